@@ -1,0 +1,1 @@
+//! The node agent: collects, queues on disk, ships.

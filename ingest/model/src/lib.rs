@@ -1,0 +1,33 @@
+//! The vocabulary of the house and the contracts between its rooms.
+//!
+//! What is here is spoken by every other crate: tenants, labels, samples, log records, spans, the ways to ask for
+//! them, and four contracts ([`Sink`], [`Ask`], [`Clock`], and the selections that a snapshot answers).
+//! It knows no protocol, no file and no query language. Imports point down to here and never out.
+
+mod ask;
+mod attributes;
+mod clock;
+mod labels;
+mod logs;
+mod metrics;
+mod reading;
+mod select;
+mod sink;
+mod spans;
+mod tenant;
+
+pub use ask::{Answer, Ask, AskError, Point, SeriesPoints};
+pub use attributes::{Attributes, Value, attribute};
+pub use clock::{Clock, SystemClock};
+pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME};
+pub use logs::{LogBatch, LogRecord, LogStream, severity_text};
+pub use metrics::{
+    Metadata, MetricBatch, MetricKind, STALE_NAN_BITS, SeriesSamples, is_stale_marker, stale_marker,
+};
+pub use reading::{Reading, ReadingKind};
+pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange};
+pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
+pub use spans::{
+    ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode, TraceId,
+};
+pub use tenant::{InvalidTenant, Tenant};

@@ -1,0 +1,208 @@
+//! What a snapshot is asked for: which series, streams or spans, and when.
+
+use crate::labels::Labels;
+use crate::spans::TraceId;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// From `start` to `end`, both included. The unit is the table's: ms for metrics, ns for logs and spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeRange {
+    pub start: i64,
+    pub end: i64,
+}
+
+impl TimeRange {
+    pub const ALL: TimeRange = TimeRange { start: i64::MIN, end: i64::MAX };
+
+    pub fn contains(self, ts: i64) -> bool {
+        self.start <= ts && ts <= self.end
+    }
+
+    pub fn overlaps(self, first: i64, last: i64) -> bool {
+        self.start <= last && first <= self.end
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Match {
+    Equal,
+    NotEqual,
+    Regex,
+    NotRegex,
+}
+
+impl Match {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Match::Equal => "=",
+            Match::NotEqual => "!=",
+            Match::Regex => "=~",
+            Match::NotRegex => "!~",
+        }
+    }
+}
+
+/// One label matcher. A label that a series does not have is "".
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "MatcherText", into = "MatcherText")]
+pub struct Matcher {
+    pub name: String,
+    pub op: Match,
+    pub value: String,
+    /// Compiled and anchored at both ends; set exactly for the two regex operators.
+    regex: Option<Regex>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MatcherText {
+    name: String,
+    op: Match,
+    value: String,
+}
+
+impl TryFrom<MatcherText> for Matcher {
+    type Error = InvalidMatcher;
+    fn try_from(text: MatcherText) -> Result<Self, Self::Error> {
+        Matcher::new(text.name, text.op, text.value)
+    }
+}
+
+impl From<Matcher> for MatcherText {
+    fn from(matcher: Matcher) -> Self {
+        MatcherText { name: matcher.name, op: matcher.op, value: matcher.value }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("error parsing regexp: {0}")]
+pub struct InvalidMatcher(#[from] regex::Error);
+
+impl Matcher {
+    pub fn new(name: impl Into<String>, op: Match, value: impl Into<String>) -> Result<Matcher, InvalidMatcher> {
+        let value = value.into();
+        let regex = match op {
+            Match::Regex | Match::NotRegex => {
+                // `s`: Prometheus lets `.` match a newline. The size bound keeps `x{1000}{1000}` from eating memory.
+                Some(regex::RegexBuilder::new(&format!("^(?s:{value})$")).size_limit(10 << 20).build()?)
+            }
+            _ => None,
+        };
+        Ok(Matcher { name: name.into(), op, value, regex })
+    }
+
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
+        Matcher { name: name.into(), op: Match::Equal, value: value.into(), regex: None }
+    }
+
+    /// Whether a label of this value passes; "" stands for a label that is not there.
+    pub fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (Match::Equal, _) => self.value == value,
+            (Match::NotEqual, _) => self.value != value,
+            (Match::Regex, Some(regex)) => regex.is_match(value),
+            (Match::NotRegex, Some(regex)) => !regex.is_match(value),
+            (_, None) => false,
+        }
+    }
+
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
+        self.matches(labels.get(&self.name).unwrap_or(""))
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Series whose labels pass all of `matchers`, with samples in `range` (ms).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesSelect {
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+}
+
+/// Log records of the streams that pass `matchers`, in `range` (ns).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogSelect {
+    /// On stream labels.
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+    /// Each of these strings is in the body (case-sensitive). A hint for pruning: what comes back may hold others,
+    /// and the asker filters again.
+    pub contains: Vec<String>,
+    /// Only records of this trace.
+    pub trace_id: Option<TraceId>,
+    /// At most so many records are wanted, newest first (`Some(true)`) or oldest first (`Some(false)`).
+    /// A hint: more may come back, never a wrong set.
+    pub limit: Option<usize>,
+    pub newest_first: bool,
+}
+
+impl LogSelect {
+    pub fn all(range: TimeRange) -> LogSelect {
+        LogSelect { matchers: vec![], range, contains: vec![], trace_id: None, limit: None, newest_first: true }
+    }
+}
+
+/// Spans that start in `range` (ns). The other fields narrow the read; what comes back may hold more and the asker
+/// filters again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanSelect {
+    pub range: TimeRange,
+    /// Exactly the spans of these traces (not a hint). Empty: any.
+    pub trace_ids: Vec<TraceId>,
+    pub service: Option<String>,
+    pub name: Option<String>,
+    pub duration_ns_min: Option<i64>,
+    /// Only spans with status error.
+    pub errors_only: bool,
+}
+
+impl SpanSelect {
+    pub fn all(range: TimeRange) -> SpanSelect {
+        SpanSelect {
+            range,
+            trace_ids: vec![],
+            service: None,
+            name: None,
+            duration_ns_min: None,
+            errors_only: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_are_anchored_and_see_an_absent_label_as_empty() {
+        let labels = Labels::from_pairs([("job", "api-1")]);
+        let check = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap().matches_labels(&labels);
+        assert!(check("job", Match::Regex, "api-.*"));
+        assert!(!check("job", Match::Regex, "api"));
+        assert!(check("job", Match::NotRegex, "api"));
+        assert!(check("absent", Match::Equal, ""));
+        assert!(check("absent", Match::Regex, "x|"));
+        assert!(!check("absent", Match::NotEqual, ""));
+        assert!(Matcher::new("job", Match::Regex, "(").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! The contract between whoever receives and whoever stores.
+
+use crate::logs::LogBatch;
+use crate::metrics::MetricBatch;
+use crate::spans::SpanBatch;
+use crate::tenant::Tenant;
+use std::time::Duration;
+
+/// One request's worth of records, of one signal and one tenant.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub tenant: Tenant,
+    pub batch: Batch,
+    /// Set by senders that may send the same batch again; the second one is acknowledged and not stored.
+    pub origin: Option<Origin>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Batch {
+    Metrics(MetricBatch),
+    Logs(LogBatch),
+    Spans(SpanBatch),
+}
+
+/// Names a batch across retries: a sender's own id and its count, which only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub sender: u128,
+    pub sequence: u64,
+}
+
+/// What became of a write that was not refused as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receipt {
+    /// Samples, records or spans that are stored.
+    pub accepted: u64,
+    /// The others, by reason. The rest of the batch is stored.
+    pub rejected: Vec<Rejection>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    pub reason: RejectReason,
+    pub count: u64,
+    /// The first one, in words a sender can act on.
+    pub example: String,
+}
+
+/// Why a record is not stored; also the `reason` label of `binnacle_ingest_rejected_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RejectReason {
+    InvalidLabels,
+    TimestampOutOfRange,
+    LineTooLong,
+    InvalidId,
+    InvalidUtf8,
+    TooManySeries,
+    TooManyLabels,
+    InvalidValue,
+}
+
+impl RejectReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RejectReason::InvalidLabels => "invalid_labels",
+            RejectReason::TimestampOutOfRange => "timestamp_out_of_range",
+            RejectReason::LineTooLong => "line_too_long",
+            RejectReason::InvalidId => "invalid_id",
+            RejectReason::InvalidUtf8 => "invalid_utf8",
+            RejectReason::TooManySeries => "too_many_series",
+            RejectReason::TooManyLabels => "too_many_labels",
+            RejectReason::InvalidValue => "invalid_value",
+        }
+    }
+}
+
+/// Why a whole write was not taken. Nothing of it is stored.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// Try again later: 429 or 503 with `Retry-After`.
+    #[error("{why}; try again in {} s", retry_after.as_secs().max(1))]
+    Busy { why: String, retry_after: Duration },
+    /// Never try again as it is: 400 or 413.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The disk is full or the store is broken: 503.
+    #[error("{0}")]
+    Broken(String),
+    /// The process is stopping: 503, another one will answer.
+    #[error("shutting down")]
+    Stopping,
+}
+
+impl Receipt {
+    /// Adds one rejected record, folding it into the row of its reason.
+    pub fn reject(&mut self, reason: RejectReason, example: impl FnOnce() -> String) {
+        self.reject_many(reason, 1, example);
+    }
+
+    pub fn reject_many(&mut self, reason: RejectReason, count: u64, example: impl FnOnce() -> String) {
+        match self.rejected.iter_mut().find(|r| r.reason == reason) {
+            Some(row) => row.count += count,
+            None => self.rejected.push(Rejection { reason, count, example: example() }),
+        }
+    }
+
+    pub fn rejected_count(&self) -> u64 {
+        self.rejected.iter().map(|r| r.count).sum()
+    }
+}
+
+/// Takes records in.
+#[async_trait::async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// Returns once the accepted part of the batch is on disk (fsynced) *and* visible to every snapshot taken after.
+    /// A refused write left nothing behind. Cancelling the call leaves it unknown which of the two happened.
+    async fn write(&self, write: Write) -> Result<Receipt, Refused>;
+}

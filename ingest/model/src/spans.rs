@@ -1,0 +1,136 @@
+//! Spans on their way in, by resource and scope, so that what came by OTLP can be given back as it was.
+
+use crate::attributes::Attributes;
+use std::sync::Arc;
+
+pub type TraceId = [u8; 16];
+pub type SpanId = [u8; 8];
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanBatch {
+    pub resources: Vec<ResourceSpans>,
+}
+
+/// Spans of one resource and one instrumentation scope.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceSpans {
+    pub resource: Arc<Attributes>,
+    pub scope_name: String,
+    pub scope_version: String,
+    pub spans: Vec<Span>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Span {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    /// `None` for a root.
+    pub parent_span_id: Option<SpanId>,
+    pub trace_state: String,
+    /// Nanoseconds since 1970.
+    pub start_ns: i64,
+    /// Not negative: a span that ends before it starts is refused at the door.
+    pub duration_ns: i64,
+    pub name: String,
+    pub kind: SpanKind,
+    pub status: StatusCode,
+    pub status_message: String,
+    pub attributes: Attributes,
+    pub events: Vec<SpanEvent>,
+    pub links: Vec<SpanLink>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanEvent {
+    pub ts_ns: i64,
+    pub name: String,
+    pub attributes: Attributes,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanLink {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    pub trace_state: String,
+    pub attributes: Attributes,
+}
+
+/// OpenTelemetry's span kinds, with their protocol numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SpanKind {
+    #[default]
+    Unspecified = 0,
+    Internal = 1,
+    Server = 2,
+    Client = 3,
+    Producer = 4,
+    Consumer = 5,
+}
+
+impl SpanKind {
+    /// Unknown numbers are `Unspecified`, as the protocol asks.
+    pub fn from_number(number: i32) -> SpanKind {
+        match number {
+            1 => SpanKind::Internal,
+            2 => SpanKind::Server,
+            3 => SpanKind::Client,
+            4 => SpanKind::Producer,
+            5 => SpanKind::Consumer,
+            _ => SpanKind::Unspecified,
+        }
+    }
+
+    /// TraceQL's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SpanKind::Unspecified => "unspecified",
+            SpanKind::Internal => "internal",
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
+            SpanKind::Consumer => "consumer",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<SpanKind> {
+        (0..=5).map(SpanKind::from_number).find(|kind| kind.as_str() == word)
+    }
+}
+
+/// OpenTelemetry's status codes, with their protocol numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StatusCode {
+    #[default]
+    Unset = 0,
+    Ok = 1,
+    Error = 2,
+}
+
+impl StatusCode {
+    pub fn from_number(number: i32) -> StatusCode {
+        match number {
+            1 => StatusCode::Ok,
+            2 => StatusCode::Error,
+            _ => StatusCode::Unset,
+        }
+    }
+
+    /// TraceQL's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StatusCode::Unset => "unset",
+            StatusCode::Ok => "ok",
+            StatusCode::Error => "error",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<StatusCode> {
+        (0..=2).map(StatusCode::from_number).find(|code| code.as_str() == word)
+    }
+}
+
+impl SpanBatch {
+    pub fn spans(&self) -> usize {
+        self.resources.iter().map(|r| r.spans.len()).sum()
+    }
+}

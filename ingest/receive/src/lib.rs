@@ -1,0 +1,1 @@
+//! Ingest doors: HTTP and gRPC handlers that write through a Sink.

@@ -1,0 +1,133 @@
+//! How data is read: one consistent picture of a tenant, whatever is flushed or merged meanwhile.
+//!
+//! The traits stand here so that the engine reads a local store and a remote one alike.
+
+use arrow::array::RecordBatch;
+use futures::stream::BoxStream;
+use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use std::sync::Arc;
+
+/// Hands out snapshots.
+#[async_trait::async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Everything acknowledged before this call is in it.
+    async fn snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, ReadError>;
+}
+
+/// Why a read ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{0}")]
+    Io(String),
+    /// Past the memory or size bound of a read; the text names it.
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+/// Column indices into [`crate::schema::LOGS`], ascending. Only these are read and handed out, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogColumns(pub Vec<usize>);
+
+/// Column indices into [`crate::schema::SPANS`], ascending. Only these are read and handed out, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanColumns(pub Vec<usize>);
+
+impl LogColumns {
+    pub fn all() -> Self {
+        LogColumns((0..crate::schema::LOGS.fields().len()).collect())
+    }
+
+    /// By name; names that are no column are left out.
+    pub fn named(names: &[&str]) -> Self {
+        let mut columns: Vec<usize> =
+            names.iter().filter_map(|name| crate::schema::LOGS.index_of(name).ok()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        LogColumns(columns)
+    }
+}
+
+impl SpanColumns {
+    pub fn all() -> Self {
+        SpanColumns((0..crate::schema::SPANS.fields().len()).collect())
+    }
+
+    /// By name; names that are no column are left out.
+    pub fn named(names: &[&str]) -> Self {
+        let mut columns: Vec<usize> =
+            names.iter().filter_map(|name| crate::schema::SPANS.index_of(name).ok()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        SpanColumns(columns)
+    }
+}
+
+/// One series that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesInfo {
+    pub labels: Labels,
+    /// Milliseconds of its first and last sample that the snapshot holds (may reach beyond the asked range).
+    pub first_ms: i64,
+    pub last_ms: i64,
+}
+
+/// One log stream that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogStreamInfo {
+    pub labels: Labels,
+    /// Records and bytes of their bodies in the asked range; exact for whole parts, an estimate at its edges.
+    pub records: u64,
+    pub bytes: u64,
+}
+
+/// Samples by series, in flat arrays: series `i` owns `offsets[i]..offsets[i + 1]` of both. Series are sorted by
+/// [`Labels`]' order; within one, times strictly ascend.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleBlock {
+    pub labels: Vec<Labels>,
+    /// One longer than `labels`; starts with 0.
+    pub offsets: Vec<usize>,
+    pub ts_ms: Vec<i64>,
+    pub values: Vec<f64>,
+}
+
+impl SampleBlock {
+    /// Labels, times and values of each series.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Labels, &[i64], &[f64])> {
+        self.labels.iter().enumerate().map(|(i, labels)| {
+            let range = self.offsets[i]..self.offsets[i + 1];
+            (labels, &self.ts_ms[range.clone()], &self.values[range])
+        })
+    }
+}
+
+pub type BatchStream = BoxStream<'static, Result<RecordBatch, ReadError>>;
+
+/// One consistent picture of one tenant's data. Files it names are not deleted before it is dropped.
+#[async_trait::async_trait]
+pub trait Snapshot: Send + Sync {
+    /// Series that pass the matchers and have a sample in the range (judged by part and series bounds), each once,
+    /// sorted by labels.
+    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError>;
+
+    /// Their samples in the range, duplicates of one time removed (the one written last stands), stale markers
+    /// included.
+    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError>;
+
+    /// What is known of metrics, by name.
+    async fn metadata(&self) -> Result<Vec<Metadata>, ReadError>;
+
+    /// Streams that pass the matchers and have records in the range.
+    async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError>;
+
+    /// Records of [`crate::schema::LOGS`] projected to `columns`. All that the selection wants are among them. With a
+    /// `limit`, no record may be missing that is among the first `limit` in its direction.
+    async fn logs(&self, select: &LogSelect, columns: &LogColumns) -> Result<BatchStream, ReadError>;
+
+    /// Spans of [`crate::schema::SPANS`] projected to `columns`. All that the selection wants are among them.
+    async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError>;
+
+    /// What could not be read so far, one sentence each: damaged or missing parts. Answers that used this snapshot
+    /// are partial when it is not empty.
+    fn warnings(&self) -> Vec<String>;
+}

@@ -1,0 +1,1 @@
+//! Bytes in, bytes out, crash-safe: a segmented write-ahead log with group commit.

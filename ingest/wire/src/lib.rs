@@ -1,0 +1,1 @@
+//! Protocol bytes to model and back, no socket.

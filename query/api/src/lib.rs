@@ -1,0 +1,9 @@
+//! Query doors: the HTTP APIs of Prometheus, Loki and Tempo, SQL over HTTP and the PostgreSQL wire.
+//!
+//! Each API has a room with one `router(Arc<Engine>) -> axum::Router`, paths relative to its mount point; the binary
+//! mounts them. A door translates: parameters in, one engine call, the emulated API's own shapes and errors out.
+//! It plans nothing and reads no storage.
+
+mod tenant;
+
+pub use tenant::TenantHeader;

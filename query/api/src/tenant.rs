@@ -1,0 +1,24 @@
+//! Whose data a request is about: the header `X-Scope-OrgID`, else the tenant `default`.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use model::Tenant;
+
+pub const TENANT_HEADER: &str = "x-scope-orgid";
+
+/// Extracts the tenant; a name that is no tenant name ends the request with 400.
+pub struct TenantHeader(pub Tenant);
+
+impl<S: Send + Sync> FromRequestParts<S> for TenantHeader {
+    type Rejection = (StatusCode, String);
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let Some(value) = parts.headers.get(TENANT_HEADER) else {
+            return Ok(TenantHeader(Tenant::default()));
+        };
+        let bad = |why: String| (StatusCode::BAD_REQUEST, format!("header X-Scope-OrgID: {why}"));
+        let name = value.to_str().map_err(|_| bad("not ASCII text".into()))?;
+        Tenant::new(name).map(TenantHeader).map_err(|why| bad(why.to_string()))
+    }
+}

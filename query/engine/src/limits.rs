@@ -1,0 +1,34 @@
+//! The bounds of a query. Each refusal names the field here that it ran into.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What all running queries may hold together.
+    pub memory_bytes_max: usize,
+    pub timeout: Duration,
+    /// PromQL: samples one query may load, as Prometheus' `query.max-samples`.
+    pub samples_max: usize,
+    /// Points a series of a range query may have, as Prometheus' 11,000.
+    pub points_max: usize,
+    /// Log lines one query may return, as Loki's `max_entries_limit_per_query`.
+    pub log_entries_max: usize,
+    /// Rows an SQL answer may have.
+    pub rows_max: usize,
+    /// Queries running at once; others wait in line up to the timeout.
+    pub concurrency_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory_bytes_max: 1 << 30,
+            timeout: Duration::from_secs(120),
+            samples_max: 50_000_000,
+            points_max: 11_000,
+            log_entries_max: 5_000,
+            rows_max: 1_000_000,
+            concurrency_max: 20,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! LogQL: text to a checked syntax tree.

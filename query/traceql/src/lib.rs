@@ -1,0 +1,1 @@
+//! TraceQL: text to a checked syntax tree.
