@@ -1,1 +1,20 @@
-fn main(){}
+//! The one binary. Everything it does is in the modules; this file only starts them.
+
+mod app;
+mod check;
+mod cli;
+mod client;
+mod config;
+mod demo;
+mod remote;
+mod telemetry;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}

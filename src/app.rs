@@ -1,0 +1,132 @@
+//! The composition root: the one place that knows all the parts, and only connects them.
+//!
+//! A role is a choice of parts. Listeners are bound before anything slow, `<data-dir>/listeners.json` is written once
+//! all of them accept, and SIGTERM takes the parts down in the order in which data flows: doors, agent, alerts, store.
+
+mod auth;
+mod health;
+mod listeners;
+mod own_metrics;
+mod page;
+mod parts;
+mod routes;
+mod rules_routes;
+
+use crate::config::{Config, Role, SelfTelemetry};
+use crate::telemetry;
+use anyhow::Context;
+use listeners::Listeners;
+use parts::Parts;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// From SIGTERM to exit 0; what is not flushed by then is still in the WAL.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Runs a role until a signal ends it.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::install_tls();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.
+        .thread_stack_size(8 << 20)
+        .build()
+        .context("starting the runtime")?;
+    let ended = runtime.block_on(run_role(config));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+async fn run_role(config: Config) -> anyhow::Result<()> {
+    let log = telemetry::start(&config.log)?;
+    let bound = Listeners::bind(&config).await?;
+    let stop = CancellationToken::new();
+    let parts = Arc::new(Parts::start(&config, &bound.addresses, &stop).await?);
+
+    let addresses = bound.addresses.clone();
+    let mut doors = routes::serve(bound, &config, &parts, &stop)?;
+    addresses.announce(&config).await?;
+    if let Some(endpoint) = own_telemetry_endpoint(&config, &addresses) {
+        log.export_to(&endpoint).with_context(|| format!("sending own telemetry to {endpoint}"))?;
+    }
+    let demo = start_demo(&config, &addresses, &stop);
+
+    tokio::select! {
+        () = until_signal(&parts, &config) => info!("stopping"),
+        ended = doors.join_next() => error!(?ended, "a listener ended by itself; stopping"),
+    }
+    drain(stop, doors, demo, &parts, &log).await
+}
+
+fn own_telemetry_endpoint(config: &Config, addresses: &listeners::Addresses) -> Option<String> {
+    match &config.self_telemetry {
+        SelfTelemetry::Off => None,
+        SelfTelemetry::OnSelf => addresses.otlp_grpc.map(|address| format!("http://{address}")),
+        SelfTelemetry::To(url) => Some(url.clone()),
+    }
+}
+
+fn start_demo(
+    config: &Config,
+    addresses: &listeners::Addresses,
+    stop: &CancellationToken,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let (Role::Up { demo: true, .. }, Some(grpc)) = (config.role, addresses.otlp_grpc) else { return None };
+    let shop = crate::demo::Config { otlp_grpc: format!("http://{grpc}"), ..Default::default() };
+    let stop = stop.clone();
+    Some(tokio::spawn(async move {
+        if let Err(wrong) = crate::demo::run(shop, stop).await {
+            error!(error = format!("{wrong:#}"), "demo ended");
+        }
+    }))
+}
+
+/// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs and tokens and goes on.
+async fn until_signal(parts: &Parts, config: &Config) {
+    let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        error!("signals cannot be received; stop with kill -9");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => parts.reload(config).await,
+        }
+    }
+}
+
+async fn drain(
+    stop: CancellationToken,
+    mut doors: tokio::task::JoinSet<anyhow::Result<()>>,
+    demo: Option<tokio::task::JoinHandle<()>>,
+    parts: &Parts,
+    log: &Arc<telemetry::Telemetry>,
+) -> anyhow::Result<()> {
+    stop.cancel();
+    let orderly = async {
+        if let Some(demo) = demo {
+            let _ = demo.await;
+        }
+        let log = log.clone();
+        let _ = tokio::task::spawn_blocking(move || log.shutdown()).await;
+        while let Some(ended) = doors.join_next().await {
+            if let Ok(Err(wrong)) = ended {
+                warn!(error = format!("{wrong:#}"), "listener");
+            }
+        }
+        parts.close().await
+    };
+    match tokio::time::timeout(DRAIN_MAX, orderly).await {
+        Ok(closed) => closed,
+        Err(_) => {
+            warn!("not everything was flushed in 10 s; the rest is in the WAL and is read at the next start");
+            Ok(())
+        }
+    }
+}

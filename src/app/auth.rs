@@ -1,0 +1,89 @@
+//! Bearer tokens: with `--token-file`, every HTTP request but health checks and the page's own files needs one of its
+//! lines. The file is read at start and at SIGHUP; tokens are compared without telling by time where they differ.
+
+use anyhow::{Context, bail};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+/// The accepted tokens; `None` where none is asked for.
+#[derive(Default)]
+pub struct Tokens(RwLock<Option<Vec<String>>>);
+
+impl Tokens {
+    pub fn load(path: Option<&Path>) -> anyhow::Result<Arc<Tokens>> {
+        let tokens = Tokens::default();
+        tokens.reload(path)?;
+        Ok(Arc::new(tokens))
+    }
+
+    pub fn reload(&self, path: Option<&Path>) -> anyhow::Result<()> {
+        let read = path.map(read).transpose()?;
+        *self.0.write().unwrap_or_else(|held| held.into_inner()) = read;
+        Ok(())
+    }
+
+    fn accepts(&self, offered: Option<&str>) -> bool {
+        match &*self.0.read().unwrap_or_else(|held| held.into_inner()) {
+            None => true,
+            Some(tokens) => offered.is_some_and(|offered| tokens.iter().any(|token| same(token, offered))),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<String>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading --token-file {}", path.display()))?;
+    let tokens: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    if tokens.is_empty() {
+        bail!("--token-file {} has no token; write one a line", path.display());
+    }
+    Ok(tokens)
+}
+
+/// Looks at every byte whatever the first difference.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |different, (x, y)| different | (x ^ y)) == 0
+}
+
+/// Middleware: 401 without an accepted token.
+pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
+    let offered = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    if request.uri().path().starts_with("/health/") || tokens.accepts(offered) {
+        return next.run(request).await;
+    }
+    let body = r#"{"status":"error","errorType":"unauthorized","error":"send one of the server's tokens as Authorization: Bearer …"}"#;
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer"), (header::CONTENT_TYPE, "application/json")], body)
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_asks_for_its_tokens_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        std::fs::write(&path, "# on call\nabc\n\n").unwrap();
+        let tokens = Tokens::load(Some(&path)).unwrap();
+        assert!(tokens.accepts(Some("abc")));
+        assert!(!tokens.accepts(Some("abd")) && !tokens.accepts(Some("ab")) && !tokens.accepts(None));
+        std::fs::write(&path, "# nothing\n").unwrap();
+        assert!(tokens.reload(Some(&path)).is_err());
+        assert!(tokens.accepts(Some("abc")), "a failed reload keeps what was");
+        assert!(Tokens::load(None).unwrap().accepts(None));
+    }
+}

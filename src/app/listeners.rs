@@ -1,0 +1,88 @@
+//! The ports of a process: bound first, so that a port in use ends the start before a file is touched, and made known
+//! once they answer.
+
+use crate::config::{Config, Role};
+use anyhow::Context;
+use serde::Serialize;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+/// Bound and not yet accepting.
+pub struct Listeners {
+    pub http: TcpListener,
+    pub otlp_grpc: Option<TcpListener>,
+    pub otlp_http: Option<TcpListener>,
+    pub pg: Option<TcpListener>,
+    pub addresses: Addresses,
+}
+
+/// Where they are, as `listeners.json` says it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_grpc: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_http: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pg: Option<SocketAddr>,
+}
+
+pub const FILE: &str = "listeners.json";
+
+impl Listeners {
+    /// Binds what the role needs. Every role has HTTP (health, metrics).
+    pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
+        let (takes_otlp, takes_pg) = match config.role {
+            Role::Up { .. } => (true, true),
+            Role::Agent | Role::Ingest => (true, false),
+            Role::Query => (false, true),
+            Role::Alerts => (false, false),
+        };
+        let http = bind("--http", config.http).await?;
+        let otlp_grpc = bind_if(takes_otlp, "--otlp-grpc", config.otlp_grpc).await?;
+        let otlp_http = bind_if(takes_otlp, "--otlp-http", config.otlp_http).await?;
+        let pg = bind_if(takes_pg, "--pg", config.pg).await?;
+        let at = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        let addresses = Addresses {
+            http: http.local_addr()?,
+            otlp_grpc: at(&otlp_grpc)?,
+            otlp_http: at(&otlp_http)?,
+            pg: at(&pg)?,
+        };
+        Ok(Listeners { http, otlp_grpc, otlp_http, pg, addresses })
+    }
+}
+
+async fn bind_if(wanted: bool, flag: &str, address: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
+    if wanted { bind(flag, address).await.map(Some) } else { Ok(None) }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop what uses the port, or choose another with {flag} (port 0: any free one)")
+    })
+}
+
+impl Addresses {
+    /// One line a listener on standard output, and `listeners.json` for programs.
+    pub async fn announce(&self, config: &Config) -> anyhow::Result<()> {
+        let path = config.data_dir.join(FILE);
+        let written = path.with_extension("json.tmp");
+        tokio::fs::write(&written, serde_json::to_vec(self)?)
+            .await
+            .with_context(|| format!("writing {}", written.display()))?;
+        tokio::fs::rename(&written, &path).await.with_context(|| format!("writing {}", path.display()))?;
+        println!("http       http://{}", self.http);
+        for (name, address) in [("otlp-grpc", self.otlp_grpc), ("otlp-http", self.otlp_http)] {
+            if let Some(address) = address {
+                println!("{name:<10} http://{address}");
+            }
+        }
+        if let Some(pg) = self.pg {
+            println!("pg         postgres://{pg}/{}", config.tenant);
+        }
+        println!("binnacle {} is ready; data in {}", config.role.name(), config.data_dir.display());
+        Ok(())
+    }
+}

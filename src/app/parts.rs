@@ -1,0 +1,220 @@
+//! The parts that a role consists of, started in the order in which they need one another and closed in reverse.
+
+use super::auth::Tokens;
+use super::listeners::Addresses;
+use crate::config::{Config, Role};
+use crate::remote::{RemoteAsk, RemoteSink};
+use agent::Agent;
+use alerts::Alerts;
+use anyhow::Context;
+use engine::Engine;
+use model::{Ask, Clock, Reading, Sink, SystemClock};
+use std::path::Path;
+use std::sync::Arc;
+use store::{Source, Store};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// What runs in this process. A part that the role does not have is `None`.
+pub struct Parts {
+    pub store: Option<Arc<Store>>,
+    pub engine: Option<Arc<Engine>>,
+    pub alerts: Option<Arc<Alerts>>,
+    pub agent: Option<Agent>,
+    /// Where the doors write to: the store, or the agent's queue.
+    pub sink: Option<Arc<dyn Sink>>,
+    pub tokens: Arc<Tokens>,
+    pub stopping: CancellationToken,
+    started_ms: i64,
+    role: Role,
+}
+
+/// Shares of `--memory`: what the store may hold (memtables, indexing, merging) and what all queries together may.
+const STORE_SHARE: usize = 2;
+const QUERY_SHARE: usize = 2;
+
+impl Parts {
+    pub async fn start(config: &Config, addresses: &Addresses, stop: &CancellationToken) -> anyhow::Result<Parts> {
+        prepare_data_dir(&config.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut parts = Parts {
+            store: None,
+            engine: None,
+            alerts: None,
+            agent: None,
+            sink: None,
+            tokens: Tokens::load(config.token_file.as_deref())?,
+            stopping: stop.clone(),
+            started_ms: clock.now_ms(),
+            role: config.role,
+        };
+        let (with_agent, with_alerts) = match config.role {
+            Role::Up { agent, alerts, .. } => (agent, alerts),
+            Role::Agent => (true, false),
+            Role::Alerts => (false, true),
+            Role::Ingest | Role::Query => (false, false),
+        };
+        if matches!(config.role, Role::Up { .. } | Role::Ingest) {
+            let store = Store::open(store_config(config), clock.clone()).await?;
+            parts.sink = Some(store.clone());
+            parts.store = Some(store);
+        }
+        if matches!(config.role, Role::Up { .. } | Role::Query) {
+            let source: Arc<dyn Source> = match &parts.store {
+                Some(store) => store.clone(),
+                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url)?),
+            };
+            parts.engine = Some(Arc::new(Engine::new(source, clock.clone(), query_limits(config))?));
+        }
+        if with_alerts {
+            parts.alerts = Some(parts.start_alerts(config, addresses, &clock, stop).await?);
+        }
+        if with_agent {
+            let agent = Agent::start(agent_config(config, addresses)?, clock, stop.clone()).await?;
+            if config.role == Role::Agent {
+                parts.sink = Some(agent.sink());
+            }
+            parts.agent = Some(agent);
+        }
+        Ok(parts)
+    }
+
+    async fn start_alerts(
+        &self,
+        config: &Config,
+        addresses: &Addresses,
+        clock: &Arc<dyn Clock>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Arc<Alerts>> {
+        let ask: Arc<dyn Ask> = match &self.engine {
+            Some(engine) => engine.clone(),
+            None => Arc::new(RemoteAsk::new(&config.query_url)?),
+        };
+        let sink: Arc<dyn Sink> = match &self.store {
+            Some(store) => store.clone(),
+            None => Arc::new(RemoteSink::new(&config.ingest_url)?),
+        };
+        Alerts::start(alerts_config(config, addresses), ask, sink, clock.clone(), stop.clone()).await
+    }
+
+    /// SIGHUP. What does not parse is logged, and what was stays in force.
+    pub async fn reload(&self, config: &Config) {
+        if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
+            warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
+        }
+        if let Some(alerts) = &self.alerts
+            && let Err(wrong) = alerts.reload().await
+        {
+            warn!(error = format!("{wrong:#}"), "rules and SLOs are kept as they were");
+        }
+        info!("reloaded");
+    }
+
+    /// After the doors are closed: collection ends, then evaluation, then what is in memory becomes parts.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        if let Some(agent) = &self.agent {
+            agent.join().await;
+        }
+        if let Some(alerts) = &self.alerts {
+            alerts.join().await;
+        }
+        if let Some(store) = &self.store {
+            store.close().await.context("closing the store")?;
+        }
+        Ok(())
+    }
+
+    pub fn readings(&self) -> Vec<Reading> {
+        let mut readings = super::own_metrics::process(self.started_ms, self.role.name());
+        if let Some(store) = &self.store {
+            readings.extend(store.readings());
+        }
+        if let Some(engine) = &self.engine {
+            readings.extend(engine.readings());
+        }
+        if let Some(alerts) = &self.alerts {
+            readings.extend(alerts.readings());
+        }
+        if let Some(agent) = &self.agent {
+            readings.extend(agent.readings());
+        }
+        readings
+    }
+}
+
+/// Made where it is missing, and tried: a directory that cannot be written to should end the start, not the first
+/// flush.
+fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
+    let probe = dir.join(".writable");
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b"x"))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| {
+            format!("the data directory {} cannot be written to; choose another with --data-dir", dir.display())
+        })
+}
+
+fn store_config(config: &Config) -> store::Config {
+    store::Config {
+        dir: config.data_dir.clone(),
+        memory_bytes_max: config.memory_bytes / STORE_SHARE,
+        retention: store::Retention {
+            metrics: config.retention.metrics,
+            logs: config.retention.logs,
+            spans: config.retention.traces,
+        },
+        ..store::Config::default()
+    }
+}
+
+fn query_limits(config: &Config) -> engine::Limits {
+    engine::Limits {
+        memory_bytes_max: config.memory_bytes / QUERY_SHARE,
+        timeout: config.query_timeout,
+        ..engine::Limits::default()
+    }
+}
+
+fn alerts_config(config: &Config, addresses: &Addresses) -> alerts::Config {
+    let external_url = config.external_url.clone().unwrap_or_else(|| format!("http://{}", addresses.http));
+    alerts::Config {
+        rules: config.rules.clone(),
+        slos: config.slos.clone(),
+        data_dir: config.data_dir.join("alerts"),
+        webhooks: config.webhook.clone(),
+        alertmanagers: config.alertmanager.clone(),
+        external_url,
+        evaluation_interval: config.evaluation_interval,
+        with_demo_slos: matches!(config.role, Role::Up { demo: true, .. }),
+        ..alerts::Config::default()
+    }
+}
+
+fn agent_config(config: &Config, addresses: &Addresses) -> anyhow::Result<agent::Config> {
+    let ingest = match config.role {
+        Role::Agent => config.ingest_url.clone(),
+        _ => format!("http://{}", addresses.http),
+    };
+    let token = match &config.ingest_token_file {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("reading --ingest-token-file {}", path.display()))?
+                .trim()
+                .to_owned(),
+        ),
+        None => None,
+    };
+    let mut agent = agent::Config {
+        data_dir: config.data_dir.join("agent"),
+        ingest,
+        token,
+        tenant: config.tenant.clone(),
+        host_root: config.host_root.clone(),
+        interval: config.collect_interval,
+        ..agent::Config::default()
+    };
+    if !config.log_files.is_empty() {
+        agent.log_files = config.log_files.clone();
+    }
+    Ok(agent)
+}

@@ -1,0 +1,128 @@
+//! Which door is at which path, and the servers behind the listeners.
+
+use super::listeners::Listeners;
+use super::parts::Parts;
+use super::{auth, health, own_metrics, page, rules_routes};
+use crate::config::{Config, Role};
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use receive::Doors;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+
+/// What the handlers of this file need.
+#[derive(Clone)]
+struct Shared {
+    parts: Arc<Parts>,
+    doors: Option<Arc<Doors>>,
+}
+
+/// Starts a server on every listener; the set's tasks end after `stop`.
+pub fn serve(
+    listeners: Listeners,
+    config: &Config,
+    parts: &Arc<Parts>,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    let doors = parts.sink.clone().map(|sink| Arc::new(Doors::new(sink, receive::Config::default())));
+    let shared = Shared { parts: parts.clone(), doors: doors.clone() };
+    let guard = || middleware::from_fn_with_state(parts.tokens.clone(), auth::require);
+    let mut servers = JoinSet::new();
+
+    let http = http_router(config, shared).layer(guard());
+    servers.spawn(serve_http(listeners.http, http, stop.clone()));
+    if let (Some(listener), Some(doors)) = (listeners.otlp_http, &doors) {
+        servers.spawn(serve_http(listener, receive::otlp_http_router(doors).layer(guard()), stop.clone()));
+    }
+    if let (Some(listener), Some(doors)) = (listeners.otlp_grpc, &doors) {
+        servers.spawn(serve_http(listener, receive::otlp_grpc_router(doors).layer(guard()), stop.clone()));
+    }
+    if let (Some(listener), Some(engine)) = (listeners.pg, parts.engine.clone()) {
+        let stop = stop.clone();
+        servers.spawn(async move { api::pg::serve(listener, engine, stop).await.context("PostgreSQL listener") });
+    }
+    Ok(servers)
+}
+
+async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("HTTP listener")
+}
+
+fn http_router(config: &Config, shared: Shared) -> Router {
+    let mut router: Router<Shared> = Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics));
+    if shared.parts.store.is_some() {
+        router = router.route("/api/admin/flush", post(flush)).route("/api/admin/compact", post(compact));
+    }
+    let mut router = router.with_state(shared.clone());
+    if let Some(doors) = &shared.doors {
+        router = router.merge(receive::http_router(doors));
+    }
+    if let Some(store) = &shared.parts.store {
+        router = router.merge(api::peer::router(store.clone()));
+    }
+    if let Some(engine) = &shared.parts.engine {
+        let prometheus = api::prometheus::router(engine.clone());
+        let queries = prometheus
+            .clone()
+            .merge(api::loki::router(engine.clone()))
+            .merge(api::tempo::router(engine.clone()))
+            .merge(api::sql::router(engine.clone()))
+            .merge(api::cost::router(engine.clone()))
+            .nest("/prometheus", prometheus);
+        // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
+        router = router.merge(queries.layer(CompressionLayer::new()));
+    }
+    if let Some(alerts) = &shared.parts.alerts {
+        router = router.merge(rules_routes::router(alerts.clone()));
+    }
+    if matches!(config.role, Role::Up { web: true, .. } | Role::Query) {
+        router = router
+            .route("/api/dashboards", get(page::list))
+            .route("/api/dashboards/{uid}", get(page::one))
+            .fallback(page::asset);
+    }
+    router
+}
+
+async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
+    let refuses = shared.parts.store.as_ref().and_then(|store| store.refuses());
+    health::ready(shared.parts.stopping.is_cancelled(), refuses)
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut readings = shared.parts.readings();
+    if let Some(doors) = &shared.doors {
+        readings.extend(doors.readings());
+    }
+    ([(header::CONTENT_TYPE, own_metrics::CONTENT_TYPE)], own_metrics::render(&readings)).into_response()
+}
+
+async fn flush(State(shared): State<Shared>) -> Response {
+    let Some(store) = &shared.parts.store else { return StatusCode::NOT_FOUND.into_response() };
+    done(store.flush().await)
+}
+
+async fn compact(State(shared): State<Shared>) -> Response {
+    let Some(store) = &shared.parts.store else { return StatusCode::NOT_FOUND.into_response() };
+    done(store.compact().await)
+}
+
+fn done<E: std::fmt::Display>(report: Result<store::Report, E>) -> Response {
+    match report {
+        Ok(report) => Json(json!({ "parts": report.parts, "rows": report.rows, "bytes": report.bytes })).into_response(),
+        Err(wrong) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": wrong.to_string() }))).into_response()
+        }
+    }
+}

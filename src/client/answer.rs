@@ -1,0 +1,241 @@
+//! Answers as a person reads them, or as the next program does.
+
+use super::Format;
+use anyhow::{Context, bail};
+use arrow::ipc::reader::StreamReader;
+use arrow::util::pretty::pretty_format_batches;
+use chrono::{DateTime, SecondsFormat};
+use comfy_table::{Table, presets};
+use serde_json::Value;
+use std::io::{ErrorKind, Write};
+
+/// Writes to standard output. A reader that went away (`| head`) is a normal end, not an error.
+pub fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(gone) if gone.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// The server's own words, whatever shape its API gives them.
+pub fn error_text(status: u16, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    let said = serde_json::from_str::<Value>(text).ok().and_then(|json| {
+        ["error", "message"].iter().find_map(|key| json.get(key).and_then(Value::as_str).map(str::to_owned))
+    });
+    match said {
+        Some(said) => said,
+        None if text.is_empty() => format!("the server answered with status {status}"),
+        None => text.to_owned(),
+    }
+}
+
+pub fn arrow_table(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let batches = StreamReader::try_new(bytes, None)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .context("the server's answer is not an Arrow stream")?;
+    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    let table = pretty_format_batches(&batches)?;
+    Ok(format!("{table}\n({rows} row{})\n", if rows == 1 { "" } else { "s" }).into_bytes())
+}
+
+/// A Prometheus answer: a row a sample.
+pub fn metric(bytes: &[u8], format: Format) -> anyhow::Result<Vec<u8>> {
+    if format == Format::Json {
+        return Ok(with_newline(bytes));
+    }
+    let json: Value = serde_json::from_slice(bytes).context("the server's answer is not JSON")?;
+    warn(&json);
+    let data = &json["data"];
+    let mut rows = Rows::new(&["series", "time", "value"]);
+    let mut point = |series: &str, point: &Value| {
+        let seconds = point[0].as_f64().unwrap_or_default();
+        rows.add([series.to_owned(), time_text((seconds * 1e9) as i64), text(&point[1])]);
+    };
+    match data["resultType"].as_str() {
+        Some("scalar" | "string") => point("", &data["result"]),
+        _ => {
+            for series in data["result"].as_array().into_iter().flatten() {
+                let name = series_text(&series["metric"]);
+                if series.get("value").is_some() {
+                    point(&name, &series["value"]);
+                }
+                for value in series["values"].as_array().into_iter().flatten() {
+                    point(&name, value);
+                }
+            }
+        }
+    }
+    rows.write(format)
+}
+
+/// A Loki answer: lines by time, or samples.
+pub fn log(bytes: &[u8], format: Format) -> anyhow::Result<Vec<u8>> {
+    if format == Format::Json {
+        return Ok(with_newline(bytes));
+    }
+    let json: Value = serde_json::from_slice(bytes).context("the server's answer is not JSON")?;
+    if json["data"]["resultType"] != "streams" {
+        return metric(bytes, format);
+    }
+    warn(&json);
+    let mut lines = Vec::new();
+    for stream in json["data"]["result"].as_array().into_iter().flatten() {
+        let labels = series_text(&stream["stream"]);
+        for value in stream["values"].as_array().into_iter().flatten() {
+            let ts_ns: i64 = value[0].as_str().and_then(|ns| ns.parse().ok()).unwrap_or_default();
+            lines.push((ts_ns, labels.clone(), text(&value[1])));
+        }
+    }
+    lines.sort();
+    if format == Format::Table {
+        // Lines are read as lines; a box around each would break copying them.
+        let mut out = String::new();
+        for (ts_ns, labels, line) in lines {
+            out.push_str(&format!("{} {labels} {line}\n", time_text(ts_ns)));
+        }
+        return Ok(out.into_bytes());
+    }
+    let mut rows = Rows::new(&["time", "stream", "line"]);
+    for (ts_ns, labels, line) in lines {
+        rows.add([time_text(ts_ns), labels, line]);
+    }
+    rows.write(format)
+}
+
+/// A Tempo search answer: a row a trace.
+pub fn traces(bytes: &[u8], format: Format) -> anyhow::Result<Vec<u8>> {
+    if format == Format::Json {
+        return Ok(with_newline(bytes));
+    }
+    let json: Value = serde_json::from_slice(bytes).context("the server's answer is not JSON")?;
+    let mut rows = Rows::new(&["trace", "start", "service", "name", "duration_ms", "matched"]);
+    for trace in json["traces"].as_array().into_iter().flatten() {
+        let start: i64 = trace["startTimeUnixNano"].as_str().and_then(|ns| ns.parse().ok()).unwrap_or_default();
+        let matched: u64 = trace["spanSets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|set| set["matched"].as_u64().unwrap_or_default())
+            .sum();
+        rows.add([
+            text(&trace["traceID"]),
+            time_text(start),
+            text(&trace["rootServiceName"]),
+            text(&trace["rootTraceName"]),
+            text(&trace["durationMs"]),
+            matched.to_string(),
+        ]);
+    }
+    rows.write(format)
+}
+
+struct Rows<const N: usize> {
+    header: [&'static str; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Rows<N> {
+    fn new(header: &[&'static str; N]) -> Self {
+        Rows { header: *header, rows: Vec::new() }
+    }
+
+    fn add(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    fn write(self, format: Format) -> anyhow::Result<Vec<u8>> {
+        match format {
+            Format::Table => {
+                let mut table = Table::new();
+                table.load_preset(presets::NOTHING).set_header(self.header);
+                for row in self.rows {
+                    table.add_row(row);
+                }
+                Ok(format!("{table}\n").into_bytes())
+            }
+            Format::Csv => {
+                let mut out = csv_line(self.header.iter().copied());
+                for row in &self.rows {
+                    out.push_str(&csv_line(row.iter().map(String::as_str)));
+                }
+                Ok(out.into_bytes())
+            }
+            Format::Json | Format::Arrow => bail!("--format arrow is for SQL; use table, json or csv here"),
+        }
+    }
+}
+
+/// RFC 4180: a field with a comma, a quote or a line break is quoted, quotes doubled.
+fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let fields: Vec<String> = fields
+        .map(|field| {
+            if field.contains([',', '"', '\n', '\r']) {
+                format!("\"{}\"", field.replace('"', "\"\""))
+            } else {
+                field.to_owned()
+            }
+        })
+        .collect();
+    fields.join(",") + "\n"
+}
+
+fn with_newline(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if bytes.last() != Some(&b'\n') {
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+fn warn(json: &Value) {
+    for key in ["warnings", "infos"] {
+        for warning in json[key].as_array().into_iter().flatten() {
+            eprintln!("binnacle: {}", text(warning));
+        }
+    }
+}
+
+fn series_text(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
+    model::Labels::from_pairs(pairs.map(|(name, value)| (name.clone(), text(value)))).to_string()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn time_text(ts_ns: i64) -> String {
+    DateTime::from_timestamp_nanos(ts_ns).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_own_words_come_through() {
+        assert_eq!(error_text(400, br#"{"status":"error","error":"1:3: parse error"}"#), "1:3: parse error");
+        assert_eq!(error_text(400, br#"{"message":"no"}"#), "no");
+        assert_eq!(error_text(500, b"plain"), "plain");
+        assert!(error_text(502, b"").contains("502"));
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        assert_eq!(csv_line(["a", "b,c", "d\"e"].into_iter()), "a,\"b,c\",\"d\"\"e\"\n");
+    }
+
+    #[test]
+    fn a_vector_is_a_row_a_series() {
+        let body = br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"node"},"value":[1.5,"1"]}]}}"#;
+        let csv = String::from_utf8(metric(body, Format::Csv).unwrap()).unwrap();
+        assert_eq!(csv, "series,time,value\n\"up{job=\"\"node\"\"}\",1970-01-01T00:00:01.500Z,1\n");
+    }
+}

@@ -1,0 +1,407 @@
+//! Configuration in two steps: [`Flags`] is what was written (command line, environment, TOML file), [`Config`] what
+//! it means: parsed, defaulted, checked against itself. Nothing is opened or bound here.
+
+mod units;
+
+pub use units::{parse_bytes, parse_duration};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Which parts of the stack this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Up { demo: bool, agent: bool, alerts: bool, web: bool },
+    Agent,
+    Ingest,
+    Query,
+    Alerts,
+}
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Up { .. } => "up",
+            Role::Agent => "agent",
+            Role::Ingest => "ingest",
+            Role::Query => "query",
+            Role::Alerts => "alerts",
+        }
+    }
+}
+
+/// As written. Every field is a flag, an environment variable `BINNACLE_…` and a key of the TOML file (with `_`).
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flags {
+    /// TOML file with the keys of these flags; flags and environment win over it
+    #[arg(long, env = "BINNACLE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept [default: ./binnacle-data]
+    #[arg(long, env = "BINNACLE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// HTTP: page, query APIs, remote write, Loki push [default: 127.0.0.1:7400]; port 0 means any free port
+    #[arg(long, env = "BINNACLE_HTTP", value_name = "ADDR")]
+    pub http: Option<String>,
+    /// OTLP over gRPC [default: 127.0.0.1:4317]
+    #[arg(long, env = "BINNACLE_OTLP_GRPC", value_name = "ADDR")]
+    pub otlp_grpc: Option<String>,
+    /// OTLP over HTTP [default: 127.0.0.1:4318]
+    #[arg(long, env = "BINNACLE_OTLP_HTTP", value_name = "ADDR")]
+    pub otlp_http: Option<String>,
+    /// PostgreSQL wire protocol [default: 127.0.0.1:5439]
+    #[arg(long, env = "BINNACLE_PG", value_name = "ADDR")]
+    pub pg: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, env = "BINNACLE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// error, warn, info, debug, trace, or per module as in `info,store=debug` [default: info]
+    #[arg(long, env = "BINNACLE_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Memory for memtables, indexing and queries together, e.g. 2GiB [default: 70 % of the machine or its cgroup]
+    #[arg(long, env = "BINNACLE_MEMORY", value_name = "BYTES")]
+    pub memory: Option<String>,
+    /// File with one accepted bearer token a line; without it, no token is asked for
+    #[arg(long, env = "BINNACLE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How long metrics are kept, e.g. 15d, 52w [default: 31d]
+    #[arg(long, env = "BINNACLE_RETENTION_METRICS", value_name = "DURATION")]
+    pub retention_metrics: Option<String>,
+    /// How long logs are kept [default: 31d]
+    #[arg(long, env = "BINNACLE_RETENTION_LOGS", value_name = "DURATION")]
+    pub retention_logs: Option<String>,
+    /// How long traces are kept [default: 14d]
+    #[arg(long, env = "BINNACLE_RETENTION_TRACES", value_name = "DURATION")]
+    pub retention_traces: Option<String>,
+    /// Time limit of one query [default: 2m]
+    #[arg(long, env = "BINNACLE_QUERY_TIMEOUT", value_name = "DURATION")]
+    pub query_timeout: Option<String>,
+    /// Rule files in Prometheus' format; a `*` in the file name matches many. May be given more than once
+    #[arg(long, env = "BINNACLE_RULES", value_name = "GLOB", value_delimiter = ',')]
+    pub rules: Vec<String>,
+    /// OpenSLO files; as --rules
+    #[arg(long, env = "BINNACLE_SLOS", value_name = "GLOB", value_delimiter = ',')]
+    pub slos: Vec<String>,
+    /// Where notifications go: a URL that takes Alertmanager's webhook (v4 JSON). May be given more than once
+    #[arg(long, env = "BINNACLE_WEBHOOK", value_name = "URL", value_delimiter = ',')]
+    pub webhook: Vec<String>,
+    /// An Alertmanager that also gets the alerts (base URL). May be given more than once
+    #[arg(long, env = "BINNACLE_ALERTMANAGER", value_name = "URL", value_delimiter = ',')]
+    pub alertmanager: Vec<String>,
+    /// How often rules are evaluated where their group does not say [default: 1m]
+    #[arg(long, env = "BINNACLE_EVALUATION_INTERVAL", value_name = "DURATION")]
+    pub evaluation_interval: Option<String>,
+    /// This server's URL as people reach it, for links in notifications [default: from --http]
+    #[arg(long, env = "BINNACLE_EXTERNAL_URL", value_name = "URL")]
+    pub external_url: Option<String>,
+    /// Price book (CSV) instead of the built-in one
+    #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Roles alone: base URL of the ingest process [default: http://127.0.0.1:7400]
+    #[arg(long, env = "BINNACLE_INGEST", value_name = "URL")]
+    pub ingest: Option<String>,
+    /// Role alerts alone: base URL of the query process [default: http://127.0.0.1:7400]
+    #[arg(long, env = "BINNACLE_QUERY", value_name = "URL")]
+    pub query: Option<String>,
+    /// Agent: file with the bearer token to send to --ingest
+    #[arg(long, env = "BINNACLE_INGEST_TOKEN_FILE", value_name = "FILE")]
+    pub ingest_token_file: Option<PathBuf>,
+    /// Agent: tenant to ship as [default: default]
+    #[arg(long, env = "BINNACLE_TENANT", value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// Agent: where the machine's root is mounted, e.g. /host in a container [default: /]
+    #[arg(long, env = "BINNACLE_HOST_ROOT", value_name = "DIR")]
+    pub host_root: Option<PathBuf>,
+    /// Agent: plain log files to follow. May be given more than once [default: /var/log/*.log, /var/log/syslog, /var/log/messages]
+    #[arg(long, env = "BINNACLE_LOG_FILES", value_name = "GLOB", value_delimiter = ',')]
+    pub log_files: Vec<String>,
+    /// Agent: seconds between two collections [default: 15s]
+    #[arg(long, env = "BINNACLE_COLLECT_INTERVAL", value_name = "DURATION")]
+    pub collect_interval: Option<String>,
+    /// Send own traces and logs by OTLP/gRPC: `off`, `self`, or a URL [default: off]
+    #[arg(long, env = "BINNACLE_SELF_TELEMETRY", value_name = "WHERE")]
+    pub self_telemetry: Option<String>,
+}
+
+/// What it means.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub role: Role,
+    pub data_dir: PathBuf,
+    pub http: SocketAddr,
+    pub otlp_grpc: SocketAddr,
+    pub otlp_http: SocketAddr,
+    pub pg: SocketAddr,
+    pub log: LogConfig,
+    pub memory_bytes: usize,
+    pub token_file: Option<PathBuf>,
+    pub retention: Retention,
+    pub query_timeout: Duration,
+    pub rules: Vec<String>,
+    pub slos: Vec<String>,
+    pub webhook: Vec<String>,
+    pub alertmanager: Vec<String>,
+    pub evaluation_interval: Duration,
+    pub external_url: Option<String>,
+    pub prices: Option<PathBuf>,
+    pub ingest_url: String,
+    pub query_url: String,
+    pub ingest_token_file: Option<PathBuf>,
+    pub tenant: model::Tenant,
+    pub host_root: PathBuf,
+    pub log_files: Vec<String>,
+    pub collect_interval: Duration,
+    pub self_telemetry: SelfTelemetry,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    pub json: bool,
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub metrics: Duration,
+    pub logs: Duration,
+    pub traces: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelfTelemetry {
+    Off,
+    /// To this process' own OTLP/gRPC listener.
+    OnSelf,
+    To(String),
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Config {
+    /// Merges the three places a setting can be written in and checks the result.
+    pub fn load(role: Role, flags: Flags) -> anyhow::Result<Config> {
+        let file = match &flags.config {
+            Some(path) => Flags::from_file(path)?,
+            None => Flags::default(),
+        };
+        Config::build(role, flags.over(file))
+    }
+
+    fn build(role: Role, flags: Flags) -> anyhow::Result<Config> {
+        let config = Config {
+            role,
+            data_dir: flags.data_dir.unwrap_or_else(|| "binnacle-data".into()),
+            http: address("--http", flags.http, "127.0.0.1:7400")?,
+            otlp_grpc: address("--otlp-grpc", flags.otlp_grpc, "127.0.0.1:4317")?,
+            otlp_http: address("--otlp-http", flags.otlp_http, "127.0.0.1:4318")?,
+            pg: address("--pg", flags.pg, "127.0.0.1:5439")?,
+            log: LogConfig {
+                json: match flags.log_format.as_deref() {
+                    None | Some("text") => false,
+                    Some("json") => true,
+                    Some(other) => bail!("--log-format {other:?} is not known; use text or json"),
+                },
+                filter: log_filter(flags.log_level)?,
+            },
+            memory_bytes: match flags.memory {
+                Some(text) => parse_bytes(&text).with_context(|| format!("--memory {text:?}"))?,
+                None => units::memory_default(),
+            },
+            token_file: flags.token_file,
+            retention: Retention {
+                metrics: duration("--retention-metrics", flags.retention_metrics, 31 * DAY)?,
+                logs: duration("--retention-logs", flags.retention_logs, 31 * DAY)?,
+                traces: duration("--retention-traces", flags.retention_traces, 14 * DAY)?,
+            },
+            query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
+            rules: flags.rules,
+            slos: flags.slos,
+            webhook: flags.webhook.into_iter().map(|url| checked_url("--webhook", url)).collect::<Result<_, _>>()?,
+            alertmanager: flags
+                .alertmanager
+                .into_iter()
+                .map(|url| checked_url("--alertmanager", url))
+                .collect::<Result<_, _>>()?,
+            evaluation_interval: duration(
+                "--evaluation-interval",
+                flags.evaluation_interval,
+                Duration::from_secs(60),
+            )?,
+            external_url: flags.external_url.map(|url| checked_url("--external-url", url)).transpose()?,
+            prices: flags.prices,
+            ingest_url: base_url("--ingest", flags.ingest)?,
+            query_url: base_url("--query", flags.query)?,
+            ingest_token_file: flags.ingest_token_file,
+            tenant: match flags.tenant {
+                Some(name) => model::Tenant::new(&name).with_context(|| format!("--tenant {name:?}"))?,
+                None => model::Tenant::default(),
+            },
+            host_root: flags.host_root.unwrap_or_else(|| "/".into()),
+            log_files: flags.log_files,
+            collect_interval: duration("--collect-interval", flags.collect_interval, Duration::from_secs(15))?,
+            self_telemetry: match flags.self_telemetry.as_deref() {
+                None | Some("off") => SelfTelemetry::Off,
+                Some("self") => SelfTelemetry::OnSelf,
+                Some(url) => SelfTelemetry::To(checked_url("--self-telemetry", url.to_owned())?),
+            },
+        };
+        config.refuse_shared_ports()?;
+        if config.memory_bytes < MEMORY_BYTES_MIN {
+            bail!("--memory is {} bytes; at least 64MiB is needed", config.memory_bytes);
+        }
+        Ok(config)
+    }
+
+    /// Two listeners on one port would fail later with a text that names neither.
+    fn refuse_shared_ports(&self) -> anyhow::Result<()> {
+        let listeners = [
+            ("--http", self.http),
+            ("--otlp-grpc", self.otlp_grpc),
+            ("--otlp-http", self.otlp_http),
+            ("--pg", self.pg),
+        ];
+        for (i, (name, address)) in listeners.iter().enumerate() {
+            if let Some((other, _)) =
+                listeners[..i].iter().find(|(_, earlier)| earlier == address && address.port() != 0)
+            {
+                bail!("{other} and {name} are both {address}; give each its own port, or port 0 for any free one");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Below this a memtable and one query do not fit beside each other.
+const MEMORY_BYTES_MIN: usize = 64 << 20;
+
+impl Flags {
+    fn from_file(path: &Path) -> anyhow::Result<Flags> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading --config {}", path.display()))?;
+        Flags::from_toml(&text).with_context(|| format!("--config {}", path.display()))
+    }
+
+    pub fn from_toml(text: &str) -> anyhow::Result<Flags> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// These flags where they are set, else `file`'s.
+    fn over(self, file: Flags) -> Flags {
+        fn list(own: Vec<String>, file: Vec<String>) -> Vec<String> {
+            if own.is_empty() { file } else { own }
+        }
+        Flags {
+            config: self.config,
+            data_dir: self.data_dir.or(file.data_dir),
+            http: self.http.or(file.http),
+            otlp_grpc: self.otlp_grpc.or(file.otlp_grpc),
+            otlp_http: self.otlp_http.or(file.otlp_http),
+            pg: self.pg.or(file.pg),
+            log_format: self.log_format.or(file.log_format),
+            log_level: self.log_level.or(file.log_level),
+            memory: self.memory.or(file.memory),
+            token_file: self.token_file.or(file.token_file),
+            retention_metrics: self.retention_metrics.or(file.retention_metrics),
+            retention_logs: self.retention_logs.or(file.retention_logs),
+            retention_traces: self.retention_traces.or(file.retention_traces),
+            query_timeout: self.query_timeout.or(file.query_timeout),
+            rules: list(self.rules, file.rules),
+            slos: list(self.slos, file.slos),
+            webhook: list(self.webhook, file.webhook),
+            alertmanager: list(self.alertmanager, file.alertmanager),
+            evaluation_interval: self.evaluation_interval.or(file.evaluation_interval),
+            external_url: self.external_url.or(file.external_url),
+            prices: self.prices.or(file.prices),
+            ingest: self.ingest.or(file.ingest),
+            query: self.query.or(file.query),
+            ingest_token_file: self.ingest_token_file.or(file.ingest_token_file),
+            tenant: self.tenant.or(file.tenant),
+            host_root: self.host_root.or(file.host_root),
+            log_files: list(self.log_files, file.log_files),
+            collect_interval: self.collect_interval.or(file.collect_interval),
+            self_telemetry: self.self_telemetry.or(file.self_telemetry),
+        }
+    }
+}
+
+fn address(flag: &str, written: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
+    let text = written.as_deref().unwrap_or(default);
+    // `localhost:7400` and `:7400` are what people type.
+    let text = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.starts_with(':') => format!("0.0.0.0{text}"),
+        None => text.to_owned(),
+    };
+    text.parse().with_context(|| format!("{flag} {text:?} is not an address and port such as 127.0.0.1:7400"))
+}
+
+fn duration(flag: &str, written: Option<String>, default: Duration) -> anyhow::Result<Duration> {
+    match written {
+        None => Ok(default),
+        Some(text) => parse_duration(&text).with_context(|| format!("{flag} {text:?}")),
+    }
+}
+
+fn base_url(flag: &str, written: Option<String>) -> anyhow::Result<String> {
+    let url = checked_url(flag, written.unwrap_or_else(|| "http://127.0.0.1:7400".into()))?;
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn checked_url(flag: &str, url: String) -> anyhow::Result<String> {
+    let parsed = reqwest::Url::parse(&url).with_context(|| format!("{flag} {url:?} is not a URL"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        bail!("{flag} {url:?} must begin with http:// or https://");
+    }
+    Ok(url)
+}
+
+fn log_filter(written: Option<String>) -> anyhow::Result<String> {
+    let filter = written.unwrap_or_else(|| "info".into());
+    tracing_subscriber::EnvFilter::try_new(&filter)
+        .with_context(|| format!("--log-level {filter:?}; use error, warn, info, debug, trace or module=level"))?;
+    Ok(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(flags: Flags) -> anyhow::Result<Config> {
+        Config::build(Role::Up { demo: false, agent: true, alerts: true, web: true }, flags)
+    }
+
+    #[test]
+    fn defaults_listen_on_loopback_only() {
+        let config = up(Flags::default()).unwrap();
+        for address in [config.http, config.otlp_grpc, config.otlp_http, config.pg] {
+            assert!(address.ip().is_loopback(), "{address}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = Flags::from_toml("http = \"127.0.0.1:1\"\nlog_level = \"debug\"").unwrap();
+        let flags = Flags { http: Some("127.0.0.1:2".into()), ..Flags::default() };
+        let config = up(flags.over(file)).unwrap();
+        assert_eq!(config.http.port(), 2);
+        assert_eq!(config.log.filter, "debug");
+    }
+
+    #[test]
+    fn mistakes_name_the_flag_and_the_remedy() {
+        let wrong = |flags: Flags| format!("{:#}", up(flags).unwrap_err());
+        let text = |s: &str| Some(s.to_owned());
+        assert!(wrong(Flags { http: text("nope"), ..Flags::default() }).contains("--http"));
+        assert!(wrong(Flags { memory: text("2 elephants"), ..Flags::default() }).contains("--memory"));
+        assert!(wrong(Flags { memory: text("1MiB"), ..Flags::default() }).contains("64MiB"));
+        assert!(wrong(Flags { pg: text("127.0.0.1:7400"), ..Flags::default() }).contains("--http and --pg"));
+        assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
+        assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
+        assert!(wrong(Flags { retention_logs: text("soon"), ..Flags::default() }).contains("--retention-logs"));
+        assert!(format!("{:#}", Flags::from_toml("htpt = 1").unwrap_err()).contains("htpt"));
+    }
+}

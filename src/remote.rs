@@ -1,0 +1,186 @@
+//! The contracts over the network, for roles that run as processes of their own: [`RemoteAsk`] asks a query process,
+//! [`RemoteSink`] writes to an ingest process. Both speak the public Prometheus protocols.
+
+use anyhow::Context;
+use model::{Answer, Ask, AskError, Batch, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant, Write};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Longer than any query may take (`--query-timeout` answers first).
+const ASK_TIMEOUT: Duration = Duration::from_secs(150);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    crate::telemetry::install_tls();
+    reqwest::Client::builder().timeout(timeout).build().context("building the HTTP client")
+}
+
+/// Asks PromQL of a query process.
+pub struct RemoteAsk {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl RemoteAsk {
+    pub fn new(base: &str) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned() })
+    }
+
+    async fn get(&self, tenant: Option<&Tenant>, path: &str, query: &[(&str, String)]) -> Result<Value, AskError> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.base), query)
+            .map_err(|wrong| AskError::Broken(format!("{}: {wrong}", self.base)))?;
+        let mut request = self.http.get(url);
+        if let Some(tenant) = tenant {
+            request = request.header("X-Scope-OrgID", tenant.as_str());
+        }
+        let response =
+            request.send().await.map_err(|wrong| AskError::Broken(format!("no answer of {}: {wrong}", self.base)))?;
+        let status = response.status().as_u16();
+        let json: Value = response
+            .json()
+            .await
+            .map_err(|wrong| AskError::Broken(format!("{} answered {status} without JSON: {wrong}", self.base)))?;
+        if json["status"] == "success" {
+            return Ok(json);
+        }
+        let text = json["error"].as_str().unwrap_or("no reason given").to_owned();
+        Err(match status {
+            400 => AskError::BadQuery(text),
+            422 => AskError::TooMuch(text),
+            503 => AskError::Timeout(text),
+            _ => AskError::Broken(text),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Ask for RemoteAsk {
+    async fn instant(&self, tenant: &Tenant, query: &str, at_ms: i64) -> Result<Answer, AskError> {
+        let parameters = [("query", query.to_owned()), ("time", seconds(at_ms))];
+        Ok(answer(&self.get(Some(tenant), "query", &parameters).await?))
+    }
+
+    async fn range(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+    ) -> Result<Answer, AskError> {
+        let parameters = [
+            ("query", query.to_owned()),
+            ("start", seconds(start_ms)),
+            ("end", seconds(end_ms)),
+            ("step", seconds(step_ms)),
+        ];
+        Ok(answer(&self.get(Some(tenant), "query_range", &parameters).await?))
+    }
+
+    async fn check(&self, query: &str) -> Result<(), AskError> {
+        self.get(None, "format_query", &[("query", query.to_owned())]).await.map(|_| ())
+    }
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+}
+
+fn answer(json: &Value) -> Answer {
+    let data = &json["data"];
+    let point = |pair: &Value| {
+        Some(Point {
+            ts_ms: (pair[0].as_f64()? * 1e3).round() as i64,
+            value: number(pair[1].as_str()?)?,
+        })
+    };
+    let series = match data["resultType"].as_str() {
+        Some("scalar") => vec![SeriesPoints {
+            labels: Labels::empty(),
+            points: point(&data["result"]).into_iter().collect(),
+        }],
+        _ => data["result"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|series| SeriesPoints {
+                labels: Labels::from_pairs(
+                    series["metric"].as_object().into_iter().flatten().map(|(n, v)| (n, v.as_str().unwrap_or(""))),
+                ),
+                points: std::iter::once(&series["value"])
+                    .chain(series["values"].as_array().into_iter().flatten())
+                    .filter_map(point)
+                    .collect(),
+            })
+            .collect(),
+    };
+    let warnings =
+        json["warnings"].as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)).collect();
+    Answer { series, warnings }
+}
+
+fn number(text: &str) -> Option<f64> {
+    match text {
+        "+Inf" => Some(f64::INFINITY),
+        "-Inf" => Some(f64::NEG_INFINITY),
+        other => other.parse().ok(),
+    }
+}
+
+/// Writes metrics to an ingest process by remote write.
+pub struct RemoteSink {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl RemoteSink {
+    pub fn new(base: &str) -> anyhow::Result<RemoteSink> {
+        Ok(RemoteSink { http: client(WRITE_TIMEOUT)?, base: base.to_owned() })
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for RemoteSink {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        let Batch::Metrics(batch) = &write.batch else {
+            return Err(Refused::Broken("only metrics are written to a remote ingest process".into()));
+        };
+        let accepted = batch.samples() as u64;
+        let response = self
+            .http
+            .post(format!("{}/api/v1/write", self.base))
+            .header("Content-Type", "application/x-protobuf")
+            .header("Content-Encoding", "snappy")
+            .header("X-Prometheus-Remote-Write-Version", "0.1.0")
+            .header("X-Scope-OrgID", write.tenant.as_str())
+            .body(wire::remote_write::encode(batch))
+            .send()
+            .await
+            .map_err(|wrong| Refused::Broken(format!("no answer of {}: {wrong}", self.base)))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(Receipt { accepted, rejected: vec![] });
+        }
+        let text = response.text().await.unwrap_or_default();
+        Err(match status.as_u16() {
+            429 | 503 => Refused::Busy { why: text, retry_after: Duration::from_secs(1) },
+            400 | 413 => Refused::TooMuch(text),
+            other => Refused::Broken(format!("{} answered {other}: {text}", self.base)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_keeps_its_labels_and_special_numbers() {
+        let json = serde_json::json!({"status": "success", "warnings": ["partial"], "data": {"resultType": "vector",
+            "result": [{"metric": {"a": "b"}, "value": [1.5, "+Inf"]}]}});
+        let answer = answer(&json);
+        assert_eq!(answer.warnings, ["partial"]);
+        assert_eq!(answer.series[0].labels.get("a"), Some("b"));
+        assert_eq!(answer.series[0].points, [Point { ts_ms: 1500, value: f64::INFINITY }]);
+    }
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Chromium and the OpenTelemetry SDK
+# for Python. Does nothing for what is there; says in one line what it cannot install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+missing=()
+need psql postgresql-client
+need prometheus prometheus
+need prometheus-node-exporter prometheus-node-exporter
+need chromium chromium
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "==> installing ${missing[*]}"
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    # The packages' own services would take the ports that people use; the tests start their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+      printf '#!/bin/sh\nexit 101\n' > $policy && chmod +x $policy
+      trap 'rm -f $policy' EXIT
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "the end-to-end tests need: ${missing[*]}; install them (Debian: sudo apt-get install ${missing[*]}) and run again" >&2
+    exit 1
+  fi
+fi
+
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import opentelemetry.exporter.otlp.proto.grpc, opentelemetry.sdk' 2>/dev/null; then
+  echo "==> installing the OpenTelemetry SDK for Python"
+  python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+fi
