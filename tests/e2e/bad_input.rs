@@ -1,0 +1,182 @@
+//! Input that is wrong, each kind with a clear answer, and the rest working after it.
+
+use crate::server::{Server, now_ms};
+use crate::traffic::{loki_push, remote_write, samples};
+use serde_json::json;
+use std::io::Write;
+
+fn still_works(server: &Server) {
+    let now = now_ms();
+    assert!(remote_write(server, samples(&[(&[("__name__", "fine")], &[(now, 1.0)])])).status().is_success());
+    assert_eq!(server.promql("fine").len(), 1);
+    assert!(server.get("/health/ready").status().is_success());
+}
+
+#[test]
+fn bodies_that_are_not_the_protocol() {
+    let server = Server::bare();
+    let post = |path: &str, kind: &str, body: Vec<u8>| {
+        let response = server.http.post(server.url(path)).header("Content-Type", kind).body(body).send().unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().unwrap_or_default())
+    };
+    let truncated = {
+        let mut body = samples(&[(&[("__name__", "x")], &[(1, 1.0)])]);
+        body.truncate(body.len() - 3);
+        body
+    };
+    for (path, kind, body) in [
+        ("/api/v1/write", "application/x-protobuf", b"not snappy".to_vec()),
+        ("/api/v1/write", "application/x-protobuf", truncated),
+        ("/loki/api/v1/push", "application/json", b"{\"streams\": [".to_vec()),
+        ("/loki/api/v1/push", "application/x-protobuf", vec![0xff; 50]),
+        ("/otlp/v1/metrics", "application/x-protobuf", vec![0x0a, 0xff, 0xff, 0xff]),
+        ("/otlp/v1/logs", "application/json", b"[]".to_vec()),
+        ("/otlp/v1/traces", "application/x-protobuf", b"GET / HTTP/1.1".to_vec()),
+    ] {
+        let (status, text) = post(path, kind, body);
+        assert_eq!(status, 400, "{path}: {text}");
+        assert!(text.len() > 10, "{path}: says why");
+    }
+    let (status, _) = post("/otlp/v1/logs", "text/plain", b"hello".to_vec());
+    assert_eq!(status, 415);
+    still_works(&server);
+}
+
+#[test]
+fn a_decompression_bomb_is_refused_by_its_size() {
+    let server = Server::bare();
+    // 1 GiB of zeros in about 1 MiB, and the same in zstd.
+    let zeros = vec![0u8; 1 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+    let mut zstd = zstd::Encoder::new(vec![], 3).unwrap();
+    for _ in 0..1024 {
+        gzip.write_all(&zeros).unwrap();
+        zstd.write_all(&zeros).unwrap();
+    }
+    for (encoding, body) in [("gzip", gzip.finish().unwrap()), ("zstd", zstd.finish().unwrap())] {
+        let response = server
+            .http
+            .post(server.url("/otlp/v1/logs"))
+            .header("Content-Type", "application/x-protobuf")
+            .header("Content-Encoding", encoding)
+            .body(body)
+            .send()
+            .unwrap();
+        assert_eq!(response.status(), 413, "{encoding}");
+    }
+    still_works(&server);
+}
+
+#[test]
+fn records_that_cannot_be_kept_are_counted_by_reason() {
+    let server = Server::bare();
+    let now = now_ms();
+    let year_9999_ms = 253_370_764_800_000;
+    let response = remote_write(
+        &server,
+        samples(&[(&[("__name__", "kept")], &[(now, 1.0), (year_9999_ms, 2.0), (-62_135_596_800_000, 3.0)])]),
+    );
+    assert!(matches!(response.status().as_u16(), 200 | 204 | 400), "{}", response.status());
+    let kept = server.promql("kept");
+    assert_eq!(kept[0]["value"][1], "1");
+    let metrics = server.get("/metrics").text().unwrap();
+    let rejected: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("binnacle_ingest_rejected_total") && line.contains("timestamp_out_of_range"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert_eq!(rejected, 2.0, "{metrics}");
+    let without_name = json!({ "streams": [{ "stream": { "": "x" }, "values": [[(now * 1_000_000).to_string(), "line"]] }] });
+    let response = server.http.post(server.url("/loki/api/v1/push")).json(&without_name).send().unwrap();
+    assert_eq!(response.status(), 400);
+    still_works(&server);
+}
+
+#[test]
+fn a_line_of_ten_megabytes_is_kept_or_refused_in_words() {
+    let server = Server::bare();
+    let now = now_ms() * 1_000_000;
+    let long = "x".repeat(10 << 20);
+    let response = loki_push(&server, json!({ "app": "long" }), &[(now, &long), (now + 1, "short")]);
+    let status = response.status().as_u16();
+    let text = response.text().unwrap();
+    assert!(status == 204 || status == 400, "{status} {text}");
+    if status == 400 {
+        assert!(text.contains("line") && text.contains("10485760"), "{text}");
+    }
+    let rows = server.sql("select count(*) as n from logs where body = 'short'");
+    assert_eq!(rows[0]["n"], 1, "the accepted line of the same request is kept");
+    still_works(&server);
+}
+
+#[test]
+fn text_that_is_not_utf8() {
+    let server = Server::bare();
+    // An OTLP log record whose body's string is one byte of no character: resourceLogs, scopeLogs, logRecords, body.
+    let body: &[u8] = &[0x0a, 0x09, 0x12, 0x07, 0x12, 0x05, 0x2a, 0x03, 0x0a, 0x01, 0xff];
+    let response = server
+        .http
+        .post(server.url("/otlp/v1/logs"))
+        .header("Content-Type", "application/x-protobuf")
+        .body(body)
+        .send()
+        .unwrap();
+    assert!(response.status() == 400 || response.status() == 200);
+    still_works(&server);
+}
+
+#[test]
+fn queries_that_do_not_parse_say_where() {
+    let server = Server::bare();
+    let deep = "(".repeat(100_000);
+    for (path, parameter) in [
+        ("/api/v1/query", "query"),
+        ("/loki/api/v1/query_range", "query"),
+        ("/tempo/api/search", "q"),
+        ("/api/sql", "query"),
+    ] {
+        for query in ["{{{", deep.as_str(), "\u{0}", "sum("] {
+            let response = server.http.post(server.url(path)).form(&[(parameter, query)]).send().unwrap();
+            let status = if response.status() == 405 || response.status() == 415 || response.status() == 404 {
+                let url = reqwest::Url::parse_with_params(&server.url(path), &[(parameter, &query[..query.len().min(4_000)])]).unwrap();
+                server.http.get(url).send().unwrap().status()
+            } else {
+                response.status()
+            };
+            assert!(status.is_client_error(), "{path} {:.10}: {status}", query);
+        }
+    }
+    still_works(&server);
+}
+
+#[test]
+fn a_damaged_part_is_named_and_the_rest_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--no-agent", "--no-alerts", "--no-web"];
+    let server = Server::start("up", dir.path(), &flags);
+    let now = now_ms();
+    assert!(remote_write(&server, samples(&[(&[("__name__", "old")], &[(now - 60_000, 1.0)])])).status().is_success());
+    assert!(server.http.post(server.url("/api/admin/flush")).send().unwrap().status().is_success());
+    server.kill();
+    let mut damaged = 0;
+    let mut folders = vec![dir.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "parquet") {
+                let length = std::fs::metadata(&path).unwrap().len() as usize;
+                std::fs::write(&path, vec![0x5a; length]).unwrap();
+                damaged += 1;
+            }
+        }
+    }
+    assert!(damaged > 0, "a flush leaves Parquet files");
+    let server = Server::start("up", dir.path(), &flags);
+    still_works(&server);
+    let answer = server.query("/api/v1/query", &[("query", "old")]);
+    let warnings = answer["warnings"].as_array().map_or(0, Vec::len);
+    assert!(warnings > 0, "the answer says that it is partial: {answer}");
+}

@@ -1,0 +1,38 @@
+//! `binnacle up` and nothing else: this machine's telemetry within 30 s, under node_exporter's names.
+
+use crate::server::{Server, eventually};
+
+/// One series at least of each collector that the public Node Exporter Full dashboard draws from.
+const NAMES: &[&str] = &[
+    "node_cpu_seconds_total", "node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes", "node_load1", "node_load5",
+    "node_load15", "node_disk_read_bytes_total", "node_filesystem_size_bytes", "node_filesystem_avail_bytes",
+    "node_network_receive_bytes_total", "node_vmstat_pgfault", "node_netstat_Tcp_CurrEstab",
+    "node_sockstat_TCP_inuse", "node_filefd_allocated", "node_uname_info", "node_time_seconds", "node_boot_time_seconds",
+    "node_context_switches_total", "node_procs_running", "node_memory_SwapTotal_bytes",
+];
+
+#[test]
+fn up_answers_with_real_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("app.log");
+    std::fs::write(&logs, "first line of this machine\n").unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let server = Server::start("up", &data, &["--no-web", "--log-files", logs.to_str().unwrap()]);
+    for name in NAMES {
+        eventually(name, || server.promql(name).first().cloned());
+    }
+    let modes = server.promql("count by (mode) (node_cpu_seconds_total{cpu=\"0\"})");
+    assert!(modes.len() >= 8, "{modes:?}");
+    // The kernel and we agree on the memory this machine has.
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total_kb: f64 = meminfo.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    let total = server.promql("node_memory_MemTotal_bytes");
+    assert_eq!(total[0]["value"][1].as_str().unwrap().parse::<f64>().unwrap(), total_kb * 1024.0);
+    eventually("the log line", || server.sql("select body from logs where body = 'first line of this machine'").first().cloned());
+    let processes = eventually("processes", || {
+        let rows = server.promql("topk(3, binnacle_process_resident_memory_bytes)");
+        (!rows.is_empty()).then_some(rows)
+    });
+    assert!(processes.len() <= 3);
+}
