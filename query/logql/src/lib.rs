@@ -1,1 +1,33 @@
-//! LogQL: text to a checked syntax tree.
+//! LogQL: text to a checked syntax tree, and what a pipeline does to one line.
+//!
+//! [`parse`] takes a query and gives an [`Expr`] that is checked: regexes compile, templates parse, aggregations have
+//! the unwrap they need, matching is legal. [`Pipeline`] runs the stages of such a tree over one line and its labels.
+//! The printer (`Display` of [`Expr`]) writes a tree back as a query. Nothing here knows Arrow, a file or a socket.
+
+mod ast;
+mod check;
+mod ip;
+mod lexer;
+mod parser;
+mod pipeline;
+mod printer;
+mod template;
+mod units;
+
+pub use ast::*;
+pub use ip::IpMatch;
+pub use lexer::ParseError;
+pub use parser::parse;
+pub use pipeline::{Category, Fields, Pipeline, detect_level};
+pub use template::Template;
+pub use units::{format_duration, parse_bytes, parse_duration_ns};
+
+/// Parses a query that must be a stream selector alone, as `match[]` and volume calls send.
+pub fn parse_selector(text: &str) -> Result<Vec<model::Matcher>, ParseError> {
+    match parse(text)? {
+        Expr::Log(log) => Ok(log.matchers),
+        Expr::Metric(_) => {
+            Err(ParseError::at_start("only a stream selector is allowed here, as {app=\"web\"}"))
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a well-formed query must hold beyond its grammar. Each refusal says what is wrong in Loki's words.
+
+use crate::ast::*;
+use crate::parser::compile;
+use model::{Match, Matcher};
+use regex::Regex;
+use std::collections::HashSet;
+
+type Checked<T> = Result<T, String>;
+
+/// A selector that only holds matchers which an absent label passes would read everything.
+pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
+    let narrows = |m: &Matcher| matches!(m.op, Match::Equal | Match::Regex) && !m.matches("");
+    if matchers.iter().any(narrows) {
+        return Ok(());
+    }
+    Err("queries require at least one regexp or equality matcher that does not have an empty-compatible value. For \
+         instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will"
+        .to_owned())
+}
+
+/// A regex for `| regexp`, which must name what it takes, each name once.
+pub(crate) fn named_regex(text: &str) -> Checked<Regex> {
+    let regex = compile(text).map_err(|why| format!("error parsing regexp: {why}"))?;
+    let mut seen = HashSet::new();
+    for name in regex.capture_names().flatten() {
+        if !seen.insert(name) {
+            return Err(format!("duplicate extracted label name {name:?}"));
+        }
+    }
+    if seen.is_empty() {
+        return Err("at least one named capture must be supplied, as (?P<status>\\d+)".to_owned());
+    }
+    drop(seen);
+    Ok(regex)
+}
+
+pub(crate) fn range_aggregation(
+    op: RangeOp,
+    param: Option<f64>,
+    range: &LogRange,
+    grouping: Option<&Grouping>,
+) -> Checked<()> {
+    use RangeOp::*;
+    let name = op.as_str();
+    match (op, param) {
+        (Quantile, None) => return Err(format!("parameter required for operation {name}")),
+        (Quantile, Some(_)) | (_, None) => {}
+        (_, Some(_)) => return Err(format!("parameter not supported for operation {name}")),
+    }
+    if grouping.is_some() && !matches!(op, Avg | Stddev | Stdvar | Quantile | Max | Min | First | Last) {
+        return Err(format!("grouping not allowed for {name} aggregation"));
+    }
+    match (&range.unwrap, op) {
+        (Some(_), Count | Bytes | BytesRate) => Err(format!("invalid aggregation {name} with unwrap")),
+        (Some(_), _) | (None, Count | Bytes | BytesRate | Rate | Absent) => Ok(()),
+        (None, _) => Err(format!("invalid aggregation {name} without unwrap")),
+    }
+}
+
+/// The number of series to keep, where the aggregation takes one.
+pub(crate) fn vector_aggregation(
+    op: VectorOp,
+    param: Option<f64>,
+    grouping: Option<&Grouping>,
+    expr: &MetricExpr,
+) -> Checked<Option<usize>> {
+    let name = op.as_str();
+    if let MetricExpr::Literal(_) = expr {
+        return Err(format!("{name} aggregates series, not a number; write vector(…)"));
+    }
+    if grouping.is_some() && matches!(op, VectorOp::ApproxTopk | VectorOp::Sort | VectorOp::SortDesc) {
+        return Err(format!("grouping not allowed for {name} aggregation"));
+    }
+    match (op.has_param(), param) {
+        (true, None) => Err(format!("parameter required for operation {name}")),
+        (false, Some(_)) => Err(format!("unsupported parameter for operation {name}")),
+        (false, None) => Ok(None),
+        (true, Some(k)) if k < 1.0 || k.fract() != 0.0 || k > 1e9 => {
+            Err(format!("invalid parameter (must be a whole number greater than 0) {name}({k}"))
+        }
+        (true, Some(k)) => Ok(Some(k as usize)),
+    }
+}
+
+/// The operation, computed at once where both sides are numbers.
+pub(crate) fn binary(
+    op: BinaryOp,
+    returns_bool: bool,
+    matching: Matching,
+    left: MetricExpr,
+    right: MetricExpr,
+) -> Checked<MetricExpr> {
+    for (side, expr) in [("left", &left), ("right", &right)] {
+        if let (true, MetricExpr::Literal(number)) = (op.is_set(), expr) {
+            return Err(format!(
+                "unexpected literal for {side} leg of logical/set binary operation ({}): {number}",
+                op.as_str()
+            ));
+        }
+    }
+    match (&left, &right) {
+        (MetricExpr::Literal(a), MetricExpr::Literal(b)) => Ok(MetricExpr::Literal(op.apply(*a, *b))),
+        _ => Ok(MetricExpr::Binary(Box::new(Binary { op, returns_bool, matching, left, right }))),
+    }
+}

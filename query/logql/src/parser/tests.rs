@@ -1,0 +1,174 @@
+use super::*;
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+/// A folder of the shared suites, where they are beside the repository.
+fn suite(path: &str) -> Option<String> {
+    let root = std::env::var_os("BINNACLE_SHARED")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
+    std::fs::read_to_string(root.join("suites/data").join(path)).ok()
+}
+
+fn rows(path: &str) -> Vec<serde_json::Value> {
+    let text = suite(path).unwrap_or_default();
+    text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn printed(query: &str) -> String {
+    parse(query).unwrap_or_else(|why| panic!("{query}: {why}")).to_string()
+}
+
+#[test]
+fn public_parse_cases() {
+    for row in rows("loki/logql_parse_cases.jsonl") {
+        let query = row["query"].as_str().unwrap();
+        let parsed = parse(query);
+        assert_eq!(parsed.is_ok(), row["parse"] == "ok", "{query}: {parsed:?}");
+    }
+}
+
+#[test]
+fn queries_of_benchmarks_and_dashboards_parse() {
+    for row in rows("loki/logql_bench_queries.jsonl") {
+        let query = row["query"].as_str().unwrap();
+        let query = query
+            .replace("${SELECTOR}", "{app=\"a\"}")
+            .replace("${RANGE}", "5m")
+            .replace("${LABEL_NAME}", "x")
+            .replace("${LABEL_VALUE}", "y");
+        parse(&query).unwrap_or_else(|why| panic!("{query}: {why}"));
+    }
+    let mut refused = Vec::new();
+    for row in rows("queries/logql_real.jsonl") {
+        let query = row["subst"].as_str().or(row["query"].as_str()).unwrap();
+        // The same dashboards ask Prometheus and Grafana's own variables, which is not LogQL.
+        let promql = regex::Regex::new("[a-z_]\\{").unwrap().is_match(query);
+        let variable = query.starts_with("label_values") || query.starts_with("label_names");
+        match parse(query) {
+            Err(why) if !promql && !variable => refused.push(format!("{query}\n    {why}")),
+            _ => {}
+        }
+    }
+    assert!(refused.is_empty(), "{} refused:\n{}", refused.len(), refused.join("\n"));
+}
+
+/// These are refused by Loki too, or test another mode of it.
+const REFUSED_TEST_QUERIES: [(&str, &str); 12] = [
+    ("0b1010", "Go's ParseFloat knows no binary"),
+    ("0o17", "nor octal"),
+    ("0x1A", "hexadecimal needs a p exponent"),
+    ("1 and 2", "set operation on literals"),
+    ("> 0x10", "hexadecimal without exponent"),
+    ("> 0o17", "octal"),
+    ("approx_topk(2", "no grouping"),
+    ("approx_topk(1.5", "whole numbers"),
+    ("approx_topk(sum", "needs a parameter"),
+    ("bool > ", "bool stands after the operator"),
+    ("nosuchfunc", "unknown template function"),
+    ("x=\"{{\"", "open template"),
+];
+
+#[test]
+fn test_queries_parse_or_are_refused_with_a_reason() {
+    let mut refused = Vec::new();
+    for row in rows("loki/logqltest_queries.jsonl") {
+        let query = row["query"].as_str().unwrap().to_owned();
+        if let Err(why) = parse(&query) {
+            if !REFUSED_TEST_QUERIES.iter().any(|(part, _)| query.contains(part)) {
+                refused.push(format!("{query}\n    {why}"));
+            }
+        }
+    }
+    // The others aggregate without unwrap, group where that is not allowed, or hold a broken regex, path or pattern.
+    let broken = [
+        "invalid aggregation",
+        "grouping not allowed",
+        "error parsing regexp",
+        "named capture",
+        "at least one named",
+        "duplicate extracted",
+        "cannot parse expression",
+        "syntax error",
+        "invalid regex",
+        "no address",
+        "ip(…) works",
+    ];
+    for line in &refused {
+        assert!(broken.iter().any(|part| line.contains(part)), "{line}");
+    }
+    assert!(refused.len() < 75, "{} refused:\n{}", refused.len(), refused.join("\n"));
+}
+
+#[test]
+fn precedence_and_folding() {
+    for (query, want) in [
+        ("1 + 1 - -1", "3"),
+        ("2^3^2", "512"),
+        ("-2^2", "4"),
+        ("10 / 0", "0 / 0"),
+        ("1 > 1 < 1", "1"),
+        ("vector(1)+vector(1)", "(vector(1) + vector(1))"),
+        (
+            "sum by (b, a) (rate({x=\"y\"} |= `q\"` [1m])) > bool on (a) group_left (c) vector(2) * 3",
+            "(sum by (a, b) (rate({x=\"y\"} |= \"q\\\"\"[1m])) > bool on (a) group_left (c) (vector(2) * 3))",
+        ),
+        (
+            "{a=\"b\"} | json | x > 5 or y<=2.5KiB and z=\"q\" | line_format \"{{.x}}\"",
+            "{a=\"b\"} | json | (x>5 or (y<=2560B and z=\"q\")) | line_format \"{{.x}}\"",
+        ),
+    ] {
+        let once = printed(query);
+        assert_eq!(once, want, "{query}");
+        assert_eq!(printed(&once), once);
+    }
+}
+
+#[test]
+fn errors_say_where() {
+    let error = |query: &str| parse(query).unwrap_err().to_string();
+    assert_eq!(error("{app=}"), "parse error at line 1, col 6: syntax error: unexpected }, expecting STRING");
+    assert!(error("{app=\"a\"}\n | json |").starts_with("parse error at line 2, col 10:"));
+    assert!(error("").contains("unexpected $end"));
+    assert!(
+        error("sum_over_time({a=\"b\"}[1m])").contains("invalid aggregation sum_over_time without unwrap")
+    );
+    assert!(error("{app=~\".*\"}").contains("at least one regexp or equality matcher"));
+}
+
+#[test]
+fn depth_and_length_are_bounded() {
+    for query in [
+        format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("vector(1){}", "+vector(1)".repeat(10_000)),
+        format!("{{a=\"b\"}} | {}x=1{}", "(".repeat(5_000), ")".repeat(5_000)),
+        format!("{{a=\"b\"}} | x=1{}", " or x=1".repeat(10_000)),
+        format!("{{a=\"b\"}}{}", " |= \"x\"".repeat(5_000)),
+        "sum(".repeat(30_000),
+        "{a=\"".to_owned() + &"x".repeat(1 << 20),
+    ] {
+        assert!(parse(&query).is_err());
+    }
+    parse(&format!("vector(1){}", "+vector(1)".repeat(200))).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_parsed_or_refused(text in "\\PC{0,80}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_tokens_are_parsed_or_refused(words in proptest::collection::vec(proptest::sample::select(vec![
+        "{", "}", "a", "=", "\"x\"", "|=", "|", "json", "logfmt", "(", ")", "[5m]", "rate", "sum", "by", ",", "1", "5m",
+        "+", "^", "or", "and", "unwrap", "ip", "`{{.a}}`", "line_format", "label_format", "drop", "!=", "offset", "-",
+        "{a=\"b\"}", "--strict", "pattern", "`<a> <_>`", "regexp", "`(?P<a>.)`", "topk", "vector", "bool", "on",
+    ]), 0..24)) {
+        let text = words.join(" ");
+        if let Ok(expr) = parse(&text) {
+            let printed = expr.to_string();
+            let again = parse(&printed).map(|expr| expr.to_string());
+            prop_assert_eq!(again, Ok(printed));
+        }
+    }
+}

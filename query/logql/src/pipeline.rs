@@ -1,0 +1,384 @@
+//! What a query's stages do to one line and its labels.
+//!
+//! A [`Pipeline`] is made once a query and run once a line. It is told which labels will be asked for afterwards, so
+//! that parsers write down only those. It never fails on a line: a line that cannot be parsed gets `__error__`.
+
+pub(crate) mod fields;
+pub(crate) mod json;
+mod level;
+mod logfmt;
+pub(crate) mod pattern;
+
+pub use fields::{Category, Fields};
+pub use level::detect_level;
+
+use crate::ast::*;
+use crate::template::{Scope, Template};
+use crate::units::{parse_bytes, parse_float, parse_go_duration_ns};
+use memchr::memmem::Finder;
+use regex::Regex;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+pub(crate) const ERROR: &str = "__error__";
+pub(crate) const ERROR_DETAILS: &str = "__error_details__";
+const JSON_ERROR: &str = "JSONParserErr";
+const LOGFMT_ERROR: &str = "LogfmtParserErr";
+const FILTER_ERROR: &str = "LabelFilterErr";
+const TEMPLATE_ERROR: &str = "TemplateFormatErr";
+const UNWRAP_ERROR: &str = "SampleExtractionErr";
+
+/// Terminal colours, as `decolorize` takes them out.
+static COLOR: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new("[\\x1b\\x{9b}][\\[()#;?]*(?:[0-9]{1,4}(?:;[0-9]{0,4})*)?[0-9A-ORZcf-nqry=><~]").ok()
+});
+
+pub struct Pipeline {
+    steps: Vec<Step>,
+    /// What parsers write down; `None` is everything.
+    wanted: Option<Vec<String>>,
+    reads_line: bool,
+    changes_line: bool,
+}
+
+enum Step {
+    Line { negated: bool, any: Vec<LineTest> },
+    Stage(Stage),
+}
+
+enum LineTest {
+    Text(Finder<'static>),
+    Other(LineMatch),
+}
+
+impl Pipeline {
+    /// `outputs` are the labels read after the pipeline; `None` where all are.
+    pub fn new(stages: &[Stage], unwrap: Option<&Unwrap>, outputs: Option<&[String]>) -> Pipeline {
+        let mut steps: Vec<Step> = stages.iter().map(Step::new).collect();
+        if let Some(unwrap) = unwrap {
+            steps.extend(unwrap.filters.iter().map(|filter| Step::Stage(Stage::Label(filter.clone()))));
+        }
+        let wanted = outputs.map(|outputs| {
+            let mut wanted = outputs.to_vec();
+            wanted.extend(unwrap.map(|unwrap| unwrap.label.clone()));
+            for step in &steps {
+                step.reads(&mut |name| wanted.push(name.to_owned()));
+            }
+            let plain: Vec<String> =
+                wanted.iter().filter_map(|n| n.strip_suffix("_extracted")).map(str::to_owned).collect();
+            wanted.extend(plain);
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted
+        });
+        let reads_line = steps.iter().any(Step::reads_line);
+        let changes_line = stages
+            .iter()
+            .any(|stage| matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
+        Pipeline { steps, wanted, reads_line, changes_line }
+    }
+
+    /// Whether any stage looks at the line itself.
+    pub fn reads_line(&self) -> bool {
+        self.reads_line
+    }
+
+    pub fn changes_line(&self) -> bool {
+        self.changes_line
+    }
+
+    /// Names of the labels that stages or the asker read; `None` where it is all.
+    pub fn wanted(&self) -> Option<&[String]> {
+        self.wanted.as_deref()
+    }
+
+    /// No stage touches labels: the labels after it are those before.
+    pub fn keeps_labels(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Line { .. }))
+    }
+
+    /// The line after all stages, or `None` where a filter dropped it. `fields` has been started with the line's
+    /// stream and metadata.
+    pub fn run<'l>(&self, ts_ns: i64, line: &'l str, fields: &mut Fields) -> Option<Cow<'l, str>> {
+        let mut line = Cow::Borrowed(line);
+        for step in &self.steps {
+            match step {
+                Step::Line { negated, any } => {
+                    if any.iter().any(|test| test.passes(&line)) == *negated {
+                        return None;
+                    }
+                }
+                Step::Stage(stage) => {
+                    if let Some(changed) = self.stage(stage, ts_ns, &line, fields)? {
+                        line = Cow::Owned(changed);
+                    }
+                }
+            }
+        }
+        Some(line)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name))
+    }
+
+    /// `None` drops the line; `Some(Some(_))` replaces it.
+    fn stage(&self, stage: &Stage, ts_ns: i64, line: &str, fields: &mut Fields) -> Option<Option<String>> {
+        match stage {
+            Stage::Line(_) => {}
+            Stage::Json(wanted) if wanted.is_empty() => {
+                if let Err(why) =
+                    json::flatten(line, self.wanted.as_deref(), &mut |k, v| fields.extract(k, v))
+                {
+                    fields.fail(JSON_ERROR, &why);
+                }
+            }
+            Stage::Json(wanted) => json_fields(wanted, line, fields),
+            Stage::Logfmt { strict, keep_empty, fields: wanted } => {
+                self.logfmt(*strict, *keep_empty, wanted, line, fields);
+            }
+            Stage::Regexp(regex) => {
+                if let Some(captures) = regex.captures(line) {
+                    for (name, found) in regex.capture_names().zip(captures.iter()) {
+                        if let (Some(name), Some(found)) = (name, found) {
+                            fields.extract(name, found.as_str());
+                        }
+                    }
+                }
+            }
+            Stage::Pattern(pattern) => pattern.captures(line, &mut |name, value| fields.extract(name, value)),
+            Stage::Unpack => return Some(self.unpack(line, fields)),
+            Stage::LineFormat(template) => return Some(render(template, ts_ns, line, fields)),
+            Stage::LabelFormat(formats) => {
+                for format in formats {
+                    match format {
+                        LabelFormat::Rename { to, from } => fields.rename(from, to),
+                        LabelFormat::Template { to, template } => {
+                            if let Some(value) = render(template, ts_ns, line, fields) {
+                                fields.set(to, &value);
+                            }
+                        }
+                    }
+                }
+            }
+            Stage::Label(filter) => return passes(filter, fields).then_some(None),
+            Stage::Drop(picks) => {
+                for pick in picks {
+                    let drops = match pick {
+                        LabelPick::Name(_) => true,
+                        LabelPick::Matching(matcher) => {
+                            matcher.matches(fields.get(&matcher.name).unwrap_or(""))
+                        }
+                    };
+                    if drops {
+                        fields.remove(pick.name());
+                    }
+                }
+            }
+            Stage::Keep(picks) => fields.retain(|name, value| {
+                picks.iter().any(|pick| match pick {
+                    LabelPick::Name(kept) => kept == name,
+                    LabelPick::Matching(matcher) => matcher.name == name && matcher.matches(value),
+                })
+            }),
+            Stage::Decolorize => {
+                if let (Some(color), true) = (COLOR.as_ref(), line.contains(['\u{1b}', '\u{9b}'])) {
+                    return Some(Some(color.replace_all(line, "").into_owned()));
+                }
+            }
+        }
+        Some(None)
+    }
+
+    fn logfmt(
+        &self,
+        strict: bool,
+        keep_empty: bool,
+        wanted: &[LogfmtField],
+        line: &str,
+        fields: &mut Fields,
+    ) {
+        let mut name = String::new();
+        let ended = logfmt::pairs(line, &mut |key, value| {
+            if wanted.is_empty() {
+                if value.is_empty() && !keep_empty {
+                    return;
+                }
+                json::sanitize(key, &mut name);
+                if self.wants(&name) {
+                    fields.extract(&name, value);
+                }
+            } else {
+                for field in wanted.iter().filter(|field| field.key == key) {
+                    fields.extract(&field.label, value);
+                }
+            }
+        });
+        if let (Err(why), true) = (ended, strict) {
+            fields.fail(LOGFMT_ERROR, &why);
+        }
+    }
+
+    fn unpack(&self, line: &str, fields: &mut Fields) -> Option<String> {
+        let mut entry = None;
+        let unpacked = json::strings(line, &mut |key, value| {
+            if key == "_entry" {
+                entry = Some(value.to_owned());
+            } else if self.wants(key) {
+                fields.extract(key, value);
+            }
+        });
+        if let Err(why) = unpacked {
+            fields.fail(JSON_ERROR, &why);
+            return None;
+        }
+        entry
+    }
+}
+
+impl Step {
+    fn new(stage: &Stage) -> Step {
+        match stage {
+            Stage::Line(filter) => Step::Line {
+                negated: filter.negated,
+                any: filter
+                    .any
+                    .iter()
+                    .map(|one| match one {
+                        LineMatch::Text(text) => LineTest::Text(Finder::new(text.as_bytes()).into_owned()),
+                        other => LineTest::Other(other.clone()),
+                    })
+                    .collect(),
+            },
+            other => Step::Stage(other.clone()),
+        }
+    }
+
+    fn reads(&self, see: &mut impl FnMut(&str)) {
+        let Step::Stage(stage) = self else { return };
+        match stage {
+            Stage::LineFormat(template) => template.fields(see),
+            Stage::LabelFormat(formats) => {
+                for format in formats {
+                    match format {
+                        LabelFormat::Rename { from, .. } => see(from),
+                        LabelFormat::Template { template, .. } => template.fields(see),
+                    }
+                }
+            }
+            Stage::Label(filter) => filter.names(see),
+            Stage::Drop(picks) => {
+                for pick in picks {
+                    if let LabelPick::Matching(matcher) = pick {
+                        see(&matcher.name);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reads_line(&self) -> bool {
+        match self {
+            Step::Line { .. } => true,
+            Step::Stage(stage) => !matches!(stage, Stage::Label(_) | Stage::Drop(_) | Stage::Keep(_)),
+        }
+    }
+}
+
+impl LineTest {
+    fn passes(&self, line: &str) -> bool {
+        match self {
+            LineTest::Text(finder) => finder.find(line.as_bytes()).is_some(),
+            LineTest::Other(LineMatch::Text(text)) => line.contains(text.as_str()),
+            LineTest::Other(LineMatch::Regex(regex)) => regex.is_match(line),
+            LineTest::Other(LineMatch::Pattern(pattern)) => pattern.matches(line),
+            LineTest::Other(LineMatch::Ip(ip)) => ip.found_in(line),
+        }
+    }
+}
+
+fn json_fields(wanted: &[JsonField], line: &str, fields: &mut Fields) {
+    if !line.trim_start().starts_with('{') {
+        return fields.fail(JSON_ERROR, "line is not a JSON object");
+    }
+    for field in wanted {
+        match json::at_path(line, &field.steps) {
+            Ok(Some(value)) => fields.extract(&field.label, &value),
+            Ok(None) => {}
+            Err(why) => return fields.fail(JSON_ERROR, &why),
+        }
+    }
+}
+
+fn render(template: &Template, ts_ns: i64, line: &str, fields: &mut Fields) -> Option<String> {
+    let mut out = String::new();
+    let rendered = {
+        let field = |name: &str| fields.get(name).map(str::to_owned);
+        template.render(&Scope { field: &field, line, ts_ns }, &mut out)
+    };
+    match rendered {
+        Ok(()) => Some(out),
+        Err(why) => {
+            fields.fail(TEMPLATE_ERROR, &why);
+            None
+        }
+    }
+}
+
+/// Numeric filters let a line with an error pass: only a text filter on `__error__` sorts those out.
+fn passes(filter: &LabelFilter, fields: &mut Fields) -> bool {
+    match filter {
+        LabelFilter::Text(matcher) => matcher.matches(fields.get(&matcher.name).unwrap_or("")),
+        LabelFilter::And(left, right) => {
+            let left = passes(left, fields);
+            passes(right, fields) && left
+        }
+        LabelFilter::Or(left, right) => passes(left, fields) || passes(right, fields),
+        LabelFilter::Ip { name, negated, ip } => {
+            fields.failed() || fields.get(name).is_some_and(|value| ip.contains(value) != *negated)
+        }
+        LabelFilter::Number { name, op, value, unit } => {
+            if fields.failed() {
+                return true;
+            }
+            let Some(text) = fields.get(name) else { return false };
+            let number = match unit {
+                Unit::Plain => parse_float(text),
+                Unit::Duration => parse_go_duration_ns(text).map(|ns| ns as f64),
+                Unit::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
+            };
+            match number {
+                Some(number) => op.holds(number, *value),
+                None => {
+                    let why = format!("label {name} is {text:?}, which cannot be compared with a number");
+                    fields.fail(FILTER_ERROR, &why);
+                    true
+                }
+            }
+        }
+    }
+}
+
+impl Unwrap {
+    /// The number that the label holds. A value that is none leaves an error in `fields`, whose line counts as 0;
+    /// without the label the line gives no sample.
+    pub fn value(&self, fields: &mut Fields) -> Option<f64> {
+        let text = fields.get(&self.label).filter(|text| !text.is_empty())?;
+        let number = match self.conversion {
+            Conversion::Number => parse_float(text),
+            Conversion::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
+            Conversion::Duration | Conversion::DurationSeconds => {
+                parse_go_duration_ns(text).map(|ns| ns as f64 / 1e9)
+            }
+        };
+        if number.is_none() {
+            let why = format!("label {} is {text:?}, which is no number", self.label);
+            fields.fail(UNWRAP_ERROR, &why);
+        }
+        Some(number.unwrap_or(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The labels of one line while it goes through a pipeline: those of its stream, its structured metadata, and what
+//! parsers found. One value is used for all lines of a query; starting it anew frees nothing.
+
+use super::{ERROR, ERROR_DETAILS};
+use std::sync::Arc;
+
+/// Where a label comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    Stream,
+    Metadata,
+    Parsed,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    value: String,
+    category: Category,
+}
+
+/// Name and value of a stream's labels.
+type StreamLabels = Arc<[(String, String)]>;
+
+#[derive(Debug)]
+pub struct Fields {
+    stream: StreamLabels,
+    /// Which stream labels were taken away or replaced. Empty: none.
+    hidden: Vec<bool>,
+    /// The first `used` count; the rest are kept for their memory.
+    entries: Vec<Entry>,
+    used: usize,
+    error: &'static str,
+    details: String,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Fields {
+            stream: Arc::from([]),
+            hidden: Vec::new(),
+            entries: Vec::new(),
+            used: 0,
+            error: "",
+            details: String::new(),
+        }
+    }
+}
+
+impl Fields {
+    /// Forgets the line before and begins with the labels of a stream.
+    pub fn start(&mut self, stream: &StreamLabels) {
+        if !Arc::ptr_eq(&self.stream, stream) {
+            self.stream = stream.clone();
+        }
+        self.hidden.clear();
+        self.used = 0;
+        self.error = "";
+        self.details.clear();
+    }
+
+    /// Structured metadata; a name that the stream has gets `_extracted`.
+    pub fn add_metadata(&mut self, name: &str, value: &str) {
+        let taken = self.stream_index(name).is_some();
+        self.push(name, taken, value, Category::Metadata);
+    }
+
+    /// What a parser found; a name that the stream or the metadata has gets `_extracted`. The first one found stays.
+    pub fn extract(&mut self, name: &str, value: &str) {
+        let metadata = |entry: &Entry| entry.category == Category::Metadata && entry.name == name;
+        let taken = self.stream_index(name).is_some() || self.entries[..self.used].iter().any(metadata);
+        let seen = |entry: &Entry| {
+            entry.category == Category::Parsed
+                && if taken {
+                    entry.name.strip_suffix("_extracted") == Some(name)
+                } else {
+                    entry.name == name
+                }
+        };
+        if !self.entries[..self.used].iter().any(seen) {
+            self.push(name, taken, value, Category::Parsed);
+        }
+    }
+
+    fn push(&mut self, name: &str, extracted: bool, value: &str, category: Category) {
+        if self.used == self.entries.len() {
+            self.entries.push(Entry { name: String::new(), value: String::new(), category });
+        }
+        let entry = &mut self.entries[self.used];
+        entry.name.clear();
+        entry.name.push_str(name);
+        if extracted {
+            entry.name.push_str("_extracted");
+        }
+        entry.value.clear();
+        entry.value.push_str(value);
+        entry.category = category;
+        self.used += 1;
+    }
+
+    fn stream_index(&self, name: &str) -> Option<usize> {
+        self.stream.iter().position(|(n, _)| n == name)
+    }
+
+    fn stream_visible(&self, at: usize) -> bool {
+        !self.hidden.get(at).copied().unwrap_or(false)
+    }
+
+    fn hide_stream(&mut self, at: usize) {
+        if self.hidden.is_empty() {
+            self.hidden.resize(self.stream.len(), false);
+        }
+        self.hidden[at] = true;
+    }
+
+    /// Parsed labels stand before metadata, metadata before the stream's. "" where there is no error for
+    /// `__error__`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        if name == ERROR {
+            return Some(self.error);
+        }
+        if name == ERROR_DETAILS {
+            return Some(&self.details);
+        }
+        let of = |category| {
+            self.entries[..self.used]
+                .iter()
+                .find(|e| e.category == category && e.name == name)
+                .map(|e| &*e.value)
+        };
+        of(Category::Parsed).or_else(|| of(Category::Metadata)).or_else(|| {
+            let at = self.stream_index(name)?;
+            self.stream_visible(at).then(|| &*self.stream[at].1)
+        })
+    }
+
+    /// Sets a label over whatever it was.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.push(name, false, value, Category::Parsed);
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        if name == ERROR {
+            self.error = "";
+            return;
+        }
+        if name == ERROR_DETAILS {
+            self.details.clear();
+            return;
+        }
+        if let Some(at) = self.stream_index(name) {
+            self.hide_stream(at);
+        }
+        let mut at = 0;
+        while at < self.used {
+            if self.entries[at].name == name {
+                self.used -= 1;
+                self.entries[at..=self.used].rotate_left(1);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    pub fn rename(&mut self, from: &str, to: &str) {
+        if from == to {
+            return;
+        }
+        if let Some(value) = self.get(from).map(str::to_owned) {
+            self.set(to, &value);
+            self.remove(from);
+        }
+    }
+
+    /// Takes away the labels that `keep` says no to; errors stay.
+    pub fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
+        for at in 0..self.stream.len() {
+            if !keep(&self.stream[at].0, &self.stream[at].1) {
+                self.hide_stream(at);
+            }
+        }
+        let mut at = 0;
+        while at < self.used {
+            if keep(&self.entries[at].name, &self.entries[at].value) {
+                at += 1;
+            } else {
+                self.used -= 1;
+                self.entries[at..=self.used].rotate_left(1);
+            }
+        }
+    }
+
+    pub fn fail(&mut self, error: &'static str, details: &str) {
+        self.error = error;
+        details.clone_into(&mut self.details);
+    }
+
+    pub fn failed(&self) -> bool {
+        !self.error.is_empty()
+    }
+
+    /// "" where there is none.
+    pub fn error(&self) -> &'static str {
+        self.error
+    }
+
+    /// Every label with a value, each name once, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Category)> {
+        let entries = &self.entries[..self.used];
+        let shadowed = move |name: &str, category| {
+            entries.iter().any(|e| {
+                e.name == name
+                    && (category == Category::Stream
+                        || e.category == Category::Parsed && category != Category::Parsed)
+            })
+        };
+        let stream = self
+            .stream
+            .iter()
+            .enumerate()
+            .filter(move |(at, (name, _))| self.stream_visible(*at) && !shadowed(name, Category::Stream));
+        stream
+            .map(|(_, (name, value))| (&**name, &**value, Category::Stream))
+            .chain(
+                entries
+                    .iter()
+                    .filter(move |e| !shadowed(&e.name, e.category))
+                    .map(|e| (&*e.name, &*e.value, e.category)),
+            )
+            .chain([(ERROR, self.error, Category::Parsed), (ERROR_DETAILS, &*self.details, Category::Parsed)])
+            .filter(|(_, value, _)| !value.is_empty())
+    }
+}

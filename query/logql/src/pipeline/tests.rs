@@ -1,0 +1,139 @@
+use super::*;
+use crate::{Expr, parse};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// The line and the labels after the stages of `{app="x"} …`, as `line | a=1 b=2`, or "" where it was dropped.
+fn run(stages: &str, line: &str) -> String {
+    let Expr::Log(log) = parse(&format!("{{app=\"x\"}} {stages}")).unwrap() else { panic!("no log query") };
+    let pipeline = Pipeline::new(&log.stages, None, None);
+    let mut fields = Fields::default();
+    fields.start(&Arc::from([("app".to_owned(), "x".to_owned())]));
+    fields.add_metadata("pod", "p1");
+    match pipeline.run(0, line, &mut fields) {
+        None => String::new(),
+        Some(line) => {
+            let mut labels: Vec<String> = fields
+                .iter()
+                .filter(|(name, _, _)| !matches!(*name, "app" | "pod" | ERROR_DETAILS))
+                .map(|(name, value, _)| format!("{name}={value}"))
+                .collect();
+            labels.sort();
+            format!("{line} | {}", labels.join(" "))
+        }
+    }
+}
+
+#[test]
+fn parsers_find_fields() {
+    let json = r#"{"a":1,"b":{"c":"x\ty","d":[1,{"e":true}]},"app":"y","pod":"q","n":null,"we-ird":false}"#;
+    assert_eq!(
+        run("| json | line_format \"L\"", json),
+        "L | a=1 app_extracted=y b_c=x\ty pod_extracted=q we_ird=false"
+    );
+    assert_eq!(
+        run("| json v=\"b.d[1].e\", w=\"b.d\", z=\"no.such\" | line_format \"L\"", json),
+        "L | v=true w=[1,{\"e\":true}]"
+    );
+    assert_eq!(
+        run("| logfmt", "level=info msg=\"a \\\"b\\\"\" empty= flag n=1 n=2"),
+        "level=info msg=\"a \\\"b\\\"\" empty= flag n=1 n=2 | level=info msg=a \"b\" n=1"
+    );
+    assert_eq!(run("| regexp `(?P<verb>\\w+) (?P<path>\\S+)`", "GET /x"), "GET /x | path=/x verb=GET");
+    assert_eq!(run("| pattern `<verb> <_> <code>`", "GET /x 200"), "GET /x 200 | code=200 verb=GET");
+    assert_eq!(run("| unpack", r#"{"_entry":"hello","k":"v","n":1}"#), "hello | k=v");
+}
+
+#[test]
+fn a_line_that_does_not_parse_gets_an_error() {
+    for broken in
+        ["{\"a\":", "not json", "{\"a\":1} x", "{\"a\":tru}", "{\"a\" 1}", "{\"a\":\"x", "{\"a\":\"\\", "[1]"]
+    {
+        assert!(run("| json", broken).contains("__error__=JSONParserErr"), "{broken}");
+        assert_eq!(run("| json | __error__=\"\"", broken), "");
+    }
+    assert!(run("| logfmt --strict", "a=b=c").contains("__error__=LogfmtParserErr"));
+    assert_eq!(run("| logfmt | a > 5", "a=x"), "a=x | __error__=LabelFilterErr a=x");
+    assert_eq!(run("| json | drop __error__", "x"), "x | ");
+}
+
+#[test]
+fn filters_pass_and_drop() {
+    for (stages, passes) in [
+        ("|= \"GET\"", true),
+        ("!= \"GET\"", false),
+        ("|= \"no\" or \"GET\"", true),
+        ("!= \"no\" or \"GET\"", false),
+        ("|~ \"G.T\" !~ \"P.T\"", true),
+        ("|> \"GET <_> 200<_>\"", true),
+        ("|> \"GET <_>\"", true),
+        ("|> \"/x<_>\"", false),
+        ("|= ip(\"10.0.0.0/8\")", true),
+        ("!= ip(\"10.0.0.0/8\")", false),
+        ("| logfmt | took > 1s", true),
+        ("| logfmt | took > 2s or size >= 2KB", true),
+        ("| logfmt | took > 2s and size >= 2KB", false),
+        ("| logfmt | addr = ip(\"10.1.0.0/16\")", true),
+        ("| logfmt | missing > 1", false),
+        ("| logfmt | missing = \"\"", true),
+        ("| app=\"x\", pod=~\"p.\"", true),
+    ] {
+        let line = "GET /x 200 took=1500ms size=2.5KB addr=10.1.2.3";
+        assert_eq!(!run(stages, line).is_empty(), passes, "{stages}");
+    }
+}
+
+#[test]
+fn labels_are_formatted_dropped_and_kept() {
+    assert_eq!(run("| logfmt | label_format c=a, d=\"<{{.b}}>\"", "a=1 b=2"), "a=1 b=2 | b=2 c=1 d=<2>");
+    assert_eq!(run("| logfmt | drop a, b=\"3\"", "a=1 b=2"), "a=1 b=2 | b=2");
+    assert_eq!(run("| logfmt | keep a", "a=1 b=2"), "a=1 b=2 | a=1");
+    assert_eq!(run("| line_format \"{{.app}} {{.nope}}\"", "q"), "x  | ");
+    assert_eq!(run("| decolorize", "\u{1b}[31mred\u{1b}[0m"), "red | ");
+}
+
+#[test]
+fn only_wanted_fields_are_written_down() {
+    let Expr::Log(log) = parse("{app=\"x\"} | json | status >= 500").unwrap() else { panic!("no log query") };
+    let pipeline = Pipeline::new(&log.stages, None, Some(&["level".to_owned()]));
+    let mut fields = Fields::default();
+    fields.start(&Arc::from([]));
+    assert!(pipeline.run(0, r#"{"level":"error","status":503,"o":{"x":1},"z":"9"}"#, &mut fields).is_some());
+    let names: Vec<&str> = fields.iter().map(|(name, _, _)| name).collect();
+    assert_eq!(names, ["level", "status"]);
+}
+
+#[test]
+fn levels_are_guessed() {
+    for (line, level) in [
+        ("{\"level\":\"WARN\",\"msg\":\"an error\"}", "warn"),
+        ("ts=1 lvl=dbg msg=x", "debug"),
+        ("2024 [ERROR] failed", "error"),
+        ("all is well", "unknown"),
+    ] {
+        assert_eq!(detect_level(line), level, "{line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_panics(line in "\\PC{0,60}", json in "[{}\\[\\]\":,\\\\a-c0-9 uD8n.e-]{0,60}") {
+        for stages in [
+            "| json", "| json x=\"a.b[0]\"", "| logfmt --strict --keep-empty", "| unpack", "| pattern `<a> <b>`",
+            "|> `a<_>b`", "|= ip(\"::/0\")", "| decolorize", "| logfmt | label_format x=`{{.a | trunc 1}}`",
+        ] {
+            run(stages, &line);
+            run(stages, &json);
+        }
+        detect_level(&json);
+    }
+
+    #[test]
+    fn whatever_a_json_library_reads_is_read_alike(text in "[{}\\[\\]\":,a-b0-1 tn-]{0,24}") {
+        let mut ignore = |_: &str, _: &str| {};
+        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).is_ok();
+        if object {
+            prop_assert!(json::flatten(&text, None, &mut ignore).is_ok(), "{}", text);
+        }
+    }
+}
