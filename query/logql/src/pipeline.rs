@@ -47,7 +47,7 @@ enum Step {
 }
 
 enum LineTest {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     Other(LineMatch),
 }
 
@@ -245,7 +245,9 @@ impl Step {
                     .any
                     .iter()
                     .map(|one| match one {
-                        LineMatch::Text(text) => LineTest::Text(Finder::new(text.as_bytes()).into_owned()),
+                        LineMatch::Text(text) => {
+                            LineTest::Text(Box::new(Finder::new(text.as_bytes()).into_owned()))
+                        }
                         other => LineTest::Other(other.clone()),
                     })
                     .collect(),

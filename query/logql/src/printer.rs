@@ -56,7 +56,7 @@ impl Display for Expr {
 impl Display for LogExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_char('{')?;
-        list(f, &self.matchers, ", ", |f, m| matcher(f, m))?;
+        list(f, &self.matchers, ", ", matcher)?;
         f.write_char('}')?;
         for stage in &self.stages {
             write!(f, " {stage}")?;

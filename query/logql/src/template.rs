@@ -95,7 +95,7 @@ impl Template {
         let mut reader = Reader { rest: text, depth: 0 };
         let (nodes, end) = reader.nodes()?;
         match end {
-            End::Text => Ok(Template { text: text.to_owned(), nodes }),
+            Stop::AtTextEnd => Ok(Template { text: text.to_owned(), nodes }),
             _ => Err("template: unexpected {{end}} or {{else}}".to_owned()),
         }
     }
@@ -197,11 +197,12 @@ fn argument_value(argument: &Argument, scope: &Scope<'_>) -> Result<Item, String
     })
 }
 
-enum End {
-    Text,
-    End,
-    Else,
-    ElseIf(Pipe),
+/// Where a run of nodes stopped.
+enum Stop {
+    AtTextEnd,
+    AtEnd,
+    AtElse,
+    AtElseIf(Pipe),
 }
 
 struct Reader<'a> {
@@ -210,7 +211,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), String> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), String> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(format!("template: nested deeper than {DEPTH_MAX}"));
@@ -219,7 +220,7 @@ impl Reader<'_> {
         let end = loop {
             let Some(open) = self.rest.find("{{") else {
                 nodes.push(Node::Text(std::mem::take(&mut self.rest).to_owned()));
-                break End::Text;
+                break Stop::AtTextEnd;
             };
             let mut text = &self.rest[..open];
             self.rest = &self.rest[open + 2..];
@@ -253,10 +254,10 @@ impl Reader<'_> {
         }
         let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
         match word {
-            "end" => Ok(Action::Ends(End::End)),
+            "end" => Ok(Action::Ends(Stop::AtEnd)),
             "else" => match tail.trim().strip_prefix("if ") {
-                Some(condition) => Ok(Action::Ends(End::ElseIf(parse_pipe(condition, 0)?))),
-                None => Ok(Action::Ends(End::Else)),
+                Some(condition) => Ok(Action::Ends(Stop::AtElseIf(parse_pipe(condition, 0)?))),
+                None => Ok(Action::Ends(Stop::AtElse)),
             },
             "if" => self.branches(parse_pipe(tail, 0)?).map(Action::Node),
             "range" | "with" | "define" | "template" | "block" | "break" | "continue" => {
@@ -279,10 +280,10 @@ impl Reader<'_> {
                 None => body,
             };
             match end {
-                End::End => return Ok(Node::If { branches, otherwise }),
-                End::ElseIf(next) => condition = Some(next),
-                End::Else if otherwise.is_empty() => {}
-                End::Else | End::Text => return Err("template: if without end".to_owned()),
+                Stop::AtEnd => return Ok(Node::If { branches, otherwise }),
+                Stop::AtElseIf(next) => condition = Some(next),
+                Stop::AtElse if otherwise.is_empty() => {}
+                Stop::AtElse | Stop::AtTextEnd => return Err("template: if without end".to_owned()),
             }
         }
     }
@@ -291,7 +292,7 @@ impl Reader<'_> {
 enum Action {
     Node(Node),
     Nothing,
-    Ends(End),
+    Ends(Stop),
 }
 
 /// Where the action's `}}` stands, not looking into strings.

@@ -387,11 +387,12 @@ fn unicode(text: &str) -> (char, usize) {
     let Some(first) = hex(0) else {
         return (char::REPLACEMENT_CHARACTER, 0);
     };
-    if (0xd800..0xdc00).contains(&first) && text.get(4..6) == Some("\\u") {
-        if let Some(second) = hex(6).filter(|second| (0xdc00..0xe000).contains(second)) {
-            let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
-        }
+    if (0xd800..0xdc00).contains(&first)
+        && text.get(4..6) == Some("\\u")
+        && let Some(second) = hex(6).filter(|second| (0xdc00..0xe000).contains(second))
+    {
+        let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
     }
     (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
 }
