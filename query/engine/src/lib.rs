@@ -5,15 +5,22 @@
 
 mod error;
 mod limits;
+mod sql;
+mod telemetry;
 
 pub use error::QueryError;
 pub use limits::Limits;
+pub use sql::{
+    Cell, CellKind, RowTable, RowsFuture, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
+};
 
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use model::Clock;
+use parking_lot::RwLock;
 use std::sync::Arc;
 use store::Source;
+use telemetry::QueryTimes;
 
 /// Answers queries of all four languages. Cheap to share; make one a process.
 pub struct Engine {
@@ -21,6 +28,9 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) runtime: Arc<RuntimeEnv>,
+    times: QueryTimes,
+    row_tables: RwLock<Vec<RowTable>>,
+    views: RwLock<Vec<(&'static str, &'static str)>>,
 }
 
 impl Engine {
@@ -29,6 +39,34 @@ impl Engine {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
             .build_arc()?;
-        Ok(Engine { source, clock, limits, runtime })
+        Ok(Engine {
+            source,
+            clock,
+            limits,
+            runtime,
+            times: QueryTimes::default(),
+            row_tables: RwLock::default(),
+            views: RwLock::default(),
+        })
+    }
+
+    /// Adds an SQL table whose rows come from elsewhere. A table of the same name is replaced.
+    pub fn add_table(&self, table: RowTable) {
+        let mut tables = self.row_tables.write();
+        tables.retain(|earlier| earlier.name != table.name);
+        tables.push(table);
+    }
+
+    /// Adds an SQL view over the tables.
+    pub fn add_view(&self, name: &'static str, query: &'static str) {
+        self.views.write().push((name, query));
+    }
+
+    pub(crate) fn row_tables(&self) -> Vec<RowTable> {
+        self.row_tables.read().clone()
+    }
+
+    pub(crate) fn views(&self) -> Vec<(&'static str, &'static str)> {
+        self.views.read().clone()
     }
 }

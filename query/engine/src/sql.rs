@@ -1,0 +1,173 @@
+//! SQL: DataFusion's own, over tables that read a snapshot.
+//!
+//! One statement reads one snapshot from start to end. Statements only read: whatever would change data, files or
+//! settings is refused. Tables that are not telemetry (alerts, SLOs, cost) come from outside as [`RowTable`]s.
+
+mod columns;
+mod functions;
+mod pushdown;
+mod rows;
+mod table;
+
+pub use columns::maps_as_text;
+pub use rows::{Cell, CellKind, RowTable, RowsFuture};
+
+use crate::{Engine, QueryError};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
+use futures::StreamExt;
+use model::Tenant;
+use std::sync::Arc;
+use std::time::Instant;
+use table::{SnapshotTable, Snapshots, TableKind};
+
+/// What `$1`, `$2`, … stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SqlParameter {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+    Text(String),
+}
+
+impl From<SqlParameter> for ScalarValue {
+    fn from(parameter: SqlParameter) -> ScalarValue {
+        match parameter {
+            SqlParameter::Null => ScalarValue::Null,
+            SqlParameter::Bool(truth) => ScalarValue::Boolean(Some(truth)),
+            SqlParameter::Integer(integer) => ScalarValue::Int64(Some(integer)),
+            SqlParameter::Number(number) => ScalarValue::Float64(Some(number)),
+            SqlParameter::Text(text) => ScalarValue::Utf8(Some(text)),
+        }
+    }
+}
+
+/// The rows of an answer, bounded by `Limits::rows_max`.
+#[derive(Debug)]
+pub struct SqlAnswer {
+    pub schema: SchemaRef,
+    pub batches: Vec<RecordBatch>,
+    /// Not empty where data could not be read: the answer is partial.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Runs one reading statement to its end. `$1`, `$2`, … stand for `parameters`.
+    pub async fn sql(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        query: &str,
+        parameters: Vec<SqlParameter>,
+    ) -> Result<SqlAnswer, QueryError> {
+        let started = Instant::now();
+        let ran =
+            tokio::time::timeout(self.limits.timeout, self.sql_unbounded(tenant, query, parameters)).await;
+        self.observe("sql", started.elapsed());
+        ran.unwrap_or(Err(QueryError::Timeout(self.limits.timeout.as_millis() as u64)))
+    }
+
+    async fn sql_unbounded(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        query: &str,
+        parameters: Vec<SqlParameter>,
+    ) -> Result<SqlAnswer, QueryError> {
+        let snapshot = self.source.snapshot(tenant).await?;
+        let session = self.session(tenant, Snapshots::One(snapshot.clone()));
+        let mut frame = session.sql_with_options(query, read_only()).await.map_err(sql_error)?;
+        if !parameters.is_empty() {
+            frame = frame
+                .with_param_values(parameters.into_iter().map(ScalarValue::from).collect::<Vec<_>>())
+                .map_err(sql_error)?;
+        }
+        let mut stream = frame.execute_stream().await.map_err(sql_error)?;
+        let schema = stream.schema();
+        let (mut batches, mut rows) = (vec![], 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(sql_error)?;
+            rows += batch.num_rows();
+            if rows > self.limits.rows_max {
+                return Err(QueryError::TooMuch(format!(
+                    "the answer has more than {} rows (query.rows_max); add a LIMIT or aggregate",
+                    self.limits.rows_max
+                )));
+            }
+            batches.push(batch);
+        }
+        Ok(SqlAnswer { schema, batches, warnings: snapshot.warnings() })
+    }
+
+    /// A session for a connection that outlives a statement: each table scan takes a snapshot of its own.
+    pub fn sql_session(self: &Arc<Self>, tenant: &Tenant) -> SessionContext {
+        self.session(tenant, Snapshots::Each(self.source.clone(), tenant.clone()))
+    }
+
+    fn session(self: &Arc<Self>, tenant: &Tenant, snapshots: Snapshots) -> SessionContext {
+        let config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("binnacle", "public")
+            .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
+        let session = SessionContext::new_with_config_rt(config, self.runtime.clone());
+        for kind in TableKind::ALL {
+            let table = SnapshotTable::new(kind, snapshots.clone(), self.limits.clone());
+            register(&session, kind.name(), Arc::new(table));
+        }
+        for table in self.row_tables() {
+            let provider = rows::RowTableProvider::new(table.clone(), tenant.clone());
+            register(&session, table.name, Arc::new(provider));
+        }
+        functions::register(&session);
+        self.register_views(&session);
+        session
+    }
+
+    /// Views are written in SQL over the tables; one that does not parse is a broken invariant of ours, told in the log.
+    fn register_views(&self, session: &SessionContext) {
+        for (name, query) in self.views() {
+            if let Err(wrong) = table::register_view(session, name, query) {
+                tracing::error!(view = name, error = %wrong, "view is left out");
+            }
+        }
+    }
+}
+
+fn register(session: &SessionContext, name: &str, table: Arc<dyn datafusion::catalog::TableProvider>) {
+    if let Err(wrong) = session.register_table(name, table) {
+        tracing::error!(table = name, error = %wrong, "table is left out");
+    }
+}
+
+/// Only what reads: no CREATE, DROP, INSERT, COPY, SET.
+pub fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// DataFusion's error as one of ours. What a person can mend in the query is `Bad`.
+pub fn sql_error(error: DataFusionError) -> QueryError {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(text) => {
+            QueryError::TooMuch(format!("{text}; the limit is --memory, narrow the query or raise it"))
+        }
+        DataFusionError::External(inner) => match inner.downcast_ref::<QueryError>() {
+            Some(ours) => ours.clone(),
+            None => match inner.downcast_ref::<store::ReadError>() {
+                Some(store::ReadError::TooMuch(text)) => QueryError::TooMuch(text.clone()),
+                _ => QueryError::Broken(inner.to_string()),
+            },
+        },
+        DataFusionError::SQL(parser, _) => QueryError::Bad(parser.to_string()),
+        DataFusionError::Plan(text) => QueryError::Bad(text.clone()),
+        DataFusionError::NotImplemented(text) => QueryError::Bad(format!("not supported: {text}")),
+        DataFusionError::SchemaError(schema, _) => QueryError::Bad(schema.to_string()),
+        DataFusionError::Execution(text) => QueryError::Execution(text.clone()),
+        DataFusionError::ArrowError(arrow, _) => QueryError::Execution(arrow.to_string()),
+        other => QueryError::Broken(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

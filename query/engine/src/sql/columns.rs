@@ -1,0 +1,141 @@
+//! Snapshot columns as SQL shows them: dictionaries as plain text, ids as hex, canonical labels as maps.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, MapArray, MapBuilder, RecordBatch,
+    RecordBatchOptions, StringArray, StringBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt32Type};
+use arrow::error::ArrowError;
+use model::{Labels, METRIC_NAME};
+use std::sync::Arc;
+
+/// Builds `Map<Utf8, Utf8>` columns.
+pub type LabelMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
+
+pub fn label_map_builder() -> LabelMapBuilder {
+    MapBuilder::new(None, StringBuilder::new(), StringBuilder::new())
+}
+
+/// One row of labels; the metric's name is a column of its own.
+pub fn append_labels(builder: &mut LabelMapBuilder, labels: &Labels) -> Result<(), ArrowError> {
+    for (name, value) in labels.iter().filter(|(name, _)| *name != METRIC_NAME) {
+        builder.keys().append_value(name);
+        builder.values().append_value(value);
+    }
+    builder.append(true)
+}
+
+/// How SQL types a snapshot column; `None` for columns that SQL does not show.
+pub fn sql_field(field: &Field) -> Option<Field> {
+    let kind = match (field.name().as_str(), field.data_type()) {
+        (name, _) if name.ends_with("_types") || name == "severity_number" => return None,
+        ("stream", _) => return Some(Field::new("labels", store::schema::text_map(), false)),
+        (_, DataType::FixedSizeBinary(_)) => DataType::Utf8,
+        (_, DataType::Dictionary(_, value)) => value.as_ref().clone(),
+        ("events" | "links", _) => DataType::Utf8,
+        (_, other) => other.clone(),
+    };
+    Some(Field::new(field.name(), kind, field.is_nullable()))
+}
+
+/// Turns a batch of snapshot columns into the columns of `schema`, position by position.
+pub fn to_sql(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| column_to_sql(column, field))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+}
+
+fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    match column.data_type() {
+        DataType::FixedSizeBinary(_) => Ok(hex_text(column.as_fixed_size_binary())),
+        DataType::Dictionary(_, value) if **value == DataType::Binary => label_maps(column),
+        DataType::Dictionary(_, _) => cast(column, field.data_type()),
+        DataType::List(_) => json_text(column),
+        _ => Ok(column.clone()),
+    }
+}
+
+fn hex_text(ids: &FixedSizeBinaryArray) -> ArrayRef {
+    let mut out = StringBuilder::with_capacity(ids.len(), ids.len() * 2 * ids.value_length() as usize);
+    for id in ids {
+        out.append_option(id.map(hex::encode));
+    }
+    Arc::new(out.finish())
+}
+
+fn label_maps(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let streams = column.as_dictionary::<UInt32Type>();
+    let bytes: &BinaryArray = streams.values().as_binary();
+    let sets: Vec<Labels> =
+        bytes.iter().map(|b| Labels::from_bytes(b.unwrap_or(&[])).unwrap_or_default()).collect();
+    let mut out = label_map_builder();
+    for key in streams.keys() {
+        match key.and_then(|key| sets.get(key as usize)) {
+            Some(labels) => append_labels(&mut out, labels)?,
+            None => out.append(true)?,
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Events and links as JSON text: SQL people take them apart with JSON functions or not at all.
+fn json_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let field = Field::new("v", column.data_type().clone(), true);
+    let mut out = StringBuilder::new();
+    for row in 0..column.len() {
+        let one =
+            RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![column.slice(row, 1)])?;
+        let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+        writer.write(&one)?;
+        writer.finish()?;
+        let line = String::from_utf8(writer.into_inner()).unwrap_or_default();
+        // `{"v":[…]}` without its wrapping; an empty list is left out by the writer.
+        let list =
+            line.trim().strip_prefix("{\"v\":").and_then(|rest| rest.strip_suffix('}')).unwrap_or("[]");
+        out.append_value(list);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// A batch whose maps are JSON text, for formats that have no maps (CSV, PostgreSQL).
+pub fn maps_as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| match column.as_map_opt() {
+            Some(map) => (Field::new(field.name(), DataType::Utf8, field.is_nullable()), map_text(map)),
+            None => (field.as_ref().clone(), column.clone()),
+        })
+        .unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+fn map_text(map: &MapArray) -> ArrayRef {
+    let keys: &StringArray = map.keys().as_string();
+    let values: &StringArray = map.values().as_string();
+    let mut out = StringBuilder::new();
+    for row in 0..map.len() {
+        if map.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+        let object: serde_json::Map<String, serde_json::Value> = entries
+            .map(|entry| {
+                let value = values.is_valid(entry).then(|| values.value(entry));
+                (keys.value(entry).to_owned(), value.into())
+            })
+            .collect();
+        out.append_value(serde_json::Value::Object(object).to_string());
+    }
+    Arc::new(out.finish())
+}

@@ -1,0 +1,88 @@
+//! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map.
+
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StringBuilder};
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::prelude::SessionContext;
+use std::sync::Arc;
+
+pub fn register(session: &SessionContext) {
+    for name in ["label", "attr"] {
+        session.register_udf(ScalarUDF::from(MapValue::new(name)));
+    }
+}
+
+/// The value of one key of a `Map<Utf8, Utf8>`, or NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct MapValue {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl MapValue {
+    fn new(name: &'static str) -> Self {
+        MapValue { name, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for MapValue {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        match arguments {
+            [map @ DataType::Map(_, _), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8] => {
+                Ok(vec![map.clone(), DataType::Utf8])
+            }
+            _ => plan_err!("{0} takes a map and a key, as in {0}(attributes, 'http.route')", self.name),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [map, key] = &arguments.args[..] else {
+            return exec_err!("{} takes two arguments", self.name);
+        };
+        let map = map.to_array(arguments.number_rows)?;
+        let Some(map) = map.as_map_opt() else {
+            return exec_err!("the first argument of {} is not a map", self.name);
+        };
+        let found = match key {
+            ColumnarValue::Scalar(ScalarValue::Utf8(Some(key))) => lookup(map, |_| Some(key.as_str())),
+            ColumnarValue::Scalar(_) => lookup(map, |_| None),
+            ColumnarValue::Array(keys) => {
+                let keys: &StringArray = keys.as_string();
+                lookup(map, |row| keys.is_valid(row).then(|| keys.value(row)))
+            }
+        };
+        Ok(ColumnarValue::Array(found))
+    }
+}
+
+fn lookup<'a>(map: &MapArray, key_of: impl Fn(usize) -> Option<&'a str>) -> ArrayRef {
+    let keys: &StringArray = map.keys().as_string();
+    let values: &StringArray = map.values().as_string();
+    let mut out = StringBuilder::new();
+    for row in 0..map.len() {
+        let (start, end) = (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
+        let found = key_of(row)
+            .filter(|_| map.is_valid(row))
+            .and_then(|key| (start..end).find(|&entry| keys.value(entry) == key));
+        match found {
+            Some(entry) if values.is_valid(entry) => out.append_value(values.value(entry)),
+            _ => out.append_null(),
+        }
+    }
+    Arc::new(out.finish())
+}

@@ -1,0 +1,209 @@
+//! What of a WHERE clause a snapshot can use: time ranges, names, labels, ids. Everything found here only narrows what
+//! is read; DataFusion applies the whole clause again.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
+use datafusion::logical_expr::{Expr, Operator};
+use model::{LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange};
+
+/// Comparisons of a column with a constant, the column on the left.
+enum Condition<'a> {
+    Compare(&'a str, Operator, &'a ScalarValue),
+    In(&'a str, Vec<&'a ScalarValue>),
+    Contains(&'a str, String),
+    Label(&'a str, Operator, &'a str),
+}
+
+/// Range in `unit_ns` of the column; `start..=end`.
+fn narrow(range: &mut TimeRange, operator: Operator, value_ns: i64, unit_ns: i64) {
+    let floor = value_ns.div_euclid(unit_ns);
+    let ceil = floor + i64::from(value_ns.rem_euclid(unit_ns) != 0);
+    match operator {
+        Operator::Eq => {
+            range.start = range.start.max(floor);
+            range.end = range.end.min(ceil);
+        }
+        Operator::Gt | Operator::GtEq => range.start = range.start.max(floor),
+        Operator::Lt | Operator::LtEq => range.end = range.end.min(ceil),
+        _ => {}
+    }
+}
+
+const MS: i64 = 1_000_000;
+
+pub fn series_select(filters: &[Expr]) -> SeriesSelect {
+    let mut select = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    for condition in filters.iter().flat_map(conditions) {
+        match condition {
+            Condition::Compare("ts", operator, value) => {
+                if let Some(ns) = nanoseconds(value) {
+                    narrow(&mut select.range, operator, ns, MS);
+                }
+            }
+            Condition::Compare("name", operator, value) => {
+                select.matchers.extend(text(value).and_then(|name| matcher(METRIC_NAME, operator, name)));
+            }
+            Condition::In("name", names) => {
+                let names: Option<Vec<String>> =
+                    names.into_iter().map(|n| text(n).map(regex::escape)).collect();
+                let pattern = names.map(|names| names.join("|"));
+                select.matchers.extend(pattern.and_then(|p| Matcher::new(METRIC_NAME, Match::Regex, p).ok()));
+            }
+            Condition::Label(name, operator, value) => select.matchers.extend(matcher(name, operator, value)),
+            _ => {}
+        }
+    }
+    select
+}
+
+pub fn log_select(filters: &[Expr], limit: Option<usize>) -> LogSelect {
+    let mut select = LogSelect::all(TimeRange::ALL);
+    select.limit = limit;
+    for condition in filters.iter().flat_map(conditions) {
+        match condition {
+            Condition::Compare("ts", operator, value) => {
+                if let Some(ns) = nanoseconds(value) {
+                    narrow(&mut select.range, operator, ns, 1);
+                }
+            }
+            Condition::Compare("trace_id", Operator::Eq, value) => {
+                select.trace_id = text(value).and_then(id).or(select.trace_id);
+            }
+            Condition::Compare("body", Operator::Eq, value) => {
+                select.contains.extend(text(value).map(str::to_owned))
+            }
+            Condition::Contains("body", part) => select.contains.push(part),
+            Condition::Label(name, operator, value) => select.matchers.extend(matcher(name, operator, value)),
+            _ => {}
+        }
+    }
+    // Conditions of the clause may drop any row, so a limit is only a hint where there are none.
+    if !filters.is_empty() {
+        select.limit = None;
+    }
+    select
+}
+
+pub fn span_select(filters: &[Expr]) -> SpanSelect {
+    let mut select = SpanSelect::all(TimeRange::ALL);
+    for condition in filters.iter().flat_map(conditions) {
+        match condition {
+            Condition::Compare("start_ts", operator, value) => {
+                if let Some(ns) = nanoseconds(value) {
+                    narrow(&mut select.range, operator, ns, 1);
+                }
+            }
+            Condition::Compare("trace_id", Operator::Eq, value) => {
+                select.trace_ids.extend(text(value).and_then(id))
+            }
+            Condition::In("trace_id", values) => {
+                let ids: Option<Vec<_>> = values.into_iter().map(|value| text(value).and_then(id)).collect();
+                select.trace_ids.extend(ids.unwrap_or_default());
+            }
+            Condition::Compare("service", Operator::Eq, value) => {
+                select.service = text(value).map(str::to_owned)
+            }
+            Condition::Compare("name", Operator::Eq, value) => select.name = text(value).map(str::to_owned),
+            Condition::Compare("status", Operator::Eq, value) if text(value) == Some("error") => {
+                select.errors_only = true;
+            }
+            Condition::Compare("duration_ns", Operator::Gt | Operator::GtEq | Operator::Eq, value) => {
+                if let ScalarValue::Int64(Some(ns)) = value {
+                    select.duration_ns_min = Some(select.duration_ns_min.unwrap_or(i64::MIN).max(*ns));
+                }
+            }
+            _ => {}
+        }
+    }
+    select
+}
+
+fn conditions(filter: &Expr) -> Vec<Condition<'_>> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            let mut both = conditions(left);
+            both.extend(conditions(right));
+            both
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => comparison(left, *op, right)
+            .or_else(|| op.swap().and_then(|swapped| comparison(right, swapped, left)))
+            .into_iter()
+            .collect(),
+        Expr::InList(InList { expr, list, negated: false }) => {
+            let values: Option<Vec<_>> = list.iter().map(literal).collect();
+            column(expr).zip(values).map(|(name, values)| Condition::In(name, values)).into_iter().collect()
+        }
+        Expr::Like(Like { negated: false, expr, pattern, case_insensitive: false, escape_char: None }) => {
+            let part = literal(pattern).and_then(text).and_then(literal_part);
+            column(expr).zip(part).map(|(name, part)| Condition::Contains(name, part)).into_iter().collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// The longest run of a LIKE pattern that stands for itself.
+fn literal_part(pattern: &str) -> Option<String> {
+    pattern.split(['%', '_']).max_by_key(|part| part.len()).filter(|part| part.len() > 1).map(str::to_owned)
+}
+
+fn comparison<'a>(left: &'a Expr, operator: Operator, right: &'a Expr) -> Option<Condition<'a>> {
+    let value = literal(right)?;
+    if let Some(name) = column(left) {
+        return Some(Condition::Compare(name, operator, value));
+    }
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = left else { return None };
+    match (func.name(), &args[..]) {
+        ("label", [map, key]) if column(map) == Some("labels") => {
+            Some(Condition::Label(text(literal(key)?)?, operator, text(value)?))
+        }
+        _ => None,
+    }
+}
+
+/// `=` on a label. NULL (absent) never equals, as SQL has it; `!=` and regexes are left to DataFusion, whose NULL
+/// differs from Prometheus' empty string.
+fn matcher(name: &str, operator: Operator, value: &str) -> Option<Matcher> {
+    (operator == Operator::Eq && !value.is_empty()).then(|| Matcher::equal(name, value))
+}
+
+/// The column, through a cast between timestamps that keeps its order.
+fn column(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Timestamp(_, _)) => {
+            column(expr)
+        }
+        _ => None,
+    }
+}
+
+fn literal(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        _ => None,
+    }
+}
+
+fn text(value: &ScalarValue) -> Option<&str> {
+    match value {
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::LargeUtf8(Some(text))
+        | ScalarValue::Utf8View(Some(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn nanoseconds(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::TimestampNanosecond(Some(ns), _) => Some(*ns),
+        ScalarValue::TimestampMicrosecond(Some(us), _) => us.checked_mul(1_000),
+        ScalarValue::TimestampMillisecond(Some(ms), _) => ms.checked_mul(MS),
+        ScalarValue::TimestampSecond(Some(s), _) => s.checked_mul(1_000_000_000),
+        _ => None,
+    }
+}
+
+fn id<const N: usize>(text: &str) -> Option<[u8; N]> {
+    hex::decode(text).ok()?.try_into().ok()
+}

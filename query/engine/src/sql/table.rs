@@ -1,0 +1,405 @@
+//! `metrics`, `series`, `logs` and `spans` as DataFusion tables over a snapshot.
+
+use super::columns::{append_labels, label_map_builder, sql_field, to_sql};
+use super::pushdown;
+use crate::{Limits, QueryError};
+use arrow::array::{
+    ArrayRef, Float64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampNanosecondBuilder,
+    UInt64Builder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{Labels, LogSelect, METRIC_NAME, Matcher, SeriesSelect, SpanSelect, Tenant};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use store::{LogColumns, ReadError, SampleBlock, Snapshot, Source, SpanColumns};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    Metrics,
+    Series,
+    Logs,
+    Spans,
+}
+
+static METRICS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("ts", store::schema::timestamp(), false),
+        Field::new("name", DataType::Utf8, false),
+        Field::new("value", DataType::Float64, false),
+        Field::new("labels", store::schema::text_map(), false),
+    ]))
+});
+
+static SERIES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::UInt64, false),
+        Field::new("name", DataType::Utf8, false),
+        Field::new("labels", store::schema::text_map(), false),
+        Field::new("first_ts", store::schema::timestamp(), false),
+        Field::new("last_ts", store::schema::timestamp(), false),
+    ]))
+});
+
+/// SQL's columns of a snapshot table, and which snapshot column each is.
+fn shown(schema: &SchemaRef) -> (SchemaRef, Vec<usize>) {
+    let (fields, from): (Vec<Field>, Vec<usize>) =
+        schema.fields().iter().enumerate().filter_map(|(i, field)| Some((sql_field(field)?, i))).unzip();
+    (Arc::new(Schema::new(fields)), from)
+}
+
+static LOGS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::LOGS));
+static SPANS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::SPANS));
+
+impl TableKind {
+    pub const ALL: [TableKind; 4] =
+        [TableKind::Metrics, TableKind::Series, TableKind::Logs, TableKind::Spans];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            TableKind::Metrics => "metrics",
+            TableKind::Series => "series",
+            TableKind::Logs => "logs",
+            TableKind::Spans => "spans",
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        match self {
+            TableKind::Metrics => METRICS.clone(),
+            TableKind::Series => SERIES.clone(),
+            TableKind::Logs => LOGS.0.clone(),
+            TableKind::Spans => SPANS.0.clone(),
+        }
+    }
+}
+
+/// Which snapshot a scan reads.
+#[derive(Clone)]
+pub enum Snapshots {
+    /// All scans of a statement read this one.
+    One(Arc<dyn Snapshot>),
+    /// Each scan takes its own.
+    Each(Arc<dyn Source>, Tenant),
+}
+
+impl Snapshots {
+    async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
+        match self {
+            Snapshots::One(snapshot) => Ok(snapshot.clone()),
+            Snapshots::Each(source, tenant) => source.snapshot(tenant).await,
+        }
+    }
+}
+
+pub struct SnapshotTable {
+    kind: TableKind,
+    snapshots: Snapshots,
+    limits: Limits,
+}
+
+impl SnapshotTable {
+    pub fn new(kind: TableKind, snapshots: Snapshots, limits: Limits) -> SnapshotTable {
+        SnapshotTable { kind, snapshots, limits }
+    }
+}
+
+impl fmt::Debug for SnapshotTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotTable({})", self.kind.name())
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        self.kind.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = self.schema();
+        let columns = projection.cloned().unwrap_or_else(|| (0..all.fields().len()).collect());
+        let schema = Arc::new(all.project(&columns)?);
+        let want = match self.kind {
+            TableKind::Metrics => Want::Samples(pushdown::series_select(filters)),
+            TableKind::Series => Want::Series(pushdown::series_select(filters)),
+            TableKind::Logs => Want::Logs(pushdown::log_select(filters, limit)),
+            TableKind::Spans => Want::Spans(pushdown::span_select(filters)),
+        };
+        let scan = Scan {
+            schema: schema.clone(),
+            columns,
+            want,
+            snapshots: self.snapshots.clone(),
+            limits: self.limits.clone(),
+        };
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(scan)], None, vec![], false, limit)?))
+    }
+}
+
+#[derive(Clone)]
+enum Want {
+    Samples(SeriesSelect),
+    Series(SeriesSelect),
+    Logs(LogSelect),
+    Spans(SpanSelect),
+}
+
+/// One scan: opened when it is polled, so that a plan that is only explained reads nothing.
+#[derive(Clone)]
+struct Scan {
+    schema: SchemaRef,
+    columns: Vec<usize>,
+    want: Want,
+    snapshots: Snapshots,
+    limits: Limits,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.want {
+            Want::Samples(select) | Want::Series(select) => write!(f, "{select:?}"),
+            Want::Logs(select) => write!(f, "{select:?}"),
+            Want::Spans(select) => write!(f, "{select:?}"),
+        }
+    }
+}
+
+impl PartitionStream for Scan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let scan = self.clone();
+        let opened = stream::once(async move { scan.open().await }).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), opened))
+    }
+}
+
+type Batches = stream::BoxStream<'static, Result<RecordBatch>>;
+
+fn external(error: ReadError) -> DataFusionError {
+    DataFusionError::External(Box::new(QueryError::from(error)))
+}
+
+impl Scan {
+    async fn open(self) -> Result<Batches> {
+        let snapshot = self.snapshots.take().await.map_err(external)?;
+        match self.want.clone() {
+            Want::Samples(select) => self.samples(snapshot, select).await,
+            Want::Series(select) => self.series(snapshot, select).await,
+            Want::Logs(select) => {
+                let columns = LogColumns(self.columns.iter().map(|&column| LOGS.1[column]).collect());
+                let stream = snapshot.logs(&select, &columns).await.map_err(external)?;
+                Ok(self.converted(stream))
+            }
+            Want::Spans(select) => {
+                let columns = SpanColumns(self.columns.iter().map(|&column| SPANS.1[column]).collect());
+                let stream = snapshot.spans(&select, &columns).await.map_err(external)?;
+                Ok(self.converted(stream))
+            }
+        }
+    }
+
+    fn converted(self, stream: store::BatchStream) -> Batches {
+        stream
+            .map(move |batch| {
+                let batch = batch.map_err(external)?;
+                Ok(to_sql(&batch, &self.schema)?)
+            })
+            .boxed()
+    }
+
+    /// Metric by metric when there are many series, so that what is held at once stays small.
+    async fn samples(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {
+        let series = snapshot.series(&select).await.map_err(external)?;
+        let mut selects = vec![select.clone()];
+        if series.len() > SERIES_AT_ONCE_MAX {
+            let mut names: Vec<&str> = series.iter().map(|info| info.labels.metric_name()).collect();
+            names.sort_unstable();
+            names.dedup();
+            selects = names
+                .into_iter()
+                .map(|name| {
+                    let mut narrower = select.clone();
+                    narrower.matchers.push(Matcher::equal(METRIC_NAME, name));
+                    narrower
+                })
+                .collect();
+        }
+        let scan = Arc::new(self);
+        let blocks = stream::iter(selects).then(move |select| {
+            let (snapshot, scan) = (snapshot.clone(), scan.clone());
+            async move {
+                let block = snapshot.samples(&select).await.map_err(external)?;
+                if block.ts_ms.len() > scan.limits.samples_max {
+                    let text = format!(
+                        "one metric alone has more than {} samples in the range (query.samples_max); narrow ts or labels",
+                        scan.limits.samples_max
+                    );
+                    return Err(DataFusionError::External(Box::new(QueryError::TooMuch(text))));
+                }
+                Ok::<_, DataFusionError>(SampleBatches { scan, block, series: 0, sample: 0 })
+            }
+        });
+        Ok(blocks.map_ok(stream::iter).try_flatten().boxed())
+    }
+
+    async fn series(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {
+        let series = snapshot.series(&select).await.map_err(external)?;
+        let (mut ids, mut names, mut labels) =
+            (UInt64Builder::new(), StringBuilder::new(), label_map_builder());
+        let (mut first, mut last) = (timestamps(), timestamps());
+        for info in &series {
+            ids.append_value(info.labels.fingerprint());
+            names.append_value(info.labels.metric_name());
+            append_labels(&mut labels, &info.labels)?;
+            first.append_value(info.first_ms.saturating_mul(1_000_000));
+            last.append_value(info.last_ms.saturating_mul(1_000_000));
+        }
+        let all: Vec<ArrayRef> = vec![
+            Arc::new(ids.finish()),
+            Arc::new(names.finish()),
+            Arc::new(labels.finish()),
+            Arc::new(first.finish()),
+            Arc::new(last.finish()),
+        ];
+        let batch = self.project(&all, series.len())?;
+        Ok(stream::iter([Ok(batch)]).boxed())
+    }
+
+    fn project(&self, all: &[ArrayRef], rows: usize) -> Result<RecordBatch, ArrowError> {
+        let columns = self.columns.iter().map(|&column| all[column].clone()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+    }
+}
+
+/// Series above which samples are read metric by metric.
+const SERIES_AT_ONCE_MAX: usize = 20_000;
+
+/// Rows of a batch, DataFusion's own default.
+const BATCH_ROWS: usize = 8_192;
+
+fn timestamps() -> TimestampNanosecondBuilder {
+    TimestampNanosecondBuilder::new().with_timezone("UTC")
+}
+
+/// Cuts a block into batches; only the asked columns are built.
+struct SampleBatches {
+    scan: Arc<Scan>,
+    block: SampleBlock,
+    series: usize,
+    /// Next sample, counted over the whole block.
+    sample: usize,
+}
+
+impl Iterator for SampleBatches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.sample;
+        let end = (start + BATCH_ROWS).min(self.block.ts_ms.len());
+        if start == end {
+            return None;
+        }
+        self.sample = end;
+        Some(self.batch(start, end).map_err(Into::into))
+    }
+}
+
+impl SampleBatches {
+    fn batch(&mut self, start: usize, end: usize) -> Result<RecordBatch, ArrowError> {
+        let columns = self.scan.columns.clone();
+        let first_series = self.series;
+        let built: Vec<ArrayRef> = columns
+            .iter()
+            .map(|&column| self.column(column, first_series, start, end))
+            .collect::<Result<_, ArrowError>>()?;
+        while self.block.offsets.get(self.series + 1).is_some_and(|&next| next <= end) {
+            self.series += 1;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(end - start));
+        RecordBatch::try_new_with_options(self.scan.schema.clone(), built, &options)
+    }
+
+    fn column(&self, column: usize, series: usize, start: usize, end: usize) -> Result<ArrayRef, ArrowError> {
+        Ok(match column {
+            0 => {
+                let mut out = timestamps();
+                for ts_ms in &self.block.ts_ms[start..end] {
+                    out.append_value(ts_ms.saturating_mul(1_000_000));
+                }
+                Arc::new(out.finish())
+            }
+            1 => {
+                let mut out = StringBuilder::new();
+                self.by_series(series, start, end, |labels| {
+                    out.append_value(labels.metric_name());
+                    Ok(())
+                })?;
+                Arc::new(out.finish())
+            }
+            2 => {
+                let mut out = Float64Builder::with_capacity(end - start);
+                out.append_slice(&self.block.values[start..end]);
+                Arc::new(out.finish())
+            }
+            _ => {
+                let mut out = label_map_builder();
+                self.by_series(series, start, end, |labels| append_labels(&mut out, labels))?;
+                Arc::new(out.finish())
+            }
+        })
+    }
+
+    /// Calls `each` with the labels of every sample of `start..end`, the first of which is in `series` or after it.
+    fn by_series(
+        &self,
+        mut series: usize,
+        start: usize,
+        end: usize,
+        mut each: impl FnMut(&Labels) -> Result<(), ArrowError>,
+    ) -> Result<(), ArrowError> {
+        for sample in start..end {
+            while self.block.offsets[series + 1] <= sample {
+                series += 1;
+            }
+            each(&self.block.labels[series])?;
+        }
+        Ok(())
+    }
+}
+
+/// A view over the tables of the session.
+pub fn register_view(session: &SessionContext, name: &str, query: &str) -> Result<()> {
+    let plan = futures::executor::block_on(session.state().create_logical_plan(query))?;
+    session.register_table(name, Arc::new(ViewTable::new(plan, Some(query.to_owned()))))?;
+    Ok(())
+}
