@@ -1,0 +1,161 @@
+//! What is acknowledged is there; what is not may be cut; damage costs only itself.
+
+use super::*;
+use std::io;
+
+fn open(dir: &std::path::Path) -> (Wal, Vec<Damage>) {
+    Wal::open(Config { segment_bytes: 200, ..Config::new(dir) }).unwrap()
+}
+
+fn all(wal: &Wal) -> Vec<(Seq, Vec<u8>)> {
+    wal.read_from(0).next_batch(usize::MAX).unwrap()
+}
+
+/// The writer thread lets go of the lock a moment after the last handle is dropped.
+fn reopen(dir: &std::path::Path) -> (Wal, Vec<Damage>) {
+    loop {
+        match Wal::open(Config { segment_bytes: 200, ..Config::new(dir) }) {
+            Err(OpenError::Locked(_)) => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_come_back_in_order_and_space_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = open(dir.path());
+    for n in 1..=50u64 {
+        assert_eq!(wal.append(n.to_le_bytes().to_vec()).await.unwrap(), n);
+    }
+    drop(wal);
+    let (wal, damage) = reopen(dir.path());
+    assert!(damage.is_empty());
+    assert_eq!(all(&wal).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+    let before = wal.bytes();
+    wal.truncate_before(40).unwrap();
+    assert!(wal.bytes() < before / 2);
+    let left = all(&wal);
+    assert!(left[0].0 <= 40 && left.last().unwrap().0 == 50, "{left:?}");
+    assert_eq!(wal.append(vec![1]).await.unwrap(), 51);
+}
+
+#[tokio::test]
+async fn many_appends_share_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Config::new(dir.path())).unwrap();
+    let appends = (0..200u32).map(|n| wal.append(n.to_le_bytes().to_vec()));
+    let mut seqs: Vec<Seq> = futures_join(appends.collect()).await;
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
+    assert!(wal.syncs().0 < 200, "{:?}", wal.syncs());
+}
+
+async fn futures_join<F: Future<Output = Result<Seq, AppendError>>>(futures: Vec<F>) -> Vec<Seq> {
+    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut done = vec![];
+    std::future::poll_fn(move |context| {
+        pending.retain_mut(|future| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(seq) => {
+                done.push(seq.unwrap());
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if pending.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_wherever_it_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Config::new(dir.path())).unwrap();
+    wal.append(b"first".to_vec()).await.unwrap();
+    let whole = wal.bytes();
+    wal.append(b"second".to_vec()).await.unwrap();
+    let torn = wal.bytes();
+    drop(wal);
+    let path = open::segment_path(dir.path(), 1);
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in whole + 1..torn {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::write(open::segment_path(copy.path(), 1), &bytes[..cut as usize]).unwrap();
+        let (wal, damage) = Wal::open(Config::new(copy.path())).unwrap();
+        assert_eq!(all(&wal), [(1, b"first".to_vec())]);
+        assert_eq!((damage.len(), damage[0].offset, damage[0].torn_tail), (1, whole, true));
+        assert_eq!(wal.append(b"again".to_vec()).await.unwrap(), 2);
+        assert_eq!(all(&wal).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_middle_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Config::new(dir.path())).unwrap();
+    for word in ["one", "two", "three"] {
+        wal.append(word.as_bytes().to_vec()).await.unwrap();
+    }
+    drop(wal);
+    let path = open::segment_path(dir.path(), 1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let second = record::HEADER_BYTES + 3;
+    bytes[second + record::HEADER_BYTES] ^= 0xff;
+    std::fs::write(&path, bytes).unwrap();
+    let (wal, damage) = reopen(dir.path());
+    assert_eq!(all(&wal).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!((damage[0].offset, damage[0].torn_tail), (second as u64, false));
+    assert_eq!(wal.append(vec![]).await.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_wal, _) = open(dir.path());
+    let wrong = Wal::open(Config::new(dir.path())).err().unwrap();
+    assert!(matches!(wrong, OpenError::Locked(_)) && wrong.to_string().contains("in use"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_goes_on_after_truncation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Config { segment_bytes: 100, bytes_max: 300, ..Config::new(dir.path()) }).unwrap();
+    let mut last = 0;
+    while let Ok(seq) = wal.append(vec![7; 50]).await {
+        last = seq;
+    }
+    assert!(matches!(wal.append(vec![7; 50]).await, Err(AppendError::Full { bytes_max: 300 })));
+    wal.truncate_before(last + 1).unwrap();
+    assert!(wal.append(vec![7; 50]).await.is_ok());
+}
+
+/// Has room for `left` bytes, then is full; writes what fits, as a real disk does.
+struct SmallDisk {
+    left: usize,
+}
+
+impl Disk for SmallDisk {
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        let fits = bytes.len().min(self.left);
+        RealDisk.write(file, &bytes[..fits])?;
+        self.left -= fits;
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        RealDisk.sync(file)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open_on(Config::new(dir.path()), Box::new(SmallDisk { left: 50 })).unwrap();
+    wal.append(vec![1; 20]).await.unwrap();
+    let wrong = wal.append(vec![2; 20]).await.unwrap_err();
+    assert!(matches!(&wrong, AppendError::Io { text, .. } if text.contains("storage")), "{wrong}");
+    drop(wal);
+    let (wal, damage) = reopen(dir.path());
+    assert!(damage.is_empty(), "{damage:?}");
+    assert_eq!(all(&wal), [(1, vec![1; 20])]);
+}

@@ -1,0 +1,142 @@
+//! The one thread that writes: takes what waits, writes it with one call, syncs once, answers all.
+
+use crate::disk::Disk;
+use crate::open::{segment_path, sync_dir};
+use crate::{Config, Segment, Seq, Shared, record};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+/// Why a record is not in the log.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum AppendError {
+    #[error("the log has reached its {bytes_max} bytes")]
+    Full { bytes_max: u64 },
+    #[error("a record of {bytes} bytes; the largest is {bytes_max}")]
+    TooLarge { bytes: usize, bytes_max: usize },
+    /// The disk's own words, such as "No space left on device".
+    #[error("writing the log in {}: {text}", dir.display())]
+    Io { dir: PathBuf, text: String },
+    #[error("the log is closed")]
+    Closed,
+}
+
+pub struct Append {
+    pub payload: Vec<u8>,
+    pub done: oneshot::Sender<Result<Seq, AppendError>>,
+}
+
+/// Payload bytes that share one write and one fsync; more wait for the next.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+
+pub struct Writer {
+    shared: Arc<Shared>,
+    segment_bytes: u64,
+    fsync: bool,
+    file: File,
+    disk: Box<dyn Disk>,
+    buffer: Vec<u8>,
+    /// After a failed write whose remains could not be cut: no byte may follow them, so a new segment begins.
+    spoiled: bool,
+}
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, config: &Config, file: File, disk: Box<dyn Disk>) -> Writer {
+        Writer {
+            shared,
+            segment_bytes: config.segment_bytes,
+            fsync: config.fsync,
+            file,
+            disk,
+            buffer: vec![],
+            spoiled: false,
+        }
+    }
+
+    /// Until the last handle is dropped.
+    pub fn run(mut self, mut waiting: mpsc::Receiver<Append>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut bytes = first.payload.len();
+            let mut group = vec![first];
+            while bytes < GROUP_BYTES_MAX {
+                let Ok(next) = waiting.try_recv() else { break };
+                bytes += next.payload.len();
+                group.push(next);
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Append>) {
+        let first = self.shared.next.load(Ordering::Relaxed);
+        self.buffer.clear();
+        for (i, append) in group.iter().enumerate() {
+            record::encode(first + i as u64, &append.payload, &mut self.buffer);
+        }
+        let written = self.make_durable(first);
+        if let Err(wrong) = &written {
+            error!(dir = %self.shared.dir.display(), error = %wrong, "write-ahead log refuses records");
+        } else {
+            self.shared.next.store(first + group.len() as u64, Ordering::Release);
+        }
+        for (i, append) in group.into_iter().enumerate() {
+            let answer = match &written {
+                Ok(()) => Ok(first + i as u64),
+                Err(wrong) => Err(AppendError::Io { dir: self.shared.dir.clone(), text: wrong.to_string() }),
+            };
+            // A caller that went away does not wait for its answer.
+            let _ = append.done.send(answer);
+        }
+        // One huge request must not keep its buffer for ever.
+        self.buffer.shrink_to(GROUP_BYTES_MAX);
+    }
+
+    fn make_durable(&mut self, first: Seq) -> io::Result<()> {
+        let size = self.shared.segments.lock().back().map_or(0, |segment| segment.bytes);
+        if self.spoiled || (size > 0 && size >= self.segment_bytes) {
+            self.begin_segment(first)?;
+        }
+        let start = self.shared.segments.lock().back().map_or(0, |segment| segment.bytes);
+        let done = self.write_and_sync();
+        if done.is_err() {
+            // Half a record may be there, or a whole one that nobody was told is safe: cut both.
+            self.spoiled = self.file.set_len(start).is_err();
+            return done;
+        }
+        let bytes = self.buffer.len() as u64;
+        if let Some(segment) = self.shared.segments.lock().back_mut() {
+            segment.bytes += bytes;
+        }
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_and_sync(&mut self) -> io::Result<()> {
+        self.disk.write(&mut self.file, &self.buffer)?;
+        if self.fsync {
+            let started = Instant::now();
+            self.disk.sync(&self.file)?;
+            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+            self.shared.sync_us.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, first: Seq) -> io::Result<()> {
+        let path = segment_path(&self.shared.dir, first);
+        self.file = OpenOptions::new().create(true).append(true).open(path)?;
+        self.file.set_len(0)?;
+        sync_dir(&self.shared.dir)?;
+        let mut segments = self.shared.segments.lock();
+        if segments.back().is_none_or(|last| last.first != first) {
+            segments.push_back(Segment { first, bytes: 0 });
+        }
+        self.spoiled = false;
+        Ok(())
+    }
+}
