@@ -5,11 +5,15 @@
 
 mod error;
 mod limits;
+mod logql;
 mod sql;
 mod telemetry;
 
 pub use error::QueryError;
 pub use limits::Limits;
+pub use logql::{
+    Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy,
+};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
 };

@@ -95,7 +95,7 @@ impl Template {
         let mut reader = Reader { rest: text, depth: 0 };
         let (nodes, end) = reader.nodes()?;
         match end {
-            Stop::AtTextEnd => Ok(Template { text: text.to_owned(), nodes }),
+            Stop::TextEnd => Ok(Template { text: text.to_owned(), nodes }),
             _ => Err("template: unexpected {{end}} or {{else}}".to_owned()),
         }
     }
@@ -199,10 +199,10 @@ fn argument_value(argument: &Argument, scope: &Scope<'_>) -> Result<Item, String
 
 /// Where a run of nodes stopped.
 enum Stop {
-    AtTextEnd,
-    AtEnd,
-    AtElse,
-    AtElseIf(Pipe),
+    TextEnd,
+    IfEnd,
+    Else,
+    ElseIf(Pipe),
 }
 
 struct Reader<'a> {
@@ -220,7 +220,7 @@ impl Reader<'_> {
         let end = loop {
             let Some(open) = self.rest.find("{{") else {
                 nodes.push(Node::Text(std::mem::take(&mut self.rest).to_owned()));
-                break Stop::AtTextEnd;
+                break Stop::TextEnd;
             };
             let mut text = &self.rest[..open];
             self.rest = &self.rest[open + 2..];
@@ -254,10 +254,10 @@ impl Reader<'_> {
         }
         let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
         match word {
-            "end" => Ok(Action::Ends(Stop::AtEnd)),
+            "end" => Ok(Action::Ends(Stop::IfEnd)),
             "else" => match tail.trim().strip_prefix("if ") {
-                Some(condition) => Ok(Action::Ends(Stop::AtElseIf(parse_pipe(condition, 0)?))),
-                None => Ok(Action::Ends(Stop::AtElse)),
+                Some(condition) => Ok(Action::Ends(Stop::ElseIf(parse_pipe(condition, 0)?))),
+                None => Ok(Action::Ends(Stop::Else)),
             },
             "if" => self.branches(parse_pipe(tail, 0)?).map(Action::Node),
             "range" | "with" | "define" | "template" | "block" | "break" | "continue" => {
@@ -280,10 +280,10 @@ impl Reader<'_> {
                 None => body,
             };
             match end {
-                Stop::AtEnd => return Ok(Node::If { branches, otherwise }),
-                Stop::AtElseIf(next) => condition = Some(next),
-                Stop::AtElse if otherwise.is_empty() => {}
-                Stop::AtElse | Stop::AtTextEnd => return Err("template: if without end".to_owned()),
+                Stop::IfEnd => return Ok(Node::If { branches, otherwise }),
+                Stop::ElseIf(next) => condition = Some(next),
+                Stop::Else if otherwise.is_empty() => {}
+                Stop::Else | Stop::TextEnd => return Err("template: if without end".to_owned()),
             }
         }
     }

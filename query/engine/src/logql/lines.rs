@@ -1,0 +1,174 @@
+//! Log queries: runs the pipeline over a scan and keeps the best `limit` lines, newest or oldest.
+//!
+//! Memory is bounded by the limit: a row that cannot be among the best is not even parsed.
+
+use super::operator::{Batches, Work};
+use super::scan::{Rows, Streams};
+use arrow::array::{ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::StreamExt;
+use logql::{Category, Fields, Pipeline};
+use model::{Labels, Matcher, TimeRange};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+pub(crate) static LINES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("ts", DataType::Int64, false),
+        Field::new("line", DataType::Utf8, false),
+        Field::new("stream", DataType::Binary, false),
+        Field::new("metadata", DataType::Binary, false),
+        Field::new("parsed", DataType::Binary, false),
+    ]))
+});
+
+pub(crate) struct Lines {
+    pub pipeline: Pipeline,
+    pub matchers: Vec<Matcher>,
+    pub range: TimeRange,
+    pub limit: usize,
+    pub newest_first: bool,
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lines limit={} newest_first={}", self.limit, self.newest_first)
+    }
+}
+
+/// One line that is among the best so far; labels as canonical bytes.
+pub(crate) struct Line {
+    pub text: String,
+    pub stream: Labels,
+    pub metadata: Labels,
+    pub parsed: Labels,
+}
+
+impl Line {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.metadata.as_bytes().len() + self.parsed.as_bytes().len() + 160
+    }
+}
+
+/// The best lines by rank: the time, turned so that the smallest is the best, then the order of arrival.
+#[derive(Default)]
+struct Best {
+    lines: BTreeMap<(i64, u64), Line>,
+    bytes: usize,
+    arrivals: u64,
+}
+
+impl Work for Lines {
+    fn name(&self) -> &'static str {
+        "LogLines"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        LINES.clone()
+    }
+
+    fn details(&self) -> String {
+        format!("limit={} newest_first={}", self.limit, self.newest_first)
+    }
+
+    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches {
+        futures::stream::once(async move {
+            let reservation = MemoryConsumer::new("logql lines").register(context.memory_pool());
+            let mut best = Best::default();
+            let mut streams = Streams::new(self.matchers.clone());
+            let mut fields = Fields::default();
+            let Some(input) = inputs.first_mut() else { return best.batch(self.newest_first) };
+            while let Some(batch) = input.next().await {
+                self.take(&batch?, &mut streams, &mut fields, &mut best)?;
+                reservation.try_resize(best.bytes)?;
+            }
+            best.batch(self.newest_first)
+        })
+        .boxed()
+    }
+}
+
+impl Lines {
+    fn rank(&self, ts: i64) -> i64 {
+        // `!ts` turns the order around without overflow.
+        if self.newest_first { !ts } else { ts }
+    }
+
+    fn take(
+        &self,
+        batch: &RecordBatch,
+        streams: &mut Streams,
+        fields: &mut Fields,
+        best: &mut Best,
+    ) -> Result<(), DataFusionError> {
+        let rows = Rows::of(batch)?;
+        let of_key = streams.of_batch(&rows)?;
+        let mut name = String::new();
+        let count = rows.len();
+        for at in 0..count {
+            // Batches mostly ascend in time: from the back the first rows are the best and displace nothing later.
+            let row = if self.newest_first { count - 1 - at } else { at };
+            let ts = rows.ts.value(row);
+            let rank = self.rank(ts);
+            let full = best.lines.len() >= self.limit;
+            if !self.range.contains(ts) || full && best.lines.last_key_value().is_none_or(|(key, _)| key.0 <= rank) {
+                continue;
+            }
+            let stream = &streams.all[of_key[rows.stream_keys[row] as usize]];
+            if !stream.selected {
+                continue;
+            }
+            fields.start(&stream.pairs);
+            rows.metadata_into(row, fields, &mut name);
+            if fields.get("detected_level").is_none() {
+                fields.add_metadata("detected_level", rows.level(row));
+            }
+            let Some(text) = self.pipeline.run(ts, rows.line(row), fields) else { continue };
+            let of = |category| {
+                Labels::from_pairs(fields.iter().filter(|(_, _, c)| *c == category).map(|(n, v, _)| (n, v)))
+            };
+            let untouched = self.pipeline.keeps_labels();
+            let line = Line {
+                text: text.into_owned(),
+                stream: if untouched { stream.labels.clone() } else { of(Category::Stream) },
+                metadata: of(Category::Metadata),
+                parsed: if untouched { Labels::empty() } else { of(Category::Parsed) },
+            };
+            best.arrivals += 1;
+            best.bytes += line.bytes();
+            best.lines.insert((rank, best.arrivals), line);
+            if best.lines.len() > self.limit
+                && let Some((_, worst)) = best.lines.pop_last()
+            {
+                best.bytes -= worst.bytes();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Best {
+    fn batch(self, newest_first: bool) -> Result<RecordBatch, DataFusionError> {
+        let (mut ts, mut text) = (Int64Builder::new(), StringBuilder::new());
+        let (mut stream, mut metadata, mut parsed) =
+            (BinaryBuilder::new(), BinaryBuilder::new(), BinaryBuilder::new());
+        for ((rank, _), line) in self.lines {
+            ts.append_value(if newest_first { !rank } else { rank });
+            text.append_value(line.text);
+            stream.append_value(line.stream.as_bytes());
+            metadata.append_value(line.metadata.as_bytes());
+            parsed.append_value(line.parsed.as_bytes());
+        }
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(ts.finish()),
+            Arc::new(text.finish()),
+            Arc::new(stream.finish()),
+            Arc::new(metadata.finish()),
+            Arc::new(parsed.finish()),
+        ];
+        Ok(RecordBatch::try_new(LINES.clone(), columns)?)
+    }
+}

@@ -1,0 +1,275 @@
+//! From a query's tree to operators.
+//!
+//! What can be decided before reading is decided here: hints for the scan, which columns it needs, and the grouping of
+//! `sum by (…) (rate(…))` moved into the range aggregation, so that labels nobody asked for are never made.
+
+use super::combine::Combine;
+use super::lines::Lines;
+use super::matrix::Steps;
+use super::operator::Operator;
+use super::range::RangeAggregate;
+use super::scan::{Counters, LogScan};
+use crate::QueryError;
+use datafusion::physical_plan::ExecutionPlan;
+use logql::{
+    Binary, Grouping, LineMatch, LineOp, LogExpr, LogRange, MetricExpr, Pipeline, RangeOp, Stage, VectorOp,
+};
+use model::{LogSelect, TimeRange};
+use std::sync::Arc;
+use store::{LogColumns, Snapshot};
+
+pub(crate) struct Planner {
+    pub snapshot: Arc<dyn Snapshot>,
+    pub counters: Arc<Counters>,
+    pub steps: Steps,
+}
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+impl Planner {
+    pub fn lines(&self, log: &LogExpr, range: TimeRange, limit: usize, newest_first: bool) -> Plan {
+        let pipeline = Pipeline::new(&log.stages, None, None);
+        let filters = log.stages.iter().any(|stage| matches!(stage, Stage::Line(_) | Stage::Label(_)));
+        let select = LogSelect {
+            limit: (!filters).then_some(limit),
+            newest_first,
+            ..select(log, range)
+        };
+        let scan = self.scan(select, LogColumns::named(&[
+            "ts",
+            "severity_number",
+            "body",
+            "trace_id",
+            "span_id",
+            "attributes",
+            "resource",
+            "stream",
+        ]));
+        Operator::plan(Lines { pipeline, matchers: log.matchers.clone(), range, limit, newest_first }, vec![scan])
+    }
+
+    fn scan(&self, select: LogSelect, columns: LogColumns) -> Plan {
+        let scan = LogScan { snapshot: self.snapshot.clone(), select, columns, counters: self.counters.clone() };
+        Operator::plan(scan, vec![])
+    }
+
+    /// A recursion as deep as the parser lets a tree be.
+    pub async fn metric(&self, expr: &MetricExpr) -> Result<Plan, QueryError> {
+        Ok(match expr {
+            MetricExpr::Range { op, param, range, grouping } => {
+                self.range(*op, *param, range, grouping.clone()).await?
+            }
+            MetricExpr::Vector { op, param, expr, grouping } => {
+                if let Some(plan) = self.fused(*op, expr, grouping.as_ref()).await? {
+                    return Ok(plan);
+                }
+                let input = Box::pin(self.metric(expr)).await?;
+                let combine = Combine::Aggregate { op: *op, param: *param, grouping: grouping.clone() };
+                Operator::plan(combine, vec![input])
+            }
+            MetricExpr::Binary(binary) => self.binary(binary).await?,
+            MetricExpr::LabelReplace(replace) => {
+                let input = Box::pin(self.metric(&replace.expr)).await?;
+                let combine = Combine::LabelReplace {
+                    to: replace.to.clone(),
+                    replacement: replace.replacement.clone(),
+                    from: replace.from.clone(),
+                    regex: replace.regex.clone(),
+                };
+                Operator::plan(combine, vec![input])
+            }
+            MetricExpr::Constant(value) | MetricExpr::Literal(value) => {
+                Operator::plan(Combine::Constant { value: *value, steps: self.steps }, vec![])
+            }
+        })
+    }
+
+    /// The aggregation as part of the range aggregation below it, where that gives the same numbers.
+    async fn fused(
+        &self,
+        op: VectorOp,
+        expr: &MetricExpr,
+        grouping: Option<&Grouping>,
+    ) -> Result<Option<Plan>, QueryError> {
+        let MetricExpr::Range { op: inner, param, range, grouping: None } = expr else { return Ok(None) };
+        let adds = matches!(
+            inner,
+            RangeOp::Count | RangeOp::Rate | RangeOp::Bytes | RangeOp::BytesRate | RangeOp::Sum
+        );
+        let same = match op {
+            VectorOp::Sum => adds,
+            VectorOp::Max => *inner == RangeOp::Max,
+            VectorOp::Min => *inner == RangeOp::Min,
+            _ => false,
+        };
+        if !same {
+            return Ok(None);
+        }
+        let mut grouping = grouping.cloned().unwrap_or_default();
+        // `without` must not see the label that unwrap has taken out.
+        if let (true, Some(unwrap)) = (grouping.without, &range.unwrap) {
+            grouping.labels.push(unwrap.label.clone());
+        }
+        self.range(*inner, *param, range, Some(grouping)).await.map(Some)
+    }
+
+    async fn binary(&self, binary: &Binary) -> Result<Plan, QueryError> {
+        let (op, returns_bool) = (binary.op, binary.returns_bool);
+        let literal = match (&binary.left, &binary.right) {
+            (MetricExpr::Literal(number), other) => Some((*number, true, other)),
+            (other, MetricExpr::Literal(number)) => Some((*number, false, other)),
+            _ => None,
+        };
+        if let Some((literal, literal_left, other)) = literal {
+            let input = Box::pin(self.metric(other)).await?;
+            return Ok(Operator::plan(Combine::WithLiteral { op, returns_bool, literal, literal_left }, vec![input]));
+        }
+        let left = Box::pin(self.metric(&binary.left)).await?;
+        let right = Box::pin(self.metric(&binary.right)).await?;
+        let combine = Combine::Binary { op, returns_bool, matching: binary.matching.clone() };
+        Ok(Operator::plan(combine, vec![left, right]))
+    }
+
+    async fn range(
+        &self,
+        op: RangeOp,
+        param: Option<f64>,
+        range: &LogRange,
+        grouping: Option<Grouping>,
+    ) -> Result<Plan, QueryError> {
+        let outputs = match &grouping {
+            _ if op == RangeOp::Absent => Some(Vec::new()),
+            Some(Grouping { without: false, labels }) => Some(labels.clone()),
+            _ => None,
+        };
+        let pipeline = Pipeline::new(&range.log.stages, range.unwrap.as_ref(), outputs.as_deref());
+        // Windows are open at the start: (t - range, t].
+        let start = self.steps.start_ns.saturating_sub(range.range_ns).saturating_sub(range.offset_ns);
+        let end = self.steps.last().saturating_sub(range.offset_ns);
+        let select = select(&range.log, TimeRange { start: start.saturating_add(1), end });
+        let streams = self.snapshot.log_streams(&select).await?;
+        let from_stream = |name: &str| streams.iter().all(|stream| stream.labels.get(name).is_some());
+        let reads_level = pipeline.wanted().is_some_and(|names| names.iter().any(|n| n == "detected_level"));
+        let reads_metadata = pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
+        let mut columns = vec!["ts", "stream"];
+        if pipeline.reads_line() || reads_level || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
+            columns.push("body");
+        }
+        if reads_level {
+            columns.push("severity_number");
+        }
+        if reads_metadata {
+            columns.extend(["attributes", "resource"]);
+            let wants = |id: &str| pipeline.wanted().is_none_or(|names| names.iter().any(|name| name == id));
+            columns.extend(["trace_id", "span_id"].into_iter().filter(|id| wants(id)));
+        }
+        let aggregate = RangeAggregate {
+            op,
+            param,
+            pipeline,
+            unwrap: range.unwrap.clone(),
+            matchers: range.log.matchers.clone(),
+            grouping,
+            range_ns: range.range_ns,
+            offset_ns: range.offset_ns,
+            steps: self.steps,
+            reads_metadata,
+            reads_level,
+        };
+        Ok(Operator::plan(aggregate, vec![self.scan(select, LogColumns::named(&columns))]))
+    }
+}
+
+fn select(log: &LogExpr, range: TimeRange) -> LogSelect {
+    LogSelect { matchers: log.matchers.clone(), contains: contains(log), ..LogSelect::all(range) }
+}
+
+/// Strings that every line of the answer has, by the line filters before any stage that changes the line.
+fn contains(log: &LogExpr) -> Vec<String> {
+    let unchanged = log
+        .stages
+        .iter()
+        .take_while(|s| !matches!(s, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
+    unchanged
+        .filter_map(|stage| match stage {
+            Stage::Line(filter) if !filter.negated && filter.any.len() == 1 => match (&filter.any[0], filter.op) {
+                (LineMatch::Text(text), LineOp::Contains) => Some(text.clone()),
+                (LineMatch::Regex(regex), _) => literal_of(regex.as_str()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+/// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.
+fn literal_of(regex: &str) -> Option<String> {
+    if regex.contains("(?") || regex.contains('|') {
+        return None;
+    }
+    let mut best = String::new();
+    let mut run = String::new();
+    let mut depth = 0usize;
+    let mut chars = regex.chars().peekable();
+    while let Some(c) = chars.next() {
+        let mut literal = None;
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '[' => {
+                // A class may begin with `]` or `^]`, which stand for themselves.
+                chars.next_if_eq(&'^');
+                chars.next_if_eq(&']');
+                while let Some(inside) = chars.next() {
+                    match inside {
+                        '\\' => {
+                            chars.next();
+                        }
+                        ']' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '{' => while chars.next().is_some_and(|inside| inside != '}') {},
+            '\\' => literal = chars.next().filter(|escaped| !escaped.is_alphanumeric()),
+            '.' | '^' | '$' | '*' | '+' | '?' => {}
+            other => literal = Some(other),
+        }
+        // A group may be optional or repeated, so only what stands outside of all groups counts.
+        let kept = literal.filter(|_| depth == 0 && !matches!(chars.peek(), Some('?' | '*' | '{')));
+        match kept {
+            Some(literal) => run.push(literal),
+            None => run.clear(),
+        }
+        if run.len() > best.len() {
+            best.clone_from(&run);
+        }
+        if chars.peek() == Some(&'+') {
+            run.clear();
+        }
+    }
+    (best.len() >= 3).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal_of;
+
+    #[test]
+    fn literals_of_regexes() {
+        for (regex, literal) in [
+            ("HTTP/1.1\" 50[02] ", Some("1\" 50")),
+            ("error", Some("error")),
+            ("erro?r+xyz", Some("xyz")),
+            ("a(bcdef)?ghij", Some("ghij")),
+            ("foo|bar", None),
+            ("(?i)error", None),
+            ("ab\\d+\\.cde", Some(".cde")),
+            ("x{3}yz", None),
+            ("[]abc]defg", Some("defg")),
+        ] {
+            assert_eq!(literal_of(regex).as_deref(), literal, "{regex}");
+        }
+    }
+}

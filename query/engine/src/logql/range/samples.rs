@@ -1,0 +1,100 @@
+//! Unwrapped values by window.
+
+use super::super::matrix::Steps;
+use logql::RangeOp;
+
+/// The value of each step over the samples of its window. `samples` ascend in time.
+pub(super) fn by_step(
+    op: RangeOp,
+    param: Option<f64>,
+    range_ns: i64,
+    steps: &Steps,
+    samples: &[(i64, f64)],
+) -> Vec<Option<f64>> {
+    let (mut from, mut to) = (0, 0);
+    (0..steps.count)
+        .map(|step| {
+            let at = steps.at(step);
+            while to < samples.len() && samples[to].0 <= at {
+                to += 1;
+            }
+            while from < to && samples[from].0 <= at.saturating_sub(range_ns) {
+                from += 1;
+            }
+            let window = &samples[from..to];
+            (!window.is_empty()).then(|| over(op, param, range_ns, window))
+        })
+        .collect()
+}
+
+fn over(op: RangeOp, param: Option<f64>, range_ns: i64, window: &[(i64, f64)]) -> f64 {
+    let values = || window.iter().map(|sample| sample.1);
+    let count = window.len() as f64;
+    let seconds = range_ns as f64 / 1e9;
+    match op {
+        RangeOp::Sum => values().sum(),
+        RangeOp::Rate => values().sum::<f64>() / seconds,
+        RangeOp::Avg => values().sum::<f64>() / count,
+        RangeOp::Min => values().fold(f64::NAN, |a, b| if b < a || a.is_nan() { b } else { a }),
+        RangeOp::Max => values().fold(f64::NAN, |a, b| if b > a || a.is_nan() { b } else { a }),
+        RangeOp::First => window[0].1,
+        RangeOp::Last => window[window.len() - 1].1,
+        RangeOp::Stdvar => variance(values()),
+        RangeOp::Stddev => variance(values()).sqrt(),
+        RangeOp::Quantile => quantile(param.unwrap_or(f64::NAN), values().collect()),
+        RangeOp::RateCounter => rate_counter(window, seconds),
+        RangeOp::Count | RangeOp::Bytes | RangeOp::BytesRate | RangeOp::Absent => count,
+    }
+}
+
+/// Of the whole population, by Welford's method.
+pub(crate) fn variance(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for value in values {
+        count += 1.0;
+        let delta = value - mean;
+        mean += delta / count;
+        squares += delta * (value - mean);
+    }
+    squares / count
+}
+
+/// Between the two nearest values, as Prometheus does.
+fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(f64::total_cmp);
+    let rank = q * (values.len() as f64 - 1.0);
+    let lower = rank.floor() as usize;
+    let upper = (lower + 1).min(values.len() - 1);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+/// Per-second rate of a counter, resets added back, extrapolated to the window as Prometheus' rate is.
+fn rate_counter(window: &[(i64, f64)], seconds: f64) -> f64 {
+    let (first, last) = (window[0], window[window.len() - 1]);
+    if window.len() < 2 {
+        return 0.0;
+    }
+    let resets: f64 = window.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1).sum();
+    let increase = last.1 - first.1 + resets;
+    let sampled = (last.0 - first.0) as f64 / 1e9;
+    if sampled == 0.0 {
+        return 0.0;
+    }
+    let between = sampled / (window.len() as f64 - 1.0);
+    let mut to_start = seconds;
+    if increase > 0.0 && first.1 >= 0.0 {
+        to_start = to_start.min(sampled * (first.1 / increase));
+    }
+    let reach = if to_start < between * 1.1 { to_start } else { between / 2.0 };
+    increase * ((sampled + reach) / sampled) / seconds
+}

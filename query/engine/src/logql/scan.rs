@@ -1,0 +1,206 @@
+//! Reads log records of a snapshot, and finds for each the labels of its stream.
+
+use super::operator::{Batches, Work};
+use crate::QueryError;
+use arrow::array::{Array, AsArray, BinaryArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType, UInt32Type, UInt8Type};
+use datafusion::common::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::{StreamExt, TryStreamExt};
+use logql::{Fields, detect_level};
+use model::{Labels, LogSelect, Matcher};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::{LogColumns, Snapshot};
+
+/// What a query read and gave back so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub lines: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+/// A snapshot's records as batches of [`store::schema::LOGS`].
+pub(crate) struct LogScan {
+    pub snapshot: Arc<dyn Snapshot>,
+    pub select: LogSelect,
+    pub columns: LogColumns,
+    pub counters: Arc<Counters>,
+}
+
+impl std::fmt::Debug for LogScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogScan {:?}", self.select)
+    }
+}
+
+pub(crate) fn read_error(error: store::ReadError) -> DataFusionError {
+    DataFusionError::External(Box::new(QueryError::from(error)))
+}
+
+impl Work for LogScan {
+    fn name(&self) -> &'static str {
+        "LogScan"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        let fields: Vec<_> = self.columns.0.iter().map(|at| store::schema::LOGS.fields()[*at].clone()).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    fn details(&self) -> String {
+        format!("{:?} contains={:?} limit={:?}", self.select.matchers, self.select.contains, self.select.limit)
+    }
+
+    fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
+        let counters = self.counters.clone();
+        futures::stream::once(async move { self.snapshot.logs(&self.select, &self.columns).await.map_err(read_error) })
+            .try_flatten_stream_of_reads(counters)
+    }
+}
+
+/// Turns the future of a stream of reads into a stream of batches, counting what passes.
+trait Reads {
+    fn try_flatten_stream_of_reads(self, counters: Arc<Counters>) -> Batches;
+}
+
+impl<S> Reads for S
+where
+    S: futures::Stream<Item = Result<store::BatchStream, DataFusionError>> + Send + 'static,
+{
+    fn try_flatten_stream_of_reads(self, counters: Arc<Counters>) -> Batches {
+        self.map_ok(|batches| batches.map_err(read_error))
+            .try_flatten()
+            .inspect_ok(move |batch| {
+                counters.lines.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                if let Some(body) = batch.column_by_name("body").and_then(|b| b.as_string_opt::<i32>()) {
+                    let offsets = body.value_offsets();
+                    let bytes = offsets[offsets.len() - 1] - offsets[0];
+                    counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                }
+            })
+            .boxed()
+    }
+}
+
+/// Name and value of a stream's labels, as pipelines take them.
+pub(crate) type StreamLabels = Arc<[(String, String)]>;
+
+/// A stream that rows were seen of.
+pub(crate) struct Stream {
+    pub labels: Labels,
+    pub pairs: StreamLabels,
+    /// Passes the matchers: a snapshot may hand out others too.
+    pub selected: bool,
+}
+
+/// Streams by their label bytes; the work that depends on a stream alone is done once here.
+pub(crate) struct Streams {
+    matchers: Vec<Matcher>,
+    known: HashMap<Box<[u8]>, usize>,
+    pub all: Vec<Stream>,
+}
+
+impl Streams {
+    pub fn new(matchers: Vec<Matcher>) -> Streams {
+        Streams { matchers, known: HashMap::new(), all: Vec::new() }
+    }
+
+    fn index(&mut self, bytes: &[u8]) -> Result<usize, DataFusionError> {
+        if let Some(at) = self.known.get(bytes) {
+            return Ok(*at);
+        }
+        let labels = Labels::from_bytes(bytes)
+            .map_err(|why| DataFusionError::Execution(format!("a log stream's labels are damaged: {why}")))?;
+        let pairs = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let selected = self.matchers.iter().all(|matcher| matcher.matches_labels(&labels));
+        self.all.push(Stream { labels, pairs, selected });
+        self.known.insert(bytes.into(), self.all.len() - 1);
+        Ok(self.all.len() - 1)
+    }
+
+    /// The stream of each of the batch's dictionary entries.
+    pub fn of_batch(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>, DataFusionError> {
+        (0..rows.stream_values.len()).map(|at| self.index(rows.stream_values.value(at))).collect()
+    }
+}
+
+/// The columns of one batch, taken apart once.
+pub(crate) struct Rows<'a> {
+    pub ts: &'a TimestampNanosecondArray,
+    pub stream_keys: &'a [u32],
+    stream_values: &'a BinaryArray,
+    pub body: Option<&'a StringArray>,
+    metadata: Vec<&'a MapArray>,
+    trace_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
+    span_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
+    severity: Option<&'a arrow::array::UInt8Array>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn of(batch: &'a RecordBatch) -> Result<Rows<'a>, DataFusionError> {
+        let missing = |name: &str| DataFusionError::Internal(format!("log batch without a readable column {name}"));
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| missing(name));
+        let stream = column("stream")?.as_dictionary_opt::<UInt32Type>().ok_or_else(|| missing("stream"))?;
+        let optional = |name: &str| batch.column_by_name(name);
+        let metadata = ["attributes", "resource"]
+            .into_iter()
+            .filter_map(|name| optional(name)?.as_map_opt())
+            .filter(|map| map.offsets().last() != map.offsets().first())
+            .collect();
+        let ids = |name: &str| {
+            optional(name)?.as_fixed_size_binary_opt().filter(|ids| ids.null_count() < ids.len())
+        };
+        Ok(Rows {
+            ts: column("ts")?.as_primitive_opt::<TimestampNanosecondType>().ok_or_else(|| missing("ts"))?,
+            stream_keys: stream.keys().values(),
+            stream_values: stream.values().as_binary_opt::<i32>().ok_or_else(|| missing("stream"))?,
+            body: optional("body").and_then(|body| body.as_string_opt::<i32>()),
+            metadata,
+            trace_id: ids("trace_id"),
+            span_id: ids("span_id"),
+            severity: optional("severity_number").and_then(|s| s.as_primitive_opt::<UInt8Type>()),
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.ts.len()
+    }
+
+    pub fn line(&self, row: usize) -> &'a str {
+        self.body.map_or("", |body| body.value(row))
+    }
+
+    /// Puts the row's structured metadata into `fields`, names as labels spell them. Resource attributes that are
+    /// stream labels already are not said twice.
+    pub fn metadata_into(&self, row: usize, fields: &mut Fields, name: &mut String) {
+        for map in &self.metadata {
+            let range = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+            let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+            for at in range {
+                name.clear();
+                name.extend(keys.value(at).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+                let value = if values.is_null(at) { "" } else { values.value(at) };
+                if fields.get(name) != Some(value) {
+                    fields.add_metadata(name, value);
+                }
+            }
+        }
+        for (label, ids) in [("trace_id", self.trace_id), ("span_id", self.span_id)] {
+            if let Some(ids) = ids.filter(|ids| ids.is_valid(row)) {
+                if fields.get(label).is_none() {
+                    fields.add_metadata(label, &hex::encode(ids.value(row)));
+                }
+            }
+        }
+    }
+
+    /// The level by the record's severity, else guessed from its line.
+    pub fn level(&self, row: usize) -> &'static str {
+        match self.severity.map_or(0, |severity| severity.value(row)) {
+            0 => detect_level(self.line(row)),
+            severity => model::severity_text(severity),
+        }
+    }
+}
