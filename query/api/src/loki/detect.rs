@@ -1,0 +1,148 @@
+//! What fields lines have, found by looking at the newest lines: the pickers of Logs Drilldown.
+
+use super::params::Params;
+use super::{Answer, now_ns, selector_of};
+use crate::TenantHeader;
+use axum::Json;
+use axum::extract::{Path, State};
+use engine::{Direction, Engine, LogResult, QueryError};
+use logql::{Fields, Pipeline};
+use model::Tenant;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const LINES_DEFAULT: usize = 1_000;
+const FIELDS_DEFAULT: usize = 1_000;
+/// Values kept of one field; its cardinality is not counted further.
+const VALUES_MAX: usize = 1_000;
+
+pub(super) async fn labels(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let selectors: Vec<String> = params.selector().map(selector_of).into_iter().collect();
+    let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in series.iter().flat_map(|labels| labels.iter()) {
+        values.entry(name).or_default().insert(value);
+    }
+    let found: Vec<Value> =
+        values.into_iter().map(|(name, values)| json!({ "label": name, "cardinality": values.len() })).collect();
+    Ok(Json(json!({ "detectedLabels": found })))
+}
+
+/// What was seen of one field.
+#[derive(Default)]
+struct Field {
+    values: BTreeSet<String>,
+    parsers: BTreeSet<&'static str>,
+}
+
+async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<BTreeMap<String, Field>> {
+    let query = params.required("query")?;
+    let (start, end) = params.range(now_ns())?;
+    let lines = params.limit("line_limit", LINES_DEFAULT)?.min(LINES_DEFAULT);
+    let step_ms = params.step_ms(start, end)?;
+    let answer = engine.logql_range(tenant, query, start, end, step_ms, lines, Direction::Backward).await?;
+    let LogResult::Streams(streams) = answer.result else {
+        return Err(QueryError::Bad("fields are found in lines: the query must not be a metric query".into()).into());
+    };
+    let parser = |stage: &str| match logql::parse(&format!("{{a=\"b\"}} | {stage}")) {
+        Ok(logql::Expr::Log(log)) => Some(Pipeline::new(&log.stages, None, None)),
+        _ => None,
+    };
+    let (json, logfmt) = (parser("json"), parser("logfmt"));
+    let mut found: BTreeMap<String, Field> = BTreeMap::new();
+    let mut fields = Fields::default();
+    for stream in &streams {
+        let pairs: Arc<[(String, String)]> =
+            stream.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for entry in &stream.entries {
+            for (name, value) in entry.metadata.iter().chain(entry.parsed.iter()) {
+                note(&mut found, name, value, None);
+            }
+            let is_json = entry.line.trim_start().starts_with('{');
+            let (name, parser) = if is_json { ("json", &json) } else { ("logfmt", &logfmt) };
+            let Some(parser) = parser.as_ref().filter(|_| is_json || entry.line.contains('=')) else { continue };
+            fields.start(&pairs);
+            if parser.run(entry.ts_ns, &entry.line, &mut fields).is_some() && !fields.failed() {
+                for (field, value, category) in fields.iter() {
+                    if category == logql::Category::Parsed {
+                        note(&mut found, field, value, Some(name));
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn note(found: &mut BTreeMap<String, Field>, name: &str, value: &str, parser: Option<&'static str>) {
+    if !found.contains_key(name) {
+        found.insert(name.to_owned(), Field::default());
+    }
+    if let Some(field) = found.get_mut(name) {
+        field.parsers.extend(parser);
+        if field.values.len() < VALUES_MAX && !field.values.contains(value) {
+            field.values.insert(value.to_owned());
+        }
+    }
+}
+
+impl Field {
+    /// By its values: all of one kind, else text.
+    fn kind(&self) -> &'static str {
+        let all = |test: fn(&str) -> bool| self.values.iter().all(|value| test(value));
+        if all(|value| value.parse::<i64>().is_ok()) {
+            "int"
+        } else if all(|value| value.parse::<f64>().is_ok()) {
+            "float"
+        } else if all(|value| matches!(value, "true" | "false")) {
+            "boolean"
+        } else if all(|value| logql::parse_duration_ns(value).is_some()) {
+            "duration"
+        } else if all(|value| logql::parse_bytes(value).is_some()) {
+            "bytes"
+        } else {
+            "string"
+        }
+    }
+}
+
+pub(super) async fn fields(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let limit = params.limit("limit", FIELDS_DEFAULT)?;
+    let found = detected(&engine, &tenant, &params).await?;
+    let fields: Vec<Value> = found
+        .iter()
+        .take(limit)
+        .map(|(name, field)| {
+            let parsers = if field.parsers.is_empty() { Value::Null } else { json!(field.parsers) };
+            json!({
+                "label": name,
+                "type": field.kind(),
+                "cardinality": field.values.len(),
+                "parsers": parsers,
+                "jsonPath": if field.parsers.contains("json") { json!([name]) } else { Value::Null },
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "fields": fields, "limit": limit })))
+}
+
+pub(super) async fn field_values(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let limit = params.limit("limit", FIELDS_DEFAULT)?;
+    let found = detected(&engine, &tenant, &params).await?;
+    let values: Vec<&String> = found.get(&name).into_iter().flat_map(|field| &field.values).take(limit).collect();
+    Ok(Json(json!({ "values": values, "limit": limit })))
+}

@@ -1,0 +1,217 @@
+//! Text to tokens with positions. An attribute is one token from its scope to its end, as its name may hold what
+//! elsewhere is an operator.
+
+use crate::ast::Scope;
+
+/// Where and why a query was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parse error at line {line}, col {column}: {message}")]
+pub struct ParseError {
+    pub line: usize,
+    /// Counted in characters from 1.
+    pub column: usize,
+    pub message: String,
+}
+
+impl ParseError {
+    pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> ParseError {
+        let before = &text[..offset.min(text.len())];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        ParseError {
+            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Token {
+    /// A keyword, an intrinsic or a function; may hold one `:`.
+    Word(String),
+    Attribute(Scope, String),
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Duration(i64),
+    Punct(&'static str),
+    End,
+}
+
+impl Token {
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Token::Word(word) => format!("{word:?}"),
+            Token::Attribute(scope, name) => format!("attribute {}.{name}", scope.as_str()),
+            Token::Text(_) => "STRING".to_owned(),
+            Token::Int(number) => format!("INTEGER {number}"),
+            Token::Float(number) => format!("FLOAT {number}"),
+            Token::Duration(_) => "DURATION".to_owned(),
+            Token::Punct(punct) => (*punct).to_owned(),
+            Token::End => "$end".to_owned(),
+        }
+    }
+}
+
+pub(crate) struct Spanned {
+    pub token: Token,
+    pub offset: usize,
+}
+
+/// Longest first.
+const PUNCT: [&str; 38] = [
+    "!>>", "!<<", "&>>", "&<<", "&&", "||", ">>", "<<", ">=", "<=", "!=", "=~", "!~", "!>", "!<", "&>", "&<",
+    "&~", "{", "}", "(", ")", ",", "|", "=", ">", "<", "~", "!", "+", "-", "*", "/", "%", "^", ".", "&", ":",
+];
+
+const SCOPES: [(&str, Scope); 8] = [
+    ("parent.span.", Scope::Parent),
+    ("parent.resource.", Scope::Parent),
+    ("parent.", Scope::Parent),
+    ("span.", Scope::Span),
+    ("resource.", Scope::Resource),
+    ("event.", Scope::Event),
+    ("link.", Scope::Link),
+    ("instrumentation.", Scope::Instrumentation),
+];
+
+/// All tokens, the last of them [`Token::End`].
+pub(crate) fn tokens(text: &str) -> Result<Vec<Spanned>, ParseError> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    loop {
+        at += text[at..].len() - text[at..].trim_start().len();
+        let (token, length) = next(&text[at..]).map_err(|message| ParseError::at(text, at, message))?;
+        let end = token == Token::End;
+        out.push(Spanned { token, offset: at });
+        if end {
+            return Ok(out);
+        }
+        at += length;
+    }
+}
+
+fn next(rest: &str) -> Result<(Token, usize), String> {
+    let Some(first) = rest.chars().next() else { return Ok((Token::End, 0)) };
+    let second = rest[first.len_utf8()..].chars().next();
+    if first == '"' || first == '`' {
+        return string(rest).map(|(text, length)| (Token::Text(text), length));
+    }
+    if first.is_ascii_digit() || first == '.' && second.is_some_and(|c| c.is_ascii_digit()) {
+        return number(rest);
+    }
+    if first == '.' {
+        return attribute(Scope::Any, rest, 1);
+    }
+    if first.is_alphabetic() || first == '_' {
+        if let Some((prefix, scope)) = SCOPES.iter().find(|(prefix, _)| rest.starts_with(prefix)) {
+            return attribute(*scope, rest, prefix.len());
+        }
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        return Ok((Token::Word(rest[..end].to_owned()), end));
+    }
+    match PUNCT.iter().find(|punct| rest.starts_with(**punct)) {
+        Some(punct) => Ok((Token::Punct(punct), punct.len())),
+        None => Err(format!("syntax error: unexpected character {first:?}")),
+    }
+}
+
+/// The name begins at `start`; quoted parts may hold anything.
+fn attribute(scope: Scope, rest: &str, start: usize) -> Result<(Token, usize), String> {
+    let mut name = String::new();
+    let mut at = start;
+    while let Some(c) = rest[at..].chars().next() {
+        if c == '"' {
+            let (text, length) = string(&rest[at..])?;
+            name.push_str(&text);
+            at += length;
+        } else if c.is_whitespace() || "{}()=~!<>&|^,".contains(c) {
+            break;
+        } else {
+            name.push(c);
+            at += c.len_utf8();
+        }
+    }
+    if name.is_empty() {
+        return Err("syntax error: an attribute needs a name after the dot".to_owned());
+    }
+    Ok((Token::Attribute(scope, name), at))
+}
+
+fn number(rest: &str) -> Result<(Token, usize), String> {
+    let mut end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+    let digits = &rest[..end];
+    let letters = rest[end..].find(|c: char| !(c.is_alphanumeric() || c == '.')).unwrap_or(rest.len() - end);
+    end += letters;
+    let text = &rest[..end];
+    if letters > 0 {
+        let exponent = text.parse::<f64>().ok().filter(|_| text.contains(['e', 'E']));
+        return exponent
+            .map(Token::Float)
+            .or_else(|| duration_ns(text).map(Token::Duration))
+            .map(|token| (token, end))
+            .ok_or_else(|| format!("syntax error: {text:?} is neither a number nor a duration"));
+    }
+    let token = match digits.contains('.') {
+        true => digits.parse().map(Token::Float).ok(),
+        false => digits.parse().map(Token::Int).ok(),
+    };
+    token
+        .map(|token| (token, end))
+        .ok_or_else(|| format!("syntax error: {text:?} is no number that fits 64 bits"))
+}
+
+/// Go's durations, and days.
+fn duration_ns(text: &str) -> Option<i64> {
+    const UNITS: [(&str, f64); 9] = [
+        ("ns", 1.0),
+        ("us", 1e3),
+        ("µs", 1e3),
+        ("μs", 1e3),
+        ("ms", 1e6),
+        ("s", 1e9),
+        ("m", 60e9),
+        ("h", 3_600e9),
+        ("d", 86_400e9),
+    ];
+    let mut rest = text;
+    let mut total = 0.0f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        total += number * UNITS.iter().find(|(unit, _)| *unit == &rest[..end])?.1;
+        rest = &rest[end..];
+    }
+    (total <= i64::MAX as f64).then_some(total as i64)
+}
+
+/// A quoted text and the bytes that it took.
+fn string(rest: &str) -> Result<(String, usize), String> {
+    let unterminated = || "literal not terminated".to_owned();
+    if let Some(inner) = rest.strip_prefix('`') {
+        let end = inner.find('`').ok_or_else(unterminated)?;
+        return Ok((inner[..end].to_owned(), end + 2));
+    }
+    let mut value = String::new();
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((value, at + 1)),
+            '\\' => match chars.next().ok_or_else(unterminated)?.1 {
+                'n' => value.push('\n'),
+                't' => value.push('\t'),
+                'r' => value.push('\r'),
+                escape @ ('\\' | '"' | '\'' | '`') => value.push(escape),
+                // Regexes are written with single backslashes as often as with two.
+                other => {
+                    value.push('\\');
+                    value.push(other);
+                }
+            },
+            c => value.push(c),
+        }
+    }
+    Err(unterminated())
+}

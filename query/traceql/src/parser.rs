@@ -1,0 +1,685 @@
+//! Tokens to a tree, by recursive descent.
+//!
+//! A query is a pipeline of spansets, or ends in metrics, or computes with metrics in parentheses. Which of them it is
+//! shows only at its end, so the two readings are tried one after the other. Depth and length are bounded.
+
+use crate::ast::*;
+use crate::check;
+use crate::lexer::{ParseError, Spanned, Token, tokens};
+use model::{SpanKind, StatusCode};
+use regex::RegexBuilder;
+
+const BYTES_MAX: usize = 128 << 10;
+const DEPTH_MAX: usize = 64;
+/// Operators in one query: each may be one level of the tree.
+const OPERATORS_MAX: usize = 256;
+const REGEX_BYTES_MAX: usize = 10 << 20;
+
+type Parsed<T> = Result<T, ParseError>;
+
+/// Parses and checks a query.
+pub fn parse(text: &str) -> Parsed<Query> {
+    let mut parser = Parser::new(text)?;
+    match parser.query(Parser::pipeline_root) {
+        Ok(query) => Ok(query),
+        Err(first) => {
+            // Only what begins so can compute with metrics; for the others the first reading's error is the right one.
+            let mut parser = Parser::new(text)?;
+            if !matches!(parser.peek(), Token::Punct("(" | "-") | Token::Int(_) | Token::Float(_)) {
+                return Err(first);
+            }
+            let second = parser.query(Parser::metrics_root);
+            second.map_err(|second| {
+                if (second.line, second.column) > (first.line, first.column) { second } else { first }
+            })
+        }
+    }
+}
+
+/// Parses one field, as `resource.service.name`, `.http.route` or `span:name`.
+pub fn parse_field(text: &str) -> Parsed<Field> {
+    let mut parser = Parser::new(text)?;
+    let field = parser.field()?;
+    match parser.peek() {
+        Token::End => Ok(field),
+        _ => Err(parser.unexpected("")),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<Spanned>,
+    at: usize,
+    depth: usize,
+    operators: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Parsed<Parser<'a>> {
+        if text.len() > BYTES_MAX {
+            let message = format!("query of {} bytes is too long, the most is {BYTES_MAX}", text.len());
+            return Err(ParseError::at(text, 0, message));
+        }
+        Ok(Parser { text, tokens: tokens(text)?, at: 0, depth: 0, operators: 0 })
+    }
+
+    fn query(&mut self, root: fn(&mut Self) -> Parsed<Root>) -> Parsed<Query> {
+        let root = root(self)?;
+        let hints = self.hints()?;
+        match self.peek() {
+            Token::End => Ok(Query { root, hints }),
+            _ => Err(self.unexpected("")),
+        }
+    }
+
+    // ---- tokens
+
+    fn peek(&self) -> &Token {
+        &self.tokens[self.at].token
+    }
+
+    fn peek_after(&self) -> &Token {
+        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].token
+    }
+
+    fn advance(&mut self) -> Token {
+        let token = self.tokens[self.at].token.clone();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        token
+    }
+
+    fn error(&self, message: impl Into<String>) -> ParseError {
+        ParseError::at(self.text, self.tokens[self.at].offset, message)
+    }
+
+    fn unexpected(&self, expecting: &str) -> ParseError {
+        let found = self.peek().describe();
+        self.error(match expecting {
+            "" => format!("syntax error: unexpected {found}"),
+            _ => format!("syntax error: unexpected {found}, expecting {expecting}"),
+        })
+    }
+
+    fn is(&self, punct: &str) -> bool {
+        matches!(self.peek(), Token::Punct(p) if *p == punct)
+    }
+
+    fn take(&mut self, punct: &str) -> bool {
+        let found = self.is(punct);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    fn expect(&mut self, punct: &str) -> Parsed<()> {
+        if self.take(punct) { Ok(()) } else { Err(self.unexpected(punct)) }
+    }
+
+    fn word(&self) -> &str {
+        match self.peek() {
+            Token::Word(word) => word,
+            _ => "",
+        }
+    }
+
+    fn enter(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(self.error(format!("query is nested deeper than {DEPTH_MAX}")));
+        }
+        Ok(())
+    }
+
+    fn count_operator(&mut self) -> Parsed<()> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            return Err(self.error(format!("query has more than {OPERATORS_MAX} operators")));
+        }
+        Ok(())
+    }
+
+    fn checked<T>(&self, start: usize, result: Result<T, String>) -> Parsed<T> {
+        result.map_err(|message| ParseError::at(self.text, self.tokens[start].offset, message))
+    }
+
+    fn hints(&mut self) -> Parsed<Vec<(String, Static)>> {
+        if self.word() != "with" {
+            return Ok(Vec::new());
+        }
+        self.advance();
+        self.expect("(")?;
+        let mut hints = Vec::new();
+        loop {
+            let Token::Word(name) = self.advance() else { return Err(self.unexpected("a hint's name")) };
+            self.expect("=")?;
+            let FieldExpr::Static(value) = self.operand()? else {
+                return Err(self.unexpected("a value"));
+            };
+            hints.push((name, value));
+            if !self.take(",") {
+                break;
+            }
+        }
+        self.expect(")")?;
+        Ok(hints)
+    }
+
+    // ---- pipelines of spansets
+
+    fn pipeline_root(&mut self) -> Parsed<Root> {
+        let pipeline = self.pipeline()?;
+        if !self.at_metrics() {
+            return Ok(Root::Spansets(pipeline));
+        }
+        let metrics = self.metrics_aggregate(pipeline)?;
+        self.second_stages(metrics).map(Root::Metrics)
+    }
+
+    /// `| rate(` and the like.
+    fn at_metrics(&self) -> bool {
+        self.is("|") && matches!(self.peek_after(), Token::Word(word) if MetricsOp::from_word(word).is_some())
+    }
+
+    /// Ends before metrics.
+    fn pipeline(&mut self) -> Parsed<Pipeline> {
+        self.enter()?;
+        let mut elements = Vec::new();
+        loop {
+            let first = elements.is_empty();
+            elements.push(self.element(first)?);
+            if !self.is("|") || self.at_metrics() {
+                break;
+            }
+            self.count_operator()?;
+            self.advance();
+        }
+        self.depth -= 1;
+        Ok(Pipeline { elements })
+    }
+
+    fn element(&mut self, first: bool) -> Parsed<Element> {
+        let word = self.word().to_owned();
+        let calls = matches!(self.peek_after(), Token::Punct("("));
+        match word.as_str() {
+            "" => self.spansets(0).map(Element::Spansets),
+            "by" if calls => {
+                let start = self.at;
+                self.advance();
+                self.expect("(")?;
+                let expr = self.field_expr(0)?;
+                self.expect(")")?;
+                self.checked(start, check::by(&expr))?;
+                Ok(Element::By(expr))
+            }
+            "coalesce" if calls && !first => {
+                self.advance();
+                self.expect("(")?;
+                self.expect(")")?;
+                Ok(Element::Coalesce)
+            }
+            "select" if calls && !first => {
+                self.advance();
+                self.expect("(")?;
+                let fields = self.fields()?;
+                self.expect(")")?;
+                Ok(Element::Select(fields))
+            }
+            word if calls && (word == "count" || Aggregate::from_word(word).is_some()) => {
+                self.scalar_filter()
+            }
+            _ => Err(self.unexpected("{, an aggregate, by(…), select(…) or coalesce()")),
+        }
+    }
+
+    fn fields(&mut self) -> Parsed<Vec<Field>> {
+        let mut fields = vec![self.field()?];
+        while self.take(",") {
+            self.count_operator()?;
+            fields.push(self.field()?);
+        }
+        Ok(fields)
+    }
+
+    fn field(&mut self) -> Parsed<Field> {
+        let field = match self.peek() {
+            Token::Attribute(scope, name) => Some(Field::Attribute { scope: *scope, name: name.clone() }),
+            Token::Word(word) => Intrinsic::from_word(word).map(Field::Intrinsic),
+            _ => None,
+        };
+        let field = field
+            .ok_or_else(|| self.unexpected("an attribute, as span.http.route, or an intrinsic, as name"))?;
+        self.advance();
+        Ok(field)
+    }
+
+    fn scalar_filter(&mut self) -> Parsed<Element> {
+        let left = self.scalar(0)?;
+        let op = self.compare_op().ok_or_else(|| self.unexpected("a comparison"))?;
+        self.advance();
+        let right = self.scalar(0)?;
+        Ok(Element::Scalar { left, op, right })
+    }
+
+    fn compare_op(&self) -> Option<CompareOp> {
+        let Token::Punct(punct) = self.peek() else { return None };
+        Some(match *punct {
+            "=" => CompareOp::Equal,
+            "!=" => CompareOp::NotEqual,
+            ">" => CompareOp::Greater,
+            ">=" => CompareOp::GreaterEqual,
+            "<" => CompareOp::Less,
+            "<=" => CompareOp::LessEqual,
+            _ => return None,
+        })
+    }
+
+    fn arithmetic_op(&self) -> Option<(Arithmetic, u8)> {
+        let Token::Punct(punct) = self.peek() else { return None };
+        Some(match *punct {
+            "+" => (Arithmetic::Add, 3),
+            "-" => (Arithmetic::Sub, 3),
+            "*" => (Arithmetic::Mul, 5),
+            "/" => (Arithmetic::Div, 5),
+            "%" => (Arithmetic::Mod, 5),
+            "^" => (Arithmetic::Pow, 6),
+            _ => return None,
+        })
+    }
+
+    fn scalar(&mut self, level: u8) -> Parsed<Scalar> {
+        self.enter()?;
+        let mut left = self.scalar_operand()?;
+        while let Some((op, binding)) = self.arithmetic_op().filter(|(_, binding)| *binding >= level.max(1)) {
+            self.count_operator()?;
+            self.advance();
+            let right = self.scalar(if op == Arithmetic::Pow { binding } else { binding + 1 })?;
+            left = Scalar::Arithmetic(op, Box::new(left), Box::new(right));
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn scalar_operand(&mut self) -> Parsed<Scalar> {
+        let start = self.at;
+        let negative = self.take("-");
+        let sign = if negative { -1 } else { 1 };
+        let number = match *self.peek() {
+            Token::Int(number) => Some(Static::Int(sign * number)),
+            Token::Float(number) => Some(Static::Float(sign as f64 * number)),
+            Token::Duration(ns) => Some(Static::Duration(sign * ns)),
+            _ => None,
+        };
+        if let Some(number) = number {
+            self.advance();
+            return Ok(Scalar::Static(number));
+        }
+        if negative {
+            return Err(self.unexpected("a number"));
+        }
+        if self.take("(") {
+            let scalar = self.scalar(0)?;
+            self.expect(")")?;
+            return Ok(scalar);
+        }
+        let word = self.word().to_owned();
+        if word == "count" {
+            self.advance();
+            self.expect("(")?;
+            self.expect(")")?;
+            return Ok(Scalar::Count);
+        }
+        let op = Aggregate::from_word(&word).ok_or_else(|| self.unexpected("a number or an aggregate"))?;
+        self.advance();
+        self.expect("(")?;
+        let expr = self.field_expr(0)?;
+        self.expect(")")?;
+        self.checked(start, check::aggregate(op, &expr))?;
+        Ok(Scalar::Aggregate(op, expr))
+    }
+
+    fn spansets(&mut self, level: u8) -> Parsed<SpansetExpr> {
+        self.enter()?;
+        let mut left = self.spanset_operand()?;
+        while let Some((op, binding)) = self.spanset_op().filter(|(_, binding)| *binding >= level) {
+            self.count_operator()?;
+            self.advance();
+            let right = self.spansets(binding + 1)?;
+            left = SpansetExpr::Op { op, left: Box::new(left), right: Box::new(right) };
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn spanset_op(&self) -> Option<(SpansetOp, u8)> {
+        let Token::Punct(punct) = self.peek() else { return None };
+        match *punct {
+            "&&" => return Some((SpansetOp::And, 1)),
+            "||" => return Some((SpansetOp::Or, 1)),
+            _ => {}
+        }
+        let (answers, relation) = match punct.as_bytes() {
+            [b'!', ..] => (Answers::Not, &punct[1..]),
+            [b'&', ..] => (Answers::Union, &punct[1..]),
+            _ => (Answers::Right, *punct),
+        };
+        let relation = match relation {
+            ">" => Relation::Child,
+            "<" => Relation::Parent,
+            ">>" => Relation::Descendant,
+            "<<" => Relation::Ancestor,
+            "~" => Relation::Sibling,
+            _ => return None,
+        };
+        Some((SpansetOp::Structural(relation, answers), 2))
+    }
+
+    fn spanset_operand(&mut self) -> Parsed<SpansetExpr> {
+        if self.take("(") {
+            let mut pipeline = self.pipeline()?;
+            self.expect(")")?;
+            // Parentheses around spansets alone only group.
+            return Ok(match (pipeline.elements.len(), pipeline.elements.pop()) {
+                (1, Some(Element::Spansets(expr))) => expr,
+                (_, last) => {
+                    pipeline.elements.extend(last);
+                    SpansetExpr::Pipeline(Box::new(pipeline))
+                }
+            });
+        }
+        self.filter().map(SpansetExpr::Filter)
+    }
+
+    fn filter(&mut self) -> Parsed<FieldExpr> {
+        self.expect("{")?;
+        if self.take("}") {
+            return Ok(FieldExpr::Static(Static::Bool(true)));
+        }
+        let start = self.at;
+        let expr = self.field_expr(0)?;
+        self.expect("}")?;
+        self.checked(start, check::filter(&expr))?;
+        Ok(expr)
+    }
+
+    // ---- expressions over one span
+
+    fn field_expr(&mut self, level: u8) -> Parsed<FieldExpr> {
+        self.enter()?;
+        let mut left = self.prefixed()?;
+        loop {
+            let start = self.at;
+            let Token::Punct(punct) = *self.peek() else { break };
+            let binding = match punct {
+                "&&" | "||" => 1,
+                "=" | "!=" | ">" | ">=" | "<" | "<=" | "=~" | "!~" => 2,
+                _ => match self.arithmetic_op() {
+                    Some((_, binding)) => binding,
+                    None => break,
+                },
+            };
+            if binding < level {
+                break;
+            }
+            self.count_operator()?;
+            let (compare, arithmetic) = (self.compare_op(), self.arithmetic_op());
+            self.advance();
+            let right = self.field_expr(if punct == "^" { binding } else { binding + 1 })?;
+            let (a, b) = (Box::new(left), right);
+            left = match (punct, compare, arithmetic) {
+                ("&&", ..) => FieldExpr::And(a, Box::new(b)),
+                ("||", ..) => FieldExpr::Or(a, Box::new(b)),
+                (_, Some(op), _) => FieldExpr::Compare(op, a, Box::new(b)),
+                (_, _, Some((op, _))) => FieldExpr::Arithmetic(op, a, Box::new(b)),
+                _ => self.checked(start, regex(punct == "!~", a, &b))?,
+            };
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn prefixed(&mut self) -> Parsed<FieldExpr> {
+        if self.is("!") || self.is("-") {
+            let not = self.is("!");
+            self.count_operator()?;
+            self.advance();
+            let inner = self.field_expr(5)?;
+            return Ok(match (not, inner) {
+                (true, inner) => FieldExpr::Not(Box::new(inner)),
+                (false, FieldExpr::Static(Static::Int(number))) => FieldExpr::Static(Static::Int(-number)),
+                (false, FieldExpr::Static(Static::Float(number))) => {
+                    FieldExpr::Static(Static::Float(-number))
+                }
+                (false, FieldExpr::Static(Static::Duration(ns))) => FieldExpr::Static(Static::Duration(-ns)),
+                (false, inner) => FieldExpr::Negate(Box::new(inner)),
+            });
+        }
+        self.operand()
+    }
+
+    fn operand(&mut self) -> Parsed<FieldExpr> {
+        if self.take("(") {
+            let expr = self.field_expr(0)?;
+            self.expect(")")?;
+            return Ok(expr);
+        }
+        let value = match self.peek() {
+            Token::Int(number) => Some(Static::Int(*number)),
+            Token::Float(number) => Some(Static::Float(*number)),
+            Token::Duration(ns) => Some(Static::Duration(*ns)),
+            Token::Text(text) => Some(Static::Text(text.clone())),
+            Token::Word(word) => static_word(word),
+            _ => None,
+        };
+        if let Some(value) = value {
+            self.advance();
+            return Ok(FieldExpr::Static(value));
+        }
+        self.field().map(FieldExpr::Field)
+    }
+
+    // ---- metrics
+
+    fn metrics_aggregate(&mut self, spansets: Pipeline) -> Parsed<Metrics> {
+        self.expect("|")?;
+        let start = self.at;
+        let op = MetricsOp::from_word(self.word()).ok_or_else(|| self.unexpected("a metrics function"))?;
+        self.advance();
+        self.expect("(")?;
+        let mut aggregate = MetricsAggregate {
+            spansets,
+            op,
+            field: None,
+            params: Vec::new(),
+            by: Vec::new(),
+            selection: None,
+        };
+        match op {
+            MetricsOp::Rate | MetricsOp::CountOverTime => {}
+            MetricsOp::Compare => aggregate.selection = Some(self.filter()?),
+            _ => {
+                let field = self.field()?;
+                self.checked(start, check::metrics_field(op, &field))?;
+                aggregate.field = Some(field);
+            }
+        }
+        while matches!(op, MetricsOp::QuantileOverTime | MetricsOp::Compare) && self.take(",") {
+            self.count_operator()?;
+            aggregate.params.push(match *self.peek() {
+                Token::Int(number) => number as f64,
+                Token::Float(number) => number,
+                _ => return Err(self.unexpected("a number")),
+            });
+            self.advance();
+        }
+        if op == MetricsOp::QuantileOverTime && aggregate.params.is_empty() {
+            return Err(self.unexpected("a quantile, as quantile_over_time(duration, .99)"));
+        }
+        self.expect(")")?;
+        if self.word() == "by" {
+            self.advance();
+            self.expect("(")?;
+            aggregate.by = self.fields()?;
+            self.expect(")")?;
+        }
+        Ok(Metrics::Aggregate(Box::new(aggregate)))
+    }
+
+    fn second_stages(&mut self, mut metrics: Metrics) -> Parsed<Metrics> {
+        loop {
+            let start = self.at;
+            if self.is("|") && matches!(self.peek_after(), Token::Word(w) if w == "topk" || w == "bottomk") {
+                self.count_operator()?;
+                self.advance();
+                let top = self.word() == "topk";
+                self.advance();
+                self.expect("(")?;
+                let Token::Int(count) = *self.peek() else { return Err(self.unexpected("INTEGER")) };
+                if count < 1 {
+                    return Err(self.error("the number of series to keep must be at least 1"));
+                }
+                self.advance();
+                self.expect(")")?;
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                let input = Box::new(metrics);
+                metrics = if top { Metrics::Topk(input, count) } else { Metrics::Bottomk(input, count) };
+            } else if let Some(op) = self.compare_op() {
+                self.count_operator()?;
+                self.advance();
+                self.checked(start, check::second_stage(&metrics))?;
+                let value = match *self.peek() {
+                    // Metrics of durations are in seconds.
+                    Token::Duration(ns) => {
+                        self.advance();
+                        ns as f64 / 1e9
+                    }
+                    _ => self.number(0)?,
+                };
+                metrics = Metrics::Filter(Box::new(metrics), op, value);
+            } else {
+                return Ok(metrics);
+            }
+        }
+    }
+
+    /// Numbers computed with one another, as `1024 * 1024`.
+    fn number(&mut self, level: u8) -> Parsed<f64> {
+        self.enter()?;
+        let sign = if self.take("-") { -1.0 } else { 1.0 };
+        let mut left = match *self.peek() {
+            Token::Int(number) => {
+                self.advance();
+                number as f64
+            }
+            Token::Float(number) => {
+                self.advance();
+                number
+            }
+            Token::Punct("(") => {
+                self.advance();
+                let number = self.number(0)?;
+                self.expect(")")?;
+                number
+            }
+            _ => return Err(self.unexpected("a number")),
+        } * sign;
+        while let Some((op, binding)) = self.metrics_op().filter(|(_, binding)| *binding >= level) {
+            self.count_operator()?;
+            self.advance();
+            left = op.apply(left, self.number(binding + 1)?);
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn metrics_op(&self) -> Option<(Arithmetic, u8)> {
+        let known = |op| matches!(op, Arithmetic::Add | Arithmetic::Sub | Arithmetic::Mul | Arithmetic::Div);
+        self.arithmetic_op().filter(|(op, _)| known(*op))
+    }
+
+    fn metrics_root(&mut self) -> Parsed<Root> {
+        let start = self.at;
+        let metrics = self.metrics_expr(0)?;
+        if matches!(metrics, Metrics::Number(_)) {
+            return self.checked(start, Err("a number alone is no query; write { … } | rate()".to_owned()));
+        }
+        self.second_stages(metrics).map(Root::Metrics)
+    }
+
+    fn metrics_expr(&mut self, level: u8) -> Parsed<Metrics> {
+        self.enter()?;
+        let mut left = self.metrics_operand()?;
+        while let Some((op, binding)) = self.metrics_op().filter(|(_, binding)| *binding >= level) {
+            let start = self.at;
+            self.count_operator()?;
+            self.advance();
+            let right = self.metrics_expr(binding + 1)?;
+            for side in [&left, &right] {
+                self.checked(start, check::second_stage(side))?;
+            }
+            left = match (&left, &right) {
+                (Metrics::Number(a), Metrics::Number(b)) => Metrics::Number(op.apply(*a, *b)),
+                _ => Metrics::Arithmetic(op, Box::new(left), Box::new(right)),
+            };
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn metrics_operand(&mut self) -> Parsed<Metrics> {
+        if !self.is("(") {
+            let sign = if self.take("-") { -1.0 } else { 1.0 };
+            let number = match *self.peek() {
+                Token::Int(number) => number as f64,
+                Token::Float(number) => number,
+                _ => return Err(self.unexpected("a number or metrics in parentheses")),
+            };
+            self.advance();
+            return Ok(Metrics::Number(sign * number));
+        }
+        let (at, depth) = (self.at, self.depth);
+        self.advance();
+        let computed =
+            self.metrics_expr(0).and_then(|metrics| self.second_stages(metrics)).and_then(|metrics| {
+                self.expect(")")?;
+                Ok(metrics)
+            });
+        if computed.is_ok() {
+            return computed;
+        }
+        (self.at, self.depth) = (at, depth);
+        self.advance();
+        let pipeline = self.pipeline()?;
+        let metrics = self.metrics_aggregate(pipeline)?;
+        let metrics = self.second_stages(metrics)?;
+        self.expect(")")?;
+        Ok(metrics)
+    }
+}
+
+fn static_word(word: &str) -> Option<Static> {
+    Some(match word {
+        "true" => Static::Bool(true),
+        "false" => Static::Bool(false),
+        "nil" => Static::Nil,
+        _ => match (StatusCode::from_word(word), SpanKind::from_word(word)) {
+            (Some(status), _) => Static::Status(status),
+            (_, Some(kind)) => Static::Kind(kind),
+            _ => return None,
+        },
+    })
+}
+
+fn regex(negated: bool, value: Box<FieldExpr>, pattern: &FieldExpr) -> Result<FieldExpr, String> {
+    let FieldExpr::Static(Static::Text(pattern)) = pattern else {
+        return Err(format!(
+            "illegal operation for the given types: a regex must be a string, not {pattern}"
+        ));
+    };
+    let regex = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_BYTES_MAX).build();
+    let regex = regex.map_err(|why| format!("invalid regex: {why}"))?;
+    Ok(FieldExpr::Regex { negated, value, regex })
+}
+
+#[cfg(test)]
+mod tests;
