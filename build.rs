@@ -5,7 +5,8 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=.git/HEAD");
     println!("cargo::rerun-if-env-changed=BINNACLE_COMMIT");
-    let commit = std::env::var("BINNACLE_COMMIT").ok().or_else(git_commit).unwrap_or_else(|| "unknown".into());
+    let commit =
+        std::env::var("BINNACLE_COMMIT").ok().or_else(git_commit).unwrap_or_else(|| "unknown".into());
     println!("cargo::rustc-env=BINNACLE_COMMIT={commit}");
     println!("cargo::rustc-env=BINNACLE_PROFILE={}", profile().unwrap_or_else(|| "unknown".into()));
 }

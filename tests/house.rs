@@ -83,7 +83,10 @@ fn heavy_dependencies_have_one_door() {
         .collect();
     for (heavy, doors) in DOORS {
         for (name, names) in &by_crate {
-            assert!(!names.contains(*heavy) || doors.contains(name), "{name} imports {heavy}; its door is {doors:?}");
+            assert!(
+                !names.contains(*heavy) || doors.contains(name),
+                "{name} imports {heavy}; its door is {doors:?}"
+            );
         }
     }
 }
@@ -101,7 +104,12 @@ fn no_room_is_left_unfinished() {
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 // Assembled here so that this file does not find itself.
-                for word in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!("), concat!("FIX", "ME")] {
+                for word in [
+                    concat!("todo", "!("),
+                    concat!("unimplemented", "!("),
+                    concat!("dbg", "!("),
+                    concat!("FIX", "ME"),
+                ] {
                     if text.contains(word) {
                         wrong.push(format!("{}: {word}", path.display()));
                     }

@@ -25,7 +25,9 @@ fn receiver() -> (String, Receiver<Value>) {
             }
             let mut body = vec![0; length];
             if reader.read_exact(&mut body).is_ok() {
-                let _ = reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = reader
+                    .get_mut()
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 if let Ok(json) = serde_json::from_slice(&body) {
                     let _ = send.send(json);
                 }
@@ -60,12 +62,24 @@ fn an_alert_fires_survives_a_restart_and_is_resolved_once() {
     assert_eq!(alert["labels"]["alertname"], "TooManyRequests");
     assert_eq!(alert["labels"]["severity"], "page");
     assert_eq!(alert["annotations"]["summary"], "requests of shop at 42");
-    for field in ["groupKey", "receiver", "groupLabels", "commonLabels", "commonAnnotations", "externalURL", "truncatedAlerts"] {
+    for field in [
+        "groupKey",
+        "receiver",
+        "groupLabels",
+        "commonLabels",
+        "commonAnnotations",
+        "externalURL",
+        "truncatedAlerts",
+    ] {
         assert!(firing.get(field).is_some(), "{field}: {firing}");
     }
     let find = |server: &Server| {
         let alerts = server.json("/api/v1/alerts");
-        alerts["data"]["alerts"].as_array()?.iter().find(|a| a["labels"]["alertname"] == "TooManyRequests").cloned()
+        alerts["data"]["alerts"]
+            .as_array()?
+            .iter()
+            .find(|a| a["labels"]["alertname"] == "TooManyRequests")
+            .cloned()
     };
     let before = eventually("the alert", || find(&server));
     assert_eq!(before["state"], "firing");
@@ -112,12 +126,16 @@ fn an_slo_without_data_is_unknown_and_becomes_rules() {
     assert!(rules.contains("14.4"), "{rules}");
     // Ten minutes of one request in fifty failing: twice what 99 % allows.
     let now = now_ms();
-    let points = |each: f64| -> Vec<(i64, f64)> { (0..41).map(|i| (now - 600_000 + i * 15_000, i as f64 * each)).collect() };
+    let points = |each: f64| -> Vec<(i64, f64)> {
+        (0..41).map(|i| (now - 600_000 + i * 15_000, i as f64 * each)).collect()
+    };
     let body = samples(&[
         (&[("__name__", "shop_http_total"), ("code", "200")], &points(98.0)),
         (&[("__name__", "shop_http_total"), ("code", "500")], &points(2.0)),
     ]);
     assert!(remote_write(&server, body).status().is_success());
-    let known = eventually("a known budget", || find().filter(|slo| !slo["budget_remaining"].is_null() && slo["budget_remaining"] != "unknown"));
+    let known = eventually("a known budget", || {
+        find().filter(|slo| !slo["budget_remaining"].is_null() && slo["budget_remaining"] != "unknown")
+    });
     assert!(known["budget_remaining"].as_f64().unwrap() < 1.0, "{known}");
 }

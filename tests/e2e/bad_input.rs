@@ -16,7 +16,8 @@ fn still_works(server: &Server) {
 fn bodies_that_are_not_the_protocol() {
     let server = Server::bare();
     let post = |path: &str, kind: &str, body: Vec<u8>| {
-        let response = server.http.post(server.url(path)).header("Content-Type", kind).body(body).send().unwrap();
+        let response =
+            server.http.post(server.url(path)).header("Content-Type", kind).body(body).send().unwrap();
         let status = response.status().as_u16();
         (status, response.text().unwrap_or_default())
     };
@@ -83,7 +84,9 @@ fn records_that_cannot_be_kept_are_counted_by_reason() {
     let metrics = server.get("/metrics").text().unwrap();
     let rejected: f64 = metrics
         .lines()
-        .filter(|line| line.starts_with("binnacle_ingest_rejected_total") && line.contains("timestamp_out_of_range"))
+        .filter(|line| {
+            line.starts_with("binnacle_ingest_rejected_total") && line.contains("timestamp_out_of_range")
+        })
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum();
     assert_eq!(rejected, 2.0, "{metrics}");
@@ -139,7 +142,11 @@ fn queries_that_do_not_parse_say_where() {
         for query in ["{{{", deep.as_str(), "\u{0}", "sum("] {
             let response = server.http.post(server.url(path)).form(&[(parameter, query)]).send().unwrap();
             let status = if response.status() == 405 || response.status() == 415 || response.status() == 404 {
-                let url = reqwest::Url::parse_with_params(&server.url(path), &[(parameter, &query[..query.len().min(4_000)])]).unwrap();
+                let url = reqwest::Url::parse_with_params(
+                    &server.url(path),
+                    &[(parameter, &query[..query.len().min(4_000)])],
+                )
+                .unwrap();
                 server.http.get(url).send().unwrap().status()
             } else {
                 response.status()
@@ -156,7 +163,11 @@ fn a_damaged_part_is_named_and_the_rest_is_answered() {
     let flags = ["--no-agent", "--no-alerts", "--no-web"];
     let server = Server::start("up", dir.path(), &flags);
     let now = now_ms();
-    assert!(remote_write(&server, samples(&[(&[("__name__", "old")], &[(now - 60_000, 1.0)])])).status().is_success());
+    assert!(
+        remote_write(&server, samples(&[(&[("__name__", "old")], &[(now - 60_000, 1.0)])]))
+            .status()
+            .is_success()
+    );
     assert!(server.http.post(server.url("/api/admin/flush")).send().unwrap().status().is_success());
     server.kill();
     let mut damaged = 0;

@@ -20,7 +20,8 @@ fn send_until_killed(server: &Arc<Server>, lane: &str, first: usize, stop: &Atom
         let line = format!("{lane} line {n}");
         let ts_ms = T0_MS + n as i64;
         let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let log = loki_push(server, serde_json::json!({ "lane": lane }), &[(ts_ms * 1_000_000, line.as_str())]);
+            let log =
+                loki_push(server, serde_json::json!({ "lane": lane }), &[(ts_ms * 1_000_000, line.as_str())]);
             let metric = remote_write(
                 server,
                 samples(&[(&[("__name__", "crash_total"), ("lane", lane)], &[(ts_ms, n as f64)])]),
@@ -46,8 +47,12 @@ fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
         let stop = AtomicBool::new(false);
         let pid = server.pid();
         std::thread::scope(|scope| {
-            let lanes: Vec<_> =
-                ["a", "b"].map(|lane| { let (server, stop) = (&server, &stop); scope.spawn(move || send_until_killed(server, lane, next, stop)) }).into();
+            let lanes: Vec<_> = ["a", "b"]
+                .map(|lane| {
+                    let (server, stop) = (&server, &stop);
+                    scope.spawn(move || send_until_killed(server, lane, next, stop))
+                })
+                .into();
             // Some rounds die while a flush or a merge is under way.
             let storm = (round % 3 == 1).then(|| {
                 let server = &server;
@@ -80,14 +85,19 @@ fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
 
     let server = start();
     for (i, lane) in ["a", "b"].iter().enumerate() {
-        let rows = server.sql(&format!("select body, count(*) as n from logs where body like '{lane} line %' group by body"));
+        let rows = server.sql(&format!(
+            "select body, count(*) as n from logs where body like '{lane} line %' group by body"
+        ));
         let mut seen = std::collections::HashMap::new();
         for row in &rows {
             seen.insert(row["body"].as_str().unwrap().to_owned(), row["n"].as_i64().unwrap());
         }
         assert!(acknowledged[i].len() >= ROUNDS, "too little was acknowledged to say anything");
         for n in &acknowledged[i] {
-            assert!(seen.contains_key(&format!("{lane} line {n}")), "acknowledged line {n} of lane {lane} is lost");
+            assert!(
+                seen.contains_key(&format!("{lane} line {n}")),
+                "acknowledged line {n} of lane {lane} is lost"
+            );
         }
         let twice: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).collect();
         assert!(twice.is_empty(), "{twice:?}");

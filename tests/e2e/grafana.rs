@@ -23,11 +23,13 @@ fn prometheus_rows() {
     let start_s = (now / 1000 - 300).to_string();
 
     // P1, P2: instant, health; GET and POST alike; parameters of a POST may stand in the URL.
-    let vector = server.query("/api/v1/query", &[("query", "sum by (code) (http_requests_total)"), ("time", &now_s)]);
+    let vector =
+        server.query("/api/v1/query", &[("query", "sum by (code) (http_requests_total)"), ("time", &now_s)]);
     assert_eq!(vector["status"], "success");
     assert_eq!(vector["data"]["resultType"], "vector");
     assert_eq!(vector["data"]["result"].as_array().unwrap().len(), 2);
-    let health = server.http.post(server.url("/api/v1/query?time=4")).form(&[("query", "1+1")]).send().unwrap();
+    let health =
+        server.http.post(server.url("/api/v1/query?time=4")).form(&[("query", "1+1")]).send().unwrap();
     let health: Value = health.json().unwrap();
     assert_eq!(health["data"], json!({ "resultType": "scalar", "result": [4, "2"] }));
     // P3
@@ -44,7 +46,10 @@ fn prometheus_rows() {
     assert_eq!(too_many.status(), 400);
     assert!(too_many.json::<Value>().unwrap()["error"].as_str().unwrap().contains("11,000"));
     // P4: Grafana's probe sends milliseconds.
-    let exemplars = server.query("/api/v1/query_exemplars", &[("query", "test"), ("start", "1764000000000"), ("end", "1764000001000")]);
+    let exemplars = server.query(
+        "/api/v1/query_exemplars",
+        &[("query", "test"), ("start", "1764000000000"), ("end", "1764000001000")],
+    );
     assert_eq!(exemplars["status"], "success");
     // P5, P6, P7
     let labels = server.query("/api/v1/labels", &[("start", &start_s), ("end", &now_s)]);
@@ -53,7 +58,8 @@ fn prometheus_rows() {
     assert_eq!(values["data"], json!(["200", "500"]));
     let suggestions = server.http.post(server.url("/api/v1/label/__name__/values")).send().unwrap();
     assert_eq!(suggestions.json::<Value>().unwrap()["data"], json!(["http_requests_total"]));
-    let series = server.query("/api/v1/series", &[("match[]", "{code=\"500\"}"), ("start", &start_s), ("end", &now_s)]);
+    let series = server
+        .query("/api/v1/series", &[("match[]", "{code=\"500\"}"), ("start", &start_s), ("end", &now_s)]);
     assert_eq!(series["data"], json!([{ "__name__": "http_requests_total", "code": "500", "job": "api" }]));
     // P8, P10
     assert_eq!(server.json("/api/v1/metadata?limit=10")["status"], "success");
@@ -96,7 +102,10 @@ fn loki_rows() {
     assert_eq!(pushed.status(), 204);
     let (start, end) = ((now - 60 * second).to_string(), (now + second).to_string());
     let range = |query: &str| {
-        server.query("/loki/api/v1/query_range", &[("query", query), ("start", &start), ("end", &end), ("step", "1000ms")])
+        server.query(
+            "/loki/api/v1/query_range",
+            &[("query", query), ("start", &start), ("end", &end), ("step", "1000ms")],
+        )
     };
     // L1
     let streams = range(r#"{app="api"} |= "timeout""#);
@@ -107,7 +116,12 @@ fn loki_rows() {
     let logfmt = range(r#"{app="api"} | logfmt | took < 5ms"#);
     assert_eq!(logfmt["data"]["result"].as_array().unwrap().len(), 1, "{logfmt}");
     let newest = range(r#"{app="api"}"#);
-    let lines: usize = newest["data"]["result"].as_array().unwrap().iter().map(|s| s["values"].as_array().unwrap().len()).sum();
+    let lines: usize = newest["data"]["result"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["values"].as_array().unwrap().len())
+        .sum();
     assert_eq!(lines, 3);
     let url = reqwest::Url::parse_with_params(
         &server.url("/loki/api/v1/query_range"),
@@ -125,7 +139,10 @@ fn loki_rows() {
     assert_eq!(categorized["data"]["encodingFlags"], json!(["categorize-labels"]));
     assert_eq!(categorized["data"]["result"][0]["values"][0][2]["parsed"]["msg"], "done", "{categorized}");
     // Metric queries.
-    let counts = server.query("/loki/api/v1/query", &[("query", r#"sum by (app) (count_over_time({app="api"}[1m]))"#), ("time", &end)]);
+    let counts = server.query(
+        "/loki/api/v1/query",
+        &[("query", r#"sum by (app) (count_over_time({app="api"}[1m]))"#), ("time", &end)],
+    );
     assert_eq!(counts["data"]["result"][0]["value"][1], "3", "{counts}");
     // L3
     let health = server.query(
@@ -141,7 +158,8 @@ fn loki_rows() {
     assert_eq!(server.query("/loki/api/v1/label/app/values", &within)["data"], json!(["api"]));
     let series = server.query("/loki/api/v1/series", &[("match[]", r#"{app="api"}"#), within[0], within[1]]);
     assert_eq!(series["data"][0]["app"], "api");
-    let stats = server.query("/loki/api/v1/index/stats", &[("query", r#"{app="api"}"#), within[0], within[1]]);
+    let stats =
+        server.query("/loki/api/v1/index/stats", &[("query", r#"{app="api"}"#), within[0], within[1]]);
     assert_eq!((&stats["streams"], &stats["entries"]), (&json!(1), &json!(3)));
     // A wrong query is refused with a position, as text.
     let wrong = server.get("/loki/api/v1/query_range?query=%7Bapp%3D");
@@ -174,9 +192,13 @@ fn tempo_rows() {
     assert_eq!(found[0], 0x0a, "field 1, the trace, is set");
     assert_eq!(by_id("ffffffffffffffffffffffffffffffff")[0], 0x0a);
     // T5
-    let seconds = [((start_ns / 1_000_000_000) - 60).to_string(), (start_ns / 1_000_000_000 + 60).to_string()];
+    let seconds =
+        [((start_ns / 1_000_000_000) - 60).to_string(), (start_ns / 1_000_000_000 + 60).to_string()];
     let search = |q: &str| {
-        server.query("/tempo/api/search", &[("q", q), ("start", &seconds[0]), ("end", &seconds[1]), ("limit", "10")])
+        server.query(
+            "/tempo/api/search",
+            &[("q", q), ("start", &seconds[0]), ("end", &seconds[1]), ("limit", "10")],
+        )
     };
     for q in [
         r#"{ resource.service.name = "orders" && duration > 200ms }"#,
@@ -188,8 +210,14 @@ fn tempo_rows() {
         let answer = search(q);
         let traces = answer["traces"].as_array().unwrap_or_else(|| panic!("{q}: {answer}"));
         assert_eq!(traces.len(), 1, "{q}: {answer}");
-        assert_eq!(traces[0]["traceID"].as_str().unwrap().trim_start_matches('0'), TRACE.trim_start_matches('0'));
-        assert_eq!((&traces[0]["rootServiceName"], &traces[0]["rootTraceName"]), (&json!("frontend"), &json!("GET /checkout")));
+        assert_eq!(
+            traces[0]["traceID"].as_str().unwrap().trim_start_matches('0'),
+            TRACE.trim_start_matches('0')
+        );
+        assert_eq!(
+            (&traces[0]["rootServiceName"], &traces[0]["rootTraceName"]),
+            (&json!("frontend"), &json!("GET /checkout"))
+        );
         assert_eq!(traces[0]["durationMs"], 400);
     }
     assert_eq!(search("{ duration > 10s }")["traces"].as_array().map_or(0, Vec::len), 0);
@@ -199,7 +227,8 @@ fn tempo_rows() {
     let span_tags = tags["scopes"].as_array().unwrap().iter().find(|scope| scope["name"] == "span").unwrap();
     assert!(span_tags["tags"].as_array().unwrap().contains(&json!("http.response.status_code")), "{tags}");
     let values = server.json("/tempo/api/v2/search/tag/resource.service.name/values");
-    let services: Vec<&str> = values["tagValues"].as_array().unwrap().iter().map(|v| v["value"].as_str().unwrap()).collect();
+    let services: Vec<&str> =
+        values["tagValues"].as_array().unwrap().iter().map(|v| v["value"].as_str().unwrap()).collect();
     assert!(services.contains(&"frontend") && services.contains(&"orders"), "{values}");
 }
 
@@ -210,7 +239,11 @@ fn tenants_never_see_each_other() {
     let as_tenant = |tenant: &str, path: &str| -> Value {
         server.http.get(server.url(path)).header("X-Scope-OrgID", tenant).send().unwrap().json().unwrap()
     };
-    assert!(remote_write(&server, samples(&[(&[("__name__", "secret_total")], &[(now, 1.0)])])).status().is_success());
+    assert!(
+        remote_write(&server, samples(&[(&[("__name__", "secret_total")], &[(now, 1.0)])]))
+            .status()
+            .is_success()
+    );
     loki_push(&server, json!({ "app": "secret" }), &[(now * 1_000_000, "secret")]);
     otlp_log(&server, now * 1_000_000, "secret", "secret", Some(TRACE));
     trace(&server, now * 1_000_000);
@@ -225,8 +258,12 @@ fn tenants_never_see_each_other() {
     ] {
         let text = as_tenant("other", path).to_string();
         assert!(!text.contains("secret") && !text.contains("frontend"), "{path}: {text}");
-        assert!(as_tenant("default", path).to_string() != text, "{path} shows nothing to its own tenant either");
+        assert!(
+            as_tenant("default", path).to_string() != text,
+            "{path} shows nothing to its own tenant either"
+        );
     }
-    let wrong = server.http.get(server.url("/api/v1/labels")).header("X-Scope-OrgID", "../default").send().unwrap();
+    let wrong =
+        server.http.get(server.url("/api/v1/labels")).header("X-Scope-OrgID", "../default").send().unwrap();
     assert_eq!(wrong.status(), 400);
 }

@@ -38,7 +38,9 @@ fn prometheus_scrapes_us_and_writes_to_us() {
     eventually("up of our own scrape", || {
         server.promql("up{job=\"binnacle\"}").first().filter(|row| row["value"][1] == "1").cloned()
     });
-    eventually("our metrics by way of Prometheus", || server.promql("binnacle_build_info{job=\"binnacle\"}").first().cloned());
+    eventually("our metrics by way of Prometheus", || {
+        server.promql("binnacle_build_info{job=\"binnacle\"}").first().cloned()
+    });
     eventually("a minute's worth of samples", || {
         let count = server.promql("count_over_time(up{job=\"itself\"}[5m])");
         (count.first()?["value"][1].as_str()?.parse::<f64>().ok()? >= 10.0).then_some(())
@@ -53,7 +55,11 @@ fn prometheus_scrapes_us_and_writes_to_us() {
         "topk(2, prometheus_http_requests_total)",
     ] {
         let ask = |base: &str| -> Value {
-            let url = reqwest::Url::parse_with_params(&format!("{base}/api/v1/query"), &[("query", query), ("time", &at)]).unwrap();
+            let url = reqwest::Url::parse_with_params(
+                &format!("{base}/api/v1/query"),
+                &[("query", query), ("time", &at)],
+            )
+            .unwrap();
             let mut answer: Value = server.http.get(url).send().unwrap().json().unwrap();
             let rows = answer["data"]["result"].as_array_mut().unwrap();
             rows.sort_by_key(|row| row.to_string());
@@ -122,6 +128,9 @@ fn the_python_sdk_sends_all_three_signals() {
             "select l.body, s.name, attr(s.attributes, 'customer') as customer from logs l join spans s on l.trace_id = s.trace_id where l.service = '{service}'"
         ));
         assert_eq!(joined.len(), 1, "{joined:?}");
-        assert_eq!((&joined[0]["body"], &joined[0]["name"], &joined[0]["customer"]), (&"card refused".into(), &"order".into(), &"c-1".into()));
+        assert_eq!(
+            (&joined[0]["body"], &joined[0]["name"], &joined[0]["customer"]),
+            (&"card refused".into(), &"order".into(), &"c-1".into())
+        );
     }
 }

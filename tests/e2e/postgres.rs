@@ -7,10 +7,28 @@ use std::process::Command;
 fn psql(server: &Server, database: &str, statement: &str) -> (bool, String) {
     let (host, port) = server.address("pg").rsplit_once(':').unwrap();
     let output = Command::new(program("psql"))
-        .args(["-X", "-w", "-h", host, "-p", port, "-U", "binnacle", "-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement])
+        .args([
+            "-X",
+            "-w",
+            "-h",
+            host,
+            "-p",
+            port,
+            "-U",
+            "binnacle",
+            "-d",
+            database,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statement,
+        ])
         .output()
         .unwrap();
-    (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    (
+        output.status.success(),
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+    )
 }
 
 #[test]
@@ -25,7 +43,8 @@ fn psql_describes_joins_and_aggregates() {
     assert!(good && columns.contains("body") && columns.contains("trace_id"), "{columns}");
     let (good, joined) = psql(&server, "default", JOIN);
     assert!(good && joined.contains("pool exhausted") && joined.contains("(1 row)"), "{joined}");
-    let (good, counted) = psql(&server, "default", "select service, count(*) from spans group by service order by 1");
+    let (good, counted) =
+        psql(&server, "default", "select service, count(*) from spans group by service order by 1");
     assert!(good && counted.contains("frontend") && counted.contains("(2 rows)"), "{counted}");
     let (good, wrong) = psql(&server, "default", "select nope from logs");
     assert!(!good && wrong.contains("nope"), "{wrong}");

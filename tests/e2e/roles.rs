@@ -14,7 +14,11 @@ fn ingest_query_alerts_and_agent_apart() {
     let ingest = Server::start("ingest", &folder("ingest"), &[]);
     let query = Server::start("query", &folder("query"), &["--ingest", &ingest.url("")]);
     let rules = dir.path().join("rules.yaml");
-    std::fs::write(&rules, "groups:\n- name: g\n  interval: 1s\n  rules:\n  - record: apart:sum\n    expr: sum(apart)\n").unwrap();
+    std::fs::write(
+        &rules,
+        "groups:\n- name: g\n  interval: 1s\n  rules:\n  - record: apart:sum\n    expr: sum(apart)\n",
+    )
+    .unwrap();
     let alerts = Server::start(
         "alerts",
         &folder("alerts"),
@@ -23,8 +27,14 @@ fn ingest_query_alerts_and_agent_apart() {
     let agent = Server::start("agent", &folder("agent"), &["--ingest", &ingest.url("")]);
 
     let now = now_ms();
-    assert!(remote_write(&ingest, samples(&[(&[("__name__", "apart")], &[(now, 5.0)])])).status().is_success());
-    assert!(loki_push(&ingest, serde_json::json!({ "app": "apart" }), &[(now * 1_000_000, "a line")]).status().is_success());
+    assert!(
+        remote_write(&ingest, samples(&[(&[("__name__", "apart")], &[(now, 5.0)])])).status().is_success()
+    );
+    assert!(
+        loki_push(&ingest, serde_json::json!({ "app": "apart" }), &[(now * 1_000_000, "a line")])
+            .status()
+            .is_success()
+    );
     assert!(trace(&ingest, now * 1_000_000).status().is_success());
     assert_eq!(query.promql("apart")[0]["value"][1], "5");
     assert_eq!(query.sql("select body from logs")[0]["body"], "a line");
@@ -64,7 +74,9 @@ fn the_agent_loses_nothing_while_ingest_is_down() {
     std::fs::create_dir(&query_dir).unwrap();
     let query = Server::start("query", &query_dir, &["--ingest", &ingest.url("")]);
     for line in ["one", "two"] {
-        eventually(line, || query.sql(&format!("select body from logs where body = '{line}'")).first().cloned());
+        eventually(line, || {
+            query.sql(&format!("select body from logs where body = '{line}'")).first().cloned()
+        });
     }
     let counts = query.sql("select body, count(*) as n from logs where body in ('one', 'two') group by body");
     assert!(counts.iter().all(|row| row["n"] == 1), "{counts:?}");

@@ -19,7 +19,14 @@ pub struct Server {
 
 pub fn command(role: &str, dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_binnacle"));
-    command.arg(role).args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"]);
+    command.arg(role).args([
+        "--http",
+        "127.0.0.1:0",
+        "--otlp-grpc",
+        "127.0.0.1:0",
+        "--otlp-http",
+        "127.0.0.1:0",
+    ]);
     command.args(["--pg", "127.0.0.1:0", "--data-dir"]).arg(dir).args(["--log-level", "warn"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BINNACLE_")) {
         command.env_remove(name);
@@ -117,7 +124,10 @@ impl Server {
         let text = response.text().unwrap();
         assert!(status.is_success(), "{query}: {status} {text}");
         let json: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{query}: {e}: {text}"));
-        json.as_array().or_else(|| json["rows"].as_array()).unwrap_or_else(|| panic!("{query}: {text}")).clone()
+        json.as_array()
+            .or_else(|| json["rows"].as_array())
+            .unwrap_or_else(|| panic!("{query}: {text}"))
+            .clone()
     }
 
     /// `kill -9`.

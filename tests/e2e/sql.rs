@@ -9,7 +9,11 @@ pub fn server_with_all_signals() -> Server {
     let server = Server::bare();
     let now = now_ms();
     assert!(trace(&server, (now - 10_000) * 1_000_000).status().is_success());
-    assert!(otlp_log(&server, (now - 9_000) * 1_000_000, "orders", "pool exhausted", Some(TRACE)).status().is_success());
+    assert!(
+        otlp_log(&server, (now - 9_000) * 1_000_000, "orders", "pool exhausted", Some(TRACE))
+            .status()
+            .is_success()
+    );
     let body = samples(&[(&[("__name__", "pool_pending"), ("service", "orders")], &[(now - 9_500, 7.0)])]);
     assert!(remote_write(&server, body).status().is_success());
     server
@@ -40,16 +44,25 @@ fn one_statement_joins_metrics_logs_and_spans() {
 fn formats_parameters_and_errors() {
     let server = server_with_all_signals();
     let post = |body: Value| server.http.post(server.url("/api/sql")).json(&body).send().unwrap();
-    let csv = post(serde_json::json!({ "query": "select name, value from metrics where value > $1", "params": [1], "format": "csv" }));
+    let csv = post(
+        serde_json::json!({ "query": "select name, value from metrics where value > $1", "params": [1], "format": "csv" }),
+    );
     assert_eq!(csv.text().unwrap().trim(), "name,value\npool_pending,7.0");
     let arrow = post(serde_json::json!({ "query": "select 1 as one", "format": "arrow" })).bytes().unwrap();
-    let batches: Vec<_> =
-        arrow::ipc::reader::StreamReader::try_new(&arrow[..], None).unwrap().collect::<Result<_, _>>().unwrap();
+    let batches: Vec<_> = arrow::ipc::reader::StreamReader::try_new(&arrow[..], None)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
     assert_eq!(batches[0].num_rows(), 1);
     let wrong = post(serde_json::json!({ "query": "select nope from logs" }));
     assert_eq!(wrong.status(), 400);
     assert!(wrong.text().unwrap().contains("nope"));
-    for forbidden in ["drop table logs", "create table x as select 1", "copy logs to '/tmp/binnacle-x.csv'", "set datafusion.execution.batch_size = 1"] {
+    for forbidden in [
+        "drop table logs",
+        "create table x as select 1",
+        "copy logs to '/tmp/binnacle-x.csv'",
+        "set datafusion.execution.batch_size = 1",
+    ] {
         assert_eq!(post(serde_json::json!({ "query": forbidden })).status(), 400, "{forbidden}");
     }
 }
@@ -63,7 +76,11 @@ fn the_command_line_prints_tables_json_and_csv() {
             .args(["--server", &server.url("")])
             .output()
             .unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let (good, table, _) = run(&["sql", "select body from logs"]);
     assert!(good && table.contains("pool exhausted") && table.contains("(1 row)"), "{table}");

@@ -69,7 +69,9 @@ fn a_token_file_closes_every_door_but_health() {
     assert_eq!(server.get("/api/v1/query?query=1").status(), 401);
     assert_eq!(server.get("/metrics").status(), 401);
     assert!(server.get("/health/ready").status().is_success());
-    let with = |token| server.http.get(server.url("/api/v1/query?query=1")).bearer_auth(token).send().unwrap().status();
+    let with = |token| {
+        server.http.get(server.url("/api/v1/query?query=1")).bearer_auth(token).send().unwrap().status()
+    };
     assert_eq!(with("wrong"), 401);
     assert_eq!(with("s3cret"), 200);
     std::fs::write(&tokens, "newer\n").unwrap();
@@ -88,10 +90,7 @@ fn check_names_file_line_and_mistake() {
     };
     let good = write("good.toml", "http = \"127.0.0.1:0\"\n");
     let bad = write("bad.toml", "log_level = \"info\"\nhtpt = \"x\"\n");
-    let rule = write(
-        "rule.yaml",
-        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(rate(x[5m])\n",
-    );
+    let rule = write("rule.yaml", "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(rate(x[5m])\n");
     let check = |file: &std::path::Path| {
         let output = Command::new(env!("CARGO_BIN_EXE_binnacle")).arg("check").arg(file).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
@@ -108,7 +107,11 @@ fn check_names_file_line_and_mistake() {
 #[test]
 fn own_metrics_are_openmetrics() {
     let server = Server::bare();
-    crate::traffic::loki_push(&server, serde_json::json!({ "app": "a" }), &[(crate::server::now_ms() * 1_000_000, "x")]);
+    crate::traffic::loki_push(
+        &server,
+        serde_json::json!({ "app": "a" }),
+        &[(crate::server::now_ms() * 1_000_000, "x")],
+    );
     let text = server.get("/metrics").text().unwrap();
     assert!(text.ends_with("# EOF\n"));
     for name in ["binnacle_build_info", "process_resident_memory_bytes", "binnacle_store_wal_bytes"] {

@@ -4,11 +4,26 @@ use crate::server::{Server, eventually};
 
 /// One series at least of each collector that the public Node Exporter Full dashboard draws from.
 const NAMES: &[&str] = &[
-    "node_cpu_seconds_total", "node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes", "node_load1", "node_load5",
-    "node_load15", "node_disk_read_bytes_total", "node_filesystem_size_bytes", "node_filesystem_avail_bytes",
-    "node_network_receive_bytes_total", "node_vmstat_pgfault", "node_netstat_Tcp_CurrEstab",
-    "node_sockstat_TCP_inuse", "node_filefd_allocated", "node_uname_info", "node_time_seconds", "node_boot_time_seconds",
-    "node_context_switches_total", "node_procs_running", "node_memory_SwapTotal_bytes",
+    "node_cpu_seconds_total",
+    "node_memory_MemTotal_bytes",
+    "node_memory_MemAvailable_bytes",
+    "node_load1",
+    "node_load5",
+    "node_load15",
+    "node_disk_read_bytes_total",
+    "node_filesystem_size_bytes",
+    "node_filesystem_avail_bytes",
+    "node_network_receive_bytes_total",
+    "node_vmstat_pgfault",
+    "node_netstat_Tcp_CurrEstab",
+    "node_sockstat_TCP_inuse",
+    "node_filefd_allocated",
+    "node_uname_info",
+    "node_time_seconds",
+    "node_boot_time_seconds",
+    "node_context_switches_total",
+    "node_procs_running",
+    "node_memory_SwapTotal_bytes",
 ];
 
 #[test]
@@ -29,7 +44,9 @@ fn up_answers_with_real_data() {
     let total_kb: f64 = meminfo.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     let total = server.promql("node_memory_MemTotal_bytes");
     assert_eq!(total[0]["value"][1].as_str().unwrap().parse::<f64>().unwrap(), total_kb * 1024.0);
-    eventually("the log line", || server.sql("select body from logs where body = 'first line of this machine'").first().cloned());
+    eventually("the log line", || {
+        server.sql("select body from logs where body = 'first line of this machine'").first().cloned()
+    });
     let processes = eventually("processes", || {
         let rows = server.promql("topk(3, binnacle_process_resident_memory_bytes)");
         (!rows.is_empty()).then_some(rows)

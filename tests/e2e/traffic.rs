@@ -54,7 +54,13 @@ pub fn trace(server: &Server, start_ns: i64) -> reqwest::blocking::Response {
     server.http.post(server.url("/otlp/v1/traces")).json(&body).send().unwrap()
 }
 
-pub fn otlp_log(server: &Server, ts_ns: i64, service: &str, body: &str, trace: Option<&str>) -> reqwest::blocking::Response {
+pub fn otlp_log(
+    server: &Server,
+    ts_ns: i64,
+    service: &str,
+    body: &str,
+    trace: Option<&str>,
+) -> reqwest::blocking::Response {
     let mut record = json!({ "timeUnixNano": ts_ns.to_string(), "severityNumber": 17, "severityText": "ERROR",
         "body": { "stringValue": body }, "attributes": [{ "key": "customer", "value": { "stringValue": "c-42" } }] });
     if let Some(trace) = trace {

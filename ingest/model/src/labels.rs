@@ -113,6 +113,13 @@ impl Default for Labels {
     }
 }
 
+/// Lets a map keyed by label sets be asked with bytes that are on their way in, without making a set of them first.
+impl std::borrow::Borrow<[u8]> for Labels {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Hash for Labels {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);

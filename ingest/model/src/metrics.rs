@@ -86,7 +86,12 @@ impl MetricBatch {
 
     /// As [`begin_series`](Self::begin_series) for labels that are already canonical.
     pub fn begin_labels(&mut self, labels: &Labels) {
-        self.label_bytes.extend_from_slice(labels.as_bytes());
+        self.begin_canonical(labels.as_bytes());
+    }
+
+    /// As [`begin_series`](Self::begin_series) for bytes that came from a label set.
+    pub fn begin_canonical(&mut self, label_bytes: &[u8]) {
+        self.label_bytes.extend_from_slice(label_bytes);
         self.open();
     }
 

@@ -6,9 +6,29 @@
 //! [`Snapshot`] through [`Source`], which stays as it is until it is dropped. This crate knows no protocol and no
 //! query language.
 
+mod admit;
+mod catalog;
+mod config;
+mod labels_index;
+mod memory;
+mod metrics;
+mod objects;
+mod part;
+mod readings;
+mod record;
+mod rewrite;
+mod rows;
 pub mod schema;
+mod side_index;
 mod snapshot;
+mod store;
+mod view;
 
+pub use config::{Config, Limits, Retention};
 pub use snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };
+pub use store::{Report, Store};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod limits;
 mod logql;
 mod sql;
 mod telemetry;
+mod traceql;
 
 pub use error::QueryError;
 pub use limits::Limits;
@@ -16,6 +17,10 @@ pub use logql::{
 };
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
+};
+pub use traceql::{
+    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceMetrics, TraceSearch,
+    TraceSeries, TraceTags, prom_labels,
 };
 
 use datafusion::execution::memory_pool::FairSpillPool;

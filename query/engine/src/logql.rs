@@ -9,13 +9,13 @@ mod range;
 mod scan;
 mod streams;
 
+pub(crate) use scan::read_error as scan_error;
 pub use streams::{LogStatistics, VolumeBy};
 
 use crate::{Engine, QueryError};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::common::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use logql::{Expr, MetricExpr};
 use matrix::{Matrix, Steps};
@@ -197,7 +197,7 @@ impl Engine {
     /// Runs a plan of one partition off the async threads, as its operators compute for long; ends it when the asker
     /// is gone or the time is up.
     pub(crate) async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
-        let context = Arc::new(TaskContext::default().with_runtime(self.runtime.clone()));
+        let context = self.task_context();
         self.off_thread(async move { collect(plan, context).await.map_err(broken) }).await
     }
 

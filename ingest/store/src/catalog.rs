@@ -1,0 +1,158 @@
+//! The catalog: which parts exist, how far the WAL is covered, who sent what, and what metrics are. SQLite; every change
+//! is one transaction.
+
+use crate::part::{PartMeta, Signal};
+use anyhow::Context;
+use model::{Metadata, MetricKind, Tenant};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, Sqlite, Transaction};
+use std::path::Path;
+
+pub struct Catalog {
+    pool: SqlitePool,
+}
+
+/// Everything that a flush makes true at once.
+#[derive(Default)]
+pub struct Commit {
+    pub added: Vec<PartMeta>,
+    pub removed: Vec<i64>,
+    /// WAL records before this position are in parts.
+    pub covered: Option<u64>,
+    pub senders: Vec<(u128, u64)>,
+    pub metadata: Vec<(Tenant, Metadata)>,
+}
+
+const TABLES: [&str; 4] = [
+    "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
+     level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null, raw_bytes integer not null)",
+    "create table if not exists positions (name text primary key, position integer not null)",
+    "create table if not exists senders (sender text primary key, sequence integer not null)",
+    "create table if not exists metadata (tenant text not null, name text not null, kind text not null, help text not null, unit text not null, \
+     primary key (tenant, name))",
+];
+
+impl Catalog {
+    pub async fn open(path: &Path) -> anyhow::Result<Catalog> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options)
+            .await
+            .with_context(|| format!("opening the catalog {}", path.display()))?;
+        for table in TABLES {
+            sqlx::query(table).execute(&pool).await?;
+        }
+        Ok(Catalog { pool })
+    }
+
+    pub async fn parts(&self) -> anyhow::Result<Vec<PartMeta>> {
+        let rows = sqlx::query("select * from parts order by id").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let signal: String = row.try_get("signal")?;
+                Ok(PartMeta {
+                    id: row.try_get("id")?,
+                    tenant: Tenant::new(row.try_get("tenant")?)?,
+                    signal: Signal::from_word(&signal).with_context(|| format!("the catalog names a signal {signal:?}"))?,
+                    window: row.try_get("window")?,
+                    level: row.try_get("level")?,
+                    first_ts: row.try_get("first_ts")?,
+                    last_ts: row.try_get("last_ts")?,
+                    rows: row.try_get("rows")?,
+                    bytes: row.try_get("bytes")?,
+                    raw_bytes: row.try_get("raw_bytes")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The WAL position from which records are not in parts.
+    pub async fn covered(&self) -> anyhow::Result<u64> {
+        let row = sqlx::query("select position from positions where name = 'wal'").fetch_optional(&self.pool).await?;
+        Ok(row.map_or(Ok(0), |row| row.try_get::<i64, _>(0))? as u64)
+    }
+
+    pub async fn senders(&self) -> anyhow::Result<Vec<(u128, u64)>> {
+        let rows = sqlx::query("select sender, sequence from senders").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let sender: String = row.try_get(0)?;
+                Ok((u128::from_str_radix(&sender, 16)?, row.try_get::<i64, _>(1)? as u64))
+            })
+            .collect()
+    }
+
+    pub async fn metadata(&self) -> anyhow::Result<Vec<(Tenant, Metadata)>> {
+        let rows = sqlx::query("select tenant, name, kind, help, unit from metadata").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let kind: String = row.try_get(2)?;
+                let kind = serde_json::from_value(kind.into()).unwrap_or(MetricKind::Unknown);
+                let metadata =
+                    Metadata { name: row.try_get(1)?, kind, help: row.try_get(3)?, unit: row.try_get(4)? };
+                Ok((Tenant::new(row.try_get(0)?)?, metadata))
+            })
+            .collect()
+    }
+
+    pub async fn commit(&self, commit: &Commit) -> anyhow::Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        for part in &commit.added {
+            add(&mut transaction, part).await?;
+        }
+        for id in &commit.removed {
+            sqlx::query("delete from parts where id = ?").bind(id).execute(&mut *transaction).await?;
+        }
+        if let Some(covered) = commit.covered {
+            sqlx::query("insert or replace into positions (name, position) values ('wal', ?)")
+                .bind(covered as i64)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        for (sender, sequence) in &commit.senders {
+            sqlx::query("insert or replace into senders (sender, sequence) values (?, ?)")
+                .bind(format!("{sender:032x}"))
+                .bind(*sequence as i64)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        for (tenant, metadata) in &commit.metadata {
+            sqlx::query("insert or replace into metadata (tenant, name, kind, help, unit) values (?, ?, ?, ?, ?)")
+                .bind(tenant.as_str())
+                .bind(&metadata.name)
+                .bind(metadata.kind.as_str())
+                .bind(&metadata.help)
+                .bind(&metadata.unit)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyhow::Result<()> {
+    sqlx::query("insert into parts (id, tenant, signal, window, level, first_ts, last_ts, rows, bytes, raw_bytes) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(part.id)
+        .bind(part.tenant.as_str())
+        .bind(part.signal.as_str())
+        .bind(part.window)
+        .bind(part.level)
+        .bind(part.first_ts)
+        .bind(part.last_ts)
+        .bind(part.rows)
+        .bind(part.bytes)
+        .bind(part.raw_bytes)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The store's own settings, each bound with its default and the reason for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds `wal/`, `catalog.db` and `parts/`.
+    pub dir: PathBuf,
+    /// Memtables together; past it writes are refused until a flush has made room.
+    pub memory_bytes_max: usize,
+    /// Memtables are flushed at this size, or at `flush_interval` where they hold anything.
+    pub flush_bytes: usize,
+    pub flush_interval: Duration,
+    /// The log may grow to this while flushes fail; past it writes are refused.
+    pub wal_bytes_max: u64,
+    /// Off only in tests.
+    pub fsync: bool,
+    pub retention: Retention,
+    pub limits: Limits,
+}
+
+/// How long records are kept, by their own time.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub metrics: Duration,
+    pub logs: Duration,
+    pub spans: Duration,
+}
+
+/// What one record may be. A refusal names the field here.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Labels of one series or stream.
+    pub labels_max: usize,
+    /// Names and values of one series or stream together.
+    pub label_bytes_max: usize,
+    /// Bytes of one log line; Loki's own limit is 256 KB, real stack dumps are longer.
+    pub line_bytes_max: usize,
+    /// Active series of one tenant in memory.
+    pub series_max: usize,
+    /// How far ahead of this machine's clock a record may be.
+    pub future_max: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            dir: "binnacle-data".into(),
+            memory_bytes_max: 1 << 30,
+            flush_bytes: 96 << 20,
+            flush_interval: Duration::from_secs(60),
+            wal_bytes_max: 8 << 30,
+            fsync: true,
+            retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, spans: 14 * DAY },
+            limits: Limits {
+                labels_max: 128,
+                label_bytes_max: 64 << 10,
+                line_bytes_max: 2 << 20,
+                series_max: 2_000_000,
+                future_max: DAY,
+            },
+        }
+    }
+}

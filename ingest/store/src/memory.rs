@@ -1,0 +1,88 @@
+//! What is in memory of each tenant: the memtables that are written to, and sealed ones until their parts are committed.
+
+use crate::metrics::head::Head as MetricsHead;
+use crate::record::Rows;
+use crate::rows::head::Head as RowsHead;
+use model::{Metadata, Tenant};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One tenant's memtables. Each has a lock of its own, held for an append or for copying out what is read.
+#[derive(Default)]
+pub struct Memtables {
+    pub metrics: RwLock<MetricsHead>,
+    pub logs: RwLock<RowsHead>,
+    pub spans: RwLock<RowsHead>,
+}
+
+pub type Tenants = HashMap<Tenant, Arc<Memtables>>;
+
+/// Memtables that are written to no more: everything before a WAL position.
+pub struct Sealed {
+    pub tenants: Tenants,
+    /// The WAL position of the first record that is not in them.
+    pub covered: u64,
+}
+
+impl Memtables {
+    pub fn append(&self, rows: &Rows) -> Result<(), arrow::error::ArrowError> {
+        match rows {
+            Rows::Metrics(batch) => self.metrics.write().append(batch),
+            Rows::Logs(batch) => self.logs.write().append(batch.clone())?,
+            Rows::Spans(batch) => self.spans.write().append(batch.clone())?,
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.metrics.read().bytes() + self.logs.read().bytes() + self.spans.read().bytes()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.metrics.read().is_empty() && self.logs.read().is_empty() && self.spans.read().is_empty()
+    }
+}
+
+/// What metrics are, by tenant and name, and which of it the catalog does not have yet.
+#[derive(Default)]
+pub struct MetadataBook {
+    known: HashMap<(Tenant, String), Metadata>,
+    unsaved: Vec<(Tenant, Metadata)>,
+}
+
+/// Names of which something is kept; past it new ones are not, which costs type hints and nothing else.
+const METADATA_MAX: usize = 100_000;
+
+impl MetadataBook {
+    pub fn load(rows: Vec<(Tenant, Metadata)>) -> MetadataBook {
+        let known = rows.into_iter().map(|(tenant, m)| ((tenant, m.name.clone()), m)).collect();
+        MetadataBook { known, unsaved: vec![] }
+    }
+
+    pub fn add(&mut self, tenant: &Tenant, metadata: &[Metadata]) {
+        for one in metadata {
+            let key = (tenant.clone(), one.name.clone());
+            let is_new = self.known.get(&key).is_none_or(|known| known != one);
+            if is_new && (self.known.len() < METADATA_MAX || self.known.contains_key(&key)) {
+                self.known.insert(key, one.clone());
+                self.unsaved.push((tenant.clone(), one.clone()));
+            }
+        }
+    }
+
+    pub fn of(&self, tenant: &Tenant) -> Vec<Metadata> {
+        let mut found: Vec<Metadata> =
+            self.known.iter().filter(|((of, _), _)| of == tenant).map(|(_, metadata)| metadata.clone()).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    pub fn unsaved(&self) -> Vec<(Tenant, Metadata)> {
+        self.unsaved.clone()
+    }
+
+    pub fn saved(&mut self, count: usize) {
+        self.unsaved.drain(..count.min(self.unsaved.len()));
+    }
+}

@@ -1,0 +1,126 @@
+//! Runs of several places as one: by labels, then by time, the sample written last standing where two have one time.
+
+use super::Run;
+use crate::snapshot::SampleBlock;
+use model::{Labels, TimeRange};
+use std::cmp::Ordering;
+
+/// Sorts by time and keeps the last written of each.
+pub fn put_in_order(run: &mut Run) {
+    if run.ts_ms.is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let mut order: Vec<u32> = (0..run.ts_ms.len() as u32).collect();
+    order.sort_by_key(|i| run.ts_ms[*i as usize]);
+    let (mut ts_ms, mut values) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+    for i in order {
+        let (ts, value) = (run.ts_ms[i as usize], run.values[i as usize]);
+        if ts_ms.last() == Some(&ts) {
+            // The sort is stable, so this one was written after the one that is there.
+            if let Some(last) = values.last_mut() {
+                *last = value;
+            }
+            continue;
+        }
+        ts_ms.push(ts);
+        values.push(value);
+    }
+    run.ts_ms = ts_ms;
+    run.values = values;
+}
+
+/// Keeps what is in the range; the run is in order.
+pub fn cut(run: &mut Run, range: TimeRange) {
+    let end = run.ts_ms.partition_point(|ts| *ts <= range.end);
+    let start = run.ts_ms.partition_point(|ts| *ts < range.start).min(end);
+    run.ts_ms.truncate(end);
+    run.values.truncate(end);
+    run.ts_ms.drain(..start);
+    run.values.drain(..start);
+}
+
+/// One list of runs out of several, each sorted by labels; the sources oldest first.
+pub fn runs(sources: Vec<Vec<Run>>) -> Vec<Run> {
+    let mut merged: Vec<Run> = vec![];
+    for source in sources {
+        merged = if merged.is_empty() { source } else { pair(merged, source) };
+    }
+    merged
+}
+
+fn pair(older: Vec<Run>, newer: Vec<Run>) -> Vec<Run> {
+    let mut out = Vec::with_capacity(older.len().max(newer.len()));
+    let (mut older, mut newer) = (older.into_iter().peekable(), newer.into_iter().peekable());
+    loop {
+        let order = match (older.peek(), newer.peek()) {
+            (Some(a), Some(b)) => compare(&a.labels, &b.labels),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return out,
+        };
+        match order {
+            Ordering::Less => out.extend(older.next()),
+            Ordering::Greater => out.extend(newer.next()),
+            Ordering::Equal => {
+                if let (Some(mut run), Some(later)) = (older.next(), newer.next()) {
+                    run.ts_ms.extend(later.ts_ms);
+                    run.values.extend(later.values);
+                    put_in_order(&mut run);
+                    out.push(run);
+                }
+            }
+        }
+    }
+}
+
+/// Equal bytes are the common case of a merge and need no walk through the labels.
+pub fn compare(a: &Labels, b: &Labels) -> Ordering {
+    if a.as_bytes() == b.as_bytes() { Ordering::Equal } else { a.cmp(b) }
+}
+
+pub fn block(runs: Vec<Run>) -> SampleBlock {
+    let samples = runs.iter().map(|run| run.ts_ms.len()).sum();
+    let mut block = SampleBlock {
+        labels: Vec::with_capacity(runs.len()),
+        offsets: Vec::with_capacity(runs.len() + 1),
+        ts_ms: Vec::with_capacity(samples),
+        values: Vec::with_capacity(samples),
+    };
+    block.offsets.push(0);
+    for run in runs {
+        block.labels.push(run.labels);
+        block.ts_ms.extend_from_slice(&run.ts_ms);
+        block.values.extend_from_slice(&run.values);
+        block.offsets.push(block.ts_ms.len());
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str, samples: &[(i64, f64)]) -> Run {
+        Run {
+            labels: Labels::from_pairs([("__name__", name)]),
+            ts_ms: samples.iter().map(|s| s.0).collect(),
+            values: samples.iter().map(|s| s.1).collect(),
+        }
+    }
+
+    #[test]
+    fn the_sample_written_last_stands() {
+        let older = vec![run("a", &[(1, 1.0), (3, 3.0)]), run("c", &[(1, 1.0)])];
+        let newer = vec![run("a", &[(2, 2.0), (3, 33.0)]), run("b", &[(9, 9.0)])];
+        let merged = runs(vec![older, newer]);
+        assert_eq!(
+            merged,
+            [run("a", &[(1, 1.0), (2, 2.0), (3, 33.0)]), run("b", &[(9, 9.0)]), run("c", &[(1, 1.0)])]
+        );
+        let mut shuffled = run("x", &[(5, 1.0), (1, 2.0), (5, 3.0)]);
+        put_in_order(&mut shuffled);
+        assert_eq!(shuffled, run("x", &[(1, 2.0), (5, 3.0)]));
+        cut(&mut shuffled, TimeRange { start: 2, end: 4 });
+        assert!(shuffled.ts_ms.is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! Where part files lie: an object store, by default a local directory whose writes are synced before they count.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowFilter, RowSelection};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// Set for the local directory: its files are synced by us, as the library does not.
+    local: Option<LocalFileSystem>,
+}
+
+/// What to read of a Parquet file.
+pub struct Read {
+    pub projection: ProjectionMask,
+    pub selection: Option<RowSelection>,
+    pub filter: Option<RowFilter>,
+}
+
+/// Rows of a batch that is read; large enough that decoding dominates, small enough to stop early.
+const READ_ROWS: usize = 16_384;
+
+impl Objects {
+    pub fn local(dir: PathBuf) -> anyhow::Result<Objects> {
+        std::fs::create_dir_all(&dir)?;
+        let local = LocalFileSystem::new_with_prefix(&dir)?;
+        Ok(Objects { store: Arc::new(LocalFileSystem::new_with_prefix(&dir)?), local: Some(local) })
+    }
+
+    /// Returns once the object is there to stay.
+    pub async fn put(&self, path: &Path, bytes: Bytes) -> anyhow::Result<()> {
+        self.store.put(path, bytes.into()).await?;
+        if let Some(local) = &self.local {
+            let file = local.path_to_filesystem(path)?;
+            tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+                std::fs::File::open(&file)?.sync_all()?;
+                // The folders above may be new as well.
+                file.ancestors().skip(1).take(3).try_for_each(|dir| std::fs::File::open(dir)?.sync_all())
+            })
+            .await??;
+        }
+        Ok(())
+    }
+
+    pub async fn get(&self, path: &Path) -> object_store::Result<Bytes> {
+        self.store.get(path).await?.bytes().await
+    }
+
+    pub async fn delete(&self, path: &Path) -> object_store::Result<()> {
+        match self.store.delete(path).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    pub async fn list(&self) -> object_store::Result<Vec<Path>> {
+        self.store.list(None).map_ok(|object| object.location).try_collect().await
+    }
+
+    /// Footer and page index of a Parquet file.
+    pub async fn parquet_metadata(&self, path: &Path) -> Result<ArrowReaderMetadata, ParquetError> {
+        ArrowReaderMetadata::load_async(&mut self.file(path), ArrowReaderOptions::new()).await
+    }
+
+    pub fn read(
+        &self,
+        path: &Path,
+        metadata: &ArrowReaderMetadata,
+        read: Read,
+    ) -> Result<ParquetRecordBatchStream<ObjectFile>, ParquetError> {
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.file(path), metadata.clone())
+            .with_batch_size(READ_ROWS)
+            .with_projection(read.projection);
+        if let Some(selection) = read.selection {
+            builder = builder.with_row_selection(selection);
+        }
+        if let Some(filter) = read.filter {
+            builder = builder.with_row_filter(filter);
+        }
+        builder.build()
+    }
+}
+
+/// One object as the Parquet reader wants it: ranges of its bytes.
+pub struct ObjectFile {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+impl Objects {
+    fn file(&self, path: &Path) -> ObjectFile {
+        ObjectFile { store: self.store.clone(), path: path.clone() }
+    }
+}
+
+fn failed(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for ObjectFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(&self.path, range).map_err(failed).await }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.path, &ranges).map_err(failed).await }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let size = self.store.head(&self.path).map_err(failed).await?.size;
+            let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+            let whole: &mut dyn AsyncFileReader = self;
+            Ok(Arc::new(reader.load_and_finish(whole, size).await?))
+        }
+        .boxed()
+    }
+}

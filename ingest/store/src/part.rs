@@ -1,0 +1,172 @@
+//! A part: one Parquet file and one side index of one tenant, signal and day, written once and never changed.
+//!
+//! A part is named by its id in the catalog. Whoever reads holds it by `Arc`; a part that the catalog no longer lists
+//! is deleted when the last holder is gone.
+
+use crate::objects::Objects;
+use crate::{metrics, rows};
+use bytes::Bytes;
+use model::Tenant;
+use object_store::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OnceCell, mpsc};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    Metrics,
+    Logs,
+    Spans,
+}
+
+impl Signal {
+    pub const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Spans];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+            Signal::Spans => "spans",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Signal> {
+        Signal::ALL.into_iter().find(|signal| signal.as_str() == word)
+    }
+
+    /// Ticks of its times in a day: metrics count milliseconds, the others nanoseconds.
+    pub fn day(self) -> i64 {
+        match self {
+            Signal::Metrics => 86_400_000,
+            Signal::Logs | Signal::Spans => 86_400_000_000_000,
+        }
+    }
+}
+
+/// What the catalog knows of a part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartMeta {
+    pub id: i64,
+    pub tenant: Tenant,
+    pub signal: Signal,
+    /// Days since 1970; every record of the part is of this day.
+    pub window: i64,
+    /// 0 from a flush, then one more at each merge.
+    pub level: i64,
+    /// Times of the first and last record, in the signal's unit.
+    pub first_ts: i64,
+    pub last_ts: i64,
+    pub rows: i64,
+    /// Of both files.
+    pub bytes: i64,
+    /// What its rows take in memory, to bound merges.
+    pub raw_bytes: i64,
+}
+
+/// A part's two files before they are stored.
+pub struct PartFiles {
+    pub parquet: Bytes,
+    pub index: Bytes,
+    pub first_ts: i64,
+    pub last_ts: i64,
+    pub rows: usize,
+    pub raw_bytes: usize,
+}
+
+impl PartMeta {
+    pub fn parquet_path(&self) -> Path {
+        self.path("parquet")
+    }
+
+    pub fn index_path(&self) -> Path {
+        self.path("idx")
+    }
+
+    fn path(&self, extension: &str) -> Path {
+        let (tenant, signal) = (self.tenant.as_str(), self.signal.as_str());
+        Path::from_iter([tenant, signal, &self.window.to_string(), &format!("{:012}.{extension}", self.id)])
+    }
+}
+
+/// A part in use.
+pub struct Part {
+    pub meta: PartMeta,
+    objects: Arc<Objects>,
+    index: OnceCell<Index>,
+    doomed: AtomicBool,
+    janitor: mpsc::UnboundedSender<PartMeta>,
+}
+
+/// A side index, read once and kept as long as the part is.
+#[derive(Clone)]
+pub enum Index {
+    Metrics(Arc<metrics::part::Index>),
+    Rows(Arc<rows::part::Index>),
+}
+
+/// Why a part cannot be read: names the file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{file}: {why}")]
+pub struct Damaged {
+    pub file: String,
+    pub why: String,
+}
+
+impl Part {
+    pub fn new(meta: PartMeta, objects: Arc<Objects>, janitor: mpsc::UnboundedSender<PartMeta>) -> Arc<Part> {
+        Arc::new(Part { meta, objects, index: OnceCell::new(), doomed: AtomicBool::new(false), janitor })
+    }
+
+    /// Its files go when the last holder goes.
+    pub fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+
+    pub fn objects(&self) -> &Arc<Objects> {
+        &self.objects
+    }
+
+    pub fn damaged(&self, file: &Path, why: impl ToString) -> Damaged {
+        Damaged { file: file.to_string(), why: why.to_string() }
+    }
+
+    pub async fn metrics_index(&self) -> Result<Arc<metrics::part::Index>, Damaged> {
+        match self.index().await? {
+            Index::Metrics(index) => Ok(index),
+            Index::Rows(_) => Err(self.damaged(&self.meta.index_path(), "it is no index of metrics")),
+        }
+    }
+
+    pub async fn rows_index(&self) -> Result<Arc<rows::part::Index>, Damaged> {
+        match self.index().await? {
+            Index::Rows(index) => Ok(index),
+            Index::Metrics(_) => Err(self.damaged(&self.meta.index_path(), "it is no index of rows")),
+        }
+    }
+
+    async fn index(&self) -> Result<Index, Damaged> {
+        let path = self.meta.index_path();
+        let read = self.index.get_or_try_init(|| async {
+            let bytes = self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?;
+            let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
+            let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
+            match self.meta.signal {
+                Signal::Metrics => metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i))),
+                Signal::Logs | Signal::Spans => {
+                    rows::part::Index::decode(&bytes, metadata).map(|i| Index::Rows(Arc::new(i)))
+                }
+            }
+            .map_err(|why| self.damaged(&path, why))
+        });
+        read.await.cloned()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.doomed.load(Ordering::Acquire) {
+            // After shutdown nobody listens; the file is an orphan then and goes at the next start.
+            let _ = self.janitor.send(self.meta.clone());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a WAL record holds: tenant, origin and one batch. Metrics are their flat arrays as they are; log records and
+//! spans are the Arrow batch that the memtable holds, as an IPC stream. Format: FORMAT.md.
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use model::{Metadata, MetricBatch, Origin, SeriesSamples, Tenant};
+
+/// A batch in the shape in which it is kept in memory.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    Metrics(MetricBatch),
+    Logs(RecordBatch),
+    Spans(RecordBatch),
+}
+
+#[derive(Debug)]
+pub struct Record {
+    pub tenant: Tenant,
+    pub origin: Option<Origin>,
+    pub rows: Rows,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("log record cannot be read: {0}")]
+pub struct Unreadable(String);
+
+const VERSION: u8 = 1;
+
+pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Vec<u8>, Unreadable> {
+    let mut out = vec![VERSION, kind(rows), tenant.as_str().len() as u8];
+    out.extend_from_slice(tenant.as_str().as_bytes());
+    match origin {
+        None => out.push(0),
+        Some(origin) => {
+            out.push(1);
+            out.extend_from_slice(&origin.sender.to_le_bytes());
+            out.extend_from_slice(&origin.sequence.to_le_bytes());
+        }
+    }
+    match rows {
+        Rows::Metrics(batch) => encode_metrics(batch, &mut out)?,
+        Rows::Logs(batch) | Rows::Spans(batch) => encode_batch(batch, &mut out)?,
+    }
+    Ok(out)
+}
+
+pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
+    let mut rest = Bytes(bytes);
+    let [version, kind, tenant_len] = rest.array()?;
+    if version != VERSION {
+        return Err(Unreadable(format!("version {version} is not known")));
+    }
+    let tenant = std::str::from_utf8(rest.take(tenant_len as usize)?).map_err(|e| Unreadable(e.to_string()))?;
+    let tenant = Tenant::new(tenant).map_err(|e| Unreadable(e.to_string()))?;
+    let origin = match rest.array()? {
+        [0] => None,
+        _ => Some(Origin {
+            sender: u128::from_le_bytes(rest.array()?),
+            sequence: u64::from_le_bytes(rest.array()?),
+        }),
+    };
+    let rows = match kind {
+        b'm' => Rows::Metrics(decode_metrics(&mut rest)?),
+        b'l' => Rows::Logs(decode_batch(rest.0)?),
+        b's' => Rows::Spans(decode_batch(rest.0)?),
+        other => return Err(Unreadable(format!("kind {other} is not known"))),
+    };
+    Ok(Record { tenant, origin, rows })
+}
+
+fn kind(rows: &Rows) -> u8 {
+    match rows {
+        Rows::Metrics(_) => b'm',
+        Rows::Logs(_) => b'l',
+        Rows::Spans(_) => b's',
+    }
+}
+
+fn encode_metrics(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    let metadata = if batch.metadata.is_empty() {
+        vec![]
+    } else {
+        serde_json::to_vec(&batch.metadata).map_err(|e| Unreadable(e.to_string()))?
+    };
+    out.reserve(batch.label_bytes.len() + batch.series.len() * 8 + batch.ts_ms.len() * 16 + metadata.len() + 16);
+    for length in [batch.label_bytes.len(), batch.series.len(), batch.ts_ms.len(), metadata.len()] {
+        out.extend_from_slice(&(length as u32).to_le_bytes());
+    }
+    out.extend_from_slice(&batch.label_bytes);
+    for series in &batch.series {
+        out.extend_from_slice(&series.labels_end.to_le_bytes());
+        out.extend_from_slice(&series.samples_end.to_le_bytes());
+    }
+    batch.ts_ms.iter().for_each(|ts| out.extend_from_slice(&ts.to_le_bytes()));
+    batch.values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    out.extend_from_slice(&metadata);
+    Ok(())
+}
+
+fn decode_metrics(rest: &mut Bytes<'_>) -> Result<MetricBatch, Unreadable> {
+    let mut length = || rest.array().map(|bytes| u32::from_le_bytes(bytes) as usize);
+    let (labels, series, samples, metadata) = (length()?, length()?, length()?, length()?);
+    let label_bytes = rest.take(labels)?.to_vec();
+    let words = |bytes: &[u8]| -> Vec<u64> {
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect()
+    };
+    let series: Vec<SeriesSamples> = words(rest.take(series * 8)?)
+        .into_iter()
+        .map(|word| SeriesSamples { labels_end: word as u32, samples_end: (word >> 32) as u32 })
+        .collect();
+    let ts_ms = words(rest.take(samples * 8)?).into_iter().map(|word| word as i64).collect();
+    let values = words(rest.take(samples * 8)?).into_iter().map(f64::from_bits).collect();
+    let metadata: Vec<Metadata> = match rest.take(metadata)? {
+        [] => vec![],
+        json => serde_json::from_slice(json).map_err(|e| Unreadable(e.to_string()))?,
+    };
+    let (mut label, mut sample) = (0, 0);
+    for one in &series {
+        if one.labels_end < label || one.samples_end < sample {
+            return Err(Unreadable("series are out of order".into()));
+        }
+        (label, sample) = (one.labels_end, one.samples_end);
+    }
+    if label as usize > labels || sample as usize > samples {
+        return Err(Unreadable("series reach past their samples".into()));
+    }
+    Ok(MetricBatch { label_bytes, series, ts_ms, values, metadata })
+}
+
+fn encode_batch(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
+    let mut writer = StreamWriter::try_new(out, &batch.schema()).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.finish().map_err(failed)
+}
+
+fn decode_batch(bytes: &[u8]) -> Result<RecordBatch, Unreadable> {
+    let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
+    let mut reader = StreamReader::try_new(bytes, None).map_err(failed)?;
+    reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)
+}
+
+/// A slice that is taken from its front, never past its end.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(|| Unreadable("it is cut short".into()))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        self.take(N)?.try_into().map_err(|_| Unreadable("it is cut short".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_and_a_cut_one_is_an_error() {
+        let mut batch = MetricBatch::default();
+        batch.push_sample(&model::Labels::from_pairs([("__name__", "up")]), 5, f64::NAN);
+        batch.push(6, -0.0);
+        let origin = Some(Origin { sender: 7, sequence: 8 });
+        let bytes = encode(&Tenant::default(), origin, &Rows::Metrics(batch.clone())).unwrap();
+        let record = decode(&bytes).unwrap();
+        assert_eq!((record.tenant, record.origin), (Tenant::default(), origin));
+        let Rows::Metrics(again) = record.rows else { panic!() };
+        assert_eq!(again.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [f64::NAN.to_bits(), (-0.0f64).to_bits()]);
+        assert_eq!((again.ts_ms, again.label_bytes), (batch.ts_ms, batch.label_bytes));
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Log records and spans: both are Arrow rows in memory and in Parquet, with a side index of where which rows are.
+
+pub mod build;
+pub mod head;
+pub mod logs;
+pub mod part;
+pub mod spans;
+pub mod tokens;

@@ -1,0 +1,54 @@
+//! Recent rows in memory: batches as they came, small ones joined so that reading does not go from one tiny batch to
+//! the next.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
+
+#[derive(Default)]
+pub struct Head {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// Batches of this many rows and more stay as they are.
+const JOIN_ROWS_MAX: usize = 16_384;
+
+impl Head {
+    pub fn append(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        self.batches.push(batch);
+        // As in a binary counter: two neighbours of like size become one, so each row is copied a few times at most.
+        while let [.., before, last] = &self.batches[..] {
+            let (a, b) = (before.num_rows(), last.num_rows());
+            if a + b > JOIN_ROWS_MAX || a > 2 * b {
+                break;
+            }
+            let sizes = before.get_array_memory_size() + last.get_array_memory_size();
+            let joined = concat_batches(before.schema_ref(), [before, last])?;
+            self.bytes = self.bytes.saturating_sub(sizes) + joined.get_array_memory_size();
+            self.batches.truncate(self.batches.len() - 2);
+            self.batches.push(joined);
+        }
+        Ok(())
+    }
+
+    /// Shared with whoever reads; nothing is copied.
+    pub fn batches(&self) -> Vec<RecordBatch> {
+        self.batches.clone()
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}

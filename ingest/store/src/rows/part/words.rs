@@ -1,0 +1,146 @@
+//! The words of a part's lines by page: a tantivy index that is only its inverted index, one document a page.
+//!
+//! A page as document costs a fraction of a byte a line where a row as document costs several; the pages that are found
+//! are read and each line is looked at.
+
+use super::PAGE_ROWS;
+use super::ranges::Ranges;
+use crate::metrics::head::BytesHasher;
+use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};
+use crate::side_index::{Cursor, put_block};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
+use std::path::Path;
+use tantivy::collector::DocSetCollector;
+use tantivy::directory::{Directory, RamDirectory};
+use tantivy::query::{Query, RegexQuery, TermQuery};
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{PreTokenizedString, Token};
+use tantivy::{Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, Term};
+
+/// The page has words that are indexed only by their beginning.
+const CUT_WORDS: &str = "\u{1}cut";
+
+/// What the writer may hold before it would write a second segment; a part's words are far below.
+const WRITER_BYTES: usize = 512 << 20;
+
+fn schema() -> (Schema, Field) {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer("raw")
+        .set_fieldnorms(false)
+        .set_index_option(IndexRecordOption::Basic);
+    let words = schema.add_text_field("words", TextOptions::default().set_indexing_options(indexing));
+    (schema.build(), words)
+}
+
+/// The index's files end to end: each its name and its bytes.
+pub fn build(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
+    let Some(bodies) = batch.column_by_name("body") else { return Ok(vec![]) };
+    let bodies: &StringArray = bodies.as_string();
+    let (schema, field) = schema();
+    let directory = RamDirectory::create();
+    let settings = IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
+    let mut writer = IndexBuilder::new()
+        .schema(schema)
+        .settings(settings)
+        .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
+    for first in (0..bodies.len()).step_by(PAGE_ROWS) {
+        let rows = first..(first + PAGE_ROWS).min(bodies.len());
+        let mut document = TantivyDocument::new();
+        document.add_pre_tokenized_text(field, words_of(bodies, rows));
+        writer.add_document(document)?;
+    }
+    let index = writer.finalize()?;
+    pack(&index, &directory)
+}
+
+fn words_of(bodies: &StringArray, rows: std::ops::Range<usize>) -> PreTokenizedString {
+    let mut seen: HashSet<&str, BuildHasherDefault<BytesHasher>> = HashSet::default();
+    for row in rows {
+        seen.extend(tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Word));
+    }
+    let mut words: HashSet<String> = HashSet::new();
+    for token in seen {
+        if token.len() > WORD_BYTES_MAX {
+            words.insert(CUT_WORDS.to_owned());
+        }
+        words.insert(indexed(token).into_owned());
+    }
+    let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
+    PreTokenizedString { text: String::new(), tokens }
+}
+
+fn pack(index: &Index, directory: &RamDirectory) -> anyhow::Result<Vec<u8>> {
+    let mut out = vec![];
+    let mut names: Vec<_> = index.load_metas()?.list_segment_files().into_iter().collect();
+    names.sort();
+    names.push("meta.json".into());
+    for name in names {
+        // A segment lists every kind of file that it may have.
+        if directory.exists(&name)? {
+            put_block(&mut out, name.to_string_lossy().as_bytes());
+            put_block(&mut out, &directory.open_read(&name)?.read_bytes()?);
+        }
+    }
+    Ok(out)
+}
+
+pub struct Words {
+    searcher: Searcher,
+    field: Field,
+}
+
+impl Words {
+    pub fn open(block: &[u8]) -> Result<Words, String> {
+        let directory = RamDirectory::create();
+        let mut rest = Cursor(block);
+        while !rest.0.is_empty() {
+            let name = std::str::from_utf8(rest.block()?).map_err(|e| e.to_string())?;
+            directory.atomic_write(Path::new(name), rest.block()?).map_err(|e| e.to_string())?;
+        }
+        let index = Index::open(directory).map_err(|e| e.to_string())?;
+        let field = index.schema().get_field("words").map_err(|e| e.to_string())?;
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader: tantivy::IndexReader = reader.map_err(|e: tantivy::TantivyError| e.to_string())?;
+        Ok(Words { searcher: reader.searcher(), field })
+    }
+
+    /// Rows of the pages that can hold a line with all the clues.
+    pub fn pages(&self, clues: &Clues, rows: usize) -> Result<Ranges, String> {
+        let mut found = Ranges::new([0..rows]);
+        for word in &clues.words {
+            found = found.and(&self.search(&self.term(word), rows)?);
+        }
+        if clues.parts.is_empty() || found.is_empty() {
+            return Ok(found);
+        }
+        let cut = self.search(&self.term(CUT_WORDS), rows)?;
+        for (part, open_before, open_after) in &clues.parts {
+            let pages = if *open_before || *open_after {
+                let any = |open: bool| if open { ".*" } else { "" };
+                let pattern = format!("{}{part}{}", any(*open_before), any(*open_after));
+                let query = RegexQuery::from_pattern(&pattern, self.field).map_err(|e| e.to_string())?;
+                self.search(&query, rows)?
+            } else {
+                self.search(&self.term(part), rows)?
+            };
+            let mut either: Vec<_> = pages.0.into_iter().chain(cut.0.iter().cloned()).collect();
+            either.sort_unstable_by_key(|range| range.start);
+            found = found.and(&Ranges::new(either));
+        }
+        Ok(found)
+    }
+
+    fn term(&self, word: &str) -> TermQuery {
+        TermQuery::new(Term::from_field_text(self.field, word), IndexRecordOption::Basic)
+    }
+
+    fn search(&self, query: &dyn Query, rows: usize) -> Result<Ranges, String> {
+        let found = self.searcher.search(query, &DocSetCollector).map_err(|e| e.to_string())?;
+        let mut pages: Vec<usize> = found.into_iter().map(|address| address.doc_id as usize).collect();
+        pages.sort_unstable();
+        Ok(Ranges::new(pages.into_iter().map(|page| page * PAGE_ROWS..((page + 1) * PAGE_ROWS).min(rows))))
+    }
+}

@@ -1,0 +1,364 @@
+//! The store: the write path, opening after whatever happened, and the tasks that flush, merge and delete.
+
+use crate::admit;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::memory::{Memtables, MetadataBook, Sealed, Tenants};
+use crate::objects::Objects;
+use crate::part::{Part, PartMeta, Signal};
+use crate::record::{self, Rows};
+use crate::rows::build;
+use anyhow::Context;
+use model::{Batch, Clock, Receipt, Refused, Sink, Tenant, Write};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use wal::{AppendError, Wal};
+
+/// The store of one process. Cloning gives another handle to it.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Inner>);
+
+impl std::ops::Deref for Store {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// What the handles share.
+pub struct Inner {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wal: Wal,
+    pub(crate) catalog: Catalog,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) metadata: Mutex<MetadataBook>,
+    /// Held for reading from before a record enters the WAL until it is in its memtable, for writing while memtables
+    /// are sealed: so a sealed one holds exactly the records before its WAL position.
+    pub(crate) gate: tokio::sync::RwLock<()>,
+    /// One flush or merge at a time.
+    pub(crate) rewriting: tokio::sync::Mutex<()>,
+    pub(crate) next_part: AtomicI64,
+    pub(crate) janitor: mpsc::UnboundedSender<PartMeta>,
+    pub(crate) counts: Counts,
+    senders: Mutex<HashMap<u128, Arc<tokio::sync::Mutex<u64>>>>,
+    memory_bytes: AtomicUsize,
+    flush_now: Notify,
+    stopping: AtomicBool,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Set while the disk refuses; shown by readiness.
+    refuses: Mutex<Option<String>>,
+}
+
+pub(crate) struct State {
+    pub tenants: Tenants,
+    /// Oldest first.
+    pub sealed: Vec<Arc<Sealed>>,
+    pub parts: Parts,
+}
+
+pub(crate) type Parts = Arc<HashMap<(Tenant, Signal), Vec<Arc<Part>>>>;
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub flushes: AtomicU64,
+    pub flush_errors: AtomicU64,
+    pub merges: AtomicU64,
+    pub parts_expired: AtomicU64,
+    pub damaged_parts: AtomicU64,
+}
+
+/// What a flush or a merge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub parts: usize,
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+/// Bytes of a batch above which its encoding leaves the async threads' time slice to others first.
+const YIELD_RECORDS: u64 = 1_000;
+
+impl Store {
+    /// Opens or makes the store in `config.dir`, reads what the WAL has beyond the parts, and starts its tasks.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Store>> {
+        std::fs::create_dir_all(&config.dir)
+            .with_context(|| format!("the data directory {} cannot be made", config.dir.display()))?;
+        let wal_config = wal::Config {
+            bytes_max: config.wal_bytes_max,
+            fsync: config.fsync,
+            ..wal::Config::new(config.dir.join("wal"))
+        };
+        let (wal, damage) = tokio::task::spawn_blocking(move || Wal::open(wal_config))
+            .await?
+            .with_context(|| format!("the data directory {} cannot be opened", config.dir.display()))?;
+        for stretch in damage.iter().filter(|stretch| !stretch.torn_tail) {
+            error!(segment = %stretch.segment.display(), offset = stretch.offset, bytes = stretch.bytes, "log is damaged; the rest of it was read");
+        }
+        let catalog = Catalog::open(&config.dir.join("catalog.db")).await?;
+        let objects = Arc::new(Objects::local(config.dir.join("parts")).context("opening the parts")?);
+        let (janitor, doomed) = mpsc::unbounded_channel();
+        let metas = catalog.parts().await?;
+        remove_orphans(&objects, &metas).await?;
+        let next_part = metas.iter().map(|meta| meta.id + 1).max().unwrap_or(1);
+        let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
+        for meta in metas {
+            let key = (meta.tenant.clone(), meta.signal);
+            parts.entry(key).or_default().push(Part::new(meta, objects.clone(), janitor.clone()));
+        }
+        let senders = catalog.senders().await?;
+        let metadata = MetadataBook::load(catalog.metadata().await?);
+        let covered = catalog.covered().await?;
+        let store = Store(Arc::new(Inner {
+            config,
+            clock,
+            wal,
+            catalog,
+            objects: objects.clone(),
+            state: RwLock::new(State { tenants: HashMap::new(), sealed: vec![], parts: Arc::new(parts) }),
+            metadata: Mutex::new(metadata),
+            gate: tokio::sync::RwLock::new(()),
+            rewriting: tokio::sync::Mutex::new(()),
+            next_part: AtomicI64::new(next_part),
+            janitor,
+            counts: Counts::default(),
+            senders: Mutex::new(
+                senders.into_iter().map(|(s, n)| (s, Arc::new(tokio::sync::Mutex::new(n)))).collect(),
+            ),
+            memory_bytes: AtomicUsize::new(0),
+            flush_now: Notify::new(),
+            stopping: AtomicBool::new(false),
+            tasks: Mutex::new(vec![]),
+            refuses: Mutex::new(None),
+        }));
+        store.replay(covered)?;
+        let tasks = vec![
+            tokio::spawn(store.clone().flush_forever()),
+            tokio::spawn(store.clone().keep_house()),
+            tokio::spawn(delete_doomed(objects, doomed)),
+        ];
+        *store.tasks.lock() = tasks;
+        Ok(Arc::new(store))
+    }
+
+    /// Records that the WAL has and no part does.
+    fn replay(&self, covered: u64) -> anyhow::Result<()> {
+        let mut reader = self.wal.read_from(covered);
+        let (mut records, mut unreadable) = (0u64, 0u64);
+        while let Some((seq, bytes)) = reader.next_record().context("reading the log")? {
+            match record::decode(&bytes) {
+                Ok(record) => {
+                    self.insert(&record.tenant, &record.rows)?;
+                    if let Some(origin) = record.origin {
+                        let sender = self.sender(origin.sender);
+                        if let Ok(mut highest) = sender.try_lock() {
+                            *highest = (*highest).max(origin.sequence);
+                        }
+                    }
+                    records += 1;
+                }
+                Err(wrong) => {
+                    unreadable += 1;
+                    error!(seq, error = %wrong, "a log record is passed over");
+                }
+            }
+        }
+        if records + unreadable > 0 {
+            info!(records, unreadable, "read the log");
+        }
+        Ok(())
+    }
+
+    fn sender(&self, sender: u128) -> Arc<tokio::sync::Mutex<u64>> {
+        self.senders.lock().entry(sender).or_default().clone()
+    }
+
+    /// The highest sequence of each sender whose record is durable.
+    pub(crate) fn sender_positions(&self) -> Vec<(u128, u64)> {
+        let senders: Vec<_> = self.senders.lock().iter().map(|(id, highest)| (*id, highest.clone())).collect();
+        senders.into_iter().filter_map(|(id, highest)| Some((id, *highest.try_lock().ok()?))).collect()
+    }
+
+    fn insert(&self, tenant: &Tenant, rows: &Rows) -> anyhow::Result<()> {
+        let known = self.state.read().tenants.get(tenant).cloned();
+        let tables = match known {
+            Some(tables) => tables,
+            None => self.state.write().tenants.entry(tenant.clone()).or_default().clone(),
+        };
+        let before = tables.bytes();
+        tables.append(rows)?;
+        if let Rows::Metrics(batch) = rows
+            && !batch.metadata.is_empty()
+        {
+            self.metadata.lock().add(tenant, &batch.metadata);
+        }
+        self.memory_bytes.fetch_add(tables.bytes().saturating_sub(before), Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn memory_freed(&self, sealed: &Sealed) {
+        let bytes: usize = sealed.tenants.values().map(|tables| Memtables::bytes(tables)).sum();
+        let _ = self
+            .memory_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Refuse? → admit → log (durable) → memtable (visible) → receipt.
+    async fn write_through(&self, write: Write) -> Result<Receipt, Refused> {
+        self.refuse_when_pressed()?;
+        let Some(origin) = write.origin else { return self.write_once(write).await };
+        // Held to the end: a second copy of the batch waits and then finds that it is there.
+        let sender = self.sender(origin.sender);
+        let mut highest = sender.lock().await;
+        if origin.sequence <= *highest {
+            return Ok(Receipt { accepted: admit::records(&write.batch), rejected: vec![] });
+        }
+        let receipt = self.write_once(write).await?;
+        *highest = origin.sequence;
+        Ok(receipt)
+    }
+
+    fn refuse_when_pressed(&self) -> Result<(), Refused> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refused::Stopping);
+        }
+        if self.memory_bytes() > self.config.memory_bytes_max {
+            self.flush_now.notify_one();
+            return Err(Refused::Busy {
+                why: "memtables have reached their share of --memory and are being flushed".into(),
+                retry_after: Duration::from_secs(1),
+            });
+        }
+        Ok(())
+    }
+
+    async fn write_once(&self, write: Write) -> Result<Receipt, Refused> {
+        let Write { tenant, batch, origin } = write;
+        if admit::records(&batch) > YIELD_RECORDS {
+            tokio::task::yield_now().await;
+        }
+        let (batch, receipt) = admit::admit(batch, &self.config.limits, self.clock.now_ms());
+        let broken = |wrong: &dyn std::fmt::Display| Refused::Broken(wrong.to_string());
+        let rows = match batch {
+            Batch::Metrics(batch) if batch.is_empty() => return Ok(receipt),
+            Batch::Metrics(batch) => Rows::Metrics(batch),
+            _ if receipt.accepted == 0 => return Ok(receipt),
+            Batch::Logs(batch) => Rows::Logs(build::logs(&batch).map_err(|e| broken(&e))?),
+            Batch::Spans(batch) => Rows::Spans(build::spans(&batch).map_err(|e| broken(&e))?),
+        };
+        let payload = record::encode(&tenant, origin, &rows).map_err(|e| broken(&e))?;
+        let _gate = self.gate.read().await;
+        self.wal.append(payload).await.map_err(|wrong| self.refused(wrong))?;
+        *self.refuses.lock() = None;
+        self.insert(&tenant, &rows).map_err(|e| broken(&e))?;
+        if self.memory_bytes() > self.config.flush_bytes {
+            self.flush_now.notify_one();
+        }
+        Ok(receipt)
+    }
+
+    fn refused(&self, wrong: AppendError) -> Refused {
+        match wrong {
+            AppendError::Full { .. } => {
+                self.flush_now.notify_one();
+                Refused::Busy { why: format!("{wrong} (flushes do not keep up)"), retry_after: Duration::from_secs(2) }
+            }
+            AppendError::TooLarge { .. } => Refused::TooMuch(wrong.to_string()),
+            AppendError::Io { .. } => {
+                *self.refuses.lock() = Some(wrong.to_string());
+                Refused::Broken(wrong.to_string())
+            }
+            AppendError::Closed => Refused::Stopping,
+        }
+    }
+
+    /// Why writes are refused now, where they are.
+    pub fn refuses(&self) -> Option<String> {
+        self.refuses.lock().clone()
+    }
+
+    async fn flush_forever(self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            let _ = tokio::time::timeout(self.config.flush_interval, self.flush_now.notified()).await;
+            if self.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            if let Err(wrong) = self.flush().await {
+                self.counts.flush_errors.fetch_add(1, Ordering::Relaxed);
+                error!(error = format!("{wrong:#}"), "flush failed; the records stay in memory and in the log");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    /// Merging and retention, after every few flushes.
+    async fn keep_house(self) {
+        let interval = self.config.flush_interval * 2;
+        while !self.stopping.load(Ordering::Acquire) {
+            tokio::time::sleep(interval).await;
+            if let Err(wrong) = self.merge_small().await {
+                warn!(error = format!("{wrong:#}"), "merge failed; the parts stay as they are");
+            }
+            if let Err(wrong) = self.expire().await {
+                warn!(error = format!("{wrong:#}"), "retention failed; it is tried again");
+            }
+        }
+    }
+
+    /// Stops taking records, flushes what is in memory, ends the tasks.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        self.stopping.store(true, Ordering::Release);
+        self.flush_now.notify_one();
+        let flushed = self.flush().await;
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.into_iter().for_each(|task| task.abort());
+        self.catalog.close().await;
+        flushed.map(|_| ())
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for Store {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        // A task of its own: a sender that hangs up must not leave a record in the log that no memtable has.
+        let store = self.clone();
+        let written = tokio::spawn(async move { store.write_through(write).await }).await;
+        written.unwrap_or_else(|ended| Err(Refused::Broken(format!("the write ended early: {ended}"))))
+    }
+}
+
+/// Files that a crash left between being written and being committed, or between being removed and deleted.
+async fn remove_orphans(objects: &Objects, metas: &[PartMeta]) -> anyhow::Result<()> {
+    let known: std::collections::HashSet<_> =
+        metas.iter().flat_map(|meta| [meta.parquet_path(), meta.index_path()]).collect();
+    for path in objects.list().await.context("listing the parts")? {
+        if !known.contains(&path) {
+            info!(%path, "removing a file that no catalog row names");
+            objects.delete(&path).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn delete_doomed(objects: Arc<Objects>, mut doomed: mpsc::UnboundedReceiver<PartMeta>) {
+    while let Some(meta) = doomed.recv().await {
+        for path in [meta.parquet_path(), meta.index_path()] {
+            if let Err(wrong) = objects.delete(&path).await {
+                warn!(%path, error = %wrong, "a part's file stays until the next start");
+            }
+        }
+    }
+}
+

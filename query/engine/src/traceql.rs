@@ -1,0 +1,193 @@
+//! TraceQL over snapshots: traces by id, search, metrics, and what can be asked for.
+
+mod evaluate;
+mod metrics;
+mod scan;
+mod search;
+mod spans;
+mod tags;
+mod trace;
+
+pub use metrics::{TraceMetrics, TraceSeries, prom_labels};
+pub use search::{FoundSpan, FoundSpanset, FoundTrace, ServiceStats, TraceSearch};
+pub use tags::{TagValue, TraceTags};
+
+use crate::logql::operator::Operator;
+use crate::{Engine, QueryError};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use metrics::MetricsQuery;
+use model::{ResourceSpans, SpanBatch, SpanSelect, Tenant, TimeRange, TraceId};
+use scan::SpanScan;
+use search::Search;
+use spans::Spans;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+use store::SpanColumns;
+use traceql::Root;
+
+type Rows = SendableRecordBatchStream;
+
+/// Spans that one trace may have to be answered whole.
+const TRACE_SPANS_MAX: usize = 1_000_000;
+
+/// A trace as it was sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceById {
+    /// No resource: the trace is not known.
+    pub spans: SpanBatch,
+    /// Not empty where parts of it could not be read.
+    pub warnings: Vec<String>,
+}
+
+/// What a search is asked beside its query.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchOptions {
+    pub range: TimeRange,
+    pub limit: usize,
+    pub spans_per_spanset: usize,
+}
+
+impl Engine {
+    pub(crate) fn task_context(&self) -> Arc<TaskContext> {
+        Arc::new(TaskContext::default().with_runtime(self.runtime.clone()))
+    }
+
+    /// All spans of a trace, grouped by resource and instrumentation scope, in order of their start.
+    pub async fn trace_by_id(
+        &self,
+        tenant: &Tenant,
+        trace_id: TraceId,
+        range: Option<TimeRange>,
+    ) -> Result<TraceById, QueryError> {
+        let began = Instant::now();
+        let snapshot = self.source.snapshot(tenant).await?;
+        let range = range.unwrap_or(TimeRange::ALL);
+        let select = SpanSelect { trace_ids: vec![trace_id], ..SpanSelect::all(range) };
+        let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::all() };
+        let context = self.task_context();
+        let spans = self
+            .off_thread(async move {
+                let batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
+                assemble(batches, trace_id).await
+            })
+            .await;
+        self.observe("traceql", began.elapsed());
+        Ok(TraceById { spans: spans?, warnings: snapshot.warnings() })
+    }
+
+    /// Traces of which spans that start in the range match, newest first.
+    pub async fn traceql_search(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        options: SearchOptions,
+    ) -> Result<TraceSearch, QueryError> {
+        let Root::Spansets(pipeline) = parse(query)? else {
+            return Err(QueryError::Bad("metrics queries are answered by /api/metrics/query_range".to_owned()));
+        };
+        let mut wrong = Ok(());
+        search::fields_of(&pipeline, &mut |field| {
+            if let Err(why) = search::check_field(field) {
+                wrong = Err(why);
+            }
+        });
+        wrong?;
+        let limit = search::limit(options.limit, &self.limits)?;
+        let began = Instant::now();
+        let search = Search {
+            snapshot: self.source.snapshot(tenant).await?,
+            context: self.task_context(),
+            pipeline,
+            range: options.range,
+            limit,
+            spans_per_spanset: options.spans_per_spanset.max(1),
+        };
+        let found = self.off_thread(search.run()).await;
+        self.observe("traceql", began.elapsed());
+        found
+    }
+
+    /// Numbers of spans by step, from the start to the end.
+    pub async fn traceql_metrics(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        range: TimeRange,
+        step_ms: i64,
+    ) -> Result<TraceMetrics, QueryError> {
+        let Root::Metrics(metrics) = parse(query)? else {
+            return Err(QueryError::Bad(
+                "this query answers traces; a metrics query ends in a function, as { } | rate()".to_owned(),
+            ));
+        };
+        let step_ns = step_ms.saturating_mul(1_000_000);
+        if step_ns <= 0 || range.end <= range.start {
+            return Err(QueryError::Bad("step must be positive and end after start".to_owned()));
+        }
+        // Steps are aligned, so that the same span counts for the same time in every answer.
+        let start_ns = range.start.div_euclid(step_ns).saturating_mul(step_ns);
+        let steps = ((range.end - start_ns + step_ns - 1) / step_ns) as usize;
+        if steps > self.limits.points_max {
+            return Err(QueryError::Bad(format!("more than {} points a series; raise step", self.limits.points_max)));
+        }
+        let began = Instant::now();
+        let query = MetricsQuery {
+            snapshot: self.source.snapshot(tenant).await?,
+            context: self.task_context(),
+            start_ns,
+            end_ns: range.end,
+            step_ns,
+            steps,
+        };
+        let answer = self.off_thread(async move { query.run(&metrics).await }).await;
+        self.observe("traceql", began.elapsed());
+        answer
+    }
+}
+
+fn parse(query: &str) -> Result<Root, QueryError> {
+    traceql::parse(query).map(|query| query.root).map_err(|why| QueryError::Bad(why.to_string()))
+}
+
+async fn assemble(mut batches: Rows, trace_id: TraceId) -> Result<SpanBatch, QueryError> {
+    let mut resources: Vec<ResourceSpans> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut seen = HashSet::new();
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(crate::logql::broken)?;
+        let spans = Spans::of(&batch);
+        for row in (0..spans.len()).filter(|row| spans.trace_id(*row) == trace_id) {
+            // A span that was sent twice is answered once.
+            if !seen.insert((spans.span_id(row), spans.kind(row) as u8, spans.start(row))) {
+                continue;
+            }
+            if seen.len() > TRACE_SPANS_MAX {
+                return Err(QueryError::TooMuch(format!("the trace has more than {TRACE_SPANS_MAX} spans")));
+            }
+            let resource = spans.to_resource(row);
+            let (scope_name, scope_version) = spans.scope(row);
+            let key = format!("{resource:?}\u{0}{scope_name}\u{0}{scope_version}");
+            let at = *known.entry(key).or_insert_with(|| {
+                resources.push(ResourceSpans {
+                    resource: Arc::new(resource),
+                    scope_name: scope_name.to_owned(),
+                    scope_version: scope_version.to_owned(),
+                    spans: Vec::new(),
+                });
+                resources.len() - 1
+            });
+            resources[at].spans.push(spans.to_span(row));
+        }
+    }
+    for resource in &mut resources {
+        resource.spans.sort_by_key(|span| (span.start_ns, span.span_id));
+    }
+    resources.sort_by_key(|resource| resource.spans.first().map(|span| span.start_ns));
+    Ok(SpanBatch { resources })
+}
+
+#[cfg(test)]
+mod tests;

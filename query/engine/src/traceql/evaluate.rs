@@ -1,0 +1,161 @@
+//! Conditions on one span. What only the whole trace would tell is `Unknown`, and a condition that hangs on it may
+//! hold.
+
+use super::spans::{Spans, Val};
+use super::trace::TraceFacts;
+use std::cmp::Ordering;
+use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope};
+
+/// A row, and where it is known what its trace says.
+#[derive(Clone, Copy)]
+pub(crate) struct SpanAt<'a> {
+    pub spans: &'a Spans<'a>,
+    pub row: usize,
+    /// The facts of its trace and its place in it.
+    pub trace: Option<(&'a TraceFacts, usize)>,
+}
+
+impl<'a> SpanAt<'a> {
+    fn each(&self, field: &Field, see: &mut dyn FnMut(Val<'a>) -> bool) {
+        match (field, self.trace) {
+            (Field::Intrinsic(intrinsic), Some((facts, at))) if intrinsic.of_trace() => {
+                see(facts.value(*intrinsic, at));
+            }
+            _ => self.spans.values(field, self.row, see),
+        }
+    }
+
+    /// The first value.
+    pub fn value(&self, field: &Field) -> Val<'a> {
+        let mut first = Val::Nil;
+        self.each(field, &mut |value| {
+            first = value;
+            true
+        });
+        first
+    }
+
+    pub fn evaluate(&self, expr: &'a FieldExpr) -> Val<'a> {
+        match expr {
+            FieldExpr::Static(value) => value.into(),
+            FieldExpr::Field(field) => self.value(field),
+            FieldExpr::Negate(inner) => match self.evaluate(inner) {
+                Val::Int(number) => Val::Int(number.wrapping_neg()),
+                Val::Duration(number) => Val::Duration(number.wrapping_neg()),
+                Val::Float(number) => Val::Float(-number),
+                Val::Unknown => Val::Unknown,
+                _ => Val::Nil,
+            },
+            FieldExpr::Arithmetic(op, left, right) => {
+                let (left, right) = (self.evaluate(left), self.evaluate(right));
+                if left == Val::Unknown || right == Val::Unknown {
+                    return Val::Unknown;
+                }
+                match (left.number(), right.number()) {
+                    (Some(left), Some(right)) => Val::Float(op.apply(left, right)),
+                    _ => Val::Nil,
+                }
+            }
+            condition => self.holds(condition).map_or(Val::Unknown, Val::Bool),
+        }
+    }
+
+    /// Whether the condition holds; `None` where the whole trace decides.
+    pub fn holds(&self, expr: &'a FieldExpr) -> Option<bool> {
+        match expr {
+            FieldExpr::And(left, right) => match (self.holds(left), self.holds(right)) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            },
+            FieldExpr::Or(left, right) => match (self.holds(left), self.holds(right)) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            },
+            FieldExpr::Not(inner) => self.holds(inner).map(|holds| !holds),
+            FieldExpr::Compare(op, left, right) => self.compare(*op, left, right),
+            FieldExpr::Regex { negated, value, regex } => self.any(value, &mut |value| match value {
+                Val::Text(text) => Some(regex.is_match(text) != *negated),
+                Val::Unknown => None,
+                _ => Some(false),
+            }),
+            value => match self.evaluate(value) {
+                Val::Bool(truth) => Some(truth),
+                Val::Unknown => None,
+                _ => Some(false),
+            },
+        }
+    }
+
+    /// Whether any value of the operand passes: events and links have several.
+    fn any(&self, operand: &'a FieldExpr, test: &mut dyn FnMut(&Val<'a>) -> Option<bool>) -> Option<bool> {
+        let FieldExpr::Field(field) = operand else { return test(&self.evaluate(operand)) };
+        let mut answer = Some(false);
+        self.each(field, &mut |value| {
+            match test(&value) {
+                Some(true) => answer = Some(true),
+                Some(false) => {}
+                None => answer = None,
+            }
+            answer == Some(true)
+        });
+        answer
+    }
+
+    fn compare(&self, op: CompareOp, left: &'a FieldExpr, right: &'a FieldExpr) -> Option<bool> {
+        let several = |expr: &FieldExpr| match expr {
+            FieldExpr::Field(Field::Attribute { scope, .. }) => matches!(scope, Scope::Event | Scope::Link),
+            FieldExpr::Field(Field::Intrinsic(intrinsic)) => matches!(
+                intrinsic,
+                Intrinsic::EventName
+                    | Intrinsic::EventTimeSinceStart
+                    | Intrinsic::LinkTraceId
+                    | Intrinsic::LinkSpanId
+            ),
+            _ => false,
+        };
+        if several(right) && !several(left) {
+            let left = self.evaluate(left);
+            return self.any(right, &mut |right| compare(op, &left, right));
+        }
+        let right = self.evaluate(right);
+        self.any(left, &mut |left| compare(op, left, &right))
+    }
+}
+
+/// A missing value equals nil only, and every comparison with it fails otherwise.
+pub(crate) fn compare(op: CompareOp, left: &Val<'_>, right: &Val<'_>) -> Option<bool> {
+    let order = match (left, right) {
+        (Val::Unknown, _) | (_, Val::Unknown) => return None,
+        (Val::Nil, Val::Nil) => return Some(op == CompareOp::Equal),
+        (Val::Nil, _) | (_, Val::Nil) => {
+            // `!= nil` asks for presence; a missing value is not different from a number, it is missing.
+            let wants_presence = op == CompareOp::NotEqual && matches!(right, Val::Nil);
+            return Some(wants_presence && !matches!(left, Val::Nil));
+        }
+        (Val::Text(left), Val::Text(right)) => left.cmp(right),
+        (Val::Bool(left), Val::Bool(right)) => left.cmp(right),
+        (Val::Status(left), Val::Status(right)) => (*left as u8).cmp(&(*right as u8)),
+        (Val::Kind(left), Val::Kind(right)) => (*left as u8).cmp(&(*right as u8)),
+        (Val::Int(left), Val::Int(right)) => left.cmp(right),
+        _ => match (left.number(), right.number()) {
+            (Some(left), Some(right)) => match left.partial_cmp(&right) {
+                Some(order) => order,
+                None => return Some(op == CompareOp::NotEqual),
+            },
+            // Of different types: an attribute that is text here and a number there.
+            _ => return Some(false),
+        },
+    };
+    Some(op.holds(order))
+}
+
+/// Whether two values are the same, for grouping.
+pub(crate) fn same(left: &Val<'_>, right: &Val<'_>) -> bool {
+    match (left, right) {
+        (Val::Nil, Val::Nil) => true,
+        (Val::Float(left), Val::Float(right)) => left.total_cmp(right) == Ordering::Equal,
+        _ => left == right,
+    }
+}

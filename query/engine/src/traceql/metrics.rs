@@ -1,0 +1,328 @@
+//! Numbers over time from spans: `rate()`, `count_over_time()`, quantiles and the like, by fields.
+
+use super::evaluate::SpanAt;
+use super::scan::{SpanScan, narrow};
+use super::search::{check_field, field_key, value_of};
+use super::spans::{Spans, Val, columns_of};
+use crate::QueryError;
+use crate::logql::operator::Operator;
+use arrow::array::RecordBatch;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use model::{SpanSelect, TimeRange, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use store::{Snapshot, SpanColumns};
+use traceql::{Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr};
+
+/// One series of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceSeries {
+    pub labels: Vec<(String, Value)>,
+    /// Milliseconds and value.
+    pub points: Vec<(i64, f64)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceMetrics {
+    pub series: Vec<TraceSeries>,
+    pub inspected_spans: u64,
+    pub warnings: Vec<String>,
+}
+
+pub(super) struct MetricsQuery {
+    pub snapshot: Arc<dyn Snapshot>,
+    pub context: Arc<TaskContext>,
+    pub start_ns: i64,
+    pub end_ns: i64,
+    pub step_ns: i64,
+    pub steps: usize,
+}
+
+type Labels = Vec<(String, Value)>;
+
+/// Values by step; `None` where there is none.
+struct Series {
+    labels: Labels,
+    values: Vec<Option<f64>>,
+}
+
+/// What is gathered of one group at one step.
+#[derive(Default, Clone)]
+struct Bucket {
+    count: u64,
+    sum: f64,
+    min: f64,
+    max: f64,
+    /// Kept for quantiles and histograms only.
+    values: Vec<f64>,
+}
+
+impl MetricsQuery {
+    pub async fn run(&self, metrics: &Metrics) -> Result<TraceMetrics, QueryError> {
+        let mut inspected = 0;
+        let series = self.evaluate(metrics, &mut inspected).await?;
+        let at = |step: usize| (self.start_ns + self.step_ns * step as i64).div_euclid(1_000_000);
+        let mut series: Vec<TraceSeries> = series
+            .into_iter()
+            .map(|series| TraceSeries {
+                labels: series.labels,
+                points: series.values.iter().enumerate().filter_map(|(step, v)| Some((at(step), (*v)?))).collect(),
+            })
+            .filter(|series| !series.points.is_empty())
+            .collect();
+        series.sort_by_key(|series| prom_labels(&series.labels));
+        Ok(TraceMetrics { series, inspected_spans: inspected, warnings: self.snapshot.warnings() })
+    }
+
+    async fn evaluate(&self, metrics: &Metrics, inspected: &mut u64) -> Result<Vec<Series>, QueryError> {
+        Ok(match metrics {
+            Metrics::Aggregate(aggregate) => self.aggregate(aggregate, inspected).await?,
+            Metrics::Topk(input, keep) => best(Box::pin(self.evaluate(input, inspected)).await?, *keep, true),
+            Metrics::Bottomk(input, keep) => best(Box::pin(self.evaluate(input, inspected)).await?, *keep, false),
+            Metrics::Filter(input, op, than) => {
+                let mut series = Box::pin(self.evaluate(input, inspected)).await?;
+                for value in series.iter_mut().flat_map(|series| series.values.iter_mut()) {
+                    *value = value.filter(|number| number.partial_cmp(than).is_some_and(|order| op.holds(order)));
+                }
+                series
+            }
+            Metrics::Number(number) => {
+                vec![Series { labels: Vec::new(), values: vec![Some(*number); self.steps] }]
+            }
+            Metrics::Arithmetic(op, left, right) => {
+                let left = Box::pin(self.evaluate(left, inspected)).await?;
+                let right = Box::pin(self.evaluate(right, inspected)).await?;
+                arithmetic(&left, &right, |a, b| op.apply(a, b))
+            }
+        })
+    }
+
+    async fn aggregate(&self, query: &MetricsAggregate, inspected: &mut u64) -> Result<Vec<Series>, QueryError> {
+        let filter = single_filter(query)?;
+        let mut columns = vec!["start_ts"];
+        let mut select = SpanSelect::all(TimeRange { start: self.start_ns, end: self.end_ns - 1 });
+        filter.fields(&mut |field| columns_of(field, &mut columns));
+        query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
+        narrow(&mut select, filter);
+        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
+        let mut batches =
+            execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)?;
+        let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
+        let mut groups = Groups::default();
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            *inspected += batch.num_rows() as u64;
+            self.gather(&batch, query, filter, &mut groups, &reservation)?;
+        }
+        Ok(groups.all.into_iter().flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
+    }
+
+    fn gather(
+        &self,
+        batch: &RecordBatch,
+        query: &MetricsAggregate,
+        filter: &FieldExpr,
+        groups: &mut Groups,
+        reservation: &MemoryReservation,
+    ) -> Result<(), QueryError> {
+        let spans = Spans::of(batch);
+        let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
+        let mut grown = 0;
+        for row in 0..spans.len() {
+            let start = spans.start(row);
+            if start < self.start_ns || start >= self.end_ns {
+                continue;
+            }
+            let at = SpanAt { spans: &spans, row, trace: None };
+            if at.holds(filter) != Some(true) {
+                continue;
+            }
+            let value = match &query.field {
+                None => 1.0,
+                Some(field) => match at.value(field) {
+                    // Durations are answered in seconds.
+                    Val::Duration(ns) => ns as f64 / 1e9,
+                    other => match other.number() {
+                        Some(number) => number,
+                        None => continue,
+                    },
+                },
+            };
+            let step = ((start - self.start_ns) / self.step_ns) as usize;
+            let (group, new) = groups.of(&query.by, &at, self.steps);
+            grown += new;
+            let Some(bucket) = groups.all[group].1.get_mut(step) else { continue };
+            bucket.min = if bucket.count == 0 { value } else { bucket.min.min(value) };
+            bucket.max = if bucket.count == 0 { value } else { bucket.max.max(value) };
+            bucket.count += 1;
+            bucket.sum += value;
+            if keeps {
+                bucket.values.push(value);
+                grown += 8;
+            }
+        }
+        reservation.try_grow(grown).map_err(crate::logql::broken)
+    }
+
+    fn series(&self, query: &MetricsAggregate, labels: Labels, mut buckets: Vec<Bucket>) -> Vec<Series> {
+        let with = |extra: Option<(&str, Value)>| {
+            let mut labels = labels.clone();
+            labels.extend(extra.map(|(name, value)| (name.to_owned(), value)));
+            if labels.is_empty() {
+                labels.push(("__name__".to_owned(), Value::from(query.op.as_str())));
+            }
+            labels
+        };
+        let seconds = self.step_ns as f64 / 1e9;
+        let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| Series {
+            labels: with(None),
+            values: buckets.iter().map(|b| (zero || b.count > 0).then(|| value(b, seconds))).collect(),
+        };
+        match query.op {
+            MetricsOp::Rate => vec![plain(|b, seconds| b.count as f64 / seconds, true)],
+            MetricsOp::CountOverTime => vec![plain(|b, _| b.count as f64, true)],
+            MetricsOp::MinOverTime => vec![plain(|b, _| b.min, false)],
+            MetricsOp::MaxOverTime => vec![plain(|b, _| b.max, false)],
+            MetricsOp::SumOverTime => vec![plain(|b, _| b.sum, false)],
+            MetricsOp::AvgOverTime => vec![plain(|b, _| b.sum / b.count as f64, false)],
+            MetricsOp::QuantileOverTime => {
+                buckets.iter_mut().for_each(|bucket| bucket.values.sort_by(f64::total_cmp));
+                let of = |q: f64| Series {
+                    labels: with(Some(("p", Value::Double(q)))),
+                    values: buckets.iter().map(|bucket| quantile(q, &bucket.values)).collect(),
+                };
+                query.params.iter().map(|q| of(*q)).collect()
+            }
+            MetricsOp::HistogramOverTime | MetricsOp::Compare => histogram(&buckets, with),
+        }
+    }
+}
+
+/// Groups by the text of their labels.
+#[derive(Default)]
+struct Groups {
+    known: HashMap<String, usize>,
+    all: Vec<(Labels, Vec<Bucket>)>,
+    key: String,
+}
+
+impl Groups {
+    /// The group of a span, and the bytes that it took to make it.
+    fn of(&mut self, by: &[Field], at: &SpanAt<'_>, steps: usize) -> (usize, usize) {
+        use std::fmt::Write;
+        self.key.clear();
+        for field in by {
+            // Formatting a value into a string cannot fail.
+            let _ = match at.value(field) {
+                Val::Text(text) => write!(self.key, "s{text}\u{0}"),
+                other => write!(self.key, "{other:?}\u{0}"),
+            };
+        }
+        if let Some(group) = self.known.get(&self.key) {
+            return (*group, 0);
+        }
+        let value = |field: &Field| value_of(at.value(field)).unwrap_or_else(|| Value::from("nil"));
+        let labels = by.iter().map(|field| (label_name(field), value(field))).collect();
+        self.all.push((labels, vec![Bucket::default(); steps]));
+        self.known.insert(self.key.clone(), self.all.len() - 1);
+        (self.all.len() - 1, self.key.len() * 2 + steps * size_of::<Bucket>() + 200)
+    }
+}
+
+/// A series' label keeps its scope, as in `resource.service.name`.
+fn label_name(field: &Field) -> String {
+    match field {
+        Field::Attribute { .. } => field.to_string(),
+        Field::Intrinsic(_) => field_key(field),
+    }
+}
+
+/// The one filter that the metrics are over. Whole-trace conditions need another road, which is not built.
+fn single_filter(query: &MetricsAggregate) -> Result<&FieldExpr, QueryError> {
+    if query.op == MetricsOp::Compare {
+        return Err(QueryError::Bad("compare() is not supported; ask /api/compare".to_owned()));
+    }
+    let Pipeline { elements } = &query.spansets;
+    let [Element::Spansets(SpansetExpr::Filter(filter))] = elements.as_slice() else {
+        return Err(QueryError::Bad(format!(
+            "metrics over {} are not supported: only one span filter may stand before {}()",
+            query.spansets,
+            query.op.as_str(),
+        )));
+    };
+    let mut wrong = Ok(());
+    let mut see = |field: &Field| {
+        if let Err(why) = check_field(field) {
+            wrong = Err(why);
+        }
+        if matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace() && *intrinsic != Intrinsic::Parent) {
+            wrong = Err(QueryError::Bad(format!("{field} of the whole trace is not supported in metrics")));
+        }
+    };
+    filter.fields(&mut see);
+    query.by.iter().chain(&query.field).for_each(see);
+    wrong.map(|()| filter)
+}
+
+fn quantile(q: f64, sorted: &[f64]) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let rank = q.clamp(0.0, 1.0) * last as f64;
+    let lower = rank.floor() as usize;
+    let weight = rank - rank.floor();
+    Some(sorted[lower] * (1.0 - weight) + sorted[(lower + 1).min(last)] * weight)
+}
+
+/// Counts by the power of two that bounds a value from above.
+fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
+    let mut counts: BTreeMap<i32, Vec<Option<f64>>> = BTreeMap::new();
+    for (step, bucket) in buckets.iter().enumerate() {
+        for value in bucket.values.iter().filter(|value| **value > 0.0) {
+            let power = value.log2().ceil() as i32;
+            let count = &mut counts.entry(power).or_insert_with(|| vec![None; buckets.len()])[step];
+            *count = Some(count.unwrap_or(0.0) + 1.0);
+        }
+    }
+    let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power))));
+    counts.into_iter().map(|(power, values)| Series { labels: with(bound(power)), values }).collect()
+}
+
+fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
+    let steps = series.first().map_or(0, |s| s.values.len());
+    for step in 0..steps {
+        let mut order: Vec<usize> = (0..series.len()).filter(|at| series[*at].values[step].is_some()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (series[*a].values[step].unwrap_or(0.0), series[*b].values[step].unwrap_or(0.0));
+            if largest { b.total_cmp(&a) } else { a.total_cmp(&b) }
+        });
+        for at in order.into_iter().skip(keep) {
+            series[at].values[step] = None;
+        }
+    }
+    series
+}
+
+/// By equal labels; a side without `by` goes with every series of the other.
+fn arithmetic(left: &[Series], right: &[Series], apply: impl Fn(f64, f64) -> f64) -> Vec<Series> {
+    let plain = |series: &Series| !series.labels.iter().any(|(name, _)| name != "__name__");
+    let mut out = Vec::new();
+    for a in left {
+        for b in right {
+            let pairs = a.labels == b.labels || plain(a) || plain(b);
+            if pairs {
+                let labels = if plain(a) { b.labels.clone() } else { a.labels.clone() };
+                let values = a.values.iter().zip(&b.values).map(|(a, b)| Some(apply((*a)?, (*b)?))).collect();
+                out.push(Series { labels, values });
+            }
+        }
+    }
+    out
+}
+
+/// `{a="b", c="1"}`, as Prometheus writes labels.
+pub fn prom_labels(labels: &[(String, Value)]) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={:?}", value.to_string())).collect();
+    format!("{{{}}}", pairs.join(", "))
+}

@@ -1,0 +1,460 @@
+//! One batch of spans, its columns taken apart once, and what a row says of a field.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
+use model::{Attributes, SpanId, SpanKind, StatusCode, TraceId, Value};
+use std::borrow::Cow;
+use traceql::{Field, Intrinsic, Scope, Static};
+
+/// The value of a field at a span.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Val<'a> {
+    /// Only the whole trace would tell.
+    Unknown,
+    Nil,
+    Int(i64),
+    Float(f64),
+    Duration(i64),
+    Text(Cow<'a, str>),
+    Bool(bool),
+    Status(StatusCode),
+    Kind(SpanKind),
+}
+
+impl Val<'_> {
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Val::Int(number) | Val::Duration(number) => Some(*number as f64),
+            Val::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub fn owned(self) -> Val<'static> {
+        match self {
+            Val::Text(text) => Val::Text(Cow::Owned(text.into_owned())),
+            Val::Unknown => Val::Unknown,
+            Val::Nil => Val::Nil,
+            Val::Int(number) => Val::Int(number),
+            Val::Float(number) => Val::Float(number),
+            Val::Duration(ns) => Val::Duration(ns),
+            Val::Bool(truth) => Val::Bool(truth),
+            Val::Status(status) => Val::Status(status),
+            Val::Kind(kind) => Val::Kind(kind),
+        }
+    }
+}
+
+impl<'a> From<&'a Static> for Val<'a> {
+    fn from(value: &'a Static) -> Self {
+        match value {
+            Static::Int(number) => Val::Int(*number),
+            Static::Float(number) => Val::Float(*number),
+            Static::Duration(ns) => Val::Duration(*ns),
+            Static::Text(text) => Val::Text(Cow::Borrowed(text)),
+            Static::Bool(truth) => Val::Bool(*truth),
+            Static::Status(status) => Val::Status(*status),
+            Static::Kind(kind) => Val::Kind(*kind),
+            Static::Nil => Val::Nil,
+        }
+    }
+}
+
+/// A column of few words.
+struct Words<'a> {
+    keys: &'a [u32],
+    array: &'a ArrayRef,
+    values: &'a StringArray,
+}
+
+impl<'a> Words<'a> {
+    fn of(array: &'a ArrayRef) -> Option<Words<'a>> {
+        let dictionary = array.as_dictionary_opt::<UInt32Type>()?;
+        let values = dictionary.values().as_string_opt::<i32>()?;
+        Some(Words { keys: dictionary.keys().values(), array, values })
+    }
+
+    fn get(&self, row: usize) -> Option<&'a str> {
+        self.array.is_valid(row).then(|| self.values.value(self.keys[row] as usize))
+    }
+}
+
+/// Attributes with the types they were sent with.
+struct Typed<'a> {
+    map: &'a MapArray,
+    keys: &'a StringArray,
+    values: &'a StringArray,
+    types: Option<&'a BinaryArray>,
+}
+
+impl<'a> Typed<'a> {
+    fn of(map: &'a ArrayRef, types: Option<&'a ArrayRef>) -> Option<Typed<'a>> {
+        let map = map.as_map_opt()?;
+        Some(Typed {
+            map,
+            keys: map.keys().as_string_opt::<i32>()?,
+            values: map.values().as_string_opt::<i32>()?,
+            types: types.and_then(|types| types.as_binary_opt::<i32>()),
+        })
+    }
+
+    fn entries(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str, u8)> {
+        let (keys, values) = (self.keys, self.values);
+        let from = self.map.value_offsets()[row] as usize;
+        let to = self.map.value_offsets()[row + 1] as usize;
+        let types = self.types.map_or(&[][..], |types| types.value(row));
+        (from..to).map(move |at| {
+            let value = if values.is_null(at) { "" } else { values.value(at) };
+            (keys.value(at), value, types.get(at - from).copied().unwrap_or(b's'))
+        })
+    }
+
+    fn get(&self, row: usize, name: &str) -> Option<Val<'a>> {
+        self.entries(row).find(|(key, _, _)| *key == name).map(|(_, value, kind)| typed(kind, value))
+    }
+
+    fn owned(&self, row: usize) -> Attributes {
+        self.entries(row).map(|(key, text, kind)| (key.to_owned(), Value::from_typed_text(kind, text))).collect()
+    }
+}
+
+fn typed(kind: u8, text: &str) -> Val<'_> {
+    let string = || Val::Text(Cow::Borrowed(text));
+    match kind {
+        b'i' => text.parse().map(Val::Int).unwrap_or_else(|_| string()),
+        b'd' => text.parse().map(Val::Float).unwrap_or_else(|_| string()),
+        b'b' => text.parse().map(Val::Bool).unwrap_or_else(|_| string()),
+        _ => string(),
+    }
+}
+
+/// Lists of events or links of a batch.
+struct Parts<'a> {
+    list: &'a ListArray,
+    attributes: Option<Typed<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(array: &'a ArrayRef) -> Option<Parts<'a>> {
+        let list = array.as_list_opt::<i32>()?;
+        let items = list.values().as_struct_opt()?;
+        let attributes = Typed::of(items.column_by_name("attributes")?, items.column_by_name("attribute_types"));
+        Some(Parts { list, attributes })
+    }
+
+    fn rows(&self, row: usize) -> std::ops::Range<usize> {
+        self.list.value_offsets()[row] as usize..self.list.value_offsets()[row + 1] as usize
+    }
+
+    fn column(&self, name: &str) -> Option<&'a ArrayRef> {
+        self.list.values().as_struct_opt()?.column_by_name(name)
+    }
+}
+
+/// The columns of a batch; those that were not read are `None`.
+pub(crate) struct Spans<'a> {
+    rows: usize,
+    trace_id: Option<&'a FixedSizeBinaryArray>,
+    span_id: Option<&'a FixedSizeBinaryArray>,
+    parent: Option<&'a FixedSizeBinaryArray>,
+    start: Option<&'a TimestampNanosecondArray>,
+    duration: Option<&'a Int64Array>,
+    service: Option<Words<'a>>,
+    name: Option<Words<'a>>,
+    kind: Option<Words<'a>>,
+    status: Option<Words<'a>>,
+    status_message: Option<&'a StringArray>,
+    trace_state: Option<&'a StringArray>,
+    scope_name: Option<Words<'a>>,
+    scope_version: Option<Words<'a>>,
+    attributes: Option<Typed<'a>>,
+    resource: Option<Typed<'a>>,
+    events: Option<Parts<'a>>,
+    links: Option<Parts<'a>>,
+}
+
+fn id<const N: usize>(ids: Option<&FixedSizeBinaryArray>, row: usize) -> Option<[u8; N]> {
+    let ids = ids.filter(|ids| ids.is_valid(row))?;
+    ids.value(row).try_into().ok()
+}
+
+impl<'a> Spans<'a> {
+    pub fn of(batch: &'a RecordBatch) -> Spans<'a> {
+        let column = |name: &str| batch.column_by_name(name);
+        let ids = |name: &str| column(name).and_then(|c| c.as_fixed_size_binary_opt());
+        let words = |name: &str| column(name).and_then(Words::of);
+        let text = |name: &str| column(name).and_then(|c| c.as_string_opt::<i32>());
+        let map = |name: &str, types: &str| column(name).and_then(|map| Typed::of(map, column(types)));
+        Spans {
+            rows: batch.num_rows(),
+            trace_id: ids("trace_id"),
+            span_id: ids("span_id"),
+            parent: ids("parent_span_id"),
+            start: column("start_ts").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>()),
+            duration: column("duration_ns").and_then(|c| c.as_primitive_opt::<Int64Type>()),
+            service: words("service"),
+            name: words("name"),
+            kind: words("kind"),
+            status: words("status"),
+            status_message: text("status_message"),
+            trace_state: text("trace_state"),
+            scope_name: words("scope_name"),
+            scope_version: words("scope_version"),
+            attributes: map("attributes", "attribute_types"),
+            resource: map("resource", "resource_types"),
+            events: column("events").and_then(Parts::of),
+            links: column("links").and_then(Parts::of),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn trace_id(&self, row: usize) -> TraceId {
+        id(self.trace_id, row).unwrap_or_default()
+    }
+
+    pub fn span_id(&self, row: usize) -> SpanId {
+        id(self.span_id, row).unwrap_or_default()
+    }
+
+    /// `None` for a root; all zeros means none as well.
+    pub fn parent(&self, row: usize) -> Option<SpanId> {
+        id(self.parent, row).filter(|parent| *parent != [0; 8])
+    }
+
+    pub fn start(&self, row: usize) -> i64 {
+        self.start.map_or(0, |start| start.value(row))
+    }
+
+    pub fn duration(&self, row: usize) -> i64 {
+        self.duration.map_or(0, |duration| duration.value(row))
+    }
+
+    pub fn service(&self, row: usize) -> &'a str {
+        self.service.as_ref().and_then(|service| service.get(row)).unwrap_or("")
+    }
+
+    pub fn name(&self, row: usize) -> &'a str {
+        self.name.as_ref().and_then(|name| name.get(row)).unwrap_or("")
+    }
+
+    pub fn status(&self, row: usize) -> StatusCode {
+        let word = self.status.as_ref().and_then(|status| status.get(row)).unwrap_or("");
+        StatusCode::from_word(word).unwrap_or_default()
+    }
+
+    pub fn kind(&self, row: usize) -> SpanKind {
+        let word = self.kind.as_ref().and_then(|kind| kind.get(row)).unwrap_or("");
+        SpanKind::from_word(word).unwrap_or_default()
+    }
+
+    /// Calls `see` with each value that the field has at the row, until it says stop (true). Events and links may have
+    /// several; other fields have one, `Nil` where it is missing.
+    pub fn values(&self, field: &Field, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
+        let one = match field {
+            Field::Attribute { scope, name } => match scope {
+                Scope::Span => self.attribute(row, name),
+                Scope::Resource => self.resource(row, name),
+                Scope::Any => self.attribute(row, name).or_else(|| self.resource(row, name)),
+                Scope::Event => return part_attribute(self.events.as_ref(), row, name, see),
+                Scope::Link => return part_attribute(self.links.as_ref(), row, name, see),
+                // Attributes of instrumentation scopes are not kept, so there is none.
+                Scope::Instrumentation | Scope::Parent => None,
+            },
+            Field::Intrinsic(intrinsic) => match intrinsic {
+                Intrinsic::EventName => return self.event_names(row, see),
+                Intrinsic::EventTimeSinceStart => return self.event_times(row, see),
+                Intrinsic::LinkTraceId => return self.link_ids("trace_id", row, see),
+                Intrinsic::LinkSpanId => return self.link_ids("span_id", row, see),
+                other => Some(self.intrinsic(*other, row)),
+            },
+        };
+        see(one.unwrap_or(Val::Nil));
+    }
+
+    fn attribute(&self, row: usize, name: &str) -> Option<Val<'a>> {
+        self.attributes.as_ref()?.get(row, name)
+    }
+
+    fn resource(&self, row: usize, name: &str) -> Option<Val<'a>> {
+        if name == "service.name"
+            && let Some(service) = self.service.as_ref().and_then(|service| service.get(row))
+        {
+            return Some(Val::Text(Cow::Borrowed(service)));
+        }
+        self.resource.as_ref()?.get(row, name)
+    }
+
+    fn intrinsic(&self, intrinsic: Intrinsic, row: usize) -> Val<'a> {
+        let word = |words: &Option<Words<'a>>| {
+            Val::Text(Cow::Borrowed(words.as_ref().and_then(|words| words.get(row)).unwrap_or("")))
+        };
+        let hex = |bytes: &[u8]| Val::Text(Cow::Owned(hex::encode(bytes)));
+        match intrinsic {
+            Intrinsic::Duration => Val::Duration(self.duration(row)),
+            Intrinsic::Name => word(&self.name),
+            Intrinsic::Status => Val::Status(self.status(row)),
+            Intrinsic::Kind => Val::Kind(self.kind(row)),
+            Intrinsic::StatusMessage => {
+                Val::Text(Cow::Borrowed(self.status_message.map_or("", |message| message.value(row))))
+            }
+            Intrinsic::SpanId => hex(&self.span_id(row)),
+            Intrinsic::ParentId => self.parent(row).map_or(Val::Nil, |parent| hex(&parent)),
+            Intrinsic::TraceId => hex(&self.trace_id(row)),
+            Intrinsic::InstrumentationName => word(&self.scope_name),
+            Intrinsic::InstrumentationVersion => word(&self.scope_version),
+            _ => Val::Unknown,
+        }
+    }
+
+    fn event_names(&self, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
+        let Some(events) = &self.events else { return };
+        let Some(names) = events.column("name").and_then(|c| c.as_string_opt::<i32>()) else { return };
+        for at in events.rows(row) {
+            if see(Val::Text(Cow::Borrowed(names.value(at)))) {
+                return;
+            }
+        }
+    }
+
+    fn event_times(&self, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
+        let Some(events) = &self.events else { return };
+        let times = events.column("ts").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let Some(times) = times else { return };
+        for at in events.rows(row) {
+            if see(Val::Duration(times.value(at).saturating_sub(self.start(row)))) {
+                return;
+            }
+        }
+    }
+
+    fn link_ids(&self, column: &str, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
+        let Some(links) = &self.links else { return };
+        let Some(ids) = links.column(column).and_then(|c| c.as_fixed_size_binary_opt()) else { return };
+        for at in links.rows(row) {
+            if see(Val::Text(Cow::Owned(hex::encode(ids.value(at))))) {
+                return;
+            }
+        }
+    }
+
+    /// Names of attributes of one scope that occur in the batch.
+    pub fn attribute_names(&self, scope: Scope) -> Option<&'a StringArray> {
+        match scope {
+            Scope::Span => self.attributes.as_ref().map(|a| a.keys),
+            Scope::Resource => self.resource.as_ref().map(|a| a.keys),
+            Scope::Event => self.events.as_ref()?.attributes.as_ref().map(|a| a.keys),
+            Scope::Link => self.links.as_ref()?.attributes.as_ref().map(|a| a.keys),
+            _ => None,
+        }
+    }
+
+    /// The row as it was sent, without its resource.
+    pub fn to_span(&self, row: usize) -> model::Span {
+        model::Span {
+            trace_id: self.trace_id(row),
+            span_id: self.span_id(row),
+            parent_span_id: self.parent(row),
+            trace_state: self.trace_state.map_or("", |state| state.value(row)).to_owned(),
+            start_ns: self.start(row),
+            duration_ns: self.duration(row),
+            name: self.name(row).to_owned(),
+            kind: self.kind(row),
+            status: self.status(row),
+            status_message: self.status_message.map_or("", |message| message.value(row)).to_owned(),
+            attributes: self.attributes.as_ref().map(|a| a.owned(row)).unwrap_or_default(),
+            events: self.to_events(row),
+            links: self.to_links(row),
+        }
+    }
+
+    fn to_events(&self, row: usize) -> Vec<model::SpanEvent> {
+        let Some(events) = &self.events else { return Vec::new() };
+        let names = events.column("name").and_then(|c| c.as_string_opt::<i32>());
+        let times = events.column("ts").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let one = |at: usize| model::SpanEvent {
+            ts_ns: times.map_or(0, |times| times.value(at)),
+            name: names.map_or("", |names| names.value(at)).to_owned(),
+            attributes: events.attributes.as_ref().map(|a| a.owned(at)).unwrap_or_default(),
+        };
+        events.rows(row).map(one).collect()
+    }
+
+    fn to_links(&self, row: usize) -> Vec<model::SpanLink> {
+        let Some(links) = &self.links else { return Vec::new() };
+        let ids = |name: &str| links.column(name).and_then(|c| c.as_fixed_size_binary_opt());
+        let (traces, spans) = (ids("trace_id"), ids("span_id"));
+        let states = links.column("trace_state").and_then(|c| c.as_string_opt::<i32>());
+        let one = |at: usize| model::SpanLink {
+            trace_id: id(traces, at).unwrap_or_default(),
+            span_id: id(spans, at).unwrap_or_default(),
+            trace_state: states.map_or("", |states| states.value(at)).to_owned(),
+            attributes: links.attributes.as_ref().map(|a| a.owned(at)).unwrap_or_default(),
+        };
+        links.rows(row).map(one).collect()
+    }
+
+    pub fn to_resource(&self, row: usize) -> Attributes {
+        self.resource.as_ref().map(|resource| resource.owned(row)).unwrap_or_default()
+    }
+
+    pub fn scope(&self, row: usize) -> (&'a str, &'a str) {
+        let word = |words: &Option<Words<'a>>| words.as_ref().and_then(|words| words.get(row)).unwrap_or("");
+        (word(&self.scope_name), word(&self.scope_version))
+    }
+}
+
+fn part_attribute<'a>(parts: Option<&Parts<'a>>, row: usize, name: &str, see: &mut dyn FnMut(Val<'a>) -> bool) {
+    let found = parts.and_then(|parts| Some((parts, parts.attributes.as_ref()?)));
+    let mut any = false;
+    if let Some((parts, attributes)) = found {
+        for value in parts.rows(row).filter_map(|at| attributes.get(at, name)) {
+            any = true;
+            if see(value) {
+                return;
+            }
+        }
+    }
+    if !any {
+        see(Val::Nil);
+    }
+}
+
+/// The columns that a field is read from.
+pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
+    match field {
+        Field::Attribute { scope, name } => match scope {
+            Scope::Span => columns.extend(["attributes", "attribute_types"]),
+            Scope::Resource if name == "service.name" => columns.extend(["service"]),
+            Scope::Resource => columns.extend(["resource", "resource_types"]),
+            Scope::Any => {
+                columns.extend(["attributes", "attribute_types", "service"]);
+                if name != "service.name" {
+                    columns.extend(["resource", "resource_types"]);
+                }
+            }
+            Scope::Event => columns.push("events"),
+            Scope::Link => columns.push("links"),
+            Scope::Instrumentation | Scope::Parent => {}
+        },
+        Field::Intrinsic(intrinsic) => columns.push(match intrinsic {
+            Intrinsic::Duration => "duration_ns",
+            Intrinsic::Name => "name",
+            Intrinsic::Status => "status",
+            Intrinsic::StatusMessage => "status_message",
+            Intrinsic::Kind => "kind",
+            Intrinsic::SpanId => "span_id",
+            Intrinsic::ParentId => "parent_span_id",
+            Intrinsic::EventName | Intrinsic::EventTimeSinceStart => "events",
+            Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => "links",
+            Intrinsic::InstrumentationName => "scope_name",
+            Intrinsic::InstrumentationVersion => "scope_version",
+            _ => "trace_id",
+        }),
+    }
+}

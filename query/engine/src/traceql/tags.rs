@@ -1,0 +1,211 @@
+//! Which attributes and values spans have: what query builders complete from.
+
+use super::evaluate::SpanAt;
+use super::scan::SpanScan;
+use super::spans::{Spans, Val, columns_of};
+use crate::logql::operator::Operator;
+use crate::{Engine, QueryError};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use model::{SpanSelect, Tenant, TimeRange};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use store::{Snapshot, SpanColumns};
+use traceql::{Element, Field, FieldExpr, Intrinsic, Root, Scope, SpansetExpr};
+
+/// Spans looked at for one list: completion needs the usual names, not the last rare one.
+const SPANS_MAX: usize = 500_000;
+
+/// Names by scope (`resource`, `span`, `event`, `link`, `instrumentation`, `intrinsic`).
+pub type TraceTags = BTreeMap<&'static str, Vec<String>>;
+
+/// A value and its type: string, int, float, bool, duration or keyword.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagValue {
+    pub kind: &'static str,
+    pub value: String,
+}
+
+const SCOPES: [(&str, Scope, &[&str]); 4] = [
+    ("resource", Scope::Resource, &["resource"]),
+    ("span", Scope::Span, &["attributes"]),
+    ("event", Scope::Event, &["events"]),
+    ("link", Scope::Link, &["links"]),
+];
+
+impl Engine {
+    /// Attribute names of spans in the range, sorted; of one scope only where it is given.
+    pub async fn traceql_tags(
+        &self,
+        tenant: &Tenant,
+        scope: Option<&str>,
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<TraceTags, QueryError> {
+        const KNOWN: [&str; 6] = ["resource", "span", "event", "link", "instrumentation", "intrinsic"];
+        let scope = scope.filter(|scope| !matches!(*scope, "" | "none"));
+        if let Some(wrong) = scope.filter(|scope| !KNOWN.contains(scope)) {
+            return Err(QueryError::Bad(format!("invalid scope {wrong:?}; it can be one of {}", KNOWN.join(", "))));
+        }
+        let wants = |name: &str| scope.is_none_or(|scope| scope == name);
+        let columns: Vec<&str> =
+            SCOPES.iter().filter(|(name, _, _)| wants(name)).flat_map(|(_, _, columns)| columns.iter().copied()).collect();
+        let mut tags = TraceTags::new();
+        if !columns.is_empty() {
+            let snapshot = self.source.snapshot(tenant).await?;
+            let context = self.task_context();
+            let found = self.off_thread(names(snapshot, context, columns, range)).await?;
+            for (scope, names) in found {
+                tags.insert(scope, names.into_iter().take(limit).collect());
+            }
+        }
+        if wants("intrinsic") {
+            let words = Intrinsic::ALL.iter().map(|(_, plain, scoped)| if plain.is_empty() { scoped } else { plain });
+            tags.insert("intrinsic", words.filter(|word| **word != "parent").map(|w| (*w).to_owned()).collect());
+        }
+        Ok(tags)
+    }
+
+    /// Values of a field among spans in the range, narrowed by a query where it is one span filter; another query
+    /// narrows nothing, as what is being typed is often not whole.
+    pub async fn traceql_tag_values(
+        &self,
+        tenant: &Tenant,
+        tag: &str,
+        query: Option<&str>,
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Vec<TagValue>, QueryError> {
+        let field = traceql::parse_field(tag)
+            .or_else(|_| traceql::parse_field(&format!(".{tag}")))
+            .map_err(|why| QueryError::Bad(why.to_string()))?;
+        if let Some(words) = keywords(&field) {
+            let word = |word: &&str| TagValue { kind: "keyword", value: (*word).to_owned() };
+            return Ok(words.iter().map(word).collect());
+        }
+        let filter = query.and_then(single_filter);
+        let snapshot = self.source.snapshot(tenant).await?;
+        let context = self.task_context();
+        self.off_thread(values(snapshot, context, field, filter, range, limit)).await
+    }
+}
+
+fn keywords(field: &Field) -> Option<&'static [&'static str]> {
+    match field {
+        Field::Intrinsic(Intrinsic::Status) => Some(&["error", "ok", "unset"]),
+        Field::Intrinsic(Intrinsic::Kind) => {
+            Some(&["client", "consumer", "internal", "producer", "server", "unspecified"])
+        }
+        _ => None,
+    }
+}
+
+fn single_filter(query: &str) -> Option<FieldExpr> {
+    let Root::Spansets(mut pipeline) = traceql::parse(query).ok()?.root else { return None };
+    match (pipeline.elements.len(), pipeline.elements.pop()) {
+        (1, Some(Element::Spansets(SpansetExpr::Filter(filter)))) => Some(filter),
+        _ => None,
+    }
+}
+
+async fn names(
+    snapshot: Arc<dyn Snapshot>,
+    context: Arc<TaskContext>,
+    columns: Vec<&'static str>,
+    range: TimeRange,
+) -> Result<BTreeMap<&'static str, BTreeSet<String>>, QueryError> {
+    let scan = SpanScan { snapshot, select: SpanSelect::all(range), columns: SpanColumns::named(&columns) };
+    let mut batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
+    let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    let mut seen = 0;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(crate::logql::broken)?;
+        let spans = Spans::of(&batch);
+        for (name, scope, _) in SCOPES {
+            let Some(keys) = spans.attribute_names(scope) else { continue };
+            let names = found.entry(name).or_default();
+            for key in keys.iter().flatten() {
+                if !names.contains(key) {
+                    names.insert(key.to_owned());
+                }
+            }
+        }
+        seen += spans.len();
+        if seen > SPANS_MAX {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+async fn values(
+    snapshot: Arc<dyn Snapshot>,
+    context: Arc<TaskContext>,
+    field: Field,
+    filter: Option<FieldExpr>,
+    range: TimeRange,
+    limit: usize,
+) -> Result<Vec<TagValue>, QueryError> {
+    let mut columns = vec!["start_ts"];
+    columns_of(&field, &mut columns);
+    let mut select = SpanSelect::all(range);
+    if let Some(filter) = &filter {
+        filter.fields(&mut |field| columns_of(field, &mut columns));
+        super::scan::narrow(&mut select, filter);
+    }
+    // Root names are those of spans without a parent.
+    let root = match &field {
+        Field::Intrinsic(Intrinsic::RootName) => Some(Intrinsic::Name),
+        Field::Intrinsic(Intrinsic::RootService) => Some(Intrinsic::RootService),
+        _ => None,
+    };
+    if root.is_some() {
+        columns.extend(["name", "service", "parent_span_id"]);
+    }
+    let scan = SpanScan { snapshot, select, columns: SpanColumns::named(&columns) };
+    let mut batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
+    let mut found: BTreeSet<TagValue> = BTreeSet::new();
+    let mut seen = 0;
+    'read: while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(crate::logql::broken)?;
+        let spans = Spans::of(&batch);
+        for row in 0..spans.len() {
+            let at = SpanAt { spans: &spans, row, trace: None };
+            if filter.as_ref().is_some_and(|filter| at.holds(filter) == Some(false)) {
+                continue;
+            }
+            match root {
+                Some(_) if spans.parent(row).is_some() => continue,
+                Some(Intrinsic::Name) => note(&mut found, Val::Text(spans.name(row).into())),
+                Some(_) => note(&mut found, Val::Text(spans.service(row).into())),
+                None => spans.values(&field, row, &mut |value| {
+                    note(&mut found, value);
+                    false
+                }),
+            }
+            if found.len() >= limit {
+                break 'read;
+            }
+        }
+        seen += spans.len();
+        if seen > SPANS_MAX {
+            break;
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) {
+    let (kind, value) = match value {
+        Val::Unknown | Val::Nil => return,
+        Val::Int(number) => ("int", number.to_string()),
+        Val::Float(number) => ("float", number.to_string()),
+        Val::Duration(ns) => ("duration", format!("{ns}ns")),
+        Val::Bool(truth) => ("bool", truth.to_string()),
+        Val::Status(status) => ("keyword", status.as_str().to_owned()),
+        Val::Kind(kind) => ("keyword", kind.as_str().to_owned()),
+        Val::Text(text) => ("string", text.into_owned()),
+    };
+    found.insert(TagValue { kind, value });
+}

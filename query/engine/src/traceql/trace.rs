@@ -1,0 +1,332 @@
+//! One whole trace: who is whose child, its root, and the spansets that a pipeline finds in it.
+
+use super::evaluate::{SpanAt, compare, same};
+use super::spans::{Spans, Val};
+use model::SpanId;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use traceql::{
+    Aggregate, Answers, Element, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp,
+};
+
+/// What the spans of a trace are to one another.
+pub(crate) struct TraceFacts {
+    /// The parent of each span, where it is in the trace.
+    parents: Vec<Option<usize>>,
+    children: Vec<u32>,
+    /// Left and right of each span in the nested-set numbering from 1.
+    nested: Vec<(i64, i64)>,
+    pub root: Option<usize>,
+    pub start_ns: i64,
+    pub end_ns: i64,
+    pub root_name: String,
+    pub root_service: String,
+}
+
+pub(crate) struct Trace<'a> {
+    /// Batch and row of each span.
+    pub rows: Vec<(&'a Spans<'a>, usize)>,
+    pub facts: TraceFacts,
+}
+
+/// Spans of a trace that belong together, and what was computed of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spanset {
+    pub spans: Vec<usize>,
+    pub attributes: Vec<(String, Val<'static>)>,
+}
+
+impl<'a> Trace<'a> {
+    /// The rows in order of their start; a span that was sent twice is there once.
+    pub fn new(mut rows: Vec<(&'a Spans<'a>, usize)>) -> Trace<'a> {
+        rows.sort_by_key(|(spans, row)| (spans.start(*row), spans.span_id(*row)));
+        let mut seen = std::collections::HashSet::new();
+        rows.retain(|(spans, row)| seen.insert((spans.span_id(*row), spans.kind(*row) as u8, spans.start(*row))));
+        let facts = TraceFacts::of(&rows);
+        Trace { rows, facts }
+    }
+
+    pub fn at(&self, index: usize) -> SpanAt<'_> {
+        let (spans, row) = self.rows[index];
+        SpanAt { spans, row, trace: Some((&self.facts, index)) }
+    }
+
+    pub fn find(&self, pipeline: &Pipeline) -> Vec<Spanset> {
+        let all = Spanset { spans: (0..self.rows.len()).collect(), attributes: Vec::new() };
+        self.pipeline(pipeline, vec![all])
+    }
+
+    fn pipeline(&self, pipeline: &Pipeline, mut sets: Vec<Spanset>) -> Vec<Spanset> {
+        for element in &pipeline.elements {
+            sets = match element {
+                Element::Spansets(expr) => sets
+                    .into_iter()
+                    .map(|set| Spanset { spans: self.spansets(expr, &set.spans), attributes: set.attributes })
+                    .filter(|set| !set.spans.is_empty())
+                    .collect(),
+                Element::Scalar { left, op, right } => sets
+                    .into_iter()
+                    .filter_map(|mut set| {
+                        let value = self.scalar(left, &set.spans)?;
+                        let other = self.scalar(right, &set.spans)?;
+                        compare(*op, &value, &other)?.then(|| {
+                            set.attributes.push((left.to_string(), value));
+                            set
+                        })
+                    })
+                    .collect(),
+                Element::By(expr) => sets.into_iter().flat_map(|set| self.grouped(expr, set)).collect(),
+                Element::Coalesce => {
+                    let mut spans: Vec<usize> = sets.into_iter().flat_map(|set| set.spans).collect();
+                    spans.sort_unstable();
+                    spans.dedup();
+                    vec![Spanset { spans, attributes: Vec::new() }]
+                }
+                Element::Select(_) => sets,
+            };
+        }
+        sets.retain(|set| !set.spans.is_empty());
+        sets
+    }
+
+    fn grouped(&self, expr: &traceql::FieldExpr, set: Spanset) -> Vec<Spanset> {
+        let mut groups: Vec<(Val<'static>, Vec<usize>)> = Vec::new();
+        for span in set.spans {
+            let key = self.at(span).evaluate(expr).owned();
+            match groups.iter_mut().find(|(known, _)| same(known, &key)) {
+                Some((_, spans)) => spans.push(span),
+                None => groups.push((key, vec![span])),
+            }
+        }
+        let name = format!("by({expr})");
+        groups
+            .into_iter()
+            .filter(|(key, _)| *key != Val::Nil)
+            .map(|(key, spans)| {
+                let mut attributes = set.attributes.clone();
+                attributes.push((name.clone(), key));
+                Spanset { spans, attributes }
+            })
+            .collect()
+    }
+
+    fn scalar(&self, scalar: &Scalar, spans: &[usize]) -> Option<Val<'static>> {
+        Some(match scalar {
+            Scalar::Count => Val::Int(spans.len() as i64),
+            Scalar::Static(value) => Val::from(value).owned(),
+            Scalar::Arithmetic(op, left, right) => {
+                let (left, right) = (self.scalar(left, spans)?.number()?, self.scalar(right, spans)?.number()?);
+                Val::Float(op.apply(left, right))
+            }
+            Scalar::Aggregate(op, expr) => {
+                let mut durations = true;
+                let numbers: Vec<f64> = spans
+                    .iter()
+                    .filter_map(|span| {
+                        let value = self.at(*span).evaluate(expr);
+                        durations &= matches!(value, Val::Duration(_));
+                        value.number()
+                    })
+                    .collect();
+                if numbers.is_empty() {
+                    return None;
+                }
+                let number = match op {
+                    Aggregate::Sum => numbers.iter().sum(),
+                    Aggregate::Avg => numbers.iter().sum::<f64>() / numbers.len() as f64,
+                    Aggregate::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
+                    Aggregate::Max => numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                };
+                if durations { Val::Duration(number as i64) } else { Val::Float(number) }
+            }
+        })
+    }
+
+    fn spansets(&self, expr: &SpansetExpr, among: &[usize]) -> Vec<usize> {
+        match expr {
+            SpansetExpr::Filter(filter) => {
+                among.iter().copied().filter(|span| self.at(*span).holds(filter) == Some(true)).collect()
+            }
+            SpansetExpr::Pipeline(pipeline) => {
+                let set = Spanset { spans: among.to_vec(), attributes: Vec::new() };
+                let mut spans: Vec<usize> =
+                    self.pipeline(pipeline, vec![set]).into_iter().flat_map(|set| set.spans).collect();
+                spans.sort_unstable();
+                spans.dedup();
+                spans
+            }
+            SpansetExpr::Op { op, left, right } => {
+                let (left, right) = (self.spansets(left, among), self.spansets(right, among));
+                match op {
+                    SpansetOp::And if left.is_empty() || right.is_empty() => Vec::new(),
+                    SpansetOp::And | SpansetOp::Or => union(left, right),
+                    SpansetOp::Structural(relation, answers) => self.structural(*relation, *answers, left, right),
+                }
+            }
+        }
+    }
+
+    fn structural(&self, relation: Relation, answers: Answers, left: Vec<usize>, right: Vec<usize>) -> Vec<usize> {
+        let mask = |spans: &[usize]| {
+            let mut mask = vec![false; self.rows.len()];
+            spans.iter().for_each(|span| mask[*span] = true);
+            mask
+        };
+        let related = self.facts.related(relation, &mask(&left));
+        match answers {
+            Answers::Right => right.into_iter().filter(|span| related[*span]).collect(),
+            Answers::Not => right.into_iter().filter(|span| !related[*span]).collect(),
+            Answers::Union => {
+                let back = self.facts.related(turned(relation), &mask(&right));
+                let left = left.into_iter().filter(|span| back[*span]).collect();
+                union(left, right.into_iter().filter(|span| related[*span]).collect())
+            }
+        }
+    }
+}
+
+fn turned(relation: Relation) -> Relation {
+    match relation {
+        Relation::Child => Relation::Parent,
+        Relation::Parent => Relation::Child,
+        Relation::Descendant => Relation::Ancestor,
+        Relation::Ancestor => Relation::Descendant,
+        Relation::Sibling => Relation::Sibling,
+    }
+}
+
+fn union(mut left: Vec<usize>, right: Vec<usize>) -> Vec<usize> {
+    left.extend(right);
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
+impl TraceFacts {
+    fn of(rows: &[(&Spans<'_>, usize)]) -> TraceFacts {
+        // A server span may share its id with the client's; the first by time stands for both.
+        let mut by_id: HashMap<SpanId, usize> = HashMap::new();
+        for (at, (spans, row)) in rows.iter().enumerate() {
+            by_id.entry(spans.span_id(*row)).or_insert(at);
+        }
+        let parent = |at: usize| {
+            let (spans, row) = rows[at];
+            by_id.get(&spans.parent(row)?).copied().filter(|parent| *parent != at)
+        };
+        let parents: Vec<Option<usize>> = (0..rows.len()).map(parent).collect();
+        let mut children = vec![0u32; rows.len()];
+        parents.iter().flatten().for_each(|parent| children[*parent] += 1);
+        let root = rows.iter().position(|(spans, row)| spans.parent(*row).is_none());
+        let start_ns = rows.iter().map(|(spans, row)| spans.start(*row)).min().unwrap_or(0);
+        let end = |(spans, row): &(&Spans<'_>, usize)| spans.start(*row).saturating_add(spans.duration(*row));
+        let end_ns = rows.iter().map(end).max().unwrap_or(0);
+        let nested = nested(&parents);
+        let (root_name, root_service) = match root {
+            Some(at) => (rows[at].0.name(rows[at].1).to_owned(), rows[at].0.service(rows[at].1).to_owned()),
+            None => (ROOT_MISSING.to_owned(), ROOT_MISSING.to_owned()),
+        };
+        TraceFacts { parents, children, nested, root, start_ns, end_ns, root_name, root_service }
+    }
+
+    pub fn value<'a>(&'a self, intrinsic: Intrinsic, at: usize) -> Val<'a> {
+        match intrinsic {
+            Intrinsic::TraceDuration => Val::Duration(self.end_ns.saturating_sub(self.start_ns)),
+            Intrinsic::RootName => Val::Text(Cow::Borrowed(&self.root_name)),
+            Intrinsic::RootService => Val::Text(Cow::Borrowed(&self.root_service)),
+            Intrinsic::ChildCount => Val::Int(i64::from(self.children[at])),
+            Intrinsic::NestedSetLeft => Val::Int(self.nested[at].0),
+            Intrinsic::NestedSetRight => Val::Int(self.nested[at].1),
+            // A root's parent is -1, as Tempo has it.
+            Intrinsic::NestedSetParent => Val::Int(self.parents[at].map_or(-1, |parent| self.nested[parent].0)),
+            _ => Val::Nil,
+        }
+    }
+
+    /// For each span whether it stands in the relation to any of `to`. A loop of parents ends after one round.
+    fn related(&self, relation: Relation, to: &[bool]) -> Vec<bool> {
+        let count = self.parents.len();
+        let mut related = vec![false; count];
+        match relation {
+            Relation::Child => {
+                for (related, parent) in related.iter_mut().zip(&self.parents) {
+                    *related = parent.is_some_and(|parent| to[parent]);
+                }
+            }
+            Relation::Parent => {
+                for at in (0..count).filter(|at| to[*at]) {
+                    if let Some(parent) = self.parents[at] {
+                        related[parent] = true;
+                    }
+                }
+            }
+            Relation::Descendant => {
+                for (at, related) in related.iter_mut().enumerate() {
+                    *related = self.ancestors(at).any(|ancestor| to[ancestor]);
+                }
+            }
+            Relation::Ancestor => {
+                for at in (0..count).filter(|at| to[*at]) {
+                    for ancestor in self.ancestors(at) {
+                        if std::mem::replace(&mut related[ancestor], true) {
+                            break;
+                        }
+                    }
+                }
+            }
+            Relation::Sibling => {
+                let mut of_parent: HashMap<usize, (usize, usize)> = HashMap::new();
+                for at in (0..count).filter(|at| to[*at]) {
+                    if let Some(parent) = self.parents[at] {
+                        let entry = of_parent.entry(parent).or_insert((0, at));
+                        entry.0 += 1;
+                    }
+                }
+                for (at, related) in related.iter_mut().enumerate() {
+                    let others = self.parents[at].and_then(|parent| of_parent.get(&parent));
+                    *related = others.is_some_and(|(count, only)| *count > 1 || *only != at);
+                }
+            }
+        }
+        related
+    }
+
+    fn ancestors(&self, at: usize) -> impl Iterator<Item = usize> {
+        let first = self.parents[at];
+        std::iter::successors(first, |at| self.parents[*at]).take(self.parents.len())
+    }
+}
+
+const ROOT_MISSING: &str = "<root span not yet received>";
+
+/// Left and right of each span by a walk through the trees, without recursion. Spans in a loop keep 0.
+fn nested(parents: &[Option<usize>]) -> Vec<(i64, i64)> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); parents.len()];
+    for (at, parent) in parents.iter().enumerate() {
+        if let Some(parent) = parent {
+            children[*parent].push(at);
+        }
+    }
+    let mut nested = vec![(0, 0); parents.len()];
+    let mut counter = 0;
+    let roots = (0..parents.len()).filter(|at| parents[*at].is_none());
+    for root in roots {
+        let mut stack = vec![(root, 0usize)];
+        while let Some((at, child)) = stack.pop() {
+            if child == 0 {
+                counter += 1;
+                nested[at].0 = counter;
+            }
+            match children[at].get(child) {
+                Some(next) => {
+                    stack.push((at, child + 1));
+                    stack.push((*next, 0));
+                }
+                None => {
+                    counter += 1;
+                    nested[at].1 = counter;
+                }
+            }
+        }
+    }
+    nested
+}
