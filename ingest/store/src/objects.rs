@@ -124,8 +124,7 @@ impl AsyncFileReader for ObjectFile {
         async move {
             let size = self.store.head(&self.path).map_err(failed).await?.size;
             let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
-            let whole: &mut dyn AsyncFileReader = self;
-            Ok(Arc::new(reader.load_and_finish(whole, size).await?))
+            Ok(Arc::new(reader.load_and_finish(&mut *self, size).await?))
         }
         .boxed()
     }
