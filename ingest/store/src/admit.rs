@@ -42,7 +42,11 @@ fn metrics(batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Re
                 if labels.is_empty() {
                     "a series has no labels at all, not even a name".into()
                 } else {
-                    format!("labels of {} bytes; the most is {} (limits.label_bytes_max)", labels.len(), limits.label_bytes_max)
+                    format!(
+                        "labels of {} bytes; the most is {} (limits.label_bytes_max)",
+                        labels.len(),
+                        limits.label_bytes_max
+                    )
                 }
             });
             continue;
@@ -61,9 +65,14 @@ fn metrics(batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Re
 
 fn logs(mut batch: LogBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> LogBatch {
     batch.streams.retain_mut(|stream| {
-        if stream.labels.len() > limits.labels_max || stream.labels.as_bytes().len() > limits.label_bytes_max {
+        if stream.labels.len() > limits.labels_max || stream.labels.as_bytes().len() > limits.label_bytes_max
+        {
             receipt.reject_many(RejectReason::TooManyLabels, stream.records.len() as u64, || {
-                format!("a stream of {} labels; the most is {} (limits.labels_max)", stream.labels.len(), limits.labels_max)
+                format!(
+                    "a stream of {} labels; the most is {} (limits.labels_max)",
+                    stream.labels.len(),
+                    limits.labels_max
+                )
             });
             return false;
         }
@@ -99,11 +108,14 @@ fn spans(mut batch: SpanBatch, latest_ms: i64, receipt: &mut Receipt) -> SpanBat
                 return false;
             }
             if span.trace_id == [0; 16] || span.span_id == [0; 8] {
-                receipt.reject(RejectReason::InvalidId, || format!("span {:?} has an id of zeros", span.name));
+                receipt
+                    .reject(RejectReason::InvalidId, || format!("span {:?} has an id of zeros", span.name));
                 return false;
             }
             if span.duration_ns < 0 {
-                receipt.reject(RejectReason::InvalidValue, || format!("span {:?} ends before it starts", span.name));
+                receipt.reject(RejectReason::InvalidValue, || {
+                    format!("span {:?} ends before it starts", span.name)
+                });
                 return false;
             }
             true

@@ -4,7 +4,9 @@
 use crate::part::{PartMeta, Signal};
 use anyhow::Context;
 use model::{Metadata, MetricKind, Tenant};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Row, Sqlite, Transaction};
 use std::path::Path;
 
@@ -59,7 +61,8 @@ impl Catalog {
                 Ok(PartMeta {
                     id: row.try_get("id")?,
                     tenant: Tenant::new(row.try_get("tenant")?)?,
-                    signal: Signal::from_word(&signal).with_context(|| format!("the catalog names a signal {signal:?}"))?,
+                    signal: Signal::from_word(&signal)
+                        .with_context(|| format!("the catalog names a signal {signal:?}"))?,
                     window: row.try_get("window")?,
                     level: row.try_get("level")?,
                     first_ts: row.try_get("first_ts")?,
@@ -74,7 +77,9 @@ impl Catalog {
 
     /// The WAL position from which records are not in parts.
     pub async fn covered(&self) -> anyhow::Result<u64> {
-        let row = sqlx::query("select position from positions where name = 'wal'").fetch_optional(&self.pool).await?;
+        let row = sqlx::query("select position from positions where name = 'wal'")
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.map_or(Ok(0), |row| row.try_get::<i64, _>(0))? as u64)
     }
 
@@ -89,7 +94,8 @@ impl Catalog {
     }
 
     pub async fn metadata(&self) -> anyhow::Result<Vec<(Tenant, Metadata)>> {
-        let rows = sqlx::query("select tenant, name, kind, help, unit from metadata").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query("select tenant, name, kind, help, unit from metadata").fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
                 let kind: String = row.try_get(2)?;
@@ -123,14 +129,16 @@ impl Catalog {
                 .await?;
         }
         for (tenant, metadata) in &commit.metadata {
-            sqlx::query("insert or replace into metadata (tenant, name, kind, help, unit) values (?, ?, ?, ?, ?)")
-                .bind(tenant.as_str())
-                .bind(&metadata.name)
-                .bind(metadata.kind.as_str())
-                .bind(&metadata.help)
-                .bind(&metadata.unit)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "insert or replace into metadata (tenant, name, kind, help, unit) values (?, ?, ?, ?, ?)",
+            )
+            .bind(tenant.as_str())
+            .bind(&metadata.name)
+            .bind(metadata.kind.as_str())
+            .bind(&metadata.help)
+            .bind(&metadata.unit)
+            .execute(&mut *transaction)
+            .await?;
         }
         Ok(transaction.commit().await?)
     }

@@ -77,7 +77,10 @@ mod tests {
         let sets: Vec<Labels> = (0..50)
             .map(|n| {
                 let job = format!("job-{}", n % 7);
-                Labels::from_pairs([("n", n.to_string().as_str()), (if n % 3 == 0 { "job" } else { "other" }, &job)])
+                Labels::from_pairs([
+                    ("n", n.to_string().as_str()),
+                    (if n % 3 == 0 { "job" } else { "other" }, &job),
+                ])
             })
             .collect();
         let mut index = LabelsIndex::default();

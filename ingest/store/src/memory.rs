@@ -72,8 +72,12 @@ impl MetadataBook {
     }
 
     pub fn of(&self, tenant: &Tenant) -> Vec<Metadata> {
-        let mut found: Vec<Metadata> =
-            self.known.iter().filter(|((of, _), _)| of == tenant).map(|(_, metadata)| metadata.clone()).collect();
+        let mut found: Vec<Metadata> = self
+            .known
+            .iter()
+            .filter(|((of, _), _)| of == tenant)
+            .map(|(_, metadata)| metadata.clone())
+            .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
     }

@@ -8,7 +8,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowFilter, RowSelection};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::async_reader::{
+    AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use std::ops::Range;
@@ -79,9 +81,10 @@ impl Objects {
         metadata: &ArrowReaderMetadata,
         read: Read,
     ) -> Result<ParquetRecordBatchStream<ObjectFile>, ParquetError> {
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.file(path), metadata.clone())
-            .with_batch_size(READ_ROWS)
-            .with_projection(read.projection);
+        let mut builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(self.file(path), metadata.clone())
+                .with_batch_size(READ_ROWS)
+                .with_projection(read.projection);
         if let Some(selection) = read.selection {
             builder = builder.with_row_selection(selection);
         }
@@ -113,7 +116,10 @@ impl AsyncFileReader for ObjectFile {
         async move { self.store.get_range(&self.path, range).map_err(failed).await }.boxed()
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
         async move { self.store.get_ranges(&self.path, &ranges).map_err(failed).await }.boxed()
     }
 

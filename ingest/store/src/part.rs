@@ -151,7 +151,9 @@ impl Part {
             let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
             let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
             match self.meta.signal {
-                Signal::Metrics => metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i))),
+                Signal::Metrics => {
+                    metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i)))
+                }
                 Signal::Logs | Signal::Spans => {
                     rows::part::Index::decode(&bytes, metadata).map(|i| Index::Rows(Arc::new(i)))
                 }

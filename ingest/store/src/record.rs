@@ -51,7 +51,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
     if version != VERSION {
         return Err(Unreadable(format!("version {version} is not known")));
     }
-    let tenant = std::str::from_utf8(rest.take(tenant_len as usize)?).map_err(|e| Unreadable(e.to_string()))?;
+    let tenant =
+        std::str::from_utf8(rest.take(tenant_len as usize)?).map_err(|e| Unreadable(e.to_string()))?;
     let tenant = Tenant::new(tenant).map_err(|e| Unreadable(e.to_string()))?;
     let origin = match rest.array()? {
         [0] => None,
@@ -83,7 +84,9 @@ fn encode_metrics(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), Unreadab
     } else {
         serde_json::to_vec(&batch.metadata).map_err(|e| Unreadable(e.to_string()))?
     };
-    out.reserve(batch.label_bytes.len() + batch.series.len() * 8 + batch.ts_ms.len() * 16 + metadata.len() + 16);
+    out.reserve(
+        batch.label_bytes.len() + batch.series.len() * 8 + batch.ts_ms.len() * 16 + metadata.len() + 16,
+    );
     for length in [batch.label_bytes.len(), batch.series.len(), batch.ts_ms.len(), metadata.len()] {
         out.extend_from_slice(&(length as u32).to_le_bytes());
     }
@@ -146,7 +149,8 @@ struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(|| Unreadable("it is cut short".into()))?;
+        let (taken, rest) =
+            self.0.split_at_checked(count).ok_or_else(|| Unreadable("it is cut short".into()))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -170,7 +174,10 @@ mod tests {
         let record = decode(&bytes).unwrap();
         assert_eq!((record.tenant, record.origin), (Tenant::default(), origin));
         let Rows::Metrics(again) = record.rows else { panic!() };
-        assert_eq!(again.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [f64::NAN.to_bits(), (-0.0f64).to_bits()]);
+        assert_eq!(
+            again.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [f64::NAN.to_bits(), (-0.0f64).to_bits()]
+        );
         assert_eq!((again.ts_ms, again.label_bytes), (batch.ts_ms, batch.label_bytes));
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_err(), "{cut}");

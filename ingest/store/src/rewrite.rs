@@ -298,10 +298,10 @@ fn split_runs(runs: Vec<Run>) -> BTreeMap<i64, Vec<Run>> {
             let end = run.ts_ms.partition_point(|ts| *ts < (window + 1) * day);
             let (rest_ts, rest_values) = (run.ts_ms.split_off(end), run.values.split_off(end));
             let labels = run.labels.clone();
-            windows.entry(window).or_default().push(std::mem::replace(
-                &mut run,
-                Run { labels, ts_ms: rest_ts, values: rest_values },
-            ));
+            windows
+                .entry(window)
+                .or_default()
+                .push(std::mem::replace(&mut run, Run { labels, ts_ms: rest_ts, values: rest_values }));
         }
     }
     windows

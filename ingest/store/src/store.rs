@@ -183,7 +183,8 @@ impl Store {
 
     /// The highest sequence of each sender whose record is durable.
     pub(crate) fn sender_positions(&self) -> Vec<(u128, u64)> {
-        let senders: Vec<_> = self.senders.lock().iter().map(|(id, highest)| (*id, highest.clone())).collect();
+        let senders: Vec<_> =
+            self.senders.lock().iter().map(|(id, highest)| (*id, highest.clone())).collect();
         senders.into_iter().filter_map(|(id, highest)| Some((id, *highest.try_lock().ok()?))).collect()
     }
 
@@ -273,7 +274,10 @@ impl Store {
         match wrong {
             AppendError::Full { .. } => {
                 self.flush_now.notify_one();
-                Refused::Busy { why: format!("{wrong} (flushes do not keep up)"), retry_after: Duration::from_secs(2) }
+                Refused::Busy {
+                    why: format!("{wrong} (flushes do not keep up)"),
+                    retry_after: Duration::from_secs(2),
+                }
             }
             AppendError::TooLarge { .. } => Refused::TooMuch(wrong.to_string()),
             AppendError::Io { .. } => {
@@ -297,7 +301,10 @@ impl Store {
             }
             if let Err(wrong) = self.flush().await {
                 self.counts.flush_errors.fetch_add(1, Ordering::Relaxed);
-                error!(error = format!("{wrong:#}"), "flush failed; the records stay in memory and in the log");
+                error!(
+                    error = format!("{wrong:#}"),
+                    "flush failed; the records stay in memory and in the log"
+                );
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -322,10 +329,14 @@ impl Store {
         self.stopping.store(true, Ordering::Release);
         self.flush_now.notify_one();
         let flushed = self.flush().await;
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.into_iter().for_each(|task| task.abort());
+        self.end_tasks();
         self.catalog.close().await;
         flushed.map(|_| ())
+    }
+
+    pub(crate) fn end_tasks(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.into_iter().for_each(|task| task.abort());
     }
 }
 
@@ -361,4 +372,3 @@ async fn delete_doomed(objects: Arc<Objects>, mut doomed: mpsc::UnboundedReceive
         }
     }
 }
-

@@ -34,11 +34,18 @@ struct View {
 impl Source for Store {
     async fn snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, ReadError> {
         let state = self.state.read();
-        let parts = Signal::ALL.map(|signal| state.parts.get(&(tenant.clone(), signal)).cloned().unwrap_or_default());
+        let parts =
+            Signal::ALL.map(|signal| state.parts.get(&(tenant.clone(), signal)).cloned().unwrap_or_default());
         let sealed = state.sealed.iter().filter_map(|sealed| sealed.tenants.get(tenant));
         let memory = sealed.chain(state.tenants.get(tenant)).cloned().collect();
         drop(state);
-        Ok(Arc::new(View { store: self.clone(), tenant: tenant.clone(), parts, memory, damaged: Arc::default() }))
+        Ok(Arc::new(View {
+            store: self.clone(),
+            tenant: tenant.clone(),
+            parts,
+            memory,
+            damaged: Arc::default(),
+        }))
     }
 }
 
@@ -68,7 +75,13 @@ impl View {
         read.map_err(|wrong| told(&self.store, &self.damaged, &wrong)).ok()
     }
 
-    fn rows(&self, signal: Signal, select: Select, columns: Vec<usize>, head: fn(&Memtables) -> &RwLock<RowsHead>) -> BatchStream {
+    fn rows(
+        &self,
+        signal: Signal,
+        select: Select,
+        columns: Vec<usize>,
+        head: fn(&Memtables) -> &RwLock<RowsHead>,
+    ) -> BatchStream {
         let mut in_memory = vec![];
         for memtables in &self.memory {
             for batch in head(memtables).read().batches() {
@@ -85,7 +98,8 @@ impl View {
         let parts: Vec<Arc<Part>> = self.overlapping(signal, range).cloned().collect();
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         let from_parts = stream::iter(parts).then(move |part| {
-            let (select, columns, store, damaged) = (select.clone(), columns.clone(), store.clone(), damaged.clone());
+            let (select, columns, store, damaged) =
+                (select.clone(), columns.clone(), store.clone(), damaged.clone());
             async move {
                 let opened = rows::part::read(part, select, columns).await;
                 let batches: PartStream = opened.unwrap_or_else(|wrong| stream::iter([Err(wrong)]).boxed());
@@ -99,7 +113,11 @@ impl View {
     }
 }
 
-fn project(batch: &RecordBatch, mask: &arrow::array::BooleanArray, columns: &[usize]) -> Result<RecordBatch, ReadError> {
+fn project(
+    batch: &RecordBatch,
+    mask: &arrow::array::BooleanArray,
+    columns: &[usize],
+) -> Result<RecordBatch, ReadError> {
     let projected = batch.project(columns).and_then(|batch| {
         if mask.false_count() == 0 { Ok(batch) } else { filter_record_batch(&batch, mask) }
     });
@@ -161,11 +179,14 @@ impl Snapshot for View {
     }
 
     async fn logs(&self, select: &LogSelect, columns: &LogColumns) -> Result<BatchStream, ReadError> {
-        Ok(self.rows(Signal::Logs, Select::Logs(select.clone()), columns.0.clone(), |memtables| &memtables.logs))
+        Ok(self
+            .rows(Signal::Logs, Select::Logs(select.clone()), columns.0.clone(), |memtables| &memtables.logs))
     }
 
     async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError> {
-        Ok(self.rows(Signal::Spans, Select::Spans(select.clone()), columns.0.clone(), |memtables| &memtables.spans))
+        Ok(self.rows(Signal::Spans, Select::Spans(select.clone()), columns.0.clone(), |memtables| {
+            &memtables.spans
+        }))
     }
 
     fn warnings(&self) -> Vec<String> {

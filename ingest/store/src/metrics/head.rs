@@ -135,7 +135,8 @@ impl Series {
 
     fn run(&self, range: TimeRange) -> Option<Run> {
         if !self.ordered {
-            let mut run = Run { labels: self.labels.clone(), ts_ms: self.ts_ms.clone(), values: self.values.clone() };
+            let mut run =
+                Run { labels: self.labels.clone(), ts_ms: self.ts_ms.clone(), values: self.values.clone() };
             super::merge::put_in_order(&mut run);
             super::merge::cut(&mut run, range);
             return (!run.ts_ms.is_empty()).then_some(run);

@@ -180,8 +180,10 @@ pub async fn read(part: &Part, select: &SeriesSelect) -> Result<Vec<Run>, Damage
     let failed = |e: parquet::errors::ParquetError| part.damaged(&path, e);
     let projection = ProjectionMask::leaves(index.metadata.parquet_schema(), [1, 2]);
     let selection = (wanted.len() < index.series.len()).then(|| rows_of(&wanted, part.meta.rows as usize));
-    let mut stream =
-        part.objects().read(&path, &index.metadata, Read { projection, selection, filter: None }).map_err(failed)?;
+    let mut stream = part
+        .objects()
+        .read(&path, &index.metadata, Read { projection, selection, filter: None })
+        .map_err(failed)?;
     let mut runs: Vec<Run> = wanted
         .iter()
         .map(|series| Run {

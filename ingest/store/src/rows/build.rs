@@ -2,8 +2,9 @@
 
 use crate::schema;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BinaryDictionaryBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, MapBuilder,
-    RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondBuilder, UInt8Builder,
+    ArrayRef, BinaryBuilder, BinaryDictionaryBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder,
+    MapBuilder, RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder,
+    TimestampNanosecondBuilder, UInt8Builder,
 };
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
@@ -90,8 +91,14 @@ pub fn logs(batch: &LogBatch) -> Result<RecordBatch, ArrowError> {
             for (column, value) in words.iter_mut().zip(promoted) {
                 column.append_option(value);
             }
-            append_id(&mut trace_id, id_of(record.trace_id, &record.attributes, &["trace_id", "traceID", "traceid"]))?;
-            append_id(&mut span_id, id_of(record.span_id, &record.attributes, &["span_id", "spanID", "spanid"]))?;
+            append_id(
+                &mut trace_id,
+                id_of(record.trace_id, &record.attributes, &["trace_id", "traceID", "traceid"]),
+            )?;
+            append_id(
+                &mut span_id,
+                id_of(record.span_id, &record.attributes, &["span_id", "spanID", "spanid"]),
+            )?;
             attributes.append(&record.attributes)?;
             resource.append(&stream.resource)?;
             stream_labels.append_value(stream.labels.as_bytes());
@@ -99,7 +106,8 @@ pub fn logs(batch: &LogBatch) -> Result<RecordBatch, ArrowError> {
     }
     let (attributes, attribute_types) = attributes.finish();
     let (resource, resource_types) = resource.finish();
-    let [service, namespace, pod, container, node] = words.map(|mut column| Arc::new(column.finish()) as ArrayRef);
+    let [service, namespace, pod, container, node] =
+        words.map(|mut column| Arc::new(column.finish()) as ArrayRef);
     RecordBatch::try_new(
         schema::LOGS.clone(),
         vec![
@@ -132,7 +140,10 @@ fn id_of<const N: usize>(given: Option<[u8; N]>, attributes: &Attributes, names:
     })
 }
 
-fn append_id<const N: usize>(builder: &mut FixedSizeBinaryBuilder, id: Option<[u8; N]>) -> Result<(), ArrowError> {
+fn append_id<const N: usize>(
+    builder: &mut FixedSizeBinaryBuilder,
+    id: Option<[u8; N]>,
+) -> Result<(), ArrowError> {
     match id.filter(|id| *id != [0; N]) {
         Some(id) => builder.append_value(id),
         None => {
@@ -185,9 +196,13 @@ fn level_of_line(line: &str) -> &'static str {
         if after_key && let Some(level) = level_word(token) {
             return level;
         }
-        after_key = ["level", "lvl", "severity", "loglevel"].iter().any(|key| token.eq_ignore_ascii_case(key));
+        after_key =
+            ["level", "lvl", "severity", "loglevel"].iter().any(|key| token.eq_ignore_ascii_case(key));
         // Without a key only words of three letters and more are a level.
-        if token.len() >= 3 && token.bytes().all(|b| b.is_ascii_uppercase()) && let Some(level) = level_word(token) {
+        if token.len() >= 3
+            && token.bytes().all(|b| b.is_ascii_uppercase())
+            && let Some(level) = level_word(token)
+        {
             return level;
         }
     }
@@ -199,7 +214,8 @@ pub fn spans(batch: &SpanBatch) -> Result<RecordBatch, ArrowError> {
     let (mut span_id, mut parent) = (FixedSizeBinaryBuilder::new(8), FixedSizeBinaryBuilder::new(8));
     let mut start = TimestampNanosecondBuilder::new().with_timezone("UTC");
     let mut duration = Int64Builder::new();
-    let (mut service, mut name, mut kind, mut status) = (Words::new(), Words::new(), Words::new(), Words::new());
+    let (mut service, mut name, mut kind, mut status) =
+        (Words::new(), Words::new(), Words::new(), Words::new());
     let (mut message, mut state) = (StringBuilder::new(), StringBuilder::new());
     let (mut scope_name, mut scope_version) = (Words::new(), Words::new());
     let (mut attributes, mut resource) = (AttributeColumns::new(), AttributeColumns::new());
@@ -299,7 +315,11 @@ fn append_nested(
     Ok(())
 }
 
-fn append_event(row: &mut StructBuilder, event: &model::SpanEvent, scratch: &mut Vec<u8>) -> Result<(), ArrowError> {
+fn append_event(
+    row: &mut StructBuilder,
+    event: &model::SpanEvent,
+    scratch: &mut Vec<u8>,
+) -> Result<(), ArrowError> {
     row.field_builder::<TimestampNanosecondBuilder>(0).ok_or_else(mismatch)?.append_value(event.ts_ns);
     row.field_builder::<StringBuilder>(1).ok_or_else(mismatch)?.append_value(&event.name);
     append_nested(row, 2, &event.attributes, scratch)?;
@@ -307,7 +327,11 @@ fn append_event(row: &mut StructBuilder, event: &model::SpanEvent, scratch: &mut
     Ok(())
 }
 
-fn append_link(row: &mut StructBuilder, link: &model::SpanLink, scratch: &mut Vec<u8>) -> Result<(), ArrowError> {
+fn append_link(
+    row: &mut StructBuilder,
+    link: &model::SpanLink,
+    scratch: &mut Vec<u8>,
+) -> Result<(), ArrowError> {
     row.field_builder::<FixedSizeBinaryBuilder>(0).ok_or_else(mismatch)?.append_value(link.trace_id)?;
     row.field_builder::<FixedSizeBinaryBuilder>(1).ok_or_else(mismatch)?.append_value(link.span_id)?;
     row.field_builder::<StringBuilder>(2).ok_or_else(mismatch)?.append_value(&link.trace_state);

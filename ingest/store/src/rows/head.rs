@@ -40,10 +40,6 @@ impl Head {
         self.batches.clone()
     }
 
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     pub fn bytes(&self) -> usize {
         self.bytes
     }

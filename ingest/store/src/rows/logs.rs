@@ -88,6 +88,7 @@ fn ranks(streams: &BinaryArray) -> Vec<u32> {
         .collect();
     distinct.sort_unstable();
     distinct.dedup_by(|a, b| a.1 == b.1);
-    let rank: HashMap<&[u8], u32> = distinct.iter().enumerate().map(|(i, (_, bytes))| (*bytes, i as u32)).collect();
+    let rank: HashMap<&[u8], u32> =
+        distinct.iter().enumerate().map(|(i, (_, bytes))| (*bytes, i as u32)).collect();
     streams.iter().map(|bytes| bytes.and_then(|bytes| rank.get(bytes)).copied().unwrap_or(0)).collect()
 }

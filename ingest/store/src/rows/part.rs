@@ -62,7 +62,8 @@ pub fn write(signal: Signal, batch: &RecordBatch) -> anyhow::Result<PartFiles> {
         _ => logs::order(batch),
     };
     let sorted = take_record_batch(batch, &arrow::array::UInt32Array::from(order))?;
-    let ts = sorted.column_by_name(time_column(signal)).map(|ts| ts.as_primitive::<TimestampNanosecondType>());
+    let ts =
+        sorted.column_by_name(time_column(signal)).map(|ts| ts.as_primitive::<TimestampNanosecondType>());
     let ts = ts.map_or(&[][..], |ts| ts.values());
     Ok(PartFiles {
         parquet: write_parquet(signal, &sorted)?,
@@ -119,7 +120,8 @@ fn write_index(signal: Signal, batch: &RecordBatch) -> anyhow::Result<Bytes> {
 
 /// Where the key changes from one row to the next.
 fn runs_of(signal: Signal, batch: &RecordBatch) -> Vec<Run> {
-    let times = batch.column_by_name(time_column(signal)).map(|ts| ts.as_primitive::<TimestampNanosecondType>());
+    let times =
+        batch.column_by_name(time_column(signal)).map(|ts| ts.as_primitive::<TimestampNanosecondType>());
     let Some(times) = times.map(|ts| ts.values()) else { return vec![] };
     let key_of: Box<dyn Fn(usize) -> Vec<u8>> = match signal {
         Signal::Spans => match spans::Keys::of(batch) {
@@ -129,7 +131,8 @@ fn runs_of(signal: Signal, batch: &RecordBatch) -> Vec<Run> {
             }),
             None => return vec![],
         },
-        _ => match batch.column_by_name("stream").and_then(|stream| stream.as_dictionary_opt::<UInt32Type>()) {
+        _ => match batch.column_by_name("stream").and_then(|stream| stream.as_dictionary_opt::<UInt32Type>())
+        {
             Some(stream) => {
                 let values = stream.values().as_binary::<i32>();
                 Box::new(move |row| stream.key(row).map_or(vec![], |key| values.value(key).to_vec()))
@@ -298,7 +301,8 @@ impl Run {
 
     fn share(&self, range: TimeRange) -> f64 {
         let (first, last) = (self.first_ts.max(range.start), self.last_ts.min(range.end));
-        let (inside, whole) = (last.saturating_sub(first) as f64, self.last_ts.saturating_sub(self.first_ts) as f64);
+        let (inside, whole) =
+            (last.saturating_sub(first) as f64, self.last_ts.saturating_sub(self.first_ts) as f64);
         if whole <= 0.0 { 1.0 } else { (inside / whole).clamp(0.0, 1.0) }
     }
 }
@@ -349,9 +353,12 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     };
     let filter = (!judged_by.is_empty()).then(|| {
         let fields = index.metadata.schema().fields();
-        let roots: Vec<usize> =
-            judged_by.iter().filter_map(|name| fields.iter().position(|field| field.name() == name)).collect();
-        let predicate = ArrowPredicateFn::new(ProjectionMask::roots(schema, roots), move |batch| Ok(select.mask(&batch)));
+        let roots: Vec<usize> = judged_by
+            .iter()
+            .filter_map(|name| fields.iter().position(|field| field.name() == name))
+            .collect();
+        let predicate =
+            ArrowPredicateFn::new(ProjectionMask::roots(schema, roots), move |batch| Ok(select.mask(&batch)));
         RowFilter::new(vec![Box::new(predicate)])
     });
     let read = Read {

@@ -48,7 +48,11 @@ pub fn indexed(word: &str) -> Cow<'_, str> {
         end -= 1;
     }
     let word = &word[..end];
-    if word.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(word.to_ascii_lowercase()) } else { Cow::Borrowed(word) }
+    if word.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(word.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(word)
+    }
 }
 
 /// What must be in the indexes of a page for a line of it to contain a substring. All of them.
@@ -97,7 +101,10 @@ mod tests {
         let found = clues("payment timeout");
         assert_eq!(found.parts, [("payment".into(), true, false), ("timeout".into(), false, true)]);
         let found = clues(" Payment 500 0af7651916cd43dd8448eb211c80319c ");
-        assert_eq!((found.words, found.ids), (vec!["payment".into()], vec!["0af7651916cd43dd8448eb211c80319c".into()]));
+        assert_eq!(
+            (found.words, found.ids),
+            (vec!["payment".into()], vec!["0af7651916cd43dd8448eb211c80319c".into()])
+        );
         assert_eq!(clues("0af7651916cd43dd"), Clues::default());
         assert_eq!(clues("feed"), Clues::default());
         assert_eq!(clues(""), Clues::default());

@@ -64,7 +64,10 @@ impl Ids {
         let has_longer = rest.take(1)? != [0];
         let count = rest.u32()? as usize;
         let words = |bytes: &[u8]| -> Vec<u32> {
-            bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default())).collect()
+            bytes
+                .chunks_exact(4)
+                .map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()))
+                .collect()
         };
         let hashes = words(rest.take(count * 4)?);
         let rows = words(rest.take(count * 4)?);

@@ -41,7 +41,8 @@ pub fn build(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
     let bodies: &StringArray = bodies.as_string();
     let (schema, field) = schema();
     let directory = RamDirectory::create();
-    let settings = IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
+    let settings =
+        IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
     let mut writer = IndexBuilder::new()
         .schema(schema)
         .settings(settings)

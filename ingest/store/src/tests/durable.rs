@@ -1,0 +1,90 @@
+//! What was acknowledged is there once, after any end.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_signal_survives_a_kill_before_and_after_a_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).await;
+    for batch in [samples("up", 0..3, 0..10), lines("web", &["one", "two"], 0), spans("cart", 5)] {
+        assert!(store.write(write(batch)).await.unwrap().rejected.is_empty());
+    }
+    for flushes in [false, true, true] {
+        if flushes {
+            store.flush().await.unwrap();
+        }
+        killed(store).await;
+        store = open(dir.path()).await;
+        let block = read_samples(&store, vec![Matcher::equal("__name__", "up")]).await;
+        assert_eq!((block.labels.len(), block.values.len()), (3, 30), "flushed: {flushes}");
+        assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["one", "two"]);
+        assert_eq!(span_count(&store, &SpanSelect::all(TimeRange::ALL)).await, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).await;
+    let again = |sequence| Write {
+        origin: Some(Origin { sender: 7, sequence }),
+        ..write(lines("web", &["once"], 0))
+    };
+    for sequence in [1, 1, 2, 1] {
+        assert_eq!(store.write(again(sequence)).await.unwrap().accepted, 1);
+    }
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 2);
+    // The sender's position outlives the process: by the log, and by the catalog once the log is given back.
+    for flushes in [false, true] {
+        if flushes {
+            store.flush().await.unwrap();
+        }
+        killed(store).await;
+        store = open(dir.path()).await;
+        store.write(again(2)).await.unwrap();
+        assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merging_parts_changes_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for round in 0..4i64 {
+        store.write(write(samples("up", 0..5, round * 10..round * 10 + 12))).await.unwrap();
+        store.write(write(lines("web", &["error: timeout", "fine"], round * 100))).await.unwrap();
+        store.write(write(spans("cart", 3))).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    let words = LogSelect { contains: vec!["timeout".into()], ..LogSelect::all(TimeRange::ALL) };
+    let before = (read_samples(&store, vec![]).await, bodies(&store, &words).await);
+    let report = store.compact().await.unwrap();
+    assert_eq!(report.parts, 3, "one part a signal");
+    let after = (read_samples(&store, vec![]).await, bodies(&store, &words).await);
+    assert_eq!(before, after);
+    assert_eq!(before.0.values.len(), 5 * 42, "one sample a time");
+    assert_eq!(span_count(&store, &SpanSelect::all(TimeRange::ALL)).await, 12);
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert_eq!(read_samples(&store, vec![]).await, before.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_past_their_retention_go_and_a_snapshot_keeps_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let hour = Duration::from_secs(3600);
+    let retention = Retention { metrics: hour, logs: hour, spans: 100 * hour };
+    let store = Store::open(Config { retention, ..config(dir.path()) }, clock.clone()).await.unwrap();
+    store.write(write(samples("up", 0..1, 0..3))).await.unwrap();
+    store.write(write(lines("web", &["old"], 0))).await.unwrap();
+    store.write(write(spans("cart", 2))).await.unwrap();
+    store.flush().await.unwrap();
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    clock.0.fetch_add(2 * 3600 * 1_000_000_000, Ordering::Relaxed);
+    assert_eq!(store.expire().await.unwrap(), 2);
+    assert!(read_samples(&store, vec![]).await.labels.is_empty());
+    assert_eq!(span_count(&store, &SpanSelect::all(TimeRange::ALL)).await, 2);
+    let kept = snapshot.samples(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap();
+    assert_eq!(kept.values.len(), 3);
+}

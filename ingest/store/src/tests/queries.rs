@@ -1,0 +1,129 @@
+//! Selections: the same answer from memory, from parts, and from both.
+
+use super::*;
+use model::Match;
+
+/// Runs `check` with the records in memory and again with them in parts.
+async fn in_memory_and_in_parts<F, T>(batches: Vec<Batch>, read: F, expected: T)
+where
+    F: AsyncFn(&Store) -> T,
+    T: PartialEq + std::fmt::Debug,
+{
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for batch in batches {
+        store.write(write(batch)).await.unwrap();
+    }
+    assert_eq!(read(&store).await, expected, "in memory");
+    store.flush().await.unwrap();
+    assert_eq!(read(&store).await, expected, "in parts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn matchers_choose_series() {
+    for (name, op, value, expected) in [
+        ("__name__", Match::Equal, "up", 30),
+        ("__name__", Match::NotEqual, "up", 20),
+        ("instance", Match::Regex, "i[01]", 40),
+        ("instance", Match::NotRegex, "i[01]", 10),
+        ("absent", Match::Equal, "", 50),
+        ("absent", Match::NotEqual, "", 0),
+    ] {
+        let batches = vec![samples("up", 0..3, 0..10), samples("down", 0..2, 0..10)];
+        let matcher = Matcher::new(name, op, value).unwrap();
+        let read = async |store: &Store| read_samples(store, vec![matcher.clone()]).await.values.len();
+        in_memory_and_in_parts(batches, read, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_include_both_ends() {
+    let read = async |store: &Store| {
+        let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let range = TimeRange { start: NOON_MS + 2000, end: NOON_MS + 4000 };
+        let block = snapshot.samples(&SeriesSelect { matchers: vec![], range }).await.unwrap();
+        block.values
+    };
+    in_memory_and_in_parts(vec![samples("up", 0..1, 0..10)], read, vec![2.0, 3.0, 4.0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_ids_and_streams_choose_lines() {
+    let batches =
+        || vec![lines("web", &["GET /cart 500", "GET /home 200"], 0), lines("db", &["slow query"], 5)];
+    let select = LogSelect { contains: vec!["/cart".into()], ..LogSelect::all(TimeRange::ALL) };
+    let read = async |store: &Store| bodies(store, &select).await.contains(&"GET /cart 500".to_owned());
+    in_memory_and_in_parts(batches(), read, true).await;
+
+    let select = LogSelect { matchers: vec![Matcher::equal("app", "db")], ..LogSelect::all(TimeRange::ALL) };
+    in_memory_and_in_parts(
+        batches(),
+        async |store: &Store| bodies(store, &select).await,
+        vec!["slow query".to_owned()],
+    )
+    .await;
+
+    let select = LogSelect { trace_id: Some([2; 16]), ..LogSelect::all(TimeRange::ALL) };
+    in_memory_and_in_parts(
+        batches(),
+        async |store: &Store| bodies(store, &select).await,
+        vec!["GET /home 200".to_owned()],
+    )
+    .await;
+
+    let select = LogSelect::all(TimeRange::ALL);
+    let streams = async |store: &Store| {
+        let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let streams = snapshot.log_streams(&select).await.unwrap();
+        streams
+            .iter()
+            .map(|stream| (stream.labels.get("app").unwrap().to_owned(), stream.records))
+            .collect::<Vec<_>>()
+    };
+    in_memory_and_in_parts(batches(), streams, vec![("db".to_owned(), 1), ("web".to_owned(), 2)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_no_line_has_finds_nothing_in_many_pages() {
+    let many: Vec<String> = (0..20_000).map(|i| format!("request {i} took {}ms", i % 977)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (word, expected) in [("request 19999 ", 1), ("took 976ms", 20), ("nowhere", 0), ("quest 12345", 1)] {
+        let select = LogSelect { contains: vec![word.into()], ..LogSelect::all(TimeRange::ALL) };
+        let read = async |store: &Store| {
+            bodies(store, &select).await.iter().filter(|body| body.contains(word)).count()
+        };
+        in_memory_and_in_parts(vec![lines("web", &many, 0)], read, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_are_found_by_id() {
+    let select = SpanSelect { trace_ids: vec![[3; 16]], ..SpanSelect::all(TimeRange::ALL) };
+    in_memory_and_in_parts(
+        vec![spans("cart", 9), spans("db", 9)],
+        async |store: &Store| span_count(store, &select).await,
+        2,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_do_not_see_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let other = Tenant::new("other").unwrap();
+    for batch in [samples("up", 0..3, 0..10), lines("web", &["theirs"], 0), spans("cart", 3)] {
+        store.write(Write { tenant: other.clone(), batch, origin: None }).await.unwrap();
+    }
+    for _ in 0..2 {
+        assert!(read_samples(&store, vec![]).await.labels.is_empty());
+        assert!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.is_empty());
+        assert_eq!(span_count(&store, &SpanSelect::all(TimeRange::ALL)).await, 0);
+        let theirs = store.snapshot(&other).await.unwrap();
+        assert_eq!(
+            theirs.series(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap().len(),
+            3
+        );
+        store.flush().await.unwrap();
+    }
+}
