@@ -52,9 +52,10 @@ unit:
 	@echo "==> unit and conformance tests"
 	$(CARGO) test --profile $(PROFILE) --locked --workspace --lib --bins --test house
 
-e2e: build
+# The whole workspace is selected each time: one set of features, so nothing is compiled twice.
+e2e: web
 	@echo "==> end-to-end tests"
-	$(CARGO) test --profile $(PROFILE) --locked --test e2e
+	$(CARGO) test --profile $(PROFILE) --locked --workspace --test e2e
 
 bench:
 	@bench/run.sh
