@@ -151,11 +151,11 @@ pub(super) fn check_field(field: &Field) -> Result<(), QueryError> {
 }
 
 /// Every field that the pipeline reads of a span.
-pub(super) fn fields_of(pipeline: &Pipeline, see: &mut impl FnMut(&Field)) {
+pub(super) fn fields_of(pipeline: &Pipeline, see: &mut dyn FnMut(&Field)) {
     for element in &pipeline.elements {
         match element {
             Element::Spansets(expr) => fields_of_expr(expr, see),
-            Element::By(expr) => expr.fields(see),
+            Element::By(expr) => expr.fields(&mut |field| see(field)),
             Element::Select(fields) => fields.iter().for_each(&mut *see),
             Element::Scalar { left, right, .. } => {
                 fields_of_scalar(left, see);
@@ -166,14 +166,10 @@ pub(super) fn fields_of(pipeline: &Pipeline, see: &mut impl FnMut(&Field)) {
     }
 }
 
-fn fields_of_expr(expr: &SpansetExpr, see: &mut impl FnMut(&Field)) {
+fn fields_of_expr(expr: &SpansetExpr, see: &mut dyn FnMut(&Field)) {
     match expr {
-        SpansetExpr::Filter(filter) => filter.fields(see),
-        SpansetExpr::Pipeline(pipeline) => {
-            // The closure's type must not grow with the depth of the query.
-            let see: &mut dyn FnMut(&Field) = see;
-            fields_of(pipeline, &mut |field: &Field| see(field));
-        }
+        SpansetExpr::Filter(filter) => filter.fields(&mut |field| see(field)),
+        SpansetExpr::Pipeline(pipeline) => fields_of(pipeline, see),
         SpansetExpr::Op { left, right, .. } => {
             fields_of_expr(left, see);
             fields_of_expr(right, see);
@@ -181,9 +177,9 @@ fn fields_of_expr(expr: &SpansetExpr, see: &mut impl FnMut(&Field)) {
     }
 }
 
-fn fields_of_scalar(scalar: &Scalar, see: &mut impl FnMut(&Field)) {
+fn fields_of_scalar(scalar: &Scalar, see: &mut dyn FnMut(&Field)) {
     match scalar {
-        Scalar::Aggregate(_, expr) => expr.fields(see),
+        Scalar::Aggregate(_, expr) => expr.fields(&mut |field| see(field)),
         Scalar::Arithmetic(_, left, right) => {
             fields_of_scalar(left, see);
             fields_of_scalar(right, see);
