@@ -60,9 +60,12 @@ pub fn parse_bytes(text: &str) -> anyhow::Result<usize> {
     number.checked_mul(factor).context("is too large a size")
 }
 
+/// What is assumed of a machine that does not say how much memory it has.
+const MEMORY_UNKNOWN: usize = 1 << 30;
+
 /// 70 % of what this process may use: the cgroup's limit where there is one, else the machine.
 pub fn memory_default() -> usize {
-    let mut system = sysinfo::System::new();
+    let Ok(mut system) = sysinfo::System::new() else { return MEMORY_UNKNOWN };
     system.refresh_memory();
     let machine = system.total_memory();
     let limit = system.cgroup_limits().map_or(machine, |limits| limits.total_memory.min(machine));
