@@ -44,7 +44,7 @@ lint:
 	$(CARGO) fmt --all --check
 	@echo "==> clippy"
 	$(CARGO) clippy --profile $(PROFILE) --locked --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null 2>&1; then echo "==> licences and sources"; $(CARGO) deny --offline check licenses bans sources; \
+	@if command -v cargo-deny >/dev/null 2>&1; then echo "==> licences and sources"; $(CARGO) deny check licenses bans sources; \
 	else echo "==> cargo-deny is not installed (cargo install --locked cargo-deny): licences not checked"; fi
 
 unit:
