@@ -1,0 +1,366 @@
+//! [`Alerts`]: loads the files, runs a task for each group and each receiver, and keeps the states on disk.
+
+use crate::config::Config;
+use crate::disk::Saved;
+use crate::duration;
+use crate::files::{self, Loaded};
+use crate::group::view::{AlertView, GroupView};
+use crate::group::{Group, RuleState, World, check_query};
+use crate::notify::Receivers;
+use crate::notify::book::Pace;
+use crate::slo::Slo;
+use crate::slo::budget::{self, SloView};
+use crate::slo::rules::Recorded;
+use crate::state::State;
+use crate::telemetry::Counters;
+use anyhow::{Context, bail};
+use model::{Ask, Clock, Reading, Sink, Tenant};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// A pending alert's time counts on over a shorter outage, as with Prometheus; over a longer one it begins anew.
+const OUTAGE_MS: i64 = 3_600_000;
+/// The states are written at most so often.
+const SAVE_PAUSE: Duration = Duration::from_millis(200);
+/// First evaluations are spread over a few milliseconds each, so that a start is not one burst.
+const STAGGER: Duration = Duration::from_millis(5);
+
+/// Evaluates rules and objectives, and tells people.
+pub struct Alerts {
+    config: Config,
+    world: World,
+    clock: Arc<dyn Clock>,
+    receivers: Receivers,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+    in_force: RwLock<InForce>,
+    /// The tasks of the groups in force; a reload ends them and starts others.
+    running: Mutex<Running>,
+    /// Senders and the writer of states; they live as long as this.
+    lasting: Mutex<JoinSet<()>>,
+    turns: Arc<Semaphore>,
+    /// Something that belongs on disk changed.
+    changed: Arc<Notify>,
+}
+
+#[derive(Clone, Default)]
+struct InForce {
+    groups: Vec<Arc<Group>>,
+    slos: Vec<(Slo, Recorded, Arc<Group>)>,
+}
+
+#[derive(Default)]
+struct Running {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Alerts {
+    /// Reads rules, SLOs and states, then evaluates until `stop`. A file with a mistake ends the start.
+    pub async fn start(
+        config: Config,
+        ask: Arc<dyn Ask>,
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Arc<Alerts>> {
+        if config.evaluation_interval < Duration::from_millis(100) {
+            bail!("the evaluation interval is shorter than 100ms");
+        }
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("making {} for alert states", config.data_dir.display()))?;
+        let Saved { saved_ms, rules, told, .. } = Saved::read(&config.data_dir)?;
+        let now_ms = clock.now_ms();
+        let counters = Arc::new(Counters::default());
+        let external_url = config.external_url.trim_end_matches('/').to_owned();
+        let pace = Pace {
+            group_by: config.group_by.clone(),
+            wait_ms: duration::ms(config.group_wait),
+            interval_ms: duration::ms(config.group_interval),
+            repeat_ms: duration::ms(config.repeat_interval),
+            alerts_max: config.alerts_max,
+        };
+        let receivers = Receivers::new(
+            &config.webhooks,
+            &config.alertmanagers,
+            &pace,
+            &external_url,
+            told,
+            now_ms,
+            counters.clone(),
+        );
+        let world = World {
+            tenant: config.tenant.clone(),
+            ask,
+            sink,
+            external_url,
+            alerts_max: config.alerts_max,
+            counters: counters.clone(),
+        };
+        let alerts = Arc::new(Alerts {
+            turns: Arc::new(Semaphore::new(config.evaluations_max.max(1))),
+            config,
+            world,
+            clock,
+            receivers,
+            counters,
+            stop,
+            in_force: RwLock::default(),
+            running: Mutex::default(),
+            lasting: Mutex::default(),
+            changed: Arc::new(Notify::new()),
+        });
+        let in_force = alerts.load().await?;
+        let recent = now_ms - saved_ms < OUTAGE_MS;
+        let mut states: HashMap<String, RuleState> = rules
+            .into_iter()
+            .map(|(key, alerts)| {
+                (key, RuleState { alerts: restored(alerts, recent), ..RuleState::default() })
+            })
+            .collect();
+        for group in &in_force.groups {
+            group.adopt(|key| states.remove(key));
+        }
+        alerts.begin().await?;
+        alerts.run(in_force).await;
+        Ok(alerts)
+    }
+
+    /// Reads rules and SLOs again. With any mistake, what was stays in force.
+    pub async fn reload(self: &Arc<Self>) -> anyhow::Result<()> {
+        let next = match self.load().await {
+            Ok(next) => next,
+            Err(wrong) => {
+                self.counters.reload_failures.add(1);
+                return Err(wrong);
+            }
+        };
+        self.pause().await;
+        let now_ms = self.clock.now_ms();
+        let before = self.in_force.read().clone();
+        let mut states: HashMap<String, (RuleState, Arc<Group>)> = HashMap::new();
+        for group in &before.groups {
+            states.extend(group.states().into_iter().map(|(key, state)| (key, (state, group.clone()))));
+        }
+        for group in &next.groups {
+            group.adopt(|key| states.remove(key).map(|(state, _)| state));
+        }
+        for (key, (state, group)) in states {
+            self.receivers.update(&group.farewell(&key, state, now_ms), now_ms);
+        }
+        info!(groups = next.groups.len(), slos = next.slos.len(), "rules and SLOs are reloaded");
+        self.run(next).await;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Returns when all tasks have ended after `stop`, and the states are on disk.
+    pub async fn join(&self) {
+        self.pause().await;
+        let mut lasting = self.lasting.lock().await;
+        while lasting.join_next().await.is_some() {}
+        drop(lasting);
+        self.save().await;
+    }
+
+    pub fn tenant(&self) -> &Tenant {
+        &self.config.tenant
+    }
+
+    /// All groups, those of objectives among them, in the order of the files.
+    pub fn groups(&self) -> Vec<GroupView> {
+        self.groups_in_force().iter().map(|group| group.view()).collect()
+    }
+
+    /// Pending and firing alerts of all rules.
+    pub fn active(&self) -> Vec<AlertView> {
+        let rules = self.groups().into_iter().flat_map(|group| group.rules);
+        rules.filter_map(|rule| rule.alerting).flat_map(|alerting| alerting.alerts).collect()
+    }
+
+    pub fn slos(&self) -> Vec<SloView> {
+        let in_force = self.in_force.read().clone();
+        in_force.slos.iter().map(|(slo, recorded, group)| budget::view(slo, recorded, group)).collect()
+    }
+
+    pub fn readings(&self) -> Vec<Reading> {
+        let mut readings = self.counters.readings();
+        let groups = self.groups_in_force();
+        let rules: usize = groups.iter().map(|group| group.spec.rules.len()).sum();
+        readings.push(Reading::gauge(
+            "binnacle_alerts_rule_groups",
+            "Rule groups in force",
+            groups.len() as f64,
+        ));
+        readings.push(Reading::gauge("binnacle_alerts_rules", "Rules in force", rules as f64));
+        for state in [State::Pending, State::Firing] {
+            let count: usize = groups.iter().map(|group| group.count(state)).sum();
+            readings.push(
+                Reading::gauge("binnacle_alerts_active", "Alerts by state", count as f64)
+                    .with("state", state.as_str()),
+            );
+        }
+        readings.extend(self.receivers.readings());
+        readings
+    }
+
+    fn groups_in_force(&self) -> Vec<Arc<Group>> {
+        self.in_force.read().groups.clone()
+    }
+
+    /// What the configuration names now, checked down to the queries.
+    async fn load(&self) -> anyhow::Result<InForce> {
+        let config = self.config.clone();
+        let read = move || -> anyhow::Result<Loaded> {
+            let mut loaded = files::load(&config.rules, &config.slos)?;
+            if config.with_demo_slos {
+                let wrong = loaded.add(DEMO_SLOS.0, DEMO_SLOS.1, true);
+                anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+            }
+            Ok(loaded)
+        };
+        let loaded = tokio::task::spawn_blocking(read).await.context("reading rules")??;
+        let mut wrong = vec![];
+        for (place, query) in &loaded.queries {
+            if let Err(why) = check_query(self.world.ask.as_ref(), query).await {
+                wrong.push(format!("{place}: {why}"));
+            }
+        }
+        if !wrong.is_empty() {
+            bail!("{}", wrong.join("\n"));
+        }
+        let interval = self.config.evaluation_interval;
+        let mut next = InForce::default();
+        for spec in loaded.groups {
+            next.groups.push(Arc::new(Group::new(spec, interval)));
+        }
+        for slo in loaded.slos {
+            let (spec, recorded) = crate::slo::rules::group(&slo, interval);
+            let group = Arc::new(Group::new(spec, interval));
+            next.groups.push(group.clone());
+            next.slos.push((slo, recorded, group));
+        }
+        Ok(next)
+    }
+
+    /// Starts what lives as long as this: senders, and the writer of states.
+    async fn begin(self: &Arc<Self>) -> anyhow::Result<()> {
+        let mut lasting = self.lasting.lock().await;
+        self.receivers.run(&self.clock, &self.changed, &self.stop, &mut lasting)?;
+        let alerts = self.clone();
+        lasting.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = alerts.stop.cancelled() => return,
+                    () = alerts.changed.notified() => alerts.save().await,
+                }
+                tokio::select! {
+                    () = alerts.stop.cancelled() => return,
+                    () = tokio::time::sleep(SAVE_PAUSE) => {}
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn run(self: &Arc<Self>, next: InForce) {
+        let mut running = self.running.lock().await;
+        let stop = self.stop.child_token();
+        *running = Running { stop: stop.clone(), tasks: JoinSet::new() };
+        for (i, group) in next.groups.iter().enumerate() {
+            let (alerts, group, stop) = (self.clone(), group.clone(), stop.clone());
+            running.tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = alerts.evaluate_for_ever(&group, STAGGER * (i % 200) as u32) => {}
+                }
+            });
+        }
+        *self.in_force.write() = next;
+    }
+
+    /// Ends the groups' tasks and waits for them.
+    async fn pause(&self) {
+        let mut running = self.running.lock().await;
+        running.stop.cancel();
+        while running.tasks.join_next().await.is_some() {}
+    }
+
+    /// Once now, then at each multiple of the interval (shifted by the group's own offset, to spread the load).
+    async fn evaluate_for_ever(&self, group: &Group, stagger: Duration) {
+        tokio::time::sleep(stagger).await;
+        let interval_ms = duration::ms(group.interval).max(1);
+        let name = format!("{}\n{}", group.spec.file, group.spec.name);
+        let offset_ms = (xxhash_rust::xxh3::xxh3_64(name.as_bytes()) % interval_ms as u64) as i64;
+        let mut at_ms = self.clock.now_ms();
+        loop {
+            let outcome = {
+                // The semaphore is never closed; without a turn there is nothing to evaluate.
+                let Ok(_turn) = self.turns.acquire().await else { return };
+                group.evaluate(&self.world, at_ms).await
+            };
+            self.receivers.update(&outcome.alerts, at_ms);
+            if outcome.changed {
+                self.changed.notify_one();
+            }
+            let due_ms = slot_after(at_ms, interval_ms, offset_ms);
+            let latest_ms = slot_after(self.clock.now_ms() - interval_ms, interval_ms, offset_ms);
+            at_ms = due_ms.max(latest_ms);
+            if at_ms > due_ms {
+                let missed = (at_ms - due_ms) / interval_ms;
+                self.counters.evaluations_missed.add(missed as u64);
+                warn!(
+                    group = group.spec.name,
+                    missed, "evaluations are left out: the last one took too long"
+                );
+            }
+            let wait_ms = (at_ms - self.clock.now_ms()).max(0) as u64;
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    async fn save(&self) {
+        let mut rules = BTreeMap::new();
+        for group in self.groups_in_force() {
+            let with_alerts =
+                group.states().into_iter().filter(|(_, state)| state.alerts.iter().next().is_some());
+            rules.extend(with_alerts.map(|(key, state)| (key, state.alerts)));
+        }
+        let saved = Saved::new(self.clock.now_ms(), rules, self.receivers.to_disk());
+        let dir = self.config.data_dir.clone();
+        let written = tokio::task::spawn_blocking(move || saved.write(&dir)).await;
+        if let Err(wrong) = written.map_err(anyhow::Error::from).flatten() {
+            self.counters.state_write_failures.add(1);
+            error!(
+                error = format!("{wrong:#}"),
+                "alert states are not on disk; a restart would begin with older ones"
+            );
+        }
+    }
+}
+
+/// The objectives of the demo shop: the name they show as their file, and their text.
+const DEMO_SLOS: (&str, &str) = ("demo-slos.yaml (built in)", include_str!("demo_slos.yaml"));
+
+/// The first slot after `at_ms`.
+fn slot_after(at_ms: i64, interval_ms: i64, offset_ms: i64) -> i64 {
+    at_ms - (at_ms - offset_ms).rem_euclid(interval_ms) + interval_ms
+}
+
+/// States from disk. After a long outage nobody knows whether a pending alert's condition held all the time.
+fn restored(alerts: crate::state::Alerts, recent: bool) -> crate::state::Alerts {
+    if recent {
+        return alerts;
+    }
+    let kept: Vec<_> = Vec::from(alerts).into_iter().filter(|alert| alert.state != State::Pending).collect();
+    kept.into()
+}
+
+#[cfg(test)]
+mod tests;
