@@ -1,0 +1,182 @@
+//! Loki push: `logproto.PushRequest` after snappy (source: pkg/push/push.proto of Loki), and its JSON.
+
+mod selector;
+
+use crate::protobuf::Fields;
+use crate::{Decoded, Malformed, Rejected, level};
+use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, Value, attribute};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+pub fn decode_protobuf(body: &[u8]) -> Result<Decoded<LogBatch>, Malformed> {
+    let mut decoded = Decoded::<LogBatch>::default();
+    let mut request = Fields::of(body);
+    while let Some((field, value)) = request.next()? {
+        if field == 1 {
+            stream(value.bytes()?, &mut decoded)?;
+        }
+    }
+    Ok(decoded)
+}
+
+fn stream(message: &[u8], decoded: &mut Decoded<LogBatch>) -> Result<(), Malformed> {
+    let (mut labels, mut records) = ("", vec![]);
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => labels = value.text()?,
+            2 => records.push(entry(value.bytes()?)?),
+            _ => {}
+        }
+    }
+    let parsed = selector::parse(labels).and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))));
+    add(parsed, records, decoded);
+    Ok(())
+}
+
+fn entry(message: &[u8]) -> Result<LogRecord, Malformed> {
+    let mut record = LogRecord::default();
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => record.ts_ns = timestamp(value.bytes()?)?,
+            // Lines come from files: bytes that are no text are shown as what they are, not refused.
+            2 => record.body = String::from_utf8_lossy(value.bytes()?).into_owned(),
+            3 => record.attributes.push(pair(value.bytes()?)?),
+            _ => {}
+        }
+    }
+    Ok(record)
+}
+
+fn timestamp(message: &[u8]) -> Result<i64, Malformed> {
+    let (mut seconds, mut nanos) = (0i64, 0i64);
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => seconds = value.integer()?,
+            2 => nanos = value.integer()?,
+            _ => {}
+        }
+    }
+    Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+fn pair(message: &[u8]) -> Result<(String, Value), Malformed> {
+    let (mut name, mut text) = ("", "");
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => name = value.text()?,
+            2 => text = value.text()?,
+            _ => {}
+        }
+    }
+    Ok((name.to_owned(), text.into()))
+}
+
+#[derive(Deserialize)]
+struct Push<'a> {
+    #[serde(borrow)]
+    streams: Vec<Stream<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Stream<'a> {
+    #[serde(borrow)]
+    stream: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow)]
+    values: Vec<Entry<'a>>,
+}
+
+/// `[time, line]` or `[time, line, {metadata}]`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Bare(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>),
+    Rich(
+        #[serde(borrow)] Cow<'a, str>,
+        #[serde(borrow)] Cow<'a, str>,
+        #[serde(borrow)] BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    ),
+}
+
+pub fn decode_json(body: &[u8]) -> Result<Decoded<LogBatch>, Malformed> {
+    let push: Push = serde_json::from_slice(body).map_err(|wrong| {
+        Malformed(format!(
+            "not a Loki push request: {wrong}; expected {{\"streams\":[{{\"stream\":{{\"label\":\"value\"}},\"values\":[[\"<ns>\",\"line\"]]}}]}}"
+        ))
+    })?;
+    let mut decoded = Decoded::<LogBatch>::default();
+    for stream in push.streams {
+        let records = stream.values.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let labels = labels_of(stream.stream.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        add(labels, records, &mut decoded);
+    }
+    Ok(decoded)
+}
+
+fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {
+    let (ts, line, metadata) = match entry {
+        Entry::Bare(ts, line) => (ts, line, BTreeMap::new()),
+        Entry::Rich(ts, line, metadata) => (ts, line, metadata),
+    };
+    let ts_ns = ts.parse().map_err(|_| Malformed(format!("time {ts:?} is not nanoseconds since 1970 in decimal")))?;
+    let attributes: Attributes =
+        metadata.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    Ok(LogRecord { ts_ns, body: line.into_owned(), attributes, ..LogRecord::default() })
+}
+
+fn labels_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Labels, String> {
+    let pairs: Vec<_> = pairs.collect();
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_label_name(name)) {
+        return Err(format!("label name {name:?} is not valid: letters, digits and underscores, no digit first"));
+    }
+    if pairs.iter().all(|(_, value)| value.is_empty()) {
+        return Err("error at least one label pair is required per stream".into());
+    }
+    Ok(Labels::from_pairs(pairs))
+}
+
+fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':'))
+}
+
+fn add(labels: Result<Labels, String>, mut records: Vec<LogRecord>, decoded: &mut Decoded<LogBatch>) {
+    let Decoded { batch, rejected } = decoded;
+    match labels {
+        Ok(labels) => {
+            records.iter_mut().for_each(|record| complete(record, &labels));
+            batch.streams.push(LogStream { labels, resource: vec![], records });
+        }
+        Err(wrong) => reject(rejected, records.len(), wrong),
+    }
+}
+
+fn reject(rejected: &mut Rejected, records: usize, wrong: String) {
+    rejected.add(RejectReason::InvalidLabels, records.max(1) as u64, || wrong);
+}
+
+/// Level and trace ids from where Loki's clients put them: structured metadata, the stream's labels, the line.
+fn complete(record: &mut LogRecord, labels: &Labels) {
+    let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str).or_else(|| labels.get(name));
+    let named = level::NAMES.iter().find_map(|name| text_of(name));
+    record.severity = match named.map_or(0, level::of_word) {
+        0 => level::of_line(&record.body),
+        known => known,
+    };
+    record.trace_id = ["trace_id", "traceid", "traceID"].iter().find_map(|name| hex_id(text_of(name)?));
+    record.span_id = ["span_id", "spanid", "spanID"].iter().find_map(|name| hex_id(text_of(name)?));
+}
+
+fn hex_id<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut id = [0; N];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    (id != [0; N]).then_some(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+use super::*;
+use crate::protobuf::Writer;
+
+fn push(labels: &str, lines: &[&[u8]]) -> Vec<u8> {
+    let (mut request, mut stream) = (Writer::default(), Writer::default());
+    stream.bytes(1, labels.as_bytes());
+    for line in lines {
+        let (mut entry, mut time, mut pair) = (Writer::default(), Writer::default(), Writer::default());
+        time.integer(1, 1_700_000_000);
+        time.integer(2, 5);
+        pair.bytes(1, b"trace_id");
+        pair.bytes(2, b"0af7651916cd43dd8448eb211c80319c");
+        entry.bytes(1, &time.0);
+        entry.bytes(2, line);
+        entry.bytes(3, &pair.0);
+        stream.bytes(2, &entry.0);
+    }
+    request.bytes(1, &stream.0);
+    request.0
+}
+
+#[test]
+fn protobuf_and_json_say_the_same() {
+    let protobuf = decode_protobuf(&push(r#"{app="w\"eb", env=`prod`}"#, &[b"level=warn late"])).unwrap();
+    let json = br#"{"streams":[{"stream":{"app":"w\"eb","env":"prod"},
+        "values":[["1700000000000000005","level=warn late",{"trace_id":"0af7651916cd43dd8448eb211c80319c"}]]}]}"#;
+    assert_eq!(decode_json(json).unwrap(), protobuf);
+    let record = &protobuf.batch.streams[0].records[0];
+    assert_eq!((record.severity, record.trace_id.unwrap()[0]), (13, 0x0a));
+    assert_eq!(protobuf.batch.streams[0].labels.get("app"), Some("w\"eb"));
+}
+
+#[test]
+fn bytes_that_are_no_text_stay_visible() {
+    let decoded = decode_protobuf(&push("{app=\"x\"}", &[b"a\xffb"])).unwrap();
+    assert_eq!(decoded.batch.streams[0].records[0].body, "a\u{fffd}b");
+}
+
+#[test]
+fn streams_with_bad_labels_are_counted_and_the_others_stay() {
+    for labels in ["", "{}", "{app}", "{app=\"x\"", "{app=\"x\" b=\"y\"}", "{1a=\"x\"}", "{=\"x\"}", r#"{a="\q"}"#] {
+        let mut body = push(labels, &[b"one", b"two"]);
+        body.extend(push("{app=\"fine\"}", &[b"kept"]));
+        let decoded = decode_protobuf(&body).unwrap();
+        assert_eq!(decoded.batch.records(), 1, "{labels}");
+        assert_eq!((decoded.rejected.0.len(), decoded.rejected.0[0].count), (1, 2), "{labels}");
+    }
+}
+
+#[test]
+fn a_body_that_is_not_one_says_where() {
+    let wrong = decode_json(b"{\"streams\": [{\"stream\":\n 1}]}").unwrap_err();
+    assert!(wrong.0.contains("line 2"), "{wrong}");
+    let wrong = decode_json(br#"{"streams":[{"stream":{"a":"b"},"values":[["now","x"]]}]}"#).unwrap_err();
+    assert!(wrong.0.contains("\"now\""), "{wrong}");
+    let whole = push("{app=\"x\"}", &[b"line"]);
+    for length in 1..whole.len() {
+        assert!(decode_protobuf(&whole[..length]).is_err(), "{length}");
+    }
+}

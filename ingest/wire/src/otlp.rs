@@ -1,0 +1,62 @@
+//! OTLP: the collector's requests, as protobuf or JSON, to batches and back (source: opentelemetry-proto 1.x).
+
+mod attributes;
+mod encode;
+mod logs;
+mod metrics;
+mod names;
+mod spans;
+
+pub use encode::{encode_logs, encode_metrics, encode_spans, spans_message};
+pub use logs::logs;
+pub use metrics::metrics;
+pub use spans::spans;
+
+use crate::Malformed;
+pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+pub use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+pub use opentelemetry_proto::tonic::trace::v1::TracesData;
+
+/// The two notations of OTLP over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notation {
+    Protobuf,
+    Json,
+}
+
+impl Notation {
+    /// From a `Content-Type`; `None` is one that OTLP does not have.
+    pub fn from_content_type(value: &str) -> Option<Notation> {
+        match value.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
+            "application/x-protobuf" | "application/protobuf" => Some(Notation::Protobuf),
+            "application/json" => Some(Notation::Json),
+            _ => None,
+        }
+    }
+
+    /// A request message from a body.
+    pub fn read<M: prost::Message + Default + serde::de::DeserializeOwned>(self, body: &[u8]) -> Result<M, Malformed> {
+        match self {
+            Notation::Protobuf => {
+                M::decode(body).map_err(|wrong| Malformed(format!("not a protobuf request of OTLP: {wrong}")))
+            }
+            Notation::Json => serde_json::from_slice(body)
+                .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}"))),
+        }
+    }
+}
+
+/// OTLP's unsigned nanoseconds; what does not fit is far out of any range that is stored.
+fn time_ns(unsigned: u64) -> i64 {
+    i64::try_from(unsigned).unwrap_or(i64::MAX)
+}
+
+/// An id of the right length that is not all zeros.
+fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    let id: [u8; N] = bytes.try_into().ok()?;
+    (id != [0; N]).then_some(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! OTLP spans to ours: the same thing, with ids and times of fixed size.
+
+use super::attributes::attributes;
+use super::{ExportTraceServiceRequest, id, time_ns};
+use crate::{Decoded, Rejected};
+use model::{RejectReason, ResourceSpans, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
+use opentelemetry_proto::tonic::trace::v1::Span as Sent;
+use std::sync::Arc;
+
+pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
+    let mut decoded = Decoded::<SpanBatch>::default();
+    for sent in request.resource_spans {
+        let resource = Arc::new(attributes(sent.resource.map(|resource| resource.attributes).unwrap_or_default()));
+        for scope in sent.scope_spans {
+            let (scope_name, scope_version) = scope.scope.map(|scope| (scope.name, scope.version)).unwrap_or_default();
+            let spans = scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
+            decoded.batch.resources.push(ResourceSpans { resource: resource.clone(), scope_name, scope_version, spans });
+        }
+    }
+    decoded
+}
+
+fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
+    let (Some(trace_id), Some(span_id)) = (id(&sent.trace_id), id(&sent.span_id)) else {
+        rejected.add(RejectReason::InvalidId, 1, || {
+            format!(
+                "span {:?}: trace and span id have {} and {} bytes; they must have 16 and 8 and not be zero",
+                sent.name,
+                sent.trace_id.len(),
+                sent.span_id.len()
+            )
+        });
+        return None;
+    };
+    let (start_ns, end_ns) = (time_ns(sent.start_time_unix_nano), time_ns(sent.end_time_unix_nano));
+    let (status, status_message) =
+        sent.status.map(|status| (StatusCode::from_number(status.code), status.message)).unwrap_or_default();
+    Some(Span {
+        trace_id,
+        span_id,
+        parent_span_id: id(&sent.parent_span_id),
+        trace_state: sent.trace_state,
+        start_ns,
+        duration_ns: end_ns.saturating_sub(start_ns),
+        name: sent.name,
+        kind: SpanKind::from_number(sent.kind),
+        status,
+        status_message,
+        attributes: attributes(sent.attributes),
+        events: sent
+            .events
+            .into_iter()
+            .map(|event| SpanEvent {
+                ts_ns: time_ns(event.time_unix_nano),
+                name: event.name,
+                attributes: attributes(event.attributes),
+            })
+            .collect(),
+        links: sent
+            .links
+            .into_iter()
+            .filter_map(|link| {
+                Some(SpanLink {
+                    trace_id: id(&link.trace_id)?,
+                    span_id: id(&link.span_id)?,
+                    trace_state: link.trace_state,
+                    attributes: attributes(link.attributes),
+                })
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,134 @@
+//! Protobuf fields straight from the bytes that hold them: what remote write and Loki push need, without a message
+//! tree of owned strings.
+
+use crate::Malformed;
+
+/// One field's value.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    /// None of our messages has one.
+    Fixed32,
+}
+
+/// Reads the fields of one message.
+pub struct Fields<'a> {
+    rest: &'a [u8],
+    /// Of the message this one lies in, for error texts.
+    length: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub fn of(message: &'a [u8]) -> Fields<'a> {
+        Fields { rest: message, length: message.len() }
+    }
+
+    fn wrong(&self, what: &str) -> Malformed {
+        Malformed(format!("not a protobuf message of this kind: {what} at byte {}", self.length - self.rest.len()))
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0u64;
+        for (i, &byte) in self.rest.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * i).min(63);
+            if byte < 0x80 {
+                self.rest = &self.rest[i + 1..];
+                return Ok(value);
+            }
+        }
+        Err(self.wrong("a number without end"))
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let Some((taken, rest)) = self.rest.split_at_checked(count) else {
+            return Err(self.wrong(&format!("{count} bytes announced, {} left", self.rest.len())));
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The next field's number and value; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let number = (tag >> 3) as u32;
+        if number == 0 {
+            return Err(self.wrong("field number 0"));
+        }
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().unwrap_or_default())),
+            2 => {
+                let length = self.varint()?;
+                Value::Bytes(self.take(usize::try_from(length).unwrap_or(usize::MAX))?)
+            }
+            5 => {
+                self.take(4)?;
+                Value::Fixed32
+            }
+            other => return Err(self.wrong(&format!("wire type {other}"))),
+        };
+        Ok(Some((number, value)))
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|wrong| Malformed(format!("text that is not UTF-8: {wrong}")))
+    }
+
+    pub fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Value::Bytes(bytes) => Ok(bytes),
+            other => Err(Malformed(format!("a field is {other:?} where bytes belong"))),
+        }
+    }
+
+    pub fn integer(self) -> Result<i64, Malformed> {
+        match self {
+            Value::Varint(number) => Ok(number as i64),
+            other => Err(Malformed(format!("a field is {other:?} where an integer belongs"))),
+        }
+    }
+
+    pub fn double(self) -> Result<f64, Malformed> {
+        match self {
+            Value::Fixed64(bits) => Ok(f64::from_bits(bits)),
+            other => Err(Malformed(format!("a field is {other:?} where a double belongs"))),
+        }
+    }
+}
+
+/// Appends fields.
+#[derive(Default)]
+pub struct Writer(pub Vec<u8>);
+
+impl Writer {
+    pub fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    pub fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        self.varint(u64::from(field << 3 | 2));
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub fn integer(&mut self, field: u32, value: i64) {
+        self.varint(u64::from(field << 3));
+        self.varint(value as u64);
+    }
+
+    pub fn double(&mut self, field: u32, value: f64) {
+        self.varint(u64::from(field << 3 | 1));
+        self.0.extend_from_slice(&value.to_bits().to_le_bytes());
+    }
+}

@@ -1,0 +1,194 @@
+//! Prometheus remote write 1.0: `prometheus.WriteRequest` (source: prompb/remote.proto and prompb/types.proto of
+//! Prometheus), as it is after snappy.
+
+use crate::protobuf::{Fields, Writer};
+use crate::{Decoded, Malformed, compression};
+use model::{Labels, Metadata, MetricBatch, MetricKind, RejectReason};
+
+/// Decompressed bytes to samples. A series with labels that cannot be kept is left out and counted.
+pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
+    let mut decoded = Decoded::<MetricBatch>::default();
+    let mut request = Fields::of(body);
+    let mut pairs = Vec::with_capacity(32);
+    while let Some((field, value)) = request.next()? {
+        match field {
+            1 => series(value.bytes()?, &mut pairs, &mut decoded)?,
+            3 => decoded.batch.metadata.push(metadata(value.bytes()?)?),
+            _ => {}
+        }
+    }
+    Ok(decoded)
+}
+
+fn series<'a>(
+    message: &'a [u8],
+    pairs: &mut Vec<(&'a str, &'a str)>,
+    decoded: &mut Decoded<MetricBatch>,
+) -> Result<(), Malformed> {
+    pairs.clear();
+    let mut samples = 0u64;
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => pairs.push(label(value.bytes()?)?),
+            2 => samples += 1,
+            _ => {}
+        }
+    }
+    if let Err(wrong) = decoded.batch.begin_series(pairs) {
+        decoded.rejected.add(RejectReason::InvalidLabels, samples, || wrong.to_string());
+        return Ok(());
+    }
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        if field == 2 {
+            let (ts_ms, value) = sample(value.bytes()?)?;
+            decoded.batch.push(ts_ms, value);
+        }
+    }
+    Ok(())
+}
+
+fn label(message: &[u8]) -> Result<(&str, &str), Malformed> {
+    let (mut name, mut text) = ("", "");
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => name = value.text()?,
+            2 => text = value.text()?,
+            _ => {}
+        }
+    }
+    Ok((name, text))
+}
+
+fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
+    let (mut number, mut ts_ms) = (0.0, 0);
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => number = value.double()?,
+            2 => ts_ms = value.integer()?,
+            _ => {}
+        }
+    }
+    Ok((ts_ms, number))
+}
+
+fn metadata(message: &[u8]) -> Result<Metadata, Malformed> {
+    let mut metadata =
+        Metadata { name: String::new(), kind: MetricKind::Unknown, help: String::new(), unit: String::new() };
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => metadata.kind = KINDS.get(value.integer()? as usize).copied().unwrap_or(MetricKind::Unknown),
+            2 => metadata.name = value.text()?.to_owned(),
+            4 => metadata.help = value.text()?.to_owned(),
+            5 => metadata.unit = value.text()?.to_owned(),
+            _ => {}
+        }
+    }
+    Ok(metadata)
+}
+
+/// By the protocol's number.
+const KINDS: [MetricKind; 8] = [
+    MetricKind::Unknown,
+    MetricKind::Counter,
+    MetricKind::Gauge,
+    MetricKind::Histogram,
+    MetricKind::GaugeHistogram,
+    MetricKind::Summary,
+    MetricKind::Info,
+    MetricKind::StateSet,
+];
+
+/// A body as it goes over the wire, compressed.
+pub fn encode(batch: &MetricBatch) -> Vec<u8> {
+    let mut request = Writer::default();
+    let (mut series, mut inner) = (Writer::default(), Writer::default());
+    for (labels, ts_ms, values) in batch.iter() {
+        series.0.clear();
+        for (name, value) in Labels::from_bytes(labels).unwrap_or_default().iter() {
+            inner.0.clear();
+            inner.bytes(1, name.as_bytes());
+            inner.bytes(2, value.as_bytes());
+            series.bytes(1, &inner.0);
+        }
+        for (ts_ms, value) in ts_ms.iter().zip(values) {
+            inner.0.clear();
+            inner.double(1, *value);
+            inner.integer(2, *ts_ms);
+            series.bytes(2, &inner.0);
+        }
+        request.bytes(1, &series.0);
+    }
+    for metadata in &batch.metadata {
+        inner.0.clear();
+        inner.integer(1, KINDS.iter().position(|kind| *kind == metadata.kind).unwrap_or(0) as i64);
+        inner.bytes(2, metadata.name.as_bytes());
+        inner.bytes(4, metadata.help.as_bytes());
+        inner.bytes(5, metadata.unit.as_bytes());
+        request.bytes(3, &inner.0);
+    }
+    compression::snappy(&request.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::Encoding;
+
+    fn batch() -> MetricBatch {
+        let mut batch = MetricBatch::default();
+        batch.begin_series(&mut [("__name__", "up"), ("job", "näher")]).unwrap();
+        batch.push(1_700_000_000_000, 1.5);
+        batch.push(-5, f64::NEG_INFINITY);
+        batch.begin_series(&mut [("__name__", "down")]).unwrap();
+        batch.push(0, 0.0);
+        batch.metadata.push(Metadata {
+            name: "up".into(),
+            kind: MetricKind::Gauge,
+            help: "Whether it is up".into(),
+            unit: String::new(),
+        });
+        batch
+    }
+
+    fn raw(batch: &MetricBatch) -> bytes::Bytes {
+        Encoding::Snappy.decompress(encode(batch).into(), 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        assert_eq!(decode(&raw(&batch())).unwrap(), Decoded { batch: batch(), ..Decoded::default() });
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_an_error_or_fewer_samples() {
+        let whole = raw(&batch());
+        for length in 0..whole.len() {
+            if let Ok(decoded) = decode(&whole[..length]) {
+                assert!(decoded.batch.samples() <= 3, "{length}");
+            }
+        }
+        assert!(decode(&whole[..whole.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_series_with_a_nameless_label_is_counted_and_the_others_stay() {
+        let mut writer = Writer::default();
+        for name in ["", "__name__"] {
+            let (mut label, mut sample, mut series) = (Writer::default(), Writer::default(), Writer::default());
+            label.bytes(1, name.as_bytes());
+            label.bytes(2, b"x");
+            sample.double(1, 1.0);
+            series.bytes(1, &label.0);
+            series.bytes(2, &sample.0);
+            writer.bytes(1, &series.0);
+        }
+        let decoded = decode(&writer.0).unwrap();
+        assert_eq!(decoded.batch.samples(), 1);
+        assert_eq!(decoded.rejected.0[0].reason, RejectReason::InvalidLabels);
+    }
+}
