@@ -1,1 +1,56 @@
-//! Ingest doors: HTTP and gRPC handlers that write through a Sink.
+//! The write doors: HTTP and gRPC handlers that decode a request, write it through a [`model::Sink`], and answer in the
+//! words of the protocol. They know no storage.
+//!
+//! Every request passes the same way: bounded body → bounded decompression → decode → write → answer. What is left out
+//! of a request is counted by reason whichever door it came through.
+
+mod body;
+mod doors;
+mod grpc;
+mod loki;
+mod otlp;
+mod prometheus;
+
+pub use doors::{Config, Doors};
+
+use axum::Router;
+use axum::routing::post;
+use std::sync::Arc;
+
+/// All write routes of the one HTTP port.
+pub fn http_router(doors: &Arc<Doors>) -> Router {
+    let mut router = Router::new()
+        .route("/loki/api/v1/push", post(loki::push))
+        .route("/api/v1/import/prometheus", post(prometheus::import))
+        .route("/otlp/v1/metrics", post(otlp::metrics))
+        .route("/otlp/v1/logs", post(otlp::logs))
+        .route("/otlp/v1/traces", post(otlp::traces));
+    for prefix in ["", "/prometheus"] {
+        router = router
+            .route(&format!("{prefix}/api/v1/write"), post(prometheus::write))
+            .route(&format!("{prefix}/api/v1/otlp/v1/metrics"), post(otlp::metrics));
+    }
+    bounded(router, doors)
+}
+
+/// The routes of the OTLP/HTTP port.
+pub fn otlp_http_router(doors: &Arc<Doors>) -> Router {
+    let router = Router::new()
+        .route("/v1/metrics", post(otlp::metrics))
+        .route("/v1/logs", post(otlp::logs))
+        .route("/v1/traces", post(otlp::traces));
+    bounded(router, doors)
+}
+
+/// The services of the OTLP/gRPC port.
+pub fn otlp_grpc_router(doors: &Arc<Doors>) -> Router {
+    grpc::router(doors)
+}
+
+/// Bodies are read by [`body::read`], with bounds of its own.
+fn bounded(router: Router<Arc<Doors>>, doors: &Arc<Doors>) -> Router {
+    router.layer(axum::extract::DefaultBodyLimit::disable()).with_state(doors.clone())
+}
+
+#[cfg(test)]
+mod tests;

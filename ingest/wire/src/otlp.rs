@@ -41,6 +41,10 @@ impl Notation {
             Notation::Protobuf => {
                 M::decode(body).map_err(|wrong| Malformed(format!("not a protobuf request of OTLP: {wrong}")))
             }
+            // An array would pass as the fields of a message in their order.
+            Notation::Json if body.trim_ascii_start().first() != Some(&b'{') => {
+                Err(Malformed("not a JSON request of OTLP: an object belongs at line 1 column 1".into()))
+            }
             Notation::Json => serde_json::from_slice(body)
                 .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}"))),
         }

@@ -1,0 +1,126 @@
+//! OTLP over HTTP: protobuf and JSON. Answers are in the notation of the request; what was left out is a partial success.
+
+use crate::body::{self, text};
+use crate::doors::{Caller, Doors, Refusal, told};
+use crate::prometheus::retry_after;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::{Batch, Clock, Receipt, SystemClock};
+use prost::Message;
+use serde_json::json;
+use std::sync::Arc;
+use wire::Rejected;
+use wire::compression::Encoding;
+use wire::otlp::{self, Notation};
+
+pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
+    let decode = |notation: Notation, body: &[u8]| {
+        let decoded = otlp::metrics(notation.read(body)?);
+        Ok((Batch::Metrics(decoded.batch), decoded.rejected))
+    };
+    answer(&doors, headers, body, "rejectedDataPoints", decode).await
+}
+
+pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
+    let decode = |notation: Notation, body: &[u8]| {
+        let decoded = otlp::logs(notation.read(body)?, SystemClock.now_ns());
+        Ok((Batch::Logs(decoded.batch), decoded.rejected))
+    };
+    answer(&doors, headers, body, "rejectedLogRecords", decode).await
+}
+
+pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
+    let decode = |notation: Notation, body: &[u8]| {
+        let decoded = otlp::spans(notation.read(body)?);
+        Ok((Batch::Spans(decoded.batch), decoded.rejected))
+    };
+    answer(&doors, headers, body, "rejectedSpans", decode).await
+}
+
+type Decode = fn(Notation, &[u8]) -> Result<(Batch, Rejected), wire::Malformed>;
+
+async fn answer(doors: &Doors, headers: HeaderMap, body: Body, rejected: &'static str, decode: Decode) -> Response {
+    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
+    let Some(notation) = Notation::from_content_type(kind) else {
+        let why = format!("Content-Type {kind:?}: OTLP is application/x-protobuf or application/json");
+        return refuse(doors, Notation::Json, &Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    };
+    match take(doors, &headers, body, notation, decode).await {
+        Ok(receipt) => success(notation, &receipt, rejected),
+        Err(refusal) => refuse(doors, notation, &refusal),
+    }
+}
+
+async fn take(
+    doors: &Doors,
+    headers: &HeaderMap,
+    body: Body,
+    notation: Notation,
+    decode: Decode,
+) -> Result<Receipt, Refusal> {
+    let caller = Caller::of(headers)?;
+    let body = body::read(doors, headers, body, Encoding::Identity).await?;
+    let (batch, rejected) = decode(notation, &body.bytes)?;
+    doors.write(caller, batch, rejected).await
+}
+
+/// `partial_success` as the three response messages have it: they differ in the name of the count alone.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+fn success(notation: Notation, receipt: &Receipt, rejected: &'static str) -> Response {
+    let partial = told(receipt).map(|error_message| PartialSuccess {
+        rejected: receipt.rejected_count() as i64,
+        error_message,
+    });
+    match notation {
+        Notation::Protobuf => protobuf(StatusCode::OK, &ExportResponse { partial_success: partial }),
+        Notation::Json => axum::Json(match partial {
+            None => json!({ "partialSuccess": {} }),
+            Some(partial) => json!({ "partialSuccess": {
+                rejected: partial.rejected.to_string(), "errorMessage": partial.error_message } }),
+        })
+        .into_response(),
+    }
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+fn refuse(doors: &Doors, notation: Notation, refusal: &Refusal) -> Response {
+    doors.count_refusal(refusal);
+    let code = match refusal.status.as_u16() {
+        429 => 8,
+        503 => 14,
+        _ => 3,
+    };
+    let mut response = match notation {
+        Notation::Protobuf => protobuf(refusal.status, &Status { code, message: refusal.why.clone() }),
+        Notation::Json => (refusal.status, axum::Json(json!({ "code": code, "message": refusal.why }))).into_response(),
+    };
+    retry_after(&mut response, refusal);
+    response
+}
+
+fn protobuf(status: StatusCode, message: &impl Message) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/x-protobuf")], message.encode_to_vec()).into_response()
+}
