@@ -3,6 +3,7 @@
 //! An [`Engine`] answers over snapshots of one [`store::Source`]. Each language has a room: `promql`, `logql`,
 //! `traceql`, `sql`. They share one memory pool, one set of limits and one small error, [`QueryError`].
 
+mod cost;
 mod error;
 mod limits;
 mod logql;
@@ -10,6 +11,7 @@ mod sql;
 mod telemetry;
 mod traceql;
 
+pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
 pub use logql::{
@@ -38,6 +40,7 @@ pub struct Engine {
     pub(crate) limits: Limits,
     pub(crate) runtime: Arc<RuntimeEnv>,
     times: QueryTimes,
+    prices: cost::Prices,
     row_tables: RwLock<Vec<RowTable>>,
     views: RwLock<Vec<(&'static str, &'static str)>>,
 }
@@ -48,13 +51,16 @@ impl Engine {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
             .build_arc()?;
+        let prices = cost::Prices::default();
+        let allocation = cost::table(source.clone(), clock.clone(), prices.clone());
         Ok(Engine {
             source,
             clock,
             limits,
             runtime,
             times: QueryTimes::default(),
-            row_tables: RwLock::default(),
+            prices,
+            row_tables: RwLock::new(vec![allocation]),
             views: RwLock::default(),
         })
     }

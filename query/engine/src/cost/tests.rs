@@ -1,0 +1,135 @@
+//! Cost over a real store.
+
+use super::*;
+use crate::Limits;
+use model::{Batch, Labels, MetricBatch, Sink, Write};
+use store::Store;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// The clock stands still in the middle of an hour.
+struct Still(i64);
+
+impl Clock for Still {
+    fn now_ns(&self) -> i64 {
+        self.0 * 1_000_000
+    }
+}
+
+const HOUR: i64 = 480_000;
+const NOW_MS: i64 = HOUR * HOUR_MS + HOUR_MS / 2;
+
+async fn engine(series: &[(&[(&str, &str)], f64, f64)]) -> (Arc<Engine>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(Still(NOW_MS));
+    let config = store::Config { dir: dir.path().into(), ..store::Config::default() };
+    let store = Store::open(config, clock.clone()).await.unwrap();
+    let mut batch = MetricBatch::default();
+    for (labels, first, last) in series {
+        batch.begin_labels(&Labels::from_pairs(labels.iter().copied()));
+        // Half an hour, a sample a minute, from `first` to `last` in a straight line.
+        for minute in 0..30 {
+            batch.push(HOUR * HOUR_MS + minute * 60_000, first + (last - first) * minute as f64 / 29.0);
+        }
+    }
+    let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
+    store.write(write).await.unwrap();
+    (Arc::new(Engine::new(store, clock, Limits::default()).unwrap()), dir)
+}
+
+const NODE: [(&[(&str, &str)], f64, f64); 4] = [
+    (&[("__name__", "node_memory_MemTotal_bytes"), ("instance", "a:1")], 8.0 * GIB, 8.0 * GIB),
+    (
+        &[("__name__", "node_cpu_seconds_total"), ("instance", "a:1"), ("mode", "idle"), ("cpu", "0")],
+        0.0,
+        9.0,
+    ),
+    (
+        &[("__name__", "node_cpu_seconds_total"), ("instance", "a:1"), ("mode", "idle"), ("cpu", "1")],
+        0.0,
+        9.0,
+    ),
+    (&[("__name__", "node_uname_info"), ("instance", "a:1"), ("nodename", "alpha")], 1.0, 1.0),
+];
+
+fn with_node<'a>(more: &[(&'a [(&'a str, &'a str)], f64, f64)]) -> Vec<(&'a [(&'a str, &'a str)], f64, f64)> {
+    NODE.iter().copied().chain(more.iter().copied()).collect()
+}
+
+#[tokio::test]
+async fn a_nodes_rows_add_up_to_its_price() {
+    let cpu: &[(&str, &str)] = &[
+        ("__name__", "container_cpu_usage_seconds_total"),
+        ("instance", "a:1"),
+        ("namespace", "shop"),
+        ("pod", "cart-7d9f8b6c5d-x2x9z"),
+        ("container", "cart"),
+    ];
+    let memory: &[(&str, &str)] = &[
+        ("__name__", "container_memory_working_set_bytes"),
+        ("instance", "a:1"),
+        ("namespace", "shop"),
+        ("pod", "cart-7d9f8b6c5d-x2x9z"),
+        ("container", "cart"),
+    ];
+    let (engine, _dir) = engine(&with_node(&[(cpu, 100.0, 1000.0), (memory, 2.0 * GIB, 2.0 * GIB)])).await;
+    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    let cart = rows.iter().find(|row| !row.is_idle()).unwrap();
+    assert_eq!(
+        (cart.namespace.as_str(), cart.workload.as_str(), cart.node.as_str()),
+        ("shop", "cart", "alpha")
+    );
+    assert!((cart.cpu_core_hours - 900.0 / 3600.0).abs() < 1e-9);
+    assert!((cart.memory_gib_hours - 1.0).abs() < 1e-9, "2 GiB for half an hour");
+    let total: f64 = rows.iter().map(Allocation::total_cost).sum();
+    let price = 0.5 * (2.0 * 0.031611 + 8.0 * 0.004237);
+    assert!((total - price).abs() < 1e-9, "{total} is not {price}");
+
+    let answer = engine
+        .sql(
+            &Tenant::default(),
+            "select workload, total_cost from allocation order by total_cost desc",
+            vec![],
+        )
+        .await
+        .unwrap();
+    assert_eq!(answer.batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+    engine.set_prices(
+        PriceBook::parse(
+            "item,provider,region,instance_type,usd_per_hour,as_of,source\n\
+             cpu_core,default,,,1,2026-01-01,x\nmemory_gib,default,,,0,2026-01-01,x\n",
+        )
+        .unwrap(),
+    );
+    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    assert!(
+        (rows.iter().map(Allocation::total_cost).sum::<f64>() - 1.0).abs() < 1e-9,
+        "two cores, half an hour"
+    );
+}
+
+#[tokio::test]
+async fn a_machine_without_containers_is_divided_over_its_processes() {
+    let cpu: &[(&str, &str)] = &[
+        ("__name__", "namedprocess_namegroup_cpu_seconds_total"),
+        ("instance", "a:1"),
+        ("groupname", "postgres"),
+        ("mode", "user"),
+    ];
+    let (engine, _dir) = engine(&with_node(&[(cpu, 0.0, 360.0)])).await;
+    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let postgres = rows.iter().find(|row| row.workload == "postgres").unwrap();
+    assert!((postgres.cpu_core_hours - 0.1).abs() < 1e-9);
+    let other = Tenant::new("other").unwrap();
+    assert!(engine.allocation(&other, NOW_MS, NOW_MS).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_window_has_a_bound() {
+    let (engine, _dir) = engine(&[]).await;
+    let tenant = Tenant::default();
+    assert!(matches!(engine.allocation(&tenant, 0, NOW_MS).await, Err(QueryError::TooMuch(_))));
+    assert!(matches!(engine.allocation(&tenant, i64::MIN, i64::MAX).await, Err(QueryError::TooMuch(_))));
+    assert!(engine.allocation(&tenant, NOW_MS, NOW_MS).await.unwrap().is_empty());
+}
