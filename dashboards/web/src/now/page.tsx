@@ -1,0 +1,191 @@
+// Now: how this machine is, in one sentence, in short findings, and in charts; then services, processes, intake.
+
+import { Badge, Group, Stack, Text, Title } from "@mantine/core";
+import { IconAlertTriangle, IconCircleCheck, IconEye } from "@tabler/icons-react";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { alerts, instant, type Series } from "../api/prometheus";
+import { sql } from "../api/sql";
+import { format } from "../format";
+import { Answered, Failed } from "../parts/answer";
+import { useClock } from "../parts/clock";
+import { To } from "../parts/link";
+import { QueryChart } from "../parts/query-chart";
+import { Rows } from "../parts/rows";
+import { CHECKS, type Finding, findings, type Grade, headline } from "./health";
+import { Services } from "./services";
+
+const GRADES: Record<Grade, { word: string; color: string; icon: typeof IconEye }> = {
+  ok: { word: "well", color: "green", icon: IconCircleCheck },
+  watch: { word: "watch", color: "yellow", icon: IconEye },
+  bad: { word: "bad", color: "red", icon: IconAlertTriangle },
+};
+
+export function NowPage() {
+  const { nowMs } = useClock();
+  const health = useQuery({
+    queryKey: ["health", nowMs],
+    queryFn: async ({ signal }) => {
+      const [machines, ...answers] = await Promise.all([
+        instant("node_uname_info", undefined, signal), ...CHECKS.map((check) => instant(check.query, undefined, signal)),
+      ]);
+      return { machines: machines.series, findings: findings(answers.map((answer) => answer.series)) };
+    },
+    placeholderData: keepPreviousData,
+  });
+  const burning = useQuery({ queryKey: ["alerts", nowMs], queryFn: ({ signal }) => alerts(signal), placeholderData: keepPreviousData });
+
+  const firing = new Map<string, number>();
+  for (const alert of burning.data ?? []) {
+    if (alert.state === "firing") firing.set(alert.labels.alertname ?? "unnamed", (firing.get(alert.labels.alertname ?? "unnamed") ?? 0) + 1);
+  }
+  const machines = (health.data?.machines ?? []).map((series) => series.labels.nodename ?? series.labels.instance ?? "a machine");
+
+  return (
+    <Stack gap="md">
+      <Answered query={health} empty={() => null} height={70}>
+        {(data) => {
+          const top = headline(data.findings, [...firing].map(([name, count]) => ({ name, count })), machines);
+          const { icon: Icon, color, word } = GRADES[top.grade];
+          return (
+            <header data-now={top.grade}>
+              <Group gap="sm" wrap="nowrap" align="center">
+                <Icon size={34} color={`var(--mantine-color-${color}-${top.grade === "watch" ? 7 : 6})`} aria-label={word} style={{ flex: "none" }} />
+                <div>
+                  <Title order={1} size="h3">{top.text}</Title>
+                  <Machine series={data.machines} />
+                </div>
+              </Group>
+            </header>
+          );
+        }}
+      </Answered>
+      {burning.error && <Failed error={burning.error} />}
+      {health.data && health.data.findings.length > 0 && (
+        <div className="grid-facts">
+          {health.data.findings.map((finding) => <Fact key={finding.topic} finding={finding} />)}
+        </div>
+      )}
+      <div className="grid-2">
+        <QueryChart
+          title="CPU by what it does" unit="percentunit" stacked min={0} max={1} empty="No CPU metrics in this time range."
+          queries={[{ query: 'sum by (mode) (rate(node_cpu_seconds_total{mode!="idle"}[1m])) / scalar(count(node_cpu_seconds_total{mode="idle"}))', name: (series) => series.labels.mode ?? "" }]}
+        />
+        <QueryChart
+          title="Memory" unit="bytes" min={0} empty="No memory metrics in this time range."
+          queries={[
+            { query: "sum(node_memory_MemTotal_bytes - node_memory_MemAvailable_bytes)", name: () => "used" },
+            { query: "sum(node_memory_Cached_bytes + node_memory_Buffers_bytes)", name: () => "cache, given back when needed" },
+            { query: "sum(node_memory_MemTotal_bytes)", name: () => "total" },
+          ]}
+        />
+        <QueryChart
+          title="Disks" unit="Bps" empty="No disk metrics in this time range. Containers often cannot see disks."
+          queries={[
+            { query: "sum by (device) (rate(node_disk_read_bytes_total[1m])) > 0", name: (series) => `${series.labels.device} read` },
+            { query: "sum by (device) (rate(node_disk_written_bytes_total[1m])) > 0", name: (series) => `${series.labels.device} written` },
+          ]}
+        />
+        <QueryChart
+          title="Network" unit="Bps" empty="No network metrics in this time range."
+          queries={[
+            { query: "sum by (device) (rate(node_network_receive_bytes_total[1m])) > 0", name: (series) => `${series.labels.device} in` },
+            { query: "sum by (device) (rate(node_network_transmit_bytes_total[1m])) > 0", name: (series) => `${series.labels.device} out` },
+          ]}
+        />
+      </div>
+      <Services />
+      <div className="grid-2">
+        <Processes />
+        <Intake />
+      </div>
+    </Stack>
+  );
+}
+
+function Machine({ series }: { series: Series[] }) {
+  const { nowMs } = useClock();
+  const facts = useQuery({
+    queryKey: ["machine", Math.floor(nowMs / 60_000)],
+    queryFn: async ({ signal }) => Promise.all(
+      ['count(node_cpu_seconds_total{mode="idle"})', "sum(node_memory_MemTotal_bytes)", "min(node_time_seconds - node_boot_time_seconds)", "sum(node_load1)"].map(
+        async (query) => (await instant(query, undefined, signal)).series[0]?.values[0],
+      ),
+    ),
+    placeholderData: keepPreviousData,
+  });
+  const [cpus, memory, up, load] = facts.data ?? [];
+  const uname = series.length === 1 ? series[0]?.labels : undefined;
+  const parts = [
+    uname && `${uname.sysname ?? ""} ${uname.release ?? ""} ${uname.machine ?? ""}`.trim(),
+    cpus !== undefined && `${cpus} CPUs`,
+    memory !== undefined && `${format(memory, "bytes")} of memory`,
+    load !== undefined && `load ${format(load, "none")}`,
+    up !== undefined && `up for ${format(up, "s")}`,
+  ].filter(Boolean);
+  return <Text size="sm" c="dimmed">{parts.join(" · ")}</Text>;
+}
+
+function Fact({ finding }: { finding: Finding }) {
+  const { color, word, icon: Icon } = GRADES[finding.grade];
+  return (
+    <section className="card" aria-label={finding.topic}>
+      <Group justify="space-between" gap={4} wrap="nowrap" mb={4}>
+        <Text fw={600} size="sm"><To to="/explore" search={{ lang: "promql", q: finding.query }}>{finding.topic}</To></Text>
+        <Badge color={color} variant="light" size="sm" autoContrast leftSection={<Icon size={12} aria-hidden="true" />} style={{ color: "var(--mantine-color-text)" }}>{word}</Badge>
+      </Group>
+      <Text size="sm">{finding.sentence.charAt(0).toUpperCase() + finding.sentence.slice(1)}.</Text>
+    </section>
+  );
+}
+
+function Processes() {
+  const { nowMs } = useClock();
+  const query = useQuery({
+    queryKey: ["processes", nowMs],
+    queryFn: async ({ signal }) => (await instant("topk(10, binnacle_process_resident_memory_bytes)", undefined, signal)).series,
+    placeholderData: keepPreviousData,
+  });
+  return (
+    <section className="card" aria-label="Largest processes">
+      <h2 className="card-title"><To to="/explore" search={{ lang: "promql", q: "topk(10, binnacle_process_resident_memory_bytes)" }}>Largest processes</To></h2>
+      <Answered query={query} empty={(rows) => (rows.length === 0 ? "No process metrics yet: the agent sends them every 15 s." : null)}>
+        {(rows) => (
+          <Rows
+            label="Processes by memory" copy={false} rows={rows}
+            columns={[
+              { name: "Process", value: (row) => row.labels.name ?? row.labels.process ?? row.labels.comm ?? row.labels.process_executable_name ?? row.labels.groupname ?? "?" },
+              { name: "Pid", number: true, value: (row) => row.labels.pid ?? row.labels.process_pid ?? null },
+              { name: "Memory", number: true, value: (row) => row.values[0] ?? null, show: (row) => format(row.values[0], "bytes") },
+            ]}
+          />
+        )}
+      </Answered>
+    </section>
+  );
+}
+
+const INTAKE = `
+select 'metrics' as signal, 'samples' as unit, count(*) / 60.0 as per_second from metrics where ts > now() - interval '1 minute'
+union all select 'logs', 'lines', count(*) / 60.0 from logs where ts > now() - interval '1 minute'
+union all select 'traces', 'spans', count(*) / 60.0 from spans where start_ts > now() - interval '1 minute'`;
+
+function Intake() {
+  const { nowMs } = useClock();
+  const query = useQuery({ queryKey: ["intake", nowMs], queryFn: ({ signal }) => sql(INTAKE, signal), placeholderData: keepPreviousData });
+  return (
+    <section className="card" aria-label="What arrives">
+      <h2 className="card-title">What arrived in the last minute</h2>
+      <Answered query={query} empty={(data) => (data.rows.length === 0 ? "Nothing." : null)}>
+        {(data) => (
+          <Rows
+            label="Telemetry by signal" copy={false} rows={data.rows}
+            columns={[
+              { name: "Signal", value: (row) => String(row.signal) },
+              { name: "Rate", number: true, value: (row) => Number(row.per_second), show: (row) => `${format(Number(row.per_second))} ${String(row.unit)}/s` },
+            ]}
+          />
+        )}
+      </Answered>
+    </section>
+  );
+}
