@@ -5,6 +5,7 @@
 //! `query` is not answered here: [`Failed::Query`] hands the question out, and the asker runs the template again.
 
 mod functions;
+mod names;
 mod parse;
 pub mod print;
 mod run;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template(Vec<parse::Node>);
+pub struct Template(parse::Parsed);
 
 /// What a template may speak of.
 pub struct Context<'a> {

@@ -112,7 +112,11 @@ impl<'t> File<'t> {
             return;
         }
         let (line, column) = position(self.text, place, at_key).unwrap_or((1, 1));
-        mistakes.push(Mistake { line, column, field: place.to_string(), text });
+        let mistake = Mistake { line, column, field: place.to_string(), text };
+        // What several others refer to is read for each of them, and is wrong only once.
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
     }
 
     pub fn mistakes(self) -> Vec<Mistake> {

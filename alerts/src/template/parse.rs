@@ -1,6 +1,6 @@
 //! Text to syntax tree.
 
-use super::functions;
+use super::{functions, names};
 
 const BYTES_MAX: usize = 64 << 10;
 /// Of nested blocks and parentheses together.
@@ -25,6 +25,18 @@ pub enum Node {
         body: Vec<Node>,
         otherwise: Vec<Node>,
     },
+    /// The text of a `define`, written with another `.`.
+    Call {
+        name: String,
+        dot: Option<Pipeline>,
+    },
+}
+
+/// A template and the ones that it defines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    pub nodes: Vec<Node>,
+    pub defined: Vec<(String, Vec<Node>)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,14 +81,18 @@ enum Token {
     Space,
 }
 
-pub fn template(text: &str) -> Result<Vec<Node>, String> {
+pub fn template(text: &str) -> Result<Parsed, String> {
     if text.len() > BYTES_MAX {
         return Err(format!("{} bytes; at most {BYTES_MAX} are taken", text.len()));
     }
-    let mut parser = Parser { pieces: pieces(text)?, next: 0 };
+    let mut parser = Parser { pieces: pieces(text)?, next: 0, defined: vec![] };
     let (nodes, end) = parser.nodes(0)?;
     match end {
-        End::Text => Ok(nodes),
+        End::Text => {
+            let parsed = Parsed { nodes, defined: parser.defined };
+            names::check(&parsed)?;
+            Ok(parsed)
+        }
         End::End => Err("{{ end }} without a block".into()),
         End::Else(_) => Err("{{ else }} without a block".into()),
     }
@@ -254,6 +270,7 @@ enum End {
 struct Parser {
     pieces: Vec<Piece>,
     next: usize,
+    defined: Vec<(String, Vec<Node>)>,
 }
 
 impl Parser {
@@ -307,7 +324,22 @@ impl Parser {
                     let (body, otherwise) = self.body(depth)?;
                     nodes.push(Node::With { value, body, otherwise });
                 }
-                "define" | "template" | "block" | "break" | "continue" => {
+                "define" => {
+                    let [Token::Text(name)] = tokens else {
+                        return Err("define needs a name in quotes".into());
+                    };
+                    let body = self.rest(depth)?;
+                    self.defined.push((name.clone(), body));
+                }
+                "template" => {
+                    let Some((Token::Text(name), dot)) = tokens.split_first() else {
+                        return Err("template needs a name in quotes".into());
+                    };
+                    let dot = trim(dot);
+                    let dot = if dot.is_empty() { None } else { Some(pipeline(dot, depth)?) };
+                    nodes.push(Node::Call { name: name.clone(), dot });
+                }
+                "block" | "break" | "continue" => {
                     return Err(format!("{{{{ {word} }}}} is not supported in rules"));
                 }
                 _ => nodes.push(Node::Pipeline(pipeline(tokens, depth)?)),

@@ -1,6 +1,6 @@
 //! Syntax tree to text.
 
-use super::parse::{Node, Operand, Pipeline};
+use super::parse::{Node, Operand, Parsed, Pipeline};
 use super::{Context, Failed, functions, print};
 use model::Labels;
 use std::cmp::Ordering;
@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 /// Ranges over query results inside one another multiply; this ends them.
 const STEPS_MAX: usize = 100_000;
 const BYTES_MAX: usize = 64 << 10;
+/// A template may call itself; this ends it before the stack does.
+const CALLS_MAX: usize = 32;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -24,9 +26,11 @@ pub enum Value {
     Top,
 }
 
-pub fn run(nodes: &[Node], context: &Context<'_>) -> Result<String, Failed> {
+pub fn run(parsed: &Parsed, context: &Context<'_>) -> Result<String, Failed> {
     let mut runner = Runner {
         context,
+        parsed,
+        calls: 0,
         variables: vec![
             ("".into(), Value::Top),
             ("labels".into(), Value::Labels(context.labels.clone())),
@@ -37,12 +41,15 @@ pub fn run(nodes: &[Node], context: &Context<'_>) -> Result<String, Failed> {
         steps: 0,
         out: String::new(),
     };
-    runner.nodes(nodes, &Value::Top)?;
+    runner.nodes(&parsed.nodes, &Value::Top)?;
     Ok(runner.out)
 }
 
 struct Runner<'c> {
     context: &'c Context<'c>,
+    parsed: &'c Parsed,
+    /// Defined texts inside one another.
+    calls: usize,
     /// Innermost last; a name is looked up from the end.
     variables: Vec<(String, Value)>,
     steps: usize,
@@ -92,7 +99,27 @@ impl Runner<'_> {
                 ran
             }
             Node::Range { over, body, otherwise } => self.range(over, body, otherwise, dot),
+            Node::Call { name, dot: argument } => {
+                let argument =
+                    argument.as_ref().map_or(Ok(Value::Nil), |argument| self.pipeline(argument, dot))?;
+                self.call(name, argument)
+            }
         }
+    }
+
+    fn call(&mut self, name: &str, argument: Value) -> Result<(), Failed> {
+        let Some((_, body)) = self.parsed.defined.iter().find(|(known, _)| known == name) else {
+            return wrong(format!("template {name:?} is not defined"));
+        };
+        self.calls += 1;
+        if self.calls > CALLS_MAX {
+            return wrong(format!("more than {CALLS_MAX} templates inside one another"));
+        }
+        let outer = std::mem::replace(&mut self.variables, vec![(String::new(), argument.clone())]);
+        let ran = self.nodes(body, &argument);
+        self.variables = outer;
+        self.calls -= 1;
+        ran
     }
 
     fn range(

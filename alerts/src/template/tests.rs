@@ -65,6 +65,10 @@ fn blocks_and_variables() {
         "{{ range $name, $text := $labels }}{{ $name }}:{{ $text }},{{ end }}",
         "instance:db.example.org:9090,job:shop,",
     );
+    check(
+        "{{ define \"t\" }}<{{ . }}>{{ end }}{{ template \"t\" $value }}{{ template \"t\" \"x\" }}",
+        "<42.5><x>",
+    );
     check("{{ $x := 1 }}{{ if true }}{{ $x = 2 }}{{ end }}{{ $x }}", "2");
 }
 
@@ -88,6 +92,9 @@ fn what_is_wrong_is_an_error_and_never_a_panic() {
         "{{ \"a }}",
         "{{ 1 | }}",
         "{{ template \"x\" }}",
+        "{{ $label.job }}",
+        "{{ $x = 1 }}",
+        "{{ if $y := 1 }}{{ end }}{{ $y }}",
         "{{ if }}x{{ end }}",
         "{{ ; }}",
         "{{ /* x }}",
@@ -96,7 +103,7 @@ fn what_is_wrong_is_an_error_and_never_a_panic() {
         assert!(Template::parse(bad).is_err(), "{bad:?}");
     }
     for bad in [
-        "{{ $nope }}",
+        "{{ define \"r\" }}{{ template \"r\" . }}{{ end }}{{ template \"r\" . }}",
         "{{ humanize \"x\" }}",
         "{{ 1 2 }}",
         "{{ .Nope }}",
