@@ -1,0 +1,69 @@
+//! Durations as Prometheus writes them: `1h30m`, units from large to small, each once.
+
+const UNITS: [(&str, i64); 7] = [
+    ("y", 365 * 86_400_000),
+    ("w", 7 * 86_400_000),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+/// Milliseconds; `None` where it is no duration.
+pub fn parse_duration(text: &str) -> Option<i64> {
+    if text.is_empty() {
+        return None;
+    }
+    let (mut rest, mut total, mut next_unit) = (text, 0i64, 0);
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
+        let number: i64 = rest[..digits].parse().ok()?;
+        let unit = &rest[digits..digits + letters];
+        let at = UNITS.iter().position(|(name, _)| *name == unit).filter(|at| *at >= next_unit)?;
+        total = total.checked_add(number.checked_mul(UNITS[at].1)?)?;
+        next_unit = at + 1;
+        rest = &rest[digits + letters..];
+    }
+    Some(total)
+}
+
+pub fn format_duration(ms: i64) -> String {
+    if ms == 0 {
+        return "0s".into();
+    }
+    let mut rest = ms.unsigned_abs();
+    let mut out = String::new();
+    if ms < 0 {
+        out.push('-');
+    }
+    for (unit, size) in UNITS {
+        let size = size as u64;
+        // Years and weeks only where they come out even, as Prometheus does.
+        if matches!(unit, "y" | "w") && rest % size != 0 {
+            continue;
+        }
+        if rest >= size {
+            out.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written() {
+        for (text, ms) in [("5m", 300_000), ("1h30m", 5_400_000), ("1d", 86_400_000), ("1w", 604_800_000), ("15ms", 15), ("0s", 0)] {
+            assert_eq!(parse_duration(text), Some(ms), "{text}");
+            assert_eq!(format_duration(ms), text);
+        }
+        for text in ["", "5", "m", "5x", "1m1h", "1m1m", "99999999999999y"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What functions there are, what they take and what they return (source: prometheus.io/docs, querying functions).
+
+use crate::ast::ValueType::{self, Matrix, Scalar, Text, Vector};
+
+#[derive(Debug)]
+pub struct Function {
+    pub name: &'static str,
+    pub arguments: &'static [ValueType],
+    /// How many of the last arguments may be left out; `None`: the last one may come any number of times.
+    pub optional: Option<usize>,
+    pub returns: ValueType,
+}
+
+const fn function(name: &'static str, arguments: &'static [ValueType], returns: ValueType) -> Function {
+    Function { name, arguments, optional: Some(0), returns }
+}
+
+const fn with_optional(name: &'static str, arguments: &'static [ValueType], returns: ValueType) -> Function {
+    Function { name, arguments, optional: Some(1), returns }
+}
+
+const fn variadic(name: &'static str, arguments: &'static [ValueType]) -> Function {
+    Function { name, arguments, optional: None, returns: Vector }
+}
+
+static FUNCTIONS: [Function; 77] = [
+    function("abs", &[Vector], Vector),
+    function("absent", &[Vector], Vector),
+    function("absent_over_time", &[Matrix], Vector),
+    function("acos", &[Vector], Vector),
+    function("acosh", &[Vector], Vector),
+    function("asin", &[Vector], Vector),
+    function("asinh", &[Vector], Vector),
+    function("atan", &[Vector], Vector),
+    function("atanh", &[Vector], Vector),
+    function("avg_over_time", &[Matrix], Vector),
+    function("ceil", &[Vector], Vector),
+    function("changes", &[Matrix], Vector),
+    function("clamp", &[Vector, Scalar, Scalar], Vector),
+    function("clamp_max", &[Vector, Scalar], Vector),
+    function("clamp_min", &[Vector, Scalar], Vector),
+    function("cos", &[Vector], Vector),
+    function("cosh", &[Vector], Vector),
+    function("count_over_time", &[Matrix], Vector),
+    with_optional("day_of_month", &[Vector], Vector),
+    with_optional("day_of_week", &[Vector], Vector),
+    with_optional("day_of_year", &[Vector], Vector),
+    with_optional("days_in_month", &[Vector], Vector),
+    function("deg", &[Vector], Vector),
+    function("delta", &[Matrix], Vector),
+    function("deriv", &[Matrix], Vector),
+    function("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector),
+    function("exp", &[Vector], Vector),
+    function("first_over_time", &[Matrix], Vector),
+    function("floor", &[Vector], Vector),
+    function("histogram_fraction", &[Scalar, Scalar, Vector], Vector),
+    function("histogram_quantile", &[Scalar, Vector], Vector),
+    function("holt_winters", &[Matrix, Scalar, Scalar], Vector),
+    with_optional("hour", &[Vector], Vector),
+    function("idelta", &[Matrix], Vector),
+    function("increase", &[Matrix], Vector),
+    function("irate", &[Matrix], Vector),
+    variadic("label_join", &[Vector, Text, Text, Text]),
+    function("label_replace", &[Vector, Text, Text, Text, Text], Vector),
+    function("last_over_time", &[Matrix], Vector),
+    function("ln", &[Vector], Vector),
+    function("log10", &[Vector], Vector),
+    function("log2", &[Vector], Vector),
+    function("mad_over_time", &[Matrix], Vector),
+    function("max_over_time", &[Matrix], Vector),
+    function("min_over_time", &[Matrix], Vector),
+    with_optional("minute", &[Vector], Vector),
+    with_optional("month", &[Vector], Vector),
+    function("pi", &[], Scalar),
+    function("predict_linear", &[Matrix, Scalar], Vector),
+    function("present_over_time", &[Matrix], Vector),
+    function("quantile_over_time", &[Scalar, Matrix], Vector),
+    function("rad", &[Vector], Vector),
+    function("rate", &[Matrix], Vector),
+    function("resets", &[Matrix], Vector),
+    with_optional("round", &[Vector, Scalar], Vector),
+    function("scalar", &[Vector], Scalar),
+    function("sgn", &[Vector], Vector),
+    function("sin", &[Vector], Vector),
+    function("sinh", &[Vector], Vector),
+    function("sort", &[Vector], Vector),
+    variadic("sort_by_label", &[Vector, Text]),
+    variadic("sort_by_label_desc", &[Vector, Text]),
+    function("sort_desc", &[Vector], Vector),
+    function("sqrt", &[Vector], Vector),
+    function("stddev_over_time", &[Matrix], Vector),
+    function("stdvar_over_time", &[Matrix], Vector),
+    function("sum_over_time", &[Matrix], Vector),
+    function("tan", &[Vector], Vector),
+    function("tanh", &[Vector], Vector),
+    function("time", &[], Scalar),
+    function("timestamp", &[Vector], Vector),
+    function("ts_of_first_over_time", &[Matrix], Vector),
+    function("ts_of_last_over_time", &[Matrix], Vector),
+    function("ts_of_max_over_time", &[Matrix], Vector),
+    function("ts_of_min_over_time", &[Matrix], Vector),
+    function("vector", &[Scalar], Vector),
+    with_optional("year", &[Vector], Vector),
+];
+
+/// All functions.
+pub fn functions() -> &'static [Function] {
+    &FUNCTIONS
+}
+
+impl Function {
+    pub fn named(name: &str) -> Option<&'static Function> {
+        functions().iter().find(|function| function.name == name)
+    }
+}
