@@ -45,7 +45,7 @@ pub fn group(slo: &Slo, interval: Duration) -> (Group, Recorded) {
         if fits {
             windows.push((window, rules.len()));
             let raw = if i < RAW_WINDOWS { basis.raw(window) } else { None };
-            let expr = raw.unwrap_or_else(|| basis.from_recorded(window, &selector));
+            let expr = raw.unwrap_or_else(|| basis.recorded_over(window, &selector));
             rules.push(record(&error_name(window), expr, &labels, Some(window)));
         }
     }
@@ -53,7 +53,7 @@ pub fn group(slo: &Slo, interval: Duration) -> (Group, Recorded) {
     let whole = match windows.iter().find(|(known, _)| *known == window) {
         Some((_, at)) => *at,
         None => {
-            let expr = basis.from_recorded(&window, &selector);
+            let expr = basis.recorded_over(&window, &selector);
             rules.push(record(&error_name(&window), expr, &labels, Some(&window)));
             rules.len() - 1
         }
@@ -124,7 +124,7 @@ impl Basis {
         Some(format!("({bad}) / ({total} > 0)"))
     }
 
-    fn from_recorded(&self, window: &str, selector: &str) -> String {
+    fn recorded_over(&self, window: &str, selector: &str) -> String {
         match self.events {
             Some(_) => format!(
                 "sum_over_time(slo:events_bad:rate5m{selector}[{window}]) / (sum_over_time(slo:events_total:rate5m{selector}[{window}]) > 0)"

@@ -88,13 +88,13 @@ pub fn template(text: &str) -> Result<Parsed, String> {
     let mut parser = Parser { pieces: pieces(text)?, next: 0, defined: vec![] };
     let (nodes, end) = parser.nodes(0)?;
     match end {
-        End::Text => {
+        Stop::Text => {
             let parsed = Parsed { nodes, defined: parser.defined };
             names::check(&parsed)?;
             Ok(parsed)
         }
-        End::End => Err("{{ end }} without a block".into()),
-        End::Else(_) => Err("{{ else }} without a block".into()),
+        Stop::Close => Err("{{ end }} without a block".into()),
+        Stop::Else(_) => Err("{{ else }} without a block".into()),
     }
 }
 
@@ -260,9 +260,10 @@ fn quoted(letters: &[char], start: usize) -> Result<(String, usize), String> {
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
+    /// The text's own end.
     Text,
-    End,
+    Close,
     /// With the `if …` or `with …` after it, if any.
     Else(Vec<Token>),
 }
@@ -274,7 +275,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, End), String> {
+    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, Stop), String> {
         if depth > DEPTH_MAX {
             return Err(format!("more than {DEPTH_MAX} blocks inside one another"));
         }
@@ -311,8 +312,8 @@ impl Parser {
                 tokens = trim(&tokens[1..]);
             }
             match word {
-                "end" => return Ok((nodes, End::End)),
-                "else" => return Ok((nodes, End::Else(tokens.to_vec()))),
+                "end" => return Ok((nodes, Stop::Close)),
+                "else" => return Ok((nodes, Stop::Else(tokens.to_vec()))),
                 "if" => nodes.push(self.if_block(tokens, depth)?),
                 "range" => {
                     let over = pipeline(tokens, depth)?;
@@ -345,7 +346,7 @@ impl Parser {
                 _ => nodes.push(Node::Pipeline(pipeline(tokens, depth)?)),
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Stop::Text))
     }
 
     fn if_block(&mut self, condition: &[Token], depth: usize) -> Result<Node, String> {
@@ -355,9 +356,9 @@ impl Parser {
             let (body, end) = self.nodes(depth + 1)?;
             arms.push((condition, body));
             match end {
-                End::End => return Ok(Node::If { arms, otherwise: vec![] }),
-                End::Text => return Err("a block is not closed with {{ end }}".into()),
-                End::Else(tokens) => match trim(&tokens).split_first() {
+                Stop::Close => return Ok(Node::If { arms, otherwise: vec![] }),
+                Stop::Text => return Err("a block is not closed with {{ end }}".into()),
+                Stop::Else(tokens) => match trim(&tokens).split_first() {
                     None => return Ok(Node::If { arms, otherwise: self.rest(depth)? }),
                     Some((Token::Word(word), rest)) if word == "if" => {
                         condition = pipeline(trim(rest), depth)?
@@ -370,16 +371,16 @@ impl Parser {
 
     fn body(&mut self, depth: usize) -> Result<(Vec<Node>, Vec<Node>), String> {
         match self.nodes(depth + 1)? {
-            (body, End::End) => Ok((body, vec![])),
-            (body, End::Else(tokens)) if tokens.is_empty() => Ok((body, self.rest(depth)?)),
-            (_, End::Else(_)) => Err("{{ else if }} belongs to {{ if }}".into()),
-            (_, End::Text) => Err("a block is not closed with {{ end }}".into()),
+            (body, Stop::Close) => Ok((body, vec![])),
+            (body, Stop::Else(tokens)) if tokens.is_empty() => Ok((body, self.rest(depth)?)),
+            (_, Stop::Else(_)) => Err("{{ else if }} belongs to {{ if }}".into()),
+            (_, Stop::Text) => Err("a block is not closed with {{ end }}".into()),
         }
     }
 
     fn rest(&mut self, depth: usize) -> Result<Vec<Node>, String> {
         match self.nodes(depth + 1)? {
-            (nodes, End::End) => Ok(nodes),
+            (nodes, Stop::Close) => Ok(nodes),
             _ => Err("a block is not closed with {{ end }}".into()),
         }
     }

@@ -19,7 +19,10 @@ impl Clock for Still {
 const HOUR: i64 = 480_000;
 const NOW_MS: i64 = HOUR * HOUR_MS + HOUR_MS / 2;
 
-async fn engine(series: &[(&[(&str, &str)], f64, f64)]) -> (Arc<Engine>, tempfile::TempDir) {
+/// Labels of a series, its first and its last value.
+type Line<'a> = (&'a [(&'a str, &'a str)], f64, f64);
+
+async fn engine(series: &[Line<'_>]) -> (Arc<Engine>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(Still(NOW_MS));
     let config = store::Config { dir: dir.path().into(), ..store::Config::default() };
@@ -37,7 +40,7 @@ async fn engine(series: &[(&[(&str, &str)], f64, f64)]) -> (Arc<Engine>, tempfil
     (Arc::new(Engine::new(store, clock, Limits::default()).unwrap()), dir)
 }
 
-const NODE: [(&[(&str, &str)], f64, f64); 4] = [
+const NODE: [Line<'static>; 4] = [
     (&[("__name__", "node_memory_MemTotal_bytes"), ("instance", "a:1")], 8.0 * GIB, 8.0 * GIB),
     (
         &[("__name__", "node_cpu_seconds_total"), ("instance", "a:1"), ("mode", "idle"), ("cpu", "0")],
@@ -52,7 +55,7 @@ const NODE: [(&[(&str, &str)], f64, f64); 4] = [
     (&[("__name__", "node_uname_info"), ("instance", "a:1"), ("nodename", "alpha")], 1.0, 1.0),
 ];
 
-fn with_node<'a>(more: &[(&'a [(&'a str, &'a str)], f64, f64)]) -> Vec<(&'a [(&'a str, &'a str)], f64, f64)> {
+fn with_node<'a>(more: &[Line<'a>]) -> Vec<Line<'a>> {
     NODE.iter().copied().chain(more.iter().copied()).collect()
 }
 

@@ -207,8 +207,10 @@ fn leaves(all: &[Labels]) -> Vec<bool> {
                 is_container(labels)
                     || (!pods_with_containers.contains(&pod) && labels.get("container").is_none())
             }
-            None => path(labels)
-                .is_none_or(|path| !parents.contains(&path) && !(any_pod && path.contains("kubepods"))),
+            None => path(labels).is_none_or(|path| {
+                let is_told_by_its_pods = any_pod && path.contains("kubepods");
+                !parents.contains(&path) && !is_told_by_its_pods
+            }),
         })
         .collect()
 }
