@@ -7,6 +7,7 @@ mod cost;
 mod error;
 mod limits;
 mod logql;
+mod recorded;
 mod sql;
 mod telemetry;
 mod traceql;
@@ -61,7 +62,7 @@ impl Engine {
             times: QueryTimes::default(),
             prices,
             row_tables: RwLock::new(vec![allocation]),
-            views: RwLock::default(),
+            views: RwLock::new(recorded::VIEWS.to_vec()),
         })
     }
 
