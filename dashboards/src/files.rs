@@ -15,7 +15,7 @@ struct File {
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 /// The first path segments that `web/src/router.tsx` has pages for.
-const PAGES: &[&str] = &["", "index.html", "explore", "trace", "services", "dashboards", "alerts", "slos"];
+const PAGES: &[&str] = &["", "index.html", "explore", "trace", "dashboards", "alerts", "slos"];
 
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Binnacle</title>\
 <body style=\"font:16px/1.5 system-ui;margin:3rem;max-width:40rem\"><h1>Binnacle is running, its page is not built</h1>\

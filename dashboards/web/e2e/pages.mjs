@@ -144,6 +144,7 @@ function inspect({ needs, mayBeEmpty }) {
   }
   if (document.querySelectorAll("h1").length !== 1) wrong.push(`${document.querySelectorAll("h1").length} first headings`);
   for (const control of document.querySelectorAll("button, a[href], input, [role=img]")) {
+    if (control.tagName === "BUTTON" && control.tabIndex < 0) continue;
     const name = control.getAttribute("aria-label") || control.textContent.trim() || control.getAttribute("title") || control.labels?.[0]?.textContent || control.getAttribute("aria-labelledby");
     if (!name && control.type !== "hidden" && control.checkVisibility()) wrong.push(`a control without a name: ${control.outerHTML.slice(0, 120)}`);
   }

@@ -7,7 +7,7 @@ import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/http";
 import { router } from "./router";
 import "./style.css";
-import { theme } from "./theme";
+import { theme, variables } from "./theme";
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -25,7 +25,7 @@ const root = document.getElementById("root");
 if (root) {
   createRoot(root).render(
     <StrictMode>
-      <MantineProvider theme={theme} defaultColorScheme="auto">
+      <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">
         <QueryClientProvider client={queries}>
           <RouterProvider router={router} />
         </QueryClientProvider>

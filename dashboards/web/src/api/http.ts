@@ -57,7 +57,7 @@ function reason(text: string, response: Response): string {
   } catch {
     // Plain text, below.
   }
-  if (response.status === 404) return `${new URL(response.url).pathname} is not served here.`;
+  if (response.status === 404 && /^(404 page not found)?\s*$/.test(text)) return `${new URL(response.url).pathname} is not served here.`;
   return text.trim().slice(0, 500) || `The server answered ${response.status} ${response.statusText}.`;
 }
 

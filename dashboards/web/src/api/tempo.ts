@@ -62,12 +62,15 @@ export interface ResourceSpans {
 }
 
 export async function trace(id: string, signal?: AbortSignal): Promise<ResourceSpans[]> {
-  const answer = await getJson<{ trace?: { resourceSpans?: ResourceSpans[] }; batches?: ResourceSpans[] }>(
-    `/tempo/api/v2/traces/${encodeURIComponent(id)}`, {}, signal,
-  );
-  const batches = answer.trace?.resourceSpans ?? answer.batches ?? [];
-  if (batches.length === 0) throw new ApiError(`No trace has the id ${id}. It may be older than the retention, or not have arrived yet.`, 404);
-  return batches;
+  const unknown = new ApiError(`No trace has the id ${id}. It may be older than the retention, or not have arrived yet.`, 404);
+  try {
+    const path = `/tempo/api/v2/traces/${encodeURIComponent(id)}`;
+    const batches = (await getJson<{ trace?: { resourceSpans?: ResourceSpans[] } }>(path, {}, signal)).trace?.resourceSpans ?? [];
+    if (batches.length > 0) return batches;
+  } catch (wrong) {
+    if (!(wrong instanceof ApiError && wrong.status === 404)) throw wrong;
+  }
+  throw unknown;
 }
 
 export function valueText(value: AnyValue | undefined): string {

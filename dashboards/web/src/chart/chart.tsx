@@ -23,6 +23,8 @@ interface Properties extends Plots {
   unit?: string;
   decimals?: number;
   height?: number;
+  /** As high as the place it is put into, which must have a height of its own. */
+  fills?: boolean;
   min?: number;
   max?: number;
   stacked?: boolean;
@@ -40,7 +42,7 @@ interface Properties extends Plots {
 const cursors = uPlot.sync("binnacle");
 
 export const Chart = memo(function Chart(properties: Properties) {
-  const { times, label, unit = "short", decimals, height = 220, legend = true } = properties;
+  const { times, label, unit = "short", decimals, height = 220, fills = false, legend = true } = properties;
   const dark = useComputedColorScheme("light") === "dark";
   const host = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | null>(null);
@@ -62,6 +64,7 @@ export const Chart = memo(function Chart(properties: Properties) {
     if (!element) return;
     const visible = shown.map((plot, index) => ({ plot, stroke: strokes[index] })).filter(({ plot }) => !hidden.has(plot.name));
     const drawn = properties.stacked ? stack(visible.map(({ plot }) => plot)) : visible.map(({ plot }) => plot);
+    const tall = () => (fills ? Math.max(60, element.clientHeight) : height);
     const ink = dark ? "#a9b4c0" : "#4a5663";
     const lines = dark ? "#2a323c" : "#e3e8ed";
     const fill = properties.fill ?? (properties.stacked ? 0.35 : 0.08);
@@ -70,7 +73,7 @@ export const Chart = memo(function Chart(properties: Properties) {
       ? ([properties.startMs / 1000, properties.endMs / 1000] as [number, number]) : undefined;
     const options: uPlot.Options = {
       width: Math.max(80, element.clientWidth),
-      height,
+      height: tall(),
       legend: { show: false },
       padding: [8, 8, 0, 0],
       cursor: { sync: { key: cursors.key }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
@@ -85,7 +88,7 @@ export const Chart = memo(function Chart(properties: Properties) {
         },
       },
       axes: [
-        { ...axis, values: hours },
+        { ...axis, size: 32, values: hours },
         { ...axis, size: axisWidth, values: (_, splits) => splits.map((value) => format(value, unit, decimals)) },
       ],
       series: [
@@ -124,7 +127,7 @@ export const Chart = memo(function Chart(properties: Properties) {
     const watch = new ResizeObserver(() => {
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(() => {
-        if (element.clientWidth > 0 && element.clientWidth !== made.width) made.setSize({ width: element.clientWidth, height });
+        if (element.clientWidth > 0 && (element.clientWidth !== made.width || tall() !== made.height)) made.setSize({ width: element.clientWidth, height: tall() });
       });
     });
     watch.observe(element);
@@ -135,7 +138,7 @@ export const Chart = memo(function Chart(properties: Properties) {
       chart.current = null;
     };
     // Strings stand for the arrays and sets that are new at every render.
-  }, [times, shown, names, hiddenNames, dark, height, unit, decimals, properties.stacked, properties.min, properties.max, properties.bars, properties.fill, properties.startMs, properties.endMs]);
+  }, [times, shown, names, hiddenNames, dark, height, fills, unit, decimals, properties.stacked, properties.min, properties.max, properties.bars, properties.fill, properties.startMs, properties.endMs]);
 
   const step = (event: KeyboardEvent) => {
     const distance = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
@@ -148,14 +151,15 @@ export const Chart = memo(function Chart(properties: Properties) {
 
   const at = cursor !== null ? times[cursor] : undefined;
   return (
-    <div data-state="chart">
+    <div data-state="chart" className={fills ? "chart-fills" : undefined}>
       <div
         ref={host}
         role="img"
         tabIndex={0}
         aria-label={`${label}. ${spoken(properties, unit, decimals)} Left and right arrow keys read points.`}
         onKeyDown={step}
-        style={{ minHeight: height }}
+        className="chart-host"
+        style={fills ? undefined : { minHeight: height }}
       />
       {at !== undefined && <span className="visually-hidden" role="status">{clock(at * 1000)}</span>}
       {legend && (

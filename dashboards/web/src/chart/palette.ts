@@ -29,10 +29,3 @@ export function named(color: string, dark: boolean): string {
   const known = NAMED[plain];
   return known ? known[dark ? 1 : 0] : color;
 }
-
-/** The same service has the same colour in every view. */
-export function colorOf(name: string, dark: boolean): string {
-  let hash = 2166136261;
-  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 16777619);
-  return stroke((hash >>> 0) % 9, dark).color;
-}

@@ -45,11 +45,10 @@ export function TimeSeries({ panel, data }: Properties) {
   const custom = (drawn[0] && configs.get(drawn[0])?.custom) ?? defaults.custom;
   const lines = custom?.thresholdsStyle?.mode?.includes("line") ? thresholds(defaults, dark) : [];
   const showLegend = panel.options?.legend?.showLegend !== false && panel.options?.legend?.displayMode !== "hidden";
-  const legendRows = showLegend ? Math.min(plots.length > 6 ? 88 : plots.length * 20, 88) : 0;
   return (
     <Chart
       times={times} plots={colored} label={panel.title ?? "Panel"} unit={unit ?? "short"} {...optional("decimals", decimals(defaults))}
-      height={Math.max(70, panel.gridPos.h * 38 - 8 - 50 - legendRows)}
+      fills
       stacked={custom?.stacking?.mode === "normal" || custom?.stacking?.mode === "percent"}
       {...optional("fill", custom?.fillOpacity === undefined ? undefined : custom.fillOpacity / 100)}
       {...optional("min", defaults.min ?? undefined)} {...optional("max", defaults.max ?? undefined)}
@@ -95,12 +94,11 @@ export function Stat(properties: Properties) {
   const dark = useComputedColorScheme("light") === "dark";
   const all = readings(properties, dark).slice(0, 24);
   const { options } = properties.panel;
-  const size = all.length > 4 ? 20 : properties.panel.gridPos.h <= 3 ? 24 : 30;
   return (
     <Group data-state="stat" gap="lg" h="100%" align="center" justify={all.length > 1 ? "space-around" : "center"}>
       {all.map((one) => (
         <Stack key={one.name} gap={0} align="center">
-          <Text fw={600} fz={size} lh={1.2} style={{ color: options?.colorMode === "none" ? undefined : (one.color ?? undefined), fontVariantNumeric: "tabular-nums" }}>{one.text}</Text>
+          <Text fw={600} lh={1.2} className={all.length > 1 ? "stat-small" : "stat"} style={{ color: options?.colorMode === "none" ? undefined : (one.color ?? undefined), fontVariantNumeric: "tabular-nums" }}>{one.text}</Text>
           {(all.length > 1 || options?.textMode === "value_and_name") && <Text size="xs" c="dimmed">{one.name}</Text>}
           {options?.graphMode !== "none" && one.values.length > 2 && <Sparkline values={one.values} color={one.color ?? "var(--mantine-primary-color-filled)"} />}
         </Stack>
@@ -155,7 +153,7 @@ export function BarGauge(properties: Properties) {
   const all = readings(properties, dark);
   const largest = Math.max(0, ...all.map((one) => one.value ?? 0));
   return (
-    <Stack data-state="stat" gap={6}>
+    <Stack data-state="stat" data-bars gap={6}>
       {all.slice(0, 100).map((one, index) => (
         <div key={`${one.name} ${index}`}>
           <Group justify="space-between" gap="xs" wrap="nowrap">
@@ -175,7 +173,7 @@ export function Pie(properties: Properties) {
   const all = readings(properties, dark).filter((one) => (one.value ?? 0) > 0).sort((a, b) => (b.value ?? 0) - (a.value ?? 0));
   const total = all.reduce((sum, one) => sum + (one.value ?? 0), 0);
   return (
-    <Stack data-state="stat" gap="xs">
+    <Stack data-state="stat" data-bars gap="xs">
       <Progress.Root size="xl">
         {all.map((one, index) => <Progress.Section key={one.name} value={((one.value ?? 0) / total) * 100} color={stroke(index, dark).color} aria-label={`${one.name} ${one.text}`} />)}
       </Progress.Root>
@@ -241,7 +239,7 @@ function cell(name: string, value: Cell | undefined, config: FieldConfig): React
 }
 
 export function Logs({ panel, data }: Properties) {
-  return <LogLines lines={data.lines} height={Math.max(80, panel.gridPos.h * 38 - 56)} />;
+  return <LogLines lines={data.lines} height={Math.max(80, panel.gridPos.h * 38 - 60)} />;
 }
 
 export function Traces({ data }: Properties) {

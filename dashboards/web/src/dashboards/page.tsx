@@ -4,7 +4,7 @@ import { ActionIcon, Group, MultiSelect, Select, Stack, Text, TextInput, Title }
 import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { getJson } from "../api/http";
 import { Answered, Failed, Waiting } from "../parts/answer";
 import { useSpan } from "../parts/clock";
@@ -24,9 +24,14 @@ export function DashboardPage() {
 }
 
 function Loaded({ dashboard }: { dashboard: Dashboard }) {
-  const [search] = useUrl();
+  const [search, change] = useUrl();
   const span = useSpan();
   const [opened, setOpened] = useState<ReadonlySet<number>>(new Set());
+  // The file's own time range, unless the reader came with one.
+  const { from, to } = dashboard.time ?? {};
+  useEffect(() => {
+    if (search.from === undefined && from) change({ from, to: to ?? "now" }, true);
+  }, [search.from, from, to, change]);
   const variables = dashboard.templating?.list ?? [];
   const asked: Chosen = Object.fromEntries(
     variables.flatMap(({ name }) => (search[`var-${name}`] === undefined ? [] : [[name, [search[`var-${name}`] ?? []].flat()]])),

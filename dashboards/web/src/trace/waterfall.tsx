@@ -4,7 +4,7 @@ import { useComputedColorScheme } from "@mantine/core";
 import { IconAlertTriangle, IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
-import { colorOf } from "../chart/palette";
+import { stroke } from "../chart/palette";
 import { format } from "../format";
 import type { Node, Trace } from "./tree";
 
@@ -46,6 +46,8 @@ export function Waterfall({ trace, selected, onSelect }: Properties) {
     event.preventDefault();
   };
 
+  // In the order in which the services appear: neighbours differ, which a hash of the name would not promise.
+  const colors = useMemo(() => new Map(trace.services.map((service, index) => [service, stroke(index, dark).color])), [trace, dark]);
   const total = trace.durationMs || 1;
   return (
     <div>
@@ -86,13 +88,13 @@ export function Waterfall({ trace, selected, onSelect }: Properties) {
                   >
                     {shut ? <IconChevronRight size={14} /> : <IconChevronDown size={14} />}
                   </span>
-                  <span style={{ width: 4, height: 16, borderRadius: 2, flex: "none", background: colorOf(node.service, dark) }} />
+                  <span style={{ width: 4, height: 16, borderRadius: 2, flex: "none", background: colors.get(node.service) }} />
                   {node.error && <IconAlertTriangle size={14} color="var(--mantine-color-red-6)" aria-label="error" style={{ flex: "none" }} />}
                   <b>{node.service}</b>
                   <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>{node.name}</span>
                 </div>
                 <div role="gridcell" className="span-track" aria-label={`starts after ${format(node.startMs, "ms")}, takes ${format(node.durationMs, "ms")}, own time ${format(node.ownMs, "ms")}${node.critical ? ", on the critical path" : ""}`}>
-                  <div className={`span-bar ${node.critical ? "critical" : ""}`} style={{ left: `${left}%`, width: `${width}%`, background: colorOf(node.service, dark) }} />
+                  <div className={`span-bar ${node.critical ? "critical" : ""}`} style={{ left: `${left}%`, width: `${width}%`, background: colors.get(node.service) }} />
                   <span className="span-time" style={late && left > 12 ? { right: `${100 - left}%` } : { left: `${Math.min(100, left + width)}%` }}>{format(node.durationMs, "ms")}</span>
                 </div>
               </div>
