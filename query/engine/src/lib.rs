@@ -7,6 +7,7 @@ mod cost;
 mod error;
 mod limits;
 mod logql;
+mod promql;
 mod recorded;
 mod sql;
 mod telemetry;
@@ -18,6 +19,7 @@ pub use limits::Limits;
 pub use logql::{
     Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy,
 };
+pub use promql::{Found, LOOKBACK_MS, PromAnswer, PromResult};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
 };

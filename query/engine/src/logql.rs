@@ -2,7 +2,7 @@
 
 mod combine;
 mod lines;
-mod matrix;
+pub(crate) mod matrix;
 pub(crate) mod operator;
 mod plan;
 mod range;

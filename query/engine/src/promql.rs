@@ -1,0 +1,166 @@
+//! PromQL over snapshots: a query's tree becomes nodes of ours, which DataFusion's runtime executes. Every node's answer
+//! is a matrix of series by step; an instant query has one step.
+
+mod aggregate;
+mod ask;
+mod binary;
+mod catalog;
+mod histogram;
+mod labels;
+mod math;
+mod node;
+mod plan;
+mod scan;
+mod windows;
+
+pub use catalog::Found;
+
+use crate::logql::broken;
+use crate::logql::matrix::Matrix;
+use crate::{Engine, QueryError};
+use model::{Point, SeriesPoints, Tenant};
+use node::Times;
+use plan::Planner;
+use ::promql::{Expr, ValueType};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// How far back an instant selector looks, as Prometheus' `query.lookback-delta`.
+pub const LOOKBACK_MS: i64 = 300_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromResult {
+    Scalar(Point),
+    Text { ts_ms: i64, value: String },
+    /// One point a series.
+    Vector(Vec<SeriesPoints>),
+    Matrix(Vec<SeriesPoints>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromAnswer {
+    pub result: PromResult,
+    pub warnings: Vec<String>,
+    /// Samples that the query read.
+    pub samples_read: u64,
+}
+
+impl Engine {
+    /// Values at one time.
+    pub async fn promql_instant(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        at_ms: i64,
+        lookback_ms: i64,
+    ) -> Result<PromAnswer, QueryError> {
+        let expr = parse(query)?;
+        let times = Times { start_ms: at_ms, step_ms: 1, count: 1 };
+        if let Expr::Text(value) = expr.bare() {
+            let result = PromResult::Text { ts_ms: at_ms, value: value.clone() };
+            return Ok(PromAnswer { result, warnings: vec![], samples_read: 0 });
+        }
+        self.promql(tenant, &expr, times, lookback_ms, true).await
+    }
+
+    /// Values at `start_ms`, `start_ms + step_ms`, … up to `end_ms`.
+    pub async fn promql_range(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        lookback_ms: i64,
+    ) -> Result<PromAnswer, QueryError> {
+        let times = self.times(start_ms, end_ms, step_ms)?;
+        let expr = parse(query)?;
+        let kind = expr.value_type();
+        if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
+            let kind = kind.as_str();
+            return Err(QueryError::Bad(format!(
+                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+            )));
+        }
+        self.promql(tenant, &expr, times, lookback_ms, false).await
+    }
+
+    fn times(&self, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Times, QueryError> {
+        if step_ms <= 0 {
+            return Err(QueryError::Bad(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer".into(),
+            ));
+        }
+        if end_ms < start_ms {
+            return Err(QueryError::Bad("end timestamp must not be before start time".into()));
+        }
+        let count = end_ms.saturating_sub(start_ms) / step_ms + 1;
+        if count as usize > self.limits.points_max {
+            return Err(QueryError::Bad(format!(
+                "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+                self.limits.points_max
+            )));
+        }
+        Ok(Times { start_ms, step_ms, count: count as usize })
+    }
+
+    async fn promql(
+        &self,
+        tenant: &Tenant,
+        expr: &Expr,
+        times: Times,
+        lookback_ms: i64,
+        instant: bool,
+    ) -> Result<PromAnswer, QueryError> {
+        let began = Instant::now();
+        let snapshot = self.source.snapshot(tenant).await?;
+        let planner = Planner::new(snapshot.clone(), times, lookback_ms, self.limits.samples_max);
+        let answered = self.promql_result(&planner, expr, times, instant).await;
+        self.observe("promql", began.elapsed());
+        let samples_read = planner.samples.load(Ordering::Relaxed);
+        Ok(PromAnswer { result: answered?, warnings: snapshot.warnings(), samples_read })
+    }
+
+    async fn promql_result(
+        &self,
+        planner: &Planner,
+        expr: &Expr,
+        times: Times,
+        instant: bool,
+    ) -> Result<PromResult, QueryError> {
+        if expr.value_type() == ValueType::Matrix {
+            return Ok(PromResult::Matrix(planner.raw(self, expr.bare()).await?));
+        }
+        let plan = planner.plan(expr, times)?;
+        let batches = self.execute(plan).await?;
+        let matrix = self.off_thread(async move { Matrix::from_batches(&batches).map_err(broken) }).await?;
+        if expr.value_type() == ValueType::Scalar && instant {
+            let value = matrix.0.first().and_then(|series| series.values[0]).unwrap_or(f64::NAN);
+            return Ok(PromResult::Scalar(Point { ts_ms: times.start_ms, value }));
+        }
+        let mut series = to_points(matrix, times);
+        if instant {
+            return Ok(PromResult::Vector(series));
+        }
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(PromResult::Matrix(series))
+    }
+}
+
+fn parse(query: &str) -> Result<Expr, QueryError> {
+    ::promql::parse(query).map_err(|wrong| QueryError::Bad(wrong.to_string()))
+}
+
+fn to_points(matrix: Matrix, times: Times) -> Vec<SeriesPoints> {
+    let series = matrix.without_empty().0.into_iter();
+    series
+        .map(|series| {
+            let present = series.values.into_iter().enumerate();
+            let points = present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? }));
+            SeriesPoints { points: points.collect(), labels: series.labels }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

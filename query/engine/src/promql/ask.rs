@@ -1,0 +1,49 @@
+//! The engine as whoever evaluates rules sees it.
+
+use super::{LOOKBACK_MS, PromAnswer, PromResult};
+use crate::{Engine, QueryError};
+use model::{Answer, Ask, AskError, Labels, SeriesPoints, Tenant};
+
+#[async_trait::async_trait]
+impl Ask for Engine {
+    async fn instant(&self, tenant: &Tenant, query: &str, at_ms: i64) -> Result<Answer, AskError> {
+        Ok(answer(self.promql_instant(tenant, query, at_ms, LOOKBACK_MS).await?))
+    }
+
+    async fn range(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+    ) -> Result<Answer, AskError> {
+        Ok(answer(self.promql_range(tenant, query, start_ms, end_ms, step_ms, LOOKBACK_MS).await?))
+    }
+
+    async fn check(&self, query: &str) -> Result<(), AskError> {
+        super::parse(query)?;
+        Ok(())
+    }
+}
+
+fn answer(answered: PromAnswer) -> Answer {
+    let series = match answered.result {
+        PromResult::Vector(series) | PromResult::Matrix(series) => series,
+        PromResult::Scalar(point) => vec![SeriesPoints { labels: Labels::empty(), points: vec![point] }],
+        PromResult::Text { .. } => vec![],
+    };
+    Answer { series, warnings: answered.warnings }
+}
+
+impl From<QueryError> for AskError {
+    fn from(wrong: QueryError) -> AskError {
+        let text = wrong.to_string();
+        match wrong {
+            QueryError::Bad(_) | QueryError::Execution(_) => AskError::BadQuery(text),
+            QueryError::TooMuch(_) => AskError::TooMuch(text),
+            QueryError::Timeout(_) => AskError::Timeout(text),
+            QueryError::Cancelled | QueryError::Broken(_) => AskError::Broken(text),
+        }
+    }
+}

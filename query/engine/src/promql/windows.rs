@@ -1,0 +1,264 @@
+//! Functions over the samples of a window. Formulas follow Prometheus' `promql/functions.go`, so that answers are equal
+//! to the last digits.
+
+/// The samples of `(start_ms, end_ms]`, at least one.
+pub(super) struct Window<'a> {
+    pub ts_ms: &'a [i64],
+    pub values: &'a [f64],
+    pub start_ms: i64,
+    pub end_ms: i64,
+    /// The step that is computed; differs from `end_ms` by offset and `@`.
+    pub step_ms: i64,
+    /// No value of the whole series is below the one before it: a counter without resets.
+    pub ascends: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Over {
+    pub name: &'static str,
+    pub keeps_name: bool,
+    pub compute: fn(&Window<'_>, [f64; 2]) -> Option<f64>,
+}
+
+impl std::fmt::Debug for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+type Compute = fn(&Window<'_>, [f64; 2]) -> Option<f64>;
+
+/// The function of that name, where it is one over windows.
+pub(super) fn named(name: &str) -> Option<Over> {
+    const KEEPS: bool = true;
+    const DROPS: bool = false;
+    let (name, keeps_name, compute): (&'static str, bool, Compute) = match name {
+        "rate" => ("rate", DROPS, |w, _| extrapolated(w, true).map(|increase| increase / (w.range_ms() as f64 / 1e3))),
+        "increase" => ("increase", DROPS, |w, _| extrapolated(w, true)),
+        "delta" => ("delta", DROPS, |w, _| extrapolated(w, false)),
+        "irate" => ("irate", DROPS, |w, _| last_two(w, true)),
+        "idelta" => ("idelta", DROPS, |w, _| last_two(w, false)),
+        "deriv" => ("deriv", DROPS, |w, _| Some(regression(w, *w.ts_ms.first()?)?.0)),
+        "predict_linear" => ("predict_linear", DROPS, |w, p| {
+            let (slope, intercept) = regression(w, w.step_ms)?;
+            Some(slope * p[0] + intercept)
+        }),
+        "changes" => ("changes", DROPS, |w, _| {
+            let differ = |pair: &[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
+            Some(w.values.windows(2).filter(|pair| differ(pair)).count() as f64)
+        }),
+        "resets" => ("resets", DROPS, |w, _| Some(w.values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64)),
+        "avg_over_time" => ("avg_over_time", DROPS, |w, _| Some(mean(w.values))),
+        "sum_over_time" => ("sum_over_time", DROPS, |w, _| Some(kahan_sum(w.values.iter().copied()))),
+        "count_over_time" => ("count_over_time", DROPS, |w, _| Some(w.values.len() as f64)),
+        "min_over_time" => ("min_over_time", DROPS, |w, _| extreme(w.values, |new, old| new < old)),
+        "max_over_time" => ("max_over_time", DROPS, |w, _| extreme(w.values, |new, old| new > old)),
+        "last_over_time" => ("last_over_time", KEEPS, |w, _| w.values.last().copied()),
+        "first_over_time" => ("first_over_time", KEEPS, |w, _| w.values.first().copied()),
+        "present_over_time" => ("present_over_time", DROPS, |_, _| Some(1.0)),
+        "stdvar_over_time" => ("stdvar_over_time", DROPS, |w, _| Some(variance(w.values))),
+        "stddev_over_time" => ("stddev_over_time", DROPS, |w, _| Some(variance(w.values).sqrt())),
+        "quantile_over_time" => ("quantile_over_time", DROPS, |w, p| Some(quantile(p[0], &mut w.values.to_vec()))),
+        "mad_over_time" => ("mad_over_time", DROPS, |w, _| {
+            let median = quantile(0.5, &mut w.values.to_vec());
+            let mut distances: Vec<f64> = w.values.iter().map(|value| (value - median).abs()).collect();
+            Some(quantile(0.5, &mut distances))
+        }),
+        "double_exponential_smoothing" | "holt_winters" => ("double_exponential_smoothing", DROPS, smoothed),
+        "ts_of_first_over_time" => ("ts_of_first_over_time", DROPS, |w, _| Some(*w.ts_ms.first()? as f64 / 1e3)),
+        "ts_of_last_over_time" => ("ts_of_last_over_time", DROPS, |w, _| Some(*w.ts_ms.last()? as f64 / 1e3)),
+        "ts_of_min_over_time" => ("ts_of_min_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new <= old)),
+        "ts_of_max_over_time" => ("ts_of_max_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new >= old)),
+        _ => return None,
+    };
+    Some(Over { name, keeps_name, compute })
+}
+
+impl Window<'_> {
+    fn range_ms(&self) -> i64 {
+        self.end_ms - self.start_ms
+    }
+}
+
+/// How much the value grew over the whole window, from what it grew between the first and the last sample.
+fn extrapolated(w: &Window<'_>, is_counter: bool) -> Option<f64> {
+    let n = w.values.len();
+    if n < 2 {
+        return None;
+    }
+    let (first, last) = (w.values[0], w.values[n - 1]);
+    let mut result = last - first;
+    if is_counter && !w.ascends {
+        for pair in w.values.windows(2).filter(|pair| pair[1] < pair[0]) {
+            result += pair[0];
+        }
+    }
+    let seconds = |ms: i64| ms as f64 / 1e3;
+    let mut to_start = seconds(w.ts_ms[0] - w.start_ms);
+    let mut to_end = seconds(w.end_ms - w.ts_ms[n - 1]);
+    let sampled = seconds(w.ts_ms[n - 1] - w.ts_ms[0]);
+    let average = sampled / (n - 1) as f64;
+    let threshold = average * 1.1;
+    if to_start >= threshold {
+        to_start = average / 2.0;
+    }
+    if is_counter && result > 0.0 && first >= 0.0 {
+        // A counter does not come from below zero.
+        to_start = to_start.min(sampled * (first / result));
+    }
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    Some(result * ((sampled + to_start + to_end) / sampled))
+}
+
+fn last_two(w: &Window<'_>, is_rate: bool) -> Option<f64> {
+    let n = w.values.len();
+    if n < 2 {
+        return None;
+    }
+    let (previous, last) = (w.values[n - 2], w.values[n - 1]);
+    let difference = if is_rate && last < previous { last } else { last - previous };
+    let ms = w.ts_ms[n - 1] - w.ts_ms[n - 2];
+    match (is_rate, ms) {
+        (_, 0) => None,
+        (true, ms) => Some(difference / (ms as f64 / 1e3)),
+        (false, _) => Some(difference),
+    }
+}
+
+/// Slope per second and value at `origin_ms` of the line of least squares.
+fn regression(w: &Window<'_>, origin_ms: i64) -> Option<(f64, f64)> {
+    if w.values.len() < 2 {
+        return None;
+    }
+    let first = w.values[0];
+    if w.values.iter().all(|value| *value == first) {
+        return Some(if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) });
+    }
+    let (mut x, mut y, mut xy, mut xx) = (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
+    for (ts, value) in w.ts_ms.iter().zip(w.values) {
+        let seconds = (ts - origin_ms) as f64 / 1e3;
+        x.add(seconds);
+        y.add(*value);
+        xy.add(seconds * value);
+        xx.add(seconds * seconds);
+    }
+    let n = w.values.len() as f64;
+    let (x, y, xy, xx) = (x.sum(), y.sum(), xy.sum(), xx.sum());
+    let covariance = xy - x * y / n;
+    let variance = xx - x * x / n;
+    let slope = covariance / variance;
+    Some((slope, y / n - slope * x / n))
+}
+
+/// Summation that keeps the low digits (Neumaier's).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Kahan {
+    sum: f64,
+    lost: f64,
+}
+
+impl Kahan {
+    pub fn add(&mut self, value: f64) {
+        let sum = self.sum + value;
+        if sum.is_infinite() {
+            self.lost = 0.0;
+        } else if self.sum.abs() >= value.abs() {
+            self.lost += (self.sum - sum) + value;
+        } else {
+            self.lost += (value - sum) + self.sum;
+        }
+        self.sum = sum;
+    }
+
+    pub fn sum(self) -> f64 {
+        self.sum + self.lost
+    }
+}
+
+pub(super) fn kahan_sum(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sum = Kahan::default();
+    values.for_each(|value| sum.add(value));
+    sum.sum()
+}
+
+/// Where the plain sum leaves the range of numbers, the mean is moved value by value instead.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let sum = kahan_sum(values.iter().copied());
+    if sum.is_finite() || values.iter().any(|value| !value.is_finite()) {
+        return sum / n;
+    }
+    let mut mean = 0.0;
+    for (i, value) in values.iter().enumerate() {
+        let count = (i + 1) as f64;
+        mean += value / count - mean / count;
+    }
+    mean
+}
+
+/// Of the population.
+pub(super) fn variance(values: &[f64]) -> f64 {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for value in values {
+        count += 1.0;
+        let delta = value - mean;
+        mean += delta / count;
+        squares += delta * (value - mean);
+    }
+    squares / count
+}
+
+fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> Option<f64> {
+    let mut best = *values.first()?;
+    for &value in values {
+        if better(value, best) || best.is_nan() {
+            best = value;
+        }
+    }
+    Some(best)
+}
+
+fn time_of_extreme(w: &Window<'_>, better: fn(f64, f64) -> bool) -> Option<f64> {
+    let mut best = 0;
+    for (i, &value) in w.values.iter().enumerate() {
+        if better(value, w.values[best]) || w.values[best].is_nan() {
+            best = i;
+        }
+    }
+    Some(w.ts_ms[best] as f64 / 1e3)
+}
+
+/// Sorts the values; NaN are the smallest.
+pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
+    let rank = q * (values.len() - 1) as f64;
+    let (lower, upper) = (rank.floor() as usize, (rank.floor() as usize + 1).min(values.len() - 1));
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+fn smoothed(w: &Window<'_>, [smoothing, trend_factor]: [f64; 2]) -> Option<f64> {
+    if w.values.len() < 2 {
+        return None;
+    }
+    let (mut before, mut level, mut trend) = (0.0, w.values[0], w.values[1] - w.values[0]);
+    for (i, value) in w.values.iter().enumerate().skip(1) {
+        if i > 1 {
+            trend = trend_factor * (level - before) + (1.0 - trend_factor) * trend;
+        }
+        before = level;
+        level = smoothing * value + (1.0 - smoothing) * (level + trend);
+    }
+    Some(level)
+}
