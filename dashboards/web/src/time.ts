@@ -56,7 +56,8 @@ export function span(range: Range, nowMs: number, points = 240): Span {
   let startMs = timeMs(range.from, nowMs) ?? endMs - 3_600_000;
   if (startMs >= endMs) [startMs, endMs] = [endMs - 60_000, startMs];
   const stepMs = roundStep((endMs - startMs) / points);
-  return { startMs: Math.floor(startMs / stepMs) * stepMs, endMs: Math.floor(endMs / stepMs) * stepMs, stepMs };
+  // The end stays where it is: what has just happened belongs to the answer.
+  return { startMs: Math.floor(startMs / stepMs) * stepMs, endMs: Math.round(endMs), stepMs };
 }
 
 const STEPS_MS = [

@@ -72,7 +72,7 @@ async function askOne(target: Target, panel: Panel, chosen: Chosen, filled: Fill
 
 function stepped(span: Span, target: Target, panel: Panel, chosen: Chosen, filled: Filled[]): Span {
   const least = durationMs(interpolate(target.interval ?? panel.interval ?? "", chosen, span, filled).replace(/^>/, "")) ?? 0;
-  return least > span.stepMs ? { startMs: Math.floor(span.startMs / least) * least, endMs: Math.floor(span.endMs / least) * least, stepMs: least } : span;
+  return least > span.stepMs ? { startMs: Math.floor(span.startMs / least) * least, endMs: span.endMs, stepMs: least } : span;
 }
 
 /** `{{label}}` of a legend format; without one the labels themselves. */
@@ -81,7 +81,7 @@ export function legend(target: Target, labels: Labels): string {
   if (!format || format === "__auto") {
     const { __name__: name, ...rest } = labels;
     const values = Object.values(rest);
-    return values.length === 1 ? (values[0] ?? "") : values.length === 0 ? (name ?? target.expr ?? "value") : seriesName(labels);
+    return values.length === 1 ? (values[0] ?? "") : values.length === 0 ? (name ?? "Value") : seriesName(labels);
   }
   return format.replace(/\{\{\s*([\w.]+)\s*\}\}/g, (_, label: string) => labels[label] ?? "");
 }

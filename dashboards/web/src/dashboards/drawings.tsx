@@ -95,7 +95,7 @@ export function Stat(properties: Properties) {
   const all = readings(properties, dark).slice(0, 24);
   const { options } = properties.panel;
   return (
-    <Group data-state="stat" gap="lg" h="100%" align="center" justify={all.length > 1 ? "space-around" : "center"}>
+    <Group data-state="stat" gap="lg" align="center" justify={all.length > 1 ? "space-around" : "center"}>
       {all.map((one) => (
         <Stack key={one.name} gap={0} align="center">
           <Text fw={600} lh={1.2} className={all.length > 1 ? "stat-small" : "stat"} style={{ color: options?.colorMode === "none" ? undefined : (one.color ?? undefined), fontVariantNumeric: "tabular-nums" }}>{one.text}</Text>
@@ -120,16 +120,17 @@ function Sparkline({ values, color }: { values: number[]; color: string }) {
 /** An arc from 0 to the largest value that the dashboard names. */
 export function Gauge(properties: Properties) {
   const dark = useComputedColorScheme("light") === "dark";
+  const all = readings(properties, dark).slice(0, 12);
   return (
-    <Group data-state="stat" gap="md" h="100%" justify="space-around" align="center">
-      {readings(properties, dark).slice(0, 12).map((one) => (
-        <Stack key={one.name} gap={0} align="center">
-          <svg viewBox="0 0 120 72" width="132" role="img" aria-label={`${one.name}: ${one.text}`}>
+    <Group data-state="stat" gap="md" justify="space-around" align="center">
+      {all.map((one) => (
+        <Stack key={one.name} gap={0} align="center" maw="100%">
+          <svg viewBox="0 0 120 72" style={{ width: all.length > 1 ? 110 : 132, maxWidth: "100%" }} role="img" aria-label={`${one.name}: ${one.text}`}>
             <path d={arc(1)} fill="none" stroke="var(--line)" strokeWidth="11" strokeLinecap="round" />
             <path d={arc(share(one))} fill="none" stroke={one.color ?? "var(--mantine-primary-color-filled)"} strokeWidth="11" strokeLinecap="round" />
             <text x="60" y="60" textAnchor="middle" fontSize="18" fontWeight="600" fill="var(--mantine-color-text)">{one.text}</text>
           </svg>
-          <Text size="xs" c="dimmed" ta="center" lineClamp={1} title={one.name}>{one.name}</Text>
+          {(all.length > 1 || one.name !== "Value") && <Text size="xs" c="dimmed" ta="center" lineClamp={1} maw={132} title={one.name}>{one.name}</Text>}
         </Stack>
       ))}
     </Group>

@@ -6,6 +6,7 @@ import { logs } from "../api/loki";
 import { Answered, Warnings } from "../parts/answer";
 import { useSpan } from "../parts/clock";
 import { one, useUrl } from "../url";
+import { Facets, narrowed } from "./facets";
 import { LogLines } from "./log-lines";
 import { Graph } from "./metric-result";
 
@@ -38,7 +39,10 @@ export function LogResult({ query }: { query: string }) {
                 </Text>
                 <Select size="xs" w={120} aria-label="Lines at most" data={["100", "500", "2000", "5000"]} value={String(limit)} onChange={(next) => change({ limit: next ?? undefined }, true)} />
               </Group>
-              <LogLines lines={data.lines} height={560} />
+              <div className="with-facets">
+                <Facets lines={data.lines} onChoose={(label, value) => change({ q: narrowed(query, label, value) })} />
+                <LogLines lines={data.lines} height={560} />
+              </div>
             </>
           )
         }

@@ -74,13 +74,13 @@ function Card({ slo }: { slo: Slo }) {
       </Text>
       <Text size="sm" fw={600} mt={6}>{sentence(slo, left)}</Text>
       {left !== null && <Progress value={Math.min(100, Math.max(0, left * 100))} color={color} mt={4} aria-label={`Budget left: ${format(left, "percentunit")}`} />}
-      <Rows
+      {burns.length > 0 && <Rows
         label="How fast the budget burns, by window" copy={false} rows={burns}
         columns={[
           { name: "Window", value: ([window]) => durationMs(window), show: ([window]) => window },
           { name: "Burns", number: true, value: ([, rate]) => known(rate), show: ([, rate]) => burnText(known(rate)) },
         ]}
-      />
+      />}
     </section>
   );
 }
