@@ -111,6 +111,7 @@ function Frame() {
             {KEYS.map(([key, does]) => <Table.Tr key={key}><Table.Td><Kbd>{key}</Kbd></Table.Td><Table.Td>{does}</Table.Td></Table.Tr>)}
           </Table.Tbody>
         </Table>
+        <Text size="xs" c="dimmed" mt="sm"><a href="/licenses.txt" style={{ color: "inherit" }}>Licences of what this page is built from</a></Text>
       </Modal>
     </AppShell>
   );

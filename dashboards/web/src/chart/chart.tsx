@@ -67,7 +67,8 @@ export const Chart = memo(function Chart(properties: Properties) {
     const tall = () => (fills ? Math.max(60, element.clientHeight) : height);
     const ink = dark ? "#a9b4c0" : "#4a5663";
     const lines = dark ? "#2a323c" : "#e3e8ed";
-    const fill = properties.fill ?? (properties.stacked ? 0.35 : 0.08);
+    // Areas under many lines would mix to a grey in which none is seen.
+    const fill = properties.stacked ? (properties.fill ?? 0.35) : visible.length > 4 && !properties.bars ? 0 : (properties.fill ?? 0.08);
     const axis = { stroke: ink, grid: { stroke: lines, width: 1 }, ticks: { stroke: lines, width: 1 }, font: "12px system-ui" };
     const span = properties.startMs !== undefined && properties.endMs !== undefined
       ? ([properties.startMs / 1000, properties.endMs / 1000] as [number, number]) : undefined;
@@ -196,7 +197,7 @@ function bounds(low: number | null, high: number | null): [number, number] {
 
 function axisWidth(_: uPlot, values: string[] | null): number {
   const longest = (values ?? []).reduce((most, text) => Math.max(most, text.length), 0);
-  return Math.max(44, 14 + longest * 7);
+  return Math.max(48, 24 + longest * 7);
 }
 
 function hours(plot: uPlot, splits: number[], _axis: number, _space: number, increment: number): string[] {

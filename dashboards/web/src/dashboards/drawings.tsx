@@ -244,7 +244,7 @@ export function Logs({ panel, data }: Properties) {
 }
 
 export function Traces({ data }: Properties) {
-  return <FoundTraces found={data.traces} />;
+  return <FoundTraces found={data.traces} compact />;
 }
 
 /** Paragraphs, headings, lists, bold, code and links of Markdown; anything else stays the text it is. */

@@ -28,7 +28,8 @@ export function TraceResult({ query }: { query: string }) {
   );
 }
 
-export function FoundTraces({ found }: { found: FoundTrace[] }) {
+/** `compact` leaves out what a narrow panel has no room for. */
+export function FoundTraces({ found, compact = false }: { found: FoundTrace[]; compact?: boolean }) {
   const go = useGo();
   return (
     <>
@@ -36,16 +37,19 @@ export function FoundTraces({ found }: { found: FoundTrace[] }) {
       <Rows
         label="Traces"
         rows={found}
+        copy={!compact}
         onOpen={(row) => go(`/trace/${row.traceID}`, { span: row.spanSets?.[0]?.spans?.[0]?.spanID })}
         columns={[
-          { name: "Started", value: startMs, show: (row) => <span className="mono">{stamp(startMs(row))}</span> },
+          { name: "Started", value: startMs, show: (row) => <span className="mono">{compact ? stamp(startMs(row)).slice(11, 19) : stamp(startMs(row))}</span> },
           { name: "Service", value: (row) => row.rootServiceName ?? "" },
           { name: "Operation", value: (row) => row.rootTraceName ?? "" },
           { name: "Took", number: true, value: (row) => row.durationMs ?? 0, show: (row) => format(row.durationMs ?? 0, "ms") },
           { name: "Spans", number: true, value: (row) => sum(row, "spanCount") },
           { name: "Errors", number: true, value: (row) => sum(row, "errorCount") },
-          { name: "Matched", value: matched },
-          { name: "Trace", value: (row) => row.traceID, show: (row) => <span className="mono">{row.traceID.slice(0, 12)}…</span> },
+          ...(compact ? [] : [
+            { name: "Matched", value: matched },
+            { name: "Trace", value: (row: FoundTrace) => row.traceID, show: (row: FoundTrace) => <span className="mono">{row.traceID.slice(0, 12)}…</span> },
+          ]),
         ]}
       />
     </>
