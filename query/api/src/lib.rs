@@ -6,6 +6,7 @@
 
 pub mod cost;
 pub mod loki;
+pub mod prometheus;
 pub mod sql;
 mod tenant;
 

@@ -1,0 +1,223 @@
+//! The Prometheus HTTP API under `/api/v1`: queries, series, labels, metadata.
+//!
+//! Parameters come in the query string, by POST also in a form, or both. Errors have Prometheus' shape, status and
+//! `errorType`.
+
+mod encode;
+mod params;
+
+use crate::TenantHeader;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use engine::{Engine, LOOKBACK_MS, QueryError};
+use model::{Clock, Labels, SystemClock, TimeRange};
+use params::Params;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The release whose API this is, as clients ask it before they use newer calls.
+const PROMETHEUS_VERSION: &str = "3.5.0";
+
+pub fn router(engine: Arc<Engine>) -> Router {
+    let routes: Router<Arc<Engine>> = Router::new()
+        .route("/query", get(query).post(query))
+        .route("/query_range", get(query_range).post(query_range))
+        .route("/query_exemplars", get(exemplars).post(exemplars))
+        .route("/format_query", get(format_query).post(format_query))
+        .route("/labels", get(labels).post(labels))
+        .route("/label/{name}/values", get(label_values).post(label_values))
+        .route("/series", get(series).post(series))
+        .route("/metadata", get(metadata))
+        .route("/status/buildinfo", get(buildinfo));
+    Router::new().nest("/api/v1", routes).with_state(engine)
+}
+
+/// Why a request is refused, in Prometheus' words.
+pub(crate) struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    why: String,
+}
+
+impl Refusal {
+    fn bad(why: impl Into<String>) -> Refusal {
+        Refusal { status: StatusCode::BAD_REQUEST, kind: "bad_data", why: why.into() }
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(wrong: QueryError) -> Refusal {
+        let (status, kind) = match &wrong {
+            QueryError::Bad(_) => (StatusCode::BAD_REQUEST, "bad_data"),
+            QueryError::Execution(_) | QueryError::TooMuch(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            QueryError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+            QueryError::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Refusal { status, kind, why: wrong.to_string() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "status": "error", "errorType": self.kind, "error": self.why });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+type Answered<T> = Result<T, Refusal>;
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A list of names or label sets, cut at the caller's limit, which is then said.
+fn list<T: serde::Serialize>(mut found: Vec<T>, limit: usize, mut warnings: Vec<String>) -> Json<Value> {
+    if limit > 0 && found.len() > limit {
+        found.truncate(limit);
+        warnings.push("results truncated due to limit".into());
+    }
+    let mut body = json!({ "status": "success", "data": found });
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
+    }
+    Json(body)
+}
+
+async fn query(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answered<Response> {
+    let began = Instant::now();
+    let at_ms = params.time("time")?.unwrap_or_else(|| SystemClock.now_ms());
+    let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
+    let asked = engine.promql_instant(&tenant, params.get("query").unwrap_or(""), at_ms, lookback_ms);
+    let answer = within(&params, asked).await?;
+    let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()))))
+}
+
+async fn query_range(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answered<Response> {
+    let began = Instant::now();
+    let required = |name: &str| Refusal::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"));
+    let start_ms = params.time("start")?.ok_or_else(|| required("start"))?;
+    let end_ms = params.time("end")?.ok_or_else(|| required("end"))?;
+    let step_ms = params.duration("step")?.ok_or_else(|| required("step"))?;
+    let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
+    let query = params.get("query").unwrap_or("");
+    let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, lookback_ms);
+    let answer = within(&params, asked).await?;
+    let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()))))
+}
+
+/// The caller's own time limit, where it gives one; the engine's holds as well.
+async fn within<T>(params: &Params, asked: impl Future<Output = Result<T, QueryError>>) -> Answered<T> {
+    match params.duration("timeout")? {
+        Some(ms) if ms > 0 => match tokio::time::timeout(Duration::from_millis(ms as u64), asked).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(QueryError::Timeout(ms as u64).into()),
+        },
+        _ => Ok(asked.await?),
+    }
+}
+
+/// Exemplars are not kept; the call is answered so that Grafana keeps its toggle.
+async fn exemplars(params: Params) -> Answered<Json<Value>> {
+    promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    Ok(list(Vec::<Value>::new(), 0, vec![]))
+}
+
+async fn format_query(params: Params) -> Answered<Json<Value>> {
+    let expr = promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    Ok(Json(json!({ "status": "success", "data": expr.to_string() })))
+}
+
+fn range(params: &Params) -> Answered<TimeRange> {
+    let start = params.time("start")?.unwrap_or(i64::MIN);
+    let end = params.time("end")?.unwrap_or(i64::MAX);
+    if end < start {
+        return Err(Refusal::bad("invalid parameter \"end\": end timestamp must not be before start time"));
+    }
+    Ok(TimeRange { start, end })
+}
+
+async fn labels(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answered<Json<Value>> {
+    let found = engine.prom_series(&tenant, &params.all("match[]"), range(&params)?).await?;
+    let names: BTreeSet<&str> = found.found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
+    Ok(list(names.into_iter().collect(), params.limit()?, found.warnings))
+}
+
+async fn label_values(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(name): Path<String>,
+    params: Params,
+) -> Answered<Json<Value>> {
+    let name = params::unescaped_name(&name);
+    if name.is_empty() {
+        return Err(Refusal::bad("invalid label name: \"\""));
+    }
+    let found = engine.prom_series(&tenant, &params.all("match[]"), range(&params)?).await?;
+    let values: BTreeSet<&str> = found.found.iter().filter_map(|labels| labels.get(&name)).collect();
+    Ok(list(values.into_iter().collect(), params.limit()?, found.warnings))
+}
+
+async fn series(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answered<Json<Value>> {
+    let selectors = params.all("match[]");
+    if selectors.is_empty() {
+        return Err(Refusal::bad("no match[] parameter provided"));
+    }
+    let found = engine.prom_series(&tenant, &selectors, range(&params)?).await?;
+    Ok(list(found.found, params.limit()?, found.warnings))
+}
+
+async fn metadata(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answered<Json<Value>> {
+    let wanted = params.get("metric").filter(|name| !name.is_empty());
+    let limit = params.limit()?;
+    let mut by_name: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for metadata in engine.prom_metadata(&tenant).await? {
+        if wanted.is_some_and(|name| name != metadata.name) || (limit > 0 && by_name.len() >= limit) {
+            continue;
+        }
+        let row = json!({ "type": metadata.kind.as_str(), "help": metadata.help, "unit": metadata.unit });
+        by_name.entry(metadata.name).or_default().push(row);
+    }
+    Ok(Json(json!({ "status": "success", "data": by_name })))
+}
+
+async fn buildinfo() -> Json<Value> {
+    Json(json!({ "status": "success", "data": {
+        "version": PROMETHEUS_VERSION,
+        "revision": env!("CARGO_PKG_VERSION"),
+        "branch": "main",
+        "buildUser": "binnacle",
+        "buildDate": "",
+        "goVersion": "",
+    } }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use super::*;
+use serde_json::Value;
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use model::*;
+use store::Store;
+use tower::ServiceExt;
+
+async fn api(dir: &std::path::Path) -> Router {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() };
+    let store = Store::open(config, clock.clone()).await.unwrap();
+    let mut batch = MetricBatch::default();
+    for (job, value) in [("web", 1.5), ("db", f64::INFINITY)] {
+        batch.begin_series(&mut [("__name__", "up"), ("job", job), ("path", "a\"b")]).unwrap();
+        batch.push(1_700_000_000_000, value);
+    }
+    let kind = MetricKind::Gauge;
+    batch.metadata.push(Metadata { name: "up".into(), kind, help: "Is it up".into(), unit: String::new() });
+    store.write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None }).await.unwrap();
+    router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()))
+}
+
+async fn call(api: &Router, request: Request<Body>) -> (u16, Value) {
+    let response = api.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{body:?}")))
+}
+
+async fn get(api: &Router, path: &str) -> (u16, Value) {
+    call(api, Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = api(dir.path()).await;
+    let (_, health) = get(&api, "/api/v1/query?query=1%2B1&time=4").await;
+    assert_eq!(health, json!({"status": "success", "data": {"resultType": "scalar", "result": [4, "2"]}}));
+    let (_, vector) = get(&api, "/api/v1/query?query=up&time=1700000060.5").await;
+    assert_eq!(vector["data"]["result"][0], json!({"metric": {"__name__": "up", "job": "db", "path": "a\"b"}, "value": [1700000060.5, "+Inf"]}));
+    let (_, matrix) = get(&api, "/api/v1/query_range?query=up&start=1700000000&end=1700000060&step=30s").await;
+    assert_eq!(matrix["data"]["result"][1]["values"], json!([[1700000000, "1.5"], [1700000030, "1.5"], [1700000060, "1.5"]]));
+    let form = Request::post("/api/v1/query?stats=all")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("query=sum(up%7Bjob%3D%22web%22%7D)&time=1700000000"))
+        .unwrap();
+    let (_, posted) = call(&api, form).await;
+    assert_eq!(posted["data"]["result"][0]["value"][1], "1.5");
+    assert_eq!(posted["data"]["stats"]["samples"]["totalQueryableSamples"], 1);
+    let (_, names) = get(&api, "/api/v1/labels").await;
+    assert_eq!(names["data"], json!(["__name__", "job", "path"]));
+    let (_, values) = get(&api, "/api/v1/label/job/values?limit=1").await;
+    assert_eq!((&values["data"], &values["warnings"]), (&json!(["db"]), &json!(["results truncated due to limit"])));
+    let (_, series) = get(&api, "/api/v1/series?match[]=up%7Bjob%3D%22web%22%7D").await;
+    assert_eq!(series["data"], json!([{"__name__": "up", "job": "web", "path": "a\"b"}]));
+    let (_, metadata) = get(&api, "/api/v1/metadata").await;
+    assert_eq!(metadata["data"], json!({"up": [{"type": "gauge", "help": "Is it up", "unit": ""}]}));
+    let (_, exemplars) = get(&api, "/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000").await;
+    assert_eq!(exemplars["status"], "success");
+    let (_, build) = get(&api, "/api/v1/status/buildinfo").await;
+    assert!(build["data"]["version"].is_string() && build["data"].get("features").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_have_prometheus_shape_and_say_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = api(dir.path()).await;
+    for (path, status, kind, words) in [
+        ("/api/v1/query?query=sum(", 400, "bad_data", "1:5: parse error"),
+        ("/api/v1/query?query=", 400, "bad_data", "no expression"),
+        ("/api/v1/query?query=up&time=noon", 400, "bad_data", "cannot parse \"noon\""),
+        ("/api/v1/query_range?query=up&start=0&end=1&step=0", 400, "bad_data", "zero or negative"),
+        ("/api/v1/query_range?query=up&start=0&end=1000000&step=1", 400, "bad_data", "exceeded maximum resolution"),
+        ("/api/v1/series", 400, "bad_data", "no match[]"),
+        ("/api/v1/query?query=up%2Bon()up&time=1700000000", 422, "execution", "match group"),
+    ] {
+        let (found, body) = get(&api, path).await;
+        assert_eq!((found, &body["errorType"]), (status, &json!(kind)), "{path}: {body}");
+        assert!(body["error"].as_str().unwrap().contains(words), "{path}: {body}");
+    }
+}
+
+#[test]
+fn escaped_label_names_are_read() {
+    assert_eq!(params::unescaped_name("U__http_2e_route"), "http.route");
+    assert_eq!(params::unescaped_name("U__a__b"), "a_b");
+    assert_eq!(params::unescaped_name("job"), "job");
+}
