@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { classes } from "../chart/heatmap";
 import { legend, reduce } from "./answers";
 import { fieldConfig, laidOut, mapped, type Panel, sourceOf, thresholdColor } from "./model";
 import { rowsToPlots } from "./sql-plots";
@@ -74,4 +75,9 @@ test("legends, reducers, rows as series", () => {
   expect([reduce([1, NaN, 3]), reduce([1, 3], "mean"), reduce([NaN])]).toEqual([3, 2, null]);
   const rows = { columns: ["time", "pod", "usd"], warnings: [], rows: [{ time: "2026-11-24T10:00:00.000000001", pod: "a", usd: 1 }, { time: "2026-11-24T11:00:00", pod: "b", usd: 2 }] };
   expect(rowsToPlots(rows)?.plots).toEqual([{ name: "a", values: [1, null] }, { name: "b", values: [null, 2] }]);
+});
+
+test("cumulative buckets become classes", () => {
+  const buckets = [{ bound: Infinity, values: [10, null] }, { bound: 0.1, values: [4, 1] }, { bound: 0.5, values: [9, 1] }];
+  expect(classes(buckets)).toEqual([{ bound: 0.1, values: [4, 1] }, { bound: 0.5, values: [5, 0] }, { bound: Infinity, values: [1, null] }]);
 });

@@ -3,7 +3,9 @@
 import { Group, Progress, Stack, Text, useComputedColorScheme } from "@mantine/core";
 import { Fragment, type ReactNode } from "react";
 import { type Cell, cellText, cellTimeMs, type Row, type Rows as SqlRows } from "../api/sql";
+import { sampleValue } from "../api/prometheus";
 import { Chart, type Threshold } from "../chart/chart";
+import { classes, Heatmap } from "../chart/heatmap";
 import { named, stroke } from "../chart/palette";
 import { align } from "../chart/plot";
 import { FoundTraces } from "../explore/trace-result";
@@ -56,6 +58,15 @@ export function TimeSeries({ panel, data }: Properties) {
       legend={showLegend} thresholds={lines} startMs={span.startMs} endMs={span.endMs} onZoom={zoom}
     />
   );
+}
+
+/** One row for each `le`; other series are rows by their order. */
+export function HeatmapPanel({ panel, data }: Properties) {
+  const { times, plots } = align(data.series, (series) => series.labels.le ?? (series as (typeof data.series)[number]).name);
+  const rows = plots.map((plot, index) => ({ bound: Number.isNaN(sampleValue(plot.name)) ? index : sampleValue(plot.name), values: plot.values }));
+  const cumulative = panel.targets?.some((target) => target.format === "heatmap");
+  const yAxis = panel.options?.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? "short";
+  return <Heatmap label={panel.title ?? "Heatmap"} times={times} rows={cumulative ? classes(rows) : rows.sort((a, b) => a.bound - b.bound)} unit={yAxis} />;
 }
 
 function thresholds(config: FieldConfig, dark: boolean): Threshold[] {

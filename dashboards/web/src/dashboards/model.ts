@@ -102,6 +102,7 @@ export interface PanelOptions {
   graphMode?: string;
   displayMode?: string;
   pieType?: string;
+  yAxis?: { unit?: string };
 }
 
 /** What a dashboard's own file says, with the overrides that match this field. */

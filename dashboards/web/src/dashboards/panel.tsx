@@ -9,7 +9,7 @@ import { Answered, Nothing, Waiting, Warnings } from "../parts/answer";
 import { useSpan } from "../parts/clock";
 import { To } from "../parts/link";
 import { ask, type PanelData } from "./answers";
-import { BarGauge, Gauge, Logs, Pie, Stat, TablePanel, TextPanel, TimeSeries, Traces } from "./drawings";
+import { BarGauge, Gauge, HeatmapPanel, Logs, Pie, Stat, TablePanel, TextPanel, TimeSeries, Traces } from "./drawings";
 import { type Panel as PanelModel, sourceOf } from "./model";
 import { type Chosen, type Filled, interpolate } from "./variables";
 
@@ -56,7 +56,7 @@ export function Panel({ panel, chosen, filled }: Properties) {
   );
 }
 
-const DRAWN = new Set(["timeseries", "graph", "stat", "singlestat", "gauge", "bargauge", "table", "table-old", "logs", "piechart", "barchart", "traces"]);
+const DRAWN = new Set(["timeseries", "graph", "stat", "singlestat", "gauge", "bargauge", "table", "table-old", "logs", "piechart", "barchart", "traces", "heatmap"]);
 
 function Unknown({ panel }: { panel: PanelModel }) {
   return (
@@ -91,6 +91,7 @@ function Drawn({ panel, data }: { panel: PanelModel; data: PanelData }) {
       case "stat": case "singlestat": return <Stat panel={panel} data={data} />;
       case "gauge": return <Gauge panel={panel} data={data} />;
       case "bargauge": case "barchart": return <BarGauge panel={panel} data={data} />;
+      case "heatmap": return <HeatmapPanel panel={panel} data={data} />;
       case "piechart": return <Pie panel={panel} data={data} />;
       case "logs": return <Logs panel={panel} data={data} />;
       case "traces": return <Traces panel={panel} data={data} />;
