@@ -123,7 +123,7 @@ pub struct Loaded {
     pub queries: Vec<(String, String)>,
 }
 
-/// Reads all files. The error names every mistake of every file.
+/// Reads all files. The error names the first mistakes of all of them.
 pub fn load(patterns: &[String], slo_patterns: &[String]) -> anyhow::Result<Loaded> {
     let mut loaded = Loaded::default();
     let mut wrong = vec![];
@@ -141,9 +141,19 @@ pub fn load(patterns: &[String], slo_patterns: &[String]) -> anyhow::Result<Load
         }
     }
     if !wrong.is_empty() {
-        bail!("{}", wrong.join("\n"));
+        bail!("{}", in_one_line(&wrong));
     }
     Ok(loaded)
+}
+
+/// The start is refused in one line; `binnacle check` tells the rest.
+pub fn in_one_line(mistakes: &[String]) -> String {
+    const SHOWN_MAX: usize = 3;
+    let shown = mistakes[..mistakes.len().min(SHOWN_MAX)].join("; ");
+    match mistakes.len().saturating_sub(SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown}; and {more} more: run `binnacle check` on the files"),
+    }
 }
 
 impl Loaded {

@@ -65,6 +65,8 @@ pub fn explore_path(query: &str) -> String {
 
 /// A receiver answers within this or is tried again.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stop waits for an answer that is under way.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Longest sleep between looks at the clock: it may be set while we sleep.
 const NAP_MAX: Duration = Duration::from_secs(60);
 
@@ -230,9 +232,14 @@ impl Sender {
                 () = self.receiver.news.notified() => {}
                 () = tokio::time::sleep(nap) => {}
             }
+            // What is on its way is let arrive: a receiver that has it and is not noted would hear it twice.
+            let given_up = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.send_due() => {}
+                () = given_up => return,
+                () = self.send_due(&stop) => {}
             }
         }
     }
@@ -244,11 +251,14 @@ impl Sender {
         }
     }
 
-    async fn send_due(&self) {
+    async fn send_due(&self, stop: &CancellationToken) {
         match &self.receiver.kind {
             Kind::Webhook(book) => {
                 let letters = book.lock().due(self.clock.now_ms());
                 for letter in letters {
+                    if stop.is_cancelled() {
+                        return;
+                    }
                     let sent = self.post(&webhook::body(&letter, &self.external_url)).await;
                     match sent {
                         Sent::Taken | Sent::Refused => book.lock().told(&letter, self.clock.now_ms()),

@@ -24,10 +24,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// A pending alert's time counts on over a shorter outage, as with Prometheus; over a longer one it begins anew.
-const OUTAGE_MS: i64 = 3_600_000;
+/// A restart within this is none: queries still see the samples from before it.
+const OUTAGE_MS: i64 = 4 * 60_000;
+/// How long after an outage fresh data may take to come.
+const SPARED_MS: i64 = 60_000;
 /// The states are written at most so often.
 const SAVE_PAUSE: Duration = Duration::from_millis(200);
+/// Without news the states are written so often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 /// First evaluations are spread over a few milliseconds each, so that a start is not one burst.
 const STAGGER: Duration = Duration::from_millis(5);
 
@@ -117,13 +121,13 @@ impl Alerts {
             changed: Arc::new(Notify::new()),
         });
         let in_force = alerts.load().await?;
-        let recent = now_ms - saved_ms < OUTAGE_MS;
-        let mut states: HashMap<String, RuleState> = rules
-            .into_iter()
-            .map(|(key, alerts)| {
-                (key, RuleState { alerts: restored(alerts, recent), ..RuleState::default() })
-            })
-            .collect();
+        let mut states: HashMap<String, RuleState> = HashMap::new();
+        for (key, mut alerts) in rules {
+            if now_ms - saved_ms > OUTAGE_MS {
+                alerts.after_outage(now_ms + SPARED_MS);
+            }
+            states.insert(key, RuleState { alerts, ..RuleState::default() });
+        }
         for group in &in_force.groups {
             group.adopt(|key| states.remove(key));
         }
@@ -221,7 +225,7 @@ impl Alerts {
             let mut loaded = files::load(&config.rules, &config.slos)?;
             if config.with_demo_slos {
                 let wrong = loaded.add(DEMO_SLOS.0, DEMO_SLOS.1, true);
-                anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+                anyhow::ensure!(wrong.is_empty(), "{}", files::in_one_line(&wrong));
             }
             Ok(loaded)
         };
@@ -233,7 +237,7 @@ impl Alerts {
             }
         }
         if !wrong.is_empty() {
-            bail!("{}", wrong.join("\n"));
+            bail!("{}", files::in_one_line(&wrong));
         }
         let interval = self.config.evaluation_interval;
         let mut next = InForce::default();
@@ -259,6 +263,8 @@ impl Alerts {
                 tokio::select! {
                     () = alerts.stop.cancelled() => return,
                     () = alerts.changed.notified() => alerts.save().await,
+                    // Says that we were still here, so that a kill is not taken for a long outage.
+                    () = tokio::time::sleep(SIGN_OF_LIFE) => alerts.save().await,
                 }
                 tokio::select! {
                     () = alerts.stop.cancelled() => return,
@@ -351,15 +357,6 @@ const DEMO_SLOS: (&str, &str) = ("demo-slos.yaml (built in)", include_str!("demo
 /// The first slot after `at_ms`.
 fn slot_after(at_ms: i64, interval_ms: i64, offset_ms: i64) -> i64 {
     at_ms - (at_ms - offset_ms).rem_euclid(interval_ms) + interval_ms
-}
-
-/// States from disk. After a long outage nobody knows whether a pending alert's condition held all the time.
-fn restored(alerts: crate::state::Alerts, recent: bool) -> crate::state::Alerts {
-    if recent {
-        return alerts;
-    }
-    let kept: Vec<_> = Vec::from(alerts).into_iter().filter(|alert| alert.state != State::Pending).collect();
-    kept.into()
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub struct Instance {
     pub resolved_at_ms: Option<i64>,
     /// Since when it fires only because of `keep_firing_for`.
     pub kept_since_ms: Option<i64>,
+    /// Until then it is not taken for over: it came from disk after an outage, and data may not be back yet.
+    #[serde(skip)]
+    pub spared_until_ms: Option<i64>,
     /// The values of the last evaluations, oldest first: evidence for whoever is called.
     #[serde(with = "numbers")]
     pub values: VecDeque<(i64, f64)>,
@@ -117,13 +120,20 @@ impl Alerts {
         }
         alert.annotations = found.annotations;
         alert.value = found.value;
-        alert.kept_since_ms = None;
+        (alert.kept_since_ms, alert.spared_until_ms) = (None, None);
         alert.remember(now_ms);
         if alert.state == State::Pending && now_ms - alert.active_at_ms >= timing.hold_ms {
             alert.state = State::Firing;
             alert.fired_at_ms = Some(now_ms);
         }
         before != (alert.state, false)
+    }
+
+    /// After an outage: firing alerts are not taken for over before `until_ms`, as their data may not be back yet, and
+    /// nobody knows whether what was pending held all the time.
+    pub fn after_outage(&mut self, until_ms: i64) {
+        self.0.retain(|_, alert| alert.state != State::Pending);
+        self.0.values_mut().for_each(|alert| alert.spared_until_ms = Some(until_ms));
     }
 
     /// Ends all: the rule is gone. Those that were firing are told as resolved.
@@ -144,6 +154,7 @@ impl Instance {
             fired_at_ms: None,
             resolved_at_ms: None,
             kept_since_ms: None,
+            spared_until_ms: None,
             values: VecDeque::new(),
         }
     }
@@ -164,6 +175,7 @@ impl Instance {
         match self.state {
             State::Pending => false,
             State::Resolved => self.resolved_at_ms.is_some_and(|at_ms| now_ms - at_ms <= RESOLVED_KEPT_MS),
+            State::Firing if self.spared_until_ms.is_some_and(|until_ms| now_ms < until_ms) => true,
             State::Firing => {
                 if timing.keep_firing_ms > 0 {
                     let since_ms = *self.kept_since_ms.get_or_insert(now_ms);
@@ -251,6 +263,18 @@ mod tests {
         let kept = Timing { hold_ms: 0, keep_firing_ms: 2 * MINUTE };
         check(kept, "x..x...", "FFFFFFr");
         check(at_once, &("x".to_owned() + &".".repeat(18)), &("F".to_owned() + &"r".repeat(16) + "--"));
+    }
+
+    #[test]
+    fn an_outage_resolves_nothing_at_once() {
+        let mut alerts = Alerts::default();
+        let timing = Timing { hold_ms: 0, keep_firing_ms: 0 };
+        let found = Found { labels: Labels::from_pairs([("a", "1")]), annotations: vec![], value: 1.0 };
+        alerts.step(0, timing, vec![found]);
+        alerts.after_outage(10 * MINUTE);
+        assert!(!alerts.step(9 * MINUTE, timing, vec![]));
+        assert!(alerts.step(10 * MINUTE, timing, vec![]));
+        assert_eq!(alerts.iter().next().unwrap().state, State::Resolved);
     }
 
     #[test]

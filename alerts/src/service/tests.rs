@@ -58,6 +58,14 @@ async fn receiver(failures: usize) -> (String, mpsc::UnboundedReceiver<Value>) {
     (url, receive)
 }
 
+/// Only a failing test waits this long.
+async fn next(bodies: &mut mpsc::UnboundedReceiver<Value>) -> Value {
+    tokio::time::timeout(Duration::from_secs(30), bodies.recv())
+        .await
+        .expect("a notification in time")
+        .unwrap()
+}
+
 struct Started {
     alerts: Arc<Alerts>,
     gauge: Arc<Gauge>,
@@ -100,7 +108,7 @@ async fn firing_is_told_once_across_a_restart_then_resolved() {
     let (url, mut hook) = receiver(1).await;
     let config = Config { webhooks: vec![format!("{url}/hook")], ..config(dir.path(), RULES) };
     let first = start(config.clone(), Some(5.0)).await.unwrap();
-    let told = hook.recv().await.unwrap();
+    let told = next(&mut hook).await;
     assert_eq!(
         (&told["status"], &told["alerts"][0]["annotations"]["summary"]),
         (&json!("firing"), &json!("at 5"))
@@ -110,7 +118,7 @@ async fn firing_is_told_once_across_a_restart_then_resolved() {
     let second = start(config, Some(6.0)).await.unwrap();
     assert_eq!(second.alerts.active()[0].active_at, since, "the state survived");
     *second.gauge.0.lock() = None;
-    let told = hook.recv().await.unwrap();
+    let told = next(&mut hook).await;
     assert_eq!(told["status"], "resolved", "not a second firing: {told}");
     second.end().await;
     assert!(hook.try_recv().is_err());
@@ -122,7 +130,7 @@ async fn an_alertmanager_hears_of_it_too() {
     let (url, mut posted) = receiver(0).await;
     let started =
         start(Config { alertmanagers: vec![url], ..config(dir.path(), RULES) }, Some(1.0)).await.unwrap();
-    let told = posted.recv().await.unwrap();
+    let told = next(&mut posted).await;
     assert_eq!(told[0]["labels"], json!({"alertname": "A", "pod": "p", "severity": "page"}));
     started.end().await;
 }
@@ -134,7 +142,7 @@ async fn a_reload_keeps_states_resolves_what_is_gone_and_refuses_mistakes() {
     let config = Config { webhooks: vec![format!("{url}/hook")], ..config(dir.path(), RULES) };
     let file = config.rules[0].clone();
     let started = start(config, Some(1.0)).await.unwrap();
-    assert_eq!(hook.recv().await.unwrap()["status"], "firing");
+    assert_eq!(next(&mut hook).await["status"], "firing");
     let since = started.alerts.active()[0].active_at.clone();
 
     std::fs::write(&file, RULES.replace("expr: q", "expr: nonsense")).unwrap();
@@ -149,7 +157,7 @@ async fn a_reload_keeps_states_resolves_what_is_gone_and_refuses_mistakes() {
 
     std::fs::write(&file, "groups: []\n").unwrap();
     started.alerts.reload().await.unwrap();
-    assert_eq!(hook.recv().await.unwrap()["status"], "resolved");
+    assert_eq!(next(&mut hook).await["status"], "resolved");
     started.end().await;
 }
 
