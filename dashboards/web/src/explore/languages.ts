@@ -41,7 +41,7 @@ export const LANGUAGES: LanguageInfo[] = [
     examples: [
       { title: "Metrics and their series", query: "select name, count(*) as series from series group by name order by series desc limit 20" },
       { title: "Latest log records", query: "select ts, severity, service, body from logs order by ts desc limit 50" },
-      { title: "Slowest operations", query: "select service, name, count(*) as spans, approx_percentile_cont(duration_ns, 0.95) / 1e6 as p95_ms\nfrom spans where start_ts > now() - interval '15 minutes'\ngroup by service, name order by p95_ms desc limit 20" },
+      { title: "Slowest operations", query: "select service, name, count(*) as spans, approx_percentile_cont(0.95) within group (order by duration_ns) / 1e6 as p95_ms\nfrom spans where start_ts > now() - interval '15 minutes'\ngroup by service, name order by p95_ms desc limit 20" },
       { title: "Log lines of slow spans", query: "select l.ts, s.service, s.name, s.duration_ns / 1e6 as ms, l.body\nfrom logs l join spans s on l.trace_id = s.trace_id and l.span_id = s.span_id\nwhere s.duration_ns > 200000000 order by ms desc limit 50" },
     ],
   },

@@ -89,7 +89,7 @@ function gradeOf(value: number, check: Check): Grade {
 }
 
 /** The one sentence above everything. */
-export function headline(found: Finding[], firing: { name: string; count: number }[], machines: string[]): { grade: Grade; text: string } {
+export function headline(found: Finding[], firing: { name: string; count: number }[], machines: string[], broken: string[] = []): { grade: Grade; text: string } {
   const who = machines.length === 1 ? (machines[0] ?? "This machine") : `${machines.length} machines`;
   const alerts = firing.reduce((sum, one) => sum + one.count, 0);
   const bad = found.filter((one) => one.grade === "bad");
@@ -97,6 +97,9 @@ export function headline(found: Finding[], firing: { name: string; count: number
   if (alerts > 0) {
     const names = firing.slice(0, 3).map((one) => one.name).join(", ");
     return { grade: "bad", text: `${alerts} ${alerts === 1 ? "alert is" : "alerts are"} firing: ${names}${firing.length > 3 ? " and more" : ""}.` };
+  }
+  if (broken.length > 0) {
+    return { grade: "bad", text: `${broken.length === 1 ? "A promise is" : `${broken.length} promises are`} being broken: ${broken.slice(0, 3).join(", ")}${broken.length > 3 ? " and more" : ""}.` };
   }
   const first = bad[0] ?? watch[0];
   if (first) {

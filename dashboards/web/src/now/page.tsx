@@ -3,14 +3,17 @@
 import { Badge, Group, Stack, Text, Title } from "@mantine/core";
 import { IconAlertTriangle, IconCircleCheck, IconEye } from "@tabler/icons-react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { ApiError } from "../api/http";
 import { alerts, instant, type Series } from "../api/prometheus";
+import { known, type Slo, slos } from "../api/slos";
 import { sql } from "../api/sql";
 import { format } from "../format";
 import { Answered, Failed } from "../parts/answer";
 import { useClock } from "../parts/clock";
-import { To } from "../parts/link";
+import { To, useGo } from "../parts/link";
 import { QueryChart } from "../parts/query-chart";
 import { Rows } from "../parts/rows";
+import { STATUS } from "../slos/status";
 import { CHECKS, type Finding, findings, type Grade, headline } from "./health";
 import { Services } from "./services";
 
@@ -34,6 +37,9 @@ export function NowPage() {
   });
   const burning = useQuery({ queryKey: ["alerts", nowMs], queryFn: ({ signal }) => alerts(signal), placeholderData: keepPreviousData });
 
+  const promises = useQuery({ queryKey: ["slos", nowMs], queryFn: ({ signal }) => slos(signal), placeholderData: keepPreviousData, retry: false });
+  const broken = (promises.data ?? []).filter((slo) => slo.status === "exhausted" || slo.status === "burning").map((slo) => slo.display_name || slo.name);
+
   const firing = new Map<string, number>();
   for (const alert of burning.data ?? []) {
     if (alert.state === "firing") firing.set(alert.labels.alertname ?? "unnamed", (firing.get(alert.labels.alertname ?? "unnamed") ?? 0) + 1);
@@ -44,7 +50,7 @@ export function NowPage() {
     <Stack gap="md">
       <Answered query={health} empty={() => null} height={70}>
         {(data) => {
-          const top = headline(data.findings, [...firing].map(([name, count]) => ({ name, count })), machines);
+          const top = headline(data.findings, [...firing].map(([name, count]) => ({ name, count })), machines, broken);
           const { icon: Icon, color, word } = GRADES[top.grade];
           return (
             <header data-now={top.grade}>
@@ -59,7 +65,7 @@ export function NowPage() {
           );
         }}
       </Answered>
-      {burning.error && <Failed error={burning.error} />}
+      {burning.error && !isAbsent(burning.error) && <Failed error={burning.error} />}
       {health.data && health.data.findings.length > 0 && (
         <div className="grid-facts">
           {health.data.findings.map((finding) => <Fact key={finding.topic} finding={finding} />)}
@@ -93,6 +99,7 @@ export function NowPage() {
           ]}
         />
       </div>
+      {(promises.data?.length ?? 0) > 0 && <Promises list={promises.data ?? []} />}
       <Services />
       <div className="grid-2">
         <Processes />
@@ -100,6 +107,35 @@ export function NowPage() {
       </div>
     </Stack>
   );
+}
+
+/** The alerts role may run elsewhere. */
+function isAbsent(wrong: unknown): boolean {
+  return wrong instanceof ApiError && wrong.status === 404;
+}
+
+function Promises({ list }: { list: Slo[] }) {
+  const go = useGo();
+  return (
+    <section className="card" aria-label="Promises">
+      <h2 className="card-title"><To to="/slos">Promises and the budget they have left</To></h2>
+      <Rows
+        label="SLOs" copy={false} rows={list} onOpen={() => go("/slos")}
+        columns={[
+          { name: "SLO", value: (slo) => slo.display_name || slo.name },
+          { name: "Service", value: (slo) => slo.service },
+          { name: "State", value: (slo) => STATUS[slo.status].word },
+          { name: "Promised", number: true, value: (slo) => slo.target, show: (slo) => format(slo.target * 100, "percent") },
+          { name: "Budget left", number: true, value: (slo) => known(slo.budget_remaining), show: (slo) => format(known(slo.budget_remaining), "percentunit") },
+          { name: "Burns, last hour", number: true, value: (slo) => known(slo.burn_rates["1h"] ?? "unknown"), show: (slo) => times(known(slo.burn_rates["1h"] ?? "unknown")) },
+        ]}
+      />
+    </section>
+  );
+}
+
+function times(rate: number | null): string {
+  return rate === null ? "unknown" : `${format(rate, "none")} ×`;
 }
 
 function Machine({ series }: { series: Series[] }) {

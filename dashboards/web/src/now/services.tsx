@@ -14,8 +14,8 @@ const MINUTES = 5;
 const SERVICES = `
 select service, count(*) / ${MINUTES * 60}.0 as per_second,
        sum(case when status = 'error' then 1.0 else 0.0 end) / count(*) as errors,
-       approx_percentile_cont(duration_ns, 0.5) / 1e9 as p50,
-       approx_percentile_cont(duration_ns, 0.95) / 1e9 as p95
+       approx_percentile_cont(0.5) within group (order by duration_ns) / 1e9 as p50,
+       approx_percentile_cont(0.95) within group (order by duration_ns) / 1e9 as p95
 from spans
 where start_ts > now() - interval '${MINUTES} minutes' and kind in ('server', 'consumer') and service is not null
 group by service order by p95 desc limit 200`;
@@ -31,7 +31,7 @@ with recent as (
   select r.service, r.name, greatest(0, r.duration_ns - coalesce(c.duration_ns, 0)) / 1e6 as ms
   from recent r left join children c on c.trace_id = r.trace_id and c.parent_span_id = r.span_id
 ), grouped as (
-  select service, name, count(*) as n, approx_percentile_cont(ms, 0.5) as typical, approx_percentile_cont(ms, 0.95) as slow, sum(ms) as total
+  select service, name, count(*) as n, approx_percentile_cont(0.5) within group (order by ms) as typical, approx_percentile_cont(0.95) within group (order by ms) as slow, sum(ms) as total
   from own group by service, name having count(*) >= 20
 )
 select service, name, n, typical, slow, slow - typical as adds, total from grouped where slow - typical > 1 order by adds desc limit 12`;

@@ -1,48 +1,14 @@
 // SLOs: for each promise how much budget is left, how fast it burns, and when it is gone.
 
 import { Badge, Group, Progress, Stack, Text, Title } from "@mantine/core";
-import { IconAlertTriangle, IconCircleCheck, IconFlame, IconHelp } from "@tabler/icons-react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { ApiError, getJson } from "../api/http";
+import { known, type Slo, slos } from "../api/slos";
 import { durationMs } from "../time";
 import { format } from "../format";
 import { Answered } from "../parts/answer";
 import { useClock } from "../parts/clock";
 import { Rows } from "../parts/rows";
-
-type Known = number | "unknown";
-
-interface Slo {
-  name: string;
-  display_name: string;
-  service: string;
-  description: string;
-  objective: string;
-  target: number;
-  window: string;
-  status: "ok" | "burning" | "exhausted" | "unknown";
-  reason: string | null;
-  budget_remaining: Known;
-  error_ratio: Known;
-  burn_rates: Record<string, Known>;
-  time_to_empty: string;
-}
-
-const STATUS = {
-  ok: { word: "kept", color: "green", icon: IconCircleCheck },
-  burning: { word: "burning", color: "red", icon: IconFlame },
-  exhausted: { word: "budget spent", color: "red", icon: IconAlertTriangle },
-  unknown: { word: "unknown", color: "gray", icon: IconHelp },
-} as const;
-
-async function slos(signal: AbortSignal): Promise<Slo[]> {
-  try {
-    return (await getJson<{ slos: Slo[] }>("/api/slos", {}, signal)).slos;
-  } catch (wrong) {
-    if (wrong instanceof ApiError && wrong.status === 404) throw new ApiError("This server runs without its alerts role, which evaluates SLOs.", 404);
-    throw wrong;
-  }
-}
+import { STATUS } from "./status";
 
 export function SlosPage() {
   const { nowMs } = useClock();
@@ -83,10 +49,6 @@ function Card({ slo }: { slo: Slo }) {
       />}
     </section>
   );
-}
-
-function known(value: Known): number | null {
-  return value === "unknown" ? null : value;
 }
 
 function burnText(rate: number | null): string {
