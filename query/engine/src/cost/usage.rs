@@ -52,7 +52,7 @@ struct Kind {
 }
 
 /// From the best to the last resort; a node is told by the first that it has.
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 4] = [
     Kind {
         cpu: "container_cpu_usage_seconds_total",
         memory: "container_memory_working_set_bytes",
@@ -61,6 +61,11 @@ const KINDS: [Kind; 3] = [
     Kind {
         cpu: "cgroup_cpu_usage_seconds_total",
         memory: "cgroup_memory_working_set_bytes",
+        memory_matcher: None,
+    },
+    Kind {
+        cpu: "binnacle_process_cpu_seconds_total",
+        memory: "binnacle_process_resident_memory_bytes",
         memory_matcher: None,
     },
     Kind {
@@ -229,7 +234,7 @@ fn owner(labels: &Labels) -> Owner {
     }
     let path = first(&["id", "cgroup"]);
     if path.is_empty() {
-        let name = first(&["groupname", "process", "name", "comm", "container"]);
+        let name = first(&["groupname", "process", "process_name", "name", "comm", "command", "container"]);
         return Owner { namespace: "processes".into(), workload: name, ..Owner::default() };
     }
     // `/system.slice/ssh.service`: the slice is to a machine what a namespace is to a cluster.
