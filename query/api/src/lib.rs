@@ -6,8 +6,11 @@
 
 pub mod cost;
 pub mod loki;
+pub mod peer;
+pub mod pg;
 pub mod prometheus;
 pub mod sql;
+pub mod tempo;
 mod tenant;
 
 pub use tenant::TenantHeader;

@@ -212,7 +212,9 @@ async fn volume(
 fn by_name(labels: &Labels, by: VolumeBy) -> Value {
     match by {
         VolumeBy::Series => json!(labels),
-        VolumeBy::Labels => Value::Object(labels.iter().map(|(name, _)| (name.to_owned(), json!(""))).collect()),
+        VolumeBy::Labels => {
+            Value::Object(labels.iter().map(|(name, _)| (name.to_owned(), json!(""))).collect())
+        }
     }
 }
 
@@ -239,7 +241,8 @@ async fn volume_range(
 }
 
 fn is_label_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// What Logs Drilldown may ask for. Patterns are not mined, so it is told that there is no pattern ingester.

@@ -124,7 +124,8 @@ impl Engine {
         let step_ns = step_ms.saturating_mul(NS_PER_MS);
         if step_ns <= 0 {
             return Err(QueryError::Bad(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer".into(),
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .into(),
             ));
         }
         let count = (end_ns.saturating_sub(start_ns) / step_ns) as usize + 1;

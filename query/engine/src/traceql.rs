@@ -70,7 +70,8 @@ impl Engine {
         let context = self.task_context();
         let spans = self
             .off_thread(async move {
-                let batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
+                let batches =
+                    execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
                 assemble(batches, trace_id).await
             })
             .await;
@@ -86,7 +87,9 @@ impl Engine {
         options: SearchOptions,
     ) -> Result<TraceSearch, QueryError> {
         let Root::Spansets(pipeline) = parse(query)? else {
-            return Err(QueryError::Bad("metrics queries are answered by /api/metrics/query_range".to_owned()));
+            return Err(QueryError::Bad(
+                "metrics queries are answered by /api/metrics/query_range".to_owned(),
+            ));
         };
         let mut wrong = Ok(());
         search::fields_of(&pipeline, &mut |field| {
@@ -131,7 +134,10 @@ impl Engine {
         let start_ns = range.start.div_euclid(step_ns).saturating_mul(step_ns);
         let steps = ((range.end - start_ns + step_ns - 1) / step_ns) as usize;
         if steps > self.limits.points_max {
-            return Err(QueryError::Bad(format!("more than {} points a series; raise step", self.limits.points_max)));
+            return Err(QueryError::Bad(format!(
+                "more than {} points a series; raise step",
+                self.limits.points_max
+            )));
         }
         let began = Instant::now();
         let query = MetricsQuery {

@@ -28,8 +28,10 @@ pub(super) async fn labels(
     for (name, value) in series.iter().flat_map(|labels| labels.iter()) {
         values.entry(name).or_default().insert(value);
     }
-    let found: Vec<Value> =
-        values.into_iter().map(|(name, values)| json!({ "label": name, "cardinality": values.len() })).collect();
+    let found: Vec<Value> = values
+        .into_iter()
+        .map(|(name, values)| json!({ "label": name, "cardinality": values.len() }))
+        .collect();
     Ok(Json(json!({ "detectedLabels": found })))
 }
 
@@ -47,7 +49,10 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
     let step_ms = params.step_ms(start, end)?;
     let answer = engine.logql_range(tenant, query, start, end, step_ms, lines, Direction::Backward).await?;
     let LogResult::Streams(streams) = answer.result else {
-        return Err(QueryError::Bad("fields are found in lines: the query must not be a metric query".into()).into());
+        return Err(QueryError::Bad(
+            "fields are found in lines: the query must not be a metric query".into(),
+        )
+        .into());
     };
     let parser = |stage: &str| match logql::parse(&format!("{{a=\"b\"}} | {stage}")) {
         Ok(logql::Expr::Log(log)) => Some(Pipeline::new(&log.stages, None, None)),
@@ -65,7 +70,9 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
             }
             let is_json = entry.line.trim_start().starts_with('{');
             let (name, parser) = if is_json { ("json", &json) } else { ("logfmt", &logfmt) };
-            let Some(parser) = parser.as_ref().filter(|_| is_json || entry.line.contains('=')) else { continue };
+            let Some(parser) = parser.as_ref().filter(|_| is_json || entry.line.contains('=')) else {
+                continue;
+            };
             fields.start(&pairs);
             if parser.run(entry.ts_ns, &entry.line, &mut fields).is_some() && !fields.failed() {
                 for (field, value, category) in fields.iter() {
@@ -143,6 +150,7 @@ pub(super) async fn field_values(
 ) -> Answer<Json<Value>> {
     let limit = params.limit("limit", FIELDS_DEFAULT)?;
     let found = detected(&engine, &tenant, &params).await?;
-    let values: Vec<&String> = found.get(&name).into_iter().flat_map(|field| &field.values).take(limit).collect();
+    let values: Vec<&String> =
+        found.get(&name).into_iter().flat_map(|field| &field.values).take(limit).collect();
     Ok(Json(json!({ "values": values, "limit": limit })))
 }

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 
 pub(super) fn answer(answer: &LogAnswer, categorize: bool) -> String {
     let (kind, result) = match &answer.result {
-        LogResult::Streams(streams) => ("streams", if categorize { categorized(streams) } else { merged(streams) }),
+        LogResult::Streams(streams) => {
+            ("streams", if categorize { categorized(streams) } else { merged(streams) })
+        }
         LogResult::Matrix(series) => ("matrix", matrix(series)),
         LogResult::Vector(series) => ("vector", vector(series)),
         LogResult::Scalar(point) => ("scalar", json!([seconds(point.ts_ms), number(point.value)])),
@@ -36,7 +38,10 @@ fn categorized(streams: &[LogLines]) -> Value {
         };
         entries.iter().map(one).collect()
     };
-    streams.iter().map(|stream| json!({ "stream": stream.labels, "values": values(&stream.entries) })).collect()
+    streams
+        .iter()
+        .map(|stream| json!({ "stream": stream.labels, "values": values(&stream.entries) }))
+        .collect()
 }
 
 /// Streams by all labels that their lines have.

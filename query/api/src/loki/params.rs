@@ -48,7 +48,9 @@ impl Params {
         let value = self.get(name).filter(|value| !value.trim().is_empty());
         value.ok_or_else(|| {
             // What Loki's parser says of an empty query.
-            Refusal::bad(format!("parse error at line 1, col 1: syntax error: parameter {name:?} is missing or empty"))
+            Refusal::bad(format!(
+                "parse error at line 1, col 1: syntax error: parameter {name:?} is missing or empty"
+            ))
         })
     }
 
@@ -130,7 +132,8 @@ fn parse_time(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
         let ns = seconds * 1e9;
         // Milliseconds survive a double; below that its digits are noise.
-        return (ns.is_finite() && ns.abs() < i64::MAX as f64).then(|| (seconds * 1e3).round() as i64 * 1_000_000);
+        return (ns.is_finite() && ns.abs() < i64::MAX as f64)
+            .then(|| (seconds * 1e3).round() as i64 * 1_000_000);
     }
     chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
 }

@@ -1,1 +1,219 @@
+//! Rows L1 to L12 and L14 of what Grafana calls, over a real store.
 
+use super::*;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use model::{Batch, LogBatch, LogRecord, LogStream, Sink, Tenant, Value as Attribute, Write};
+use store::Store;
+use tower::ServiceExt;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+struct World {
+    router: Router,
+    /// Of the last line, in whole seconds.
+    last_ns: i64,
+    _dir: tempfile::TempDir,
+}
+
+fn batch(last_ns: i64) -> LogBatch {
+    let bodies = [r#"{"msg":"payment timeout","ms":512}"#, "level=info msg=done took=3ms", "plain words"];
+    let records = bodies.iter().enumerate().map(|(at, body)| LogRecord {
+        ts_ns: last_ns - (2 - at as i64) * SECOND_NS,
+        body: (*body).to_owned(),
+        attributes: vec![("user.id".into(), Attribute::Int(at as i64))],
+        ..LogRecord::default()
+    });
+    let labels = Labels::from_pairs([("app", "api"), ("service_name", "api")]);
+    LogBatch { streams: vec![LogStream { labels, resource: vec![], records: records.collect() }] }
+}
+
+impl World {
+    async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
+        let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+        let last_ns = (now_ns() / SECOND_NS - 10) * SECOND_NS;
+        let write = Write { tenant: Tenant::default(), batch: Batch::Logs(batch(last_ns)), origin: None };
+        store.write(write).await.unwrap();
+        store.flush().await.unwrap();
+        let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
+        World { router: router(Arc::new(engine)), last_ns, _dir: dir }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn get(&self, path: &str, params: &[(&str, &str)]) -> (StatusCode, String) {
+        self.send(Request::get(url(path, params)).body(Body::empty()).unwrap()).await
+    }
+
+    async fn json(&self, path: &str, params: &[(&str, &str)]) -> Value {
+        let (status, body) = self.get(path, params).await;
+        assert_eq!(status, StatusCode::OK, "{path} {params:?}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Start and end around all lines.
+    fn range(&self) -> [(&'static str, String); 2] {
+        [
+            ("start", (self.last_ns - 60 * SECOND_NS).to_string()),
+            ("end", (self.last_ns + SECOND_NS).to_string()),
+        ]
+    }
+
+    async fn within(&self, path: &str, params: &[(&str, &str)]) -> Value {
+        let range = self.range();
+        let mut all: Vec<(&str, &str)> = range.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.extend(params);
+        self.json(path, &all).await
+    }
+
+    async fn query_range(&self, query: &str) -> Value {
+        self.within("/query_range", &[("query", query), ("step", "1000ms"), ("direction", "backward")]).await
+    }
+}
+
+fn encoded(params: &[(&str, &str)]) -> String {
+    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<String> =
+        params.iter().map(|(name, value)| format!("{}={}", percent(name), percent(value))).collect();
+    pairs.join("&")
+}
+
+fn url(path: &str, params: &[(&str, &str)]) -> String {
+    format!("/loki/api/v1{path}?{}", encoded(params))
+}
+
+#[tokio::test]
+async fn l1_lines() {
+    let world = World::new().await;
+    let found = world.query_range(r#"{app="api"} |= "timeout""#).await;
+    assert_eq!(found["status"], "success");
+    assert_eq!(found["data"]["resultType"], "streams");
+    let values = &found["data"]["result"][0]["values"];
+    assert_eq!(values[0][0], (world.last_ns - 2 * SECOND_NS).to_string());
+    assert_eq!(values[0].as_array().map(Vec::len), Some(2));
+    assert!(found["data"].get("encodingFlags").is_none());
+    let parsed = world.query_range(r#"{app="api"} | json | __error__="" | ms > 500"#).await;
+    let stream = &parsed["data"]["result"][0]["stream"];
+    assert_eq!((&stream["msg"], &stream["user_id"]), (&json!("payment timeout"), &json!("0")));
+}
+
+#[tokio::test]
+async fn l1_categorized() {
+    let world = World::new().await;
+    let range = world.range();
+    let params = [
+        ("query", r#"{app="api"} | logfmt | took != """#),
+        ("start", range[0].1.as_str()),
+        ("end", range[1].1.as_str()),
+    ];
+    let request = Request::get(url("/query_range", &params)).header(ENCODING_FLAGS, CATEGORIZE);
+    let (_, body) = world.send(request.body(Body::empty()).unwrap()).await;
+    let found: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(found["data"]["encodingFlags"], json!([CATEGORIZE]));
+    let line = &found["data"]["result"][0]["values"][0];
+    assert_eq!(found["data"]["result"][0]["stream"]["app"], "api");
+    assert!(found["data"]["result"][0]["stream"].get("msg").is_none());
+    assert_eq!(
+        (&line[2]["parsed"]["msg"], &line[2]["structuredMetadata"]["user_id"]),
+        (&json!("done"), &json!("1"))
+    );
+}
+
+#[tokio::test]
+async fn l1_numbers() {
+    let world = World::new().await;
+    let found = world.query_range(r#"sum by (app) (count_over_time({app="api"}[1m]))"#).await;
+    assert_eq!(found["data"]["resultType"], "matrix");
+    let series = &found["data"]["result"][0];
+    assert_eq!(series["metric"], json!({ "app": "api" }));
+    assert_eq!(series["values"].as_array().unwrap().last().unwrap()[1], "3");
+}
+
+#[tokio::test]
+async fn l2_l3_instant_and_health() {
+    let world = World::new().await;
+    let params = [("query", "vector(1)+vector(1)"), ("direction", "backward"), ("time", "4000000000")];
+    let health = world.json("/query", &params).await;
+    let expected = json!([{ "metric": {}, "value": [4_000_000_000_i64, "2"] }]);
+    assert_eq!(health["data"]["resultType"], "vector");
+    assert_eq!(health["data"]["result"], expected);
+    let time = (world.last_ns + SECOND_NS).to_string();
+    let params = [("query", r#"sum(count_over_time({app="api"}[1m]))"#), ("time", time.as_str())];
+    assert_eq!(world.json("/query", &params).await["data"]["result"][0]["value"][1], "3");
+    // The same by POST, in a form.
+    let request = Request::post("/loki/api/v1/query")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(encoded(&params)))
+        .unwrap();
+    let (status, body) = world.send(request).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["data"]["result"][0]["value"][1], "3");
+}
+
+#[tokio::test]
+async fn l4_to_l7_labels_series_sizes() {
+    let world = World::new().await;
+    assert_eq!(world.within("/labels", &[]).await["data"], json!(["app", "service_name"]));
+    assert_eq!(world.within("/label/app/values", &[]).await["data"], json!(["api"]));
+    assert_eq!(world.within("/label/__stream_shard__/values", &[]).await["data"], json!([]));
+    let series = world.within("/series", &[("match[]", r#"{app="api"}"#)]).await;
+    assert_eq!(series["data"], json!([{ "app": "api", "service_name": "api" }]));
+    let stats = world.within("/index/stats", &[("query", r#"{app="api"}"#)]).await;
+    assert_eq!((&stats["streams"], &stats["entries"]), (&json!(1), &json!(3)));
+    assert!(stats["bytes"].as_u64() > Some(0) && stats["chunks"].is_number(), "{stats}");
+}
+
+#[tokio::test]
+async fn l8_to_l12_what_drilldown_asks() {
+    let world = World::new().await;
+    let volume =
+        world.within("/index/volume", &[("query", r#"{service_name=~".+"}"#), ("limit", "5000")]).await;
+    assert_eq!(volume["data"]["result"][0]["metric"], json!({ "service_name": "api" }), "{volume}");
+    let range = [("query", r#"{service_name=~".+"}"#), ("step", "10s")];
+    assert_eq!(world.within("/index/volume_range", &range).await["data"]["resultType"], "matrix");
+    let labels = world.within("/detected_labels", &[("query", r#"{app="api"}"#)]).await;
+    assert_eq!(labels["detectedLabels"][0], json!({ "label": "app", "cardinality": 1 }));
+    let fields = world.within("/detected_fields", &[("query", r#"{app="api"}"#)]).await;
+    let names: Vec<&str> =
+        fields["fields"].as_array().unwrap().iter().map(|field| field["label"].as_str().unwrap()).collect();
+    assert!(names.contains(&"msg") && names.contains(&"took") && names.contains(&"user_id"), "{fields}");
+    let values = world.within("/detected_field/took/values", &[("query", r#"{app="api"}"#)]).await;
+    assert_eq!(values["values"], json!(["3ms"]));
+    assert_eq!(world.json("/drilldown-limits", &[]).await["pattern_ingester_enabled"], false);
+}
+
+#[tokio::test]
+async fn wrong_requests_say_what_is_wrong_as_text() {
+    let world = World::new().await;
+    for (path, params, says) in [
+        ("/query_range", vec![("query", "{app=")], "line 1"),
+        ("/query_range", vec![], "query"),
+        ("/query_range", vec![("query", r#"{app="api"}"#), ("step", "-1")], "step"),
+        ("/query_range", vec![("query", r#"{app="api"}"#), ("limit", "many")], "limit"),
+        ("/query_range", vec![("query", r#"{app="api"}"#), ("direction", "up")], "direction"),
+        ("/labels", vec![("start", "yesterday")], "start"),
+        ("/index/volume", vec![("query", r#"{app="api"}"#), ("aggregateBy", "x")], "aggregateBy"),
+    ] {
+        let (status, body) = world.get(path, &params).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {params:?}: {body}");
+        assert!(body.contains(says), "{path} {params:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn another_tenant_sees_nothing() {
+    let world = World::new().await;
+    for path in ["/labels", "/label/app/values", "/series?match[]=%7Bapp%3D%22api%22%7D"] {
+        let request = Request::get(format!("/loki/api/v1{path}")).header("x-scope-orgid", "other");
+        let (status, body) = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        assert!(!body.contains("api"), "{path}: {body}");
+    }
+}

@@ -18,13 +18,34 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Combine {
     /// The same value at every step, without labels.
-    Constant { value: f64, steps: Steps },
-    Aggregate { op: VectorOp, param: Option<usize>, grouping: Option<Grouping> },
+    Constant {
+        value: f64,
+        steps: Steps,
+    },
+    Aggregate {
+        op: VectorOp,
+        param: Option<usize>,
+        grouping: Option<Grouping>,
+    },
     /// Both sides are inputs.
-    Binary { op: BinaryOp, returns_bool: bool, matching: Matching },
+    Binary {
+        op: BinaryOp,
+        returns_bool: bool,
+        matching: Matching,
+    },
     /// One side is a number: on the left where `literal_left`.
-    WithLiteral { op: BinaryOp, returns_bool: bool, literal: f64, literal_left: bool },
-    LabelReplace { to: String, replacement: String, from: String, regex: Regex },
+    WithLiteral {
+        op: BinaryOp,
+        returns_bool: bool,
+        literal: f64,
+        literal_left: bool,
+    },
+    LabelReplace {
+        to: String,
+        replacement: String,
+        from: String,
+        regex: Regex,
+    },
 }
 
 impl Work for Combine {
@@ -133,8 +154,12 @@ fn result(op: BinaryOp, returns_bool: bool, left: f64, right: f64, kept: f64) ->
 fn group_labels(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
     match grouping {
         None => Labels::empty(),
-        Some(Grouping { without: true, labels: dropped }) => labels.without(|name| dropped.iter().any(|d| d == name)),
-        Some(Grouping { without: false, labels: kept }) => labels.without(|name| !kept.iter().any(|k| k == name)),
+        Some(Grouping { without: true, labels: dropped }) => {
+            labels.without(|name| dropped.iter().any(|d| d == name))
+        }
+        Some(Grouping { without: false, labels: kept }) => {
+            labels.without(|name| !kept.iter().any(|k| k == name))
+        }
     }
 }
 
@@ -161,7 +186,8 @@ fn aggregate(op: VectorOp, param: Option<usize>, grouping: Option<&Grouping>, ma
         .into_iter()
         .map(|(labels, members)| {
             let steps = members.first().map_or(0, |m| m.values.len());
-            let values = (0..steps).map(|step| over(op, members.iter().filter_map(|m| m.values[step]))).collect();
+            let values =
+                (0..steps).map(|step| over(op, members.iter().filter_map(|m| m.values[step]))).collect();
             Series { labels, values }
         })
         .collect();
@@ -189,7 +215,8 @@ fn over(op: VectorOp, values: impl Iterator<Item = f64> + Clone) -> Option<f64> 
 fn best(op: VectorOp, keep: usize, mut members: Vec<Series>) -> Vec<Series> {
     let steps = members.first().map_or(0, |m| m.values.len());
     for step in 0..steps {
-        let mut order: Vec<usize> = (0..members.len()).filter(|at| members[*at].values[step].is_some()).collect();
+        let mut order: Vec<usize> =
+            (0..members.len()).filter(|at| members[*at].values[step].is_some()).collect();
         order.sort_by(|a, b| {
             let (a, b) = (members[*a].values[step].unwrap_or(0.0), members[*b].values[step].unwrap_or(0.0));
             let by_value = if op == VectorOp::Bottomk { a.total_cmp(&b) } else { b.total_cmp(&a) };
@@ -305,7 +332,9 @@ fn arithmetic(
                 ));
             }
             let (a, b) = if swapped { (other, value) } else { (value, other) };
-            let Some(number) = result(op, returns_bool, a, b, if swapped { other } else { value }) else { continue };
+            let Some(number) = result(op, returns_bool, a, b, if swapped { other } else { value }) else {
+                continue;
+            };
             let labels = result_labels(matching, &series.labels, &partner.labels);
             let at = *known.entry(labels.clone()).or_insert_with(|| {
                 answer.push(Series { labels, values: vec![None; series.values.len()] });

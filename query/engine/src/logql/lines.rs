@@ -74,7 +74,11 @@ impl Work for Lines {
         format!("limit={} newest_first={}", self.limit, self.newest_first)
     }
 
-    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches {
+    fn run(
+        self: Arc<Self>,
+        mut inputs: Vec<SendableRecordBatchStream>,
+        context: Arc<TaskContext>,
+    ) -> Batches {
         futures::stream::once(async move {
             let reservation = MemoryConsumer::new("logql lines").register(context.memory_pool());
             let mut best = Best::default();
@@ -114,7 +118,9 @@ impl Lines {
             let ts = rows.ts.value(row);
             let rank = self.rank(ts);
             let full = best.lines.len() >= self.limit;
-            if !self.range.contains(ts) || full && best.lines.last_key_value().is_none_or(|(key, _)| key.0 <= rank) {
+            if !self.range.contains(ts)
+                || full && best.lines.last_key_value().is_none_or(|(key, _)| key.0 <= rank)
+            {
                 continue;
             }
             let stream = &streams.all[of_key[rows.stream_keys[row] as usize]];

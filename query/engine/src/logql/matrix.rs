@@ -7,7 +7,8 @@ use model::Labels;
 use std::sync::{Arc, LazyLock};
 
 pub(crate) static MATRIX: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let values = Field::new("values", DataType::List(Arc::new(Field::new("item", DataType::Float64, true))), false);
+    let values =
+        Field::new("values", DataType::List(Arc::new(Field::new("item", DataType::Float64, true))), false);
     Arc::new(Schema::new(vec![Field::new("labels", DataType::Binary, false), values]))
 });
 

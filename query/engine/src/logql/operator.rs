@@ -86,10 +86,17 @@ impl<W: Work> ExecutionPlan for Operator<W> {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Operator { work: self.work.clone(), inputs: children, properties: self.properties.clone() }))
+        Ok(Arc::new(Operator {
+            work: self.work.clone(),
+            inputs: children,
+            properties: self.properties.clone(),
+        }))
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 

@@ -30,26 +30,29 @@ impl Planner {
     pub fn lines(&self, log: &LogExpr, range: TimeRange, limit: usize, newest_first: bool) -> Plan {
         let pipeline = Pipeline::new(&log.stages, None, None);
         let filters = log.stages.iter().any(|stage| matches!(stage, Stage::Line(_) | Stage::Label(_)));
-        let select = LogSelect {
-            limit: (!filters).then_some(limit),
-            newest_first,
-            ..select(log, range)
-        };
-        let scan = self.scan(select, LogColumns::named(&[
-            "ts",
-            "severity_number",
-            "body",
-            "trace_id",
-            "span_id",
-            "attributes",
-            "resource",
-            "stream",
-        ]));
-        Operator::plan(Lines { pipeline, matchers: log.matchers.clone(), range, limit, newest_first }, vec![scan])
+        let select = LogSelect { limit: (!filters).then_some(limit), newest_first, ..select(log, range) };
+        let scan = self.scan(
+            select,
+            LogColumns::named(&[
+                "ts",
+                "severity_number",
+                "body",
+                "trace_id",
+                "span_id",
+                "attributes",
+                "resource",
+                "stream",
+            ]),
+        );
+        Operator::plan(
+            Lines { pipeline, matchers: log.matchers.clone(), range, limit, newest_first },
+            vec![scan],
+        )
     }
 
     fn scan(&self, select: LogSelect, columns: LogColumns) -> Plan {
-        let scan = LogScan { snapshot: self.snapshot.clone(), select, columns, counters: self.counters.clone() };
+        let scan =
+            LogScan { snapshot: self.snapshot.clone(), select, columns, counters: self.counters.clone() };
         Operator::plan(scan, vec![])
     }
 
@@ -122,7 +125,10 @@ impl Planner {
         };
         if let Some((literal, literal_left, other)) = literal {
             let input = Box::pin(self.metric(other)).await?;
-            return Ok(Operator::plan(Combine::WithLiteral { op, returns_bool, literal, literal_left }, vec![input]));
+            return Ok(Operator::plan(
+                Combine::WithLiteral { op, returns_bool, literal, literal_left },
+                vec![input],
+            ));
         }
         let left = Box::pin(self.metric(&binary.left)).await?;
         let right = Box::pin(self.metric(&binary.right)).await?;
@@ -150,7 +156,8 @@ impl Planner {
         let streams = self.snapshot.log_streams(&select).await?;
         let from_stream = |name: &str| streams.iter().all(|stream| stream.labels.get(name).is_some());
         let reads_level = pipeline.wanted().is_some_and(|names| names.iter().any(|n| n == "detected_level"));
-        let reads_metadata = pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
+        let reads_metadata =
+            pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
         let mut columns = vec!["ts", "stream"];
         if pipeline.reads_line() || reads_level || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
             columns.push("body");
@@ -192,11 +199,13 @@ fn contains(log: &LogExpr) -> Vec<String> {
         .take_while(|s| !matches!(s, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
     unchanged
         .filter_map(|stage| match stage {
-            Stage::Line(filter) if !filter.negated && filter.any.len() == 1 => match (&filter.any[0], filter.op) {
-                (LineMatch::Text(text), LineOp::Contains) => Some(text.clone()),
-                (LineMatch::Regex(regex), _) => literal_of(regex.as_str()),
-                _ => None,
-            },
+            Stage::Line(filter) if !filter.negated && filter.any.len() == 1 => {
+                match (&filter.any[0], filter.op) {
+                    (LineMatch::Text(text), LineOp::Contains) => Some(text.clone()),
+                    (LineMatch::Regex(regex), _) => literal_of(regex.as_str()),
+                    _ => None,
+                }
+            }
             _ => None,
         })
         .filter(|text| !text.is_empty())
@@ -232,7 +241,11 @@ fn literal_of(regex: &str) -> Option<String> {
                 }
             }
             '{' => while chars.next().is_some_and(|inside| inside != '}') {},
-            '\\' => literal = chars.next().filter(|escaped| !escaped.is_alphanumeric()),
+            '\\' => match chars.next() {
+                // Escapes of more than one character, which the next ones are part of.
+                Some('x' | 'u' | 'U' | 'p' | 'P') => return None,
+                escaped => literal = escaped.filter(|escaped| !escaped.is_alphanumeric()),
+            },
             '.' | '^' | '$' | '*' | '+' | '?' => {}
             other => literal = Some(other),
         }
@@ -259,7 +272,7 @@ mod tests {
     #[test]
     fn literals_of_regexes() {
         for (regex, literal) in [
-            ("HTTP/1.1\" 50[02] ", Some("1\" 50")),
+            ("HTTP/1.1\" 50[02] ", Some("HTTP/1")),
             ("error", Some("error")),
             ("erro?r+xyz", Some("xyz")),
             ("a(bcdef)?ghij", Some("ghij")),
@@ -268,6 +281,8 @@ mod tests {
             ("ab\\d+\\.cde", Some(".cde")),
             ("x{3}yz", None),
             ("[]abc]defg", Some("defg")),
+            (r"\x41bcdef", None),
+            (r"\pLong", None),
         ] {
             assert_eq!(literal_of(regex).as_deref(), literal, "{regex}");
         }

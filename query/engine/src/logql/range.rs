@@ -79,7 +79,11 @@ impl Work for RangeAggregate {
         format!("{} [{}] {grouping}", self.op.as_str(), logql::format_duration(self.range_ns))
     }
 
-    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches {
+    fn run(
+        self: Arc<Self>,
+        mut inputs: Vec<SendableRecordBatchStream>,
+        context: Arc<TaskContext>,
+    ) -> Batches {
         futures::stream::once(async move {
             let reservation = MemoryConsumer::new("logql range").register(context.memory_pool());
             let mut state = State::default();
@@ -235,8 +239,11 @@ impl RangeAggregate {
                     }
                     None => name != unwrapped,
                 };
-                let mut pairs: Vec<(&str, &str)> =
-                    fields.iter().map(|(name, value, _)| (name, value)).filter(|(name, _)| kept(name)).collect();
+                let mut pairs: Vec<(&str, &str)> = fields
+                    .iter()
+                    .map(|(name, value, _)| (name, value))
+                    .filter(|(name, _)| kept(name))
+                    .collect();
                 LabelSetBuilder::encode_into(&mut pairs, &mut key)
             }
         };
@@ -253,7 +260,8 @@ impl RangeAggregate {
                     bytes: vec![0; if sums { len } else { 0 }],
                     samples: Vec::new(),
                 };
-                state.bytes += key.len() * 2 + 160 + len * 8 * (1 + usize::from(sums)) + self.steps.count * 16;
+                state.bytes +=
+                    key.len() * 2 + 160 + len * 8 * (1 + usize::from(sums)) + self.steps.count * 16;
                 state.windows.push((labels, window));
                 state.known.insert(key.as_slice().into(), state.windows.len() - 1);
                 state.windows.len() - 1

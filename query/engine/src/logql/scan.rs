@@ -2,8 +2,10 @@
 
 use super::operator::{Batches, Work};
 use crate::QueryError;
-use arrow::array::{Array, AsArray, BinaryArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray};
-use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType, UInt32Type, UInt8Type};
+use arrow::array::{
+    Array, AsArray, BinaryArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType, UInt8Type, UInt32Type};
 use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{StreamExt, TryStreamExt};
@@ -45,18 +47,24 @@ impl Work for LogScan {
     }
 
     fn schema(&self) -> SchemaRef {
-        let fields: Vec<_> = self.columns.0.iter().map(|at| store::schema::LOGS.fields()[*at].clone()).collect();
+        let fields: Vec<_> =
+            self.columns.0.iter().map(|at| store::schema::LOGS.fields()[*at].clone()).collect();
         Arc::new(Schema::new(fields))
     }
 
     fn details(&self) -> String {
-        format!("{:?} contains={:?} limit={:?}", self.select.matchers, self.select.contains, self.select.limit)
+        format!(
+            "{:?} contains={:?} limit={:?}",
+            self.select.matchers, self.select.contains, self.select.limit
+        )
     }
 
     fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
         let counters = self.counters.clone();
-        futures::stream::once(async move { self.snapshot.logs(&self.select, &self.columns).await.map_err(read_error) })
-            .try_flatten_stream_of_reads(counters)
+        futures::stream::once(async move {
+            self.snapshot.logs(&self.select, &self.columns).await.map_err(read_error)
+        })
+        .try_flatten_stream_of_reads(counters)
     }
 }
 
@@ -140,7 +148,8 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub fn of(batch: &'a RecordBatch) -> Result<Rows<'a>, DataFusionError> {
-        let missing = |name: &str| DataFusionError::Internal(format!("log batch without a readable column {name}"));
+        let missing =
+            |name: &str| DataFusionError::Internal(format!("log batch without a readable column {name}"));
         let column = |name: &str| batch.column_by_name(name).ok_or_else(|| missing(name));
         let stream = column("stream")?.as_dictionary_opt::<UInt32Type>().ok_or_else(|| missing("stream"))?;
         let optional = |name: &str| batch.column_by_name(name);

@@ -57,7 +57,8 @@ impl Engine {
     ) -> Result<Vec<String>, QueryError> {
         let selectors: Vec<String> = selector.map(str::to_owned).into_iter().collect();
         let streams = self.log_streams(tenant, &selectors, range).await?;
-        let names: BTreeSet<&str> = streams.iter().flat_map(|s| s.labels.iter()).map(|(name, _)| name).collect();
+        let names: BTreeSet<&str> =
+            streams.iter().flat_map(|s| s.labels.iter()).map(|(name, _)| name).collect();
         Ok(names.into_iter().map(str::to_owned).collect())
     }
 

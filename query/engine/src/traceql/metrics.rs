@@ -15,7 +15,9 @@ use model::{SpanSelect, TimeRange, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use traceql::{Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr};
+use traceql::{
+    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
+};
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +71,12 @@ impl MetricsQuery {
             .into_iter()
             .map(|series| TraceSeries {
                 labels: series.labels,
-                points: series.values.iter().enumerate().filter_map(|(step, v)| Some((at(step), (*v)?))).collect(),
+                points: series
+                    .values
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(step, v)| Some((at(step), (*v)?)))
+                    .collect(),
             })
             .filter(|series| !series.points.is_empty())
             .collect();
@@ -81,11 +88,14 @@ impl MetricsQuery {
         Ok(match metrics {
             Metrics::Aggregate(aggregate) => self.aggregate(aggregate, inspected).await?,
             Metrics::Topk(input, keep) => best(Box::pin(self.evaluate(input, inspected)).await?, *keep, true),
-            Metrics::Bottomk(input, keep) => best(Box::pin(self.evaluate(input, inspected)).await?, *keep, false),
+            Metrics::Bottomk(input, keep) => {
+                best(Box::pin(self.evaluate(input, inspected)).await?, *keep, false)
+            }
             Metrics::Filter(input, op, than) => {
                 let mut series = Box::pin(self.evaluate(input, inspected)).await?;
                 for value in series.iter_mut().flat_map(|series| series.values.iter_mut()) {
-                    *value = value.filter(|number| number.partial_cmp(than).is_some_and(|order| op.holds(order)));
+                    *value =
+                        value.filter(|number| number.partial_cmp(than).is_some_and(|order| op.holds(order)));
                 }
                 series
             }
@@ -100,16 +110,21 @@ impl MetricsQuery {
         })
     }
 
-    async fn aggregate(&self, query: &MetricsAggregate, inspected: &mut u64) -> Result<Vec<Series>, QueryError> {
+    async fn aggregate(
+        &self,
+        query: &MetricsAggregate,
+        inspected: &mut u64,
+    ) -> Result<Vec<Series>, QueryError> {
         let filter = single_filter(query)?;
         let mut columns = vec!["start_ts"];
         let mut select = SpanSelect::all(TimeRange { start: self.start_ns, end: self.end_ns - 1 });
         filter.fields(&mut |field| columns_of(field, &mut columns));
         query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
         narrow(&mut select, filter);
-        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
-        let mut batches =
-            execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)?;
+        let scan =
+            SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
+        let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
+            .map_err(crate::logql::broken)?;
         let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
         let mut groups = Groups::default();
         while let Some(batch) = batches.next().await {
@@ -258,7 +273,8 @@ fn single_filter(query: &MetricsAggregate) -> Result<&FieldExpr, QueryError> {
         if let Err(why) = check_field(field) {
             wrong = Err(why);
         }
-        if matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace() && *intrinsic != Intrinsic::Parent) {
+        if matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace() && *intrinsic != Intrinsic::Parent)
+        {
             wrong = Err(QueryError::Bad(format!("{field} of the whole trace is not supported in metrics")));
         }
     };
@@ -292,7 +308,8 @@ fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels)
 fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
     let steps = series.first().map_or(0, |s| s.values.len());
     for step in 0..steps {
-        let mut order: Vec<usize> = (0..series.len()).filter(|at| series[*at].values[step].is_some()).collect();
+        let mut order: Vec<usize> =
+            (0..series.len()).filter(|at| series[*at].values[step].is_some()).collect();
         order.sort_by(|a, b| {
             let (a, b) = (series[*a].values[step].unwrap_or(0.0), series[*b].values[step].unwrap_or(0.0));
             if largest { b.total_cmp(&a) } else { a.total_cmp(&b) }
@@ -323,6 +340,7 @@ fn arithmetic(left: &[Series], right: &[Series], apply: impl Fn(f64, f64) -> f64
 
 /// `{a="b", c="1"}`, as Prometheus writes labels.
 pub fn prom_labels(labels: &[(String, Value)]) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={:?}", value.to_string())).collect();
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={:?}", value.to_string())).collect();
     format!("{{{}}}", pairs.join(", "))
 }

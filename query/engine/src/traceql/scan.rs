@@ -28,7 +28,8 @@ impl Work for SpanScan {
     }
 
     fn schema(&self) -> SchemaRef {
-        let fields: Vec<_> = self.columns.0.iter().map(|at| store::schema::SPANS.fields()[*at].clone()).collect();
+        let fields: Vec<_> =
+            self.columns.0.iter().map(|at| store::schema::SPANS.fields()[*at].clone()).collect();
         Arc::new(Schema::new(fields))
     }
 
@@ -37,10 +38,12 @@ impl Work for SpanScan {
     }
 
     fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
-        futures::stream::once(async move { self.snapshot.spans(&self.select, &self.columns).await.map_err(read_error) })
-            .map_ok(|batches| batches.map_err(read_error))
-            .try_flatten()
-            .boxed()
+        futures::stream::once(async move {
+            self.snapshot.spans(&self.select, &self.columns).await.map_err(read_error)
+        })
+        .map_ok(|batches| batches.map_err(read_error))
+        .try_flatten()
+        .boxed()
     }
 }
 

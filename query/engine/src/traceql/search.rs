@@ -16,7 +16,9 @@ use model::{SpanId, SpanSelect, StatusCode, TimeRange, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use traceql::{Answers, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, Scope, SpansetExpr, SpansetOp};
+use traceql::{
+    Answers, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, Scope, SpansetExpr, SpansetOp,
+};
 
 /// Traces that are read whole at a time.
 const TRACES_READ: usize = 64;
@@ -144,7 +146,9 @@ fn possible_expr(expr: &SpansetExpr, matched: u64, next: &mut usize) -> bool {
 pub(super) fn check_field(field: &Field) -> Result<(), QueryError> {
     match field {
         Field::Attribute { scope: Scope::Parent, .. } | Field::Intrinsic(Intrinsic::Parent) => {
-            Err(QueryError::Bad(format!("{field}: fields of the parent span are not supported; use the operator >")))
+            Err(QueryError::Bad(format!(
+                "{field}: fields of the parent span are not supported; use the operator >"
+            )))
         }
         _ => Ok(()),
     }
@@ -246,7 +250,12 @@ impl Search {
         Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 
-    fn note(&self, batch: &RecordBatch, filters: &[&FieldExpr], candidates: &mut HashMap<TraceId, Candidate>) {
+    fn note(
+        &self,
+        batch: &RecordBatch,
+        filters: &[&FieldExpr],
+        candidates: &mut HashMap<TraceId, Candidate>,
+    ) {
         let spans = Spans::of(batch);
         for row in 0..spans.len() {
             let start = spans.start(row);
@@ -273,8 +282,17 @@ impl Search {
 
     /// Reads traces whole and runs the pipeline on each.
     async fn whole(&self, ids: &[TraceId], found: &mut TraceSearch) -> Result<Vec<FoundTrace>, QueryError> {
-        let mut columns =
-            vec!["trace_id", "span_id", "parent_span_id", "start_ts", "duration_ns", "service", "name", "kind", "status"];
+        let mut columns = vec![
+            "trace_id",
+            "span_id",
+            "parent_span_id",
+            "start_ts",
+            "duration_ns",
+            "service",
+            "name",
+            "kind",
+            "status",
+        ];
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
         let range = TimeRange {
             start: self.range.start.saturating_sub(TRACE_NS_MAX),
@@ -328,8 +346,10 @@ impl Search {
         let span = |at: &usize| {
             let (spans, row) = trace.rows[*at];
             let here = trace.at(*at);
-            let attributes =
-                shown.iter().filter_map(|field| Some((field_key(field), value_of(here.value(field))?))).collect();
+            let attributes = shown
+                .iter()
+                .filter_map(|field| Some((field_key(field), value_of(here.value(field))?)))
+                .collect();
             FoundSpan {
                 span_id: spans.span_id(row),
                 name: spans.name(row).to_owned(),

@@ -1,8 +1,8 @@
 //! One batch of spans, its columns taken apart once, and what a row says of a field.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, ListArray, MapArray,
+    RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
 use model::{Attributes, SpanId, SpanKind, StatusCode, TraceId, Value};
@@ -117,7 +117,9 @@ impl<'a> Typed<'a> {
     }
 
     fn owned(&self, row: usize) -> Attributes {
-        self.entries(row).map(|(key, text, kind)| (key.to_owned(), Value::from_typed_text(kind, text))).collect()
+        self.entries(row)
+            .map(|(key, text, kind)| (key.to_owned(), Value::from_typed_text(kind, text)))
+            .collect()
     }
 }
 
@@ -141,7 +143,8 @@ impl<'a> Parts<'a> {
     fn of(array: &'a ArrayRef) -> Option<Parts<'a>> {
         let list = array.as_list_opt::<i32>()?;
         let items = list.values().as_struct_opt()?;
-        let attributes = Typed::of(items.column_by_name("attributes")?, items.column_by_name("attribute_types"));
+        let attributes =
+            Typed::of(items.column_by_name("attributes")?, items.column_by_name("attribute_types"));
         Some(Parts { list, attributes })
     }
 
@@ -409,7 +412,12 @@ impl<'a> Spans<'a> {
     }
 }
 
-fn part_attribute<'a>(parts: Option<&Parts<'a>>, row: usize, name: &str, see: &mut dyn FnMut(Val<'a>) -> bool) {
+fn part_attribute<'a>(
+    parts: Option<&Parts<'a>>,
+    row: usize,
+    name: &str,
+    see: &mut dyn FnMut(Val<'a>) -> bool,
+) {
     let found = parts.and_then(|parts| Some((parts, parts.attributes.as_ref()?)));
     let mut any = false;
     if let Some((parts, attributes)) = found {

@@ -46,11 +46,17 @@ impl Engine {
         const KNOWN: [&str; 6] = ["resource", "span", "event", "link", "instrumentation", "intrinsic"];
         let scope = scope.filter(|scope| !matches!(*scope, "" | "none"));
         if let Some(wrong) = scope.filter(|scope| !KNOWN.contains(scope)) {
-            return Err(QueryError::Bad(format!("invalid scope {wrong:?}; it can be one of {}", KNOWN.join(", "))));
+            return Err(QueryError::Bad(format!(
+                "invalid scope {wrong:?}; it can be one of {}",
+                KNOWN.join(", ")
+            )));
         }
         let wants = |name: &str| scope.is_none_or(|scope| scope == name);
-        let columns: Vec<&str> =
-            SCOPES.iter().filter(|(name, _, _)| wants(name)).flat_map(|(_, _, columns)| columns.iter().copied()).collect();
+        let columns: Vec<&str> = SCOPES
+            .iter()
+            .filter(|(name, _, _)| wants(name))
+            .flat_map(|(_, _, columns)| columns.iter().copied())
+            .collect();
         let mut tags = TraceTags::new();
         if !columns.is_empty() {
             let snapshot = self.source.snapshot(tenant).await?;
@@ -61,8 +67,12 @@ impl Engine {
             }
         }
         if wants("intrinsic") {
-            let words = Intrinsic::ALL.iter().map(|(_, plain, scoped)| if plain.is_empty() { scoped } else { plain });
-            tags.insert("intrinsic", words.filter(|word| **word != "parent").map(|w| (*w).to_owned()).collect());
+            let words =
+                Intrinsic::ALL.iter().map(|(_, plain, scoped)| if plain.is_empty() { scoped } else { plain });
+            tags.insert(
+                "intrinsic",
+                words.filter(|word| **word != "parent").map(|w| (*w).to_owned()).collect(),
+            );
         }
         Ok(tags)
     }

@@ -1,1 +1,236 @@
+//! TraceQL over a real store: the same answers from memory and from parts.
 
+use super::*;
+use crate::Limits;
+use model::{Batch, Sink, Span, SpanEvent, SpanKind, StatusCode, SystemClock, Value, Write};
+use store::Store;
+
+/// 2026-03-01T12:00:00Z.
+const NOON_NS: i64 = 1_772_366_400_000_000_000;
+const SECOND_NS: i64 = 1_000_000_000;
+const MS: i64 = 1_000_000;
+
+struct World {
+    engine: Engine,
+    store: Arc<Store>,
+    _dir: tempfile::TempDir,
+}
+
+fn span(trace: u8, id: u8, parent: u8, name: &str, start_ms: i64, duration_ms: i64) -> Span {
+    Span {
+        trace_id: [trace; 16],
+        span_id: [id; 8],
+        parent_span_id: (parent != 0).then_some([parent; 8]),
+        start_ns: NOON_NS + i64::from(trace) * SECOND_NS + start_ms * MS,
+        duration_ns: duration_ms * MS,
+        name: name.to_owned(),
+        kind: if parent == 0 { SpanKind::Server } else { SpanKind::Internal },
+        ..Span::default()
+    }
+}
+
+fn of(service: &str, spans: Vec<Span>) -> ResourceSpans {
+    let resource =
+        vec![("service.name".to_owned(), Value::from(service)), ("zone".to_owned(), Value::from("a"))];
+    ResourceSpans {
+        resource: Arc::new(resource),
+        scope_name: "test".into(),
+        scope_version: "1".into(),
+        spans,
+    }
+}
+
+/// Trace 1: frontend calls orders, which waits for its pool; it fails. Trace 2: frontend alone, fast.
+fn batch() -> SpanBatch {
+    let mut checkout = span(1, 1, 0, "GET /checkout", 0, 400);
+    checkout.status = StatusCode::Error;
+    checkout.status_message = "boom".into();
+    checkout.attributes = vec![("http.response.status_code".into(), Value::Int(500))];
+    let mut create = span(1, 2, 1, "create", 1, 350);
+    create.events = vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), attributes: vec![] }];
+    let mut acquire = span(1, 3, 2, "pool.acquire", 2, 300);
+    acquire.attributes = vec![("pool.name".into(), Value::from("orders-db"))];
+    let mut home = span(2, 4, 0, "GET /", 0, 20);
+    home.attributes = vec![("http.response.status_code".into(), Value::Int(200))];
+    SpanBatch { resources: vec![of("frontend", vec![checkout, home]), of("orders", vec![create, acquire])] }
+}
+
+impl World {
+    async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
+        let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+        let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch()), origin: None };
+        store.write(write).await.unwrap();
+        let engine = Engine::new(store.clone(), Arc::new(SystemClock), Limits::default()).unwrap();
+        World { engine, store, _dir: dir }
+    }
+
+    async fn search(&self, query: &str) -> Result<TraceSearch, QueryError> {
+        let options = SearchOptions { range: range(), limit: 10, spans_per_spanset: 3 };
+        self.engine.traceql_search(&Tenant::default(), query, options).await
+    }
+
+    async fn metrics(&self, query: &str) -> Result<TraceMetrics, QueryError> {
+        let range = TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS };
+        self.engine.traceql_metrics(&Tenant::default(), query, range, 60_000).await
+    }
+}
+
+fn range() -> TimeRange {
+    TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS }
+}
+
+/// The first byte of the trace, and those of its matched spans.
+type Match = (u8, Vec<u8>);
+
+async fn check_search(world: &World) {
+    let expected: Vec<(&str, Vec<Match>)> = vec![
+        ("{ }", vec![(2, vec![4]), (1, vec![1, 2, 3])]),
+        (r#"{ resource.service.name = "orders" && duration > 320ms }"#, vec![(1, vec![2])]),
+        ("{ status = error }", vec![(1, vec![1])]),
+        ("{ span.http.response.status_code >= 500 }", vec![(1, vec![1])]),
+        ("{ .http.response.status_code < 300 }", vec![(2, vec![4])]),
+        (r#"{ .pool.name = "orders-db" }"#, vec![(1, vec![3])]),
+        (r#"{ name =~ "GET.*" }"#, vec![(2, vec![4]), (1, vec![1])]),
+        (r#"{ name = "GET /checkout" } && { duration > 320ms && kind = internal }"#, vec![(1, vec![1, 2])]),
+        (r#"{ name = "GET /checkout" } > { name = "create" }"#, vec![(1, vec![2])]),
+        (r#"{ name = "GET /checkout" } >> { name = "pool.acquire" }"#, vec![(1, vec![3])]),
+        (r#"{ rootServiceName = "frontend" && name = "create" }"#, vec![(1, vec![2])]),
+        ("{ traceDuration > 100ms && kind = server }", vec![(1, vec![1])]),
+        ("{ } | count() > 2", vec![(1, vec![1, 2, 3])]),
+        (r#"{ event:name = "retry" }"#, vec![(1, vec![2])]),
+        (r#"{ statusMessage = "boom" || name = "GET /" }"#, vec![(2, vec![4]), (1, vec![1])]),
+        ("{ duration > 10s }", vec![]),
+        (r#"{ name = "GET /" } && { status = error }"#, vec![]),
+    ];
+    for (query, expected) in expected {
+        let answer = world.search(query).await.unwrap_or_else(|why| panic!("{query}: {why}"));
+        let ids = |set: &FoundSpanset| set.spans.iter().map(|span| span.span_id[0]).collect::<Vec<u8>>();
+        let found: Vec<Match> = answer
+            .traces
+            .iter()
+            .map(|trace| {
+                let mut spans: Vec<u8> = trace.spansets.iter().flat_map(ids).collect();
+                spans.sort_unstable();
+                (trace.trace_id[0], spans)
+            })
+            .collect();
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn search_in_memory_and_in_parts() {
+    let world = World::new().await;
+    check_search(&world).await;
+    world.store.flush().await.unwrap();
+    check_search(&world).await;
+    let found = world.search("{ status = error }").await.unwrap().traces.remove(0);
+    assert_eq!((found.root_service.as_str(), found.root_name.as_str()), ("frontend", "GET /checkout"));
+    assert_eq!(found.duration_ns, 400 * MS);
+    assert_eq!(found.spansets[0].matched, 1);
+    assert_eq!(found.services["orders"], ServiceStats { spans: 2, errors: 0 });
+    assert_eq!(found.services["frontend"], ServiceStats { spans: 1, errors: 1 });
+}
+
+#[tokio::test]
+async fn a_trace_comes_back_as_it_was_sent() {
+    let world = World::new().await;
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        let answer = world.engine.trace_by_id(&Tenant::default(), [1; 16], None).await.unwrap();
+        let mut sent = batch();
+        sent.resources.iter_mut().for_each(|resource| resource.spans.retain(|span| span.trace_id == [1; 16]));
+        assert_eq!(answer.spans, sent, "flushed={flushed}");
+        assert!(answer.warnings.is_empty());
+    }
+    let unknown = world.engine.trace_by_id(&Tenant::default(), [9; 16], None).await.unwrap();
+    assert!(unknown.spans.resources.is_empty());
+    let other = world.engine.trace_by_id(&Tenant::new("other").unwrap(), [1; 16], None).await.unwrap();
+    assert!(other.spans.resources.is_empty());
+}
+
+#[tokio::test]
+async fn a_span_sent_twice_is_answered_once() {
+    let world = World::new().await;
+    world.store.flush().await.unwrap();
+    let again = Write { tenant: Tenant::default(), batch: Batch::Spans(batch()), origin: None };
+    world.store.write(again).await.unwrap();
+    let answer = world.engine.trace_by_id(&Tenant::default(), [1; 16], None).await.unwrap();
+    assert_eq!(answer.spans.spans(), 3);
+}
+
+#[tokio::test]
+async fn numbers_by_step_and_field() {
+    let world = World::new().await;
+    world.store.flush().await.unwrap();
+    for (query, expected) in [
+        ("{ } | count_over_time()", vec![("{__name__=\"count_over_time\"}", 4.0)]),
+        ("{ status = error } | rate()", vec![("{__name__=\"rate\"}", 1.0 / 60.0)]),
+        (
+            "{ } | count_over_time() by (resource.service.name)",
+            vec![("{resource.service.name=\"frontend\"}", 2.0), ("{resource.service.name=\"orders\"}", 2.0)],
+        ),
+        ("{ } | max_over_time(duration)", vec![("{__name__=\"max_over_time\"}", 0.4)]),
+        ("{ } | quantile_over_time(duration, 0.5)", vec![("{p=\"0.5\"}", 0.325)]),
+    ] {
+        let answer = world.metrics(query).await.unwrap_or_else(|why| panic!("{query}: {why}"));
+        let found: Vec<(String, f64)> =
+            answer.series.iter().map(|one| (prom_labels(&one.labels), one.points[0].1)).collect();
+        assert_eq!(found.len(), expected.len(), "{query}: {found:?}");
+        for ((labels, value), (labels_expected, value_expected)) in found.iter().zip(&expected) {
+            assert_eq!(labels, labels_expected, "{query}");
+            assert!((value - value_expected).abs() < 1e-9, "{query}: {value} is not {value_expected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tags_and_their_values() {
+    let world = World::new().await;
+    let (engine, tenant) = (&world.engine, Tenant::default());
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        let tags = engine.traceql_tags(&tenant, None, range(), 100).await.unwrap();
+        assert_eq!(tags["span"], ["http.response.status_code", "pool.name"]);
+        assert_eq!(tags["resource"], ["service.name", "zone"]);
+        assert!(tags["intrinsic"].contains(&"duration".to_owned()));
+        let span = engine.traceql_tags(&tenant, Some("span"), range(), 1).await.unwrap();
+        assert_eq!((span.len(), span["span"].len()), (1, 1));
+        assert!(engine.traceql_tags(&tenant, Some("nowhere"), range(), 1).await.is_err());
+        let values = |tag: &'static str, query: Option<&'static str>| {
+            let (engine, tenant) = (engine, &tenant);
+            async move {
+                let values = engine.traceql_tag_values(tenant, tag, query, range(), 100).await.unwrap();
+                values.iter().map(|value| format!("{} {}", value.kind, value.value)).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(values("resource.service.name", None).await, ["string frontend", "string orders"]);
+        assert_eq!(values("span.http.response.status_code", None).await, ["int 200", "int 500"]);
+        assert_eq!(
+            values("name", Some(r#"{ resource.service.name = "orders" }"#)).await,
+            ["string create", "string pool.acquire"]
+        );
+        assert_eq!(values("pool.name", Some("{ name = ")).await, ["string orders-db"]);
+        assert_eq!(values("status", None).await, ["keyword error", "keyword ok", "keyword unset"]);
+        assert_eq!(values("rootServiceName", None).await, ["string frontend"]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_queries_are_named() {
+    let world = World::new().await;
+    for query in ["{ duration >", "{ } | rate()", "{ .a = 1 } | nonsense()", "", "}"] {
+        let wrong = world.search(query).await.unwrap_err();
+        assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
+    }
+    for query in ["{ }", "{ } | rate() by (", "{ .a } >> { .b } | rate()"] {
+        let wrong = world.metrics(query).await.unwrap_err();
+        assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
+    }
+}

@@ -5,9 +5,7 @@ use super::spans::{Spans, Val};
 use model::SpanId;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use traceql::{
-    Aggregate, Answers, Element, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp,
-};
+use traceql::{Aggregate, Answers, Element, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp};
 
 /// What the spans of a trace are to one another.
 pub(crate) struct TraceFacts {
@@ -41,7 +39,9 @@ impl<'a> Trace<'a> {
     pub fn new(mut rows: Vec<(&'a Spans<'a>, usize)>) -> Trace<'a> {
         rows.sort_by_key(|(spans, row)| (spans.start(*row), spans.span_id(*row)));
         let mut seen = std::collections::HashSet::new();
-        rows.retain(|(spans, row)| seen.insert((spans.span_id(*row), spans.kind(*row) as u8, spans.start(*row))));
+        rows.retain(|(spans, row)| {
+            seen.insert((spans.span_id(*row), spans.kind(*row) as u8, spans.start(*row)))
+        });
         let facts = TraceFacts::of(&rows);
         Trace { rows, facts }
     }
@@ -115,7 +115,8 @@ impl<'a> Trace<'a> {
             Scalar::Count => Val::Int(spans.len() as i64),
             Scalar::Static(value) => Val::from(value).owned(),
             Scalar::Arithmetic(op, left, right) => {
-                let (left, right) = (self.scalar(left, spans)?.number()?, self.scalar(right, spans)?.number()?);
+                let (left, right) =
+                    (self.scalar(left, spans)?.number()?, self.scalar(right, spans)?.number()?);
                 Val::Float(op.apply(left, right))
             }
             Scalar::Aggregate(op, expr) => {
@@ -160,13 +161,21 @@ impl<'a> Trace<'a> {
                 match op {
                     SpansetOp::And if left.is_empty() || right.is_empty() => Vec::new(),
                     SpansetOp::And | SpansetOp::Or => union(left, right),
-                    SpansetOp::Structural(relation, answers) => self.structural(*relation, *answers, left, right),
+                    SpansetOp::Structural(relation, answers) => {
+                        self.structural(*relation, *answers, left, right)
+                    }
                 }
             }
         }
     }
 
-    fn structural(&self, relation: Relation, answers: Answers, left: Vec<usize>, right: Vec<usize>) -> Vec<usize> {
+    fn structural(
+        &self,
+        relation: Relation,
+        answers: Answers,
+        left: Vec<usize>,
+        right: Vec<usize>,
+    ) -> Vec<usize> {
         let mask = |spans: &[usize]| {
             let mut mask = vec![false; self.rows.len()];
             spans.iter().for_each(|span| mask[*span] = true);
@@ -237,7 +246,9 @@ impl TraceFacts {
             Intrinsic::NestedSetLeft => Val::Int(self.nested[at].0),
             Intrinsic::NestedSetRight => Val::Int(self.nested[at].1),
             // A root's parent is -1, as Tempo has it.
-            Intrinsic::NestedSetParent => Val::Int(self.parents[at].map_or(-1, |parent| self.nested[parent].0)),
+            Intrinsic::NestedSetParent => {
+                Val::Int(self.parents[at].map_or(-1, |parent| self.nested[parent].0))
+            }
             _ => Val::Nil,
         }
     }

@@ -1,0 +1,255 @@
+//! The Tempo HTTP API under `/tempo/api`: traces by id, search, tags and their values, metrics.
+//!
+//! Errors are plain text, as Tempo's are. Times are seconds (whole or with a fraction), nanoseconds or RFC 3339;
+//! without them the last hour is asked. An answer that misses what could not be read says `PARTIAL`, or, where
+//! Grafana's strict decoder knows no such field, counts fewer completed jobs than there were.
+
+mod encode;
+mod otlp;
+mod params;
+
+use crate::TenantHeader;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use engine::{Engine, QueryError, SearchOptions, TraceById};
+use model::{Tenant, TimeRange, TraceId};
+use params::Params;
+use prost::Message;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const PROTOBUF: &str = "application/protobuf";
+const TRACES_DEFAULT: usize = 20;
+const SPANS_PER_SPANSET_DEFAULT: usize = 3;
+const TAGS_DEFAULT: usize = 5_000;
+/// Names or values one completion may have, whatever is asked.
+const TAGS_MAX: usize = 50_000;
+/// A trace looked up with a time range may have begun so long before it, and end so long after.
+const TRACE_NS_MAX: i64 = 3_600_000_000_000;
+
+pub fn router(engine: Arc<Engine>) -> Router {
+    let routes: Router<Arc<Engine>> = Router::new()
+        .route("/echo", get(echo))
+        .route("/traces/{id}", get(trace_v1))
+        .route("/v2/traces/{id}", get(trace_v2))
+        .route("/search", get(search))
+        .route("/search/tags", get(tags_v1))
+        .route("/v2/search/tags", get(tags_v2))
+        .route("/search/tag/{tag}/values", get(values_v1))
+        .route("/v2/search/tag/{tag}/values", get(values_v2))
+        .route("/metrics/query_range", get(metrics_range))
+        .route("/status/buildinfo", get(buildinfo));
+    Router::new().nest("/tempo/api", routes).with_state(engine)
+}
+
+/// Why a request is refused: a status and a sentence.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.1).into_response()
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        let status = match &error {
+            QueryError::Bad(_) | QueryError::Execution(_) => StatusCode::BAD_REQUEST,
+            QueryError::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            QueryError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            QueryError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Refusal(status, error.to_string())
+    }
+}
+
+impl Refusal {
+    fn bad(text: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+}
+
+type Answer<T> = Result<T, Refusal>;
+
+async fn echo() -> &'static str {
+    "echo"
+}
+
+async fn buildinfo() -> Json<Value> {
+    Json(json!({
+        "version": "2.9.0",
+        "revision": env!("CARGO_PKG_VERSION"),
+        "branch": "main",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    }))
+}
+
+/// Up to 32 hex digits; those at the front that are 0 may be left out, as Tempo lets them.
+fn trace_id(text: &str) -> Answer<TraceId> {
+    let refuse = || Refusal::bad(format!("trace id {text:?} is not 1 to 32 hex digits"));
+    if text.is_empty() || text.len() > 32 {
+        return Err(refuse());
+    }
+    let mut id = [0; 16];
+    hex::decode_to_slice(format!("{text:0>32}"), &mut id).map_err(|_| refuse())?;
+    Ok(id)
+}
+
+async fn trace(engine: &Engine, tenant: &Tenant, id: &str, params: &Params) -> Answer<TraceById> {
+    // Unlike in a search, the range says where to look: a trace is whole or it is not the trace.
+    let range = params.given_range()?.map(|range| TimeRange {
+        start: range.start.saturating_sub(TRACE_NS_MAX),
+        end: range.end.saturating_add(TRACE_NS_MAX),
+    });
+    Ok(engine.trace_by_id(tenant, trace_id(id)?, range).await?)
+}
+
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kinds| kinds.contains(PROTOBUF))
+}
+
+fn protobuf(message: &impl Message) -> Response {
+    ([(header::CONTENT_TYPE, PROTOBUF)], message.encode_to_vec()).into_response()
+}
+
+/// The first version has no room to say that a trace is not whole: then there is no answer.
+async fn trace_v1(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Answer<Response> {
+    let found = trace(&engine, &tenant, &id, &params).await?;
+    if !found.warnings.is_empty() {
+        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, found.warnings.join("; ")));
+    }
+    if found.spans.resources.is_empty() {
+        return Err(Refusal(StatusCode::NOT_FOUND, format!("trace {id} not found")));
+    }
+    let trace = otlp::traces(&found.spans);
+    if wants_protobuf(&headers) {
+        return Ok(protobuf(&trace));
+    }
+    Ok(Json(json!({ "batches": trace.resource_spans })).into_response())
+}
+
+/// A trace that is not known is an empty one: Grafana looks into it.
+async fn trace_v2(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Answer<Response> {
+    let found = trace(&engine, &tenant, &id, &params).await?;
+    let partial = !found.warnings.is_empty();
+    let message = found.warnings.join("; ");
+    let trace = otlp::traces(&found.spans);
+    if wants_protobuf(&headers) {
+        let status = i32::from(partial);
+        return Ok(protobuf(&otlp::TraceByIdResponse { trace: Some(trace), status, message }));
+    }
+    let mut body = json!({ "trace": { "resourceSpans": trace.resource_spans }, "metrics": {} });
+    if partial {
+        body["status"] = json!("PARTIAL");
+        body["message"] = json!(message);
+    }
+    Ok(Json(body).into_response())
+}
+
+async fn search(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let options = SearchOptions {
+        range: params.range()?,
+        limit: params.number("limit", TRACES_DEFAULT)?,
+        spans_per_spanset: params.number("spss", SPANS_PER_SPANSET_DEFAULT)?,
+    };
+    let found = engine.traceql_search(&tenant, &params.query()?, options).await?;
+    Ok(Json(encode::search(&found)))
+}
+
+async fn tags(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<engine::TraceTags> {
+    let limit = params.number("limit", TAGS_DEFAULT)?.min(TAGS_MAX);
+    Ok(engine.traceql_tags(tenant, params.get("scope"), params.range()?, limit).await?)
+}
+
+async fn tags_v1(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let tags = tags(&engine, &tenant, &params).await?;
+    let names: std::collections::BTreeSet<String> = tags.into_values().flatten().collect();
+    Ok(Json(json!({ "tagNames": names, "metrics": {} })))
+}
+
+async fn tags_v2(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let tags = tags(&engine, &tenant, &params).await?;
+    let scopes: Vec<Value> =
+        tags.into_iter().map(|(name, tags)| json!({ "name": name, "tags": tags })).collect();
+    Ok(Json(json!({ "scopes": scopes, "metrics": {} })))
+}
+
+async fn values(
+    engine: &Engine,
+    tenant: &Tenant,
+    tag: &str,
+    params: &Params,
+) -> Answer<Vec<engine::TagValue>> {
+    let limit = params.number("limit", TAGS_DEFAULT)?.min(TAGS_MAX);
+    Ok(engine.traceql_tag_values(tenant, tag, params.get("q"), params.range()?, limit).await?)
+}
+
+async fn values_v1(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(tag): Path<String>,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let values = values(&engine, &tenant, &tag, &params).await?;
+    let values: Vec<String> = values.into_iter().map(|value| value.value).collect();
+    Ok(Json(json!({ "tagValues": values, "metrics": {} })))
+}
+
+async fn values_v2(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(tag): Path<String>,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let values = values(&engine, &tenant, &tag, &params).await?;
+    let values: Vec<Value> =
+        values.into_iter().map(|value| json!({ "type": value.kind, "value": value.value })).collect();
+    Ok(Json(json!({ "tagValues": values, "metrics": {} })))
+}
+
+async fn metrics_range(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let range = params.range()?;
+    let step_ms = params.step_ms(range)?;
+    let found = engine.traceql_metrics(&tenant, &params.query()?, range, step_ms).await?;
+    Ok(Json(encode::metrics(&found)))
+}
+
+#[cfg(test)]
+mod tests;

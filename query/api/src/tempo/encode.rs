@@ -1,0 +1,106 @@
+//! Answers in Tempo's JSON: protobuf's, with 64-bit numbers as text. Grafana refuses a search answer with a field that
+//! it does not know, so there is none beside Tempo's own.
+
+use engine::{FoundSpan, FoundSpanset, FoundTrace, TraceMetrics, TraceSearch, TraceSeries, prom_labels};
+use model::Value as Attribute;
+use serde_json::{Map, Value, json};
+
+pub(super) fn search(found: &TraceSearch) -> Value {
+    let mut metrics = inspected(found.inspected_spans);
+    metrics["inspectedTraces"] = json!(found.inspected_traces);
+    // Each warning stands for a read that did not come to its end.
+    metrics["completedJobs"] = json!(1);
+    metrics["totalJobs"] = json!(1 + found.warnings.len());
+    json!({ "traces": found.traces.iter().map(trace).collect::<Vec<_>>(), "metrics": metrics })
+}
+
+fn inspected(spans: u64) -> Value {
+    json!({ "inspectedSpans": spans.to_string() })
+}
+
+fn trace(found: &FoundTrace) -> Value {
+    let stats: Map<String, Value> = found
+        .services
+        .iter()
+        .map(|(service, stats)| {
+            (service.clone(), json!({ "spanCount": stats.spans, "errorCount": stats.errors }))
+        })
+        .collect();
+    json!({
+        "traceID": hex::encode(found.trace_id),
+        "rootServiceName": found.root_service,
+        "rootTraceName": found.root_name,
+        "startTimeUnixNano": found.start_ns.to_string(),
+        "durationMs": (found.duration_ns / 1_000_000).clamp(0, i64::from(u32::MAX)),
+        "spanSets": found.spansets.iter().map(spanset).collect::<Vec<_>>(),
+        "serviceStats": stats,
+    })
+}
+
+fn spanset(found: &FoundSpanset) -> Value {
+    json!({
+        "spans": found.spans.iter().map(span).collect::<Vec<_>>(),
+        "matched": found.matched,
+        "attributes": pairs(&found.attributes),
+    })
+}
+
+fn span(found: &FoundSpan) -> Value {
+    json!({
+        "spanID": hex::encode(found.span_id),
+        "name": found.name,
+        "startTimeUnixNano": found.start_ns.to_string(),
+        "durationNanos": found.duration_ns.to_string(),
+        "attributes": pairs(&found.attributes),
+    })
+}
+
+fn pairs(attributes: &[(String, Attribute)]) -> Vec<Value> {
+    attributes.iter().map(|(key, value)| json!({ "key": key, "value": any_value(value) })).collect()
+}
+
+fn any_value(value: &Attribute) -> Value {
+    match value {
+        Attribute::Int(number) => json!({ "intValue": number.to_string() }),
+        // JSON has no number for these; protobuf writes them as words.
+        Attribute::Double(number) if !number.is_finite() => json!({ "doubleValue": not_finite(*number) }),
+        Attribute::Double(number) => json!({ "doubleValue": number }),
+        Attribute::Bool(truth) => json!({ "boolValue": truth }),
+        other => json!({ "stringValue": other.to_string() }),
+    }
+}
+
+fn not_finite(number: f64) -> &'static str {
+    if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+pub(super) fn metrics(found: &TraceMetrics) -> Value {
+    let mut body = json!({
+        "series": found.series.iter().map(series).collect::<Vec<_>>(),
+        "metrics": inspected(found.inspected_spans),
+    });
+    if !found.warnings.is_empty() {
+        body["status"] = json!("PARTIAL");
+        body["message"] = json!(found.warnings.join("; "));
+    }
+    body
+}
+
+fn series(found: &TraceSeries) -> Value {
+    let sample = |(ts_ms, value): &(i64, f64)| {
+        let value = if value.is_finite() { json!(value) } else { json!(not_finite(*value)) };
+        json!({ "timestampMs": ts_ms.to_string(), "value": value })
+    };
+    json!({
+        "labels": pairs(&found.labels),
+        "promLabels": prom_labels(&found.labels),
+        "samples": found.points.iter().map(sample).collect::<Vec<_>>(),
+        "exemplars": [],
+    })
+}
