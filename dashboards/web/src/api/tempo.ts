@@ -2,6 +2,7 @@
 
 import type { Span as TimeSpan } from "../time";
 import { ApiError, getJson } from "./http";
+import type { Series } from "./prometheus";
 
 export interface FoundTrace {
   traceID: string;
@@ -21,10 +22,36 @@ export interface FoundSpan {
   attributes?: KeyValue[];
 }
 
-export async function search(query: string, span: TimeSpan, limit: number, signal?: AbortSignal): Promise<FoundTrace[]> {
+export interface Found {
+  traces: FoundTrace[];
+  warnings: string[];
+}
+
+export async function search(query: string, span: TimeSpan, limit: number, signal?: AbortSignal): Promise<Found> {
   // Whole seconds: the end is taken up, so that what has just ended is found.
   const parameters = { q: query, limit, spss: 3, start: Math.floor(span.startMs / 1000), end: Math.ceil(span.endMs / 1000) + 1 };
-  return (await getJson<{ traces?: FoundTrace[] }>("/tempo/api/search", parameters, signal)).traces ?? [];
+  const answer = await getJson<{ traces?: FoundTrace[]; metrics?: { completedJobs?: number; totalJobs?: number } }>("/tempo/api/search", parameters, signal);
+  const { completedJobs: done = 0, totalJobs: all = 0 } = answer.metrics ?? {};
+  return { traces: answer.traces ?? [], warnings: done < all ? [`${all - done} of ${all} parts of the data could not be searched.`] : [] };
+}
+
+/** Whether a query counts instead of finding, as Grafana tells it. */
+export function countsTraces(query: string): boolean {
+  return /\|\s*(rate|count_over_time|(?:avg|sum|max|min|quantile|histogram)_over_time)\s*\(/.test(query);
+}
+
+export async function traceMetrics(query: string, span: TimeSpan, signal?: AbortSignal): Promise<{ series: Series[]; warnings: string[] }> {
+  const parameters = { q: query, step: `${Math.max(1, Math.round(span.stepMs / 1000))}s`, start: Math.floor(span.startMs / 1000), end: Math.ceil(span.endMs / 1000) };
+  const answer = await getJson<{
+    series?: { labels?: KeyValue[]; samples?: { timestampMs: string; value?: number | string }[] }[]; status?: string; message?: string;
+  }>("/tempo/api/metrics/query_range", parameters, signal);
+  const series = (answer.series ?? []).map((one): Series => ({
+    labels: attributes(one.labels),
+    times: (one.samples ?? []).map((sample) => Number(sample.timestampMs) / 1000),
+    // Protobuf's JSON leaves a zero out.
+    values: (one.samples ?? []).map((sample) => Number(sample.value ?? 0)),
+  }));
+  return { series, warnings: answer.status === "PARTIAL" ? [answer.message ?? "The answer is partial."] : [] };
 }
 
 export interface KeyValue {
@@ -61,12 +88,13 @@ export interface ResourceSpans {
   scopeSpans?: { scope?: { name?: string }; spans?: OtlpSpan[] }[];
 }
 
-export async function trace(id: string, signal?: AbortSignal): Promise<ResourceSpans[]> {
+export async function trace(id: string, signal?: AbortSignal): Promise<{ batches: ResourceSpans[]; warnings: string[] }> {
   const unknown = new ApiError(`No trace has the id ${id}. It may be older than the retention, or not have arrived yet.`, 404);
   try {
     const path = `/tempo/api/v2/traces/${encodeURIComponent(id)}`;
-    const batches = (await getJson<{ trace?: { resourceSpans?: ResourceSpans[] } }>(path, {}, signal)).trace?.resourceSpans ?? [];
-    if (batches.length > 0) return batches;
+    const answer = await getJson<{ trace?: { resourceSpans?: ResourceSpans[] }; status?: string; message?: string }>(path, {}, signal);
+    const batches = answer.trace?.resourceSpans ?? [];
+    if (batches.length > 0) return { batches, warnings: answer.status === "PARTIAL" ? [answer.message ?? "Parts of the trace are missing."] : [] };
   } catch (wrong) {
     if (!(wrong instanceof ApiError && wrong.status === 404)) throw wrong;
   }

@@ -3,7 +3,7 @@
 import { type Line, logs } from "../api/loki";
 import { instant, type Labels, range, type Series, seriesName } from "../api/prometheus";
 import { type Row, type Rows, sql } from "../api/sql";
-import { type FoundTrace, search } from "../api/tempo";
+import { countsTraces, type FoundTrace, search, traceMetrics } from "../api/tempo";
 import type { Span } from "../time";
 import { durationMs } from "../time";
 import { type Panel, sourceOf, type Target } from "./model";
@@ -58,7 +58,16 @@ async function askOne(target: Target, panel: Panel, chosen: Chosen, filled: Fill
       data.warnings.push(...answer.warnings);
     } else data.series.push(...answer.answer.series.map((series) => ({ ...series, refId, name: legend(target, series.labels) })));
   } else if (source === "traces") {
-    data.traces.push(...(await search(interpolate(text(target), chosen, span, filled), span, target.limit ?? 50, signal)));
+    const query = interpolate(text(target), chosen, span, filled);
+    if (countsTraces(query)) {
+      const answer = await traceMetrics(query, span, signal);
+      data.warnings.push(...answer.warnings);
+      data.series.push(...answer.series.map((series) => ({ ...series, refId, name: legend(target, series.labels) })));
+    } else {
+      const found = await search(query, span, target.limit ?? 50, signal);
+      data.warnings.push(...found.warnings);
+      data.traces.push(...found.traces);
+    }
   } else if (source === "sql") {
     const rows = await sql(interpolate(macros(text(target), span), chosen, span, filled, true), signal);
     data.warnings.push(...rows.warnings);

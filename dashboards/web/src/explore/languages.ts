@@ -34,6 +34,7 @@ export const LANGUAGES: LanguageInfo[] = [
       { title: "Slow requests", query: "{ duration > 300ms }" },
       { title: "Failed requests", query: "{ status = error }" },
       { title: "Slow and by a server", query: "{ kind = server && duration > 100ms }" },
+      { title: "Failed spans a second, by service", query: "{ status = error } | rate() by (resource.service.name)" },
     ],
   },
   {

@@ -2,27 +2,34 @@
 
 import { Text } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { type FoundTrace, search } from "../api/tempo";
+import { countsTraces, type FoundTrace, search, traceMetrics } from "../api/tempo";
 import { format } from "../format";
-import { Answered } from "../parts/answer";
+import { Answered, Warnings } from "../parts/answer";
 import { useSpan } from "../parts/clock";
 import { useGo } from "../parts/link";
 import { Rows } from "../parts/rows";
 import { stamp } from "../time";
+import { Graph } from "./metric-result";
 
 const LIMIT = 100;
 
 export function TraceResult({ query }: { query: string }) {
   const span = useSpan();
+  const counts = countsTraces(query);
   const answer = useQuery({
     queryKey: ["explore", "traceql", query, span],
-    queryFn: ({ signal }) => search(query, span, LIMIT, signal),
+    queryFn: async ({ signal }) => (counts ? { traces: [], ...(await traceMetrics(query, span, signal)) } : { series: [], ...(await search(query, span, LIMIT, signal)) }),
     placeholderData: keepPreviousData,
   });
   return (
     <section className="card" aria-label="Result">
-      <Answered query={answer} height={320} empty={(found) => (found.length === 0 ? "The query is right and no trace matches in this time range." : null)}>
-        {(found) => <FoundTraces found={found} />}
+      <Answered query={answer} height={320} empty={(found) => (found.traces.length + found.series.length === 0 ? "The query is right and no trace matches in this time range." : null)}>
+        {(found) => (
+          <>
+            <Warnings list={found.warnings} />
+            {found.series.length > 0 ? <Graph answer={{ type: "matrix", ...found }} label={query} /> : <FoundTraces found={found.traces} />}
+          </>
+        )}
       </Answered>
     </section>
   );

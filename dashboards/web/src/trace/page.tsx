@@ -8,7 +8,7 @@ import { quoted, sql } from "../api/sql";
 import { trace as fetchTrace } from "../api/tempo";
 import { SqlTable } from "../explore/sql-result";
 import { format } from "../format";
-import { Answered, Failed, Waiting } from "../parts/answer";
+import { Answered, Failed, Waiting, Warnings } from "../parts/answer";
 import { stamp } from "../time";
 import { one, useUrl } from "../url";
 import { build, costliest, firstError, type Node, type Trace } from "./tree";
@@ -17,13 +17,13 @@ import { Waterfall } from "./waterfall";
 export function TracePage() {
   const { id = "" } = useParams({ strict: false }) as { id?: string };
   const query = useQuery({ queryKey: ["trace", id], queryFn: ({ signal }) => fetchTrace(id, signal) });
-  const trace = useMemo(() => (query.data ? build(query.data) : null), [query.data]);
+  const trace = useMemo(() => (query.data ? build(query.data.batches) : null), [query.data]);
   if (query.error) return <Failed error={query.error} retry={() => void query.refetch()} />;
   if (!trace) return <Waiting height={300} />;
-  return <Loaded id={id} trace={trace} />;
+  return <Loaded id={id} trace={trace} warnings={query.data?.warnings ?? []} />;
 }
 
-function Loaded({ id, trace }: { id: string; trace: Trace }) {
+function Loaded({ id, trace, warnings }: { id: string; trace: Trace; warnings: string[] }) {
   const [search, change] = useUrl();
   const error = firstError(trace);
   const slow = costliest(trace);
@@ -47,6 +47,7 @@ function Loaded({ id, trace }: { id: string; trace: Trace }) {
           {trace.roots.length > 1 && <Badge color="yellow" variant="light" style={{ color: "var(--mantine-color-text)" }}>some spans' parents have not arrived</Badge>}
         </Group>
       </header>
+      <Warnings list={warnings} />
       <section className="card" aria-label="Waterfall">
         <Waterfall trace={trace} selected={chosen?.id} onSelect={select} />
         <Text size="xs" c="dimmed" mt={4}>Outlined bars are the critical path: without them the request would have ended sooner.</Text>
