@@ -10,6 +10,7 @@ mod logql;
 mod promql;
 mod recorded;
 mod sql;
+pub mod session;
 mod telemetry;
 mod traceql;
 
@@ -21,7 +22,7 @@ pub use logql::{
 };
 pub use promql::{Found, LOOKBACK_MS, PromAnswer, PromResult};
 pub use sql::{
-    Cell, CellKind, RowTable, RowsFuture, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
+    Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
 };
 pub use traceql::{
     FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceMetrics, TraceSearch,

@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use table::{SnapshotTable, Snapshots, TableKind};
 
+/// The catalog that holds the tables, in the schema `public`.
+pub const SQL_CATALOG: &str = "binnacle";
+
 /// What `$1`, `$2`, … stand for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SqlParameter {
@@ -109,7 +112,7 @@ impl Engine {
     fn session(self: &Arc<Self>, tenant: &Tenant, snapshots: Snapshots) -> SessionContext {
         let config = SessionConfig::new()
             .with_information_schema(true)
-            .with_default_catalog_and_schema("binnacle", "public")
+            .with_default_catalog_and_schema(SQL_CATALOG, "public")
             .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
         let session = SessionContext::new_with_config_rt(config, self.runtime.clone());
         for kind in TableKind::ALL {

@@ -1,0 +1,194 @@
+//! The other side: a [`Source`] whose snapshots are held by an ingest process.
+
+use super::frames::Frame;
+use super::{Read, samples};
+use anyhow::Context;
+use bytes::BytesMut;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{
+    BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two pieces of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads the store of the process at a URL.
+pub struct PeerSource {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl PeerSource {
+    /// `token` is sent as the bearer token, where the ingest process asks for one.
+    pub fn new(base: &str, token: Option<String>) -> anyhow::Result<PeerSource> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .build()
+            .context("making the HTTP client")?;
+        Ok(PeerSource { http, base: base.trim_end_matches('/').to_owned(), token })
+    }
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    id: u64,
+}
+
+#[async_trait::async_trait]
+impl Source for PeerSource {
+    async fn snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, ReadError> {
+        let url = format!("{}/api/peer/snapshots", self.base);
+        let request = self.http.post(&url).header(crate::tenant::TENANT_HEADER, tenant.as_str());
+        let response = sent(authorized(request, &self.token), &self.base).await?;
+        let taken: Taken = response.json().await.map_err(|wrong| unreachable_at(&self.base, &wrong))?;
+        Ok(Arc::new(PeerSnapshot {
+            http: self.http.clone(),
+            url: format!("{url}/{}", taken.id),
+            token: self.token.clone(),
+            warnings: Arc::default(),
+        }))
+    }
+}
+
+fn authorized(request: reqwest::RequestBuilder, token: &Option<String>) -> reqwest::RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    }
+}
+
+fn unreachable_at(url: &str, wrong: &reqwest::Error) -> ReadError {
+    ReadError::Io(format!("the ingest process at {url} does not answer: {wrong}"))
+}
+
+async fn sent(request: reqwest::RequestBuilder, url: &str) -> Result<reqwest::Response, ReadError> {
+    let response = request.send().await.map_err(|wrong| unreachable_at(url, &wrong))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    Err(ReadError::Io(format!("the ingest process at {url} answers {status}: {text}")))
+}
+
+struct PeerSnapshot {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    warnings: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Drop for PeerSnapshot {
+    fn drop(&mut self) {
+        // Best effort: what is not given back is dropped there after some minutes.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let request = authorized(self.http.delete(&self.url), &self.token);
+            runtime.spawn(request.send());
+        }
+    }
+}
+
+impl PeerSnapshot {
+    /// The frames of an answer up to its end, warnings taken out.
+    async fn frames(&self, read: Read) -> Result<BoxStream<'static, Result<Frame, ReadError>>, ReadError> {
+        let request = authorized(self.http.post(&self.url).json(&read), &self.token);
+        let body = sent(request, &self.url).await?.bytes_stream().boxed();
+        let (url, warnings) = (self.url.clone(), self.warnings.clone());
+        let state = (body, BytesMut::new(), url, warnings, false);
+        let frames = stream::try_unfold(state, |(mut body, mut buffer, url, warnings, mut ended)| async move {
+            loop {
+                if let Some(frame) = Frame::take(&mut buffer)? {
+                    match frame.kind {
+                        b'w' => {
+                            let told: Vec<String> = serde_json::from_slice(&frame.body).unwrap_or_default();
+                            warnings.lock().extend(told);
+                        }
+                        b'e' => return Err(ReadError::Io(String::from_utf8_lossy(&frame.body).into_owned())),
+                        b'z' => ended = true,
+                        _ => return Ok(Some((frame, (body, buffer, url, warnings, ended)))),
+                    }
+                    continue;
+                }
+                match body.next().await {
+                    Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
+                    Some(Err(wrong)) => return Err(unreachable_at(&url, &wrong)),
+                    None if ended => return Ok(None),
+                    None => return Err(ReadError::Io(format!("the answer of {url} ended early"))),
+                }
+            }
+        });
+        Ok(frames.boxed())
+    }
+
+    async fn json<T: DeserializeOwned>(&self, read: Read) -> Result<T, ReadError> {
+        let frames: Vec<Frame> = self.frames(read).await?.try_collect().await?;
+        let body = frames.first().map_or(&b"null"[..], |frame| &frame.body);
+        serde_json::from_slice(body).map_err(|wrong| ReadError::Io(format!("a peer's answer: {wrong}")))
+    }
+
+    async fn batches(&self, read: Read) -> Result<BatchStream, ReadError> {
+        let frames = self.frames(read).await?;
+        let batches = frames.map(|frame| match frame.and_then(|frame| frame.batches()) {
+            Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(wrong) => vec![Err(wrong)],
+        });
+        Ok(batches.flat_map(stream::iter).boxed())
+    }
+}
+
+fn labels(bytes: &[u8]) -> Result<Labels, ReadError> {
+    Labels::from_bytes(bytes).map_err(|wrong| ReadError::Io(format!("a peer's labels: {wrong}")))
+}
+
+#[async_trait::async_trait]
+impl Snapshot for PeerSnapshot {
+    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError> {
+        let rows: Vec<(Vec<u8>, i64, i64)> = self.json(Read::Series { select: select.clone() }).await?;
+        rows.into_iter()
+            .map(|(bytes, first_ms, last_ms)| Ok(SeriesInfo { labels: labels(&bytes)?, first_ms, last_ms }))
+            .collect()
+    }
+
+    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
+        let mut block = SampleBlock { offsets: vec![0], ..SampleBlock::default() };
+        let mut batches = self.batches(Read::Samples { select: select.clone() }).await?;
+        while let Some(batch) = batches.try_next().await? {
+            samples::append(&mut block, &batch)?;
+        }
+        Ok(block)
+    }
+
+    async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {
+        self.json(Read::Metadata).await
+    }
+
+    async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError> {
+        let rows: Vec<(Vec<u8>, u64, u64)> = self.json(Read::LogStreams { select: select.clone() }).await?;
+        rows.into_iter()
+            .map(|(bytes, records, size)| Ok(LogStreamInfo { labels: labels(&bytes)?, records, bytes: size }))
+            .collect()
+    }
+
+    async fn logs(&self, select: &LogSelect, columns: &LogColumns) -> Result<BatchStream, ReadError> {
+        self.batches(Read::Logs { select: select.clone(), columns: columns.0.clone() }).await
+    }
+
+    async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError> {
+        self.batches(Read::Spans { select: select.clone(), columns: columns.0.clone() }).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().iter().cloned().collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! Samples as Arrow batches: one row a series, with its labels, times and values.
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type};
+use model::Labels;
+use std::sync::Arc;
+use store::{ReadError, SampleBlock};
+
+/// Samples of a batch, about: what one frame holds.
+const BATCH_SAMPLES: usize = 1 << 20;
+
+pub fn batches(block: &SampleBlock) -> impl Iterator<Item = Result<RecordBatch, String>> + Send + use<> {
+    let mut out = vec![];
+    let mut next = Builder::default();
+    for (labels, ts_ms, values) in block.iter() {
+        next.add(labels, ts_ms, values);
+        if next.samples >= BATCH_SAMPLES {
+            out.push(std::mem::take(&mut next).finish());
+        }
+    }
+    out.push(next.finish());
+    out.into_iter()
+}
+
+struct Builder {
+    labels: BinaryBuilder,
+    ts_ms: ListBuilder<Int64Builder>,
+    values: ListBuilder<Float64Builder>,
+    samples: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            labels: BinaryBuilder::new(),
+            ts_ms: ListBuilder::new(Int64Builder::new()),
+            values: ListBuilder::new(Float64Builder::new()),
+            samples: 0,
+        }
+    }
+}
+
+impl Builder {
+    fn add(&mut self, labels: &Labels, ts_ms: &[i64], values: &[f64]) {
+        self.labels.append_value(labels.as_bytes());
+        self.ts_ms.values().append_slice(ts_ms);
+        self.ts_ms.append(true);
+        self.values.values().append_slice(values);
+        self.values.append(true);
+        self.samples += values.len();
+    }
+
+    fn finish(mut self) -> Result<RecordBatch, String> {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("labels", Arc::new(self.labels.finish())),
+            ("ts", Arc::new(self.ts_ms.finish())),
+            ("values", Arc::new(self.values.finish())),
+        ];
+        RecordBatch::try_from_iter(columns).map_err(|wrong| wrong.to_string())
+    }
+}
+
+/// Appends a batch's series to a block.
+pub fn append(block: &mut SampleBlock, batch: &RecordBatch) -> Result<(), ReadError> {
+    let wrong = |what: String| ReadError::Io(format!("a peer's samples: {what}"));
+    let (Some(labels), Some(ts_ms), Some(values)) = (
+        batch.column_by_name("labels").and_then(|column| column.as_binary_opt::<i32>()),
+        batch.column_by_name("ts").and_then(|column| column.as_list_opt::<i32>()),
+        batch.column_by_name("values").and_then(|column| column.as_list_opt::<i32>()),
+    ) else {
+        return Err(wrong("columns are missing".into()));
+    };
+    if block.offsets.is_empty() {
+        block.offsets.push(0);
+    }
+    for row in 0..batch.num_rows() {
+        let (ts_ms, values) = (ts_ms.value(row), values.value(row));
+        let (Some(ts_ms), Some(values)) =
+            (ts_ms.as_primitive_opt::<Int64Type>(), values.as_primitive_opt::<Float64Type>())
+        else {
+            return Err(wrong("columns have other types".into()));
+        };
+        if ts_ms.len() != values.len() {
+            return Err(wrong("times and values differ in number".into()));
+        }
+        block.labels.push(Labels::from_bytes(labels.value(row)).map_err(|e| wrong(e.to_string()))?);
+        block.ts_ms.extend_from_slice(ts_ms.values());
+        block.values.extend_from_slice(values.values());
+        block.offsets.push(block.values.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+use super::*;
+use futures::TryStreamExt;
+use model::*;
+use store::Store;
+use tokio::net::TcpListener;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_reads_what_the_store_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..Default::default() };
+    let store = Store::open(config, clock).await.unwrap();
+    let mut batch = MetricBatch::default();
+    for i in 0..3 {
+        let instance = i.to_string();
+        batch.begin_series(&mut [("__name__", "up"), ("instance", &instance)]).unwrap();
+        for second in 0..5 {
+            batch.push(1_700_000_000_000 + second * 1000, f64::from(i));
+        }
+    }
+    batch.metadata.push(Metadata { name: "up".into(), kind: MetricKind::Gauge, help: "h".into(), unit: String::new() });
+    let record = LogRecord { ts_ns: 1_700_000_000_000_000_000, body: "line".into(), ..LogRecord::default() };
+    let labels = Labels::from_pairs([("app", "web")]);
+    let logs = LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
+    for batch in [Batch::Metrics(batch), Batch::Logs(logs)] {
+        store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router(store.clone())).into_future());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let remote = PeerSource::new(&url, None).unwrap().snapshot(&Tenant::default()).await.unwrap();
+    let local = store.snapshot(&Tenant::default()).await.unwrap();
+
+    let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    assert_eq!(remote.series(&all).await.unwrap(), local.series(&all).await.unwrap());
+    assert_eq!(remote.samples(&all).await.unwrap(), local.samples(&all).await.unwrap());
+    assert_eq!(remote.metadata().await.unwrap(), local.metadata().await.unwrap());
+    let some = SeriesSelect { matchers: vec![Matcher::new("instance", Match::Regex, "[01]").unwrap()], ..all };
+    assert_eq!(remote.samples(&some).await.unwrap().labels.len(), 2);
+    let lines = LogSelect::all(TimeRange::ALL);
+    assert_eq!(remote.log_streams(&lines).await.unwrap(), local.log_streams(&lines).await.unwrap());
+    let columns = LogColumns::named(&["ts", "body", "stream"]);
+    let theirs: Vec<_> = remote.logs(&lines, &columns).await.unwrap().try_collect().await.unwrap();
+    let ours: Vec<_> = local.logs(&lines, &columns).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(theirs, ours);
+    let spans: Vec<_> =
+        remote.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap().try_collect().await.unwrap();
+    assert!(spans.iter().all(|batch: &arrow::array::RecordBatch| batch.num_rows() == 0));
+    let other = PeerSource::new(&url, None).unwrap().snapshot(&Tenant::new("other").unwrap()).await.unwrap();
+    assert!(other.samples(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap().labels.is_empty());
+}
+
+#[test]
+fn frames_come_back_whole_or_not_at_all() {
+    let whole = Frame::json(&[1, 2]).encode();
+    for length in 0..whole.len() {
+        let mut cut = bytes::BytesMut::from(&whole[..length]);
+        assert_eq!(Frame::take(&mut cut).unwrap(), None);
+    }
+    let mut buffer = bytes::BytesMut::from(&whole[..]);
+    assert_eq!(Frame::take(&mut buffer).unwrap(), Some(Frame::json(&[1, 2])));
+    let mut absurd = bytes::BytesMut::from(&[b'b', 0xff, 0xff, 0xff, 0xff][..]);
+    assert!(Frame::take(&mut absurd).is_err());
+}
