@@ -74,6 +74,15 @@ pub struct RuleState {
     pub took: Duration,
 }
 
+/// Marks the series of rules that are in force no more as ended.
+pub async fn end_series(world: &World, states: &[RuleState], now_ms: i64) {
+    let mut unwritten = Unwritten::default();
+    for state in states {
+        unwritten.add(state.written.iter().map(|gone| (gone.clone(), stale_marker())).collect(), now_ms);
+    }
+    unwritten.write(world).await;
+}
+
 /// What an evaluation did.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -140,10 +149,10 @@ impl Group {
     }
 
     /// The end of rules that are in force no more: what fired is resolved.
-    pub fn farewell(&self, rule_key: &str, state: RuleState, now_ms: i64) -> Vec<notify::Alert> {
+    pub fn farewell(&self, rule_key: &str, state: &RuleState, now_ms: i64) -> Vec<notify::Alert> {
         let at = self.rule_keys().iter().position(|key| key == rule_key);
         let query = at.map(|at| self.rules[at].rule.expr.clone()).unwrap_or_default();
-        state.alerts.end(now_ms).iter().map(|alert| to_notify(alert, &query)).collect()
+        state.alerts.clone().end(now_ms).iter().map(|alert| to_notify(alert, &query)).collect()
     }
 
     /// Evaluates all rules as of `now_ms`, which must grow from call to call.

@@ -5,7 +5,7 @@ use crate::disk::Saved;
 use crate::duration;
 use crate::files::{self, Loaded};
 use crate::group::view::{AlertView, GroupView};
-use crate::group::{Group, RuleState, World, check_query};
+use crate::group::{Group, RuleState, World, check_query, end_series};
 use crate::notify::Receivers;
 use crate::notify::book::Pace;
 use crate::slo::Slo;
@@ -155,9 +155,11 @@ impl Alerts {
         for group in &next.groups {
             group.adopt(|key| states.remove(key).map(|(state, _)| state));
         }
-        for (key, (state, group)) in states {
-            self.receivers.update(&group.farewell(&key, state, now_ms), now_ms);
+        for (key, (state, group)) in &states {
+            self.receivers.update(&group.farewell(key, state, now_ms), now_ms);
         }
+        let gone: Vec<RuleState> = states.into_values().map(|(state, _)| state).collect();
+        end_series(&self.world, &gone, now_ms).await;
         info!(groups = next.groups.len(), slos = next.slos.len(), "rules and SLOs are reloaded");
         self.run(next).await;
         self.changed.notify_one();

@@ -265,6 +265,11 @@ fn read_target(objective: &Node<'_>) -> Option<f64> {
         ));
         return None;
     }
+    // Less budget than this is lost in the arithmetic of shares.
+    if 1.0 - target < 1e-9 {
+        node.wrong(format!("{target} leaves no budget worth the name; 0.999999 allows one in a million"));
+        return None;
+    }
     Some(target)
 }
 

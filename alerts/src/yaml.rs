@@ -388,6 +388,18 @@ mod tests {
     }
 
     #[test]
+    fn bombs_are_refused() {
+        let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for i in 1..12 {
+            let before = format!("*a{}, ", i - 1).repeat(10);
+            laughs.push_str(&format!("a{i}: &a{i} [{before}]\n"));
+        }
+        assert!(File::parse(&laughs).is_err());
+        assert!(File::parse(&"[".repeat(100_000)).is_err());
+        assert!(File::parse(&" ".repeat(BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
     fn the_second_document_is_found() {
         let file = File::parse("a: 1\n---\nb: 2\n").unwrap();
         let second = file.documents().nth(1).unwrap();

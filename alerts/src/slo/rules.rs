@@ -231,6 +231,11 @@ fn number(value: f64) -> String {
 }
 
 fn selector(labels: &[(String, String)]) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| {
+            format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+        })
+        .collect();
     format!("{{{}}}", pairs.join(","))
 }

@@ -112,6 +112,7 @@ fn every_mistake_has_its_place() {
         assert!(all.iter().any(|mistake| mistake.contains(part)), "{part}: {all:?}");
     };
     told(&slo(&good, "op: lte, value: 1, target: 1.0"), "less than 1");
+    told(&slo(&good, "op: lte, value: 1, target: 0.9999999999"), "no budget");
     told(&slo(&good, "op: lte, value: 1"), "`target` is missing");
     told(&slo(&good, "op: about, value: 1, target: 0.9"), "lt, lte");
     told(&slo("", "target: 0.9"), "ratioMetric");
@@ -126,6 +127,14 @@ fn every_mistake_has_its_place() {
     let ratio = format!("ratioMetric: {{ good: {}, total: {} }}", metric("a + b"), metric("c"));
     told(&slo(&ratio, "target: 0.9"), "{{.window}}");
     told("apiVersion: openslo/v1\nkind: Wish\n", "kind of OpenSLO");
+}
+
+#[test]
+fn a_name_with_quotes_stays_a_name() {
+    let text = slo(&format!("thresholdMetric: {}", metric("x")), "op: lte, value: 1, target: 0.9");
+    let slos = parse(&text.replace("name: shop", "name: 'sh\"o\\p é'")).unwrap();
+    let all = exprs(&slos[0]);
+    assert!(all[1].1.contains(r#"{slo="sh\"o\\p é",slo_service="web"}"#), "{}", all[1].1);
 }
 
 #[test]
