@@ -274,7 +274,7 @@ mod tests {
         for (regex, literal) in [
             ("HTTP/1.1\" 50[02] ", Some("HTTP/1")),
             ("error", Some("error")),
-            ("erro?r+xyz", Some("xyz")),
+            ("erro?r+wxyz", Some("wxyz")),
             ("a(bcdef)?ghij", Some("ghij")),
             ("foo|bar", None),
             ("(?i)error", None),

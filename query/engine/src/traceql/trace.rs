@@ -14,7 +14,6 @@ pub(crate) struct TraceFacts {
     children: Vec<u32>,
     /// Left and right of each span in the nested-set numbering from 1.
     nested: Vec<(i64, i64)>,
-    pub root: Option<usize>,
     pub start_ns: i64,
     pub end_ns: i64,
     pub root_name: String,
@@ -234,7 +233,7 @@ impl TraceFacts {
             Some(at) => (rows[at].0.name(rows[at].1).to_owned(), rows[at].0.service(rows[at].1).to_owned()),
             None => (ROOT_MISSING.to_owned(), ROOT_MISSING.to_owned()),
         };
-        TraceFacts { parents, children, nested, root, start_ns, end_ns, root_name, root_service }
+        TraceFacts { parents, children, nested, start_ns, end_ns, root_name, root_service }
     }
 
     pub fn value<'a>(&'a self, intrinsic: Intrinsic, at: usize) -> Val<'a> {
