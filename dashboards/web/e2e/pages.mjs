@@ -87,6 +87,7 @@ async function visit(page, { name, path, needs, scroll }, scheme) {
     if (wrong.length === 0 || Date.now() > ends) break;
     // The page's own refresh key: data that was on its way is asked for again.
     await page.waitForTimeout(1000);
+    page.heard.length = 0;
     await page.keyboard.press("r");
   }
   if (page.heard.length > 0) wrong.push(...new Set(page.heard));

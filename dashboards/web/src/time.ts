@@ -12,7 +12,7 @@ export interface Span {
   stepMs: number;
 }
 
-export const DEFAULT_RANGE: Range = { from: "now-1h", to: "now" };
+export const DEFAULT_RANGE: Range = { from: "now-15m", to: "now" };
 
 export const QUICK_RANGES: { label: string; from: string }[] = [
   { label: "Last 5 minutes", from: "now-5m" },

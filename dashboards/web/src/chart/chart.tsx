@@ -76,7 +76,7 @@ export const Chart = memo(function Chart(properties: Properties) {
       width: Math.max(80, element.clientWidth),
       height: tall(),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: { sync: { key: cursors.key }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       tzDate: (seconds) => (zone.utc ? uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") : new Date(seconds * 1000)),
       scales: {

@@ -18,16 +18,20 @@ interface Properties {
   rows: HeatRow[];
   /** Of the bounds. */
   unit: string;
+  startMs: number;
+  endMs: number;
 }
 
 const LEFT = 64;
 const BOTTOM = 22;
 
-export function Heatmap({ label, times, rows, unit }: Properties) {
+export function Heatmap({ label, times, rows, unit, startMs, endMs }: Properties) {
   const dark = useComputedColorScheme("light") === "dark";
   const canvas = useRef<HTMLCanvasElement>(null);
   const [at, setAt] = useState<{ column: number; row: number } | null>(null);
   const most = useMemo(() => Math.max(1e-12, ...rows.flatMap((row) => row.values.map((value) => value ?? 0))), [rows]);
+
+  const stepMs = times.slice(1).reduce((least, time, index) => Math.min(least, (time - (times[index] ?? 0)) * 1000), endMs - startMs);
 
   useEffect(() => {
     const element = canvas.current;
@@ -43,13 +47,15 @@ export function Heatmap({ label, times, rows, unit }: Properties) {
       const context = element.getContext("2d");
       if (!context) return;
       context.scale(ratio, ratio);
-      const cell = { width: (width - LEFT) / times.length, height: (height - BOTTOM) / rows.length };
+      const cell = { width: ((width - LEFT) * stepMs) / (endMs - startMs), height: (height - BOTTOM) / rows.length };
+      const x = (ms: number) => LEFT + ((width - LEFT) * (ms - startMs)) / (endMs - startMs);
       rows.forEach((row, index) => {
         row.values.forEach((value, column) => {
           if (!value || value <= 0) return;
           // The square root lets the few slow ones be seen beside the many fast ones.
           context.fillStyle = dark ? `rgba(90, 169, 230, ${0.1 + 0.9 * Math.sqrt(value / most)})` : `rgba(20, 91, 151, ${0.1 + 0.9 * Math.sqrt(value / most)})`;
-          context.fillRect(LEFT + column * cell.width, height - BOTTOM - (index + 1) * cell.height, Math.max(1, cell.width - 0.5), Math.max(1, cell.height - 1));
+          // A bucket counts what came before its time.
+          context.fillRect(x((times[column] ?? 0) * 1000 - stepMs), height - BOTTOM - (index + 1) * cell.height, Math.max(1, cell.width - 0.5), Math.max(1, cell.height - 1));
         });
       });
       context.fillStyle = dark ? "#a9b4c0" : "#4a5663";
@@ -61,19 +67,20 @@ export function Heatmap({ label, times, rows, unit }: Properties) {
       });
       context.textAlign = "center";
       for (let tick = 1; tick < 6; tick++) {
-        const column = Math.floor((times.length * tick) / 6);
-        context.fillText(clock((times[column] ?? 0) * 1000, false).split(", ").at(-1) ?? "", LEFT + column * cell.width, height - 6);
+        const ms = startMs + ((endMs - startMs) * tick) / 6;
+        context.fillText(clock(ms, false).split(", ").at(-1) ?? "", x(ms), height - 6);
       }
     };
     draw();
     const watch = new ResizeObserver(() => requestAnimationFrame(draw));
     watch.observe(box);
     return () => watch.disconnect();
-  }, [times, rows, unit, dark, most]);
+  }, [times, rows, unit, dark, most, startMs, endMs, stepMs]);
 
   const point = (event: PointerEvent<HTMLCanvasElement>) => {
     const { left, top, width, height } = event.currentTarget.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - left - LEFT) / (width - LEFT)) * times.length);
+    const ms = startMs + ((event.clientX - left - LEFT) / (width - LEFT)) * (endMs - startMs);
+    const column = times.findIndex((time) => time * 1000 >= ms && time * 1000 - stepMs <= ms);
     const row = rows.length - 1 - Math.floor(((event.clientY - top) / (height - BOTTOM)) * rows.length);
     setAt(column >= 0 && column < times.length && row >= 0 && row < rows.length ? { column, row } : null);
   };

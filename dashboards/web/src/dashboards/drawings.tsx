@@ -62,11 +62,12 @@ export function TimeSeries({ panel, data }: Properties) {
 
 /** One row for each `le`; other series are rows by their order. */
 export function HeatmapPanel({ panel, data }: Properties) {
+  const span = useSpan();
   const { times, plots } = align(data.series, (series) => series.labels.le ?? (series as (typeof data.series)[number]).name);
   const rows = plots.map((plot, index) => ({ bound: Number.isNaN(sampleValue(plot.name)) ? index : sampleValue(plot.name), values: plot.values }));
   const cumulative = panel.targets?.some((target) => target.format === "heatmap");
   const yAxis = panel.options?.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? "short";
-  return <Heatmap label={panel.title ?? "Heatmap"} times={times} rows={cumulative ? classes(rows) : rows.sort((a, b) => a.bound - b.bound)} unit={yAxis} />;
+  return <Heatmap label={panel.title ?? "Heatmap"} times={times} rows={cumulative ? classes(rows) : rows.sort((a, b) => a.bound - b.bound)} unit={yAxis} startMs={span.startMs} endMs={span.endMs} />;
 }
 
 function thresholds(config: FieldConfig, dark: boolean): Threshold[] {
