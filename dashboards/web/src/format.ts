@@ -72,10 +72,13 @@ export function format(value: number | null | undefined, unit = "short", decimal
   }
 }
 
+/** Two decimals from 1 to 1,000; smaller amounts as many as it takes to see three digits. */
 function money(sign: string, value: number, decimals?: number): string {
   const size = Math.abs(value);
-  const text = size >= 10_000 ? scaled(size, 1000, SI, decimals ?? 1)
-    : size > 0 && size < 0.01 && decimals === undefined ? number(size)
-    : size.toFixed(decimals ?? 2);
+  const digits = size === 0 || size >= 1 ? 2 : Math.min(10, Math.max(2, 2 - Math.floor(Math.log10(size))));
+  const text = decimals !== undefined ? size.toFixed(decimals)
+    : size >= 10_000 ? scaled(size, 1000, SI)
+    : size >= 1000 ? size.toFixed(0)
+    : size.toFixed(digits).replace(/(\.\d\d\d*?)0+$/, "$1");
   return `${value < 0 ? "−" : ""}${sign}${text}`;
 }

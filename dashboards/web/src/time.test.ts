@@ -25,9 +25,9 @@ test("a span is aligned to its step and never empty", () => {
 test("numbers with their units", () => {
   const shown = [
     format(0.1234, "percentunit"), format(1536, "bytes"), format(1536, "decbytes"), format(0.0153, "s"), format(2e9, "ns"),
-    format(1234567), format(null), format(NaN), format(Infinity), format(3.5, "currencyEUR"), format(-0.004, "currencyUSD"), format(7, "suffix:GiB h"), format(0, "short"),
+    format(1234567), format(null), format(NaN), format(Infinity), format(3.5, "currencyEUR"), format(-0.004, "currencyUSD"), format(0.0125, "currencyUSD"), format(0.5, "currencyUSD"), format(4999.6, "currencyEUR"), format(21_800, "currencyEUR"), format(7, "suffix:GiB h"), format(0, "short"),
   ];
-  expect(shown).toEqual(["12.3 %", "1.5 KiB", "1.54 kB", "15.3 ms", "2 s", "1.23 M", "–", "–", "∞", "€3.50", "−$0.004", "7 GiB h", "0"]);
+  expect(shown).toEqual(["12.3 %", "1.5 KiB", "1.54 kB", "15.3 ms", "2 s", "1.23 M", "–", "–", "∞", "€3.50", "−$0.004", "$0.0125", "$0.50", "€5000", "€21.8 K", "7 GiB h", "0"]);
 });
 
 test("the URL keeps what it is given", () => {

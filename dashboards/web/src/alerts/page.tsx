@@ -8,7 +8,7 @@ import { format } from "../format";
 import { Answered, Failed, Nothing } from "../parts/answer";
 import { useClock } from "../parts/clock";
 import { To } from "../parts/link";
-import { ago } from "../time";
+import { ago, clock } from "../time";
 import { one, useUrl } from "../url";
 
 const STATES = {
@@ -74,7 +74,7 @@ function Active({ alert }: { alert: Alert }) {
       <Group gap="xs">
         <StateBadge state={alert.state} />
         <Text fw={600}>{alertname}</Text>
-        {alert.activeAt && <Text size="sm" c="dimmed">since {ago(Date.parse(alert.activeAt))}</Text>}
+        {alert.activeAt && <Text size="sm" c="dimmed">since {clock(Date.parse(alert.activeAt))}, {ago(Date.parse(alert.activeAt))}</Text>}
         <Text size="sm" c="dimmed">value {format(Number(alert.value), "none")}</Text>
       </Group>
       {text && <Text size="sm" mt={4}>{text}</Text>}

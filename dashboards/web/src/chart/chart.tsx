@@ -100,7 +100,7 @@ export const Chart = memo(function Chart(properties: Properties) {
           dash: line?.dash ?? [],
           width: properties.bars ? 0 : 1.5,
           fill: fill > 0 ? withAlpha(line?.color ?? ink, properties.bars ? 0.8 : fill) : undefined,
-          points: { show: properties.points ? true : lonely, size: 4 },
+          points: { show: properties.points ? true : properties.bars ? false : lonely, size: 4 },
           spanGaps: false,
           ...(properties.bars && uPlot.paths.bars ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {}),
         } as uPlot.Series)),
