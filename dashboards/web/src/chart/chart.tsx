@@ -8,7 +8,7 @@ import { format } from "../format";
 import { clock, zone } from "../time";
 import { Legend } from "./legend";
 import { stroke } from "./palette";
-import { type Plots, stack, summary } from "./plot";
+import { between, type Plots, stack, summary } from "./plot";
 
 /** More lines than this nobody reads; the legend says how many were left out. */
 export const PLOTS_MAX = 60;
@@ -89,7 +89,7 @@ export const Chart = memo(function Chart(properties: Properties) {
         },
       },
       axes: [
-        { ...axis, size: 32, values: hours },
+        { ...axis, size: 32, space: 76, values: hours },
         { ...axis, size: axisWidth, values: (_, splits) => splits.map((value) => format(value, unit, decimals)) },
       ],
       series: [
@@ -99,13 +99,13 @@ export const Chart = memo(function Chart(properties: Properties) {
           stroke: line?.color ?? ink,
           dash: line?.dash ?? [],
           width: properties.bars ? 0 : 1.5,
-          fill: fill > 0 ? withAlpha(line?.color ?? ink, properties.bars ? 0.8 : fill) : undefined,
+          fill: fill > 0 && !plot.alone ? withAlpha(line?.color ?? ink, properties.bars ? 0.8 : fill) : undefined,
           points: { show: properties.points ? true : properties.bars ? false : lonely, size: 4 },
           spanGaps: false,
           ...(properties.bars && uPlot.paths.bars ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {}),
         } as uPlot.Series)),
       ],
-      bands: properties.stacked ? drawn.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })) : [],
+      bands: properties.stacked ? between(drawn).map(([upper, lower]) => ({ series: [upper + 1, lower + 1] as [number, number] })) : [],
       hooks: {
         setCursor: [(plot) => setCursor(plot.cursor.idx ?? null)],
         setSelect: [

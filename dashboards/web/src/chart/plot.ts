@@ -7,6 +7,8 @@ export interface Plot {
   values: (number | null)[];
   /** Overrides the palette. */
   color?: string;
+  /** Stands on its own where the others are stacked: a total beside its parts. */
+  alone?: boolean;
 }
 
 export interface Plots {
@@ -30,16 +32,22 @@ export function align(series: Series[], name: (one: Series) => string): Plots {
   return { times, plots };
 }
 
-/** Each plot on top of those before it. */
+/** Each plot on top of those before it; those that stand alone stay. */
 export function stack(plots: Plot[]): Plot[] {
   const sums: number[] = [];
-  return plots.map((plot) => ({
+  return plots.map((plot) => plot.alone ? plot : ({
     ...plot,
     values: plot.values.map((value, index) => {
       if (value === null) return null;
       return (sums[index] = (sums[index] ?? 0) + value);
     }),
   }));
+}
+
+/** Pairs of neighbours in a stack, as places in the list: what lies between them is filled. */
+export function between(plots: Plot[]): [upper: number, lower: number][] {
+  const stacked = plots.flatMap((plot, index) => (plot.alone ? [] : [index]));
+  return stacked.slice(1).map((upper, index) => [upper, stacked[index] ?? 0]);
 }
 
 export interface Summary {

@@ -35,11 +35,15 @@ export function TimeSeries({ panel, data }: Properties) {
   const configs = new Map(data.series.map((series) => [series, fieldConfig(panel, { name: series.name, refId: series.refId, number: true })]));
   const drawn = data.series.filter((series) => !configs.get(series)?.custom?.hideFrom?.viz);
   const { times, plots } = align(drawn, (series) => configs.get(series as (typeof data.series)[number])?.displayName ?? (series as (typeof data.series)[number]).name);
+  // Series of another stacking group, as a total often is, stand beside the stack.
+  const anyStacked = [...configs.values()].some(isStacked);
+  const group = defaults.custom?.stacking?.group;
   const colored = plots.map((plot, index) => {
     const series = drawn[index];
     const config = series && configs.get(series);
     const fixed = config?.color?.mode === "fixed" || config?.color?.fixedColor ? config?.color?.fixedColor : undefined;
-    return fixed ? { ...plot, color: named(fixed, dark) } : plot;
+    const values = config?.custom?.transform === "negative-Y" ? plot.values.map((value) => (value === null ? null : -value)) : plot.values;
+    return { ...plot, values, ...(fixed ? { color: named(fixed, dark) } : {}), ...(anyStacked && !(isStacked(config) && config?.custom?.stacking?.group === group) ? { alone: true } : {}) };
   });
   // One axis is drawn: an override that all series share decides its unit.
   const units = new Set([...configs.values()].map((config) => config.unit));
@@ -51,7 +55,7 @@ export function TimeSeries({ panel, data }: Properties) {
     <Chart
       times={times} plots={colored} label={panel.title ?? "Panel"} unit={unit ?? "short"} {...optional("decimals", decimals(defaults))}
       fills
-      stacked={custom?.stacking?.mode === "normal" || custom?.stacking?.mode === "percent"}
+      stacked={anyStacked}
       {...optional("fill", custom?.fillOpacity === undefined ? undefined : custom.fillOpacity / 100)}
       {...optional("min", defaults.min ?? undefined)} {...optional("max", defaults.max ?? undefined)}
       bars={custom?.drawStyle === "bars"} points={custom?.drawStyle === "points" || custom?.showPoints === "always"}
@@ -68,6 +72,10 @@ export function HeatmapPanel({ panel, data }: Properties) {
   const cumulative = panel.targets?.some((target) => target.format === "heatmap");
   const yAxis = panel.options?.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? "short";
   return <Heatmap label={panel.title ?? "Heatmap"} times={times} rows={cumulative ? classes(rows) : rows.sort((a, b) => a.bound - b.bound)} unit={yAxis} startMs={span.startMs} endMs={span.endMs} />;
+}
+
+function isStacked(config: FieldConfig | undefined): boolean {
+  return config?.custom?.stacking?.mode === "normal" || config?.custom?.stacking?.mode === "percent";
 }
 
 function thresholds(config: FieldConfig, dark: boolean): Threshold[] {
@@ -142,7 +150,7 @@ export function Gauge(properties: Properties) {
             <path d={arc(share(one))} fill="none" stroke={one.color ?? "var(--mantine-primary-color-filled)"} strokeWidth="11" strokeLinecap="round" />
             <text x="60" y="60" textAnchor="middle" fontSize="18" fontWeight="600" fill="var(--mantine-color-text)">{one.text}</text>
           </svg>
-          {(all.length > 1 || one.name !== "Value") && <Text size="xs" c="dimmed" ta="center" lineClamp={1} maw={132} title={one.name}>{one.name}</Text>}
+          {(all.length > 1 || !/^Value$|[{]/.test(one.name)) && <Text size="xs" c="dimmed" ta="center" lineClamp={1} maw={132} title={one.name}>{one.name}</Text>}
         </Stack>
       ))}
     </Group>

@@ -77,7 +77,8 @@ export interface FieldConfig {
   mappings?: { type: string; options: Record<string, unknown> }[];
   custom?: {
     fillOpacity?: number;
-    stacking?: { mode?: string };
+    stacking?: { mode?: string; group?: string | boolean };
+    transform?: string;
     drawStyle?: string;
     showPoints?: string;
     thresholdsStyle?: { mode?: string };
