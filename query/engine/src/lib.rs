@@ -36,14 +36,17 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 use store::Source;
 use telemetry::QueryTimes;
+use tokio::sync::Semaphore;
 
 /// Answers queries of all four languages. Cheap to share; make one a process.
 pub struct Engine {
     pub(crate) source: Arc<dyn Source>,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) runtime: Arc<RuntimeEnv>,
     times: QueryTimes,
+    /// A place for each query that runs. SQL has places of its own, so that a statement may ask in another language.
+    turns: Arc<Semaphore>,
+    sql_turns: Arc<Semaphore>,
     prices: cost::Prices,
     row_tables: RwLock<Vec<RowTable>>,
     views: RwLock<Vec<(&'static str, &'static str)>>,
@@ -55,14 +58,16 @@ impl Engine {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
             .build_arc()?;
+        let turns = limits.concurrency_max.clamp(1, Semaphore::MAX_PERMITS);
         let prices = cost::Prices::default();
-        let allocation = cost::table(source.clone(), clock.clone(), prices.clone());
+        let allocation = cost::table(source.clone(), clock, prices.clone());
         Ok(Engine {
             source,
-            clock,
             limits,
             runtime,
             times: QueryTimes::default(),
+            turns: Arc::new(Semaphore::new(turns)),
+            sql_turns: Arc::new(Semaphore::new(turns)),
             prices,
             row_tables: RwLock::new(vec![allocation]),
             views: RwLock::new(recorded::VIEWS.to_vec()),

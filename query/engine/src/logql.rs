@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use store::Snapshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 const NS_PER_MS: i64 = 1_000_000;
@@ -208,10 +209,13 @@ impl Engine {
         work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
     ) -> Result<T, QueryError> {
         let timeout = self.limits.timeout;
+        let turn = self.turn(&self.turns).await?;
         let token = CancellationToken::new();
         let _ended_with_the_asker = token.clone().drop_guard();
         let handle = tokio::runtime::Handle::current();
         let running = tokio::task::spawn_blocking(move || {
+            // Given back when the work has ended, not when the asker has gone.
+            let _turn = turn;
             handle.block_on(async move {
                 tokio::select! {
                     done = tokio::time::timeout(timeout, work) => {
@@ -222,6 +226,18 @@ impl Engine {
             })
         });
         running.await.unwrap_or_else(|why| Err(QueryError::Broken(format!("query thread ended: {why}"))))
+    }
+
+    /// Waits for a place among the running queries.
+    pub(crate) async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, QueryError> {
+        match tokio::time::timeout(self.limits.timeout, turns.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(QueryError::Cancelled),
+            Err(_) => Err(QueryError::TooMuch(format!(
+                "{} queries (query.concurrency_max) ran all the time; try again later",
+                self.limits.concurrency_max
+            ))),
+        }
     }
 
     async fn log_snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, QueryError> {

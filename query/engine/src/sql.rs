@@ -79,6 +79,7 @@ impl Engine {
         query: &str,
         parameters: Vec<SqlParameter>,
     ) -> Result<SqlAnswer, QueryError> {
+        let _turn = self.turn(&self.sql_turns).await?;
         let snapshot = self.source.snapshot(tenant).await?;
         let session = self.session(tenant, Snapshots::One(snapshot.clone()));
         let mut frame = session.sql_with_options(query, read_only()).await.map_err(sql_error)?;

@@ -197,10 +197,10 @@ impl<'a> Rows<'a> {
             }
         }
         for (label, ids) in [("trace_id", self.trace_id), ("span_id", self.span_id)] {
-            if let Some(ids) = ids.filter(|ids| ids.is_valid(row)) {
-                if fields.get(label).is_none() {
-                    fields.add_metadata(label, &hex::encode(ids.value(row)));
-                }
+            if let Some(ids) = ids.filter(|ids| ids.is_valid(row))
+                && fields.get(label).is_none()
+            {
+                fields.add_metadata(label, &hex::encode(ids.value(row)));
             }
         }
     }

@@ -256,6 +256,35 @@ async fn a_line_filter_reads_only_pages_that_have_its_words() {
     assert!(answer.stats.lines_read <= 8_192, "{:?}", answer.stats);
 }
 
+/// With one place, queries wait for one another and all are answered; none is lost or answered out of turn.
+#[tokio::test]
+async fn queries_wait_for_a_place() {
+    let world = World::with(batch()).await;
+    let limits = Limits { concurrency_max: 1, ..Limits::default() };
+    let engine = Engine::new(world.store.clone(), Arc::new(SystemClock), limits).unwrap();
+    let (end, tenant) = (NOON_NS + 60 * SECOND_NS, Tenant::default());
+    let ask =
+        || engine.logql_instant(&tenant, r#"count_over_time({app="web"}[1m])"#, end, 1, Direction::Backward);
+    let answers = futures::future::join_all((0..8).map(|_| ask())).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_full_house_is_said_after_the_time_is_up() {
+    let world = World::with(batch()).await;
+    let limits =
+        Limits { concurrency_max: 1, timeout: std::time::Duration::from_millis(20), ..Limits::default() };
+    let engine = Engine::new(world.store.clone(), Arc::new(SystemClock), limits).unwrap();
+    let _taken = engine.turns.clone().acquire_owned().await.unwrap();
+    let end = NOON_NS + 60 * SECOND_NS;
+    let refused =
+        engine.logql_instant(&Tenant::default(), r#"{app="web"}"#, end, 1, Direction::Backward).await;
+    assert!(
+        matches!(&refused, Err(QueryError::TooMuch(text)) if text.contains("concurrency")),
+        "{refused:?}"
+    );
+}
+
 #[tokio::test]
 async fn wrong_queries_are_named() {
     let world = World::with(batch()).await;

@@ -1,5 +1,7 @@
 //! SQL over a store that holds a little of everything, kept in memory.
 
+mod stored;
+
 use super::*;
 use crate::Limits;
 use arrow::util::pretty::pretty_format_batches;

@@ -10,6 +10,7 @@ use crate::logql::operator::Operator;
 use crate::{Limits, QueryError};
 use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use model::{SpanId, SpanSelect, StatusCode, TimeRange, TraceId};
@@ -28,6 +29,8 @@ const FILTERS_MAX: usize = 64;
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 /// Traces that the first step may remember (about 50 bytes each).
 const CANDIDATES_MAX: usize = 4_000_000;
+/// What a hash map takes for one: key, value and its byte of metadata.
+const CANDIDATE_BYTES: usize = size_of::<TraceId>() + size_of::<Candidate>() + 1;
 
 /// One span of a found trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -230,11 +233,13 @@ impl Search {
             narrow(&mut select, only);
         }
         let mut candidates: HashMap<TraceId, Candidate> = HashMap::new();
+        let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
         let mut batches = self.scan(select, &columns)?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             found.inspected_spans += batch.num_rows() as u64;
             self.note(&batch, &filters, &mut candidates);
+            reservation.try_resize(candidates.capacity() * CANDIDATE_BYTES).map_err(crate::logql::broken)?;
             if candidates.len() > CANDIDATES_MAX {
                 return Err(QueryError::TooMuch(format!(
                     "more than {CANDIDATES_MAX} traces match a filter of the query; narrow the time range"
@@ -301,16 +306,23 @@ impl Search {
         let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range) };
         let mut stream = self.scan(select, &columns)?;
         let mut batches = Vec::new();
+        let reservation = MemoryConsumer::new("traceql traces").register(self.context.memory_pool());
         while let Some(batch) = stream.next().await {
-            batches.push(batch.map_err(crate::logql::broken)?);
+            let batch = batch.map_err(crate::logql::broken)?;
+            reservation.try_grow(batch.get_array_memory_size()).map_err(crate::logql::broken)?;
+            batches.push(batch);
         }
         let views: Vec<Spans<'_>> = batches.iter().map(Spans::of).collect();
         let wanted: HashSet<&TraceId> = ids.iter().collect();
         let mut rows: HashMap<TraceId, Vec<(&Spans<'_>, usize)>> = HashMap::new();
+        // A span that was sent twice is counted once.
+        let mut seen = HashSet::new();
         for spans in &views {
             for row in 0..spans.len() {
                 let id = spans.trace_id(row);
-                if wanted.contains(&id) {
+                if wanted.contains(&id)
+                    && seen.insert((id, spans.span_id(row), spans.kind(row), spans.start(row)))
+                {
                     rows.entry(id).or_default().push((spans, row));
                 }
             }

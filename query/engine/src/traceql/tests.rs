@@ -161,6 +161,7 @@ async fn a_span_sent_twice_is_answered_once() {
     world.store.write(again).await.unwrap();
     let answer = world.engine.trace_by_id(&Tenant::default(), [1; 16], None).await.unwrap();
     assert_eq!(answer.spans.spans(), 3);
+    assert!(world.search("{ } | count() > 3").await.unwrap().traces.is_empty());
 }
 
 #[tokio::test]
