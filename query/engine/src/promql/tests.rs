@@ -1,5 +1,8 @@
 //! The language over a real store.
 
+mod script;
+mod suite;
+
 use super::*;
 use crate::Limits;
 use model::*;
