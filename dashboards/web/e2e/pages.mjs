@@ -79,6 +79,8 @@ async function visit(page, { name, path, needs, scroll }, scheme) {
   const started = Date.now();
   await page.goto(server + path, { waitUntil: "load" });
   const paintMs = await firstPaint(page);
+  await page.waitForSelector("h1", { timeout: PATIENCE_MS }).catch(() => undefined);
+  const headingMs = await page.evaluate(() => performance.now());
   const ends = started + PATIENCE_MS;
   let wrong = [];
   for (;;) {
@@ -93,7 +95,7 @@ async function visit(page, { name, path, needs, scroll }, scheme) {
   if (page.heard.length > 0) wrong.push(...new Set(page.heard));
   if (paintMs > FIRST_PAINT_MS) wrong.push(`first paint after ${Math.round(paintMs)} ms, ${FIRST_PAINT_MS} are allowed`);
   if ((await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) !== scheme) wrong.push(`is not ${scheme}`);
-  await done(page, name, scheme, wrong, `first paint ${Math.round(paintMs)} ms`);
+  await done(page, name, scheme, wrong, `first paint ${Math.round(paintMs)} ms, heading ${Math.round(headingMs)} ms`);
 }
 
 async function done(page, name, scheme, wrong, note) {

@@ -48,7 +48,7 @@ export function TimeSeries({ panel, data }: Properties) {
   // One axis is drawn: an override that all series share decides its unit.
   const units = new Set([...configs.values()].map((config) => config.unit));
   const unit = units.size === 1 ? [...units][0] : defaults.unit;
-  const custom = (drawn[0] && configs.get(drawn[0])?.custom) ?? defaults.custom;
+  const custom = anyStacked ? defaults.custom : ((drawn[0] && configs.get(drawn[0])?.custom) ?? defaults.custom);
   const lines = custom?.thresholdsStyle?.mode?.includes("line") ? thresholds(defaults, dark) : [];
   const showLegend = panel.options?.legend?.showLegend !== false && panel.options?.legend?.displayMode !== "hidden";
   return (

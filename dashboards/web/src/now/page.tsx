@@ -174,24 +174,34 @@ function Fact({ finding }: { finding: Finding }) {
   );
 }
 
+const LARGEST = "topk(12, sum by (process) (binnacle_process_resident_memory_bytes))";
+
 function Processes() {
   const { nowMs } = useClock();
   const query = useQuery({
     queryKey: ["processes", nowMs],
-    queryFn: async ({ signal }) => (await instant("topk(10, binnacle_process_resident_memory_bytes)", undefined, signal)).series,
+    queryFn: async ({ signal }) => {
+      const [memory, cpu, count] = await Promise.all(
+        [LARGEST, "sum by (process) (rate(binnacle_process_cpu_seconds_total[1m]))", "sum by (process) (binnacle_processes)"].map(
+          async (text) => new Map((await instant(text, undefined, signal)).series.map((series) => [series.labels.process ?? "", series.values[0] ?? null])),
+        ),
+      );
+      return [...(memory ?? [])].map(([process, bytes]) => ({ process, bytes, cpu: cpu?.get(process) ?? null, count: count?.get(process) ?? null }));
+    },
     placeholderData: keepPreviousData,
   });
   return (
     <section className="card" aria-label="Largest processes">
-      <h2 className="card-title"><To to="/explore" search={{ lang: "promql", q: "topk(10, binnacle_process_resident_memory_bytes)" }}>Largest processes</To></h2>
+      <h2 className="card-title"><To to="/explore" search={{ lang: "promql", q: LARGEST }}>Largest processes</To></h2>
       <Answered query={query} empty={(rows) => (rows.length === 0 ? "No process metrics yet: the agent sends them every 15 s." : null)}>
         {(rows) => (
           <Rows
             label="Processes by memory" copy={false} rows={rows}
             columns={[
-              { name: "Process", value: (row) => row.labels.name ?? row.labels.process ?? row.labels.comm ?? row.labels.process_executable_name ?? row.labels.groupname ?? "?" },
-              { name: "Pid", number: true, value: (row) => row.labels.pid ?? row.labels.process_pid ?? null },
-              { name: "Memory", number: true, value: (row) => row.values[0] ?? null, show: (row) => format(row.values[0], "bytes") },
+              { name: "Process", value: (row) => row.process },
+              { name: "How many", number: true, value: (row) => row.count },
+              { name: "CPUs", number: true, value: (row) => row.cpu, show: (row) => format(row.cpu, "none") },
+              { name: "Memory", number: true, value: (row) => row.bytes, show: (row) => format(row.bytes, "bytes") },
             ]}
           />
         )}
