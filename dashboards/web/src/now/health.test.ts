@@ -29,7 +29,8 @@ test("of several machines the worst speaks and the alike are counted", () => {
 
 test("a firing alert outranks everything", () => {
   const found = findings(answers({ CPU: one(0.99) }));
-  expect(headline(found, [{ name: "PaymentsDown", count: 2 }], ["a"])).toEqual({ grade: "bad", text: "2 alerts are firing: PaymentsDown." });
+  expect(headline(found, [{ name: "PaymentsDown", count: 2, summary: undefined }], ["a"])).toEqual({ grade: "bad", text: "2 alerts are firing: PaymentsDown." });
+  expect(headline(found, [{ name: "X", count: 1, summary: "Payments fail." }], ["a"]).text).toBe("Payments fail.");
   expect(headline(found, [], ["a"], ["Requests are fast"]).text).toBe("A promise is being broken: Requests are fast.");
   expect(headline(found, [], ["a"]).grade).toBe("bad");
   expect(headline(findings(answers({ CPU: one(0.1) })), [], ["a"])).toEqual({ grade: "ok", text: "a is well: CPU, memory and disks have room." });

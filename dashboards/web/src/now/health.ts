@@ -88,13 +88,23 @@ function gradeOf(value: number, check: Check): Grade {
   return value >= check.bad ? "bad" : value >= check.watch ? "watch" : "ok";
 }
 
+/** Alerts of one name that fire. */
+export interface Firing {
+  name: string;
+  count: number;
+  /** What the first of them says about itself. */
+  summary: string | undefined;
+}
+
 /** The one sentence above everything. */
-export function headline(found: Finding[], firing: { name: string; count: number }[], machines: string[], broken: string[] = []): { grade: Grade; text: string } {
+export function headline(found: Finding[], firing: Firing[], machines: string[], broken: string[] = []): { grade: Grade; text: string } {
   const who = machines.length === 1 ? (machines[0] ?? "This machine") : `${machines.length} machines`;
   const alerts = firing.reduce((sum, one) => sum + one.count, 0);
   const bad = found.filter((one) => one.grade === "bad");
   const watch = found.filter((one) => one.grade === "watch");
   if (alerts > 0) {
+    const only = firing.length === 1 ? firing[0] : undefined;
+    if (only?.summary) return { grade: "bad", text: `${only.summary.replace(/\.$/, "")}.${alerts > 1 ? ` ${alerts} alerts say so.` : ""}` };
     const names = firing.slice(0, 3).map((one) => one.name).join(", ");
     return { grade: "bad", text: `${alerts} ${alerts === 1 ? "alert is" : "alerts are"} firing: ${names}${firing.length > 3 ? " and more" : ""}.` };
   }

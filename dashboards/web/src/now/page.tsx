@@ -14,7 +14,7 @@ import { To, useGo } from "../parts/link";
 import { QueryChart } from "../parts/query-chart";
 import { Rows } from "../parts/rows";
 import { STATUS } from "../slos/status";
-import { CHECKS, type Finding, findings, type Grade, headline } from "./health";
+import { CHECKS, type Finding, type Firing, findings, type Grade, headline } from "./health";
 import { Services } from "./services";
 
 const GRADES: Record<Grade, { word: string; color: string; icon: typeof IconEye }> = {
@@ -40,9 +40,12 @@ export function NowPage() {
   const promises = useQuery({ queryKey: ["slos", nowMs], queryFn: ({ signal }) => slos(signal), placeholderData: keepPreviousData, retry: false });
   const broken = (promises.data ?? []).filter((slo) => slo.status === "exhausted" || slo.status === "burning").map((slo) => slo.display_name || slo.name);
 
-  const firing = new Map<string, number>();
+  const firing = new Map<string, Firing>();
   for (const alert of burning.data ?? []) {
-    if (alert.state === "firing") firing.set(alert.labels.alertname ?? "unnamed", (firing.get(alert.labels.alertname ?? "unnamed") ?? 0) + 1);
+    if (alert.state !== "firing") continue;
+    const name = alert.labels.alertname ?? "unnamed";
+    const before = firing.get(name);
+    firing.set(name, { name, count: (before?.count ?? 0) + 1, summary: before?.summary ?? alert.annotations.summary });
   }
   const machines = (health.data?.machines ?? []).map((series) => series.labels.nodename ?? series.labels.instance ?? "a machine");
 
@@ -50,14 +53,14 @@ export function NowPage() {
     <Stack gap="md">
       <Answered query={health} empty={() => null} height={70}>
         {(data) => {
-          const top = headline(data.findings, [...firing].map(([name, count]) => ({ name, count })), machines, broken);
+          const top = headline(data.findings, [...firing.values()], machines, broken);
           const { icon: Icon, color, word } = GRADES[top.grade];
           return (
             <header data-now={top.grade}>
               <Group gap="sm" wrap="nowrap" align="center">
                 <Icon size={34} color={`var(--mantine-color-${color}-${top.grade === "watch" ? 7 : 6})`} aria-label={word} style={{ flex: "none" }} />
                 <div>
-                  <Title order={1} size="h3">{top.text}</Title>
+                  <Title order={1} size="h3">{top.text} {firing.size > 0 && <Text span size="sm" fw={400}><To to="/alerts">Alerts</To></Text>}</Title>
                   <Machine series={data.machines} />
                 </div>
               </Group>
@@ -118,7 +121,7 @@ function Promises({ list }: { list: Slo[] }) {
   const go = useGo();
   return (
     <section className="card" aria-label="Promises">
-      <h2 className="card-title"><To to="/slos">Promises and the budget they have left</To></h2>
+      <h2 className="card-title"><To to="/slos">SLOs: what was promised, and how much of the error budget is left</To></h2>
       <Rows
         label="SLOs" copy={false} rows={list} onOpen={() => go("/slos")}
         columns={[

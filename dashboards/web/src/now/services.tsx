@@ -52,6 +52,7 @@ export function Services() {
           {(data) => (
             <>
               <Warnings list={data.warnings} />
+              <Text size="sm" fw={600} mb={4}>{bottleneck(data.rows)}</Text>
               <Text size="xs" c="dimmed" mb={4}>Own time of spans in the last {MINUTES} minutes, without their children. A row opens its slow traces.</Text>
               <Rows
                 label="Operations by what their slow requests add"
@@ -93,6 +94,13 @@ export function Services() {
       </section>
     </div>
   );
+}
+
+/** Said only when one operation stands out from all others; "" otherwise. */
+export function bottleneck(rows: Row[]): string {
+  const [first, second] = rows;
+  if (!first || value(first, "adds") < 3 * (second ? value(second, "adds") : 0)) return "";
+  return `${text(first, "service")} waits in ${text(first, "name")}: usually ${format(value(first, "typical"), "ms")}, but one in 20 takes ${format(value(first, "slow"), "ms")} or more. Nothing else stands out like this.`;
 }
 
 const NO_TRACES = (any: boolean) =>
