@@ -169,7 +169,7 @@ function Fact({ finding }: { finding: Finding }) {
   return (
     <section className="card" aria-label={finding.topic}>
       <Group justify="space-between" gap={4} wrap="nowrap" mb={4}>
-        <Text fw={600} size="sm" className="card-title" mb={0}><To to="/explore" search={{ lang: "promql", q: finding.query }}>{finding.topic}</To></Text>
+        <Text fw={600} size="sm" className="card-title fact" mb={0}><To to="/explore" search={{ lang: "promql", q: finding.query }}>{finding.topic}</To></Text>
         <Badge color={color} variant="light" size="sm" autoContrast leftSection={<Icon size={12} aria-hidden="true" />} style={{ color: "var(--mantine-color-text)", flex: "none" }}>{word}</Badge>
       </Group>
       <Text size="sm">{finding.sentence.charAt(0).toUpperCase() + finding.sentence.slice(1)}.</Text>

@@ -54,7 +54,7 @@ export function Answered<T>({ query, empty, height, children }: Properties<T>) {
   }
   const nothing = empty(query.data);
   return (
-    <div className="answered" style={{ opacity: query.isPlaceholderData ? 0.6 : 1 }} aria-busy={query.isFetching}>
+    <div className="answered" data-stale={query.isPlaceholderData || undefined} aria-busy={query.isFetching}>
       {query.error && <Failed error={query.error} />}
       {nothing ? <Nothing>{nothing}</Nothing> : children(query.data)}
     </div>
