@@ -19,7 +19,9 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=web/dist");
     println!("cargo::rerun-if-changed=grafana");
     if !dist.join("index.html").exists() {
-        println!("cargo::warning=the web page is not built: run `make web` (needs Node 20 or newer), then build again");
+        println!(
+            "cargo::warning=the web page is not built: run `make web` (needs Node 20 or newer), then build again"
+        );
     }
     fs::write(out.join("files.rs"), file_table(&dist)?)?;
     fs::write(out.join("grafana.rs"), dashboard_table(&here.join("grafana"))?)
@@ -81,5 +83,7 @@ fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Enough for an ETag: it must differ when the file does, nobody attacks it.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

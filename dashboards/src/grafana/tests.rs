@@ -10,14 +10,16 @@ fn every_file_is_a_dashboard_with_a_uid_of_its_own() {
 
 #[test]
 fn each_of_the_four_areas_has_one() {
-    let tags: HashSet<&str> = grafana().iter().flat_map(|dashboard| &dashboard.tags).map(String::as_str).collect();
+    let tags: HashSet<&str> =
+        grafana().iter().flat_map(|dashboard| &dashboard.tags).map(String::as_str).collect();
     for area in ["infrastructure", "application", "business", "cost"] {
         assert!(tags.contains(area), "no dashboard is tagged {area}");
     }
 }
 
 /// What deploy/grafana provisions; a panel with another data source stays empty in Grafana.
-const SOURCES: &[&str] = &["binnacle-metrics", "binnacle-logs", "binnacle-traces", "binnacle-sql", "-- Grafana --", "-- Mixed --"];
+const SOURCES: &[&str] =
+    &["binnacle-metrics", "binnacle-logs", "binnacle-traces", "binnacle-sql", "-- Grafana --", "-- Mixed --"];
 
 #[test]
 fn panels_ask_the_provisioned_data_sources_and_do_not_overlap() {
@@ -32,7 +34,9 @@ fn panels_ask_the_provisioned_data_sources_and_do_not_overlap() {
             }
             let at = |key: &str| panel["gridPos"][key].as_u64().unwrap_or_else(|| panic!("{name}: no {key}"));
             assert!(at("x") + at("w") <= 24, "{name} is wider than the grid");
-            for cell in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
+            for cell in
+                (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
+            {
                 assert!(taken.insert(cell), "{name} overlaps at {cell:?}");
             }
         }
