@@ -1,1 +1,172 @@
-//! The node agent: collects, queues on disk, ships.
+//! The node agent: this machine's metrics under node_exporter's names, its processes and cgroups, its logs, and OTLP
+//! of applications passed on. Everything goes through a queue on disk, so nothing is lost while ingest is away.
+//!
+//! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
+//! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
+
+mod cgroups;
+mod gateway;
+mod host;
+mod logs;
+mod node;
+mod processes;
+mod queue;
+mod samples;
+mod ship;
+
+use anyhow::Context;
+use gateway::Gateway;
+use host::Host;
+use model::{Clock, Reading, Sink};
+use parking_lot::Mutex;
+use queue::Queue;
+use samples::Samples;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// What the agent collects, and where it goes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds the queue and the positions in log files.
+    pub data_dir: PathBuf,
+    /// The ingest process, as `http://host:port`.
+    pub ingest: String,
+    /// Sent as the bearer token.
+    pub token: Option<String>,
+    /// Under which this machine's own telemetry is stored.
+    pub tenant: model::Tenant,
+    /// Where the host's `/proc`, `/sys` and `/var/log` are; not `/` inside a container.
+    pub host_root: PathBuf,
+    /// Between two collections of metrics.
+    pub interval: Duration,
+    /// Globs of plain log files.
+    pub log_files: Vec<String>,
+    /// The queue on disk; past it the oldest records are dropped and counted.
+    pub queue_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: "binnacle-agent".into(),
+            ingest: "http://127.0.0.1:7400".into(),
+            token: None,
+            tenant: model::Tenant::default(),
+            host_root: "/".into(),
+            interval: Duration::from_secs(15),
+            log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
+            queue_bytes_max: 2 << 30,
+        }
+    }
+}
+
+/// The running agent.
+pub struct Agent {
+    queue: Arc<Queue>,
+    gateway: Arc<Gateway>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is collected last is sent within this time after the stop, or with the next start.
+const LAST_SEND_MAX: Duration = Duration::from_secs(2);
+
+impl Agent {
+    /// Opens the queue and starts collecting.
+    pub async fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Agent> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("making the agent's directory {}", config.data_dir.display()))?;
+        let (dir, bytes_max) = (config.data_dir.join("queue"), config.queue_bytes_max);
+        let queue = tokio::task::spawn_blocking(move || Queue::open(dir, bytes_max)).await?;
+        let queue = Arc::new(queue.context("opening the agent's queue")?);
+        let host = Arc::new(Host::of(&config.host_root));
+        info!(host = host.name, ingest = config.ingest, waiting = queue.waiting(), "agent collects");
+        let shipper = ship::Shipper::new(&config, queue.clone())?;
+        let sending = CancellationToken::new();
+        let collectors = vec![
+            tokio::spawn(collect(config.clone(), host.clone(), queue.clone(), clock.clone(), stop.clone())),
+            tokio::spawn(logs::tail(config, host.clone(), queue.clone(), clock, stop)),
+        ];
+        let shipping = tokio::spawn(shipper.run(sending.clone()));
+        let closing = tokio::spawn(async move {
+            for collector in collectors {
+                let _ = collector.await;
+            }
+            sending.cancel();
+        });
+        let gateway = Arc::new(Gateway { queue: queue.clone(), host });
+        Ok(Agent { queue, gateway, tasks: Mutex::new(vec![closing, shipping]) })
+    }
+
+    /// Takes telemetry of applications in: it is given this host's attributes and queued.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        self.gateway.clone()
+    }
+
+    pub fn readings(&self) -> Vec<Reading> {
+        self.queue.readings()
+    }
+
+    /// After the stop: waits for collectors, and a moment for what they still had.
+    pub async fn join(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(LAST_SEND_MAX, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+/// Node, process and cgroup metrics, at once and then every interval.
+async fn collect(
+    config: Config,
+    host: Arc<Host>,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(config.interval);
+    // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut processes = Some(processes::Processes::default());
+    let mut described = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let (host, clock) = (host.clone(), clock.clone());
+        let mut known = processes.take().unwrap_or_default();
+        // Reads of /proc and statvfs of a network disk may block.
+        let collected = tokio::task::spawn_blocking(move || {
+            let mut samples = Samples::new(clock.now_ms(), &host.name, !described);
+            node::collect(&host.root, clock.now_ns(), &mut samples);
+            known.collect(&host.root, &mut samples);
+            cgroups::collect(&host.root, &mut samples);
+            (samples.finish(), known)
+        });
+        match collected.await {
+            Ok((batch, known)) => {
+                processes = Some(known);
+                described = true;
+                if let Err(wrong) = queue.push_metrics(&config.tenant, &batch).await {
+                    warn!(error = %wrong, "metrics of this interval are lost");
+                }
+            }
+            Err(wrong) => warn!(error = %wrong, "collection ended early"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Telemetry of applications on this host: given the host's attributes, queued like the agent's own.
+
+use crate::host::Host;
+use crate::queue::Queue;
+use model::{
+    Attributes, Batch, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink, SpanBatch,
+    Write, attribute,
+};
+use std::sync::Arc;
+
+pub struct Gateway {
+    pub queue: Arc<Queue>,
+    pub host: Arc<Host>,
+}
+
+#[async_trait::async_trait]
+impl Sink for Gateway {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        let tenant = &write.tenant;
+        let (accepted, pushed) = match write.batch {
+            Batch::Metrics(batch) => {
+                let batch = self.metrics(batch);
+                (batch.samples(), self.queue.push_metrics(tenant, &batch).await)
+            }
+            Batch::Logs(batch) => {
+                let batch = self.logs(batch);
+                (batch.records(), self.queue.push_logs(tenant, &batch, &[]).await.map(|_| ()))
+            }
+            Batch::Spans(batch) => {
+                let batch = self.spans(batch);
+                (batch.spans(), self.queue.push_spans(tenant, &batch).await)
+            }
+        };
+        match pushed {
+            Ok(()) => Ok(Receipt { accepted: accepted as u64, rejected: vec![] }),
+            Err(wrong) => Err(Refused::Broken(format!("the agent's queue: {wrong}"))),
+        }
+    }
+}
+
+impl Gateway {
+    /// What the sender says of itself stands.
+    fn complete(&self, attributes: &mut Attributes) {
+        for (name, value) in &self.host.attributes {
+            if attribute(attributes, name).is_none() {
+                attributes.push((name.clone(), value.clone()));
+            }
+        }
+    }
+
+    fn metrics(&self, batch: MetricBatch) -> MetricBatch {
+        let mut out = MetricBatch { metadata: batch.metadata.clone(), ..MetricBatch::default() };
+        for (bytes, ts_ms, values) in batch.iter() {
+            let labels = Labels::from_bytes(bytes).unwrap_or_default();
+            match labels.get("host_name") {
+                Some(_) => out.begin_canonical(bytes),
+                None => {
+                    let mut with_host = LabelSetBuilder::from_labels(&labels);
+                    with_host.set("host_name", &self.host.name);
+                    out.begin_labels(&with_host.build());
+                }
+            }
+            ts_ms.iter().zip(values).for_each(|(ts, value)| out.push(*ts, *value));
+        }
+        out
+    }
+
+    fn logs(&self, mut batch: LogBatch) -> LogBatch {
+        for stream in batch.streams.iter_mut().filter(|stream| !stream.resource.is_empty()) {
+            self.complete(&mut stream.resource);
+        }
+        batch
+    }
+
+    fn spans(&self, mut batch: SpanBatch) -> SpanBatch {
+        for resource in &mut batch.resources {
+            let mut attributes = (*resource.resource).clone();
+            self.complete(&mut attributes);
+            resource.resource = Arc::new(attributes);
+        }
+        batch
+    }
+}

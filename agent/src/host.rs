@@ -1,0 +1,78 @@
+//! Which machine this is, and where its files are.
+
+use model::Attributes;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub struct Host {
+    pub name: String,
+    pub root: Root,
+    /// What applications on this host are given: OpenTelemetry's names.
+    pub attributes: Attributes,
+}
+
+impl Host {
+    pub fn of(root: &Path) -> Host {
+        let root = Root(root.to_owned());
+        // A pod's own host name is the pod's; the manifest hands the node's in.
+        let node = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+        let name = node
+            .clone()
+            .or_else(|| root.text("proc/sys/kernel/hostname").map(|name| name.trim().to_owned()))
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "localhost".into());
+        let mut attributes: Attributes =
+            vec![("host.name".into(), name.as_str().into()), ("os.type".into(), "linux".into())];
+        if let Some(id) = root.text("etc/machine-id") {
+            attributes.push(("host.id".into(), id.trim().into()));
+        }
+        if let Some(node) = node {
+            attributes.push(("k8s.node.name".into(), node.into()));
+        }
+        Host { name, root, attributes }
+    }
+}
+
+/// The host's file system, which inside a container is mounted somewhere else.
+#[derive(Clone, Debug)]
+pub struct Root(pub PathBuf);
+
+/// Files of /proc and /sys are small; what is larger is not one of those that are read here.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+impl Root {
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.0.join(relative.trim_start_matches('/'))
+    }
+
+    /// `None` where it is missing or unreadable: a kernel without a feature has no file for it.
+    pub fn text(&self, relative: &str) -> Option<String> {
+        use std::io::Read;
+        let mut text = vec![];
+        fs::File::open(self.path(relative)).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub fn number(&self, relative: &str) -> Option<f64> {
+        self.text(relative)?.trim().parse().ok()
+    }
+
+    /// The word alone on a file's first line.
+    pub fn word(&self, relative: &str) -> Option<String> {
+        Some(self.text(relative)?.lines().next()?.trim().to_owned())
+    }
+
+    /// Names in a directory, sorted.
+    pub fn names(&self, relative: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(relative)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// Network counters belong to a network namespace: that of the host's first process, not of this one.
+    pub fn net(&self, file: &str) -> Option<String> {
+        self.text(&format!("proc/1/net/{file}")).or_else(|| self.text(&format!("proc/net/{file}")))
+    }
+}

@@ -1,0 +1,33 @@
+//! Every field of /proc/meminfo, and the part of /proc/vmstat that node_exporter keeps.
+
+use crate::host::Root;
+use crate::samples::Samples;
+
+pub fn collect(root: &Root, out: &mut Samples) {
+    for line in root.text("proc/meminfo").unwrap_or_default().lines() {
+        let Some((field, rest)) = line.split_once(':') else { continue };
+        let mut words = rest.split_ascii_whitespace();
+        let Some(number) = words.next().and_then(|word| word.parse::<f64>().ok()) else { continue };
+        // `Active(anon)` is `Active_anon`.
+        let field = field.replace('(', "_").replace(')', "");
+        let help = format!("Memory information field {field}.");
+        match words.next() {
+            Some("kB") => {
+                let name = format!("node_memory_{field}_bytes");
+                out.gauge(&name, &help, &[], number * 1024.0);
+            }
+            _ => out.gauge(&format!("node_memory_{field}"), &help, &[], number),
+        }
+    }
+    for line in root.text("proc/vmstat").unwrap_or_default().lines() {
+        let Some((field, value)) = line.split_once(' ') else { continue };
+        let kept = field == "oom_kill"
+            || field.starts_with("pgpg")
+            || field.starts_with("pswp")
+            || (field.starts_with("pg") && field.contains("fault"));
+        if let (true, Ok(value)) = (kept, value.trim().parse()) {
+            let help = format!("/proc/vmstat information field {field}.");
+            out.untyped(&format!("node_vmstat_{field}"), &help, &[], value);
+        }
+    }
+}

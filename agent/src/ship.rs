@@ -1,0 +1,159 @@
+//! Sends what the queue has to ingest, in order, until it is taken.
+
+use crate::Config;
+use crate::queue::{Queue, Record};
+use anyhow::Context;
+use reqwest::{StatusCode, header};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// Records read from the queue at one time.
+const READ_BYTES: usize = 4 << 20;
+
+/// How often what was sent is written down; after a crash that much is sent again.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+
+pub struct Shipper {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+    queue: Arc<Queue>,
+}
+
+enum Sent {
+    Taken,
+    /// Never taken as it is.
+    Refused(String),
+    Later {
+        why: String,
+        after: Option<Duration>,
+    },
+}
+
+impl Shipper {
+    pub fn new(config: &Config, queue: Arc<Queue>) -> anyhow::Result<Shipper> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(SEND_TIMEOUT)
+            .build()
+            .context("making the HTTP client")?;
+        let base = config.ingest.trim_end_matches('/').to_owned();
+        Ok(Shipper { http, base, token: config.token.clone(), queue })
+    }
+
+    /// Until `stop`, and then until the queue is empty or ingest does not answer.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut saved = Instant::now();
+        let mut failures = 0u32;
+        loop {
+            let records = self.queue.next_unsent(READ_BYTES).unwrap_or_else(|wrong| {
+                warn!(error = %wrong, "the agent's queue cannot be read");
+                vec![]
+            });
+            if records.is_empty() {
+                self.save(&mut saved, true);
+                tokio::select! {
+                    () = self.queue.pushed.notified() => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+            for record in records {
+                match self.send(&record).await {
+                    Sent::Taken => {
+                        if failures > 0 {
+                            info!(
+                                ingest = self.base,
+                                waiting = self.queue.waiting(),
+                                "ingest takes records again"
+                            );
+                        }
+                        failures = 0;
+                        self.queue.counts.sent[record.signal()].fetch_add(1, Ordering::Relaxed);
+                    }
+                    Sent::Refused(why) => {
+                        warn!(why, "ingest refuses a batch; it is given up");
+                        self.queue.dropped("refused", 1);
+                    }
+                    Sent::Later { why, after } => {
+                        if failures == 0 {
+                            warn!(
+                                ingest = self.base,
+                                why, "ingest takes nothing now; records wait in the queue"
+                            );
+                        }
+                        failures += 1;
+                        self.queue.counts.send_failures.fetch_add(1, Ordering::Relaxed);
+                        self.save(&mut saved, true);
+                        if stop.is_cancelled() {
+                            return;
+                        }
+                        tokio::select! {
+                            () = tokio::time::sleep(after.unwrap_or_else(|| backoff(failures))) => {}
+                            () = stop.cancelled() => {}
+                        }
+                        break;
+                    }
+                }
+                self.queue.mark_sent(record.seq);
+                self.save(&mut saved, false);
+            }
+        }
+    }
+
+    fn save(&self, saved: &mut Instant, now: bool) {
+        if now || saved.elapsed() > SAVE_EVERY {
+            *saved = Instant::now();
+            if let Err(wrong) = self.queue.save_sent() {
+                warn!(error = %wrong, "what was sent cannot be written down");
+            }
+        }
+    }
+
+    async fn send(&self, record: &Record) -> Sent {
+        let mut request = self
+            .http
+            .post(format!("{}{}", self.base, record.path()))
+            .header(header::CONTENT_TYPE, "application/x-protobuf")
+            .header(header::CONTENT_ENCODING, "zstd")
+            .header("X-Scope-OrgID", &record.tenant)
+            .header(wire::ORIGIN_HEADER, format!("{:x}-{}", self.queue.sender, record.seq))
+            .body(record.body.clone());
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(wrong) => return Sent::Later { why: wrong.to_string(), after: None },
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Sent::Taken;
+        }
+        let after =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let text = response.text().await.unwrap_or_default();
+        let why = format!("{status}: {text}");
+        match status {
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY => Sent::Refused(why),
+            // A wrong token or address may be mended; the records wait for that.
+            _ => Sent::Later { why, after: after.map(Duration::from_secs) },
+        }
+    }
+}
+
+/// Doubles up to the most, and is spread so that agents do not come back all at once.
+fn backoff(failures: u32) -> Duration {
+    let whole = BACKOFF_MIN.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+    whole.mul_f64(rand::random_range(0.5..1.0))
+}

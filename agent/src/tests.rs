@@ -1,0 +1,258 @@
+use super::*;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use model::{
+    Batch, LogBatch, LogRecord, LogStream, MetricBatch, ResourceSpans, SpanBatch, SystemClock, Tenant, Write,
+};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What an ingest was sent: path, origin, and the body out of its compression.
+type Sent = (String, String, Vec<u8>);
+
+/// A real HTTP server that takes OTLP, and does not while it is closed.
+#[derive(Clone, Default)]
+struct Ingest {
+    sent: Arc<Mutex<Vec<Sent>>>,
+    is_open: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
+}
+
+/// The body as it was before compression.
+fn decoded(body: Bytes) -> Vec<u8> {
+    wire::compression::Encoding::Zstd.decompress(body, 64 << 20).unwrap().to_vec()
+}
+
+async fn take(
+    State(ingest): State<Ingest>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
+    if !ingest.is_open.load(Ordering::SeqCst) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "closed");
+    }
+    if ingest.refuses.load(Ordering::SeqCst) {
+        return (StatusCode::BAD_REQUEST, "not like this");
+    }
+    assert_eq!(headers["content-encoding"], "zstd");
+    let origin = headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned();
+    ingest.sent.lock().push((uri.path().to_owned(), origin, decoded(body)));
+    (StatusCode::OK, "")
+}
+
+impl Ingest {
+    /// Its address.
+    async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new().fallback(take).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    fn logs(&self) -> Vec<String> {
+        let sent = self.sent.lock();
+        let requests = sent.iter().filter(|(path, _, _)| path == "/otlp/v1/logs");
+        let batches = requests.map(|(_, _, body)| {
+            wire::otlp::logs(wire::otlp::Notation::Protobuf.read(body).unwrap(), 0).batch
+        });
+        let streams = batches.flat_map(|batch| batch.streams);
+        streams.flat_map(|stream| stream.records).map(|record| record.body).collect()
+    }
+}
+
+/// Until it is so; what never becomes so is a failure after a minute.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let tries = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), tries).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    ingest: Ingest,
+    config: Config,
+    stop: CancellationToken,
+}
+
+impl World {
+    async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        for (path, text) in [
+            ("proc/loadavg", "0.5 0.5 0.5 1/1 1\n"),
+            ("proc/sys/kernel/hostname", "n1\n"),
+            ("var/log/app.log", "one\n"),
+        ] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        let ingest = Ingest::default();
+        let config = Config {
+            data_dir: dir.path().join("agent"),
+            ingest: ingest.serve().await,
+            host_root: root,
+            interval: Duration::from_secs(3600),
+            ..Config::default()
+        };
+        World { dir, ingest, config, stop: CancellationToken::new() }
+    }
+
+    async fn start(&mut self) -> Agent {
+        self.stop = CancellationToken::new();
+        Agent::start(self.config.clone(), Arc::new(SystemClock), self.stop.clone()).await.unwrap()
+    }
+
+    async fn end(&self, agent: Agent) {
+        self.stop.cancel();
+        agent.join().await;
+    }
+
+    fn log(&self, text: &str) {
+        use std::io::Write;
+        let path = self.dir.path().join("root/var/log/app.log");
+        std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+}
+
+fn reading(agent: &Agent, name: &str) -> f64 {
+    agent.readings().iter().filter(|reading| reading.name == name).map(|reading| reading.value).sum()
+}
+
+#[tokio::test]
+async fn while_ingest_is_away_everything_waits_and_then_comes_once() {
+    let mut world = World::new().await;
+    let agent = world.start().await;
+    until("a line in the queue", || reading(&agent, "binnacle_agent_log_lines_total") == 1.0).await;
+    assert!(reading(&agent, "binnacle_agent_queue_bytes") > 0.0);
+    until("a failed attempt", || reading(&agent, "binnacle_agent_send_failures_total") >= 1.0).await;
+    world.end(agent).await;
+    world.log("two\n");
+    let agent = world.start().await;
+    until("the second line", || reading(&agent, "binnacle_agent_log_lines_total") == 1.0).await;
+    world.ingest.is_open.store(true, Ordering::SeqCst);
+    until("the queue is empty", || reading(&agent, "binnacle_agent_queue_records") == 0.0).await;
+    world.end(agent).await;
+    assert_eq!(world.ingest.logs(), ["one", "two"]);
+    let sent = world.ingest.sent.lock();
+    let origins: BTreeSet<&String> = sent.iter().map(|(_, origin, _)| origin).collect();
+    assert_eq!(origins.len(), sent.len(), "each record has a name of its own");
+    assert!(sent.iter().any(|(path, _, _)| path == "/otlp/v1/metrics"));
+}
+
+#[tokio::test]
+async fn a_crash_between_queue_and_positions_reads_no_line_twice() {
+    let mut world = World::new().await;
+    let agent = world.start().await;
+    until("a line in the queue", || reading(&agent, "binnacle_agent_log_lines_total") == 1.0).await;
+    world.end(agent).await;
+    // As if the power had gone before positions were written.
+    std::fs::remove_file(world.config.data_dir.join("positions.json")).unwrap();
+    world.log("two\n");
+    world.ingest.is_open.store(true, Ordering::SeqCst);
+    let agent = world.start().await;
+    until("both lines", || world.ingest.logs().len() >= 2).await;
+    world.end(agent).await;
+    assert_eq!(world.ingest.logs(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_does_not_hold_up_the_rest() {
+    let mut world = World::new().await;
+    world.ingest.is_open.store(true, Ordering::SeqCst);
+    world.ingest.refuses.store(true, Ordering::SeqCst);
+    let agent = world.start().await;
+    until("refused batches", || reading(&agent, "binnacle_agent_dropped_records_total") >= 2.0).await;
+    world.ingest.refuses.store(false, Ordering::SeqCst);
+    world.log("two\n");
+    until("the next line", || world.ingest.logs() == ["two"]).await;
+    world.end(agent).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_its_oldest_and_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Queue::open(dir.path().to_owned(), 64 << 10).unwrap();
+    let tenant = Tenant::default();
+    for n in 0..400u64 {
+        // Hard to compress, so that the bound is met.
+        let body: String = (0..200).map(|_| rand::random_range('a'..='z')).collect();
+        let record = LogRecord { body, ts_ns: n as i64, ..LogRecord::default() };
+        let stream = LogStream { records: vec![record], ..LogStream::default() };
+        queue.push_logs(&tenant, &LogBatch { streams: vec![stream] }, &[]).await.unwrap();
+    }
+    let value = |name: &str| queue.readings().iter().find(|reading| reading.name == name).unwrap().value;
+    assert!(value("binnacle_agent_queue_bytes") <= f64::from(64 << 10));
+    let dropped = value("binnacle_agent_dropped_records_total");
+    let first = queue.next_unsent(1).unwrap()[0].seq;
+    assert_eq!(dropped, (first - 1) as f64, "the oldest went, and each is counted");
+    assert!(dropped > 0.0 && dropped < 400.0);
+}
+
+#[tokio::test]
+async fn applications_are_given_the_hosts_attributes() {
+    let mut world = World::new().await;
+    world.ingest.is_open.store(true, Ordering::SeqCst);
+    let agent = world.start().await;
+    let sink = agent.sink();
+    let tenant = Tenant::new("team").unwrap();
+    let mut metrics = MetricBatch::default();
+    metrics.begin_series(&mut [("__name__", "orders_total"), ("job", "shop")]).unwrap();
+    metrics.push(1_000, 5.0);
+    let spans = SpanBatch {
+        resources: vec![ResourceSpans {
+            resource: Arc::new(vec![
+                ("service.name".into(), "cart".into()),
+                ("host.name".into(), "mine".into()),
+            ]),
+            spans: vec![model::Span {
+                trace_id: [1; 16],
+                span_id: [2; 8],
+                name: "get".into(),
+                ..model::Span::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    };
+    let logs = LogBatch {
+        streams: vec![LogStream {
+            resource: vec![("service.name".into(), "cart".into())],
+            records: vec![LogRecord { body: "hello".into(), ts_ns: 1, ..LogRecord::default() }],
+            ..LogStream::default()
+        }],
+    };
+    for batch in [Batch::Metrics(metrics), Batch::Spans(spans), Batch::Logs(logs)] {
+        let receipt = sink.write(Write { tenant: tenant.clone(), batch, origin: None }).await.unwrap();
+        assert_eq!(receipt.accepted, 1);
+    }
+    until("the log record", || world.ingest.logs().contains(&"hello".to_owned())).await;
+    until("the span", || world.ingest.sent.lock().iter().any(|(path, _, _)| path == "/otlp/v1/traces")).await;
+    world.end(agent).await;
+    let sent = world.ingest.sent.lock();
+    let body = |path: &str, part: &[u8]| {
+        let bodies = sent.iter().filter(|(sent, _, _)| sent == path).map(|(_, _, body)| body);
+        bodies
+            .into_iter()
+            .find(|body| memchr::memmem::find(body, part).is_some())
+            .cloned()
+            .unwrap_or_default()
+    };
+    let has = |body: &[u8], part: &str| memchr::memmem::find(body, part.as_bytes()).is_some();
+    assert!(has(&body("/otlp/v1/metrics", b"orders_total"), "host_name"));
+    assert!(has(&body("/otlp/v1/logs", b"hello"), "n1"));
+    let span = body("/otlp/v1/traces", b"cart");
+    assert!(has(&span, "mine") && !has(&span, "n1"), "what the sender says of itself stands");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = Config { data_dir: file.path().join("below"), ..Config::default() };
+    let wrong = Agent::start(config, Arc::new(SystemClock), CancellationToken::new()).await.err().unwrap();
+    assert!(format!("{wrong:#}").contains(&file.path().display().to_string()));
+}
