@@ -195,6 +195,12 @@ async function keys(page) {
   await page.waitForSelector(".cm-content");
   await page.keyboard.press("/");
   if (!(await page.evaluate(() => document.activeElement?.classList.contains("cm-content")))) wrong.push("/ does not lead to the query");
+  await page.keyboard.type("node_loa");
+  const offered = await page.waitForSelector(".cm-tooltip-autocomplete li", { timeout: 10_000 }).catch(() => null);
+  if (!(await offered?.textContent())?.includes("node_load")) wrong.push("the editor does not complete a metric's name");
+  await page.keyboard.press("Escape");
+  await page.focus(".cm-content");
+  await page.keyboard.press("Control+a");
   await page.keyboard.type("1 + 1");
   await page.keyboard.press("Control+Enter");
   await page.waitForSelector('[data-state="chart"]', { timeout: PATIENCE_MS }).catch(() => wrong.push("Ctrl+Enter does not run the query"));

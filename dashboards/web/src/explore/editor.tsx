@@ -45,7 +45,7 @@ export default function Editor({ language, value, onChange, onRun }: Properties)
         extensions={extensions}
         minHeight="62px"
         maxHeight="320px"
-        basicSetup={{ lineNumbers: language === "sql", foldGutter: false, highlightActiveLine: false, autocompletion: language === "sql" }}
+        basicSetup={{ lineNumbers: language === "sql", foldGutter: false, highlightActiveLine: false, autocompletion: language === "sql" || language === "promql" }}
       />
     </div>
   );
