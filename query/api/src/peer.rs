@@ -2,11 +2,12 @@
 //!
 //! `POST /api/peer/snapshots` takes a snapshot and answers its id; reads name the id, so that all reads of a query see
 //! one picture. Answers are frames: a kind byte, a length (u32, little-endian) and that many bytes. Kinds: `b` an
-//! Arrow IPC stream of one batch, `j` JSON, `w` warnings as a JSON list, `e` an error's text, `z` the end; an answer
-//! without its end was cut and is an error.
+//! Arrow IPC stream of one batch, `j` JSON, `w` warnings as a JSON list, `e` an error's text, `t` the same where a bound
+//! was passed, `z` the end; an answer without its end was cut and is an error.
 
 mod client;
 mod frames;
+mod listings;
 mod samples;
 
 pub use client::PeerSource;
@@ -20,13 +21,13 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use frames::Frame;
 use futures::stream::{self, BoxStream, StreamExt};
-use model::{LogSelect, SeriesSelect, SpanSelect};
+use model::{LogSelect, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use store::{LogColumns, ReadError, Snapshot, Source, SpanColumns};
 
@@ -48,23 +49,52 @@ enum Read {
     Spans { select: SpanSelect, columns: Vec<usize> },
 }
 
+impl Read {
+    /// Column numbers are another process's; the store trusts the engine's.
+    fn check(&self) -> Result<(), String> {
+        let (columns, of) = match self {
+            Read::Logs { columns, .. } => (columns, store::schema::LOGS.fields().len()),
+            Read::Spans { columns, .. } => (columns, store::schema::SPANS.fields().len()),
+            _ => return Ok(()),
+        };
+        if columns.is_sorted_by(|a, b| a < b) && columns.last().is_none_or(|&last| last < of) {
+            return Ok(());
+        }
+        Err(format!("columns {columns:?} do not ascend within 0..{of}: the peer is of another version"))
+    }
+}
+
 struct Held {
     snapshot: Arc<dyn Snapshot>,
+    tenant: Tenant,
     used: Instant,
 }
 
 struct Peers {
     source: Arc<dyn Source>,
-    next: AtomicU64,
-    held: Mutex<HashMap<u64, Held>>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    /// By an id that cannot be guessed, and that no earlier process gave out for another snapshot.
+    held: HashMap<String, Held>,
+    /// Whether a task looks for what is idle.
+    swept: bool,
 }
 
 pub fn router(source: Arc<dyn Source>) -> Router {
-    let peers = Peers { source, next: AtomicU64::new(1), held: Mutex::default() };
+    let peers = Peers { source, shelf: Mutex::default() };
     Router::new()
         .route("/api/peer/snapshots", post(take))
         .route("/api/peer/snapshots/{id}", post(read).merge(delete(drop_one)))
         .with_state(Arc::new(peers))
+}
+
+fn fresh_id() -> String {
+    // Each state has keys of the system's randomness.
+    let half = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", half(), half())
 }
 
 async fn take(State(peers): State<Arc<Peers>>, TenantHeader(tenant): TenantHeader) -> Response {
@@ -72,36 +102,68 @@ async fn take(State(peers): State<Arc<Peers>>, TenantHeader(tenant): TenantHeade
         Ok(snapshot) => snapshot,
         Err(wrong) => return (StatusCode::SERVICE_UNAVAILABLE, wrong.to_string()).into_response(),
     };
-    let now = Instant::now();
-    let mut held = peers.held.lock();
-    held.retain(|_, held| now.duration_since(held.used) < IDLE_MAX);
-    if held.len() >= SNAPSHOTS_MAX {
+    let mut shelf = peers.shelf.lock();
+    if shelf.held.len() >= SNAPSHOTS_MAX {
         return (StatusCode::TOO_MANY_REQUESTS, "too many snapshots are held for peers").into_response();
     }
-    let id = peers.next.fetch_add(1, Ordering::Relaxed);
-    held.insert(id, Held { snapshot, used: now });
+    if !std::mem::replace(&mut shelf.swept, true) {
+        tokio::spawn(sweep(Arc::downgrade(&peers)));
+    }
+    let id = fresh_id();
+    shelf.held.insert(id.clone(), Held { snapshot, tenant, used: Instant::now() });
     Json(json!({ "id": id })).into_response()
 }
 
-async fn drop_one(State(peers): State<Arc<Peers>>, Path(id): Path<u64>) -> StatusCode {
-    peers.held.lock().remove(&id);
+/// Drops what is idle, until nothing is held: a peer that is gone must not keep files from being deleted.
+async fn sweep(peers: Weak<Peers>) {
+    loop {
+        tokio::time::sleep(IDLE_MAX / 4).await;
+        let Some(peers) = peers.upgrade() else { return };
+        let mut shelf = peers.shelf.lock();
+        shelf.held.retain(|_, held| held.used.elapsed() < IDLE_MAX);
+        if shelf.held.is_empty() {
+            shelf.swept = false;
+            return;
+        }
+    }
+}
+
+async fn drop_one(
+    State(peers): State<Arc<Peers>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(id): Path<String>,
+) -> StatusCode {
+    let mut shelf = peers.shelf.lock();
+    if shelf.held.get(&id).is_some_and(|held| held.tenant == tenant) {
+        shelf.held.remove(&id);
+    }
     StatusCode::NO_CONTENT
 }
 
-async fn read(State(peers): State<Arc<Peers>>, Path(id): Path<u64>, Json(read): Json<Read>) -> Response {
-    let snapshot = peers.held.lock().get_mut(&id).map(|held| {
+async fn read(
+    State(peers): State<Arc<Peers>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(id): Path<String>,
+    Json(read): Json<Read>,
+) -> Response {
+    if let Err(why) = read.check() {
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    }
+    let snapshot = peers.shelf.lock().held.get_mut(&id).filter(|held| held.tenant == tenant).map(|held| {
         held.used = Instant::now();
         held.snapshot.clone()
     });
     let Some(snapshot) = snapshot else {
-        return (StatusCode::NOT_FOUND, format!("snapshot {id} is no longer held; ask again")).into_response();
+        return (StatusCode::NOT_FOUND, format!("snapshot {id} is no longer held; ask again"))
+            .into_response();
     };
     let frames = match answer(&snapshot, read).await {
         Ok(frames) => frames,
         Err(wrong) => stream::iter([Frame::error(&wrong)]).boxed(),
     };
     // Warnings are known only after everything was read.
-    let end = stream::once(async move { Frame::warnings(&snapshot.warnings()) }).chain(stream::iter([Frame::end()]));
+    let end = stream::once(async move { Frame::warnings(&snapshot.warnings()) })
+        .chain(stream::iter([Frame::end()]));
     let body = frames.chain(end).map(|frame| Ok::<Bytes, std::convert::Infallible>(frame.encode()));
     Body::from_stream(body).into_response()
 }
@@ -109,24 +171,26 @@ async fn read(State(peers): State<Arc<Peers>>, Path(id): Path<u64>, Json(read): 
 type Frames = BoxStream<'static, Frame>;
 
 async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read) -> Result<Frames, ReadError> {
-    let one = |frame: Frame| stream::iter([frame]).boxed();
+    let listed = |rows| stream::iter(listings::batches(rows).map(Frame::of)).boxed();
     Ok(match read {
         Read::Series { select } => {
             let series = snapshot.series(&select).await?;
-            let rows: Vec<_> =
-                series.iter().map(|series| (series.labels.as_bytes(), series.first_ms, series.last_ms)).collect();
-            one(Frame::json(&rows))
+            listed(
+                series.into_iter().map(|series| (series.labels, series.first_ms, series.last_ms)).collect(),
+            )
         }
-        Read::Metadata => one(Frame::json(&snapshot.metadata().await?)),
+        Read::Metadata => {
+            let metadata = Frame::json(&snapshot.metadata().await?);
+            stream::iter([metadata]).boxed()
+        }
         Read::LogStreams { select } => {
             let streams = snapshot.log_streams(&select).await?;
-            let rows: Vec<_> =
-                streams.iter().map(|stream| (stream.labels.as_bytes(), stream.records, stream.bytes)).collect();
-            one(Frame::json(&rows))
+            let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            listed(streams.into_iter().map(|s| (s.labels, number(s.records), number(s.bytes))).collect())
         }
         Read::Samples { select } => {
             let block = snapshot.samples(&select).await?;
-            stream::iter(samples::batches(&block).map(|batch| Frame::of(batch.map_err(ReadError::Io)))).boxed()
+            stream::iter(samples::batches(block).map(Frame::of)).boxed()
         }
         Read::Logs { select, columns } => {
             let batches = snapshot.logs(&select, &LogColumns(columns)).await?;

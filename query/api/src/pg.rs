@@ -3,9 +3,10 @@
 //! The database name is the tenant. Statements only read. Where tokens are asked for, one of them is the password.
 //! `pg_catalog` is emulated by `datafusion-postgres`, so that `\d` and the like find what they look for.
 
+mod errors;
 mod only_reads;
+mod statement;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
@@ -14,6 +15,8 @@ use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
 use engine::Engine;
+use engine::session::StatementSnapshot;
+use errors::fatal;
 use futures::{Sink, SinkExt};
 use model::Tenant;
 use only_reads::OnlyReads;
@@ -21,24 +24,37 @@ use parking_lot::Mutex;
 use pgwire::api::auth::noop::NoopStartupHandler;
 use pgwire::api::auth::{StartupHandler, save_startup_parameters_to_metadata};
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
-use pgwire::api::portal::Portal;
+use pgwire::api::portal::{Format, Portal};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::api::results::Response;
+use pgwire::api::results::{FieldInfo, Response};
+use pgwire::api::stmt::QueryParser;
 use pgwire::api::store::PortalStore;
-use pgwire::api::{ClientInfo, ClientPortalStore, ConnectionManager, PgWireConnectionState, PgWireServerHandlers};
+use pgwire::api::{
+    ClientInfo, ClientPortalStore, ConnectionManager, ErrorHandler, PgWireConnectionState,
+    PgWireServerHandlers, Type,
+};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::response::NoticeResponse;
 use pgwire::messages::startup::Authentication;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use statement::Statement;
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Connections at one time; PostgreSQL's own default.
 const CONNECTIONS_MAX: usize = 100;
+
+/// A refused client may read why; then its socket is closed, whether it hangs up or not.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Before the next try when the system gives no socket: it has run out of something that time gives back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Says whether a password is one of the tokens; `None` where none is asked for.
 pub type Passwords = Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>;
@@ -59,71 +75,100 @@ pub async fn serve(
             _ = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.cancelled() => return Ok(()),
         };
-        let (socket, peer) = accepted.context("accepting a connection")?;
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(wrong) => {
+                warn!(error = %wrong, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let permit = room.clone().try_acquire_owned().ok();
-        let connection = Connection {
+        let connection = Arc::new(Connection {
             engine: engine.clone(),
             passwords: passwords.clone(),
             has_room: permit.is_some(),
             manager: manager.clone(),
-            service: OnceLock::new(),
+            session: OnceLock::new(),
             startup: Mutex::new(None),
-        };
+            refused: CancellationToken::new(),
+        });
         connections.spawn(async move {
             let _permit = permit;
-            if let Err(wrong) = pgwire::tokio::process_socket(socket, None, Handlers(Arc::new(connection))).await {
+            let refused = connection.refused.clone();
+            let ended = tokio::select! {
+                ended = pgwire::tokio::process_socket(socket, None, Handlers(connection)) => ended,
+                () = async {
+                    refused.cancelled().await;
+                    tokio::time::sleep(LAST_WORDS_TIMEOUT).await;
+                } => Ok(()),
+            };
+            if let Err(wrong) = ended {
                 debug!(%peer, error = %wrong, "connection ended");
             }
         });
     }
 }
 
-/// One client, and the session that it gets once its tenant is known.
+/// One client, and the session that it gets once it may come in.
 struct Connection {
     engine: Arc<Engine>,
     passwords: Passwords,
     has_room: bool,
     manager: Arc<ConnectionManager>,
-    service: OnceLock<Arc<DfSessionService>>,
+    session: OnceLock<Session>,
     /// Kept while the password is asked for.
     startup: Mutex<Option<PgWireFrontendMessage>>,
+    /// Set when the client was told that it may not come in.
+    refused: CancellationToken,
 }
 
-/// An error in PostgreSQL's shape.
-fn fatal(code: &str, why: impl Into<String>) -> PgWireError {
-    PgWireError::UserError(Box::new(ErrorInfo::new("FATAL".into(), code.into(), why.into())))
+struct Session {
+    service: Arc<DfSessionService>,
+    snapshot: Arc<StatementSnapshot>,
+}
+
+impl Session {
+    fn new(engine: &Arc<Engine>, tenant: &Tenant) -> anyhow::Result<Session> {
+        let (session, snapshot) = engine.sql_session(tenant);
+        setup_pg_catalog(&session, engine::SQL_CATALOG, EmptyContextProvider)?;
+        let hooks: Vec<Arc<dyn QueryHook>> = vec![
+            Arc::new(TransactionStatementHook),
+            Arc::new(OnlyReads),
+            Arc::new(CursorStatementHook),
+            Arc::new(SetShowHook),
+        ];
+        let service = Arc::new(DfSessionService::new_with_hooks(Arc::new(session), hooks));
+        Ok(Session { service, snapshot })
+    }
+}
+
+/// The database's name is the tenant. psql without `-d` names the user's name as database; that is a tenant, too.
+fn tenant(client: &impl ClientInfo) -> PgWireResult<Tenant> {
+    match client.metadata().get("database").map(String::as_str) {
+        None | Some("") => Ok(Tenant::default()),
+        Some(name) => Tenant::new(name)
+            .map_err(|wrong| fatal("3D000", format!("database {name:?} is no tenant name: {wrong}"))),
+    }
 }
 
 impl Connection {
-    fn open(&self, database: Option<&str>) -> PgWireResult<()> {
-        if !self.has_room {
-            return Err(fatal("53300", format!("sorry, too many clients already: {CONNECTIONS_MAX}")));
-        }
-        let tenant = match database {
-            None | Some("") => Tenant::default(),
-            Some(name) => Tenant::new(name)
-                .map_err(|wrong| fatal("3D000", format!("database {name:?} is no tenant name: {wrong}")))?,
-        };
-        let service = session(&self.engine, &tenant).map_err(|wrong| fatal("XX000", wrong.to_string()))?;
-        let _ = self.service.set(service);
-        Ok(())
+    /// Only what has passed this has a session: whatever else a client sends is refused, and nothing is run for it.
+    async fn welcome<C>(&self, client: &mut C, startup: PgWireFrontendMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let session = Session::new(&self.engine, &tenant(client)?)
+            .map_err(|wrong| fatal("XX000", wrong.to_string()))?;
+        let _ = self.session.set(session);
+        Welcome(self.manager.clone()).on_startup(client, startup).await
     }
 
-    fn service(&self) -> PgWireResult<&Arc<DfSessionService>> {
-        self.service.get().ok_or_else(|| fatal("08P01", "a query before the start of the session"))
+    fn session(&self) -> PgWireResult<&Session> {
+        self.session.get().ok_or_else(|| fatal("08P01", "a query before the start of the session"))
     }
-}
-
-fn session(engine: &Arc<Engine>, tenant: &Tenant) -> anyhow::Result<Arc<DfSessionService>> {
-    let session = engine.sql_session(tenant);
-    setup_pg_catalog(&session, engine::SQL_CATALOG, EmptyContextProvider)?;
-    let hooks: Vec<Arc<dyn QueryHook>> = vec![
-        Arc::new(CursorStatementHook),
-        Arc::new(SetShowHook),
-        Arc::new(TransactionStatementHook),
-        Arc::new(OnlyReads),
-    ];
-    Ok(Arc::new(DfSessionService::new_with_hooks(Arc::new(session), hooks)))
 }
 
 /// The handlers of one connection, which all are the connection.
@@ -145,6 +190,19 @@ impl PgWireServerHandlers for Handlers {
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {
         Arc::new(DefaultCancelHandler::new(self.0.manager.clone()))
     }
+
+    fn error_handler(&self) -> Arc<impl ErrorHandler> {
+        self.0.clone()
+    }
+}
+
+impl ErrorHandler for Connection {
+    fn on_error<C: ClientInfo>(&self, _: &C, error: &mut PgWireError) {
+        if self.session.get().is_none() {
+            self.refused.cancel();
+        }
+        *error = errors::shown(std::mem::replace(error, PgWireError::QueryCanceled));
+    }
 }
 
 #[async_trait]
@@ -158,10 +216,16 @@ impl StartupHandler for Connection {
         match message {
             PgWireFrontendMessage::Startup(startup) => {
                 save_startup_parameters_to_metadata(client, &startup);
-                self.open(client.metadata().get("database").map(String::as_str))?;
+                if !self.has_room {
+                    return Err(fatal(
+                        "53300",
+                        format!("sorry, too many clients already: {CONNECTIONS_MAX}"),
+                    ));
+                }
+                tenant(client)?;
                 let startup = PgWireFrontendMessage::Startup(startup);
                 if self.passwords.is_none() {
-                    return Welcome(self.manager.clone()).on_startup(client, startup).await;
+                    return self.welcome(client, startup).await;
                 }
                 *self.startup.lock() = Some(startup);
                 client.set_state(PgWireConnectionState::AuthenticationInProgress);
@@ -173,9 +237,12 @@ impl StartupHandler for Connection {
                 let startup = self.startup.lock().take();
                 match (&self.passwords, startup) {
                     (Some(accepts), Some(startup)) if accepts(&password.password) => {
-                        Welcome(self.manager.clone()).on_startup(client, startup).await
+                        self.welcome(client, startup).await
                     }
-                    _ => Err(fatal("28P01", "password authentication failed: the password is one of the server's tokens")),
+                    _ => Err(fatal(
+                        "28P01",
+                        "password authentication failed: the password is one of the server's tokens",
+                    )),
                 }
             }
             _ => Ok(()),
@@ -192,6 +259,20 @@ impl NoopStartupHandler for Welcome {
     }
 }
 
+/// Tells a client what an answer that follows lacks.
+async fn notice<C>(client: &mut C, warnings: Vec<String>) -> PgWireResult<()>
+where
+    C: Sink<PgWireBackendMessage> + Unpin + Send,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    for warning in warnings {
+        let told =
+            ErrorInfo::new("WARNING".into(), "01000".into(), format!("the answer is partial: {warning}"));
+        client.send(PgWireBackendMessage::NoticeResponse(NoticeResponse::from(told))).await?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl SimpleQueryHandler for Connection {
     async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
@@ -201,21 +282,64 @@ impl SimpleQueryHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        SimpleQueryHandler::do_query(self.service()?.as_ref(), client, query).await
+        let session = self.session()?;
+        let statement = Statement::begin(&self.engine, &session.snapshot).await?;
+        let answers =
+            statement.within(SimpleQueryHandler::do_query(session.service.as_ref(), client, query)).await?;
+        let mut bounded = Vec::with_capacity(answers.len());
+        for answer in answers {
+            bounded.push(statement.bounded(answer).await?);
+        }
+        notice(client, statement.warnings()).await?;
+        Ok(bounded)
+    }
+}
+
+/// A session's parser, if there is a session.
+pub struct SessionParser(Option<Arc<Parser>>);
+
+impl SessionParser {
+    fn parser(&self) -> PgWireResult<&Parser> {
+        self.0.as_deref().ok_or_else(|| fatal("08P01", "a query before the start of the session"))
+    }
+}
+
+#[async_trait]
+impl QueryParser for SessionParser {
+    type Statement = <Parser as QueryParser>::Statement;
+
+    async fn parse_sql<C>(
+        &self,
+        client: &C,
+        sql: &str,
+        types: &[Option<Type>],
+    ) -> PgWireResult<Option<Self::Statement>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        self.parser()?.parse_sql(client, sql, types).await
+    }
+
+    fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {
+        self.parser()?.get_parameter_types(statement)
+    }
+
+    fn get_result_schema(
+        &self,
+        statement: &Self::Statement,
+        format: Option<&Format>,
+    ) -> PgWireResult<Vec<FieldInfo>> {
+        self.parser()?.get_result_schema(statement, format)
     }
 }
 
 #[async_trait]
 impl ExtendedQueryHandler for Connection {
-    type Statement = <DfSessionService as ExtendedQueryHandler>::Statement;
-    type QueryParser = Parser;
+    type Statement = <Parser as QueryParser>::Statement;
+    type QueryParser = SessionParser;
 
     fn query_parser(&self) -> Arc<Self::QueryParser> {
-        // Messages of a query come after those of the startup, or not at all.
-        match self.service.get() {
-            Some(service) => service.query_parser(),
-            None => unreachable!("pgwire hands on queries only after a startup that succeeded"),
-        }
+        Arc::new(SessionParser(self.session.get().map(|session| session.service.query_parser())))
     }
 
     async fn do_query<C>(
@@ -230,6 +354,16 @@ impl ExtendedQueryHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        ExtendedQueryHandler::do_query(self.service()?.as_ref(), client, portal, max_rows).await
+        let session = self.session()?;
+        let statement = Statement::begin(&self.engine, &session.snapshot).await?;
+        let answer = statement
+            .within(ExtendedQueryHandler::do_query(session.service.as_ref(), client, portal, max_rows))
+            .await?;
+        let bounded = statement.bounded(answer).await?;
+        notice(client, statement.warnings()).await?;
+        Ok(bounded)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use table::{SnapshotTable, Snapshots, TableKind};
 
+pub use table::StatementSnapshot;
+
 /// The catalog that holds the tables, in the schema `public`.
 pub const SQL_CATALOG: &str = "binnacle";
 
@@ -105,9 +107,10 @@ impl Engine {
         Ok(SqlAnswer { schema, batches, warnings: snapshot.warnings() })
     }
 
-    /// A session for a connection that outlives a statement: each table scan takes a snapshot of its own.
-    pub fn sql_session(self: &Arc<Self>, tenant: &Tenant) -> SessionContext {
-        self.session(tenant, Snapshots::Each(self.source.clone(), tenant.clone()))
+    /// A session for a connection that outlives a statement, and the snapshot that all scans of a statement read.
+    pub fn sql_session(self: &Arc<Self>, tenant: &Tenant) -> (SessionContext, Arc<StatementSnapshot>) {
+        let snapshot = StatementSnapshot::new(self.source.clone(), tenant.clone());
+        (self.session(tenant, Snapshots::Statement(snapshot.clone())), snapshot)
     }
 
     fn session(self: &Arc<Self>, tenant: &Tenant, snapshots: Snapshots) -> SessionContext {

@@ -1,11 +1,11 @@
 //! The other side: a [`Source`] whose snapshots are held by an ingest process.
 
 use super::frames::Frame;
-use super::{Read, samples};
+use super::{Read, listings, samples};
 use anyhow::Context;
 use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use model::{LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,7 +42,7 @@ impl PeerSource {
 
 #[derive(Deserialize)]
 struct Taken {
-    id: u64,
+    id: String,
 }
 
 #[async_trait::async_trait]
@@ -55,6 +55,7 @@ impl Source for PeerSource {
         Ok(Arc::new(PeerSnapshot {
             http: self.http.clone(),
             url: format!("{url}/{}", taken.id),
+            tenant: tenant.clone(),
             token: self.token.clone(),
             warnings: Arc::default(),
         }))
@@ -85,6 +86,7 @@ async fn sent(request: reqwest::RequestBuilder, url: &str) -> Result<reqwest::Re
 struct PeerSnapshot {
     http: reqwest::Client,
     url: String,
+    tenant: Tenant,
     token: Option<String>,
     warnings: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -93,41 +95,54 @@ impl Drop for PeerSnapshot {
     fn drop(&mut self) {
         // Best effort: what is not given back is dropped there after some minutes.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let request = authorized(self.http.delete(&self.url), &self.token);
+            let request = self.named(self.http.delete(&self.url));
             runtime.spawn(request.send());
         }
     }
 }
 
 impl PeerSnapshot {
+    fn named(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        authorized(request, &self.token).header(crate::tenant::TENANT_HEADER, self.tenant.as_str())
+    }
+
     /// The frames of an answer up to its end, warnings taken out.
     async fn frames(&self, read: Read) -> Result<BoxStream<'static, Result<Frame, ReadError>>, ReadError> {
-        let request = authorized(self.http.post(&self.url).json(&read), &self.token);
+        let request = self.named(self.http.post(&self.url).json(&read));
         let body = sent(request, &self.url).await?.bytes_stream().boxed();
         let (url, warnings) = (self.url.clone(), self.warnings.clone());
         let state = (body, BytesMut::new(), url, warnings, false);
-        let frames = stream::try_unfold(state, |(mut body, mut buffer, url, warnings, mut ended)| async move {
-            loop {
-                if let Some(frame) = Frame::take(&mut buffer)? {
-                    match frame.kind {
-                        b'w' => {
-                            let told: Vec<String> = serde_json::from_slice(&frame.body).unwrap_or_default();
-                            warnings.lock().extend(told);
+        let frames =
+            stream::try_unfold(state, |(mut body, mut buffer, url, warnings, mut ended)| async move {
+                loop {
+                    if let Some(frame) = Frame::take(&mut buffer)? {
+                        match frame.kind {
+                            b'w' => {
+                                let told: Vec<String> =
+                                    serde_json::from_slice(&frame.body).unwrap_or_default();
+                                warnings.lock().extend(told);
+                            }
+                            b'e' => {
+                                return Err(ReadError::Io(String::from_utf8_lossy(&frame.body).into_owned()));
+                            }
+                            b't' => {
+                                return Err(ReadError::TooMuch(
+                                    String::from_utf8_lossy(&frame.body).into_owned(),
+                                ));
+                            }
+                            b'z' => ended = true,
+                            _ => return Ok(Some((frame, (body, buffer, url, warnings, ended)))),
                         }
-                        b'e' => return Err(ReadError::Io(String::from_utf8_lossy(&frame.body).into_owned())),
-                        b'z' => ended = true,
-                        _ => return Ok(Some((frame, (body, buffer, url, warnings, ended)))),
+                        continue;
                     }
-                    continue;
+                    match body.next().await {
+                        Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
+                        Some(Err(wrong)) => return Err(unreachable_at(&url, &wrong)),
+                        None if ended => return Ok(None),
+                        None => return Err(ReadError::Io(format!("the answer of {url} ended early"))),
+                    }
                 }
-                match body.next().await {
-                    Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
-                    Some(Err(wrong)) => return Err(unreachable_at(&url, &wrong)),
-                    None if ended => return Ok(None),
-                    None => return Err(ReadError::Io(format!("the answer of {url} ended early"))),
-                }
-            }
-        });
+            });
         Ok(frames.boxed())
     }
 
@@ -135,6 +150,15 @@ impl PeerSnapshot {
         let frames: Vec<Frame> = self.frames(read).await?.try_collect().await?;
         let body = frames.first().map_or(&b"null"[..], |frame| &frame.body);
         serde_json::from_slice(body).map_err(|wrong| ReadError::Io(format!("a peer's answer: {wrong}")))
+    }
+
+    async fn listing(&self, read: Read) -> Result<Vec<listings::Row>, ReadError> {
+        let mut rows = vec![];
+        let mut batches = self.batches(read).await?;
+        while let Some(batch) = batches.try_next().await? {
+            listings::append(&mut rows, &batch)?;
+        }
+        Ok(rows)
     }
 
     async fn batches(&self, read: Read) -> Result<BatchStream, ReadError> {
@@ -147,17 +171,12 @@ impl PeerSnapshot {
     }
 }
 
-fn labels(bytes: &[u8]) -> Result<Labels, ReadError> {
-    Labels::from_bytes(bytes).map_err(|wrong| ReadError::Io(format!("a peer's labels: {wrong}")))
-}
-
 #[async_trait::async_trait]
 impl Snapshot for PeerSnapshot {
     async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError> {
-        let rows: Vec<(Vec<u8>, i64, i64)> = self.json(Read::Series { select: select.clone() }).await?;
-        rows.into_iter()
-            .map(|(bytes, first_ms, last_ms)| Ok(SeriesInfo { labels: labels(&bytes)?, first_ms, last_ms }))
-            .collect()
+        let rows = self.listing(Read::Series { select: select.clone() }).await?;
+        let info = |(labels, first_ms, last_ms)| SeriesInfo { labels, first_ms, last_ms };
+        Ok(rows.into_iter().map(info).collect())
     }
 
     async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
@@ -174,10 +193,14 @@ impl Snapshot for PeerSnapshot {
     }
 
     async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError> {
-        let rows: Vec<(Vec<u8>, u64, u64)> = self.json(Read::LogStreams { select: select.clone() }).await?;
-        rows.into_iter()
-            .map(|(bytes, records, size)| Ok(LogStreamInfo { labels: labels(&bytes)?, records, bytes: size }))
-            .collect()
+        let rows = self.listing(Read::LogStreams { select: select.clone() }).await?;
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        let info = |(labels, records, bytes)| LogStreamInfo {
+            labels,
+            records: number(records),
+            bytes: number(bytes),
+        };
+        Ok(rows.into_iter().map(info).collect())
     }
 
     async fn logs(&self, select: &LogSelect, columns: &LogColumns) -> Result<BatchStream, ReadError> {

@@ -35,7 +35,11 @@ impl Frame {
     }
 
     pub fn error(wrong: &ReadError) -> Frame {
-        Frame::new(b'e', wrong.to_string())
+        let kind = match wrong {
+            ReadError::Io(_) => b'e',
+            ReadError::TooMuch(_) => b't',
+        };
+        Frame::new(kind, wrong.to_string())
     }
 
     pub fn end() -> Frame {
@@ -51,6 +55,10 @@ impl Frame {
             Ok(out)
         });
         match encoded {
+            Ok(body) if body.len() > FRAME_BYTES_MAX => Frame::error(&ReadError::TooMuch(format!(
+                "a batch of {} bytes is more than a peer takes; narrow the range or the labels",
+                body.len()
+            ))),
             Ok(body) => Frame::new(b'b', body),
             Err(wrong) => Frame::error(&wrong),
         }

@@ -1,25 +1,32 @@
 //! Samples as Arrow batches: one row a series, with its labels, times and values.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, RecordBatch};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, RecordBatch,
+};
 use arrow::datatypes::{Float64Type, Int64Type};
 use model::Labels;
 use std::sync::Arc;
 use store::{ReadError, SampleBlock};
 
-/// Samples of a batch, about: what one frame holds.
+/// Samples of a batch, about, and bytes of its labels: what one frame holds.
 const BATCH_SAMPLES: usize = 1 << 20;
+const BATCH_LABEL_BYTES: usize = 64 << 20;
 
-pub fn batches(block: &SampleBlock) -> impl Iterator<Item = Result<RecordBatch, String>> + Send + use<> {
-    let mut out = vec![];
-    let mut next = Builder::default();
-    for (labels, ts_ms, values) in block.iter() {
-        next.add(labels, ts_ms, values);
-        if next.samples >= BATCH_SAMPLES {
-            out.push(std::mem::take(&mut next).finish());
+/// Cut as they are asked for, so that a block is not in memory twice.
+pub fn batches(block: SampleBlock) -> impl Iterator<Item = Result<RecordBatch, ReadError>> + Send {
+    let mut series = 0;
+    std::iter::from_fn(move || {
+        let mut next = Builder::default();
+        while series < block.labels.len()
+            && next.samples < BATCH_SAMPLES
+            && next.label_bytes < BATCH_LABEL_BYTES
+        {
+            let range = block.offsets[series]..block.offsets[series + 1];
+            next.add(&block.labels[series], &block.ts_ms[range.clone()], &block.values[range]);
+            series += 1;
         }
-    }
-    out.push(next.finish());
-    out.into_iter()
+        (next.label_bytes > 0 || next.samples > 0).then(|| next.finish())
+    })
 }
 
 struct Builder {
@@ -27,6 +34,7 @@ struct Builder {
     ts_ms: ListBuilder<Int64Builder>,
     values: ListBuilder<Float64Builder>,
     samples: usize,
+    label_bytes: usize,
 }
 
 impl Default for Builder {
@@ -36,6 +44,7 @@ impl Default for Builder {
             ts_ms: ListBuilder::new(Int64Builder::new()),
             values: ListBuilder::new(Float64Builder::new()),
             samples: 0,
+            label_bytes: 0,
         }
     }
 }
@@ -48,15 +57,17 @@ impl Builder {
         self.values.values().append_slice(values);
         self.values.append(true);
         self.samples += values.len();
+        // One more, so that a series without labels counts.
+        self.label_bytes += labels.as_bytes().len() + 1;
     }
 
-    fn finish(mut self) -> Result<RecordBatch, String> {
+    fn finish(mut self) -> Result<RecordBatch, ReadError> {
         let columns: [(&str, ArrayRef); 3] = [
             ("labels", Arc::new(self.labels.finish())),
             ("ts", Arc::new(self.ts_ms.finish())),
             ("values", Arc::new(self.values.finish())),
         ];
-        RecordBatch::try_from_iter(columns).map_err(|wrong| wrong.to_string())
+        RecordBatch::try_from_iter(columns).map_err(|wrong| ReadError::Io(wrong.to_string()))
     }
 }
 

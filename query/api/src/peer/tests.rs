@@ -18,7 +18,12 @@ async fn a_peer_reads_what_the_store_has() {
             batch.push(1_700_000_000_000 + second * 1000, f64::from(i));
         }
     }
-    batch.metadata.push(Metadata { name: "up".into(), kind: MetricKind::Gauge, help: "h".into(), unit: String::new() });
+    batch.metadata.push(Metadata {
+        name: "up".into(),
+        kind: MetricKind::Gauge,
+        help: "h".into(),
+        unit: String::new(),
+    });
     let record = LogRecord { ts_ns: 1_700_000_000_000_000_000, body: "line".into(), ..LogRecord::default() };
     let labels = Labels::from_pairs([("app", "web")]);
     let logs = LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
@@ -36,7 +41,8 @@ async fn a_peer_reads_what_the_store_has() {
     assert_eq!(remote.series(&all).await.unwrap(), local.series(&all).await.unwrap());
     assert_eq!(remote.samples(&all).await.unwrap(), local.samples(&all).await.unwrap());
     assert_eq!(remote.metadata().await.unwrap(), local.metadata().await.unwrap());
-    let some = SeriesSelect { matchers: vec![Matcher::new("instance", Match::Regex, "[01]").unwrap()], ..all };
+    let some =
+        SeriesSelect { matchers: vec![Matcher::new("instance", Match::Regex, "[01]").unwrap()], ..all };
     assert_eq!(remote.samples(&some).await.unwrap().labels.len(), 2);
     let lines = LogSelect::all(TimeRange::ALL);
     assert_eq!(remote.log_streams(&lines).await.unwrap(), local.log_streams(&lines).await.unwrap());
@@ -44,11 +50,63 @@ async fn a_peer_reads_what_the_store_has() {
     let theirs: Vec<_> = remote.logs(&lines, &columns).await.unwrap().try_collect().await.unwrap();
     let ours: Vec<_> = local.logs(&lines, &columns).await.unwrap().try_collect().await.unwrap();
     assert_eq!(theirs, ours);
-    let spans: Vec<_> =
-        remote.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap().try_collect().await.unwrap();
+    let spans: Vec<_> = remote
+        .spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all())
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     assert!(spans.iter().all(|batch: &arrow::array::RecordBatch| batch.num_rows() == 0));
     let other = PeerSource::new(&url, None).unwrap().snapshot(&Tenant::new("other").unwrap()).await.unwrap();
-    assert!(other.samples(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap().labels.is_empty());
+    assert!(
+        other
+            .samples(&SeriesSelect { matchers: vec![], range: TimeRange::ALL })
+            .await
+            .unwrap()
+            .labels
+            .is_empty()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_for_its_own_tenant_and_for_columns_that_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..Default::default() };
+    let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/peer/snapshots", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router(store)).into_future());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::new();
+    let taken: serde_json::Value = http.post(&url).send().await.unwrap().json().await.unwrap();
+    let url = format!("{url}/{}", taken["id"].as_str().unwrap());
+    let asked = async |tenant: &str, read: &Read| {
+        http.post(&url).header("X-Scope-OrgID", tenant).json(read).send().await.unwrap().status().as_u16()
+    };
+    let logs = |columns| Read::Logs { select: LogSelect::all(TimeRange::ALL), columns };
+    assert_eq!(asked("default", &logs(vec![0, 3])).await, 200);
+    assert_eq!(asked("other", &logs(vec![0, 3])).await, 404);
+    for columns in [vec![3, 0], vec![0, 0], vec![99]] {
+        assert_eq!(asked("default", &logs(columns)).await, 400);
+    }
+    http.delete(&url).header("X-Scope-OrgID", "other").send().await.unwrap();
+    assert_eq!(asked("default", &Read::Metadata).await, 200, "another tenant's delete does nothing");
+    http.delete(&url).send().await.unwrap();
+    assert_eq!(asked("default", &Read::Metadata).await, 404);
+}
+
+#[test]
+fn an_error_keeps_its_kind_and_listings_their_rows() {
+    assert_eq!(Frame::error(&ReadError::TooMuch("x".into())).kind, b't');
+    assert_eq!(Frame::error(&ReadError::Io("x".into())).kind, b'e');
+    let rows: Vec<listings::Row> =
+        (0..40_000).map(|i| (Labels::from_pairs([("n", i.to_string())]), i, -i)).collect();
+    let mut back = vec![];
+    for batch in listings::batches(rows.clone()) {
+        listings::append(&mut back, &batch.unwrap()).unwrap();
+    }
+    assert!(back == rows);
 }
 
 #[test]

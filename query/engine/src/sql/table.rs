@@ -21,6 +21,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Labels, LogSelect, METRIC_NAME, Matcher, SeriesSelect, SpanSelect, Tenant};
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use store::{LogColumns, ReadError, SampleBlock, Snapshot, Source, SpanColumns};
@@ -90,15 +91,48 @@ impl TableKind {
 pub enum Snapshots {
     /// All scans of a statement read this one.
     One(Arc<dyn Snapshot>),
-    /// Each scan takes its own.
-    Each(Arc<dyn Source>, Tenant),
+    /// All scans of a session's statement read the same one.
+    Statement(Arc<StatementSnapshot>),
+}
+
+/// The snapshot that a session's present statement reads: taken by its first scan, given back when it ends, so that an
+/// idle session keeps no file from being deleted.
+pub struct StatementSnapshot {
+    source: Arc<dyn Source>,
+    tenant: Tenant,
+    taken: Mutex<Option<Arc<dyn Snapshot>>>,
+}
+
+impl StatementSnapshot {
+    pub(super) fn new(source: Arc<dyn Source>, tenant: Tenant) -> Arc<StatementSnapshot> {
+        Arc::new(StatementSnapshot { source, tenant, taken: Mutex::new(None) })
+    }
+
+    async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
+        if let Some(taken) = self.taken.lock().clone() {
+            return Ok(taken);
+        }
+        let fresh = self.source.snapshot(&self.tenant).await?;
+        // Of scans that start together, the first one's stands.
+        Ok(self.taken.lock().get_or_insert(fresh).clone())
+    }
+
+    /// What the statement could not read so far.
+    pub fn warnings(&self) -> Vec<String> {
+        self.taken.lock().as_ref().map_or(vec![], |taken| taken.warnings())
+    }
+
+    /// The statement is over, or another begins.
+    pub fn release(&self) {
+        self.taken.lock().take();
+    }
 }
 
 impl Snapshots {
     async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
         match self {
             Snapshots::One(snapshot) => Ok(snapshot.clone()),
-            Snapshots::Each(source, tenant) => source.snapshot(tenant).await,
+            Snapshots::Statement(statement) => statement.take().await,
         }
     }
 }
