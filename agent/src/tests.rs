@@ -105,6 +105,8 @@ impl World {
 
     async fn start(&mut self) -> Agent {
         self.stop = CancellationToken::new();
+        // The binary does so for the whole process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Agent::start(self.config.clone(), Arc::new(SystemClock), self.stop.clone()).await.unwrap()
     }
 

@@ -36,6 +36,11 @@ fn devices(root: &Root, out: &mut Samples) {
         let file = |name: &str| format!("sys/class/net/{device}/{name}");
         let Some(state) = root.word(&file("operstate")) else { continue };
         let labels = [("device", device.as_str())];
+        // Not a column of /proc/net/dev.
+        if let Some(packets) = root.number(&file("statistics/rx_nohandler")) {
+            let help = "Network device statistic receive_nohandler.";
+            out.counter("node_network_receive_nohandler_total", help, &labels, packets);
+        }
         let is_up = f64::from(u8::from(state == "up"));
         out.gauge("node_network_up", "Value is 1 if operstate is 'up', 0 otherwise.", &labels, is_up);
         let text = |name: &str| root.word(&file(name)).unwrap_or_default();
@@ -151,16 +156,25 @@ fn sockstat(root: &Root, out: &mut Samples) {
                 let name = format!("node_sockstat_{protocol}_{}", pair[0]);
                 out.gauge(&name, &help, &[], number);
                 if pair[0] == "mem" {
-                    out.gauge(
-                        &format!("{name}_bytes"),
-                        &help,
-                        &[],
-                        number * rustix::param::page_size() as f64,
-                    );
+                    out.gauge(&format!("{name}_bytes"), &help, &[], number * page_bytes());
                 }
             }
         }
     }
+}
+
+/// What the kernel handed this process in its auxiliary vector: pairs of machine words, 6 is the page's size.
+fn page_bytes() -> f64 {
+    const WORD: usize = size_of::<usize>();
+    const AT_PAGESZ: usize = 6;
+    let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let mut words = vector.chunks_exact(WORD).map(|word| word.try_into().map_or(0, usize::from_ne_bytes));
+    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
+        if kind == AT_PAGESZ {
+            return value as f64;
+        }
+    }
+    4096.0
 }
 
 /// One line a CPU, hexadecimal.
