@@ -1,7 +1,7 @@
 //! What a door that holds an SQL session of its own must name and ask: DataFusion's types, from the one door to
 //! DataFusion, and the bounds that such a door keeps for each statement.
 
-pub use crate::sql::StatementSnapshot;
+pub use crate::sql::{StatementSnapshot, maps_shown_as_text};
 pub use datafusion::common::ParamValues;
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::context::SessionContext;

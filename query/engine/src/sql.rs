@@ -5,11 +5,13 @@
 
 mod columns;
 mod functions;
+mod map_text;
 mod pushdown;
 mod rows;
 mod table;
 
 pub use columns::maps_as_text;
+pub use map_text::maps_shown_as_text;
 pub use rows::{Cell, CellKind, RowTable, RowsFuture};
 
 use crate::{Engine, QueryError};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
 use datafusion_postgres::hooks::HookClient;
-use engine::session::{LogicalPlan, ParamValues, SessionContext, Set, Statement};
+use engine::session::{LogicalPlan, ParamValues, SessionContext, Set, Statement, maps_shown_as_text};
 use pgwire::api::ClientInfo;
 use pgwire::api::portal::Format;
 use pgwire::api::results::Response;
@@ -70,7 +70,8 @@ fn checked(plan: LogicalPlan) -> PgWireResult<LogicalPlan> {
 }
 
 async fn planned(statement: &Statement, session: &SessionContext) -> PgWireResult<LogicalPlan> {
-    checked(session.state().create_logical_plan(&statement.to_string()).await.map_err(wrong)?)
+    let plan = checked(session.state().create_logical_plan(&statement.to_string()).await.map_err(wrong)?)?;
+    maps_shown_as_text(plan).map_err(wrong)
 }
 
 async fn run(

@@ -245,3 +245,18 @@ async fn one_client_too_many_is_told_so() {
     let mut late = Client::dial(&served, &startup("default")).await;
     assert!(late.until_ready().await[0].1.contains("53300"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_tables_are_shown_with_their_maps_as_json() {
+    let served = serving(Limits::default(), None).await;
+    let mut client = Client::welcome(&served, "default").await;
+    for table in ["metrics", "series", "spans", "allocation", "alerts", "slos"] {
+        client.rows(&format!("select * from {table}")).await;
+    }
+    let rows = client.rows("select * from logs order by body").await;
+    assert!(rows.len() == 2 && rows[0].contains(r#"{"app":"web"}"#), "{rows:?}");
+    let joined = "select a.labels, b.labels from logs a join logs b on a.body = b.body order by a.body desc";
+    assert_eq!(client.rows(joined).await.len(), 2);
+    client.rows("declare c cursor for select body, label(labels, 'app') from logs").await;
+    assert!(client.rows("fetch 1 from c").await[0].contains("web"));
+}

@@ -119,7 +119,8 @@ pub fn maps_as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-fn map_text(map: &MapArray) -> ArrayRef {
+/// `Map<Utf8, Utf8>` as JSON objects.
+pub fn map_text(map: &MapArray) -> ArrayRef {
     let keys: &StringArray = map.keys().as_string();
     let values: &StringArray = map.values().as_string();
     let mut out = StringBuilder::new();
