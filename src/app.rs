@@ -52,13 +52,14 @@ async fn run_role(config: Config) -> anyhow::Result<()> {
     if let Some(endpoint) = own_telemetry_endpoint(&config, &addresses) {
         log.export_to(&endpoint).with_context(|| format!("sending own telemetry to {endpoint}"))?;
     }
-    let demo = start_demo(&config, &addresses, &stop);
+    let shop_closes = CancellationToken::new();
+    let demo = start_demo(&config, &addresses, &shop_closes);
 
     tokio::select! {
         () = until_signal(&parts, &config) => info!("stopping"),
         ended = doors.join_next() => error!(?ended, "a listener ended by itself; stopping"),
     }
-    drain(stop, doors, demo, &parts, &log).await
+    drain(stop, doors, (shop_closes, demo), &parts, &log).await
 }
 
 fn own_telemetry_endpoint(config: &Config, addresses: &listeners::Addresses) -> Option<String> {
@@ -104,17 +105,19 @@ async fn until_signal(parts: &Parts, config: &Config) {
 async fn drain(
     stop: CancellationToken,
     mut doors: tokio::task::JoinSet<anyhow::Result<()>>,
-    demo: Option<tokio::task::JoinHandle<()>>,
+    (shop_closes, demo): (CancellationToken, Option<tokio::task::JoinHandle<()>>),
     parts: &Parts,
     log: &Arc<telemetry::Telemetry>,
 ) -> anyhow::Result<()> {
-    stop.cancel();
     let orderly = async {
+        // The shop's last batch and our own telemetry still find open doors.
+        shop_closes.cancel();
         if let Some(demo) = demo {
             let _ = demo.await;
         }
         let log = log.clone();
         let _ = tokio::task::spawn_blocking(move || log.shutdown()).await;
+        stop.cancel();
         while let Some(ended) = doors.join_next().await {
             if let Ok(Err(wrong)) = ended {
                 warn!(error = format!("{wrong:#}"), "listener");

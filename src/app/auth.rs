@@ -26,7 +26,12 @@ impl Tokens {
         Ok(())
     }
 
-    fn accepts(&self, offered: Option<&str>) -> bool {
+    /// Whether callers must show one.
+    pub fn are_asked_for(&self) -> bool {
+        self.0.read().unwrap_or_else(|held| held.into_inner()).is_some()
+    }
+
+    pub fn accepts(&self, offered: Option<&str>) -> bool {
         match &*self.0.read().unwrap_or_else(|held| held.into_inner()) {
             None => true,
             Some(tokens) => offered.is_some_and(|offered| tokens.iter().any(|token| same(token, offered))),

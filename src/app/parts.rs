@@ -62,7 +62,7 @@ impl Parts {
         if matches!(config.role, Role::Up { .. } | Role::Query) {
             let source: Arc<dyn Source> = match &parts.store {
                 Some(store) => store.clone(),
-                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url)?),
+                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, ingest_token(config)?)?),
             };
             parts.engine = Some(Arc::new(Engine::new(source, clock.clone(), query_limits(config))?));
         }
@@ -195,19 +195,10 @@ fn agent_config(config: &Config, addresses: &Addresses) -> anyhow::Result<agent:
         Role::Agent => config.ingest_url.clone(),
         _ => format!("http://{}", addresses.http),
     };
-    let token = match &config.ingest_token_file {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .with_context(|| format!("reading --ingest-token-file {}", path.display()))?
-                .trim()
-                .to_owned(),
-        ),
-        None => None,
-    };
     let mut agent = agent::Config {
         data_dir: config.data_dir.join("agent"),
         ingest,
-        token,
+        token: ingest_token(config)?,
         tenant: config.tenant.clone(),
         host_root: config.host_root.clone(),
         interval: config.collect_interval,
@@ -217,4 +208,12 @@ fn agent_config(config: &Config, addresses: &Addresses) -> anyhow::Result<agent:
         agent.log_files = config.log_files.clone();
     }
     Ok(agent)
+}
+
+/// What this process shows to the ingest process.
+fn ingest_token(config: &Config) -> anyhow::Result<Option<String>> {
+    let Some(path) = &config.ingest_token_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading --ingest-token-file {}", path.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }

@@ -2,6 +2,7 @@
 
 use super::listeners::Listeners;
 use super::parts::Parts;
+use super::auth::Tokens;
 use super::{auth, health, own_metrics, page, rules_routes};
 use crate::config::{Config, Role};
 use anyhow::Context;
@@ -46,10 +47,20 @@ pub fn serve(
         servers.spawn(serve_http(listener, receive::otlp_grpc_router(doors).layer(guard()), stop.clone()));
     }
     if let (Some(listener), Some(engine)) = (listeners.pg, parts.engine.clone()) {
-        let stop = stop.clone();
-        servers.spawn(async move { api::pg::serve(listener, engine, stop).await.context("PostgreSQL listener") });
+        let (stop, passwords) = (stop.clone(), passwords(&parts.tokens));
+        servers.spawn(async move {
+            api::pg::serve(listener, engine, passwords, stop).await.context("PostgreSQL listener")
+        });
     }
     Ok(servers)
+}
+
+/// Where HTTP asks for a token, PostgreSQL asks for it as the password.
+fn passwords(tokens: &Arc<Tokens>) -> api::pg::Passwords {
+    let tokens = tokens.clone();
+    tokens.are_asked_for().then(|| -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
+        Arc::new(move |password| tokens.accepts(Some(password)))
+    })
 }
 
 async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 
 mod encode;
 mod params;
+mod tree;
 
 use crate::TenantHeader;
 use axum::extract::{Path, State};
@@ -29,6 +30,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/query_range", get(query_range).post(query_range))
         .route("/query_exemplars", get(exemplars).post(exemplars))
         .route("/format_query", get(format_query).post(format_query))
+        .route("/parse_query", get(parse_query).post(parse_query))
         .route("/labels", get(labels).post(labels))
         .route("/label/{name}/values", get(label_values).post(label_values))
         .route("/series", get(series).post(series))
@@ -141,6 +143,11 @@ async fn exemplars(params: Params) -> Answered<Json<Value>> {
 async fn format_query(params: Params) -> Answered<Json<Value>> {
     let expr = promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
     Ok(Json(json!({ "status": "success", "data": expr.to_string() })))
+}
+
+async fn parse_query(params: Params) -> Answered<Json<Value>> {
+    let expr = promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    Ok(Json(json!({ "status": "success", "data": tree::node(&expr) })))
 }
 
 fn range(params: &Params) -> Answered<TimeRange> {

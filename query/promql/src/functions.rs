@@ -23,7 +23,7 @@ const fn variadic(name: &'static str, arguments: &'static [ValueType]) -> Functi
     Function { name, arguments, optional: None, returns: Vector }
 }
 
-static FUNCTIONS: [Function; 77] = [
+static FUNCTIONS: [Function; 84] = [
     function("abs", &[Vector], Vector),
     function("absent", &[Vector], Vector),
     function("absent_over_time", &[Matrix], Vector),
@@ -50,11 +50,13 @@ static FUNCTIONS: [Function; 77] = [
     function("delta", &[Matrix], Vector),
     function("deriv", &[Matrix], Vector),
     function("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector),
+    function("end", &[], Scalar),
     function("exp", &[Vector], Vector),
     function("first_over_time", &[Matrix], Vector),
     function("floor", &[Vector], Vector),
     function("histogram_fraction", &[Scalar, Scalar, Vector], Vector),
     function("histogram_quantile", &[Scalar, Vector], Vector),
+    variadic("histogram_quantiles", &[Vector, Text, Scalar]),
     function("holt_winters", &[Matrix, Scalar, Scalar], Vector),
     with_optional("hour", &[Vector], Vector),
     function("idelta", &[Matrix], Vector),
@@ -67,7 +69,9 @@ static FUNCTIONS: [Function; 77] = [
     function("log10", &[Vector], Vector),
     function("log2", &[Vector], Vector),
     function("mad_over_time", &[Matrix], Vector),
+    function("max_of", &[Scalar, Scalar], Scalar),
     function("max_over_time", &[Matrix], Vector),
+    function("min_of", &[Scalar, Scalar], Scalar),
     function("min_over_time", &[Matrix], Vector),
     with_optional("minute", &[Vector], Vector),
     with_optional("month", &[Vector], Vector),
@@ -76,6 +80,7 @@ static FUNCTIONS: [Function; 77] = [
     function("present_over_time", &[Matrix], Vector),
     function("quantile_over_time", &[Scalar, Matrix], Vector),
     function("rad", &[Vector], Vector),
+    function("range", &[], Scalar),
     function("rate", &[Matrix], Vector),
     function("resets", &[Matrix], Vector),
     with_optional("round", &[Vector, Scalar], Vector),
@@ -88,8 +93,10 @@ static FUNCTIONS: [Function; 77] = [
     variadic("sort_by_label_desc", &[Vector, Text]),
     function("sort_desc", &[Vector], Vector),
     function("sqrt", &[Vector], Vector),
+    function("start", &[], Scalar),
     function("stddev_over_time", &[Matrix], Vector),
     function("stdvar_over_time", &[Matrix], Vector),
+    function("step", &[], Scalar),
     function("sum_over_time", &[Matrix], Vector),
     function("tan", &[Vector], Vector),
     function("tanh", &[Vector], Vector),

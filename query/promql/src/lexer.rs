@@ -94,7 +94,7 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
     let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).map(|number| number as f64).map_err(|_| bad())?,
         None if digits.chars().any(|c| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) => return Err(bad()),
-        None => digits.parse().map_err(|_| bad())?,
+        None => digits.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(bad)?,
     };
     Ok((Token::Number(value), length))
 }

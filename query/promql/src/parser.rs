@@ -11,6 +11,9 @@ use crate::{ParseError, parse_duration};
 /// Deeper nesting is refused: every level is a frame on the stack here and a node of the plan later.
 const DEPTH_MAX: usize = 128;
 
+/// What a duration may be at most, as where it is counted in nanoseconds in 64 bits.
+const DURATION_SECONDS_MAX: f64 = 9_223_372_036.0;
+
 /// Operators in a row, which nest to the left.
 const CHAIN_MAX: usize = 256;
 
@@ -379,7 +382,8 @@ impl Parser {
         }
         let ms = match self.peek() {
             Token::Duration(ms) => *ms,
-            Token::Number(seconds) if (seconds * 1e3).abs() < i64::MAX as f64 => (seconds * 1e3) as i64,
+            Token::Number(seconds) if seconds.abs() <= DURATION_SECONDS_MAX => (seconds * 1e3) as i64,
+            Token::Number(_) => return Err((self.at(), "duration out of range".into())),
             // Between brackets the lexer takes no colon into a word, so `1h` may still come as one.
             Token::Word(word) if parse_duration(word).is_some() => parse_duration(word).unwrap_or(0),
             _ => return Err(self.unexpected(&format!(" in {what}, expected number or duration"))),

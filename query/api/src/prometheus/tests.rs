@@ -60,6 +60,15 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
     assert_eq!(metadata["data"], json!({"up": [{"type": "gauge", "help": "Is it up", "unit": ""}]}));
     let (_, exemplars) = get(&api, "/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000").await;
     assert_eq!(exemplars["status"], "success");
+    let (_, tree) = get(&api, "/api/v1/parse_query?query=sum%20by(a)(rate(x%7Bb!%3D%22c%22%7D%5B5m%5D))%2F2").await;
+    let sum = &tree["data"]["lhs"];
+    assert_eq!((&tree["data"]["type"], &tree["data"]["op"], &tree["data"]["rhs"]["val"]), (&json!("binaryExpr"), &json!("/"), &json!("2")));
+    assert_eq!((&sum["type"], &sum["grouping"], &sum["expr"]["func"]["name"]), (&json!("aggregation"), &json!(["a"]), &json!("rate")));
+    let range = &sum["expr"]["args"][0];
+    assert_eq!((&range["type"], &range["name"], &range["range"]), (&json!("matrixSelector"), &json!("x"), &json!(300_000)));
+    assert_eq!(range["matchers"][1], json!({"name": "b", "type": "!=", "value": "c"}));
+    let (_, text) = get(&api, "/api/v1/format_query?query=sum(up)by(job)").await;
+    assert_eq!(text["data"], "sum by (job) (up)");
     let (_, build) = get(&api, "/api/v1/status/buildinfo").await;
     assert!(build["data"]["version"].is_string() && build["data"].get("features").is_none());
 }

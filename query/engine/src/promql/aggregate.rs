@@ -33,11 +33,15 @@ impl Node for Aggregate {
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameter = inputs.next();
         let parameter = |step: usize| parameter.as_ref().map_or(f64::NAN, |matrix| scalar_at(matrix, step));
+        let is_choice = !matches!(self.op, AggregateOp::Quantile | AggregateOp::CountValues) && self.op.parameter().is_some();
+        if is_choice && (0..self.times.count).any(|step| parameter(step).is_nan()) {
+            return Err(QueryError::Execution("Parameter value is NaN".into()));
+        }
         let groups = self.groups(&matrix);
         Ok(match self.op {
             AggregateOp::Topk | AggregateOp::Bottomk => self.extremes(matrix, groups, parameter),
             AggregateOp::Limitk | AggregateOp::LimitRatio => self.limited(matrix, groups, parameter),
-            AggregateOp::CountValues => self.count_values(&matrix, groups)?,
+            AggregateOp::CountValues => self.count_values(&matrix, groups),
             _ => {
                 let series = groups.into_iter().map(|(labels, members)| {
                     let members: Vec<&[Option<f64>]> = members.iter().map(|at| matrix.0[*at].values.as_slice()).collect();
@@ -170,24 +174,25 @@ impl Aggregate {
         in_order(matrix, kept, order)
     }
 
-    fn count_values(&self, matrix: &Matrix, groups: Vec<(Labels, Vec<usize>)>) -> Result<Matrix, QueryError> {
-        let mut out = vec![];
+    /// The label may overwrite one that told groups apart; these then count together.
+    fn count_values(&self, matrix: &Matrix, groups: Vec<(Labels, Vec<usize>)>) -> Matrix {
+        let mut counted: BTreeMap<Labels, Vec<Option<f64>>> = BTreeMap::new();
         for (labels, members) in groups {
-            let mut by_value: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
+            let mut by_value: BTreeMap<String, Labels> = BTreeMap::new();
             for at in members {
                 for (step, value) in matrix.0[at].values.iter().enumerate() {
                     let Some(value) = value else { continue };
-                    let counts = by_value.entry(text(*value)).or_insert_with(|| vec![None; self.times.count]);
+                    let named = by_value.entry(text(*value)).or_insert_with_key(|value| {
+                        let mut named = LabelSetBuilder::from_labels(&labels);
+                        named.set(&self.label, value);
+                        named.build()
+                    });
+                    let counts = counted.entry(named.clone()).or_insert_with(|| vec![None; self.times.count]);
                     counts[step] = Some(counts[step].unwrap_or(0.0) + 1.0);
                 }
             }
-            out.extend(by_value.into_iter().map(|(value, values)| {
-                let mut labels = LabelSetBuilder::from_labels(&labels);
-                labels.set(&self.label, &value);
-                Series { labels: labels.build(), values }
-            }));
         }
-        super::node::join_same(Matrix(out))
+        Matrix(counted.into_iter().map(|(labels, values)| Series { labels, values }).collect())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Quantiles and fractions of classic histograms: series that differ in `le` alone are the buckets of one histogram.
 
-use super::node::{Node, Times, scalar_at};
+use super::node::{Node, Times, join_same, scalar_at, without_name};
 use crate::QueryError;
 use crate::logql::matrix::{Matrix, Series};
-use model::Labels;
+use model::{LabelSetBuilder, Labels};
 use std::collections::HashMap;
 
 /// Inputs: the buckets, then the quantile, or the bounds of the fraction.
@@ -34,7 +34,7 @@ impl Node for Histogram {
         let mut known: HashMap<Labels, usize> = HashMap::new();
         for (at, series) in buckets.0.iter().enumerate() {
             let Some(upper) = series.labels.get("le").and_then(bound) else { continue };
-            let labels = series.labels.without(|name| name == "le" || name == model::METRIC_NAME);
+            let labels = series.labels.without(|name| name == "le");
             let group = *known.entry(labels.clone()).or_insert_with(|| {
                 order.push((labels, vec![]));
                 order.len() - 1
@@ -59,9 +59,58 @@ impl Node for Histogram {
                     false => quantile(parameter(0), &mut of_step),
                 })
             });
-            Series { labels, values: values.collect() }
+            // Two metrics are two histograms; without their names they must still differ.
+            Series { labels: without_name(&labels), values: values.collect() }
         });
-        Ok(Matrix(series.collect()).without_empty())
+        join_same(Matrix(series.collect()).without_empty())
+    }
+}
+
+/// Inputs: in turn the answer for one quantile, and the quantile.
+#[derive(Debug)]
+pub(super) struct Quantiles {
+    pub label: String,
+    pub times: Times,
+}
+
+#[async_trait::async_trait]
+impl Node for Quantiles {
+    fn name(&self) -> &'static str {
+        "PromHistogramQuantiles"
+    }
+
+    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+        let mut out = vec![];
+        for pair in inputs.chunks_exact(2) {
+            let mut step = 0;
+            // A quantile that changes by the step is another series from there on.
+            while step < self.times.count {
+                let quantile = scalar_at(&pair[1], step);
+                let same = |step: &usize| scalar_at(&pair[1], *step).to_bits() == quantile.to_bits();
+                let until = (step..self.times.count).find(|step| !same(step)).unwrap_or(self.times.count);
+                for series in &pair[0].0 {
+                    if series.labels.get(&self.label).is_some() {
+                        return Err(QueryError::Execution(format!("label {:?} is there already", self.label)));
+                    }
+                    let mut labels = LabelSetBuilder::from_labels(&series.labels);
+                    labels.set(&self.label, &quantile_text(quantile));
+                    let within = |at: usize| (step..until).contains(&at);
+                    let values = series.values.iter().enumerate().map(|(at, value)| value.filter(|_| within(at)));
+                    out.push(Series { labels: labels.build(), values: values.collect() });
+                }
+                step = until;
+            }
+        }
+        join_same(Matrix(out).without_empty())
+    }
+}
+
+/// As labels of quantiles are written: whole numbers with `.0`.
+fn quantile_text(quantile: f64) -> String {
+    match quantile {
+        whole if whole.is_finite() && whole.fract() == 0.0 => format!("{whole:.1}"),
+        infinite if infinite.is_infinite() => (if infinite > 0.0 { "+Inf" } else { "-Inf" }).into(),
+        other => other.to_string(),
     }
 }
 
@@ -127,6 +176,13 @@ fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
 fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     if lower.is_nan() || upper.is_nan() {
         return f64::NAN;
+    }
+    if let [Bucket { upper: bound, count }] = buckets[..]
+        && bound == f64::INFINITY
+        && count > 0.0
+    {
+        // Nothing is known of where in it the values lie.
+        return if lower == f64::NEG_INFINITY && upper == f64::INFINITY { 1.0 } else { 0.0 };
     }
     let Some(buckets) = prepared(buckets) else { return f64::NAN };
     if lower >= upper {

@@ -143,6 +143,8 @@ fn compute(function: &str) -> Option<Compute> {
             let (low, high) = (low.unwrap_or(f64::NAN), high.unwrap_or(f64::NAN));
             if low > high { None } else { Some(go_max(low, go_min(high, v))) }
         },
+        "min_of" => |v, [other, _]| Some(go_min(v, other.unwrap_or(f64::NAN))),
+        "max_of" => |v, [other, _]| Some(go_max(v, other.unwrap_or(f64::NAN))),
         "clamp_min" => |v, [low, _]| Some(go_max(low.unwrap_or(f64::NAN), v)),
         "clamp_max" => |v, [high, _]| Some(go_min(high.unwrap_or(f64::NAN), v)),
         "minute" => |v, _| date(v, |t| f64::from(t.minute())),

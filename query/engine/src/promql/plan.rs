@@ -2,7 +2,7 @@
 
 use super::aggregate::Aggregate;
 use super::binary::{Join, ScalarSide};
-use super::histogram::Histogram;
+use super::histogram::{Histogram, Quantiles};
 use super::labels::{LabelJoin, LabelReplace, SortByLabel};
 use super::math::{Absent, Constant, Elementwise, Sort, TimeOf, ToScalar};
 use super::node::{self, Times};
@@ -111,6 +111,10 @@ impl Planner {
         Ok(match name {
             "time" => node::plan(TimeOf { times }, vec![]),
             "pi" => node::plan(Constant { value: std::f64::consts::PI, times }, vec![]),
+            "step" => self.constant(if self.query.count == 1 { 0 } else { self.query.step_ms }, times),
+            "range" => self.constant(self.query.last() - self.query.start_ms, times),
+            "start" => self.constant(self.query.start_ms, times),
+            "end" => self.constant(self.query.last(), times),
             "vector" => input(0)?,
             "scalar" => node::plan(ToScalar { times }, vec![input(0)?]),
             "timestamp" => match arguments[0].bare() {
@@ -135,6 +139,7 @@ impl Planner {
             "histogram_quantile" => {
                 node::plan(Histogram { fraction: false, times }, vec![input(1)?, input(0)?])
             }
+            "histogram_quantiles" => self.quantiles(arguments, &text(1), times)?,
             "histogram_fraction" => {
                 node::plan(Histogram { fraction: true, times }, vec![input(2)?, input(0)?, input(1)?])
             }
@@ -147,6 +152,22 @@ impl Planner {
                 node::plan(Elementwise { function: name, times }, inputs)
             }
         })
+    }
+
+    /// A time of the query itself, in seconds.
+    fn constant(&self, ms: i64, times: Times) -> Plan {
+        node::plan(Constant { value: ms as f64 / 1e3, times }, vec![])
+    }
+
+    /// Each quantile's answer, told apart by a label that holds the quantile.
+    fn quantiles(&self, arguments: &[Expr], label: &str, times: Times) -> Result<Plan, QueryError> {
+        let buckets = self.plan(&arguments[0], times)?;
+        let mut inputs = vec![];
+        for quantile in &arguments[2..] {
+            inputs.push(node::plan(Histogram { fraction: false, times }, vec![buckets.clone(), self.plan(quantile, times)?]));
+            inputs.push(self.plan(quantile, times)?);
+        }
+        Ok(node::plan(Quantiles { label: label.to_owned(), times }, inputs))
     }
 
     fn absent(&self, argument: &Expr, times: Times) -> Result<Plan, QueryError> {

@@ -60,6 +60,9 @@ pub(super) fn named(name: &str) -> Option<Over> {
         "stddev_over_time" => ("stddev_over_time", DROPS, |w, _| Some(variance(w.values).sqrt())),
         "quantile_over_time" => ("quantile_over_time", DROPS, |w, p| Some(quantile(p[0], &mut w.values.to_vec()))),
         "mad_over_time" => ("mad_over_time", DROPS, |w, _| {
+            if w.values.iter().any(|value| value.is_nan()) {
+                return Some(f64::NAN);
+            }
             let median = quantile(0.5, &mut w.values.to_vec());
             let mut distances: Vec<f64> = w.values.iter().map(|value| (value - median).abs()).collect();
             Some(quantile(0.5, &mut distances))

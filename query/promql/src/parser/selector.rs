@@ -16,9 +16,10 @@ impl Parser {
             named = true;
             self.advance();
         }
+        let outside = named;
         if self.take("{") {
             while !self.take("}") {
-                self.matcher(&mut matchers, &mut named)?;
+                self.matcher(&mut matchers, &mut named, outside)?;
                 if !self.take(",") && self.peek() != &Token::Mark("}") {
                     return Err(self.unexpected(" in label matching, expected \",\" or \"}\""));
                 }
@@ -30,7 +31,7 @@ impl Parser {
         Ok(Expr::Selector(Selector { matchers, modifiers: Modifiers::default() }))
     }
 
-    fn matcher(&mut self, matchers: &mut Vec<Matcher>, named: &mut bool) -> Parsed<()> {
+    fn matcher(&mut self, matchers: &mut Vec<Matcher>, named: &mut bool, outside: bool) -> Parsed<()> {
         let at = self.at();
         let (label, is_quoted) = match self.peek().clone() {
             Token::Word(word) if !word.contains(':') => (word, false),
@@ -59,7 +60,8 @@ impl Parser {
         };
         let value_at = self.at();
         self.advance();
-        if label == "__name__" && *named && op == Match::Equal {
+        let before_brace = matchers.first().is_some_and(|first| first.name == "__name__" && outside);
+        if label == "__name__" && before_brace && op == Match::Equal {
             return Err((at, format!("metric name must not be set twice: {:?} or {value:?}", matchers[0].value)));
         }
         matchers.push(Matcher::new(label, op, value).map_err(|wrong| (value_at, wrong.to_string()))?);

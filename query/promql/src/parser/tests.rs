@@ -94,3 +94,57 @@ fn deep_nesting_is_refused_and_not_a_crash() {
     let fine = format!("{}1{}", "(".repeat(100), ")".repeat(100));
     assert!(parse(&fine).is_ok());
 }
+
+/// Arithmetic inside brackets and offsets, experimental in Prometheus, is not read yet.
+const DURATION_EXPRESSIONS: &[&str] = &[
+    "foo offset +(5)",
+    "foo offset (5)",
+    "foo[(5s)]",
+    "foo[11s+10s-5*2^2]",
+    "foo[-(10s-5s)+20s]",
+    "foo[-10s+15s]",
+    "foo[step()]",
+    "foo[  -  step  (  )  ]",
+    "foo[   step  (  )  ]",
+    "foo[max_of(step(),5s)]",
+    "foo offset max_of(step(),5s)",
+    "foo offset -min_of(5s,step()+8s)",
+    "foo[range()]",
+    "foo[-range()]",
+    "foo offset range()",
+    "foo offset -range()",
+    "foo[max_of(range(),5s)]",
+    "foo[4s+4s:1s*2] offset (5s-8)",
+    "rate(foo[2m+2m])",
+    "foo offset (-1^2)",
+    "foo[-2^2]",
+    "foo[0+-2^2]",
+];
+
+/// The function `info`, experimental as well, is not there yet.
+const INFO: &[&str] = &[
+    "info(rate(http_request_counter_total{}[5m]))",
+    r#"info(http_request_counter_total{namespace="zzz"}, {foo="bar", bar="baz"})"#,
+];
+
+/// Prometheus' own parser cases, where they lie beside the checkout.
+#[test]
+fn prometheus_s_own_cases_are_judged_alike() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/suites/data/prometheus/promql_parse_cases.jsonl");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        println!("no {}: Prometheus' parser cases were not run", path.display());
+        return;
+    };
+    let mut wrong = vec![];
+    for line in text.lines() {
+        let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        let query = case["query"].as_str().unwrap();
+        let parsed = parse(query);
+        let is_known = DURATION_EXPRESSIONS.iter().chain(INFO).any(|known| *known == query);
+        if (parsed.is_ok() == (case["parse"] == "ok")) == is_known {
+            wrong.push(format!("{query:?}: {parsed:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of the list is not as said:\n{}", wrong.len(), wrong.join("\n"));
+}

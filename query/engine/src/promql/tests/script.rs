@@ -206,7 +206,8 @@ fn values_of(text: &str) -> Option<Vec<Value>> {
 
 /// `1`, `_`, `_x3`, `stale`, `5x3` (four times 5), `1+2x3` (1 3 5 7).
 fn word_values(word: &str, values: &mut Vec<Value>) -> Option<()> {
-    if let Some(value) = number(word) {
+    // `0x59` is sixty zeros here, not a hexadecimal number.
+    if let Some(value) = decimal(word) {
         values.push(Value::Number(value));
         return Some(());
     }
@@ -223,8 +224,8 @@ fn word_values(word: &str, values: &mut Vec<Value>) -> Option<()> {
             let signs = base.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
             let split = signs.filter(sign).last();
             let (mut value, step) = match split {
-                Some(at) => (number(&base[..at])?, number(&base[at..])?),
-                None => (number(base)?, 0.0),
+                Some(at) => (decimal(&base[..at])?, decimal(&base[at..])?),
+                None => (decimal(base)?, 0.0),
             };
             for _ in 0..=times {
                 values.push(Value::Number(value));
@@ -244,5 +245,9 @@ fn number(text: &str) -> Option<f64> {
         let value = i64::from_str_radix(hex, 16).ok()? as f64;
         return Some(if text.starts_with('-') { -value } else { value });
     }
-    text.replace('_', "").parse().ok().filter(|_| text != "_" && !digits.starts_with("infinity"))
+    decimal(text)
+}
+
+fn decimal(text: &str) -> Option<f64> {
+    text.replace('_', "").parse().ok()
 }
