@@ -70,7 +70,8 @@ fn dashboard(text: &str) -> Result<String, Vec<String>> {
     }
     let panels = json.get("panels").and_then(|panels| panels.as_array());
     match panels {
-        None => mistakes.push("1: no `panels`; export the dashboard as classic JSON (not as a resource)".to_owned()),
+        None => mistakes
+            .push("1: no `panels`; export the dashboard as classic JSON (not as a resource)".to_owned()),
         Some(panels) => {
             for (i, panel) in panels.iter().enumerate() {
                 if panel.get("type").and_then(|kind| kind.as_str()).is_none() {

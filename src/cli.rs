@@ -99,7 +99,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Traceql(args) => client::run(Language::Traceql, args),
         Command::Check(args) => check::run(&args.files),
         Command::Version => {
-            println!("binnacle {VERSION} (commit {}, profile {})", env!("BINNACLE_COMMIT"), env!("BINNACLE_PROFILE"));
+            println!(
+                "binnacle {VERSION} (commit {}, profile {})",
+                env!("BINNACLE_COMMIT"),
+                env!("BINNACLE_PROFILE")
+            );
             ExitCode::SUCCESS
         }
     }

@@ -100,7 +100,12 @@ impl Server {
     }
 
     /// The answer in the asked format, ready to be written out.
-    pub(crate) async fn ask(&self, language: Language, query: &str, args: &QueryArgs) -> anyhow::Result<Vec<u8>> {
+    pub(crate) async fn ask(
+        &self,
+        language: Language,
+        query: &str,
+        args: &QueryArgs,
+    ) -> anyhow::Result<Vec<u8>> {
         match language {
             Language::Sql => self.ask_sql(query, args).await,
             Language::Promql => self.ask_promql(query, args).await,
@@ -172,7 +177,8 @@ impl Server {
 
     fn url(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Url> {
         let url = format!("{}{path}", self.base);
-        reqwest::Url::parse_with_params(&url, query).with_context(|| format!("--server {:?} is not a URL", self.base))
+        reqwest::Url::parse_with_params(&url, query)
+            .with_context(|| format!("--server {:?} is not a URL", self.base))
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
@@ -182,10 +188,9 @@ impl Server {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("no server at {}; start one with `binnacle up`, or give --server", self.base))?;
+        let response = request.send().await.with_context(|| {
+            format!("no server at {}; start one with `binnacle up`, or give --server", self.base)
+        })?;
         let status = response.status();
         let bytes = response.bytes().await.context("the answer broke off")?.to_vec();
         if !status.is_success() {

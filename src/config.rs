@@ -221,7 +221,11 @@ impl Config {
             query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
             rules: flags.rules,
             slos: flags.slos,
-            webhook: flags.webhook.into_iter().map(|url| checked_url("--webhook", url)).collect::<Result<_, _>>()?,
+            webhook: flags
+                .webhook
+                .into_iter()
+                .map(|url| checked_url("--webhook", url))
+                .collect::<Result<_, _>>()?,
             alertmanager: flags
                 .alertmanager
                 .into_iter()
@@ -243,7 +247,11 @@ impl Config {
             },
             host_root: flags.host_root.unwrap_or_else(|| "/".into()),
             log_files: flags.log_files,
-            collect_interval: duration("--collect-interval", flags.collect_interval, Duration::from_secs(15))?,
+            collect_interval: duration(
+                "--collect-interval",
+                flags.collect_interval,
+                Duration::from_secs(15),
+            )?,
             self_telemetry: match flags.self_telemetry.as_deref() {
                 None | Some("off") => SelfTelemetry::Off,
                 Some("self") => SelfTelemetry::OnSelf,
@@ -269,7 +277,9 @@ impl Config {
             if let Some((other, _)) =
                 listeners[..i].iter().find(|(_, earlier)| earlier == address && address.port() != 0)
             {
-                bail!("{other} and {name} are both {address}; give each its own port, or port 0 for any free one");
+                bail!(
+                    "{other} and {name} are both {address}; give each its own port, or port 0 for any free one"
+                );
             }
         }
         Ok(())
@@ -281,7 +291,8 @@ const MEMORY_BYTES_MIN: usize = 64 << 20;
 
 impl Flags {
     fn from_file(path: &Path) -> anyhow::Result<Flags> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading --config {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading --config {}", path.display()))?;
         Flags::from_toml(&text).with_context(|| format!("--config {}", path.display()))
     }
 
@@ -361,8 +372,9 @@ fn checked_url(flag: &str, url: String) -> anyhow::Result<String> {
 
 fn log_filter(written: Option<String>) -> anyhow::Result<String> {
     let filter = written.unwrap_or_else(|| "info".into());
-    tracing_subscriber::EnvFilter::try_new(&filter)
-        .with_context(|| format!("--log-level {filter:?}; use error, warn, info, debug, trace or module=level"))?;
+    tracing_subscriber::EnvFilter::try_new(&filter).with_context(|| {
+        format!("--log-level {filter:?}; use error, warn, info, debug, trace or module=level")
+    })?;
     Ok(filter)
 }
 
@@ -401,7 +413,9 @@ mod tests {
         assert!(wrong(Flags { pg: text("127.0.0.1:7400"), ..Flags::default() }).contains("--http and --pg"));
         assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
         assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
-        assert!(wrong(Flags { retention_logs: text("soon"), ..Flags::default() }).contains("--retention-logs"));
+        assert!(
+            wrong(Flags { retention_logs: text("soon"), ..Flags::default() }).contains("--retention-logs")
+        );
         assert!(format!("{:#}", Flags::from_toml("htpt = 1").unwrap_err()).contains("htpt"));
     }
 }

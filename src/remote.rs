@@ -2,7 +2,9 @@
 //! [`RemoteSink`] writes to an ingest process. Both speak the public Prometheus protocols.
 
 use anyhow::Context;
-use model::{Answer, Ask, AskError, Batch, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant, Write};
+use model::{
+    Answer, Ask, AskError, Batch, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant, Write,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,20 +28,26 @@ impl RemoteAsk {
         Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned() })
     }
 
-    async fn get(&self, tenant: Option<&Tenant>, path: &str, query: &[(&str, String)]) -> Result<Value, AskError> {
+    async fn get(
+        &self,
+        tenant: Option<&Tenant>,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, AskError> {
         let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.base), query)
             .map_err(|wrong| AskError::Broken(format!("{}: {wrong}", self.base)))?;
         let mut request = self.http.get(url);
         if let Some(tenant) = tenant {
             request = request.header("X-Scope-OrgID", tenant.as_str());
         }
-        let response =
-            request.send().await.map_err(|wrong| AskError::Broken(format!("no answer of {}: {wrong}", self.base)))?;
-        let status = response.status().as_u16();
-        let json: Value = response
-            .json()
+        let response = request
+            .send()
             .await
-            .map_err(|wrong| AskError::Broken(format!("{} answered {status} without JSON: {wrong}", self.base)))?;
+            .map_err(|wrong| AskError::Broken(format!("no answer of {}: {wrong}", self.base)))?;
+        let status = response.status().as_u16();
+        let json: Value = response.json().await.map_err(|wrong| {
+            AskError::Broken(format!("{} answered {status} without JSON: {wrong}", self.base))
+        })?;
         if json["status"] == "success" {
             return Ok(json);
         }
@@ -89,10 +97,7 @@ fn seconds(ms: i64) -> String {
 fn answer(json: &Value) -> Answer {
     let data = &json["data"];
     let point = |pair: &Value| {
-        Some(Point {
-            ts_ms: (pair[0].as_f64()? * 1e3).round() as i64,
-            value: number(pair[1].as_str()?)?,
-        })
+        Some(Point { ts_ms: (pair[0].as_f64()? * 1e3).round() as i64, value: number(pair[1].as_str()?)? })
     };
     let series = match data["resultType"].as_str() {
         Some("scalar") => vec![SeriesPoints {
@@ -105,7 +110,11 @@ fn answer(json: &Value) -> Answer {
             .flatten()
             .map(|series| SeriesPoints {
                 labels: Labels::from_pairs(
-                    series["metric"].as_object().into_iter().flatten().map(|(n, v)| (n, v.as_str().unwrap_or(""))),
+                    series["metric"]
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .map(|(n, v)| (n, v.as_str().unwrap_or(""))),
                 ),
                 points: std::iter::once(&series["value"])
                     .chain(series["values"].as_array().into_iter().flatten())
@@ -114,8 +123,12 @@ fn answer(json: &Value) -> Answer {
             })
             .collect(),
     };
-    let warnings =
-        json["warnings"].as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)).collect();
+    let warnings = json["warnings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|w| w.as_str().map(str::to_owned))
+        .collect();
     Answer { series, warnings }
 }
 

@@ -67,7 +67,11 @@ impl Telemetry {
                 opentelemetry_otlp::LogExporter::builder().with_tonic().with_endpoint(endpoint).build()?,
             )
             .build();
-        let filter = || EnvFilter::new("info,hyper=off,tonic=off,h2=off,tower=off,reqwest=off,opentelemetry=off,receive=off");
+        let filter = || {
+            EnvFilter::new(
+                "info,hyper=off,tonic=off,h2=off,tower=off,reqwest=off,opentelemetry=off,receive=off",
+            )
+        };
         let layer = tracing_opentelemetry::layer()
             .with_tracer(traces.tracer("binnacle"))
             .with_filter(filter())

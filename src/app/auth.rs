@@ -70,7 +70,11 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
         return next.run(request).await;
     }
     let body = r#"{"status":"error","errorType":"unauthorized","error":"send one of the server's tokens as Authorization: Bearer …"}"#;
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer"), (header::CONTENT_TYPE, "application/json")], body)
+    (
+        StatusCode::UNAUTHORIZED,
+        [(header::WWW_AUTHENTICATE, "Bearer"), (header::CONTENT_TYPE, "application/json")],
+        body,
+    )
         .into_response()
 }
 

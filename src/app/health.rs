@@ -14,6 +14,8 @@ pub fn ready(stopping: bool, refuses: Option<String>) -> (StatusCode, Json<Value
     let reason = if stopping { Some("shutting down".to_owned()) } else { refuses };
     match reason {
         None => (StatusCode::OK, Json(json!({ "status": "ok" }))),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "unavailable", "reason": reason }))),
+        Some(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "unavailable", "reason": reason })))
+        }
     }
 }

@@ -44,9 +44,12 @@ pub async fn list() -> Json<Value> {
 /// `/api/dashboards/{uid}`: the classic Grafana JSON as it is in the repository.
 pub async fn one(Path(uid): Path<String>) -> Response {
     match dashboards::grafana().iter().find(|dashboard| dashboard.uid == uid) {
-        Some(dashboard) => ([(header::CONTENT_TYPE, "application/json")], dashboard.json.to_owned()).into_response(),
+        Some(dashboard) => {
+            ([(header::CONTENT_TYPE, "application/json")], dashboard.json.to_owned()).into_response()
+        }
         None => {
-            (StatusCode::NOT_FOUND, Json(json!({ "error": format!("no dashboard has the uid {uid:?}") }))).into_response()
+            (StatusCode::NOT_FOUND, Json(json!({ "error": format!("no dashboard has the uid {uid:?}") })))
+                .into_response()
         }
     }
 }

@@ -33,8 +33,28 @@ pub struct Parts {
 const STORE_SHARE: usize = 2;
 const QUERY_SHARE: usize = 2;
 
+/// Orders and revenue from the attributes of the spans that took them (`shop.order.*`, as the demo's shop sets them).
+const BUSINESS_VIEWS: [(&str, &str); 2] = [
+    (
+        "business_orders",
+        "select start_ts as ts, trace_id, attr(attributes, 'shop.order.id') as order_id, \
+         cast(attr(attributes, 'shop.order.total') as double) as total_eur \
+         from spans where attr(attributes, 'shop.order.id') is not null",
+    ),
+    (
+        "business_revenue_by_minute",
+        "select date_bin(interval '1 minute', start_ts) as minute, count(*) as orders, \
+         sum(cast(attr(attributes, 'shop.order.total') as double)) as revenue_eur \
+         from spans where attr(attributes, 'shop.order.id') is not null group by 1",
+    ),
+];
+
 impl Parts {
-    pub async fn start(config: &Config, addresses: &Addresses, stop: &CancellationToken) -> anyhow::Result<Parts> {
+    pub async fn start(
+        config: &Config,
+        addresses: &Addresses,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Parts> {
         prepare_data_dir(&config.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut parts = Parts {
@@ -64,7 +84,12 @@ impl Parts {
                 Some(store) => store.clone(),
                 None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, ingest_token(config)?)?),
             };
-            parts.engine = Some(Arc::new(Engine::new(source, clock.clone(), query_limits(config))?));
+            let engine = Engine::new(source, clock.clone(), query_limits(config))?;
+            if let Some(path) = &config.prices {
+                engine.set_prices(price_book(path)?);
+            }
+            BUSINESS_VIEWS.iter().for_each(|(name, query)| engine.add_view(name, query));
+            parts.engine = Some(Arc::new(engine));
         }
         if with_alerts {
             parts.alerts = Some(parts.start_alerts(config, addresses, &clock, stop).await?);
@@ -150,7 +175,10 @@ fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
         .and_then(|()| std::fs::write(&probe, b"x"))
         .and_then(|()| std::fs::remove_file(&probe))
         .with_context(|| {
-            format!("the data directory {} cannot be written to; choose another with --data-dir", dir.display())
+            format!(
+                "the data directory {} cannot be written to; choose another with --data-dir",
+                dir.display()
+            )
         })
 }
 
@@ -216,4 +244,10 @@ fn ingest_token(config: &Config) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading --ingest-token-file {}", path.display()))?;
     Ok(Some(text.trim().to_owned()))
+}
+
+fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading --prices {}", path.display()))?;
+    engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
 }

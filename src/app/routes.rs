@@ -1,8 +1,8 @@
 //! Which door is at which path, and the servers behind the listeners.
 
+use super::auth::Tokens;
 use super::listeners::Listeners;
 use super::parts::Parts;
-use super::auth::Tokens;
 use super::{auth, health, own_metrics, page, rules_routes};
 use crate::config::{Config, Role};
 use anyhow::Context;
@@ -64,7 +64,10 @@ fn passwords(tokens: &Arc<Tokens>) -> api::pg::Passwords {
 }
 
 async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("HTTP listener")
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("HTTP listener")
 }
 
 fn http_router(config: &Config, shared: Shared) -> Router {
@@ -131,7 +134,9 @@ async fn compact(State(shared): State<Shared>) -> Response {
 
 fn done<E: std::fmt::Display>(report: Result<store::Report, E>) -> Response {
     match report {
-        Ok(report) => Json(json!({ "parts": report.parts, "rows": report.rows, "bytes": report.bytes })).into_response(),
+        Ok(report) => {
+            Json(json!({ "parts": report.parts, "rows": report.rows, "bytes": report.bytes })).into_response()
+        }
         Err(wrong) => {
             (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": wrong.to_string() }))).into_response()
         }

@@ -113,7 +113,8 @@ pub fn traces(bytes: &[u8], format: Format) -> anyhow::Result<Vec<u8>> {
     let json: Value = serde_json::from_slice(bytes).context("the server's answer is not JSON")?;
     let mut rows = Rows::new(&["trace", "start", "service", "name", "duration_ms", "matched"]);
     for trace in json["traces"].as_array().into_iter().flatten() {
-        let start: i64 = trace["startTimeUnixNano"].as_str().and_then(|ns| ns.parse().ok()).unwrap_or_default();
+        let start: i64 =
+            trace["startTimeUnixNano"].as_str().and_then(|ns| ns.parse().ok()).unwrap_or_default();
         let matched: u64 = trace["spanSets"]
             .as_array()
             .into_iter()

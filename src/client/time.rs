@@ -5,7 +5,11 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// RFC 3339, Unix seconds, `now`, or a duration before `now` such as `-1h`; nothing is `default`.
-pub fn parse(text: Option<&str>, now: DateTime<Utc>, default: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
+pub fn parse(
+    text: Option<&str>,
+    now: DateTime<Utc>,
+    default: DateTime<Utc>,
+) -> anyhow::Result<DateTime<Utc>> {
     let Some(text) = text else { return Ok(default) };
     if text == "now" {
         return Ok(now);
@@ -19,9 +23,12 @@ pub fn parse(text: Option<&str>, now: DateTime<Utc>, default: DateTime<Utc>) -> 
     }
     let seconds: f64 = match text.parse() {
         Ok(seconds) => seconds,
-        Err(_) => bail!("time {text:?} is neither RFC 3339, nor Unix seconds, nor a duration before now such as -1h"),
+        Err(_) => bail!(
+            "time {text:?} is neither RFC 3339, nor Unix seconds, nor a duration before now such as -1h"
+        ),
     };
-    DateTime::from_timestamp_millis((seconds * 1e3) as i64).with_context(|| format!("time {text:?} is out of range"))
+    DateTime::from_timestamp_millis((seconds * 1e3) as i64)
+        .with_context(|| format!("time {text:?} is out of range"))
 }
 
 pub fn seconds(time: DateTime<Utc>) -> String {

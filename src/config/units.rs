@@ -80,7 +80,9 @@ mod tests {
     fn durations() {
         assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
         assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
-        for wrong in ["", "5", "m", "0s", "5 parsecs", "99999999999999999999s", "9999999999999y", "-1s", "1h 5m"] {
+        for wrong in
+            ["", "5", "m", "0s", "5 parsecs", "99999999999999999999s", "9999999999999y", "-1s", "1h 5m"]
+        {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

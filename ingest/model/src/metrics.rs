@@ -152,8 +152,10 @@ mod tests {
         batch.push(2, 0.0);
         assert_eq!(batch.begin_series(&mut [("", "x")]), Err(InvalidLabels::EmptyName));
         batch.push_sample(&Labels::from_pairs([("__name__", "down")]), 3, 5.0);
-        let all: Vec<_> =
-            batch.iter().map(|(l, t, v)| (Labels::from_bytes(l).unwrap().to_string(), t.to_vec(), v.to_vec())).collect();
+        let all: Vec<_> = batch
+            .iter()
+            .map(|(l, t, v)| (Labels::from_bytes(l).unwrap().to_string(), t.to_vec(), v.to_vec()))
+            .collect();
         assert_eq!(
             all,
             [("up{job=\"a\"}".into(), vec![1, 2], vec![1.0, 0.0]), ("down".to_string(), vec![3], vec![5.0])]

@@ -80,7 +80,11 @@ impl From<Matcher> for MatcherText {
 pub struct InvalidMatcher(#[from] regex::Error);
 
 impl Matcher {
-    pub fn new(name: impl Into<String>, op: Match, value: impl Into<String>) -> Result<Matcher, InvalidMatcher> {
+    pub fn new(
+        name: impl Into<String>,
+        op: Match,
+        value: impl Into<String>,
+    ) -> Result<Matcher, InvalidMatcher> {
         let value = value.into();
         let regex = match op {
             Match::Regex | Match::NotRegex => {
@@ -158,7 +162,14 @@ pub struct LogSelect {
 
 impl LogSelect {
     pub fn all(range: TimeRange) -> LogSelect {
-        LogSelect { matchers: vec![], range, contains: vec![], trace_id: None, limit: None, newest_first: true }
+        LogSelect {
+            matchers: vec![],
+            range,
+            contains: vec![],
+            trace_id: None,
+            limit: None,
+            newest_first: true,
+        }
     }
 }
 
@@ -196,7 +207,8 @@ mod tests {
     #[test]
     fn matchers_are_anchored_and_see_an_absent_label_as_empty() {
         let labels = Labels::from_pairs([("job", "api-1")]);
-        let check = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap().matches_labels(&labels);
+        let check =
+            |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap().matches_labels(&labels);
         assert!(check("job", Match::Regex, "api-.*"));
         assert!(!check("job", Match::Regex, "api"));
         assert!(check("job", Match::NotRegex, "api"));

@@ -45,13 +45,14 @@ pub async fn read<'d>(
             Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {wrong}"))
         }
     })?;
-    let bytes = encoding.decompress(compressed.to_bytes(), doors.config.decompressed_bytes_max).map_err(|wrong| {
-        let status = match wrong {
-            DecompressError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            DecompressError::Malformed { .. } => StatusCode::BAD_REQUEST,
-        };
-        Refusal::new(status, wrong.to_string())
-    })?;
+    let bytes =
+        encoding.decompress(compressed.to_bytes(), doors.config.decompressed_bytes_max).map_err(|wrong| {
+            let status = match wrong {
+                DecompressError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                DecompressError::Malformed { .. } => StatusCode::BAD_REQUEST,
+            };
+            Refusal::new(status, wrong.to_string())
+        })?;
     Ok(Read { bytes, _room: room })
 }
 

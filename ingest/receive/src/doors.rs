@@ -68,9 +68,13 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         let why = refused.to_string();
         match refused {
-            Refused::Busy { retry_after, .. } => Refusal::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after),
+            Refused::Busy { retry_after, .. } => {
+                Refusal::later(StatusCode::TOO_MANY_REQUESTS, why, retry_after)
+            }
             Refused::TooMuch(_) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why),
-            Refused::Broken(_) => Refusal::later(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(5)),
+            Refused::Broken(_) => {
+                Refusal::later(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(5))
+            }
             Refused::Stopping => Refusal::later(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(1)),
         }
     }
@@ -98,7 +102,12 @@ impl Doors {
     }
 
     /// Writes what was decoded. The receipt also has what decoding left out.
-    pub(crate) async fn write(&self, caller: Caller, batch: Batch, left_out: Rejected) -> Result<Receipt, Refusal> {
+    pub(crate) async fn write(
+        &self,
+        caller: Caller,
+        batch: Batch,
+        left_out: Rejected,
+    ) -> Result<Receipt, Refusal> {
         let signal = match &batch {
             Batch::Metrics(_) => 0,
             Batch::Logs(_) => 1,
@@ -134,13 +143,21 @@ impl Doors {
         });
         let rejected = self.rejected.lock().clone();
         let rejected = rejected.into_iter().map(|(reason, count)| {
-            Reading::counter("binnacle_ingest_rejected_total", "Samples, records and spans left out", count as f64)
-                .with("reason", reason.as_str())
+            Reading::counter(
+                "binnacle_ingest_rejected_total",
+                "Samples, records and spans left out",
+                count as f64,
+            )
+            .with("reason", reason.as_str())
         });
         let refused = self.refused.lock().clone();
         let refused = refused.into_iter().map(|(reason, count)| {
-            Reading::counter("binnacle_ingest_refused_requests_total", "Write requests of which nothing was taken", count as f64)
-                .with("reason", reason)
+            Reading::counter(
+                "binnacle_ingest_refused_requests_total",
+                "Write requests of which nothing was taken",
+                count as f64,
+            )
+            .with("reason", reason)
         });
         accepted.chain(rejected).chain(refused).collect()
     }

@@ -6,10 +6,18 @@ use axum::http::StatusCode;
 use model::{Batch, Clock, Receipt, SystemClock};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{MetricsService, MetricsServiceServer};
-use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use std::sync::Arc;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::{Request, Response, Status};
@@ -40,7 +48,12 @@ pub fn router(doors: &Arc<Doors>) -> Router {
 }
 
 impl Services {
-    async fn write(&self, caller: Result<Caller, Refusal>, batch: Batch, rejected: Rejected) -> Result<Receipt, Status> {
+    async fn write(
+        &self,
+        caller: Result<Caller, Refusal>,
+        batch: Batch,
+        rejected: Rejected,
+    ) -> Result<Receipt, Status> {
         let written = match caller {
             Ok(caller) => self.0.write(caller, batch, rejected).await,
             Err(refusal) => Err(refusal),
@@ -49,7 +62,9 @@ impl Services {
             self.0.count_refusal(&refusal);
             // Clients send again after Unavailable; after the others they drop the batch.
             match refusal.status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(refusal.why),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                    Status::unavailable(refusal.why)
+                }
                 StatusCode::PAYLOAD_TOO_LARGE => Status::resource_exhausted(refusal.why),
                 _ => Status::invalid_argument(refusal.why),
             }

@@ -35,7 +35,8 @@ async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, 
             wire::loki::decode_protobuf(&body.bytes)?
         }
         other => {
-            let why = format!("Content-Type {other:?}: Loki push is application/x-protobuf or application/json");
+            let why =
+                format!("Content-Type {other:?}: Loki push is application/x-protobuf or application/json");
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
     };

@@ -41,7 +41,13 @@ pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: B
 
 type Decode = fn(Notation, &[u8]) -> Result<(Batch, Rejected), wire::Malformed>;
 
-async fn answer(doors: &Doors, headers: HeaderMap, body: Body, rejected: &'static str, decode: Decode) -> Response {
+async fn answer(
+    doors: &Doors,
+    headers: HeaderMap,
+    body: Body,
+    rejected: &'static str,
+    decode: Decode,
+) -> Response {
     let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
     let Some(notation) = Notation::from_content_type(kind) else {
         let why = format!("Content-Type {kind:?}: OTLP is application/x-protobuf or application/json");
@@ -82,10 +88,8 @@ struct PartialSuccess {
 }
 
 fn success(notation: Notation, receipt: &Receipt, rejected: &'static str) -> Response {
-    let partial = told(receipt).map(|error_message| PartialSuccess {
-        rejected: receipt.rejected_count() as i64,
-        error_message,
-    });
+    let partial = told(receipt)
+        .map(|error_message| PartialSuccess { rejected: receipt.rejected_count() as i64, error_message });
     match notation {
         Notation::Protobuf => protobuf(StatusCode::OK, &ExportResponse { partial_success: partial }),
         Notation::Json => axum::Json(match partial {
@@ -115,7 +119,9 @@ fn refuse(doors: &Doors, notation: Notation, refusal: &Refusal) -> Response {
     };
     let mut response = match notation {
         Notation::Protobuf => protobuf(refusal.status, &Status { code, message: refusal.why.clone() }),
-        Notation::Json => (refusal.status, axum::Json(json!({ "code": code, "message": refusal.why }))).into_response(),
+        Notation::Json => {
+            (refusal.status, axum::Json(json!({ "code": code, "message": refusal.why }))).into_response()
+        }
     };
     retry_after(&mut response, refusal);
     response

@@ -20,7 +20,9 @@ async fn remote_write(doors: &Doors, headers: HeaderMap, body: Body) -> Result<R
     let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/x-protobuf");
     let (main, proto) = kind.split_once(';').map_or((kind, ""), |(main, rest)| (main, rest));
     if main.trim() != "application/x-protobuf" || proto.contains("io.prometheus.write.v2") {
-        let why = format!("Content-Type {kind:?}: remote write 1.0 is application/x-protobuf (prometheus.WriteRequest)");
+        let why = format!(
+            "Content-Type {kind:?}: remote write 1.0 is application/x-protobuf (prometheus.WriteRequest)"
+        );
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let body = body::read(doors, &headers, body, Encoding::Snappy).await?;

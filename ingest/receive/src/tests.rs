@@ -35,7 +35,12 @@ fn doors(config: Config) -> (Arc<Memory>, Arc<Doors>) {
     (memory.clone(), Arc::new(Doors::new(memory, config)))
 }
 
-async fn post(doors: &Arc<Doors>, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
+async fn post(
+    doors: &Arc<Doors>,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> (StatusCode, String) {
     let mut request = Request::post(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -69,7 +74,8 @@ async fn each_door_writes_under_its_tenant() {
     let writes = memory.writes.lock();
     assert_eq!(writes[1].tenant.as_str(), "other");
     assert!(writes[..4].iter().all(|write| write.batch == Batch::Metrics(batch.clone())), "{writes:?}");
-    let accepted = doors.readings().into_iter().find(|r| r.labels.contains(&("signal", "metrics".into()))).unwrap();
+    let accepted =
+        doors.readings().into_iter().find(|r| r.labels.contains(&("signal", "metrics".into()))).unwrap();
     assert_eq!(accepted.value, 4.0);
 }
 
@@ -100,7 +106,8 @@ async fn a_sink_that_refuses_is_told_in_the_words_of_http() {
     let busy = Refused::Busy { why: "full".into(), retry_after: Duration::from_secs(3) };
     for (refused, status) in [(busy, 429), (Refused::Broken("disk".into()), 503), (Refused::Stopping, 503)] {
         *memory.refuse.lock() = Some(refused);
-        let request = Request::post("/loki/api/v1/push").header(JSON.0, JSON.1).body(Body::from(LINE)).unwrap();
+        let request =
+            Request::post("/loki/api/v1/push").header(JSON.0, JSON.1).body(Body::from(LINE)).unwrap();
         let response = http_router(&doors).oneshot(request).await.unwrap();
         assert_eq!(response.status(), status);
         assert!(response.headers().contains_key("retry-after"));

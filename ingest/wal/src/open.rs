@@ -146,7 +146,9 @@ const SEQ_SKIP_MAX: u64 = 1 << 32;
 
 fn is_record(bytes: &[u8], next: Seq) -> bool {
     // The position first: it rules out almost every offset without a checksum over megabytes.
-    let Some(seq) = bytes.get(8..16).and_then(|s| s.try_into().ok()).map(u64::from_le_bytes) else { return false };
+    let Some(seq) = bytes.get(8..16).and_then(|s| s.try_into().ok()).map(u64::from_le_bytes) else {
+        return false;
+    };
     (next..next + SEQ_SKIP_MAX).contains(&seq) && record::decode(bytes).is_some()
 }
 

@@ -62,7 +62,11 @@ async fn futures_join<F: Future<Output = Result<Seq, AppendError>>>(futures: Vec
             }
             std::task::Poll::Pending => true,
         });
-        if pending.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
+        if pending.is_empty() {
+            std::task::Poll::Ready(std::mem::take(&mut done))
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await
 }
@@ -119,7 +123,8 @@ async fn a_second_process_is_kept_out() {
 #[tokio::test]
 async fn a_full_log_refuses_and_goes_on_after_truncation() {
     let dir = tempfile::tempdir().unwrap();
-    let (wal, _) = Wal::open(Config { segment_bytes: 100, bytes_max: 300, ..Config::new(dir.path()) }).unwrap();
+    let (wal, _) =
+        Wal::open(Config { segment_bytes: 100, bytes_max: 300, ..Config::new(dir.path()) }).unwrap();
     let mut last = 0;
     while let Ok(seq) = wal.append(vec![7; 50]).await {
         last = seq;

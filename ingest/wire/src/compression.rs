@@ -39,7 +39,9 @@ impl Encoding {
             Encoding::Identity if body.len() > max => Err(DecompressError::TooLarge { max }),
             Encoding::Identity => Ok(body),
             Encoding::Gzip => bounded("gzip", flate2::read::MultiGzDecoder::new(&body[..]), body.len(), max),
-            Encoding::Deflate => bounded("deflate", flate2::read::ZlibDecoder::new(&body[..]), body.len(), max),
+            Encoding::Deflate => {
+                bounded("deflate", flate2::read::ZlibDecoder::new(&body[..]), body.len(), max)
+            }
             Encoding::Zstd => {
                 let decoder = zstd::stream::read::Decoder::new(&body[..]);
                 let decoder = decoder.map_err(|wrong| malformed("zstd", wrong))?;

@@ -63,7 +63,8 @@ type Wrong = (usize, String);
 fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result<(), Wrong> {
     let column = |rest: &str| line.len() - rest.len();
     let rest = line.trim_start();
-    let name_len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+    let name_len =
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
     let (name, mut rest) = rest.split_at(name_len);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err((line.len() - line.trim_start().len(), "a metric name belongs here".into()));
@@ -79,7 +80,9 @@ fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result
     let value = number(value).ok_or_else(|| (column(rest), format!("{value:?} is not a number")))?;
     let ts_ms = match words.next() {
         None => now_ms,
-        Some(ts) => ts.parse().map_err(|_| (column(rest), format!("{ts:?} is not a time in milliseconds")))?,
+        Some(ts) => {
+            ts.parse().map_err(|_| (column(rest), format!("{ts:?} is not a time in milliseconds")))?
+        }
     };
     if let Some(more) = words.next() {
         return Err((column(rest), format!("{more:?} after the time")));
@@ -93,19 +96,27 @@ fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result
 }
 
 /// Up to and past the closing brace; hands back what follows.
-fn label_pairs<'a>(line: &'a str, mut rest: &'a str, labels: &mut Vec<(&'a str, Cow<'a, str>)>) -> Result<&'a str, Wrong> {
+fn label_pairs<'a>(
+    line: &'a str,
+    mut rest: &'a str,
+    labels: &mut Vec<(&'a str, Cow<'a, str>)>,
+) -> Result<&'a str, Wrong> {
     let wrong = |rest: &str, what: &str| Err((line.len() - rest.len(), what.to_owned()));
     loop {
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix('}') {
             return Ok(after);
         }
-        let Some((name, after)) = rest.split_once('=') else { return wrong(rest, "a label name and = belong here") };
+        let Some((name, after)) = rest.split_once('=') else {
+            return wrong(rest, "a label name and = belong here");
+        };
         let name = name.trim();
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return wrong(rest, "a label name belongs here");
         }
-        let Some(quoted) = after.trim_start().strip_prefix('"') else { return wrong(after, "a quoted value belongs here") };
+        let Some(quoted) = after.trim_start().strip_prefix('"') else {
+            return wrong(after, "a quoted value belongs here");
+        };
         let Some(end) = end_of_quoted(quoted) else { return wrong(quoted, "the quoted value does not end") };
         labels.push((name, unescape(&quoted[..end])));
         rest = quoted[end + 1..].trim_start();
@@ -179,7 +190,8 @@ mod tests {
     #[test]
     fn the_second_opinion_reads_the_same() {
         let lines = TEXT.lines().map(|line| Ok(line.to_owned()));
-        let theirs = prometheus_parse::Scrape::parse_at(lines, chrono::DateTime::from_timestamp_millis(42).unwrap());
+        let theirs =
+            prometheus_parse::Scrape::parse_at(lines, chrono::DateTime::from_timestamp_millis(42).unwrap());
         let mut theirs: Vec<(Labels, i64, f64)> = theirs
             .unwrap()
             .samples
@@ -202,7 +214,10 @@ mod tests {
         }
         assert_eq!(ours, theirs);
         let metadata = &parse(TEXT, 0).unwrap().batch.metadata;
-        assert_eq!((metadata[0].kind, metadata[0].help.as_str()), (MetricKind::Counter, "The \"number\" of\nrequests"));
+        assert_eq!(
+            (metadata[0].kind, metadata[0].help.as_str()),
+            (MetricKind::Counter, "The \"number\" of\nrequests")
+        );
     }
 
     /// The second opinion leaves escapes as they are.

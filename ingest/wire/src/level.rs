@@ -43,7 +43,8 @@ pub fn of_line(line: &str) -> u8 {
 
 /// The letters after `=`, `":"` and the like.
 fn word_after(rest: &[u8]) -> &[u8] {
-    let punctuation = rest.iter().take_while(|byte| matches!(byte, b'"' | b'=' | b':' | b' ' | b'\'')).count();
+    let punctuation =
+        rest.iter().take_while(|byte| matches!(byte, b'"' | b'=' | b':' | b' ' | b'\'')).count();
     if !rest[..punctuation].iter().any(|byte| matches!(byte, b'=' | b':')) {
         return &[];
     }

@@ -30,7 +30,8 @@ fn stream(message: &[u8], decoded: &mut Decoded<LogBatch>) -> Result<(), Malform
             _ => {}
         }
     }
-    let parsed = selector::parse(labels).and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))));
+    let parsed = selector::parse(labels)
+        .and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))));
     add(parsed, records, decoded);
     Ok(())
 }
@@ -122,7 +123,8 @@ fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {
         Entry::Bare(ts, line) => (ts, line, BTreeMap::new()),
         Entry::Rich(ts, line, metadata) => (ts, line, metadata),
     };
-    let ts_ns = ts.parse().map_err(|_| Malformed(format!("time {ts:?} is not nanoseconds since 1970 in decimal")))?;
+    let ts_ns =
+        ts.parse().map_err(|_| Malformed(format!("time {ts:?} is not nanoseconds since 1970 in decimal")))?;
     let attributes: Attributes =
         metadata.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
     Ok(LogRecord { ts_ns, body: line.into_owned(), attributes, ..LogRecord::default() })
@@ -131,7 +133,9 @@ fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {
 fn labels_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Labels, String> {
     let pairs: Vec<_> = pairs.collect();
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_label_name(name)) {
-        return Err(format!("label name {name:?} is not valid: letters, digits and underscores, no digit first"));
+        return Err(format!(
+            "label name {name:?} is not valid: letters, digits and underscores, no digit first"
+        ));
     }
     if pairs.iter().all(|(_, value)| value.is_empty()) {
         return Err("error at least one label pair is required per stream".into());
@@ -162,7 +166,8 @@ fn reject(rejected: &mut Rejected, records: usize, wrong: String) {
 
 /// Level and trace ids from where Loki's clients put them: structured metadata, the stream's labels, the line.
 fn complete(record: &mut LogRecord, labels: &Labels) {
-    let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str).or_else(|| labels.get(name));
+    let text_of =
+        |name: &str| attribute(&record.attributes, name).and_then(Value::as_str).or_else(|| labels.get(name));
     let named = level::NAMES.iter().find_map(|name| text_of(name));
     record.severity = match named.map_or(0, level::of_word) {
         0 => level::of_line(&record.body),

@@ -36,7 +36,10 @@ impl Notation {
     }
 
     /// A request message from a body.
-    pub fn read<M: prost::Message + Default + serde::de::DeserializeOwned>(self, body: &[u8]) -> Result<M, Malformed> {
+    pub fn read<M: prost::Message + Default + serde::de::DeserializeOwned>(
+        self,
+        body: &[u8],
+    ) -> Result<M, Malformed> {
         match self {
             Notation::Protobuf => {
                 M::decode(body).map_err(|wrong| Malformed(format!("not a protobuf request of OTLP: {wrong}")))

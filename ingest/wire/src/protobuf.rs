@@ -26,7 +26,10 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, what: &str) -> Malformed {
-        Malformed(format!("not a protobuf message of this kind: {what} at byte {}", self.length - self.rest.len()))
+        Malformed(format!(
+            "not a protobuf message of this kind: {what} at byte {}",
+            self.length - self.rest.len()
+        ))
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
@@ -78,7 +81,8 @@ impl<'a> Fields<'a> {
 
 impl<'a> Value<'a> {
     pub fn text(self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|wrong| Malformed(format!("text that is not UTF-8: {wrong}")))
+        std::str::from_utf8(self.bytes()?)
+            .map_err(|wrong| Malformed(format!("text that is not UTF-8: {wrong}")))
     }
 
     pub fn bytes(self) -> Result<&'a [u8], Malformed> {

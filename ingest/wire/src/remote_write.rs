@@ -179,7 +179,8 @@ mod tests {
     fn a_series_with_a_nameless_label_is_counted_and_the_others_stay() {
         let mut writer = Writer::default();
         for name in ["", "__name__"] {
-            let (mut label, mut sample, mut series) = (Writer::default(), Writer::default(), Writer::default());
+            let (mut label, mut sample, mut series) =
+                (Writer::default(), Writer::default(), Writer::default());
             label.bytes(1, name.as_bytes());
             label.bytes(2, b"x");
             sample.double(1, 1.0);

@@ -56,7 +56,9 @@ impl From<QueryError> for Refusal {
     fn from(wrong: QueryError) -> Refusal {
         let (status, kind) = match &wrong {
             QueryError::Bad(_) => (StatusCode::BAD_REQUEST, "bad_data"),
-            QueryError::Execution(_) | QueryError::TooMuch(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            QueryError::Execution(_) | QueryError::TooMuch(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "execution")
+            }
             QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             QueryError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
             QueryError::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -111,7 +113,9 @@ async fn query_range(
     params: Params,
 ) -> Answered<Response> {
     let began = Instant::now();
-    let required = |name: &str| Refusal::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"));
+    let required = |name: &str| {
+        Refusal::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"))
+    };
     let start_ms = params.time("start")?.ok_or_else(|| required("start"))?;
     let end_ms = params.time("end")?.ok_or_else(|| required("end"))?;
     let step_ms = params.duration("step")?.ok_or_else(|| required("step"))?;
@@ -141,12 +145,14 @@ async fn exemplars(params: Params) -> Answered<Json<Value>> {
 }
 
 async fn format_query(params: Params) -> Answered<Json<Value>> {
-    let expr = promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    let expr =
+        promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
     Ok(Json(json!({ "status": "success", "data": expr.to_string() })))
 }
 
 async fn parse_query(params: Params) -> Answered<Json<Value>> {
-    let expr = promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    let expr =
+        promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
     Ok(Json(json!({ "status": "success", "data": tree::node(&expr) })))
 }
 

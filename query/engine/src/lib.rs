@@ -9,24 +9,23 @@ mod limits;
 mod logql;
 mod promql;
 mod recorded;
-mod sql;
 pub mod session;
+mod sql;
 mod telemetry;
 mod traceql;
 
 pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
-pub use logql::{
-    Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy,
-};
+pub use logql::{Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy};
 pub use promql::{Found, LOOKBACK_MS, PromAnswer, PromResult};
 pub use sql::{
-    Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only, sql_error,
+    Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
+    sql_error,
 };
 pub use traceql::{
-    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceMetrics, TraceSearch,
-    TraceSeries, TraceTags, prom_labels,
+    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceMetrics,
+    TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
 use datafusion::execution::memory_pool::FairSpillPool;

@@ -18,10 +18,10 @@ pub use catalog::Found;
 use crate::logql::broken;
 use crate::logql::matrix::Matrix;
 use crate::{Engine, QueryError};
+use ::promql::{Expr, ValueType};
 use model::{Point, SeriesPoints, Tenant};
 use node::Times;
 use plan::Planner;
-use ::promql::{Expr, ValueType};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -31,7 +31,10 @@ pub const LOOKBACK_MS: i64 = 300_000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum PromResult {
     Scalar(Point),
-    Text { ts_ms: i64, value: String },
+    Text {
+        ts_ms: i64,
+        value: String,
+    },
     /// One point a series.
     Vector(Vec<SeriesPoints>),
     Matrix(Vec<SeriesPoints>),
@@ -88,7 +91,8 @@ impl Engine {
     fn times(&self, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Times, QueryError> {
         if step_ms <= 0 {
             return Err(QueryError::Bad(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer".into(),
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .into(),
             ));
         }
         if end_ms < start_ms {
@@ -156,7 +160,8 @@ fn to_points(matrix: Matrix, times: Times) -> Vec<SeriesPoints> {
     series
         .map(|series| {
             let present = series.values.into_iter().enumerate();
-            let points = present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? }));
+            let points =
+                present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? }));
             SeriesPoints { points: points.collect(), labels: series.labels }
         })
         .collect()

@@ -31,12 +31,34 @@ pub enum Expr {
     Text(String),
     Selector(Selector),
     /// `selector[5m]`
-    Range { selector: Selector, range_ms: i64 },
+    Range {
+        selector: Selector,
+        range_ms: i64,
+    },
     /// `expr[1h:5m]`; no step is the default resolution.
-    Subquery { expr: Box<Expr>, range_ms: i64, step_ms: Option<i64>, modifiers: Modifiers },
-    Call { function: &'static Function, arguments: Vec<Expr> },
-    Aggregate { op: AggregateOp, grouping: Grouping, parameter: Option<Box<Expr>>, expr: Box<Expr> },
-    Binary { op: BinaryOp, left: Box<Expr>, right: Box<Expr>, returns_bool: bool, matching: Matching },
+    Subquery {
+        expr: Box<Expr>,
+        range_ms: i64,
+        step_ms: Option<i64>,
+        modifiers: Modifiers,
+    },
+    Call {
+        function: &'static Function,
+        arguments: Vec<Expr>,
+    },
+    Aggregate {
+        op: AggregateOp,
+        grouping: Grouping,
+        parameter: Option<Box<Expr>>,
+        expr: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        returns_bool: bool,
+        matching: Matching,
+    },
     Negate(Box<Expr>),
     Parens(Box<Expr>),
 }

@@ -58,7 +58,14 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written() {
-        for (text, ms) in [("5m", 300_000), ("1h30m", 5_400_000), ("1d", 86_400_000), ("1w", 604_800_000), ("15ms", 15), ("0s", 0)] {
+        for (text, ms) in [
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+            ("1w", 604_800_000),
+            ("15ms", 15),
+            ("0s", 0),
+        ] {
             assert_eq!(parse_duration(text), Some(ms), "{text}");
             assert_eq!(format_duration(ms), text);
         }

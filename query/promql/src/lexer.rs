@@ -21,8 +21,8 @@ pub struct Spot {
 
 /// Longest first.
 const MARKS: [&str; 26] = [
-    "==", "=~", "!=", "!~", "<=", ">=", "(", ")", "{", "}", "[", "]", ",", "=", "<", ">", "+", "-", "*", "/", "%", "^",
-    "@", ":", ".", ";",
+    "==", "=~", "!=", "!~", "<=", ">=", "(", ")", "{", "}", "[", "]", ",", "=", "<", ">", "+", "-", "*", "/",
+    "%", "^", "@", ":", ".", ";",
 ];
 
 /// All tokens, the last one [`Token::End`]; an error is a place and what is wrong there.
@@ -60,7 +60,9 @@ fn one(rest: &str, in_brackets: bool) -> Result<(Token, usize), String> {
         '0'..='9' => number(rest),
         '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => number(rest),
         'a'..='z' | 'A'..='Z' | '_' => Ok(word(rest, in_brackets)),
-        ':' if !in_brackets && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':') => {
+        ':' if !in_brackets
+            && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':') =>
+        {
             Ok(word(rest, false))
         }
         _ => match MARKS.iter().find(|mark| rest.starts_with(**mark)) {
@@ -77,7 +79,8 @@ fn word(rest: &str, in_brackets: bool) -> (Token, usize) {
 }
 
 fn number(rest: &str) -> Result<(Token, usize), String> {
-    let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_')).unwrap_or(rest.len());
+    let length =
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_')).unwrap_or(rest.len());
     let mut length = length;
     // A sign belongs to the exponent before it.
     let is_hex = rest.len() > 1 && rest[1..].starts_with(['x', 'X']);
@@ -93,7 +96,9 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
     let digits = text.replace('_', "");
     let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).map(|number| number as f64).map_err(|_| bad())?,
-        None if digits.chars().any(|c| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) => return Err(bad()),
+        None if digits.chars().any(|c| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) => {
+            return Err(bad());
+        }
         None => digits.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(bad)?,
     };
     Ok((Token::Number(value), length))
@@ -107,7 +112,9 @@ fn text(rest: &str, quote: char) -> Result<(Token, usize), String> {
         match c {
             c if c == quote => return Ok((Token::Text(value), at + 1)),
             '\n' if quote != '`' => break,
-            '\\' if quote != '`' => value.push(escaped(&mut chars).ok_or("unknown escape sequence in string")?),
+            '\\' if quote != '`' => {
+                value.push(escaped(&mut chars).ok_or("unknown escape sequence in string")?)
+            }
             other => value.push(other),
         }
     }

@@ -165,7 +165,10 @@ impl Parser {
                 matching.include = self.labels("grouping opts")?;
             }
             if let Some(both) = matching.include.iter().find(|label| on && matching.labels.contains(label)) {
-                return Err((group_at, format!("label {both:?} must not occur in ON and GROUP clause at once")));
+                return Err((
+                    group_at,
+                    format!("label {both:?} must not occur in ON and GROUP clause at once"),
+                ));
             }
         }
         Ok((returns_bool, Some(matching)))
@@ -204,7 +207,12 @@ impl Parser {
         let inner = self.expr(BinaryOp::Pow.precedence())?;
         if !matches!(inner.value_type(), ValueType::Scalar | ValueType::Vector) {
             let kind = inner.value_type().as_str();
-            return Err((at, format!("unary expression only allowed on expressions of type scalar or instant vector, got {kind:?}")));
+            return Err((
+                at,
+                format!(
+                    "unary expression only allowed on expressions of type scalar or instant vector, got {kind:?}"
+                ),
+            ));
         }
         Ok(match (negative, inner) {
             (true, Expr::Number(number)) => Expr::Number(-number),
@@ -359,7 +367,12 @@ impl Parser {
                 let kind = expr.value_type().as_str();
                 return Err((at, format!("subquery is only allowed on instant vector, got {kind} instead")));
             }
-            return Ok(Expr::Subquery { expr: Box::new(expr), range_ms, step_ms, modifiers: Modifiers::default() });
+            return Ok(Expr::Subquery {
+                expr: Box::new(expr),
+                range_ms,
+                step_ms,
+                modifiers: Modifiers::default(),
+            });
         }
         self.expect("]", " in range selector")?;
         match expr {

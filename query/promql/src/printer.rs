@@ -63,7 +63,11 @@ struct Bare<'a>(&'a Selector);
 
 impl Display for Bare<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let name = self.0.matchers.first().filter(|matcher| matcher.name == "__name__" && matcher.op == Match::Equal);
+        let name = self
+            .0
+            .matchers
+            .first()
+            .filter(|matcher| matcher.name == "__name__" && matcher.op == Match::Equal);
         let plain = name.filter(|matcher| is_metric_name(&matcher.value));
         let rest = &self.0.matchers[usize::from(name.is_some())..];
         if let Some(name) = plain {
@@ -128,7 +132,9 @@ impl Display for Matching {
         if !self.on && self.labels.is_empty() && !grouped {
             return Ok(());
         }
-        let labels = |labels: &[String]| labels.iter().map(|label| Label(label).to_string()).collect::<Vec<_>>().join(", ");
+        let labels = |labels: &[String]| {
+            labels.iter().map(|label| Label(label).to_string()).collect::<Vec<_>>().join(", ")
+        };
         write!(f, " {} ({})", if self.on { "on" } else { "ignoring" }, labels(&self.labels))?;
         match self.cardinality {
             Cardinality::ManyToOne => write!(f, " group_left ({})", labels(&self.include)),

@@ -3,7 +3,10 @@
 /// Names and values as written.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     let wrong = |rest: &str, what: &str| {
-        Err(format!("labels {text:?} are not {{name=\"value\", …}}: {what} at byte {}", text.len() - rest.len()))
+        Err(format!(
+            "labels {text:?} are not {{name=\"value\", …}}: {what} at byte {}",
+            text.len() - rest.len()
+        ))
     };
     let mut pairs = vec![];
     let Some(mut rest) = text.trim().strip_prefix('{').map(str::trim_start) else {
@@ -11,7 +14,11 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     };
     loop {
         if let Some(after) = rest.strip_prefix('}') {
-            return if after.trim().is_empty() { Ok(pairs) } else { wrong(after, "more after the closing brace") };
+            return if after.trim().is_empty() {
+                Ok(pairs)
+            } else {
+                wrong(after, "more after the closing brace")
+            };
         }
         let Some((name, after)) = rest.split_once('=') else { return wrong(rest, "no name and =") };
         let Some((value, after)) = quoted(after.trim_start()) else { return wrong(after, "no quoted value") };
@@ -46,7 +53,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 fn escaped(chars: &mut std::str::CharIndices<'_>) -> Option<char> {
     let (_, letter) = chars.next()?;
     let mut number = |digits: usize, first: u32, radix: u32| {
-        let rest = (0..digits).try_fold(first, |code, _| Some(code * radix + chars.next()?.1.to_digit(radix)?));
+        let rest =
+            (0..digits).try_fold(first, |code, _| Some(code * radix + chars.next()?.1.to_digit(radix)?));
         rest.and_then(char::from_u32)
     };
     match letter {

@@ -38,7 +38,9 @@ fn bytes_that_are_no_text_stay_visible() {
 
 #[test]
 fn streams_with_bad_labels_are_counted_and_the_others_stay() {
-    for labels in ["", "{}", "{app}", "{app=\"x\"", "{app=\"x\" b=\"y\"}", "{1a=\"x\"}", "{=\"x\"}", r#"{a="\q"}"#] {
+    for labels in
+        ["", "{}", "{app}", "{app=\"x\"", "{app=\"x\" b=\"y\"}", "{1a=\"x\"}", "{=\"x\"}", r#"{a="\q"}"#]
+    {
         let mut body = push(labels, &[b"one", b"two"]);
         body.extend(push("{app=\"fine\"}", &[b"kept"]));
         let decoded = decode_protobuf(&body).unwrap();

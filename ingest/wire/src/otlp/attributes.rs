@@ -35,7 +35,10 @@ fn json(value: &any_value::Value) -> serde_json::Value {
         any_value::Value::BytesValue(bytes) => json!(base64::prelude::BASE64_STANDARD.encode(bytes)),
         any_value::Value::ArrayValue(array) => array.values.iter().map(nested).collect(),
         any_value::Value::KvlistValue(list) => serde_json::Value::Object(
-            list.values.iter().map(|pair| (pair.key.clone(), pair.value.as_ref().map_or(serde_json::Value::Null, nested))).collect(),
+            list.values
+                .iter()
+                .map(|pair| (pair.key.clone(), pair.value.as_ref().map_or(serde_json::Value::Null, nested)))
+                .collect(),
         ),
         _ => serde_json::Value::Null,
     }

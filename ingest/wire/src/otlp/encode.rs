@@ -2,14 +2,16 @@
 
 use super::attributes::{pair, pairs};
 use crate::AGENT_SCOPE;
-use model::{Labels, LogBatch, MetricBatch, MetricKind, ResourceSpans as OurSpans, SpanBatch, is_stale_marker};
+use model::{
+    Labels, LogBatch, MetricBatch, MetricKind, ResourceSpans as OurSpans, SpanBatch, is_stale_marker,
+};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
-    number_data_point,
+    AggregationTemporality, DataPointFlags, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+    Sum, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span};
@@ -17,7 +19,11 @@ use prost::Message;
 use std::collections::HashMap;
 
 fn scope(name: &str, version: &str) -> Option<InstrumentationScope> {
-    Some(InstrumentationScope { name: name.to_owned(), version: version.to_owned(), ..InstrumentationScope::default() })
+    Some(InstrumentationScope {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        ..InstrumentationScope::default()
+    })
 }
 
 fn text(value: &str) -> AnyValue {
@@ -35,8 +41,11 @@ pub fn encode_metrics(batch: &MetricBatch) -> Vec<u8> {
             metrics.push((Metric { name: name.to_owned(), ..Metric::default() }, vec![]));
             metrics.len() - 1
         });
-        let attributes: Vec<_> =
-            labels.iter().filter(|(name, _)| *name != "__name__").map(|(name, value)| pair(name, text(value))).collect();
+        let attributes: Vec<_> = labels
+            .iter()
+            .filter(|(name, _)| *name != "__name__")
+            .map(|(name, value)| pair(name, text(value)))
+            .collect();
         for (ts_ms, value) in ts_ms.iter().zip(values) {
             let stale = is_stale_marker(*value);
             metrics[at].1.push(NumberDataPoint {
@@ -75,7 +84,9 @@ pub fn encode_metrics(batch: &MetricBatch) -> Vec<u8> {
 pub fn encode_logs(batch: &LogBatch) -> Vec<u8> {
     let streams = batch.streams.iter().map(|stream| {
         let (scope_name, attributes) = match stream.resource.is_empty() {
-            true => (AGENT_SCOPE, stream.labels.iter().map(|(name, value)| pair(name, text(value))).collect()),
+            true => {
+                (AGENT_SCOPE, stream.labels.iter().map(|(name, value)| pair(name, text(value))).collect())
+            }
             false => ("", pairs(&stream.resource)),
         };
         let log_records = stream.records.iter().map(|record| LogRecord {

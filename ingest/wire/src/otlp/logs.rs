@@ -31,13 +31,16 @@ const LABELS: [&str; 17] = [
 pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch> {
     let mut decoded = Decoded::<LogBatch>::default();
     for resource in request.resource_logs {
-        let attributes = attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+        let attributes =
+            attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
         for scope in resource.scope_logs {
             let by_agent = scope.scope.as_ref().is_some_and(|scope| scope.name == AGENT_SCOPE);
             let labels = match labels(&attributes, by_agent) {
                 Ok(labels) => labels,
                 Err(wrong) => {
-                    decoded.rejected.add(RejectReason::InvalidLabels, scope.log_records.len() as u64, || wrong);
+                    decoded
+                        .rejected
+                        .add(RejectReason::InvalidLabels, scope.log_records.len() as u64, || wrong);
                     continue;
                 }
             };
@@ -53,9 +56,12 @@ fn labels(resource: &Attributes, by_agent: bool) -> Result<Labels, String> {
         return Err("a resource attribute has no name".into());
     }
     if by_agent {
-        return Ok(Labels::from_pairs(resource.iter().map(|(name, value)| (name.as_str(), value.to_string()))));
+        return Ok(Labels::from_pairs(
+            resource.iter().map(|(name, value)| (name.as_str(), value.to_string())),
+        ));
     }
-    let named = LABELS.iter().filter_map(|name| Some((names::label(name), attribute(resource, name)?.to_string())));
+    let named =
+        LABELS.iter().filter_map(|name| Some((names::label(name), attribute(resource, name)?.to_string())));
     let mut pairs: Vec<_> = named.collect();
     if attribute(resource, "service.name").is_none() {
         pairs.push(("service_name".into(), "unknown_service".into()));

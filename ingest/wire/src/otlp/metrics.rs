@@ -7,8 +7,8 @@ use crate::{AGENT_SCOPE, Decoded};
 use model::{Metadata, MetricBatch, MetricKind, RejectReason, stale_marker};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
-    ResourceMetrics, SummaryDataPoint, metric, number_data_point,
+    AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, Metric,
+    NumberDataPoint, ResourceMetrics, SummaryDataPoint, metric, number_data_point,
 };
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -93,10 +93,12 @@ impl<'d> Writer<'d> {
         }
         match metric.data {
             Some(Data::Gauge(gauge)) => gauge.data_points.iter().for_each(|point| self.number(&name, point)),
-            Some(Data::Sum(sum)) => match self.cumulative(sum.aggregation_temporality, &name, sum.data_points.len()) {
-                true => sum.data_points.iter().for_each(|point| self.number(&name, point)),
-                false => {}
-            },
+            Some(Data::Sum(sum)) => {
+                match self.cumulative(sum.aggregation_temporality, &name, sum.data_points.len()) {
+                    true => sum.data_points.iter().for_each(|point| self.number(&name, point)),
+                    false => {}
+                }
+            }
             Some(Data::Histogram(histogram)) => {
                 if self.cumulative(histogram.aggregation_temporality, &name, histogram.data_points.len()) {
                     histogram.data_points.iter().for_each(|point| self.histogram(&name, point));
@@ -107,7 +109,9 @@ impl<'d> Writer<'d> {
                     histogram.data_points.iter().for_each(|point| self.exponential(&name, point));
                 }
             }
-            Some(Data::Summary(summary)) => summary.data_points.iter().for_each(|point| self.summary(&name, point)),
+            Some(Data::Summary(summary)) => {
+                summary.data_points.iter().for_each(|point| self.summary(&name, point))
+            }
             None => {}
         }
     }
@@ -137,7 +141,9 @@ impl<'d> Writer<'d> {
             let name = if self.verbatim { Cow::from(&pair.key) } else { names::label(&pair.key) };
             let text = match &pair.value {
                 Some(any) => match &any.value {
-                    Some(opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text)) => Cow::from(text),
+                    Some(opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text)) => {
+                        Cow::from(text)
+                    }
                     _ => value(Some(any.clone())).to_string().into(),
                 },
                 None => "".into(),
@@ -170,7 +176,9 @@ impl<'d> Writer<'d> {
                 self.last_ms = self.last_ms.max(ts_ms);
             }
             Err(wrong) => {
-                self.decoded.rejected.add(RejectReason::InvalidLabels, 1, || format!("metric {name:?}: {wrong}"));
+                self.decoded
+                    .rejected
+                    .add(RejectReason::InvalidLabels, 1, || format!("metric {name:?}: {wrong}"));
             }
         }
     }
@@ -181,9 +189,9 @@ impl<'d> Writer<'d> {
             Some(number_data_point::Value::AsDouble(value)) => value,
             Some(number_data_point::Value::AsInt(value)) => value as f64,
             None => {
-                self.decoded
-                    .rejected
-                    .add(RejectReason::InvalidValue, 1, || format!("a point of metric {name:?} has no value"));
+                self.decoded.rejected.add(RejectReason::InvalidValue, 1, || {
+                    format!("a point of metric {name:?} has no value")
+                });
                 return;
             }
         };
@@ -208,7 +216,15 @@ impl<'d> Writer<'d> {
             (*bound, total)
         });
         let buckets: Vec<(f64, u64)> = buckets.collect();
-        self.classic(name, &point.attributes, point.time_unix_nano, point.flags, &buckets, point.count, point.sum);
+        self.classic(
+            name,
+            &point.attributes,
+            point.time_unix_nano,
+            point.flags,
+            &buckets,
+            point.count,
+            point.sum,
+        );
     }
 
     /// Buckets are merged to powers of two, which every scale from 0 up divides, so bounds stay the same from point to
@@ -231,7 +247,15 @@ impl<'d> Writer<'d> {
                 }
             }
         }
-        self.classic(name, &point.attributes, point.time_unix_nano, point.flags, &buckets, point.count, point.sum);
+        self.classic(
+            name,
+            &point.attributes,
+            point.time_unix_nano,
+            point.flags,
+            &buckets,
+            point.count,
+            point.sum,
+        );
     }
 
     /// `_bucket`, `_sum` and `_count`; the buckets cumulative, without the last.
@@ -280,7 +304,11 @@ const IDENTITY: [&str; 3] = ["service.name", "service.namespace", "service.insta
 
 fn job_and_instance(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let text = |name: &str| {
-        attributes.iter().find(|pair| pair.key == name).map(|pair| label(pair).1).filter(|text| !text.is_empty())
+        attributes
+            .iter()
+            .find(|pair| pair.key == name)
+            .map(|pair| label(pair).1)
+            .filter(|text| !text.is_empty())
     };
     let mut pairs = vec![];
     match (text("service.namespace"), text("service.name")) {

@@ -41,8 +41,10 @@ pub fn label(name: &str) -> Cow<'_, str> {
 
 /// A metric's name with its unit and, for a monotonic sum, `_total` at the end.
 pub fn metric(name: &str, unit: &str, is_counter: bool, is_gauge: bool) -> String {
-    let mut words: Vec<&str> =
-        name.split(|c: char| !(c.is_ascii_alphanumeric() || c == ':')).filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<&str> = name
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == ':'))
+        .filter(|word| !word.is_empty())
+        .collect();
     let (main, per) = unit.split_once('/').map_or((unit, ""), |(main, per)| (main, per));
     let mut push_new = |word: &'static str| {
         if !word.is_empty() && !words.contains(&word) {
@@ -111,7 +113,8 @@ fn unknown_unit(unit: &str, known: &str) -> Option<String> {
     if !known.is_empty() || unit.is_empty() || unit == "1" || unit.contains(['{', '}']) {
         return None;
     }
-    let words: Vec<&str> = unit.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        unit.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     (!words.is_empty()).then(|| words.join("_"))
 }
 

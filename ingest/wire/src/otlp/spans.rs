@@ -10,11 +10,19 @@ use std::sync::Arc;
 pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
     for sent in request.resource_spans {
-        let resource = Arc::new(attributes(sent.resource.map(|resource| resource.attributes).unwrap_or_default()));
+        let resource =
+            Arc::new(attributes(sent.resource.map(|resource| resource.attributes).unwrap_or_default()));
         for scope in sent.scope_spans {
-            let (scope_name, scope_version) = scope.scope.map(|scope| (scope.name, scope.version)).unwrap_or_default();
-            let spans = scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
-            decoded.batch.resources.push(ResourceSpans { resource: resource.clone(), scope_name, scope_version, spans });
+            let (scope_name, scope_version) =
+                scope.scope.map(|scope| (scope.name, scope.version)).unwrap_or_default();
+            let spans =
+                scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
+            decoded.batch.resources.push(ResourceSpans {
+                resource: resource.clone(),
+                scope_name,
+                scope_version,
+                spans,
+            });
         }
     }
     decoded

@@ -4,8 +4,10 @@ use serde_json::json;
 use std::sync::Arc;
 
 fn labels_of(batch: &MetricBatch) -> Vec<(String, f64)> {
-    let mut all: Vec<(String, f64)> =
-        batch.iter().map(|(bytes, _, values)| (Labels::from_bytes(bytes).unwrap().to_string(), values[0])).collect();
+    let mut all: Vec<(String, f64)> = batch
+        .iter()
+        .map(|(bytes, _, values)| (Labels::from_bytes(bytes).unwrap().to_string(), values[0]))
+        .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
 }
@@ -23,10 +25,12 @@ fn request(metric: serde_json::Value) -> ExportMetricsServiceRequest {
 
 #[test]
 fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
-    let decoded = metrics(request(json!({ "name": "http.server.request.duration", "unit": "s", "histogram": {
+    let decoded = metrics(request(
+        json!({ "name": "http.server.request.duration", "unit": "s", "histogram": {
         "aggregationTemporality": 2, "dataPoints": [{ "timeUnixNano": "1700000000000000000", "count": "6", "sum": 3.5,
             "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0],
-            "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } }] }] } })));
+            "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } }] }] } }),
+    ));
     let found = labels_of(&decoded.batch);
     let value = |part: &str| found.iter().find(|(labels, _)| labels.contains(part)).map(|(_, value)| *value);
     assert_eq!(value("le=\"0.1\""), Some(1.0), "{found:?}");
@@ -34,24 +38,31 @@ fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
     assert_eq!(value("le=\"+Inf\""), Some(6.0));
     assert_eq!(value("http_server_request_duration_seconds_sum"), Some(3.5));
     assert!(found.iter().all(|(labels, _)| labels.contains("job=\"shop/cart\"") && labels.contains("instance=\"cart-1\"")));
-    assert!(found.iter().any(|(labels, _)| labels.contains("target_info") && labels.contains("os_type=\"linux\"")));
+    assert!(
+        found
+            .iter()
+            .any(|(labels, _)| labels.contains("target_info") && labels.contains("os_type=\"linux\""))
+    );
     assert_eq!(decoded.batch.metadata[0].kind, MetricKind::Histogram);
 }
 
 #[test]
 fn exponential_buckets_fold_to_powers_of_two() {
-    let decoded = metrics(request(json!({ "name": "d", "exponentialHistogram": { "aggregationTemporality": 2,
+    let decoded =
+        metrics(request(json!({ "name": "d", "exponentialHistogram": { "aggregationTemporality": 2,
         "dataPoints": [{ "timeUnixNano": "1", "count": "10", "sum": 1.0, "scale": 1, "zeroCount": "1",
             "positive": { "offset": -1, "bucketCounts": ["2", "3", "4"] } }] } })));
     let found = labels_of(&decoded.batch);
     // At scale 1 the bounds are 1, √2, 2.
-    let buckets: Vec<f64> = found.iter().filter(|(labels, _)| labels.contains("d_bucket")).map(|(_, v)| *v).collect();
+    let buckets: Vec<f64> =
+        found.iter().filter(|(labels, _)| labels.contains("d_bucket")).map(|(_, v)| *v).collect();
     assert_eq!(buckets, [10.0, 1.0, 3.0, 10.0], "{found:?}");
 }
 
 #[test]
 fn delta_points_are_counted_with_the_remedy() {
-    let decoded = metrics(request(json!({ "name": "d", "sum": { "aggregationTemporality": 1, "isMonotonic": true,
+    let decoded =
+        metrics(request(json!({ "name": "d", "sum": { "aggregationTemporality": 1, "isMonotonic": true,
         "dataPoints": [{ "timeUnixNano": "1", "asInt": "3" }, { "timeUnixNano": "2", "asInt": "3" }] } })));
     assert_eq!(decoded.batch.samples(), 0);
     assert_eq!(decoded.rejected.0[0].count, 2);
@@ -76,9 +87,16 @@ fn what_the_agent_encodes_arrives_as_it_was() {
     assert_eq!(decoded.batch.label_bytes, batch.label_bytes);
     assert!(is_stale_marker(decoded.batch.values[1]) && decoded.batch.values[0] == 0.5);
 
-    let record = LogRecord { ts_ns: 5, severity: 13, body: "x".into(), trace_id: Some([1; 16]), ..LogRecord::default() };
+    let record = LogRecord {
+        ts_ns: 5,
+        severity: 13,
+        body: "x".into(),
+        trace_id: Some([1; 16]),
+        ..LogRecord::default()
+    };
     let labels = Labels::from_pairs([("filename", "/var/log/x")]);
-    let logs_batch = LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
+    let logs_batch =
+        LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
     let decoded = logs(Notation::Protobuf.read(&encode_logs(&logs_batch)).unwrap(), 0);
     assert_eq!(decoded.batch.streams[0].labels, logs_batch.streams[0].labels);
     assert_eq!(decoded.batch.streams[0].records, logs_batch.streams[0].records);
@@ -99,7 +117,12 @@ fn spans_come_back_and_bad_ids_are_counted() {
         status_message: "boom".into(),
         attributes: vec![("n".into(), Value::Int(1)), ("list".into(), Value::Json("[1,\"a\"]".into()))],
         events: vec![SpanEvent { ts_ns: 11, name: "e".into(), attributes: vec![] }],
-        links: vec![SpanLink { trace_id: [9; 16], span_id: [8; 8], trace_state: String::new(), attributes: vec![] }],
+        links: vec![SpanLink {
+            trace_id: [9; 16],
+            span_id: [8; 8],
+            trace_state: String::new(),
+            attributes: vec![],
+        }],
     };
     let of = ResourceSpans {
         resource: Arc::new(vec![("service.name".into(), Value::from("cart"))]),

@@ -13,8 +13,11 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let in_url: Query<Vec<(String, String)>> =
             Query::try_from_uri(request.uri()).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
         let mut pairs = in_url.0;
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        if kind.starts_with("application/x-www-form-urlencoded") && request.method() == axum::http::Method::POST {
+        let kind =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        if kind.starts_with("application/x-www-form-urlencoded")
+            && request.method() == axum::http::Method::POST
+        {
             let form = Form::<Vec<(String, String)>>::from_request(request, state).await;
             pairs.extend(form.map_err(|wrong| Refusal::bad(wrong.to_string()))?.0);
         }
@@ -55,7 +58,9 @@ impl Params {
     /// 0 is no limit.
     pub fn limit(&self) -> Result<usize, Refusal> {
         let Some(text) = self.get("limit").filter(|text| !text.is_empty()) else { return Ok(0) };
-        text.parse().map_err(|_| Refusal::bad(format!("invalid parameter \"limit\": {text:?} is not a number of results")))
+        text.parse().map_err(|_| {
+            Refusal::bad(format!("invalid parameter \"limit\": {text:?} is not a number of results"))
+        })
     }
 }
 
@@ -71,9 +76,9 @@ pub fn unescaped_name(name: &str) -> String {
             out.push('_');
             rest = after;
         } else {
-            let decoded = rest.split_once('_').and_then(|(hex, after)| {
-                Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, after))
-            });
+            let decoded = rest
+                .split_once('_')
+                .and_then(|(hex, after)| Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, after)));
             let Some((decoded, after)) = decoded else { return name.to_owned() };
             out.push(decoded);
             rest = after;

@@ -1,9 +1,9 @@
 use super::*;
-use serde_json::Value;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use model::*;
+use serde_json::Value;
 use store::Store;
 use tower::ServiceExt;
 
@@ -18,7 +18,10 @@ async fn api(dir: &std::path::Path) -> Router {
     }
     let kind = MetricKind::Gauge;
     batch.metadata.push(Metadata { name: "up".into(), kind, help: "Is it up".into(), unit: String::new() });
-    store.write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None }).await.unwrap();
+    store
+        .write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None })
+        .await
+        .unwrap();
     router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()))
 }
 
@@ -40,9 +43,16 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
     let (_, health) = get(&api, "/api/v1/query?query=1%2B1&time=4").await;
     assert_eq!(health, json!({"status": "success", "data": {"resultType": "scalar", "result": [4, "2"]}}));
     let (_, vector) = get(&api, "/api/v1/query?query=up&time=1700000060.5").await;
-    assert_eq!(vector["data"]["result"][0], json!({"metric": {"__name__": "up", "job": "db", "path": "a\"b"}, "value": [1700000060.5, "+Inf"]}));
-    let (_, matrix) = get(&api, "/api/v1/query_range?query=up&start=1700000000&end=1700000060&step=30s").await;
-    assert_eq!(matrix["data"]["result"][1]["values"], json!([[1700000000, "1.5"], [1700000030, "1.5"], [1700000060, "1.5"]]));
+    assert_eq!(
+        vector["data"]["result"][0],
+        json!({"metric": {"__name__": "up", "job": "db", "path": "a\"b"}, "value": [1700000060.5, "+Inf"]})
+    );
+    let (_, matrix) =
+        get(&api, "/api/v1/query_range?query=up&start=1700000000&end=1700000060&step=30s").await;
+    assert_eq!(
+        matrix["data"]["result"][1]["values"],
+        json!([[1700000000, "1.5"], [1700000030, "1.5"], [1700000060, "1.5"]])
+    );
     let form = Request::post("/api/v1/query?stats=all")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Body::from("query=sum(up%7Bjob%3D%22web%22%7D)&time=1700000000"))
@@ -53,19 +63,33 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
     let (_, names) = get(&api, "/api/v1/labels").await;
     assert_eq!(names["data"], json!(["__name__", "job", "path"]));
     let (_, values) = get(&api, "/api/v1/label/job/values?limit=1").await;
-    assert_eq!((&values["data"], &values["warnings"]), (&json!(["db"]), &json!(["results truncated due to limit"])));
+    assert_eq!(
+        (&values["data"], &values["warnings"]),
+        (&json!(["db"]), &json!(["results truncated due to limit"]))
+    );
     let (_, series) = get(&api, "/api/v1/series?match[]=up%7Bjob%3D%22web%22%7D").await;
     assert_eq!(series["data"], json!([{"__name__": "up", "job": "web", "path": "a\"b"}]));
     let (_, metadata) = get(&api, "/api/v1/metadata").await;
     assert_eq!(metadata["data"], json!({"up": [{"type": "gauge", "help": "Is it up", "unit": ""}]}));
-    let (_, exemplars) = get(&api, "/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000").await;
+    let (_, exemplars) =
+        get(&api, "/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000").await;
     assert_eq!(exemplars["status"], "success");
-    let (_, tree) = get(&api, "/api/v1/parse_query?query=sum%20by(a)(rate(x%7Bb!%3D%22c%22%7D%5B5m%5D))%2F2").await;
+    let (_, tree) =
+        get(&api, "/api/v1/parse_query?query=sum%20by(a)(rate(x%7Bb!%3D%22c%22%7D%5B5m%5D))%2F2").await;
     let sum = &tree["data"]["lhs"];
-    assert_eq!((&tree["data"]["type"], &tree["data"]["op"], &tree["data"]["rhs"]["val"]), (&json!("binaryExpr"), &json!("/"), &json!("2")));
-    assert_eq!((&sum["type"], &sum["grouping"], &sum["expr"]["func"]["name"]), (&json!("aggregation"), &json!(["a"]), &json!("rate")));
+    assert_eq!(
+        (&tree["data"]["type"], &tree["data"]["op"], &tree["data"]["rhs"]["val"]),
+        (&json!("binaryExpr"), &json!("/"), &json!("2"))
+    );
+    assert_eq!(
+        (&sum["type"], &sum["grouping"], &sum["expr"]["func"]["name"]),
+        (&json!("aggregation"), &json!(["a"]), &json!("rate"))
+    );
     let range = &sum["expr"]["args"][0];
-    assert_eq!((&range["type"], &range["name"], &range["range"]), (&json!("matrixSelector"), &json!("x"), &json!(300_000)));
+    assert_eq!(
+        (&range["type"], &range["name"], &range["range"]),
+        (&json!("matrixSelector"), &json!("x"), &json!(300_000))
+    );
     assert_eq!(range["matchers"][1], json!({"name": "b", "type": "!=", "value": "c"}));
     let (_, text) = get(&api, "/api/v1/format_query?query=sum(up)by(job)").await;
     assert_eq!(text["data"], "sum by (job) (up)");
@@ -82,7 +106,12 @@ async fn errors_have_prometheus_shape_and_say_where() {
         ("/api/v1/query?query=", 400, "bad_data", "no expression"),
         ("/api/v1/query?query=up&time=noon", 400, "bad_data", "cannot parse \"noon\""),
         ("/api/v1/query_range?query=up&start=0&end=1&step=0", 400, "bad_data", "zero or negative"),
-        ("/api/v1/query_range?query=up&start=0&end=1000000&step=1", 400, "bad_data", "exceeded maximum resolution"),
+        (
+            "/api/v1/query_range?query=up&start=0&end=1000000&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution",
+        ),
         ("/api/v1/series", 400, "bad_data", "no match[]"),
         ("/api/v1/query?query=up%2Bon()up&time=1700000000", 422, "execution", "match group"),
     ] {

@@ -76,10 +76,14 @@ fn of_matching(matching: &Matching) -> Value {
 }
 
 fn of_selector(kind: &str, selector: &Selector) -> Value {
-    let name = selector.matchers.iter().find(|matcher| matcher.name == model::METRIC_NAME && matcher.op.as_str() == "=");
-    let matchers = selector.matchers.iter().map(|matcher| {
-        json!({ "name": matcher.name, "type": matcher.op.as_str(), "value": matcher.value })
-    });
+    let name = selector
+        .matchers
+        .iter()
+        .find(|matcher| matcher.name == model::METRIC_NAME && matcher.op.as_str() == "=");
+    let matchers = selector
+        .matchers
+        .iter()
+        .map(|matcher| json!({ "name": matcher.name, "type": matcher.op.as_str(), "value": matcher.value }));
     let mut value = json!({
         "type": kind,
         "name": name.map_or("", |matcher| matcher.value.as_str()),

@@ -4,8 +4,8 @@ use super::node::{Node, Times, scalar_at};
 use super::windows::{Kahan, mean, quantile, variance};
 use crate::QueryError;
 use crate::logql::matrix::{Matrix, Series};
-use model::{LabelSetBuilder, Labels};
 use ::promql::{AggregateOp, Grouping};
+use model::{LabelSetBuilder, Labels};
 use std::collections::{BTreeMap, HashMap};
 
 /// Inputs: the vector, and the parameter where the operator has one.
@@ -33,7 +33,8 @@ impl Node for Aggregate {
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameter = inputs.next();
         let parameter = |step: usize| parameter.as_ref().map_or(f64::NAN, |matrix| scalar_at(matrix, step));
-        let is_choice = !matches!(self.op, AggregateOp::Quantile | AggregateOp::CountValues) && self.op.parameter().is_some();
+        let is_choice = !matches!(self.op, AggregateOp::Quantile | AggregateOp::CountValues)
+            && self.op.parameter().is_some();
         if is_choice && (0..self.times.count).any(|step| parameter(step).is_nan()) {
             return Err(QueryError::Execution("Parameter value is NaN".into()));
         }
@@ -44,7 +45,8 @@ impl Node for Aggregate {
             AggregateOp::CountValues => self.count_values(&matrix, groups),
             _ => {
                 let series = groups.into_iter().map(|(labels, members)| {
-                    let members: Vec<&[Option<f64>]> = members.iter().map(|at| matrix.0[*at].values.as_slice()).collect();
+                    let members: Vec<&[Option<f64>]> =
+                        members.iter().map(|at| matrix.0[*at].values.as_slice()).collect();
                     Series { labels, values: self.one(&members, parameter) }
                 });
                 Matrix(series.collect()).without_empty()
@@ -132,7 +134,12 @@ impl Aggregate {
     }
 
     /// `topk`, `bottomk`: the series stay what they are, at the steps at which they are among the k.
-    fn extremes(&self, matrix: Matrix, groups: Vec<(Labels, Vec<usize>)>, k: impl Fn(usize) -> f64) -> Matrix {
+    fn extremes(
+        &self,
+        matrix: Matrix,
+        groups: Vec<(Labels, Vec<usize>)>,
+        k: impl Fn(usize) -> f64,
+    ) -> Matrix {
         let mut kept: Vec<Vec<Option<f64>>> = matrix.0.iter().map(|_| vec![None; self.times.count]).collect();
         let mut order = vec![];
         let mut ranked = vec![];
@@ -155,7 +162,12 @@ impl Aggregate {
         in_order(matrix, kept, order)
     }
 
-    fn limited(&self, matrix: Matrix, groups: Vec<(Labels, Vec<usize>)>, parameter: impl Fn(usize) -> f64) -> Matrix {
+    fn limited(
+        &self,
+        matrix: Matrix,
+        groups: Vec<(Labels, Vec<usize>)>,
+        parameter: impl Fn(usize) -> f64,
+    ) -> Matrix {
         let mut kept: Vec<Vec<Option<f64>>> = matrix.0.iter().map(|_| vec![None; self.times.count]).collect();
         let mut order = vec![];
         for (_, members) in groups {
@@ -214,7 +226,8 @@ fn text(value: f64) -> String {
 fn in_order(matrix: Matrix, mut kept: Vec<Vec<Option<f64>>>, order: Vec<usize>) -> Matrix {
     let mut seen = vec![false; kept.len()];
     let first = order.into_iter().filter(|at| !std::mem::replace(&mut seen[*at], true));
-    let series = first.map(|at| Series { labels: matrix.0[at].labels.clone(), values: std::mem::take(&mut kept[at]) });
+    let series =
+        first.map(|at| Series { labels: matrix.0[at].labels.clone(), values: std::mem::take(&mut kept[at]) });
     Matrix(series.collect())
 }
 

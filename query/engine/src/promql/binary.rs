@@ -3,8 +3,8 @@
 use super::node::{Node, Times, join_same, scalar, scalar_at, without_name};
 use crate::QueryError;
 use crate::logql::matrix::{Matrix, Series};
-use model::{LabelSetBuilder, Labels};
 use ::promql::{BinaryOp, Cardinality, Matching};
+use model::{LabelSetBuilder, Labels};
 use std::collections::HashMap;
 
 /// Which sides are scalars.
@@ -40,7 +40,8 @@ impl Node for Join {
         match self.scalar {
             Some(ScalarSide::Both) => Ok(scalar((0..self.times.count).map(|step| {
                 let (left, right) = (scalar_at(&left, step), scalar_at(&right, step));
-                compare(self.op, left, right).map_or_else(|| compute(self.op, left, right), |truth| f64::from(u8::from(truth)))
+                compare(self.op, left, right)
+                    .map_or_else(|| compute(self.op, left, right), |truth| f64::from(u8::from(truth)))
             }))),
             Some(side) => self.with_scalar(left, right, side),
             None if self.op.is_set() => self.set(left, right),
@@ -81,7 +82,9 @@ impl Join {
     /// What two series must have alike.
     fn signature(&self, labels: &Labels) -> Vec<u8> {
         let named = |name: &str| self.matching.labels.iter().any(|label| label == name);
-        let kept = |name: &str| if self.matching.on { named(name) } else { name != model::METRIC_NAME && !named(name) };
+        let kept = |name: &str| {
+            if self.matching.on { named(name) } else { name != model::METRIC_NAME && !named(name) }
+        };
         let mut pairs: Vec<(&str, &str)> = labels.iter().filter(|(name, _)| kept(name)).collect();
         let mut key = vec![];
         // Names of a label set are never empty or doubled.
@@ -102,7 +105,9 @@ impl Join {
         let steps_of = |matrix: &Matrix| {
             let mut steps: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
             for series in &matrix.0 {
-                let present = steps.entry(self.signature(&series.labels)).or_insert_with(|| vec![false; self.times.count]);
+                let present = steps
+                    .entry(self.signature(&series.labels))
+                    .or_insert_with(|| vec![false; self.times.count]);
                 present.iter_mut().zip(&series.values).for_each(|(known, value)| *known |= value.is_some());
             }
             steps
@@ -112,7 +117,8 @@ impl Join {
                 let present = deciding.get(&self.signature(&series.labels));
                 let is_present = |step: usize| present.is_some_and(|steps| steps[step]);
                 let values = series.values.into_iter().enumerate();
-                let values = values.map(|(step, value)| value.filter(|_| is_present(step) == wanted)).collect();
+                let values =
+                    values.map(|(step, value)| value.filter(|_| is_present(step) == wanted)).collect();
                 Series { labels: series.labels, values }
             });
             Matrix(series.collect()).without_empty()
@@ -147,7 +153,8 @@ impl Join {
                 let Some(partner) = self.partner(partners, &one, step, swapped)? else { continue };
                 let other = one.0[partners[partner]].values[step].unwrap_or(f64::NAN);
                 if self.matching.cardinality == Cardinality::OneToOne {
-                    let steps = taken.entry(signature.clone()).or_insert_with(|| vec![None; self.times.count]);
+                    let steps =
+                        taken.entry(signature.clone()).or_insert_with(|| vec![None; self.times.count]);
                     if steps[step].is_some_and(|earlier| earlier != at) {
                         return Err(QueryError::Execution(format!(
                             "found duplicate series for the match group {} on the left hand-side of the operation: [{}, {}];\
@@ -181,7 +188,13 @@ impl Join {
     }
 
     /// The series of the one side that has a value at the step.
-    fn partner(&self, partners: &[usize], one: &Matrix, step: usize, swapped: bool) -> Result<Option<usize>, QueryError> {
+    fn partner(
+        &self,
+        partners: &[usize],
+        one: &Matrix,
+        step: usize,
+        swapped: bool,
+    ) -> Result<Option<usize>, QueryError> {
         let mut present = partners.iter().enumerate().filter(|(_, at)| one.0[**at].values[step].is_some());
         let Some((first, first_at)) = present.next() else { return Ok(None) };
         if let Some((_, second_at)) = present.next() {

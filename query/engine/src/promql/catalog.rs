@@ -1,8 +1,8 @@
 //! What there is to ask for: series, label names and values, metadata.
 
 use crate::{Engine, QueryError};
-use model::{Labels, Matcher, Metadata, SeriesSelect, Tenant, TimeRange};
 use ::promql::Expr;
+use model::{Labels, Matcher, Metadata, SeriesSelect, Tenant, TimeRange};
 use std::collections::BTreeSet;
 
 /// Names or label sets, and why they may not be all.
@@ -47,7 +47,9 @@ impl Engine {
 
 fn matchers(selector: &str) -> Result<Vec<Matcher>, QueryError> {
     match super::parse(selector)? {
-        Expr::Selector(selector) if selector.modifiers == ::promql::Modifiers::default() => Ok(selector.matchers),
+        Expr::Selector(selector) if selector.modifiers == ::promql::Modifiers::default() => {
+            Ok(selector.matchers)
+        }
         _ => Err(QueryError::Bad(format!("{selector:?} is no series selector; write it as up{{job=\"x\"}}"))),
     }
 }

@@ -53,7 +53,8 @@ impl Node for Histogram {
                 if of_step.is_empty() {
                     return None;
                 }
-                let parameter = |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
+                let parameter =
+                    |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
                 Some(match self.fraction {
                     true => fraction(parameter(0), parameter(1), &mut of_step),
                     false => quantile(parameter(0), &mut of_step),
@@ -90,12 +91,16 @@ impl Node for Quantiles {
                 let until = (step..self.times.count).find(|step| !same(step)).unwrap_or(self.times.count);
                 for series in &pair[0].0 {
                     if series.labels.get(&self.label).is_some() {
-                        return Err(QueryError::Execution(format!("label {:?} is there already", self.label)));
+                        return Err(QueryError::Execution(format!(
+                            "label {:?} is there already",
+                            self.label
+                        )));
                     }
                     let mut labels = LabelSetBuilder::from_labels(&series.labels);
                     labels.set(&self.label, &quantile_text(quantile));
                     let within = |at: usize| (step..until).contains(&at);
-                    let values = series.values.iter().enumerate().map(|(at, value)| value.filter(|_| within(at)));
+                    let values =
+                        series.values.iter().enumerate().map(|(at, value)| value.filter(|_| within(at)));
                     out.push(Series { labels: labels.build(), values: values.collect() });
                 }
                 step = until;

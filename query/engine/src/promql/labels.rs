@@ -17,16 +17,24 @@ pub(super) struct LabelReplace {
 
 fn check_target(function: &str, label: &str) -> Result<(), QueryError> {
     if label.is_empty() {
-        return Err(QueryError::Execution(format!("invalid destination label name in {function}(): {label}")));
+        return Err(QueryError::Execution(format!(
+            "invalid destination label name in {function}(): {label}"
+        )));
     }
     Ok(())
 }
 
 impl LabelReplace {
-    pub fn new(target: &str, replacement: &str, source: &str, pattern: &str) -> Result<LabelReplace, QueryError> {
+    pub fn new(
+        target: &str,
+        replacement: &str,
+        source: &str,
+        pattern: &str,
+    ) -> Result<LabelReplace, QueryError> {
         check_target("label_replace", target)?;
-        let pattern = Regex::new(&format!("^(?s:{pattern})$"))
-            .map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+        let pattern = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+            QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
+        })?;
         let (target, replacement, source) = (target.to_owned(), replacement.to_owned(), source.to_owned());
         Ok(LabelReplace { target, replacement, source, pattern })
     }
@@ -87,7 +95,8 @@ impl Node for LabelJoin {
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         relabelled(inputs, |labels| {
-            let values: Vec<&str> = self.sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
+            let values: Vec<&str> =
+                self.sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
             let mut changed = LabelSetBuilder::from_labels(labels);
             changed.remove(&self.target);
             let value = values.join(&self.separator);
@@ -115,7 +124,8 @@ impl Node for SortByLabel {
         let Some(mut matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
         matrix.0.sort_by(|a, b| {
             let of = |labels: &Labels, name: &str| labels.get(name).unwrap_or("").to_owned();
-            let by_labels = self.labels.iter().map(|name| natural(&of(&a.labels, name), &of(&b.labels, name)));
+            let by_labels =
+                self.labels.iter().map(|name| natural(&of(&a.labels, name), &of(&b.labels, name)));
             let order = by_labels.fold(Ordering::Equal, Ordering::then).then_with(|| a.labels.cmp(&b.labels));
             if self.descending { order.reverse() } else { order }
         });

@@ -119,7 +119,15 @@ fn compute(function: &str) -> Option<Compute> {
         "log2" => |v, _| Some(v.log2()),
         "log10" => |v, _| Some(v.log10()),
         "sqrt" => |v, _| Some(v.sqrt()),
-        "sgn" => |v, _| Some(if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v }),
+        "sgn" => |v, _| {
+            Some(if v > 0.0 {
+                1.0
+            } else if v < 0.0 {
+                -1.0
+            } else {
+                v
+            })
+        },
         "sin" => |v, _| Some(v.sin()),
         "cos" => |v, _| Some(v.cos()),
         "tan" => |v, _| Some(v.tan()),

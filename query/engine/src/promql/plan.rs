@@ -10,9 +10,9 @@ use super::scan::{Mode, Scan, SubqueryWindows, Where};
 use super::windows;
 use crate::logql::matrix::Matrix;
 use crate::{Engine, QueryError};
+use ::promql::{AggregateOp, At, Expr, Function, Modifiers, Selector, ValueType};
 use datafusion::physical_plan::ExecutionPlan;
 use model::{Point, SeriesPoints, SeriesSelect, TimeRange, is_stale_marker};
-use ::promql::{AggregateOp, At, Expr, Function, Modifiers, Selector, ValueType};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use store::Snapshot;
@@ -66,7 +66,8 @@ impl Planner {
                     _ => None,
                 };
                 let inputs = vec![self.plan(left, times)?, self.plan(right, times)?];
-                let join = Join { op: *op, returns_bool: *returns_bool, matching: matching.clone(), scalar, times };
+                let join =
+                    Join { op: *op, returns_bool: *returns_bool, matching: matching.clone(), scalar, times };
                 Ok(node::plan(join, inputs))
             }
             Expr::Text(_) | Expr::Range { .. } | Expr::Subquery { .. } => {
@@ -98,7 +99,12 @@ impl Planner {
         node::plan(scan, vec![])
     }
 
-    fn call(&self, function: &'static Function, arguments: &[Expr], times: Times) -> Result<Plan, QueryError> {
+    fn call(
+        &self,
+        function: &'static Function,
+        arguments: &[Expr],
+        times: Times,
+    ) -> Result<Plan, QueryError> {
         let name = function.name;
         let text = |at: usize| match arguments.get(at).map(Expr::bare) {
             Some(Expr::Text(text)) => text.clone(),
@@ -164,7 +170,10 @@ impl Planner {
         let buckets = self.plan(&arguments[0], times)?;
         let mut inputs = vec![];
         for quantile in &arguments[2..] {
-            inputs.push(node::plan(Histogram { fraction: false, times }, vec![buckets.clone(), self.plan(quantile, times)?]));
+            inputs.push(node::plan(
+                Histogram { fraction: false, times },
+                vec![buckets.clone(), self.plan(quantile, times)?],
+            ));
             inputs.push(self.plan(quantile, times)?);
         }
         Ok(node::plan(Quantiles { label: label.to_owned(), times }, inputs))
@@ -173,7 +182,8 @@ impl Planner {
     fn absent(&self, argument: &Expr, times: Times) -> Result<Plan, QueryError> {
         let (input, matchers) = match argument.bare() {
             Expr::Range { selector, range_ms } => {
-                let present = windows::named("present_over_time").map(|over| Mode::Window { over, range_ms: *range_ms });
+                let present = windows::named("present_over_time")
+                    .map(|over| Mode::Window { over, range_ms: *range_ms });
                 let plan = self.scan(selector, times, present.unwrap_or(Mode::Instant));
                 (plan, selector.matchers.as_slice())
             }
@@ -190,9 +200,11 @@ impl Planner {
     /// A function over windows: its range vector is a selector, read as it is, or a subquery, computed first.
     fn windows(&self, over: windows::Over, arguments: &[Expr], times: Times) -> Result<Plan, QueryError> {
         let is_range = |argument: &&Expr| argument.value_type() == ValueType::Matrix;
-        let range = arguments.iter().find(is_range).ok_or_else(|| QueryError::Bad("no range vector".into()))?;
+        let range =
+            arguments.iter().find(is_range).ok_or_else(|| QueryError::Bad("no range vector".into()))?;
         let parameters = arguments.iter().filter(|argument| !is_range(argument));
-        let mut inputs = parameters.map(|argument| self.plan(argument, times)).collect::<Result<Vec<_>, _>>()?;
+        let mut inputs =
+            parameters.map(|argument| self.plan(argument, times)).collect::<Result<Vec<_>, _>>()?;
         match range.bare() {
             Expr::Range { selector, range_ms } => {
                 let mode = Mode::Window { over, range_ms: *range_ms };
@@ -224,10 +236,14 @@ impl Planner {
             Expr::Range { selector, range_ms } => {
                 let end = self.place(&selector.modifiers).of(self.query.start_ms);
                 let range = TimeRange { start: end - range_ms + 1, end };
-                let block = self.snapshot.samples(&SeriesSelect { matchers: selector.matchers.clone(), range }).await?;
+                let block = self
+                    .snapshot
+                    .samples(&SeriesSelect { matchers: selector.matchers.clone(), range })
+                    .await?;
                 let series = block.iter().map(|(labels, ts_ms, values)| {
                     let points = ts_ms.iter().zip(values).filter(|(_, value)| !is_stale_marker(**value));
-                    let points = points.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
+                    let points =
+                        points.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
                     SeriesPoints { labels: labels.clone(), points }
                 });
                 Ok(series.filter(|series| !series.points.is_empty()).collect())

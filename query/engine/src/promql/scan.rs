@@ -29,7 +29,10 @@ pub(super) enum Mode {
     Instant,
     /// The time of the last value, in seconds.
     Timestamp,
-    Window { over: Over, range_ms: i64 },
+    Window {
+        over: Over,
+        range_ms: i64,
+    },
 }
 
 pub(super) struct Scan {
@@ -81,7 +84,9 @@ impl Node for Scan {
         for (labels, ts_ms, values) in block.iter() {
             let (labels, values) = match self.mode {
                 Mode::Instant => (labels.clone(), self.latest(ts_ms, values, |_, value| value)),
-                Mode::Timestamp => (without_name(labels), self.latest(ts_ms, values, |ts, _| ts as f64 / 1e3)),
+                Mode::Timestamp => {
+                    (without_name(labels), self.latest(ts_ms, values, |ts, _| ts as f64 / 1e3))
+                }
                 Mode::Window { over, range_ms } => {
                     let labels = if over.keeps_name { labels.clone() } else { without_name(labels) };
                     let windows = Windows { place: self.place, times: self.times, range_ms };
@@ -136,8 +141,16 @@ impl Windows {
                 if low == high {
                     return None;
                 }
-                let window = Window { ts_ms: &ts_ms[low..high], values: &values[low..high], start_ms, end_ms, step_ms, ascends };
-                let parameter = |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
+                let window = Window {
+                    ts_ms: &ts_ms[low..high],
+                    values: &values[low..high],
+                    start_ms,
+                    end_ms,
+                    step_ms,
+                    ascends,
+                };
+                let parameter =
+                    |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
                 (over.compute)(&window, [parameter(0), parameter(1)])
             })
             .collect()
@@ -176,7 +189,11 @@ impl Node for SubqueryWindows {
         let Some(inner) = inputs.pop() else { return Ok(Matrix::default()) };
         let windows = Windows { place: self.place, times: self.times, range_ms: self.range_ms };
         let series = inner.0.into_iter().map(|series| {
-            let present = series.values.iter().enumerate().filter_map(|(step, value)| Some((self.inner.at(step), (*value)?)));
+            let present = series
+                .values
+                .iter()
+                .enumerate()
+                .filter_map(|(step, value)| Some((self.inner.at(step), (*value)?)));
             let (ts_ms, values): (Vec<i64>, Vec<f64>) = present.unzip();
             let labels = if self.over.keeps_name { series.labels } else { without_name(&series.labels) };
             Series { labels, values: windows.values(self.over, &ts_ms, &values, &inputs) }

@@ -22,7 +22,8 @@ const T0: i64 = 1_772_366_400_000;
 /// Series as `name{…} first+step` over 0..=10 minutes, one sample a minute.
 async fn engine(dir: &std::path::Path, series: &[(&[(&str, &str)], f64, f64)]) -> Engine {
     let clock: Arc<dyn Clock> = Arc::new(At(T0 + 3_600_000));
-    let store = Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
+    let store =
+        Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
     let store = store.await.unwrap();
     let mut batch = MetricBatch::default();
     for (labels, first, step) in series {
@@ -31,7 +32,10 @@ async fn engine(dir: &std::path::Path, series: &[(&[(&str, &str)], f64, f64)]) -
             batch.push(T0 + minute * 60_000, first + step * minute as f64);
         }
     }
-    store.write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None }).await.unwrap();
+    store
+        .write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None })
+        .await
+        .unwrap();
     Engine::new(store, clock, Limits::default()).unwrap()
 }
 
@@ -53,8 +57,10 @@ async fn at_ten(engine: &Engine, query: &str) -> Vec<String> {
     match answer.result {
         PromResult::Scalar(point) => vec![point.value.to_string()],
         PromResult::Vector(series) => {
-            let mut rows: Vec<String> =
-                series.iter().map(|s| format!("{} {}", s.labels, (s.points[0].value * 1e6).round() / 1e6)).collect();
+            let mut rows: Vec<String> = series
+                .iter()
+                .map(|s| format!("{} {}", s.labels, (s.points[0].value * 1e6).round() / 1e6))
+                .collect();
             rows.sort();
             rows
         }
@@ -82,10 +88,7 @@ async fn queries_have_the_answers_that_prometheus_gives() {
         ("max_over_time(requests_total{code=\"500\"}[3m])", vec![r#"{code="500", job="web"} 60"#]),
         ("requests_total > 500", vec![r#"requests_total{code="200", job="web"} 600"#]),
         ("limit > bool 50", vec![r#"{job="db"} 0"#, r#"{job="web"} 1"#]),
-        (
-            "requests_total{code=\"500\"} * on (job) group_left limit",
-            vec![r#"{code="500", job="web"} 6000"#],
-        ),
+        ("requests_total{code=\"500\"} * on (job) group_left limit", vec![r#"{code="500", job="web"} 6000"#]),
         ("limit and on (job) requests_total{code=\"500\"}", vec![r#"limit{job="web"} 100"#]),
         ("limit unless on (job) requests_total{code=\"500\"}", vec![r#"limit{job="db"} 10"#]),
         (
@@ -96,7 +99,10 @@ async fn queries_have_the_answers_that_prometheus_gives() {
         ("requests_total{code=\"500\"} offset 5m", vec![r#"requests_total{code="500", job="web"} 30"#]),
         ("max_over_time(sum(rate(requests_total[2m]))[5m:1m])", vec!["{} 1.6"]),
         ("scalar(limit{job=\"db\"}) + 1", vec!["11"]),
-        ("requests_total{job=~\"d.*\", code!=\"500\"} @ 1772366460", vec![r#"requests_total{code="200", job="db"} 30"#]),
+        (
+            "requests_total{job=~\"d.*\", code!=\"500\"} @ 1772366460",
+            vec![r#"requests_total{code="200", job="db"} 30"#],
+        ),
     ] {
         assert_eq!(at_ten(&engine, query).await, expected, "{query}");
     }
@@ -106,7 +112,10 @@ async fn queries_have_the_answers_that_prometheus_gives() {
 async fn a_range_query_has_a_point_a_step_and_ends_with_the_lookback() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(dir.path(), &SHOP[3..4]).await;
-    let answer = engine.promql_range(&Tenant::default(), "limit", T0, T0 + 1_200_000, 60_000, LOOKBACK_MS).await.unwrap();
+    let answer = engine
+        .promql_range(&Tenant::default(), "limit", T0, T0 + 1_200_000, 60_000, LOOKBACK_MS)
+        .await
+        .unwrap();
     let PromResult::Matrix(series) = answer.result else { panic!() };
     // Ten minutes of samples and, open at its left end, five of lookback.
     assert_eq!(series[0].points.len(), 15);
@@ -116,10 +125,19 @@ async fn a_range_query_has_a_point_a_step_and_ends_with_the_lookback() {
 async fn what_cannot_be_matched_is_an_execution_error() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(dir.path(), SHOP).await;
-    for query in ["limit / on (job) requests_total", "requests_total / on (job) limit", "abs({__name__=~\"requests_total|limit\"}) + on () limit"] {
-        let wrong = engine.promql_instant(&Tenant::default(), query, T0 + 600_000, LOOKBACK_MS).await.unwrap_err();
-        assert!(matches!(&wrong, QueryError::Execution(text) if text.contains("match group")), "{query}: {wrong}");
+    for query in [
+        "limit / on (job) requests_total",
+        "requests_total / on (job) limit",
+        "abs({__name__=~\"requests_total|limit\"}) + on () limit",
+    ] {
+        let wrong =
+            engine.promql_instant(&Tenant::default(), query, T0 + 600_000, LOOKBACK_MS).await.unwrap_err();
+        assert!(
+            matches!(&wrong, QueryError::Execution(text) if text.contains("match group")),
+            "{query}: {wrong}"
+        );
     }
-    let wrong = engine.promql_range(&Tenant::default(), "up", 0, 1_000_000_000, 1, LOOKBACK_MS).await.unwrap_err();
+    let wrong =
+        engine.promql_range(&Tenant::default(), "up", 0, 1_000_000_000, 1, LOOKBACK_MS).await.unwrap_err();
     assert!(wrong.to_string().contains("exceeded maximum resolution"));
 }

@@ -33,7 +33,9 @@ pub(super) fn named(name: &str) -> Option<Over> {
     const KEEPS: bool = true;
     const DROPS: bool = false;
     let (name, keeps_name, compute): (&'static str, bool, Compute) = match name {
-        "rate" => ("rate", DROPS, |w, _| extrapolated(w, true).map(|increase| increase / (w.range_ms() as f64 / 1e3))),
+        "rate" => ("rate", DROPS, |w, _| {
+            extrapolated(w, true).map(|increase| increase / (w.range_ms() as f64 / 1e3))
+        }),
         "increase" => ("increase", DROPS, |w, _| extrapolated(w, true)),
         "delta" => ("delta", DROPS, |w, _| extrapolated(w, false)),
         "irate" => ("irate", DROPS, |w, _| last_two(w, true)),
@@ -47,7 +49,13 @@ pub(super) fn named(name: &str) -> Option<Over> {
             let differ = |pair: &[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
             Some(w.values.windows(2).filter(|pair| differ(pair)).count() as f64)
         }),
-        "resets" => ("resets", DROPS, |w, _| Some(w.values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64)),
+        "resets" => {
+            (
+                "resets",
+                DROPS,
+                |w, _| Some(w.values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64),
+            )
+        }
         "avg_over_time" => ("avg_over_time", DROPS, |w, _| Some(mean(w.values))),
         "sum_over_time" => ("sum_over_time", DROPS, |w, _| Some(kahan_sum(w.values.iter().copied()))),
         "count_over_time" => ("count_over_time", DROPS, |w, _| Some(w.values.len() as f64)),
@@ -58,7 +66,9 @@ pub(super) fn named(name: &str) -> Option<Over> {
         "present_over_time" => ("present_over_time", DROPS, |_, _| Some(1.0)),
         "stdvar_over_time" => ("stdvar_over_time", DROPS, |w, _| Some(variance(w.values))),
         "stddev_over_time" => ("stddev_over_time", DROPS, |w, _| Some(variance(w.values).sqrt())),
-        "quantile_over_time" => ("quantile_over_time", DROPS, |w, p| Some(quantile(p[0], &mut w.values.to_vec()))),
+        "quantile_over_time" => {
+            ("quantile_over_time", DROPS, |w, p| Some(quantile(p[0], &mut w.values.to_vec())))
+        }
         "mad_over_time" => ("mad_over_time", DROPS, |w, _| {
             if w.values.iter().any(|value| value.is_nan()) {
                 return Some(f64::NAN);
@@ -68,10 +78,16 @@ pub(super) fn named(name: &str) -> Option<Over> {
             Some(quantile(0.5, &mut distances))
         }),
         "double_exponential_smoothing" | "holt_winters" => ("double_exponential_smoothing", DROPS, smoothed),
-        "ts_of_first_over_time" => ("ts_of_first_over_time", DROPS, |w, _| Some(*w.ts_ms.first()? as f64 / 1e3)),
+        "ts_of_first_over_time" => {
+            ("ts_of_first_over_time", DROPS, |w, _| Some(*w.ts_ms.first()? as f64 / 1e3))
+        }
         "ts_of_last_over_time" => ("ts_of_last_over_time", DROPS, |w, _| Some(*w.ts_ms.last()? as f64 / 1e3)),
-        "ts_of_min_over_time" => ("ts_of_min_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new <= old)),
-        "ts_of_max_over_time" => ("ts_of_max_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new >= old)),
+        "ts_of_min_over_time" => {
+            ("ts_of_min_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new <= old))
+        }
+        "ts_of_max_over_time" => {
+            ("ts_of_max_over_time", DROPS, |w, _| time_of_extreme(w, |new, old| new >= old))
+        }
         _ => return None,
     };
     Some(Over { name, keeps_name, compute })
@@ -139,7 +155,8 @@ fn regression(w: &Window<'_>, origin_ms: i64) -> Option<(f64, f64)> {
     if w.values.iter().all(|value| *value == first) {
         return Some(if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) });
     }
-    let (mut x, mut y, mut xy, mut xx) = (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
+    let (mut x, mut y, mut xy, mut xx) =
+        (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
     for (ts, value) in w.ts_ms.iter().zip(w.values) {
         let seconds = (ts - origin_ms) as f64 / 1e3;
         x.add(seconds);

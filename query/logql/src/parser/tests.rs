@@ -46,7 +46,8 @@ fn queries_of_benchmarks_and_dashboards_parse() {
         // The same dashboards ask Prometheus and Grafana's own variables, which is not LogQL.
         let promql = metric_name.is_match(query);
         // A variable that names a label was filled in as if it were a matcher.
-        let variable = query.starts_with("label_values") || query.contains("\"=~\"") || query.starts_with("label_names");
+        let variable =
+            query.starts_with("label_values") || query.contains("\"=~\"") || query.starts_with("label_names");
         match parse(query) {
             Err(why) if !promql && !variable => refused.push(format!("{query}\n    {why}")),
             _ => {}

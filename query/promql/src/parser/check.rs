@@ -44,14 +44,23 @@ pub(super) fn call(at: usize, function: &'static Function, arguments: Vec<(usize
         }
         Some(optional) if given < most - optional => {
             let least = most - optional;
-            return Err((at, format!("expected at least {least} argument(s) in call to {name:?}, got {given}")));
+            return Err((
+                at,
+                format!("expected at least {least} argument(s) in call to {name:?}, got {given}"),
+            ));
         }
         Some(_) if given > most => {
-            return Err((at, format!("expected at most {most} argument(s) in call to {name:?}, got {given}")));
+            return Err((
+                at,
+                format!("expected at most {most} argument(s) in call to {name:?}, got {given}"),
+            ));
         }
         None if given < most - 1 => {
             let least = most - 1;
-            return Err((at, format!("expected at least {least} argument(s) in call to {name:?}, got {given}")));
+            return Err((
+                at,
+                format!("expected at least {least} argument(s) in call to {name:?}, got {given}"),
+            ));
         }
         _ => {}
     }
@@ -79,7 +88,12 @@ pub(super) fn aggregate(
     let wanted = if op.parameter().is_some() { 2 } else { 1 };
     let given = arguments.len();
     if given != wanted {
-        return Err((at, format!("wrong number of arguments for aggregate expression provided, expected {wanted}, got {given}")));
+        return Err((
+            at,
+            format!(
+                "wrong number of arguments for aggregate expression provided, expected {wanted}, got {given}"
+            ),
+        ));
     }
     let Some((place, expr)) = arguments.pop() else { return Err((at, "no arguments".into())) };
     expect_type(place, &expr, ValueType::Vector, "aggregation expression")?;
@@ -100,7 +114,9 @@ pub(super) fn modifiers<'e>(at: usize, expr: &'e mut Expr, what: &str) -> Parsed
         Expr::Subquery { modifiers, .. } => Ok(modifiers),
         _ => Err((
             at,
-            format!("{what} modifier must be preceded by an instant vector selector or range vector selector or a subquery"),
+            format!(
+                "{what} modifier must be preceded by an instant vector selector or range vector selector or a subquery"
+            ),
         )),
     }
 }

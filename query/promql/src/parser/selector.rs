@@ -62,7 +62,10 @@ impl Parser {
         self.advance();
         let before_brace = matchers.first().is_some_and(|first| first.name == "__name__" && outside);
         if label == "__name__" && before_brace && op == Match::Equal {
-            return Err((at, format!("metric name must not be set twice: {:?} or {value:?}", matchers[0].value)));
+            return Err((
+                at,
+                format!("metric name must not be set twice: {:?} or {value:?}", matchers[0].value),
+            ));
         }
         matchers.push(Matcher::new(label, op, value).map_err(|wrong| (value_at, wrong.to_string()))?);
         Ok(())

@@ -32,7 +32,8 @@ fn what_is_printed_parses_to_the_same() {
         "round(x, 0.1)",
     ] {
         let printed = parse(query).unwrap_or_else(|wrong| panic!("{query}: {wrong}")).to_string();
-        let again = parse(&printed).unwrap_or_else(|wrong| panic!("{query} → {printed}: {wrong}")).to_string();
+        let again =
+            parse(&printed).unwrap_or_else(|wrong| panic!("{query} → {printed}: {wrong}")).to_string();
         assert_eq!(printed, again, "{query}");
     }
 }

@@ -1,7 +1,7 @@
 //! Reads scripts of Prometheus' own test language: `load`, `eval`, `expect` and what each must answer.
 
-use model::Labels;
 use ::promql::Expr;
+use model::Labels;
 
 /// A value in series notation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,8 @@ pub fn commands(text: &str) -> Result<Vec<Command>, String> {
     while let Some((at, head)) = lines.next() {
         let block: Vec<&str> = match head {
             "" | "clear" => vec![],
-            _ => std::iter::from_fn(|| lines.next_if(|(_, line)| !line.is_empty()).map(|(_, line)| line)).collect(),
+            _ => std::iter::from_fn(|| lines.next_if(|(_, line)| !line.is_empty()).map(|(_, line)| line))
+                .collect(),
         };
         let command = match head.split_whitespace().next() {
             None => continue,
@@ -80,14 +81,16 @@ pub fn commands(text: &str) -> Result<Vec<Command>, String> {
 fn load(head: &str, block: &[&str]) -> Command {
     let step_ms = head.split_whitespace().nth(1).and_then(duration_ms).unwrap_or(0);
     // Start timestamps (`name@st …`) are not stored yet.
-    let lines = block.iter().filter(|line| !line.split_whitespace().next().is_some_and(|word| word.ends_with("@st")));
+    let lines =
+        block.iter().filter(|line| !line.split_whitespace().next().is_some_and(|word| word.ends_with("@st")));
     Command::Load { step_ms, series: lines.filter_map(|line| series(line)).collect() }
 }
 
 fn eval(line: usize, head: &str, block: &[&str]) -> Result<Eval, String> {
     let bad = || format!("line {line}: {head:?} is no eval");
     let (word, rest) = head.split_once(char::is_whitespace).ok_or_else(bad)?;
-    let mut eval = Eval { line, must_fail: word == "eval_fail", is_ordered: word == "eval_ordered", ..Eval::default() };
+    let mut eval =
+        Eval { line, must_fail: word == "eval_fail", is_ordered: word == "eval_ordered", ..Eval::default() };
     let mut rest = rest.trim_start();
     let mut after = |keyword: &str| -> Option<&str> {
         let value = rest.trim_start().strip_prefix(keyword)?.trim_start();
@@ -152,7 +155,9 @@ fn series(line: &str) -> Option<SeriesValues> {
         "" => return None,
         "{}" => Labels::empty(),
         metric => match ::promql::parse(metric).ok()? {
-            Expr::Selector(selector) => Labels::from_pairs(selector.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str()))),
+            Expr::Selector(selector) => {
+                Labels::from_pairs(selector.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())))
+            }
             _ => return None,
         },
     };
@@ -161,7 +166,8 @@ fn series(line: &str) -> Option<SeriesValues> {
 
 /// Where the metric ends and its values begin.
 fn metric_end(line: &str) -> Option<usize> {
-    let name = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
+    let name =
+        line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
     let rest = line[name..].trim_start();
     let open = line.len() - rest.len();
     if !rest.starts_with('{') || rest.starts_with("{{") {

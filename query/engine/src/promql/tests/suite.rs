@@ -21,7 +21,8 @@ fn known() -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_s_own_cases_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites/data/prometheus/promqltest");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/suites/data/prometheus/promqltest");
     let Ok(entries) = std::fs::read_dir(&folder) else {
         println!("no {}: Prometheus' cases were not run", folder.display());
         return;
@@ -40,7 +41,8 @@ async fn prometheus_s_own_cases_pass() {
     for path in files {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         section += 1;
-        let script = commands(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
+        let script = commands(&std::fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
         for command in script {
             let tenant = Tenant::new(&format!("s{section}")).unwrap();
             match command {
@@ -83,7 +85,9 @@ async fn load(store: &Arc<Store>, tenant: Tenant, step_ms: i64, series: &[Series
 async fn run(engine: &Engine, tenant: &Tenant, eval: &Eval) -> Result<(), String> {
     let answer = match eval.step_ms {
         None => engine.promql_instant(tenant, &eval.query, eval.start_ms, LOOKBACK_MS).await,
-        Some(step) => engine.promql_range(tenant, &eval.query, eval.start_ms, eval.end_ms, step, LOOKBACK_MS).await,
+        Some(step) => {
+            engine.promql_range(tenant, &eval.query, eval.start_ms, eval.end_ms, step, LOOKBACK_MS).await
+        }
     };
     let result = match answer {
         Err(_) if eval.must_fail => return Ok(()),
@@ -115,7 +119,8 @@ fn same(
     is_ordered: bool,
 ) -> Result<(), String> {
     if found.len() != wanted.len() {
-        let labels: Vec<String> = found.iter().map(|s| format!("{} {:?}", s.labels, s.points.first().map(|p| p.value))).collect();
+        let labels: Vec<String> =
+            found.iter().map(|s| format!("{} {:?}", s.labels, s.points.first().map(|p| p.value))).collect();
         return Err(format!("{} series, not {}: {labels:?}", found.len(), wanted.len()));
     }
     for (at, (labels, values)) in wanted.iter().enumerate() {
@@ -123,7 +128,12 @@ fn same(
             true => found.get(at).filter(|series| series.labels == *labels),
             false => found.iter().find(|series| series.labels == *labels),
         };
-        let series = series.ok_or_else(|| format!("no {labels} in its place: {:?}", found.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>()))?;
+        let series = series.ok_or_else(|| {
+            format!(
+                "no {labels} in its place: {:?}",
+                found.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>()
+            )
+        })?;
         let mut points = series.points.iter();
         for (at, value) in values.iter().enumerate() {
             match value {
@@ -148,5 +158,9 @@ fn same(
 /// Prometheus' own tolerance.
 fn close(found: f64, wanted: f64) -> Result<(), String> {
     let near = || (found - wanted).abs() / (found.abs() + wanted.abs()).min(f64::MAX) < 1e-6;
-    if found == wanted || (found.is_nan() && wanted.is_nan()) || near() { Ok(()) } else { Err(format!("{found}, not {wanted}")) }
+    if found == wanted || (found.is_nan() && wanted.is_nan()) || near() {
+        Ok(())
+    } else {
+        Err(format!("{found}, not {wanted}"))
+    }
 }
