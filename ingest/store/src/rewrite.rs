@@ -269,7 +269,7 @@ fn bounded(mut parts: Vec<Arc<Part>>) -> Vec<Arc<Part>> {
 fn files_of(tables: &Memtables, signal: Signal) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     match signal {
         Signal::Metrics => {
-            let runs = tables.metrics.read().into_runs();
+            let runs = tables.metrics.read().all_runs();
             split_runs(runs)
                 .into_iter()
                 .map(|(window, runs)| Ok((window, metrics::part::write(&runs)?)))

@@ -113,7 +113,7 @@ impl Head {
     }
 
     /// Everything, to be written to parts.
-    pub fn into_runs(&self) -> Vec<Run> {
+    pub fn all_runs(&self) -> Vec<Run> {
         self.runs(&SeriesSelect { matchers: vec![], range: TimeRange::ALL })
     }
 }

@@ -93,26 +93,26 @@ impl<'d> Writer<'d> {
         }
         match metric.data {
             Some(Data::Gauge(gauge)) => gauge.data_points.iter().for_each(|point| self.number(&name, point)),
-            Some(Data::Sum(sum)) => {
-                match self.cumulative(sum.aggregation_temporality, &name, sum.data_points.len()) {
-                    true => sum.data_points.iter().for_each(|point| self.number(&name, point)),
-                    false => {}
-                }
+            Some(Data::Sum(sum))
+                if self.cumulative(sum.aggregation_temporality, &name, sum.data_points.len()) =>
+            {
+                sum.data_points.iter().for_each(|point| self.number(&name, point))
             }
-            Some(Data::Histogram(histogram)) => {
-                if self.cumulative(histogram.aggregation_temporality, &name, histogram.data_points.len()) {
-                    histogram.data_points.iter().for_each(|point| self.histogram(&name, point));
-                }
+            Some(Data::Histogram(histogram))
+                if self.cumulative(histogram.aggregation_temporality, &name, histogram.data_points.len()) =>
+            {
+                histogram.data_points.iter().for_each(|point| self.histogram(&name, point))
             }
-            Some(Data::ExponentialHistogram(histogram)) => {
-                if self.cumulative(histogram.aggregation_temporality, &name, histogram.data_points.len()) {
-                    histogram.data_points.iter().for_each(|point| self.exponential(&name, point));
-                }
+            Some(Data::ExponentialHistogram(histogram))
+                if self.cumulative(histogram.aggregation_temporality, &name, histogram.data_points.len()) =>
+            {
+                histogram.data_points.iter().for_each(|point| self.exponential(&name, point))
             }
             Some(Data::Summary(summary)) => {
                 summary.data_points.iter().for_each(|point| self.summary(&name, point))
             }
-            None => {}
+            // A point that is not cumulative was counted as rejected by `cumulative`.
+            _ => {}
         }
     }
 

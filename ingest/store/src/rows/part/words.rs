@@ -110,7 +110,7 @@ impl Words {
 
     /// Rows of the pages that can hold a line with all the clues.
     pub fn pages(&self, clues: &Clues, rows: usize) -> Result<Ranges, String> {
-        let mut found = Ranges::new([0..rows]);
+        let mut found = Ranges::new(std::iter::once(0..rows));
         for word in &clues.words {
             found = found.and(&self.search(&self.term(word), rows)?);
         }
