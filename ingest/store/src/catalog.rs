@@ -25,9 +25,12 @@ pub struct Commit {
     pub metadata: Vec<(Tenant, Metadata)>,
 }
 
+/// SQLite's `user_version` of a catalog of this shape.
+const VERSION: i64 = 2;
+
 const TABLES: [&str; 4] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
-     level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null, raw_bytes integer not null)",
+     level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
     "create table if not exists senders (sender text primary key, sequence integer not null)",
     "create table if not exists metadata (tenant text not null, name text not null, kind text not null, help text not null, unit text not null, \
@@ -47,9 +50,17 @@ impl Catalog {
             .connect_with(options)
             .await
             .with_context(|| format!("opening the catalog {}", path.display()))?;
+        let version: i64 = sqlx::query("pragma user_version").fetch_one(&pool).await?.try_get(0)?;
+        let tables: i64 = sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
+        anyhow::ensure!(
+            version == VERSION || tables == 0,
+            "{} is of version {version}; this program reads version {VERSION}",
+            path.display()
+        );
         for table in TABLES {
             sqlx::query(table).execute(&pool).await?;
         }
+        sqlx::query("pragma user_version = 2").execute(&pool).await?;
         Ok(Catalog { pool })
     }
 
@@ -69,7 +80,6 @@ impl Catalog {
                     last_ts: row.try_get("last_ts")?,
                     rows: row.try_get("rows")?,
                     bytes: row.try_get("bytes")?,
-                    raw_bytes: row.try_get("raw_bytes")?,
                 })
             })
             .collect()
@@ -149,7 +159,7 @@ impl Catalog {
 }
 
 async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyhow::Result<()> {
-    sqlx::query("insert into parts (id, tenant, signal, window, level, first_ts, last_ts, rows, bytes, raw_bytes) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sqlx::query("insert into parts (id, tenant, signal, window, level, first_ts, last_ts, rows, bytes) values (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .bind(part.id)
         .bind(part.tenant.as_str())
         .bind(part.signal.as_str())
@@ -159,7 +169,6 @@ async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyh
         .bind(part.last_ts)
         .bind(part.rows)
         .bind(part.bytes)
-        .bind(part.raw_bytes)
         .execute(&mut **transaction)
         .await?;
     Ok(())

@@ -9,7 +9,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// Memtables together; past it writes are refused until a flush has made room.
     pub memory_bytes_max: usize,
-    /// Memtables are flushed at this size, or at `flush_interval` where they hold anything.
+    /// Memtables are flushed at this size (rows, and half of samples), or at `flush_interval` where they hold anything.
+    /// Small, as a merge costs little memory and a flush as much as the memtable.
     pub flush_bytes: usize,
     pub flush_interval: Duration,
     /// The log may grow to this while flushes fail; past it writes are refused.
@@ -50,7 +51,7 @@ impl Default for Config {
         Config {
             dir: "binnacle-data".into(),
             memory_bytes_max: 1 << 30,
-            flush_bytes: 96 << 20,
+            flush_bytes: 24 << 20,
             flush_interval: Duration::from_secs(60),
             wal_bytes_max: 8 << 30,
             fsync: true,

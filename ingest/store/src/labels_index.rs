@@ -2,7 +2,7 @@
 
 use model::{Labels, Match, Matcher};
 use roaring::RoaringBitmap;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Ids are 0, 1, 2, … in the order of adding.
 #[derive(Default)]
@@ -43,6 +43,24 @@ impl LabelsIndex {
             });
         }
         selected.unwrap_or_else(|| self.all())
+    }
+
+    /// Names that one of the sets has.
+    pub fn names(&self, ids: &RoaringBitmap, into: &mut BTreeSet<String>) {
+        for (name, values) in &self.postings {
+            if !into.contains(name) && values.values().any(|with_value| !with_value.is_disjoint(ids)) {
+                into.insert(name.clone());
+            }
+        }
+    }
+
+    /// Values of a name that one of the sets has.
+    pub fn values(&self, name: &str, ids: &RoaringBitmap, into: &mut BTreeSet<String>) {
+        for (value, with_value) in self.postings.get(name).into_iter().flatten() {
+            if !into.contains(value) && !with_value.is_disjoint(ids) {
+                into.insert(value.clone());
+            }
+        }
     }
 
     fn all(&self) -> RoaringBitmap {

@@ -3,6 +3,7 @@
 use crate::metrics::head::Head as MetricsHead;
 use crate::record::Rows;
 use crate::rows::head::Head as RowsHead;
+use crate::rows::stored::Stored;
 use model::{Metadata, Tenant};
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -16,6 +17,26 @@ pub struct Memtables {
     pub spans: RwLock<RowsHead>,
 }
 
+/// Memory that records take: all of it, and what a flush is made for. Series cost more than their samples and come
+/// back right after a flush, so they do not press for one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    pub bytes: usize,
+    pub pressing: usize,
+}
+
+/// A sample is 16 bytes; half of them, as a flush of metrics builds all series anew.
+const PRESSING_BYTES_A_SAMPLE: usize = 8;
+
+fn append_rows(head: &RwLock<RowsHead>, stored: &Stored) -> Result<Taken, arrow::error::ArrowError> {
+    let mut head = head.write();
+    let before = head.bytes();
+    head.append(stored)?;
+    // Joined batches may be smaller than they were.
+    let bytes = head.bytes().saturating_sub(before);
+    Ok(Taken { bytes, pressing: bytes })
+}
+
 pub type Tenants = HashMap<Tenant, Arc<Memtables>>;
 
 /// Memtables that are written to no more: everything before a WAL position.
@@ -26,17 +47,24 @@ pub struct Sealed {
 }
 
 impl Memtables {
-    pub fn append(&self, rows: &Rows) -> Result<(), arrow::error::ArrowError> {
+    /// Returns the bytes that it takes.
+    pub fn append(&self, rows: &Rows) -> Result<Taken, arrow::error::ArrowError> {
         match rows {
-            Rows::Metrics(batch) => self.metrics.write().append(batch),
-            Rows::Logs(batch) => self.logs.write().append(batch.clone())?,
-            Rows::Spans(batch) => self.spans.write().append(batch.clone())?,
+            Rows::Metrics(batch) => {
+                let mut head = self.metrics.write();
+                let before = head.bytes();
+                head.append(batch);
+                Ok(Taken { bytes: head.bytes() - before, pressing: batch.samples() * PRESSING_BYTES_A_SAMPLE })
+            }
+            Rows::Logs(stored) => append_rows(&self.logs, stored),
+            Rows::Spans(stored) => append_rows(&self.spans, stored),
         }
-        Ok(())
     }
 
-    pub fn bytes(&self) -> usize {
-        self.metrics.read().bytes() + self.logs.read().bytes() + self.spans.read().bytes()
+    pub fn taken(&self) -> Taken {
+        let (metrics, rows) = (self.metrics.read(), self.logs.read().bytes() + self.spans.read().bytes());
+        let samples = metrics.samples() * PRESSING_BYTES_A_SAMPLE;
+        Taken { bytes: metrics.bytes() + rows, pressing: samples + rows }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -59,8 +59,6 @@ pub struct PartMeta {
     pub rows: i64,
     /// Of both files.
     pub bytes: i64,
-    /// What its rows take in memory, to bound merges.
-    pub raw_bytes: i64,
 }
 
 /// A part's two files before they are stored.
@@ -70,7 +68,6 @@ pub struct PartFiles {
     pub first_ts: i64,
     pub last_ts: i64,
     pub rows: usize,
-    pub raw_bytes: usize,
 }
 
 impl PartMeta {
@@ -155,7 +152,7 @@ impl Part {
                     metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i)))
                 }
                 Signal::Logs | Signal::Spans => {
-                    rows::part::Index::decode(&bytes, metadata).map(|i| Index::Rows(Arc::new(i)))
+                    rows::part::Index::decode(self.meta.signal, &bytes, metadata).map(|i| Index::Rows(Arc::new(i)))
                 }
             }
             .map_err(|why| self.damaged(&path, why))

@@ -1,17 +1,22 @@
 //! What a WAL record holds: tenant, origin and one batch. Metrics are their flat arrays as they are; log records and
-//! spans are the Arrow batch that the memtable holds, as an IPC stream. Format: FORMAT.md.
+//! spans are their groups and the Arrow batch that the memtable holds, as an IPC stream. Format: FORMAT.md.
 
+use crate::part::Signal;
+use crate::rows::groups::Group;
+use crate::rows::stored::{self, Stored};
+use crate::side_index::Cursor;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use model::{Metadata, MetricBatch, Origin, SeriesSamples, Tenant};
+use std::sync::Arc;
 
 /// A batch in the shape in which it is kept in memory.
 #[derive(Clone, Debug)]
 pub enum Rows {
     Metrics(MetricBatch),
-    Logs(RecordBatch),
-    Spans(RecordBatch),
+    Logs(Stored),
+    Spans(Stored),
 }
 
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub struct Record {
 #[error("log record cannot be read: {0}")]
 pub struct Unreadable(String);
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Vec<u8>, Unreadable> {
     let mut out = vec![VERSION, kind(rows), tenant.as_str().len() as u8];
@@ -40,7 +45,7 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
     }
     match rows {
         Rows::Metrics(batch) => encode_metrics(batch, &mut out)?,
-        Rows::Logs(batch) | Rows::Spans(batch) => encode_batch(batch, &mut out)?,
+        Rows::Logs(stored) | Rows::Spans(stored) => encode_rows(stored, &mut out)?,
     }
     Ok(out)
 }
@@ -63,8 +68,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
     };
     let rows = match kind {
         b'm' => Rows::Metrics(decode_metrics(&mut rest)?),
-        b'l' => Rows::Logs(decode_batch(rest.0)?),
-        b's' => Rows::Spans(decode_batch(rest.0)?),
+        b'l' => Rows::Logs(decode_rows(Signal::Logs, rest)?),
+        b's' => Rows::Spans(decode_rows(Signal::Spans, rest)?),
         other => return Err(Unreadable(format!("kind {other} is not known"))),
     };
     Ok(Record { tenant, origin, rows })
@@ -131,17 +136,29 @@ fn decode_metrics(rest: &mut Bytes<'_>) -> Result<MetricBatch, Unreadable> {
     Ok(MetricBatch { label_bytes, series, ts_ms, values, metadata })
 }
 
-fn encode_batch(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
-    let mut writer = StreamWriter::try_new(out, &batch.schema()).map_err(failed)?;
-    writer.write(batch).map_err(failed)?;
+    out.extend_from_slice(&(stored.groups.len() as u32).to_le_bytes());
+    stored.groups.iter().for_each(|group| group.encode(out));
+    out.reserve(stored.batch.get_array_memory_size() + 4_096);
+    let mut writer = StreamWriter::try_new(out, &stored.batch.schema()).map_err(failed)?;
+    writer.write(&stored.batch).map_err(failed)?;
     writer.finish().map_err(failed)
 }
 
-fn decode_batch(bytes: &[u8]) -> Result<RecordBatch, Unreadable> {
+fn decode_rows(signal: Signal, rest: Bytes<'_>) -> Result<Stored, Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
-    let mut reader = StreamReader::try_new(bytes, None).map_err(failed)?;
-    reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)
+    let mut rest = Cursor(rest.0);
+    let count = rest.u32().map_err(Unreadable)?;
+    let mut groups = vec![];
+    for _ in 0..count {
+        groups.push(Arc::new(Group::decode(&mut rest).map_err(Unreadable)?));
+    }
+    let mut reader = StreamReader::try_new(rest.0, None).map_err(failed)?;
+    let batch = reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)?;
+    // The rows of a version always have the columns of that version.
+    let batch = RecordBatch::try_new(stored::schema(signal).clone(), batch.columns().to_vec()).map_err(failed)?;
+    Ok(Stored { groups, batch })
 }
 
 /// A slice that is taken from its front, never past its end.

@@ -3,15 +3,15 @@
 
 use crate::catalog::Commit;
 use crate::memory::{Memtables, Sealed};
-use crate::metrics::{self, Run};
+use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, Signal};
-use crate::rows::{self, part::time_column};
+use crate::rows::groups::GroupColumns;
+use crate::rows::{self, order::Ranked};
 use crate::store::{Parts, Report, Store};
 use anyhow::Context;
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::TimestampNanosecondType;
-use model::{Tenant, TimeRange};
+use arrow::array::AsArray;
+use model::Tenant;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,8 +20,8 @@ use tracing::{debug, warn};
 /// Parts of one level of one day that are merged to one of the next.
 const MERGE_PARTS: usize = 6;
 
-/// Rows in memory of one merge; larger parts are left as they are.
-const MERGE_RAW_BYTES_MAX: i64 = 768 << 20;
+/// Bytes of the parts of one merge: the new part's file is in memory until it is stored.
+const MERGE_BYTES_MAX: i64 = 128 << 20;
 
 /// A part before it is committed.
 struct NewPart {
@@ -33,7 +33,7 @@ impl Store {
     /// Everything that is in memory becomes committed parts.
     pub async fn flush(&self) -> anyhow::Result<Report> {
         let _one = self.rewriting.lock().await;
-        self.seal().await;
+        self.seal().await?;
         let mut report = Report::default();
         loop {
             let Some(sealed) = self.state.read().sealed.first().cloned() else { return Ok(report) };
@@ -62,14 +62,18 @@ impl Store {
     }
 
     /// From here on records go to new memtables; those that are sealed hold exactly what is before a WAL position.
-    async fn seal(&self) {
+    async fn seal(&self) -> anyhow::Result<()> {
         let _gate = self.gate.write().await;
-        let mut state = self.state.write();
-        if state.tenants.values().all(|tables| tables.is_empty()) {
-            return;
+        if self.state.read().tenants.values().all(|tables| tables.is_empty()) {
+            return Ok(());
         }
+        // The log's space is given back by whole segments: later records must not keep these alive.
+        self.wal.begin_segment().await.context("beginning a log segment")?;
+        let mut state = self.state.write();
         let tenants = std::mem::take(&mut state.tenants);
+        self.unsealed_bytes.store(0, Ordering::Relaxed);
         state.sealed.push(Arc::new(Sealed { tenants, covered: self.wal.next_seq() }));
+        Ok(())
     }
 
     async fn write_sealed(&self, sealed: &Arc<Sealed>) -> anyhow::Result<Vec<NewPart>> {
@@ -104,7 +108,6 @@ impl Store {
             last_ts: files.last_ts,
             rows: files.rows as i64,
             bytes: (files.parquet.len() + files.index.len()) as i64,
-            raw_bytes: files.raw_bytes as i64,
         };
         self.objects.put(&meta.parquet_path(), files.parquet.clone()).await.context("writing a part")?;
         self.objects.put(&meta.index_path(), files.index.clone()).await.context("writing a part's index")?;
@@ -186,30 +189,16 @@ impl Store {
         let first = &parts[0].meta;
         let (signal, window) = (first.signal, first.window);
         let level = parts.iter().map(|part| part.meta.level).max().unwrap_or(0) + 1;
-        let files = match signal {
-            Signal::Metrics => {
-                let everything = model::SeriesSelect { matchers: vec![], range: TimeRange::ALL };
-                let mut sources = vec![];
-                for part in parts {
-                    sources.push(metrics::part::read(part, &everything).await?);
-                }
-                let merge = move || metrics::part::write(&metrics::merge::runs(sources));
-                tokio::task::spawn_blocking(merge).await??
-            }
-            Signal::Logs | Signal::Spans => {
-                let mut batches = vec![];
-                for part in parts {
-                    batches.extend(rows::part::read_all(part).await?);
-                }
-                let merge = move || -> anyhow::Result<PartFiles> {
-                    let schema = batches.first().context("parts without rows")?.schema();
-                    let whole = concat_batches(&schema, &batches)?;
-                    drop(batches);
-                    rows::part::write(signal, &whole)
-                };
-                tokio::task::spawn_blocking(merge).await??
+        let sources = parts.to_vec();
+        let merge = async move {
+            match signal {
+                Signal::Metrics => metrics::merge::merge(&sources).await,
+                Signal::Logs | Signal::Spans => rows::merge::merge(signal, &sources).await,
             }
         };
+        // Decoding and encoding are long; the few reads in between wait on this thread.
+        let runtime = tokio::runtime::Handle::current();
+        let files = tokio::task::spawn_blocking(move || runtime.block_on(merge)).await??;
         let tenant = first.tenant.clone();
         let new = self.store_files(&tenant, signal, window, level, files).await?;
         let removed: Vec<i64> = parts.iter().map(|part| part.meta.id).collect();
@@ -254,11 +243,11 @@ impl Store {
 
 /// As many of the parts, small ones first, as fit the memory of a merge.
 fn bounded(mut parts: Vec<Arc<Part>>) -> Vec<Arc<Part>> {
-    parts.sort_by_key(|part| part.meta.raw_bytes);
+    parts.sort_by_key(|part| part.meta.bytes);
     let mut total = 0;
     parts.retain(|part| {
-        total += part.meta.raw_bytes;
-        total <= MERGE_RAW_BYTES_MAX
+        total += part.meta.bytes;
+        total <= MERGE_BYTES_MAX
     });
     // Oldest first: of two samples of one time the later part's stands.
     parts.sort_by_key(|part| part.meta.id);
@@ -268,58 +257,54 @@ fn bounded(mut parts: Vec<Arc<Part>>) -> Vec<Arc<Part>> {
 /// The files of one signal's memtable, one part a day.
 fn files_of(tables: &Memtables, signal: Signal) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     match signal {
-        Signal::Metrics => {
-            let runs = tables.metrics.read().all_runs();
-            split_runs(runs)
-                .into_iter()
-                .map(|(window, runs)| Ok((window, metrics::part::write(&runs)?)))
-                .collect()
-        }
-        Signal::Logs | Signal::Spans => {
-            let head = if signal == Signal::Logs { &tables.logs } else { &tables.spans };
-            let batches = head.read().batches();
-            let Some(first) = batches.first() else { return Ok(vec![]) };
-            let whole = concat_batches(first.schema_ref(), &batches)?;
-            drop(batches);
-            split_rows(signal, whole)?
-                .into_iter()
-                .map(|(window, batch)| Ok((window, rows::part::write(signal, &batch)?)))
-                .collect()
-        }
+        Signal::Metrics => metrics_files(tables),
+        Signal::Logs => row_files(signal, &tables.logs.read()),
+        Signal::Spans => row_files(signal, &tables.spans.read()),
     }
 }
 
-fn split_runs(runs: Vec<Run>) -> BTreeMap<i64, Vec<Run>> {
+fn metrics_files(tables: &Memtables) -> anyhow::Result<Vec<(i64, PartFiles)>> {
+    let head = tables.metrics.read();
     let day = Signal::Metrics.day();
-    let mut windows: BTreeMap<i64, Vec<Run>> = BTreeMap::new();
-    for mut run in runs {
-        while let Some(&first) = run.ts_ms.first() {
-            let window = first.div_euclid(day);
-            let end = run.ts_ms.partition_point(|ts| *ts < (window + 1) * day);
-            let (rest_ts, rest_values) = (run.ts_ms.split_off(end), run.values.split_off(end));
-            let labels = run.labels.clone();
-            windows
-                .entry(window)
-                .or_default()
-                .push(std::mem::replace(&mut run, Run { labels, ts_ms: rest_ts, values: rest_values }));
+    let rows_of_a_series = head.samples() / head.series_count().max(1);
+    let mut writers: BTreeMap<i64, metrics::part::Writer> = BTreeMap::new();
+    head.for_each_run(|labels, ts_ms, values| {
+        let mut at = 0;
+        while at < ts_ms.len() {
+            let window = ts_ms[at].div_euclid(day);
+            let end = at + ts_ms[at..].partition_point(|ts| *ts < (window + 1) * day);
+            let writer = match writers.entry(window) {
+                Entry::Occupied(writer) => writer.into_mut(),
+                Entry::Vacant(new) => new.insert(metrics::part::Writer::new(rows_of_a_series)?),
+            };
+            writer.push(labels, &ts_ms[at..end], &values[at..end])?;
+            at = end;
         }
-    }
-    windows
+        anyhow::Ok(())
+    })?;
+    writers.into_iter().map(|(window, writer)| Ok((window, writer.finish()?))).collect()
 }
 
-fn split_rows(signal: Signal, batch: RecordBatch) -> anyhow::Result<Vec<(i64, RecordBatch)>> {
-    let day = signal.day();
-    let ts = batch.column_by_name(time_column(signal)).context("rows without a time")?;
-    let ts = ts.as_primitive::<TimestampNanosecondType>().values().clone();
-    let windows: BTreeSet<i64> = ts.iter().map(|ts| ts.div_euclid(day)).collect();
-    if windows.len() == 1 {
-        return Ok(windows.into_iter().map(|window| (window, batch.clone())).collect());
+fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64, PartFiles)>> {
+    let (groups, batches) = (head.groups(), head.batches());
+    let Ranked { keys, places } = rows::order::rank(signal, &groups, &batches)?;
+    let mut windows: BTreeMap<i64, Vec<rows::order::Row>> = BTreeMap::new();
+    for (batch, places) in places.iter().enumerate() {
+        for (row, place) in places.iter().enumerate() {
+            let window = place.1.div_euclid(signal.day());
+            windows.entry(window).or_default().push((*place, batch as u32, row as u32));
+        }
     }
-    windows
-        .into_iter()
-        .map(|window| {
-            let mask: BooleanArray = ts.iter().map(|ts| Some(ts.div_euclid(day) == window)).collect();
-            Ok((window, filter_record_batch(&batch, &mask)?))
-        })
-        .collect()
+    drop(places);
+    let maps = batches.iter().filter_map(|batch| batch.column_by_name("attributes")?.as_map_opt());
+    let names = rows::part::frequent(maps);
+    let mut files = vec![];
+    for (window, mut rows) in windows {
+        rows.sort_unstable();
+        let groups = GroupColumns::new(signal, groups.clone());
+        let mut writer = rows::part::Writer::new(signal, groups, keys.clone(), names.clone())?;
+        rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
+        files.push((window, writer.finish()?));
+    }
+    Ok(files)
 }

@@ -1,8 +1,12 @@
 //! Log records and spans: both are Arrow rows in memory and in Parquet, with a side index of where which rows are.
 
 pub mod build;
+pub mod groups;
 pub mod head;
 pub mod logs;
+pub mod merge;
+pub mod order;
 pub mod part;
 pub mod spans;
+pub mod stored;
 pub mod tokens;

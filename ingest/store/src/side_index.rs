@@ -6,18 +6,25 @@ const HEADER: usize = 8 + 4 + 8;
 /// A side index is refused past this; a part's is some megabytes.
 const RAW_BYTES_MAX: u64 = 4 << 30;
 
-pub fn seal(magic: &[u8; 8], raw: &[u8]) -> std::io::Result<bytes::Bytes> {
-    let mut body = (raw.len() as u64).to_le_bytes().to_vec();
-    body.append(&mut zstd::bulk::compress(raw, 3)?);
-    let mut out = magic.to_vec();
-    out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    out.append(&mut body);
+/// `format` is seven letters; the eighth byte of the name is the version.
+pub fn seal(format: &str, version: u8, raw: &[u8]) -> std::io::Result<bytes::Bytes> {
+    let mut out = format.as_bytes().to_vec();
+    out.push(version);
+    let compressed = zstd::bulk::compress(raw, 3)?;
+    let length = (raw.len() as u64).to_le_bytes();
+    out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &compressed).to_le_bytes());
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&compressed);
     Ok(out.into())
 }
 
-pub fn open(magic: &[u8; 8], bytes: &[u8]) -> Result<Vec<u8>, String> {
-    if bytes.len() < HEADER || &bytes[..8] != magic {
+pub fn open(format: &str, version: u8, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if bytes.len() < HEADER || &bytes[..7] != format.as_bytes() {
         return Err("it is not a side index of this kind".into());
+    }
+    if bytes[7] != version {
+        let (found, known) = (char::from(bytes[7]), char::from(version));
+        return Err(format!("it is of format version {found:?}; this program reads version {known:?}"));
     }
     let body = &bytes[12..];
     if crc32c::crc32c(body).to_le_bytes() != bytes[8..12] {
@@ -40,7 +47,7 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
         self.take(N)?.try_into().map_err(|_| "it is cut short".to_owned())
     }
 
@@ -67,4 +74,17 @@ impl<'a> Cursor<'a> {
 pub fn put_block(out: &mut Vec<u8>, block: &[u8]) {
     out.extend_from_slice(&(block.len() as u64).to_le_bytes());
     out.extend_from_slice(block);
+}
+
+/// All first bytes of numbers, then all second ones, …: like bytes side by side compress better.
+pub fn put_split<const N: usize>(out: &mut Vec<u8>, numbers: impl Iterator<Item = [u8; N]>) {
+    let numbers: Vec<[u8; N]> = numbers.collect();
+    for byte in 0..N {
+        out.extend(numbers.iter().map(|number| number[byte]));
+    }
+}
+
+pub fn take_split<const N: usize>(rest: &mut Cursor<'_>, count: usize) -> Result<Vec<[u8; N]>, String> {
+    let bytes = rest.take(count.checked_mul(N).ok_or("it is cut short")?)?;
+    Ok((0..count).map(|at| std::array::from_fn(|byte| bytes[byte * count + at])).collect())
 }

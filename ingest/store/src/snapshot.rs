@@ -5,6 +5,7 @@
 use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
 use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Hands out snapshots.
@@ -109,6 +110,18 @@ pub trait Snapshot: Send + Sync {
     /// Series that pass the matchers and have a sample in the range (judged by part and series bounds), each once,
     /// sorted by labels.
     async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError>;
+
+    /// Names of labels that such series have.
+    async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
+        let series = self.series(select).await?;
+        Ok(series.iter().flat_map(|one| one.labels.iter()).map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// Values that a label has in such series.
+    async fn label_values(&self, name: &str, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
+        let series = self.series(select).await?;
+        Ok(series.iter().filter_map(|one| one.labels.get(name)).map(str::to_owned).collect())
+    }
 
     /// Their samples in the range, duplicates of one time removed (the one written last stands), stale markers
     /// included.

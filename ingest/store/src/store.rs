@@ -3,7 +3,7 @@
 use crate::admit;
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::memory::{Memtables, MetadataBook, Sealed, Tenants};
+use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
 use crate::record::{self, Rows};
@@ -51,6 +51,10 @@ pub struct Inner {
     pub(crate) counts: Counts,
     senders: Mutex<HashMap<u128, Arc<tokio::sync::Mutex<u64>>>>,
     memory_bytes: AtomicUsize,
+    /// Of all memtables, and of those that are written to: see [`crate::memory::Taken`].
+    pressing_bytes: AtomicUsize,
+    pub(crate) unsealed_bytes: AtomicUsize,
+    flushed: Notify,
     flush_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -83,6 +87,13 @@ pub struct Report {
     pub rows: usize,
     pub bytes: usize,
 }
+
+/// Memtables that may be in memory at one time: one that is written to, one that is flushed, and half a one for what
+/// comes meanwhile, rounded up.
+const MEMTABLES_MAX: usize = 3;
+
+/// A sender that has waited so long is let through; past the hard bound it is refused.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of a batch above which its encoding leaves the async threads' time slice to others first.
 const YIELD_RECORDS: u64 = 1_000;
@@ -134,6 +145,9 @@ impl Store {
                 senders.into_iter().map(|(s, n)| (s, Arc::new(tokio::sync::Mutex::new(n)))).collect(),
             ),
             memory_bytes: AtomicUsize::new(0),
+            pressing_bytes: AtomicUsize::new(0),
+            unsealed_bytes: AtomicUsize::new(0),
+            flushed: Notify::new(),
             flush_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![]),
@@ -194,22 +208,28 @@ impl Store {
             Some(tables) => tables,
             None => self.state.write().tenants.entry(tenant.clone()).or_default().clone(),
         };
-        let before = tables.bytes();
-        tables.append(rows)?;
+        let taken = tables.append(rows)?;
         if let Rows::Metrics(batch) = rows
             && !batch.metadata.is_empty()
         {
             self.metadata.lock().add(tenant, &batch.metadata);
         }
-        self.memory_bytes.fetch_add(tables.bytes().saturating_sub(before), Ordering::Relaxed);
+        self.memory_bytes.fetch_add(taken.bytes, Ordering::Relaxed);
+        self.pressing_bytes.fetch_add(taken.pressing, Ordering::Relaxed);
+        self.unsealed_bytes.fetch_add(taken.pressing, Ordering::Relaxed);
         Ok(())
     }
 
     pub(crate) fn memory_freed(&self, sealed: &Sealed) {
-        let bytes: usize = sealed.tenants.values().map(|tables| Memtables::bytes(tables)).sum();
-        let _ = self
-            .memory_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
+        let less = |count: &AtomicUsize, bytes: usize| {
+            let _ = count
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
+        };
+        for taken in sealed.tenants.values().map(|tables| tables.taken()) {
+            less(&self.memory_bytes, taken.bytes);
+            less(&self.pressing_bytes, taken.pressing);
+        }
+        self.flushed.notify_waiters();
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -218,6 +238,7 @@ impl Store {
 
     /// Refuse? → admit → log (durable) → memtable (visible) → receipt.
     async fn write_through(&self, write: Write) -> Result<Receipt, Refused> {
+        self.wait_for_room().await;
         self.refuse_when_pressed()?;
         let Some(origin) = write.origin else { return self.write_once(write).await };
         // Held to the end: a second copy of the batch waits and then finds that it is there.
@@ -229,6 +250,24 @@ impl Store {
         let receipt = self.write_once(write).await?;
         *highest = origin.sequence;
         Ok(receipt)
+    }
+
+    /// Where senders are faster than flushes, they are slowed down to them: memory stays at a few memtables.
+    async fn wait_for_room(&self) {
+        let deadline = tokio::time::Instant::now() + ROOM_WAIT_MAX;
+        loop {
+            let flushed = self.flushed.notified();
+            tokio::pin!(flushed);
+            flushed.as_mut().enable();
+            let full = self.pressing_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX;
+            if !full || self.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            self.flush_now.notify_one();
+            if tokio::time::timeout_at(deadline, flushed).await.is_err() {
+                return;
+            }
+        }
     }
 
     fn refuse_when_pressed(&self) -> Result<(), Refused> {
@@ -264,7 +303,7 @@ impl Store {
         self.wal.append(payload).await.map_err(|wrong| self.refused(wrong))?;
         *self.refuses.lock() = None;
         self.insert(&tenant, &rows).map_err(|e| broken(&e))?;
-        if self.memory_bytes() > self.config.flush_bytes {
+        if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes {
             self.flush_now.notify_one();
         }
         Ok(receipt)

@@ -2,11 +2,12 @@
 
 mod damage;
 mod durable;
+mod parts;
 mod queries;
 
 use crate::{Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, Store};
 use arrow::array::{AsArray, RecordBatch};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use model::*;
 use std::path::Path;
 use std::sync::Arc;

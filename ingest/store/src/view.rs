@@ -3,16 +3,17 @@
 use crate::memory::Memtables;
 use crate::metrics::{self, Run};
 use crate::part::{Damaged, Part, Signal};
+use crate::rows::groups::GroupColumns;
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
-use crate::rows::{self, logs};
+use crate::rows::{self, logs, stored};
 use crate::snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };
 use crate::store::Store;
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::UInt32Type;
+use arrow::error::ArrowError;
 use futures::{StreamExt, stream};
 use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::{Mutex, RwLock};
@@ -84,17 +85,16 @@ impl View {
     ) -> BatchStream {
         let mut in_memory = vec![];
         for memtables in &self.memory {
-            for batch in head(memtables).read().batches() {
-                let mask = select.mask(&batch);
+            let (groups, batches) = taken(signal, &head(memtables).read());
+            for batch in batches {
+                let mask = select.mask(&batch, &groups);
                 if mask.true_count() > 0 {
-                    in_memory.push(project(&batch, &mask, &columns));
+                    let published = project(signal, &groups, &batch, &mask, &columns);
+                    in_memory.push(published.map_err(|wrong| ReadError::Io(wrong.to_string())));
                 }
             }
         }
-        let range = match &select {
-            Select::Logs(select) => select.range,
-            Select::Spans(select) => select.range,
-        };
+        let range = select.range();
         let parts: Vec<Arc<Part>> = self.overlapping(signal, range).cloned().collect();
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         let from_parts = stream::iter(parts).then(move |part| {
@@ -113,15 +113,22 @@ impl View {
     }
 }
 
+fn taken(signal: Signal, head: &RowsHead) -> (GroupColumns, Vec<RecordBatch>) {
+    (GroupColumns::new(signal, head.groups()), head.batches())
+}
+
 fn project(
+    signal: Signal,
+    groups: &GroupColumns,
     batch: &RecordBatch,
     mask: &arrow::array::BooleanArray,
     columns: &[usize],
-) -> Result<RecordBatch, ReadError> {
-    let projected = batch.project(columns).and_then(|batch| {
-        if mask.false_count() == 0 { Ok(batch) } else { filter_record_batch(&batch, mask) }
-    });
-    projected.map_err(|wrong| ReadError::Io(wrong.to_string()))
+) -> Result<RecordBatch, ArrowError> {
+    let needed = stored::needed(signal, columns);
+    let places = needed.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let batch = batch.project(&places)?;
+    let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
+    stored::publish(signal, groups, &batch, columns)
 }
 
 #[async_trait::async_trait]
@@ -137,6 +144,32 @@ impl Snapshot for View {
             found = join_series(found, memtables.metrics.read().series(select));
         }
         Ok(found)
+    }
+
+    async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
+        let mut names = BTreeSet::new();
+        for part in self.overlapping(Signal::Metrics, select.range) {
+            if let Some(index) = self.or_told(part.metrics_index().await) {
+                index.label_names(select, &mut names);
+            }
+        }
+        for memtables in &self.memory {
+            memtables.metrics.read().label_names(select, &mut names);
+        }
+        Ok(names)
+    }
+
+    async fn label_values(&self, name: &str, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
+        let mut values = BTreeSet::new();
+        for part in self.overlapping(Signal::Metrics, select.range) {
+            if let Some(index) = self.or_told(part.metrics_index().await) {
+                index.label_values(name, select, &mut values);
+            }
+        }
+        for memtables in &self.memory {
+            memtables.metrics.read().label_values(name, select, &mut values);
+        }
+        Ok(values)
     }
 
     async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
@@ -168,8 +201,9 @@ impl Snapshot for View {
             }
         }
         for memtables in &self.memory {
-            for batch in memtables.logs.read().batches() {
-                streams_of(&batch, select).into_iter().for_each(&mut add);
+            let (groups, batches) = taken(Signal::Logs, &memtables.logs.read());
+            for batch in batches {
+                streams_of(&batch, &groups, select).into_iter().for_each(&mut add);
             }
         }
         Ok(streams
@@ -222,31 +256,22 @@ fn join_series(a: Vec<SeriesInfo>, b: Vec<SeriesInfo>) -> Vec<SeriesInfo> {
     }
 }
 
-fn streams_of(batch: &RecordBatch, select: &LogSelect) -> Vec<LogStreamInfo> {
+fn streams_of(batch: &RecordBatch, groups: &GroupColumns, select: &LogSelect) -> Vec<LogStreamInfo> {
     // Only stream and time decide which streams there are; other conditions would need the bodies.
     let select = LogSelect { contains: vec![], trace_id: None, ..select.clone() };
-    let mask = logs::mask(batch, &select);
-    let (Some(stream), Some(body)) = (batch.column_by_name("stream"), batch.column_by_name("body")) else {
+    let mask = logs::mask(batch, groups, &select);
+    let (Ok(numbers), Some(body)) = (stored::numbers(batch), batch.column_by_name("body")) else {
         return vec![];
     };
-    let stream = stream.as_dictionary::<UInt32Type>();
     let bodies: &StringArray = body.as_string();
-    let values = stream.values().as_binary::<i32>();
-    let mut counts = vec![(0u64, 0u64); values.len()];
+    let mut counts = vec![(0u64, 0u64); groups.groups().len()];
     for row in (0..batch.num_rows()).filter(|row| mask.value(*row)) {
-        if let Some(key) = stream.key(row) {
-            counts[key].0 += 1;
-            counts[key].1 += bodies.value_length(row) as u64;
-        }
+        let (records, bytes) = &mut counts[numbers.value(row) as usize];
+        *records += 1;
+        *bytes += bodies.value_length(row) as u64;
     }
-    counts
-        .into_iter()
-        .enumerate()
-        .filter(|(_, (records, _))| *records > 0)
-        .map(|(key, (records, bytes))| LogStreamInfo {
-            labels: Labels::from_bytes(values.value(key)).unwrap_or_default(),
-            records,
-            bytes,
-        })
+    let found = counts.into_iter().zip(groups.groups()).filter(|((records, _), _)| *records > 0);
+    found
+        .map(|((records, bytes), group)| LogStreamInfo { labels: group.labels.clone(), records, bytes })
         .collect()
 }

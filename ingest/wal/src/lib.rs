@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
-use writer::{Append, Writer};
+use writer::{Append, Order, Writer};
 
 /// Position of a record: 1 for the first ever written, then one more each.
 pub type Seq = u64;
@@ -69,7 +69,7 @@ pub(crate) struct Segment {
 #[derive(Clone)]
 pub struct Wal {
     shared: Arc<Shared>,
-    appends: mpsc::Sender<Append>,
+    orders: mpsc::Sender<Order>,
     bytes_max: u64,
     /// Held for the lock on the directory.
     _lock: Arc<File>,
@@ -88,13 +88,13 @@ impl Wal {
     pub fn open_on(config: Config, disk: Box<dyn Disk>) -> Result<(Wal, Vec<Damage>), OpenError> {
         let Opened { shared, file, lock, damage } = open::open(&config)?;
         let shared = Arc::new(shared);
-        let (appends, waiting) = mpsc::channel(APPENDS_WAITING_MAX);
+        let (orders, waiting) = mpsc::channel(APPENDS_WAITING_MAX);
         let writer = Writer::new(shared.clone(), &config, file, disk);
         std::thread::Builder::new()
             .name("wal".into())
             .spawn(move || writer.run(waiting))
             .map_err(|error| OpenError::Io { path: config.dir.clone(), error })?;
-        Ok((Wal { shared, appends, bytes_max: config.bytes_max, _lock: Arc::new(lock) }, damage))
+        Ok((Wal { shared, orders, bytes_max: config.bytes_max, _lock: Arc::new(lock) }, damage))
     }
 
     /// Returns the record's position once it is on disk. A refused record left nothing behind. Cancelling the call
@@ -107,7 +107,16 @@ impl Wal {
             return Err(AppendError::Full { bytes_max: self.bytes_max });
         }
         let (done, waits) = oneshot::channel();
-        self.appends.send(Append { payload, done }).await.map_err(|_| AppendError::Closed)?;
+        let order = Order::Append(Append { payload, done });
+        self.orders.send(order).await.map_err(|_| AppendError::Closed)?;
+        waits.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Begins a new segment, so that [`truncate_before`](Wal::truncate_before) can give back every record that is
+    /// there now. Nothing happens where the newest segment is empty.
+    pub async fn begin_segment(&self) -> Result<(), AppendError> {
+        let (done, waits) = oneshot::channel();
+        self.orders.send(Order::BeginSegment(done)).await.map_err(|_| AppendError::Closed)?;
         waits.await.map_err(|_| AppendError::Closed)?
     }
 

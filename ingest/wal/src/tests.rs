@@ -41,6 +41,28 @@ async fn records_come_back_in_order_and_space_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_new_segment_lets_everything_before_it_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(Config::new(dir.path())).unwrap();
+    wal.begin_segment().await.unwrap();
+    assert_eq!(wal.append(vec![7; 1000]).await.unwrap(), 1);
+    wal.begin_segment().await.unwrap();
+    wal.begin_segment().await.unwrap();
+    assert_eq!(wal.append(vec![8; 10]).await.unwrap(), 2);
+    wal.truncate_before(2).unwrap();
+    assert!(wal.bytes() < 100, "{}", wal.bytes());
+    assert_eq!(all(&wal), [(2, vec![8; 10])]);
+    wal.begin_segment().await.unwrap();
+    wal.truncate_before(3).unwrap();
+    assert_eq!(wal.bytes(), 0);
+    drop(wal);
+    // An empty log still knows its position.
+    let (wal, damage) = reopen(dir.path());
+    assert!(damage.is_empty());
+    assert_eq!(wal.append(vec![9]).await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn many_appends_share_a_sync() {
     let dir = tempfile::tempdir().unwrap();
     let (wal, _) = Wal::open(Config::new(dir.path())).unwrap();

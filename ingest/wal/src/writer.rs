@@ -31,6 +31,12 @@ pub struct Append {
     pub done: oneshot::Sender<Result<Seq, AppendError>>,
 }
 
+/// What the writer is asked for, in the order of asking.
+pub enum Order {
+    Append(Append),
+    BeginSegment(oneshot::Sender<Result<(), AppendError>>),
+}
+
 /// Payload bytes that share one write and one fsync; more wait for the next.
 const GROUP_BYTES_MAX: usize = 16 << 20;
 
@@ -59,17 +65,42 @@ impl Writer {
     }
 
     /// Until the last handle is dropped.
-    pub fn run(mut self, mut waiting: mpsc::Receiver<Append>) {
-        while let Some(first) = waiting.blocking_recv() {
-            let mut bytes = first.payload.len();
-            let mut group = vec![first];
-            while bytes < GROUP_BYTES_MAX {
-                let Ok(next) = waiting.try_recv() else { break };
-                bytes += next.payload.len();
-                group.push(next);
+    pub fn run(mut self, mut waiting: mpsc::Receiver<Order>) {
+        while let Some(order) = waiting.blocking_recv() {
+            let mut begun = None;
+            match order {
+                Order::BeginSegment(done) => begun = Some(done),
+                Order::Append(first) => {
+                    let mut bytes = first.payload.len();
+                    let mut group = vec![first];
+                    while bytes < GROUP_BYTES_MAX && begun.is_none() {
+                        match waiting.try_recv() {
+                            Ok(Order::Append(next)) => {
+                                bytes += next.payload.len();
+                                group.push(next);
+                            }
+                            // It was asked for after these appends: they are written first.
+                            Ok(Order::BeginSegment(done)) => begun = Some(done),
+                            Err(_) => break,
+                        }
+                    }
+                    self.commit(group);
+                }
             }
-            self.commit(group);
+            if let Some(done) = begun {
+                let _ = done.send(self.begin_next_segment());
+            }
         }
+    }
+
+    fn begin_next_segment(&mut self) -> Result<(), AppendError> {
+        let is_empty = self.shared.segments.lock().back().is_some_and(|segment| segment.bytes == 0);
+        if is_empty && !self.spoiled {
+            return Ok(());
+        }
+        let next = self.shared.next.load(Ordering::Relaxed);
+        self.begin_segment(next)
+            .map_err(|wrong| AppendError::Io { dir: self.shared.dir.clone(), text: wrong.to_string() })
     }
 
     fn commit(&mut self, group: Vec<Append>) {

@@ -1,5 +1,8 @@
 //! The severity of a line whose sender did not give one.
 
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
 /// OpenTelemetry's severity number for a level's common names; 0 where the word is none.
 pub fn of_word(word: &str) -> u8 {
     let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
@@ -23,15 +26,19 @@ pub fn of_word(word: &str) -> u8 {
 /// Names under which structured lines and metadata carry a level.
 pub const NAMES: [&str; 5] = ["level", "lvl", "severity", "detected_level", "loglevel"];
 
+/// The first three, sought in every line whose sender gave no level.
+static FINDERS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["level", "lvl", "severity"].map(Finder::new));
+
 /// How much of a line is looked at.
 const HEAD_BYTES: usize = 512;
 
 /// From `level=warn` or `"level":"warn"` near the start of a line; 0 where there is none.
 pub fn of_line(line: &str) -> u8 {
     let head = &line.as_bytes()[..line.len().min(HEAD_BYTES)];
-    for name in &NAMES[..3] {
-        for at in memchr::memmem::find_iter(head, name.as_bytes()).take(4) {
-            let word = word_after(&head[at + name.len()..]);
+    for finder in FINDERS.iter() {
+        for at in finder.find_iter(head).take(4) {
+            let word = word_after(&head[at + finder.needle().len()..]);
             let level = std::str::from_utf8(word).map_or(0, of_word);
             if level > 0 && word.len() > 1 {
                 return level;

@@ -4,7 +4,9 @@ mod selector;
 
 use crate::protobuf::Fields;
 use crate::{Decoded, Malformed, Rejected, level};
-use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, Value, attribute};
+use model::{
+    Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, SpanId, TraceId, Value, attribute,
+};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -153,7 +155,8 @@ fn add(labels: Result<Labels, String>, mut records: Vec<LogRecord>, decoded: &mu
     let Decoded { batch, rejected } = decoded;
     match labels {
         Ok(labels) => {
-            records.iter_mut().for_each(|record| complete(record, &labels));
+            let given = Given::by(&labels);
+            records.iter_mut().for_each(|record| complete(record, &given));
             batch.streams.push(LogStream { labels, resource: vec![], records });
         }
         Err(wrong) => reject(rejected, records.len(), wrong),
@@ -164,17 +167,36 @@ fn reject(rejected: &mut Rejected, records: usize, wrong: String) {
     rejected.add(RejectReason::InvalidLabels, records.max(1) as u64, || wrong);
 }
 
+/// Level and ids that a stream's labels give all of its records.
+struct Given {
+    severity: u8,
+    trace_id: Option<TraceId>,
+    span_id: Option<SpanId>,
+}
+
+const TRACE_IDS: [&str; 3] = ["trace_id", "traceid", "traceID"];
+const SPAN_IDS: [&str; 3] = ["span_id", "spanid", "spanID"];
+
+impl Given {
+    fn by(labels: &Labels) -> Given {
+        Given {
+            severity: level::NAMES.iter().find_map(|name| labels.get(name)).map_or(0, level::of_word),
+            trace_id: TRACE_IDS.iter().find_map(|name| hex_id(labels.get(name)?)),
+            span_id: SPAN_IDS.iter().find_map(|name| hex_id(labels.get(name)?)),
+        }
+    }
+}
+
 /// Level and trace ids from where Loki's clients put them: structured metadata, the stream's labels, the line.
-fn complete(record: &mut LogRecord, labels: &Labels) {
-    let text_of =
-        |name: &str| attribute(&record.attributes, name).and_then(Value::as_str).or_else(|| labels.get(name));
+fn complete(record: &mut LogRecord, given: &Given) {
+    let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str);
     let named = level::NAMES.iter().find_map(|name| text_of(name));
-    record.severity = match named.map_or(0, level::of_word) {
+    record.severity = match named.map_or(given.severity, level::of_word) {
         0 => level::of_line(&record.body),
         known => known,
     };
-    record.trace_id = ["trace_id", "traceid", "traceID"].iter().find_map(|name| hex_id(text_of(name)?));
-    record.span_id = ["span_id", "spanid", "spanID"].iter().find_map(|name| hex_id(text_of(name)?));
+    record.trace_id = TRACE_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.trace_id);
+    record.span_id = SPAN_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.span_id);
 }
 
 fn hex_id<const N: usize>(text: &str) -> Option<[u8; N]> {

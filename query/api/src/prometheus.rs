@@ -14,10 +14,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use engine::{Engine, LOOKBACK_MS, QueryError};
-use model::{Clock, Labels, SystemClock, TimeRange};
+use model::{Clock, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -170,9 +170,8 @@ async fn labels(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answered<Json<Value>> {
-    let found = engine.prom_series(&tenant, &params.all("match[]"), range(&params)?).await?;
-    let names: BTreeSet<&str> = found.found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
-    Ok(list(names.into_iter().collect(), params.limit()?, found.warnings))
+    let found = engine.prom_label_names(&tenant, &params.all("match[]"), range(&params)?).await?;
+    Ok(list(found.found, params.limit()?, found.warnings))
 }
 
 async fn label_values(
@@ -185,9 +184,8 @@ async fn label_values(
     if name.is_empty() {
         return Err(Refusal::bad("invalid label name: \"\""));
     }
-    let found = engine.prom_series(&tenant, &params.all("match[]"), range(&params)?).await?;
-    let values: BTreeSet<&str> = found.found.iter().filter_map(|labels| labels.get(&name)).collect();
-    Ok(list(values.into_iter().collect(), params.limit()?, found.warnings))
+    let found = engine.prom_label_values(&tenant, &name, &params.all("match[]"), range(&params)?).await?;
+    Ok(list(found.found, params.limit()?, found.warnings))
 }
 
 async fn series(

@@ -4,7 +4,8 @@ use super::Run;
 use crate::labels_index::LabelsIndex;
 use crate::snapshot::SeriesInfo;
 use model::{Labels, MetricBatch, SeriesSelect, TimeRange};
-use std::collections::HashMap;
+use roaring::RoaringBitmap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Label bytes are long and already distinct: one pass of xxh3 over them.
@@ -103,6 +104,30 @@ impl Head {
         found
     }
 
+    pub fn label_names(&self, select: &SeriesSelect, into: &mut BTreeSet<String>) {
+        self.index.names(&self.ids(select), into);
+    }
+
+    pub fn label_values(&self, name: &str, select: &SeriesSelect, into: &mut BTreeSet<String>) {
+        self.index.values(name, &self.ids(select), into);
+    }
+
+    /// Series that pass the matchers and have a sample in the range.
+    fn ids(&self, select: &SeriesSelect) -> RoaringBitmap {
+        let mut ids = self.index.select(&select.matchers);
+        let outside: Vec<u32> = ids
+            .iter()
+            .filter(|id| {
+                let bounds = self.series[*id as usize].bounds();
+                bounds.is_none_or(|(first, last)| !select.range.overlaps(first, last))
+            })
+            .collect();
+        outside.into_iter().for_each(|id| {
+            ids.remove(id);
+        });
+        ids
+    }
+
     /// Samples in the range, by series in the order of their labels.
     pub fn runs(&self, select: &SeriesSelect) -> Vec<Run> {
         let ids = self.index.select(&select.matchers);
@@ -112,9 +137,25 @@ impl Head {
         runs
     }
 
-    /// Everything, to be written to parts.
-    pub fn all_runs(&self) -> Vec<Run> {
-        self.runs(&SeriesSelect { matchers: vec![], range: TimeRange::ALL })
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Every series with its samples in order, by ascending labels.
+    pub fn for_each_run<E>(
+        &self,
+        mut each: impl FnMut(&Labels, &[i64], &[f64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut sorted: Vec<&Series> = self.series.iter().collect();
+        sorted.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        for series in sorted {
+            if series.ordered {
+                each(&series.labels, &series.ts_ms, &series.values)?;
+            } else if let Some(run) = series.run(TimeRange::ALL) {
+                each(&run.labels, &run.ts_ms, &run.values)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Runs of several places as one: by labels, then by time, the sample written last standing where two have one time.
 
 use super::Run;
+use super::part::{Runs, Writer};
+use crate::part::{Damaged, Part, PartFiles};
 use crate::snapshot::SampleBlock;
-use model::{Labels, TimeRange};
+use model::{Labels, SeriesSelect, TimeRange};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Sorts by time and keeps the last written of each.
 pub fn put_in_order(run: &mut Run) {
@@ -71,6 +74,63 @@ fn pair(older: Vec<Run>, newer: Vec<Run>) -> Vec<Run> {
             }
         }
     }
+}
+
+/// Several sources, each in the order of labels, as one; the sources oldest first.
+struct Joined {
+    sources: Vec<(Option<Run>, Runs)>,
+}
+
+impl Joined {
+    async fn of(sources: Vec<Runs>) -> Result<Joined, Damaged> {
+        let mut joined = Joined { sources: vec![] };
+        for mut runs in sources {
+            joined.sources.push((runs.next().await?, runs));
+        }
+        Ok(joined)
+    }
+
+    async fn next(&mut self) -> Result<Option<Run>, Damaged> {
+        let heads = self.sources.iter().filter_map(|(head, _)| Some(&head.as_ref()?.labels));
+        let Some(least) = heads.min_by(|a, b| compare(a, b)).cloned() else { return Ok(None) };
+        let mut joined: Option<Run> = None;
+        for (head, runs) in &mut self.sources {
+            if head.as_ref().is_none_or(|run| run.labels != least) {
+                continue;
+            }
+            let run = std::mem::replace(head, runs.next().await?);
+            joined = match (joined, run) {
+                (None, run) => run,
+                (Some(mut earlier), Some(run)) => {
+                    earlier.ts_ms.extend(run.ts_ms);
+                    earlier.values.extend(run.values);
+                    Some(earlier)
+                }
+                (joined, None) => joined,
+            };
+        }
+        if let Some(run) = &mut joined {
+            put_in_order(run);
+        }
+        Ok(joined)
+    }
+}
+
+/// Parts, oldest first, as one.
+pub async fn merge(parts: &[Arc<Part>]) -> anyhow::Result<PartFiles> {
+    let everything = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    let (mut sources, mut rows, mut series) = (vec![], 0, 1);
+    for part in parts {
+        series = series.max(part.metrics_index().await?.len());
+        rows += part.meta.rows as usize;
+        sources.push(Runs::of(part, &everything).await?);
+    }
+    let mut joined = Joined::of(sources).await?;
+    let mut writer = Writer::new(rows / series)?;
+    while let Some(run) = joined.next().await? {
+        writer.push(&run.labels, &run.ts_ms, &run.values)?;
+    }
+    writer.finish()
 }
 
 /// Equal bytes are the common case of a merge and need no walk through the labels.

@@ -1,233 +1,207 @@
 //! A metrics part: samples sorted by series and time in Parquet, and a side index of series with where their rows begin.
 //! Layout: FORMAT.md.
 
+mod codes;
+mod index;
+mod timelines;
+mod values;
+mod writer;
+
+pub use index::Index;
+pub use writer::Writer;
+
 use super::Run;
-use crate::labels_index::LabelsIndex;
-use crate::objects::Read;
-use crate::part::{Damaged, Part, PartFiles};
-use crate::snapshot::SeriesInfo;
-use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use crate::objects::{ObjectFile, Read};
+use crate::part::{Damaged, Part};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
-use bytes::Bytes;
 use futures::TryStreamExt;
-use model::{Labels, SeriesSelect, TimeRange};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
-use roaring::RoaringBitmap;
+use model::{SeriesSelect, TimeRange};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use parquet::arrow::async_reader::ParquetRecordBatchStream;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new("series", DataType::UInt32, false),
         Field::new("ts", DataType::Int64, false),
-        Field::new("value", DataType::Float64, false),
+        Field::new("mantissa", DataType::Int64, false),
+        Field::new("base", DataType::Int64, false),
+        Field::new("exp", DataType::Int8, false),
+        Field::new("value_f64", DataType::Float64, true),
     ]))
 });
 
-/// Rows of a page: what reading one series costs at least.
-const PAGE_ROWS: usize = 16_384;
-const ROW_GROUP_ROWS: usize = 1 << 20;
-const MAGIC: &[u8; 8] = b"BNCLMET1";
+const TS: usize = 1;
+const MANTISSA: usize = 2;
+const VALUE: usize = 5;
 
-/// Series of a part, in the order of their rows.
-pub struct Index {
-    pub series: Vec<SeriesRows>,
-    postings: LabelsIndex,
-    metadata: ArrowReaderMetadata,
+/// Rows of one series that are read, in the order of the file.
+struct Wanted {
+    series: u32,
+    rows: Range<usize>,
+    /// Where the rows' times begin in the series' timeline.
+    timeline_at: usize,
 }
 
-pub struct SeriesRows {
-    pub labels: Labels,
-    pub first_row: u32,
-    pub rows: u32,
-    pub first_ms: i64,
-    pub last_ms: i64,
+/// Runs of selected series, one after another, in the order of their labels.
+pub struct Runs {
+    part: Arc<Part>,
+    index: Arc<Index>,
+    range: TimeRange,
+    wanted: std::vec::IntoIter<Wanted>,
+    /// `None` where nothing is read.
+    stream: Option<ParquetRecordBatchStream<ObjectFile>>,
+    columns: Vec<usize>,
+    batch: RecordBatch,
+    /// Rows of the batch that are used up.
+    at: usize,
 }
 
-/// Runs sorted by labels, none empty, as the two files of a part.
-pub fn write(runs: &[Run]) -> anyhow::Result<PartFiles> {
-    let rows: usize = runs.iter().map(|run| run.ts_ms.len()).sum();
-    let parquet = write_parquet(runs, rows)?;
-    let index = write_index(runs)?;
-    let first_ts = runs.iter().filter_map(|run| run.ts_ms.first()).min().copied().unwrap_or(0);
-    let last_ts = runs.iter().filter_map(|run| run.ts_ms.last()).max().copied().unwrap_or(0);
-    Ok(PartFiles { parquet, index, first_ts, last_ts, rows, raw_bytes: rows * 16 })
-}
+impl Runs {
+    pub async fn of(part: &Arc<Part>, select: &SeriesSelect) -> Result<Runs, Damaged> {
+        let index = part.metrics_index().await?;
+        let wanted = wanted(&index, select);
+        let path = part.meta.parquet_path();
+        let mut columns = vec![];
+        let untimed = wanted.iter().any(|one| index.timeline(one.series).is_none());
+        let scaled = wanted.iter().any(|one| index.scale(one.series).is_some());
+        let unscaled = wanted.iter().any(|one| index.scale(one.series).is_none());
+        columns.extend([(TS, untimed), (MANTISSA, scaled), (VALUE, unscaled)].iter().filter(|c| c.1).map(|c| c.0));
+        let total = part.meta.rows as usize;
+        let rows: usize = wanted.iter().map(|one| one.rows.len()).sum();
+        let stream = if wanted.is_empty() {
+            None
+        } else {
+            let projection =
+                ProjectionMask::leaves(index.metadata.parquet_schema(), columns.iter().copied());
+            let ranges = wanted.iter().map(|one| one.rows.clone());
+            let selection = (rows < total).then(|| selection(ranges, total));
+            let read = Read { projection, selection, filter: None };
+            Some(part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?)
+        };
+        Ok(Runs {
+            part: part.clone(),
+            index,
+            range: select.range,
+            wanted: wanted.into_iter(),
+            stream,
+            columns,
+            batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            at: 0,
+        })
+    }
 
-fn properties() -> anyhow::Result<WriterProperties> {
-    let split = |column: &str| ColumnPath::from(column);
-    Ok(WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_column_encoding(split("series"), Encoding::DELTA_BINARY_PACKED)
-        .set_column_encoding(split("ts"), Encoding::BYTE_STREAM_SPLIT)
-        .set_column_encoding(split("value"), Encoding::BYTE_STREAM_SPLIT)
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build())
-}
+    /// The next run that has a sample in the range.
+    pub async fn next(&mut self) -> Result<Option<Run>, Damaged> {
+        while let Some(one) = self.wanted.next() {
+            let rows = one.rows.len();
+            let index = self.index.clone();
+            let mut run = Run {
+                labels: index.labels(one.series).clone(),
+                ts_ms: Vec::with_capacity(rows),
+                values: Vec::with_capacity(rows),
+            };
+            let timeline = index.timeline(one.series);
+            if let Some((_, ts_ms)) = timeline {
+                run.ts_ms.extend_from_slice(&ts_ms[one.timeline_at..one.timeline_at + rows]);
+            }
+            let scale = index.scale(one.series);
+            while run.values.len() < rows {
+                if self.at == self.batch.num_rows() {
+                    self.read_on().await?;
+                }
+                let take = (rows - run.values.len()).min(self.batch.num_rows() - self.at);
+                let taken = self.at..self.at + take;
+                match scale {
+                    Some(scale) => {
+                        let mantissas = self.column(MANTISSA)?.as_primitive::<Int64Type>().values();
+                        scale.join(&mantissas[taken.clone()], &mut run.values);
+                    }
+                    None => {
+                        let values = self.column(VALUE)?.as_primitive::<Float64Type>().values();
+                        run.values.extend_from_slice(&values[taken.clone()]);
+                    }
+                }
+                if timeline.is_none() {
+                    let ts = self.column(TS)?.as_primitive::<Int64Type>().values();
+                    run.ts_ms.extend_from_slice(&ts[taken]);
+                }
+                self.at += take;
+            }
+            if timeline.is_none() && self.range != TimeRange::ALL {
+                super::merge::cut(&mut run, self.range);
+            }
+            if !run.ts_ms.is_empty() {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
 
-fn write_parquet(runs: &[Run], rows: usize) -> anyhow::Result<Bytes> {
-    let mut writer = ArrowWriter::try_new(Vec::with_capacity(rows * 2), SCHEMA.clone(), Some(properties()?))?;
-    let (mut series, mut ts, mut values) = (vec![], vec![], vec![]);
-    for (id, run) in runs.iter().enumerate() {
-        series.extend(std::iter::repeat_n(id as u32, run.ts_ms.len()));
-        ts.extend_from_slice(&run.ts_ms);
-        values.extend_from_slice(&run.values);
-        if series.len() >= ROW_GROUP_ROWS / 4 {
-            write_rows(&mut writer, &mut series, &mut ts, &mut values)?;
+    fn column(&self, column: usize) -> Result<&arrow::array::ArrayRef, Damaged> {
+        let at = self.columns.iter().position(|read| *read == column);
+        at.and_then(|at| self.batch.columns().get(at))
+            .ok_or_else(|| self.part.damaged(&self.part.meta.parquet_path(), "it lacks a column"))
+    }
+
+    async fn read_on(&mut self) -> Result<(), Damaged> {
+        let path = self.part.meta.parquet_path();
+        let damaged = |why: String| self.part.damaged(&path, why);
+        let Some(stream) = &mut self.stream else { return Err(damaged("it was not opened".into())) };
+        match stream.try_next().await {
+            Ok(Some(batch)) if batch.num_columns() == self.columns.len() => {
+                self.batch = batch;
+                self.at = 0;
+                Ok(())
+            }
+            Ok(Some(_)) => Err(damaged("it lacks a column".into())),
+            Ok(None) => Err(damaged("it has fewer rows than its index says".into())),
+            Err(wrong) => Err(damaged(wrong.to_string())),
         }
     }
-    write_rows(&mut writer, &mut series, &mut ts, &mut values)?;
-    Ok(writer.into_inner()?.into())
 }
 
-fn write_rows(
-    writer: &mut ArrowWriter<Vec<u8>>,
-    series: &mut Vec<u32>,
-    ts: &mut Vec<i64>,
-    values: &mut Vec<f64>,
-) -> anyhow::Result<()> {
-    let batch = RecordBatch::try_new(
-        SCHEMA.clone(),
-        vec![
-            Arc::new(UInt32Array::from(std::mem::take(series))),
-            Arc::new(Int64Array::from(std::mem::take(ts))),
-            Arc::new(Float64Array::from(std::mem::take(values))),
-        ],
-    )?;
-    Ok(writer.write(&batch)?)
-}
-
-fn write_index(runs: &[Run]) -> anyhow::Result<Bytes> {
-    let mut raw = Vec::new();
-    raw.extend_from_slice(&(runs.len() as u32).to_le_bytes());
-    for run in runs {
-        let bytes = run.labels.as_bytes();
-        raw.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        raw.extend_from_slice(bytes);
-    }
-    // Columns after the labels: alike values side by side compress to almost nothing.
-    runs.iter().for_each(|run| raw.extend_from_slice(&(run.ts_ms.len() as u32).to_le_bytes()));
-    for bound in [|run: &Run| run.ts_ms.first().copied(), |run: &Run| run.ts_ms.last().copied()] {
-        runs.iter().for_each(|run| raw.extend_from_slice(&bound(run).unwrap_or(0).to_le_bytes()));
-    }
-    Ok(crate::side_index::seal(MAGIC, &raw)?)
-}
-
-impl Index {
-    pub fn decode(bytes: &[u8], metadata: ArrowReaderMetadata) -> Result<Index, String> {
-        let raw = crate::side_index::open(MAGIC, bytes)?;
-        let mut rest = crate::side_index::Cursor(&raw);
-        let count = rest.u32()? as usize;
-        let mut all_labels = vec![];
-        for _ in 0..count {
-            let length = rest.u32()? as usize;
-            all_labels.push(Labels::from_bytes(rest.take(length)?).map_err(|e| e.to_string())?);
+fn wanted(index: &Index, select: &SeriesSelect) -> Vec<Wanted> {
+    // Series of one target follow one another with one timeline: its places in the range are looked for once.
+    let mut places: Option<(u32, Range<usize>)> = None;
+    let mut wanted = vec![];
+    for series in index.select(select) {
+        let rows = index.rows(series);
+        let Some((number, ts_ms)) = index.timeline(series).filter(|_| select.range != TimeRange::ALL) else {
+            wanted.push(Wanted { series, rows, timeline_at: 0 });
+            continue;
+        };
+        let inside = match &places {
+            Some((known, inside)) if *known == number => inside.clone(),
+            _ => {
+                let start = ts_ms.partition_point(|ts| *ts < select.range.start);
+                start..ts_ms.partition_point(|ts| *ts <= select.range.end).max(start)
+            }
+        };
+        places = Some((number, inside.clone()));
+        if !inside.is_empty() {
+            let rows = rows.start + inside.start..rows.start + inside.end;
+            wanted.push(Wanted { series, rows, timeline_at: inside.start });
         }
-        let lengths = (0..count).map(|_| rest.u32()).collect::<Result<Vec<_>, _>>()?;
-        let firsts = (0..count).map(|_| rest.i64()).collect::<Result<Vec<_>, _>>()?;
-        let lasts = (0..count).map(|_| rest.i64()).collect::<Result<Vec<_>, _>>()?;
-        let mut postings = LabelsIndex::default();
-        let mut first_row = 0u32;
-        let mut series = vec![];
-        for (i, labels) in all_labels.into_iter().enumerate() {
-            postings.add(&labels);
-            let rows = lengths[i];
-            series.push(SeriesRows { labels, first_row, rows, first_ms: firsts[i], last_ms: lasts[i] });
-            first_row = first_row.checked_add(rows).ok_or("it counts more rows than a part can have")?;
-        }
-        if i64::from(first_row) != metadata.metadata().file_metadata().num_rows() {
-            return Err("its rows are not those of the Parquet file".into());
-        }
-        Ok(Index { series, postings, metadata })
     }
-
-    fn select(&self, select: &SeriesSelect) -> Vec<&SeriesRows> {
-        let ids: RoaringBitmap = self.postings.select(&select.matchers);
-        ids.iter()
-            .map(|id| &self.series[id as usize])
-            .filter(|series| select.range.overlaps(series.first_ms, series.last_ms))
-            .collect()
-    }
-
-    pub fn series(&self, select: &SeriesSelect) -> Vec<SeriesInfo> {
-        self.select(select)
-            .into_iter()
-            .map(|series| SeriesInfo {
-                labels: series.labels.clone(),
-                first_ms: series.first_ms,
-                last_ms: series.last_ms,
-            })
-            .collect()
-    }
+    wanted
 }
 
 /// Runs of the selected series, in the order of their labels.
-pub async fn read(part: &Part, select: &SeriesSelect) -> Result<Vec<Run>, Damaged> {
-    let index = part.metrics_index().await?;
-    let wanted = index.select(select);
-    if wanted.is_empty() {
-        return Ok(vec![]);
+pub async fn read(part: &Arc<Part>, select: &SeriesSelect) -> Result<Vec<Run>, Damaged> {
+    let mut runs = Runs::of(part, select).await?;
+    let mut read = vec![];
+    while let Some(run) = runs.next().await? {
+        read.push(run);
     }
-    let path = part.meta.parquet_path();
-    let failed = |e: parquet::errors::ParquetError| part.damaged(&path, e);
-    let projection = ProjectionMask::leaves(index.metadata.parquet_schema(), [1, 2]);
-    let selection = (wanted.len() < index.series.len()).then(|| rows_of(&wanted, part.meta.rows as usize));
-    let mut stream = part
-        .objects()
-        .read(&path, &index.metadata, Read { projection, selection, filter: None })
-        .map_err(failed)?;
-    let mut runs: Vec<Run> = wanted
-        .iter()
-        .map(|series| Run {
-            labels: series.labels.clone(),
-            ts_ms: Vec::with_capacity(series.rows as usize),
-            values: Vec::with_capacity(series.rows as usize),
-        })
-        .collect();
-    let mut at = 0;
-    while let Some(batch) = stream.try_next().await.map_err(failed)? {
-        let ts = batch.column(0).as_primitive::<Int64Type>().values();
-        let values = batch.column(1).as_primitive::<Float64Type>().values();
-        let mut from = 0;
-        while from < ts.len() && at < runs.len() {
-            let run = &mut runs[at];
-            let take = (wanted[at].rows as usize - run.ts_ms.len()).min(ts.len() - from);
-            run.ts_ms.extend_from_slice(&ts[from..from + take]);
-            run.values.extend_from_slice(&values[from..from + take]);
-            from += take;
-            if run.ts_ms.len() == wanted[at].rows as usize {
-                at += 1;
-            }
-        }
-    }
-    if at < runs.len() {
-        return Err(part.damaged(&path, "it has fewer rows than its index says"));
-    }
-    if select.range != TimeRange::ALL {
-        runs.iter_mut().for_each(|run| super::merge::cut(run, select.range));
-        runs.retain(|run| !run.ts_ms.is_empty());
-    }
-    Ok(runs)
-}
-
-fn rows_of(wanted: &[&SeriesRows], total: usize) -> RowSelection {
-    let ranges = wanted.iter().map(|series| {
-        let first = series.first_row as usize;
-        first..first + series.rows as usize
-    });
-    selection(ranges, total)
+    Ok(read)
 }
 
 /// Ascending ranges of rows as a selection over `total` rows.
-pub fn selection(ranges: impl Iterator<Item = std::ops::Range<usize>>, total: usize) -> RowSelection {
+pub fn selection(ranges: impl Iterator<Item = Range<usize>>, total: usize) -> RowSelection {
     let mut selectors: Vec<RowSelector> = vec![];
     let mut at = 0;
     for range in ranges.filter(|range| !range.is_empty()) {

@@ -1,17 +1,20 @@
-//! Records and spans to Arrow rows of [`crate::schema`].
+//! Records and spans to rows as they are stored.
 
+use super::groups::{Group, Groups, Packed};
+use super::stored::{self, Stored, shared_words};
+use crate::part::Signal;
 use crate::schema;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BinaryDictionaryBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder,
-    MapBuilder, RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder,
-    TimestampNanosecondBuilder, UInt8Builder,
+    ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder, MapBuilder,
+    RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
+    TimestampNanosecondBuilder, UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
-use model::{Attributes, LogBatch, LogRecord, LogStream, SpanBatch, Value, attribute};
-use std::sync::Arc;
-
-type Words = StringDictionaryBuilder<UInt32Type>;
+use model::{
+    Attributes, LogBatch, LogRecord, SpanBatch, SpanKind, StatusCode, Value, attribute,
+};
+use std::sync::{Arc, LazyLock};
 
 /// A map column and the column of its types.
 struct AttributeColumns {
@@ -21,10 +24,18 @@ struct AttributeColumns {
 }
 
 impl AttributeColumns {
-    fn new() -> Self {
+    fn with_capacity<'a>(rows: usize, all: impl Iterator<Item = &'a Attributes>) -> Self {
+        let (mut entries, mut name_bytes, mut value_bytes) = (0, 0, 0);
+        for (name, value) in all.flatten() {
+            entries += 1;
+            name_bytes += name.len();
+            value_bytes += value.as_str().map_or(8, str::len);
+        }
+        let names = StringBuilder::with_capacity(entries, name_bytes);
+        let values = StringBuilder::with_capacity(entries, value_bytes);
         AttributeColumns {
-            map: MapBuilder::new(None, StringBuilder::new(), StringBuilder::new()),
-            types: BinaryBuilder::new(),
+            map: MapBuilder::with_capacity(None, names, values, rows),
+            types: BinaryBuilder::with_capacity(rows, entries),
             scratch: vec![],
         }
     }
@@ -57,40 +68,51 @@ fn append_map(
     map.append(true)
 }
 
-/// Where the promoted columns come from, first that is there: stream label names, then resource attribute names.
-const PROMOTED: [(&[&str], &[&str]); 5] = [
-    (&["service_name", "service"], &["service.name"]),
-    (&["namespace", "k8s_namespace_name"], &["k8s.namespace.name"]),
-    (&["pod", "k8s_pod_name"], &["k8s.pod.name"]),
-    (&["container", "k8s_container_name"], &["k8s.container.name", "container.name"]),
-    (&["node", "node_name", "k8s_node_name", "host_name"], &["k8s.node.name", "host.name"]),
+/// Severities in the order of their places in the dictionary.
+const LEVELS: [&str; 7] = ["unknown", "trace", "debug", "info", "warn", "error", "fatal"];
+static LEVEL_WORDS: LazyLock<ArrayRef> = LazyLock::new(|| shared_words(&LEVELS));
+const KINDS: [SpanKind; 6] = [
+    SpanKind::Unspecified,
+    SpanKind::Internal,
+    SpanKind::Server,
+    SpanKind::Client,
+    SpanKind::Producer,
+    SpanKind::Consumer,
 ];
+static KIND_WORDS: LazyLock<ArrayRef> = LazyLock::new(|| shared_words(&KINDS.map(SpanKind::as_str)));
+const STATUSES: [StatusCode; 3] = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
+static STATUS_WORDS: LazyLock<ArrayRef> = LazyLock::new(|| shared_words(&STATUSES.map(StatusCode::as_str)));
 
-fn promoted<'a>(stream: &'a LogStream, (labels, attributes): (&[&str], &[&str])) -> Option<&'a str> {
-    labels
-        .iter()
-        .find_map(|name| stream.labels.get(name))
-        .or_else(|| attributes.iter().find_map(|name| attribute(&stream.resource, name)?.as_str()))
+fn words(keys: Vec<u32>, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys.into(), values.clone())?))
 }
 
-pub fn logs(batch: &LogBatch) -> Result<RecordBatch, ArrowError> {
-    let mut ts = TimestampNanosecondBuilder::new().with_timezone("UTC");
-    let (mut severity, mut number, mut body) = (Words::new(), UInt8Builder::new(), StringBuilder::new());
-    let mut words: [Words; 5] = std::array::from_fn(|_| Words::new());
-    let (mut trace_id, mut span_id) = (FixedSizeBinaryBuilder::new(16), FixedSizeBinaryBuilder::new(8));
-    let (mut attributes, mut resource) = (AttributeColumns::new(), AttributeColumns::new());
-    let mut stream_labels = BinaryDictionaryBuilder::<UInt32Type>::new();
+/// Builders get the room that they need: what they take too much stays taken as long as the batch is in memory.
+pub fn logs(batch: &LogBatch) -> Result<Stored, ArrowError> {
+    let rows = batch.records();
+    let records = || batch.streams.iter().flat_map(|stream| &stream.records);
+    let mut group_numbers = Vec::with_capacity(rows);
+    let mut ts = Vec::with_capacity(rows);
+    let (mut severity, mut number) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut body = StringBuilder::with_capacity(rows, records().map(|record| record.body.len()).sum());
+    let mut trace_id = FixedSizeBinaryBuilder::with_capacity(rows, 16);
+    let mut span_id = FixedSizeBinaryBuilder::with_capacity(rows, 8);
+    let mut attributes = AttributeColumns::with_capacity(rows, records().map(|record| &record.attributes));
+    let mut groups = Groups::default();
     for stream in &batch.streams {
-        let promoted = PROMOTED.map(|from| promoted(stream, from));
+        let group = groups.number(&Arc::new(Group {
+            labels: stream.labels.clone(),
+            resource: Packed::of(&stream.resource),
+            ..Group::default()
+        }));
+        let level_of_stream = LEVEL_NAMES.iter().find_map(|name| stream.labels.get(name));
         for record in &stream.records {
-            ts.append_value(record.ts_ns);
-            let level = level(stream, record);
-            severity.append_value(level);
-            number.append_value(record.severity);
+            group_numbers.push(group);
+            ts.push(record.ts_ns);
+            let level = level(level_of_stream, record);
+            severity.push(LEVELS.iter().position(|other| *other == level).unwrap_or(0) as u32);
+            number.push(record.severity);
             body.append_value(&record.body);
-            for (column, value) in words.iter_mut().zip(promoted) {
-                column.append_option(value);
-            }
             append_id(
                 &mut trace_id,
                 id_of(record.trace_id, &record.attributes, &["trace_id", "traceID", "traceid"]),
@@ -100,35 +122,24 @@ pub fn logs(batch: &LogBatch) -> Result<RecordBatch, ArrowError> {
                 id_of(record.span_id, &record.attributes, &["span_id", "spanID", "spanid"]),
             )?;
             attributes.append(&record.attributes)?;
-            resource.append(&stream.resource)?;
-            stream_labels.append_value(stream.labels.as_bytes());
         }
     }
     let (attributes, attribute_types) = attributes.finish();
-    let (resource, resource_types) = resource.finish();
-    let [service, namespace, pod, container, node] =
-        words.map(|mut column| Arc::new(column.finish()) as ArrayRef);
-    RecordBatch::try_new(
-        schema::LOGS.clone(),
+    let batch = RecordBatch::try_new(
+        stored::schema(Signal::Logs).clone(),
         vec![
-            Arc::new(ts.finish()),
-            Arc::new(severity.finish()),
-            Arc::new(number.finish()),
+            Arc::new(UInt32Array::from(group_numbers)),
+            Arc::new(TimestampNanosecondArray::from(ts).with_timezone("UTC")),
+            words(severity, &LEVEL_WORDS)?,
+            Arc::new(UInt8Array::from(number)),
             Arc::new(body.finish()),
-            service,
-            namespace,
-            pod,
-            container,
-            node,
             Arc::new(trace_id.finish()),
             Arc::new(span_id.finish()),
             attributes,
             attribute_types,
-            resource,
-            resource_types,
-            Arc::new(stream_labels.finish()),
         ],
-    )
+    )?;
+    Ok(Stored { groups: groups.list().to_vec(), batch })
 }
 
 fn id_of<const N: usize>(given: Option<[u8; N]>, attributes: &Attributes, names: &[&str]) -> Option<[u8; N]> {
@@ -153,17 +164,20 @@ fn append_id<const N: usize>(
     }
 }
 
-/// From the sender's number, else what the sender calls it, else what the line itself says first.
-fn level(stream: &LogStream, record: &LogRecord) -> &'static str {
+/// Names under which a level is said beside the line.
+const LEVEL_NAMES: [&str; 5] = ["level", "severity", "detected_level", "log_level", "lvl"];
+
+/// From the sender's number, else what the sender calls it, else what the line itself says first. `of_stream` is what
+/// the stream's labels say.
+fn level(of_stream: Option<&str>, record: &LogRecord) -> &'static str {
     if record.severity > 0 {
         return model::severity_text(record.severity);
     }
-    let said = |name: &str| {
-        attribute(&record.attributes, name).and_then(Value::as_str).or_else(|| stream.labels.get(name))
-    };
+    let said = |name: &&str| attribute(&record.attributes, name).and_then(Value::as_str);
     let named = Some(record.severity_text.as_str())
         .filter(|text| !text.is_empty())
-        .or_else(|| ["level", "severity", "detected_level", "log_level", "lvl"].into_iter().find_map(said));
+        .or_else(|| LEVEL_NAMES.iter().find_map(said))
+        .or(of_stream);
     match named.and_then(level_word) {
         Some(level) => level,
         None => level_of_line(&record.body),
@@ -209,36 +223,42 @@ fn level_of_line(line: &str) -> &'static str {
     "unknown"
 }
 
-pub fn spans(batch: &SpanBatch) -> Result<RecordBatch, ArrowError> {
-    let mut trace_id = FixedSizeBinaryBuilder::new(16);
-    let (mut span_id, mut parent) = (FixedSizeBinaryBuilder::new(8), FixedSizeBinaryBuilder::new(8));
-    let mut start = TimestampNanosecondBuilder::new().with_timezone("UTC");
-    let mut duration = Int64Builder::new();
-    let (mut service, mut name, mut kind, mut status) =
-        (Words::new(), Words::new(), Words::new(), Words::new());
-    let (mut message, mut state) = (StringBuilder::new(), StringBuilder::new());
-    let (mut scope_name, mut scope_version) = (Words::new(), Words::new());
-    let (mut attributes, mut resource) = (AttributeColumns::new(), AttributeColumns::new());
+pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
+    let rows = batch.spans();
+    let all = || batch.resources.iter().flat_map(|group| &group.spans);
+    let mut group_numbers = Vec::with_capacity(rows);
+    let mut trace_id = FixedSizeBinaryBuilder::with_capacity(rows, 16);
+    let mut span_id = FixedSizeBinaryBuilder::with_capacity(rows, 8);
+    let mut parent = FixedSizeBinaryBuilder::with_capacity(rows, 8);
+    let (mut start, mut duration) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut name = StringDictionaryBuilder::<UInt32Type>::new();
+    let (mut kind, mut status) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut message = StringBuilder::with_capacity(rows, all().map(|span| span.status_message.len()).sum());
+    let mut state = StringBuilder::with_capacity(rows, all().map(|span| span.trace_state.len()).sum());
+    let mut attributes = AttributeColumns::with_capacity(rows, all().map(|span| &span.attributes));
     let (mut events, mut links) = (list_builder("events")?, list_builder("links")?);
+    let mut groups = Groups::default();
     let mut scratch = vec![];
-    for group in &batch.resources {
-        let of_service = attribute(&group.resource, "service.name").and_then(Value::as_str);
-        for span in &group.spans {
+    for of_group in &batch.resources {
+        let group = groups.number(&Arc::new(Group {
+            resource: Packed::of(&of_group.resource),
+            scope_name: of_group.scope_name.clone(),
+            scope_version: of_group.scope_version.clone(),
+            ..Group::default()
+        }));
+        for span in &of_group.spans {
+            group_numbers.push(group);
             trace_id.append_value(span.trace_id)?;
             span_id.append_value(span.span_id)?;
             append_id(&mut parent, span.parent_span_id)?;
-            start.append_value(span.start_ns);
-            duration.append_value(span.duration_ns);
-            service.append_option(of_service);
+            start.push(span.start_ns);
+            duration.push(span.duration_ns);
             name.append_value(&span.name);
-            kind.append_value(span.kind.as_str());
-            status.append_value(span.status.as_str());
+            kind.push(KINDS.iter().position(|kind| *kind == span.kind).unwrap_or(0) as u32);
+            status.push(STATUSES.iter().position(|status| *status == span.status).unwrap_or(0) as u32);
             message.append_value(&span.status_message);
             state.append_value(&span.trace_state);
-            scope_name.append_value(&group.scope_name);
-            scope_version.append_value(&group.scope_version);
             attributes.append(&span.attributes)?;
-            resource.append(&group.resource)?;
             for event in &span.events {
                 append_event(events.values(), event, &mut scratch)?;
             }
@@ -250,31 +270,27 @@ pub fn spans(batch: &SpanBatch) -> Result<RecordBatch, ArrowError> {
         }
     }
     let (attributes, attribute_types) = attributes.finish();
-    let (resource, resource_types) = resource.finish();
-    RecordBatch::try_new(
-        schema::SPANS.clone(),
+    let batch = RecordBatch::try_new(
+        stored::schema(Signal::Spans).clone(),
         vec![
+            Arc::new(UInt32Array::from(group_numbers)),
             Arc::new(trace_id.finish()),
             Arc::new(span_id.finish()),
             Arc::new(parent.finish()),
-            Arc::new(start.finish()),
-            Arc::new(duration.finish()),
-            Arc::new(service.finish()),
+            Arc::new(TimestampNanosecondArray::from(start).with_timezone("UTC")),
+            Arc::new(Int64Array::from(duration)),
             Arc::new(name.finish()),
-            Arc::new(kind.finish()),
-            Arc::new(status.finish()),
+            words(kind, &KIND_WORDS)?,
+            words(status, &STATUS_WORDS)?,
             Arc::new(message.finish()),
             Arc::new(state.finish()),
-            Arc::new(scope_name.finish()),
-            Arc::new(scope_version.finish()),
             attributes,
             attribute_types,
-            resource,
-            resource_types,
             Arc::new(events.finish()),
             Arc::new(links.finish()),
         ],
-    )
+    )?;
+    Ok(Stored { groups: groups.list().to_vec(), batch })
 }
 
 fn list_builder(column: &str) -> Result<ListBuilder<StructBuilder>, ArrowError> {

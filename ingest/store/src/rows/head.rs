@@ -1,22 +1,27 @@
-//! Recent rows in memory: batches as they came, small ones joined so that reading does not go from one tiny batch to
-//! the next.
+//! Recent rows in memory: batches as they came, tiny ones joined so that reading does not go from one to the next.
 
+use super::groups::{Group, Groups};
+use super::stored::{Stored, renumbered};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
+use std::sync::Arc;
 
 #[derive(Default)]
 pub struct Head {
+    groups: Groups,
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
 }
 
-/// Batches of this many rows and more stay as they are.
-const JOIN_ROWS_MAX: usize = 16_384;
+/// Batches of this many rows and more stay as they are: joining copies.
+const JOIN_ROWS_MAX: usize = 2_048;
 
 impl Head {
-    pub fn append(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+    pub fn append(&mut self, stored: &Stored) -> Result<(), ArrowError> {
+        let number_of: Vec<u32> = stored.groups.iter().map(|group| self.groups.number(group)).collect();
+        let batch = renumbered(&stored.batch, &number_of)?;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch);
@@ -35,13 +40,18 @@ impl Head {
         Ok(())
     }
 
-    /// Shared with whoever reads; nothing is copied.
+    /// Shared with whoever reads; no row is copied.
     pub fn batches(&self) -> Vec<RecordBatch> {
         self.batches.clone()
     }
 
+    /// By their numbers in the batches.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.list().to_vec()
+    }
+
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.groups.bytes()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,12 +1,14 @@
-//! What is particular to spans: their order in a part, and which of them a selection wants.
+//! What is particular to spans: which of them a selection wants.
 
+use super::groups::GroupColumns;
+use super::stored::numbers;
 use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
 use model::{SpanSelect, TraceId};
 use std::collections::HashSet;
 
 /// Which rows the selection wants, by the columns that the batch has.
-pub fn mask(batch: &RecordBatch, select: &SpanSelect) -> BooleanArray {
+pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> BooleanArray {
     let mut wanted = vec![true; batch.num_rows()];
     if let Some(start) = batch.column_by_name("start_ts") {
         let start = start.as_primitive::<TimestampNanosecondType>().values();
@@ -23,10 +25,14 @@ pub fn mask(batch: &RecordBatch, select: &SpanSelect) -> BooleanArray {
         let duration = duration.as_primitive::<Int64Type>().values();
         wanted.iter_mut().zip(duration).for_each(|(wanted, ns)| *wanted &= *ns >= least);
     }
+    if let (Ok(numbers), Some(asked)) = (numbers(batch), &select.service) {
+        let same: Vec<bool> = groups.groups().iter().map(|group| group.service() == asked).collect();
+        for (wanted, number) in wanted.iter_mut().zip(numbers.values()) {
+            *wanted &= same.get(*number as usize).copied().unwrap_or(false);
+        }
+    }
     let errors = select.errors_only.then_some("error");
-    for (column, asked) in
-        [("service", select.service.as_deref()), ("name", select.name.as_deref()), ("status", errors)]
-    {
+    for (column, asked) in [("name", select.name.as_deref()), ("status", errors)] {
         if let (Some(words), Some(asked)) = (batch.column_by_name(column), asked) {
             let words = words.as_dictionary::<UInt32Type>();
             let values: &StringArray = words.values().as_string();
@@ -55,37 +61,4 @@ pub fn mask_columns(select: &SpanSelect, times_judged: bool) -> Vec<&'static str
         columns.push("status");
     }
     columns
-}
-
-/// Service and name of a row; what the runs of a part are keyed by.
-pub struct Keys<'a> {
-    service: &'a arrow::array::DictionaryArray<UInt32Type>,
-    name: &'a arrow::array::DictionaryArray<UInt32Type>,
-}
-
-impl<'a> Keys<'a> {
-    pub fn of(batch: &'a RecordBatch) -> Option<Keys<'a>> {
-        Some(Keys {
-            service: batch.column_by_name("service")?.as_dictionary_opt()?,
-            name: batch.column_by_name("name")?.as_dictionary_opt()?,
-        })
-    }
-
-    pub fn get(&self, row: usize) -> (&'a str, &'a str) {
-        let word = |column: &'a arrow::array::DictionaryArray<UInt32Type>| {
-            let values: &StringArray = column.values().as_string();
-            column.key(row).map_or("", |key| values.value(key))
-        };
-        (word(self.service), word(self.name))
-    }
-}
-
-/// Row numbers in the order of a part: by service and name, then start.
-pub fn order(batch: &RecordBatch) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
-    if let (Some(keys), Some(start)) = (Keys::of(batch), batch.column_by_name("start_ts")) {
-        let start = start.as_primitive::<TimestampNanosecondType>().values();
-        order.sort_by_cached_key(|row| (keys.get(*row as usize), start[*row as usize]));
-    }
-    order
 }

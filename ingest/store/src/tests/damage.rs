@@ -3,7 +3,7 @@
 use super::*;
 use std::fs;
 
-fn parts(dir: &Path, ending: &str) -> Vec<std::path::PathBuf> {
+pub fn parts(dir: &Path, ending: &str) -> Vec<std::path::PathBuf> {
     let mut found = vec![];
     let mut folders = vec![dir.join("parts")];
     while let Some(folder) = folders.pop() {

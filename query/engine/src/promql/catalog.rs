@@ -20,10 +20,7 @@ impl Engine {
         selectors: &[String],
         range: TimeRange,
     ) -> Result<Found<Labels>, QueryError> {
-        let selections = match selectors {
-            [] => vec![vec![]],
-            texts => texts.iter().map(|text| matchers(text)).collect::<Result<Vec<_>, _>>()?,
-        };
+        let selections = selections(selectors)?;
         let snapshot = self.source.snapshot(tenant).await?;
         let mut found = BTreeSet::new();
         for matchers in selections {
@@ -39,9 +36,48 @@ impl Engine {
         Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings() })
     }
 
+    /// Names of labels of such series, sorted.
+    pub async fn prom_label_names(
+        &self,
+        tenant: &Tenant,
+        selectors: &[String],
+        range: TimeRange,
+    ) -> Result<Found<String>, QueryError> {
+        let snapshot = self.source.snapshot(tenant).await?;
+        let mut found = BTreeSet::new();
+        for matchers in selections(selectors)? {
+            found.append(&mut snapshot.label_names(&SeriesSelect { matchers, range }).await?);
+        }
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings() })
+    }
+
+    /// Values of a label of such series, sorted.
+    pub async fn prom_label_values(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        selectors: &[String],
+        range: TimeRange,
+    ) -> Result<Found<String>, QueryError> {
+        let snapshot = self.source.snapshot(tenant).await?;
+        let mut found = BTreeSet::new();
+        for matchers in selections(selectors)? {
+            found.append(&mut snapshot.label_values(name, &SeriesSelect { matchers, range }).await?);
+        }
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings() })
+    }
+
     /// What senders said of metrics, by name.
     pub async fn prom_metadata(&self, tenant: &Tenant) -> Result<Vec<Metadata>, QueryError> {
         Ok(self.source.snapshot(tenant).await?.metadata().await?)
+    }
+}
+
+/// Everything where there is no selector.
+fn selections(selectors: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
+    match selectors {
+        [] => Ok(vec![vec![]]),
+        texts => texts.iter().map(|text| matchers(text)).collect(),
     }
 }
 

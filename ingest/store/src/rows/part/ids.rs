@@ -1,76 +1,112 @@
-//! Which rows hold an id: 32 bits of each id's hash with its row, sorted. A search finds a few rows too many at worst,
-//! never too few.
+//! Which rows hold an id: a hash of each id with the row, or the page of rows, that holds it, sorted. A search finds a
+//! few rows too many at worst, never too few.
 
+use super::PAGE_ROWS;
 use super::ranges::Ranges;
+use crate::part::Signal;
 use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
-use crate::side_index::Cursor;
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use crate::side_index::{Cursor, put_split, take_split};
+use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
 
 #[derive(Default)]
 pub struct Ids {
-    /// Hash and row, ascending.
+    unit: usize,
+    hash_bits: u32,
+    /// Hash and unit of rows, ascending.
     entries: Vec<(u32, u32)>,
     /// The rows hold hex tokens longer than a trace id.
     pub has_longer: bool,
 }
 
 /// Ids are looked for whatever the case of their letters.
-fn hash(id: &str) -> u32 {
-    let id = id.to_ascii_lowercase();
-    xxhash_rust::xxh3::xxh3_64(id.as_bytes()) as u32
+fn hash(id: &str, bits: u32) -> u32 {
+    let mut lower = [0; 64];
+    let hash = match lower.get_mut(..id.len()) {
+        Some(lower) => {
+            lower.copy_from_slice(id.as_bytes());
+            lower.make_ascii_lowercase();
+            xxhash_rust::xxh3::xxh3_64(lower)
+        }
+        None => xxhash_rust::xxh3::xxh3_64(id.to_ascii_lowercase().as_bytes()),
+    };
+    hash as u32 >> (32 - bits)
 }
 
 impl Ids {
+    /// Lines are looked through page by page, and 24 bits find a page too many once in ten searches; a trace's spans
+    /// are single rows in many pages.
+    pub fn new(signal: Signal) -> Ids {
+        let (unit, hash_bits) = if signal == Signal::Logs { (PAGE_ROWS, 24) } else { (1, 32) };
+        Ids { unit, hash_bits, ..Ids::default() }
+    }
+
     /// Trace ids of the column of that name, and ids in the bodies where there are bodies.
-    pub fn of(batch: &RecordBatch) -> Ids {
-        let mut ids = Ids::default();
-        if let Some(column) = batch.column_by_name("trace_id") {
-            let column = column.as_fixed_size_binary();
+    pub fn add(&mut self, batch: &RecordBatch, first_row: usize) {
+        let unit_of = |row: usize| ((first_row + row) / self.unit) as u32;
+        let column = batch.column_by_name("trace_id");
+        let column: Option<&FixedSizeBinaryArray> = column.and_then(|c| c.as_fixed_size_binary_opt());
+        if let Some(column) = column {
+            let mut digits = [0; 32];
             for row in (0..column.len()).filter(|row| column.is_valid(*row)) {
-                ids.entries.push((hash(&hex::encode(column.value(row))), row as u32));
+                if hex::encode_to_slice(column.value(row), &mut digits).is_ok() {
+                    let id = std::str::from_utf8(&digits).unwrap_or_default();
+                    self.entries.push((hash(id, self.hash_bits), unit_of(row)));
+                }
             }
         }
         if let Some(bodies) = batch.column_by_name("body") {
             let bodies: &StringArray = bodies.as_string();
             for row in 0..bodies.len() {
                 for id in tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Id) {
-                    ids.has_longer |= id.len() > LONG_ID_DIGITS;
-                    ids.entries.push((hash(id), row as u32));
+                    self.has_longer |= id.len() > LONG_ID_DIGITS;
+                    self.entries.push((hash(id, self.hash_bits), unit_of(row)));
                 }
             }
         }
-        ids.entries.sort_unstable();
-        ids.entries.dedup();
-        ids
     }
 
-    pub fn rows(&self, id: &str) -> Ranges {
-        let wanted = hash(id);
+    pub fn rows(&self, id: &str, total: usize) -> Ranges {
+        let wanted = hash(id, self.hash_bits);
         let start = self.entries.partition_point(|(hash, _)| *hash < wanted);
         let found = self.entries[start..].iter().take_while(|(hash, _)| *hash == wanted);
-        Ranges::new(found.map(|(_, row)| *row as usize..*row as usize + 1))
+        Ranges::new(found.map(|(_, unit)| {
+            let first = *unit as usize * self.unit;
+            first..(first + self.unit).min(total)
+        }))
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![u8::from(self.has_longer)];
+    pub fn encode(mut self) -> Vec<u8> {
+        self.entries.sort_unstable();
+        self.entries.dedup();
+        let mut out = vec![u8::from(self.has_longer), self.hash_bits as u8];
+        out.extend_from_slice(&(self.unit as u32).to_le_bytes());
         out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
-        self.entries.iter().for_each(|(hash, _)| out.extend_from_slice(&hash.to_le_bytes()));
-        self.entries.iter().for_each(|(_, row)| out.extend_from_slice(&row.to_le_bytes()));
+        // Ascending hashes as their steps, most of which are one or two bytes; the high bytes are then all zero.
+        let steps = self.entries.iter().scan(0, |before, (hash, _)| {
+            let step = hash - *before;
+            *before = *hash;
+            Some(step.to_le_bytes())
+        });
+        put_split(&mut out, steps);
+        put_split(&mut out, self.entries.iter().map(|(_, unit)| unit.to_le_bytes()));
         out
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Ids, String> {
         let mut rest = Cursor(bytes);
-        let has_longer = rest.take(1)? != [0];
+        let [has_longer, hash_bits] = rest.array()?;
+        let unit = rest.u32()? as usize;
+        if unit == 0 || !(1..=32).contains(&hash_bits) {
+            return Err("its ids are of no known kind".into());
+        }
         let count = rest.u32()? as usize;
-        let words = |bytes: &[u8]| -> Vec<u32> {
-            bytes
-                .chunks_exact(4)
-                .map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()))
-                .collect()
-        };
-        let hashes = words(rest.take(count * 4)?);
-        let rows = words(rest.take(count * 4)?);
-        Ok(Ids { entries: hashes.into_iter().zip(rows).collect(), has_longer })
+        let steps = take_split::<4>(&mut rest, count)?;
+        let units = take_split::<4>(&mut rest, count)?;
+        let hashes = steps.into_iter().scan(0u32, |hash, step| {
+            *hash = hash.wrapping_add(u32::from_le_bytes(step));
+            Some(*hash)
+        });
+        let entries = hashes.zip(units.into_iter().map(u32::from_le_bytes)).collect();
+        Ok(Ids { unit, hash_bits: u32::from(hash_bits), entries, has_longer: has_longer != 0 })
     }
 }

@@ -8,7 +8,7 @@ use super::ranges::Ranges;
 use crate::metrics::head::BytesHasher;
 use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};
 use crate::side_index::{Cursor, put_block};
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, StringArray};
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::path::Path;
@@ -17,7 +17,9 @@ use tantivy::directory::{Directory, RamDirectory};
 use tantivy::query::{Query, RegexQuery, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{
+    Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, SingleSegmentIndexWriter, TantivyDocument, Term,
+};
 
 /// The page has words that are indexed only by their beginning.
 const CUT_WORDS: &str = "\u{1}cut";
@@ -35,42 +37,68 @@ fn schema() -> (Schema, Field) {
     (schema.build(), words)
 }
 
-/// The index's files end to end: each its name and its bytes.
-pub fn build(batch: &RecordBatch) -> anyhow::Result<Vec<u8>> {
-    let Some(bodies) = batch.column_by_name("body") else { return Ok(vec![]) };
-    let bodies: &StringArray = bodies.as_string();
-    let (schema, field) = schema();
-    let directory = RamDirectory::create();
-    let settings =
-        IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
-    let mut writer = IndexBuilder::new()
-        .schema(schema)
-        .settings(settings)
-        .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
-    for first in (0..bodies.len()).step_by(PAGE_ROWS) {
-        let rows = first..(first + PAGE_ROWS).min(bodies.len());
-        let mut document = TantivyDocument::new();
-        document.add_pre_tokenized_text(field, words_of(bodies, rows));
-        writer.add_document(document)?;
-    }
-    let index = writer.finalize()?;
-    pack(&index, &directory)
+/// Takes lines in, page by page.
+pub struct Builder {
+    writer: SingleSegmentIndexWriter,
+    directory: RamDirectory,
+    field: Field,
+    /// Distinct words of the page so far, as they stand in the lines.
+    seen: HashSet<Box<str>, BuildHasherDefault<BytesHasher>>,
+    rows: usize,
 }
 
-fn words_of(bodies: &StringArray, rows: std::ops::Range<usize>) -> PreTokenizedString {
-    let mut seen: HashSet<&str, BuildHasherDefault<BytesHasher>> = HashSet::default();
-    for row in rows {
-        seen.extend(tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Word));
+impl Builder {
+    pub fn new() -> anyhow::Result<Builder> {
+        let (schema, field) = schema();
+        let directory = RamDirectory::create();
+        let settings =
+            IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
+        let writer = IndexBuilder::new()
+            .schema(schema)
+            .settings(settings)
+            .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
+        Ok(Builder { writer, directory, field, seen: HashSet::default(), rows: 0 })
     }
-    let mut words: HashSet<String> = HashSet::new();
-    for token in seen {
-        if token.len() > WORD_BYTES_MAX {
-            words.insert(CUT_WORDS.to_owned());
+
+    pub fn add(&mut self, bodies: &StringArray) -> anyhow::Result<()> {
+        for row in 0..bodies.len() {
+            for token in tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Word) {
+                if !self.seen.contains(token) {
+                    self.seen.insert(token.into());
+                }
+            }
+            self.rows += 1;
+            if self.rows == PAGE_ROWS {
+                self.end_page()?;
+            }
         }
-        words.insert(indexed(token).into_owned());
+        Ok(())
     }
-    let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
-    PreTokenizedString { text: String::new(), tokens }
+
+    fn end_page(&mut self) -> anyhow::Result<()> {
+        let mut words: HashSet<String> = HashSet::new();
+        for token in self.seen.drain() {
+            if token.len() > WORD_BYTES_MAX {
+                words.insert(CUT_WORDS.to_owned());
+            }
+            words.insert(indexed(&token).into_owned());
+        }
+        let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
+        let mut document = TantivyDocument::new();
+        document.add_pre_tokenized_text(self.field, PreTokenizedString { text: String::new(), tokens });
+        self.writer.add_document(document)?;
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// The index's files end to end: each its name and its bytes.
+    pub fn finish(mut self) -> anyhow::Result<Vec<u8>> {
+        if self.rows > 0 {
+            self.end_page()?;
+        }
+        let index = self.writer.finalize()?;
+        pack(&index, &self.directory)
+    }
 }
 
 fn pack(index: &Index, directory: &RamDirectory) -> anyhow::Result<Vec<u8>> {

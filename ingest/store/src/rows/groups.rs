@@ -1,0 +1,362 @@
+//! What many rows share and is kept once: a log stream's labels and resource, a span's resource and scope.
+//!
+//! Rows carry the number of their group. The columns that depend on the group alone (service, pod, resource, stream, …)
+//! are made from the numbers when somebody asks for them.
+
+use crate::part::Signal;
+use crate::side_index::{Cursor, put_block};
+use arrow::array::{
+    ArrayRef, BinaryArray, BinaryBuilder, DictionaryArray, MapBuilder, StringArray, StringBuilder,
+    UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::UInt32Type;
+use arrow::error::ArrowError;
+use model::{Attributes, Labels, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// The number of a row's group, in memory and in Parquet.
+pub const GROUP: &str = "group";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Of a log stream; empty for spans.
+    pub labels: Labels,
+    pub resource: Packed,
+    pub scope_name: String,
+    pub scope_version: String,
+}
+
+/// Attributes as bytes, so that they can be compared: name, type and text of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Packed(Vec<u8>);
+
+impl Packed {
+    pub fn of(attributes: &Attributes) -> Packed {
+        let mut bytes = vec![];
+        for (name, value) in attributes {
+            put_block(&mut bytes, name.as_bytes());
+            bytes.push(value.type_byte());
+            match value {
+                Value::String(text) | Value::Json(text) => put_block(&mut bytes, text.as_bytes()),
+                other => put_block(&mut bytes, other.to_string().as_bytes()),
+            }
+        }
+        Packed(bytes)
+    }
+
+    fn checked(bytes: &[u8]) -> Result<Packed, String> {
+        let mut rest = Cursor(bytes);
+        while !rest.0.is_empty() {
+            for text in [rest.block()?, { rest.take(1)?; rest.block()? }] {
+                std::str::from_utf8(text).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(Packed(bytes.to_vec()))
+    }
+
+    /// Name, type byte and text of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u8, &str)> {
+        let mut rest = Cursor(&self.0);
+        std::iter::from_fn(move || {
+            let name = std::str::from_utf8(rest.block().ok()?).ok()?;
+            let kind = *rest.take(1).ok()?.first()?;
+            Some((name, kind, std::str::from_utf8(rest.block().ok()?).ok()?))
+        })
+    }
+
+    fn text_of(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| {
+            self.iter().find(|(n, kind, _)| n == name && *kind == b's').map(|(_, _, text)| text)
+        })
+    }
+
+    /// For readers of the Parquet file alone.
+    fn json(&self) -> String {
+        let pairs = self.iter().map(|(name, _, text)| (name.to_owned(), text.into()));
+        serde_json::Value::Object(pairs.collect()).to_string()
+    }
+}
+
+impl Group {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let texts = [self.scope_name.as_bytes(), self.scope_version.as_bytes()];
+        for block in [self.labels.as_bytes(), &self.resource.0].into_iter().chain(texts) {
+            put_block(out, block);
+        }
+    }
+
+    pub fn decode(rest: &mut Cursor<'_>) -> Result<Group, String> {
+        let labels = Labels::from_bytes(rest.block()?).map_err(|e| e.to_string())?;
+        let resource = Packed::checked(rest.block()?)?;
+        let mut text = || String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string());
+        Ok(Group { labels, resource, scope_name: text()?, scope_version: text()? })
+    }
+
+    /// One of the columns that [`promoted`] lists.
+    fn word(&self, signal: Signal, column: &str) -> Option<&str> {
+        match column {
+            "scope_name" => Some(&self.scope_name),
+            "scope_version" => Some(&self.scope_version),
+            "service" if signal == Signal::Spans => self.resource.text_of(&["service.name"]),
+            _ => {
+                let (_, labels, attributes) = PROMOTED.iter().find(|(name, ..)| *name == column)?;
+                labels
+                    .iter()
+                    .find_map(|name| self.labels.get(name))
+                    .or_else(|| self.resource.text_of(attributes))
+            }
+        }
+    }
+
+    /// The part of a run's key that the group decides.
+    pub fn service(&self) -> &str {
+        self.resource.text_of(&["service.name"]).unwrap_or("")
+    }
+}
+
+/// Where the promoted columns come from, first that is there: stream label names, then resource attribute names.
+const PROMOTED: [(&str, &[&str], &[&str]); 5] = [
+    ("service", &["service_name", "service"], &["service.name"]),
+    ("namespace", &["namespace", "k8s_namespace_name"], &["k8s.namespace.name"]),
+    ("pod", &["pod", "k8s_pod_name"], &["k8s.pod.name"]),
+    ("container", &["container", "k8s_container_name"], &["k8s.container.name", "container.name"]),
+    ("node", &["node", "node_name", "k8s_node_name", "host_name"], &["k8s.node.name", "host.name"]),
+];
+
+/// Groups and their numbers: 0, 1, 2, … in the order of first sight.
+#[derive(Default)]
+pub struct Groups {
+    list: Vec<Arc<Group>>,
+    numbers: HashMap<Arc<Group>, u32>,
+    bytes: usize,
+}
+
+impl Groups {
+    pub fn number(&mut self, group: &Arc<Group>) -> u32 {
+        if let Some(number) = self.numbers.get(group) {
+            return *number;
+        }
+        let number = self.list.len() as u32;
+        self.bytes += group.labels.as_bytes().len() + group.resource.0.len() + 200;
+        self.list.push(group.clone());
+        self.numbers.insert(group.clone(), number);
+        number
+    }
+
+    pub fn list(&self) -> &[Arc<Group>] {
+        &self.list
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The columns of groups, each made once when it is first asked for.
+pub struct GroupColumns {
+    signal: Signal,
+    groups: Vec<Arc<Group>>,
+    words: [OnceLock<Words>; 7],
+    streams: OnceLock<(Vec<u32>, ArrayRef)>,
+    resources: OnceLock<(ArrayRef, ArrayRef)>,
+    texts: OnceLock<[(Vec<u32>, ArrayRef); 2]>,
+}
+
+/// The dictionary, and each group's place in it.
+struct Words {
+    places: Vec<Option<u32>>,
+    values: ArrayRef,
+}
+
+const WORDS: [&str; 7] = ["service", "namespace", "pod", "container", "node", "scope_name", "scope_version"];
+
+impl GroupColumns {
+    pub fn new(signal: Signal, groups: Vec<Arc<Group>>) -> GroupColumns {
+        GroupColumns {
+            signal,
+            groups,
+            words: Default::default(),
+            streams: OnceLock::new(),
+            resources: OnceLock::new(),
+            texts: OnceLock::new(),
+        }
+    }
+
+    pub fn groups(&self) -> &[Arc<Group>] {
+        &self.groups
+    }
+
+    /// Numbers that have no group are damage.
+    pub fn check(&self, numbers: &UInt32Array) -> Result<(), ArrowError> {
+        match numbers.values().iter().max() {
+            Some(largest) if *largest as usize >= self.groups.len() => {
+                Err(ArrowError::InvalidArgumentError("a row is of no group".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A column of [`schema::LOGS`] or [`schema::SPANS`] that the group decides; the numbers were checked.
+    pub fn column(&self, name: &str, numbers: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+        match name {
+            "stream" => {
+                let (places, values) = self.streams.get_or_init(|| self.make_streams());
+                let keys = numbers.values().iter().map(|number| places[*number as usize]).collect();
+                Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values.clone())?))
+            }
+            "resource" | "resource_types" => {
+                let made = match self.resources.get() {
+                    Some(made) => made,
+                    None => {
+                        let made = self.make_resources()?;
+                        self.resources.get_or_init(|| made)
+                    }
+                };
+                take(if name == "resource" { &made.0 } else { &made.1 }, numbers, None)
+            }
+            word => {
+                let Some(at) = WORDS.iter().position(|other| *other == word) else {
+                    return Err(ArrowError::SchemaError(format!("{word} is no column of a group")));
+                };
+                let words = self.words[at].get_or_init(|| self.make_words(word));
+                let keys: UInt32Array =
+                    numbers.values().iter().map(|number| words.places[*number as usize]).collect();
+                Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, words.values.clone())?))
+            }
+        }
+    }
+
+    fn make_words(&self, column: &str) -> Words {
+        let mut distinct = Distinct::default();
+        let places = self.groups.iter().map(|group| {
+            group.word(self.signal, column).map(|word| distinct.place(word))
+        });
+        let places = places.collect();
+        Words { places, values: Arc::new(StringArray::from(distinct.values)) }
+    }
+
+    fn make_streams(&self) -> (Vec<u32>, ArrayRef) {
+        let mut distinct = Distinct::default();
+        let places = self.groups.iter().map(|group| distinct.place(group.labels.as_bytes())).collect();
+        (places, Arc::new(BinaryArray::from(distinct.values)))
+    }
+
+    fn make_resources(&self) -> Result<(ArrayRef, ArrayRef), ArrowError> {
+        let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        let mut types = BinaryBuilder::new();
+        for group in &self.groups {
+            let mut kinds = vec![];
+            for (name, kind, text) in group.resource.iter() {
+                map.keys().append_value(name);
+                map.values().append_value(text);
+                kinds.push(kind);
+            }
+            map.append(true)?;
+            types.append_value(kinds);
+        }
+        Ok((Arc::new(map.finish()), Arc::new(types.finish())))
+    }
+
+    /// Labels and resource as JSON text, for readers of the Parquet file alone.
+    pub fn texts(&self, numbers: &UInt32Array) -> Result<[ArrayRef; 2], ArrowError> {
+        let made = self.texts.get_or_init(|| {
+            let labels = |group: &Group| {
+                let pairs = group.labels.iter().map(|(name, value)| (name.to_owned(), value.into()));
+                serde_json::Value::Object(pairs.collect()).to_string()
+            };
+            [self.make_texts(labels), self.make_texts(|group| group.resource.json())]
+        });
+        let column = |(places, values): &(Vec<u32>, ArrayRef)| -> Result<ArrayRef, ArrowError> {
+            let keys = numbers.values().iter().map(|number| places[*number as usize]).collect();
+            Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values.clone())?))
+        };
+        Ok([column(&made[0])?, column(&made[1])?])
+    }
+
+    fn make_texts(&self, text: impl Fn(&Group) -> String) -> (Vec<u32>, ArrayRef) {
+        let texts: Vec<String> = self.groups.iter().map(|group| text(group)).collect();
+        let mut distinct = Distinct::default();
+        let places = texts.iter().map(|text| distinct.place(text.as_str())).collect();
+        (places, Arc::new(StringArray::from(distinct.values)))
+    }
+}
+
+/// Values in the order of first sight.
+struct Distinct<'a, T: ?Sized> {
+    places: HashMap<&'a T, u32>,
+    values: Vec<&'a T>,
+}
+
+impl<T: ?Sized> Default for Distinct<'_, T> {
+    fn default() -> Self {
+        Distinct { places: HashMap::new(), values: vec![] }
+    }
+}
+
+impl<'a, T: ?Sized + std::hash::Hash + Eq> Distinct<'a, T> {
+    fn place(&mut self, value: &'a T) -> u32 {
+        *self.places.entry(value).or_insert_with(|| {
+            self.values.push(value);
+            self.values.len() as u32 - 1
+        })
+    }
+}
+
+/// Whether a column of the signal's public schema comes from the group.
+pub fn is_of_group(signal: Signal, column: &str) -> bool {
+    match signal {
+        Signal::Spans => matches!(column, "service" | "scope_name" | "scope_version" | "resource" | "resource_types"),
+        _ => {
+            matches!(column, "stream" | "resource" | "resource_types")
+                || PROMOTED.iter().any(|(name, ..)| *name == column)
+        }
+    }
+}
+
+/// Words of the group that are written to Parquet for other readers.
+pub fn words_of(signal: Signal) -> &'static [&'static str] {
+    match signal {
+        Signal::Spans => &["service", "scope_name", "scope_version"],
+        _ => &["service", "namespace", "pod", "container", "node"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Array;
+    use arrow::datatypes::DataType;
+
+    #[test]
+    fn a_group_comes_back_and_gives_its_columns() {
+        let resource: Attributes = vec![
+            ("service.name".into(), "cart".into()),
+            ("n".into(), Value::Int(5)),
+            ("n".into(), Value::Double(f64::NAN)),
+        ];
+        let group = Arc::new(Group {
+            labels: Labels::from_pairs([("pod", "a")]),
+            resource: Packed::of(&resource),
+            scope_name: "scope".into(),
+            scope_version: String::new(),
+        });
+        let mut bytes = vec![];
+        group.encode(&mut bytes);
+        assert_eq!(Group::decode(&mut Cursor(&bytes)).unwrap(), *group);
+        for length in 0..bytes.len() {
+            assert!(Group::decode(&mut Cursor(&bytes[..length])).is_err(), "{length}");
+        }
+        let bare = Arc::new(Group::default());
+        let columns = GroupColumns::new(Signal::Logs, vec![group, bare]);
+        let numbers = UInt32Array::from(vec![1, 0, 0]);
+        let service = columns.column("service", &numbers).unwrap();
+        let service = arrow::compute::cast(&service, &DataType::Utf8).unwrap();
+        assert!(service.is_null(0));
+        assert_eq!(service.as_any().downcast_ref::<StringArray>().unwrap().value(2), "cart");
+        let types = columns.column("resource_types", &numbers).unwrap();
+        assert_eq!(types.as_any().downcast_ref::<BinaryArray>().unwrap().value(1), b"sid");
+        assert!(columns.check(&UInt32Array::from(vec![2])).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Parts of rows as one part: each is read once from its beginning, and of each only one batch is in memory.
+
+use super::groups::{GroupColumns, Groups};
+use super::order::{Key, Place, Row, in_pieces, times};
+use super::part::{self, Index, PartStream, Writer};
+use super::stored::renumbered;
+use crate::part::{Part, PartFiles, Signal};
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use std::sync::Arc;
+
+/// A part that is being read.
+struct Source {
+    signal: Signal,
+    index: Arc<Index>,
+    stream: PartStream,
+    /// The new part's numbers of its groups.
+    number_of: Vec<u32>,
+    /// Ranks of its runs, and where the next batch begins: the run, and how many of its rows were read.
+    ranks: Vec<u32>,
+    run: usize,
+    run_rows: u32,
+    batch: RecordBatch,
+    places: Vec<Place>,
+    at: usize,
+    ended: bool,
+}
+
+pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFiles> {
+    let mut indexes = vec![];
+    for part in parts {
+        indexes.push(part.rows_index().await?);
+    }
+    let mut groups = Groups::default();
+    let numbers: Vec<Vec<u32>> =
+        indexes.iter().map(|index| index.groups.groups().iter().map(|group| groups.number(group)).collect()).collect();
+    let keys_of = |index: &Index| -> Vec<Key> {
+        index.runs.iter().map(|run| Key::of(signal, index.group_of(run), &run.name)).collect()
+    };
+    let of_parts: Vec<Vec<Key>> = indexes.iter().map(|index| keys_of(index)).collect();
+    let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let names = part::joined(indexes.iter().map(|index| index.attribute_names()));
+    let mut sources = vec![];
+    for (((part, index), number_of), of_part) in parts.iter().zip(indexes).zip(numbers).zip(of_parts) {
+        let ranks = of_part.iter().map(|key| keys.partition_point(|other| other < key) as u32).collect();
+        let stream = part::read_all(part).await?;
+        sources.push(Source::new(signal, index, stream, number_of, ranks));
+    }
+    let groups = GroupColumns::new(signal, groups.list().to_vec());
+    let mut writer = Writer::new(signal, groups, keys, names)?;
+    loop {
+        for source in &mut sources {
+            source.fill().await?;
+        }
+        // Up to the first end of what is in memory, every row that is to come is known.
+        let ends = sources.iter().filter(|source| !source.ended).filter_map(|source| source.places.last());
+        let bound = ends.min().copied().unwrap_or((u32::MAX, i64::MAX));
+        let mut rows: Vec<Row> = vec![];
+        for (number, source) in sources.iter_mut().enumerate() {
+            let end = source.at + source.places[source.at..].partition_point(|place| *place <= bound);
+            rows.extend((source.at..end).map(|row| (source.places[row], number as u32, row as u32)));
+            source.at = end;
+        }
+        if rows.is_empty() {
+            return writer.finish();
+        }
+        rows.sort();
+        let batches: Vec<RecordBatch> = sources.iter().map(|source| source.batch.clone()).collect();
+        in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
+    }
+}
+
+impl Source {
+    fn new(
+        signal: Signal,
+        index: Arc<Index>,
+        stream: PartStream,
+        number_of: Vec<u32>,
+        ranks: Vec<u32>,
+    ) -> Source {
+        let batch = RecordBatch::new_empty(super::stored::schema(signal).clone());
+        let (run, run_rows, at) = (0, 0, 0);
+        Source { signal, index, stream, number_of, ranks, run, run_rows, batch, places: vec![], at, ended: false }
+    }
+
+    /// The next batch, where the last one is used up.
+    async fn fill(&mut self) -> Result<(), anyhow::Error> {
+        while !self.ended && self.at == self.places.len() {
+            let Some(batch) = self.stream.try_next().await? else {
+                self.ended = true;
+                anyhow::ensure!(self.run == self.ranks.len(), "a part has fewer rows than its index says");
+                return Ok(());
+            };
+            let batch = renumbered(&batch, &self.number_of)?;
+            let schema = super::stored::schema(self.signal).clone();
+            self.batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;
+            self.places.clear();
+            self.at = 0;
+            for ts in times(self.signal, &self.batch)? {
+                anyhow::ensure!(self.run < self.ranks.len(), "a part has more rows than its index says");
+                self.places.push((self.ranks[self.run], *ts));
+                self.run_rows += 1;
+                if self.run_rows == self.index.runs[self.run].rows {
+                    (self.run, self.run_rows) = (self.run + 1, 0);
+                }
+            }
+            anyhow::ensure!(self.places.is_sorted(), "a part's rows are out of order");
+        }
+        Ok(())
+    }
+}

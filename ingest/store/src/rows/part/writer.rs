@@ -1,0 +1,187 @@
+//! Writes a part of rows: pieces go in in the order of the part, the two files come out. What it holds meanwhile is
+//! compressed, so its memory grows with the file and not with the rows.
+
+use super::attributes::{REST, SHAPE, Shredder, TYPES};
+use super::{FORMAT, PAGE_ROWS, Run, VERSION, ids, words};
+use crate::part::{PartFiles, Signal};
+use crate::rows::groups::{GROUP, GroupColumns, words_of};
+use crate::rows::order::{Key, Row, times};
+use crate::rows::stored::{self, numbers, time_column};
+use crate::schema;
+use crate::side_index::{put_block, seal};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
+
+/// A row group's compressed columns are held while it is written and fetched whole when it is merged.
+const ROW_GROUP_ROWS: usize = 1 << 18;
+
+/// Trace ids repeat some ten times in spans of a part and are found again in its dictionary: 1 M traces fit.
+const TRACE_DICTIONARY_BYTES: usize = 16 << 20;
+
+pub struct Writer {
+    signal: Signal,
+    groups: GroupColumns,
+    /// By rank.
+    keys: Vec<Key>,
+    shredder: Shredder,
+    schema: SchemaRef,
+    parquet: ArrowWriter<Vec<u8>>,
+    runs: Vec<Run>,
+    last_rank: Option<u32>,
+    ids: ids::Ids,
+    words: Option<words::Builder>,
+    rows: usize,
+}
+
+impl Writer {
+    /// `keys` are those of all rows that will come, `names` the attributes that get a column.
+    pub fn new(signal: Signal, groups: GroupColumns, keys: Vec<Key>, names: Vec<String>) -> anyhow::Result<Writer> {
+        let shredder = Shredder::new(names);
+        let schema = file_schema(signal, &shredder);
+        let properties = properties(signal, &schema)?;
+        Ok(Writer {
+            signal,
+            groups,
+            keys,
+            shredder,
+            parquet: ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?,
+            schema,
+            runs: vec![],
+            last_rank: None,
+            ids: ids::Ids::new(signal),
+            words: (signal == Signal::Logs).then(words::Builder::new).transpose()?,
+            rows: 0,
+        })
+    }
+
+    /// Stored rows in the part's order, with their ranks.
+    pub fn push(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
+        self.add_to_runs(piece, rows)?;
+        self.ids.add(piece, self.rows);
+        if let (Some(words), Some(bodies)) = (&mut self.words, piece.column_by_name("body")) {
+            words.add(bodies.as_string())?;
+        }
+        self.rows += piece.num_rows();
+        let columns = self.file_columns(piece)?;
+        Ok(self.parquet.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
+    }
+
+    fn file_columns(&mut self, piece: &RecordBatch) -> anyhow::Result<Vec<ArrayRef>> {
+        let mut columns = vec![];
+        for (field, column) in piece.schema_ref().fields().iter().zip(piece.columns()) {
+            if field.name() != REST && field.name() != TYPES {
+                columns.push(column.clone());
+            }
+        }
+        let attributes = |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
+        columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
+        let numbers = numbers(piece)?;
+        for word in words_of(self.signal) {
+            columns.push(self.groups.column(word, numbers)?);
+        }
+        let [labels, resource] = self.groups.texts(numbers)?;
+        if self.signal == Signal::Logs {
+            columns.push(labels);
+        }
+        columns.push(resource);
+        Ok(columns)
+    }
+
+    fn add_to_runs(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
+        let times = times(self.signal, piece)?;
+        let numbers = numbers(piece)?.values();
+        let bodies = piece.column_by_name("body").map(|body| -> &StringArray { body.as_string() });
+        let durations = piece.column_by_name("duration_ns").map(|d| d.as_primitive::<Int64Type>().values());
+        let statuses = piece.column_by_name("status").and_then(|s| s.as_dictionary_opt::<UInt32Type>());
+        let error = statuses.and_then(|status| {
+            let words: &StringArray = status.values().as_string();
+            words.iter().position(|word| word == Some("error"))
+        });
+        for (row, ((rank, ts), ..)) in rows.iter().enumerate() {
+            debug_assert_eq!(*ts, times[row]);
+            if self.last_rank != Some(*rank) {
+                let name = match &self.keys[*rank as usize] {
+                    Key::Operation(_, name) => name.clone(),
+                    Key::Stream(_) => String::new(),
+                };
+                let first_row = (self.rows + row) as u32;
+                self.runs.push(Run { group: numbers[row], name, first_row, ..Run::at(*ts) });
+                self.last_rank = Some(*rank);
+            }
+            let Some(run) = self.runs.last_mut() else { continue };
+            run.rows += 1;
+            run.first_ts = run.first_ts.min(*ts);
+            run.last_ts = run.last_ts.max(*ts);
+            run.bytes += bodies.map_or(0, |bodies| bodies.value_length(row) as u64);
+            run.duration_max = run.duration_max.max(durations.map_or(0, |durations| durations[row]));
+            let is_error = error.is_some() && statuses.is_some_and(|status| status.key(row) == error);
+            run.errors += u32::from(is_error);
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> anyhow::Result<PartFiles> {
+        let mut raw = (self.groups.groups().len() as u32).to_le_bytes().to_vec();
+        self.groups.groups().iter().for_each(|group| group.encode(&mut raw));
+        raw.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
+        self.runs.iter().for_each(|run| run.encode(&mut raw));
+        put_block(&mut raw, &self.ids.encode());
+        put_block(&mut raw, &self.words.map(words::Builder::finish).transpose()?.unwrap_or_default());
+        Ok(PartFiles {
+            parquet: self.parquet.into_inner()?.into(),
+            index: seal(FORMAT, VERSION, &raw)?,
+            first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
+            last_ts: self.runs.iter().map(|run| run.last_ts).max().unwrap_or(0),
+            rows: self.rows,
+        })
+    }
+}
+
+/// The columns that we read, then those that the groups decide, which are there for other readers.
+fn file_schema(signal: Signal, shredder: &Shredder) -> SchemaRef {
+    let own = stored::schema(signal).fields().iter().filter(|field| field.name() != REST && field.name() != TYPES);
+    let mut fields: Vec<Arc<Field>> = own.cloned().collect();
+    fields.extend(shredder.fields().into_iter().map(Arc::new));
+    fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
+    let texts: &[&str] = if signal == Signal::Logs { &["stream", "resource"] } else { &["resource"] };
+    fields.extend(texts.iter().map(|text| Arc::new(Field::new(*text, schema::word(), false))));
+    Arc::new(Schema::new(fields))
+}
+
+fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterProperties> {
+    let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
+    let time = time_column(signal);
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_statistics_enabled(column(time), EnabledStatistics::Chunk)
+        .set_column_dictionary_enabled(column(time), false)
+        .set_column_encoding(column(time), Encoding::DELTA_BINARY_PACKED)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_data_page_size_limit(8 << 20)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_column_dictionary_page_size_limit(column("trace_id"), TRACE_DICTIONARY_BYTES);
+    for plain in ["body", "span_id", "parent_span_id", "duration_ns"] {
+        properties = properties.set_column_dictionary_enabled(column(plain), false);
+    }
+    if signal == Signal::Logs {
+        properties = properties.set_column_dictionary_enabled(column("trace_id"), false);
+    }
+    for text in ["body", "status_message", "trace_state"] {
+        properties = properties.set_column_encoding(column(text), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    }
+    for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
+        let name = field.name();
+        if name != SHAPE && name != GROUP {
+            properties = properties.set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        }
+    }
+    Ok(properties.build())
+}

@@ -1,0 +1,262 @@
+//! Parts give back exactly what came in, to us and to readers of plain Parquet.
+
+use super::*;
+use arrow::array::{Array, Int8Array, Int64Array};
+use arrow::util::pretty::pretty_format_columns;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeSet;
+
+/// Series of every kind of value and time: integers, decimals, what fits no exponent, shared times and lone ones.
+fn values_of_all_kinds(part: i64) -> Batch {
+    let mut batch = MetricBatch::default();
+    let kinds: [(&str, fn(i64) -> f64); 8] = [
+        ("counter", |i| (i * 1_000_003) as f64),
+        ("decimal", |i| i as f64 * 0.25 - 3.5),
+        ("seconds", |i| (i * 37) as f64 / 1e6),
+        ("thirds", |i| i as f64 / 3.0),
+        ("zero", |i| if i % 2 == 0 { -0.0 } else { 0.0 }),
+        ("broken", |i| if i % 5 == 0 { f64::NAN } else { i as f64 }),
+        ("ends", |i| if i % 7 == 6 { stale_marker() } else { 1.0 }),
+        ("huge", |i| if i == 3 { f64::INFINITY } else { 1e300 * i as f64 }),
+    ];
+    for (name, value) in kinds {
+        batch.begin_series(&mut [("__name__", name), ("job", "a")]).unwrap();
+        for i in 0..130 {
+            let lone = if name == "thirds" || name == "decimal" { i * i % 13 } else { 0 };
+            batch.push(NOON_MS + (part * 130 + i) * 15_000 + lone, value(i));
+        }
+    }
+    Batch::Metrics(batch)
+}
+
+fn bits(block: &SampleBlock) -> Vec<(String, Vec<(i64, u64)>)> {
+    block
+        .iter()
+        .map(|(labels, ts, values)| {
+            let samples = ts.iter().zip(values).map(|(ts, value)| (*ts, value.to_bits()));
+            (labels.to_string(), samples.collect())
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_bit_of_every_value_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(values_of_all_kinds(0))).await.unwrap();
+    let expected = bits(&read_samples(&store, vec![]).await);
+    store.flush().await.unwrap();
+    assert_eq!(bits(&read_samples(&store, vec![]).await), expected);
+    for matcher in [("__name__", "thirds"), ("__name__", "counter"), ("job", "a")] {
+        let some = bits(&read_samples(&store, vec![Matcher::equal(matcher.0, matcher.1)]).await);
+        let of_it = |one: &&(String, _)| matcher.0 == "job" || one.0.starts_with(matcher.1);
+        assert_eq!(some, expected.iter().filter(of_it).cloned().collect::<Vec<_>>());
+    }
+    // Merged with later samples of the same series.
+    store.write(write(values_of_all_kinds(1))).await.unwrap();
+    let expected = bits(&read_samples(&store, vec![]).await);
+    store.flush().await.unwrap();
+    assert_eq!(store.compact().await.unwrap().parts, 1);
+    assert_eq!(bits(&read_samples(&store, vec![]).await), expected);
+
+    // A window in the middle, by way of timelines and of times in the file.
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let range = TimeRange { start: NOON_MS + 15_000 * 20, end: NOON_MS + 15_000 * 30 };
+    let window = bits(&snapshot.samples(&SeriesSelect { matchers: vec![], range }).await.unwrap());
+    let cut: Vec<_> = expected
+        .into_iter()
+        .map(|(labels, samples)| {
+            (labels, samples.into_iter().filter(|(ts, _)| range.contains(*ts)).collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(window, cut);
+}
+
+/// FORMAT.md's expression for readers of the file alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_say_the_values_without_us() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(values_of_all_kinds(0))).await.unwrap();
+    let block = read_samples(&store, vec![]).await;
+    store.flush().await.unwrap();
+    let file = std::fs::File::open(&damage::parts(dir.path(), ".parquet")[0]).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let (mut times, mut values) = (vec![], vec![]);
+    for batch in reader {
+        let batch = batch.unwrap();
+        let integers = |name: &str| batch.column_by_name(name).unwrap().as_any().downcast_ref::<Int64Array>().unwrap().clone();
+        let (ts, mantissa, base) = (integers("ts"), integers("mantissa"), integers("base"));
+        let exp = batch.column_by_name("exp").unwrap().as_any().downcast_ref::<Int8Array>().unwrap();
+        let floats = batch.column_by_name("value_f64").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
+        for row in 0..batch.num_rows() {
+            let scaled = || (base.value(row) - mantissa.value(row)) as f64 / 10f64.powi(i32::from(exp.value(row)));
+            values.push(if floats.is_valid(row) { floats.value(row) } else { scaled() }.to_bits());
+            times.push(ts.value(row));
+        }
+    }
+    assert_eq!(times, block.ts_ms);
+    assert_eq!(values, block.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_are_known_without_their_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(samples("up", 0..3, 0..10))).await.unwrap();
+    store.write(write(samples("down", 2..5, 20..30))).await.unwrap();
+    let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    let up = SeriesSelect { matchers: vec![Matcher::equal("__name__", "up")], ..all.clone() };
+    let late = SeriesSelect { range: TimeRange { start: NOON_MS + 15_000, end: i64::MAX }, ..all.clone() };
+    for flushed in [false, true] {
+        if flushed {
+            store.flush().await.unwrap();
+        }
+        let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let values = async |name: &str, select: &SeriesSelect| -> Vec<String> {
+            snapshot.label_values(name, select).await.unwrap().into_iter().collect()
+        };
+        assert_eq!(values("instance", &all).await, ["i0", "i1", "i2", "i3", "i4"], "{flushed}");
+        assert_eq!(values("instance", &up).await, ["i0", "i1", "i2"], "{flushed}");
+        assert_eq!(values("instance", &late).await, ["i2", "i3", "i4"], "{flushed}");
+        assert_eq!(values("absent", &all).await, Vec::<String>::new());
+        let names = snapshot.label_names(&up).await.unwrap();
+        assert_eq!(names, BTreeSet::from(["__name__".to_owned(), "instance".to_owned()]));
+    }
+}
+
+fn rich(from: i64) -> [Batch; 2] {
+    let attributes = |i: i64| -> Attributes {
+        let mut attributes = vec![("http.route".to_owned(), Value::from("/cart"))];
+        if i % 2 == 0 {
+            attributes.push(("code".into(), Value::Int(i)));
+            attributes.push(("ratio".into(), Value::Double(i as f64 / 3.0)));
+        }
+        if i % 3 == 0 {
+            attributes.push(("http.route".into(), Value::from("twice")));
+            attributes.push(("list".into(), Value::Json("[1,\"x\"]".into())));
+        }
+        if i % 50 == 0 {
+            attributes.insert(0, (format!("rare.{i}"), Value::Bytes(vec![1, 2])));
+        }
+        attributes
+    };
+    let resource = |service: &str| -> Attributes {
+        vec![("service.name".into(), service.into()), ("k8s.pod.name".into(), format!("{service}-1").into()), ("n".into(), Value::Int(1))]
+    };
+    let records = |service: &str| {
+        let record = |i: i64| LogRecord {
+            ts_ns: NOON_NS + (from + i * 7 % 100) * 1_000,
+            severity: (i % 25) as u8,
+            body: format!("{service} line {i} took {}ms", i % 7),
+            trace_id: (i % 2 == 0).then_some([i as u8 + 1; 16]),
+            attributes: attributes(i),
+            ..LogRecord::default()
+        };
+        LogStream {
+            labels: Labels::from_pairs([("service_name", service)]),
+            resource: resource(service),
+            records: (0..150).map(record).collect(),
+        }
+    };
+    let span = |i: i64| Span {
+        trace_id: [(i % 20) as u8 + 1; 16],
+        span_id: (i + 1).to_be_bytes(),
+        parent_span_id: (i % 4 > 0).then_some(i.to_be_bytes()).filter(|id| *id != [0; 8]),
+        trace_state: if i % 9 == 0 { "a=b".into() } else { String::new() },
+        start_ns: NOON_NS + (from + i * 11 % 150) * 1_000,
+        duration_ns: i * 1_000,
+        name: format!("GET /{}", i % 5),
+        kind: SpanKind::from_number((i % 6) as i32),
+        status: StatusCode::from_number((i % 3) as i32),
+        status_message: if i % 3 == 2 { "deadline".into() } else { String::new() },
+        attributes: attributes(i),
+        events: (0..i % 3).map(|n| SpanEvent { ts_ns: NOON_NS + n, name: "e".into(), attributes: attributes(n) }).collect(),
+        links: (0..i % 2).map(|_| SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() }).collect(),
+    };
+    let of = |service: &str, version: &str| ResourceSpans {
+        resource: Arc::new(resource(service)),
+        scope_name: "scope".into(),
+        scope_version: version.into(),
+        spans: (0..150).map(span).collect(),
+    };
+    [
+        Batch::Logs(LogBatch { streams: vec![records("cart"), records("db")] }),
+        Batch::Spans(SpanBatch { resources: vec![of("cart", "1"), of("db", "2"), of("cart", "3")] }),
+    ]
+}
+
+/// Every row as text, sorted.
+async fn all_rows(store: &Store) -> Vec<String> {
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let logs = snapshot.logs(&LogSelect::all(TimeRange::ALL), &LogColumns::all()).await.unwrap();
+    let spans = snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap();
+    let mut rows = vec![];
+    for batch in logs.chain(spans).try_collect::<Vec<RecordBatch>>().await.unwrap() {
+        let columns = batch.columns().iter().map(|column| {
+            let text = pretty_format_columns("", std::slice::from_ref(column)).unwrap().to_string();
+            text.lines().skip(3).map(|line| line.trim_matches(['|', ' ']).to_owned()).collect::<Vec<_>>()
+        });
+        let columns: Vec<Vec<String>> = columns.collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ; ")
+        }));
+    }
+    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
+    rows.sort();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_the_same_in_memory_in_parts_and_after_a_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for batch in rich(0) {
+        store.write(write(batch)).await.unwrap();
+    }
+    let expected = all_rows(&store).await;
+    assert_eq!(expected.len(), 750);
+    store.flush().await.unwrap();
+    assert_eq!(all_rows(&store).await, expected);
+    for from in [50, 5_000] {
+        for batch in rich(from) {
+            store.write(write(batch)).await.unwrap();
+        }
+        store.flush().await.unwrap();
+    }
+    let expected = all_rows(&store).await;
+    assert_eq!(store.compact().await.unwrap().parts, 2);
+    assert_eq!(all_rows(&store).await, expected);
+    killed(store).await;
+    assert_eq!(all_rows(&*open(dir.path()).await).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_gives_the_log_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for batch in rich(0) {
+        store.write(write(batch)).await.unwrap();
+    }
+    assert!(store.wal.bytes() > 10_000);
+    store.flush().await.unwrap();
+    assert_eq!(store.wal.bytes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_another_version_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(samples("up", 0..2, 0..3))).await.unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    let path = &damage::parts(dir.path(), ".idx")[0];
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[7] = b'1';
+    std::fs::write(path, bytes).unwrap();
+    let store = open(dir.path()).await;
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    assert!(snapshot.samples(&all).await.unwrap().labels.is_empty());
+    assert!(snapshot.warnings()[0].contains("version '1'"), "{:?}", snapshot.warnings());
+}
