@@ -51,7 +51,8 @@ impl Catalog {
             .await
             .with_context(|| format!("opening the catalog {}", path.display()))?;
         let version: i64 = sqlx::query("pragma user_version").fetch_one(&pool).await?.try_get(0)?;
-        let tables: i64 = sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
+        let tables: i64 =
+            sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
         anyhow::ensure!(
             version == VERSION || tables == 0,
             "{} is of version {version}; this program reads version {VERSION}",

@@ -54,7 +54,10 @@ impl Memtables {
                 let mut head = self.metrics.write();
                 let before = head.bytes();
                 head.append(batch);
-                Ok(Taken { bytes: head.bytes() - before, pressing: batch.samples() * PRESSING_BYTES_A_SAMPLE })
+                Ok(Taken {
+                    bytes: head.bytes() - before,
+                    pressing: batch.samples() * PRESSING_BYTES_A_SAMPLE,
+                })
             }
             Rows::Logs(stored) => append_rows(&self.logs, stored),
             Rows::Spans(stored) => append_rows(&self.spans, stored),

@@ -151,9 +151,8 @@ impl Part {
                 Signal::Metrics => {
                     metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i)))
                 }
-                Signal::Logs | Signal::Spans => {
-                    rows::part::Index::decode(self.meta.signal, &bytes, metadata).map(|i| Index::Rows(Arc::new(i)))
-                }
+                Signal::Logs | Signal::Spans => rows::part::Index::decode(self.meta.signal, &bytes, metadata)
+                    .map(|i| Index::Rows(Arc::new(i))),
             }
             .map_err(|why| self.damaged(&path, why))
         });

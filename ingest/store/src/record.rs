@@ -157,7 +157,8 @@ fn decode_rows(signal: Signal, rest: Bytes<'_>) -> Result<Stored, Unreadable> {
     let mut reader = StreamReader::try_new(rest.0, None).map_err(failed)?;
     let batch = reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)?;
     // The rows of a version always have the columns of that version.
-    let batch = RecordBatch::try_new(stored::schema(signal).clone(), batch.columns().to_vec()).map_err(failed)?;
+    let batch =
+        RecordBatch::try_new(stored::schema(signal).clone(), batch.columns().to_vec()).map_err(failed)?;
     Ok(Stored { groups, batch })
 }
 

@@ -125,7 +125,8 @@ fn project(
     columns: &[usize],
 ) -> Result<RecordBatch, ArrowError> {
     let needed = stored::needed(signal, columns);
-    let places = needed.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let places =
+        needed.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
     let batch = batch.project(&places)?;
     let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
     stored::publish(signal, groups, &batch, columns)

@@ -69,14 +69,15 @@ impl Runs {
         let untimed = wanted.iter().any(|one| index.timeline(one.series).is_none());
         let scaled = wanted.iter().any(|one| index.scale(one.series).is_some());
         let unscaled = wanted.iter().any(|one| index.scale(one.series).is_none());
-        columns.extend([(TS, untimed), (MANTISSA, scaled), (VALUE, unscaled)].iter().filter(|c| c.1).map(|c| c.0));
+        columns.extend(
+            [(TS, untimed), (MANTISSA, scaled), (VALUE, unscaled)].iter().filter(|c| c.1).map(|c| c.0),
+        );
         let total = part.meta.rows as usize;
         let rows: usize = wanted.iter().map(|one| one.rows.len()).sum();
         let stream = if wanted.is_empty() {
             None
         } else {
-            let projection =
-                ProjectionMask::leaves(index.metadata.parquet_schema(), columns.iter().copied());
+            let projection = ProjectionMask::leaves(index.metadata.parquet_schema(), columns.iter().copied());
             let ranges = wanted.iter().map(|one| one.rows.clone());
             let selection = (rows < total).then(|| selection(ranges, total));
             let read = Read { projection, selection, filter: None };

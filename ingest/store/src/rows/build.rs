@@ -11,9 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
-use model::{
-    Attributes, LogBatch, LogRecord, SpanBatch, SpanKind, StatusCode, Value, attribute,
-};
+use model::{Attributes, LogBatch, LogRecord, SpanBatch, SpanKind, StatusCode, Value, attribute};
 use std::sync::{Arc, LazyLock};
 
 /// A map column and the column of its types.

@@ -49,7 +49,10 @@ impl Packed {
     fn checked(bytes: &[u8]) -> Result<Packed, String> {
         let mut rest = Cursor(bytes);
         while !rest.0.is_empty() {
-            for text in [rest.block()?, { rest.take(1)?; rest.block()? }] {
+            for text in [rest.block()?, {
+                rest.take(1)?;
+                rest.block()?
+            }] {
                 std::str::from_utf8(text).map_err(|e| e.to_string())?;
             }
         }
@@ -230,9 +233,8 @@ impl GroupColumns {
 
     fn make_words(&self, column: &str) -> Words {
         let mut distinct = Distinct::default();
-        let places = self.groups.iter().map(|group| {
-            group.word(self.signal, column).map(|word| distinct.place(word))
-        });
+        let places =
+            self.groups.iter().map(|group| group.word(self.signal, column).map(|word| distinct.place(word)));
         let places = places.collect();
         Words { places, values: Arc::new(StringArray::from(distinct.values)) }
     }
@@ -307,7 +309,9 @@ impl<'a, T: ?Sized + std::hash::Hash + Eq> Distinct<'a, T> {
 /// Whether a column of the signal's public schema comes from the group.
 pub fn is_of_group(signal: Signal, column: &str) -> bool {
     match signal {
-        Signal::Spans => matches!(column, "service" | "scope_name" | "scope_version" | "resource" | "resource_types"),
+        Signal::Spans => {
+            matches!(column, "service" | "scope_name" | "scope_version" | "resource" | "resource_types")
+        }
         _ => {
             matches!(column, "stream" | "resource" | "resource_types")
                 || PROMOTED.iter().any(|(name, ..)| *name == column)

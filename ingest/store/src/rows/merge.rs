@@ -32,8 +32,10 @@ pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFi
         indexes.push(part.rows_index().await?);
     }
     let mut groups = Groups::default();
-    let numbers: Vec<Vec<u32>> =
-        indexes.iter().map(|index| index.groups.groups().iter().map(|group| groups.number(group)).collect()).collect();
+    let numbers: Vec<Vec<u32>> = indexes
+        .iter()
+        .map(|index| index.groups.groups().iter().map(|group| groups.number(group)).collect())
+        .collect();
     let keys_of = |index: &Index| -> Vec<Key> {
         index.runs.iter().map(|run| Key::of(signal, index.group_of(run), &run.name)).collect()
     };
@@ -82,7 +84,19 @@ impl Source {
     ) -> Source {
         let batch = RecordBatch::new_empty(super::stored::schema(signal).clone());
         let (run, run_rows, at) = (0, 0, 0);
-        Source { signal, index, stream, number_of, ranks, run, run_rows, batch, places: vec![], at, ended: false }
+        Source {
+            signal,
+            index,
+            stream,
+            number_of,
+            ranks,
+            run,
+            run_rows,
+            batch,
+            places: vec![],
+            at,
+            ended: false,
+        }
     }
 
     /// The next batch, where the last one is used up.

@@ -84,7 +84,9 @@ pub fn rank(signal: Signal, groups: &[Arc<Group>], batches: &[RecordBatch]) -> R
 pub fn times(signal: Signal, batch: &RecordBatch) -> Result<&[i64], ArrowError> {
     let column = batch.column_by_name(time_column(signal));
     let column = column.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
-    column.map(|times| &times.values()[..]).ok_or_else(|| ArrowError::SchemaError("rows have no times".into()))
+    column
+        .map(|times| &times.values()[..])
+        .ok_or_else(|| ArrowError::SchemaError("rows have no times".into()))
 }
 
 /// Span names: their places and the dictionary.

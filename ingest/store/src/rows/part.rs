@@ -280,9 +280,8 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     };
     let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
     let stream = stream.map_err(|e| ArrowError::from(e)).and_then(move |batch| {
-        let published = index
-            .whole(batch, &needed)
-            .and_then(|batch| publish(signal, &index.groups, &batch, &columns));
+        let published =
+            index.whole(batch, &needed).and_then(|batch| publish(signal, &index.groups, &batch, &columns));
         futures::future::ready(published)
     });
     // The part is held until the stream is dropped, so that its file stays.
@@ -298,9 +297,9 @@ pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
     let read = Read { projection: index.projection(&needed), selection: None, filter: None };
     let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
     let part = part.clone();
-    let stream = stream.map_err(|e| ArrowError::from(e)).and_then(move |batch| {
-        futures::future::ready(index.whole(batch, &needed))
-    });
+    let stream = stream
+        .map_err(|e| ArrowError::from(e))
+        .and_then(move |batch| futures::future::ready(index.whole(batch, &needed)));
     Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
 }
 
@@ -318,7 +317,8 @@ impl Index {
     fn projection(&self, stored: &[&str]) -> ProjectionMask {
         let attributes = stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let wanted = |name: &str| {
-            (stored.contains(&name) && name != attributes::REST) || (attributes && attributes::is_column(name))
+            (stored.contains(&name) && name != attributes::REST)
+                || (attributes && attributes::is_column(name))
         };
         let roots = self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at);
         ProjectionMask::roots(self.metadata.parquet_schema(), roots.collect::<Vec<_>>())
@@ -328,9 +328,11 @@ impl Index {
     fn whole(&self, read: RecordBatch, needed: &[&str]) -> Result<RecordBatch, ArrowError> {
         if let Some(numbers) = read.column_by_name(super::groups::GROUP) {
             let numbers = arrow::array::AsArray::as_primitive_opt(numbers);
-            self.groups.check(numbers.ok_or_else(|| ArrowError::SchemaError("groups are no numbers".into()))?)?;
+            self.groups
+                .check(numbers.ok_or_else(|| ArrowError::SchemaError("groups are no numbers".into()))?)?;
         }
-        let wants_attributes = needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+        let wants_attributes =
+            needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let restored = wants_attributes.then(|| attributes::restore(&read)).transpose()?;
         let (mut fields, mut columns): (Vec<Arc<arrow::datatypes::Field>>, Vec<ArrayRef>) = (vec![], vec![]);
         for name in needed {

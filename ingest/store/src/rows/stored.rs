@@ -82,7 +82,8 @@ pub fn renumbered(batch: &RecordBatch, number_of: &[u32]) -> Result<RecordBatch,
     let numbers = numbers(batch)?;
     let renumbered: Option<Vec<u32>> =
         numbers.values().iter().map(|number| number_of.get(*number as usize).copied()).collect();
-    let renumbered = renumbered.ok_or_else(|| ArrowError::InvalidArgumentError("a row is of no group".into()))?;
+    let renumbered =
+        renumbered.ok_or_else(|| ArrowError::InvalidArgumentError("a row is of no group".into()))?;
     let at = batch.schema_ref().index_of(GROUP)?;
     let mut columns = batch.columns().to_vec();
     columns[at] = Arc::new(UInt32Array::from(renumbered));

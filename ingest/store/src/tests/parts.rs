@@ -85,12 +85,16 @@ async fn the_files_say_the_values_without_us() {
     let (mut times, mut values) = (vec![], vec![]);
     for batch in reader {
         let batch = batch.unwrap();
-        let integers = |name: &str| batch.column_by_name(name).unwrap().as_any().downcast_ref::<Int64Array>().unwrap().clone();
+        let integers = |name: &str| {
+            batch.column_by_name(name).unwrap().as_any().downcast_ref::<Int64Array>().unwrap().clone()
+        };
         let (ts, mantissa, base) = (integers("ts"), integers("mantissa"), integers("base"));
         let exp = batch.column_by_name("exp").unwrap().as_any().downcast_ref::<Int8Array>().unwrap();
-        let floats = batch.column_by_name("value_f64").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
+        let floats =
+            batch.column_by_name("value_f64").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
         for row in 0..batch.num_rows() {
-            let scaled = || (base.value(row) - mantissa.value(row)) as f64 / 10f64.powi(i32::from(exp.value(row)));
+            let scaled =
+                || (base.value(row) - mantissa.value(row)) as f64 / 10f64.powi(i32::from(exp.value(row)));
             values.push(if floats.is_valid(row) { floats.value(row) } else { scaled() }.to_bits());
             times.push(ts.value(row));
         }
@@ -142,7 +146,11 @@ fn rich(from: i64) -> [Batch; 2] {
         attributes
     };
     let resource = |service: &str| -> Attributes {
-        vec![("service.name".into(), service.into()), ("k8s.pod.name".into(), format!("{service}-1").into()), ("n".into(), Value::Int(1))]
+        vec![
+            ("service.name".into(), service.into()),
+            ("k8s.pod.name".into(), format!("{service}-1").into()),
+            ("n".into(), Value::Int(1)),
+        ]
     };
     let records = |service: &str| {
         let record = |i: i64| LogRecord {
@@ -171,8 +179,12 @@ fn rich(from: i64) -> [Batch; 2] {
         status: StatusCode::from_number((i % 3) as i32),
         status_message: if i % 3 == 2 { "deadline".into() } else { String::new() },
         attributes: attributes(i),
-        events: (0..i % 3).map(|n| SpanEvent { ts_ns: NOON_NS + n, name: "e".into(), attributes: attributes(n) }).collect(),
-        links: (0..i % 2).map(|_| SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() }).collect(),
+        events: (0..i % 3)
+            .map(|n| SpanEvent { ts_ns: NOON_NS + n, name: "e".into(), attributes: attributes(n) })
+            .collect(),
+        links: (0..i % 2)
+            .map(|_| SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() })
+            .collect(),
     };
     let of = |service: &str, version: &str| ResourceSpans {
         resource: Arc::new(resource(service)),
@@ -198,9 +210,10 @@ async fn all_rows(store: &Store) -> Vec<String> {
             text.lines().skip(3).map(|line| line.trim_matches(['|', ' ']).to_owned()).collect::<Vec<_>>()
         });
         let columns: Vec<Vec<String>> = columns.collect();
-        rows.extend((0..batch.num_rows()).map(|row| {
-            columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ; ")
-        }));
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|row| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ; ")),
+        );
     }
     assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
     rows.sort();

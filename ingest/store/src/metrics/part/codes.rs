@@ -56,9 +56,9 @@ impl Codes {
             _ => 4,
         };
         let bytes = rest.take(count.checked_mul(width).ok_or("it is cut short")?)?;
-        let codes = bytes.chunks_exact(width).map(|code| {
-            code.iter().rev().fold(0u32, |number, byte| number << 8 | u32::from(*byte))
-        });
+        let codes = bytes
+            .chunks_exact(width)
+            .map(|code| code.iter().rev().fold(0u32, |number, byte| number << 8 | u32::from(*byte)));
         let codes = Codes::new(codes, largest);
         if (0..count).any(|at| codes.get(at) > largest) {
             return Err("a label value is not in its dictionary".into());

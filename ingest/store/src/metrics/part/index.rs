@@ -318,7 +318,9 @@ impl Index {
             let first = first_rows[series];
             first_rows.push(first.checked_add(rows).ok_or("it counts more rows than a part can have")?);
         }
-        if first_rows.last().map(|rows| i64::from(*rows)) != Some(metadata.metadata().file_metadata().num_rows()) {
+        if first_rows.last().map(|rows| i64::from(*rows))
+            != Some(metadata.metadata().file_metadata().num_rows())
+        {
             return Err("its rows are not those of the Parquet file".into());
         }
         let made = (0..count).map(|_| OnceLock::new()).collect();
@@ -336,7 +338,10 @@ impl LabelColumn {
             let bytes = rest.u32()? as usize;
             values.push(text(rest.take(bytes)?)?);
         }
-        if name.is_empty() || !values.is_sorted_by(|a, b| a < b) || values.first().is_some_and(String::is_empty) {
+        if name.is_empty()
+            || !values.is_sorted_by(|a, b| a < b)
+            || values.first().is_some_and(String::is_empty)
+        {
             return Err(format!("its values of label {name:?} are out of order"));
         }
         Ok(LabelColumn { codes: Codes::decode(rest, count, length)?, name, values })

@@ -112,7 +112,8 @@ mod tests {
         for digits in 0..8i32 {
             let values: Vec<f64> = (0..500)
                 .map(|_| {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let integer = ((seed >> 30) as i64) - (1 << 33);
                     integer as f64 / 10f64.powi(digits)
                 })

@@ -78,7 +78,9 @@ impl Shredder {
             Field::new(SHAPE, crate::schema::word(), false),
             Field::new(REST, crate::schema::text_map(), false),
         ];
-        fields.extend(self.names.iter().map(|name| Field::new(format!("{PREFIX}{name}"), DataType::Utf8, true)));
+        fields.extend(
+            self.names.iter().map(|name| Field::new(format!("{PREFIX}{name}"), DataType::Utf8, true)),
+        );
         fields
     }
 
@@ -115,9 +117,13 @@ impl Shredder {
                 key.extend_from_slice(names.value(entry).as_bytes());
                 key.extend_from_slice(&[0xff, kinds.get(at).copied().unwrap_or(b's')]);
             }
-            let shape = self.shape(&key, &mut entries.clone().enumerate().map(|(at, entry)| {
-                (names.value(entry), kinds.get(at).copied().unwrap_or(b's'))
-            }));
+            let shape = self.shape(
+                &key,
+                &mut entries
+                    .clone()
+                    .enumerate()
+                    .map(|(at, entry)| (names.value(entry), kinds.get(at).copied().unwrap_or(b's'))),
+            );
             shape_of.push(shape as u32);
             for (entry, column) in entries.zip(&self.known[shape].1) {
                 match column {
@@ -159,17 +165,20 @@ pub fn restore(batch: &RecordBatch) -> Result<(ArrayRef, ArrayRef), ArrowError> 
     let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
     let shapes = shapes.ok_or_else(|| wrong("no shapes"))?;
     let texts = shapes.values().as_string_opt::<i32>().ok_or_else(|| wrong("shapes are no text"))?;
-    let rest = batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(|| wrong("no map"))?;
+    let rest =
+        batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(|| wrong("no map"))?;
     let rest_values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
     let mut columns: HashMap<&str, &StringArray> = HashMap::new();
     let schema = batch.schema_ref();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if let (Some(name), Some(column)) = (field.name().strip_prefix(PREFIX), column.as_string_opt::<i32>()) {
+        if let (Some(name), Some(column)) = (field.name().strip_prefix(PREFIX), column.as_string_opt::<i32>())
+        {
             columns.insert(name, column);
         }
     }
     let parsed = texts.iter().map(|text| Shape::parse(text.unwrap_or("[]"), &columns));
-    let parsed = parsed.collect::<Option<Vec<Shape>>>().ok_or_else(|| wrong("a shape that is no list of names"))?;
+    let parsed =
+        parsed.collect::<Option<Vec<Shape>>>().ok_or_else(|| wrong("a shape that is no list of names"))?;
     let entries = parsed.iter().map(|shape| shape.entries.len()).max().unwrap_or(0) * batch.num_rows();
     let mut map = MapBuilder::with_capacity(
         None,

@@ -18,7 +18,8 @@ use tantivy::query::{Query, RegexQuery, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{
-    Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, SingleSegmentIndexWriter, TantivyDocument, Term,
+    Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, SingleSegmentIndexWriter, TantivyDocument,
+    Term,
 };
 
 /// The page has words that are indexed only by their beginning.
@@ -51,8 +52,10 @@ impl Builder {
     pub fn new() -> anyhow::Result<Builder> {
         let (schema, field) = schema();
         let directory = RamDirectory::create();
-        let settings =
-            IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() };
+        let settings = IndexSettings {
+            docstore_compression: tantivy::store::Compressor::None,
+            ..IndexSettings::default()
+        };
         let writer = IndexBuilder::new()
             .schema(schema)
             .settings(settings)

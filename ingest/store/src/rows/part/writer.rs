@@ -40,7 +40,12 @@ pub struct Writer {
 
 impl Writer {
     /// `keys` are those of all rows that will come, `names` the attributes that get a column.
-    pub fn new(signal: Signal, groups: GroupColumns, keys: Vec<Key>, names: Vec<String>) -> anyhow::Result<Writer> {
+    pub fn new(
+        signal: Signal,
+        groups: GroupColumns,
+        keys: Vec<Key>,
+        names: Vec<String>,
+    ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(names);
         let schema = file_schema(signal, &shredder);
         let properties = properties(signal, &schema)?;
@@ -78,7 +83,8 @@ impl Writer {
                 columns.push(column.clone());
             }
         }
-        let attributes = |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
+        let attributes =
+            |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
         columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
         let numbers = numbers(piece)?;
         for word in words_of(self.signal) {
@@ -144,7 +150,8 @@ impl Writer {
 
 /// The columns that we read, then those that the groups decide, which are there for other readers.
 fn file_schema(signal: Signal, shredder: &Shredder) -> SchemaRef {
-    let own = stored::schema(signal).fields().iter().filter(|field| field.name() != REST && field.name() != TYPES);
+    let own =
+        stored::schema(signal).fields().iter().filter(|field| field.name() != REST && field.name() != TYPES);
     let mut fields: Vec<Arc<Field>> = own.cloned().collect();
     fields.extend(shredder.fields().into_iter().map(Arc::new));
     fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
