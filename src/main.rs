@@ -6,15 +6,14 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod memory;
 mod remote;
 mod telemetry;
 
 use clap::Parser;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::give_back_at_once();
     cli::run(cli::Cli::parse())
 }

@@ -258,10 +258,7 @@ fn tenants_never_see_each_other() {
     ] {
         let text = as_tenant("other", path).to_string();
         assert!(!text.contains("secret") && !text.contains("frontend"), "{path}: {text}");
-        assert!(
-            as_tenant("default", path) != text,
-            "{path} shows nothing to its own tenant either"
-        );
+        assert!(as_tenant("default", path) != text, "{path} shows nothing to its own tenant either");
     }
     let wrong =
         server.http.get(server.url("/api/v1/labels")).header("X-Scope-OrgID", "../default").send().unwrap();

@@ -28,6 +28,14 @@ pub struct Read {
     pub projection: ProjectionMask,
     pub selection: Option<RowSelection>,
     pub filter: Option<RowFilter>,
+    /// Of one batch.
+    pub rows: usize,
+}
+
+impl Default for Read {
+    fn default() -> Read {
+        Read { projection: ProjectionMask::all(), selection: None, filter: None, rows: READ_ROWS }
+    }
 }
 
 /// Rows of a batch that is read; large enough that decoding dominates, small enough to stop early.
@@ -83,7 +91,7 @@ impl Objects {
     ) -> Result<ParquetRecordBatchStream<ObjectFile>, ParquetError> {
         let mut builder =
             ParquetRecordBatchStreamBuilder::new_with_metadata(self.file(path), metadata.clone())
-                .with_batch_size(READ_ROWS)
+                .with_batch_size(read.rows)
                 .with_projection(read.projection);
         if let Some(selection) = read.selection {
             builder = builder.with_row_selection(selection);

@@ -302,7 +302,7 @@ fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64
     for (window, mut rows) in windows {
         rows.sort_unstable();
         let groups = GroupColumns::new(signal, groups.clone());
-        let mut writer = rows::part::Writer::new(signal, groups, keys.clone(), names.clone())?;
+        let mut writer = rows::part::Writer::new(signal, groups, keys.clone(), names.clone(), 0)?;
         rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
         files.push((window, writer.finish()?));
     }

@@ -80,7 +80,7 @@ impl Runs {
             let projection = ProjectionMask::leaves(index.metadata.parquet_schema(), columns.iter().copied());
             let ranges = wanted.iter().map(|one| one.rows.clone());
             let selection = (rows < total).then(|| selection(ranges, total));
-            let read = Read { projection, selection, filter: None };
+            let read = Read { projection, selection, ..Read::default() };
             Some(part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?)
         };
         Ok(Runs {

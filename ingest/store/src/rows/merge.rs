@@ -51,7 +51,8 @@ pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFi
         sources.push(Source::new(signal, index, stream, number_of, ranks));
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());
-    let mut writer = Writer::new(signal, groups, keys, names)?;
+    let bytes = parts.iter().map(|part| part.meta.bytes as usize).sum();
+    let mut writer = Writer::new(signal, groups, keys, names, bytes)?;
     loop {
         for source in &mut sources {
             source.fill().await?;

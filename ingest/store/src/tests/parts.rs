@@ -2,14 +2,16 @@
 
 use super::*;
 use arrow::array::{Array, Int8Array, Int64Array};
-use arrow::util::pretty::pretty_format_columns;
+use arrow::util::display::array_value_to_string;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeSet;
+
+type Kind = (&'static str, fn(i64) -> f64);
 
 /// Series of every kind of value and time: integers, decimals, what fits no exponent, shared times and lone ones.
 fn values_of_all_kinds(part: i64) -> Batch {
     let mut batch = MetricBatch::default();
-    let kinds: [(&str, fn(i64) -> f64); 8] = [
+    let kinds: [Kind; 8] = [
         ("counter", |i| (i * 1_000_003) as f64),
         ("decimal", |i| i as f64 * 0.25 - 3.5),
         ("seconds", |i| (i * 37) as f64 / 1e6),
@@ -205,15 +207,10 @@ async fn all_rows(store: &Store) -> Vec<String> {
     let spans = snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap();
     let mut rows = vec![];
     for batch in logs.chain(spans).try_collect::<Vec<RecordBatch>>().await.unwrap() {
-        let columns = batch.columns().iter().map(|column| {
-            let text = pretty_format_columns("", std::slice::from_ref(column)).unwrap().to_string();
-            text.lines().skip(3).map(|line| line.trim_matches(['|', ' ']).to_owned()).collect::<Vec<_>>()
-        });
-        let columns: Vec<Vec<String>> = columns.collect();
-        rows.extend(
-            (0..batch.num_rows())
-                .map(|row| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ; ")),
-        );
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let texts = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+            texts.collect::<Vec<_>>().join(" ; ")
+        }));
     }
     assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
     rows.sort();

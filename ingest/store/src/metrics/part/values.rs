@@ -45,8 +45,7 @@ pub fn split(values: &[f64], mantissas: &mut Vec<i64>) -> Option<Scale> {
 
 fn integer(value: f64, exponent: usize) -> Option<i64> {
     let scaled = value * POWERS[exponent];
-    // False for NaN, too.
-    if !(scaled.abs() < MANTISSA_END) {
+    if scaled.is_nan() || scaled.abs() >= MANTISSA_END {
         return None;
     }
     let integer = (scaled + 0.5f64.copysign(scaled)) as i64;

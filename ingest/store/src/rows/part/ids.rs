@@ -1,7 +1,7 @@
 //! Which rows hold an id: a hash of each id with the row, or the page of rows, that holds it, sorted. A search finds a
 //! few rows too many at worst, never too few.
 
-use super::PAGE_ROWS;
+use super::LOG_PAGE_ROWS;
 use super::ranges::Ranges;
 use crate::part::Signal;
 use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
@@ -36,7 +36,7 @@ impl Ids {
     /// Lines are looked through page by page, and 24 bits find a page too many once in ten searches; a trace's spans
     /// are single rows in many pages.
     pub fn new(signal: Signal) -> Ids {
-        let (unit, hash_bits) = if signal == Signal::Logs { (PAGE_ROWS, 24) } else { (1, 32) };
+        let (unit, hash_bits) = if signal == Signal::Logs { (LOG_PAGE_ROWS, 24) } else { (1, 32) };
         Ids { unit, hash_bits, ..Ids::default() }
     }
 

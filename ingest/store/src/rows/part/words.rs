@@ -3,7 +3,7 @@
 //! A page as document costs a fraction of a byte a line where a row as document costs several; the pages that are found
 //! are read and each line is looked at.
 
-use super::PAGE_ROWS;
+use super::LOG_PAGE_ROWS as PAGE_ROWS;
 use super::ranges::Ranges;
 use crate::metrics::head::BytesHasher;
 use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};

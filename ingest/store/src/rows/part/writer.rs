@@ -2,7 +2,7 @@
 //! compressed, so its memory grows with the file and not with the rows.
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
-use super::{FORMAT, PAGE_ROWS, Run, VERSION, ids, words};
+use super::{FORMAT, LOG_PAGE_ROWS, Run, SPAN_PAGE_ROWS, VERSION, ids, words};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
@@ -17,8 +17,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
 
-/// A row group's compressed columns are held while it is written and fetched whole when it is merged.
-const ROW_GROUP_ROWS: usize = 1 << 18;
+/// A row group's compressed columns are held while it is written and fetched whole when it is merged. Spans of one
+/// trace lie all over the part, and only a dictionary of the whole part has their trace id once.
+const LOG_GROUP_ROWS: usize = 1 << 16;
+const SPAN_GROUP_ROWS: usize = 1 << 20;
 
 /// Trace ids repeat some ten times in spans of a part and are found again in its dictionary: 1 M traces fit.
 const TRACE_DICTIONARY_BYTES: usize = 16 << 20;
@@ -39,12 +41,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `keys` are those of all rows that will come, `names` the attributes that get a column.
+    /// `keys` are those of all rows that will come, `names` the attributes that get a column. About `bytes` will be
+    /// written: a file that grows by doubling is in memory twice.
     pub fn new(
         signal: Signal,
         groups: GroupColumns,
         keys: Vec<Key>,
         names: Vec<String>,
+        bytes: usize,
     ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(names);
         let schema = file_schema(signal, &shredder);
@@ -54,7 +58,7 @@ impl Writer {
             groups,
             keys,
             shredder,
-            parquet: ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?,
+            parquet: ArrowWriter::try_new(Vec::with_capacity(bytes), schema.clone(), Some(properties))?,
             schema,
             runs: vec![],
             last_rank: None,
@@ -163,6 +167,10 @@ fn file_schema(signal: Signal, shredder: &Shredder) -> SchemaRef {
 fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterProperties> {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let time = time_column(signal);
+    let (page_rows, group_rows) = match signal {
+        Signal::Spans => (SPAN_PAGE_ROWS, SPAN_GROUP_ROWS),
+        _ => (LOG_PAGE_ROWS, LOG_GROUP_ROWS),
+    };
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -170,10 +178,10 @@ fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterPropertie
         .set_column_statistics_enabled(column(time), EnabledStatistics::Chunk)
         .set_column_dictionary_enabled(column(time), false)
         .set_column_encoding(column(time), Encoding::DELTA_BINARY_PACKED)
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
+        .set_data_page_row_count_limit(page_rows)
+        .set_write_batch_size(page_rows)
         .set_data_page_size_limit(8 << 20)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_row_count(Some(group_rows))
         .set_column_dictionary_page_size_limit(column("trace_id"), TRACE_DICTIONARY_BYTES);
     for plain in ["body", "span_id", "parent_span_id", "duration_ns"] {
         properties = properties.set_column_dictionary_enabled(column(plain), false);
