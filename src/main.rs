@@ -14,6 +14,5 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memory::give_back_at_once();
     cli::run(cli::Cli::parse())
 }

@@ -191,6 +191,7 @@ fn store_config(config: &Config) -> store::Config {
             logs: config.retention.logs,
             spans: config.retention.traces,
         },
+        on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
     }
 }

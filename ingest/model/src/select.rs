@@ -185,6 +185,8 @@ pub struct SpanSelect {
     pub duration_ns_min: Option<i64>,
     /// Only spans with status error.
     pub errors_only: bool,
+    /// Only spans that have each of these attributes of their own with this text.
+    pub attributes: Vec<(String, String)>,
 }
 
 impl SpanSelect {
@@ -196,6 +198,7 @@ impl SpanSelect {
             name: None,
             duration_ns_min: None,
             errors_only: false,
+            attributes: vec![],
         }
     }
 }

@@ -19,6 +19,15 @@ pub struct Config {
     pub fsync: bool,
     pub retention: Retention,
     pub limits: Limits,
+    /// Told when a flush or a merge begins and when it has ended: these use and free much memory in a short time, and
+    /// the process can have its allocator give it back at once.
+    pub on_rewrite: fn(Rewrite),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    Begins,
+    Ended,
 }
 
 /// How long records are kept, by their own time.
@@ -63,6 +72,7 @@ impl Default for Config {
                 series_max: 2_000_000,
                 future_max: DAY,
             },
+            on_rewrite: |_| (),
         }
     }
 }

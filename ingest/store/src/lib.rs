@@ -24,7 +24,7 @@ mod snapshot;
 mod store;
 mod view;
 
-pub use config::{Config, Limits, Retention};
+pub use config::{Config, Limits, Retention, Rewrite};
 pub use snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };

@@ -2,6 +2,7 @@
 //! catalog in one transaction, then change what readers see.
 
 use crate::catalog::Commit;
+use crate::config::Rewrite;
 use crate::memory::{Memtables, Sealed};
 use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, Signal};
@@ -23,6 +24,22 @@ const MERGE_PARTS: usize = 6;
 /// Bytes of the parts of one merge: the new part's file is in memory until it is stored.
 const MERGE_BYTES_MAX: i64 = 128 << 20;
 
+/// Tells the end however it comes.
+struct Told(fn(Rewrite));
+
+impl Told {
+    fn by(tell: fn(Rewrite)) -> Told {
+        tell(Rewrite::Begins);
+        Told(tell)
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        (self.0)(Rewrite::Ended);
+    }
+}
+
 /// A part before it is committed.
 struct NewPart {
     meta: PartMeta,
@@ -33,6 +50,7 @@ impl Store {
     /// Everything that is in memory becomes committed parts.
     pub async fn flush(&self) -> anyhow::Result<Report> {
         let _one = self.rewriting.lock().await;
+        let _told = Told::by(self.config.on_rewrite);
         self.seal().await?;
         let mut report = Report::default();
         loop {
@@ -171,6 +189,7 @@ impl Store {
             });
             drop(parts);
             let Some(chosen) = chosen else { return Ok(report) };
+            let _told = Told::by(self.config.on_rewrite);
             match self.merge_parts(&chosen).await {
                 Ok(part) => {
                     report.parts += 1;

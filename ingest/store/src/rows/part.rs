@@ -7,7 +7,7 @@ mod ranges;
 mod words;
 mod writer;
 
-pub use attributes::{frequent, joined, named};
+pub use attributes::{REST, column_of, frequent, joined, named};
 pub use writer::Writer;
 
 use super::groups::{Group, GroupColumns};
@@ -272,14 +272,19 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         Select::Logs(select) => logs::mask_columns(select, times_judged),
         Select::Spans(select) => spans::mask_columns(select, times_judged),
     };
-    let filter = (!judged_by.is_empty()).then(|| {
-        let (projection, groups) = (index.projection(&judged_by), index.groups.clone());
+    // Names without a column may be in the map of the others, which whoever asks looks through.
+    let asked = match &select {
+        Select::Logs(_) => vec![],
+        Select::Spans(select) => index.attribute_columns(&select.attributes),
+    };
+    let filter = (!judged_by.is_empty() || !asked.is_empty()).then(|| {
+        let (projection, groups) = (index.projection(&judged_by, &asked), index.groups.clone());
         let predicate = ArrowPredicateFn::new(projection, move |batch| Ok(select.mask(&batch, &groups)));
         RowFilter::new(vec![Box::new(predicate)])
     });
     let needed = needed(signal, &columns);
     let read = Read {
-        projection: index.projection(&needed),
+        projection: index.projection(&needed, &[]),
         selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
         filter,
         ..Read::default()
@@ -300,7 +305,7 @@ pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
     let path = part.meta.parquet_path();
     let schema = stored::schema(part.meta.signal);
     let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let read = Read { projection: index.projection(&needed), rows: MERGE_ROWS, ..Read::default() };
+    let read = Read { projection: index.projection(&needed, &[]), rows: MERGE_ROWS, ..Read::default() };
     let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
     let part = part.clone();
     let stream = stream
@@ -319,12 +324,19 @@ impl Index {
         named(self.field_names())
     }
 
-    /// Columns of the file that the stored columns are made of.
-    fn projection(&self, stored: &[&str]) -> ProjectionMask {
+    /// The columns that the file has of these attributes.
+    fn attribute_columns(&self, attributes: &[(String, String)]) -> Vec<String> {
+        let columns = attributes.iter().map(|(name, _)| column_of(name));
+        columns.filter(|column| self.field_names().any(|field| field == column)).collect()
+    }
+
+    /// Columns of the file that the stored columns are made of, and others by name.
+    fn projection(&self, stored: &[&str], others: &[String]) -> ProjectionMask {
         let attributes = stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let wanted = |name: &str| {
             (stored.contains(&name) && name != attributes::REST)
                 || (attributes && attributes::is_column(name))
+                || others.iter().any(|other| other == name)
         };
         let roots = self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at);
         ProjectionMask::roots(self.metadata.parquet_schema(), roots.collect::<Vec<_>>())

@@ -108,6 +108,18 @@ async fn traces_are_found_by_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attributes_choose_spans() {
+    for (name, value, expected) in
+        [("http.response.status_code", "200", 9), ("http.response.status_code", "404", 0)]
+    {
+        let attributes = vec![(name.to_owned(), value.to_owned())];
+        let select = SpanSelect { attributes, ..SpanSelect::all(TimeRange::ALL) };
+        let read = async |store: &Store| span_count(store, &select).await;
+        in_memory_and_in_parts(vec![spans("cart", 9)], read, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_do_not_see_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

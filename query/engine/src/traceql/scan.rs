@@ -67,6 +67,9 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         {
             select.service = Some(text.clone());
         }
+        (Field::Attribute { scope: Scope::Span, name }, CompareOp::Equal, Static::Text(text)) => {
+            select.attributes.push((name.clone(), text.clone()));
+        }
         (Field::Intrinsic(Intrinsic::Name), CompareOp::Equal, Static::Text(text)) => {
             select.name = Some(text.clone());
         }

@@ -56,6 +56,11 @@ pub fn named<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     fields.filter_map(|field| field.strip_prefix(PREFIX)).collect()
 }
 
+/// The column that a name has where it has one.
+pub fn column_of(name: &str) -> String {
+    format!("{PREFIX}{name}")
+}
+
 pub fn is_column(field: &str) -> bool {
     field == SHAPE || field == REST || field.starts_with(PREFIX)
 }
@@ -78,9 +83,7 @@ impl Shredder {
             Field::new(SHAPE, crate::schema::word(), false),
             Field::new(REST, crate::schema::text_map(), false),
         ];
-        fields.extend(
-            self.names.iter().map(|name| Field::new(format!("{PREFIX}{name}"), DataType::Utf8, true)),
-        );
+        fields.extend(self.names.iter().map(|name| Field::new(column_of(name), DataType::Utf8, true)));
         fields
     }
 
