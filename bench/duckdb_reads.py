@@ -2,11 +2,12 @@
 """Reads the parts of a stopped Binnacle with DuckDB alone, and says what it finds, as a check that the files are plain Parquet.
 
   duckdb_reads.py DATA_DIR [--expect samples.csv]
-samples.csv: rows of `select ts, name, value from metrics` as `binnacle sql --format csv` printed them; each value must
-come back to the bit.
+samples.csv: rows of `select ts, name, value from metrics` as `binnacle sql --format csv` printed them before the stop;
+each must be there, its value equal to the bit.
 """
 import argparse
 import csv
+import datetime
 import glob
 import os
 import struct
@@ -21,6 +22,10 @@ def bits(value):
     return struct.pack("<d", value)
 
 
+def milliseconds(text):
+    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("data_dir")
@@ -31,16 +36,17 @@ def main():
         files = glob.glob(os.path.join(args.data_dir, "parts", "*", signal, "*", "*.parquet"))
         if files:
             found[signal] = f"read_parquet({files!r}, union_by_name=true)"
-            print(f"{signal}: {len(files)} files, {duckdb.sql(f'select count(*) from {found[signal]}').fetchone()[0]:,} rows")
+            print(f"{signal}: {len(files)} files, {duckdb.sql(f'select count(*) from {found[signal]}').fetchall()[0][0]:,} rows")
     if "logs" in found:
         print(duckdb.sql(f"select service, severity, count(*) n from {found['logs']} group by all order by n desc limit 5"))
     if "spans" in found:
         print(duckdb.sql(f"select service, name, max(duration_ns) ns from {found['spans']} group by all order by ns desc limit 5"))
     if "metrics" in found and args.expect:
-        ours = Counter(bits(row[0]) for row in duckdb.sql(f"select {VALUE} from {found['metrics']}").fetchall())
+        rows = duckdb.sql(f"select ts, {VALUE} from {found['metrics']}").fetchall()
+        ours = Counter((ts, bits(value)) for ts, value in rows)
         with open(args.expect, newline="") as file:
-            theirs = Counter(bits(float(row["value"])) for row in csv.DictReader(file))
-        print("values equal to the bit:", ours == theirs, sum(ours.values()))
+            asked = Counter((milliseconds(row["ts"]), bits(float(row["value"]))) for row in csv.DictReader(file))
+        print(f"samples asked for: {sum(asked.values()):,}; not found to the bit: {sum((asked - ours).values())}")
 
 
 if __name__ == "__main__":
