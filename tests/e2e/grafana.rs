@@ -11,6 +11,7 @@ fn server_with_metrics() -> (Server, i64) {
     let body = samples(&[
         (&[("__name__", "http_requests_total"), ("job", "api"), ("code", "200")], &points),
         (&[("__name__", "http_requests_total"), ("job", "api"), ("code", "500")], &points),
+        (&[("__name__", "queue.length"), ("net.peer", "10.0.0.1")], &points[19..]),
     ]);
     assert!(remote_write(&server, body).status().is_success());
     (server, now)
@@ -53,11 +54,21 @@ fn prometheus_rows() {
     assert_eq!(exemplars["status"], "success");
     // P5, P6, P7
     let labels = server.query("/api/v1/labels", &[("start", &start_s), ("end", &now_s)]);
-    assert_eq!(labels["data"], json!(["__name__", "code", "job"]));
+    assert_eq!(labels["data"], json!(["__name__", "code", "job", "net.peer"]));
+    // A name that is no plain word comes escaped.
+    let peers = server.json("/api/v1/label/U__net_2e_peer/values");
+    assert_eq!(peers["data"], json!(["10.0.0.1"]));
+    let one = server.json("/api/v1/labels?limit=1");
+    assert_eq!(
+        (&one["data"], &one["warnings"][0]),
+        (&json!(["__name__"]), &json!("results truncated due to limit"))
+    );
     let values = server.query("/api/v1/label/code/values", &[("match[]", "http_requests_total")]);
     assert_eq!(values["data"], json!(["200", "500"]));
     let suggestions = server.http.post(server.url("/api/v1/label/__name__/values")).send().unwrap();
-    assert_eq!(suggestions.json::<Value>().unwrap()["data"], json!(["http_requests_total"]));
+    assert_eq!(suggestions.json::<Value>().unwrap()["data"], json!(["http_requests_total", "queue.length"]));
+    let all = server.query("/api/v1/series", &[("match[]", "{__name__!=\"\"}")]);
+    assert_eq!(all["data"].as_array().unwrap().len(), 3);
     let series = server
         .query("/api/v1/series", &[("match[]", "{code=\"500\"}"), ("start", &start_s), ("end", &now_s)]);
     assert_eq!(series["data"], json!([{ "__name__": "http_requests_total", "code": "500", "job": "api" }]));
@@ -65,6 +76,28 @@ fn prometheus_rows() {
     assert_eq!(server.json("/api/v1/metadata?limit=10")["status"], "success");
     let build = server.json("/api/v1/status/buildinfo");
     assert!(build["data"]["version"].is_string() && build["data"].get("features").is_none(), "{build}");
+    // P11, P13
+    let formatted = server.query("/api/v1/format_query", &[("query", "sum(up)by(job)")]);
+    assert_eq!(formatted["data"], "sum by (job) (up)");
+    let tree = server.query("/api/v1/parse_query", &[("query", "up[5m]")]);
+    assert_eq!((&tree["data"]["type"], &tree["data"]["range"]), (&json!("matrixSelector"), &json!(300_000)));
+    let cardinality = server.json("/api/v1/status/tsdb");
+    assert_eq!(cardinality["data"]["headStats"]["numSeries"], 3);
+    assert_eq!(
+        cardinality["data"]["seriesCountByMetricName"][0],
+        json!({ "name": "http_requests_total", "value": 2 })
+    );
+    assert_eq!(server.json("/api/v1/features")["data"]["promql_functions"]["rate"], true);
+    assert_eq!(server.json("/api/v1/targets")["data"]["activeTargets"], json!([]));
+    // What an answer should be read with comes as warnings and infos, which Grafana shows beside the panel.
+    let doubtful =
+        server.query("/api/v1/query", &[("query", "rate({\"queue.length\"}[5m])"), ("time", &now_s)]);
+    assert!(doubtful.get("warnings").is_none(), "{doubtful}");
+    let warned = server.query("/api/v1/query", &[("query", "quantile(2, http_requests_total)")]);
+    assert_eq!(
+        warned["warnings"],
+        json!(["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"])
+    );
     // The same under the prefix.
     assert_eq!(server.query("/prometheus/api/v1/query", &[("query", "1")])["status"], "success");
     // Errors in Prometheus' own shape, with a position.
@@ -72,7 +105,7 @@ fn prometheus_rows() {
     assert_eq!(wrong.status(), 400);
     let wrong: Value = wrong.json().unwrap();
     assert_eq!((&wrong["status"], &wrong["errorType"]), (&json!("error"), &json!("bad_data")));
-    assert!(wrong["error"].as_str().unwrap().contains("1:"), "{wrong}");
+    assert_eq!(wrong["error"], "invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis");
 }
 
 #[test]

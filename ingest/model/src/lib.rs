@@ -7,6 +7,7 @@
 mod ask;
 mod attributes;
 mod clock;
+mod histogram;
 mod labels;
 mod logs;
 mod metrics;
@@ -19,6 +20,10 @@ mod tenant;
 pub use ask::{Answer, Ask, AskError, Point, SeriesPoints};
 pub use attributes::{Attributes, Value, attribute};
 pub use clock::{Clock, SystemClock};
+pub use histogram::{
+    Bucket, COMPONENT, CUSTOM_BUCKETS_SCHEMA, Combined, Histogram, IncompatibleSchemas, InvalidHistogram,
+    ResetHint, Run, component_of, runs, short, without_component,
+};
 pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME};
 pub use logs::{LogBatch, LogRecord, LogStream, severity_text};
 pub use metrics::{

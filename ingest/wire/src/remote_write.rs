@@ -1,9 +1,11 @@
 //! Prometheus remote write 1.0: `prometheus.WriteRequest` (source: prompb/remote.proto and prompb/types.proto of
 //! Prometheus), as it is after snappy.
 
+mod histograms;
+
 use crate::protobuf::{Fields, Writer};
 use crate::{Decoded, Malformed, compression};
-use model::{Labels, Metadata, MetricBatch, MetricKind, RejectReason};
+use model::{LabelSetBuilder, Labels, Metadata, MetricBatch, MetricKind, RejectReason};
 
 /// Decompressed bytes to samples. A series with labels that cannot be kept is left out and counted.
 pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
@@ -26,13 +28,20 @@ fn series<'a>(
     decoded: &mut Decoded<MetricBatch>,
 ) -> Result<(), Malformed> {
     pairs.clear();
-    let mut samples = 0u64;
+    let (mut samples, mut histograms) = (0u64, vec![]);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
             1 => pairs.push(label(value.bytes()?)?),
             2 => samples += 1,
+            4 => histograms.push(histograms::decode(value.bytes()?)?),
             _ => {}
+        }
+    }
+    if !histograms.is_empty() {
+        add_histograms(histograms, pairs, decoded);
+        if samples == 0 {
+            return Ok(());
         }
     }
     if let Err(wrong) = decoded.batch.begin_series(pairs) {
@@ -47,6 +56,33 @@ fn series<'a>(
         }
     }
     Ok(())
+}
+
+fn add_histograms(
+    histograms: Vec<histograms::Decoded>,
+    pairs: &mut [(&str, &str)],
+    decoded: &mut Decoded<MetricBatch>,
+) {
+    let mut bytes = vec![];
+    let labels = LabelSetBuilder::encode_into(pairs, &mut bytes).and_then(|()| Labels::from_bytes(&bytes));
+    let labels = match labels {
+        Ok(labels) => labels,
+        Err(wrong) => {
+            let count = histograms.len() as u64;
+            decoded.rejected.add(RejectReason::InvalidLabels, count, || wrong.to_string());
+            return;
+        }
+    };
+    let mut points = Vec::with_capacity(histograms.len());
+    for histogram in histograms {
+        match histogram {
+            Ok(point) => points.push(point),
+            Err(wrong) => {
+                decoded.rejected.add(RejectReason::InvalidValue, 1, || format!("{labels}: {wrong}"));
+            }
+        }
+    }
+    decoded.batch.push_histograms(&labels, &points);
 }
 
 fn label(message: &[u8]) -> Result<(&str, &str), Malformed> {
@@ -173,6 +209,50 @@ mod tests {
             }
         }
         assert!(decode(&whole[..whole.len() - 1]).is_err());
+    }
+
+    /// As a client library writes it: a whole-number histogram with packed deltas.
+    #[test]
+    fn native_histograms_are_read_and_wrong_ones_counted() {
+        let series = |schema: u64| {
+            let (mut label, mut span, mut histogram, mut series) =
+                (Writer::default(), Writer::default(), Writer::default(), Writer::default());
+            label.bytes(1, b"__name__");
+            label.bytes(2, b"h");
+            span.integer(1, 2);
+            span.integer(2, 3);
+            histogram.integer(1, 6);
+            histogram.double(3, 7.5);
+            histogram.integer(4, schema as i64);
+            histogram.double(5, 0.001);
+            histogram.integer(6, 1);
+            histogram.bytes(11, &span.0);
+            // Deltas 2, -1, 1 in zigzag: counts 2, 1, 2.
+            histogram.bytes(12, &[4, 1, 2]);
+            histogram.integer(14, 2);
+            histogram.integer(15, 1000);
+            series.bytes(1, &label.0);
+            series.bytes(4, &histogram.0);
+            let mut request = Writer::default();
+            request.bytes(1, &series.0);
+            request.0
+        };
+        let decoded = decode(&series(6)).unwrap();
+        assert!(decoded.rejected.0.is_empty());
+        let mut stored: Vec<(Labels, Vec<i64>, Vec<f64>)> = decoded
+            .batch
+            .iter()
+            .map(|(labels, ts, values)| (Labels::from_bytes(labels).unwrap(), ts.to_vec(), values.to_vec()))
+            .collect();
+        stored.sort_by(|a, b| a.0.cmp(&b.0));
+        let runs = model::runs(stored.iter().map(|(labels, ts, values)| (labels, &ts[..], &values[..])));
+        let (ts_ms, histogram) = &runs[0].histograms[0];
+        assert_eq!((*ts_ms, histogram.schema, histogram.count, histogram.sum), (1000, 3, 6.0, 7.5));
+        assert_eq!(histogram.positive, [(1, 2.0), (2, 1.0), (3, 2.0)]);
+        assert_eq!(histogram.hint, model::ResetHint::NotReset);
+        let wrong = decode(&series(400)).unwrap();
+        assert_eq!(wrong.batch.samples(), 0);
+        assert_eq!(wrong.rejected.0[0].reason, RejectReason::InvalidValue);
     }
 
     #[test]

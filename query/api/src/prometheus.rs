@@ -5,6 +5,7 @@
 
 mod encode;
 mod params;
+mod status;
 mod tree;
 
 use crate::TenantHeader;
@@ -21,9 +22,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The release whose API this is, as clients ask it before they use newer calls.
-const PROMETHEUS_VERSION: &str = "3.5.0";
-
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/query", get(query).post(query))
@@ -34,9 +32,8 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/labels", get(labels).post(labels))
         .route("/label/{name}/values", get(label_values).post(label_values))
         .route("/series", get(series).post(series))
-        .route("/metadata", get(metadata))
-        .route("/status/buildinfo", get(buildinfo));
-    Router::new().nest("/api/v1", routes).with_state(engine)
+        .route("/metadata", get(metadata));
+    Router::new().nest("/api/v1", routes.merge(status::routes())).with_state(engine)
 }
 
 /// Why a request is refused, in Prometheus' words.
@@ -101,10 +98,21 @@ async fn query(
     let began = Instant::now();
     let at_ms = params.time("time")?.unwrap_or_else(|| SystemClock.now_ms());
     let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
-    let asked = engine.promql_instant(&tenant, params.get("query").unwrap_or(""), at_ms, lookback_ms);
+    let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, lookback_ms);
     let answer = within(&params, asked).await?;
     let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
     Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()))))
+}
+
+/// The text of the query; one that does not parse is the caller's fault, and the message says of which parameter.
+fn query_text(params: &Params) -> Answered<&str> {
+    let query = params.get("query").unwrap_or("");
+    parsed(query)?;
+    Ok(query)
+}
+
+fn parsed(query: &str) -> Answered<promql::Expr> {
+    promql::parse(query).map_err(|wrong| Refusal::bad(format!("invalid parameter \"query\": {wrong}")))
 }
 
 async fn query_range(
@@ -113,14 +121,14 @@ async fn query_range(
     params: Params,
 ) -> Answered<Response> {
     let began = Instant::now();
-    let required = |name: &str| {
-        Refusal::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"))
+    let required = |name: &str, kind: &str| {
+        Refusal::bad(format!("invalid parameter {name:?}: cannot parse \"\" to a valid {kind}"))
     };
-    let start_ms = params.time("start")?.ok_or_else(|| required("start"))?;
-    let end_ms = params.time("end")?.ok_or_else(|| required("end"))?;
-    let step_ms = params.duration("step")?.ok_or_else(|| required("step"))?;
+    let start_ms = params.time("start")?.ok_or_else(|| required("start", "timestamp"))?;
+    let end_ms = params.time("end")?.ok_or_else(|| required("end", "timestamp"))?;
+    let step_ms = params.duration("step")?.ok_or_else(|| required("step", "duration"))?;
     let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
-    let query = params.get("query").unwrap_or("");
+    let query = query_text(&params)?;
     let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, lookback_ms);
     let answer = within(&params, asked).await?;
     let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
@@ -140,19 +148,18 @@ async fn within<T>(params: &Params, asked: impl Future<Output = Result<T, QueryE
 
 /// Exemplars are not kept; the call is answered so that Grafana keeps its toggle.
 async fn exemplars(params: Params) -> Answered<Json<Value>> {
-    promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    query_text(&params)?;
+    range(&params)?;
     Ok(list(Vec::<Value>::new(), 0, vec![]))
 }
 
 async fn format_query(params: Params) -> Answered<Json<Value>> {
-    let expr =
-        promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
-    Ok(Json(json!({ "status": "success", "data": expr.to_string() })))
+    let expr = parsed(params.get("query").unwrap_or(""))?;
+    Ok(Json(json!({ "status": "success", "data": expr.pretty() })))
 }
 
 async fn parse_query(params: Params) -> Answered<Json<Value>> {
-    let expr =
-        promql::parse(params.get("query").unwrap_or("")).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
+    let expr = parsed(params.get("query").unwrap_or(""))?;
     Ok(Json(json!({ "status": "success", "data": tree::node(&expr) })))
 }
 
@@ -182,9 +189,10 @@ async fn label_values(
 ) -> Answered<Json<Value>> {
     let name = params::unescaped_name(&name);
     if name.is_empty() {
-        return Err(Refusal::bad("invalid label name: \"\""));
+        return Err(Refusal::bad(format!("invalid label name: {}", promql::quoted(&name))));
     }
-    let found = engine.prom_label_values(&tenant, &name, &params.all("match[]"), range(&params)?).await?;
+    let selectors = params.all("match[]");
+    let found = engine.prom_label_values(&tenant, &name, &selectors, range(&params)?).await?;
     Ok(list(found.found, params.limit()?, found.warnings))
 }
 
@@ -207,27 +215,21 @@ async fn metadata(
     params: Params,
 ) -> Answered<Json<Value>> {
     let wanted = params.get("metric").filter(|name| !name.is_empty());
-    let limit = params.limit()?;
+    let (limit, of_metric) = (params.limit()?, params.count("limit_per_metric")?);
     let mut by_name: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for metadata in engine.prom_metadata(&tenant).await? {
-        if wanted.is_some_and(|name| name != metadata.name) || (limit > 0 && by_name.len() >= limit) {
+        let is_new = !by_name.contains_key(&metadata.name);
+        let full = limit > 0 && is_new && by_name.len() >= limit;
+        if wanted.is_some_and(|name| name != metadata.name) || full {
             continue;
         }
         let row = json!({ "type": metadata.kind.as_str(), "help": metadata.help, "unit": metadata.unit });
-        by_name.entry(metadata.name).or_default().push(row);
+        let rows = by_name.entry(metadata.name).or_default();
+        if of_metric == 0 || rows.len() < of_metric {
+            rows.push(row);
+        }
     }
     Ok(Json(json!({ "status": "success", "data": by_name })))
-}
-
-async fn buildinfo() -> Json<Value> {
-    Json(json!({ "status": "success", "data": {
-        "version": PROMETHEUS_VERSION,
-        "revision": env!("CARGO_PKG_VERSION"),
-        "branch": "main",
-        "buildUser": "binnacle",
-        "buildDate": "",
-        "goVersion": "",
-    } }))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
 pub use logql::{Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy};
-pub use promql::{Found, LOOKBACK_MS, PromAnswer, PromResult};
+pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
     sql_error,

@@ -5,23 +5,30 @@ mod aggregate;
 mod ask;
 mod binary;
 mod catalog;
+mod extended;
 mod histogram;
+mod info;
 mod labels;
 mod math;
+mod matrix;
+mod mixed;
 mod node;
+mod notes;
 mod plan;
+mod ratio;
 mod scan;
 mod windows;
 
-pub use catalog::Found;
+pub use catalog::{Cardinality, Found};
 
 use crate::logql::broken;
-use crate::logql::matrix::Matrix;
 use crate::{Engine, QueryError};
 use ::promql::{Expr, ValueType};
-use model::{Point, SeriesPoints, Tenant};
+use matrix::Matrix;
+use model::{Histogram, Labels, Point, Tenant};
 use node::Times;
 use plan::Planner;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -35,15 +42,26 @@ pub enum PromResult {
         ts_ms: i64,
         value: String,
     },
-    /// One point a series.
-    Vector(Vec<SeriesPoints>),
-    Matrix(Vec<SeriesPoints>),
+    /// One sample a series.
+    Vector(Vec<PromSeries>),
+    Matrix(Vec<PromSeries>),
+}
+
+/// Samples of one series, numbers and histograms, each by ascending time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PromSeries {
+    pub labels: Labels,
+    pub points: Vec<Point>,
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromAnswer {
     pub result: PromResult,
+    /// What the answer must be doubted for.
     pub warnings: Vec<String>,
+    /// What the query should perhaps be asked otherwise for.
+    pub infos: Vec<String>,
     /// Samples that the query read.
     pub samples_read: u64,
 }
@@ -59,11 +77,11 @@ impl Engine {
     ) -> Result<PromAnswer, QueryError> {
         let expr = parse(query)?;
         let times = Times { start_ms: at_ms, step_ms: 1, count: 1 };
-        if let Expr::Text(value) = expr.bare() {
+        if let ::promql::Node::Text(value) = &expr.bare().node {
             let result = PromResult::Text { ts_ms: at_ms, value: value.clone() };
-            return Ok(PromAnswer { result, warnings: vec![], samples_read: 0 });
+            return Ok(PromAnswer { result, warnings: vec![], infos: vec![], samples_read: 0 });
         }
-        self.promql(tenant, &expr, times, lookback_ms, true).await
+        self.promql(tenant, query, &expr, times, lookback_ms, true).await
     }
 
     /// Values at `start_ms`, `start_ms + step_ms`, … up to `end_ms`.
@@ -82,27 +100,29 @@ impl Engine {
         if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
             let kind = kind.as_str();
             return Err(QueryError::Bad(format!(
-                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+                "invalid parameter \"query\": invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
             )));
         }
-        self.promql(tenant, &expr, times, lookback_ms, false).await
+        self.promql(tenant, query, &expr, times, lookback_ms, false).await
     }
 
     fn times(&self, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Times, QueryError> {
         if step_ms <= 0 {
             return Err(QueryError::Bad(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"
                     .into(),
             ));
         }
         if end_ms < start_ms {
-            return Err(QueryError::Bad("end timestamp must not be before start time".into()));
+            return Err(QueryError::Bad(
+                "invalid parameter \"end\": end timestamp must not be before start time".into(),
+            ));
         }
         let count = end_ms.saturating_sub(start_ms) / step_ms + 1;
-        if count as usize > self.limits.points_max {
+        if count as usize > self.limits.points_max + 1 {
             return Err(QueryError::Bad(format!(
                 "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
-                self.limits.points_max
+                thousands(self.limits.points_max)
             )));
         }
         Ok(Times { start_ms, step_ms, count: count as usize })
@@ -111,6 +131,7 @@ impl Engine {
     async fn promql(
         &self,
         tenant: &Tenant,
+        query: &str,
         expr: &Expr,
         times: Times,
         lookback_ms: i64,
@@ -118,11 +139,14 @@ impl Engine {
     ) -> Result<PromAnswer, QueryError> {
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
-        let planner = Planner::new(snapshot.clone(), times, lookback_ms, self.limits.samples_max);
+        let planner =
+            Planner::new(snapshot.clone(), expr, times, instant, lookback_ms, self.limits.samples_max);
         let answered = self.promql_result(&planner, expr, times, instant).await;
         self.observe("promql", began.elapsed());
         let samples_read = planner.samples.load(Ordering::Relaxed);
-        Ok(PromAnswer { result: answered?, warnings: snapshot.warnings(), samples_read })
+        let (told, infos) = planner.notes.told(query);
+        let warnings = snapshot.warnings().into_iter().chain(told).collect();
+        Ok(PromAnswer { result: answered?, warnings, infos, samples_read })
     }
 
     async fn promql_result(
@@ -139,10 +163,10 @@ impl Engine {
         let batches = self.execute(plan).await?;
         let matrix = self.off_thread(async move { Matrix::from_batches(&batches).map_err(broken) }).await?;
         if expr.value_type() == ValueType::Scalar && instant {
-            let value = matrix.0.first().and_then(|series| series.values[0]).unwrap_or(f64::NAN);
+            let value = matrix.0.first().and_then(|series| series.values.get(0)).unwrap_or(f64::NAN);
             return Ok(PromResult::Scalar(Point { ts_ms: times.start_ms, value }));
         }
-        let mut series = to_points(matrix, times);
+        let mut series = to_series(node::names_dropped(matrix)?, times);
         if instant {
             return Ok(PromResult::Vector(series));
         }
@@ -151,18 +175,34 @@ impl Engine {
     }
 }
 
+/// `11,000`
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 fn parse(query: &str) -> Result<Expr, QueryError> {
     ::promql::parse(query).map_err(|wrong| QueryError::Bad(wrong.to_string()))
 }
 
-fn to_points(matrix: Matrix, times: Times) -> Vec<SeriesPoints> {
+fn to_series(matrix: Matrix, times: Times) -> Vec<PromSeries> {
     let series = matrix.without_empty().0.into_iter();
     series
         .map(|series| {
-            let present = series.values.into_iter().enumerate();
+            let present = series.values.iter().enumerate();
             let points =
                 present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? }));
-            SeriesPoints { points: points.collect(), labels: series.labels }
+            let points = points.collect();
+            let histograms = series.histograms.into_iter().enumerate();
+            let histograms = histograms.filter_map(|(step, histogram)| Some((times.at(step), histogram?)));
+            PromSeries { points, histograms: histograms.collect(), labels: series.labels }
         })
         .collect()
 }

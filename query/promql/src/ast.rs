@@ -25,21 +25,29 @@ impl ValueType {
     }
 }
 
+/// A part of a query and where in its text it stands, in bytes.
 #[derive(Clone, Debug)]
-pub enum Expr {
-    Number(f64),
+pub struct Expr {
+    pub start: usize,
+    pub end: usize,
+    pub node: Node,
+}
+
+#[derive(Clone, Debug)]
+pub enum Node {
+    Number(Spelled),
     Text(String),
     Selector(Selector),
     /// `selector[5m]`
     Range {
         selector: Selector,
-        range_ms: i64,
+        range: Span,
     },
     /// `expr[1h:5m]`; no step is the default resolution.
     Subquery {
         expr: Box<Expr>,
-        range_ms: i64,
-        step_ms: Option<i64>,
+        range: Span,
+        step: Option<Span>,
         modifiers: Modifiers,
     },
     Call {
@@ -59,22 +67,46 @@ pub enum Expr {
         returns_bool: bool,
         matching: Matching,
     },
-    Negate(Box<Expr>),
+    Unary {
+        minus: bool,
+        expr: Box<Expr>,
+    },
     Parens(Box<Expr>),
 }
 
-/// Series, by their name and labels. The name is the first matcher, on `__name__`.
+/// A number, and whether it was written as a duration: `5m` is 300.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spelled {
+    pub value: f64,
+    pub as_duration: bool,
+}
+
+/// Series, by their name and labels. The name, where it stands before the braces, is the first matcher.
 #[derive(Clone, Debug)]
 pub struct Selector {
+    /// What stands before the braces.
+    pub name: Option<String>,
     pub matchers: Vec<Matcher>,
     pub modifiers: Modifiers,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Modifiers {
     /// How much earlier to look; may be negative.
-    pub offset_ms: i64,
+    pub offset: Option<Span>,
     pub at: Option<At>,
+    pub extension: Extension,
+}
+
+/// How samples beside the range take part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extension {
+    #[default]
+    None,
+    /// The last sample before the range stands at its start.
+    Anchored,
+    /// Values at the ends are interpolated.
+    Smoothed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,6 +114,25 @@ pub enum At {
     Time(i64),
     Start,
     End,
+}
+
+/// A length of time: written out, or computed when the query's step and range are known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Span {
+    Ms(i64),
+    Computed { start: usize, end: usize, op: DurationOp },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationOp {
+    Number(Spelled),
+    Step,
+    Range,
+    Negate(Box<DurationOp>),
+    Parens(Box<DurationOp>),
+    MinOf(Box<DurationOp>, Box<DurationOp>),
+    MaxOf(Box<DurationOp>, Box<DurationOp>),
+    Binary(BinaryOp, Box<DurationOp>, Box<DurationOp>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,9 +213,21 @@ pub enum BinaryOp {
     And,
     Or,
     Unless,
+    /// `</`: a histogram's observations below a value.
+    TrimUpper,
+    /// `>/`
+    TrimLower,
 }
 
 impl BinaryOp {
+    pub const ALL: [BinaryOp; 18] = {
+        use BinaryOp::*;
+        [
+            Add, Sub, Mul, Div, Mod, Pow, Atan2, Eql, Neq, Lte, Lss, Gte, Gtr, And, Or, Unless, TrimUpper,
+            TrimLower,
+        ]
+    };
+
     pub fn as_str(self) -> &'static str {
         match self {
             BinaryOp::Add => "+",
@@ -183,6 +246,8 @@ impl BinaryOp {
             BinaryOp::And => "and",
             BinaryOp::Or => "or",
             BinaryOp::Unless => "unless",
+            BinaryOp::TrimUpper => "</",
+            BinaryOp::TrimLower => ">/",
         }
     }
 
@@ -201,7 +266,7 @@ impl BinaryOp {
         match self {
             Or => 1,
             And | Unless => 2,
-            Eql | Neq | Lte | Lss | Gte | Gtr => 3,
+            Eql | Neq | Lte | Lss | Gte | Gtr | TrimUpper | TrimLower => 3,
             Add | Sub => 4,
             Mul | Div | Mod | Atan2 => 5,
             Pow => 6,
@@ -221,8 +286,15 @@ pub enum Cardinality {
     ManyToMany,
 }
 
+/// What stands for a partner that is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fill {
+    pub left: Option<f64>,
+    pub right: Option<f64>,
+}
+
 /// How series of two vectors find each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matching {
     /// `on`: by these labels; else by all but these (`ignoring`, or nothing said).
     pub on: bool,
@@ -230,29 +302,51 @@ pub struct Matching {
     pub cardinality: Cardinality,
     /// Labels that the many side takes from the one side.
     pub include: Vec<String>,
+    pub fill: Fill,
 }
 
 impl Expr {
     pub fn value_type(&self) -> ValueType {
-        match self {
-            Expr::Number(_) => ValueType::Scalar,
-            Expr::Text(_) => ValueType::Text,
-            Expr::Selector(_) | Expr::Aggregate { .. } => ValueType::Vector,
-            Expr::Range { .. } | Expr::Subquery { .. } => ValueType::Matrix,
-            Expr::Call { function, .. } => function.returns,
-            Expr::Binary { left, right, .. } => match (left.value_type(), right.value_type()) {
+        match &self.node {
+            Node::Number(_) => ValueType::Scalar,
+            Node::Text(_) => ValueType::Text,
+            Node::Selector(_) | Node::Aggregate { .. } => ValueType::Vector,
+            Node::Range { .. } | Node::Subquery { .. } => ValueType::Matrix,
+            Node::Call { function, .. } => function.returns,
+            Node::Binary { left, right, .. } => match (left.value_type(), right.value_type()) {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },
-            Expr::Negate(inner) | Expr::Parens(inner) => inner.value_type(),
+            Node::Unary { expr, .. } => expr.value_type(),
+            Node::Parens(inner) => inner.value_type(),
         }
     }
 
     /// Without parentheses around it.
     pub fn bare(&self) -> &Expr {
-        match self {
-            Expr::Parens(inner) => inner.bare(),
-            other => other,
+        match &self.node {
+            Node::Parens(inner) => inner.bare(),
+            _ => self,
+        }
+    }
+
+    /// Every part, this one first.
+    pub fn walk<'e>(&'e self, visit: &mut impl FnMut(&'e Expr)) {
+        visit(self);
+        match &self.node {
+            Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Range { .. } => {}
+            Node::Subquery { expr, .. } | Node::Unary { expr, .. } | Node::Parens(expr) => expr.walk(visit),
+            Node::Call { arguments, .. } => arguments.iter().for_each(|argument| argument.walk(visit)),
+            Node::Aggregate { parameter, expr, .. } => {
+                if let Some(parameter) = parameter {
+                    parameter.walk(visit);
+                }
+                expr.walk(visit);
+            }
+            Node::Binary { left, right, .. } => {
+                left.walk(visit);
+                right.walk(visit);
+            }
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Durations as Prometheus writes them: `1h30m`, units from large to small, each once.
+//! Durations as Prometheus writes them: `1h30m`, units from large to small, each once; and those that a query computes.
+
+use crate::ast::{BinaryOp, DurationOp, Span};
 
 const UNITS: [(&str, i64); 7] = [
     ("y", 365 * 86_400_000),
@@ -9,6 +11,60 @@ const UNITS: [(&str, i64); 7] = [
     ("s", 1000),
     ("ms", 1),
 ];
+
+/// What a duration may be at most, as where it is counted in nanoseconds in 64 bits.
+pub(crate) const SECONDS_MAX: f64 = 9_223_372_036.854_775;
+
+impl Span {
+    /// In milliseconds, for a query of this step and this distance between its first and last time. `negative`: what
+    /// may stand behind `offset`.
+    pub fn ms(&self, step_ms: i64, range_ms: i64, negative: bool) -> Result<i64, String> {
+        let (start, end, op) = match self {
+            Span::Ms(ms) => return Ok(*ms),
+            Span::Computed { start, end, op } => (start, end, op),
+        };
+        let bad = |what: &str| format!("{start}:{end}: {what}");
+        let seconds = op.seconds(step_ms as f64 / 1e3, range_ms as f64 / 1e3).map_err(bad)?;
+        if !seconds.is_finite() {
+            return Err(bad("duration is NaN or infinite"));
+        }
+        if seconds <= 0.0 && !negative {
+            return Err(bad("duration must be greater than 0"));
+        }
+        if seconds.abs() > SECONDS_MAX {
+            return Err(bad("duration is out of range"));
+        }
+        Ok((seconds * 1e3) as i64)
+    }
+}
+
+impl DurationOp {
+    fn seconds(&self, step: f64, range: f64) -> Result<f64, &'static str> {
+        let of = |op: &DurationOp| op.seconds(step, range);
+        Ok(match self {
+            DurationOp::Number(number) => number.value,
+            DurationOp::Step => step,
+            DurationOp::Range => range,
+            DurationOp::Negate(inner) => -of(inner)?,
+            DurationOp::Parens(inner) => of(inner)?,
+            DurationOp::MinOf(a, b) => of(a)?.min(of(b)?),
+            DurationOp::MaxOf(a, b) => of(a)?.max(of(b)?),
+            DurationOp::Binary(op, a, b) => {
+                let (a, b) = (of(a)?, of(b)?);
+                match op {
+                    BinaryOp::Add => a + b,
+                    BinaryOp::Sub => a - b,
+                    BinaryOp::Mul => a * b,
+                    BinaryOp::Div if b == 0.0 => return Err("division by zero"),
+                    BinaryOp::Div => a / b,
+                    BinaryOp::Mod if b == 0.0 => return Err("modulo by zero"),
+                    BinaryOp::Mod => a % b,
+                    _ => a.powf(b),
+                }
+            }
+        })
+    }
+}
 
 /// Milliseconds; `None` where it is no duration.
 pub fn parse_duration(text: &str) -> Option<i64> {

@@ -6,24 +6,25 @@ use crate::ast::ValueType::{self, Matrix, Scalar, Text, Vector};
 pub struct Function {
     pub name: &'static str,
     pub arguments: &'static [ValueType],
-    /// How many of the last arguments may be left out; `None`: the last one may come any number of times.
-    pub optional: Option<usize>,
+    /// As Prometheus counts: 0 is exactly `arguments`; else the last one may be left out, or come up to so many times
+    /// (any number where it is -1).
+    pub variadic: i32,
     pub returns: ValueType,
 }
 
 const fn function(name: &'static str, arguments: &'static [ValueType], returns: ValueType) -> Function {
-    Function { name, arguments, optional: Some(0), returns }
+    Function { name, arguments, variadic: 0, returns }
 }
 
 const fn with_optional(name: &'static str, arguments: &'static [ValueType], returns: ValueType) -> Function {
-    Function { name, arguments, optional: Some(1), returns }
+    Function { name, arguments, variadic: 1, returns }
 }
 
-const fn variadic(name: &'static str, arguments: &'static [ValueType]) -> Function {
-    Function { name, arguments, optional: None, returns: Vector }
+const fn variadic(name: &'static str, arguments: &'static [ValueType], most: i32) -> Function {
+    Function { name, arguments, variadic: most, returns: Vector }
 }
 
-static FUNCTIONS: [Function; 84] = [
+static FUNCTIONS: [Function; 91] = [
     function("abs", &[Vector], Vector),
     function("absent", &[Vector], Vector),
     function("absent_over_time", &[Matrix], Vector),
@@ -54,15 +55,21 @@ static FUNCTIONS: [Function; 84] = [
     function("exp", &[Vector], Vector),
     function("first_over_time", &[Matrix], Vector),
     function("floor", &[Vector], Vector),
+    function("histogram_avg", &[Vector], Vector),
+    function("histogram_count", &[Vector], Vector),
     function("histogram_fraction", &[Scalar, Scalar, Vector], Vector),
     function("histogram_quantile", &[Scalar, Vector], Vector),
-    variadic("histogram_quantiles", &[Vector, Text, Scalar]),
+    variadic("histogram_quantiles", &[Vector, Text, Scalar, Scalar], 9),
+    function("histogram_stddev", &[Vector], Vector),
+    function("histogram_stdvar", &[Vector], Vector),
+    function("histogram_sum", &[Vector], Vector),
     function("holt_winters", &[Matrix, Scalar, Scalar], Vector),
     with_optional("hour", &[Vector], Vector),
     function("idelta", &[Matrix], Vector),
     function("increase", &[Matrix], Vector),
+    with_optional("info", &[Vector, Vector], Vector),
     function("irate", &[Matrix], Vector),
-    variadic("label_join", &[Vector, Text, Text, Text]),
+    variadic("label_join", &[Vector, Text, Text, Text], -1),
     function("label_replace", &[Vector, Text, Text, Text, Text], Vector),
     function("last_over_time", &[Matrix], Vector),
     function("ln", &[Vector], Vector),
@@ -89,11 +96,12 @@ static FUNCTIONS: [Function; 84] = [
     function("sin", &[Vector], Vector),
     function("sinh", &[Vector], Vector),
     function("sort", &[Vector], Vector),
-    variadic("sort_by_label", &[Vector, Text]),
-    variadic("sort_by_label_desc", &[Vector, Text]),
+    variadic("sort_by_label", &[Vector, Text], -1),
+    variadic("sort_by_label_desc", &[Vector, Text], -1),
     function("sort_desc", &[Vector], Vector),
     function("sqrt", &[Vector], Vector),
     function("start", &[], Scalar),
+    function("start_timestamp", &[Vector], Vector),
     function("stddev_over_time", &[Matrix], Vector),
     function("stdvar_over_time", &[Matrix], Vector),
     function("step", &[], Scalar),

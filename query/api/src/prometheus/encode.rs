@@ -1,13 +1,13 @@
 //! Answers as Prometheus' JSON, written straight into one string.
 
-use engine::{PromAnswer, PromResult};
-use model::{Labels, Point, SeriesPoints};
+use engine::{PromAnswer, PromResult, PromSeries};
+use model::{Histogram, Labels, Point};
 use std::fmt::Write;
 use std::time::Duration;
 
 /// `stats`: how long it took, where the caller asked for it.
 pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) -> String {
-    let mut warnings = answer.warnings;
+    let (mut warnings, infos) = (capped(answer.warnings, "warning"), capped(answer.infos, "info"));
     let mut out = String::with_capacity(4096);
     out.push_str(r#"{"status":"success","data":{"resultType":"#);
     match answer.result {
@@ -23,9 +23,12 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
         PromResult::Vector(series) => {
             out.push_str(r#""vector","result":["#);
             list(&mut out, cut(series, limit, &mut warnings), |out, series| {
-                out.push_str(r#","value":"#);
                 if let Some(point) = series.points.first() {
+                    out.push_str(r#","value":"#);
                     sample(out, *point);
+                } else if let Some((ts_ms, of)) = series.histograms.first() {
+                    out.push_str(r#","histogram":"#);
+                    histogram(out, *ts_ms, of);
                 }
             });
             out.push(']');
@@ -33,14 +36,26 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
         PromResult::Matrix(series) => {
             out.push_str(r#""matrix","result":["#);
             list(&mut out, cut(series, limit, &mut warnings), |out, series| {
-                out.push_str(r#","values":["#);
-                for (i, point) in series.points.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
+                if !series.points.is_empty() || series.histograms.is_empty() {
+                    out.push_str(r#","values":["#);
+                    for (i, point) in series.points.iter().enumerate() {
+                        if i > 0 {
+                            out.push(',');
+                        }
+                        sample(out, *point);
                     }
-                    sample(out, *point);
+                    out.push(']');
                 }
-                out.push(']');
+                if !series.histograms.is_empty() {
+                    out.push_str(r#","histograms":["#);
+                    for (i, (ts_ms, of)) in series.histograms.iter().enumerate() {
+                        if i > 0 {
+                            out.push(',');
+                        }
+                        histogram(out, *ts_ms, of);
+                    }
+                    out.push(']');
+                }
             });
             out.push(']');
         }
@@ -58,11 +73,26 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
     if !warnings.is_empty() {
         let _ = write!(out, r#","warnings":{}"#, serde_json::Value::from(warnings));
     }
+    if !infos.is_empty() {
+        let _ = write!(out, r#","infos":{}"#, serde_json::Value::from(infos));
+    }
     out.push('}');
     out
 }
 
-fn cut(mut series: Vec<SeriesPoints>, limit: usize, warnings: &mut Vec<String>) -> Vec<SeriesPoints> {
+/// Notes of each kind that an answer carries at most, as Prometheus' own.
+const NOTES_MAX: usize = 10;
+
+fn capped(mut notes: Vec<String>, kind: &str) -> Vec<String> {
+    let more = notes.len().saturating_sub(NOTES_MAX);
+    if more > 0 {
+        notes.truncate(NOTES_MAX);
+        notes.push(format!("{more} more {kind} annotations omitted"));
+    }
+    notes
+}
+
+fn cut(mut series: Vec<PromSeries>, limit: usize, warnings: &mut Vec<String>) -> Vec<PromSeries> {
     if limit > 0 && series.len() > limit {
         series.truncate(limit);
         warnings.push("results truncated due to limit".into());
@@ -70,7 +100,7 @@ fn cut(mut series: Vec<SeriesPoints>, limit: usize, warnings: &mut Vec<String>) 
     series
 }
 
-fn list(out: &mut String, series: Vec<SeriesPoints>, points: impl Fn(&mut String, &SeriesPoints)) {
+fn list(out: &mut String, series: Vec<PromSeries>, points: impl Fn(&mut String, &PromSeries)) {
     for (i, series) in series.iter().enumerate() {
         out.push_str(if i > 0 { r#",{"metric":"# } else { r#"{"metric":"# });
         metric(out, &series.labels);
@@ -106,16 +136,67 @@ fn text(out: &mut String, value: &str) {
 fn sample(out: &mut String, point: Point) {
     out.push('[');
     seconds(out, point.ts_ms);
-    out.push_str(",\"");
-    match point.value {
+    out.push(',');
+    number(out, point.value);
+    out.push(']');
+}
+
+/// `[time, {"count":"…","sum":"…","buckets":[[which ends belong to it,"from","to","count"],…]}]`
+fn histogram(out: &mut String, ts_ms: i64, histogram: &Histogram) {
+    out.push('[');
+    seconds(out, ts_ms);
+    out.push_str(r#",{"count":"#);
+    number(out, histogram.count);
+    out.push_str(r#","sum":"#);
+    number(out, histogram.sum);
+    let buckets = histogram.all_buckets();
+    let mut filled = buckets.iter().filter(|bucket| bucket.count != 0.0).peekable();
+    if filled.peek().is_some() {
+        out.push_str(r#","buckets":["#);
+        for (i, bucket) in filled.enumerate() {
+            let ends = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                (false, true) => 0,
+                (true, false) => 1,
+                (false, false) => 2,
+                (true, true) => 3,
+            };
+            let _ = write!(out, "{}[{ends},", if i > 0 { "," } else { "" });
+            number(out, bucket.lower);
+            out.push(',');
+            number(out, bucket.upper);
+            out.push(',');
+            number(out, bucket.count);
+            out.push(']');
+        }
+        out.push(']');
+    }
+    out.push_str("}]");
+}
+
+/// As Go writes a number for JSON: plain, with an exponent where it is very small or large.
+fn number(out: &mut String, value: f64) {
+    out.push('"');
+    match value {
         value if value.is_nan() => out.push_str("NaN"),
         f64::INFINITY => out.push_str("+Inf"),
         f64::NEG_INFINITY => out.push_str("-Inf"),
+        value if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) => {
+            let text = format!("{value:e}");
+            match text.split_once('e') {
+                Some((digits, exponent)) if !exponent.starts_with('-') => {
+                    let _ = write!(out, "{digits}e+{exponent:0>2}");
+                }
+                Some((digits, exponent)) => {
+                    let _ = write!(out, "{digits}e-{:0>2}", &exponent[1..]);
+                }
+                None => out.push_str(&text),
+            }
+        }
         value => {
             let _ = write!(out, "{value}");
         }
     }
-    out.push_str("\"]");
+    out.push('"');
 }
 
 fn seconds(out: &mut String, ts_ms: i64) {

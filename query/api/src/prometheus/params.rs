@@ -57,9 +57,14 @@ impl Params {
 
     /// 0 is no limit.
     pub fn limit(&self) -> Result<usize, Refusal> {
-        let Some(text) = self.get("limit").filter(|text| !text.is_empty()) else { return Ok(0) };
+        self.count("limit")
+    }
+
+    /// A whole number, 0 where it is not given.
+    pub fn count(&self, name: &str) -> Result<usize, Refusal> {
+        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(0) };
         text.parse().map_err(|_| {
-            Refusal::bad(format!("invalid parameter \"limit\": {text:?} is not a number of results"))
+            Refusal::bad(format!("invalid parameter {name:?}: {text:?} is not a number of results"))
         })
     }
 }

@@ -90,9 +90,25 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
         (&range["type"], &range["name"], &range["range"]),
         (&json!("matrixSelector"), &json!("x"), &json!(300_000))
     );
-    assert_eq!(range["matchers"][1], json!({"name": "b", "type": "!=", "value": "c"}));
+    assert_eq!(range["matchers"][0], json!({"name": "b", "type": "!=", "value": "c"}));
     let (_, text) = get(&api, "/api/v1/format_query?query=sum(up)by(job)").await;
     assert_eq!(text["data"], "sum by (job) (up)");
+    let (_, tsdb) = get(&api, "/api/v1/status/tsdb").await;
+    assert_eq!(
+        (&tsdb["data"]["headStats"]["numSeries"], &tsdb["data"]["labelValueCountByLabelName"][0]),
+        (&json!(2), &json!({"name": "job", "value": 2}))
+    );
+    let (_, targets) = get(&api, "/api/v1/targets").await;
+    assert_eq!(targets["data"]["activeTargets"], json!([]));
+    let (_, features) = get(&api, "/api/v1/features").await;
+    assert_eq!(features["data"]["promql_functions"]["rate"], true);
+    let (_, info) = get(&api, "/api/v1/query?query=rate(up%5B5m%5D)&time=1700000000").await;
+    assert!(info.get("infos").is_none() && info.get("warnings").is_none(), "{info}");
+    let (_, warned) = get(&api, "/api/v1/query?query=quantile(2,up)&time=1700000000").await;
+    assert_eq!(
+        warned["warnings"],
+        json!(["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"])
+    );
     let (_, build) = get(&api, "/api/v1/status/buildinfo").await;
     assert!(build["data"]["version"].is_string() && build["data"].get("features").is_none());
 }
@@ -119,6 +135,44 @@ async fn errors_have_prometheus_shape_and_say_where() {
         assert_eq!((found, &body["errorType"]), (status, &json!(kind)), "{path}: {body}");
         assert!(body["error"].as_str().unwrap().contains(words), "{path}: {body}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn native_histograms_have_prometheus_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..Default::default() };
+    let store = Store::open(config, clock.clone()).await.unwrap();
+    let mut batch = MetricBatch::default();
+    let histogram = Histogram {
+        count: 4.0,
+        sum: 1.5,
+        zero_threshold: 0.001,
+        zero_count: 1.0,
+        positive: vec![(0, 2.0), (1, 0.0), (2, 1.0)],
+        ..Histogram::default()
+    };
+    let labels = Labels::from_pairs([("__name__", "h"), ("job", "web")]);
+    batch.push_histograms(&labels, &[(1_700_000_000_000, histogram)]);
+    let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
+    store.write(write).await.unwrap();
+    let api = router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()));
+    let shape = json!({
+        "count": "4",
+        "sum": "1.5",
+        "buckets": [[3, "-0.001", "0.001", "1"], [0, "0.5", "1", "2"], [0, "2", "4", "1"]],
+    });
+    let (_, vector) = get(&api, "/api/v1/query?query=h&time=1700000000").await;
+    assert_eq!(vector["data"]["result"][0]["histogram"], json!([1_700_000_000, shape]));
+    let (_, matrix) = get(&api, "/api/v1/query_range?query=h&start=1700000000&end=1700000000&step=1").await;
+    assert_eq!(matrix["data"]["result"][0]["histograms"], json!([[1_700_000_000, shape]]));
+    let (_, quantile) = get(&api, "/api/v1/query?query=histogram_quantile(0.9,h)&time=1700000000").await;
+    assert_eq!(quantile["data"]["result"][0]["metric"], json!({"job": "web"}));
+    // How it is kept is nobody's business.
+    let (_, series) = get(&api, "/api/v1/series?match[]=h").await;
+    assert_eq!(series["data"], json!([{"__name__": "h", "job": "web"}]));
+    let (_, names) = get(&api, "/api/v1/labels").await;
+    assert_eq!(names["data"], json!(["__name__", "job"]));
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Aggregations: many series of a group to one, or to the chosen ones.
 
-use super::node::{Node, Times, scalar_at};
+use super::matrix::{Matrix, Row, Sample, Series, Values};
+use super::mixed::Sum;
+use super::node::{Node, Times, join_same, scalar_at};
+use super::notes::Notes;
 use super::windows::{Kahan, mean, quantile, variance};
 use crate::QueryError;
-use crate::logql::matrix::{Matrix, Series};
 use ::promql::{AggregateOp, Grouping};
 use model::{LabelSetBuilder, Labels};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Inputs: the vector, and the parameter where the operator has one.
 #[derive(Debug)]
@@ -16,7 +19,15 @@ pub(super) struct Aggregate {
     /// Of `count_values`.
     pub label: String,
     pub times: Times,
+    pub notes: Notes,
+    /// Where in the query the aggregation, its vector and its parameter stand.
+    pub at: usize,
+    pub vector_at: usize,
+    pub parameter_at: usize,
 }
+
+/// Members of a group by their place in the input.
+type Groups = Vec<(Labels, Vec<usize>)>;
 
 #[async_trait::async_trait]
 impl Node for Aggregate {
@@ -32,22 +43,30 @@ impl Node for Aggregate {
         let mut inputs = inputs.into_iter();
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameter = inputs.next();
-        let parameter = |step: usize| parameter.as_ref().map_or(f64::NAN, |matrix| scalar_at(matrix, step));
-        let is_choice = !matches!(self.op, AggregateOp::Quantile | AggregateOp::CountValues)
-            && self.op.parameter().is_some();
-        if is_choice && (0..self.times.count).any(|step| parameter(step).is_nan()) {
-            return Err(QueryError::Execution("Parameter value is NaN".into()));
+        let parameters: Vec<f64> = match &parameter {
+            Some(scalar) => (0..self.times.count).map(|step| scalar_at(scalar, step)).collect(),
+            None => vec![],
+        };
+        if !self.may_choose(&parameters)? || matrix.0.is_empty() {
+            return Ok(Matrix::default());
+        }
+        if self.op == AggregateOp::CountValues {
+            return self.count_values(&matrix);
         }
         let groups = self.groups(&matrix);
         Ok(match self.op {
-            AggregateOp::Topk | AggregateOp::Bottomk => self.extremes(matrix, groups, parameter),
-            AggregateOp::Limitk | AggregateOp::LimitRatio => self.limited(matrix, groups, parameter),
-            AggregateOp::CountValues => self.count_values(&matrix, groups),
+            AggregateOp::Topk | AggregateOp::Bottomk => self.extremes(matrix, groups, &parameters),
+            AggregateOp::Limitk | AggregateOp::LimitRatio => self.limited(matrix, groups, &parameters),
             _ => {
+                let mut present = vec![];
                 let series = groups.into_iter().map(|(labels, members)| {
-                    let members: Vec<&[Option<f64>]> =
-                        members.iter().map(|at| matrix.0[*at].values.as_slice()).collect();
-                    Series { labels, values: self.one(&members, parameter) }
+                    let members: Vec<&Series> = members.iter().map(|at| &matrix.0[*at]).collect();
+                    let drop_name = members.iter().any(|series| series.drop_name);
+                    if members.iter().any(|series| !series.histograms.is_empty()) {
+                        return self.with_histograms(&members, &parameters).series(labels, drop_name);
+                    }
+                    let values = self.one(&members, &parameters, &mut present);
+                    Series { labels, drop_name, values, histograms: vec![] }
                 });
                 Matrix(series.collect()).without_empty()
             }
@@ -56,9 +75,58 @@ impl Node for Aggregate {
 }
 
 impl Aggregate {
-    /// Members of each group, groups in the order of their first member.
-    fn groups(&self, matrix: &Matrix) -> Vec<(Labels, Vec<usize>)> {
-        let mut groups: Vec<(Labels, Vec<usize>)> = vec![];
+    /// Whether the parameter lets anything through; refusals and notes about it.
+    fn may_choose(&self, parameters: &[f64]) -> Result<bool, QueryError> {
+        let most = parameters.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let least = parameters.iter().copied().fold(f64::INFINITY, f64::min);
+        let any_nan = parameters.iter().any(|parameter| parameter.is_nan());
+        let refused = |what: String| Err(QueryError::Execution(what));
+        match self.op {
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
+                if any_nan {
+                    return refused("Parameter value is NaN".into());
+                }
+                if most < 1.0 {
+                    return Ok(false);
+                }
+                if least <= i64::MIN as f64 {
+                    return refused(format!("Scalar value {} underflows int64", model::short(least)));
+                }
+                if most >= i64::MAX as f64 {
+                    return refused(format!("Scalar value {} overflows int64", model::short(most)));
+                }
+            }
+            AggregateOp::LimitRatio => {
+                if any_nan {
+                    return refused("Ratio value is NaN".into());
+                }
+                for (ratio, bound) in [(most, 1.0), (least, -1.0)] {
+                    if ratio.abs() > 1.0 && (ratio > 0.0) == (bound > 0.0) {
+                        let ratio = model::short(ratio);
+                        self.notes.warn(
+                            self.parameter_at,
+                            format_args!(
+                                "ratio value should be between -1 and 1, got {ratio}, capping to {bound}"
+                            ),
+                        );
+                    }
+                }
+                return Ok(most != 0.0 || least != 0.0);
+            }
+            AggregateOp::Quantile => {
+                let bad = [(any_nan, f64::NAN), (most > 1.0, most), (least < 0.0, least)];
+                for (_, quantile) in bad.into_iter().filter(|(is_bad, _)| *is_bad) {
+                    self.notes.invalid_quantile(self.parameter_at, quantile);
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Groups in the order of their first member.
+    fn groups(&self, matrix: &Matrix) -> Groups {
+        let mut groups: Groups = vec![];
         let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = vec![];
         for (at, series) in matrix.0.iter().enumerate() {
@@ -89,122 +157,204 @@ impl Aggregate {
         let _ = LabelSetBuilder::encode_into(&mut pairs, key);
     }
 
-    fn one(&self, members: &[&[Option<f64>]], parameter: impl Fn(usize) -> f64) -> Vec<Option<f64>> {
-        let steps = 0..self.times.count;
+    /// Of a group that holds numbers only.
+    fn one(&self, members: &[&Series], parameters: &[f64], present: &mut Vec<f64>) -> Values {
+        let steps = self.times.count;
         match self.op {
             AggregateOp::Sum => {
-                let mut sums = vec![None::<Kahan>; self.times.count];
-                for values in members {
-                    for (sum, value) in sums.iter_mut().zip(*values) {
+                let mut sums = vec![None::<Kahan>; steps];
+                for series in members {
+                    for (sum, value) in sums.iter_mut().zip(series.values.iter()) {
                         if let Some(value) = value {
-                            sum.get_or_insert_default().add(*value);
+                            sum.get_or_insert_default().add(value);
                         }
                     }
                 }
                 sums.into_iter().map(|sum| sum.map(Kahan::sum)).collect()
             }
-            AggregateOp::Count => steps
-                .map(|step| Some(members.iter().filter(|values| values[step].is_some()).count() as f64))
-                .map(|count| count.filter(|count| *count > 0.0))
+            AggregateOp::Count | AggregateOp::Group => {
+                let mut counts = vec![0u32; steps];
+                for series in members {
+                    for (count, value) in counts.iter_mut().zip(series.values.iter()) {
+                        *count += u32::from(value.is_some());
+                    }
+                }
+                let is_group = self.op == AggregateOp::Group;
+                let of = |count: u32| if is_group { 1.0 } else { f64::from(count) };
+                counts.into_iter().map(|count| (count > 0).then(|| of(count))).collect()
+            }
+            AggregateOp::Min => folded(members, steps, |new, old| new < old),
+            AggregateOp::Max => folded(members, steps, |new, old| new > old),
+            _ => (0..steps)
+                .map(|step| {
+                    present.clear();
+                    present.extend(members.iter().filter_map(|series| series.values.get(step)));
+                    (!present.is_empty()).then(|| self.of_numbers(present, step, parameters))
+                })
                 .collect(),
-            AggregateOp::Group => {
-                steps.map(|step| members.iter().any(|values| values[step].is_some()).then_some(1.0)).collect()
-            }
-            AggregateOp::Min => folded(members, self.times.count, |new, old| new < old),
-            AggregateOp::Max => folded(members, self.times.count, |new, old| new > old),
-            _ => {
-                let mut present = vec![];
-                steps
-                    .map(|step| {
-                        present.clear();
-                        present.extend(members.iter().filter_map(|values| values[step]));
-                        if present.is_empty() {
-                            return None;
-                        }
-                        Some(match self.op {
-                            AggregateOp::Avg => mean(&present),
-                            AggregateOp::Stdvar => variance(&present),
-                            AggregateOp::Stddev => variance(&present).sqrt(),
-                            _ => quantile(parameter(step), &mut present),
-                        })
-                    })
-                    .collect()
-            }
         }
     }
 
+    fn of_numbers(&self, present: &mut [f64], step: usize, parameters: &[f64]) -> f64 {
+        match self.op {
+            AggregateOp::Sum => super::windows::kahan_sum(present.iter().copied()),
+            AggregateOp::Avg => mean(present),
+            AggregateOp::Stdvar => variance(present),
+            AggregateOp::Stddev => variance(present).sqrt(),
+            AggregateOp::Count => present.len() as f64,
+            AggregateOp::Group => 1.0,
+            AggregateOp::Min => extreme(present, |new, old| new < old),
+            AggregateOp::Max => extreme(present, |new, old| new > old),
+            _ => quantile(parameters.get(step).copied().unwrap_or(f64::NAN), present),
+        }
+    }
+
+    fn with_histograms(&self, members: &[&Series], parameters: &[f64]) -> Row {
+        let mut row = Row::new(self.times.count);
+        let mut present = vec![];
+        for step in 0..self.times.count {
+            present.clear();
+            present.extend(members.iter().filter_map(|series| series.values.get(step)));
+            let histograms = || members.iter().filter_map(|series| Some((series, series.histogram(step)?)));
+            let count = histograms().count();
+            if count == 0 && present.is_empty() {
+                continue;
+            }
+            match self.op {
+                AggregateOp::Count => row.set(step, Sample::Number((present.len() + count) as f64)),
+                AggregateOp::Group => row.set(step, Sample::Number(1.0)),
+                AggregateOp::Sum | AggregateOp::Avg if count > 0 => {
+                    let mut sum = Sum::default();
+                    let mut failed = false;
+                    for (series, histogram) in histograms() {
+                        let added = match self.op {
+                            AggregateOp::Sum => sum.add(histogram),
+                            _ => sum.add_to_mean(histogram),
+                        };
+                        if added.is_err() {
+                            self.notes.mixed_schemas(self.vector_at, series.labels.metric_name());
+                            failed = true;
+                            break;
+                        }
+                    }
+                    if !present.is_empty() {
+                        self.notes.warn(
+                            self.vector_at,
+                            "encountered a mix of histograms and floats for aggregation",
+                        );
+                        continue;
+                    }
+                    sum.note(&self.notes, self.vector_at);
+                    let total = if self.op == AggregateOp::Sum { sum.total() } else { sum.mean() };
+                    if let Some(total) = total.filter(|_| !failed) {
+                        row.set(step, Sample::Histogram(Arc::new(total.compact())));
+                    }
+                }
+                _ => {
+                    if count > 0 {
+                        self.notes.histogram_ignored(self.vector_at, self.op.as_str());
+                    }
+                    if !present.is_empty() {
+                        row.set(step, Sample::Number(self.of_numbers(&mut present, step, parameters)));
+                    }
+                }
+            }
+        }
+        row
+    }
+
     /// `topk`, `bottomk`: the series stay what they are, at the steps at which they are among the k.
-    fn extremes(
-        &self,
-        matrix: Matrix,
-        groups: Vec<(Labels, Vec<usize>)>,
-        k: impl Fn(usize) -> f64,
-    ) -> Matrix {
-        let mut kept: Vec<Vec<Option<f64>>> = matrix.0.iter().map(|_| vec![None; self.times.count]).collect();
+    fn extremes(&self, matrix: Matrix, groups: Groups, k: &[f64]) -> Matrix {
+        let mut rows: Vec<Row> = matrix.0.iter().map(|_| Row::new(self.times.count)).collect();
+        if matrix.has_histograms() {
+            self.notes.histogram_ignored(self.at, self.op.as_str());
+        }
         let mut order = vec![];
-        let mut ranked = vec![];
+        let mut ranked: Vec<(f64, usize)> = vec![];
+        let top = self.op == AggregateOp::Topk;
+        let compare = |(a, _): &(f64, usize), (b, _): &(f64, usize)| {
+            let values = if top { b.partial_cmp(a) } else { a.partial_cmp(b) };
+            values.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        };
         for (_, members) in groups {
-            for step in 0..self.times.count {
+            for (step, k) in k.iter().enumerate() {
                 ranked.clear();
-                ranked.extend(members.iter().filter_map(|at| Some((matrix.0[*at].values[step]?, *at))));
-                let top = self.op == AggregateOp::Topk;
-                ranked.sort_by(|(a, _), (b, _)| {
-                    let values = if top { b.partial_cmp(a) } else { a.partial_cmp(b) };
-                    values.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-                });
-                ranked.truncate(count(k(step)));
+                ranked.extend(members.iter().filter_map(|at| Some((matrix.0[*at].values.get(step)?, *at))));
+                let k = count(*k);
+                if k > 0 && k * 4 < ranked.len() {
+                    // Most are out: find the border first. Equal values keep the order in which they came.
+                    ranked.select_nth_unstable_by(k - 1, |a, b| compare(a, b).then(a.1.cmp(&b.1)));
+                    ranked.truncate(k);
+                    ranked.sort_by_key(|(_, at)| *at);
+                }
+                ranked.sort_by(compare);
+                ranked.truncate(k);
                 for (value, at) in &ranked {
-                    kept[*at][step] = Some(*value);
+                    rows[*at].set(step, Sample::Number(*value));
                     order.push(*at);
                 }
             }
         }
-        in_order(matrix, kept, order)
+        in_order(matrix, rows, order)
     }
 
-    fn limited(
-        &self,
-        matrix: Matrix,
-        groups: Vec<(Labels, Vec<usize>)>,
-        parameter: impl Fn(usize) -> f64,
-    ) -> Matrix {
-        let mut kept: Vec<Vec<Option<f64>>> = matrix.0.iter().map(|_| vec![None; self.times.count]).collect();
+    fn limited(&self, matrix: Matrix, groups: Groups, parameters: &[f64]) -> Matrix {
+        let mut rows: Vec<Row> = matrix.0.iter().map(|_| Row::new(self.times.count)).collect();
         let mut order = vec![];
         for (_, members) in groups {
-            for step in 0..self.times.count {
-                let present = members.iter().filter_map(|at| Some((matrix.0[*at].values[step]?, *at)));
-                let chosen: Vec<(f64, usize)> = match self.op {
-                    AggregateOp::Limitk => present.take(count(parameter(step))).collect(),
-                    _ => present.filter(|(_, at)| in_ratio(&matrix.0[*at].labels, parameter(step))).collect(),
+            for (step, parameter) in parameters.iter().enumerate() {
+                let present = members.iter().filter_map(|at| Some((matrix.0[*at].at(step)?, *at)));
+                let chosen: Vec<(Sample, usize)> = match self.op {
+                    AggregateOp::Limitk => present.take(count(*parameter)).collect(),
+                    _ => present.filter(|(_, at)| in_ratio(&matrix.0[*at].labels, *parameter)).collect(),
                 };
-                for (value, at) in chosen {
-                    kept[at][step] = Some(value);
+                for (sample, at) in chosen {
+                    rows[at].set(step, sample);
                     order.push(at);
                 }
             }
         }
-        in_order(matrix, kept, order)
+        in_order(matrix, rows, order)
     }
 
     /// The label may overwrite one that told groups apart; these then count together.
-    fn count_values(&self, matrix: &Matrix, groups: Vec<(Labels, Vec<usize>)>) -> Matrix {
+    fn count_values(&self, matrix: &Matrix) -> Result<Matrix, QueryError> {
         let mut counted: BTreeMap<Labels, Vec<Option<f64>>> = BTreeMap::new();
-        for (labels, members) in groups {
-            let mut by_value: BTreeMap<String, Labels> = BTreeMap::new();
-            for at in members {
-                for (step, value) in matrix.0[at].values.iter().enumerate() {
-                    let Some(value) = value else { continue };
-                    let named = by_value.entry(text(*value)).or_insert_with_key(|value| {
-                        let mut named = LabelSetBuilder::from_labels(&labels);
-                        named.set(&self.label, value);
-                        named.build()
-                    });
-                    let counts = counted.entry(named.clone()).or_insert_with(|| vec![None; self.times.count]);
-                    counts[step] = Some(counts[step].unwrap_or(0.0) + 1.0);
-                }
+        let mut key = vec![];
+        let with_label = Aggregate {
+            grouping: Grouping {
+                without: self.grouping.without,
+                labels: match self.grouping.without {
+                    true => self.grouping.labels.clone(),
+                    false => self.grouping.labels.iter().cloned().chain([self.label.clone()]).collect(),
+                },
+            },
+            label: String::new(),
+            notes: self.notes.clone(),
+            ..*self
+        };
+        for series in &matrix.0 {
+            let mut by_text: HashMap<String, Labels> = HashMap::new();
+            for step in 0..self.times.count {
+                let text = match series.at(step) {
+                    None => continue,
+                    Some(Sample::Number(value)) => text(value),
+                    Some(Sample::Histogram(histogram)) => histogram.to_string(),
+                };
+                let labels = by_text.entry(text).or_insert_with_key(|text| {
+                    let mut named = LabelSetBuilder::from_labels(&series.labels);
+                    named.set(&self.label, text);
+                    with_label.key(&named.build(), &mut key);
+                    Labels::from_bytes(&key).unwrap_or_default()
+                });
+                let counts = counted.entry(labels.clone()).or_insert_with(|| vec![None; self.times.count]);
+                counts[step] = Some(counts[step].unwrap_or(0.0) + 1.0);
             }
         }
-        Matrix(counted.into_iter().map(|(labels, values)| Series { labels, values }).collect())
+        let series = counted.into_iter();
+        join_same(Matrix(
+            series.map(|(labels, values)| Series::of_numbers(labels, values.into_iter().collect())).collect(),
+        ))
     }
 }
 
@@ -212,9 +362,10 @@ fn count(k: f64) -> usize {
     if k >= 1.0 { k as usize } else { 0 }
 }
 
-/// A stable choice by label set: of the ratio r and of r − 1 each series is in exactly one.
+/// A stable choice by label set, the one that Prometheus makes: of the ratio r and of r − 1 each series is in exactly
+/// one.
 fn in_ratio(labels: &Labels, ratio: f64) -> bool {
-    let place = labels.fingerprint() as f64 / u64::MAX as f64;
+    let place = super::ratio::label_hash(labels) as f64 / u64::MAX as f64;
     if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
 }
 
@@ -223,24 +374,31 @@ fn text(value: f64) -> String {
 }
 
 /// Chosen series in the order in which they were first chosen.
-fn in_order(matrix: Matrix, mut kept: Vec<Vec<Option<f64>>>, order: Vec<usize>) -> Matrix {
-    let mut seen = vec![false; kept.len()];
-    let first = order.into_iter().filter(|at| !std::mem::replace(&mut seen[*at], true));
-    let series =
-        first.map(|at| Series { labels: matrix.0[at].labels.clone(), values: std::mem::take(&mut kept[at]) });
-    Matrix(series.collect())
+fn in_order(matrix: Matrix, rows: Vec<Row>, order: Vec<usize>) -> Matrix {
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    let chosen = order.into_iter().filter_map(|at| {
+        let row = rows[at].take()?;
+        let Series { labels, drop_name, .. } = &matrix.0[at];
+        Some(row.series(labels.clone(), *drop_name))
+    });
+    Matrix(chosen.collect())
 }
 
-fn folded(members: &[&[Option<f64>]], steps: usize, better: fn(f64, f64) -> bool) -> Vec<Option<f64>> {
+fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> f64 {
+    let first = values.first().copied().unwrap_or(f64::NAN);
+    values.iter().fold(first, |best, value| if better(*value, best) || best.is_nan() { *value } else { best })
+}
+
+fn folded(members: &[&Series], steps: usize, better: fn(f64, f64) -> bool) -> Values {
     let mut best = vec![None::<f64>; steps];
-    for values in members {
-        for (best, value) in best.iter_mut().zip(*values) {
+    for series in members {
+        for (best, value) in best.iter_mut().zip(series.values.iter()) {
             if let Some(value) = value
-                && best.is_none_or(|best| better(*value, best) || best.is_nan())
+                && best.is_none_or(|best| better(value, best) || best.is_nan())
             {
-                *best = Some(*value);
+                *best = Some(value);
             }
         }
     }
-    best
+    best.into_iter().collect()
 }

@@ -29,11 +29,16 @@ impl Ask for Engine {
 
 fn answer(answered: PromAnswer) -> Answer {
     let series = match answered.result {
-        PromResult::Vector(series) | PromResult::Matrix(series) => series,
+        PromResult::Vector(series) | PromResult::Matrix(series) => series
+            .into_iter()
+            .filter(|series| !series.points.is_empty())
+            .map(|series| SeriesPoints { labels: series.labels, points: series.points })
+            .collect(),
         PromResult::Scalar(point) => vec![SeriesPoints { labels: Labels::empty(), points: vec![point] }],
         PromResult::Text { .. } => vec![],
     };
-    Answer { series, warnings: answered.warnings }
+    let warnings = answered.warnings.into_iter().chain(answered.infos).collect();
+    Answer { series, warnings }
 }
 
 impl From<QueryError> for AskError {

@@ -1,8 +1,10 @@
 //! Functions that change labels, or order by them.
 
+use super::math::note_sort;
+use super::matrix::{Matrix, Series};
 use super::node::{Node, join_same};
+use super::notes::Notes;
 use crate::QueryError;
-use crate::logql::matrix::{Matrix, Series};
 use model::{LabelSetBuilder, Labels};
 use regex::Regex;
 use std::cmp::Ordering;
@@ -15,11 +17,10 @@ pub(super) struct LabelReplace {
     pattern: Regex,
 }
 
-fn check_target(function: &str, label: &str) -> Result<(), QueryError> {
-    if label.is_empty() {
-        return Err(QueryError::Execution(format!(
-            "invalid destination label name in {function}(): {label}"
-        )));
+/// Any UTF-8 names a label, but for nothing.
+fn check_name(function: &str, which: &str, label: &str) -> Result<(), QueryError> {
+    if label.is_empty() || !::promql::is_utf8(label) {
+        return Err(QueryError::Execution(format!("invalid {which} label name in {function}(): {label}")));
     }
     Ok(())
 }
@@ -31,7 +32,7 @@ impl LabelReplace {
         source: &str,
         pattern: &str,
     ) -> Result<LabelReplace, QueryError> {
-        check_target("label_replace", target)?;
+        check_name("label_replace", "destination", target)?;
         let pattern = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
             QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
@@ -59,16 +60,23 @@ impl Node for LabelReplace {
     }
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
-        relabelled(inputs, |labels| self.apply(labels))
+        relabelled(inputs, &self.target, |labels| self.apply(labels))
     }
 }
 
-/// `None` leaves labels as they are.
-fn relabelled(inputs: Vec<Matrix>, change: impl Fn(&Labels) -> Option<Labels>) -> Result<Matrix, QueryError> {
+/// `None` leaves labels as they are. A metric that is given a name keeps it.
+fn relabelled(
+    inputs: Vec<Matrix>,
+    target: &str,
+    change: impl Fn(&Labels) -> Option<Labels>,
+) -> Result<Matrix, QueryError> {
     let Some(matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
-    let series = matrix.0.into_iter().map(|series| {
-        let labels = change(&series.labels).unwrap_or(series.labels);
-        Series { labels, values: series.values }
+    let series = matrix.0.into_iter().map(|series| match change(&series.labels) {
+        None => series,
+        Some(labels) => {
+            let drop_name = series.drop_name && target != model::METRIC_NAME;
+            Series { labels, drop_name, ..series }
+        }
     });
     join_same(Matrix(series.collect()))
 }
@@ -82,7 +90,10 @@ pub(super) struct LabelJoin {
 
 impl LabelJoin {
     pub fn new(target: &str, separator: &str, sources: Vec<String>) -> Result<LabelJoin, QueryError> {
-        check_target("label_join", target)?;
+        for source in &sources {
+            check_name("label_join", "source", source)?;
+        }
+        check_name("label_join", "destination", target)?;
         Ok(LabelJoin { target: target.to_owned(), separator: separator.to_owned(), sources })
     }
 }
@@ -94,7 +105,7 @@ impl Node for LabelJoin {
     }
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
-        relabelled(inputs, |labels| {
+        relabelled(inputs, &self.target, |labels| {
             let values: Vec<&str> =
                 self.sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
             let mut changed = LabelSetBuilder::from_labels(labels);
@@ -112,6 +123,9 @@ impl Node for LabelJoin {
 pub(super) struct SortByLabel {
     pub labels: Vec<String>,
     pub descending: bool,
+    pub instant: bool,
+    pub notes: Notes,
+    pub at: usize,
 }
 
 #[async_trait::async_trait]
@@ -122,6 +136,9 @@ impl Node for SortByLabel {
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         let Some(mut matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
+        if !self.instant {
+            note_sort(&self.notes, self.at);
+        }
         matrix.0.sort_by(|a, b| {
             let of = |labels: &Labels, name: &str| labels.get(name).unwrap_or("").to_owned();
             let by_labels =

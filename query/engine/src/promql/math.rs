@@ -1,10 +1,13 @@
 //! Functions of one value, of the step's time, and of whether there are values at all.
 
-use super::node::{Node, Times, join_same, scalar, scalar_at, without_name};
+use super::matrix::{Matrix, Sample, Series, Values};
+use super::node::{Node, Times, scalar, scalar_at};
+use super::notes::Notes;
+use super::windows::Kahan;
 use crate::QueryError;
-use crate::logql::matrix::{Matrix, Series};
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use model::{LabelSetBuilder, Labels, Match, Matcher};
+use model::{Histogram, LabelSetBuilder, Labels, Match, Matcher};
+use std::sync::Arc;
 
 /// The same number at every step.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Node for ToScalar {
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         let series = inputs.first().map_or(&[][..], |matrix| &matrix.0);
         Ok(scalar((0..self.times.count).map(|step| {
-            let mut present = series.iter().filter_map(|series| series.values[step]);
+            let mut present = series.iter().filter_map(|series| series.values.get(step));
             match (present.next(), present.next()) {
                 (Some(only), None) => only,
                 _ => f64::NAN,
@@ -86,31 +89,99 @@ impl Node for Elementwise {
         let mut inputs = inputs.into_iter();
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameters: Vec<Matrix> = inputs.collect();
+        let of_step = |step: usize| self.times.at(step) as f64 / 1e3;
         if self.function == "timestamp" {
-            let of_step = |step: usize, value: Option<f64>| value.map(|_| self.times.at(step) as f64 / 1e3);
-            return mapped(matrix, of_step);
+            let series = matrix.0.into_iter().map(|series| {
+                let present = |step: usize| series.is_present(step).then(|| of_step(step));
+                let values = (0..self.times.count).map(present).collect();
+                Series { drop_name: true, values, ..series.without_histograms() }
+            });
+            return Ok(Matrix(series.collect()).without_empty());
+        }
+        if let Some(compute) = of_histogram(self.function) {
+            let series = matrix.0.into_iter().map(|series| {
+                let of = |step: usize| series.histogram(step).map(|histogram| compute(histogram));
+                let values = (0..self.times.count).map(of).collect();
+                Series { drop_name: true, values, ..series.without_histograms() }
+            });
+            return Ok(Matrix(series.collect()).without_empty());
         }
         let Some(compute) = compute(self.function) else {
             return Err(QueryError::Bad(format!("function {:?} is not supported", self.function)));
         };
         let parameter = |at: usize, step: usize| parameters.get(at).map(|matrix| scalar_at(matrix, step));
-        mapped(matrix, |step, value| compute(value?, [parameter(0, step), parameter(1, step)]))
+        let series = matrix.0.into_iter().map(|series| {
+            let values: Values = match parameters.is_empty() && self.function != "clamp" {
+                true => series.values.mapped(|_, value| compute(value, [None, None]).unwrap_or(f64::NAN)),
+                false => series
+                    .values
+                    .iter()
+                    .enumerate()
+                    .map(|(step, value)| compute(value?, [parameter(0, step), parameter(1, step)]))
+                    .collect(),
+            };
+            Series { drop_name: true, values, ..series.without_histograms() }
+        });
+        Ok(Matrix(series.collect()).without_empty())
     }
 }
 
-fn mapped(matrix: Matrix, of: impl Fn(usize, Option<f64>) -> Option<f64>) -> Result<Matrix, QueryError> {
-    let series = matrix.0.into_iter().map(|series| Series {
-        labels: without_name(&series.labels),
-        values: series.values.into_iter().enumerate().map(|(step, value)| of(step, value)).collect(),
-    });
-    join_same(Matrix(series.collect()))
+/// `-v`, of numbers and histograms.
+#[derive(Debug)]
+pub(super) struct Negate;
+
+#[async_trait::async_trait]
+impl Node for Negate {
+    fn name(&self) -> &'static str {
+        "PromNegate"
+    }
+
+    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+        let series = inputs.into_iter().flat_map(|matrix| matrix.0).map(|series| {
+            let negated = |histogram: Arc<Histogram>| Arc::new((*histogram).clone().scaled(-1.0));
+            let histograms = series.histograms.into_iter().map(|histogram| histogram.map(negated)).collect();
+            let values = series.values.mapped(|_, value| -value);
+            Series { labels: series.labels, drop_name: true, values, histograms }
+        });
+        Ok(Matrix(series.collect()))
+    }
+}
+
+type OfHistogram = fn(&Histogram) -> f64;
+
+fn of_histogram(function: &str) -> Option<OfHistogram> {
+    Some(match function {
+        "histogram_count" => |h| h.count,
+        "histogram_sum" => |h| h.sum,
+        "histogram_avg" => |h| h.sum / h.count,
+        "histogram_stdvar" => spread,
+        "histogram_stddev" => |h| spread(h).sqrt(),
+        _ => return None,
+    })
+}
+
+/// As if all observations of a bucket lay in its middle: on the scale on which buckets are equally wide.
+fn spread(h: &Histogram) -> f64 {
+    let mean = h.sum / h.count;
+    let mut squares = Kahan::default();
+    for bucket in h.all_buckets().iter().filter(|bucket| bucket.count != 0.0) {
+        let middle = if h.uses_custom_buckets() {
+            (bucket.upper + bucket.lower) / 2.0
+        } else if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
+            0.0
+        } else {
+            let middle = (bucket.upper * bucket.lower).sqrt();
+            if bucket.upper < 0.0 { -middle } else { middle }
+        };
+        squares.add(bucket.count * (middle - mean) * (middle - mean));
+    }
+    squares.sum() / h.count
 }
 
 type Compute = fn(f64, [Option<f64>; 2]) -> Option<f64>;
 
 fn compute(function: &str) -> Option<Compute> {
     Some(match function {
-        "negate" => |v, _| Some(-v),
         "abs" => |v, _| Some(v.abs()),
         "ceil" => |v, _| Some(v.ceil()),
         "floor" => |v, _| Some(v.floor()),
@@ -191,10 +262,13 @@ impl Absent {
     /// The answer's labels are those that the selector fixes: each named once, by equality.
     pub fn new(matchers: &[Matcher], times: Times) -> Absent {
         let mut labels = LabelSetBuilder::new();
+        let mut seen: Vec<&str> = vec![];
         for matcher in matchers.iter().filter(|matcher| matcher.name != model::METRIC_NAME) {
-            let once = matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
-            if matcher.op == Match::Equal && once {
+            if matcher.op == Match::Equal && !seen.contains(&matcher.name.as_str()) {
                 labels.set(&matcher.name, &matcher.value);
+                seen.push(&matcher.name);
+            } else {
+                labels.remove(&matcher.name);
             }
         }
         Absent { labels: labels.build(), times }
@@ -209,9 +283,9 @@ impl Node for Absent {
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         let series = inputs.first().map_or(&[][..], |matrix| &matrix.0);
-        let absent = |step: usize| series.iter().all(|series| series.values[step].is_none());
+        let absent = |step: usize| series.iter().all(|series| !series.is_present(step));
         let values = (0..self.times.count).map(|step| absent(step).then_some(1.0)).collect();
-        Ok(Matrix(vec![Series { labels: self.labels.clone(), values }]).without_empty())
+        Ok(Matrix(vec![Series::of_numbers(self.labels.clone(), values)]).without_empty())
     }
 }
 
@@ -219,6 +293,9 @@ impl Node for Absent {
 #[derive(Debug)]
 pub(super) struct Sort {
     pub descending: bool,
+    pub instant: bool,
+    pub notes: Notes,
+    pub at: usize,
 }
 
 #[async_trait::async_trait]
@@ -229,15 +306,27 @@ impl Node for Sort {
 
     async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         let Some(mut matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
-        if matrix.0.iter().all(|series| series.values.len() == 1) {
-            let value = |series: &Series| series.values[0].unwrap_or(f64::NAN);
-            matrix.0.sort_by(|a, b| {
-                let (a, b) = (value(a), value(b));
-                // NaN come last either way.
-                let order = if self.descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
-                order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-            });
+        let series = matrix.0.into_iter().map(Series::without_histograms);
+        matrix = Matrix(series.collect()).without_empty();
+        if !self.instant {
+            note_sort(&self.notes, self.at);
+            return Ok(matrix);
         }
+        let value = |series: &Series| match series.at(0) {
+            Some(Sample::Number(value)) => value,
+            _ => f64::NAN,
+        };
+        matrix.0.sort_by(|a, b| {
+            let (a, b) = (value(a), value(b));
+            // NaN come last either way.
+            let order = if self.descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
+            order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        });
         Ok(matrix)
     }
+}
+
+/// A range answer is in the order of labels, whatever is asked.
+pub(super) fn note_sort(notes: &Notes, at: usize) {
+    notes.warn(at, "sort is ineffective for range queries since results are always ordered by labels");
 }

@@ -1,8 +1,8 @@
 //! A node of a PromQL plan: matrices of its inputs to one matrix. Everything that DataFusion wants of an operator is in
 //! [`Operator`]; a node only says what it computes.
 
+use super::matrix::{MATRIX, Matrix, Series, Values};
 use crate::QueryError;
-use crate::logql::matrix::{MATRIX, Matrix, Series};
 use crate::logql::operator::{Batches, Operator, Work};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
@@ -87,12 +87,16 @@ impl<N: Node> Work for NodeWork<N> {
 
 /// One series without labels.
 pub(super) fn scalar(values: impl Iterator<Item = f64>) -> Matrix {
-    Matrix(vec![Series { labels: Labels::empty(), values: values.map(Some).collect() }])
+    Matrix(vec![Series::of_numbers(Labels::empty(), values.map(Some).collect())])
 }
 
 /// The value of a scalar at a step.
 pub(super) fn scalar_at(matrix: &Matrix, step: usize) -> f64 {
-    matrix.0.first().and_then(|series| series.values.get(step).copied().flatten()).unwrap_or(f64::NAN)
+    matrix.0.first().and_then(|series| series.values.get(step)).unwrap_or(f64::NAN)
+}
+
+pub(super) fn same_labels() -> QueryError {
+    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
 }
 
 /// Series that lost what told them apart become one, unless both have a value at the same step.
@@ -105,25 +109,58 @@ pub(super) fn join_same(matrix: Matrix) -> Result<Matrix, QueryError> {
                 new.insert(out.len());
                 out.push(series);
             }
-            Entry::Occupied(at) => {
-                let target = &mut out[*at.get()];
-                for (mine, theirs) in target.values.iter_mut().zip(series.values) {
-                    if mine.is_some() && theirs.is_some() {
-                        return Err(QueryError::Execution(
-                            "vector cannot contain metrics with the same labelset".into(),
-                        ));
-                    }
-                    *mine = mine.or(theirs);
-                }
-            }
+            Entry::Occupied(at) => join(&mut out[*at.get()], series)?,
         }
     }
     Ok(Matrix(out))
 }
 
-pub(super) fn without_name(labels: &Labels) -> Labels {
-    if labels.get(model::METRIC_NAME).is_none() {
-        return labels.clone();
+fn join(target: &mut Series, other: Series) -> Result<(), QueryError> {
+    let steps = target.values.len();
+    if (0..steps).any(|step| target.is_present(step) && other.is_present(step)) {
+        return Err(same_labels());
     }
-    labels.without(|name| name == model::METRIC_NAME)
+    let both = target.values.iter().zip(other.values.iter());
+    target.values = both.map(|(mine, theirs)| mine.or(theirs)).collect::<Values>();
+    if !other.histograms.is_empty() {
+        target.histograms.resize(steps, None);
+        for (mine, theirs) in target.histograms.iter_mut().zip(other.histograms) {
+            *mine = mine.take().or(theirs);
+        }
+    }
+    Ok(())
+}
+
+/// Labels that say what a metric is and not which: its name, type and unit.
+pub(super) fn is_of_metric(name: &str) -> bool {
+    matches!(name, model::METRIC_NAME | "__type__" | "__unit__")
+}
+
+pub(super) fn without_name(labels: &Labels) -> Labels {
+    // Names ascend, and these three begin with underscores.
+    if labels.iter().take_while(|(name, _)| *name < "a").any(|(name, _)| is_of_metric(name)) {
+        return labels.without(is_of_metric);
+    }
+    labels.clone()
+}
+
+/// The end of a query: names go where something was computed from the metric.
+pub(super) fn names_dropped(mut matrix: Matrix) -> Result<Matrix, QueryError> {
+    if matrix.0.iter().all(|series| !series.drop_name) {
+        return join_if_same(matrix);
+    }
+    for series in matrix.0.iter_mut().filter(|series| series.drop_name) {
+        series.labels = without_name(&series.labels);
+    }
+    join_same(matrix)
+}
+
+/// As [`join_same`], for what is mostly unique already.
+fn join_if_same(matrix: Matrix) -> Result<Matrix, QueryError> {
+    let mut seen = std::collections::HashSet::with_capacity(matrix.0.len());
+    if matrix.0.iter().all(|series| seen.insert(series.labels.as_bytes())) {
+        return Ok(matrix);
+    }
+    drop(seen);
+    join_same(matrix)
 }

@@ -2,17 +2,22 @@
 
 use super::aggregate::Aggregate;
 use super::binary::{Join, ScalarSide};
-use super::histogram::{Histogram, Quantiles};
+use super::histogram::{self, Histogram};
+use super::info::Info;
 use super::labels::{LabelJoin, LabelReplace, SortByLabel};
-use super::math::{Absent, Constant, Elementwise, Sort, TimeOf, ToScalar};
+use super::math::{Absent, Constant, Elementwise, Negate, Sort, TimeOf, ToScalar};
+use super::matrix::Matrix;
 use super::node::{self, Times};
-use super::scan::{Mode, Scan, SubqueryWindows, Where};
-use super::windows;
-use crate::logql::matrix::Matrix;
+use super::notes::Notes;
+use super::scan::{Asked, Mode, Reader, Scan, SubqueryWindows, Where};
+use super::{PromSeries, extended, windows};
 use crate::{Engine, QueryError};
-use ::promql::{AggregateOp, At, Expr, Function, Modifiers, Selector, ValueType};
+use ::promql::{
+    AggregateOp, At, BinaryOp, Expr, Extension, Function, Modifiers, Node, Selector, Span, ValueType,
+};
 use datafusion::physical_plan::ExecutionPlan;
-use model::{Point, SeriesPoints, SeriesSelect, TimeRange, is_stale_marker};
+use model::{Point, TimeRange, is_stale_marker};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use store::Snapshot;
@@ -26,39 +31,73 @@ const SUBQUERY_STEPS_MAX: i64 = 200_000;
 type Plan = Arc<dyn ExecutionPlan>;
 
 pub(super) struct Planner {
-    snapshot: Arc<dyn Snapshot>,
+    reader: Reader,
     /// Of the whole query: what `start()` and `end()` are.
     query: Times,
+    instant: bool,
     lookback_ms: i64,
-    samples_max: usize,
+    /// Where selectors stand of whose histograms only counts and sums are wanted.
+    sums_only: HashSet<usize>,
     pub samples: Arc<AtomicU64>,
+    pub notes: Notes,
 }
 
 impl Planner {
-    pub fn new(snapshot: Arc<dyn Snapshot>, query: Times, lookback_ms: i64, samples_max: usize) -> Planner {
-        Planner { snapshot, query, lookback_ms, samples_max, samples: Arc::default() }
+    pub fn new(
+        snapshot: Arc<dyn Snapshot>,
+        expr: &Expr,
+        query: Times,
+        instant: bool,
+        lookback_ms: i64,
+        samples_max: usize,
+    ) -> Planner {
+        let samples: Arc<AtomicU64> = Arc::default();
+        let reader = Reader { snapshot, samples_max, samples: samples.clone() };
+        let mut sums_only = HashSet::new();
+        find_sums_only(expr, false, &mut sums_only);
+        Planner { reader, query, instant, lookback_ms, sums_only, samples, notes: Notes::default() }
     }
 
     pub fn plan(&self, expr: &Expr, times: Times) -> Result<Plan, QueryError> {
-        match expr {
-            Expr::Number(value) => Ok(node::plan(Constant { value: *value, times }, vec![])),
-            Expr::Parens(inner) => self.plan(inner, times),
-            Expr::Negate(inner) => {
-                Ok(node::plan(Elementwise { function: "negate", times }, vec![self.plan(inner, times)?]))
+        match &expr.node {
+            Node::Number(number) => Ok(node::plan(Constant { value: number.value, times }, vec![])),
+            Node::Parens(inner) | Node::Unary { minus: false, expr: inner } => self.plan(inner, times),
+            Node::Unary { expr: inner, .. } => Ok(node::plan(Negate, vec![self.plan(inner, times)?])),
+            Node::Selector(selector) => {
+                let mode = match selector.modifiers.extension {
+                    Extension::Smoothed => Mode::Smoothed,
+                    _ => Mode::Instant,
+                };
+                Ok(node::plan(self.scan(selector, expr.start, times, mode)?, vec![]))
             }
-            Expr::Selector(selector) => Ok(self.scan(selector, times, Mode::Instant)),
-            Expr::Call { function, arguments } => self.call(function, arguments, times),
-            Expr::Aggregate { op, grouping, parameter, expr } => {
-                let mut inputs = vec![self.plan(expr, times)?];
+            Node::Call { function, arguments } => self.call(expr.start, function, arguments, times),
+            Node::Aggregate { op, grouping, parameter, expr: vector } => {
+                let mut inputs = vec![self.plan(vector, times)?];
                 let mut label = String::new();
                 match parameter.as_deref().map(Expr::bare) {
-                    Some(Expr::Text(text)) if *op == AggregateOp::CountValues => label.clone_from(text),
+                    Some(Expr { node: Node::Text(text), .. }) if *op == AggregateOp::CountValues => {
+                        if text.is_empty() || !::promql::is_utf8(text) {
+                            let text = ::promql::quoted(text);
+                            return Err(QueryError::Execution(format!("invalid label name {text}")));
+                        }
+                        label.clone_from(text);
+                    }
                     Some(scalar) => inputs.push(self.plan(scalar, times)?),
                     None => {}
                 }
-                Ok(node::plan(Aggregate { op: *op, grouping: grouping.clone(), label, times }, inputs))
+                let aggregate = Aggregate {
+                    op: *op,
+                    grouping: grouping.clone(),
+                    label,
+                    times,
+                    notes: self.notes.clone(),
+                    at: expr.start,
+                    vector_at: vector.bare().start,
+                    parameter_at: parameter.as_ref().map_or(expr.start, |parameter| parameter.bare().start),
+                };
+                Ok(node::plan(aggregate, inputs))
             }
-            Expr::Binary { op, left, right, returns_bool, matching } => {
+            Node::Binary { op, left, right, returns_bool, matching } => {
                 let scalar = match (left.value_type(), right.value_type()) {
                     (ValueType::Scalar, ValueType::Scalar) => Some(ScalarSide::Both),
                     (ValueType::Scalar, _) => Some(ScalarSide::Left),
@@ -66,51 +105,78 @@ impl Planner {
                     _ => None,
                 };
                 let inputs = vec![self.plan(left, times)?, self.plan(right, times)?];
-                let join =
-                    Join { op: *op, returns_bool: *returns_bool, matching: matching.clone(), scalar, times };
+                let join = Join {
+                    op: *op,
+                    returns_bool: *returns_bool,
+                    matching: matching.clone(),
+                    scalar,
+                    times,
+                    notes: self.notes.clone(),
+                    at: expr.start,
+                };
                 Ok(node::plan(join, inputs))
             }
-            Expr::Text(_) | Expr::Range { .. } | Expr::Subquery { .. } => {
+            Node::Text(_) | Node::Range { .. } | Node::Subquery { .. } => {
                 Err(QueryError::Bad(format!("{} cannot stand here", expr.value_type().as_str())))
             }
         }
     }
 
-    fn place(&self, modifiers: &Modifiers) -> Where {
+    /// A duration of the query, in milliseconds.
+    fn span(&self, span: &Span, negative: bool) -> Result<i64, QueryError> {
+        let step = if self.instant { 0 } else { self.query.step_ms };
+        let ms = span.ms(step, self.query.last() - self.query.start_ms, negative);
+        ms.map_err(|wrong| QueryError::Bad(format!("invalid parameter \"query\": {wrong}")))
+    }
+
+    fn place(&self, modifiers: &Modifiers) -> Result<Where, QueryError> {
         let at_ms = modifiers.at.map(|at| match at {
             At::Time(ms) => ms,
             At::Start => self.query.start_ms,
             At::End => self.query.last(),
         });
-        Where { at_ms, offset_ms: modifiers.offset_ms }
+        let offset_ms = modifiers.offset.as_ref().map_or(Ok(0), |offset| self.span(offset, true))?;
+        Ok(Where { at_ms, offset_ms })
     }
 
-    fn scan(&self, selector: &Selector, times: Times, mode: Mode) -> Plan {
-        let scan = Scan {
-            snapshot: self.snapshot.clone(),
+    fn scan(&self, selector: &Selector, at: usize, times: Times, mode: Mode) -> Result<Scan, QueryError> {
+        Ok(Scan {
+            reader: self.reader.clone(),
             matchers: selector.matchers.clone(),
-            place: self.place(&selector.modifiers),
+            place: self.place(&selector.modifiers)?,
             times,
             lookback_ms: self.lookback_ms,
             mode,
-            samples_max: self.samples_max,
-            samples: self.samples.clone(),
-        };
-        node::plan(scan, vec![])
+            notes: self.notes.clone(),
+            at,
+            tells_resets: self.sums_only.contains(&at),
+        })
     }
 
     fn call(
         &self,
+        at: usize,
         function: &'static Function,
         arguments: &[Expr],
         times: Times,
     ) -> Result<Plan, QueryError> {
         let name = function.name;
-        let text = |at: usize| match arguments.get(at).map(Expr::bare) {
-            Some(Expr::Text(text)) => text.clone(),
+        let text = |at: usize| match arguments.get(at).map(|argument| &argument.bare().node) {
+            Some(Node::Text(text)) => text.clone(),
             _ => String::new(),
         };
         let input = |at: usize| self.plan(&arguments[at], times);
+        let place = |at: usize| arguments.get(at).map_or(0, |argument| argument.bare().start);
+        let histogram = |asked: histogram::Asked, vector: usize, quantiles: std::ops::Range<usize>| {
+            let mut inputs = vec![input(vector)?];
+            for quantile in quantiles.clone() {
+                inputs.push(input(quantile)?);
+            }
+            let quantiles_at = quantiles.map(place).collect();
+            let notes = self.notes.clone();
+            let histogram = Histogram { asked, times, notes, at: place(vector), quantiles_at };
+            Ok::<Plan, QueryError>(node::plan(histogram, inputs))
+        };
         if let Some(over) = windows::named(name) {
             return self.windows(over, arguments, times);
         }
@@ -123,16 +189,33 @@ impl Planner {
             "end" => self.constant(self.query.last(), times),
             "vector" => input(0)?,
             "scalar" => node::plan(ToScalar { times }, vec![input(0)?]),
-            "timestamp" => match arguments[0].bare() {
-                Expr::Selector(selector) => self.scan(selector, times, Mode::Timestamp),
+            // Of what is computed, nobody knows when it began.
+            "start_timestamp" => match &arguments[0].bare().node {
+                Node::Selector(selector) => {
+                    node::plan(self.scan(selector, place(0), times, Mode::Start)?, vec![])
+                }
+                _ => {
+                    input(0)?;
+                    node::plan(Nothing, vec![])
+                }
+            },
+            "timestamp" => match &arguments[0].bare().node {
+                Node::Selector(selector) => {
+                    node::plan(self.scan(selector, place(0), times, Mode::Timestamp)?, vec![])
+                }
                 _ => node::plan(Elementwise { function: "timestamp", times }, vec![input(0)?]),
             },
             "absent" | "absent_over_time" => self.absent(&arguments[0], times)?,
-            "sort" | "sort_desc" => node::plan(Sort { descending: name == "sort_desc" }, vec![input(0)?]),
+            "sort" | "sort_desc" => {
+                let descending = name == "sort_desc";
+                let sort = Sort { descending, instant: self.instant, notes: self.notes.clone(), at };
+                node::plan(sort, vec![input(0)?])
+            }
             "sort_by_label" | "sort_by_label_desc" => {
                 let labels = (1..arguments.len()).map(text).collect();
                 let descending = name == "sort_by_label_desc";
-                node::plan(SortByLabel { labels, descending }, vec![input(0)?])
+                let (instant, notes) = (self.instant, self.notes.clone());
+                node::plan(SortByLabel { labels, descending, instant, notes, at }, vec![input(0)?])
             }
             "label_replace" => {
                 let replace = LabelReplace::new(&text(1), &text(2), &text(3), &text(4))?;
@@ -142,13 +225,12 @@ impl Planner {
                 let sources = (3..arguments.len()).map(text).collect();
                 node::plan(LabelJoin::new(&text(1), &text(2), sources)?, vec![input(0)?])
             }
-            "histogram_quantile" => {
-                node::plan(Histogram { fraction: false, times }, vec![input(1)?, input(0)?])
+            "info" => self.info(arguments, times)?,
+            "histogram_quantile" => histogram(histogram::Asked::Quantile, 1, 0..1)?,
+            "histogram_quantiles" => {
+                histogram(histogram::Asked::Quantiles { label: text(1) }, 0, 2..arguments.len())?
             }
-            "histogram_quantiles" => self.quantiles(arguments, &text(1), times)?,
-            "histogram_fraction" => {
-                node::plan(Histogram { fraction: true, times }, vec![input(2)?, input(0)?, input(1)?])
-            }
+            "histogram_fraction" => histogram(histogram::Asked::Fraction, 2, 0..2)?,
             // Parts of a date are of now where nothing else is given.
             _ if arguments.is_empty() => {
                 node::plan(Elementwise { function: name, times }, vec![node::plan(TimeOf { times }, vec![])])
@@ -160,39 +242,77 @@ impl Planner {
         })
     }
 
+    /// Info series are looked at when the vector's own first selector looks: its `@` and offsets are theirs.
+    fn info(&self, arguments: &[Expr], times: Times) -> Result<Plan, QueryError> {
+        let place = self.first_place(&arguments[0])?.unwrap_or(Where { at_ms: None, offset_ms: 0 });
+        let matchers = arguments.get(1).and_then(|argument| match &argument.bare().node {
+            Node::Selector(selector) => Some(selector.matchers.clone()),
+            _ => None,
+        });
+        let scan = Scan {
+            reader: self.reader.clone(),
+            matchers: vec![],
+            place,
+            times,
+            lookback_ms: self.lookback_ms,
+            mode: Mode::OriginalTime,
+            notes: self.notes.clone(),
+            at: arguments[0].start,
+            tells_resets: false,
+        };
+        Ok(node::plan(Info { matchers, scan }, vec![self.plan(&arguments[0], times)?]))
+    }
+
+    /// Where the first selector of an expression looks, with the subqueries around it.
+    fn first_place(&self, expr: &Expr) -> Result<Option<Where>, QueryError> {
+        let of = |part: &Expr| self.first_place(part);
+        match &expr.node {
+            Node::Number(_) | Node::Text(_) => Ok(None),
+            Node::Selector(selector) | Node::Range { selector, .. } => {
+                Ok(Some(self.place(&selector.modifiers)?))
+            }
+            Node::Unary { expr, .. } | Node::Parens(expr) => of(expr),
+            Node::Subquery { expr, modifiers, .. } => {
+                let Some(inner) = of(expr)? else { return Ok(None) };
+                if inner.at_ms.is_some() {
+                    return Ok(Some(inner));
+                }
+                let outer = self.place(modifiers)?;
+                let offset_ms = inner.offset_ms.saturating_add(outer.offset_ms);
+                Ok(Some(Where { at_ms: outer.at_ms, offset_ms }))
+            }
+            Node::Call { arguments, .. } => {
+                arguments.iter().find_map(|argument| of(argument).transpose()).transpose()
+            }
+            Node::Aggregate { parameter, expr, .. } => {
+                let parts = [Some(expr.as_ref()), parameter.as_deref()];
+                parts.into_iter().flatten().find_map(|part| of(part).transpose()).transpose()
+            }
+            Node::Binary { left, right, .. } => {
+                [left, right].into_iter().find_map(|part| of(part).transpose()).transpose()
+            }
+        }
+    }
+
     /// A time of the query itself, in seconds.
     fn constant(&self, ms: i64, times: Times) -> Plan {
         node::plan(Constant { value: ms as f64 / 1e3, times }, vec![])
     }
 
-    /// Each quantile's answer, told apart by a label that holds the quantile.
-    fn quantiles(&self, arguments: &[Expr], label: &str, times: Times) -> Result<Plan, QueryError> {
-        let buckets = self.plan(&arguments[0], times)?;
-        let mut inputs = vec![];
-        for quantile in &arguments[2..] {
-            inputs.push(node::plan(
-                Histogram { fraction: false, times },
-                vec![buckets.clone(), self.plan(quantile, times)?],
-            ));
-            inputs.push(self.plan(quantile, times)?);
-        }
-        Ok(node::plan(Quantiles { label: label.to_owned(), times }, inputs))
-    }
-
     fn absent(&self, argument: &Expr, times: Times) -> Result<Plan, QueryError> {
-        let (input, matchers) = match argument.bare() {
-            Expr::Range { selector, range_ms } => {
-                let present = windows::named("present_over_time")
-                    .map(|over| Mode::Window { over, range_ms: *range_ms });
-                let plan = self.scan(selector, times, present.unwrap_or(Mode::Instant));
-                (plan, selector.matchers.as_slice())
+        let present = || {
+            windows::named("present_over_time")
+                .ok_or_else(|| QueryError::Bad("absent_over_time needs a range vector".into()))
+        };
+        let bare = argument.bare();
+        let (input, matchers) = match &bare.node {
+            Node::Range { selector, .. } => {
+                (self.windows(present()?, std::slice::from_ref(bare), times)?, &selector.matchers[..])
             }
-            subquery @ Expr::Subquery { .. } => match windows::named("present_over_time") {
-                Some(over) => (self.windows(over, std::slice::from_ref(subquery), times)?, &[][..]),
-                None => return Err(QueryError::Bad("absent_over_time needs a range vector".into())),
-            },
-            Expr::Selector(selector) => (self.plan(argument, times)?, selector.matchers.as_slice()),
-            other => (self.plan(other, times)?, &[][..]),
+            Node::Subquery { .. } => (self.windows(present()?, std::slice::from_ref(bare), times)?, &[][..]),
+            // In parentheses it is no selector any more, as others see it.
+            Node::Selector(selector) => (self.plan(bare, times)?, &selector.matchers[..]),
+            _ => (self.plan(bare, times)?, &[][..]),
         };
         Ok(node::plan(Absent::new(matchers, times), vec![input]))
     }
@@ -200,62 +320,139 @@ impl Planner {
     /// A function over windows: its range vector is a selector, read as it is, or a subquery, computed first.
     fn windows(&self, over: windows::Over, arguments: &[Expr], times: Times) -> Result<Plan, QueryError> {
         let is_range = |argument: &&Expr| argument.value_type() == ValueType::Matrix;
-        let range =
-            arguments.iter().find(is_range).ok_or_else(|| QueryError::Bad("no range vector".into()))?;
+        let no_range = || QueryError::Bad("no range vector".into());
+        let range = arguments.iter().find(is_range).ok_or_else(no_range)?.bare();
+        let first_at = arguments[0].bare().start;
+        let asked = |range_ms: i64, extension: Extension| Asked {
+            over,
+            range_ms,
+            extension,
+            at: range.start,
+            first_at,
+        };
         let parameters = arguments.iter().filter(|argument| !is_range(argument));
         let mut inputs =
             parameters.map(|argument| self.plan(argument, times)).collect::<Result<Vec<_>, _>>()?;
-        match range.bare() {
-            Expr::Range { selector, range_ms } => {
-                let mode = Mode::Window { over, range_ms: *range_ms };
-                let scan = Scan {
-                    snapshot: self.snapshot.clone(),
-                    matchers: selector.matchers.clone(),
-                    place: self.place(&selector.modifiers),
-                    times,
-                    lookback_ms: self.lookback_ms,
-                    mode,
-                    samples_max: self.samples_max,
-                    samples: self.samples.clone(),
-                };
-                Ok(node::plan(scan, inputs))
+        match &range.node {
+            Node::Range { selector, range: span } => {
+                let extension = selector.modifiers.extension;
+                extended::check(extension, over.name)?;
+                let mode = Mode::Window(asked(self.span(span, false)?, extension));
+                Ok(node::plan(self.scan(selector, range.start, times, mode)?, inputs))
             }
-            Expr::Subquery { expr, range_ms, step_ms, modifiers } => {
-                let place = self.place(modifiers);
-                let inner = inner_times(times, place, *range_ms, step_ms.unwrap_or(SUBQUERY_STEP_MS))?;
+            Node::Subquery { expr, range: span, step, modifiers } => {
+                let place = self.place(modifiers)?;
+                let range_ms = self.span(span, false)?;
+                let inner = inner_times(times, place, range_ms, self.step(step.as_ref())?)?;
                 inputs.push(self.plan(expr, inner)?);
-                Ok(node::plan(SubqueryWindows { over, range_ms: *range_ms, place, times, inner }, inputs))
+                let asked = asked(range_ms, Extension::None);
+                let notes = self.notes.clone();
+                Ok(node::plan(SubqueryWindows { asked, place, times, inner, notes }, inputs))
             }
-            _ => Err(QueryError::Bad("no range vector".into())),
+            _ => Err(no_range()),
         }
     }
 
+    fn step(&self, step: Option<&Span>) -> Result<i64, QueryError> {
+        step.map_or(Ok(SUBQUERY_STEP_MS), |step| self.span(step, false)).map(|ms| ms.max(1))
+    }
+
     /// The samples of a range vector as they are: what an instant query of `x[5m]` answers.
-    pub async fn raw(&self, engine: &Engine, expr: &Expr) -> Result<Vec<SeriesPoints>, QueryError> {
-        match expr {
-            Expr::Range { selector, range_ms } => {
-                let end = self.place(&selector.modifiers).of(self.query.start_ms);
-                let range = TimeRange { start: end - range_ms + 1, end };
-                let block = self
-                    .snapshot
-                    .samples(&SeriesSelect { matchers: selector.matchers.clone(), range })
-                    .await?;
-                let series = block.iter().map(|(labels, ts_ms, values)| {
-                    let points = ts_ms.iter().zip(values).filter(|(_, value)| !is_stale_marker(**value));
-                    let points =
-                        points.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
-                    SeriesPoints { labels: labels.clone(), points }
-                });
-                Ok(series.filter(|series| !series.points.is_empty()).collect())
-            }
-            Expr::Subquery { expr, range_ms, step_ms, modifiers } => {
-                let place = self.place(modifiers);
-                let inner = inner_times(self.query, place, *range_ms, step_ms.unwrap_or(SUBQUERY_STEP_MS))?;
+    pub async fn raw(&self, engine: &Engine, expr: &Expr) -> Result<Vec<PromSeries>, QueryError> {
+        match &expr.node {
+            Node::Range { selector, range } => self.raw_range(selector, self.span(range, false)?).await,
+            Node::Subquery { expr, range, step, modifiers } => {
+                let place = self.place(modifiers)?;
+                let step_ms = self.step(step.as_ref())?;
+                let inner = inner_times(self.query, place, self.span(range, false)?, step_ms)?;
                 let batches = engine.execute(self.plan(expr, inner)?).await?;
                 let matrix = Matrix::from_batches(&batches).map_err(crate::logql::broken)?;
-                Ok(super::to_points(matrix, inner))
+                Ok(super::to_series(node::names_dropped(matrix)?, inner))
             }
-            other => Err(QueryError::Bad(format!("{other} is no range vector"))),
+            _ => Err(QueryError::Bad(format!("{expr} is no range vector"))),
+        }
+    }
+
+    async fn raw_range(&self, selector: &Selector, range_ms: i64) -> Result<Vec<PromSeries>, QueryError> {
+        let end = self.place(&selector.modifiers)?.of(self.query.start_ms);
+        let start = end.saturating_sub(range_ms);
+        let (before, after) = match selector.modifiers.extension {
+            Extension::None => (0, 0),
+            Extension::Anchored => (self.lookback_ms, 0),
+            Extension::Smoothed => (self.lookback_ms, self.lookback_ms),
+        };
+        let read = TimeRange {
+            start: start.saturating_sub(before).saturating_add(1),
+            end: end.saturating_add(after),
+        };
+        let block = self.reader.read(selector.matchers.clone(), read).await?;
+        let mut out = vec![];
+        for run in model::runs(block.iter()) {
+            let present = run.ts_ms.iter().zip(run.values).filter(|(_, value)| !is_stale_marker(**value));
+            let mut points: Vec<Point> =
+                present.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
+            let histograms: Vec<_> =
+                run.histograms.into_iter().filter(|(_, histogram)| !histogram.is_stale_marker()).collect();
+            if selector.modifiers.extension != Extension::None {
+                let smoothed = selector.modifiers.extension == Extension::Smoothed;
+                if !histograms.is_empty() {
+                    let word = if smoothed { "smoothed" } else { "anchored" };
+                    let what = format!("{word} modifier is not supported with histograms");
+                    return Err(QueryError::Execution(what));
+                }
+                let (ts_ms, values): (Vec<i64>, Vec<f64>) =
+                    points.iter().map(|point| (point.ts_ms, point.value)).unzip();
+                points = extended::raw(&ts_ms, &values, (start, end), smoothed);
+            }
+            if !points.is_empty() || !histograms.is_empty() {
+                out.push(PromSeries { labels: run.labels, points, histograms });
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// No series at all.
+#[derive(Debug)]
+struct Nothing;
+
+#[async_trait::async_trait]
+impl node::Node for Nothing {
+    fn name(&self) -> &'static str {
+        "PromNothing"
+    }
+
+    async fn evaluate(&self, _: Vec<Matrix>) -> Result<Matrix, QueryError> {
+        Ok(Matrix::default())
+    }
+}
+
+/// Selectors below a function that looks at counts or sums, with nothing around them that needs buckets.
+fn find_sums_only(expr: &Expr, within: bool, found: &mut HashSet<usize>) {
+    match &expr.node {
+        Node::Number(_) | Node::Text(_) | Node::Subquery { .. } => {}
+        Node::Selector(_) | Node::Range { .. } => {
+            if within {
+                found.insert(expr.start);
+            }
+        }
+        Node::Unary { expr, .. } | Node::Parens(expr) => find_sums_only(expr, within, found),
+        Node::Call { function, arguments } => {
+            let within = match function.name {
+                "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => return,
+                "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+                _ => within,
+            };
+            arguments.iter().for_each(|argument| find_sums_only(argument, within, found));
+        }
+        Node::Aggregate { parameter, expr, .. } => {
+            let parts = [Some(expr.as_ref()), parameter.as_deref()];
+            parts.into_iter().flatten().for_each(|part| find_sums_only(part, within, found));
+        }
+        Node::Binary { op: BinaryOp::TrimUpper | BinaryOp::TrimLower, .. } => {}
+        Node::Binary { left, right, .. } => {
+            find_sums_only(left, within, found);
+            find_sums_only(right, within, found);
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Selectors: the samples of series to values by step, directly or by a function over windows.
 
-use super::node::{Node, Times, join_same, scalar_at, without_name};
+use super::matrix::{Matrix, Row, Sample, Series, Values};
+use super::node::{Node, Times, scalar_at};
+use super::notes::Notes;
 use super::windows::{Over, Window};
+use super::{extended, mixed};
 use crate::QueryError;
-use crate::logql::matrix::{Matrix, Series};
-use model::{Matcher, SeriesSelect, TimeRange, is_stale_marker};
+use ::promql::Extension;
+use model::{Histogram, Labels, Matcher, ResetHint, Run, SeriesSelect, TimeRange, is_stale_marker};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use store::Snapshot;
+use store::{SampleBlock, Snapshot};
 
 /// Which time a step looks at: `@` and `offset`.
 #[derive(Clone, Copy, Debug)]
@@ -27,24 +31,63 @@ impl Where {
 pub(super) enum Mode {
     /// The last value of the lookback.
     Instant,
+    /// The value on the line between the neighbours.
+    Smoothed,
     /// The time of the last value, in seconds.
     Timestamp,
-    Window {
-        over: Over,
-        range_ms: i64,
-    },
+    /// When the counter of the last value began, in seconds; 0 where that is not known.
+    Start,
+    /// The time of the last value, in milliseconds, under the series' own labels.
+    OriginalTime,
+    Window(Asked),
+}
+
+/// A function over windows and how they are cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub over: Over,
+    pub range_ms: i64,
+    pub extension: Extension,
+    /// Where the range vector stands in the query, and the first argument.
+    pub at: usize,
+    pub first_at: usize,
+}
+
+/// Reads series; counts what the whole query reads.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub snapshot: Arc<dyn Snapshot>,
+    pub samples_max: usize,
+    pub samples: Arc<AtomicU64>,
+}
+
+impl Reader {
+    pub async fn read(&self, matchers: Vec<Matcher>, range: TimeRange) -> Result<SampleBlock, QueryError> {
+        let block = self.snapshot.samples(&SeriesSelect { matchers, range }).await?;
+        let read = block.values.len();
+        let total = self.samples.fetch_add(read as u64, Ordering::Relaxed) as usize + read;
+        if total > self.samples_max {
+            return Err(QueryError::TooMuch(format!(
+                "query processing would load too many samples into memory in query execution: more than {} (query.samples_max)",
+                self.samples_max
+            )));
+        }
+        Ok(block)
+    }
 }
 
 pub(super) struct Scan {
-    pub snapshot: Arc<dyn Snapshot>,
+    pub reader: Reader,
     pub matchers: Vec<Matcher>,
     pub place: Where,
     pub times: Times,
     pub lookback_ms: i64,
     pub mode: Mode,
-    pub samples_max: usize,
-    /// Counts what the whole query reads.
-    pub samples: Arc<AtomicU64>,
+    pub notes: Notes,
+    /// Where the selector stands in the query.
+    pub at: usize,
+    /// Only counts and sums are wanted of histograms: resets are told by hints, as Prometheus' reader for them does.
+    pub tells_resets: bool,
 }
 
 impl fmt::Debug for Scan {
@@ -64,115 +107,365 @@ impl Node for Scan {
     }
 
     async fn evaluate(&self, parameters: Vec<Matrix>) -> Result<Matrix, QueryError> {
+        if self.times.count == 0 {
+            return Ok(Matrix::default());
+        }
         let (first, last) = (self.place.of(self.times.start_ms), self.place.of(self.times.last()));
-        let back_ms = match self.mode {
-            Mode::Window { range_ms, .. } => range_ms,
-            _ => self.lookback_ms,
+        let (back_ms, ahead_ms) = match self.mode {
+            Mode::Window(Asked { range_ms, extension, .. }) => match extension {
+                Extension::None => (range_ms, 0),
+                Extension::Anchored => (range_ms.saturating_add(self.lookback_ms), 0),
+                Extension::Smoothed => (range_ms.saturating_add(self.lookback_ms), self.lookback_ms),
+            },
+            Mode::Smoothed => (self.lookback_ms, self.lookback_ms),
+            _ => (self.lookback_ms, 0),
         };
         // Windows are open on the left.
-        let range = TimeRange { start: first.saturating_sub(back_ms).saturating_add(1), end: last };
-        let block = self.snapshot.samples(&SeriesSelect { matchers: self.matchers.clone(), range }).await?;
-        let read = block.values.len();
-        let total = self.samples.fetch_add(read as u64, Ordering::Relaxed) as usize + read;
-        if total > self.samples_max {
-            return Err(QueryError::TooMuch(format!(
-                "query processing would load too many samples into memory in query execution: more than {} (query.samples_max)",
-                self.samples_max
-            )));
-        }
+        let start = first.saturating_sub(back_ms).saturating_add(1);
+        let range = TimeRange { start, end: last.saturating_add(ahead_ms) };
+        let block = self.reader.read(self.matchers.clone(), range).await?;
         let mut out = Vec::with_capacity(block.labels.len());
-        for (labels, ts_ms, values) in block.iter() {
-            let (labels, values) = match self.mode {
-                Mode::Instant => (labels.clone(), self.latest(ts_ms, values, |_, value| value)),
-                Mode::Timestamp => {
-                    (without_name(labels), self.latest(ts_ms, values, |ts, _| ts as f64 / 1e3))
+        for mut run in model::runs(block.iter()) {
+            if self.tells_resets {
+                tell_resets(&mut run.histograms);
+            }
+            let series = match self.mode {
+                Mode::Window(asked) => {
+                    let windows = Windows {
+                        asked,
+                        place: self.place,
+                        times: self.times,
+                        lookback_ms: self.lookback_ms,
+                        notes: &self.notes,
+                    };
+                    let labels = run.labels.clone();
+                    windows.series(labels, !asked.over.keeps_name, &Samples::of(&run), &parameters)?
                 }
-                Mode::Window { over, range_ms } => {
-                    let labels = if over.keeps_name { labels.clone() } else { without_name(labels) };
-                    let windows = Windows { place: self.place, times: self.times, range_ms };
-                    (labels, windows.values(over, ts_ms, values, &parameters))
-                }
+                Mode::Smoothed => extended::smoothed(
+                    &Samples::of(&run),
+                    run.labels.clone(),
+                    |step| self.place.of(self.times.at(step)),
+                    self.times.count,
+                    self.lookback_ms,
+                    (&self.notes, self.at),
+                ),
+                Mode::Instant | Mode::Timestamp | Mode::Start | Mode::OriginalTime => self.latest(run),
             };
-            if values.iter().any(Option::is_some) {
-                out.push(Series { labels, values });
+            if !series.is_empty() {
+                out.push(series);
             }
         }
-        match self.mode {
-            Mode::Instant => Ok(Matrix(out)),
-            _ => join_same(Matrix(out)),
+        Ok(Matrix(out))
+    }
+}
+
+/// Hints where there are none, from what is seen.
+fn tell_resets(histograms: &mut [(i64, Arc<Histogram>)]) {
+    let hints: Vec<ResetHint> = (1..histograms.len())
+        .map(|at| match (&histograms[at - 1].1, &histograms[at].1) {
+            (before, now) if now.hint != ResetHint::Unknown || before.is_stale_marker() => now.hint,
+            (before, now) if now.detects_reset(before) => ResetHint::Reset,
+            _ => ResetHint::NotReset,
+        })
+        .collect();
+    for ((_, histogram), hint) in histograms.iter_mut().skip(1).zip(hints) {
+        if histogram.hint != hint {
+            *histogram = Arc::new(Histogram { hint, ..(**histogram).clone() });
         }
     }
 }
 
 impl Scan {
-    fn latest(&self, ts_ms: &[i64], values: &[f64], of: impl Fn(i64, f64) -> f64) -> Vec<Option<f64>> {
-        let mut next = 0;
-        (0..self.times.count)
-            .map(|step| {
-                let at = self.place.of(self.times.at(step));
-                next += ts_ms[next..].iter().take_while(|ts| **ts <= at).count();
-                let (ts, value) = (*ts_ms.get(next.checked_sub(1)?)?, values[next - 1]);
-                (ts > at.saturating_sub(self.lookback_ms) && !is_stale_marker(value)).then(|| of(ts, value))
-            })
-            .collect()
+    fn latest(&self, run: Run<'_>) -> Series {
+        let of_time = |ts_ms: i64| match self.mode {
+            Mode::OriginalTime => Some(ts_ms as f64),
+            Mode::Timestamp => Some(ts_ms as f64 / 1e3),
+            Mode::Start => {
+                let at = run.starts.binary_search_by_key(&ts_ms, |(ts, _)| *ts);
+                Some(at.map_or(0.0, |at| run.starts[at].1 as f64 / 1e3))
+            }
+            _ => None,
+        };
+        let drop_name = matches!(self.mode, Mode::Timestamp | Mode::Start);
+        if run.histograms.is_empty() {
+            let (ts_ms, values) = (run.ts_ms, run.values);
+            let mut next = 0;
+            let values: Values = (0..self.times.count)
+                .map(|step| {
+                    let at = self.place.of(self.times.at(step));
+                    next += ts_ms[next..].iter().take_while(|ts| **ts <= at).count();
+                    let (ts, value) = (*ts_ms.get(next.checked_sub(1)?)?, values[next - 1]);
+                    let fresh = ts > at.saturating_sub(self.lookback_ms) && !is_stale_marker(value);
+                    fresh.then(|| of_time(ts).unwrap_or(value))
+                })
+                .collect();
+            return Series { labels: run.labels.clone(), drop_name, values, histograms: vec![] };
+        }
+        let mut row = Row::new(self.times.count);
+        for step in 0..self.times.count {
+            let at = self.place.of(self.times.at(step));
+            let number = run.ts_ms.partition_point(|ts| *ts <= at).checked_sub(1);
+            let histogram = run.histograms.partition_point(|(ts, _)| *ts <= at).checked_sub(1);
+            let number = number.map(|i| (run.ts_ms[i], run.values[i]));
+            let histogram = histogram.map(|i| &run.histograms[i]);
+            let (ts, sample) = match (number, histogram) {
+                (Some((ts, value)), histogram) if histogram.is_none_or(|(later, _)| *later < ts) => {
+                    (ts, (!is_stale_marker(value)).then_some(Sample::Number(value)))
+                }
+                (_, Some((ts, histogram))) => {
+                    (*ts, (!histogram.is_stale_marker()).then(|| Sample::Histogram(histogram.clone())))
+                }
+                _ => continue,
+            };
+            if ts > at.saturating_sub(self.lookback_ms)
+                && let Some(sample) = sample
+            {
+                // A histogram is no info metric: whoever asks for times is to see it.
+                let seen = matches!((self.mode, &sample), (Mode::OriginalTime, Sample::Histogram(_)));
+                row.set(step, of_time(ts).filter(|_| !seen).map_or(sample, Sample::Number));
+            }
+        }
+        row.series(run.labels.clone(), drop_name)
     }
+}
+
+/// Samples of one series without stale markers.
+pub(super) struct Samples<'a> {
+    pub ts_ms: Cow<'a, [i64]>,
+    pub values: Cow<'a, [f64]>,
+    /// As long as `ts_ms`, or empty; 0 where it is not known when a counter began.
+    pub starts: Vec<i64>,
+    /// The same for histograms.
+    pub histogram_starts: Vec<i64>,
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+impl<'a> Samples<'a> {
+    /// Most series have no marker and are not copied.
+    pub fn of(run: &Run<'a>) -> Samples<'a> {
+        let histograms = run.histograms.iter().filter(|(_, histogram)| !histogram.is_stale_marker());
+        let histograms: Vec<_> = histograms.cloned().collect();
+        let (ts_ms, values): (Cow<'a, [i64]>, Cow<'a, [f64]>) =
+            if run.values.iter().any(|value| is_stale_marker(*value)) {
+                let kept = run.ts_ms.iter().zip(run.values).filter(|(_, value)| !is_stale_marker(**value));
+                let (ts_ms, values): (Vec<i64>, Vec<f64>) = kept.map(|(ts, value)| (*ts, *value)).unzip();
+                (ts_ms.into(), values.into())
+            } else {
+                (run.ts_ms.into(), run.values.into())
+            };
+        let starts = starts_of(run, ts_ms.iter().copied());
+        let histogram_starts = starts_of(run, histograms.iter().map(|(ts, _)| *ts));
+        Samples { ts_ms, values, starts, histogram_starts, histograms }
+    }
+}
+
+fn starts_of(run: &Run<'_>, times: impl Iterator<Item = i64>) -> Vec<i64> {
+    if run.starts.is_empty() {
+        return vec![];
+    }
+    let start =
+        |ts: i64| run.starts.binary_search_by_key(&ts, |(ts, _)| *ts).map_or(0, |at| run.starts[at].1);
+    times.map(start).collect()
+}
+
+/// A part of what is as long as the samples, or nothing.
+fn part(all: &[i64], range: std::ops::Range<usize>) -> &[i64] {
+    all.get(range).unwrap_or(&[])
 }
 
 /// Where the windows of a function lie.
-struct Windows {
-    place: Where,
-    times: Times,
-    range_ms: i64,
+pub(super) struct Windows<'a> {
+    pub asked: Asked,
+    pub place: Where,
+    pub times: Times,
+    pub lookback_ms: i64,
+    pub notes: &'a Notes,
 }
 
-impl Windows {
-    fn values(&self, over: Over, ts_ms: &[i64], values: &[f64], parameters: &[Matrix]) -> Vec<Option<f64>> {
-        let cleaned = without_stale(ts_ms, values);
-        let (ts_ms, values) = cleaned.as_ref().map_or((ts_ms, values), |(ts, values)| (ts, values));
-        let ascends = values.is_sorted();
+impl Windows<'_> {
+    pub fn series(
+        &self,
+        labels: Labels,
+        drop_name: bool,
+        samples: &Samples<'_>,
+        parameters: &[Matrix],
+    ) -> Result<Series, QueryError> {
+        let Asked { over, extension, .. } = self.asked;
+        let row = if extension != Extension::None {
+            extended::windows(self, &labels, samples)?
+        } else if samples.histograms.is_empty() {
+            let values = self.numbers(labels.metric_name(), samples, parameters)?;
+            self.note_counter(&labels, values.any());
+            return Ok(Series { labels, drop_name, values, histograms: vec![] });
+        } else {
+            self.mixed(&labels, samples, parameters)?
+        };
+        let series = row.series(labels, drop_name);
+        self.note_counter(&series.labels, over.is_rate() && series.values.any());
+        Ok(series)
+    }
+
+    /// A rate of what is not named as a counter is doubtful.
+    fn note_counter(&self, labels: &Labels, any: bool) {
+        if !any || !self.asked.over.is_rate() {
+            return;
+        }
+        let name = labels.metric_name();
+        let counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end));
+        if !name.is_empty() && !counter {
+            self.notes.info(
+                self.asked.at,
+                format_args!(
+                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"
+                ),
+            );
+        }
+    }
+
+    /// Start and end of a step's window.
+    pub fn bounds(&self, step: usize) -> (i64, i64) {
+        let end_ms = self.place.of(self.times.at(step));
+        (end_ms.saturating_sub(self.asked.range_ms), end_ms)
+    }
+
+    fn numbers(
+        &self,
+        metric: &str,
+        samples: &Samples<'_>,
+        parameters: &[Matrix],
+    ) -> Result<Values, QueryError> {
+        let (ts_ms, values) = (&*samples.ts_ms, &*samples.values);
+        let over = self.asked.over;
+        let ascends = over.is_rate() && values.is_sorted();
         let (mut low, mut high) = (0, 0);
-        (0..self.times.count)
-            .map(|step| {
-                let step_ms = self.times.at(step);
-                let end_ms = self.place.of(step_ms);
-                let start_ms = end_ms.saturating_sub(self.range_ms);
-                high += ts_ms[high..].iter().take_while(|ts| **ts <= end_ms).count();
-                low += ts_ms[low..high].iter().take_while(|ts| **ts <= start_ms).count();
-                if low == high {
-                    return None;
-                }
+        // With `@` every step has the same window.
+        let pinned = self.place.at_ms.is_some() && parameters.is_empty();
+        let mut known: Option<Option<f64>> = None;
+        let mut out = Vec::with_capacity(self.times.count);
+        for step in 0..self.times.count {
+            if let Some(value) = known.filter(|_| pinned) {
+                out.push(value);
+                continue;
+            }
+            let (start_ms, end_ms) = self.bounds(step);
+            high += ts_ms[high..].iter().take_while(|ts| **ts <= end_ms).count();
+            low += ts_ms[low..high].iter().take_while(|ts| **ts <= start_ms).count();
+            let value = if low == high {
+                None
+            } else {
                 let window = Window {
                     ts_ms: &ts_ms[low..high],
                     values: &values[low..high],
+                    starts: part(&samples.starts, low..high),
                     start_ms,
                     end_ms,
-                    step_ms,
+                    step_ms: self.times.at(step),
                     ascends,
                 };
-                let parameter =
-                    |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
-                (over.compute)(&window, [parameter(0), parameter(1)])
-            })
-            .collect()
+                let parameters = self.parameters(step, parameters)?;
+                if over.is_rate() && !window.starts.is_empty() {
+                    self.note_overlap(metric, window.ts_ms.iter().copied(), window.starts);
+                }
+                (over.compute)(&window, parameters)
+            };
+            known = Some(value);
+            out.push(value);
+        }
+        Ok(out.into_iter().collect())
+    }
+
+    /// A counter cannot have begun, again, before the sample in front of it was taken.
+    fn note_overlap(&self, metric: &str, ts_ms: impl Iterator<Item = i64>, starts: &[i64]) {
+        let ts_ms: Vec<i64> = ts_ms.collect();
+        let overlaps = |at: usize| {
+            let (before, now) = (starts[at - 1], starts[at]);
+            now != 0 && now < ts_ms[at - 1] && now != before
+        };
+        if (1..starts.len().min(ts_ms.len())).any(overlaps) {
+            self.notes.start_overlap(self.asked.at, metric);
+        }
+    }
+
+    fn parameters(&self, step: usize, parameters: &[Matrix]) -> Result<[f64; 2], QueryError> {
+        let parameter = |at: usize| parameters.get(at).map_or(f64::NAN, |matrix| scalar_at(matrix, step));
+        let both = [parameter(0), parameter(1)];
+        match self.asked.over.name {
+            "quantile_over_time" if !(0.0..=1.0).contains(&both[0]) => {
+                self.notes.invalid_quantile(self.asked.first_at, both[0]);
+            }
+            "double_exponential_smoothing" => {
+                for (kind, letters, value) in [("smoothing", "sf", both[0]), ("trend", "tf", both[1])] {
+                    if !(value > 0.0 && value < 1.0) && !value.is_nan() {
+                        return Err(QueryError::Execution(format!(
+                            "invalid {kind} factor. Expected: 0 < {letters} < 1, got: {value:.6}"
+                        )));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(both)
+    }
+
+    fn mixed(
+        &self,
+        labels: &Labels,
+        samples: &Samples<'_>,
+        parameters: &[Matrix],
+    ) -> Result<Row, QueryError> {
+        let mut row = Row::new(self.times.count);
+        for step in 0..self.times.count {
+            let (start_ms, end_ms) = self.bounds(step);
+            let numbers = between(&samples.ts_ms, |ts| *ts, start_ms, end_ms);
+            let histograms = between(&samples.histograms, |(ts, _)| *ts, start_ms, end_ms);
+            if numbers.is_empty() && histograms.is_empty() {
+                continue;
+            }
+            let window = mixed::Window {
+                numbers: Window {
+                    ts_ms: &samples.ts_ms[numbers.clone()],
+                    values: &samples.values[numbers.clone()],
+                    starts: part(&samples.starts, numbers),
+                    start_ms,
+                    end_ms,
+                    step_ms: self.times.at(step),
+                    ascends: false,
+                },
+                histograms: &samples.histograms[histograms.clone()],
+                starts: part(&samples.histogram_starts, histograms),
+            };
+            let parameters = self.parameters(step, parameters)?;
+            let about = mixed::About { metric: labels.metric_name(), at: self.asked.at, notes: self.notes };
+            if self.asked.over.is_rate() && !window.starts.is_empty() {
+                self.note_overlap(about.metric, window.histograms.iter().map(|(ts, _)| *ts), window.starts);
+            }
+            if let Some(sample) = mixed::compute(self.asked.over, &window, parameters, &about) {
+                row.set(step, sample);
+            }
+        }
+        Ok(row)
     }
 }
 
-/// Stale markers are no values of a range; most series have none and are not copied.
-fn without_stale(ts_ms: &[i64], values: &[f64]) -> Option<(Vec<i64>, Vec<f64>)> {
-    values.iter().any(|value| is_stale_marker(*value)).then(|| {
-        let kept = ts_ms.iter().zip(values).filter(|(_, value)| !is_stale_marker(**value));
-        kept.map(|(ts, value)| (*ts, *value)).unzip()
-    })
+/// The part of what is sorted by time that lies in `(start, end]`.
+pub(super) fn between<T>(
+    all: &[T],
+    time: impl Fn(&T) -> i64,
+    start_ms: i64,
+    end_ms: i64,
+) -> std::ops::Range<usize> {
+    let low = all.partition_point(|one| time(one) <= start_ms);
+    low..all.partition_point(|one| time(one) <= end_ms).max(low)
 }
 
 /// A function over the windows of a subquery. The last input is the subquery's matrix, the others are parameters.
 #[derive(Debug)]
 pub(super) struct SubqueryWindows {
-    pub over: Over,
-    pub range_ms: i64,
+    pub asked: Asked,
     pub place: Where,
     pub times: Times,
     pub inner: Times,
+    pub notes: Notes,
 }
 
 #[async_trait::async_trait]
@@ -182,22 +475,52 @@ impl Node for SubqueryWindows {
     }
 
     fn details(&self) -> String {
-        format!("{} [{}]", self.over.name, ::promql::format_duration(self.range_ms))
+        format!("{} [{}]", self.asked.over.name, ::promql::format_duration(self.asked.range_ms))
     }
 
     async fn evaluate(&self, mut inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
         let Some(inner) = inputs.pop() else { return Ok(Matrix::default()) };
-        let windows = Windows { place: self.place, times: self.times, range_ms: self.range_ms };
-        let series = inner.0.into_iter().map(|series| {
-            let present = series
-                .values
-                .iter()
-                .enumerate()
-                .filter_map(|(step, value)| Some((self.inner.at(step), (*value)?)));
-            let (ts_ms, values): (Vec<i64>, Vec<f64>) = present.unzip();
-            let labels = if self.over.keeps_name { series.labels } else { without_name(&series.labels) };
-            Series { labels, values: windows.values(self.over, &ts_ms, &values, &inputs) }
+        let windows = Windows {
+            asked: self.asked,
+            place: self.place,
+            times: self.times,
+            lookback_ms: 0,
+            notes: &self.notes,
+        };
+        let mut out = Vec::with_capacity(inner.0.len());
+        for series in inner.0 {
+            let samples = self.samples(&series);
+            let drop_name = series.drop_name || !self.asked.over.keeps_name;
+            let series = windows.series(series.labels, drop_name, &samples, &inputs)?;
+            if !series.is_empty() {
+                out.push(series);
+            }
+        }
+        Ok(Matrix(out))
+    }
+}
+
+impl SubqueryWindows {
+    fn samples(&self, series: &Series) -> Samples<'static> {
+        let present =
+            series.values.iter().enumerate().filter_map(|(step, value)| Some((self.inner.at(step), value?)));
+        let (ts_ms, values): (Vec<i64>, Vec<f64>) = present.unzip();
+        let histograms = series.histograms.iter().enumerate().filter_map(|(step, histogram)| {
+            let histogram = histogram.as_ref()?;
+            // A subquery may skip samples or give one twice: what a hint says of neighbours holds no more.
+            let known = matches!(histogram.hint, ResetHint::Reset | ResetHint::NotReset);
+            let histogram = match known {
+                true => Arc::new(Histogram { hint: ResetHint::Unknown, ..(**histogram).clone() }),
+                false => histogram.clone(),
+            };
+            Some((self.inner.at(step), histogram))
         });
-        join_same(Matrix(series.collect()).without_empty())
+        Samples {
+            ts_ms: ts_ms.into(),
+            values: values.into(),
+            histograms: histograms.collect(),
+            starts: vec![],
+            histogram_starts: vec![],
+        }
     }
 }

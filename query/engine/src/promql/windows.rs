@@ -9,6 +9,8 @@ pub(super) struct Window<'a> {
     pub end_ms: i64,
     /// The step that is computed; differs from `end_ms` by offset and `@`.
     pub step_ms: i64,
+    /// When the counter of each sample began, 0 where that is not known; empty where it is of none.
+    pub starts: &'a [i64],
     /// No value of the whole series is below the one before it: a counter without resets.
     pub ascends: bool,
 }
@@ -17,7 +19,14 @@ pub(super) struct Window<'a> {
 pub(super) struct Over {
     pub name: &'static str,
     pub keeps_name: bool,
-    pub compute: fn(&Window<'_>, [f64; 2]) -> Option<f64>,
+    pub compute: Compute,
+}
+
+impl Over {
+    /// Whether it takes its series for a counter, and the name is to say so.
+    pub fn is_rate(self) -> bool {
+        matches!(self.name, "rate" | "increase")
+    }
 }
 
 impl std::fmt::Debug for Over {
@@ -26,7 +35,7 @@ impl std::fmt::Debug for Over {
     }
 }
 
-type Compute = fn(&Window<'_>, [f64; 2]) -> Option<f64>;
+pub(super) type Compute = fn(&Window<'_>, [f64; 2]) -> Option<f64>;
 
 /// The function of that name, where it is one over windows.
 pub(super) fn named(name: &str) -> Option<Over> {
@@ -49,13 +58,10 @@ pub(super) fn named(name: &str) -> Option<Over> {
             let differ = |pair: &[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
             Some(w.values.windows(2).filter(|pair| differ(pair)).count() as f64)
         }),
-        "resets" => {
-            (
-                "resets",
-                DROPS,
-                |w, _| Some(w.values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64),
-            )
-        }
+        "resets" => ("resets", DROPS, |w, _| {
+            Some((1..w.values.len()).filter(|at| w.values[*at] < w.values[at - 1] || w.began(*at)).count()
+                as f64)
+        }),
         "avg_over_time" => ("avg_over_time", DROPS, |w, _| Some(mean(w.values))),
         "sum_over_time" => ("sum_over_time", DROPS, |w, _| Some(kahan_sum(w.values.iter().copied()))),
         "count_over_time" => ("count_over_time", DROPS, |w, _| Some(w.values.len() as f64)),
@@ -94,15 +100,62 @@ pub(super) fn named(name: &str) -> Option<Over> {
 }
 
 impl Window<'_> {
-    fn range_ms(&self) -> i64 {
+    pub fn range_ms(&self) -> i64 {
         self.end_ms - self.start_ms
     }
+
+    fn start(&self, at: usize) -> i64 {
+        self.starts.get(at).copied().unwrap_or(0)
+    }
+
+    /// Whether the counter of a sample began after the sample before it.
+    pub fn began(&self, at: usize) -> bool {
+        let before = Began { ts_ms: self.ts_ms[at - 1], start_ms: self.start(at - 1) };
+        began(before, Began { ts_ms: self.ts_ms[at], start_ms: self.start(at) })
+    }
+
+    /// Where the first sample's counter began, if that is within the window: it was zero then.
+    pub fn start_within(&self) -> Option<i64> {
+        let start = self.start(0);
+        (start != 0 && start > self.start_ms && start < *self.ts_ms.first()?).then_some(start)
+    }
+
+    /// The factor to the whole window where it is known when the counter was zero.
+    pub fn from_start(&self, start_ms: i64, first_ms: i64, last_ms: i64, intervals: usize) -> f64 {
+        let sampled = (last_ms - start_ms) as f64 / 1e3;
+        let average = if intervals > 0 { (last_ms - first_ms) as f64 / 1e3 / intervals as f64 } else { 0.0 };
+        let mut to_end = (self.end_ms - last_ms) as f64 / 1e3;
+        if to_end >= average * 1.1 {
+            to_end = average / 2.0;
+        }
+        if sampled == 0.0 { 1.0 } else { (sampled + to_end) / sampled }
+    }
+}
+
+/// A sample's time and when its counter began.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    pub ts_ms: i64,
+    pub start_ms: i64,
+}
+
+/// Whether a counter began anew between two samples: its start lies behind the sample before. One that is that very
+/// time means a difference sent as a counter, unless nothing was known of the start before.
+pub(super) fn began(before: Began, now: Began) -> bool {
+    if now.start_ms == 0 || now.start_ms >= now.ts_ms || now.start_ms < before.ts_ms {
+        return false;
+    }
+    if now.start_ms > before.ts_ms {
+        return true;
+    }
+    before.start_ms != 0 && before.start_ms < before.ts_ms
 }
 
 /// How much the value grew over the whole window, from what it grew between the first and the last sample.
 fn extrapolated(w: &Window<'_>, is_counter: bool) -> Option<f64> {
     let n = w.values.len();
-    if n < 2 {
+    let from_start = if is_counter { w.start_within() } else { None };
+    if n < 2 && from_start.is_none() {
         return None;
     }
     let (first, last) = (w.values[0], w.values[n - 1]);
@@ -112,23 +165,43 @@ fn extrapolated(w: &Window<'_>, is_counter: bool) -> Option<f64> {
             result += pair[0];
         }
     }
+    if is_counter && !w.starts.is_empty() {
+        // Where the value fell as well, that was counted.
+        let again = (1..n).filter(|at| w.began(*at) && w.values[*at] >= w.values[at - 1]);
+        result += again.map(|at| w.values[at - 1]).sum::<f64>();
+    }
+    if let Some(start_ms) = from_start {
+        return Some((result + first) * w.from_start(start_ms, w.ts_ms[0], w.ts_ms[n - 1], n - 1));
+    }
+    let to_zero = (is_counter && result > 0.0 && first >= 0.0).then(|| first / result);
+    Some(result * extrapolation(w, w.ts_ms[0], w.ts_ms[n - 1], n - 1, to_zero))
+}
+
+/// The factor from what was sampled to the whole window. `to_zero`: how far before the first sample, as a share of the
+/// sampled time, a counter was zero: it does not come from below.
+pub(super) fn extrapolation(
+    w: &Window<'_>,
+    first_ms: i64,
+    last_ms: i64,
+    intervals: usize,
+    to_zero: Option<f64>,
+) -> f64 {
     let seconds = |ms: i64| ms as f64 / 1e3;
-    let mut to_start = seconds(w.ts_ms[0] - w.start_ms);
-    let mut to_end = seconds(w.end_ms - w.ts_ms[n - 1]);
-    let sampled = seconds(w.ts_ms[n - 1] - w.ts_ms[0]);
-    let average = sampled / (n - 1) as f64;
+    let mut to_start = seconds(first_ms - w.start_ms);
+    let mut to_end = seconds(w.end_ms - last_ms);
+    let sampled = seconds(last_ms - first_ms);
+    let average = sampled / intervals as f64;
     let threshold = average * 1.1;
     if to_start >= threshold {
         to_start = average / 2.0;
     }
-    if is_counter && result > 0.0 && first >= 0.0 {
-        // A counter does not come from below zero.
-        to_start = to_start.min(sampled * (first / result));
+    if let Some(share) = to_zero {
+        to_start = to_start.min(sampled * share);
     }
     if to_end >= threshold {
         to_end = average / 2.0;
     }
-    Some(result * ((sampled + to_start + to_end) / sampled))
+    (sampled + to_start + to_end) / sampled
 }
 
 fn last_two(w: &Window<'_>, is_rate: bool) -> Option<f64> {
@@ -137,7 +210,7 @@ fn last_two(w: &Window<'_>, is_rate: bool) -> Option<f64> {
         return None;
     }
     let (previous, last) = (w.values[n - 2], w.values[n - 1]);
-    let difference = if is_rate && last < previous { last } else { last - previous };
+    let difference = if is_rate && (last < previous || w.began(n - 1)) { last } else { last - previous };
     let ms = w.ts_ms[n - 1] - w.ts_ms[n - 2];
     match (is_rate, ms) {
         (_, 0) => None,
@@ -205,29 +278,42 @@ pub(super) fn kahan_sum(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Where the plain sum leaves the range of numbers, the mean is moved value by value instead.
 pub(super) fn mean(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    let sum = kahan_sum(values.iter().copied());
-    if sum.is_finite() || values.iter().any(|value| !value.is_finite()) {
-        return sum / n;
-    }
-    let mut mean = 0.0;
-    for (i, value) in values.iter().enumerate() {
+    let mut sum = Kahan::default();
+    let mut mean: Option<Kahan> = None;
+    for (i, &value) in values.iter().enumerate() {
         let count = (i + 1) as f64;
-        mean += value / count - mean / count;
+        if mean.is_none() {
+            let mut next = sum;
+            if i == 0 {
+                next.sum = value;
+            } else {
+                next.add(value);
+            }
+            if i == 0 || !next.sum.is_infinite() {
+                sum = next;
+                continue;
+            }
+            mean = Some(Kahan { sum: sum.sum / (count - 1.0), lost: sum.lost / (count - 1.0) });
+        }
+        if let Some(mean) = &mut mean {
+            let share = (count - 1.0) / count;
+            *mean = Kahan { sum: share * mean.sum, lost: share * mean.lost };
+            mean.add(value / count);
+        }
     }
-    mean
+    let count = values.len() as f64;
+    mean.map_or(sum.sum / count + sum.lost / count, Kahan::sum)
 }
 
-/// Of the population.
+/// Of the population, in one pass without what rounding loses.
 pub(super) fn variance(values: &[f64]) -> f64 {
-    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
-    for value in values {
-        count += 1.0;
-        let delta = value - mean;
-        mean += delta / count;
-        squares += delta * (value - mean);
+    let (mut mean, mut squares) = (Kahan::default(), Kahan::default());
+    for (i, value) in values.iter().enumerate() {
+        let delta = value - mean.sum();
+        mean.add(delta / (i + 1) as f64);
+        squares.add(delta * (value - mean.sum()));
     }
-    squares / count
+    squares.sum() / values.len() as f64
 }
 
 fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> Option<f64> {

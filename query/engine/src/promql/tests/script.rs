@@ -1,24 +1,21 @@
 //! Reads scripts of Prometheus' own test language: `load`, `eval`, `expect` and what each must answer.
 
-use ::promql::Expr;
-use model::Labels;
+use ::promql::series::{Sample, parse_series};
+use ::promql::{Expr, Node};
+use model::{CUSTOM_BUCKETS_SCHEMA, Histogram, LabelSetBuilder, Labels};
+use std::collections::BTreeMap;
 
-/// A value in series notation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
-    Gap,
-    Number(f64),
-    Stale,
-    /// A native histogram, whose inside is not read here.
-    Histogram,
-}
-
-pub type SeriesValues = (Labels, Vec<Value>);
+pub type SeriesValues = (Labels, Vec<Sample>);
 
 #[derive(Debug)]
 pub enum Command {
     Clear,
-    Load { step_ms: i64, series: Vec<SeriesValues> },
+    /// `starts`: when counters began, in milliseconds before (below 0) each sample.
+    Load {
+        step_ms: i64,
+        series: Vec<SeriesValues>,
+        starts: Vec<(Labels, Vec<Option<i64>>)>,
+    },
     Eval(Box<Eval>),
 }
 
@@ -34,6 +31,14 @@ pub struct Eval {
     pub expected: Expected,
     pub must_fail: bool,
     pub is_ordered: bool,
+    /// `warn`, `no_info`, … and what the text must be, or match where it is a pattern.
+    pub expects: Vec<(String, Option<Text>)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Text {
+    Is(String),
+    Matches(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +74,7 @@ pub fn commands(text: &str) -> Result<Vec<Command>, String> {
         let command = match head.split_whitespace().next() {
             None => continue,
             Some("clear") => Command::Clear,
-            Some(word) if word.starts_with("load") => load(head, &block),
+            Some(word) if word.starts_with("load") => load(at, head, &block)?,
             Some(word) if word.starts_with("eval") => Command::Eval(Box::new(eval(at, head, &block)?)),
             Some(word) => return Err(format!("line {at}: no command {word:?}")),
         };
@@ -78,12 +83,112 @@ pub fn commands(text: &str) -> Result<Vec<Command>, String> {
     Ok(commands)
 }
 
-fn load(head: &str, block: &[&str]) -> Command {
+fn load(at: usize, head: &str, block: &[&str]) -> Result<Command, String> {
     let step_ms = head.split_whitespace().nth(1).and_then(duration_ms).unwrap_or(0);
-    // Start timestamps (`name@st …`) are not stored yet.
-    let lines =
-        block.iter().filter(|line| !line.split_whitespace().next().is_some_and(|word| word.ends_with("@st")));
-    Command::Load { step_ms, series: lines.filter_map(|line| series(line)).collect() }
+    let is_start = |line: &&&str| line.split("@st").count() == 2 && line.contains("@st ");
+    let starts = block.iter().filter(is_start).map(|line| starts_of(line)).collect::<Result<Vec<_>, _>>();
+    let starts = starts.map_err(|wrong| format!("line {at}: {wrong}"))?;
+    let lines = block.iter().filter(|line| !is_start(line));
+    let series = lines.map(|line| parse_series(line)).collect::<Result<Vec<_>, _>>();
+    let mut series = series.map_err(|wrong| format!("line {at}: {wrong}"))?;
+    if head.starts_with("load_with_nhcb") {
+        series.extend(with_custom_buckets(&series));
+    }
+    Ok(Command::Load { step_ms, series, starts })
+}
+
+/// `name{…}@st _ -1m -30s-1mx2 -1sx3`: `_` is none, `-1sx3` four times the same, `-30s-1mx2` ever a minute more.
+fn starts_of(line: &str) -> Result<(Labels, Vec<Option<i64>>), String> {
+    let bad = || format!("{line:?} is no line of start times");
+    let (metric, values) = line.split_once("@st").ok_or_else(bad)?;
+    let (labels, _) = parse_series(metric)?;
+    let mut starts = vec![];
+    for word in values.split_whitespace() {
+        let (base, times) = match word.split_once('x') {
+            Some((base, times)) => (base, Some(times.parse::<usize>().map_err(|_| bad())?)),
+            None => (word, None),
+        };
+        if base == "_" {
+            starts.extend(std::iter::repeat_n(None, times.unwrap_or(1)));
+            continue;
+        }
+        let split = base.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
+        let (first, step) = base.split_at(split.unwrap_or(base.len()));
+        let mut now = duration_ms(first.trim_start_matches('+')).ok_or_else(bad)?;
+        let step = match step {
+            "" => 0,
+            step => duration_ms(step.trim_start_matches('+')).ok_or_else(bad)?,
+        };
+        for _ in 0..=times.unwrap_or(0) {
+            starts.push(Some(now));
+            now += step;
+        }
+    }
+    Ok((labels, starts))
+}
+
+/// Native histograms with custom bounds, made of the classic ones among the series.
+fn with_custom_buckets(series: &[SeriesValues]) -> Vec<SeriesValues> {
+    #[derive(Default, Clone)]
+    struct Classic {
+        buckets: Vec<(f64, f64)>,
+        sum: f64,
+        count: Option<f64>,
+    }
+    let mut all: BTreeMap<Labels, BTreeMap<usize, Classic>> = BTreeMap::new();
+    for (labels, samples) in series {
+        let name = labels.metric_name();
+        let Some((suffix, base)) = ["_bucket", "_sum", "_count"]
+            .into_iter()
+            .find_map(|suffix| Some((suffix, name.strip_suffix(suffix)?)))
+        else {
+            continue;
+        };
+        let le = labels.get("le").and_then(|le| le.parse::<f64>().ok());
+        if suffix == "_bucket" && le.is_none_or(f64::is_nan) {
+            continue;
+        }
+        let mut of = LabelSetBuilder::from_labels(labels);
+        of.remove("le").set("__name__", base);
+        let points = all.entry(of.build()).or_default();
+        for (at, sample) in samples.iter().enumerate() {
+            let Sample::Number(value) = sample else { continue };
+            let point = points.entry(at).or_default();
+            match suffix {
+                "_sum" => point.sum = *value,
+                "_count" => point.count = Some(*value),
+                _ => point.buckets.extend(le.map(|le| (le, *value))),
+            }
+        }
+    }
+    let made = all.into_iter().map(|(labels, points)| {
+        let length = points.keys().last().map_or(0, |last| last + 1);
+        let mut samples = vec![Sample::Gap; length];
+        for (at, mut point) in points {
+            point.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+            point.buckets.dedup_by(|next, kept| next.0 == kept.0);
+            let count = point.count.or(point.buckets.last().map(|(_, count)| *count)).unwrap_or(0.0);
+            if point.buckets.last().is_none_or(|(le, _)| *le != f64::INFINITY) {
+                point.buckets.push((f64::INFINITY, count));
+            }
+            let mut before = 0.0;
+            let positive = point.buckets.iter().enumerate().map(|(at, (_, count))| {
+                let own = count - before;
+                before = *count;
+                (at as i32, own)
+            });
+            samples[at] = Sample::Histogram(Histogram {
+                schema: CUSTOM_BUCKETS_SCHEMA,
+                count,
+                sum: point.sum,
+                positive: positive.collect(),
+                custom_values: point.buckets.iter().map(|(le, _)| *le).filter(|le| le.is_finite()).collect(),
+                ..Histogram::default()
+            });
+        }
+        (labels, samples)
+    });
+    made.collect()
 }
 
 fn eval(line: usize, head: &str, block: &[&str]) -> Result<Eval, String> {
@@ -91,6 +196,11 @@ fn eval(line: usize, head: &str, block: &[&str]) -> Result<Eval, String> {
     let (word, rest) = head.split_once(char::is_whitespace).ok_or_else(bad)?;
     let mut eval =
         Eval { line, must_fail: word == "eval_fail", is_ordered: word == "eval_ordered", ..Eval::default() };
+    for kind in ["warn", "info"] {
+        if word.ends_with(kind) {
+            eval.expects.push((kind.into(), None));
+        }
+    }
     let mut rest = rest.trim_start();
     let mut after = |keyword: &str| -> Option<&str> {
         let value = rest.trim_start().strip_prefix(keyword)?.trim_start();
@@ -120,20 +230,31 @@ fn expect(eval: &mut Eval, line: &str) {
         eval.expected = Expected::Raw(time(1), time(5), vec![]);
     } else if let Some(rest) = line.strip_prefix("expect string") {
         eval.expected = match ::promql::parse(rest.trim()) {
-            Ok(Expr::Text(text)) => Expected::Text(text),
+            Ok(Expr { node: Node::Text(text), .. }) => Expected::Text(text),
             _ => Expected::Unknown(line.into()),
         };
     } else if let Some(rest) = line.strip_prefix("expect ") {
-        eval.must_fail |= rest.starts_with("fail");
-        eval.is_ordered |= rest.starts_with("ordered");
-    } else if line.starts_with("expected_fail") {
-        // The words of an error are our own.
+        let (kind, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let text = text.trim();
+        let is = text.strip_prefix("msg:").map(|text| Text::Is(text.trim().to_owned()));
+        let matches = text.strip_prefix("regex:").map(|text| Text::Matches(text.trim().to_owned()));
+        match kind {
+            "ordered" => eval.is_ordered = true,
+            kind => {
+                eval.must_fail |= kind == "fail";
+                eval.expects.push((kind.to_owned(), is.or(matches)));
+            }
+        }
+    } else if let Some(text) = line.strip_prefix("expected_fail_message") {
+        eval.expects.push(("fail".into(), Some(Text::Is(text.trim().to_owned()))));
+    } else if let Some(text) = line.strip_prefix("expected_fail_regexp") {
+        eval.expects.push(("fail".into(), Some(Text::Matches(text.trim().to_owned()))));
     } else if let Some(value) = number(line) {
         eval.expected = Expected::Scalar(value);
     } else {
-        match (series(line), &mut eval.expected) {
-            (Some(series), Expected::Series(all) | Expected::Raw(_, _, all)) => all.push(series),
-            _ => eval.expected = Expected::Unknown(line.into()),
+        match (parse_series(line), &mut eval.expected) {
+            (Ok(series), Expected::Series(all) | Expected::Raw(_, _, all)) => all.push(series),
+            (wrong, _) => eval.expected = Expected::Unknown(format!("{line}: {wrong:?}")),
         }
     }
 }
@@ -148,100 +269,6 @@ fn duration_ms(text: &str) -> Option<i64> {
     ::promql::parse_duration(text).or_else(seconds).map(|ms| sign * ms)
 }
 
-fn series(line: &str) -> Option<SeriesValues> {
-    let end = metric_end(line)?;
-    let (metric, values) = line.split_at(end);
-    let labels = match metric.trim() {
-        "" => return None,
-        "{}" => Labels::empty(),
-        metric => match ::promql::parse(metric).ok()? {
-            Expr::Selector(selector) => {
-                Labels::from_pairs(selector.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())))
-            }
-            _ => return None,
-        },
-    };
-    Some((labels, values_of(values)?))
-}
-
-/// Where the metric ends and its values begin.
-fn metric_end(line: &str) -> Option<usize> {
-    let name =
-        line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
-    let rest = line[name..].trim_start();
-    let open = line.len() - rest.len();
-    if !rest.starts_with('{') || rest.starts_with("{{") {
-        return Some(name);
-    }
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in rest.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(q) if c == '\\' && q != '`' => escaped = true,
-            Some(q) if c == q => quote = None,
-            Some(_) => {}
-            None if matches!(c, '"' | '\'' | '`') => quote = Some(c),
-            None if c == '}' => return Some(open + at + 1),
-            None => {}
-        }
-    }
-    None
-}
-
-fn values_of(text: &str) -> Option<Vec<Value>> {
-    let mut values = vec![];
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        if rest.starts_with("{{") {
-            values.push(Value::Histogram);
-            rest = &rest[rest.find("}}")? + 2..];
-            // `+{{…}}x5`, `x5`: still histograms.
-            while rest.starts_with(['+', '-']) {
-                rest = &rest[rest.find("}}")? + 2..];
-            }
-            rest = rest[rest.find(char::is_whitespace).unwrap_or(rest.len())..].trim_start();
-            continue;
-        }
-        let (word, after) = rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
-        word_values(word, &mut values)?;
-        rest = after.trim_start();
-    }
-    Some(values)
-}
-
-/// `1`, `_`, `_x3`, `stale`, `5x3` (four times 5), `1+2x3` (1 3 5 7).
-fn word_values(word: &str, values: &mut Vec<Value>) -> Option<()> {
-    // `0x59` is sixty zeros here, not a hexadecimal number.
-    if let Some(value) = decimal(word) {
-        values.push(Value::Number(value));
-        return Some(());
-    }
-    let (base, times) = match word.rsplit_once('x') {
-        Some((base, times)) => (base, Some(times.parse::<usize>().ok()?)),
-        None => (word, None),
-    };
-    match base {
-        "_" => values.extend(std::iter::repeat_n(Value::Gap, times.unwrap_or(1))),
-        "stale" => values.extend(std::iter::repeat_n(Value::Stale, times.unwrap_or(0) + 1)),
-        _ => {
-            let times = times?;
-            let sign = |at: &usize| !matches!(base.as_bytes()[at - 1], b'e' | b'E');
-            let signs = base.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
-            let split = signs.filter(sign).last();
-            let (mut value, step) = match split {
-                Some(at) => (decimal(&base[..at])?, decimal(&base[at..])?),
-                None => (decimal(base)?, 0.0),
-            };
-            for _ in 0..=times {
-                values.push(Value::Number(value));
-                value += step;
-            }
-        }
-    }
-    Some(())
-}
-
 fn number(text: &str) -> Option<f64> {
     let digits = text.trim_start_matches(['+', '-']);
     if text.len() - digits.len() > 1 {
@@ -251,9 +278,5 @@ fn number(text: &str) -> Option<f64> {
         let value = i64::from_str_radix(hex, 16).ok()? as f64;
         return Some(if text.starts_with('-') { -value } else { value });
     }
-    decimal(text)
-}
-
-fn decimal(text: &str) -> Option<f64> {
     text.replace('_', "").parse().ok()
 }

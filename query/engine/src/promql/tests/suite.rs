@@ -3,9 +3,10 @@
 //! `known.txt` names the cases that do not pass yet, with the reason. A case that fails and is not named, or is named
 //! and passes, fails the test: the list is exact.
 
-use super::script::{Command, Eval, Expected, SeriesValues, Value, commands};
+use super::script::{Command, Eval, Expected, SeriesValues, Text, commands};
 use super::*;
-use std::collections::BTreeSet;
+use ::promql::series::Sample;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const KNOWN: &str = include_str!("known.txt");
@@ -37,7 +38,7 @@ async fn prometheus_s_own_cases_pass() {
     let engine = Engine::new(store.clone(), clock, Limits::default()).unwrap();
     let known = known();
     let mut failed = BTreeSet::new();
-    let (mut passed, mut report, mut section) = (0, vec![], 0);
+    let (mut passed, mut report, mut section) = (BTreeMap::<String, usize>::new(), vec![], 0);
     for path in files {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         section += 1;
@@ -47,9 +48,11 @@ async fn prometheus_s_own_cases_pass() {
             let tenant = Tenant::new(&format!("s{section}")).unwrap();
             match command {
                 Command::Clear => section += 1,
-                Command::Load { step_ms, series } => load(&store, tenant, step_ms, &series).await,
+                Command::Load { step_ms, series, starts } => {
+                    load(&store, tenant, step_ms, &series, &starts).await;
+                }
                 Command::Eval(eval) => match run(&engine, &tenant, &eval).await {
-                    Ok(()) => passed += 1,
+                    Ok(()) => *passed.entry(file.clone()).or_default() += 1,
                     Err(why) => {
                         let case = format!("{file}:{}", eval.line);
                         if !known.contains(&case) {
@@ -61,23 +64,44 @@ async fn prometheus_s_own_cases_pass() {
             }
         }
     }
-    println!("{passed} cases of Prometheus pass, {} do not yet", failed.len());
+    println!("{} cases of Prometheus pass, {} do not yet", passed.values().sum::<usize>(), failed.len());
+    println!("{passed:?}");
+    if std::env::var_os("PROMQL_SUITE_REPORT").is_some() {
+        failed.iter().for_each(|case| println!("failed {case}"));
+    }
     let healed: Vec<&String> = known.difference(&failed).collect();
     assert!(report.is_empty(), "{} cases fail:\n{}", report.len(), report.join("\n"));
     assert!(healed.is_empty(), "these pass now: take them off known.txt: {healed:?}");
 }
 
-async fn load(store: &Arc<Store>, tenant: Tenant, step_ms: i64, series: &[SeriesValues]) {
+async fn load(
+    store: &Arc<Store>,
+    tenant: Tenant,
+    step_ms: i64,
+    series: &[SeriesValues],
+    starts: &[(Labels, Vec<Option<i64>>)],
+) {
     let mut batch = MetricBatch::default();
     for (labels, values) in series {
         batch.begin_series(&mut labels.iter().collect::<Vec<_>>()).unwrap();
+        let mut histograms = vec![];
         for (at, value) in values.iter().enumerate() {
+            let ts_ms = at as i64 * step_ms;
             match value {
-                Value::Number(value) => batch.push(at as i64 * step_ms, *value),
-                Value::Stale => batch.push(at as i64 * step_ms, stale_marker()),
-                Value::Gap | Value::Histogram => {}
+                Sample::Number(value) => batch.push(ts_ms, *value),
+                Sample::Stale => batch.push(ts_ms, stale_marker()),
+                Sample::Gap => {}
+                Sample::Histogram(histogram) => histograms.push((ts_ms, histogram.clone())),
             }
         }
+        batch.push_histograms(labels, &histograms);
+    }
+    for (labels, starts) in starts {
+        let known = starts.iter().enumerate().filter_map(|(at, start)| {
+            let ts_ms = at as i64 * step_ms;
+            Some((ts_ms, ts_ms + (*start)?))
+        });
+        batch.push_starts(labels, &known.collect::<Vec<_>>());
     }
     store.write(Write { tenant, batch: Batch::Metrics(batch), origin: None }).await.unwrap();
 }
@@ -89,12 +113,15 @@ async fn run(engine: &Engine, tenant: &Tenant, eval: &Eval) -> Result<(), String
             engine.promql_range(tenant, &eval.query, eval.start_ms, eval.end_ms, step, LOOKBACK_MS).await
         }
     };
-    let result = match answer {
-        Err(_) if eval.must_fail => return Ok(()),
+    let answer = match answer {
+        Err(wrong) if eval.must_fail => return told(eval, "fail", &[wrong.to_string()]),
         Err(wrong) => return Err(wrong.to_string()),
         Ok(answer) if eval.must_fail => return Err(format!("no error but {:?}", answer.result)),
-        Ok(answer) => answer.result,
+        Ok(answer) => answer,
     };
+    told(eval, "warn", &answer.warnings)?;
+    told(eval, "info", &answer.infos)?;
+    let result = answer.result;
     match (&result, &eval.expected) {
         (PromResult::Scalar(point), Expected::Scalar(value)) => close(point.value, *value),
         (PromResult::Text { value, .. }, Expected::Text(text)) if value == text => Ok(()),
@@ -112,15 +139,35 @@ async fn run(engine: &Engine, tenant: &Tenant, eval: &Eval) -> Result<(), String
     }
 }
 
+/// Whether what was said of a kind is what must be said.
+fn told(eval: &Eval, kind: &str, said: &[String]) -> Result<(), String> {
+    if eval.expects.iter().any(|(wanted, _)| *wanted == format!("no_{kind}")) && !said.is_empty() {
+        return Err(format!("{kind}: {said:?}"));
+    }
+    for (_, text) in eval.expects.iter().filter(|(wanted, _)| wanted == kind) {
+        let fits = |said: &String| match text {
+            None => true,
+            Some(Text::Is(text)) => said.contains(text),
+            Some(Text::Matches(pattern)) => regex::Regex::new(pattern).unwrap().is_match(said),
+        };
+        if !said.iter().any(fits) {
+            return Err(format!("{kind} {text:?} is wanted, not {said:?}"));
+        }
+    }
+    Ok(())
+}
+
 fn same(
-    found: &[SeriesPoints],
+    found: &[PromSeries],
     wanted: &[SeriesValues],
     time: impl Fn(usize) -> i64,
     is_ordered: bool,
 ) -> Result<(), String> {
     if found.len() != wanted.len() {
-        let labels: Vec<String> =
-            found.iter().map(|s| format!("{} {:?}", s.labels, s.points.first().map(|p| p.value))).collect();
+        let labels: Vec<String> = found
+            .iter()
+            .map(|s| format!("{} {:?} {:?}", s.labels, s.points.first(), s.histograms.first()))
+            .collect();
         return Err(format!("{} series, not {}: {labels:?}", found.len(), wanted.len()));
     }
     for (at, (labels, values)) in wanted.iter().enumerate() {
@@ -134,22 +181,60 @@ fn same(
                 found.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>()
             )
         })?;
-        let mut points = series.points.iter();
+        let (mut points, mut histograms) = (series.points.iter(), series.histograms.iter());
         for (at, value) in values.iter().enumerate() {
+            let none = || format!("{labels} has no value {at}");
+            let at_time = |ts_ms: i64| match ts_ms == time(at) {
+                true => Ok(()),
+                false => Err(format!("{labels} has a value at {ts_ms}, not {}", time(at))),
+            };
             match value {
-                Value::Gap => {}
-                Value::Number(value) => {
-                    let point = points.next().ok_or_else(|| format!("{labels} has no value {at}"))?;
-                    if point.ts_ms != time(at) {
-                        return Err(format!("{labels} has a value at {}, not {}", point.ts_ms, time(at)));
-                    }
+                Sample::Gap => {}
+                Sample::Number(value) => {
+                    let point = points.next().ok_or_else(none)?;
+                    at_time(point.ts_ms)?;
                     close(point.value, *value).map_err(|wrong| format!("{labels} {wrong}"))?;
                 }
-                Value::Stale | Value::Histogram => return Err("a native histogram is wanted".into()),
+                Sample::Histogram(wanted) => {
+                    let (ts_ms, found) = histograms.next().ok_or_else(none)?;
+                    at_time(*ts_ms)?;
+                    alike(found, wanted)
+                        .map_err(|wrong| format!("{labels} {wrong}: {found:?}\n not {wanted:?}"))?;
+                }
+                Sample::Stale => return Err("a stale marker is no answer".into()),
             }
         }
-        if let Some(point) = points.next() {
-            return Err(format!("{labels} has one value more: {point:?}"));
+        if points.next().is_some() || histograms.next().is_some() {
+            return Err(format!("{labels} has one value more"));
+        }
+    }
+    Ok(())
+}
+
+fn alike(found: &Histogram, wanted: &Histogram) -> Result<(), String> {
+    if found.schema != wanted.schema || found.custom_values != wanted.custom_values {
+        return Err("other buckets".into());
+    }
+    if wanted.hint != ResetHint::Unknown && wanted.hint != found.hint {
+        return Err(format!("hint {:?}, not {:?}", found.hint, wanted.hint));
+    }
+    close(found.count, wanted.count).map_err(|wrong| format!("count {wrong}"))?;
+    close(found.sum, wanted.sum).map_err(|wrong| format!("sum {wrong}"))?;
+    close(found.zero_count, wanted.zero_count).map_err(|wrong| format!("zero {wrong}"))?;
+    close(found.zero_threshold, wanted.zero_threshold).map_err(|wrong| format!("threshold {wrong}"))?;
+    let filled = |buckets: &[(i32, f64)]| -> Vec<(i32, f64)> {
+        buckets.iter().copied().filter(|(_, count)| *count != 0.0).collect()
+    };
+    for (found, wanted) in [(&found.positive, &wanted.positive), (&found.negative, &wanted.negative)] {
+        let (found, wanted) = (filled(found), filled(wanted));
+        if found.len() != wanted.len() {
+            return Err(format!("{} buckets, not {}", found.len(), wanted.len()));
+        }
+        for (found, wanted) in found.iter().zip(&wanted) {
+            if found.0 != wanted.0 {
+                return Err(format!("bucket {}, not {}", found.0, wanted.0));
+            }
+            close(found.1, wanted.1).map_err(|wrong| format!("bucket {} {wrong}", found.0))?;
         }
     }
     Ok(())
