@@ -1,7 +1,8 @@
 //! Cost: what each node costs by the price book, divided over who used it, hour by hour.
 //!
 //! A node's hour costs its cores and memory times their rates. Every pod, cgroup or process pays for what it used;
-//! what nobody used is the node's `__idle__` row, so the rows of a node add up to its price. The `allocation` table
+//! what the node used beyond that is `__unallocated__`, what nobody used `__idle__`, so the rows of a node add up to its
+//! price. The `allocation` table
 //! holds the last day; [`Engine::allocation`] answers for any range.
 
 mod prices;

@@ -128,6 +128,35 @@ async fn a_machine_without_containers_is_divided_over_its_processes() {
     assert!(engine.allocation(&other, NOW_MS, NOW_MS).await.unwrap().is_empty());
 }
 
+/// What the node says was used is not idle, whoever used it; and groups of which only the memory is told are no answer.
+#[tokio::test]
+async fn what_nobody_owns_is_not_idle() {
+    let group: &[(&str, &str)] =
+        &[("__name__", "cgroup_memory_working_set_bytes"), ("instance", "a:1"), ("id", "/a/b")];
+    let process = |name| [("__name__", name), ("instance", "a:1"), ("process", "postgres")];
+    let cpu = process("binnacle_process_cpu_seconds_total");
+    let memory = process("binnacle_process_resident_memory_bytes");
+    let user: &[(&str, &str)] =
+        &[("__name__", "node_cpu_seconds_total"), ("instance", "a:1"), ("mode", "user"), ("cpu", "0")];
+    let free: &[(&str, &str)] = &[("__name__", "node_memory_MemAvailable_bytes"), ("instance", "a:1")];
+    let (engine, _dir) = engine(&with_node(&[
+        (group, GIB, GIB),
+        (&cpu, 0.0, 360.0),
+        (&memory, GIB, GIB),
+        (user, 0.0, 900.0),
+        (free, 5.0 * GIB, 5.0 * GIB),
+    ]))
+    .await;
+    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let of = |workload: &str| rows.iter().find(|row| row.workload == workload).unwrap();
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    let (postgres, nobody, idle) = (of("postgres"), of("__unallocated__"), of(IDLE));
+    assert!((postgres.cpu_core_hours - 0.1).abs() < 1e-9 && (postgres.memory_gib_hours - 0.5).abs() < 1e-9);
+    assert!((nobody.cpu_core_hours - 0.15).abs() < 1e-9, "a quarter of a core hour, less postgres");
+    assert!((nobody.memory_gib_hours - 1.0).abs() < 1e-9, "3 GiB for half an hour, less postgres");
+    assert!((idle.cpu_core_hours - 0.75).abs() < 1e-9 && (idle.memory_gib_hours - 2.5).abs() < 1e-9);
+}
+
 #[tokio::test]
 async fn a_window_has_a_bound() {
     let (engine, _dir) = engine(&[]).await;

@@ -9,6 +9,8 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// A counter's last sample before the hour gives the first increase of the hour, if it is not older than this.
 const BEFORE_MS: i64 = 120_000;
 const GIB: f64 = (1u64 << 30) as f64;
+/// The namespace and workload of what was used and belongs to nobody.
+const UNALLOCATED: &str = "__unallocated__";
 
 /// A node and its size.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,10 +90,11 @@ pub async fn of_hour(snapshot: &dyn Snapshot, start_ms: i64) -> Result<Vec<NodeH
     let mut hours: Vec<NodeHour> =
         nodes.all.iter().map(|node| NodeHour { node: node.clone(), used: BTreeMap::new() }).collect();
     for kind in &KINDS {
-        let open: Vec<bool> = hours.iter().map(|hour| hour.used.is_empty()).collect();
+        let open: Vec<bool> = hours.iter().map(|hour| !hour.tells_cpu()).collect();
         if !open.contains(&true) {
             break;
         }
+        let mut told: Vec<BTreeMap<Owner, Used>> = vec![BTreeMap::new(); hours.len()];
         let early = TimeRange { start: range.start - BEFORE_MS, end: range.end };
         let cpu = snapshot.samples(&select(kind.cpu, None, early)).await?;
         let memory = snapshot.samples(&select(kind.memory, kind.memory_matcher, range)).await?;
@@ -100,7 +103,7 @@ pub async fn of_hour(snapshot: &dyn Snapshot, start_ms: i64) -> Result<Vec<NodeH
             for ((labels, ts_ms, values), keep) in block.iter().zip(keep) {
                 let Some(node) = nodes.of(labels).filter(|node| keep && open[*node]) else { continue };
                 let used = measure(ts_ms, values);
-                let sum = hours[node].used.entry(owner(labels)).or_default();
+                let sum = told[node].entry(owner(labels)).or_default();
                 sum.cpu_core_hours += used.cpu_core_hours;
                 sum.memory_gib_hours += used.memory_gib_hours;
             }
@@ -113,8 +116,61 @@ pub async fn of_hour(snapshot: &dyn Snapshot, start_ms: i64) -> Result<Vec<NodeH
             memory_gib_hours: mean(values) / GIB * covered_hours(ts_ms),
             ..Used::default()
         });
+        for (hour, told) in hours.iter_mut().zip(told) {
+            let told = NodeHour { used: told, node: hour.node.clone() };
+            // A machine may tell the memory of its groups and nothing of their CPU: whoever tells both is better.
+            if !hour.tells_cpu() && (hour.used.is_empty() || told.tells_cpu()) {
+                *hour = told;
+            }
+        }
     }
+    unallocated(snapshot, range, &nodes, &mut hours).await?;
     Ok(hours)
+}
+
+impl NodeHour {
+    fn tells_cpu(&self) -> bool {
+        self.used.values().any(|used| used.cpu_core_hours > 0.0)
+    }
+}
+
+/// What the node says was used and no owner accounts for: the kernel, what lived too briefly to be seen, groups that
+/// are not told. Without this row it would pass for idle.
+async fn unallocated(
+    snapshot: &dyn Snapshot,
+    range: TimeRange,
+    nodes: &Nodes,
+    hours: &mut [NodeHour],
+) -> Result<(), QueryError> {
+    let mut busy = vec![Used::default(); hours.len()];
+    let early = TimeRange { start: range.start - BEFORE_MS, end: range.end };
+    let cpu = snapshot.samples(&select("node_cpu_seconds_total", None, early)).await?;
+    for (labels, ts_ms, values) in cpu.iter() {
+        let at_work = !matches!(labels.get("mode"), None | Some("idle" | "iowait" | "steal"));
+        if let Some(node) = nodes.of(labels).filter(|_| at_work) {
+            busy[node].cpu_core_hours += increase(ts_ms, values, range.start) / 3600.0;
+        }
+    }
+    let free = snapshot.samples(&select("node_memory_MemAvailable_bytes", None, range)).await?;
+    for (labels, ts_ms, values) in free.iter() {
+        if let Some(node) = nodes.of(labels) {
+            let used_gib = hours[node].node.memory_gib - mean(values) / GIB;
+            busy[node].memory_gib_hours += used_gib.max(0.0) * covered_hours(ts_ms);
+        }
+    }
+    for (hour, busy) in hours.iter_mut().zip(busy) {
+        let sum = |of: fn(&Used) -> f64| hour.used.values().map(of).sum::<f64>();
+        let left = Used {
+            cpu_core_hours: (busy.cpu_core_hours - sum(|used| used.cpu_core_hours)).max(0.0),
+            memory_gib_hours: (busy.memory_gib_hours - sum(|used| used.memory_gib_hours)).max(0.0),
+        };
+        if left != Used::default() {
+            let nobody = UNALLOCATED.to_owned();
+            let owner = Owner { namespace: nobody.clone(), workload: nobody, ..Owner::default() };
+            hour.used.insert(owner, left);
+        }
+    }
+    Ok(())
 }
 
 fn select(name: &str, matcher: Option<(&str, &str)>, range: TimeRange) -> SeriesSelect {
