@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Chromium and the OpenTelemetry SDK
+# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium and the OpenTelemetry SDK
 # for Python. Does nothing for what is there; says in one line what it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ missing=()
 need psql postgresql-client
 need prometheus prometheus
 need prometheus-node-exporter prometheus-node-exporter
+need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

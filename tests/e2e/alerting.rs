@@ -1,10 +1,11 @@
 //! A rule file is evaluated, a webhook reaches a real receiver, states survive a restart, an SLO has a budget.
 
-use crate::server::{Server, eventually, now_ms};
+use crate::server::{Peer, Server, eventually, free_port, http_client, now_ms, program};
 use crate::traffic::{remote_write, samples};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 /// An HTTP server that keeps what it is sent.
@@ -97,6 +98,70 @@ fn an_alert_fires_survives_a_restart_and_is_resolved_once() {
     let resolved = eventually("the resolved notification", || notifications.try_recv().ok());
     assert_eq!(resolved["status"], "resolved", "{resolved}");
     assert_eq!(resolved["alerts"][0]["status"], "resolved");
+}
+
+const PATIENT: &str = "groups:\n- name: shop\n  interval: 1s\n  rules:\n  - alert: Patient\n    expr: shop_requests > 10\n    for: 3s\n    \
+    keep_firing_for: 2s\n    labels: { team: 'of {{ $labels.job }}' }\n    annotations: { summary: '{{ $value | humanize }}' }\n";
+
+/// The alert waits for its time, fires, is kept firing for a while after its cause is gone, and Debian's Alertmanager
+/// sends both on.
+#[test]
+fn an_alertmanager_hears_of_an_alert_that_waits_and_lingers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hook, notifications) = receiver();
+    let config = dir.path().join("alertmanager.yml");
+    let text = format!(
+        "route: {{ receiver: hook, group_wait: 0s, group_interval: 1s, repeat_interval: 1h }}\n\
+         receivers: [{{ name: hook, webhook_configs: [{{ url: '{hook}' }}] }}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let port = free_port();
+    let alertmanager = Command::new(program("prometheus-alertmanager"))
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.path={}", dir.path().join("alertmanager").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--cluster.listen-address=")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _alertmanager = Peer(alertmanager);
+    let url = format!("http://127.0.0.1:{port}");
+    let http = http_client();
+    eventually("the Alertmanager", || {
+        http.get(format!("{url}/-/ready")).send().ok()?.error_for_status().ok()
+    });
+
+    let rules = dir.path().join("rules.yaml");
+    std::fs::write(&rules, PATIENT).unwrap();
+    let server =
+        Server::up(&["--no-agent", "--no-web", "--rules", rules.to_str().unwrap(), "--alertmanager", &url]);
+    set_requests(&server, 42.0);
+    let state = |server: &Server| {
+        let alerts = server.json("/api/v1/alerts");
+        alerts["data"]["alerts"].as_array()?.first().cloned()
+    };
+    let pending = eventually("the alert", || state(&server));
+    assert_eq!(pending["state"], "pending", "it has to wait first: {pending}");
+    let firing = eventually("Alertmanager's word of it", || notifications.try_recv().ok());
+    assert_eq!((&firing["status"], &firing["receiver"]), (&Value::from("firing"), &Value::from("hook")));
+    let alert = &firing["alerts"][0];
+    assert_eq!(
+        (&alert["labels"]["team"], &alert["annotations"]["summary"]),
+        (&"of shop".into(), &"42".into())
+    );
+    let starts_at = alert["startsAt"].as_str().unwrap().to_owned();
+    assert!(starts_at.as_str() > pending["activeAt"].as_str().unwrap(), "it fires later than it is active");
+
+    set_requests(&server, 1.0);
+    let kept = eventually("an alert without its cause", || {
+        state(&server).filter(|alert| !alert["keepFiringSince"].is_null())
+    });
+    assert_eq!(kept["state"], "firing");
+    let resolved = eventually("Alertmanager's word of its end", || {
+        notifications.try_recv().ok().filter(|told| told["status"] == "resolved")
+    });
+    assert_eq!(resolved["alerts"][0]["startsAt"], starts_at.as_str());
 }
 
 const SLO: &str = "apiVersion: openslo/v1\nkind: SLO\nmetadata: { name: shop-availability }\nspec:\n  service: shop\n  budgetingMethod: Occurrences\n  \

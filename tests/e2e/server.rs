@@ -35,6 +35,12 @@ pub fn command(role: &str, dir: &Path) -> Command {
     command
 }
 
+pub fn http_client() -> reqwest::blocking::Client {
+    // As the binary does: which features reqwest has hangs on what else is built.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::blocking::Client::builder().timeout(PATIENCE).build().unwrap()
+}
+
 /// Waits until `look` gives something, and says what it waited for when it never does.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -62,6 +68,7 @@ impl Server {
     }
 
     pub fn start(role: &str, dir: &Path, extra: &[&str]) -> Server {
+        let http = http_client();
         let listeners_file = dir.join("listeners.json");
         let _ = std::fs::remove_file(&listeners_file);
         let mut child = command(role, dir).args(extra).spawn().expect("starting binnacle");
@@ -71,7 +78,6 @@ impl Server {
             }
             serde_json::from_slice(&std::fs::read(&listeners_file).ok()?).ok()
         });
-        let http = reqwest::blocking::Client::builder().timeout(PATIENCE).build().unwrap();
         Server { child, dir: dir.to_owned(), listeners, http, _owned: None }
     }
 
