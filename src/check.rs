@@ -29,7 +29,7 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|wrong| vec![format!(" cannot be read: {wrong}")])?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => configuration(&text),
-        Some("yml" | "yaml") => yaml(path),
+        Some("yml" | "yaml" | "rules") => yaml(path),
         Some("json") => dashboard(&text),
         Some("csv") => prices(&text),
         _ => Err(vec![
@@ -87,4 +87,100 @@ fn prices(text: &str) -> Result<String, Vec<String>> {
     engine::PriceBook::parse(text)
         .map(|book| format!("price book is valid, {} prices", book.len()))
         .map_err(|wrong| vec![wrong.to_string()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// Files that Prometheus refuses and we read: its name for why is in the file's own.
+    const READ_ALL_THE_SAME: [&str; 2] = [
+        // Only where metric names may not be UTF-8.
+        "legacy_validation_annotation.bad.yaml",
+        // Right as a rule; it fails when it is evaluated.
+        "bad-rules-error.yml",
+    ];
+
+    fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+
+    /// Rules that others wrote are read, and those that are wrong on purpose are refused at a line.
+    #[test]
+    fn rule_files_of_others_are_read_or_refused_at_a_line() {
+        let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites/data");
+        if !suites.exists() {
+            println!("no {}: others' rule files were not read", suites.display());
+            return;
+        }
+        let mut found = vec![];
+        files(&suites.join("rules"), &mut found);
+        files(&suites.join("prometheus/promtool_rules"), &mut found);
+        let (mut read, mut refused) = (0, 0);
+        for path in found {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            // Unit tests of rules are another kind of file.
+            let is_test =
+                text.lines().any(|line| line.starts_with("tests:") || line.starts_with("rule_files:"));
+            let is_bad = ["bad", "invalid", "extrafields"].iter().any(|word| name.contains(word));
+            let wanted = is_test || is_bad && !READ_ALL_THE_SAME.contains(&name.as_str());
+            match check(&path) {
+                Ok(told) => {
+                    assert!(!wanted, "{name} is read: {told}");
+                    read += 1;
+                }
+                Err(mistakes) => {
+                    assert!(wanted, "{name} is refused: {mistakes:?}");
+                    let at = mistakes[0].split(':').next().unwrap_or_default();
+                    assert!(
+                        at.parse::<u32>().is_ok_and(|line| line > 0),
+                        "{name} without a line: {mistakes:?}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        assert!(read > 50 && refused > 15, "{read} read, {refused} refused");
+    }
+
+    /// OpenSLO's own examples ask `Any` source for `Any` query; with Prometheus in their place the rolling one is read, and
+    /// the others are told why not.
+    #[test]
+    fn openslo_s_examples_are_read_or_told_why_not() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites/data/slo/openslo");
+        if !folder.exists() {
+            println!("no {}: OpenSLO's examples were not read", folder.display());
+            return;
+        }
+        let mut found = vec![];
+        files(&folder, &mut found);
+        let dir = tempfile::tempdir().unwrap();
+        for path in found {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let wrong = check(&path).unwrap_err();
+            assert!(wrong.iter().any(|mistake| mistake.contains("use Prometheus")), "{wrong:?}");
+            let asked = dir.path().join("slo.yaml");
+            std::fs::write(
+                &asked,
+                text.replace("type: Any", "type: Prometheus").replace("query: Any", "query: up"),
+            )
+            .unwrap();
+            match check(&asked) {
+                Ok(told) => assert_eq!(told, "SLOs are valid, 1 objectives"),
+                Err(wrong) => {
+                    assert!(text.contains("calendar:"), "{wrong:?}");
+                    assert!(wrong.len() == 1 && wrong[0].contains("calendar windows"), "{wrong:?}");
+                }
+            }
+        }
+    }
 }
