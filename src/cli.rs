@@ -128,3 +128,6 @@ fn serve(role: Role, flags: Flags) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
