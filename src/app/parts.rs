@@ -44,8 +44,8 @@ const BUSINESS_VIEWS: [(&str, &str); 2] = [
     (
         "business_revenue_by_minute",
         "select date_bin(interval '1 minute', start_ts) as minute, count(*) as orders, \
-         sum(cast(attr(attributes, 'shop.order.total') as double)) as revenue_eur \
-         from spans where attr(attributes, 'shop.order.id') is not null group by 1",
+         round(sum(cast(attr(attributes, 'shop.order.total') as double)), 2) as revenue_eur \
+         from spans where attr(attributes, 'shop.order.id') is not null group by 1 order by 1",
     ),
 ];
 

@@ -37,6 +37,7 @@ pub struct Instrumented {
     pub requests: Histogram<f64>,
     pub calls: Histogram<f64>,
     pub statements: Histogram<f64>,
+    pub consumed: Histogram<f64>,
     pub pool: Option<MeteredPool>,
     logger: SdkLogger,
     providers: Providers,
@@ -78,6 +79,7 @@ impl Instrumented {
                 "db.client.operation.duration",
                 "Duration of database client operations.",
             ),
+            consumed: seconds(&meter, "messaging.process.duration", "Duration of processing a message."),
             pool: (service.name == SLOW_SERVICE).then(|| MeteredPool::new(&meter)),
             providers,
         })
