@@ -93,6 +93,7 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .merge(api::tempo::router(engine.clone()))
             .merge(api::sql::router(engine.clone()))
             .merge(api::cost::router(engine.clone()))
+            .merge(api::causes::router(engine.clone()))
             .nest("/prometheus", prometheus);
         // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
         router = router.merge(queries.layer(CompressionLayer::new()));

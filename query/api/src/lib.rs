@@ -4,6 +4,7 @@
 //! mounts them. A door translates: parameters in, one engine call, the emulated API's own shapes and errors out.
 //! It plans nothing and reads no storage.
 
+pub mod causes;
 pub mod cost;
 pub mod loki;
 pub mod peer;

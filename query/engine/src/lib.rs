@@ -3,6 +3,7 @@
 //! An [`Engine`] answers over snapshots of one [`store::Source`]. Each language has a room: `promql`, `logql`,
 //! `traceql`, `sql`. They share one memory pool, one set of limits and one small error, [`QueryError`].
 
+mod causes;
 mod cost;
 mod error;
 mod limits;
@@ -14,6 +15,7 @@ mod sql;
 mod telemetry;
 mod traceql;
 
+pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference};
 pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;

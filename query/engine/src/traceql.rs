@@ -8,6 +8,9 @@ mod spans;
 mod tags;
 mod trace;
 
+pub(crate) use scan::SpanScan;
+pub(crate) use spans::{Spans, Val};
+
 pub use metrics::{TraceMetrics, TraceSeries, prom_labels};
 pub use search::{FoundSpan, FoundSpanset, FoundTrace, ServiceStats, TraceSearch};
 pub use tags::{TagValue, TraceTags};
@@ -19,9 +22,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use metrics::MetricsQuery;
 use model::{ResourceSpans, SpanBatch, SpanSelect, Tenant, TimeRange, TraceId};
-use scan::SpanScan;
 use search::Search;
-use spans::Spans;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;

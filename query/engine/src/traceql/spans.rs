@@ -346,6 +346,16 @@ impl<'a> Spans<'a> {
         }
     }
 
+    /// Calls `see` with the scope, name and value of each attribute of the span and of its resource.
+    pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(&'static str, &str, Val<'a>)) {
+        for (scope, attributes) in [("span", &self.attributes), ("resource", &self.resource)] {
+            let Some(attributes) = attributes else { continue };
+            for (name, text, kind) in attributes.entries(row) {
+                see(scope, name, typed(kind, text));
+            }
+        }
+    }
+
     /// Names of attributes of one scope that occur in the batch.
     pub fn attribute_names(&self, scope: Scope) -> Option<&'a StringArray> {
         match scope {

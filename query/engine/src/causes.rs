@@ -1,0 +1,417 @@
+//! What slows requests, and how two sets of traces or log lines differ.
+//!
+//! A bottleneck is an operation of which the time on the critical path comes in two sizes: most requests pay the usual
+//! one, some pay a second. `path` says what each request waited for, `split` whether an operation's times come in two
+//! sizes, this file which of these matter. Requests of one kind (the same entry operation) are compared with one another
+//! only: that a checkout takes longer than a page view is no bottleneck.
+
+mod compare;
+mod path;
+mod split;
+
+pub use compare::{Comparison, Difference};
+
+use crate::logql::operator::Operator;
+use crate::traceql::{SpanScan, Spans};
+use crate::{Engine, QueryError};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use model::{SpanId, SpanKind, SpanSelect, Tenant, TimeRange, TraceId};
+use path::Node;
+use split::{quantile, two_sizes};
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+use store::SpanColumns;
+
+/// Spans looked at; with more, whole traces are left out at random. Six thousand requests of the demo.
+const SPANS_MAX: usize = 200_000;
+/// Distinct operations told apart; names that carry ids would otherwise be without end.
+const OPERATIONS_MAX: usize = 10_000;
+/// A trace's later spans may start so long after the asked range.
+const TRACE_NS_MAX: i64 = 600_000_000_000;
+/// Fewer requests, or fewer slow ones, say nothing.
+const REQUESTS_MIN: usize = 30;
+const SLOWED_MIN: usize = 5;
+/// The least share of requests, with 95 % confidence, and the least part of all requests' time that is worth a claim.
+const SHARE_MIN: f64 = 0.01;
+const TIME_SHARE_MIN: f64 = 0.03;
+const ADDS_MS_MIN: f64 = 1.0;
+/// What half of the requests of a kind take is not the usual where more than half are slow; a quarter may be left.
+const USUAL_QUANTILE: f64 = 0.25;
+const EXAMPLES: usize = 5;
+/// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
+const SETTLED_NS: i64 = 10_000_000_000;
+const FOUND_MAX: usize = 20;
+
+/// An operation that makes some requests slower than others of their kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bottleneck {
+    pub service: String,
+    pub operation: String,
+    /// Whose requests; `None` is those of everybody who asks from outside.
+    pub of: Option<String>,
+    /// What it takes of the critical path of a request that it does not slow.
+    pub usual_ms: f64,
+    pub adds_ms: f64,
+    pub share_of_requests: f64,
+    /// Of the time of all requests together, the part that it adds.
+    pub share_of_time: f64,
+    pub slowed: usize,
+    /// The newest that it slowed and that are there as a whole.
+    pub traces: Vec<TraceId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bottlenecks {
+    /// Worst first: by the time that they add to all requests together.
+    pub found: Vec<Bottleneck>,
+    /// Requests that were looked at.
+    pub requests: usize,
+    /// The share of traces that were looked at; 1 is all.
+    pub sampled: f64,
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// What slows the requests that begin in the range: those that reach `service`, or all that come from outside.
+    pub async fn bottlenecks(
+        &self,
+        tenant: &Tenant,
+        service: Option<&str>,
+        range: TimeRange,
+    ) -> Result<Bottlenecks, QueryError> {
+        let began = Instant::now();
+        let snapshot = self.source.snapshot(tenant).await?;
+        let late = TimeRange { start: range.start, end: range.end.saturating_add(TRACE_NS_MAX) };
+        let columns = SpanColumns::named(&[
+            "trace_id",
+            "span_id",
+            "parent_span_id",
+            "start_ts",
+            "duration_ns",
+            "service",
+            "name",
+            "kind",
+        ]);
+        let scan = SpanScan { snapshot: snapshot.clone(), select: SpanSelect::all(late), columns };
+        let (context, service) = (self.task_context(), service.map(str::to_owned));
+        let answer = self
+            .off_thread(async move {
+                let batches = execute_stream(Operator::plan(scan, vec![]), context.clone())
+                    .map_err(crate::logql::broken)?;
+                let sample = Sample::read(batches, &context).await?;
+                let mut answer = sample.judge(service.as_deref(), range);
+                answer.warnings = snapshot.warnings();
+                Ok(answer)
+            })
+            .await;
+        self.observe("traceql", began.elapsed());
+        answer
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    trace: TraceId,
+    start_ns: i64,
+    end_ns: i64,
+    span: SpanId,
+    parent: Option<SpanId>,
+    operation: u32,
+    kind: SpanKind,
+}
+
+/// Whole traces, in as many spans as may be held.
+struct Sample {
+    rows: Vec<Row>,
+    operations: Vec<Operation>,
+    /// Of 2 to this power traces one is in it.
+    halvings: u32,
+}
+
+struct Operation {
+    service: u32,
+    service_name: String,
+    name: String,
+}
+
+/// Interned names.
+#[derive(Default)]
+struct Names {
+    operations: Vec<Operation>,
+    by_name: HashMap<String, HashMap<String, u32>>,
+    services: HashMap<String, u32>,
+}
+
+impl Names {
+    fn of(&mut self, service: &str, name: &str) -> u32 {
+        if let Some(known) = self.by_name.get(service).and_then(|names| names.get(name)) {
+            return *known;
+        }
+        let name = if self.operations.len() < OPERATIONS_MAX { name } else { "other operations" };
+        let next = self.services.len() as u32;
+        let service_at = *self.services.entry(service.to_owned()).or_insert(next);
+        let names = self.by_name.entry(service.to_owned()).or_default();
+        *names.entry(name.to_owned()).or_insert_with(|| {
+            self.operations.push(Operation {
+                service: service_at,
+                service_name: service.to_owned(),
+                name: name.to_owned(),
+            });
+            self.operations.len() as u32 - 1
+        })
+    }
+}
+
+/// Ids are random in most of their bytes, in which ones is up to who made them.
+fn scattered(id: &TraceId) -> u64 {
+    let (a, b) = id.split_at(8);
+    let half = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let mixed = (half(a) ^ half(b).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+impl Sample {
+    async fn read(
+        mut batches: SendableRecordBatchStream,
+        context: &TaskContext,
+    ) -> Result<Sample, QueryError> {
+        let reservation = MemoryConsumer::new("bottlenecks").register(context.memory_pool());
+        let (mut rows, mut names, mut halvings) = (Vec::new(), Names::default(), 0);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            let spans = Spans::of(&batch);
+            for row in 0..spans.len() {
+                let trace = spans.trace_id(row);
+                if scattered(&trace).leading_zeros() < halvings {
+                    continue;
+                }
+                let start_ns = spans.start(row);
+                rows.push(Row {
+                    trace,
+                    start_ns,
+                    end_ns: start_ns.saturating_add(spans.duration(row).max(0)),
+                    span: spans.span_id(row),
+                    parent: spans.parent(row),
+                    operation: names.of(spans.service(row), spans.name(row)),
+                    kind: spans.kind(row),
+                });
+                while rows.len() > SPANS_MAX && halvings < 63 {
+                    halvings += 1;
+                    rows.retain(|row| scattered(&row.trace).leading_zeros() >= halvings);
+                }
+            }
+            reservation.try_resize(rows.capacity() * size_of::<Row>()).map_err(crate::logql::broken)?;
+        }
+        rows.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
+        // A span that was sent twice is looked at once.
+        rows.dedup_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
+        Ok(Sample { rows, operations: names.operations, halvings })
+    }
+
+    fn judge(&self, service: Option<&str>, range: TimeRange) -> Bottlenecks {
+        let requests = self.requests(service, range);
+        let mut answer = Bottlenecks {
+            requests: requests.all.len(),
+            sampled: 0.5f64.powi(self.halvings as i32),
+            ..Bottlenecks::default()
+        };
+        if requests.all.len() < REQUESTS_MIN {
+            return answer;
+        }
+        let total_ns: f64 = requests.all.iter().map(|request| request.took_ns as f64).sum();
+        for (operation, paid) in &requests.paid {
+            // What takes less than that in all cannot add it.
+            let sum: f64 = paid.iter().map(|paid| paid.ns as f64).sum();
+            if sum < TIME_SHARE_MIN * total_ns {
+                continue;
+            }
+            answer.found.extend(self.judge_operation(*operation, paid, &requests, total_ns));
+        }
+        for found in &mut answer.found {
+            found.of = service.map(str::to_owned);
+        }
+        answer.found.sort_by(|a, b| b.share_of_time.total_cmp(&a.share_of_time));
+        answer.found.truncate(FOUND_MAX);
+        answer
+    }
+
+    fn judge_operation(
+        &self,
+        operation: u32,
+        paid: &[Paid],
+        requests: &Requests,
+        total_ns: f64,
+    ) -> Option<Bottleneck> {
+        let mut by_kind: HashMap<u32, Vec<(f64, usize)>> = HashMap::new();
+        for paid in paid {
+            let kind = requests.all[paid.request].kind;
+            by_kind.entry(kind).or_default().push((paid.ns as f64 / 1e6, paid.request));
+        }
+        // Beyond what is usual for the kind, the time itself, and the request; those that paid nothing are some, too.
+        let mut beyond: Vec<(f64, f64, Option<usize>)> = Vec::new();
+        for (kind, paid) in by_kind {
+            let unpaid = requests.kinds.get(&kind).map_or(0, |count| count.saturating_sub(paid.len()));
+            let mut times: Vec<f64> = paid.iter().map(|(ms, _)| *ms).collect();
+            times.resize(times.len() + unpaid, 0.0);
+            times.sort_by(f64::total_cmp);
+            let usual = quantile(&times, USUAL_QUANTILE);
+            beyond.extend(paid.iter().map(|(ms, request)| (ms - usual, *ms, Some(*request))));
+            beyond.extend((0..unpaid).map(|_| (-usual, 0.0, None)));
+        }
+        beyond.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let sorted: Vec<f64> = beyond.iter().map(|(ms, _, _)| *ms).collect();
+        let split = two_sizes(&sorted)?;
+        let (usual, slow) = beyond.split_at(split.at);
+        let share = slow.len() as f64 / requests.all.len() as f64;
+        let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
+        let matters = slow.len() >= SLOWED_MIN
+            && split.adds >= ADDS_MS_MIN
+            && share_of_time >= TIME_SHARE_MIN
+            && at_least(slow.len(), requests.all.len()) >= SHARE_MIN;
+        if !matters {
+            return None;
+        }
+        let mut usual_ms: Vec<f64> = usual.iter().map(|(_, ms, _)| *ms).collect();
+        usual_ms.sort_by(f64::total_cmp);
+        let named = self.operations.get(operation as usize)?;
+        Some(Bottleneck {
+            service: named.service_name.clone(),
+            operation: named.name.clone(),
+            of: None,
+            usual_ms: quantile(&usual_ms, 0.5),
+            adds_ms: split.adds,
+            share_of_requests: share,
+            share_of_time,
+            slowed: slow.len(),
+            traces: requests.newest(slow.iter().filter_map(|(_, _, request)| *request)),
+        })
+    }
+
+    /// Every request and what it paid to which operation.
+    fn requests(&self, service: Option<&str>, range: TimeRange) -> Requests {
+        let mut requests = Requests::default();
+        let wanted = |row: &Row| {
+            let operation = &self.operations[row.operation as usize];
+            service.is_none_or(|service| operation.service_name == service)
+        };
+        for rows in self.rows.chunk_by(|a, b| a.trace == b.trace) {
+            if !rows.iter().any(wanted) {
+                continue;
+            }
+            let tree = self.tree(rows);
+            for (at, row) in rows.iter().enumerate() {
+                let enters = match (service, tree.parents[at]) {
+                    (None, _) => row.parent.is_none(),
+                    (Some(_), None) => true,
+                    (Some(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
+                };
+                if enters && wanted(row) && range.contains(row.start_ns) {
+                    requests.add(row, rows, &tree.nodes, at);
+                }
+            }
+        }
+        requests
+    }
+
+    fn tree(&self, rows: &[Row]) -> Tree {
+        let mut by_id: HashMap<SpanId, usize> = HashMap::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            by_id.entry(row.span).or_insert(at);
+        }
+        let mut nodes: Vec<Node> = rows
+            .iter()
+            .map(|row| Node {
+                start_ns: row.start_ns,
+                end_ns: row.end_ns,
+                kind: row.kind,
+                clock: self.operations[row.operation as usize].service,
+                children: Vec::new(),
+            })
+            .collect();
+        let mut parents = vec![None; rows.len()];
+        for (at, row) in rows.iter().enumerate() {
+            let parent = row.parent.and_then(|parent| by_id.get(&parent).copied());
+            if let Some(parent) = parent.filter(|parent| *parent != at) {
+                nodes[parent].children.push(at as u32);
+                parents[at] = Some(parent);
+            }
+        }
+        Tree { nodes, parents }
+    }
+}
+
+struct Tree {
+    nodes: Vec<Node>,
+    parents: Vec<Option<usize>>,
+}
+
+struct Request {
+    trace: TraceId,
+    start_ns: i64,
+    took_ns: i64,
+    /// Its entry's operation.
+    kind: u32,
+}
+
+/// What a request paid to an operation on its critical path.
+struct Paid {
+    request: usize,
+    ns: i64,
+}
+
+#[derive(Default)]
+struct Requests {
+    all: Vec<Request>,
+    kinds: HashMap<u32, usize>,
+    paid: HashMap<u32, Vec<Paid>>,
+}
+
+impl Requests {
+    fn add(&mut self, entry: &Row, rows: &[Row], nodes: &[Node], at: usize) {
+        let request = self.all.len();
+        self.all.push(Request {
+            trace: entry.trace,
+            start_ns: entry.start_ns,
+            took_ns: entry.end_ns - entry.start_ns,
+            kind: entry.operation,
+        });
+        *self.kinds.entry(entry.operation).or_default() += 1;
+        path::walk(nodes, at, |node, ns| {
+            let paid = self.paid.entry(rows[node].operation).or_default();
+            match paid.last_mut() {
+                Some(last) if last.request == request => last.ns += ns,
+                _ => paid.push(Paid { request, ns }),
+            }
+        });
+    }
+
+    fn newest(&self, of: impl Iterator<Item = usize>) -> Vec<TraceId> {
+        let newest_ns = self.all.iter().map(|request| request.start_ns).max().unwrap_or(0);
+        let mut requests: Vec<&Request> = of.map(|request| &self.all[request]).collect();
+        requests.sort_by_key(|request| {
+            (newest_ns - request.start_ns < SETTLED_NS, std::cmp::Reverse(request.start_ns))
+        });
+        let mut seen = HashSet::new();
+        requests
+            .iter()
+            .map(|request| request.trace)
+            .filter(|trace| seen.insert(*trace))
+            .take(EXAMPLES)
+            .collect()
+    }
+}
+
+/// The share that `slow` of `all` stands for at the least, with 95 % confidence (Wilson).
+fn at_least(slow: usize, all: usize) -> f64 {
+    const Z: f64 = 1.96;
+    let (n, p) = (all as f64, slow as f64 / all as f64);
+    let middle = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    (middle - spread) / (1.0 + Z * Z / n)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! What tells two sets of traces, or of log lines, apart: each thing that can be said of one of them, and how often it
+//! holds in the selection and in the baseline.
+//!
+//! What is said of a trace: attributes of its spans and resources, names, states, and how long each operation took, in
+//! classes of powers of two. What is said of a line: its labels, its level, its pattern. Things are ranked by the phi
+//! coefficient: 1 where it holds for all of one set and none of the other, 0 where it is as frequent in both.
+
+use crate::logql::operator::Operator;
+use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
+use crate::{Direction, Engine, LogResult, QueryError};
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use model::{SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
+use std::collections::{HashMap, HashSet};
+use store::SpanColumns;
+
+/// Traces, and lines, of each set: the newest.
+const TRACES_MAX: usize = 500;
+const LINES_MAX: usize = 2_000;
+/// Distinct things that are remembered; ids would otherwise fill the memory.
+const THINGS_MAX: usize = 200_000;
+/// A text longer than this is no value that anybody compares.
+const VALUE_CHARS_MAX: usize = 200;
+const DIFFERENCES_MAX: usize = 50;
+/// How many standard deviations the shares must differ by.
+const SIGNIFICANT: f64 = 3.0;
+const TRACE_NS_MAX: i64 = 600_000_000_000;
+
+/// One thing that is more frequent in one of the two sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub attribute: String,
+    pub value: String,
+    pub selection_share: f64,
+    pub baseline_share: f64,
+    /// 0 to 1.
+    pub score: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// The one that explains most first.
+    pub differences: Vec<Difference>,
+    /// How many traces or lines were compared.
+    pub selection: usize,
+    pub baseline: usize,
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Two queries of one language, TraceQL or LogQL. Without a baseline, everything that the selection is not.
+    pub async fn compare(
+        &self,
+        tenant: &Tenant,
+        selection: &str,
+        baseline: Option<&str>,
+        range: TimeRange,
+    ) -> Result<Comparison, QueryError> {
+        match traceql::parse(selection) {
+            Ok(_) => self.compare_traces(tenant, selection, baseline.unwrap_or("{ }"), range).await,
+            Err(no_traces) => match logql::parse(selection) {
+                Ok(_) => self.compare_lines(tenant, selection, baseline, range).await,
+                Err(no_lines) => Err(QueryError::Bad(format!(
+                    "the selection is neither TraceQL ({no_traces}) nor LogQL ({no_lines})"
+                ))),
+            },
+        }
+    }
+
+    async fn compare_traces(
+        &self,
+        tenant: &Tenant,
+        selection: &str,
+        baseline: &str,
+        range: TimeRange,
+    ) -> Result<Comparison, QueryError> {
+        let (selected, mut warnings) = self.ids(tenant, selection, range, TRACES_MAX).await?;
+        // What is selected is no baseline for itself, so as many more are asked for.
+        let (others, more) = self.ids(tenant, baseline, range, 2 * TRACES_MAX).await?;
+        warnings.extend(more);
+        let chosen: HashSet<TraceId> = selected.iter().copied().collect();
+        let others: Vec<TraceId> =
+            others.into_iter().filter(|id| !chosen.contains(id)).take(TRACES_MAX).collect();
+        let mut set_of: HashMap<TraceId, Set> = HashMap::new();
+        set_of.extend(selected.iter().map(|id| (*id, Set::Selection)));
+        set_of.extend(others.iter().map(|id| (*id, Set::Baseline)));
+        let ids: Vec<TraceId> = set_of.keys().copied().collect();
+        let counts = Counts { selection: selected.len(), baseline: others.len(), ..Counts::default() };
+        if ids.is_empty() {
+            return Ok(counts.compared(warnings));
+        }
+        let snapshot = self.source.snapshot(tenant).await?;
+        let around = TimeRange {
+            start: range.start.saturating_sub(TRACE_NS_MAX),
+            end: range.end.saturating_add(TRACE_NS_MAX),
+        };
+        let select = SpanSelect { trace_ids: ids, ..SpanSelect::all(around) };
+        let scan = SpanScan { snapshot, select, columns: SpanColumns::all() };
+        let context = self.task_context();
+        let counts = self
+            .off_thread(async move {
+                let mut batches =
+                    execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
+                let mut counts = counts;
+                // A thing counts once a trace, however many of its spans say it.
+                let mut said: HashMap<TraceId, HashSet<u32>> = HashMap::new();
+                let mut took: HashMap<(TraceId, u32), i64> = HashMap::new();
+                while let Some(batch) = batches.next().await {
+                    let batch = batch.map_err(crate::logql::broken)?;
+                    let spans = Spans::of(&batch);
+                    for row in 0..spans.len() {
+                        let id = spans.trace_id(row);
+                        let Some(set) = set_of.get(&id) else { continue };
+                        let said = said.entry(id).or_default();
+                        things_of_span(&spans, row, &mut |attribute, value| {
+                            counts.say(*set, attribute, value, said);
+                        });
+                        let operation = format!("duration of {}: {}", spans.service(row), spans.name(row));
+                        if let Some(operation) = counts.operation(operation) {
+                            *took.entry((id, operation)).or_default() += spans.duration(row);
+                        }
+                    }
+                }
+                for ((id, operation), ns) in took {
+                    let (Some(set), Some(said)) = (set_of.get(&id), said.get_mut(&id)) else { continue };
+                    let attribute = counts.operations[operation as usize].clone();
+                    counts.say(*set, &attribute, &class(ns as f64 / 1e6, " ms"), said);
+                }
+                Ok(counts)
+            })
+            .await?;
+        Ok(counts.compared(warnings))
+    }
+
+    /// Ids of the newest traces that match.
+    async fn ids(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<(Vec<TraceId>, Vec<String>), QueryError> {
+        let options = SearchOptions { range, limit, spans_per_spanset: 1 };
+        let found = self.traceql_search(tenant, query, options).await?;
+        Ok((found.traces.iter().map(|trace| trace.trace_id).collect(), found.warnings))
+    }
+
+    async fn compare_lines(
+        &self,
+        tenant: &Tenant,
+        selection: &str,
+        baseline: Option<&str>,
+        range: TimeRange,
+    ) -> Result<Comparison, QueryError> {
+        let mut counts = Counts::default();
+        let mut warnings = vec![];
+        let mut selected: HashSet<(i64, String)> = HashSet::new();
+        for (set, query) in [(Set::Selection, selection), (Set::Baseline, baseline.unwrap_or(ALL_LINES))] {
+            let limit = if set == Set::Baseline { 2 * LINES_MAX } else { LINES_MAX };
+            let answer = self
+                .logql_range(tenant, query, range.start, range.end, 1_000, limit, Direction::Backward)
+                .await?;
+            warnings.extend(answer.warnings);
+            let LogResult::Streams(streams) = answer.result else {
+                return Err(QueryError::Bad(format!(
+                    "{query}: a query for lines is compared, not one for numbers"
+                )));
+            };
+            let mut lines: Vec<_> = streams
+                .into_iter()
+                .flat_map(|stream| {
+                    let labels = stream.labels;
+                    stream.entries.into_iter().map(move |entry| (labels.clone(), entry))
+                })
+                .collect();
+            lines.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.ts_ns));
+            for (labels, entry) in lines {
+                let key = (entry.ts_ns, entry.line.clone());
+                match set {
+                    Set::Selection => {
+                        counts.selection += 1;
+                        selected.insert(key);
+                    }
+                    Set::Baseline if selected.contains(&key) => continue,
+                    Set::Baseline if counts.baseline >= LINES_MAX => break,
+                    Set::Baseline => counts.baseline += 1,
+                }
+                let mut said = HashSet::new();
+                for (name, value) in labels.iter().chain(entry.metadata.iter()).chain(entry.parsed.iter()) {
+                    counts.say(set, name, value, &mut said);
+                }
+                counts.say(set, "pattern", &pattern(&entry.line), &mut said);
+            }
+        }
+        Ok(counts.compared(warnings))
+    }
+}
+
+/// Every stream has a service's name.
+const ALL_LINES: &str = r#"{service_name=~".+"}"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    Selection,
+    Baseline,
+}
+
+#[derive(Default)]
+struct Counts {
+    selection: usize,
+    baseline: usize,
+    places: HashMap<(String, String), u32>,
+    things: Vec<(String, String, [u32; 2])>,
+    operations: Vec<String>,
+    operation_places: HashMap<String, u32>,
+}
+
+impl Counts {
+    /// Notes that `attribute` is `value` in one member of a set; `said` is what was noted of it before.
+    fn say(&mut self, set: Set, attribute: &str, value: &str, said: &mut HashSet<u32>) {
+        if value.is_empty() || value.len() > VALUE_CHARS_MAX {
+            return;
+        }
+        let key = (attribute.to_owned(), value.to_owned());
+        let at = match self.places.get(&key) {
+            Some(at) => *at,
+            None if self.things.len() >= THINGS_MAX => return,
+            None => {
+                let at = self.things.len() as u32;
+                self.things.push((key.0.clone(), key.1.clone(), [0, 0]));
+                self.places.insert(key, at);
+                at
+            }
+        };
+        if said.insert(at) {
+            self.things[at as usize].2[usize::from(set == Set::Baseline)] += 1;
+        }
+    }
+
+    fn operation(&mut self, name: String) -> Option<u32> {
+        if let Some(at) = self.operation_places.get(&name) {
+            return Some(*at);
+        }
+        if self.operations.len() >= THINGS_MAX {
+            return None;
+        }
+        let at = self.operations.len() as u32;
+        self.operations.push(name.clone());
+        self.operation_places.insert(name, at);
+        Some(at)
+    }
+
+    fn compared(self, warnings: Vec<String>) -> Comparison {
+        let (selection, baseline) = (self.selection, self.baseline);
+        let mut differences: Vec<Difference> = vec![];
+        if selection > 0 && baseline > 0 {
+            let (n1, n0) = (selection as f64, baseline as f64);
+            for (attribute, value, [in_selection, in_baseline]) in self.things {
+                let (p1, p0) = (f64::from(in_selection) / n1, f64::from(in_baseline) / n0);
+                let pooled = f64::from(in_selection + in_baseline) / (n1 + n0);
+                let deviation = (pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n0)).sqrt();
+                if (p1 - p0).abs() <= SIGNIFICANT * deviation {
+                    continue;
+                }
+                let mean = (p1 + p0) / 2.0;
+                let score = (p1 - p0).abs() / (2.0 * (mean * (1.0 - mean)).sqrt());
+                let score = score.min(1.0);
+                differences.push(Difference {
+                    attribute,
+                    value,
+                    selection_share: p1,
+                    baseline_share: p0,
+                    score,
+                });
+            }
+        }
+        differences.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(b.selection_share.total_cmp(&a.selection_share))
+                .then_with(|| (&a.attribute, &a.value).cmp(&(&b.attribute, &b.value)))
+        });
+        differences.truncate(DIFFERENCES_MAX);
+        Comparison { differences, selection, baseline, warnings }
+    }
+}
+
+fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(&str, &str)) {
+    say("name", spans.name(row));
+    if spans.status(row) == StatusCode::Error {
+        say("status", "error");
+        say("failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
+    }
+    spans.each_attribute(row, &mut |scope, name, value| {
+        let attribute = format!("{scope}.{name}");
+        match value {
+            Val::Float(number) => say(&attribute, &class(number, "")),
+            Val::Int(number) => say(&attribute, &number.to_string()),
+            Val::Bool(truth) => say(&attribute, if truth { "true" } else { "false" }),
+            Val::Text(text) => say(&attribute, &text),
+            _ => {}
+        }
+    });
+}
+
+/// The power of two that a number is at least, as a range.
+fn class(number: f64, unit: &str) -> String {
+    if !number.is_finite() || number <= 0.0 {
+        return format!("{number}{unit}");
+    }
+    let low = 2f64.powf(number.log2().floor());
+    format!("{low} to {}{unit}", 2.0 * low)
+}
+
+/// A line with what varies taken out: words that hold a digit.
+fn pattern(line: &str) -> String {
+    let mut pattern = String::new();
+    let mut blank = false;
+    for word in line.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let varies = word.chars().any(|c| c.is_ascii_digit());
+        if varies && !blank {
+            pattern.push_str("<_>");
+        }
+        let end = word.chars().last().filter(|c| !c.is_alphanumeric());
+        match (varies, end) {
+            (true, Some(end)) => pattern.push(end),
+            (true, None) => {}
+            (false, _) => pattern.push_str(word),
+        }
+        blank = varies && end.is_none_or(|c| c == '.' || c == ':' || c == '-');
+        if pattern.len() >= VALUE_CHARS_MAX {
+            break;
+        }
+    }
+    pattern.chars().take(VALUE_CHARS_MAX / 4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Shop, World, range, traffic};
+    use super::*;
+
+    async fn compared(selection: &str, baseline: Option<&str>) -> Result<Comparison, QueryError> {
+        let world = World::new().await;
+        world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+        world.engine.compare(&Tenant::default(), selection, baseline, range()).await
+    }
+
+    #[tokio::test]
+    async fn slow_traces_differ_in_what_made_them_slow() {
+        let found = compared("{ duration > 250ms && kind = server }", None).await.unwrap();
+        assert!(found.selection > 30 && found.baseline > 200, "{found:?}");
+        let exhausted = |one: &&Difference| one.attribute == "span.db.pool.exhausted" && one.value == "true";
+        let exhausted = found.differences.iter().find(exhausted).unwrap();
+        assert_eq!((exhausted.selection_share, exhausted.baseline_share), (1.0, 0.0));
+        assert!(found.differences[0].score > 0.99);
+        assert!(found.differences.iter().all(|one| (0.0..=1.0).contains(&one.score)));
+        let named = found.differences.iter().any(|one| one.attribute == "duration of inventory: db.pool");
+        assert!(named, "{:?}", found.differences);
+        assert!(
+            !found.differences.iter().any(|one| one.attribute.contains("payment")),
+            "no accident is claimed"
+        );
+    }
+
+    #[tokio::test]
+    async fn alike_sets_differ_in_nothing() {
+        let found =
+            compared("{ name = \"GET /\" && duration < 20ms }", Some("{ name = \"GET /\" }")).await.unwrap();
+        assert!(found.differences.iter().all(|one| !one.attribute.starts_with("name")), "{found:?}");
+        let empty = compared("{ name = \"nobody\" }", None).await.unwrap();
+        assert_eq!((empty.selection, empty.differences.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_query_is_refused() {
+        let wrong = compared("sum(", None).await.unwrap_err().to_string();
+        assert!(wrong.contains("TraceQL") && wrong.contains("LogQL"), "{wrong}");
+        assert!(matches!(compared("{ }", Some("{ nonsense")).await, Err(QueryError::Bad(_))));
+    }
+
+    #[test]
+    fn lines_that_differ_in_numbers_have_one_pattern() {
+        assert_eq!(pattern("waited 312 ms for o-000123"), "waited <_> ms for o-<_>");
+        assert_eq!(pattern("waited 312 ms for o-000123"), pattern("waited 298 ms for o-999999"));
+        assert_eq!(class(300.0, " ms"), "256 to 512 ms");
+        assert_eq!(class(0.0, ""), "0");
+    }
+}

@@ -1,0 +1,203 @@
+//! The critical path of one request: of each span the time in which nothing else but itself kept the request from
+//! ending.
+//!
+//! Walked from the end backwards: the child that ended last before the point reached is what was waited for, and the
+//! walk goes on from where that child began. What no child covers is the span's own. The times of all spans add up to
+//! the request's, so no second is blamed twice.
+
+use model::SpanKind;
+
+/// A span of a trace, by its place in the list of all of them.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub start_ns: i64,
+    pub end_ns: i64,
+    pub kind: SpanKind,
+    /// Which clock it was measured with; services do not share one.
+    pub clock: u32,
+    pub children: Vec<u32>,
+}
+
+/// A child may overlap with what came after it by this share of its length and still count as before it: clocks are
+/// read a moment after the fact.
+const OVERLAP_SHARE: i64 = 20;
+
+struct Step {
+    node: usize,
+    from_ns: i64,
+    to_ns: i64,
+    /// What must be added to the span's own clock to have the request's.
+    offset_ns: i64,
+}
+
+/// Calls `own` with each span on the path from `entry` down, and its own time in nanoseconds.
+pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)) {
+    let Some(first) = nodes.get(entry) else { return };
+    let mut todo = vec![Step {
+        node: entry,
+        from_ns: first.start_ns,
+        to_ns: first.end_ns.max(first.start_ns),
+        offset_ns: 0,
+    }];
+    // Parents that form a ring would be walked for ever.
+    let mut steps_left = nodes.len();
+    let mut waited_for: Vec<Step> = Vec::new();
+    while let Some(step) = todo.pop() {
+        let Some(left) = steps_left.checked_sub(1) else { return };
+        steps_left = left;
+        let node = &nodes[step.node];
+        waited_for.clear();
+        waited_for.extend(node.children.iter().filter_map(|child| placed(nodes, &step, *child as usize)));
+        waited_for.sort_by_key(|child| (child.to_ns, child.from_ns));
+        let (mut reached_ns, mut own_ns) = (step.to_ns, 0);
+        while let Some(mut child) = waited_for.pop() {
+            if reached_ns <= step.from_ns {
+                break;
+            }
+            if child.to_ns > reached_ns {
+                let overlap_ns = child.to_ns - reached_ns;
+                if child.from_ns >= reached_ns || overlap_ns * OVERLAP_SHARE > child.to_ns - child.from_ns {
+                    continue;
+                }
+                child.to_ns = reached_ns;
+            }
+            own_ns += reached_ns - child.to_ns;
+            reached_ns = child.from_ns;
+            todo.push(child);
+        }
+        own(step.node, own_ns + (reached_ns - step.from_ns).max(0));
+    }
+}
+
+/// Where a child lies in its parent's time; `None` where the parent does not wait for it.
+fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Step> {
+    let (node, of) = (nodes.get(child)?, &nodes[parent.node]);
+    if of.kind == SpanKind::Producer || node.kind == SpanKind::Consumer {
+        return None;
+    }
+    let length_ns = (node.end_ns - node.start_ns).max(0);
+    let window_ns = parent.to_ns - parent.from_ns;
+    let mut offset_ns = parent.offset_ns;
+    let inside = |offset_ns: i64| {
+        node.start_ns + offset_ns >= parent.from_ns && node.end_ns + offset_ns <= parent.to_ns
+    };
+    // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own.
+    let asked = of.kind == SpanKind::Client && node.clock != of.clock;
+    if asked && !inside(offset_ns) && length_ns <= window_ns {
+        offset_ns = parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns;
+    }
+    let (from_ns, to_ns) = (node.start_ns + offset_ns, node.end_ns + offset_ns);
+    // It outlives who began it: nobody waited. An answer that came too late was waited for as long as it was.
+    let outlives = to_ns - parent.to_ns > (length_ns / OVERLAP_SHARE);
+    if outlives && !asked {
+        return None;
+    }
+    let (from_ns, to_ns) = (from_ns.max(parent.from_ns), to_ns.min(parent.to_ns));
+    (to_ns > from_ns).then_some(Step { node: child, from_ns, to_ns, offset_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use SpanKind::{Client, Consumer, Internal, Producer, Server};
+
+    /// Spans as parent, start, end, kind, clock; what each has of the path, by place, 0 where it has nothing.
+    fn own(spans: &[(Option<usize>, i64, i64, SpanKind, u32)]) -> Vec<i64> {
+        let mut nodes: Vec<Node> = spans
+            .iter()
+            .map(|(_, start_ns, end_ns, kind, clock)| Node {
+                start_ns: *start_ns,
+                end_ns: *end_ns,
+                kind: *kind,
+                clock: *clock,
+                children: vec![],
+            })
+            .collect();
+        for (at, span) in spans.iter().enumerate() {
+            if let Some(parent) = span.0 {
+                nodes[parent].children.push(at as u32);
+            }
+        }
+        let mut times = vec![0; spans.len()];
+        walk(&nodes, 0, |at, ns| times[at] += ns);
+        times
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 100, 400, Internal, 0),
+            (Some(0), 500, 900, Internal, 0),
+            (Some(2), 600, 800, Internal, 0),
+        ]);
+        assert_eq!(times, [300, 300, 200, 200]);
+    }
+
+    #[test]
+    fn of_those_at_the_same_time_only_the_last_to_end_counts() {
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 0, 700, Internal, 0),
+            (Some(0), 0, 1000, Internal, 0),
+        ]);
+        assert_eq!(times, [0, 0, 1000]);
+    }
+
+    #[test]
+    fn a_moment_of_overlap_is_a_matter_of_clocks() {
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 0, 505, Internal, 0),
+            (Some(0), 500, 1000, Internal, 0),
+        ]);
+        assert_eq!(times, [0, 500, 500]);
+    }
+
+    #[test]
+    fn what_outlives_its_parent_was_not_waited_for() {
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 500, 5000, Internal, 0),
+            (Some(0), 100, 200, Producer, 0),
+            (Some(2), 150, 190, Consumer, 1),
+        ]);
+        assert_eq!(times, [900, 0, 100, 0]);
+    }
+
+    #[test]
+    fn another_machines_clock_is_set_right_and_with_it_all_below() {
+        let skew = 1_000_000;
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 100, 900, Client, 0),
+            (Some(1), 200 + skew, 800 + skew, Server, 1),
+            (Some(2), 300 + skew, 700 + skew, Internal, 1),
+        ]);
+        assert_eq!(times, [200, 200, 200, 400]);
+    }
+
+    #[test]
+    fn an_answer_that_came_too_late_was_waited_for_until_the_client_gave_up() {
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 100, 900, Client, 0),
+            (Some(1), 200, 5000, Server, 1),
+        ]);
+        assert_eq!(times, [200, 100, 700]);
+    }
+
+    #[test]
+    fn a_ring_ends_and_times_never_exceed_the_request() {
+        let mut nodes = vec![
+            Node { start_ns: 0, end_ns: 100, kind: Server, clock: 0, children: vec![1] },
+            Node { start_ns: 0, end_ns: 100, kind: Internal, clock: 0, children: vec![0] },
+        ];
+        let mut sum = 0;
+        walk(&nodes, 0, |_, ns| sum += ns);
+        assert!(sum <= 100, "{sum}");
+        nodes[1].children = vec![7];
+        walk(&nodes, 0, |_, ns| assert!(ns <= 100));
+        walk(&nodes, 9, |_, _| unreachable!("there is no such span"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Whether times come in two sizes: the usual one, and one that some requests pay on top.
+//!
+//! Latencies are never alike, and their slow tail is not a cause. What is looked for is a second hill with a valley
+//! before it. The two groups are those that leave the least spread within each; a split counts when the slow group is far
+//! from the usual one as measured by the latter's own spread, and when there is next to nothing in between: a tail that
+//! is cut in two goes on behind the cut. Checked on uniform, exponential, normal and log-normal times from 60 values on.
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Split {
+    /// Of the sorted values, the first of the slow group.
+    pub at: usize,
+    /// Median of the usual group.
+    pub usual: f64,
+    /// What the slow ones pay on top: their mean, less the usual.
+    pub adds: f64,
+}
+
+/// How many times the usual group's spread the slow one must be away. An exponential tail cut in two has 2, a
+/// log-normal one up to 3.
+const SPREADS_MIN: f64 = 4.0;
+/// What lies in the valley, as a share of the slow group. A tail has as much there as beyond it.
+const VALLEY_MAX: f64 = 0.25;
+/// What lies right above the usual group, as far again as it is wide, as a share of it. One hill cut in two has a good
+/// part of itself there.
+const ABOVE_MAX: f64 = 0.03;
+/// With so many values it is twice as many spreads: of few values the spread is not well known.
+const FEW: f64 = 150.0;
+/// The usual group is at least so many, and such a part of all.
+const USUAL_MIN: usize = 15;
+const USUAL_SHARE_MIN: f64 = 0.2;
+/// A slow group that is wide itself draws the first cut into it; the cut below it is the right one.
+const CUTS: usize = 4;
+
+/// The lowest cut that counts. `sorted` ascends and holds no NaN.
+pub(super) fn two_sizes(sorted: &[f64]) -> Option<Split> {
+    let mut found = None;
+    let mut end = sorted.len();
+    for _ in 0..CUTS {
+        let Some(at) = cut(&sorted[..end]) else { break };
+        let split = judged(sorted, at);
+        found = split.or(found);
+        end = at;
+    }
+    found
+}
+
+fn judged(sorted: &[f64], at: usize) -> Option<Split> {
+    let (low, high) = sorted.split_at(at);
+    if at < USUAL_MIN || (at as f64) < USUAL_SHARE_MIN * sorted.len() as f64 {
+        return None;
+    }
+    let usual = quantile(low, 0.5);
+    let top = 2.0 * quantile(low, 0.98) - low[0];
+    let above = sorted.partition_point(|value| *value <= top).saturating_sub(at);
+    let spread = quantile(low, 0.95) - usual;
+    let adds = high.iter().sum::<f64>() / high.len() as f64 - usual;
+    let between = |share: f64| sorted.partition_point(|value| *value < usual + share * adds);
+    let valley = between(0.5) - between(0.25);
+    let counts = adds > 0.0
+        && adds >= SPREADS_MIN * (1.0 + FEW / sorted.len() as f64) * spread
+        && above as f64 <= ABOVE_MAX * low.len() as f64
+        && valley as f64 <= VALLEY_MAX * high.len() as f64;
+    counts.then_some(Split { at, usual, adds })
+}
+
+/// Where to cut so that both parts are as much of one size as can be (Otsu's method).
+fn cut(sorted: &[f64]) -> Option<usize> {
+    let total: f64 = sorted.iter().sum();
+    let count = sorted.len() as f64;
+    let (mut best, mut most, mut low) = (None, 0.0, 0.0);
+    for (at, value) in sorted.iter().enumerate() {
+        // Equal values stay together.
+        if at > 0 && *value > sorted[at - 1] {
+            let (low_count, high_count) = (at as f64, count - at as f64);
+            let apart = low / low_count - (total - low) / high_count;
+            let between = low_count * high_count * apart * apart;
+            if between > most {
+                (best, most) = (Some(at), between);
+            }
+        }
+        low += value;
+    }
+    best
+}
+
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = (sorted.len().saturating_sub(1)) as f64 * share;
+    sorted.get(at.round() as usize).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    fn drawn(count: usize, mut draw: impl FnMut(&mut StdRng) -> f64) -> Vec<f64> {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut values: Vec<f64> = (0..count).map(|_| draw(&mut rng)).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    fn exponential(rng: &mut StdRng) -> f64 {
+        -(1.0 - rng.random::<f64>()).ln()
+    }
+
+    fn normal(rng: &mut StdRng) -> f64 {
+        (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
+    }
+
+    #[test]
+    fn a_second_size_is_found_with_its_share_and_its_cost() {
+        for (share, cost) in [(0.15, 300.0), (0.02, 80.0), (0.4, 40.0)] {
+            let values = drawn(5_000, |rng| {
+                let usual = 3.0 + rng.random::<f64>() * 2.0;
+                if rng.random_bool(share) { usual + cost * (0.9 + 0.2 * rng.random::<f64>()) } else { usual }
+            });
+            let split = two_sizes(&values).unwrap();
+            let found = (values.len() - split.at) as f64 / values.len() as f64;
+            assert!((found / share - 1.0).abs() < 0.25, "{share}: {found}");
+            assert!((split.adds / cost - 1.0).abs() < 0.05, "{cost}: {split:?}");
+        }
+    }
+
+    #[test]
+    fn a_wide_second_size_is_found_whole() {
+        let values = drawn(5_000, |rng| {
+            if rng.random_bool(0.15) { 5.0 + 300.0 * exponential(rng) } else { 1.0 + rng.random::<f64>() }
+        });
+        let split = two_sizes(&values).unwrap();
+        let share = (values.len() - split.at) as f64 / values.len() as f64;
+        assert!((0.1..0.16).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_slow_tail_is_no_second_size() {
+        let tails: [(&str, fn(&mut StdRng) -> f64); 6] = [
+            ("uniform", |rng| rng.random()),
+            ("exponential", exponential),
+            ("normal", |rng| 10.0 + normal(rng)),
+            ("log-normal", |rng| normal(rng).exp()),
+            ("wide log-normal", |rng| (1.5 * normal(rng)).exp()),
+            ("the demo's", |rng| {
+                let drawn: f64 = rng.random();
+                0.7 + 0.5 * drawn + 1.2 * drawn.powi(8)
+            }),
+        ];
+        for (name, draw) in tails {
+            for count in [60, 500, 5_000] {
+                let values = drawn(count, draw);
+                // A few far values may look like a size of their own; they are too rare to be told.
+                let share = two_sizes(&values).map_or(0.0, |split| 1.0 - split.at as f64 / count as f64);
+                assert!(share < 0.01 || count == 60 && share < 0.06, "{name} {count}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_alike_and_single_values_have_one_size() {
+        assert_eq!(two_sizes(&[]), None);
+        assert_eq!(two_sizes(&[1.0]), None);
+        assert_eq!(two_sizes(&[5.0; 100]), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! Bottlenecks over a real store.
+
+use super::*;
+use crate::Limits;
+use model::{Batch, ResourceSpans, Sink, Span, SpanBatch, SystemClock, Value, Write};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::sync::Arc;
+use store::Store;
+
+/// 2026-03-01T12:00:00Z.
+const NOON_NS: i64 = 1_772_366_400_000_000_000;
+const MS: f64 = 1e6;
+
+pub(super) struct World {
+    pub engine: Engine,
+    pub store: Arc<Store>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
+        let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+        let engine = Engine::new(store.clone(), Arc::new(SystemClock), Limits::default()).unwrap();
+        World { engine, store, _dir: dir }
+    }
+
+    pub async fn write(&self, batch: SpanBatch) {
+        let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch), origin: None };
+        self.store.write(write).await.unwrap();
+    }
+
+    async fn of(&self, service: Option<&str>) -> Bottlenecks {
+        self.engine.bottlenecks(&Tenant::default(), service, range()).await.unwrap()
+    }
+}
+
+pub(super) fn range() -> TimeRange {
+    TimeRange { start: NOON_NS, end: NOON_NS + 3_600_000_000_000 }
+}
+
+/// What the shop of a test does. All in milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Shop {
+    pub requests: u32,
+    /// The pool of `inventory` makes this share wait so long.
+    pub share: f64,
+    pub wait_ms: f64,
+}
+
+pub(super) fn traffic(shop: Shop) -> SpanBatch {
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut services: [Vec<Span>; 3] = Default::default();
+    for number in 0..shop.requests {
+        let start_ns = NOON_NS + i64::from(number) * 100_000_000;
+        let mut trace_id = [0; 16];
+        rng.fill(&mut trace_id);
+        let mut next = 0u8;
+        let mut span = |parent: u8, name: &str, kind: SpanKind, from: f64, to: f64| {
+            next += 1;
+            let span = Span {
+                trace_id,
+                span_id: [next; 8],
+                parent_span_id: (parent != 0).then_some([parent; 8]),
+                start_ns: start_ns + (from * MS) as i64,
+                duration_ns: ((to - from) * MS) as i64,
+                name: name.to_owned(),
+                kind,
+                ..Span::default()
+            };
+            (next, span)
+        };
+        let mut work = |ms: f64| ms * (0.8 + 0.4 * rng.random::<f64>());
+        // Checkouts do more than page views: two kinds of requests.
+        let checkout = number % 4 == 0;
+        let (own, payment) = (work(if checkout { 40.0 } else { 8.0 }), work(60.0));
+        let (stock, select) = (work(3.0), work(4.0));
+        let wait = if rng.random_bool(shop.share) {
+            shop.wait_ms * (0.9 + 0.2 * rng.random::<f64>())
+        } else {
+            0.05 + 0.1 * rng.random::<f64>()
+        };
+        let mut at = own;
+        let name = if checkout { "POST /checkout" } else { "GET /" };
+        let (front, mut root) = span(0, name, SpanKind::Server, 0.0, 0.0);
+        let (asks, mut ask) = span(front, "GET", SpanKind::Client, at, 0.0);
+        let (serves, mut serve) = span(asks, "GET /stock", SpanKind::Server, at + 0.2, 0.0);
+        at += 0.2 + stock;
+        services[1].push(span(serves, "db.pool", SpanKind::Internal, at, at + wait).1);
+        at += wait;
+        let (_, mut statement) = span(serves, "SELECT stock", SpanKind::Client, at, at + select);
+        at += select;
+        statement.attributes = vec![("db.pool.exhausted".into(), Value::Bool(wait > 1.0))];
+        services[1].push(statement);
+        serve.duration_ns = start_ns + (at * MS) as i64 - serve.start_ns;
+        at += 0.2;
+        ask.duration_ns = start_ns + (at * MS) as i64 - ask.start_ns;
+        if checkout {
+            services[2].push(span(front, "POST /payments", SpanKind::Server, at, at + payment).1);
+            at += payment;
+        }
+        root.duration_ns = ((at + 1.0) * MS) as i64;
+        services[0].extend([root, ask]);
+        services[1].push(serve);
+    }
+    let names = ["frontend", "inventory", "payment"];
+    let resources = names.iter().zip(services).map(|(name, spans)| ResourceSpans {
+        resource: Arc::new(vec![("service.name".to_owned(), Value::from(*name))]),
+        scope_name: String::new(),
+        scope_version: String::new(),
+        spans,
+    });
+    SpanBatch { resources: resources.collect() }
+}
+
+#[tokio::test]
+async fn the_pool_is_named_with_its_effect_whoever_asks() {
+    for (share, wait_ms) in [(0.15, 300.0), (0.05, 120.0), (0.3, 25.0)] {
+        let world = World::new().await;
+        world.write(traffic(Shop { requests: 2_000, share, wait_ms })).await;
+        for service in [None, Some("frontend"), Some("inventory")] {
+            let answer = world.of(service).await;
+            let [pool] = answer.found.as_slice() else { panic!("{service:?} {share}: {answer:?}") };
+            assert_eq!((pool.service.as_str(), pool.operation.as_str()), ("inventory", "db.pool"));
+            assert_eq!(pool.of.as_deref(), service);
+            assert!((pool.adds_ms / wait_ms - 1.0).abs() < 0.05, "{pool:?}");
+            assert!((pool.share_of_requests / share - 1.0).abs() < 0.15, "{pool:?}");
+            assert_eq!((answer.requests, answer.sampled), (2_000, 1.0));
+            assert_eq!(pool.traces.len(), EXAMPLES);
+        }
+        let elsewhere = world.of(Some("payment")).await;
+        assert_eq!((elsewhere.found.len(), elsewhere.requests), (0, 500));
+    }
+}
+
+#[tokio::test]
+async fn without_it_nothing_is_claimed() {
+    let world = World::new().await;
+    world.write(traffic(Shop { requests: 2_000, share: 0.0, wait_ms: 0.0 })).await;
+    for service in [None, Some("frontend"), Some("inventory"), Some("payment"), Some("nobody")] {
+        assert_eq!(world.of(service).await.found, [], "{service:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_few_slow_requests_are_no_claim() {
+    let world = World::new().await;
+    world.write(traffic(Shop { requests: 20, share: 0.3, wait_ms: 300.0 })).await;
+    assert_eq!(world.of(None).await.found, [], "too few requests");
+    world.write(traffic(Shop { requests: 600, share: 0.004, wait_ms: 900.0 })).await;
+    assert_eq!(world.of(None).await.found, [], "too small a share");
+}
+
+/// More spans than are held: the answer says so, and is as right.
+#[tokio::test]
+async fn more_spans_than_are_held_are_sampled_by_trace() {
+    let world = World::new().await;
+    let requests = 50_000;
+    let batch = traffic(Shop { requests, share: 0.15, wait_ms: 300.0 });
+    for resource in batch.resources {
+        for spans in resource.spans.chunks(5_000) {
+            let part = ResourceSpans { spans: spans.to_vec(), ..resource.clone() };
+            world.write(SpanBatch { resources: vec![part] }).await;
+        }
+    }
+    let late = TimeRange { start: NOON_NS, end: NOON_NS + 2 * 3_600_000_000_000 };
+    let answer = world.engine.bottlenecks(&Tenant::default(), None, late).await.unwrap();
+    assert_eq!(answer.sampled, 0.5);
+    assert!((15_000..35_000).contains(&answer.requests), "{}", answer.requests);
+    assert!((answer.found[0].share_of_requests - 0.15).abs() < 0.01, "{answer:?}");
+}
