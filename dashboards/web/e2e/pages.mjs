@@ -10,6 +10,9 @@ const only = process.env.ONLY;
 /** Data may still be on its way: rates need two scrapes. */
 const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 60_000);
 const FIRST_PAINT_MS = 2000;
+/** What a browser must fetch to show the first page, compressed. */
+const FIRST_SCREEN_BYTES = 300_000;
+const WIDTHS = [1440, 900];
 
 /** Panels and cards that may rightly have nothing to show: no request failed, a container sees no disk. */
 const MAY_BE_EMPTY = [
@@ -20,16 +23,19 @@ const MAY_BE_EMPTY = [
 const explore = (lang, q) => `/explore?from=now-15m&to=now&lang=${lang}&q=${encodeURIComponent(q)}`;
 
 const PAGES = [
-  { name: "now", path: "/", needs: { "[data-now]": 1, '[data-state="chart"]': 2, '[aria-label="Services"] tbody tr': 5, '[aria-label="Where the time goes"] tbody tr': 1 } },
+  { name: "now", path: "/", needs: { "[data-now]": 1, '[data-state="chart"]': 2, '[aria-label="Services"] tbody tr': 5, "[data-bottleneck]": 1 } },
+  { name: "now-why", path: `/?why=${encodeURIComponent("orders: pool.acquire")}`, needs: { '[aria-label="What is different"] tbody tr': 3 } },
   { name: "explore", path: "/explore", needs: { ".cm-content": 1, '[aria-label="Examples"] button': 3 } },
   { name: "explore-promql", path: explore("promql", "sum by (mode) (rate(node_cpu_seconds_total[1m]))"), needs: { '[data-state="chart"]': 1 } },
   { name: "explore-promql-table", path: `${explore("promql", "node_load1")}&view=table`, needs: { "tbody tr": 1 } },
   { name: "explore-logql", path: explore("logql", '{service_name=~".+"}'), needs: { ".log-line": 3 } },
   { name: "explore-logql-rate", path: explore("logql", 'sum by (service_name) (rate({service_name=~".+"}[1m]))'), needs: { '[data-state="chart"]': 1 } },
   { name: "explore-traceql", path: explore("traceql", "{ duration > 1ms }"), needs: { "tbody tr": 3 } },
+  { name: "explore-traceql-rate", path: explore("traceql", "{ } | rate() by (resource.service.name)"), needs: { '[data-state="chart"]': 1 } },
   { name: "explore-sql", path: explore("sql", "select service, count(*) as spans from spans group by service order by spans desc limit 10"), needs: { "tbody tr": 5 } },
   { name: "dashboards", path: "/dashboards", needs: { "section.card a": 4 } },
   { name: "alerts", path: "/alerts", needs: { "[aria-label^=Group]": 1 } },
+  { name: "alerts-recording", path: "/alerts?kind=recording", needs: { "[aria-label^=Group]": 1 } },
   { name: "slos", path: "/slos", needs: { '.grid-2 section.card': 1 } },
 ];
 
@@ -45,11 +51,13 @@ try {
     PAGES.push({ name: `dashboard-${dashboard.uid}`, path: `/dashboards/${dashboard.uid}`, needs: { "[data-panel]": 4 }, scroll: true });
   }
   for (const colorScheme of ["light", "dark"]) {
-    const context = await browser.newContext({ colorScheme, viewport: { width: 1440, height: 900 } });
+    const context = await browser.newContext({ colorScheme, viewport: { width: WIDTHS[0], height: 900 } });
     const page = await context.newPage();
     listen(page);
+    if (!only || only === "weight") await weight(page);
     for (const wanted of PAGES) if (!only || wanted.name.includes(only)) await visit(page, wanted, colorScheme);
     if (!only || only === "trace") await trace(page, colorScheme);
+    if (!only || only === "newcomer") await newcomer(page, colorScheme);
     if (!only || only === "keys") await keys(page);
     if (!only || only === "mistakes") await mistakes(page);
     await context.close();
@@ -93,6 +101,17 @@ async function visit(page, { name, path, needs, scroll }, scheme) {
     await page.keyboard.press("r");
   }
   if (page.heard.length > 0) wrong.push(...new Set(page.heard));
+  for (const width of WIDTHS.slice(1)) {
+    await page.setViewportSize({ width, height: 900 });
+    // Charts follow in the next frame.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    if (await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth + 1)) wrong.push(`scrolls sideways when ${width} wide`);
+    if (pictures) {
+      mkdirSync(pictures, { recursive: true });
+      await page.screenshot({ path: `${pictures}/${name}-${scheme}-${width}.png`, fullPage: true });
+    }
+  }
+  await page.setViewportSize({ width: WIDTHS[0], height: 900 });
   if (paintMs > FIRST_PAINT_MS) wrong.push(`first paint after ${Math.round(paintMs)} ms, ${FIRST_PAINT_MS} are allowed`);
   if ((await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) !== scheme) wrong.push(`is not ${scheme}`);
   await done(page, name, scheme, wrong, `first paint ${Math.round(paintMs)} ms, heading ${Math.round(headingMs)} ms`);
@@ -117,7 +136,11 @@ async function settled(page, scroll) {
   await page.waitForSelector("h1", { timeout: PATIENCE_MS });
   if (scroll) {
     const panels = await page.$$("[data-panel]");
-    for (const panel of panels) await panel.scrollIntoViewIfNeeded().catch(() => undefined);
+    for (const panel of panels) {
+      await panel.scrollIntoViewIfNeeded().catch(() => undefined);
+      // Whether it is in sight is told in the next frame.
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    }
     await page.evaluate(() => window.scrollTo(0, 0));
   }
   await page.waitForFunction(() => !document.querySelector('[data-state="loading"]'), null, { timeout: PATIENCE_MS }).catch(() => undefined);
@@ -155,6 +178,37 @@ function inspect({ needs, mayBeEmpty }) {
   return wrong;
 }
 
+/** Scripts, styles and the document of the first page, as they came over the wire. */
+async function weight(page) {
+  await page.goto(server + "/", { waitUntil: "load" });
+  await page.waitForSelector("[data-now]", { timeout: PATIENCE_MS });
+  const bytes = await page.evaluate(() =>
+    [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+      .filter((entry) => !new URL(entry.name).pathname.match(/^\/(api|loki|tempo)\//))
+      .reduce((sum, entry) => sum + entry.transferSize, 0));
+  const wrong = bytes > FIRST_SCREEN_BYTES || bytes === 0 ? [`the first screen weighs ${bytes} bytes, ${FIRST_SCREEN_BYTES} are allowed`] : [];
+  await done(page, "weight", "any", wrong, `${Math.round(bytes / 1000)} kB`);
+}
+
+/** Who has never seen the shop finds its bottleneck: one click from the first page to the span that waits, and its log line. */
+async function newcomer(page, scheme) {
+  const wrong = [];
+  page.heard.length = 0;
+  await page.goto(server + "/");
+  const found = await page.waitForSelector("[data-bottleneck]", { timeout: PATIENCE_MS });
+  const said = await found.textContent();
+  if (!/^orders waits in pool\.acquire: that adds (2[89]|3[01])\d ms to (1\d(\.\d+)?) % of requests/.test(said)) wrong.push(`the first page says: ${said}`);
+  await page.click("[data-bottleneck] button");
+  await page.waitForSelector('[data-state="waterfall"]', { timeout: PATIENCE_MS });
+  await settled(page, false);
+  const span = await page.textContent('[aria-label="Chosen span"]');
+  if (!span.includes("orders: pool.acquire")) wrong.push(`the trace opens at ${span.slice(0, 80)}`);
+  const line = await page.waitForSelector("text=connection pool orders-db exhausted", { timeout: 10_000 }).catch(() => null);
+  if (!line) wrong.push("the log line of the wait is not shown");
+  wrong.push(...new Set(page.heard));
+  await done(page, "newcomer", scheme, wrong);
+}
+
 /** From a search, by keyboard, to a waterfall. */
 async function trace(page, scheme) {
   const wrong = [];
@@ -188,6 +242,10 @@ async function keys(page) {
     await page.waitForFunction((wanted) => location.pathname === wanted, path, { timeout: 5000 }).catch(() => wrong.push(`g ${key} does not lead to ${path}`));
     await page.waitForSelector("h1");
   }
+  // From a page without a search box to Explore's.
+  await page.keyboard.press("/");
+  await page.waitForFunction(() => location.pathname === "/explore" && document.activeElement?.classList.contains("cm-content"), null, { timeout: 10_000 }).catch(() => wrong.push("/ does not lead from the first page to Explore's query"));
+  await page.keyboard.press("Escape");
   await page.keyboard.press("t");
   await page.waitForSelector("text=Last 7 days", { timeout: 5000 }).catch(() => wrong.push("t does not open the time range"));
   await page.keyboard.press("Escape");

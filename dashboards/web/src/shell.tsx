@@ -24,7 +24,7 @@ const PAGES = [
 ];
 
 const KEYS = [
-  ["/", "to the query or search box"], ["t", "time range"], ["r", "refresh"], ["Ctrl Enter", "run the query"],
+  ["/", "to the query or search box; to Explore where there is none"], ["t", "time range"], ["r", "refresh"], ["Ctrl Enter", "run the query"],
   ["g, then n e d a s", "Now, Explore, Dashboards, Alerts, SLOs"], ["j k", "next and previous row"], ["← →", "points of a chart; fold and unfold spans"], ["?", "this list"],
 ] as const;
 
@@ -49,7 +49,11 @@ function Frame() {
   useEffect(close, [pathname, close]);
   useGoKeys(go);
   useHotkeys([
-    ["/", () => document.querySelector<HTMLElement>("[data-search] .cm-content, input[data-search]")?.focus()],
+    ["/", () => {
+      if (focusSearch()) return;
+      go("/explore");
+      focusWhenThere();
+    }],
     ["shift+?", () => setKeys(true)],
   ]);
 
@@ -115,6 +119,17 @@ function Frame() {
       </Modal>
     </AppShell>
   );
+}
+
+function focusSearch(): boolean {
+  const box = document.querySelector<HTMLElement>("[data-search] .cm-content, input[data-search]");
+  box?.focus();
+  return box !== null;
+}
+
+/** The editor comes in a file of its own, a moment after its page. */
+function focusWhenThere(until = performance.now() + 5000): void {
+  if (!focusSearch() && performance.now() < until) requestAnimationFrame(() => focusWhenThere(until));
 }
 
 /** `g`, then the letter of a page within a second. */

@@ -1,7 +1,7 @@
 // One panel of a dashboard: its frame, its question, and the drawing of its type.
 
 import { Badge, Text, Tooltip } from "@mantine/core";
-import { useInViewport } from "@mantine/hooks";
+import { useIntersection } from "@mantine/hooks";
 import { IconInfoCircle } from "@tabler/icons-react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo, useRef } from "react";
@@ -29,9 +29,9 @@ export function Panel({ panel, chosen, filled }: Properties) {
   const source = target ? sourceOf(target, panel, chosen) : "unknown";
   const query = target ? interpolate(target.expr ?? target.rawSql ?? target.query ?? "", chosen, span, filled, source === "sql") : "";
   // What is far below the fold asks nothing until it is scrolled to.
-  const { ref, inViewport } = useInViewport();
+  const { ref, entry } = useIntersection({ rootMargin: "400px 0px" });
   const seen = useRef(false);
-  seen.current ||= inViewport;
+  seen.current ||= entry?.isIntersecting ?? false;
   return (
     <section
       ref={ref} className="card" aria-label={title || panel.type} data-panel={panel.type} data-title={title}

@@ -45,6 +45,7 @@ export default function Editor({ language, value, onChange, onRun }: Properties)
         extensions={extensions}
         minHeight="62px"
         maxHeight="320px"
+        placeholder="Write a query; Ctrl+Enter runs it"
         basicSetup={{ lineNumbers: language === "sql", foldGutter: false, highlightActiveLine: false, autocompletion: language === "sql" || language === "promql" }}
       />
     </div>
@@ -69,8 +70,8 @@ const TABLES = {
   series: ["id", "name", "labels", "first_ts", "last_ts"],
   logs: ["ts", "severity", "body", "service", "namespace", "pod", "container", "node", "trace_id", "span_id", "attributes", "resource"],
   spans: ["trace_id", "span_id", "parent_span_id", "start_ts", "duration_ns", "service", "name", "kind", "status", "attributes", "resource", "events", "links"],
-  changes: ["ts", "kind", "namespace", "workload", "what", "before", "after"],
   allocation: ["window_start", "namespace", "workload", "pod", "node"],
+  business_orders: ["ts", "trace_id", "order_id", "total_eur"], business_revenue_by_minute: ["minute", "orders", "revenue_eur"],
   alerts: [], slos: [],
 };
 

@@ -40,7 +40,7 @@ export function LogLines({ lines, height }: { lines: Line[]; height: number | st
             <div key={item.key} role="listitem" ref={rows.measureElement} data-index={item.index} style={{ position: "absolute", top: 0, left: 0, width: "100%", transform: `translateY(${item.start}px)` }}>
               <button type="button" className="log-line" data-index={item.index} aria-expanded={isOpen} onClick={() => setOpen(isOpen ? null : key(item.index))}>
                 <span style={{ background: COLORS[grade], borderRadius: 2 }} aria-hidden="true" />
-                <span style={{ color: "var(--mantine-color-dimmed)", whiteSpace: "nowrap" }}>{stamp(line.timeMs)}</span>
+                <span style={{ color: "var(--mantine-color-dimmed)", whiteSpace: "nowrap" }}><span className="log-date">{stamp(line.timeMs).slice(0, 11)}</span>{stamp(line.timeMs).slice(11)}</span>
                 <span style={{ fontWeight: grade === "error" ? 700 : 400 }}>{WORDS[grade]}</span>
                 <span className={`log-text ${isOpen ? "" : "short"}`}>{line.text}</span>
               </button>
@@ -56,7 +56,7 @@ export function LogLines({ lines, height }: { lines: Line[]; height: number | st
 function LineLabels({ line }: { line: Line }) {
   const trace = line.labels.trace_id ?? line.labels.traceID ?? line.labels.traceid;
   return (
-    <div style={{ padding: "4px 12px 10px 250px" }}>
+    <div style={{ padding: "4px 12px 10px 12%" }}>
       {trace && <To to={`/trace/${trace}`}>Open its trace</To>}
       <Table fz="xs" verticalSpacing={2} layout="auto">
         <Table.Tbody>

@@ -69,7 +69,7 @@ function Result({ language, query }: { language: LanguageInfo; query: string }) 
 function Examples({ language, onChoose }: { language: LanguageInfo; onChoose: (query: string) => void }) {
   return (
     <section className="card" aria-label="Examples">
-      <Text size="sm" c="dimmed" mb="xs">Write a query and press Ctrl+Enter, or start from one of these.</Text>
+      <Text size="sm" c="dimmed" mb="xs">Or start from one of these.</Text>
       <Stack gap={6}>
         {language.examples.map((example) => (
           <UnstyledButton key={example.title} onClick={() => onChoose(example.query)} p={6} style={{ borderRadius: 6 }}>

@@ -35,3 +35,9 @@ test("a firing alert outranks everything", () => {
   expect(headline(found, [], ["a"]).grade).toBe("bad");
   expect(headline(findings(answers({ CPU: one(0.1) })), [], ["a"])).toEqual({ grade: "ok", text: "a is well: CPU, memory and disks have room." });
 });
+
+test("slow requests come before what is only to be watched, after what is bad", () => {
+  const slowed = "orders waits in pool.acquire: that adds 300 ms to 15 % of requests.";
+  expect(headline(findings(answers({ CPU: one(0.85) })), [], ["a"], [], slowed)).toEqual({ grade: "watch", text: `Requests are slow: ${slowed}` });
+  expect(headline(findings(answers({ CPU: one(0.99) })), [], ["a"], [], slowed).text).toContain("CPU");
+});

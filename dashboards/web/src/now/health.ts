@@ -97,7 +97,7 @@ export interface Firing {
 }
 
 /** The one sentence above everything. */
-export function headline(found: Finding[], firing: Firing[], machines: string[], broken: string[] = []): { grade: Grade; text: string } {
+export function headline(found: Finding[], firing: Firing[], machines: string[], broken: string[] = [], slowed?: string): { grade: Grade; text: string } {
   const who = machines.length === 1 ? (machines[0] ?? "This machine") : `${machines.length} machines`;
   const alerts = firing.reduce((sum, one) => sum + one.count, 0);
   const bad = found.filter((one) => one.grade === "bad");
@@ -111,6 +111,8 @@ export function headline(found: Finding[], firing: Firing[], machines: string[],
   if (broken.length > 0) {
     return { grade: "bad", text: `${broken.length === 1 ? "A promise is" : `${broken.length} promises are`} being broken: ${broken.slice(0, 3).join(", ")}${broken.length > 3 ? " and more" : ""}.` };
   }
+  // Requests that wait are felt by people; a machine that is only to be watched is not.
+  if (bad.length === 0 && slowed) return { grade: "watch", text: `Requests are slow: ${slowed}` };
   const first = bad[0] ?? watch[0];
   if (first) {
     const others = bad.length + watch.length - 1;

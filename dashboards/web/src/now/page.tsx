@@ -1,4 +1,4 @@
-// Now: how this machine is, in one sentence, in short findings, and in charts; then services, processes, intake.
+// Now: how things are, in one sentence and in short findings; what slows requests; then services, charts, processes, intake.
 
 import { Badge, Group, Stack, Text, Title } from "@mantine/core";
 import { IconAlertTriangle, IconCircleCheck, IconEye } from "@tabler/icons-react";
@@ -9,12 +9,14 @@ import { known, type Slo, slos } from "../api/slos";
 import { sql } from "../api/sql";
 import { format } from "../format";
 import { Answered, Failed } from "../parts/answer";
-import { useClock } from "../parts/clock";
+import { useClock, useSpan } from "../parts/clock";
 import { To, useGo } from "../parts/link";
 import { QueryChart } from "../parts/query-chart";
 import { Rows } from "../parts/rows";
 import { STATUS } from "../slos/status";
 import { CHECKS, type Finding, type Firing, findings, type Grade, headline } from "./health";
+import { bottlenecks } from "../api/causes";
+import { sentence, WhatSlows } from "./bottlenecks";
 import { Services } from "./services";
 
 const GRADES: Record<Grade, { word: string; color: string; icon: typeof IconEye }> = {
@@ -40,6 +42,10 @@ export function NowPage() {
   const promises = useQuery({ queryKey: ["slos", nowMs], queryFn: ({ signal }) => slos(signal), placeholderData: keepPreviousData, retry: false });
   const broken = (promises.data ?? []).filter((slo) => slo.status === "exhausted" || slo.status === "burning").map((slo) => slo.display_name || slo.name);
 
+  const span = useSpan();
+  const slow = useQuery({ queryKey: ["bottlenecks", span], queryFn: ({ signal }) => bottlenecks(span, signal), placeholderData: keepPreviousData });
+  const slowed = slow.data?.bottlenecks[0];
+
   const firing = new Map<string, Firing>();
   for (const alert of burning.data ?? []) {
     if (alert.state !== "firing") continue;
@@ -53,7 +59,7 @@ export function NowPage() {
     <Stack gap="md">
       <Answered query={health} empty={() => null} height={70}>
         {(data) => {
-          const top = headline(data.findings, [...firing.values()], machines, broken);
+          const top = headline(data.findings, [...firing.values()], machines, broken, slowed && sentence(slowed));
           const { icon: Icon, color, word } = GRADES[top.grade];
           return (
             <header data-now={top.grade}>
@@ -74,6 +80,13 @@ export function NowPage() {
           {health.data.findings.map((finding) => <Fact key={finding.topic} finding={finding} />)}
         </div>
       )}
+      <div className="grid-2">
+        <Stack gap="md">
+          <WhatSlows query={slow} />
+          {(promises.data?.length ?? 0) > 0 && <Promises list={promises.data ?? []} />}
+        </Stack>
+        <Services />
+      </div>
       <div className="grid-2">
         <QueryChart
           title="CPU by what it does" unit="percentunit" stacked min={0} max={1} empty="No CPU metrics in this time range."
@@ -102,8 +115,6 @@ export function NowPage() {
           ]}
         />
       </div>
-      {(promises.data?.length ?? 0) > 0 && <Promises list={promises.data ?? []} />}
-      <Services />
       <div className="grid-2">
         <Processes />
         <Intake />
@@ -121,7 +132,7 @@ function Promises({ list }: { list: Slo[] }) {
   const go = useGo();
   return (
     <section className="card" aria-label="Promises">
-      <h2 className="card-title"><To to="/slos">SLOs: what was promised, and how much of the error budget is left</To></h2>
+      <h2 className="card-title"><To to="/slos">SLOs: what was promised, and what is left of the budget</To></h2>
       <Rows
         label="SLOs" copy={false} rows={list} onOpen={() => go("/slos")}
         columns={[

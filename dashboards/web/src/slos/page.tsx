@@ -58,8 +58,13 @@ function burnText(rate: number | null): string {
 function sentence(slo: Slo, left: number | null): string {
   if (left === null) return `The budget is unknown: ${slo.reason ?? "there is no data"}.`;
   if (left <= 0) return `The budget is spent: ${format(1 - left, "percentunit")} of it has been used.`;
-  const when = slo.time_to_empty === "never" ? "nothing burns it" : `as in the last hour it would last ${slo.time_to_empty}`;
+  const when = slo.time_to_empty === "never" ? "nothing burns it" : `as in the last hour it would last ${about(slo.time_to_empty)}`;
   return `${format(left, "percentunit")} of the budget is left; ${when}.`;
+}
+
+/** The two largest parts of a duration: `13d 7h 50m 23s` is 13d 7h. */
+export function about(duration: string): string {
+  return duration.split(" ").slice(0, 2).join(" ");
 }
 
 /** 0.999 is 99.9 %, not 99.90 %. */
