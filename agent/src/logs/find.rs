@@ -92,7 +92,8 @@ fn is_rotation_of(name: &str, base: &str) -> bool {
     })
 }
 
-/// Rotations of a file, the oldest first.
+/// Rotations of a file, the oldest first. Their names tell the order, not their times: a file may still be written to
+/// after it was renamed.
 pub fn rotations(path: &Path) -> Vec<PathBuf> {
     let (Some(folder), Some(base)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return vec![];
@@ -100,14 +101,24 @@ pub fn rotations(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| is_rotation_of(name, base))
-            && let Ok(modified) = entry.metadata().and_then(|meta| meta.modified())
-        {
-            found.push((modified, entry.path()));
+        if name.to_str().is_some_and(|name| is_rotation_of(name, base)) {
+            found.push((age(name.to_str().unwrap_or(""), base), entry.path()));
         }
     }
     found.sort();
     found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Longer ones are dates.
+const NUMBER_DIGITS_MAX: usize = 4;
+
+/// Smaller is older: `app.log.2` is older than `app.log.1`, and numbers are not mixed with dates, whose order is theirs.
+fn age(name: &str, base: &str) -> (i64, String) {
+    let rest = &name[base.len().min(name.len())..];
+    let digits = &rest[rest.len().min(1)..];
+    let is_number = digits.len() <= NUMBER_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { digits.parse::<i64>().unwrap_or(0) } else { 0 };
+    (-number, rest.to_owned())
 }
 
 /// Backtracks to the last star only, which is enough and never slow.

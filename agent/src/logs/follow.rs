@@ -21,6 +21,8 @@ pub struct Follow {
     open: Option<File>,
     /// The name has gone to another file; one more look for what was still being written, then on.
     leaving: bool,
+    /// A container's files: their lines have times of their own, so old ones are as good as new.
+    reads_rotations: bool,
 }
 
 /// What a read came to.
@@ -41,8 +43,8 @@ pub struct Raw<'a> {
 }
 
 impl Follow {
-    pub fn new(path: PathBuf, position: Position) -> Follow {
-        Follow { path, position, open: None, leaving: false }
+    pub fn new(path: PathBuf, position: Position, reads_rotations: bool) -> Follow {
+        Follow { path, position, open: None, leaving: false, reads_rotations }
     }
 
     /// Reads up to a buffer's size and gives each line.
@@ -166,6 +168,11 @@ impl Follow {
             }
         }
         self.open = named;
+        if self.position == Position::default() && self.reads_rotations {
+            // Never seen: what was rotated before it was found is as new.
+            let oldest = rotations(&self.path).into_iter().find_map(|path| File::open(path).ok());
+            self.open = oldest.or(self.open.take());
+        }
         Ok(self.open.is_some())
     }
 }

@@ -95,7 +95,8 @@ impl Follower {
             None => vec![file_labels(&file.path, node)],
         };
         let is_container = file.container.is_some();
-        Tail { follow: Follow::new(path, position), labels, is_container, gone: None, failed: false }
+        let follow = Follow::new(path, position, is_container);
+        Tail { follow, labels, is_container, gone: None, failed: false }
     }
 
     /// A batch of new lines, the positions behind them, and whether there is more.

@@ -137,6 +137,46 @@ fn files_that_were_rotated_while_we_were_away_are_read_in_order() {
 }
 
 #[test]
+fn files_that_were_rotated_before_they_were_found_are_read_too() {
+    let mut world = World::new();
+    let current = "pods/shop_cart-0_uid/cart/0.log";
+    let line = |n: u32| format!("2026-01-01T00:00:{n:02}.000000001Z stdout F line {n}\n");
+    for n in 1..4 {
+        world.append(current, line(n));
+        world.rename(current, &format!("{current}.20260101-00000{n}"));
+    }
+    // The oldest is written to last.
+    world.append(&format!("{current}.20260101-000001"), line(1));
+    world.append(current, line(4));
+    assert_eq!(world.bodies(), ["line 1", "line 1", "line 2", "line 3", "line 4"]);
+    // A plain file's lines have no time of their own: old ones would look new.
+    world.append("old.log.1", "old\n");
+    world.append("old.log", "new\n");
+    assert_eq!(world.bodies(), ["new"]);
+}
+
+#[test]
+fn rotations_are_read_in_the_order_of_their_names() {
+    let mut world = World::new();
+    world.append("app.log", "1\n");
+    assert_eq!(world.bodies(), ["1"]);
+    for n in 2..13 {
+        for at in (1..n).rev() {
+            if world.path(&format!("app.log.{at}")).exists() {
+                world.rename(&format!("app.log.{at}"), &format!("app.log.{}", at + 1));
+            }
+        }
+        world.rename("app.log", "app.log.1");
+        world.append("app.log", format!("{n}\n"));
+    }
+    // The file that was read is written to again after all of them.
+    world.append("app.log.11", "late\n");
+    let expected: Vec<String> =
+        ["late".to_owned()].into_iter().chain((2..13).map(|n| n.to_string())).collect();
+    assert_eq!(world.bodies(), expected);
+}
+
+#[test]
 fn parts_of_container_lines_are_joined_by_stream_across_files_and_restarts() {
     let mut world = World::new();
     let folder = "pods/shop_cart-0_0f8f/cart.main";
