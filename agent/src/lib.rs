@@ -36,8 +36,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The ingest process, as `http://host:port`.
     pub ingest: String,
-    /// Sent as the bearer token.
-    pub token: Option<String>,
+    /// Shown to ingest.
+    pub token: Token,
     /// Under which this machine's own telemetry is stored.
     pub tenant: model::Tenant,
     /// Where the host's `/proc`, `/sys` and `/var/log` are; not `/` inside a container.
@@ -46,8 +46,30 @@ pub struct Config {
     pub interval: Duration,
     /// Globs of plain log files.
     pub log_files: Vec<String>,
+    /// Where other programs leave metrics as `*.prom` files, below the host's root.
+    pub textfile_dir: PathBuf,
     /// The queue on disk; past it the oldest records are dropped and counted.
     pub queue_bytes_max: u64,
+}
+
+/// The bearer token that ingest asks for.
+#[derive(Clone, Debug, Default)]
+pub enum Token {
+    #[default]
+    None,
+    Text(String),
+    /// Read again when ingest refuses what was in it: tokens in files rotate.
+    File(PathBuf),
+}
+
+impl Token {
+    fn read(&self) -> std::io::Result<Option<String>> {
+        match self {
+            Token::None => Ok(None),
+            Token::Text(token) => Ok(Some(token.clone())),
+            Token::File(path) => Ok(Some(std::fs::read_to_string(path)?.trim().to_owned())),
+        }
+    }
 }
 
 impl Default for Config {
@@ -55,14 +77,24 @@ impl Default for Config {
         Config {
             data_dir: "binnacle-agent".into(),
             ingest: "http://127.0.0.1:7400".into(),
-            token: None,
+            token: Token::None,
             tenant: model::Tenant::default(),
             host_root: "/".into(),
             interval: Duration::from_secs(15),
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
+            // Where Debian's node_exporter reads them.
+            textfile_dir: "/var/lib/prometheus/node-exporter".into(),
             queue_bytes_max: 2 << 30,
         }
     }
+}
+
+/// For a process that is an agent and nothing else: memory in small pages. The allocator asks the kernel for huge ones,
+/// which are whole in memory once a byte of them is used: at rest that was 57 MB instead of 38.
+#[allow(unsafe_code)]
+pub fn use_small_pages() {
+    // SAFETY: a flag of this process is set; no memory is passed. Where the kernel knows it not, nothing changes.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
 /// The running agent.
@@ -146,11 +178,12 @@ async fn collect(
             () = stop.cancelled() => return,
         }
         let (host, clock) = (host.clone(), clock.clone());
+        let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
-            let mut samples = Samples::new(clock.now_ms(), &host.name, !described);
-            node::collect(&host.root, clock.now_ns(), &mut samples);
+            let mut samples = Samples::new(clock.now_ns(), &host.name, !described);
+            node::collect(&host.root, &textfiles, &mut samples);
             known.collect(&host.root, &mut samples);
             cgroups::collect(&host.root, &mut samples);
             (samples.finish(), known)

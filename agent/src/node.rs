@@ -1,23 +1,106 @@
-//! The machine under node_exporter's metric names and label sets (names: prometheus/node_exporter, its default collectors).
+//! The machine under node_exporter's metric names and label sets (names: prometheus/node_exporter, its collectors).
+//!
+//! A collector reads files below the host's root and adds what it finds; where the machine has not what it is about it
+//! says so, and the next one goes on. Nothing here keeps a state or waits.
 
+mod clock;
 mod cpu;
 mod disk;
+mod exporter;
+mod filesystem;
+mod hardware;
+mod hwmon;
+mod ipvs;
 mod kernel;
 mod memory;
 mod network;
+mod power;
 mod system;
+mod textfile;
+mod zfs;
 
 use crate::host::Root;
 use crate::samples::Samples;
+use std::time::Instant;
 
-/// All collectors; one that finds no file adds nothing.
-pub fn collect(root: &Root, now_ns: i64, out: &mut Samples) {
-    cpu::collect(root, out);
-    memory::collect(root, out);
-    disk::collect(root, out);
-    network::collect(root, out);
-    kernel::collect(root, out);
-    system::collect(root, now_ns, out);
+/// `None` where the machine has nothing of the kind.
+type Collector = fn(&Root, &mut Samples) -> Option<()>;
+
+/// By node_exporter's names: its default ones, and those few of the others that its dashboards draw.
+const COLLECTORS: &[(&str, Collector)] = &[
+    ("arp", network::arp),
+    ("bonding", hardware::bonding),
+    ("conntrack", network::conntrack),
+    ("cpu", cpu::cpu),
+    ("cpufreq", cpu::cpufreq),
+    ("diskstats", disk::diskstats),
+    ("dmi", system::dmi),
+    ("edac", hardware::edac),
+    ("entropy", kernel::entropy),
+    ("filefd", kernel::filefd),
+    ("filesystem", filesystem::filesystem),
+    ("hwmon", hwmon::hwmon),
+    ("ipvs", ipvs::ipvs),
+    ("kernel_hung", kernel::kernel_hung),
+    ("loadavg", cpu::loadavg),
+    ("meminfo", memory::meminfo),
+    ("netclass", network::netclass),
+    ("netdev", network::netdev),
+    ("netstat", network::netstat),
+    ("nvme", hardware::nvme),
+    ("os", system::os),
+    ("powersupplyclass", power::powersupplyclass),
+    ("pressure", cpu::pressure),
+    ("processes", kernel::processes),
+    ("rapl", power::rapl),
+    ("schedstat", cpu::schedstat),
+    ("selinux", kernel::selinux),
+    ("sockstat", network::sockstat),
+    ("softnet", network::softnet),
+    ("stat", cpu::stat),
+    ("tcpstat", network::tcpstat),
+    ("thermal_zone", power::thermal_zone),
+    ("time", clock::time),
+    ("timex", clock::timex),
+    ("udp_queues", network::udp_queues),
+    ("uname", system::uname),
+    ("vmstat", memory::vmstat),
+    ("watchdog", hardware::watchdog),
+    ("zfs", zfs::zfs),
+];
+
+/// All collectors, what each cost, and what this process itself uses.
+/// `textfiles` is the folder of files that other programs leave.
+pub fn collect(root: &Root, textfiles: &str, out: &mut Samples) {
+    for (name, collector) in COLLECTORS {
+        timed(name, out, |out| collector(root, out));
+    }
+    timed("textfile", out, |out| textfile::textfile(root, textfiles, out));
+    exporter::collect(out);
+}
+
+fn timed(name: &str, out: &mut Samples, collector: impl FnOnce(&mut Samples) -> Option<()>) {
+    let begun = Instant::now();
+    let found = collector(out).is_some();
+    let labels = [("collector", name)];
+    let help = "node_exporter: Duration of a collector scrape.";
+    out.gauge("node_scrape_collector_duration_seconds", help, &labels, begun.elapsed().as_secs_f64());
+    let help = "node_exporter: Whether a collector succeeded.";
+    out.gauge("node_scrape_collector_success", help, &labels, f64::from(u8::from(found)));
+}
+
+/// What the kernel handed this process in its auxiliary vector: pairs of machine words, 6 is the page's size.
+fn page_bytes() -> f64 {
+    const WORD: usize = size_of::<usize>();
+    const AT_PAGESZ: usize = 6;
+    let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let mut words = vector.chunks_exact(WORD).map(|word| word.try_into().map_or(0, usize::from_ne_bytes));
+    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
+        if kind == AT_PAGESZ {
+            return value as f64;
+        }
+    }
+    4096.0
 }
 
 #[cfg(test)]

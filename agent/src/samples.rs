@@ -8,20 +8,24 @@ const JOB: &str = "node";
 
 pub struct Samples {
     batch: MetricBatch,
-    now_ms: i64,
+    now_ns: i64,
     instance: String,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
 
 impl Samples {
-    pub fn new(now_ms: i64, instance: &str, describe: bool) -> Samples {
+    pub fn new(now_ns: i64, instance: &str, describe: bool) -> Samples {
         Samples {
             batch: MetricBatch::default(),
-            now_ms,
+            now_ns,
             instance: instance.to_owned(),
             described: describe.then(HashSet::new),
         }
+    }
+
+    pub fn now_ns(&self) -> i64 {
+        self.now_ns
     }
 
     pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
@@ -36,7 +40,7 @@ impl Samples {
         self.add(name, MetricKind::Unknown, help, labels, value);
     }
 
-    fn add(&mut self, name: &str, kind: MetricKind, help: &str, labels: &[(&str, &str)], value: f64) {
+    pub fn add(&mut self, name: &str, kind: MetricKind, help: &str, labels: &[(&str, &str)], value: f64) {
         if let Some(described) = &mut self.described
             && described.insert(name.to_owned())
         {
@@ -47,7 +51,7 @@ impl Samples {
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
         if self.batch.begin_series(&mut pairs).is_ok() {
-            self.batch.push(self.now_ms, value);
+            self.batch.push(self.now_ns.div_euclid(1_000_000), value);
         }
     }
 

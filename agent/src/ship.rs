@@ -1,8 +1,9 @@
 //! Sends what the queue has to ingest, in order, until it is taken.
 
-use crate::Config;
 use crate::queue::{Queue, Record};
+use crate::{Config, Token};
 use anyhow::Context;
+use parking_lot::Mutex;
 use reqwest::{StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 pub struct Shipper {
     http: reqwest::Client,
     base: String,
-    token: Option<String>,
+    token: Token,
+    /// As last read.
+    bearer: Mutex<Option<String>>,
     queue: Arc<Queue>,
 }
 
@@ -46,7 +49,8 @@ impl Shipper {
             .build()
             .context("making the HTTP client")?;
         let base = config.ingest.trim_end_matches('/').to_owned();
-        Ok(Shipper { http, base, token: config.token.clone(), queue })
+        let bearer = config.token.read().context("reading the token for ingest")?;
+        Ok(Shipper { http, base, token: config.token.clone(), bearer: Mutex::new(bearer), queue })
     }
 
     /// Until `stop`, and then until the queue is empty or ingest does not answer.
@@ -126,7 +130,7 @@ impl Shipper {
             .header("X-Scope-OrgID", &record.tenant)
             .header(wire::ORIGIN_HEADER, format!("{:x}-{}", self.queue.sender, record.seq))
             .body(record.body.clone());
-        if let Some(token) = &self.token {
+        if let Some(token) = &*self.bearer.lock() {
             request = request.bearer_auth(token);
         }
         let response = match request.send().await {
@@ -141,6 +145,11 @@ impl Shipper {
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let text = response.text().await.unwrap_or_default();
         let why = format!("{status}: {text}");
+        if status == StatusCode::UNAUTHORIZED
+            && let Ok(token) = self.token.read()
+        {
+            *self.bearer.lock() = token;
+        }
         match status {
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE

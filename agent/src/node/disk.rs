@@ -1,15 +1,10 @@
-//! /proc/diskstats, and the space of mounted file systems.
+//! /proc/diskstats, and what udev knows of each disk.
 
 use crate::host::Root;
 use crate::samples::Samples;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 const SECTOR: f64 = 512.0;
-
-pub fn collect(root: &Root, out: &mut Samples) {
-    diskstats(root, out);
-    filesystems(root, out);
-}
 
 /// A field's place behind the device's name, its metric, and what its unit is multiplied by.
 const FIELDS: [(&str, f64, &str); 17] = [
@@ -40,8 +35,8 @@ const FIELDS: [(&str, f64, &str); 17] = [
     ),
 ];
 
-fn diskstats(root: &Root, out: &mut Samples) {
-    for line in root.text("proc/diskstats").unwrap_or_default().lines() {
+pub fn diskstats(root: &Root, out: &mut Samples) -> Option<()> {
+    for line in root.text("proc/diskstats")?.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(major), Some(minor), Some(device)) = (words.next(), words.next(), words.next()) else {
             continue;
@@ -57,21 +52,80 @@ fn diskstats(root: &Root, out: &mut Samples) {
                 _ => out.counter(name, help, &[("device", device)], value),
             }
         }
-        let attribute =
-            |file: &str| root.word(&format!("sys/block/{device}/device/{file}")).unwrap_or_default();
-        let (model, revision) = (attribute("model"), attribute("rev"));
+        describe(root, device, (major, minor), out);
+    }
+    Some(())
+}
+
+/// What udev found out about a device when it appeared: `E:NAME=value` lines in a file of its number.
+fn describe(root: &Root, device: &str, (major, minor): (&str, &str), out: &mut Samples) {
+    let text = root.text(&format!("run/udev/data/b{major}:{minor}")).unwrap_or_default();
+    let udev: HashMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')).collect();
+    let property = |name: &str| udev.get(name).copied().unwrap_or("");
+    let first = |names: &[&str]| {
+        let values = names.iter().map(|name| property(name));
+        values.filter(|value| !value.is_empty()).next().unwrap_or("")
+    };
+    // The number printed on the disk where there is one; virtio disks have only the last.
+    let serial = first(&["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"]);
+    let rotates = root.number(&format!("sys/block/{device}/queue/rotational")) == Some(1.0);
+    let labels = [
+        ("device", device),
+        ("major", major),
+        ("minor", minor),
+        ("path", property("ID_PATH")),
+        ("wwn", property("ID_WWN")),
+        ("model", property("ID_MODEL")),
+        ("serial", serial),
+        ("revision", property("ID_REVISION")),
+        ("rotational", if rotates { "1" } else { "0" }),
+    ];
+    out.gauge("node_disk_info", "Info of /sys/block/<block_device>.", &labels, 1.0);
+    if !property("ID_FS_TYPE").is_empty() {
         let labels = [
             ("device", device),
-            ("major", major),
-            ("minor", minor),
-            ("model", &*model),
-            ("revision", &*revision),
+            ("type", property("ID_FS_TYPE")),
+            ("usage", property("ID_FS_USAGE")),
+            ("uuid", property("ID_FS_UUID")),
+            ("version", property("ID_FS_VERSION")),
         ];
-        out.gauge("node_disk_info", "Info of /sys/block/<block_device>.", &labels, 1.0);
+        out.gauge("node_disk_filesystem_info", "Info about disk filesystem.", &labels, 1.0);
+    }
+    if !property("DM_NAME").is_empty() {
+        let labels = [
+            ("device", device),
+            ("name", property("DM_NAME")),
+            ("uuid", property("DM_UUID")),
+            ("vg_name", property("DM_VG_NAME")),
+            ("lv_name", property("DM_LV_NAME")),
+            ("lv_layer", property("DM_LV_LAYER")),
+        ];
+        out.gauge("node_disk_device_mapper_info", "Info about disk device mapper.", &labels, 1.0);
+    }
+    if property("ID_ATA").is_empty() {
+        return;
+    }
+    for (name, metric, help) in [
+        ("ID_ATA_WRITE_CACHE", "node_disk_ata_write_cache", "ATA disk has a write cache."),
+        (
+            "ID_ATA_WRITE_CACHE_ENABLED",
+            "node_disk_ata_write_cache_enabled",
+            "ATA disk has its write cache enabled.",
+        ),
+        (
+            "ID_ATA_ROTATION_RATE_RPM",
+            "node_disk_ata_rotation_rate_rpm",
+            "ATA disk rotation rate in RPMs (0 for SSDs).",
+        ),
+    ] {
+        if let Ok(value) = property(name).parse() {
+            out.gauge(metric, help, &[("device", device)], value);
+        }
     }
 }
 
-/// Partitions and devices in memory: `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`.
+/// Partitions and devices in memory: `^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`.
 fn is_ignored(device: &str) -> bool {
     let base = device.trim_end_matches(|c: char| c.is_ascii_digit());
     if base.len() == device.len() {
@@ -82,99 +136,4 @@ fn is_ignored(device: &str) -> bool {
     });
     let is_nvme_partition = base.starts_with("nvme") && base.ends_with('p');
     matches!(base, "ram" | "loop" | "fd") || is_letter_disk || is_nvme_partition
-}
-
-/// File systems that have no space of their own.
-const KINDS_WITHOUT_SPACE: [&str; 26] = [
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "fusectl",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "erofs",
-    "sysfs",
-    "tracefs",
-    "efivarfs",
-];
-
-fn filesystems(root: &Root, out: &mut Samples) {
-    let mounts = root.text("proc/1/mounts").or_else(|| root.text("proc/mounts")).unwrap_or_default();
-    let mut seen = HashSet::new();
-    for line in mounts.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [device, point, kind, options, ..] = words[..] else { continue };
-        let point = unescaped(point);
-        if KINDS_WITHOUT_SPACE.contains(&kind)
-            || is_ignored_point(&point)
-            || !seen.insert((device.to_owned(), point.clone()))
-        {
-            continue;
-        }
-        let labels = [("device", device), ("fstype", kind), ("mountpoint", &*point)];
-        let read_only = options.split(',').any(|option| option == "ro");
-        let space = rustix::fs::statvfs(root.path(&point));
-        let failed = f64::from(u8::from(space.is_err()));
-        out.gauge(
-            "node_filesystem_device_error",
-            "Whether an error occurred while getting statistics for the given device.",
-            &labels,
-            failed,
-        );
-        let Ok(space) = space else { continue };
-        let bytes = |blocks: u64| (blocks as f64) * space.f_frsize as f64;
-        out.gauge("node_filesystem_size_bytes", "Filesystem size in bytes.", &labels, bytes(space.f_blocks));
-        out.gauge(
-            "node_filesystem_free_bytes",
-            "Filesystem free space in bytes.",
-            &labels,
-            bytes(space.f_bfree),
-        );
-        let help = "Filesystem space available to non-root users in bytes.";
-        out.gauge("node_filesystem_avail_bytes", help, &labels, bytes(space.f_bavail));
-        out.gauge("node_filesystem_files", "Filesystem total file nodes.", &labels, space.f_files as f64);
-        out.gauge(
-            "node_filesystem_files_free",
-            "Filesystem total free file nodes.",
-            &labels,
-            space.f_ffree as f64,
-        );
-        let read_only = f64::from(u8::from(read_only));
-        out.gauge("node_filesystem_readonly", "Filesystem read-only status.", &labels, read_only);
-    }
-}
-
-fn is_ignored_point(point: &str) -> bool {
-    let under = |folder: &str| {
-        point.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let below = |folder: &str| point.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    under("/dev")
-        || under("/proc")
-        || under("/sys")
-        || below("/run/credentials")
-        || below("/var/lib/docker")
-        || below("/var/lib/containers/storage")
-        || below("/var/lib/kubelet/pods")
-}
-
-/// Spaces and the like are written in octal.
-fn unescaped(point: &str) -> String {
-    point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }

@@ -3,8 +3,8 @@
 use crate::host::Root;
 use crate::samples::Samples;
 
-pub fn collect(root: &Root, out: &mut Samples) {
-    for line in root.text("proc/meminfo").unwrap_or_default().lines() {
+pub fn meminfo(root: &Root, out: &mut Samples) -> Option<()> {
+    for line in root.text("proc/meminfo")?.lines() {
         let Some((field, rest)) = line.split_once(':') else { continue };
         let mut words = rest.split_ascii_whitespace();
         let Some(number) = words.next().and_then(|word| word.parse::<f64>().ok()) else { continue };
@@ -19,7 +19,11 @@ pub fn collect(root: &Root, out: &mut Samples) {
             _ => out.gauge(&format!("node_memory_{field}"), &help, &[], number),
         }
     }
-    for line in root.text("proc/vmstat").unwrap_or_default().lines() {
+    Some(())
+}
+
+pub fn vmstat(root: &Root, out: &mut Samples) -> Option<()> {
+    for line in root.text("proc/vmstat")?.lines() {
         let Some((field, value)) = line.split_once(' ') else { continue };
         let kept = field == "oom_kill"
             || field.starts_with("pgpg")
@@ -30,4 +34,5 @@ pub fn collect(root: &Root, out: &mut Samples) {
             out.untyped(&format!("node_vmstat_{field}"), &help, &[], value);
         }
     }
+    Some(())
 }

@@ -1,11 +1,13 @@
+mod suite;
+
 use super::*;
 use model::Labels;
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 
 fn collected(root: &Root) -> Vec<(Labels, f64)> {
-    let mut samples = Samples::new(1, "n1", true);
-    collect(root, 5_000_000_000, &mut samples);
+    let mut samples = Samples::new(5_000_000_000, "n1", true);
+    collect(root, "textfile", &mut samples);
     let batch = samples.finish();
     batch.iter().map(|(labels, _, values)| (Labels::from_bytes(labels).unwrap(), values[0])).collect()
 }
@@ -25,7 +27,10 @@ fn fixture() -> (tempfile::TempDir, Root) {
             "proc/diskstats",
             " 8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n 8 1 sda1 1 2 3 4 5 6 7 8 9 10 11\n 7 0 loop0 1 1 1 1 1 1 1 1 1 1 1\n",
         ),
-        ("proc/1/mounts", "/dev/sda / ext4 rw 0 0\nproc /proc proc rw 0 0\n/dev/sdb /a\\040b xfs ro 0 0\n"),
+        (
+            "proc/1/mountinfo",
+            "1 0 8:0 / / rw - ext4 /dev/sda rw\n2 1 0:5 / /proc rw shared:1 - proc proc rw\n3 1 8:16 / /a\\040b rw - xfs /dev/sdb ro\n",
+        ),
         ("proc/1/net/dev", "h\nh\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
         ("proc/1/net/snmp", "Tcp: ActiveOpens RtoMin CurrEstab\nTcp: 4 200 2\n"),
         ("proc/1/net/snmp6", "Udp6InDatagrams 6\nIp6InOctets 7\n"),
@@ -67,7 +72,8 @@ fn fields_become_what_node_exporter_calls_them() {
     assert_eq!(value("node_vmstat_nr_free_pages", &[]), None);
     assert_eq!(value("node_disk_read_bytes_total", &[("device", "sda")]), Some(1536.0));
     assert_eq!(value("node_disk_read_bytes_total", &[("device", "sda1")]), None);
-    assert_eq!(value("node_filesystem_readonly", &[("mountpoint", "/a b")]), None, "no such directory");
+    assert_eq!(value("node_filesystem_size_bytes", &[("mountpoint", "/a b")]), None, "no such directory");
+    assert_eq!(value("node_filesystem_readonly", &[("mountpoint", "/a b")]), Some(1.0));
     assert_eq!(value("node_filesystem_device_error", &[("mountpoint", "/a b")]), Some(1.0));
     assert_eq!(value("node_network_transmit_colls_total", &[("device", "eth0")]), Some(14.0));
     assert_eq!(value("node_netstat_Tcp_CurrEstab", &[]), Some(2.0));
@@ -87,7 +93,19 @@ fn an_empty_root_collects_what_needs_no_file() {
         .into_iter()
         .map(|(l, _)| l.metric_name().to_owned())
         .collect();
-    assert_eq!(names, ["node_uname_info", "node_time_seconds"]);
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let of_node: Vec<&&str> =
+        names.iter().filter(|name| name.starts_with("node_") && !name.starts_with("node_timex_")).collect();
+    let needed = [
+        "node_scrape_collector_duration_seconds",
+        "node_scrape_collector_success",
+        "node_selinux_enabled",
+        "node_textfile_scrape_error",
+        "node_time_seconds",
+        "node_time_zone_offset_seconds",
+        "node_uname_info",
+    ];
+    assert_eq!(of_node, needed.iter().collect::<Vec<_>>());
 }
 
 struct Exporter(Child);
