@@ -4,17 +4,22 @@
 //! all of them accept, and SIGTERM takes the parts down in the order in which data flows: doors, agent, alerts, store.
 
 mod auth;
+mod data_dir;
 mod health;
+mod inputs;
 mod listeners;
 mod own_metrics;
 mod page;
 mod parts;
 mod routes;
 mod rules_routes;
+mod trace;
 
 use crate::config::{Config, Role, SelfTelemetry};
 use crate::telemetry;
 use anyhow::Context;
+use data_dir::DataDir;
+pub use inputs::Inputs;
 use listeners::Listeners;
 use parts::Parts;
 use std::sync::Arc;
@@ -26,57 +31,73 @@ use tracing::{error, info, warn};
 /// From SIGTERM to exit 0; what is not flushed by then is still in the WAL.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Reads the configuration once more, from where it was read at the start.
+pub type Again = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+
 /// Runs a role until a signal ends it.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     telemetry::install_tls();
+    if config.role == Role::Agent {
+        agent::use_small_pages();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.
         .thread_stack_size(8 << 20)
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(run_role(config));
+    let ended = runtime.block_on(run_role(config, inputs, again));
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
 }
 
-async fn run_role(config: Config) -> anyhow::Result<()> {
-    let log = telemetry::start(&config.log)?;
+async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     let bound = Listeners::bind(&config).await?;
+    let own_token = inputs.tokens.own().to_owned();
+    let log = telemetry::start(&config.log, own_telemetry(&config, &bound.addresses, &own_token).as_ref())?;
+    let _held = DataDir::hold(&config.data_dir)?;
     let stop = CancellationToken::new();
-    let parts = Arc::new(Parts::start(&config, &bound.addresses, &stop).await?);
+    let parts = Arc::new(Parts::start(&config, inputs, &bound.addresses, &stop).await?);
 
     let addresses = bound.addresses.clone();
     let mut doors = routes::serve(bound, &config, &parts, &stop)?;
     addresses.announce(&config).await?;
-    if let Some(endpoint) = own_telemetry_endpoint(&config, &addresses) {
-        log.export_to(&endpoint).with_context(|| format!("sending own telemetry to {endpoint}"))?;
-    }
     let shop_closes = CancellationToken::new();
-    let demo = start_demo(&config, &addresses, &shop_closes);
+    let demo = start_demo(&config, &addresses, &own_token, &shop_closes);
 
     tokio::select! {
-        () = until_signal(&parts, &config) => info!("stopping"),
+        () = until_signal(&parts, &again) => info!("stopping"),
         ended = doors.join_next() => error!(?ended, "a listener ended by itself; stopping"),
     }
     drain(stop, doors, (shop_closes, demo), &parts, &log).await
 }
 
-fn own_telemetry_endpoint(config: &Config, addresses: &listeners::Addresses) -> Option<String> {
-    match &config.self_telemetry {
-        SelfTelemetry::Off => None,
-        SelfTelemetry::OnSelf => addresses.otlp_grpc.map(|address| format!("http://{address}")),
-        SelfTelemetry::To(url) => Some(url.clone()),
-    }
+/// Where own traces and logs go. Our token is for our own doors only.
+fn own_telemetry(
+    config: &Config,
+    addresses: &listeners::Addresses,
+    own_token: &str,
+) -> Option<telemetry::Destination> {
+    let (endpoint, token) = match &config.self_telemetry {
+        SelfTelemetry::Off => return None,
+        SelfTelemetry::OnSelf => {
+            (format!("http://{}", addresses.reachable_otlp_grpc()?), Some(own_token.to_owned()))
+        }
+        SelfTelemetry::To(url) => (url.clone(), None),
+    };
+    Some(telemetry::Destination { endpoint, token })
 }
 
 fn start_demo(
     config: &Config,
     addresses: &listeners::Addresses,
+    own_token: &str,
     stop: &CancellationToken,
 ) -> Option<tokio::task::JoinHandle<()>> {
-    let (Role::Up { demo: true, .. }, Some(grpc)) = (config.role, addresses.otlp_grpc) else { return None };
-    let shop = crate::demo::Config { otlp_grpc: format!("http://{grpc}"), ..Default::default() };
+    let grpc = addresses.reachable_otlp_grpc();
+    let (Role::Up { demo: true, .. }, Some(grpc)) = (config.role, grpc) else { return None };
+    let token = Some(own_token.to_owned());
+    let shop = crate::demo::Config { otlp_grpc: format!("http://{grpc}"), token, ..Default::default() };
     let stop = stop.clone();
     Some(tokio::spawn(async move {
         if let Err(wrong) = crate::demo::run(shop, stop).await {
@@ -85,8 +106,8 @@ fn start_demo(
     }))
 }
 
-/// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs and tokens and goes on.
-async fn until_signal(parts: &Parts, config: &Config) {
+/// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs, tokens and limits and goes on.
+async fn until_signal(parts: &Parts, again: &Again) {
     let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
@@ -97,7 +118,10 @@ async fn until_signal(parts: &Parts, config: &Config) {
         tokio::select! {
             _ = term.recv() => return,
             _ = interrupt.recv() => return,
-            _ = hangup.recv() => parts.reload(config).await,
+            _ = hangup.recv() => match again() {
+                Ok(config) => parts.reload(&config).await,
+                Err(wrong) => warn!(error = format!("{wrong:#}"), "the configuration stays as it was"),
+            },
         }
     }
 }

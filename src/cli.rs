@@ -13,7 +13,9 @@ use std::process::ExitCode;
     version = VERSION,
     about = "Metrics, logs, traces, alerts and cost of a Kubernetes cluster in one binary",
     after_help = "Start with `binnacle up` and open http://127.0.0.1:7400, or `binnacle up --demo` for a live shop to look at.",
-    propagate_version = true
+    propagate_version = true,
+    // The last of two wins, as people expect who add a flag to a line that they were given.
+    args_override_self = true
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -57,13 +59,13 @@ pub struct UpFlags {
     #[arg(long)]
     demo: bool,
     /// Do not collect telemetry of this machine
-    #[arg(long)]
+    #[arg(long, env = "BINNACLE_NO_AGENT")]
     no_agent: bool,
     /// Do not evaluate rules and SLOs
-    #[arg(long)]
+    #[arg(long, env = "BINNACLE_NO_ALERTS")]
     no_alerts: bool,
     /// Do not serve the web page
-    #[arg(long)]
+    #[arg(long, env = "BINNACLE_NO_WEB")]
     no_web: bool,
 }
 
@@ -109,18 +111,44 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Reads the command line. What does not parse is one line and exit code 2; help and version are as clap prints them.
+pub fn parse() -> Result<Cli, ExitCode> {
+    let wrong = match Cli::try_parse() {
+        Ok(cli) => return Ok(cli),
+        Err(wrong) => wrong,
+    };
+    let asks_for_help = wrong.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !wrong.use_stderr() || asks_for_help {
+        wrong.exit();
+    }
+    let text = wrong.render().to_string();
+    // Its first paragraph says what; usage and tips follow.
+    let paragraph = text.split("\n\n").next().unwrap_or(&text);
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    let what = words.join(" ");
+    eprintln!("binnacle: {}; see `binnacle --help`", what.strip_prefix("error: ").unwrap_or(&what));
+    Err(ExitCode::from(EXIT_USAGE))
+}
+
 /// Exit code of a start that its input forbids; 1 is for what went wrong later.
 const EXIT_USAGE: u8 = 2;
 
 fn serve(role: Role, flags: Flags) -> ExitCode {
-    let config = match Config::load(role, flags) {
+    let config = match Config::load(role, flags.clone()) {
         Ok(config) => config,
         Err(wrong) => {
             eprintln!("binnacle: {wrong:#}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match app::run(config) {
+    let inputs = match app::Inputs::read(&config) {
+        Ok(inputs) => inputs,
+        Err(wrong) => {
+            eprintln!("binnacle: {wrong:#}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match app::run(config, inputs, Box::new(move || Config::load(role, flags.clone()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {
             eprintln!("binnacle: {wrong:#}");

@@ -3,7 +3,7 @@
 
 mod units;
 
-pub use units::{parse_bytes, parse_duration};
+pub use units::{parse_bytes, parse_duration, place};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -108,7 +108,7 @@ pub struct Flags {
     /// Role alerts alone: base URL of the query process [default: http://127.0.0.1:7400]
     #[arg(long, env = "BINNACLE_QUERY", value_name = "URL")]
     pub query: Option<String>,
-    /// Agent: file with the bearer token to send to --ingest
+    /// Roles alone: file with the bearer token to show to --ingest and --query
     #[arg(long, env = "BINNACLE_INGEST_TOKEN_FILE", value_name = "FILE")]
     pub ingest_token_file: Option<PathBuf>,
     /// Agent: tenant to ship as [default: default]
@@ -120,6 +120,12 @@ pub struct Flags {
     /// Agent: plain log files to follow. May be given more than once [default: /var/log/*.log, /var/log/syslog, /var/log/messages]
     #[arg(long, env = "BINNACLE_LOG_FILES", value_name = "GLOB", value_delimiter = ',')]
     pub log_files: Vec<String>,
+    /// Agent: folder where other programs leave metrics as `*.prom` files [default: /var/lib/prometheus/node-exporter]
+    #[arg(long, env = "BINNACLE_TEXTFILE_DIR", value_name = "DIR")]
+    pub textfile_dir: Option<PathBuf>,
+    /// Agent: the most its queue may take on disk, e.g. 500MiB; past it the oldest records are dropped and counted [default: 2GiB]
+    #[arg(long, env = "BINNACLE_AGENT_QUEUE", value_name = "BYTES")]
+    pub agent_queue: Option<String>,
     /// Agent: seconds between two collections [default: 15s]
     #[arg(long, env = "BINNACLE_COLLECT_INTERVAL", value_name = "DURATION")]
     pub collect_interval: Option<String>,
@@ -155,6 +161,8 @@ pub struct Config {
     pub tenant: model::Tenant,
     pub host_root: PathBuf,
     pub log_files: Vec<String>,
+    pub textfile_dir: Option<PathBuf>,
+    pub agent_queue_bytes: Option<u64>,
     pub collect_interval: Duration,
     pub self_telemetry: SelfTelemetry,
 }
@@ -192,7 +200,22 @@ impl Config {
         Config::build(role, flags.over(file))
     }
 
-    fn build(role: Role, flags: Flags) -> anyhow::Result<Config> {
+    /// What each setting means, and that no two contradict each other.
+    pub fn build(role: Role, flags: Flags) -> anyhow::Result<Config> {
+        let config = Config::meaning(role, flags)?;
+        config.refuse_shared_ports()?;
+        if config.self_telemetry == SelfTelemetry::OnSelf && matches!(config.role, Role::Query | Role::Alerts)
+        {
+            bail!(
+                "--self-telemetry self: role {} takes no OTLP; give the URL of one that does",
+                config.role.name()
+            );
+        }
+        Ok(config)
+    }
+
+    /// What each setting means, by itself.
+    pub fn meaning(role: Role, flags: Flags) -> anyhow::Result<Config> {
         let config = Config {
             role,
             data_dir: flags.data_dir.unwrap_or_else(|| "binnacle-data".into()),
@@ -247,6 +270,8 @@ impl Config {
             },
             host_root: flags.host_root.unwrap_or_else(|| "/".into()),
             log_files: flags.log_files,
+            textfile_dir: flags.textfile_dir,
+            agent_queue_bytes: flags.agent_queue.map(|text| queue_bytes(&text)).transpose()?,
             collect_interval: duration(
                 "--collect-interval",
                 flags.collect_interval,
@@ -258,7 +283,6 @@ impl Config {
                 Some(url) => SelfTelemetry::To(checked_url("--self-telemetry", url.to_owned())?),
             },
         };
-        config.refuse_shared_ports()?;
         if config.memory_bytes < MEMORY_BYTES_MIN {
             bail!("--memory is {} bytes; at least 64MiB is needed", config.memory_bytes);
         }
@@ -293,7 +317,26 @@ impl Flags {
     fn from_file(path: &Path) -> anyhow::Result<Flags> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("reading --config {}", path.display()))?;
-        Flags::from_toml(&text).with_context(|| format!("--config {}", path.display()))
+        Flags::from_toml(&text).map_err(|wrong| {
+            let wrong = match wrong.downcast::<toml::de::Error>() {
+                Ok(wrong) => wrong,
+                Err(other) => return other,
+            };
+            let place = units::place(&text, wrong.span().map_or(0, |span| span.start));
+            // Without the list of everything that it might have been.
+            let what = wrong.message().split(", expected").next().unwrap_or_default();
+            anyhow::anyhow!(
+                "--config {}:{place}: {what}; `binnacle check` tells every mistake",
+                path.display()
+            )
+        })
+    }
+
+    /// The names of all keys.
+    pub fn keys() -> Vec<String> {
+        let command = Flags::augment_args(clap::Command::new("keys"));
+        let names = command.get_arguments().map(|argument| argument.get_id().as_str().to_owned());
+        names.filter(|name| name != "config").collect()
     }
 
     pub fn from_toml(text: &str) -> anyhow::Result<Flags> {
@@ -333,6 +376,8 @@ impl Flags {
             tenant: self.tenant.or(file.tenant),
             host_root: self.host_root.or(file.host_root),
             log_files: list(self.log_files, file.log_files),
+            textfile_dir: self.textfile_dir.or(file.textfile_dir),
+            agent_queue: self.agent_queue.or(file.agent_queue),
             collect_interval: self.collect_interval.or(file.collect_interval),
             self_telemetry: self.self_telemetry.or(file.self_telemetry),
         }
@@ -355,6 +400,17 @@ fn duration(flag: &str, written: Option<String>, default: Duration) -> anyhow::R
         None => Ok(default),
         Some(text) => parse_duration(&text).with_context(|| format!("{flag} {text:?}")),
     }
+}
+
+/// Less holds no batch of log lines and its neighbours.
+const QUEUE_BYTES_MIN: usize = 16 << 20;
+
+fn queue_bytes(text: &str) -> anyhow::Result<u64> {
+    let bytes = parse_bytes(text).with_context(|| format!("--agent-queue {text:?}"))?;
+    if bytes < QUEUE_BYTES_MIN {
+        bail!("--agent-queue {text:?} is too small; at least 16MiB is needed");
+    }
+    Ok(bytes as u64)
 }
 
 fn base_url(flag: &str, written: Option<String>) -> anyhow::Result<String> {

@@ -12,6 +12,7 @@ mod topology;
 mod traffic;
 
 use anyhow::Context;
+use instrumented::Receiver;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shop::Shop;
@@ -22,6 +23,8 @@ use tonic::transport::Endpoint;
 pub struct Config {
     /// Where the telemetry goes, as a URL.
     pub otlp_grpc: String,
+    /// Shown there, where one is asked for.
+    pub token: Option<String>,
     /// The same seed plays the same requests in the same order.
     pub seed: u64,
     /// Mean over ten minutes; it swells and ebbs around it.
@@ -30,7 +33,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { otlp_grpc: "http://127.0.0.1:4317".to_owned(), seed: 45, requests_per_second: 12.0 }
+        Config {
+            otlp_grpc: "http://127.0.0.1:4317".to_owned(),
+            token: None,
+            seed: 45,
+            requests_per_second: 12.0,
+        }
     }
 }
 
@@ -52,7 +60,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         .connect_timeout(Duration::from_secs(2))
         .timeout(Duration::from_secs(5))
         .connect_lazy();
-    let mut shop = Shop::open(&channel, StdRng::seed_from_u64(config.seed))?;
+    let mut metadata = tonic::metadata::MetadataMap::new();
+    if let Some(token) = &config.token {
+        metadata.insert("authorization", format!("Bearer {token}").parse().context("the demo's token")?);
+    }
+    let mut shop = Shop::open(&Receiver { channel, metadata }, StdRng::seed_from_u64(config.seed))?;
     tracing::info!(services = topology::SERVICES.len(), "demo shop is open");
     let opened = Instant::now();
     loop {

@@ -6,6 +6,7 @@ use model::{
     Answer, Ask, AskError, Batch, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant, Write,
 };
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longer than any query may take (`--query-timeout` answers first).
@@ -17,15 +18,34 @@ fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(timeout).build().context("building the HTTP client")
 }
 
+/// The token that other processes ask for, read at each use: tokens in files rotate.
+#[derive(Clone, Debug, Default)]
+pub struct Bearer(Option<PathBuf>);
+
+impl Bearer {
+    pub fn of(file: Option<PathBuf>) -> Bearer {
+        Bearer(file)
+    }
+
+    /// What cannot be read is not shown, and the other side says that it misses it.
+    fn show(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self.0.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
+            Some(token) => request.bearer_auth(token.trim()),
+            None => request,
+        }
+    }
+}
+
 /// Asks PromQL of a query process.
 pub struct RemoteAsk {
     http: reqwest::Client,
     base: String,
+    bearer: Bearer,
 }
 
 impl RemoteAsk {
-    pub fn new(base: &str) -> anyhow::Result<RemoteAsk> {
-        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned() })
+    pub fn new(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), bearer })
     }
 
     async fn get(
@@ -36,7 +56,7 @@ impl RemoteAsk {
     ) -> Result<Value, AskError> {
         let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.base), query)
             .map_err(|wrong| AskError::Broken(format!("{}: {wrong}", self.base)))?;
-        let mut request = self.http.get(url);
+        let mut request = self.bearer.show(self.http.get(url));
         if let Some(tenant) = tenant {
             request = request.header("X-Scope-OrgID", tenant.as_str());
         }
@@ -144,11 +164,12 @@ fn number(text: &str) -> Option<f64> {
 pub struct RemoteSink {
     http: reqwest::Client,
     base: String,
+    bearer: Bearer,
 }
 
 impl RemoteSink {
-    pub fn new(base: &str) -> anyhow::Result<RemoteSink> {
-        Ok(RemoteSink { http: client(WRITE_TIMEOUT)?, base: base.to_owned() })
+    pub fn new(base: &str, bearer: Bearer) -> anyhow::Result<RemoteSink> {
+        Ok(RemoteSink { http: client(WRITE_TIMEOUT)?, base: base.to_owned(), bearer })
     }
 }
 
@@ -159,9 +180,10 @@ impl Sink for RemoteSink {
             return Err(Refused::Broken("only metrics are written to a remote ingest process".into()));
         };
         let accepted = batch.samples() as u64;
+        let request = self.http.post(format!("{}/api/v1/write", self.base));
         let response = self
-            .http
-            .post(format!("{}/api/v1/write", self.base))
+            .bearer
+            .show(request)
             .header("Content-Type", "application/x-protobuf")
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Write-Version", "0.1.0")

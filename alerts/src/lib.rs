@@ -20,7 +20,7 @@ mod template;
 mod yaml;
 
 pub use config::Config;
-pub use files::{Checked, check_file};
+pub use files::{Checked, check_file, matching};
 pub use group::view::{AlertView, AlertingView, GroupView, RuleView};
 pub use service::Alerts;
 pub use slo::budget::{Known, SloView};

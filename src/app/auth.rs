@@ -9,32 +9,43 @@ use axum::response::{IntoResponse, Response};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-/// The accepted tokens; `None` where none is asked for.
-#[derive(Default)]
-pub struct Tokens(RwLock<Option<Vec<String>>>);
+pub struct Tokens {
+    /// `None` where none is asked for.
+    accepted: RwLock<Option<Vec<String>>>,
+    /// What this process shows to its own doors (its agent, the demo, its own traces): made at each start, so that
+    /// tokens in the file can change without it.
+    own: String,
+}
 
 impl Tokens {
     pub fn load(path: Option<&Path>) -> anyhow::Result<Arc<Tokens>> {
-        let tokens = Tokens::default();
+        let own = format!("{:032x}", rand::random::<u128>());
+        let tokens = Tokens { accepted: RwLock::default(), own };
         tokens.reload(path)?;
         Ok(Arc::new(tokens))
     }
 
     pub fn reload(&self, path: Option<&Path>) -> anyhow::Result<()> {
         let read = path.map(read).transpose()?;
-        *self.0.write().unwrap_or_else(|held| held.into_inner()) = read;
+        *self.accepted.write().unwrap_or_else(|held| held.into_inner()) = read;
         Ok(())
     }
 
     /// Whether callers must show one.
     pub fn are_asked_for(&self) -> bool {
-        self.0.read().unwrap_or_else(|held| held.into_inner()).is_some()
+        self.accepted.read().unwrap_or_else(|held| held.into_inner()).is_some()
+    }
+
+    /// For this process' calls to itself.
+    pub fn own(&self) -> &str {
+        &self.own
     }
 
     pub fn accepts(&self, offered: Option<&str>) -> bool {
-        match &*self.0.read().unwrap_or_else(|held| held.into_inner()) {
+        match &*self.accepted.read().unwrap_or_else(|held| held.into_inner()) {
             None => true,
-            Some(tokens) => offered.is_some_and(|offered| tokens.iter().any(|token| same(token, offered))),
+            Some(tokens) => offered
+                .is_some_and(|offered| tokens.iter().chain([&self.own]).any(|token| same(token, offered))),
         }
     }
 }
@@ -88,7 +99,7 @@ mod tests {
         let path = dir.path().join("tokens");
         std::fs::write(&path, "# on call\nabc\n\n").unwrap();
         let tokens = Tokens::load(Some(&path)).unwrap();
-        assert!(tokens.accepts(Some("abc")));
+        assert!(tokens.accepts(Some("abc")) && tokens.accepts(Some(tokens.own())));
         assert!(!tokens.accepts(Some("abd")) && !tokens.accepts(Some("ab")) && !tokens.accepts(None));
         std::fs::write(&path, "# nothing\n").unwrap();
         assert!(tokens.reload(Some(&path)).is_err());

@@ -4,7 +4,7 @@
 use crate::config::{Config, Role};
 use anyhow::Context;
 use serde::Serialize;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
 
 /// Bound and not yet accepting.
@@ -54,6 +54,15 @@ impl Listeners {
     }
 }
 
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr =
+            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    address
+}
+
 async fn bind_if(wanted: bool, flag: &str, address: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
     if wanted { bind(flag, address).await.map(Some) } else { Ok(None) }
 }
@@ -65,6 +74,15 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 impl Addresses {
+    /// Where this process itself reaches its HTTP port: one that listens on all addresses is also on loopback.
+    pub fn reachable_http(&self) -> SocketAddr {
+        reachable(self.http)
+    }
+
+    pub fn reachable_otlp_grpc(&self) -> Option<SocketAddr> {
+        self.otlp_grpc.map(reachable)
+    }
+
     /// One line a listener on standard output, and `listeners.json` for programs.
     pub async fn announce(&self, config: &Config) -> anyhow::Result<()> {
         let path = config.data_dir.join(FILE);

@@ -1,15 +1,15 @@
 //! The parts that a role consists of, started in the order in which they need one another and closed in reverse.
 
 use super::auth::Tokens;
+use super::inputs::Inputs;
 use super::listeners::Addresses;
 use crate::config::{Config, Role};
-use crate::remote::{RemoteAsk, RemoteSink};
+use crate::remote::{Bearer, RemoteAsk, RemoteSink};
 use agent::Agent;
 use alerts::Alerts;
 use anyhow::Context;
 use engine::Engine;
 use model::{Ask, Clock, Reading, Sink, SystemClock};
-use std::path::Path;
 use std::sync::Arc;
 use store::{Source, Store};
 use tokio_util::sync::CancellationToken;
@@ -52,10 +52,10 @@ const BUSINESS_VIEWS: [(&str, &str); 2] = [
 impl Parts {
     pub async fn start(
         config: &Config,
+        inputs: Inputs,
         addresses: &Addresses,
         stop: &CancellationToken,
     ) -> anyhow::Result<Parts> {
-        prepare_data_dir(&config.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut parts = Parts {
             store: None,
@@ -63,7 +63,7 @@ impl Parts {
             alerts: None,
             agent: None,
             sink: None,
-            tokens: Tokens::load(config.token_file.as_deref())?,
+            tokens: inputs.tokens,
             stopping: stop.clone(),
             started_ms: clock.now_ms(),
             role: config.role,
@@ -82,11 +82,11 @@ impl Parts {
         if matches!(config.role, Role::Up { .. } | Role::Query) {
             let source: Arc<dyn Source> = match &parts.store {
                 Some(store) => store.clone(),
-                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, ingest_token(config)?)?),
+                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, inputs.ingest_token)?),
             };
             let engine = Engine::new(source, clock.clone(), query_limits(config))?;
-            if let Some(path) = &config.prices {
-                engine.set_prices(price_book(path)?);
+            if let Some(prices) = inputs.prices {
+                engine.set_prices(prices);
             }
             BUSINESS_VIEWS.iter().for_each(|(name, query)| engine.add_view(name, query));
             parts.engine = Some(Arc::new(engine));
@@ -95,7 +95,8 @@ impl Parts {
             parts.alerts = Some(parts.start_alerts(config, addresses, &clock, stop).await?);
         }
         if with_agent {
-            let agent = Agent::start(agent_config(config, addresses)?, clock, stop.clone()).await?;
+            let agent =
+                Agent::start(agent_config(config, addresses, &parts.tokens), clock, stop.clone()).await?;
             if config.role == Role::Agent {
                 parts.sink = Some(agent.sink());
             }
@@ -111,19 +112,26 @@ impl Parts {
         clock: &Arc<dyn Clock>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Arc<Alerts>> {
+        let bearer = Bearer::of(config.ingest_token_file.clone());
         let ask: Arc<dyn Ask> = match &self.engine {
             Some(engine) => engine.clone(),
-            None => Arc::new(RemoteAsk::new(&config.query_url)?),
+            None => Arc::new(RemoteAsk::new(&config.query_url, bearer.clone())?),
         };
         let sink: Arc<dyn Sink> = match &self.store {
             Some(store) => store.clone(),
-            None => Arc::new(RemoteSink::new(&config.ingest_url)?),
+            None => Arc::new(RemoteSink::new(&config.ingest_url, bearer)?),
         };
         Alerts::start(alerts_config(config, addresses), ask, sink, clock.clone(), stop.clone()).await
     }
 
-    /// SIGHUP. What does not parse is logged, and what was stays in force.
+    /// SIGHUP: tokens, limits, rules and SLOs. What does not parse is logged, and what was stays in force.
     pub async fn reload(&self, config: &Config) {
+        if let Some(engine) = &self.engine {
+            engine.set_timeout(config.query_timeout);
+        }
+        if let Some(store) = &self.store {
+            store.set_retention(retention(config));
+        }
         if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
             warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
         }
@@ -167,32 +175,21 @@ impl Parts {
     }
 }
 
-/// Made where it is missing, and tried: a directory that cannot be written to should end the start, not the first
-/// flush.
-fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
-    let probe = dir.join(".writable");
-    std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&probe, b"x"))
-        .and_then(|()| std::fs::remove_file(&probe))
-        .with_context(|| {
-            format!(
-                "the data directory {} cannot be written to; choose another with --data-dir",
-                dir.display()
-            )
-        })
-}
-
 fn store_config(config: &Config) -> store::Config {
     store::Config {
         dir: config.data_dir.clone(),
         memory_bytes_max: config.memory_bytes / STORE_SHARE,
-        retention: store::Retention {
-            metrics: config.retention.metrics,
-            logs: config.retention.logs,
-            spans: config.retention.traces,
-        },
+        retention: retention(config),
         on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
+    }
+}
+
+fn retention(config: &Config) -> store::Retention {
+    store::Retention {
+        metrics: config.retention.metrics,
+        logs: config.retention.logs,
+        spans: config.retention.traces,
     }
 }
 
@@ -219,36 +216,29 @@ fn alerts_config(config: &Config, addresses: &Addresses) -> alerts::Config {
     }
 }
 
-fn agent_config(config: &Config, addresses: &Addresses) -> anyhow::Result<agent::Config> {
-    let ingest = match config.role {
-        Role::Agent => config.ingest_url.clone(),
-        _ => format!("http://{}", addresses.http),
+fn agent_config(config: &Config, addresses: &Addresses, tokens: &Tokens) -> agent::Config {
+    let (ingest, token) = match (config.role, &config.ingest_token_file) {
+        (Role::Agent, None) => (config.ingest_url.clone(), agent::Token::None),
+        (Role::Agent, Some(path)) => (config.ingest_url.clone(), agent::Token::File(path.clone())),
+        _ => (format!("http://{}", addresses.reachable_http()), agent::Token::Text(tokens.own().to_owned())),
     };
     let mut agent = agent::Config {
         data_dir: config.data_dir.join("agent"),
         ingest,
-        token: ingest_token(config)?,
+        token,
         tenant: config.tenant.clone(),
         host_root: config.host_root.clone(),
         interval: config.collect_interval,
         ..agent::Config::default()
     };
+    if let Some(folder) = &config.textfile_dir {
+        agent.textfile_dir = folder.clone();
+    }
+    if let Some(bytes) = config.agent_queue_bytes {
+        agent.queue_bytes_max = bytes;
+    }
     if !config.log_files.is_empty() {
         agent.log_files = config.log_files.clone();
     }
-    Ok(agent)
-}
-
-/// What this process shows to the ingest process.
-fn ingest_token(config: &Config) -> anyhow::Result<Option<String>> {
-    let Some(path) = &config.ingest_token_file else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("reading --ingest-token-file {}", path.display()))?;
-    Ok(Some(text.trim().to_owned()))
-}
-
-fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading --prices {}", path.display()))?;
-    engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
+    agent
 }

@@ -3,7 +3,7 @@
 use super::auth::Tokens;
 use super::listeners::Listeners;
 use super::parts::Parts;
-use super::{auth, health, own_metrics, page, rules_routes};
+use super::{auth, health, own_metrics, page, rules_routes, trace};
 use crate::config::{Config, Role};
 use anyhow::Context;
 use axum::extract::State;
@@ -96,10 +96,12 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .merge(api::causes::router(engine.clone()))
             .nest("/prometheus", prometheus);
         // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
-        router = router.merge(queries.layer(CompressionLayer::new()));
+        router =
+            router.merge(queries.layer(CompressionLayer::new()).layer(middleware::from_fn(trace::request)));
     }
     if let Some(alerts) = &shared.parts.alerts {
-        router = router.merge(rules_routes::router(alerts.clone()));
+        router =
+            router.merge(rules_routes::router(alerts.clone()).layer(middleware::from_fn(trace::request)));
     }
     if matches!(config.role, Role::Up { web: true, .. } | Role::Query) {
         router = router
@@ -133,13 +135,14 @@ async fn compact(State(shared): State<Shared>) -> Response {
     done(store.compact().await)
 }
 
-fn done<E: std::fmt::Display>(report: Result<store::Report, E>) -> Response {
+fn done<E: Into<anyhow::Error>>(report: Result<store::Report, E>) -> Response {
     match report {
         Ok(report) => {
             Json(json!({ "parts": report.parts, "rows": report.rows, "bytes": report.bytes })).into_response()
         }
         Err(wrong) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": wrong.to_string() }))).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": format!("{:#}", wrong.into()) })))
+                .into_response()
         }
     }
 }

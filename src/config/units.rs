@@ -1,4 +1,4 @@
-//! Durations and byte sizes as people write them.
+//! Durations and byte sizes as people write them, and places in texts.
 
 use anyhow::{Context, bail};
 use std::time::Duration;
@@ -70,6 +70,15 @@ pub fn memory_default() -> usize {
     let machine = system.total_memory();
     let limit = system.cgroup_limits().map_or(machine, |limits| limits.total_memory.min(machine));
     usize::try_from(limit / 10 * 7).unwrap_or(usize::MAX)
+}
+
+/// Line and column of a byte of a text, both from 1.
+pub fn place(text: &str, at: usize) -> String {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let column = String::from_utf8_lossy(&before[begin..]).chars().count() + 1;
+    format!("{line}:{column}")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
 /// Spans, and log records, that a service holds until they are sent. The busiest makes about 200 in a delay.
@@ -30,6 +31,12 @@ const FLUSH_MAX: Duration = Duration::from_secs(4);
 /// Bucket bounds that the semantic conventions advise for durations of requests, in seconds.
 const DURATION_BOUNDS_S: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Who gets the telemetry: one connection, and what is shown with each call.
+pub struct Receiver {
+    pub channel: Channel,
+    pub metadata: MetadataMap,
+}
 
 pub struct Instrumented {
     pub name: &'static str,
@@ -59,12 +66,12 @@ struct Providers {
 
 impl Instrumented {
     /// Must be called inside the runtime that the channel lives in.
-    pub fn new(service: &'static Service, channel: &Channel) -> anyhow::Result<Instrumented> {
+    pub fn new(service: &'static Service, receiver: &Receiver) -> anyhow::Result<Instrumented> {
         let resource = resource(service);
         let providers = Providers {
-            traces: traces(&resource, channel)?,
-            logs: logs(&resource, channel)?,
-            metrics: metrics(&resource, channel)?,
+            traces: traces(&resource, receiver)?,
+            logs: logs(&resource, receiver)?,
+            metrics: metrics(&resource, receiver)?,
         };
         let scope = InstrumentationScope::builder("shop").with_version(service.version).build();
         let meter = providers.metrics.meter_with_scope(scope.clone());
@@ -205,8 +212,12 @@ fn resource(service: &Service) -> Resource {
         .build()
 }
 
-fn traces(resource: &Resource, channel: &Channel) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = SpanExporter::builder().with_tonic().with_channel(channel.clone()).build()?;
+fn traces(resource: &Resource, receiver: &Receiver) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_channel(receiver.channel.clone())
+        .with_metadata(receiver.metadata.clone())
+        .build()?;
     let queue = opentelemetry_sdk::trace::BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(BATCH_MAX)
@@ -216,8 +227,12 @@ fn traces(resource: &Resource, channel: &Channel) -> anyhow::Result<SdkTracerPro
     Ok(SdkTracerProvider::builder().with_resource(resource.clone()).with_span_processor(processor).build())
 }
 
-fn logs(resource: &Resource, channel: &Channel) -> anyhow::Result<SdkLoggerProvider> {
-    let exporter = LogExporter::builder().with_tonic().with_channel(channel.clone()).build()?;
+fn logs(resource: &Resource, receiver: &Receiver) -> anyhow::Result<SdkLoggerProvider> {
+    let exporter = LogExporter::builder()
+        .with_tonic()
+        .with_channel(receiver.channel.clone())
+        .with_metadata(receiver.metadata.clone())
+        .build()?;
     let queue = opentelemetry_sdk::logs::BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(BATCH_MAX)
@@ -227,8 +242,12 @@ fn logs(resource: &Resource, channel: &Channel) -> anyhow::Result<SdkLoggerProvi
     Ok(SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(processor).build())
 }
 
-fn metrics(resource: &Resource, channel: &Channel) -> anyhow::Result<SdkMeterProvider> {
-    let exporter = MetricExporter::builder().with_tonic().with_channel(channel.clone()).build()?;
+fn metrics(resource: &Resource, receiver: &Receiver) -> anyhow::Result<SdkMeterProvider> {
+    let exporter = MetricExporter::builder()
+        .with_tonic()
+        .with_channel(receiver.channel.clone())
+        .with_metadata(receiver.metadata.clone())
+        .build()?;
     let reader = PeriodicReader::builder(exporter).with_interval(METRICS_INTERVAL).build();
     Ok(SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build())
 }

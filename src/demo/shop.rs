@@ -1,6 +1,6 @@
 //! The shop at work: plays requests and leaves their spans, log lines and measurements through the SDK.
 
-use super::instrumented::Instrumented;
+use super::instrumented::{Instrumented, Receiver};
 use super::pool::Acquired;
 use super::topology::{Flow, POOL, POOL_CONNECTIONS_MAX, SERVICES, flows};
 use super::traffic::{self, Did, Request, STATUS_OK, Span as Played};
@@ -13,7 +13,6 @@ use opentelemetry::{Context, KeyValue};
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::time::{Duration, SystemTime};
-use tonic::transport::Channel;
 
 const COUNTRIES: [&str; 6] = ["DE", "FR", "NL", "AT", "ES", "IT"];
 const METHODS: [&str; 3] = ["card", "paypal", "invoice"];
@@ -38,10 +37,10 @@ struct Order {
 
 impl Shop {
     /// Must be called inside the runtime that the channel lives in.
-    pub fn open(channel: &Channel, rng: StdRng) -> anyhow::Result<Shop> {
+    pub fn open(receiver: &Receiver, rng: StdRng) -> anyhow::Result<Shop> {
         let services = SERVICES
             .iter()
-            .map(|service| Instrumented::new(service, channel))
+            .map(|service| Instrumented::new(service, receiver))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let checkout = services
             .iter()

@@ -1,9 +1,11 @@
 //! Input that is wrong, each kind with a clear answer, and the rest working after it.
 
-use crate::server::{Server, now_ms};
+use crate::server::{Server, command, eventually, now_ms};
 use crate::traffic::{loki_push, remote_write, samples};
 use serde_json::json;
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn still_works(server: &Server) {
     let now = now_ms();
@@ -170,24 +172,144 @@ fn a_damaged_part_is_named_and_the_rest_is_answered() {
     );
     assert!(server.http.post(server.url("/api/admin/flush")).send().unwrap().status().is_success());
     server.kill();
-    let mut damaged = 0;
-    let mut folders = vec![dir.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                let length = std::fs::metadata(&path).unwrap().len() as usize;
-                std::fs::write(&path, vec![0x5a; length]).unwrap();
-                damaged += 1;
-            }
-        }
+    let damaged = files(dir.path(), |path| path.extension().is_some_and(|e| e == "parquet"));
+    assert!(!damaged.is_empty(), "a flush leaves Parquet files");
+    for path in damaged {
+        let length = std::fs::metadata(&path).unwrap().len() as usize;
+        std::fs::write(&path, vec![0x5a; length]).unwrap();
     }
-    assert!(damaged > 0, "a flush leaves Parquet files");
     let server = Server::start("up", dir.path(), &flags);
     still_works(&server);
     let answer = server.query("/api/v1/query", &[("query", "old")]);
     let warnings = answer["warnings"].as_array().map_or(0, Vec::len);
     assert!(warnings > 0, "the answer says that it is partial: {answer}");
+}
+
+/// Files below a folder.
+fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (vec![], vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if wanted(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_damaged_end_of_the_log_loses_nothing_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--no-agent", "--no-alerts", "--no-web"];
+    let server = Server::start("up", dir.path(), &flags);
+    let now = now_ms() * 1_000_000;
+    for n in 0..5 {
+        let pushed = loki_push(&server, json!({ "app": "log" }), &[(now + n, &format!("line {n}"))]);
+        assert!(pushed.status().is_success());
+    }
+    let wal = server.kill().join("wal");
+    let last = files(&wal, |path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0)).pop().unwrap();
+    let whole = std::fs::read(&last).unwrap();
+    // A record that was being written when the power went: its beginning is there, its end is not.
+    for tail in [&whole[..whole.len().min(40)], &[0xff; 100], &[0; 4096]] {
+        let mut file = std::fs::OpenOptions::new().append(true).open(&last).unwrap();
+        file.write_all(tail).unwrap();
+        drop(file);
+        let server = Server::start("up", dir.path(), &flags);
+        let rows = server.sql("select body from logs where starts_with(body, 'line ') order by body");
+        assert_eq!(rows.len(), 5, "{rows:?}");
+        still_works(&server);
+        server.kill();
+    }
+    // The last record itself is cut: it is lost, and only it.
+    let mut last = files(&wal, |path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0));
+    let last = last.pop().unwrap();
+    let length = std::fs::metadata(&last).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&last).unwrap().set_len(length - 1).unwrap();
+    let server = Server::start("up", dir.path(), &flags);
+    assert_eq!(server.sql("select body from logs where starts_with(body, 'line ')").len(), 5);
+    still_works(&server);
+}
+
+/// A limit on the size of files stands for a full disk: both fail a write half-way, and this one needs no right to mount.
+#[test]
+fn a_full_disk_refuses_in_words_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = command("up", dir.path());
+    let mut start = Command::new("sh");
+    // Without the trap the kernel's signal would end the process.
+    start.args(["-c", "trap '' XFSZ; exec prlimit --fsize=4194304:unlimited \"$0\" \"$@\""]);
+    start.arg(plain.get_program()).args(plain.get_args()).args(["--no-agent", "--no-alerts", "--no-web"]);
+    let server = Server::watch(&mut start, dir.path());
+    // Hard to compress, and more than the limit.
+    let mut seed = 1u64;
+    let mut line = || {
+        let mut text = String::with_capacity(400_000);
+        while text.len() < 400_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            text.push_str(&format!("{seed:016x}"));
+        }
+        text
+    };
+    let (mut kept, mut refused) = (0, None);
+    for n in 0..100 {
+        let response = loki_push(&server, json!({ "app": "full" }), &[(now_ms() * 1_000_000 + n, &line())]);
+        match response.status().as_u16() {
+            204 => kept += 1,
+            _ => refused = Some(response),
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("100 lines of 400 kB do not fit into 4 MiB");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let why = refused.text().unwrap();
+    assert!(why.contains("wal") && why.contains("File too large"), "{why}");
+    let ready = server.get("/health/ready");
+    assert_eq!(ready.status(), 503);
+    assert!(ready.text().unwrap().contains("File too large"));
+    assert!(server.get("/health/live").status().is_success());
+    assert_eq!(server.sql("select count(*) as n from logs")[0]["n"], kept, "what was taken is answered");
+    let lifted =
+        Command::new("prlimit").args(["--pid", &server.pid().to_string(), "--fsize=unlimited"]).status();
+    assert!(lifted.unwrap().success());
+    let again = loki_push(&server, json!({ "app": "full" }), &[(now_ms() * 1_000_000, "after")]);
+    assert!(again.status().is_success());
+    still_works(&server);
+    server.kill();
+    let server = Server::start("up", dir.path(), &["--no-agent", "--no-alerts", "--no-web"]);
+    assert_eq!(server.sql("select count(*) as n from logs")[0]["n"], kept + 1, "and is there after a crash");
+}
+
+#[test]
+fn times_of_log_lines_and_spans_outside_of_reason_are_refused_in_words() {
+    let server = Server::bare();
+    let now = now_ms() * 1_000_000;
+    for (ts, kept) in [("-62135596800000000000", 0), ("253370764800000000000", 0), (&*now.to_string(), 1)] {
+        let body = json!({ "streams": [{ "stream": { "app": ts }, "values": [[ts, "x"]] }] });
+        let response = server.http.post(server.url("/loki/api/v1/push")).json(&body).send().unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().unwrap();
+        assert!(
+            if kept == 1 { status == 204 } else { status == 400 && text.len() > 10 },
+            "{ts}: {status} {text}"
+        );
+    }
+    // The largest that OTLP can write is in the year 2554.
+    let span = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{
+        "traceId": crate::traffic::TRACE, "spanId": "00f067aa0ba902b7", "name": "late", "kind": 1,
+        "startTimeUnixNano": u64::MAX.to_string(), "endTimeUnixNano": u64::MAX.to_string() }] }] }] });
+    let response = server.http.post(server.url("/otlp/v1/traces")).json(&span).send().unwrap();
+    let (status, text) = (response.status().as_u16(), response.text().unwrap());
+    assert!(status == 400 || text.contains("rejectedSpans"), "{status} {text}");
+    eventually("the line of now", || server.sql("select body from logs where body = 'x'").first().cloned());
+    assert_eq!(server.sql("select count(*) as n from logs")[0]["n"], 1);
+    still_works(&server);
 }

@@ -108,16 +108,45 @@ with traces.get_tracer("shop").start_as_current_span("order", attributes={"custo
 traces.shutdown(); metrics.shutdown(); logs.shutdown()
 "#;
 
+/// Sends all three signals with the SDK and ends.
+fn python_sends(kind: &str, to: &Server, listener: &str) {
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    assert!(python.exists(), "no Python environment; run tests/setup.sh");
+    let endpoint = format!("http://{}", to.address(listener));
+    let output = Command::new(&python).args(["-c", PYTHON, kind, &endpoint]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("Failed to export"), "{said}");
+}
+
+#[test]
+fn an_agent_passes_the_python_sdk_s_telemetry_on_with_its_host() {
+    let server = Server::bare();
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Server::start("agent", dir.path(), &["--ingest", &server.url("")]);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let host = host.trim();
+    for (kind, listener) in [("grpc", "otlp_grpc"), ("http", "otlp_http")] {
+        python_sends(kind, &agent, listener);
+        let service = format!("python-{kind}");
+        let orders = eventually("the counter", || {
+            server.promql(&format!("shop_orders_total{{job=\"{service}\"}}")).first().cloned()
+        });
+        assert_eq!((&orders["value"][1], &orders["metric"]["host_name"]), (&"3".into(), &host.into()));
+        for (table, what) in [("spans", "name"), ("logs", "body")] {
+            let query = format!(
+                "select {what} as what, attr(resource, 'host.name') as host from {table} where service = '{service}'"
+            );
+            let row = eventually(table, || server.sql(&query).first().cloned());
+            assert_eq!(row["host"], host, "{row}");
+        }
+    }
+}
+
 #[test]
 fn the_python_sdk_sends_all_three_signals() {
     let server = Server::bare();
-    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    assert!(python.exists(), "no Python environment; run tests/setup.sh");
     for (kind, listener) in [("grpc", "otlp_grpc"), ("http", "otlp_http")] {
-        let endpoint = format!("http://{}", server.address(listener));
-        let output = Command::new(&python).args(["-c", PYTHON, kind, &endpoint]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && !said.contains("Failed to export"), "{said}");
+        python_sends(kind, &server, listener);
         let service = format!("python-{kind}");
         let orders = server.promql(&format!("shop_orders_total{{job=\"{service}\"}}"));
         assert_eq!(orders[0]["value"][1], "3", "{orders:?}");

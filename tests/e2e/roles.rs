@@ -4,27 +4,55 @@ use crate::server::{Server, eventually, now_ms};
 use crate::traffic::{loki_push, remote_write, samples, trace};
 
 #[test]
-fn ingest_query_alerts_and_agent_apart() {
+fn ingest_query_alerts_and_agent_apart_with_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let folder = |name: &str| {
         let path = dir.path().join(name);
         std::fs::create_dir(&path).unwrap();
         path
     };
-    let ingest = Server::start("ingest", &folder("ingest"), &[]);
-    let query = Server::start("query", &folder("query"), &["--ingest", &ingest.url("")]);
-    let rules = dir.path().join("rules.yaml");
-    std::fs::write(
-        &rules,
-        "groups:\n- name: g\n  interval: 1s\n  rules:\n  - record: apart:sum\n    expr: sum(apart)\n",
-    )
-    .unwrap();
-    let alerts = Server::start(
-        "alerts",
-        &folder("alerts"),
-        &["--query", &query.url(""), "--ingest", &ingest.url(""), "--rules", rules.to_str().unwrap()],
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rules = write(
+        "rules.yaml",
+        "groups:\n- name: g\n  interval: 1s\n  rules:\n  - record: apart:sum\n    expr: sum(apart)\n  \
+         - alert: Apart\n    expr: apart:sum > 1\n",
     );
-    let agent = Server::start("agent", &folder("agent"), &["--ingest", &ingest.url("")]);
+    // Each door has its own; the agent's is wrong at first, and put right while it runs.
+    let (tokens, token) = (write("tokens", "door\n"), write("token", "door\n"));
+    let agents_token = write("agents-token", "old\n");
+    let logs = write("app.log", "a line of a file\n");
+    let (hook, notifications) = crate::alerting::receiver();
+
+    let asked = ["--token-file", tokens.as_str()];
+    let ingest = Server::start("ingest", &folder("ingest"), &asked).with_token("door");
+    let url = ingest.url("");
+    let shown = ["--ingest", url.as_str(), "--ingest-token-file", token.as_str()];
+    let query =
+        Server::start("query", &folder("query"), &[&asked[..], &shown[..]].concat()).with_token("door");
+    let query_url = query.url("");
+    let alerting = ["--query", query_url.as_str(), "--rules", rules.as_str(), "--webhook", hook.as_str()];
+    let alerts =
+        Server::start("alerts", &folder("alerts"), &[&asked[..], &shown[..], &alerting[..]].concat())
+            .with_token("door");
+    let agent = [
+        "--ingest",
+        url.as_str(),
+        "--ingest-token-file",
+        agents_token.as_str(),
+        "--log-files",
+        logs.as_str(),
+        "--collect-interval",
+        "1s",
+    ];
+    let agent = Server::start("agent", &folder("agent"), &agent);
+    eventually("an attempt with the wrong token", || {
+        (crate::traffic::reading(&agent, "binnacle_agent_send_failures_total") >= 1.0).then_some(())
+    });
+    std::fs::write(&agents_token, "door\n").unwrap();
 
     let now = now_ms();
     assert!(
@@ -35,17 +63,28 @@ fn ingest_query_alerts_and_agent_apart() {
             .status()
             .is_success()
     );
-    assert!(trace(&ingest, now * 1_000_000).status().is_success());
+    // By way of the agent, which keeps it and gives it its own attributes.
+    assert!(trace(&agent, now * 1_000_000).status().is_success());
     assert_eq!(query.promql("apart")[0]["value"][1], "5");
-    assert_eq!(query.sql("select body from logs")[0]["body"], "a line");
-    assert_eq!(query.sql("select count(*) as n from spans")[0]["n"], 2);
+    assert_eq!(query.sql("select body from logs where body = 'a line'").len(), 1);
+    eventually("the trace", || (query.sql("select count(*) as n from spans")[0]["n"] == 2).then_some(()));
+    let host = query.sql("select distinct attr(resource, 'host.name') as host from spans");
+    assert!(host.len() == 1 && !host[0]["host"].as_str().unwrap_or("").is_empty(), "{host:?}");
+    eventually("the file's line", || {
+        query.sql("select body from logs where body = 'a line of a file'").first().cloned()
+    });
     eventually("a recorded series, by way of three processes", || query.promql("apart:sum").first().cloned());
+    let firing = eventually("the notification", || notifications.try_recv().ok());
+    assert_eq!(firing["alerts"][0]["labels"]["alertname"], "Apart", "{firing}");
+    eventually("the alert's own series", || query.promql("ALERTS{alertstate=\"firing\"}").first().cloned());
     assert_eq!(alerts.json("/api/v1/rules")["status"], "success");
     eventually("this machine's metrics from the agent", || query.promql("node_load1").first().cloned());
     for server in [&ingest, &query, &alerts, &agent] {
         assert!(server.get("/health/ready").status().is_success());
         assert!(server.get("/metrics").text().unwrap().contains("binnacle_build_info"));
     }
+    let stranger = reqwest::blocking::get(query.url("/api/v1/query?query=apart")).unwrap();
+    assert_eq!(stranger.status(), 401);
 }
 
 #[test]

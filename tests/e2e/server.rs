@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Server {
-    child: Child,
+    child: Peer,
     pub dir: PathBuf,
     pub listeners: Value,
     pub http: reqwest::blocking::Client,
@@ -36,9 +36,7 @@ pub fn command(role: &str, dir: &Path) -> Command {
 }
 
 pub fn http_client() -> reqwest::blocking::Client {
-    // As the binary does: which features reqwest has hangs on what else is built.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().timeout(PATIENCE).build().unwrap()
+    client(None)
 }
 
 /// Waits until `look` gives something, and says what it waited for when it never does.
@@ -68,21 +66,33 @@ impl Server {
     }
 
     pub fn start(role: &str, dir: &Path, extra: &[&str]) -> Server {
-        let http = http_client();
+        let _ = std::fs::remove_file(dir.join("listeners.json"));
+        Server::watch(command(role, dir).args(extra), dir)
+    }
+
+    /// Starts what the command says and waits until it listens.
+    pub fn watch(start: &mut Command, dir: &Path) -> Server {
         let listeners_file = dir.join("listeners.json");
-        let _ = std::fs::remove_file(&listeners_file);
-        let mut child = command(role, dir).args(extra).spawn().expect("starting binnacle");
+        // Dies with the test from here on, however that goes.
+        let mut child = Peer(start.spawn().expect("starting binnacle"));
         let listeners = eventually("listeners.json", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("binnacle {role} {extra:?} ended with {status}");
+            if let Some(status) = child.0.try_wait().unwrap() {
+                panic!("{start:?} ended with {status}");
             }
             serde_json::from_slice(&std::fs::read(&listeners_file).ok()?).ok()
         });
+        let http = client(None);
         Server { child, dir: dir.to_owned(), listeners, http, _owned: None }
     }
 
+    /// Shows a bearer token with each request from here on.
+    pub fn with_token(mut self, token: &str) -> Server {
+        self.http = client(Some(token));
+        self
+    }
+
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     pub fn address(&self, listener: &str) -> &str {
@@ -138,23 +148,27 @@ impl Server {
 
     /// `kill -9`.
     pub fn kill(mut self) -> PathBuf {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap();
         std::mem::take(&mut self.dir)
     }
 
     /// SIGTERM; gives the exit status.
     pub fn terminate(mut self) -> std::process::ExitStatus {
         signal(self.pid(), "TERM");
-        eventually("exit after SIGTERM", || self.child.try_wait().unwrap())
+        eventually("exit after SIGTERM", || self.child.0.try_wait().unwrap())
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// The binary chooses the same for its own connections.
+fn client(token: Option<&str>) -> reqwest::blocking::Client {
+    // As the binary does: which features reqwest has hangs on what else is built.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut headers = reqwest::header::HeaderMap::new();
+    if let Some(token) = token {
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
     }
+    reqwest::blocking::Client::builder().timeout(PATIENCE).default_headers(headers).build().unwrap()
 }
 
 pub fn signal(pid: u32, name: &str) {

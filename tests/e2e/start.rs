@@ -22,13 +22,42 @@ fn listeners_are_announced_and_sigterm_drains() {
 #[test]
 fn wrong_input_is_one_line_and_exit_2() {
     let dir = tempfile::tempdir().unwrap();
-    for arguments in [["--memory", "two elephants"], ["--log-format", "xml"], ["--webhook", "ftp://x"]] {
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rules = write("rules.yaml", "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(\n");
+    let prices = write("prices.csv", "not,prices\n1,2\n");
+    let config = write("config.toml", "htpt = \"127.0.0.1:0\"\n");
+    let nothing = write("nothing", "\n");
+    for arguments in [
+        ["--memory", "two elephants"],
+        ["--log-format", "xml"],
+        ["--webhook", "ftp://x"],
+        ["--no-such-flag", "1"],
+        ["--token-file", "/nowhere/tokens"],
+        ["--token-file", &nothing],
+        ["--ingest-token-file", &nothing],
+        ["--rules", &rules],
+        ["--prices", &prices],
+        ["--config", &config],
+        ["--agent-queue", "1KiB"],
+    ] {
         let mut start = command("up", dir.path());
         start.args(arguments);
         let (code, text) = refused(start);
-        assert_eq!(code, 2, "{text}");
-        assert!(text.contains(arguments[0]) && text.trim().lines().count() == 1, "{text}");
+        assert_eq!(code, 2, "{arguments:?}: {text}");
+        let one_line = text.trim().lines().count() == 1 && text.starts_with("binnacle: ");
+        assert!(one_line && text.contains(arguments[0]), "{arguments:?}: {text}");
     }
+    let mut start = command("up", dir.path());
+    start.env("BINNACLE_LOG_FORMAT", "xml");
+    assert_eq!(refused(start).0, 2, "the environment is written input, too");
+    let mut start = command("query", dir.path());
+    start.args(["--self-telemetry", "self"]);
+    assert_eq!(refused(start).0, 2);
+    assert!(!dir.path().join("listeners.json").exists());
 }
 
 #[test]
@@ -98,7 +127,14 @@ fn check_names_file_line_and_mistake() {
     assert_eq!(check(&good).0, 0);
     let (code, text) = check(&bad);
     assert_eq!(code, 1);
-    assert!(text.contains("bad.toml:2") && text.contains("htpt"), "{text}");
+    assert!(text.contains("bad.toml:2:1") && text.contains("did you mean `http`"), "{text}");
+    let dashboard = write(
+        "board.json",
+        "{\"title\": \"t\",\n \"panels\": [{\"type\": \"stat\",\n  \"targets\": [{\"expr\": \"sum(\"}]}]}\n",
+    );
+    let (code, text) = check(&dashboard);
+    assert_eq!(code, 1);
+    assert!(text.contains("board.json:3:"), "{text}");
     let (code, text) = check(&rule);
     assert_eq!(code, 1);
     assert!(text.contains("rule.yaml:5"), "{text}");
@@ -112,9 +148,78 @@ fn own_metrics_are_openmetrics() {
         serde_json::json!({ "app": "a" }),
         &[(crate::server::now_ms() * 1_000_000, "x")],
     );
-    let text = server.get("/metrics").text().unwrap();
+    server.promql("1");
+    let response = server.get("/metrics");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    let text = response.text().unwrap();
     assert!(text.ends_with("# EOF\n"));
-    for name in ["binnacle_build_info", "process_resident_memory_bytes", "binnacle_store_wal_bytes"] {
+    for name in [
+        "binnacle_build_info",
+        "process_resident_memory_bytes",
+        "binnacle_store_wal_bytes",
+        "binnacle_store_parts",
+        "binnacle_query_duration_seconds_bucket",
+        "binnacle_ingest_accepted_total",
+    ] {
         assert!(text.contains(name), "{name} is missing in\n{text}");
     }
+    openmetrics_is_valid(&text);
+}
+
+/// What a strict scraper refuses: a family in two pieces, a type after its samples, the same series twice, a counter
+/// whose sample has another ending, a number that is none.
+fn openmetrics_is_valid(text: &str) {
+    let (mut family, mut kind) = (String::new(), String::new());
+    let (mut ended, mut series) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, of) = rest.split_once(' ').unwrap();
+            assert!(ended.insert(name.to_owned()), "{name} comes twice");
+            (family, kind) = (name.to_owned(), of.to_owned());
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert_eq!(rest.split(' ').next(), Some(family.as_str()), "{line}");
+            continue;
+        }
+        let (name_and_labels, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        let name = name_and_labels.split('{').next().unwrap();
+        let ending = name.strip_prefix(&family).unwrap_or_else(|| panic!("{line} is below {family}"));
+        let endings: &[&str] = match kind.as_str() {
+            "counter" => &["_total", "_created"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        assert!(endings.contains(&ending), "{line}: a {kind} ends in one of {endings:?}");
+        assert!(value.parse::<f64>().is_ok() || matches!(value, "+Inf" | "-Inf" | "NaN"), "{line}");
+        assert!(series.insert(name_and_labels.to_owned()), "{line} comes twice");
+    }
+    assert!(series.len() > 10, "{text}");
+}
+
+#[test]
+fn own_traces_and_logs_come_by_otlp_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens");
+    std::fs::write(&tokens, "door\n").unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let flags =
+        ["--no-agent", "--no-web", "--self-telemetry", "self", "--token-file", tokens.to_str().unwrap()];
+    let server = Server::start("up", &data, &flags).with_token("door");
+    server.promql("vector(1)");
+    crate::server::signal(server.pid(), "HUP");
+    eventually("the span of a query", || {
+        let rows = server.sql(
+            "select attr(attributes, 'http.response.status_code') as status from spans \
+             where service = 'binnacle' and name = 'GET /api/v1/query'",
+        );
+        rows.first().map(|row| assert_eq!(row["status"], "200", "{row}"))
+    });
+    eventually("the log line of the reload", || {
+        server.sql("select body from logs where service = 'binnacle' and body = 'reloaded'").first().cloned()
+    });
 }

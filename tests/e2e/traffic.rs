@@ -15,6 +15,14 @@ pub fn samples(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
     wire::remote_write::encode(&batch)
 }
 
+/// The sum of one of a server's own metrics over its labels; 0 where it has none.
+pub fn reading(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics").text().unwrap();
+    let lines =
+        text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
 pub fn remote_write(server: &Server, body: Vec<u8>) -> reqwest::blocking::Response {
     server
         .http

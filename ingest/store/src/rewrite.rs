@@ -232,10 +232,11 @@ impl Store {
     /// Removes parts whose last record is past its signal's retention.
     pub(crate) async fn expire(&self) -> anyhow::Result<usize> {
         let _one = self.rewriting.lock().await;
+        let retention = *self.retention.lock();
         let keep = |signal| match signal {
-            Signal::Metrics => self.config.retention.metrics,
-            Signal::Logs => self.config.retention.logs,
-            Signal::Spans => self.config.retention.spans,
+            Signal::Metrics => retention.metrics,
+            Signal::Logs => retention.logs,
+            Signal::Spans => retention.spans,
         };
         let now_ms = self.clock.now_ms();
         let expired: Vec<i64> = self

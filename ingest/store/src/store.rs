@@ -2,7 +2,7 @@
 
 use crate::admit;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, Retention};
 use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
@@ -58,9 +58,13 @@ pub struct Inner {
     flush_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    /// Set while the disk refuses; shown by readiness.
-    refuses: Mutex<Option<String>>,
+    /// Set when the disk refused, and when; shown by readiness.
+    refuses: Mutex<Option<(String, i64)>>,
+    pub(crate) retention: Mutex<Retention>,
 }
+
+/// After its last refusal the store counts as ready again: readiness that waits for a write would keep all writes away.
+const REFUSES_MS: i64 = 10_000;
 
 pub(crate) struct State {
     pub tenants: Tenants,
@@ -129,6 +133,7 @@ impl Store {
         let metadata = MetadataBook::load(catalog.metadata().await?);
         let covered = catalog.covered().await?;
         let store = Store(Arc::new(Inner {
+            retention: Mutex::new(config.retention),
             config,
             clock,
             wal,
@@ -320,7 +325,7 @@ impl Store {
             }
             AppendError::TooLarge { .. } => Refused::TooMuch(wrong.to_string()),
             AppendError::Io { .. } => {
-                *self.refuses.lock() = Some(wrong.to_string());
+                *self.refuses.lock() = Some((wrong.to_string(), self.clock.now_ms()));
                 Refused::Broken(wrong.to_string())
             }
             AppendError::Closed => Refused::Stopping,
@@ -329,7 +334,14 @@ impl Store {
 
     /// Why writes are refused now, where they are.
     pub fn refuses(&self) -> Option<String> {
-        self.refuses.lock().clone()
+        let now_ms = self.clock.now_ms();
+        let refused = self.refuses.lock().clone();
+        refused.filter(|(_, at_ms)| now_ms - at_ms < REFUSES_MS).map(|(why, _)| why)
+    }
+
+    /// In force from the next look for old parts on.
+    pub fn set_retention(&self, retention: Retention) {
+        *self.retention.lock() = retention;
     }
 
     async fn flush_forever(self) {

@@ -76,8 +76,8 @@ impl Engine {
     ) -> Result<Vec<Allocation>, QueryError> {
         let book = self.prices();
         let work = allocate(self.source.as_ref(), &book, tenant, start_ms, end_ms);
-        let ran = tokio::time::timeout(self.limits.timeout, work).await;
-        ran.unwrap_or(Err(QueryError::Timeout(self.limits.timeout.as_millis() as u64)))
+        let ran = tokio::time::timeout(self.timeout(), work).await;
+        ran.unwrap_or(Err(QueryError::Timeout(self.timeout().as_millis() as u64)))
     }
 }
 

@@ -35,6 +35,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use model::Clock;
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Source;
 use telemetry::QueryTimes;
 use tokio::sync::Semaphore;
@@ -43,6 +44,8 @@ use tokio::sync::Semaphore;
 pub struct Engine {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) limits: Limits,
+    /// The limit that may change while queries run.
+    timeout: RwLock<Duration>,
     pub(crate) runtime: Arc<RuntimeEnv>,
     times: QueryTimes,
     /// A place for each query that runs. SQL has places of its own, so that a statement may ask in another language.
@@ -64,6 +67,7 @@ impl Engine {
         let allocation = cost::table(source.clone(), clock, prices.clone());
         Ok(Engine {
             source,
+            timeout: RwLock::new(limits.timeout),
             limits,
             runtime,
             times: QueryTimes::default(),
@@ -73,6 +77,16 @@ impl Engine {
             row_tables: RwLock::new(vec![allocation]),
             views: RwLock::new(recorded::VIEWS.to_vec()),
         })
+    }
+
+    /// How long a query that begins now may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        *self.timeout.read()
+    }
+
+    /// For queries that begin from here on.
+    pub fn set_timeout(&self, timeout: Duration) {
+        *self.timeout.write() = timeout;
     }
 
     /// Adds an SQL table whose rows come from elsewhere. A table of the same name is replaced.

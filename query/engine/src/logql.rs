@@ -208,7 +208,7 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
     ) -> Result<T, QueryError> {
-        let timeout = self.limits.timeout;
+        let timeout = self.timeout();
         let turn = self.turn(&self.turns).await?;
         let token = CancellationToken::new();
         let _ended_with_the_asker = token.clone().drop_guard();
@@ -230,7 +230,7 @@ impl Engine {
 
     /// Waits for a place among the running queries.
     pub(crate) async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, QueryError> {
-        match tokio::time::timeout(self.limits.timeout, turns.clone().acquire_owned()).await {
+        match tokio::time::timeout(self.timeout(), turns.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(QueryError::Cancelled),
             Err(_) => Err(QueryError::TooMuch(format!(

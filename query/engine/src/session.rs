@@ -21,7 +21,7 @@ impl Engine {
 
     /// How long a statement may take.
     pub fn sql_timeout(&self) -> Duration {
-        self.limits.timeout
+        self.timeout()
     }
 
     /// Counts a statement that ran in a session.

@@ -71,10 +71,9 @@ impl Engine {
         parameters: Vec<SqlParameter>,
     ) -> Result<SqlAnswer, QueryError> {
         let started = Instant::now();
-        let ran =
-            tokio::time::timeout(self.limits.timeout, self.sql_unbounded(tenant, query, parameters)).await;
+        let ran = tokio::time::timeout(self.timeout(), self.sql_unbounded(tenant, query, parameters)).await;
         self.observe("sql", started.elapsed());
-        ran.unwrap_or(Err(QueryError::Timeout(self.limits.timeout.as_millis() as u64)))
+        ran.unwrap_or(Err(QueryError::Timeout(self.timeout().as_millis() as u64)))
     }
 
     async fn sql_unbounded(

@@ -1,0 +1,65 @@
+//! What the configuration names and a start needs: token files, prices, rules, SLOs. Read and checked before a port is
+//! bound or a directory made, so that a mistake in them ends the start as one in a flag does.
+
+use super::auth::Tokens;
+use crate::config::{Config, Role};
+use anyhow::{Context, bail};
+use std::path::Path;
+use std::sync::Arc;
+
+pub struct Inputs {
+    pub tokens: Arc<Tokens>,
+    /// What this process shows to the ingest process.
+    pub ingest_token: Option<String>,
+    pub prices: Option<engine::PriceBook>,
+}
+
+impl Inputs {
+    pub fn read(config: &Config) -> anyhow::Result<Inputs> {
+        let ingest_token = config.ingest_token_file.as_deref().map(token).transpose()?;
+        if matches!(config.role, Role::Up { alerts: true, .. } | Role::Alerts) {
+            refuse_mistakes("--rules", &config.rules)?;
+            refuse_mistakes("--slos", &config.slos)?;
+        }
+        Ok(Inputs {
+            tokens: Tokens::load(config.token_file.as_deref())?,
+            ingest_token,
+            prices: config.prices.as_deref().map(price_book).transpose()?,
+        })
+    }
+}
+
+fn token(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading --ingest-token-file {}", path.display()))?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        bail!("--ingest-token-file {} must hold one token and nothing else", path.display());
+    }
+    Ok(token.to_owned())
+}
+
+fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading --prices {}", path.display()))?;
+    engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
+}
+
+/// The first mistake in words; `binnacle check` tells them all.
+fn refuse_mistakes(flag: &str, patterns: &[String]) -> anyhow::Result<()> {
+    let parses = |query: &str| promql::parse(query).map(|_| ()).map_err(|wrong| wrong.to_string());
+    for pattern in patterns {
+        for path in alerts::matching(pattern).with_context(|| flag.to_owned())? {
+            if let Err(mistakes) = alerts::check_file(&path, &parses)
+                && let Some(first) = mistakes.first()
+            {
+                let more = match mistakes.len() {
+                    1 => String::new(),
+                    all => format!(" ({} more; `binnacle check` tells all)", all - 1),
+                };
+                bail!("{flag} {}:{first}{more}", path.display());
+            }
+        }
+    }
+    Ok(())
+}
