@@ -91,6 +91,7 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .clone()
             .merge(api::loki::router(engine.clone()))
             .merge(api::tempo::router(engine.clone()))
+            .merge(api::jaeger::router(engine.clone()))
             .merge(api::sql::router(engine.clone()))
             .merge(api::cost::router(engine.clone()))
             .merge(api::causes::router(engine.clone()))

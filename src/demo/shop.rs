@@ -325,7 +325,7 @@ fn log_served(
             format!("{method} {route} failed after {took_ms:.0} ms: upstream timeout")
         }
         // By the span's id, which is random: the sample is the same for who reads the trace.
-        (false, _) if context.span_id().to_bytes()[7] % LOGGED_ONE_IN == 0 => {
+        (false, _) if context.span_id().to_bytes()[7].is_multiple_of(LOGGED_ONE_IN) => {
             format!("{method} {route} answered {status} in {took_ms:.1} ms")
         }
         _ => return,

@@ -4,7 +4,10 @@ use crate::server::Server;
 use model::{Labels, MetricBatch};
 use serde_json::{Value, json};
 
-pub fn samples(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+/// Labels, and samples as time and value.
+pub type Series<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+pub fn samples(series: &[Series<'_>]) -> Vec<u8> {
     let mut batch = MetricBatch::default();
     for (labels, samples) in series {
         batch.begin_labels(&Labels::from_pairs(labels.iter().copied()));

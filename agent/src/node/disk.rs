@@ -64,8 +64,7 @@ fn describe(root: &Root, device: &str, (major, minor): (&str, &str), out: &mut S
         text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('=')).collect();
     let property = |name: &str| udev.get(name).copied().unwrap_or("");
     let first = |names: &[&str]| {
-        let values = names.iter().map(|name| property(name));
-        values.filter(|value| !value.is_empty()).next().unwrap_or("")
+        names.iter().map(|name| property(name)).find(|value| !value.is_empty()).unwrap_or("")
     };
     // The number printed on the disk where there is one; virtio disks have only the last.
     let serial = first(&["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"]);

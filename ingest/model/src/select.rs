@@ -158,6 +158,10 @@ pub struct LogSelect {
     /// A hint: more may come back, never a wrong set.
     pub limit: Option<usize>,
     pub newest_first: bool,
+    /// Of bodies that are JSON, the labels that `| json` makes are wanted and not the bodies. A hint: rows whose labels
+    /// are handed out say so, all others have their body.
+    #[serde(default)]
+    pub json_labels: Vec<String>,
 }
 
 impl LogSelect {
@@ -169,6 +173,7 @@ impl LogSelect {
             trace_id: None,
             limit: None,
             newest_first: true,
+            json_labels: vec![],
         }
     }
 }
@@ -185,8 +190,16 @@ pub struct SpanSelect {
     pub duration_ns_min: Option<i64>,
     /// Only spans with status error.
     pub errors_only: bool,
-    /// Only spans that have each of these attributes of their own with this text.
+    /// Attributes of the span itself, by name and text. A span whose attribute is a list is not judged by it.
+    #[serde(default)]
     pub attributes: Vec<(String, String)>,
+}
+
+impl SpanSelect {
+    /// Whether an attribute's text may be the asked one.
+    pub fn fits(asked: &str, text: &str) -> bool {
+        asked == text || text.starts_with('[')
+    }
 }
 
 impl SpanSelect {

@@ -10,7 +10,6 @@ use crate::rows::groups::GroupColumns;
 use crate::rows::{self, order::Ranked};
 use crate::store::{Parts, Report, Store};
 use anyhow::Context;
-use arrow::array::AsArray;
 use model::Tenant;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -316,8 +315,7 @@ fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64
         }
     }
     drop(places);
-    let maps = batches.iter().filter_map(|batch| batch.column_by_name("attributes")?.as_map_opt());
-    let names = rows::part::frequent(maps);
+    let names = rows::part::Names::frequent(&batches);
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();

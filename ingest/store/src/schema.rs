@@ -78,6 +78,11 @@ fn link() -> DataType {
     ]))
 }
 
+/// Beside the log columns, where [`model::LogSelect::json_labels`] asks for labels: whether a row tells its labels, and
+/// its body was then left empty; and a column of each label, its name behind this.
+pub const JSON_KNOWN: &str = "json_known";
+pub const JSON_LABEL: &str = "json:";
+
 /// All span columns, in this order; [`crate::SpanColumns`] picks from them.
 pub static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![

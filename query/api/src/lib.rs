@@ -1,4 +1,4 @@
-//! Query doors: the HTTP APIs of Prometheus, Loki and Tempo, SQL over HTTP and the PostgreSQL wire.
+//! Query doors: the HTTP APIs of Prometheus, Loki, Tempo and Jaeger, SQL over HTTP and the PostgreSQL wire.
 //!
 //! Each API has a room with one `router(Arc<Engine>) -> axum::Router`, paths relative to its mount point; the binary
 //! mounts them. A door translates: parameters in, one engine call, the emulated API's own shapes and errors out.
@@ -6,6 +6,7 @@
 
 pub mod causes;
 pub mod cost;
+pub mod jaeger;
 pub mod loki;
 pub mod peer;
 pub mod pg;

@@ -6,6 +6,8 @@
 mod detect;
 mod encode;
 mod params;
+mod patterns;
+mod tail;
 
 use crate::TenantHeader;
 use axum::extract::{Path, State};
@@ -38,6 +40,8 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/detected_labels", get(detect::labels).post(detect::labels))
         .route("/detected_fields", get(detect::fields).post(detect::fields))
         .route("/detected_field/{name}/values", get(detect::field_values))
+        .route("/patterns", get(patterns::patterns).post(patterns::patterns))
+        .route("/tail", get(tail::tail))
         .route("/drilldown-limits", get(drilldown_limits))
         .route("/format_query", get(format_query).post(format_query))
         .route("/status/buildinfo", get(buildinfo));
@@ -245,14 +249,14 @@ fn is_label_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// What Logs Drilldown may ask for. Patterns are not mined, so it is told that there is no pattern ingester.
-async fn drilldown_limits() -> Json<Value> {
+/// What Logs Drilldown may ask for. Patterns are mined when they are asked for, which it takes as a pattern ingester.
+async fn drilldown_limits(State(engine): State<Arc<Engine>>) -> Json<Value> {
     Json(json!({
         "limits": {
             "discover_log_levels": true,
             "discover_service_name": ["service_name", "service", "app", "job"],
             "log_level_fields": ["level", "severity", "lvl", "loglevel", "severity_text"],
-            "max_entries_limit_per_query": engine::Limits::default().log_entries_max,
+            "max_entries_limit_per_query": engine.limits().log_entries_max,
             "max_line_size_truncate": false,
             "max_query_bytes_read": "0B",
             "max_query_length": "0s",
@@ -267,7 +271,7 @@ async fn drilldown_limits() -> Json<Value> {
             "volume_enabled": true,
             "volume_max_series": 1000,
         },
-        "pattern_ingester_enabled": false,
+        "pattern_ingester_enabled": true,
         "version": "3.5.0",
         "maxDetectedFields": 1000,
         "maxDetectedValues": 1000,

@@ -284,8 +284,10 @@ impl SimpleQueryHandler for Connection {
     {
         let session = self.session()?;
         let statement = Statement::begin(&self.engine, &session.snapshot).await?;
-        let answers =
-            statement.within(SimpleQueryHandler::do_query(session.service.as_ref(), client, query)).await?;
+        let answers = statement
+            .within(SimpleQueryHandler::do_query(session.service.as_ref(), client, query))
+            .await
+            .map_err(|wrong| errors::placed(wrong, query))?;
         let mut bounded = Vec::with_capacity(answers.len());
         for answer in answers {
             bounded.push(statement.bounded(answer).await?);
@@ -317,7 +319,7 @@ impl QueryParser for SessionParser {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        self.parser()?.parse_sql(client, sql, types).await
+        self.parser()?.parse_sql(client, sql, types).await.map_err(|wrong| errors::placed(wrong, sql))
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {

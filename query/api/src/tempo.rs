@@ -27,6 +27,8 @@ const SPANS_PER_SPANSET_DEFAULT: usize = 3;
 const TAGS_DEFAULT: usize = 5_000;
 /// Names or values one completion may have, whatever is asked.
 const TAGS_MAX: usize = 50_000;
+/// Exemplars one answer may have, whatever is asked.
+const EXEMPLARS_MAX: usize = 1_000;
 /// A trace looked up with a time range may have begun so long before it, and end so long after.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 
@@ -41,6 +43,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/search/tag/{tag}/values", get(values_v1))
         .route("/v2/search/tag/{tag}/values", get(values_v2))
         .route("/metrics/query_range", get(metrics_range))
+        .route("/metrics/query", get(metrics_instant))
         .route("/status/buildinfo", get(buildinfo));
     Router::new().nest("/tempo/api", routes).with_state(engine)
 }
@@ -247,8 +250,18 @@ async fn metrics_range(
 ) -> Answer<Json<Value>> {
     let range = params.range()?;
     let step_ms = params.step_ms(range)?;
-    let found = engine.traceql_metrics(&tenant, &params.query()?, range, step_ms).await?;
+    let exemplars = params.number("exemplars", 0)?.min(EXEMPLARS_MAX);
+    let found = engine.traceql_metrics(&tenant, &params.query()?, range, step_ms, exemplars).await?;
     Ok(Json(encode::metrics(&found)))
+}
+
+async fn metrics_instant(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    params: Params,
+) -> Answer<Json<Value>> {
+    let found = engine.traceql_metrics_instant(&tenant, &params.query()?, params.range()?).await?;
+    Ok(Json(encode::metrics_instant(&found)))
 }
 
 #[cfg(test)]

@@ -19,15 +19,17 @@ pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference};
 pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
-pub use logql::{Direction, LogAnswer, LogEntry, LogLines, LogResult, LogStatistics, LogStats, VolumeBy};
+pub use logql::{
+    Direction, LogAnswer, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats, VolumeBy,
+};
 pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
     sql_error,
 };
 pub use traceql::{
-    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceMetrics,
-    TraceSearch, TraceSeries, TraceTags, prom_labels,
+    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceExemplar,
+    TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -45,15 +47,15 @@ pub struct Engine {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) limits: Limits,
     /// The limit that may change while queries run.
-    timeout: RwLock<Duration>,
+    timeout: Arc<RwLock<Duration>>,
     pub(crate) runtime: Arc<RuntimeEnv>,
-    times: QueryTimes,
+    times: Arc<QueryTimes>,
     /// A place for each query that runs. SQL has places of its own, so that a statement may ask in another language.
     turns: Arc<Semaphore>,
     sql_turns: Arc<Semaphore>,
     prices: cost::Prices,
-    row_tables: RwLock<Vec<RowTable>>,
-    views: RwLock<Vec<(&'static str, &'static str)>>,
+    row_tables: Arc<RwLock<Vec<RowTable>>>,
+    views: Arc<RwLock<Vec<(&'static str, &'static str)>>>,
 }
 
 impl Engine {
@@ -67,15 +69,15 @@ impl Engine {
         let allocation = cost::table(source.clone(), clock, prices.clone());
         Ok(Engine {
             source,
-            timeout: RwLock::new(limits.timeout),
+            timeout: Arc::new(RwLock::new(limits.timeout)),
             limits,
             runtime,
-            times: QueryTimes::default(),
+            times: Arc::default(),
             turns: Arc::new(Semaphore::new(turns)),
             sql_turns: Arc::new(Semaphore::new(turns)),
             prices,
-            row_tables: RwLock::new(vec![allocation]),
-            views: RwLock::new(recorded::VIEWS.to_vec()),
+            row_tables: Arc::new(RwLock::new(vec![allocation])),
+            views: Arc::new(RwLock::new(recorded::VIEWS.to_vec())),
         })
     }
 
@@ -87,6 +89,26 @@ impl Engine {
     /// For queries that begin from here on.
     pub fn set_timeout(&self, timeout: Duration) {
         *self.timeout.write() = timeout;
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The same engine, its limits and places too, over another source.
+    pub(crate) fn over(&self, source: Arc<dyn Source>) -> Engine {
+        Engine {
+            source,
+            timeout: self.timeout.clone(),
+            limits: self.limits.clone(),
+            runtime: self.runtime.clone(),
+            times: self.times.clone(),
+            turns: self.turns.clone(),
+            sql_turns: self.sql_turns.clone(),
+            prices: self.prices.clone(),
+            row_tables: self.row_tables.clone(),
+            views: self.views.clone(),
+        }
     }
 
     /// Adds an SQL table whose rows come from elsewhere. A table of the same name is replaced.

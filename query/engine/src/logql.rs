@@ -4,11 +4,13 @@ mod combine;
 mod lines;
 pub(crate) mod matrix;
 pub(crate) mod operator;
+mod patterns;
 mod plan;
 mod range;
 mod scan;
 mod streams;
 
+pub use patterns::LogPattern;
 pub(crate) use scan::read_error as scan_error;
 pub use streams::{LogStatistics, VolumeBy};
 

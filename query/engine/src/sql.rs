@@ -5,7 +5,9 @@
 
 mod columns;
 mod functions;
+mod languages;
 mod map_text;
+pub mod place;
 mod pushdown;
 mod rows;
 mod table;
@@ -73,7 +75,11 @@ impl Engine {
         let started = Instant::now();
         let ran = tokio::time::timeout(self.timeout(), self.sql_unbounded(tenant, query, parameters)).await;
         self.observe("sql", started.elapsed());
-        ran.unwrap_or(Err(QueryError::Timeout(self.timeout().as_millis() as u64)))
+        let ran = ran.unwrap_or(Err(QueryError::Timeout(self.timeout().as_millis() as u64)));
+        ran.map_err(|wrong| match wrong {
+            QueryError::Bad(text) => QueryError::Bad(place::told(text, query)),
+            other => other,
+        })
     }
 
     async fn sql_unbounded(
@@ -118,6 +124,8 @@ impl Engine {
         let config = SessionConfig::new()
             .with_information_schema(true)
             .with_default_catalog_and_schema(SQL_CATALOG, "public")
+            // Errors say where in the statement they are.
+            .set_bool("datafusion.sql_parser.collect_spans", true)
             .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
         let session = SessionContext::new_with_config_rt(config, self.runtime.clone());
         for kind in TableKind::ALL {
@@ -129,6 +137,7 @@ impl Engine {
             register(&session, table.name, Arc::new(provider));
         }
         functions::register(&session);
+        languages::register(&session, self, tenant, &snapshots);
         self.register_views(&session);
         session
     }
@@ -156,6 +165,8 @@ pub fn read_only() -> SQLOptions {
 
 /// DataFusion's error as one of ours. What a person can mend in the query is `Bad`.
 pub fn sql_error(error: DataFusionError) -> QueryError {
+    let at = error.diagnostic().and_then(|told| told.span).map(|span| span.start);
+    let at = at.map(|start| (start.line as usize, start.column as usize));
     match error.find_root() {
         DataFusionError::ResourcesExhausted(text) => {
             QueryError::TooMuch(format!("{text}; the limit is --memory, narrow the query or raise it"))
@@ -168,9 +179,9 @@ pub fn sql_error(error: DataFusionError) -> QueryError {
             },
         },
         DataFusionError::SQL(parser, _) => QueryError::Bad(parser.to_string()),
-        DataFusionError::Plan(text) => QueryError::Bad(text.clone()),
+        DataFusionError::Plan(text) => QueryError::Bad(place::put(text, at)),
         DataFusionError::NotImplemented(text) => QueryError::Bad(format!("not supported: {text}")),
-        DataFusionError::SchemaError(schema, _) => QueryError::Bad(schema.to_string()),
+        DataFusionError::SchemaError(schema, _) => QueryError::Bad(place::put(&schema.to_string(), at)),
         DataFusionError::Execution(text) => QueryError::Execution(text.clone()),
         DataFusionError::ArrowError(arrow, _) => QueryError::Execution(arrow.to_string()),
         other => QueryError::Broken(other.to_string()),

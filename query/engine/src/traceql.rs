@@ -11,7 +11,7 @@ mod trace;
 pub(crate) use scan::SpanScan;
 pub(crate) use spans::{Spans, Val};
 
-pub use metrics::{TraceMetrics, TraceSeries, prom_labels};
+pub use metrics::{TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
 pub use search::{FoundSpan, FoundSpanset, FoundTrace, ServiceStats, TraceSearch};
 pub use tags::{TagValue, TraceTags};
 
@@ -21,7 +21,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use metrics::MetricsQuery;
-use model::{ResourceSpans, SpanBatch, SpanSelect, Tenant, TimeRange, TraceId};
+use model::{ResourceSpans, SpanBatch, SpanId, SpanSelect, Tenant, TimeRange, TraceId};
 use search::Search;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -63,21 +63,36 @@ impl Engine {
         trace_id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceById, QueryError> {
+        let (mut found, warnings) = self.traces_by_id(tenant, &[trace_id], range).await?;
+        Ok(TraceById { spans: found.pop().unwrap_or_default(), warnings })
+    }
+
+    /// The traces of these ids in their order, each as [`Engine::trace_by_id`] has it, and what could not be read.
+    pub async fn traces_by_id(
+        &self,
+        tenant: &Tenant,
+        trace_ids: &[TraceId],
+        range: Option<TimeRange>,
+    ) -> Result<(Vec<SpanBatch>, Vec<String>), QueryError> {
+        if trace_ids.is_empty() {
+            return Ok((vec![], vec![]));
+        }
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
         let range = range.unwrap_or(TimeRange::ALL);
-        let select = SpanSelect { trace_ids: vec![trace_id], ..SpanSelect::all(range) };
+        let select = SpanSelect { trace_ids: trace_ids.to_vec(), ..SpanSelect::all(range) };
         let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::all() };
         let context = self.task_context();
-        let spans = self
+        let ids = trace_ids.to_vec();
+        let traces = self
             .off_thread(async move {
                 let batches =
                     execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
-                assemble(batches, trace_id).await
+                assemble(batches, &ids).await
             })
             .await;
         self.observe("traceql", began.elapsed());
-        Ok(TraceById { spans: spans?, warnings: snapshot.warnings() })
+        Ok((traces?, snapshot.warnings()))
     }
 
     /// Traces of which spans that start in the range match, newest first.
@@ -114,19 +129,15 @@ impl Engine {
         found
     }
 
-    /// Numbers of spans by step, from the start to the end.
+    /// Numbers of spans by step, from the start to the end, with so many exemplars at most.
     pub async fn traceql_metrics(
         &self,
         tenant: &Tenant,
         query: &str,
         range: TimeRange,
         step_ms: i64,
+        exemplars: usize,
     ) -> Result<TraceMetrics, QueryError> {
-        let Root::Metrics(metrics) = parse(query)? else {
-            return Err(QueryError::Bad(
-                "this query answers traces; a metrics query ends in a function, as { } | rate()".to_owned(),
-            ));
-        };
         let step_ns = step_ms.saturating_mul(1_000_000);
         if step_ns <= 0 || range.end <= range.start {
             return Err(QueryError::Bad("step must be positive and end after start".to_owned()));
@@ -140,14 +151,46 @@ impl Engine {
                 self.limits.points_max
             )));
         }
+        let steps = metrics::Steps { start_ns, end_ns: range.end, step_ns, count: steps };
+        self.traceql_metrics_at(tenant, query, steps, exemplars).await
+    }
+
+    /// One number a series, over the whole range.
+    pub async fn traceql_metrics_instant(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        range: TimeRange,
+    ) -> Result<TraceMetrics, QueryError> {
+        if range.end <= range.start {
+            return Err(QueryError::Bad("end must be after start".to_owned()));
+        }
+        let step_ns = range.end - range.start;
+        let steps = metrics::Steps { start_ns: range.start, end_ns: range.end, step_ns, count: 1 };
+        self.traceql_metrics_at(tenant, query, steps, 0).await
+    }
+
+    async fn traceql_metrics_at(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        steps: metrics::Steps,
+        exemplars: usize,
+    ) -> Result<TraceMetrics, QueryError> {
+        let Root::Metrics(metrics) = parse(query)? else {
+            return Err(QueryError::Bad(
+                "this query answers traces; a metrics query ends in a function, as { } | rate()".to_owned(),
+            ));
+        };
         let began = Instant::now();
         let query = MetricsQuery {
             snapshot: self.source.snapshot(tenant).await?,
             context: self.task_context(),
-            start_ns,
-            end_ns: range.end,
-            step_ns,
-            steps,
+            start_ns: steps.start_ns,
+            end_ns: steps.end_ns,
+            step_ns: steps.step_ns,
+            steps: steps.count,
+            exemplars,
         };
         let answer = self.off_thread(async move { query.run(&metrics).await }).await;
         self.observe("traceql", began.elapsed());
@@ -159,41 +202,69 @@ fn parse(query: &str) -> Result<Root, QueryError> {
     traceql::parse(query).map(|query| query.root).map_err(|why| QueryError::Bad(why.to_string()))
 }
 
-async fn assemble(mut batches: Rows, trace_id: TraceId) -> Result<SpanBatch, QueryError> {
-    let mut resources: Vec<ResourceSpans> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
-    let mut seen = HashSet::new();
+/// The spans of each trace. A span that was sent twice is answered once.
+async fn assemble(mut batches: Rows, trace_ids: &[TraceId]) -> Result<Vec<SpanBatch>, QueryError> {
+    let mut traces: Vec<Assembled> = trace_ids.iter().map(|_| Assembled::default()).collect();
+    let places: HashMap<TraceId, usize> = trace_ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let mut count = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(crate::logql::broken)?;
         let spans = Spans::of(&batch);
-        for row in (0..spans.len()).filter(|row| spans.trace_id(*row) == trace_id) {
-            // A span that was sent twice is answered once.
-            if !seen.insert((spans.span_id(row), spans.kind(row) as u8, spans.start(row))) {
-                continue;
-            }
-            if seen.len() > TRACE_SPANS_MAX {
+        for row in 0..spans.len() {
+            let Some(at) = places.get(&spans.trace_id(row)) else { continue };
+            count += usize::from(traces[*at].add(&spans, row));
+            if count > TRACE_SPANS_MAX {
                 return Err(QueryError::TooMuch(format!("the trace has more than {TRACE_SPANS_MAX} spans")));
             }
-            let resource = spans.to_resource(row);
-            let (scope_name, scope_version) = spans.scope(row);
-            let key = format!("{resource:?}\u{0}{scope_name}\u{0}{scope_version}");
-            let at = *known.entry(key).or_insert_with(|| {
-                resources.push(ResourceSpans {
-                    resource: Arc::new(resource),
-                    scope_name: scope_name.to_owned(),
-                    scope_version: scope_version.to_owned(),
-                    spans: Vec::new(),
-                });
-                resources.len() - 1
-            });
-            resources[at].spans.push(spans.to_span(row));
         }
     }
-    for resource in &mut resources {
-        resource.spans.sort_by_key(|span| (span.start_ns, span.span_id));
+    // An id that was asked twice is answered at its last place; copy it to the others.
+    let mut done: Vec<SpanBatch> = traces.into_iter().map(Assembled::finish).collect();
+    for (at, id) in trace_ids.iter().enumerate() {
+        if let Some(last) = places.get(id).filter(|last| **last != at) {
+            done[at] = done[*last].clone();
+        }
     }
-    resources.sort_by_key(|resource| resource.spans.first().map(|span| span.start_ns));
-    Ok(SpanBatch { resources })
+    Ok(done)
+}
+
+/// The spans of one trace while they are read.
+#[derive(Default)]
+struct Assembled {
+    resources: Vec<ResourceSpans>,
+    known: HashMap<String, usize>,
+    seen: HashSet<(SpanId, u8, i64)>,
+}
+
+impl Assembled {
+    /// Whether the span was not there yet.
+    fn add(&mut self, spans: &Spans<'_>, row: usize) -> bool {
+        if !self.seen.insert((spans.span_id(row), spans.kind(row) as u8, spans.start(row))) {
+            return false;
+        }
+        let resource = spans.to_resource(row);
+        let (scope_name, scope_version) = spans.scope(row);
+        let key = format!("{resource:?}\u{0}{scope_name}\u{0}{scope_version}");
+        let at = *self.known.entry(key).or_insert_with(|| {
+            self.resources.push(ResourceSpans {
+                resource: Arc::new(resource),
+                scope_name: scope_name.to_owned(),
+                scope_version: scope_version.to_owned(),
+                spans: Vec::new(),
+            });
+            self.resources.len() - 1
+        });
+        self.resources[at].spans.push(spans.to_span(row));
+        true
+    }
+
+    fn finish(mut self) -> SpanBatch {
+        for resource in &mut self.resources {
+            resource.spans.sort_by_key(|span| (span.start_ns, span.span_id));
+        }
+        self.resources.sort_by_key(|resource| resource.spans.first().map(|span| span.start_ns));
+        SpanBatch { resources: self.resources }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod ast;
 mod check;
+mod drain;
 mod ip;
 mod lexer;
 mod parser;
@@ -15,6 +16,7 @@ mod template;
 mod units;
 
 pub use ast::*;
+pub use drain::Drain;
 pub use ip::IpMatch;
 pub use lexer::ParseError;
 pub use parser::parse;

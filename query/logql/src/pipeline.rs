@@ -92,6 +92,57 @@ impl Pipeline {
         self.wanted.as_deref()
     }
 
+    /// The labels that are enough to know of a JSON line, where `| json` is all that looks at it.
+    pub fn json_labels(&self) -> Option<Vec<String>> {
+        let mut json = false;
+        for step in self.steps.iter().filter(|step| step.reads_line()) {
+            match step {
+                Step::Stage(Stage::Json(wanted)) if wanted.is_empty() => json = true,
+                _ => return None,
+            }
+        }
+        let own = |name: &&String| !matches!(name.as_str(), ERROR | ERROR_DETAILS);
+        json.then(|| Some(self.wanted.as_ref()?.iter().filter(own).cloned().collect())).flatten()
+    }
+
+    /// Runs the stages over a line of JSON that was read before: `extract` writes down its labels where `| json` would.
+    /// Only where [`json_labels`](Self::json_labels) tells labels. Whether the line passes.
+    pub fn run_json(&self, ts_ns: i64, fields: &mut Fields, extract: &dyn Fn(&mut Fields)) -> bool {
+        self.steps.iter().all(|step| match step {
+            Step::Line { .. } => false,
+            Step::Stage(Stage::Json(_)) => {
+                extract(fields);
+                true
+            }
+            Step::Stage(stage) => self.stage(stage, ts_ns, "", fields).is_some(),
+        })
+    }
+
+    /// The first comparison with a number that a JSON line must hold, where nothing before it can fail: the label, and
+    /// whether a value of it passes. A value that is no number may.
+    pub fn json_number(&self) -> Option<(&str, impl Fn(&str) -> bool)> {
+        let mut stages = self.steps.iter().map(|step| match step {
+            Step::Stage(stage) => Some(stage),
+            Step::Line { .. } => None,
+        });
+        if !matches!(stages.next()?, Some(Stage::Json(_))) {
+            return None;
+        }
+        for stage in stages {
+            match stage? {
+                Stage::Label(LabelFilter::Text(_)) => {}
+                Stage::Label(LabelFilter::Number { name, op, value, unit: Unit::Plain }) => {
+                    let (op, value) = (*op, *value);
+                    return Some((name, move |text: &str| {
+                        parse_float(text).is_none_or(|n| op.holds(n, value))
+                    }));
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// No stage touches labels: the labels after it are those before.
     pub fn keeps_labels(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Line { .. }))

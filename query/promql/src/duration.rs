@@ -97,7 +97,7 @@ pub fn format_duration(ms: i64) -> String {
     for (unit, size) in UNITS {
         let size = size as u64;
         // Years and weeks only where they come out even, as Prometheus does.
-        if matches!(unit, "y" | "w") && rest % size != 0 {
+        if matches!(unit, "y" | "w") && !rest.is_multiple_of(size) {
             continue;
         }
         if rest >= size {

@@ -117,7 +117,7 @@ fn meta_value(schema: i8, hint: ResetHint) -> f64 {
 }
 
 fn of_meta(value: f64, bounds: &Arc<[f64]>) -> Option<Histogram> {
-    let packed = (value >= 0.0 && value < 512.0).then_some(value as i32)?;
+    let packed = (0.0..512.0).contains(&value).then_some(value as i32)?;
     let schema = i8::try_from(packed / 4 - 64).ok()?;
     let hint =
         [ResetHint::Unknown, ResetHint::Reset, ResetHint::NotReset, ResetHint::Gauge][packed as usize % 4];
@@ -140,10 +140,13 @@ pub fn without_component(labels: &Labels) -> Labels {
     if component_of(labels).is_none() { labels.clone() } else { labels.without(|name| name == COMPONENT) }
 }
 
+/// What a stored part holds: its name, times and values.
+type Part<'a> = (&'a str, &'a [i64], &'a [f64]);
+
 /// Stored series, in the order of their labels, as series of numbers and histograms in the order of theirs.
 pub fn runs<'a>(stored: impl Iterator<Item = (&'a Labels, &'a [i64], &'a [f64])>) -> Vec<Run<'a>> {
     let mut runs = Vec::with_capacity(stored.size_hint().0);
-    let mut parts: BTreeMap<Labels, Vec<(&'a str, &'a [i64], &'a [f64])>> = BTreeMap::new();
+    let mut parts: BTreeMap<Labels, Vec<Part<'a>>> = BTreeMap::new();
     for (labels, ts_ms, values) in stored {
         match component_of(labels) {
             None => runs.push(Run { labels: labels.clone(), ts_ms, values, ..Run::default() }),
@@ -168,7 +171,7 @@ pub fn runs<'a>(stored: impl Iterator<Item = (&'a Labels, &'a [i64], &'a [f64])>
     runs
 }
 
-fn assembled(parts: &[(&str, &[i64], &[f64])]) -> Vec<(i64, Arc<Histogram>)> {
+fn assembled(parts: &[Part<'_>]) -> Vec<(i64, Arc<Histogram>)> {
     let mut whole: BTreeMap<i64, Histogram> = BTreeMap::new();
     for (part, ts_ms, values) in parts {
         let bounds: Option<Arc<[f64]>> = match *part {

@@ -2,12 +2,13 @@
 //! index and for logs the words by page. Layout: FORMAT.md.
 
 mod attributes;
+mod bodies;
 mod ids;
 mod ranges;
 mod words;
 mod writer;
 
-pub use attributes::{REST, column_of, frequent, joined, named};
+use attributes::named;
 pub use writer::Writer;
 
 use super::groups::{Group, GroupColumns};
@@ -17,7 +18,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::side_index::{Cursor, open, put_block};
 use crate::snapshot::LogStreamInfo;
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -38,7 +39,7 @@ pub const SPAN_PAGE_ROWS: usize = 2_048;
 const MERGE_ROWS: usize = 2_048;
 
 const FORMAT: &str = "BNCLROW";
-const VERSION: u8 = b'2';
+const VERSION: u8 = b'3';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
 #[derive(Default)]
@@ -62,7 +63,37 @@ pub struct Index {
     pub groups: Arc<GroupColumns>,
     ids: Ids,
     words: Option<Words>,
+    /// Of bodies that were taken apart.
+    shapes: Arc<bodies::Shapes>,
     pub metadata: ArrowReaderMetadata,
+}
+
+/// What gets a column of its own: names of attributes, paths of JSON bodies.
+#[derive(Clone, Default)]
+pub struct Names {
+    pub attributes: Vec<String>,
+    pub bodies: Vec<String>,
+}
+
+impl Names {
+    /// Those that enough of the rows have.
+    pub fn frequent(batches: &[RecordBatch]) -> Names {
+        let column = |name: &'static str| batches.iter().filter_map(move |batch| batch.column_by_name(name));
+        Names {
+            attributes: attributes::frequent(
+                column(attributes::REST).filter_map(|column| column.as_map_opt()),
+            ),
+            bodies: bodies::frequent(column(bodies::BODY).filter_map(|column| column.as_string_opt())),
+        }
+    }
+
+    /// Those of any of several files, as far as there is room.
+    pub fn joined(indexes: &[Arc<Index>]) -> Names {
+        Names {
+            attributes: attributes::joined(indexes.iter().map(|index| named(index.field_names()))),
+            bodies: bodies::joined(indexes.iter().map(|index| bodies::named(index.field_names()))),
+        }
+    }
 }
 
 impl Index {
@@ -90,7 +121,13 @@ impl Index {
             [] => None,
             block => Some(Words::open(block)?),
         };
-        Ok(Index { runs, groups: Arc::new(GroupColumns::new(signal, groups)), ids, words, metadata })
+        let mut shapes = vec![];
+        for _ in 0..rest.u32()? {
+            shapes.push(String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string())?);
+        }
+        let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
+        let groups = Arc::new(GroupColumns::new(signal, groups));
+        Ok(Index { runs, groups, ids, words, shapes: Arc::new(shapes), metadata })
     }
 
     pub fn group_of(&self, run: &Run) -> &Group {
@@ -272,28 +309,31 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         Select::Logs(select) => logs::mask_columns(select, times_judged),
         Select::Spans(select) => spans::mask_columns(select, times_judged),
     };
-    // Names without a column may be in the map of the others, which whoever asks looks through.
-    let asked = match &select {
-        Select::Logs(_) => vec![],
-        Select::Spans(select) => index.attribute_columns(&select.attributes),
-    };
-    let filter = (!judged_by.is_empty() || !asked.is_empty()).then(|| {
-        let (projection, groups) = (index.projection(&judged_by, &asked), index.groups.clone());
-        let predicate = ArrowPredicateFn::new(projection, move |batch| Ok(select.mask(&batch, &groups)));
-        RowFilter::new(vec![Box::new(predicate)])
-    });
+    let labels = index.labels(&select);
+    let mut filter = index.attribute_predicates(&select);
+    if !judged_by.is_empty() {
+        filter.push(index.predicate(select, &judged_by));
+    }
+    let filter = (!filter.is_empty()).then(|| RowFilter::new(filter));
     let needed = needed(signal, &columns);
     let read = Read {
-        projection: index.projection(&needed, &[]),
+        projection: match &labels {
+            Some(labels) => index.projection_with(&needed, &labels.columns()),
+            None => index.projection(&needed),
+        },
         selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
         filter,
         ..Read::default()
     };
     let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
     let stream = stream.map_err(ArrowError::from).and_then(move |batch| {
-        let published =
-            index.whole(batch, &needed).and_then(|batch| publish(signal, &index.groups, &batch, &columns));
-        futures::future::ready(published)
+        let published = index
+            .whole(batch.clone(), &needed, labels.is_some())
+            .and_then(|batch| publish(signal, &index.groups, &batch, &columns));
+        futures::future::ready(match &labels {
+            Some(labels) => published.and_then(|published| index.with_labels(published, &batch, labels)),
+            None => published,
+        })
     });
     // The part is held until the stream is dropped, so that its file stays.
     Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
@@ -305,12 +345,12 @@ pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
     let path = part.meta.parquet_path();
     let schema = stored::schema(part.meta.signal);
     let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let read = Read { projection: index.projection(&needed, &[]), rows: MERGE_ROWS, ..Read::default() };
+    let read = Read { projection: index.projection(&needed), rows: MERGE_ROWS, ..Read::default() };
     let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
     let part = part.clone();
     let stream = stream
         .map_err(ArrowError::from)
-        .and_then(move |batch| futures::future::ready(index.whole(batch, &needed)));
+        .and_then(move |batch| futures::future::ready(index.whole(batch, &needed, false)));
     Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
 }
 
@@ -319,31 +359,128 @@ impl Index {
         self.metadata.schema().fields().iter().map(|field| field.name().as_str())
     }
 
-    /// Attributes that have a column in the file.
-    pub fn attribute_names(&self) -> Vec<&str> {
-        named(self.field_names())
+    /// Columns of the file that the stored columns are made of.
+    fn projection(&self, stored: &[&str]) -> ProjectionMask {
+        let body = stored.contains(&bodies::BODY);
+        let all: Vec<String> =
+            self.field_names().filter(|name| body && bodies::is_column(name)).map(str::to_owned).collect();
+        self.projection_with(stored, &all)
     }
 
-    /// The columns that the file has of these attributes.
-    fn attribute_columns(&self, attributes: &[(String, String)]) -> Vec<String> {
-        let columns = attributes.iter().map(|(name, _)| column_of(name));
-        columns.filter(|column| self.field_names().any(|field| field == column)).collect()
-    }
-
-    /// Columns of the file that the stored columns are made of, and others by name.
-    fn projection(&self, stored: &[&str], others: &[String]) -> ProjectionMask {
+    /// The same with only these columns of the bodies.
+    fn projection_with(&self, stored: &[&str], of_bodies: &[String]) -> ProjectionMask {
         let attributes = stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let wanted = |name: &str| {
-            (stored.contains(&name) && name != attributes::REST)
+            (stored.contains(&name) && name != attributes::REST && name != bodies::BODY)
                 || (attributes && attributes::is_column(name))
-                || others.iter().any(|other| other == name)
+                || of_bodies.iter().any(|other| other == name)
         };
         let roots = self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at);
         ProjectionMask::roots(self.metadata.parquet_schema(), roots.collect::<Vec<_>>())
     }
 
-    /// Stored columns out of what was read of the file.
-    fn whole(&self, read: RecordBatch, needed: &[&str]) -> Result<RecordBatch, ArrowError> {
+    /// Labels of JSON bodies that the selection asks for, where this file can tell them without the bodies.
+    fn labels(&self, select: &Select) -> Option<bodies::Labels> {
+        let Select::Logs(select) = select else { return None };
+        if select.json_labels.is_empty() || self.shapes.is_empty() {
+            return None;
+        }
+        let paths = bodies::named(self.field_names());
+        bodies::Labels::new(&select.json_labels, &paths)
+    }
+
+    /// The published rows with the columns of [`LogSelect::json_labels`].
+    fn with_labels(
+        &self,
+        published: RecordBatch,
+        read: &RecordBatch,
+        labels: &bodies::Labels,
+    ) -> Result<RecordBatch, ArrowError> {
+        let (_, known) = bodies::whole_or_known(read)?;
+        let mut fields: Vec<Arc<arrow::datatypes::Field>> =
+            published.schema().fields().iter().cloned().collect();
+        let mut columns = published.columns().to_vec();
+        let field = |name: &str, kind| Arc::new(arrow::datatypes::Field::new(name, kind, true));
+        fields.push(field(crate::schema::JSON_KNOWN, arrow::datatypes::DataType::Boolean));
+        columns.push(Arc::new(known));
+        for (name, values) in labels.names().zip(labels.read(read, &self.shapes)?) {
+            let name = format!("{}{name}", crate::schema::JSON_LABEL);
+            fields.push(field(&name, arrow::datatypes::DataType::Utf8));
+            columns.push(Arc::new(values));
+        }
+        let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &rows)
+    }
+
+    /// Judges spans by attributes, each by the one column that it is in.
+    fn attribute_predicates(
+        &self,
+        select: &Select,
+    ) -> Vec<Box<dyn parquet::arrow::arrow_reader::ArrowPredicate>> {
+        let Select::Spans(select) = select else { return vec![] };
+        let predicate = |(name, text): &(String, String)| {
+            let column = attributes::column_of(name);
+            let column = if self.field_names().any(|field| field == column) {
+                column
+            } else {
+                attributes::REST.into()
+            };
+            let projection = ProjectionMask::roots(
+                self.metadata.parquet_schema(),
+                self.field_names().enumerate().filter(|(_, field)| *field == column).map(|(at, _)| at),
+            );
+            let (name, text) = (name.clone(), text.clone());
+            let judged = move |batch: RecordBatch| {
+                attributes::judge(&batch, &name, |own| SpanSelect::fits(&text, own))
+            };
+            Box::new(ArrowPredicateFn::new(projection, judged))
+                as Box<dyn parquet::arrow::arrow_reader::ArrowPredicate>
+        };
+        select.attributes.iter().map(predicate).collect()
+    }
+
+    /// Judges rows by the columns that `judged_by` are made of.
+    fn predicate(
+        &self,
+        select: Select,
+        judged_by: &[&'static str],
+    ) -> Box<dyn parquet::arrow::arrow_reader::ArrowPredicate> {
+        let (groups, shapes) = (self.groups.clone(), self.shapes.clone());
+        let Select::Logs(logs) = &select else {
+            let projection = self.projection(judged_by);
+            return Box::new(ArrowPredicateFn::new(
+                projection,
+                move |batch| Ok(select.mask(&batch, &groups)),
+            ));
+        };
+        // Bodies are asked for strings in the shape in which they lie.
+        let needles: Vec<bodies::Needle> =
+            logs.contains.iter().map(|text| bodies::Needle::new(text, &shapes)).collect();
+        let mut of_bodies: Vec<String> = needles.iter().flat_map(|needle| needle.columns(&shapes)).collect();
+        of_bodies.sort_unstable();
+        of_bodies.dedup();
+        let projection = self.projection_with(judged_by, &of_bodies);
+        let select = Select::Logs(LogSelect { contains: vec![], ..logs.clone() });
+        Box::new(ArrowPredicateFn::new(projection, move |batch: RecordBatch| {
+            let mask = select.mask(&batch, &groups);
+            if needles.is_empty() {
+                return Ok(mask);
+            }
+            let mut wanted: Vec<bool> = mask.iter().map(|wanted| wanted == Some(true)).collect();
+            for needle in &needles {
+                needle.mask(&batch, &shapes, &mut wanted)?;
+            }
+            Ok(wanted.into())
+        }))
+    }
+
+    /// Stored columns out of what was read of the file. Bodies that were taken apart stay empty where `labels_only`.
+    fn whole(
+        &self,
+        read: RecordBatch,
+        needed: &[&str],
+        labels_only: bool,
+    ) -> Result<RecordBatch, ArrowError> {
         if let Some(numbers) = read.column_by_name(super::groups::GROUP) {
             let numbers = arrow::array::AsArray::as_primitive_opt(numbers);
             self.groups
@@ -357,6 +494,8 @@ impl Index {
             let column = match (*name, &restored) {
                 (attributes::REST, Some((map, _))) => map.clone(),
                 (attributes::TYPES, Some((_, types))) => types.clone(),
+                (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),
+                (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
                 _ => {
                     let column = read.column_by_name(name);
                     column.cloned().ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?

@@ -1,9 +1,8 @@
 //! What is particular to spans: which of them a selection wants.
 
 use super::groups::GroupColumns;
-use super::part::{REST, column_of};
 use super::stored::numbers;
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
 use model::{SpanSelect, TraceId};
 use std::collections::HashSet;
@@ -32,23 +31,6 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
             *wanted &= same.get(*number as usize).copied().unwrap_or(false);
         }
     }
-    for (name, asked) in &select.attributes {
-        if let Some(column) =
-            batch.column_by_name(&column_of(name)).and_then(|column| column.as_string_opt::<i32>())
-        {
-            for (row, wanted) in wanted.iter_mut().enumerate() {
-                *wanted &= column.is_valid(row) && column.value(row) == asked;
-            }
-        } else if let Some(map) = batch.column_by_name(REST).and_then(|map| map.as_map_opt()) {
-            let (names, values): (&StringArray, &StringArray) =
-                (map.keys().as_string(), map.values().as_string());
-            let offsets = map.value_offsets();
-            for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
-                let mut entries = offsets[row] as usize..offsets[row + 1] as usize;
-                *wanted = entries.any(|entry| names.value(entry) == name && values.value(entry) == asked);
-            }
-        }
-    }
     let errors = select.errors_only.then_some("error");
     for (column, asked) in [("name", select.name.as_deref()), ("status", errors)] {
         if let (Some(words), Some(asked)) = (batch.column_by_name(column), asked) {
@@ -58,6 +40,17 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
             for (row, wanted) in wanted.iter_mut().enumerate() {
                 *wanted &= words.key(row).is_some_and(|key| same[key]);
             }
+        }
+    }
+    let attributes = batch.column_by_name("attributes").and_then(|column| column.as_map_opt());
+    if let Some(map) = attributes.filter(|_| !select.attributes.is_empty()) {
+        let (names, values): (&StringArray, &StringArray) =
+            (map.keys().as_string(), map.values().as_string());
+        for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            let entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+            *wanted = select.attributes.iter().all(|(name, text)| {
+                entries.clone().any(|at| names.value(at) == name && SpanSelect::fits(text, values.value(at)))
+            });
         }
     }
     wanted.into()

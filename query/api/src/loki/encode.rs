@@ -45,7 +45,7 @@ fn categorized(streams: &[LogLines]) -> Value {
 }
 
 /// Streams by all labels that their lines have.
-fn merged(streams: &[LogLines]) -> Value {
+pub(super) fn merged(streams: &[LogLines]) -> Value {
     let mut out: Vec<(Labels, Vec<Value>)> = Vec::new();
     let mut known: HashMap<Labels, usize> = HashMap::new();
     for stream in streams {

@@ -17,6 +17,12 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
+        Params::of(request).await
+    }
+}
+
+impl Params {
+    pub async fn of(request: Request) -> Result<Params, Refusal> {
         let in_url: Query<Vec<(String, String)>> =
             Query::try_from_uri(request.uri()).map_err(|why| Refusal::bad(why.to_string()))?;
         let mut pairs = in_url.0;
@@ -33,9 +39,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         }
         Ok(Params(pairs))
     }
-}
 
-impl Params {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }

@@ -1,4 +1,4 @@
-//! Rows L1 to L12 and L14 of what Grafana calls, over a real store.
+//! Rows L1 to L14 of what Grafana calls, over a real store.
 
 use super::*;
 use axum::body::{Body, to_bytes};
@@ -186,7 +186,7 @@ async fn l8_to_l12_what_drilldown_asks() {
     assert!(names.contains(&"msg") && names.contains(&"took") && names.contains(&"user_id"), "{fields}");
     let values = world.within("/detected_field/took/values", &[("query", r#"{app="api"}"#)]).await;
     assert_eq!(values["values"], json!(["3ms"]));
-    assert_eq!(world.json("/drilldown-limits", &[]).await["pattern_ingester_enabled"], false);
+    assert_eq!(world.json("/drilldown-limits", &[]).await["pattern_ingester_enabled"], true);
 }
 
 #[tokio::test]
@@ -215,5 +215,36 @@ async fn another_tenant_sees_nothing() {
         let (status, body) = world.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         assert!(!body.contains("api"), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn l13_patterns() {
+    let world = World::new().await;
+    let answer = world.within("/patterns", &[("query", r#"{app="api"}"#), ("step", "60s")]).await;
+    let patterns = answer["data"].as_array().unwrap();
+    let found = |pattern: &str| patterns.iter().find(|one| one["pattern"] == pattern).cloned();
+    let of_logfmt = found("level=info msg=done took=<_>").unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(of_logfmt["level"], "info");
+    let minute = (world.last_ns / SECOND_NS - 1) / 60 * 60;
+    assert_eq!(of_logfmt["samples"], json!([[minute, 1]]));
+    assert!(found("<_>payment timeout<_>").is_some(), "{answer}");
+    let (status, body) = world.get("/patterns", &[("query", r#"rate({app="api"}[1m])"#)]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+}
+
+#[tokio::test]
+async fn l15_tail_is_refused_before_it_begins() {
+    let world = World::new().await;
+    for (params, says) in [
+        (vec![("query", r#"{app="api"}"#)], "WebSocket"),
+        (vec![("query", r#"rate({app="api"}[1m])"#)], "metric"),
+        (vec![("query", "{app=")], "line 1, col"),
+        (vec![], "query"),
+        (vec![("query", r#"{app="api"}"#), ("delay_for", "60")], "delay_for"),
+    ] {
+        let (status, body) = world.get("/tail", &params).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{params:?}");
+        assert!(body.contains(says), "{params:?}: {body}");
     }
 }

@@ -1,7 +1,7 @@
 //! Errors in PostgreSQL's shape: a severity, an SQLSTATE that programs branch on, a text for people.
 
 use engine::QueryError;
-use engine::session::{DataFusionError, ParserError};
+use engine::session::{DataFusionError, ParserError, place};
 use pgwire::error::{ErrorInfo, PgWireError};
 
 /// Ends the connection.
@@ -52,4 +52,18 @@ pub fn shown(raised: PgWireError) -> PgWireError {
             Err(other) => PgWireError::ApiError(other),
         },
     }
+}
+
+/// The same with the place in the query, by which psql draws its caret.
+pub fn placed(raised: PgWireError, query: &str) -> PgWireError {
+    let mut info = match shown(raised) {
+        PgWireError::UserError(info) => info,
+        other => return other,
+    };
+    if info.code.starts_with("42") {
+        info.message = place::told(info.message, query);
+        let position = place::of(&info.message).and_then(|place| place::position(query, place));
+        info.position = position.map(|position| position.to_string());
+    }
+    PgWireError::UserError(info)
 }

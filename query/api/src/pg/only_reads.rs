@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
 use datafusion_postgres::hooks::HookClient;
-use engine::session::{LogicalPlan, ParamValues, SessionContext, Set, Statement, maps_shown_as_text};
+use engine::session::{
+    AnyStatement, LogicalPlan, ParamValues, SessionContext, Set, Statement, maps_shown_as_text,
+};
 use pgwire::api::ClientInfo;
 use pgwire::api::portal::Format;
 use pgwire::api::results::Response;
@@ -70,7 +72,16 @@ fn checked(plan: LogicalPlan) -> PgWireResult<LogicalPlan> {
 }
 
 async fn planned(statement: &Statement, session: &SessionContext) -> PgWireResult<LogicalPlan> {
-    let plan = checked(session.state().create_logical_plan(&statement.to_string()).await.map_err(wrong)?)?;
+    let state = session.state();
+    let plan = match statement {
+        // As it was sent, so that errors tell places in it.
+        Statement::Query(_) => {
+            state.statement_to_plan(AnyStatement::Statement(Box::new(statement.clone()))).await
+        }
+        // By its text, as DataFusion's own parser knows kinds that PostgreSQL's does not.
+        other => state.create_logical_plan(&other.to_string()).await,
+    };
+    let plan = checked(plan.map_err(wrong)?)?;
     maps_shown_as_text(plan).map_err(wrong)
 }
 

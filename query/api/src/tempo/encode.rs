@@ -1,7 +1,9 @@
 //! Answers in Tempo's JSON: protobuf's, with 64-bit numbers as text. Grafana refuses a search answer with a field that
 //! it does not know, so there is none beside Tempo's own.
 
-use engine::{FoundSpan, FoundSpanset, FoundTrace, TraceMetrics, TraceSearch, TraceSeries, prom_labels};
+use engine::{
+    FoundSpan, FoundSpanset, FoundTrace, TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, prom_labels,
+};
 use model::Value as Attribute;
 use serde_json::{Map, Value, json};
 
@@ -81,10 +83,23 @@ fn not_finite(number: f64) -> &'static str {
 }
 
 pub(super) fn metrics(found: &TraceMetrics) -> Value {
-    let mut body = json!({
-        "series": found.series.iter().map(series).collect::<Vec<_>>(),
-        "metrics": inspected(found.inspected_spans),
-    });
+    told(found, found.series.iter().map(series).collect())
+}
+
+/// Grafana's decoder is strict here: a series has these fields and no other.
+pub(super) fn metrics_instant(found: &TraceMetrics) -> Value {
+    let one = |series: &TraceSeries| {
+        let value = series.points.first().map_or(0.0, |(_, value)| *value);
+        json!({
+            "labels": pairs(&series.labels),
+            "value": number(value),
+        })
+    };
+    told(found, found.series.iter().map(one).collect())
+}
+
+fn told(found: &TraceMetrics, series: Vec<Value>) -> Value {
+    let mut body = json!({ "series": series, "metrics": inspected(found.inspected_spans) });
     if !found.warnings.is_empty() {
         body["status"] = json!("PARTIAL");
         body["message"] = json!(found.warnings.join("; "));
@@ -92,15 +107,25 @@ pub(super) fn metrics(found: &TraceMetrics) -> Value {
     body
 }
 
+fn number(value: f64) -> Value {
+    if value.is_finite() { json!(value) } else { json!(not_finite(value)) }
+}
+
 fn series(found: &TraceSeries) -> Value {
-    let sample = |(ts_ms, value): &(i64, f64)| {
-        let value = if value.is_finite() { json!(value) } else { json!(not_finite(*value)) };
-        json!({ "timestampMs": ts_ms.to_string(), "value": value })
+    let sample =
+        |(ts_ms, value): &(i64, f64)| json!({ "timestampMs": ts_ms.to_string(), "value": number(*value) });
+    let exemplar = |exemplar: &TraceExemplar| {
+        let id = model::Value::String(hex::encode(exemplar.trace_id));
+        json!({
+            "labels": pairs(&[("trace:id".to_owned(), id)]),
+            "value": number(exemplar.value),
+            "timestampMs": exemplar.ts_ms.to_string(),
+        })
     };
     json!({
         "labels": pairs(&found.labels),
         "promLabels": prom_labels(&found.labels),
         "samples": found.points.iter().map(sample).collect::<Vec<_>>(),
-        "exemplars": [],
+        "exemplars": found.exemplars.iter().map(exemplar).collect::<Vec<_>>(),
     })
 }

@@ -1,4 +1,4 @@
-//! Rows T1, T3, T4, T5, T7, T10, T11 and T12 of what Grafana calls, over a real store.
+//! Rows T1, T3, T4, T5, T7, T8, T10, T11 and T12 of what Grafana calls, over a real store.
 
 use super::*;
 use axum::body::{Body, to_bytes};
@@ -300,4 +300,40 @@ async fn wrong_requests_say_what_is_wrong() {
     }
     let (status, _, _) = world.get("/search?q=%7B%7D", &[("x-scope-orgid", "../default")]).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn t7_exemplars() {
+    let world = World::new().await;
+    let start = world.start_ns / 1_000_000_000;
+    let query = "%7B%7D%20%7C%20max_over_time(duration)";
+    let path = format!("/metrics/query_range?q={query}&start={}&end={}&step=60s", start - 60, start + 60);
+    let answer = world.json(&format!("{path}&exemplars=5")).await;
+    let exemplar = &answer["series"][0]["exemplars"][0];
+    assert_eq!(exemplar["labels"], json!([{ "key": "trace:id", "value": { "stringValue": TRACE } }]));
+    assert_eq!(exemplar["value"], 0.4);
+    assert_eq!(exemplar["timestampMs"], (world.start_ns / 1_000_000).to_string());
+    assert_eq!(world.json(&path).await["series"][0]["exemplars"], json!([]));
+}
+
+/// Grafana's decoder refuses a field that it does not know.
+#[tokio::test]
+async fn t8_one_number_a_series() {
+    let world = World::new().await;
+    let start = world.start_ns / 1_000_000_000;
+    let query = "%7B%7D%20%7C%20count_over_time()%20by%20(resource.service.name)";
+    let answer =
+        world.json(&format!("/metrics/query?q={query}&start={}&end={}", start - 60, start + 60)).await;
+    let label =
+        |service: &str| json!([{ "key": "resource.service.name", "value": { "stringValue": service } }]);
+    assert_eq!(
+        answer["series"],
+        json!([
+            { "labels": label("frontend"), "value": 1.0 },
+            { "labels": label("orders"), "value": 1.0 },
+        ])
+    );
+    let known = ["series", "metrics", "status", "message"];
+    assert!(answer.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{answer}");
+    assert_eq!(world.get("/metrics/query?q=%7B%7D", &[]).await.0, StatusCode::BAD_REQUEST);
 }

@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_slow_tail_is_no_second_size() {
-        let tails: [(&str, fn(&mut StdRng) -> f64); 6] = [
+        type Tail = (&'static str, fn(&mut StdRng) -> f64);
+        let tails: [Tail; 6] = [
             ("uniform", |rng| rng.random()),
             ("exponential", exponential),
             ("normal", |rng| 10.0 + normal(rng)),

@@ -158,6 +158,12 @@ impl Planner {
         let reads_level = pipeline.wanted().is_some_and(|names| names.iter().any(|n| n == "detected_level"));
         let reads_metadata =
             pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
+        // Where `| json` alone looks at the line, its labels are enough.
+        let json_labels = match op {
+            RangeOp::Bytes | RangeOp::BytesRate => None,
+            _ => pipeline.json_labels().filter(|_| !reads_level),
+        };
+        let select = LogSelect { json_labels: json_labels.unwrap_or_default(), ..select };
         let mut columns = vec!["ts", "stream"];
         if pipeline.reads_line() || reads_level || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
             columns.push("body");
@@ -187,7 +193,7 @@ impl Planner {
     }
 }
 
-fn select(log: &LogExpr, range: TimeRange) -> LogSelect {
+pub(super) fn select(log: &LogExpr, range: TimeRange) -> LogSelect {
     LogSelect { matchers: log.matchers.clone(), contains: contains(log), ..LogSelect::all(range) }
 }
 

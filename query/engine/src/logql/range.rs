@@ -10,7 +10,7 @@ pub(crate) use samples::variance;
 use super::matrix::{MATRIX, Matrix, Series, Steps};
 use super::operator::{Batches, Work};
 use super::scan::{Rows, Streams};
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -113,6 +113,7 @@ impl RangeAggregate {
         state.of_stream.resize(streams.all.len(), None);
         let by_stream_alone = self.pipeline.keeps_labels() && !self.reads_metadata && self.unwrap.is_none();
         let mut name = String::new();
+        let number = rows.json().and_then(|_| self.pipeline.json_number());
         for row in 0..rows.len() {
             let ts = rows.ts.value(row).saturating_add(self.offset_ns);
             let Some((first, last)) = self.steps_of(ts, &mut state.cached) else { continue };
@@ -127,6 +128,14 @@ impl RangeAggregate {
                 self.add(state, series, first, last, bytes);
                 continue;
             }
+            let json = rows.json().filter(|json| json.knows(row));
+            if let (Some(json), Some((name, passes))) = (json, &number)
+                && !rows.has_metadata(name)
+                && stream.labels.get(name).is_none()
+                && json.label(name).is_some_and(|values| values.is_valid(row) && !passes(values.value(row)))
+            {
+                continue;
+            }
             fields.start(&stream.pairs);
             if self.reads_metadata {
                 rows.metadata_into(row, fields, &mut name);
@@ -134,7 +143,15 @@ impl RangeAggregate {
             if self.reads_level && fields.get("detected_level").is_none() {
                 fields.add_metadata("detected_level", rows.level(row));
             }
-            let Some(line) = self.pipeline.run(ts, rows.line(row), fields) else { continue };
+            let line = match json {
+                // The bytes of the line are not asked for then.
+                Some(json) => {
+                    let passes = self.pipeline.run_json(ts, fields, &|fields| json.extract(row, fields));
+                    passes.then_some(std::borrow::Cow::Borrowed(""))
+                }
+                None => self.pipeline.run(ts, rows.line(row), fields),
+            };
+            let Some(line) = line else { continue };
             let value = match &self.unwrap {
                 Some(unwrap) => match unwrap.value(fields) {
                     Some(value) => Some(value),

@@ -3,7 +3,7 @@
 use super::operator::{Batches, Work};
 use crate::QueryError;
 use arrow::array::{
-    Array, AsArray, BinaryArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    Array, AsArray, BinaryArray, BooleanArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType, UInt8Type, UInt32Type};
 use datafusion::common::DataFusionError;
@@ -144,6 +144,39 @@ pub(crate) struct Rows<'a> {
     trace_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
     span_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
     severity: Option<&'a arrow::array::UInt8Array>,
+    json: Option<Json<'a>>,
+}
+
+/// Labels of JSON bodies that came without the bodies.
+pub(crate) struct Json<'a> {
+    known: &'a BooleanArray,
+    labels: Vec<(&'a str, &'a StringArray)>,
+}
+
+impl<'a> Json<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Json<'a>> {
+        let known = batch.column_by_name(store::schema::JSON_KNOWN)?.as_boolean_opt()?;
+        let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+        let label = |(field, column): (&'a arrow::datatypes::FieldRef, &'a arrow::array::ArrayRef)| {
+            let name = field.name().strip_prefix(store::schema::JSON_LABEL)?;
+            Some((name, column.as_string_opt::<i32>()?))
+        };
+        Some(Json { known, labels: fields.filter_map(label).collect() })
+    }
+
+    pub fn knows(&self, row: usize) -> bool {
+        self.known.value(row)
+    }
+
+    pub fn label(&self, name: &str) -> Option<&'a StringArray> {
+        self.labels.iter().find(|(other, _)| *other == name).map(|(_, values)| *values)
+    }
+
+    pub fn extract(&self, row: usize, fields: &mut Fields) {
+        for (name, values) in self.labels.iter().filter(|(_, values)| values.is_valid(row)) {
+            fields.extract(name, values.value(row));
+        }
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -170,11 +203,21 @@ impl<'a> Rows<'a> {
             trace_id: ids("trace_id"),
             span_id: ids("span_id"),
             severity: optional("severity_number").and_then(|s| s.as_primitive_opt::<UInt8Type>()),
+            json: Json::of(batch),
         })
     }
 
     pub fn len(&self) -> usize {
         self.ts.len()
+    }
+
+    /// Whether any row may have metadata of this name.
+    pub fn has_metadata(&self, name: &str) -> bool {
+        !self.metadata.is_empty() || matches!(name, "trace_id" | "span_id")
+    }
+
+    pub fn json(&self) -> Option<&Json<'a>> {
+        self.json.as_ref()
     }
 
     pub fn line(&self, row: usize) -> &'a str {

@@ -127,6 +127,21 @@ async fn check_numbers(world: &World) {
             r#"sum by (level) (count_over_time({app="api"} | json | __error__="" [1m]))"#,
             vec![r#"{level="error"} 1"#, r#"{level="info"} 1"#],
         ),
+        (
+            r#"sum by (level) (count_over_time({app="api"} | json | __error__="" | ms > 100 [1m]))"#,
+            vec![r#"{level="error"} 1"#],
+        ),
+        (
+            r#"sum by (msg, app) (count_over_time({app="api"} | json | __error__="" | level="info" | ms < 13 [1m]))"#,
+            vec![r#"{app="api", msg="payment done"} 1"#],
+        ),
+        // A line that is no JSON has an error, which lets it pass a comparison.
+        (
+            r#"sum(count_over_time({app="api"} | json | ms > 1000 | drop __error__, __error_details__ [1m]))"#,
+            vec!["{} 2"],
+        ),
+        (r#"sum(sum_over_time({app="api"} | json | __error__="" | unwrap ms [1m]))"#, vec!["{} 524"]),
+        (r#"count(count_over_time({app="api"} | json | __error__="" [1m]))"#, vec!["{} 2"]),
         (r#"max(max_over_time({app="web"} | logfmt | unwrap duration_seconds(took) [1m]))"#, vec!["{} 0.09"]),
         (r#"sum(bytes_over_time({app="api"} |= "plain" [1m]))"#, vec!["{} 26"]),
         (r#"topk(1, sum by (app) (count_over_time({env="prod"}[1m])))"#, vec![r#"{app="web"} 10"#]),
@@ -302,4 +317,28 @@ async fn wrong_queries_are_named() {
     let erring =
         world.range(r#"sum_over_time({app="api"} | json | unwrap msg [1m])"#, 10, Direction::Backward).await;
     assert!(matches!(&erring, Err(QueryError::Bad(text)) if text.contains("pipeline error")), "{erring:?}");
+}
+
+#[tokio::test]
+async fn patterns_and_how_often_by_step() {
+    let world = World::with(batch()).await;
+    let tenant = Tenant::default();
+    let range = TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS };
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        let found = world.engine.log_patterns(&tenant, r#"{env="prod"}"#, range, 5_000, 10);
+        let found = found.await.unwrap();
+        assert_eq!(found[0].pattern, "GET <_> took=<_>");
+        assert_eq!(found[0].samples, [(NOON_NS, 5), (NOON_NS + 5 * SECOND_NS, 5)]);
+        let of_json = found.iter().find(|pattern| pattern.pattern == "<_>payment timeout<_>").unwrap();
+        assert_eq!((of_json.level, of_json.lines()), ("error", 1));
+    }
+    let filtered = world.engine.log_patterns(&tenant, r#"{app="web"} |= "/items/7""#, range, 5_000, 10);
+    assert_eq!(filtered.await.unwrap()[0].lines(), 1);
+    for bad in [r#"rate({app="web"}[1m])"#, "{app="] {
+        let wrong = world.engine.log_patterns(&tenant, bad, range, 5_000, 10).await.unwrap_err();
+        assert!(matches!(wrong, QueryError::Bad(_)), "{wrong:?}");
+    }
 }

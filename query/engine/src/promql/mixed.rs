@@ -155,7 +155,7 @@ fn rate(function: &str, w: &Window<'_>, about: &About<'_>) -> Option<Sample> {
             if intervals > 0 {
                 about.combined(grown.add(&first.1), "addition")?;
             }
-            w.numbers.from_start(start, first.0, last.0, intervals)
+            w.numbers.rate_from_start(start, first.0, last.0, intervals)
         }
         None => {
             let to_zero = (is_counter && grown.count > 0.0 && first.1.count >= 0.0)

@@ -395,7 +395,8 @@ impl Windows<'_> {
             }
             "double_exponential_smoothing" => {
                 for (kind, letters, value) in [("smoothing", "sf", both[0]), ("trend", "tf", both[1])] {
-                    if !(value > 0.0 && value < 1.0) && !value.is_nan() {
+                    let within = value > 0.0 && value < 1.0;
+                    if !within && !value.is_nan() {
                         return Err(QueryError::Execution(format!(
                             "invalid {kind} factor. Expected: 0 < {letters} < 1, got: {value:.6}"
                         )));

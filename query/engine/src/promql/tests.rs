@@ -19,8 +19,11 @@ impl Clock for At {
 
 const T0: i64 = 1_772_366_400_000;
 
+/// Labels, first value, step.
+type Line<'a> = (&'a [(&'a str, &'a str)], f64, f64);
+
 /// Series as `name{…} first+step` over 0..=10 minutes, one sample a minute.
-async fn engine(dir: &std::path::Path, series: &[(&[(&str, &str)], f64, f64)]) -> Engine {
+async fn engine(dir: &std::path::Path, series: &[Line<'_>]) -> Engine {
     let clock: Arc<dyn Clock> = Arc::new(At(T0 + 3_600_000));
     let store =
         Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
@@ -39,7 +42,7 @@ async fn engine(dir: &std::path::Path, series: &[(&[(&str, &str)], f64, f64)]) -
     Engine::new(store, clock, Limits::default()).unwrap()
 }
 
-const SHOP: &[(&[(&str, &str)], f64, f64)] = &[
+const SHOP: &[Line<'_>] = &[
     (&[("__name__", "requests_total"), ("job", "web"), ("code", "200")], 0.0, 60.0),
     (&[("__name__", "requests_total"), ("job", "web"), ("code", "500")], 0.0, 6.0),
     (&[("__name__", "requests_total"), ("job", "db"), ("code", "200")], 0.0, 30.0),

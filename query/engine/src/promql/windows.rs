@@ -121,7 +121,7 @@ impl Window<'_> {
     }
 
     /// The factor to the whole window where it is known when the counter was zero.
-    pub fn from_start(&self, start_ms: i64, first_ms: i64, last_ms: i64, intervals: usize) -> f64 {
+    pub fn rate_from_start(&self, start_ms: i64, first_ms: i64, last_ms: i64, intervals: usize) -> f64 {
         let sampled = (last_ms - start_ms) as f64 / 1e3;
         let average = if intervals > 0 { (last_ms - first_ms) as f64 / 1e3 / intervals as f64 } else { 0.0 };
         let mut to_end = (self.end_ms - last_ms) as f64 / 1e3;
@@ -171,7 +171,7 @@ fn extrapolated(w: &Window<'_>, is_counter: bool) -> Option<f64> {
         result += again.map(|at| w.values[at - 1]).sum::<f64>();
     }
     if let Some(start_ms) = from_start {
-        return Some((result + first) * w.from_start(start_ms, w.ts_ms[0], w.ts_ms[n - 1], n - 1));
+        return Some((result + first) * w.rate_from_start(start_ms, w.ts_ms[0], w.ts_ms[n - 1], n - 1));
     }
     let to_zero = (is_counter && result > 0.0 && first >= 0.0).then(|| first / result);
     Some(result * extrapolation(w, w.ts_ms[0], w.ts_ms[n - 1], n - 1, to_zero))

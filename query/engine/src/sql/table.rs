@@ -129,7 +129,7 @@ impl StatementSnapshot {
 }
 
 impl Snapshots {
-    async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
+    pub async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
         match self {
             Snapshots::One(snapshot) => Ok(snapshot.clone()),
             Snapshots::Statement(statement) => statement.take().await,

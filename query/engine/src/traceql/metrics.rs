@@ -1,23 +1,25 @@
 //! Numbers over time from spans: `rate()`, `count_over_time()`, quantiles and the like, by fields.
+//!
+//! Over one filter that a span alone decides, spans are counted as they are scanned. Whatever else stands before the
+//! function is a search whose traces are read whole, some at a time.
+
+mod compare;
 
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
-use super::search::{check_field, field_key, value_of};
+use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, check_field, field_key, fields_of, value_of};
 use super::spans::{Spans, Val, columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
-use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use model::{SpanSelect, TimeRange, Value};
+use model::{SpanSelect, TimeRange, TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use traceql::{
-    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
-};
+use traceql::{Element, Field, FieldExpr, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr};
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,15 @@ pub struct TraceSeries {
     pub labels: Vec<(String, Value)>,
     /// Milliseconds and value.
     pub points: Vec<(i64, f64)>,
+    pub exemplars: Vec<TraceExemplar>,
+}
+
+/// A span that stands for others of its series and step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceExemplar {
+    pub trace_id: TraceId,
+    pub ts_ms: i64,
+    pub value: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +45,14 @@ pub struct TraceMetrics {
     pub warnings: Vec<String>,
 }
 
+/// When numbers are asked for.
+pub(super) struct Steps {
+    pub start_ns: i64,
+    pub end_ns: i64,
+    pub step_ns: i64,
+    pub count: usize,
+}
+
 pub(super) struct MetricsQuery {
     pub snapshot: Arc<dyn Snapshot>,
     pub context: Arc<TaskContext>,
@@ -41,6 +60,8 @@ pub(super) struct MetricsQuery {
     pub end_ns: i64,
     pub step_ns: i64,
     pub steps: usize,
+    /// At most in the whole answer.
+    pub exemplars: usize,
 }
 
 type Labels = Vec<(String, Value)>;
@@ -49,6 +70,13 @@ type Labels = Vec<(String, Value)>;
 struct Series {
     labels: Labels,
     values: Vec<Option<f64>>,
+    exemplars: Vec<TraceExemplar>,
+}
+
+impl Series {
+    fn new(labels: Labels, values: Vec<Option<f64>>) -> Series {
+        Series { labels, values, exemplars: Vec::new() }
+    }
 }
 
 /// What is gathered of one group at one step.
@@ -60,6 +88,8 @@ struct Bucket {
     max: f64,
     /// Kept for quantiles and histograms only.
     values: Vec<f64>,
+    /// One of its spans: trace, start and value.
+    exemplar: Option<(TraceId, i64, f64)>,
 }
 
 impl MetricsQuery {
@@ -67,9 +97,11 @@ impl MetricsQuery {
         let mut inspected = 0;
         let series = self.evaluate(metrics, &mut inspected).await?;
         let at = |step: usize| (self.start_ns + self.step_ns * step as i64).div_euclid(1_000_000);
+        let mut left = self.exemplars;
         let mut series: Vec<TraceSeries> = series
             .into_iter()
             .map(|series| TraceSeries {
+                exemplars: spread(series.exemplars, &mut left),
                 labels: series.labels,
                 points: series
                     .values
@@ -100,7 +132,7 @@ impl MetricsQuery {
                 series
             }
             Metrics::Number(number) => {
-                vec![Series { labels: Vec::new(), values: vec![Some(*number); self.steps] }]
+                vec![Series::new(Vec::new(), vec![Some(*number); self.steps])]
             }
             Metrics::Arithmetic(op, left, right) => {
                 let left = Box::pin(self.evaluate(left, inspected)).await?;
@@ -115,71 +147,119 @@ impl MetricsQuery {
         query: &MetricsAggregate,
         inspected: &mut u64,
     ) -> Result<Vec<Series>, QueryError> {
-        let filter = single_filter(query)?;
-        let mut columns = vec!["start_ts"];
-        let mut select = SpanSelect::all(TimeRange { start: self.start_ns, end: self.end_ns - 1 });
-        filter.fields(&mut |field| columns_of(field, &mut columns));
-        query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
-        narrow(&mut select, filter);
-        let scan =
-            SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
-        let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
-            .map_err(crate::logql::broken)?;
-        let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
-        let mut groups = Groups::default();
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(crate::logql::broken)?;
-            *inspected += batch.num_rows() as u64;
-            self.gather(&batch, query, filter, &mut groups, &reservation)?;
+        if query.op == MetricsOp::Compare {
+            return self.compare(query, inspected).await;
         }
+        let mut groups = Groups::default();
+        let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
+        let mut columns = vec!["start_ts"];
+        query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
+        if self.exemplars > 0 {
+            columns.push("trace_id");
+        }
+        self.each_span(&query.spansets, wants_trace(query), columns, inspected, &mut |at| {
+            let grown = self.gather(at, query, &mut groups);
+            if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
+        })
+        .await?;
         Ok(groups.all.into_iter().flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
     }
 
-    fn gather(
+    /// Calls `each` with every span that the pipeline finds and that starts in the range.
+    async fn each_span(
         &self,
-        batch: &RecordBatch,
-        query: &MetricsAggregate,
-        filter: &FieldExpr,
-        groups: &mut Groups,
-        reservation: &MemoryReservation,
+        pipeline: &Pipeline,
+        wants_trace: bool,
+        mut columns: Vec<&'static str>,
+        inspected: &mut u64,
+        each: &mut (dyn FnMut(&SpanAt<'_>) -> Result<(), QueryError> + Send),
     ) -> Result<(), QueryError> {
-        let spans = Spans::of(batch);
-        let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
-        let mut grown = 0;
-        for row in 0..spans.len() {
-            let start = spans.start(row);
-            if start < self.start_ns || start >= self.end_ns {
-                continue;
+        check_fields(pipeline)?;
+        let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
+        if let Some(filter) = single_filter(pipeline).filter(|_| !wants_trace) {
+            let mut select = SpanSelect::all(range);
+            filter.fields(&mut |field| columns_of(field, &mut columns));
+            narrow(&mut select, filter);
+            let scan =
+                SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
+            let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
+                .map_err(crate::logql::broken)?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(crate::logql::broken)?;
+                *inspected += batch.num_rows() as u64;
+                let spans = Spans::of(&batch);
+                for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
+                    let at = SpanAt { spans: &spans, row, trace: None };
+                    if at.holds(filter) == Some(true) {
+                        each(&at)?;
+                    }
+                }
             }
-            let at = SpanAt { spans: &spans, row, trace: None };
-            if at.holds(filter) != Some(true) {
-                continue;
-            }
-            let value = match &query.field {
-                None => 1.0,
-                Some(field) => match at.value(field) {
-                    // Durations are answered in seconds.
-                    Val::Duration(ns) => ns as f64 / 1e9,
-                    other => match other.number() {
-                        Some(number) => number,
-                        None => continue,
-                    },
-                },
-            };
-            let step = ((start - self.start_ns) / self.step_ns) as usize;
-            let (group, new) = groups.of(&query.by, &at, self.steps);
-            grown += new;
-            let Some(bucket) = groups.all[group].1.get_mut(step) else { continue };
-            bucket.min = if bucket.count == 0 { value } else { bucket.min.min(value) };
-            bucket.max = if bucket.count == 0 { value } else { bucket.max.max(value) };
-            bucket.count += 1;
-            bucket.sum += value;
-            if keeps {
-                bucket.values.push(value);
-                grown += 8;
-            }
+            return Ok(());
         }
-        reservation.try_grow(grown).map_err(crate::logql::broken)
+        let search = Search {
+            snapshot: self.snapshot.clone(),
+            context: self.context.clone(),
+            pipeline: pipeline.clone(),
+            range,
+            limit: usize::MAX,
+            spans_per_spanset: 1,
+        };
+        columns.extend(SHOWN);
+        fields_of(pipeline, &mut |field| columns_of(field, &mut columns));
+        let mut found = TraceSearch::default();
+        let ids = search.candidates(&mut found).await?;
+        *inspected += found.inspected_spans;
+        for chunk in ids.chunks(TRACES_READ * 16) {
+            search
+                .whole(chunk, &columns, &mut |_, trace, spansets| {
+                    let mut spans: Vec<usize> = spansets.iter().flat_map(|set| &set.spans).copied().collect();
+                    spans.sort_unstable();
+                    spans.dedup();
+                    for span in spans {
+                        let at = trace.at(span);
+                        if range.contains(at.spans.start(at.row)) {
+                            each(&at)?;
+                        }
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Counts one span; the bytes that it took.
+    fn gather(&self, at: &SpanAt<'_>, query: &MetricsAggregate, groups: &mut Groups) -> usize {
+        let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
+        let value = match &query.field {
+            None => 1.0,
+            Some(field) => match at.value(field) {
+                // Durations are answered in seconds.
+                Val::Duration(ns) => ns as f64 / 1e9,
+                other => match other.number() {
+                    Some(number) => number,
+                    None => return 0,
+                },
+            },
+        };
+        let start = at.spans.start(at.row);
+        let step = ((start - self.start_ns) / self.step_ns) as usize;
+        let (group, mut grown) = groups.of(&query.by, at, self.steps);
+        let Some(bucket) = groups.all[group].1.get_mut(step) else { return grown };
+        bucket.min = if bucket.count == 0 { value } else { bucket.min.min(value) };
+        bucket.max = if bucket.count == 0 { value } else { bucket.max.max(value) };
+        bucket.count += 1;
+        bucket.sum += value;
+        if keeps {
+            bucket.values.push(value);
+            grown += 8;
+        }
+        // The largest value of a step is what a reader of a chart wants to open.
+        if self.exemplars > 0 && bucket.exemplar.is_none_or(|(_, _, before)| value > before) {
+            bucket.exemplar = Some((at.spans.trace_id(at.row), start, value));
+        }
+        grown
     }
 
     fn series(&self, query: &MetricsAggregate, labels: Labels, mut buckets: Vec<Bucket>) -> Vec<Series> {
@@ -192,9 +272,15 @@ impl MetricsQuery {
             labels
         };
         let seconds = self.step_ns as f64 / 1e9;
-        let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| Series {
-            labels: with(None),
-            values: buckets.iter().map(|b| (zero || b.count > 0).then(|| value(b, seconds))).collect(),
+        let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| {
+            let values: Vec<Option<f64>> =
+                buckets.iter().map(|b| (zero || b.count > 0).then(|| value(b, seconds))).collect();
+            // A count has no value of one span: its exemplar stands at the height of the line.
+            let exemplars = self.exemplars_of(&buckets, |step, value| match query.field {
+                Some(_) => value,
+                None => values[step].unwrap_or(value),
+            });
+            Series { labels: with(None), values, exemplars }
         };
         match query.op {
             MetricsOp::Rate => vec![plain(|b, seconds| b.count as f64 / seconds, true)],
@@ -205,14 +291,34 @@ impl MetricsQuery {
             MetricsOp::AvgOverTime => vec![plain(|b, _| b.sum / b.count as f64, false)],
             MetricsOp::QuantileOverTime => {
                 buckets.iter_mut().for_each(|bucket| bucket.values.sort_by(f64::total_cmp));
-                let of = |q: f64| Series {
-                    labels: with(Some(("p", Value::Double(q)))),
-                    values: buckets.iter().map(|bucket| quantile(q, &bucket.values)).collect(),
+                let of = |q: f64| {
+                    let values = buckets.iter().map(|bucket| quantile(q, &bucket.values)).collect();
+                    Series::new(with(Some(("p", Value::Double(q)))), values)
                 };
-                query.params.iter().map(|q| of(*q)).collect()
+                let mut series: Vec<Series> = query.params.iter().map(|q| of(*q)).collect();
+                if let Some(last) = series.last_mut() {
+                    last.exemplars = self.exemplars_of(&buckets, |_, value| value);
+                }
+                series
             }
-            MetricsOp::HistogramOverTime | MetricsOp::Compare => histogram(&buckets, with),
+            MetricsOp::HistogramOverTime | MetricsOp::Compare => {
+                let mut series = histogram(&buckets, with);
+                if let Some(last) = series.last_mut() {
+                    last.exemplars = self.exemplars_of(&buckets, |_, value| value);
+                }
+                series
+            }
         }
+    }
+
+    fn exemplars_of(&self, buckets: &[Bucket], value: impl Fn(usize, f64) -> f64) -> Vec<TraceExemplar> {
+        let all = buckets.iter().enumerate().filter_map(|(step, bucket)| Some((step, bucket.exemplar?)));
+        all.map(|(step, (trace_id, start, of_span))| TraceExemplar {
+            trace_id,
+            ts_ms: start.div_euclid(1_000_000),
+            value: value(step, of_span),
+        })
+        .collect()
     }
 }
 
@@ -255,32 +361,38 @@ fn label_name(field: &Field) -> String {
     }
 }
 
-/// The one filter that the metrics are over. Whole-trace conditions need another road, which is not built.
-fn single_filter(query: &MetricsAggregate) -> Result<&FieldExpr, QueryError> {
-    if query.op == MetricsOp::Compare {
-        return Err(QueryError::Bad("compare() is not supported; ask /api/compare".to_owned()));
+/// The filter, where the pipeline is one.
+fn single_filter(pipeline: &Pipeline) -> Option<&FieldExpr> {
+    match pipeline.elements.as_slice() {
+        [Element::Spansets(SpansetExpr::Filter(filter))] => Some(filter),
+        _ => None,
     }
-    let Pipeline { elements } = &query.spansets;
-    let [Element::Spansets(SpansetExpr::Filter(filter))] = elements.as_slice() else {
-        return Err(QueryError::Bad(format!(
-            "metrics over {} are not supported: only one span filter may stand before {}()",
-            query.spansets,
-            query.op.as_str(),
-        )));
-    };
+}
+
+fn check_fields(pipeline: &Pipeline) -> Result<(), QueryError> {
     let mut wrong = Ok(());
-    let mut see = |field: &Field| {
+    fields_of(pipeline, &mut |field| {
         if let Err(why) = check_field(field) {
             wrong = Err(why);
         }
-        if matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace() && *intrinsic != Intrinsic::Parent)
-        {
-            wrong = Err(QueryError::Bad(format!("{field} of the whole trace is not supported in metrics")));
-        }
-    };
-    filter.fields(&mut see);
-    query.by.iter().chain(&query.field).for_each(see);
-    wrong.map(|()| filter)
+    });
+    wrong
+}
+
+/// Whether the filter, the groups or the value need the whole trace.
+fn wants_trace(query: &MetricsAggregate) -> bool {
+    let of_trace = |field: &Field| matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace());
+    let mut wants = query.by.iter().chain(&query.field).any(of_trace);
+    fields_of(&query.spansets, &mut |field| wants |= of_trace(field));
+    wants
+}
+
+/// Not more than are left, evenly taken.
+fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
+    let keep = all.len().min(*left);
+    *left -= keep;
+    let every = if keep == 0 { 1 } else { all.len().div_ceil(keep) };
+    all.into_iter().step_by(every).collect()
 }
 
 fn quantile(q: f64, sorted: &[f64]) -> Option<f64> {
@@ -302,7 +414,7 @@ fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels)
         }
     }
     let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power))));
-    counts.into_iter().map(|(power, values)| Series { labels: with(bound(power)), values }).collect()
+    counts.into_iter().map(|(power, values)| Series::new(with(bound(power)), values)).collect()
 }
 
 fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
@@ -331,7 +443,7 @@ fn arithmetic(left: &[Series], right: &[Series], apply: impl Fn(f64, f64) -> f64
             if pairs {
                 let labels = if plain(a) { b.labels.clone() } else { a.labels.clone() };
                 let values = a.values.iter().zip(&b.values).map(|(a, b)| Some(apply((*a)?, (*b)?))).collect();
-                out.push(Series { labels, values });
+                out.push(Series::new(labels, values));
             }
         }
     }

@@ -22,15 +22,21 @@ use traceql::{
 };
 
 /// Traces that are read whole at a time.
-const TRACES_READ: usize = 64;
+pub(super) const TRACES_READ: usize = 64;
 /// Span filters in one query: each is one bit of a mask.
 const FILTERS_MAX: usize = 64;
+/// Filters that are read for one by one.
+const SCANS_MAX: usize = 4;
 /// A trace's spans may start this long before or after the asked range.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 /// Traces that the first step may remember (about 50 bytes each).
 const CANDIDATES_MAX: usize = 4_000_000;
 /// What a hash map takes for one: key, value and its byte of metadata.
 const CANDIDATE_BYTES: usize = size_of::<TraceId>() + size_of::<Candidate>() + 1;
+
+/// What an answer shows of every trace, and what tells how its spans hang together.
+pub(super) const SHOWN: [&str; 9] =
+    ["trace_id", "span_id", "parent_span_id", "start_ts", "duration_ns", "service", "name", "kind", "status"];
 
 /// One span of a found trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,12 +201,24 @@ fn fields_of_scalar(scalar: &Scalar, see: &mut dyn FnMut(&Field)) {
     }
 }
 
+/// What is done with a trace and the span sets that were found in it.
+type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryError> + Send + 'a;
+
 impl Search {
     pub async fn run(self) -> Result<TraceSearch, QueryError> {
         let mut found = TraceSearch::default();
         let candidates = self.candidates(&mut found).await?;
         for chunk in candidates.chunks(TRACES_READ.min(self.limit.max(1))) {
-            let traces = self.whole(chunk, &mut found).await?;
+            let mut traces = Vec::new();
+            let mut columns = SHOWN.to_vec();
+            fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
+            let inspected = self
+                .whole(chunk, &columns, &mut |id, trace, spansets| {
+                    traces.push(self.answer(id, trace, spansets));
+                    Ok(())
+                })
+                .await?;
+            found.inspected_traces += inspected;
             found.traces.extend(traces);
             if found.traces.len() >= self.limit {
                 break;
@@ -218,32 +236,32 @@ impl Search {
     }
 
     /// Ids of traces that may be answers, newest first.
-    async fn candidates(&self, found: &mut TraceSearch) -> Result<Vec<TraceId>, QueryError> {
+    pub(super) async fn candidates(&self, found: &mut TraceSearch) -> Result<Vec<TraceId>, QueryError> {
         let mut filters = Vec::new();
         filters_of(&self.pipeline, &mut filters);
         if filters.len() > FILTERS_MAX {
             return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
         }
-        let mut columns = vec!["trace_id", "start_ts"];
-        let mut select = SpanSelect::all(self.range);
-        for filter in &filters {
-            filter.fields(&mut |field| columns_of(field, &mut columns));
-        }
-        if let [only] = filters.as_slice() {
-            narrow(&mut select, only);
-        }
         let mut candidates: HashMap<TraceId, Candidate> = HashMap::new();
         let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
-        let mut batches = self.scan(select, &columns)?;
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(crate::logql::broken)?;
-            found.inspected_spans += batch.num_rows() as u64;
-            self.note(&batch, &filters, &mut candidates);
-            reservation.try_resize(candidates.capacity() * CANDIDATE_BYTES).map_err(crate::logql::broken)?;
-            if candidates.len() > CANDIDATES_MAX {
-                return Err(QueryError::TooMuch(format!(
-                    "more than {CANDIDATES_MAX} traces match a filter of the query; narrow the time range"
-                )));
+        for (select, judged) in self.scans(&filters) {
+            let mut columns = vec!["trace_id", "start_ts"];
+            for (_, filter) in &judged {
+                filter.fields(&mut |field| columns_of(field, &mut columns));
+            }
+            let mut batches = self.scan(select, &columns)?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(crate::logql::broken)?;
+                found.inspected_spans += batch.num_rows() as u64;
+                self.note(&batch, &judged, &mut candidates);
+                reservation
+                    .try_resize(candidates.capacity() * CANDIDATE_BYTES)
+                    .map_err(crate::logql::broken)?;
+                if candidates.len() > CANDIDATES_MAX {
+                    return Err(QueryError::TooMuch(format!(
+                        "more than {CANDIDATES_MAX} traces match a filter of the query; narrow the time range"
+                    )));
+                }
             }
         }
         let mut ids: Vec<(i64, TraceId)> = candidates
@@ -255,10 +273,29 @@ impl Search {
         Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 
+    /// What to read, and which filters, by their number, are judged there. Filters that each narrow what is read are
+    /// read for one by one, as together they would read everything.
+    fn scans<'a>(&self, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Vec<(usize, &'a FieldExpr)>)> {
+        let all = SpanSelect::all(self.range);
+        let narrowed: Vec<SpanSelect> = filters
+            .iter()
+            .map(|filter| {
+                let mut select = all.clone();
+                narrow(&mut select, filter);
+                select
+            })
+            .collect();
+        let numbered = filters.iter().copied().enumerate();
+        if filters.len() > SCANS_MAX || narrowed.contains(&all) || filters.is_empty() {
+            return vec![(all, numbered.collect())];
+        }
+        narrowed.into_iter().zip(numbered.map(|judged| vec![judged])).collect()
+    }
+
     fn note(
         &self,
         batch: &RecordBatch,
-        filters: &[&FieldExpr],
+        filters: &[(usize, &FieldExpr)],
         candidates: &mut HashMap<TraceId, Candidate>,
     ) {
         let spans = Spans::of(batch);
@@ -269,7 +306,7 @@ impl Search {
             }
             let at = SpanAt { spans: &spans, row, trace: None };
             let mut matched = 0u64;
-            for (bit, filter) in filters.iter().enumerate() {
+            for (bit, filter) in filters {
                 if at.holds(filter) != Some(false) {
                     matched |= 1 << bit;
                 }
@@ -285,26 +322,20 @@ impl Search {
         }
     }
 
-    /// Reads traces whole and runs the pipeline on each.
-    async fn whole(&self, ids: &[TraceId], found: &mut TraceSearch) -> Result<Vec<FoundTrace>, QueryError> {
-        let mut columns = vec![
-            "trace_id",
-            "span_id",
-            "parent_span_id",
-            "start_ts",
-            "duration_ns",
-            "service",
-            "name",
-            "kind",
-            "status",
-        ];
-        fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
+    /// Reads traces whole, runs the pipeline on each and hands on those in which it finds spans, in the order of `ids`.
+    /// How many traces there were.
+    pub(super) async fn whole(
+        &self,
+        ids: &[TraceId],
+        columns: &[&str],
+        each: &mut Each<'_>,
+    ) -> Result<u64, QueryError> {
         let range = TimeRange {
             start: self.range.start.saturating_sub(TRACE_NS_MAX),
             end: self.range.end.saturating_add(TRACE_NS_MAX),
         };
         let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range) };
-        let mut stream = self.scan(select, &columns)?;
+        let mut stream = self.scan(select, columns)?;
         let mut batches = Vec::new();
         let reservation = MemoryConsumer::new("traceql traces").register(self.context.memory_pool());
         while let Some(batch) = stream.next().await {
@@ -327,17 +358,17 @@ impl Search {
                 }
             }
         }
-        let mut answers = Vec::new();
+        let mut inspected = 0;
         for id in ids {
             let Some(rows) = rows.remove(id) else { continue };
-            found.inspected_traces += 1;
+            inspected += 1;
             let trace = Trace::new(rows);
             let spansets = trace.find(&self.pipeline);
             if !spansets.is_empty() {
-                answers.push(self.answer(*id, &trace, &spansets));
+                each(*id, &trace, &spansets)?;
             }
         }
-        Ok(answers)
+        Ok(inspected)
     }
 
     fn answer(&self, trace_id: TraceId, trace: &Trace<'_>, spansets: &[Spanset]) -> FoundTrace {
@@ -408,6 +439,7 @@ pub(super) fn value_of(value: Val<'_>) -> Option<model::Value> {
         Val::Bool(truth) => model::Value::Bool(truth),
         Val::Status(status) => model::Value::String(status.as_str().to_owned()),
         Val::Kind(kind) => model::Value::String(kind.as_str().to_owned()),
+        Val::Array(text) => model::Value::Json(text.to_owned()),
     })
 }
 

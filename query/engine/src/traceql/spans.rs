@@ -22,6 +22,8 @@ pub(crate) enum Val<'a> {
     Bool(bool),
     Status(StatusCode),
     Kind(SpanKind),
+    /// A list, as JSON; whoever looks at a field gets its elements.
+    Array(&'a str),
 }
 
 impl Val<'_> {
@@ -44,6 +46,7 @@ impl Val<'_> {
             Val::Bool(truth) => Val::Bool(truth),
             Val::Status(status) => Val::Status(status),
             Val::Kind(kind) => Val::Kind(kind),
+            Val::Array(text) => Val::Text(Cow::Owned(text.to_owned())),
         }
     }
 }
@@ -129,7 +132,34 @@ fn typed(kind: u8, text: &str) -> Val<'_> {
         b'i' => text.parse().map(Val::Int).unwrap_or_else(|_| string()),
         b'd' => text.parse().map(Val::Float).unwrap_or_else(|_| string()),
         b'b' => text.parse().map(Val::Bool).unwrap_or_else(|_| string()),
+        b'j' if text.starts_with('[') => Val::Array(text),
         _ => string(),
+    }
+}
+
+/// The elements of a list; a condition on the field holds where it holds for one of them.
+fn elements<'a>(text: &'a str, see: &mut dyn FnMut(Val<'a>) -> bool) {
+    let Ok(serde_json::Value::Array(items)) = serde_json::from_str(text) else {
+        see(Val::Text(Cow::Borrowed(text)));
+        return;
+    };
+    if items.is_empty() {
+        see(Val::Nil);
+    }
+    for item in items {
+        let value = match item {
+            serde_json::Value::String(text) => Val::Text(Cow::Owned(text)),
+            serde_json::Value::Bool(truth) => Val::Bool(truth),
+            serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(number), _) => Val::Int(number),
+                (None, number) => number.map_or(Val::Nil, Val::Float),
+            },
+            serde_json::Value::Null => Val::Nil,
+            other => Val::Text(Cow::Owned(other.to_string())),
+        };
+        if see(value) {
+            return;
+        }
     }
 }
 
@@ -261,9 +291,14 @@ impl<'a> Spans<'a> {
     pub fn values(&self, field: &Field, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
         let one = match field {
             Field::Attribute { scope, name } => match scope {
-                Scope::Span => self.attribute(row, name),
-                Scope::Resource => self.resource(row, name),
-                Scope::Any => self.attribute(row, name).or_else(|| self.resource(row, name)),
+                Scope::Span | Scope::Resource | Scope::Any => {
+                    let of_span = (*scope != Scope::Resource).then(|| self.attribute(row, name)).flatten();
+                    let of_resource = || (*scope != Scope::Span).then(|| self.resource(row, name)).flatten();
+                    match of_span.or_else(of_resource) {
+                        Some(Val::Array(text)) => return elements(text, see),
+                        found => found,
+                    }
+                }
                 Scope::Event => return part_attribute(self.events.as_ref(), row, name, see),
                 Scope::Link => return part_attribute(self.links.as_ref(), row, name, see),
                 // Attributes of instrumentation scopes are not kept, so there is none.

@@ -216,6 +216,7 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) {
         Val::Status(status) => ("keyword", status.as_str().to_owned()),
         Val::Kind(kind) => ("keyword", kind.as_str().to_owned()),
         Val::Text(text) => ("string", text.into_owned()),
+        Val::Array(text) => ("string", text.to_owned()),
     };
     found.insert(TagValue { kind, value });
 }

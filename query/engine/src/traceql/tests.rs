@@ -73,7 +73,7 @@ impl World {
 
     async fn metrics(&self, query: &str) -> Result<TraceMetrics, QueryError> {
         let range = TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS };
-        self.engine.traceql_metrics(&Tenant::default(), query, range, 60_000).await
+        self.engine.traceql_metrics(&Tenant::default(), query, range, 60_000, 10).await
     }
 }
 
@@ -234,4 +234,115 @@ async fn wrong_queries_are_named() {
         let wrong = world.metrics(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
+}
+
+/// `labels value` of each series, in the order of the answer.
+fn told(found: &TraceMetrics) -> Vec<String> {
+    let sum = |series: &TraceSeries| series.points.iter().map(|(_, value)| value).sum::<f64>();
+    found.series.iter().map(|series| format!("{} {}", prom_labels(&series.labels), sum(series))).collect()
+}
+
+#[tokio::test]
+async fn metrics_over_whole_traces() {
+    let world = World::new().await;
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        for (query, expected) in [
+            (
+                r#"{ name = "GET /checkout" } >> { } | count_over_time() by (name)"#,
+                vec![r#"{name="create"} 1"#, r#"{name="pool.acquire"} 1"#],
+            ),
+            ("{ } | count() > 2 | count_over_time()", vec![r#"{__name__="count_over_time"} 3"#]),
+            ("{ traceDuration > 100ms } | count_over_time()", vec![r#"{__name__="count_over_time"} 3"#]),
+            (
+                r#"{ } | count_over_time() by (rootName)"#,
+                vec![r#"{rootName="GET /"} 1"#, r#"{rootName="GET /checkout"} 3"#],
+            ),
+            (
+                r#"({ name = "create" } && { status = error }) | count_over_time()"#,
+                vec![r#"{__name__="count_over_time"} 2"#],
+            ),
+        ] {
+            let found = world.metrics(query).await.unwrap_or_else(|why| panic!("{query}: {why}"));
+            assert_eq!(told(&found), expected, "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_number_over_the_whole_range() {
+    let world = World::new().await;
+    let range = TimeRange { start: NOON_NS + 1, end: NOON_NS + 7 * SECOND_NS };
+    let query = "{ } | count_over_time() by (resource.service.name)";
+    let found = world.engine.traceql_metrics_instant(&Tenant::default(), query, range).await.unwrap();
+    assert_eq!(
+        told(&found),
+        [r#"{resource.service.name="frontend"} 2"#, r#"{resource.service.name="orders"} 2"#]
+    );
+    assert!(found.series.iter().all(|series| series.points.len() == 1));
+}
+
+#[tokio::test]
+async fn exemplars_are_of_the_spans_and_bounded() {
+    let world = World::new().await;
+    let found = world.metrics("{ } | max_over_time(duration)").await.unwrap();
+    let exemplars = &found.series[0].exemplars;
+    assert_eq!((exemplars.len(), exemplars[0].trace_id, exemplars[0].value), (1, [1; 16], 0.4));
+    let found = world.metrics("{ } | rate()").await.unwrap();
+    assert_eq!(found.series[0].exemplars.len(), 1);
+    let none = world.engine.traceql_metrics(&Tenant::default(), "{ } | rate()", range(), 60_000, 0).await;
+    assert!(none.unwrap().series[0].exemplars.is_empty());
+}
+
+#[tokio::test]
+async fn a_selection_is_compared_with_the_rest() {
+    let world = World::new().await;
+    let found = world.metrics("{ } | compare({ status = error }, 2)").await.unwrap();
+    let told = told(&found);
+    for expected in [
+        r#"{__meta_type="selection", span.http.response.status_code="500"} 1"#,
+        r#"{__meta_type="baseline", span.http.response.status_code="200"} 1"#,
+        r#"{__meta_type="baseline", resource.service.name="orders"} 2"#,
+        r#"{__meta_type="baseline_total", resource.service.name="nil"} 3"#,
+        r#"{__meta_type="selection_total", name="nil"} 1"#,
+    ] {
+        assert!(told.iter().any(|line| line == expected), "{expected} in {told:#?}");
+    }
+    // Three names in the baseline, of which the two commonest are told.
+    let names = told.iter().filter(|line| line.starts_with(r#"{__meta_type="baseline", name="#));
+    assert_eq!(names.count(), 2);
+}
+
+#[tokio::test]
+async fn a_condition_on_a_list_holds_for_any_element() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
+    let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+    let mut one = span(1, 1, 0, "list", 0, 1);
+    one.attributes = vec![("tags".into(), Value::Json(r#"["a",2,true]"#.into()))];
+    let batch = Batch::Spans(SpanBatch { resources: vec![of("x", vec![one])] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let engine = Engine::new(store, Arc::new(SystemClock), Limits::default()).unwrap();
+    for (query, count) in [
+        (r#"{ span.tags = "a" }"#, 1),
+        ("{ .tags > 1 }", 1),
+        ("{ .tags = true }", 1),
+        (r#"{ .tags =~ "b.*" }"#, 0),
+        (r#"{ resource.tags = "a" }"#, 0),
+    ] {
+        let options = SearchOptions { range: range(), limit: 10, spans_per_spanset: 3 };
+        let found = engine.traceql_search(&Tenant::default(), query, options).await.unwrap();
+        assert_eq!(found.traces.len(), count, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn several_traces_at_once() {
+    let world = World::new().await;
+    let ids = [[2; 16], [7; 16], [1; 16], [2; 16]];
+    let (found, warnings) = world.engine.traces_by_id(&Tenant::default(), &ids, None).await.unwrap();
+    assert_eq!(found.iter().map(SpanBatch::spans).collect::<Vec<_>>(), [1, 0, 3, 1]);
+    assert!(warnings.is_empty());
 }

@@ -4,8 +4,8 @@
 //! column are in a map, in the same order. Shape, columns and map give back exactly what came.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, DictionaryArray, MapArray, MapBuilder, RecordBatch,
-    StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray, MapArray,
+    MapBuilder, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
@@ -56,9 +56,30 @@ pub fn named<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     fields.filter_map(|field| field.strip_prefix(PREFIX)).collect()
 }
 
-/// The column that a name has where it has one.
+/// The column of an attribute that has one.
 pub fn column_of(name: &str) -> String {
     format!("{PREFIX}{name}")
+}
+
+/// Rows whose attribute passes, by its own column or the map of those without.
+pub fn judge(
+    batch: &RecordBatch,
+    name: &str,
+    passes: impl Fn(&str) -> bool,
+) -> Result<BooleanArray, ArrowError> {
+    let wrong = || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
+    let column = batch.columns().first().ok_or_else(wrong)?;
+    if let Some(values) = column.as_string_opt::<i32>() {
+        return Ok(values.iter().map(|value| Some(value.is_some_and(&passes))).collect());
+    }
+    let map = column.as_map_opt().ok_or_else(wrong)?;
+    let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let judged = (0..map.len()).map(|row| {
+        let mut entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+        Some(entries.any(|at| names.value(at) == name && passes(values.value(at))))
+    });
+    Ok(judged.collect())
 }
 
 pub fn is_column(field: &str) -> bool {
@@ -83,7 +104,9 @@ impl Shredder {
             Field::new(SHAPE, crate::schema::word(), false),
             Field::new(REST, crate::schema::text_map(), false),
         ];
-        fields.extend(self.names.iter().map(|name| Field::new(column_of(name), DataType::Utf8, true)));
+        fields.extend(
+            self.names.iter().map(|name| Field::new(format!("{PREFIX}{name}"), DataType::Utf8, true)),
+        );
         fields
     }
 

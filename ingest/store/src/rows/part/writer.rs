@@ -2,7 +2,7 @@
 //! compressed, so its memory grows with the file and not with the rows.
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
-use super::{FORMAT, LOG_PAGE_ROWS, Run, SPAN_PAGE_ROWS, VERSION, ids, words};
+use super::{FORMAT, LOG_PAGE_ROWS, Names, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
@@ -31,6 +31,8 @@ pub struct Writer {
     /// By rank.
     keys: Vec<Key>,
     shredder: Shredder,
+    /// Of logs.
+    bodies: Option<bodies::Shredder>,
     schema: SchemaRef,
     parquet: ArrowWriter<Vec<u8>>,
     runs: Vec<Run>,
@@ -41,23 +43,25 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `keys` are those of all rows that will come, `names` the attributes that get a column. About `bytes` will be
-    /// written: a file that grows by doubling is in memory twice.
+    /// `keys` are those of all rows that will come, `names` what gets a column. About `bytes` will be written: a file
+    /// that grows by doubling is in memory twice.
     pub fn new(
         signal: Signal,
         groups: GroupColumns,
         keys: Vec<Key>,
-        names: Vec<String>,
+        names: Names,
         bytes: usize,
     ) -> anyhow::Result<Writer> {
-        let shredder = Shredder::new(names);
-        let schema = file_schema(signal, &shredder);
+        let shredder = Shredder::new(names.attributes);
+        let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(names.bodies));
+        let schema = file_schema(signal, &shredder, bodies.as_ref());
         let properties = properties(signal, &schema)?;
         Ok(Writer {
             signal,
             groups,
             keys,
             shredder,
+            bodies,
             parquet: ArrowWriter::try_new(Vec::with_capacity(bytes), schema.clone(), Some(properties))?,
             schema,
             runs: vec![],
@@ -83,13 +87,16 @@ impl Writer {
     fn file_columns(&mut self, piece: &RecordBatch) -> anyhow::Result<Vec<ArrayRef>> {
         let mut columns = vec![];
         for (field, column) in piece.schema_ref().fields().iter().zip(piece.columns()) {
-            if field.name() != REST && field.name() != TYPES {
+            if is_own(field.name()) {
                 columns.push(column.clone());
             }
         }
         let attributes =
             |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
         columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
+        if let (Some(shredder), Some(bodies)) = (&mut self.bodies, piece.column_by_name(bodies::BODY)) {
+            columns.extend(shredder.shred(bodies.as_string()));
+        }
         let numbers = numbers(piece)?;
         for word in words_of(self.signal) {
             columns.push(self.groups.column(word, numbers)?);
@@ -142,6 +149,9 @@ impl Writer {
         self.runs.iter().for_each(|run| run.encode(&mut raw));
         put_block(&mut raw, &self.ids.encode());
         put_block(&mut raw, &self.words.map(words::Builder::finish).transpose()?.unwrap_or_default());
+        let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
+        raw.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
+        shapes.iter().for_each(|shape| put_block(&mut raw, shape.as_bytes()));
         Ok(PartFiles {
             parquet: self.parquet.into_inner()?.into(),
             index: seal(FORMAT, VERSION, &raw)?,
@@ -152,12 +162,17 @@ impl Writer {
     }
 }
 
+/// Stored columns that lie in the file as they are.
+fn is_own(name: &str) -> bool {
+    name != REST && name != TYPES && name != bodies::BODY
+}
+
 /// The columns that we read, then those that the groups decide, which are there for other readers.
-fn file_schema(signal: Signal, shredder: &Shredder) -> SchemaRef {
-    let own =
-        stored::schema(signal).fields().iter().filter(|field| field.name() != REST && field.name() != TYPES);
+fn file_schema(signal: Signal, shredder: &Shredder, bodies: Option<&bodies::Shredder>) -> SchemaRef {
+    let own = stored::schema(signal).fields().iter().filter(|field| is_own(field.name()));
     let mut fields: Vec<Arc<Field>> = own.cloned().collect();
     fields.extend(shredder.fields().into_iter().map(Arc::new));
+    fields.extend(bodies.into_iter().flat_map(bodies::Shredder::fields).map(Arc::new));
     fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
     let texts: &[&str] = if signal == Signal::Logs { &["stream", "resource"] } else { &["resource"] };
     fields.extend(texts.iter().map(|text| Arc::new(Field::new(*text, schema::word(), false))));

@@ -68,7 +68,38 @@ async fn world() -> (Arc<Engine>, Arc<Store>, tempfile::TempDir) {
 }
 
 /// Statements with the one cell or the cells of the one row that they answer.
-const ANSWERS: [(&str, &str); 12] = [
+const ANSWERS: [(&str, &str); 18] = [
+    (
+        "select p.ts, p.value, label(p.labels, 'service') as s from promql('pool_pending', '2026-03-01T12:00:15Z', \
+         '2026-03-01T12:00:15Z', '15s') p",
+        "| 2026-03-01T12:00:15Z | 7.0   | orders |",
+    ),
+    (
+        "select name, value from promql('sum(up)', timestamp '2026-03-01T12:00:00Z', \
+         timestamp '2026-03-01T12:00:00Z' + interval '10 seconds', interval '1 minute')",
+        "|      | 1.0   |",
+    ),
+    (
+        "select body, label(labels, 'service_name') as s, attr(attributes, 'customer') as c \
+         from logql('{service_name=\"orders\"} |= \"well\"', '2026-03-01T12:00:00Z', '2026-03-01T13:00:00Z', 10)",
+        "| all is well | orders | c-42 |",
+    ),
+    (
+        "select max(value) as lines from logql('sum(count_over_time({service_name=\"orders\"}[1m]))', \
+         '2026-03-01T12:00:00Z', '2026-03-01T12:01:00Z', 15)",
+        "| 2.0   |",
+    ),
+    (
+        "select t.name, t.duration_ns / 1000000 as ms, t.root_name, l.body from \
+         traceql('{ name = \"pool.acquire\" }', '2026-03-01T12:00:00Z', '2026-03-01T13:00:00Z') t \
+         join logs l on l.trace_id = t.trace_id join metrics m on m.name = 'up'",
+        "| pool.acquire | 100 | create    | pool exhausted |",
+    ),
+    (
+        "select label(labels, 'name') as n, sum(value) as v from traceql('{ status = error } | count_over_time() by (name)', \
+         '2026-03-01T12:00:00Z', '2026-03-01T12:01:00Z', '1m') group by 1",
+        "| create | 1.0 |",
+    ),
     (
         "select s.name, l.body, max(m.value) as waiting from spans s join logs l on l.trace_id = s.trace_id \
          join metrics m on label(m.labels, 'service') = s.service and m.name = 'pool_pending' \
@@ -129,5 +160,44 @@ async fn time_conditions_cut_exactly() {
     ] {
         let text = table(&engine, &format!("select count(*) as n from logs where {condition}")).await;
         assert!(text.contains(&format!("| {count} |")), "{condition}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_call_is_said() {
+    let (engine, _, _dir) = world().await;
+    for (call, says) in [
+        ("promql()", "takes a query"),
+        ("promql('sum(')", "promql(): 1:5"),
+        ("promql('up', 'yesterday')", "start is yesterday"),
+        ("promql('up', 20, 10)", "end is before start"),
+        ("promql('up', 10, 20, 'often')", "step is often"),
+        ("promql('up', 10, 20, '1s', 5)", "at most"),
+        ("promql(5)", "the query is text"),
+        ("logql('{a=\"b\"}', 10, 20, -1)", "limit is -1"),
+        ("logql('{a=')", "line 1, col"),
+        ("traceql('{ .a = ')", "line 1, col"),
+        ("nosuch('x')", "table function 'nosuch' not found"),
+    ] {
+        let query = format!("select * from {call}");
+        let wrong = engine.sql(&Tenant::default(), &query, vec![]).await.unwrap_err();
+        assert!(matches!(&wrong, crate::QueryError::Bad(text) if text.contains(says)), "{call}: {wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_have_line_and_column() {
+    let (engine, _, _dir) = world().await;
+    for (query, place) in [
+        ("select\n  nope from logs", "Line: 2, Column: 3"),
+        ("select l.nope from logs l", "Line: 1, Column: 8"),
+        ("select 1 from nowhere", "Line: 1, Column: 15"),
+        ("select service from logs group by service having nope > 1", "Line: 1, Column: 50"),
+        ("select foo(1)", "Line: 1, Column: 8"),
+        ("selec 1", "Line: 1, Column: 1"),
+        ("select count(*) from logs where", "Line: 1, Column: 32"),
+    ] {
+        let wrong = engine.sql(&Tenant::default(), query, vec![]).await.unwrap_err();
+        assert!(wrong.to_string().contains(place), "{query}: {wrong}");
     }
 }

@@ -1,0 +1,848 @@
+//! JSON bodies taken apart: in Parquet each frequent field of JSON lines is a column of its own, so that its values lie
+//! side by side, and a query that asks for one field reads no other.
+//!
+//! A line's *shape* is its text with the values cut out: the pieces between them, and the path of each value. Shape and
+//! values give the line back byte for byte. What is not an object in plain JSON, or has a path that has no column,
+//! stays whole in the column `body`. A path is an RFC 6901 pointer without its first slash (`error/kind`).
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder, UInt32Array,
+    UInt32Builder,
+};
+use arrow::datatypes::{DataType, Field, UInt32Type};
+use arrow::error::ArrowError;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub const BODY: &str = "body";
+pub const SHAPE: &str = "body_shape";
+const PREFIX: &str = "json.";
+
+/// Columns of a part: each costs some hundred bytes a row group even where it is nearly empty.
+const COLUMNS_MAX: usize = 64;
+/// A path gets a column when one JSON line in so many has it.
+const LINES_OF_A_PATH: usize = 200;
+/// Lines looked at to choose the paths.
+const LINES_LOOKED_AT: usize = 4_096;
+/// Shapes of a part: lines of a further one stay whole.
+const SHAPES_MAX: usize = 1_024;
+const DEPTH_MAX: usize = 8;
+const PATH_BYTES_MAX: usize = 200;
+
+pub fn is_column(field: &str) -> bool {
+    field == SHAPE || field == BODY || field.starts_with(PREFIX)
+}
+
+/// Paths with a column among the fields of a file.
+pub fn named<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    fields.filter_map(|field| field.strip_prefix(PREFIX)).collect()
+}
+
+/// A value of a line: its path and where its text lies. Quotes are not part of it.
+struct Value {
+    path: (usize, usize),
+    start: usize,
+    end: usize,
+}
+
+/// Reads one line; what it found is used for the next one again.
+#[derive(Default)]
+struct Scan {
+    /// The paths of the values, one after the other.
+    paths: String,
+    path: String,
+    values: Vec<Value>,
+}
+
+impl Scan {
+    /// Whether the line is one that can be taken apart.
+    fn read(&mut self, line: &str) -> bool {
+        self.paths.clear();
+        self.path.clear();
+        self.values.clear();
+        let bytes = line.as_bytes();
+        let at = space(bytes, 0);
+        bytes.get(at) == Some(&b'{')
+            && !line.contains('\0')
+            && self.object(line, at, 0).is_some_and(|at| space(bytes, at) == bytes.len())
+    }
+
+    /// The place behind the object that begins at `at`.
+    fn object(&mut self, line: &str, at: usize, depth: usize) -> Option<usize> {
+        let bytes = line.as_bytes();
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        let mut at = space(bytes, at + 1);
+        if bytes.get(at) == Some(&b'}') {
+            return Some(at + 1);
+        }
+        let before = self.path.len();
+        loop {
+            let (start, end) = string(bytes, at)?;
+            let key = &line[start..end];
+            if key.contains(['\\', '\u{0}']) {
+                return None;
+            }
+            if depth > 0 {
+                self.path.push('/');
+            }
+            match key.contains(['~', '/']) {
+                true => self.path.push_str(&key.replace('~', "~0").replace('/', "~1")),
+                false => self.path.push_str(key),
+            }
+            if self.path.len() > PATH_BYTES_MAX {
+                return None;
+            }
+            at = space(bytes, end + 1);
+            if bytes.get(at) != Some(&b':') {
+                return None;
+            }
+            at = space(bytes, at + 1);
+            at = match bytes.get(at)? {
+                b'{' => self.object(line, at, depth + 1)?,
+                b'"' => {
+                    let (start, end) = string(bytes, at)?;
+                    self.value(start, end);
+                    end + 1
+                }
+                b'[' => {
+                    // Its brackets stay in the shape, which so tells an array from a number.
+                    let end = array(line, at)?;
+                    self.value(at + 1, end - 1);
+                    end
+                }
+                _ => {
+                    let end = scalar(bytes, at)?;
+                    self.value(at, end);
+                    end
+                }
+            };
+            self.path.truncate(before);
+            at = space(bytes, at);
+            match bytes.get(at)? {
+                b',' => at = space(bytes, at + 1),
+                b'}' => return Some(at + 1),
+                _ => return None,
+            }
+        }
+    }
+
+    fn value(&mut self, start: usize, end: usize) {
+        let from = self.paths.len();
+        self.paths.push_str(&self.path);
+        self.values.push(Value { path: (from, self.paths.len()), start, end });
+    }
+
+    fn path(&self, value: &Value) -> &str {
+        &self.paths[value.path.0..value.path.1]
+    }
+}
+
+fn space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+/// Start and end of the text between the quotes.
+fn string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    if bytes.get(at) != Some(&b'"') {
+        return None;
+    }
+    let start = at + 1;
+    let mut at = start;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some((start, at)),
+            b'\\' => at += 2,
+            0..0x20 => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The end of a number or a word.
+fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
+    for word in [&b"true"[..], b"false", b"null"] {
+        if bytes[at..].starts_with(word) {
+            return Some(at + word.len());
+        }
+    }
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let mut end = at + usize::from(bytes.get(at) == Some(&b'-'));
+    if !digit(end) {
+        return None;
+    }
+    while bytes.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
+        end += 1;
+    }
+    Some(end)
+}
+
+/// The end of an array, which is one value whatever it holds.
+fn array(line: &str, at: usize) -> Option<usize> {
+    let mut stream = serde_json::Deserializer::from_str(&line[at..]).into_iter::<serde_json::Value>();
+    stream.next()?.ok()?;
+    Some(at + stream.byte_offset())
+}
+
+/// Paths that get a column, of what some of the lines have.
+pub fn frequent<'a>(bodies: impl Iterator<Item = &'a StringArray>) -> Vec<String> {
+    let bodies: Vec<&StringArray> = bodies.collect();
+    let rows: usize = bodies.iter().map(|bodies| bodies.len()).sum();
+    let every = (rows / LINES_LOOKED_AT).max(1);
+    let (mut scan, mut lines) = (Scan::default(), 0usize);
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for line in bodies.iter().flat_map(|bodies| bodies.iter()).flatten().step_by(every) {
+        if !scan.read(line) {
+            continue;
+        }
+        lines += 1;
+        for value in &scan.values {
+            let path = scan.path(value);
+            match counts.get_mut(path) {
+                Some(count) => *count += 1,
+                None => _ = counts.insert(path.to_owned(), 1),
+            }
+        }
+    }
+    counts.retain(|_, count| *count * LINES_OF_A_PATH >= lines);
+    chosen(counts)
+}
+
+/// The paths that have a column in any of several files, as far as there is room.
+pub fn joined<'a>(files: impl Iterator<Item = Vec<&'a str>>) -> Vec<String> {
+    let mut counts = HashMap::<String, usize>::new();
+    files.flatten().for_each(|path| *counts.entry(path.to_owned()).or_default() += 1);
+    chosen(counts)
+}
+
+fn chosen(counts: HashMap<String, usize>) -> Vec<String> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_unstable_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    counts.truncate(COLUMNS_MAX);
+    let mut paths: Vec<String> = counts.into_iter().map(|(path, _)| path).collect();
+    paths.sort_unstable();
+    paths
+}
+
+/// A line without its values: pieces of text, and between them the paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// One more than there are paths.
+    pub pieces: Vec<String>,
+    pub paths: Vec<String>,
+}
+
+impl Shape {
+    /// As text: pieces and paths in turn.
+    fn text(&self) -> String {
+        let mut all: Vec<&str> = vec![];
+        for (at, piece) in self.pieces.iter().enumerate() {
+            all.push(piece);
+            all.extend(self.paths.get(at).map(String::as_str));
+        }
+        serde_json::Value::from(all).to_string()
+    }
+
+    pub fn parse(text: &str) -> Option<Shape> {
+        let all: Vec<String> = serde_json::from_str(text).ok()?;
+        let (mut pieces, mut paths) = (vec![], vec![]);
+        for (at, part) in all.into_iter().enumerate() {
+            if at % 2 == 0 { pieces.push(part) } else { paths.push(part) }
+        }
+        (pieces.len() == paths.len() + 1).then_some(Shape { pieces, paths })
+    }
+
+    fn kind(&self, value: usize) -> Kind {
+        match self.pieces[value].as_bytes().last() {
+            Some(b'"') => Kind::Text,
+            Some(b'[') => Kind::Array,
+            _ => Kind::Scalar,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Between quotes, escapes as they stand.
+    Text,
+    Array,
+    /// A number, a truth or null.
+    Scalar,
+}
+
+impl Kind {
+    /// Whether the text of such a value can hold this.
+    fn can_hold(self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        match self {
+            Kind::Array => true,
+            Kind::Scalar => bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)),
+            // A quote in it has a backslash before it, which may stand before what is looked for.
+            Kind::Text => bytes.windows(2).all(|pair| pair[1] != b'"' || pair[0] == b'\\'),
+        }
+    }
+}
+
+/// Takes bodies apart.
+pub struct Shredder {
+    paths: Vec<String>,
+    shapes: HashMap<Vec<u8>, u32>,
+    known: Vec<Shape>,
+    scan: Scan,
+    /// Columns of the values of the line at hand.
+    columns_of: Vec<usize>,
+    key: Vec<u8>,
+}
+
+impl Shredder {
+    /// `paths` ascend.
+    pub fn new(paths: Vec<String>) -> Shredder {
+        Shredder {
+            paths,
+            shapes: HashMap::new(),
+            known: vec![],
+            scan: Scan::default(),
+            columns_of: vec![],
+            key: vec![],
+        }
+    }
+
+    pub fn fields(&self) -> Vec<Field> {
+        let mut fields =
+            vec![Field::new(BODY, DataType::Utf8, true), Field::new(SHAPE, DataType::UInt32, true)];
+        fields.extend(
+            self.paths.iter().map(|path| Field::new(format!("{PREFIX}{path}"), DataType::Utf8, true)),
+        );
+        fields
+    }
+
+    /// Shapes seen so far, by number, as the side index holds them.
+    pub fn shapes(&self) -> Vec<String> {
+        self.known.iter().map(Shape::text).collect()
+    }
+
+    /// The shape of the line that was just read, and the columns of its values.
+    fn shape(&mut self, line: &str) -> Option<u32> {
+        self.columns_of.clear();
+        self.key.clear();
+        let mut from = 0;
+        for value in &self.scan.values {
+            let path = self.scan.path(value);
+            let column = self.paths.binary_search_by(|other| other.as_str().cmp(path)).ok()?;
+            if self.columns_of.contains(&column) {
+                return None;
+            }
+            self.columns_of.push(column);
+            self.key.extend_from_slice(&line.as_bytes()[from..value.start]);
+            self.key.push(0);
+            from = value.end;
+        }
+        self.key.extend_from_slice(&line.as_bytes()[from..]);
+        if let Some(shape) = self.shapes.get(&self.key) {
+            return Some(*shape);
+        }
+        if self.known.len() >= SHAPES_MAX {
+            return None;
+        }
+        let (mut pieces, mut from) = (vec![], 0);
+        for value in &self.scan.values {
+            pieces.push(line[from..value.start].to_owned());
+            from = value.end;
+        }
+        pieces.push(line[from..].to_owned());
+        let paths = self.scan.values.iter().map(|value| self.scan.path(value).to_owned()).collect();
+        self.known.push(Shape { pieces, paths });
+        let shape = (self.known.len() - 1) as u32;
+        self.shapes.insert(self.key.clone(), shape);
+        Some(shape)
+    }
+
+    /// The columns of [`fields`](Self::fields).
+    pub fn shred(&mut self, bodies: &StringArray) -> Vec<ArrayRef> {
+        let mut whole = StringBuilder::new();
+        let mut shapes = UInt32Builder::with_capacity(bodies.len());
+        let mut columns: Vec<StringBuilder> = self.paths.iter().map(|_| StringBuilder::new()).collect();
+        for (row, line) in bodies.iter().enumerate() {
+            let line = line.unwrap_or("");
+            let shape = if self.scan.read(line) { self.shape(line) } else { None };
+            shapes.append_option(shape);
+            if shape.is_none() {
+                whole.append_value(line);
+                continue;
+            }
+            whole.append_null();
+            for (value, column) in self.scan.values.iter().zip(&self.columns_of) {
+                let column = &mut columns[*column];
+                fill(column, row);
+                column.append_value(&line[value.start..value.end]);
+            }
+        }
+        let mut shredded: Vec<ArrayRef> = vec![Arc::new(whole.finish()), Arc::new(shapes.finish())];
+        for mut column in columns {
+            fill(&mut column, bodies.len());
+            shredded.push(Arc::new(column.finish()));
+        }
+        shredded
+    }
+}
+
+/// Nulls up to a row.
+fn fill(column: &mut StringBuilder, row: usize) {
+    let missing = row - arrow::array::ArrayBuilder::len(column);
+    if missing > 0 {
+        column.append_nulls(missing);
+    }
+}
+
+/// The shapes of a file.
+#[derive(Debug, Default)]
+pub struct Shapes(Vec<Shape>);
+
+impl Shapes {
+    pub fn parse(texts: &[String]) -> Option<Shapes> {
+        texts.iter().map(|text| Shape::parse(text)).collect::<Option<_>>().map(Shapes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The bodies of lines that stand whole, and whether a line was taken apart instead.
+pub fn whole_or_known(batch: &RecordBatch) -> Result<(StringArray, BooleanArray), ArrowError> {
+    let read = Read::of(batch)?;
+    let whole = read.whole.ok_or_else(|| wrong("no whole bodies"))?;
+    let known: BooleanArray = (0..batch.num_rows()).map(|row| Some(read.shapes.is_valid(row))).collect();
+    // What is null there has no bytes, so its text is empty.
+    let (offsets, values, _) = whole.clone().into_parts();
+    Ok((StringArray::try_new(offsets, values, None)?, known))
+}
+
+/// What a value must be for a line to contain a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Test {
+    Contains,
+    Equals(String),
+    StartsWith(String),
+    EndsWith(String),
+}
+
+/// Tests of one shape: the line contains the string where all tests of one of the lists pass, by value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    Always,
+    Any(Vec<Vec<(usize, Test)>>),
+    /// Too many ways: the line is put together and looked at.
+    Look,
+}
+
+const WAYS_MAX: usize = 32;
+
+impl Rule {
+    fn of(shape: &Shape, needle: &str) -> Rule {
+        if needle.is_empty() || shape.pieces.iter().any(|piece| piece.contains(needle)) {
+            return Rule::Always;
+        }
+        let mut ways = Ways { shape, found: vec![] };
+        for value in 0..shape.paths.len() {
+            if shape.kind(value).can_hold(needle) {
+                ways.found.push(vec![(value, Test::Contains)]);
+            }
+            // It begins at the end of the piece before the value …
+            let piece = &shape.pieces[value];
+            for (at, _) in piece.char_indices() {
+                if let Some(rest) = needle.strip_prefix(&piece[at..]).filter(|rest| !rest.is_empty()) {
+                    ways.value(value, rest, &mut vec![]);
+                }
+            }
+            // … or inside the value.
+            for (at, _) in needle.char_indices().skip(1) {
+                let (own, rest) = needle.split_at(at);
+                if shape.kind(value).can_hold(own) {
+                    ways.piece(value + 1, rest, &mut vec![(value, Test::EndsWith(own.to_owned()))]);
+                }
+            }
+            if ways.found.len() > WAYS_MAX {
+                return Rule::Look;
+            }
+        }
+        Rule::Any(ways.found)
+    }
+}
+
+/// The ways in which a string can lie across pieces and values.
+struct Ways<'a> {
+    shape: &'a Shape,
+    found: Vec<Vec<(usize, Test)>>,
+}
+
+impl Ways<'_> {
+    /// The rest begins with a value, at the value's first byte.
+    fn value(&mut self, value: usize, rest: &str, tests: &mut Vec<(usize, Test)>) {
+        if self.found.len() > WAYS_MAX || value >= self.shape.paths.len() {
+            return;
+        }
+        let kind = self.shape.kind(value);
+        if kind.can_hold(rest) && !(kind == Kind::Text && rest.starts_with('"')) {
+            tests.push((value, Test::StartsWith(rest.to_owned())));
+            self.found.push(tests.clone());
+            tests.pop();
+        }
+        for (at, _) in rest.char_indices() {
+            let (own, rest) = rest.split_at(at);
+            if kind.can_hold(own) && !(kind == Kind::Text && own.starts_with('"')) {
+                tests.push((value, Test::Equals(own.to_owned())));
+                self.piece(value + 1, rest, tests);
+                tests.pop();
+            }
+        }
+    }
+
+    /// The rest begins with a piece.
+    fn piece(&mut self, piece: usize, rest: &str, tests: &mut Vec<(usize, Test)>) {
+        let text = &self.shape.pieces[piece];
+        if text.starts_with(rest) {
+            self.found.push(tests.clone());
+        } else if let Some(rest) = rest.strip_prefix(text.as_str()) {
+            self.value(piece, rest, tests);
+        }
+    }
+}
+
+/// A string that lines are asked for, as tests of the columns of a file.
+#[derive(Debug)]
+pub struct Needle {
+    text: String,
+    rules: Vec<Rule>,
+}
+
+impl Needle {
+    pub fn new(text: &str, shapes: &Shapes) -> Needle {
+        Needle { text: text.to_owned(), rules: shapes.0.iter().map(|shape| Rule::of(shape, text)).collect() }
+    }
+
+    /// The columns that decide.
+    pub fn columns(&self, shapes: &Shapes) -> Vec<String> {
+        let mut columns = vec![BODY.to_owned(), SHAPE.to_owned()];
+        for (rule, shape) in self.rules.iter().zip(&shapes.0) {
+            let values: Vec<usize> = match rule {
+                Rule::Always => vec![],
+                Rule::Any(ways) => ways.iter().flatten().map(|(value, _)| *value).collect(),
+                Rule::Look => (0..shape.paths.len()).collect(),
+            };
+            columns.extend(values.into_iter().map(|value| format!("{PREFIX}{}", shape.paths[value])));
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Takes away the rows whose line does not contain it.
+    pub fn mask(&self, batch: &RecordBatch, shapes: &Shapes, wanted: &mut [bool]) -> Result<(), ArrowError> {
+        let read = Read::of(batch)?;
+        let finder = memchr::memmem::Finder::new(&self.text);
+        let mut columns: Vec<Option<Vec<Option<&StringArray>>>> = vec![None; shapes.0.len()];
+        for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            if read.shapes.is_null(row) {
+                let whole = read.whole.filter(|whole| whole.is_valid(row));
+                *wanted = whole.is_some_and(|whole| finder.find(whole.value(row).as_bytes()).is_some());
+                continue;
+            }
+            let number = read.shapes.value(row) as usize;
+            let (Some(shape), Some(rule)) = (shapes.0.get(number), self.rules.get(number)) else {
+                return Err(wrong("a line is of no shape"));
+            };
+            let columns = columns[number]
+                .get_or_insert_with(|| shape.paths.iter().map(|path| read.column(path)).collect());
+            let value = |value: usize| columns[value].map_or("", |column| column.value(row));
+            let passes = |(at, test): &(usize, Test)| match test {
+                Test::Contains => finder.find(value(*at).as_bytes()).is_some(),
+                Test::Equals(text) => value(*at) == text,
+                Test::StartsWith(text) => value(*at).starts_with(text.as_str()),
+                Test::EndsWith(text) => value(*at).ends_with(text.as_str()),
+            };
+            *wanted = match rule {
+                Rule::Always => true,
+                Rule::Any(ways) => ways.iter().any(|tests| tests.iter().all(passes)),
+                Rule::Look => {
+                    let mut line = String::new();
+                    for (at, piece) in shape.pieces.iter().enumerate() {
+                        line.push_str(piece);
+                        if at < shape.paths.len() {
+                            line.push_str(value(at));
+                        }
+                    }
+                    finder.find(line.as_bytes()).is_some()
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A path as the label that `| json` makes of it.
+fn label_of(path: &str) -> String {
+    let mut label = String::new();
+    for key in path.split('/') {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        if !label.is_empty() || key.starts_with(|c: char| c.is_ascii_digit()) {
+            label.push('_');
+        }
+        label.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }));
+    }
+    label
+}
+
+/// Labels that are asked for, and the path of each in one file.
+#[derive(Debug)]
+pub struct Labels(Vec<(String, Option<String>)>);
+
+impl Labels {
+    /// `None` where two paths make the same label: then which of them it is hangs on the line.
+    pub fn new(wanted: &[String], paths: &[&str]) -> Option<Labels> {
+        let mut labels: Vec<(String, Option<String>)> =
+            wanted.iter().map(|label| (label.clone(), None)).collect();
+        for path in paths {
+            let label = label_of(path);
+            if let Some((_, known)) = labels.iter_mut().find(|(wanted, _)| *wanted == label) {
+                if known.is_some() {
+                    return None;
+                }
+                *known = Some((*path).to_owned());
+            }
+        }
+        Some(Labels(labels))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(label, _)| label.as_str())
+    }
+
+    pub fn columns(&self) -> Vec<String> {
+        let own = self.0.iter().filter_map(|(_, path)| path.as_ref()).map(|path| format!("{PREFIX}{path}"));
+        own.chain([BODY.to_owned(), SHAPE.to_owned()]).collect()
+    }
+
+    /// The values of the labels, one column each; null where a line does not have it or stands whole in its body.
+    pub fn read(&self, batch: &RecordBatch, shapes: &Shapes) -> Result<Vec<StringArray>, ArrowError> {
+        let read = Read::of(batch)?;
+        self.0
+            .iter()
+            .map(|(_, path)| match path.as_deref().and_then(|path| Some((path, read.column(path)?))) {
+                Some((path, column)) => values(&read, shapes, path, column),
+                None => Ok(StringArray::new_null(batch.num_rows())),
+            })
+            .collect()
+    }
+}
+
+fn values(
+    read: &Read<'_>,
+    shapes: &Shapes,
+    path: &str,
+    column: &StringArray,
+) -> Result<StringArray, ArrowError> {
+    let kinds: Vec<Option<Kind>> = shapes
+        .0
+        .iter()
+        .map(|shape| shape.paths.iter().position(|known| known == path).map(|value| shape.kind(value)))
+        .collect();
+    let of_text = kinds.iter().flatten().all(|kind| *kind == Kind::Text);
+    let plain = memchr::memchr(b'\\', column.value_data()).is_none();
+    let no_null = memchr::memmem::find(column.value_data(), b"null").is_none();
+    if plain && (of_text || no_null && !kinds.contains(&Some(Kind::Array))) {
+        return Ok(column.clone());
+    }
+    let mut out = StringBuilder::with_capacity(column.len(), column.value_data().len());
+    for row in 0..column.len() {
+        let kind = match read.shapes.is_valid(row) && column.is_valid(row) {
+            true => kinds.get(read.shapes.value(row) as usize).copied().flatten(),
+            false => None,
+        };
+        match (kind, column.is_valid(row).then(|| column.value(row))) {
+            (Some(Kind::Text), Some(text)) if text.contains('\\') => {
+                let unescaped = serde_json::from_str::<String>(&format!("\"{text}\""));
+                out.append_value(unescaped.unwrap_or_else(|_| text.to_owned()));
+            }
+            (Some(Kind::Text), Some(text)) => out.append_value(text),
+            (Some(Kind::Scalar), Some(text)) if text != "null" => out.append_value(text),
+            _ => out.append_null(),
+        }
+    }
+    Ok(out.finish())
+}
+
+fn wrong(what: &str) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("bodies: {what}"))
+}
+
+/// What was read of a file's bodies.
+struct Read<'a> {
+    whole: Option<&'a StringArray>,
+    shapes: &'a UInt32Array,
+    columns: HashMap<&'a str, &'a StringArray>,
+}
+
+impl<'a> Read<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Read<'a>, ArrowError> {
+        let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        let mut columns = HashMap::new();
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            if let Some(column) = column.as_string_opt::<i32>().filter(|_| field.name().starts_with(PREFIX)) {
+                // The schema lives as long as the batch.
+                let _ = columns.insert(field.name().as_str(), column);
+            }
+        }
+        Ok(Read {
+            whole: batch.column_by_name(BODY).and_then(|column| column.as_string_opt::<i32>()),
+            shapes: shapes.ok_or_else(|| wrong("no shapes"))?,
+            columns,
+        })
+    }
+
+    fn column(&self, path: &str) -> Option<&'a StringArray> {
+        self.columns.get(format!("{PREFIX}{path}").as_str()).copied()
+    }
+}
+
+/// The bodies again, from the columns of a file.
+pub fn restore(batch: &RecordBatch, shapes: &Shapes) -> Result<StringArray, ArrowError> {
+    let read = Read::of(batch)?;
+    let whole = read.whole.ok_or_else(|| wrong("no whole bodies"))?;
+    if read.shapes.null_count() == batch.num_rows() {
+        return Ok(whole.clone());
+    }
+    let mut values: Vec<Option<Vec<&StringArray>>> = vec![None; shapes.0.len()];
+    let mut out = StringBuilder::with_capacity(batch.num_rows(), batch.num_rows() * 128);
+    let mut line = String::new();
+    for row in 0..batch.num_rows() {
+        if read.shapes.is_null(row) {
+            out.append_value(if whole.is_null(row) { "" } else { whole.value(row) });
+            continue;
+        }
+        let number = read.shapes.value(row) as usize;
+        let shape = shapes.0.get(number).ok_or_else(|| wrong("a line is of no shape"))?;
+        if values[number].is_none() {
+            let columns = shape.paths.iter().map(|path| read.column(path)).collect::<Option<Vec<_>>>();
+            values[number] = Some(columns.ok_or_else(|| wrong("a value has no column"))?);
+        }
+        line.clear();
+        let columns = values[number].as_deref().unwrap_or(&[]);
+        for (piece, column) in shape.pieces.iter().zip(columns) {
+            line.push_str(piece);
+            line.push_str(column.value(row));
+        }
+        line.push_str(shape.pieces.last().map_or("", String::as_str));
+        out.append_value(&line);
+    }
+    Ok(out.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::Schema;
+
+    const LINES: [&str; 16] = [
+        r#"{"level":"info","msg":"order 17 placed","ms":12.5,"error":{"kind":"Timeout","retries":2}}"#,
+        r#"{"level":"warn","msg":"order 18 placed","ms":7,"error":{"kind":"","retries":0}}"#,
+        r#"{"level":"info","msg":"a \"quoted\" \u00e4 word\\","ms":-1e3,"error":{"kind":"x","retries":1}}"#,
+        r#"{ "level" : "info", "tags": ["a", "b\"]"], "ok": true, "none": null }"#,
+        r#"{"a/b~c":{"":"x"},"level":"debug"}"#,
+        r#"{"level":"info","level":"twice"}"#,
+        r#"{"level":"info"} trailing"#,
+        r#"{"level":"info","#,
+        r#"{"level":01x}"#,
+        "{}",
+        "[1,2]",
+        "plain words",
+        "",
+        r#"{"level":"ünï","ms":[]}"#,
+        "  {\"level\":\"info\"}  ",
+        r#"{"rare":{"very":{"deep":1}}}"#,
+    ];
+
+    fn shredded(paths: Vec<String>) -> (RecordBatch, Shapes) {
+        let mut shredder = Shredder::new(paths);
+        let columns = shredder.shred(&StringArray::from(LINES.to_vec()));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(shredder.fields())), columns).unwrap();
+        (batch, Shapes::parse(&shredder.shapes()).unwrap())
+    }
+
+    fn all_paths() -> Vec<String> {
+        frequent([&StringArray::from(LINES.to_vec())].into_iter())
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_put_together_again() {
+        let all = all_paths();
+        assert!(all.contains(&"a~1b~0c/".to_owned()) && all.contains(&"error/kind".to_owned()), "{all:?}");
+        for paths in [all.clone(), vec![], vec!["level".to_owned()], all[..all.len() / 2].to_vec()] {
+            let (batch, shapes) = shredded(paths.clone());
+            let again = restore(&batch, &shapes).unwrap();
+            assert_eq!(again.iter().map(Option::unwrap).collect::<Vec<_>>(), LINES, "{paths:?}");
+        }
+        let (batch, _) = shredded(all);
+        let taken_apart = batch.num_rows() - batch.column_by_name(SHAPE).unwrap().null_count();
+        assert_eq!(taken_apart, 9);
+    }
+
+    #[test]
+    fn strings_are_found_across_values_and_what_is_between() {
+        let (batch, shapes) = shredded(all_paths());
+        let mut needles: Vec<String> = [
+            r#""msg":"order 17"#,
+            "Timeout",
+            r#"","msg":""#,
+            "17 placed\",\"ms\":12.5,\"err",
+            "\\\"quoted",
+            "nowhere",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        // Every part of every line, and one byte more or less of it.
+        for line in LINES {
+            for (from, _) in line.char_indices().step_by(3) {
+                for (to, _) in line.char_indices().filter(|(to, _)| *to > from).step_by(5) {
+                    needles.push(line[from..to].to_owned());
+                    needles.push(format!("{}!", &line[from..to]));
+                }
+            }
+        }
+        for needle in needles {
+            let found = Needle::new(&needle, &shapes);
+            let mut wanted = vec![true; batch.num_rows()];
+            found.mask(&batch, &shapes, &mut wanted).unwrap();
+            let expected: Vec<bool> = LINES.iter().map(|line| line.contains(&needle)).collect();
+            assert_eq!(wanted, expected, "{needle:?}");
+        }
+    }
+
+    #[test]
+    fn a_needle_with_a_key_reads_one_column() {
+        let (_, shapes) = shredded(all_paths());
+        let columns = Needle::new(r#""kind":"Timeout""#, &shapes).columns(&shapes);
+        // Arrays may hold anything.
+        assert_eq!(columns, ["body", "body_shape", "json.error/kind", "json.ms", "json.tags"]);
+    }
+
+    #[test]
+    fn labels_are_those_of_the_json_stage() {
+        let (batch, shapes) = shredded(all_paths());
+        let paths = all_paths();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let wanted = ["error_kind", "msg", "ms", "none", "tags", "absent", "a_b_c_"].map(str::to_owned);
+        let labels = Labels::new(&wanted, &paths).unwrap();
+        let columns = labels.read(&batch, &shapes).unwrap();
+        let at = |label: usize, row: usize| columns[label].is_valid(row).then(|| columns[label].value(row));
+        assert_eq!((at(0, 0), at(0, 1), at(0, 3)), (Some("Timeout"), Some(""), None));
+        assert_eq!(at(1, 2), Some("a \"quoted\" ä word\\"));
+        assert_eq!((at(2, 0), at(2, 2), at(2, 13)), (Some("12.5"), Some("-1e3"), None));
+        assert_eq!((at(3, 3), at(4, 3), at(5, 0), at(6, 4)), (None, None, None, Some("x")));
+        assert!(Labels::new(&["a_b".to_owned()], &["a/b", "a_b"]).is_none());
+    }
+}

@@ -1,0 +1,124 @@
+//! OpenTelemetry's spans as Jaeger writes them: what it has no field for becomes tags, links become references, events
+//! become logs, resources become processes.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use model::{Attributes, ResourceSpans, Span, SpanBatch, SpanKind, StatusCode, TraceId, Value as Attribute};
+use serde_json::{Map, Value, json};
+
+pub(super) fn trace(id: TraceId, found: &SpanBatch) -> Value {
+    let id = hex::encode(id);
+    let (mut processes, mut known) = (Map::new(), Vec::<(&Attributes, String)>::new());
+    let mut spans = Vec::new();
+    for resource in &found.resources {
+        let process = match known.iter().find(|(attributes, _)| **attributes == *resource.resource) {
+            Some((_, process)) => process.clone(),
+            None => {
+                let process = format!("p{}", known.len() + 1);
+                processes.insert(process.clone(), process_of(&resource.resource));
+                known.push((&resource.resource, process.clone()));
+                process
+            }
+        };
+        spans.extend(resource.spans.iter().map(|one| span(&id, resource, one, &process)));
+    }
+    json!({ "traceID": id, "spans": spans, "processes": processes, "warnings": null })
+}
+
+fn process_of(resource: &Attributes) -> Value {
+    const SERVICE: &str = "service.name";
+    let service = resource.iter().find(|(name, _)| name == SERVICE);
+    let service =
+        service.map_or_else(|| "OTLPResourceNoServiceName".to_owned(), |(_, name)| name.to_string());
+    let tags: Vec<Value> =
+        resource.iter().filter(|(name, _)| name != SERVICE).map(|(name, value)| tag(name, value)).collect();
+    json!({ "serviceName": service, "tags": tags })
+}
+
+fn span(trace_id: &str, resource: &ResourceSpans, span: &Span, process: &str) -> Value {
+    let logs: Vec<Value> = span
+        .events
+        .iter()
+        .map(|event| {
+            let name = (!event.name.is_empty()).then(|| text("event", &event.name));
+            let rest = event.attributes.iter().map(|(name, value)| tag(name, value));
+            json!({ "timestamp": event.ts_ns.div_euclid(1_000), "fields": name.into_iter().chain(rest).collect::<Vec<_>>() })
+        })
+        .collect();
+    json!({
+        "traceID": trace_id,
+        "spanID": hex::encode(span.span_id),
+        "operationName": span.name,
+        "references": references(trace_id, span),
+        "startTime": span.start_ns.div_euclid(1_000),
+        "duration": span.duration_ns / 1_000,
+        "tags": tags(resource, span),
+        "logs": logs,
+        "processID": process,
+        "warnings": null,
+    })
+}
+
+fn references(trace_id: &str, span: &Span) -> Vec<Value> {
+    let reference = |kind: &str, trace: &str, span: &[u8]| json!({ "refType": kind, "traceID": trace, "spanID": hex::encode(span) });
+    let parent = span.parent_span_id.map(|parent| reference("CHILD_OF", trace_id, &parent));
+    let links = span
+        .links
+        .iter()
+        .filter(|link| Some(link.span_id) != span.parent_span_id || hex::encode(link.trace_id) != trace_id);
+    let links = links.map(|link| {
+        let child = link
+            .attributes
+            .iter()
+            .any(|(name, value)| name == "opentracing.ref_type" && *value == Attribute::from("child_of"));
+        let kind = if child { "CHILD_OF" } else { "FOLLOWS_FROM" };
+        reference(kind, &hex::encode(link.trace_id), &link.span_id)
+    });
+    parent.into_iter().chain(links).collect()
+}
+
+fn tags(resource: &ResourceSpans, span: &Span) -> Vec<Value> {
+    let mut tags = Vec::new();
+    for (name, value) in
+        [("otel.scope.name", &resource.scope_name), ("otel.scope.version", &resource.scope_version)]
+    {
+        if !value.is_empty() {
+            tags.push(text(name, value));
+        }
+    }
+    tags.extend(span.attributes.iter().map(|(name, value)| tag(name, value)));
+    if span.kind != SpanKind::Unspecified {
+        tags.push(text("span.kind", span.kind.as_str()));
+    }
+    match span.status {
+        StatusCode::Unset => {}
+        StatusCode::Ok => tags.push(text("otel.status_code", "OK")),
+        StatusCode::Error => {
+            tags.push(text("otel.status_code", "ERROR"));
+            tags.push(json!({ "key": "error", "type": "bool", "value": true }));
+        }
+    }
+    for (name, value) in
+        [("otel.status_description", &span.status_message), ("w3c.tracestate", &span.trace_state)]
+    {
+        if !value.is_empty() {
+            tags.push(text(name, value));
+        }
+    }
+    tags
+}
+
+fn text(name: &str, value: &str) -> Value {
+    json!({ "key": name, "type": "string", "value": value })
+}
+
+fn tag(name: &str, value: &Attribute) -> Value {
+    let (kind, value) = match value {
+        Attribute::Bool(truth) => ("bool", json!(truth)),
+        Attribute::Int(number) => ("int64", json!(number)),
+        Attribute::Double(number) if number.is_finite() => ("float64", json!(number)),
+        Attribute::Bytes(bytes) => ("binary", json!(BASE64_STANDARD.encode(bytes))),
+        other => ("string", json!(other.to_string())),
+    };
+    json!({ "key": name, "type": kind, "value": value })
+}

@@ -1,0 +1,260 @@
+//! Parameters of a Jaeger call, and the TraceQL that a search is.
+
+use super::Refusal;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use model::{Clock, SystemClock, TimeRange, TraceId};
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// How far back is looked where no start is given, as in Jaeger.
+const LOOKBACK_NS: i64 = 48 * 3_600 * SECOND_NS;
+/// A trace's spans may start this long before or after the asked range.
+const TRACE_NS_MAX: i64 = 3_600 * SECOND_NS;
+const TRACE_IDS_MAX: usize = 1_000;
+
+pub(super) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(why) => Err(Refusal::bad(why.to_string())),
+        }
+    }
+}
+
+/// Up to 32 hex digits; zeros at the front may be left out.
+pub(super) fn trace_id(text: &str) -> Result<TraceId, Refusal> {
+    let refuse = || Refusal::bad(format!("trace id {text:?} is not 1 to 32 hex digits"));
+    if text.is_empty() || text.len() > 32 {
+        return Err(refuse());
+    }
+    let mut id = [0; 16];
+    hex::decode_to_slice(format!("{text:0>32}"), &mut id).map_err(|_| refuse())?;
+    Ok(id)
+}
+
+/// Where the spans of traces with a span in `range` may lie.
+pub(super) fn whole_traces(range: TimeRange) -> TimeRange {
+    TimeRange { start: range.start.saturating_sub(TRACE_NS_MAX), end: range.end.saturating_add(TRACE_NS_MAX) }
+}
+
+impl Params {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(n, value)| n == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn trace_ids(&self) -> Result<Vec<TraceId>, Refusal> {
+        let ids = self.0.iter().filter(|(name, _)| name == "traceID");
+        let ids: Vec<TraceId> = ids.map(|(_, id)| trace_id(id)).collect::<Result<_, _>>()?;
+        if ids.len() > TRACE_IDS_MAX {
+            return Err(Refusal::bad(format!("more than {TRACE_IDS_MAX} trace ids; ask in several calls")));
+        }
+        Ok(ids)
+    }
+
+    /// 0 means the default, as it is never meant.
+    pub fn limit(&self, default: usize) -> Result<usize, Refusal> {
+        match self.get("limit").map(str::parse::<usize>) {
+            None | Some(Ok(0)) => Ok(default),
+            Some(Ok(number)) => Ok(number),
+            Some(Err(_)) => Err(Refusal::bad("unable to parse param 'limit': write a whole number")),
+        }
+    }
+
+    /// Microseconds; Grafana asks for single traces in milliseconds, which are told apart by their size.
+    fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number: i64 = text.parse().map_err(|_| {
+            Refusal::bad(format!(
+                "unable to parse param '{name}': {text:?} is no whole number of microseconds"
+            ))
+        })?;
+        let unit = match text.trim_start_matches('-').len() {
+            0..=10 => SECOND_NS,
+            11..=13 => 1_000_000,
+            14..=16 => 1_000,
+            _ => 1,
+        };
+        Ok(Some(number.saturating_mul(unit)))
+    }
+
+    pub fn given_range(&self) -> Result<Option<TimeRange>, Refusal> {
+        match (self.time("start")?, self.time("end")?) {
+            (Some(start), Some(end)) => within(start, end).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub fn range(&self) -> Result<TimeRange, Refusal> {
+        let end = self.time("end")?.unwrap_or_else(|| SystemClock.now_ns());
+        let start = match (self.time("start")?, self.get("lookback")) {
+            (Some(start), _) => start,
+            (None, None | Some("custom")) => end.saturating_sub(LOOKBACK_NS),
+            (None, Some(text)) => end.saturating_sub(duration_ns("lookback", text)?),
+        };
+        within(start, end)
+    }
+
+    /// `endTs` and `lookback` in milliseconds.
+    pub fn lookback(&self) -> Result<TimeRange, Refusal> {
+        let ms = |name: &str| -> Result<Option<i64>, Refusal> {
+            let Some(text) = self.get(name) else { return Ok(None) };
+            let number = text.parse::<i64>().ok().and_then(|ms| ms.checked_mul(1_000_000));
+            number.map(Some).ok_or_else(|| {
+                Refusal::bad(format!(
+                    "unable to parse param '{name}': {text:?} is no whole number of milliseconds"
+                ))
+            })
+        };
+        let end = ms("endTs")?.unwrap_or_else(|| SystemClock.now_ns());
+        let lookback = ms("lookback")?.unwrap_or(LOOKBACK_NS);
+        within(end.saturating_sub(lookback), end)
+    }
+
+    /// The search as TraceQL: conditions on one span, as Jaeger has them.
+    pub fn query(&self) -> Result<String, Refusal> {
+        let service = self.get("service").ok_or_else(|| Refusal::bad("parameter 'service' is required"))?;
+        let quoted = |text: &str| traceql::Static::Text(text.to_owned()).to_string();
+        let mut conditions = vec![format!("resource.service.name = {}", quoted(service))];
+        if let Some(operation) = self.get("operation").filter(|operation| *operation != "all") {
+            conditions.push(format!("name = {}", quoted(operation)));
+        }
+        for (name, op) in [("minDuration", ">="), ("maxDuration", "<=")] {
+            if let Some(text) = self.get(name) {
+                conditions.push(format!("duration {op} {}ns", duration_ns(name, text)?));
+            }
+        }
+        for (name, value) in self.tags()? {
+            conditions.push(condition(&name, &value));
+        }
+        Ok(format!("{{ {} }}", conditions.join(" && ")))
+    }
+
+    /// `tags={"name":"value"}` and `tag=name:value`.
+    fn tags(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let mut tags = Vec::new();
+        for (param, text) in &self.0 {
+            match param.as_str() {
+                "tag" => {
+                    let (name, value) = text.split_once(':').ok_or_else(|| {
+                        Refusal::bad(format!(
+                            "malformed 'tag' parameter, expecting key:value, received: {text}"
+                        ))
+                    })?;
+                    tags.push((name.to_owned(), value.to_owned()));
+                }
+                "tags" if !text.is_empty() => {
+                    let map: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(text)
+                        .map_err(|why| {
+                            Refusal::bad(format!(
+                                "malformed 'tags' parameter, cannot unmarshal JSON: {why}; write {{\"name\":\"value\"}}"
+                            ))
+                        })?;
+                    tags.extend(map.into_iter().map(|(name, value)| match value {
+                        serde_json::Value::String(value) => (name, value),
+                        other => (name, other.to_string()),
+                    }));
+                }
+                _ => {}
+            }
+        }
+        Ok(tags)
+    }
+}
+
+fn duration_ns(name: &str, text: &str) -> Result<i64, Refusal> {
+    logql::parse_duration_ns(text).ok_or_else(|| {
+        Refusal::bad(format!(
+            "unable to parse param '{name}': time: invalid duration {text:?}; write it as 1.2s or 100ms"
+        ))
+    })
+}
+
+fn within(start: i64, end: i64) -> Result<TimeRange, Refusal> {
+    match start <= end {
+        true => Ok(TimeRange { start, end }),
+        false => Err(Refusal::bad("start is after end; swap them")),
+    }
+}
+
+/// Jaeger's tags have no types here, and what OpenTelemetry keeps in fields of its own are tags to it, too.
+fn condition(name: &str, value: &str) -> String {
+    let text = traceql::Static::Text(value.to_owned());
+    let fitting = |known: &[&str]| known.contains(&value).then_some(value);
+    match (name, value) {
+        ("error", "true") => return "status = error".to_owned(),
+        ("error", "false") => return "status != error".to_owned(),
+        ("otel.status_code", "ERROR") => return "status = error".to_owned(),
+        ("otel.status_code", "OK") => return "status = ok".to_owned(),
+        ("otel.status_description", _) => return format!("statusMessage = {text}"),
+        ("otel.scope.name" | "otel.library.name", _) => return format!("instrumentation:name = {text}"),
+        ("otel.scope.version" | "otel.library.version", _) => {
+            return format!("instrumentation:version = {text}");
+        }
+        ("span.kind", _) => {
+            if let Some(kind) = fitting(&["server", "client", "producer", "consumer", "internal"]) {
+                return format!("kind = {kind}");
+            }
+        }
+        _ => {}
+    }
+    let field = |scope| traceql::Field::Attribute { scope, name: name.to_owned() }.to_string();
+    let mut any = Vec::new();
+    for scope in [traceql::Scope::Any, traceql::Scope::Event] {
+        let field = field(scope);
+        any.push(format!("{field} = {text}"));
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if digits && value.parse::<f64>().is_ok() || matches!(value, "true" | "false") {
+            any.push(format!("{field} = {value}"));
+        }
+    }
+    format!("({})", any.join(" || "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_search_is_traceql() {
+        let asked = params(&[
+            ("service", "api"),
+            ("operation", "GET \"/\""),
+            ("tags", r#"{"error":"true","http.status_code":"500","span.kind":"server"}"#),
+            ("tag", "a b:c"),
+            ("minDuration", "1.5ms"),
+        ]);
+        let query = asked.query().unwrap_or_else(|refusal| panic!("{}", refusal.1));
+        traceql::parse(&query).unwrap_or_else(|why| panic!("{query}: {why}"));
+        for part in ["status = error", "kind = server", ".http.status_code = 500", "duration >= 1500000ns"] {
+            assert!(query.contains(part), "{query}");
+        }
+        for bad in [
+            vec![("operation", "x")],
+            vec![("service", "a"), ("tags", "[1]")],
+            vec![("service", "a"), ("tag", "x")],
+            vec![("service", "a"), ("minDuration", "long")],
+        ] {
+            assert!(params(&bad).query().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_microseconds() {
+        let asked = params(&[("start", "1700000000000000"), ("end", "1700000001000000")]);
+        let range = asked.range().unwrap_or_else(|refusal| panic!("{}", refusal.1));
+        assert_eq!(range, TimeRange { start: 1_700_000_000 * SECOND_NS, end: 1_700_000_001 * SECOND_NS });
+        let asked = params(&[("start", "1700000000000"), ("end", "1700000001000")]);
+        assert_eq!(asked.given_range().ok().flatten(), Some(range));
+        assert!(params(&[("start", "2"), ("end", "1")]).range().is_err());
+        assert!(params(&[("start", "now")]).range().is_err());
+    }
+}

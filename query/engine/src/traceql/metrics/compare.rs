@@ -1,0 +1,148 @@
+//! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
+//! the others.
+
+use super::{MetricsQuery, Series, SpanAt};
+use crate::QueryError;
+use crate::traceql::spans::Val;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use model::Value;
+use std::collections::HashMap;
+use traceql::{FieldExpr, Intrinsic, MetricsAggregate, Scope};
+
+const TOP_DEFAULT: usize = 10;
+/// Values of one attribute that are told apart on either side.
+const VALUES_MAX: usize = 10_000;
+/// Fields that every span has, compared like attributes.
+const INTRINSICS: [Intrinsic; 6] = [
+    Intrinsic::Name,
+    Intrinsic::Kind,
+    Intrinsic::Status,
+    Intrinsic::StatusMessage,
+    Intrinsic::RootName,
+    Intrinsic::RootService,
+];
+const SIDES: [&str; 2] = ["baseline", "selection"];
+
+/// Counts of one attribute on one side.
+#[derive(Default)]
+struct Counts {
+    total: Vec<f64>,
+    values: HashMap<String, Vec<f64>>,
+    too_many: bool,
+}
+
+/// By side (0 the baseline, 1 the selection) and the attribute's name with its scope.
+type Attributes = [HashMap<String, Counts>; 2];
+
+impl MetricsQuery {
+    pub(super) async fn compare(
+        &self,
+        query: &MetricsAggregate,
+        inspected: &mut u64,
+    ) -> Result<Vec<Series>, QueryError> {
+        let Some(selection) = &query.selection else {
+            return Err(QueryError::Bad(
+                "compare() needs a selection, as compare({ status = error })".into(),
+            ));
+        };
+        let top = query.params.first().map_or(TOP_DEFAULT, |top| (*top as usize).max(1));
+        // The selection may be of a part of the time.
+        let selected_from = query.params.get(1).map_or(i64::MIN, |ns| *ns as i64);
+        let selected_to = query.params.get(2).map_or(i64::MAX, |ns| *ns as i64);
+        let mut columns =
+            vec!["start_ts", "attributes", "attribute_types", "resource", "resource_types", "status_message"];
+        selection.fields(&mut |field| super::columns_of(field, &mut columns));
+        let mut attributes = Attributes::default();
+        let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
+        self.each_span(&query.spansets, true, columns, inspected, &mut |at| {
+            let start = at.spans.start(at.row);
+            let selected = start >= selected_from && start < selected_to && holds(at, selection);
+            let grown = self.note(at, &mut attributes[usize::from(selected)]);
+            if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
+        })
+        .await?;
+        let mut series = Vec::new();
+        for (side, attributes) in SIDES.into_iter().zip(attributes) {
+            for (name, counts) in attributes {
+                series.extend(told(side, &name, counts, top));
+            }
+        }
+        Ok(series)
+    }
+
+    /// Counts the values of a span; the bytes that it took.
+    fn note(&self, at: &SpanAt<'_>, counts: &mut HashMap<String, Counts>) -> usize {
+        let step = ((at.spans.start(at.row) - self.start_ns) / self.step_ns) as usize;
+        let mut grown = 0;
+        let mut add = |name: String, value: String| {
+            grown += self.add(step, name, value, counts);
+        };
+        for intrinsic in INTRINSICS {
+            if let Some(value) = text(at.value(&traceql::Field::Intrinsic(intrinsic))) {
+                add(intrinsic.as_str().to_owned(), value);
+            }
+        }
+        at.spans.each_attribute(at.row, &mut |scope, name, value| {
+            let scope = if scope == "resource" { Scope::Resource } else { Scope::Span };
+            if let Some(value) = text(value) {
+                add(traceql::Field::Attribute { scope, name: name.to_owned() }.to_string(), value);
+            }
+        });
+        grown
+    }
+
+    fn add(&self, step: usize, name: String, value: String, counts: &mut HashMap<String, Counts>) -> usize {
+        let mut grown = 0;
+        let counts = counts.entry(name).or_insert_with_key(|name| {
+            grown += name.len() + self.steps * 8 + 200;
+            Counts { total: vec![0.0; self.steps], ..Counts::default() }
+        });
+        if let Some(total) = counts.total.get_mut(step) {
+            *total += 1.0;
+        }
+        if counts.values.len() >= VALUES_MAX && !counts.values.contains_key(&value) {
+            counts.too_many = true;
+            return grown;
+        }
+        let of_value = counts.values.entry(value).or_insert_with_key(|value| {
+            grown += value.len() + self.steps * 8 + 100;
+            vec![0.0; self.steps]
+        });
+        if let Some(count) = of_value.get_mut(step) {
+            *count += 1.0;
+        }
+        grown
+    }
+}
+
+fn holds(at: &SpanAt<'_>, selection: &FieldExpr) -> bool {
+    at.holds(selection) == Some(true)
+}
+
+fn text(value: Val<'_>) -> Option<String> {
+    super::value_of(value).map(|value| value.to_string()).filter(|text| !text.is_empty())
+}
+
+fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
+    let labels = |kind: String, value: Value| {
+        vec![("__meta_type".to_owned(), Value::from(kind.as_str())), (name.to_owned(), value)]
+    };
+    let some = |values: Vec<f64>| values.into_iter().map(Some).collect();
+    let mut all: Vec<(String, Vec<f64>)> = counts.values.into_iter().collect();
+    let sum = |values: &[f64]| values.iter().sum::<f64>();
+    all.sort_by(|a, b| sum(&b.1).total_cmp(&sum(&a.1)).then_with(|| a.0.cmp(&b.0)));
+    all.truncate(top);
+    let mut series: Vec<Series> = all
+        .into_iter()
+        .map(|(value, counts)| {
+            Series::new(labels(side.to_owned(), Value::from(value.as_str())), some(counts))
+        })
+        .collect();
+    series.push(Series::new(labels(format!("{side}_total"), Value::from("nil")), some(counts.total)));
+    if counts.too_many {
+        let mut labels = labels(side.to_owned(), Value::from("nil"));
+        labels.push(("__meta_error".to_owned(), Value::from("__too_many_values__")));
+        series.push(Series::new(labels, vec![]));
+    }
+    series
+}

@@ -1,0 +1,246 @@
+//! Patterns of log lines, mined as Drain does it: lines of like length and beginning whose words mostly agree share a
+//! pattern, and where they disagree it has `<_>`.
+//!
+//! Words with a digit are taken for values from the start, so almost all lines find their pattern by one look-up; only
+//! a line of a new shape is compared with others. Of a JSON line the message is mined, as it is what people read.
+//! What comes out can be given back to `|>`.
+
+use crate::pipeline::json;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+const ANY: &str = "<_>";
+/// Tokens of a line that are looked at; the rest is `<_>`.
+const TOKENS_MAX: usize = 100;
+/// Patterns kept; lines of further shapes are counted with none.
+const PATTERNS_MAX: usize = 1_000;
+/// Patterns of one length and beginning that a new shape is compared with.
+const LEAF_PATTERNS_MAX: usize = 100;
+/// Shapes remembered, so that each is compared once.
+const SHAPES_MAX: usize = 100_000;
+/// A shape joins a pattern of which this share of the tokens agrees.
+const SIMILAR: f64 = 0.5;
+/// Fields of a JSON line that hold its message.
+const MESSAGES: [&str; 6] = ["message", "msg", "log", "content", "body", "_msg"];
+
+/// Mines patterns of lines, one after the other.
+#[derive(Default)]
+pub struct Drain {
+    patterns: Vec<Pattern>,
+    /// Patterns by number of tokens and first token.
+    leaves: HashMap<(usize, String), Vec<usize>>,
+    /// Pattern by the hash of a line's tokens, values masked.
+    shapes: HashMap<u64, Option<usize>>,
+    hasher: RandomState,
+}
+
+struct Pattern {
+    tokens: Vec<String>,
+    /// The pattern is of a part of the line.
+    of_message: bool,
+}
+
+impl Drain {
+    /// The number of the line's pattern; `None` where there is no room for another or the line is empty.
+    pub fn learn(&mut self, line: &str) -> Option<usize> {
+        let message = line.starts_with('{').then(|| message(line)).flatten();
+        let tokens = masked(message.as_deref().unwrap_or(line));
+        if tokens.is_empty() {
+            return None;
+        }
+        let shape = self.hasher.hash_one((&tokens, message.is_some()));
+        if let Some(known) = self.shapes.get(&shape) {
+            return *known;
+        }
+        let found = self.place(&tokens, message.is_some());
+        if self.shapes.len() < SHAPES_MAX {
+            self.shapes.insert(shape, found);
+        }
+        found
+    }
+
+    fn place(&mut self, tokens: &[&str], of_message: bool) -> Option<usize> {
+        let first = tokens.iter().find(|token| token.bytes().any(|b| b.is_ascii_alphabetic()));
+        let key = (tokens.len(), first.map_or("", |first| first).to_owned());
+        let leaf = self.leaves.entry(key).or_default();
+        let mut best: Option<(usize, f64)> = None;
+        for at in leaf.iter().copied().filter(|at| self.patterns[*at].of_message == of_message) {
+            let similar = similarity(&self.patterns[at].tokens, tokens);
+            if similar >= SIMILAR && best.is_none_or(|(_, before)| similar > before) {
+                best = Some((at, similar));
+            }
+        }
+        if let Some((at, _)) = best {
+            for (known, token) in self.patterns[at].tokens.iter_mut().zip(tokens) {
+                if known != token {
+                    known.clear();
+                    known.push_str(ANY);
+                }
+            }
+            return Some(at);
+        }
+        if self.patterns.len() >= PATTERNS_MAX || leaf.len() >= LEAF_PATTERNS_MAX {
+            return None;
+        }
+        let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
+        self.patterns.push(Pattern { tokens, of_message });
+        leaf.push(self.patterns.len() - 1);
+        Some(self.patterns.len() - 1)
+    }
+
+    /// A pattern's text, by the number that [`Drain::learn`] gave.
+    pub fn pattern(&self, number: usize) -> String {
+        let Some(pattern) = self.patterns.get(number) else { return String::new() };
+        let mut text = if pattern.of_message { ANY.to_owned() } else { String::new() };
+        for token in pattern.tokens.iter().map(String::as_str).chain(pattern.of_message.then_some(ANY)) {
+            // Two in a row match what one does.
+            if token != ANY || !text.ends_with(ANY) {
+                text.push_str(token);
+            }
+        }
+        text
+    }
+}
+
+fn similarity(pattern: &[String], tokens: &[&str]) -> f64 {
+    // What separates words agrees often and says little.
+    let word = |token: &str| token == ANY || token.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
+    let (mut same, mut all) = (0usize, 0usize);
+    for (known, token) in pattern.iter().zip(tokens) {
+        if word(known) || word(token) {
+            all += 1;
+            same += usize::from(known == token);
+        } else if known != token {
+            return 0.0;
+        }
+    }
+    if all == 0 { 1.0 } else { same as f64 / all as f64 }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '@' | '%' | '+' | '#' | '~' | '?' | '&')
+}
+
+/// Words and what stands between them; words with a digit as [`ANY`].
+fn masked(line: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = line.trim_end();
+    while let Some(first) = rest.chars().next() {
+        if tokens.len() == TOKENS_MAX {
+            tokens.push(ANY);
+            break;
+        }
+        let word = is_word(first);
+        let end = rest.find(|c: char| is_word(c) != word).unwrap_or(rest.len());
+        let (token, after) = rest.split_at(end);
+        let value = word && token.bytes().any(|b| b.is_ascii_digit());
+        // A sentence's colon or full stop is not part of the value before it.
+        let kept = token.trim_end_matches([':', '.']);
+        match value {
+            true => {
+                tokens.push(ANY);
+                if kept.len() < token.len() && !kept.is_empty() {
+                    tokens.push(&token[kept.len()..]);
+                }
+            }
+            false => tokens.push(token),
+        }
+        rest = after;
+    }
+    tokens
+}
+
+fn message(line: &str) -> Option<String> {
+    let mut found: Option<(usize, String)> = None;
+    let read = json::strings(line, &mut |key, value| {
+        let rank = MESSAGES.iter().position(|name| *name == key);
+        if let Some(rank) =
+            rank.filter(|rank| !value.is_empty() && found.as_ref().is_none_or(|f| *rank < f.0))
+        {
+            found = Some((rank, value.to_owned()));
+        }
+    });
+    read.ok().and(found).map(|(_, message)| message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(lines: &[&str]) -> Vec<(String, usize)> {
+        let mut drain = Drain::default();
+        let mut counts: Vec<usize> = Vec::new();
+        for line in lines {
+            if let Some(at) = drain.learn(line) {
+                counts.resize(counts.len().max(at + 1), 0);
+                counts[at] += 1;
+            }
+        }
+        counts.into_iter().enumerate().map(|(at, count)| (drain.pattern(at), count)).collect()
+    }
+
+    #[test]
+    fn lines_that_differ_in_values_share_a_pattern() {
+        assert_eq!(
+            patterns(&[
+                "GET /items/7 took 12ms",
+                "GET /items/9 took 3ms",
+                "level=info msg=done took=3ms",
+                "level=info msg=done took=999ms",
+                "connection refused: retry in 5s",
+            ]),
+            [
+                ("GET <_> took <_>".to_owned(), 2),
+                ("level=info msg=done took=<_>".to_owned(), 2),
+                ("connection refused: retry in <_>".to_owned(), 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn words_that_differ_become_any() {
+        let found = patterns(&[
+            "user alice logged in from the office",
+            "user bob logged in from the office",
+            "user carol logged in from the street",
+        ]);
+        assert_eq!(found, [("user <_> logged in from the <_>".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn of_json_the_message_is_mined() {
+        let found = patterns(&[
+            r#"{"ts":"2026-01-01T00:00:00Z","level":"info","msg":"order 17 placed"}"#,
+            r#"{"ts":"2026-01-01T00:00:01Z","level":"warn","msg":"order 18 placed"}"#,
+            r#"{"level":"info"}"#,
+        ]);
+        assert_eq!(found[0], ("<_>order <_> placed<_>".to_owned(), 2));
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn what_is_mined_matches_its_lines() {
+        for line in
+            ["GET /items/7 took 12ms", "a=1 b=2 c", "E0101 12:00:00.1 file.go:12] \"oops\" n=\"x1\"", "x"]
+        {
+            let mut drain = Drain::default();
+            let number = drain.learn(line).unwrap();
+            let pattern = drain.pattern(number);
+            if pattern.contains(ANY) {
+                let filter = crate::pipeline::pattern::LinePattern::for_filter(&pattern);
+                assert!(filter.unwrap_or_else(|why| panic!("{pattern}: {why}")).matches(line), "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_without_end_are_bounded() {
+        let mut drain = Drain::default();
+        for at in 0..(PATTERNS_MAX * 3) {
+            let word: String = at.to_string().bytes().map(|b| (b - b'0' + b'a') as char).collect();
+            drain.learn(&format!("{word} {}", "w ".repeat(at % 50)));
+        }
+        assert!(drain.patterns.len() <= PATTERNS_MAX);
+        assert_eq!(drain.learn(""), None);
+    }
+}
