@@ -75,6 +75,8 @@ export function format(value: number | null | undefined, unit = "short", decimal
 /** Two decimals from 1 to 1,000; smaller amounts as many as it takes to see three digits. */
 function money(sign: string, value: number, decimals?: number): string {
   const size = Math.abs(value);
+  // Nobody pays less than that; its zeros would only push the other columns aside.
+  if (size > 0 && size < 1e-6 && decimals === undefined) return `<${sign}0.000001`;
   const digits = size === 0 || size >= 1 ? 2 : Math.min(10, Math.max(2, 2 - Math.floor(Math.log10(size))));
   const text = decimals !== undefined ? size.toFixed(decimals)
     : size >= 10_000 ? scaled(size, 1000, SI)
