@@ -51,6 +51,20 @@ impl Store {
         let _one = self.rewriting.lock().await;
         let _told = Told::by(self.config.on_rewrite);
         self.seal().await?;
+        self.write_out().await
+    }
+
+    /// While the log is read at the start: what was read becomes parts. Nobody writes yet; the records before `covered`
+    /// are those in memory.
+    pub(crate) async fn flush_replayed(&self, covered: u64) -> anyhow::Result<Report> {
+        let _one = self.rewriting.lock().await;
+        let _told = Told::by(self.config.on_rewrite);
+        self.seal_up_to(covered);
+        self.write_out().await
+    }
+
+    /// Sealed memtables to parts, the oldest first.
+    async fn write_out(&self) -> anyhow::Result<Report> {
         let mut report = Report::default();
         loop {
             let Some(sealed) = self.state.read().sealed.first().cloned() else { return Ok(report) };
@@ -86,11 +100,15 @@ impl Store {
         }
         // The log's space is given back by whole segments: later records must not keep these alive.
         self.wal.begin_segment().await.context("beginning a log segment")?;
+        self.seal_up_to(self.wal.next_seq());
+        Ok(())
+    }
+
+    fn seal_up_to(&self, covered: u64) {
         let mut state = self.state.write();
         let tenants = std::mem::take(&mut state.tenants);
         self.unsealed_bytes.store(0, Ordering::Relaxed);
-        state.sealed.push(Arc::new(Sealed { tenants, covered: self.wal.next_seq() }));
-        Ok(())
+        state.sealed.push(Arc::new(Sealed { tenants, covered }));
     }
 
     async fn write_sealed(&self, sealed: &Arc<Sealed>) -> anyhow::Result<Vec<NewPart>> {

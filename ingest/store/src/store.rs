@@ -158,7 +158,7 @@ impl Store {
             tasks: Mutex::new(vec![]),
             refuses: Mutex::new(None),
         }));
-        store.replay(covered)?;
+        store.replay(covered).await?;
         let tasks = vec![
             tokio::spawn(store.clone().flush_forever()),
             tokio::spawn(store.clone().keep_house()),
@@ -168,8 +168,9 @@ impl Store {
         Ok(Arc::new(store))
     }
 
-    /// Records that the WAL has and no part does.
-    fn replay(&self, covered: u64) -> anyhow::Result<()> {
+    /// Records that the WAL has and no part does. A log that grew while flushes failed does not fit memory: what was read
+    /// so far becomes parts in between.
+    async fn replay(&self, covered: u64) -> anyhow::Result<()> {
         let mut reader = self.wal.read_from(covered);
         let (mut records, mut unreadable) = (0u64, 0u64);
         while let Some((seq, bytes)) = reader.next_record().context("reading the log")? {
@@ -183,6 +184,9 @@ impl Store {
                         }
                     }
                     records += 1;
+                    if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX {
+                        self.flush_replayed(seq + 1).await?;
+                    }
                 }
                 Err(wrong) => {
                     unreadable += 1;
@@ -192,6 +196,9 @@ impl Store {
         }
         if records + unreadable > 0 {
             info!(records, unreadable, "read the log");
+        }
+        if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes {
+            self.flush_now.notify_one();
         }
         Ok(())
     }

@@ -23,6 +23,35 @@ async fn every_signal_survives_a_kill_before_and_after_a_flush() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_larger_than_memory_is_read_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let many = || (0..20i64).map(|n| lines("web", &["one", "two", "three"], n * 10));
+    for (sequence, batch) in many().enumerate() {
+        let origin = Some(Origin { sender: 7, sequence: sequence as u64 + 1 });
+        store.write(Write { origin, ..write(batch) }).await.unwrap();
+        store
+            .write(write(samples("up", 0..2, sequence as i64 * 10..sequence as i64 * 10 + 5)))
+            .await
+            .unwrap();
+    }
+    killed(store).await;
+    for _ in 0..2 {
+        let little = Config { flush_bytes: 1_000, ..config(dir.path()) };
+        let store = Store::open(little, clock()).await.unwrap();
+        assert!(store.memory_bytes() < 20_000, "{}", store.memory_bytes());
+        assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+        assert_eq!(read_samples(&store, vec![]).await.values.len(), 200);
+        // Parts do not forget whose records they hold.
+        let again =
+            Write { origin: Some(Origin { sender: 7, sequence: 20 }), ..write(lines("web", &["x"], 0)) };
+        store.write(again).await.unwrap();
+        assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+        killed(store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path()).await;
