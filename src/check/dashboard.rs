@@ -21,6 +21,10 @@ pub fn mistakes(text: &str, parses: &dyn Fn(&str, &str) -> Result<(), String>) -
         found.add(&["title".into()], "no `title`; a dashboard needs one to be listed");
     }
     match json["panels"].as_array() {
+        None if json["rows"].is_array() => found.add(
+            &["rows".into()],
+            "`rows` is how Grafana wrote dashboards before version 5; import it into a newer one and export it again",
+        ),
         None => found
             .add(&["panels".into()], "no `panels`; export the dashboard as classic JSON (not as a resource)"),
         Some(panels) => {
@@ -84,8 +88,11 @@ fn check_panel(
         return;
     }
     let place = &panel["gridPos"];
-    if !place.is_null() && ["x", "y", "w", "h"].iter().any(|side| !place[side].is_number()) {
-        found.add(&below("gridPos"), &format!("panel {name:?}: `gridPos` needs the numbers x, y, w and h"));
+    // What is left out has a default.
+    if !place.is_null()
+        && ["x", "y", "w", "h"].iter().any(|side| !place[side].is_null() && !place[side].is_number())
+    {
+        found.add(&below("gridPos"), &format!("panel {name:?}: x, y, w and h of `gridPos` are numbers"));
     }
     for (i, target) in panel["targets"].as_array().into_iter().flatten().enumerate() {
         let source = [&target["datasource"], &panel["datasource"]]
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn mistakes_stand_where_they_are() {
-        let text = "{\n \"title\": \"t\",\n \"panels\": [\n  {\"title\": \"a\", \"type\": \"timeseries\",\n   \"targets\": [{\"expr\": \"sum(rate(x{a=~\\\"$job\\\"}[$__rate_interval]))\"},\n    {\"expr\": \"sum(\"}]},\n  {\"title\": \"b, \\\"}\"},\n  {\"type\": \"row\", \"panels\": [\n   {\"type\": \"stat\", \"gridPos\": {\"x\": 1}}]}\n ]\n}";
+        let text = "{\n \"title\": \"t\",\n \"panels\": [\n  {\"title\": \"a\", \"type\": \"timeseries\",\n   \"targets\": [{\"expr\": \"sum(rate(x{a=~\\\"$job\\\"}[$__rate_interval]))\"},\n    {\"expr\": \"sum(\"}]},\n  {\"title\": \"b, \\\"}\"},\n  {\"type\": \"row\", \"panels\": [\n   {\"type\": \"stat\", \"gridPos\": {\"x\": \"1\"}}]}\n ]\n}";
         let found = mistakes(text, &promql);
         assert_eq!(found.len(), 3, "{found:#?}");
         for (mistake, (place, part)) in
