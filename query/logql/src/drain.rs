@@ -19,7 +19,7 @@ const LEAF_PATTERNS_MAX: usize = 100;
 /// Shapes remembered, so that each is compared once.
 const SHAPES_MAX: usize = 100_000;
 /// A shape joins a pattern of which this share of the tokens agrees.
-const SIMILAR: f64 = 0.5;
+const SIMILAR: f64 = 0.6;
 /// Fields of a JSON line that hold its message.
 const MESSAGES: [&str; 6] = ["message", "msg", "log", "content", "body", "_msg"];
 
@@ -61,7 +61,7 @@ impl Drain {
 
     fn place(&mut self, tokens: &[&str], of_message: bool) -> Option<usize> {
         let first = tokens.iter().find(|token| token.bytes().any(|b| b.is_ascii_alphabetic()));
-        let key = (tokens.len(), first.map_or("", |first| first).to_owned());
+        let key = (tokens.len(), first.copied().unwrap_or_default().to_owned());
         let leaf = self.leaves.entry(key).or_default();
         let mut best: Option<(usize, f64)> = None;
         for at in leaf.iter().copied().filter(|at| self.patterns[*at].of_message == of_message) {

@@ -230,7 +230,7 @@ async fn wrong_queries_are_named() {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
-    for query in ["{ }", "{ } | rate() by (", "{ .a } >> { .b } | rate()"] {
+    for query in ["{ }", "{ } | rate() by (", "{ parent.a } | rate()"] {
         let wrong = world.metrics(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
