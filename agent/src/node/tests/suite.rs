@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ABSENT: &[&str] = &[
+pub const ABSENT: &[&str] = &[
     // On by default there, and not here yet.
     "node_bcache_",
     "node_bcachefs_",
