@@ -22,6 +22,10 @@ use std::sync::Arc;
 const LOG_GROUP_ROWS: usize = 1 << 16;
 const SPAN_GROUP_ROWS: usize = 1 << 20;
 
+/// Whoever reads one page of a column reads its dictionary too. Values that are all different would fill one of a MiB
+/// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
+const FIELD_DICTIONARY_BYTES: usize = 32 << 10;
+
 /// Trace ids repeat some ten times in spans of a part and are found again in its dictionary: 1 M traces fit.
 const TRACE_DICTIONARY_BYTES: usize = 16 << 20;
 
@@ -211,6 +215,10 @@ fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterPropertie
         let name = field.name();
         if name != SHAPE && name != GROUP {
             properties = properties.set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+            if signal == Signal::Logs {
+                properties =
+                    properties.set_column_dictionary_page_size_limit(column(name), FIELD_DICTIONARY_BYTES);
+            }
         }
     }
     Ok(properties.build())
