@@ -42,11 +42,14 @@ async fn open(dir: &Path) -> Arc<Store> {
 /// As after `kill -9`: nothing is flushed, the lock on the directory is gone.
 async fn killed(store: Arc<Store>) {
     store.end_tasks();
+    let lock = std::fs::File::open(store.config.dir.join("wal/LOCK")).unwrap();
     let weak = Arc::downgrade(&store.0);
     drop(store);
     while weak.strong_count() > 0 {
         tokio::task::yield_now().await;
     }
+    // Nobody holds it any more, but the last holder's thread may still be letting go.
+    tokio::task::spawn_blocking(move || lock.lock().unwrap()).await.unwrap();
 }
 
 fn write(batch: Batch) -> Write {
