@@ -59,14 +59,7 @@ impl IntoResponse for Refusal {
 
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
-        let status = match &error {
-            QueryError::Bad(_) | QueryError::Execution(_) => StatusCode::BAD_REQUEST,
-            QueryError::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            QueryError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            QueryError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-            QueryError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Refusal(status, error.to_string())
+        Refusal(crate::refusal::status(&error), error.to_string())
     }
 }
 
