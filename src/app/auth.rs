@@ -80,13 +80,9 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
     if request.uri().path().starts_with("/health/") || tokens.accepts(offered) {
         return next.run(request).await;
     }
-    let body = r#"{"status":"error","errorType":"unauthorized","error":"send one of the server's tokens as Authorization: Bearer …"}"#;
-    (
-        StatusCode::UNAUTHORIZED,
-        [(header::WWW_AUTHENTICATE, "Bearer"), (header::CONTENT_TYPE, "application/json")],
-        body,
-    )
-        .into_response()
+    let why = "send one of the server's tokens as Authorization: Bearer …";
+    let refusal = api::refusal::at(request.uri().path(), StatusCode::UNAUTHORIZED, why);
+    ([(header::WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
 }
 
 #[cfg(test)]

@@ -109,8 +109,10 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .route("/api/dashboards", get(page::list))
             .route("/api/dashboards/{uid}", get(page::one))
             .fallback(page::asset);
+    } else {
+        router = router.fallback(api::refusal::no_such_path);
     }
-    router
+    router.method_not_allowed_fallback(api::refusal::no_such_method)
 }
 
 async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {

@@ -159,6 +159,58 @@ fn queries_that_do_not_parse_say_where() {
     still_works(&server);
 }
 
+/// As Grafana and other clients of the emulated APIs read them: Prometheus' JSON, Loki's and Tempo's text.
+#[test]
+fn refusals_before_a_door_have_the_words_of_its_api() {
+    let server = Server::up(&["--no-agent"]);
+    let ask = |method: &str, path: &str, tenant: Option<&str>| {
+        let mut request = server.http.request(method.parse().unwrap(), server.url(path));
+        if let Some(tenant) = tenant {
+            request = request.header("X-Scope-OrgID", tenant);
+        }
+        let response = request.send().unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        (status, headers, response.text().unwrap())
+    };
+    for (prefix, path) in [
+        ("/api/v1", "/labels"),
+        ("/prometheus/api/v1", "/labels"),
+        ("/api/v1", "/rules"),
+        ("/loki/api/v1", "/labels"),
+        ("/tempo/api", "/search/tags"),
+        ("/jaeger/api", "/services"),
+        ("/api", "/bottlenecks"),
+        ("/cost", "/assets"),
+    ] {
+        for (status, (found, headers, body), says) in [
+            (404, ask("GET", &format!("{prefix}/no/such/path"), None), "404 page not found"),
+            (405, ask("DELETE", &format!("{prefix}{path}"), None), "DELETE"),
+            (400, ask("GET", &format!("{prefix}{path}"), Some("../default")), "X-Scope-OrgID"),
+        ] {
+            assert_eq!(found, status, "{prefix} {body}");
+            assert_eq!(headers.contains_key("allow"), status == 405, "{prefix} {headers:?}");
+            let kind = headers["content-type"].to_str().unwrap();
+            if prefix.starts_with("/loki") || prefix.starts_with("/tempo") {
+                assert!(kind.starts_with("text/plain") && body.contains(says), "{prefix} {kind}: {body}");
+                continue;
+            }
+            assert_eq!(kind, "application/json", "{prefix}");
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let why = if prefix.ends_with("/api/v1") {
+                let error_type = if status == 404 { "not_found" } else { "bad_data" };
+                assert_eq!((&body["status"], &body["errorType"]), (&json!("error"), &json!(error_type)));
+                &body["error"]
+            } else if prefix.starts_with("/jaeger") {
+                assert_eq!(body["errors"][0]["code"], status);
+                &body["errors"][0]["msg"]
+            } else {
+                &body["error"]
+            };
+            assert!(why.as_str().unwrap().contains(says), "{prefix} {status}: {body}");
+        }
+    }
+}
+
 #[test]
 fn a_damaged_part_is_named_and_the_rest_is_answered() {
     let dir = tempfile::tempdir().unwrap();

@@ -35,7 +35,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
 }
 
 /// Why a request is refused: a status and a sentence, in Jaeger's envelope.
-struct Refusal(StatusCode, String);
+pub(crate) struct Refusal(pub StatusCode, pub String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

@@ -11,7 +11,7 @@ pub mod loki;
 pub mod peer;
 pub mod pg;
 pub mod prometheus;
-mod refusal;
+pub mod refusal;
 pub mod sql;
 pub mod tempo;
 mod tenant;

@@ -1,8 +1,10 @@
 //! Whose data a request is about: the header `X-Scope-OrgID`, else the tenant `default`.
 
-use axum::extract::FromRequestParts;
+use crate::refusal;
+use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use model::Tenant;
 
 pub const TENANT_HEADER: &str = "x-scope-orgid";
@@ -11,13 +13,17 @@ pub const TENANT_HEADER: &str = "x-scope-orgid";
 pub struct TenantHeader(pub Tenant);
 
 impl<S: Send + Sync> FromRequestParts<S> for TenantHeader {
-    type Rejection = (StatusCode, String);
+    type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let Some(value) = parts.headers.get(TENANT_HEADER) else {
             return Ok(TenantHeader(Tenant::default()));
         };
-        let bad = |why: String| (StatusCode::BAD_REQUEST, format!("header X-Scope-OrgID: {why}"));
+        let bad = |why: String| {
+            // The path as it was dialled: a nested router sees the rest of it only.
+            let dialled = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |whole| &whole.0);
+            refusal::at(dialled.path(), StatusCode::BAD_REQUEST, &format!("header X-Scope-OrgID: {why}"))
+        };
         let name = value.to_str().map_err(|_| bad("not ASCII text".into()))?;
         Tenant::new(name).map(TenantHeader).map_err(|why| bad(why.to_string()))
     }
