@@ -179,7 +179,6 @@ impl Sink for RemoteSink {
         let Batch::Metrics(batch) = &write.batch else {
             return Err(Refused::Broken("only metrics are written to a remote ingest process".into()));
         };
-        let accepted = batch.samples() as u64;
         let request = self.http.post(format!("{}/api/v1/write", self.base));
         let response = self
             .bearer
@@ -194,7 +193,7 @@ impl Sink for RemoteSink {
             .map_err(|wrong| Refused::Broken(format!("no answer of {}: {wrong}", self.base)))?;
         let status = response.status();
         if status.is_success() {
-            return Ok(Receipt { accepted, rejected: vec![] });
+            return Ok(Receipt::of_all(&write.batch));
         }
         let text = response.text().await.unwrap_or_default();
         Err(match status.as_u16() {

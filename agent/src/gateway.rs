@@ -17,22 +17,14 @@ pub struct Gateway {
 impl Sink for Gateway {
     async fn write(&self, write: Write) -> Result<Receipt, Refused> {
         let tenant = &write.tenant;
-        let (accepted, pushed) = match write.batch {
-            Batch::Metrics(batch) => {
-                let batch = self.metrics(batch);
-                (batch.samples(), self.queue.push_metrics(tenant, &batch).await)
-            }
-            Batch::Logs(batch) => {
-                let batch = self.logs(batch);
-                (batch.records(), self.queue.push_logs(tenant, &batch, &[]).await.map(|_| ()))
-            }
-            Batch::Spans(batch) => {
-                let batch = self.spans(batch);
-                (batch.spans(), self.queue.push_spans(tenant, &batch).await)
-            }
+        let receipt = Receipt::of_all(&write.batch);
+        let pushed = match write.batch {
+            Batch::Metrics(batch) => self.queue.push_metrics(tenant, &self.metrics(batch)).await,
+            Batch::Logs(batch) => self.queue.push_logs(tenant, &self.logs(batch), &[]).await.map(|_| ()),
+            Batch::Spans(batch) => self.queue.push_spans(tenant, &self.spans(batch)).await,
         };
         match pushed {
-            Ok(()) => Ok(Receipt { accepted: accepted as u64, rejected: vec![] }),
+            Ok(()) => Ok(receipt),
             Err(wrong) => Err(Refused::Broken(format!("the agent's queue: {wrong}"))),
         }
     }

@@ -39,7 +39,7 @@ impl Sink for Memory {
         for (labels, ts, values) in batch.iter() {
             written.push((Labels::from_bytes(labels).unwrap().to_string(), ts[0], values[0]));
         }
-        Ok(Receipt { accepted: batch.samples() as u64, rejected: vec![] })
+        Ok(Receipt { accepted: batch.samples() as u64, ..Receipt::default() })
     }
 }
 

@@ -10,7 +10,7 @@ mod components;
 mod math;
 
 pub use buckets::Bucket;
-pub use components::{COMPONENT, Run, component_of, runs, without_component};
+pub use components::{COMPONENT, Run, component_in, component_of, is_meta, runs, without_component};
 pub use math::{Combined, IncompatibleSchemas};
 
 use std::fmt;
@@ -65,6 +65,14 @@ pub enum InvalidHistogram {
     NegativeBucket,
     #[error("histogram's observation count is negative")]
     NegativeCount,
+    #[error(
+        "{found} observations found in buckets, but the Count field is {count}: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)"
+    )]
+    CountMismatch { found: u64, count: u64 },
+    #[error(
+        "{found} observations found in buckets, but the Count field is {count}: histogram's observation count should be at least the number of observations found in the buckets"
+    )]
+    CountTooSmall { found: u64, count: u64 },
     #[error("histogram custom bounds must be finite and strictly increasing")]
     CustomBounds,
     #[error(

@@ -76,7 +76,12 @@ impl Labels {
 
     /// Name and value of each label, by ascending name.
     pub fn iter(&self) -> Pairs<'_> {
-        Pairs { rest: &self.0 }
+        Labels::pairs_in(&self.0)
+    }
+
+    /// As [`iter`](Self::iter), of bytes of which no set was made; ends where they are broken.
+    pub fn pairs_in(label_bytes: &[u8]) -> Pairs<'_> {
+        Pairs { rest: label_bytes }
     }
 
     /// The value of `name`, or `None` where the set does not have it.

@@ -22,12 +22,13 @@ pub use attributes::{Attributes, Value, attribute};
 pub use clock::{Clock, SystemClock};
 pub use histogram::{
     Bucket, COMPONENT, CUSTOM_BUCKETS_SCHEMA, Combined, Histogram, IncompatibleSchemas, InvalidHistogram,
-    ResetHint, Run, component_of, runs, short, without_component,
+    ResetHint, Run, component_in, component_of, is_meta, runs, short, without_component,
 };
 pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME};
 pub use logs::{LogBatch, LogRecord, LogStream, severity_text};
 pub use metrics::{
-    Metadata, MetricBatch, MetricKind, STALE_NAN_BITS, SeriesSamples, is_stale_marker, stale_marker,
+    Exemplar, Metadata, MetricBatch, MetricKind, Points, STALE_NAN_BITS, SeriesSamples, is_stale_marker,
+    stale_marker,
 };
 pub use reading::{Reading, ReadingKind};
 pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange};

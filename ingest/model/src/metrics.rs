@@ -1,6 +1,7 @@
 //! Samples on their way in: flat arrays, so that a remote-write body of a hundred thousand samples is three
 //! allocations, and the WAL can copy them as they are.
 
+use crate::histogram::{component_in, is_meta};
 use crate::labels::{InvalidLabels, LabelSetBuilder, Labels};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,23 @@ pub struct MetricBatch {
     pub ts_ms: Vec<i64>,
     pub values: Vec<f64>,
     pub metadata: Vec<Metadata>,
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// One measurement of those that a series sums up, with labels that lead to where it was made (`trace_id`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exemplar {
+    pub series: Labels,
+    pub labels: Labels,
+    pub ts_ms: i64,
+    pub value: f64,
+}
+
+/// What a sender would call samples: a native histogram is one, whatever it is stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Points {
+    pub numbers: u64,
+    pub histograms: u64,
 }
 
 /// Where in its batch a series' labels end and its samples end; both begin where the series before it ended.
@@ -131,12 +149,25 @@ impl MetricBatch {
         })
     }
 
+    /// Stored numbers: of a histogram each part is one.
     pub fn samples(&self) -> usize {
         self.ts_ms.len()
     }
 
+    pub fn points(&self) -> Points {
+        let mut points = Points::default();
+        for (labels, ts_ms, _) in self.iter() {
+            match component_in(labels) {
+                None => points.numbers += ts_ms.len() as u64,
+                Some(part) if is_meta(part) => points.histograms += ts_ms.len() as u64,
+                Some(_) => {}
+            }
+        }
+        points
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.ts_ms.is_empty() && self.metadata.is_empty()
+        self.ts_ms.is_empty() && self.metadata.is_empty() && self.exemplars.is_empty()
     }
 }
 

@@ -32,8 +32,12 @@ pub struct Origin {
 /// What became of a write that was not refused as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Receipt {
-    /// Samples, records or spans that are stored.
+    /// Samples, records or spans that are stored; a native histogram is one sample.
     pub accepted: u64,
+    /// Native histograms among the samples.
+    pub histograms: u64,
+    /// Stored beside the samples.
+    pub exemplars: u64,
     /// The others, by reason. The rest of the batch is stored.
     pub rejected: Vec<Rejection>,
 }
@@ -57,6 +61,7 @@ pub enum RejectReason {
     TooManySeries,
     TooManyLabels,
     InvalidValue,
+    InvalidExemplar,
 }
 
 impl RejectReason {
@@ -70,6 +75,7 @@ impl RejectReason {
             RejectReason::TooManySeries => "too_many_series",
             RejectReason::TooManyLabels => "too_many_labels",
             RejectReason::InvalidValue => "invalid_value",
+            RejectReason::InvalidExemplar => "invalid_exemplar",
         }
     }
 }
@@ -92,12 +98,32 @@ pub enum Refused {
 }
 
 impl Receipt {
+    /// All of a batch is stored.
+    pub fn of_all(batch: &Batch) -> Receipt {
+        match batch {
+            Batch::Metrics(batch) => {
+                let points = batch.points();
+                Receipt {
+                    accepted: points.numbers + points.histograms,
+                    histograms: points.histograms,
+                    exemplars: batch.exemplars.len() as u64,
+                    rejected: vec![],
+                }
+            }
+            Batch::Logs(batch) => Receipt { accepted: batch.records() as u64, ..Receipt::default() },
+            Batch::Spans(batch) => Receipt { accepted: batch.spans() as u64, ..Receipt::default() },
+        }
+    }
+
     /// Adds one rejected record, folding it into the row of its reason.
     pub fn reject(&mut self, reason: RejectReason, example: impl FnOnce() -> String) {
         self.reject_many(reason, 1, example);
     }
 
     pub fn reject_many(&mut self, reason: RejectReason, count: u64, example: impl FnOnce() -> String) {
+        if count == 0 {
+            return;
+        }
         match self.rejected.iter_mut().find(|r| r.reason == reason) {
             Some(row) => row.count += count,
             None => self.rejected.push(Rejection { reason, count, example: example() }),

@@ -1,10 +1,10 @@
-//! Remote write 1.0, and exposition text by POST.
+//! Remote write 1.0 and 2.0, and exposition text by POST.
 
 use crate::body::{self, text};
 use crate::doors::{Caller, Doors, Refusal, told};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::{Batch, Clock, Receipt, SystemClock};
 use std::sync::Arc;
@@ -12,21 +12,92 @@ use wire::compression::Encoding;
 
 /// `/api/v1/write`. 204; what was left out is told with a 400, which Prometheus does not send again.
 pub async fn write(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    answer(&doors, remote_write(&doors, headers, body).await)
+    match Version::of(&headers) {
+        Ok(Version::One) => answer(&doors, remote_write(&doors, Version::One, headers, body).await),
+        Ok(Version::Two) => {
+            let written = remote_write(&doors, Version::Two, headers, body).await;
+            let counts = written.as_ref().map(Written::of).unwrap_or_default();
+            counts.told(answer(&doors, written))
+        }
+        Err(refusal) => refused(&doors, &refusal),
+    }
 }
 
-async fn remote_write(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
+/// Of the remote write protocol.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    /// By the parameter `proto` of the content type; without it, 1.0.
+    fn of(headers: &HeaderMap) -> Result<Version, Refusal> {
+        let kind = text(headers, header::CONTENT_TYPE).unwrap_or("application/x-protobuf");
+        let mut pieces = kind.split(';').map(str::trim);
+        let is_protobuf =
+            pieces.next().is_some_and(|main| main.eq_ignore_ascii_case("application/x-protobuf"));
+        let message = pieces
+            .filter_map(|piece| piece.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("proto"))
+            .map(|(_, value)| value.trim().trim_matches('"'));
+        match message {
+            None | Some("prometheus.WriteRequest") if is_protobuf => Ok(Version::One),
+            Some("io.prometheus.write.v2.Request") if is_protobuf => Ok(Version::Two),
+            _ => {
+                let why = format!(
+                    "Content-Type {kind:?} is not known; remote write 1.0 is application/x-protobuf, \
+                     2.0 is application/x-protobuf;proto=io.prometheus.write.v2.Request"
+                );
+                Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
+            }
+        }
+    }
+}
+
+/// What version 2.0 says of a write whatever became of it: senders take its absence for an old receiver that found nothing.
+#[derive(Default)]
+struct Written {
+    samples: u64,
+    histograms: u64,
+    exemplars: u64,
+}
+
+impl Written {
+    fn of(receipt: &Receipt) -> Written {
+        let Receipt { accepted, histograms, exemplars, .. } = *receipt;
+        Written { samples: accepted - histograms, histograms, exemplars }
+    }
+
+    fn told(self, mut response: Response) -> Response {
+        for (name, count) in [
+            ("x-prometheus-remote-write-samples-written", self.samples),
+            ("x-prometheus-remote-write-histograms-written", self.histograms),
+            ("x-prometheus-remote-write-exemplars-written", self.exemplars),
+        ] {
+            response.headers_mut().insert(HeaderName::from_static(name), count.into());
+        }
+        response
+    }
+}
+
+async fn remote_write(
+    doors: &Doors,
+    version: Version,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
-    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/x-protobuf");
-    let (main, proto) = kind.split_once(';').map_or((kind, ""), |(main, rest)| (main, rest));
-    if main.trim() != "application/x-protobuf" || proto.contains("io.prometheus.write.v2") {
-        let why = format!(
-            "Content-Type {kind:?}: remote write 1.0 is application/x-protobuf (prometheus.WriteRequest)"
-        );
+    let encoding = text(&headers, header::CONTENT_ENCODING);
+    if version == Version::Two && encoding.is_some_and(|encoding| encoding != "snappy") {
+        let why = format!("Content-Encoding {encoding:?}: remote write 2.0 is compressed with snappy");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let body = body::read(doors, &headers, body, Encoding::Snappy).await?;
-    let decoded = wire::remote_write::decode(&body.bytes)?;
+    let decoded = match version {
+        Version::One => wire::remote_write::decode(&body.bytes)?,
+        Version::Two => wire::remote_write::v2::decode(&body.bytes)?,
+    };
     doors.write(caller, Batch::Metrics(decoded.batch), decoded.rejected).await
 }
 

@@ -20,13 +20,9 @@ impl Sink for Memory {
         if let Some(refused) = self.refuse.lock().clone() {
             return Err(refused);
         }
-        let accepted = match &write.batch {
-            Batch::Metrics(batch) => batch.samples(),
-            Batch::Logs(batch) => batch.records(),
-            Batch::Spans(batch) => batch.spans(),
-        };
+        let receipt = Receipt::of_all(&write.batch);
         self.writes.lock().push(write);
-        Ok(Receipt { accepted: accepted as u64, rejected: vec![] })
+        Ok(receipt)
     }
 }
 
@@ -123,4 +119,109 @@ async fn otlp_tells_what_was_left_out() {
     assert!(text.contains("\"rejectedSpans\":\"1\""), "{text}");
     let (status, text) = post(&doors, "/otlp/v1/traces", &[JSON], "[]").await;
     assert_eq!((status, text.contains("\"code\":3")), (StatusCode::BAD_REQUEST, true), "{text}");
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Request2 {
+    #[prost(string, repeated, tag = "4")]
+    symbols: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    timeseries: Vec<Series2>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Series2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample2>,
+    #[prost(message, repeated, tag = "4")]
+    exemplars: Vec<Exemplar2>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Sample2 {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Exemplar2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(double, tag = "2")]
+    value: f64,
+}
+
+const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
+/// A series with a sample and an exemplar for each set of label references.
+fn written_as_v2(sets: &[&[u32]]) -> Vec<u8> {
+    let series = sets.iter().map(|set| Series2 {
+        labels_refs: set.to_vec(),
+        samples: vec![Sample2 { value: 1.0, timestamp: 5 }],
+        exemplars: vec![Exemplar2 { labels_refs: vec![3, 4], value: 1.0 }],
+    });
+    let symbols = ["", "__name__", "up", "trace_id", "abc"].map(str::to_owned).to_vec();
+    let request = Request2 { symbols, timeseries: series.collect() };
+    wire::compression::snappy(&prost::Message::encode_to_vec(&request))
+}
+
+async fn post_v2(doors: &Arc<Doors>, kind: &str, encoding: &str, body: Vec<u8>) -> (u16, String, String) {
+    let request = Request::post("/api/v1/write")
+        .header("content-type", kind)
+        .header("content-encoding", encoding)
+        .body(Body::from(body))
+        .unwrap();
+    let response = http_router(doors).oneshot(request).await.unwrap();
+    let written = ["samples", "histograms", "exemplars"].map(|what| {
+        let name = format!("x-prometheus-remote-write-{what}-written");
+        response.headers().get(name).map_or("-", |value| value.to_str().unwrap()).to_owned()
+    });
+    let status = response.status().as_u16();
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    (status, written.join(" "), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn version_two_tells_what_it_wrote() {
+    let (memory, doors) = doors(Config::default());
+    let fine: &[u32] = &[1, 2];
+    let (status, written, _) = post_v2(&doors, V2, "snappy", written_as_v2(&[fine])).await;
+    assert_eq!((status, &written[..]), (204, "1 0 1"));
+    let quoted = "Application/X-Protobuf; proto=\"io.prometheus.write.v2.Request\"";
+    let body = written_as_v2(&[fine, &[3, 4], fine]);
+    let (status, written, text) = post_v2(&doors, quoted, "snappy", body).await;
+    assert_eq!((status, &written[..]), (400, "2 0 2"), "what can be written is");
+    assert!(text.contains("1 rejected (invalid_labels)") && text.contains("no metric name"), "{text}");
+    let (status, written, _) = post_v2(&doors, V2, "snappy", b"no snappy".to_vec()).await;
+    assert_eq!((status, &written[..]), (400, "0 0 0"));
+    *memory.refuse.lock() = Some(Refused::Stopping);
+    let (status, written, _) = post_v2(&doors, V2, "snappy", written_as_v2(&[fine])).await;
+    assert_eq!((status, &written[..]), (503, "0 0 0"));
+}
+
+#[tokio::test]
+async fn the_content_type_says_the_version() {
+    let (memory, doors) = doors(Config::default());
+    let mut batch = MetricBatch::default();
+    batch.push_sample(&Labels::from_pairs([("__name__", "up")]), 1, 1.0);
+    let one = wire::remote_write::encode(&batch);
+    for kind in ["application/x-protobuf", "application/x-protobuf;proto=prometheus.WriteRequest"] {
+        let (status, written, _) = post_v2(&doors, kind, "snappy", one.clone()).await;
+        assert_eq!((status, &written[..]), (204, "- - -"), "{kind}");
+    }
+    for kind in [
+        "application/json",
+        "application/x-protobuf;proto=io.prometheus.write.v3.Request",
+        "x;proto=prometheus.WriteRequest",
+    ] {
+        let (status, _, text) = post_v2(&doors, kind, "snappy", one.clone()).await;
+        assert_eq!((status, text.contains("2.0 is application/x-protobuf;proto=")), (415, true), "{kind}");
+    }
+    let (status, written, _) = post_v2(&doors, V2, "gzip", written_as_v2(&[&[1, 2]])).await;
+    assert_eq!((status, &written[..]), (415, "0 0 0"));
+    assert_eq!(memory.writes.lock().len(), 2);
 }

@@ -1,7 +1,7 @@
 //! What may be stored: each record is looked at once, here, and what is left out is counted by reason.
 
 use crate::config::Limits;
-use model::{Batch, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch};
+use model::{Batch, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch, component_in, is_meta};
 
 /// The batch without what may not be stored, and the receipt that says so.
 pub fn admit(batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
@@ -12,10 +12,11 @@ pub fn admit(batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
         Batch::Logs(batch) => Batch::Logs(logs(batch, limits, latest_ms, &mut receipt)),
         Batch::Spans(batch) => Batch::Spans(spans(batch, latest_ms, &mut receipt)),
     };
-    receipt.accepted = records(&batch);
-    (batch, receipt)
+    let Receipt { accepted, histograms, exemplars, .. } = Receipt::of_all(&batch);
+    (batch, Receipt { accepted, histograms, exemplars, ..receipt })
 }
 
+/// Rows that a batch becomes.
 pub fn records(batch: &Batch) -> u64 {
     match batch {
         Batch::Metrics(batch) => batch.samples() as u64,
@@ -29,7 +30,8 @@ fn out_of_range(ts_ms: i64) -> String {
 }
 
 /// Almost every batch passes as it came; only one with something wrong in it is copied.
-fn metrics(batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> MetricBatch {
+fn metrics(mut batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> MetricBatch {
+    batch.exemplars.clear();
     let fine_time = |ts: i64| (0..=latest_ms).contains(&ts);
     let fine_labels = |labels: &[u8]| labels.len() <= limits.label_bytes_max && !labels.is_empty();
     if batch.ts_ms.iter().all(|ts| fine_time(*ts)) && batch.iter().all(|(labels, _, _)| fine_labels(labels)) {
@@ -37,8 +39,11 @@ fn metrics(batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Re
     }
     let mut kept = MetricBatch { metadata: batch.metadata.clone(), ..MetricBatch::default() };
     for (labels, ts_ms, values) in batch.iter() {
+        // A histogram is left out with all its parts and counted with one.
+        let counts = component_in(labels).is_none_or(is_meta);
         if !fine_labels(labels) {
-            receipt.reject_many(RejectReason::InvalidLabels, ts_ms.len() as u64, || {
+            let left_out = if counts { ts_ms.len() as u64 } else { 0 };
+            receipt.reject_many(RejectReason::InvalidLabels, left_out, || {
                 if labels.is_empty() {
                     "a series has no labels at all, not even a name".into()
                 } else {
@@ -55,7 +60,7 @@ fn metrics(batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Re
         for (ts, value) in ts_ms.iter().zip(values) {
             if fine_time(*ts) {
                 kept.push(*ts, *value);
-            } else {
+            } else if counts {
                 receipt.reject(RejectReason::TimestampOutOfRange, || out_of_range(*ts));
             }
         }

@@ -133,7 +133,7 @@ fn decode_metrics(rest: &mut Bytes<'_>) -> Result<MetricBatch, Unreadable> {
     if label as usize > labels || sample as usize > samples {
         return Err(Unreadable("series reach past their samples".into()));
     }
-    Ok(MetricBatch { label_bytes, series, ts_ms, values, metadata })
+    Ok(MetricBatch { label_bytes, series, ts_ms, values, metadata, exemplars: vec![] })
 }
 
 fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {

@@ -38,6 +38,9 @@ pub struct Rejected(pub Vec<Rejection>);
 
 impl Rejected {
     fn add(&mut self, reason: RejectReason, count: u64, example: impl FnOnce() -> String) {
+        if count == 0 {
+            return;
+        }
         match self.0.iter_mut().find(|row| row.reason == reason) {
             Some(row) => row.count += count,
             None => self.0.push(Rejection { reason, count, example: example() }),

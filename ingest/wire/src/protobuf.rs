@@ -13,6 +13,23 @@ pub enum Value<'a> {
     Fixed32,
 }
 
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for (i, &byte) in rest.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * i).min(63);
+        if byte < 0x80 {
+            *rest = &rest[i + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The next of packed numbers.
+pub fn take_varint(packed: &mut &[u8]) -> Result<u64, Malformed> {
+    varint(packed).ok_or_else(|| Malformed("a packed number has no end".into()))
+}
+
 /// Reads the fields of one message.
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -33,15 +50,7 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0u64;
-        for (i, &byte) in self.rest.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * i).min(63);
-            if byte < 0x80 {
-                self.rest = &self.rest[i + 1..];
-                return Ok(value);
-            }
-        }
-        Err(self.wrong("a number without end"))
+        varint(&mut self.rest).ok_or_else(|| self.wrong("a number without end"))
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {

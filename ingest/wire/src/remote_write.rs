@@ -1,11 +1,14 @@
-//! Prometheus remote write 1.0: `prometheus.WriteRequest` (source: prompb/remote.proto and prompb/types.proto of
-//! Prometheus), as it is after snappy.
+//! Prometheus remote write, as it is after snappy: `prometheus.WriteRequest` of version 1.0 (source: prompb/remote.proto
+//! and prompb/types.proto of Prometheus) here, `io.prometheus.write.v2.Request` of version 2.0 in [`v2`].
 
 mod histograms;
+pub mod v2;
 
 use crate::protobuf::{Fields, Writer};
 use crate::{Decoded, Malformed, compression};
-use model::{LabelSetBuilder, Labels, Metadata, MetricBatch, MetricKind, RejectReason};
+use model::{
+    Exemplar, InvalidLabels, LabelSetBuilder, Labels, Metadata, MetricBatch, MetricKind, RejectReason,
+};
 
 /// Decompressed bytes to samples. A series with labels that cannot be kept is left out and counted.
 pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
@@ -28,18 +31,28 @@ fn series<'a>(
     decoded: &mut Decoded<MetricBatch>,
 ) -> Result<(), Malformed> {
     pairs.clear();
-    let (mut samples, mut histograms) = (0u64, vec![]);
+    let (mut samples, mut histograms, mut exemplars) = (0u64, vec![], vec![]);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
             1 => pairs.push(label(value.bytes()?)?),
             2 => samples += 1,
+            3 => exemplars.push(value.bytes()?),
             4 => histograms.push(histograms::decode(value.bytes()?)?),
             _ => {}
         }
     }
-    if !histograms.is_empty() {
-        add_histograms(histograms, pairs, decoded);
+    if !histograms.is_empty() || !exemplars.is_empty() {
+        match label_set(pairs) {
+            Ok(labels) => {
+                add_histograms(&labels, histograms, decoded);
+                exemplars.into_iter().try_for_each(|message| exemplar(&labels, message, decoded))?;
+            }
+            Err(wrong) => {
+                let left_out = histograms.len() as u64;
+                decoded.rejected.add(RejectReason::InvalidLabels, left_out, || wrong.to_string());
+            }
+        }
         if samples == 0 {
             return Ok(());
         }
@@ -58,31 +71,53 @@ fn series<'a>(
     Ok(())
 }
 
-fn add_histograms(
-    histograms: Vec<histograms::Decoded>,
-    pairs: &mut [(&str, &str)],
-    decoded: &mut Decoded<MetricBatch>,
-) {
+fn label_set(pairs: &mut [(&str, &str)]) -> Result<Labels, InvalidLabels> {
     let mut bytes = vec![];
-    let labels = LabelSetBuilder::encode_into(pairs, &mut bytes).and_then(|()| Labels::from_bytes(&bytes));
-    let labels = match labels {
-        Ok(labels) => labels,
-        Err(wrong) => {
-            let count = histograms.len() as u64;
-            decoded.rejected.add(RejectReason::InvalidLabels, count, || wrong.to_string());
-            return;
-        }
-    };
-    let mut points = Vec::with_capacity(histograms.len());
-    for histogram in histograms {
-        match histogram {
-            Ok(point) => points.push(point),
+    LabelSetBuilder::encode_into(pairs, &mut bytes)?;
+    Labels::from_bytes(&bytes)
+}
+
+/// The histograms that are fine, with when they began.
+fn add_histograms(labels: &Labels, histograms: Vec<histograms::Point>, decoded: &mut Decoded<MetricBatch>) {
+    let (mut points, mut starts) = (Vec::with_capacity(histograms.len()), vec![]);
+    for histograms::Point { ts_ms, start_ms, value } in histograms {
+        match value {
+            Ok(histogram) => {
+                points.push((ts_ms, histogram));
+                starts.extend((start_ms != 0).then_some((ts_ms, start_ms)));
+            }
             Err(wrong) => {
                 decoded.rejected.add(RejectReason::InvalidValue, 1, || format!("{labels}: {wrong}"));
             }
         }
     }
-    decoded.batch.push_histograms(&labels, &points);
+    decoded.batch.push_histograms(labels, &points);
+    decoded.batch.push_starts(labels, &starts);
+}
+
+fn exemplar(series: &Labels, message: &[u8], decoded: &mut Decoded<MetricBatch>) -> Result<(), Malformed> {
+    let (mut pairs, mut number, mut ts_ms) = (vec![], 0.0, 0);
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => pairs.push(label(value.bytes()?)?),
+            2 => number = value.double()?,
+            3 => ts_ms = value.integer()?,
+            _ => {}
+        }
+    }
+    match label_set(&mut pairs) {
+        Ok(labels) => {
+            let exemplar = Exemplar { series: series.clone(), labels, ts_ms, value: number };
+            decoded.batch.exemplars.push(exemplar);
+        }
+        Err(wrong) => {
+            decoded
+                .rejected
+                .add(RejectReason::InvalidExemplar, 1, || format!("an exemplar of {series}: {wrong}"));
+        }
+    }
+    Ok(())
 }
 
 fn label(message: &[u8]) -> Result<(&str, &str), Malformed> {

@@ -127,12 +127,21 @@ fn of_meta(value: f64, bounds: &Arc<[f64]>) -> Option<Histogram> {
 
 /// The part that a stored series is, if it is one.
 pub fn component_of(labels: &Labels) -> Option<&str> {
+    component_in(labels.as_bytes())
+}
+
+/// As [`component_of`], of the bytes of a label set.
+pub fn component_in(label_bytes: &[u8]) -> Option<&str> {
     // Names ascend; most sets begin with one beyond.
-    labels
-        .iter()
+    Labels::pairs_in(label_bytes)
         .take_while(|(name, _)| *name <= COMPONENT)
         .find(|(name, _)| *name == COMPONENT)
         .map(|(_, part)| part)
+}
+
+/// Whether it is the part that every histogram has, once.
+pub fn is_meta(part: &str) -> bool {
+    part == "meta" || part.starts_with("meta:")
 }
 
 /// Labels of the histogram that a part belongs to.

@@ -1,12 +1,17 @@
-//! `prometheus.Histogram` of remote write 1.0: native histograms with counts that are whole (as differences from bucket
-//! to bucket) or not.
+//! `Histogram` of remote write, the same message in both versions: native histograms with counts that are whole (as
+//! differences from bucket to bucket) or not. Only version 2.0 says when a histogram began.
 
 use crate::Malformed;
-use crate::protobuf::{Fields, Value};
+use crate::protobuf::{Fields, Value, take_varint};
 use model::{Histogram, InvalidHistogram, ResetHint};
 
-/// Time and value; the inner error is one of this histogram alone.
-pub(super) type Decoded = Result<(i64, Histogram), InvalidHistogram>;
+pub(super) struct Point {
+    pub ts_ms: i64,
+    /// When its counter began; 0 where that is not said.
+    pub start_ms: i64,
+    /// The error is one of this histogram alone.
+    pub value: Result<Histogram, InvalidHistogram>,
+}
 
 #[derive(Default)]
 struct Side {
@@ -16,6 +21,10 @@ struct Side {
 }
 
 impl Side {
+    fn is_whole(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     fn buckets(&self) -> Result<Vec<(i32, f64)>, InvalidHistogram> {
         if self.deltas.is_empty() {
             return Histogram::from_spans(&self.spans, &self.counts);
@@ -33,15 +42,16 @@ impl Side {
     }
 }
 
-pub(super) fn decode(message: &[u8]) -> Result<Decoded, Malformed> {
+pub(super) fn decode(message: &[u8]) -> Result<Point, Malformed> {
     let mut histogram = Histogram::default();
     let (mut positive, mut negative) = (Side::default(), Side::default());
-    let (mut schema, mut ts_ms, mut bounds) = (0i64, 0i64, vec![]);
+    let (mut schema, mut ts_ms, mut start_ms, mut bounds) = (0i64, 0i64, 0i64, vec![]);
+    let mut is_whole = true;
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
             1 => histogram.count = value.integer()? as u64 as f64,
-            2 => histogram.count = value.double()?,
+            2 => (histogram.count, is_whole) = (value.double()?, false),
             3 => histogram.sum = value.double()?,
             4 => schema = zigzag(value.integer()? as u64),
             5 => histogram.zero_threshold = value.double()?,
@@ -63,10 +73,37 @@ pub(super) fn decode(message: &[u8]) -> Result<Decoded, Malformed> {
             }
             15 => ts_ms = value.integer()?,
             16 => doubles(value, &mut bounds)?,
+            17 => start_ms = value.integer()?,
             _ => {}
         }
     }
-    Ok(finished(histogram, schema, &positive, &negative, bounds).map(|histogram| (ts_ms, histogram)))
+    let value = finished(histogram, schema, &positive, &negative, bounds).and_then(|histogram| {
+        if is_whole && positive.is_whole() && negative.is_whole() {
+            counted(&histogram)?;
+        }
+        Ok(histogram)
+    });
+    Ok(Point { ts_ms, start_ms, value })
+}
+
+/// Whole counts can be added up without error, so they must come to the whole. NaN is observed and in no bucket.
+fn counted(histogram: &Histogram) -> Result<(), InvalidHistogram> {
+    if histogram.is_stale_marker() {
+        return Ok(());
+    }
+    let buckets = histogram.positive.iter().chain(&histogram.negative);
+    let found: f64 = histogram.zero_count + buckets.map(|(_, count)| count).sum::<f64>();
+    let (found_whole, count) = (found as u64, histogram.count as u64);
+    if histogram.sum.is_nan() {
+        return match found > histogram.count {
+            true => Err(InvalidHistogram::CountTooSmall { found: found_whole, count }),
+            false => Ok(()),
+        };
+    }
+    match found == histogram.count {
+        true => Ok(()),
+        false => Err(InvalidHistogram::CountMismatch { found: found_whole, count }),
+    }
 }
 
 fn finished(
@@ -115,18 +152,7 @@ fn integers(value: Value<'_>, out: &mut Vec<i64>) -> Result<(), Malformed> {
         Value::Bytes(bytes) => {
             let mut rest = bytes;
             while !rest.is_empty() {
-                let mut number = 0u64;
-                let mut length = 0;
-                loop {
-                    let byte = *rest.get(length).ok_or_else(|| Malformed("a number without end".into()))?;
-                    number |= u64::from(byte & 0x7f) << (7 * length).min(63);
-                    length += 1;
-                    if byte < 0x80 || length == 10 {
-                        break;
-                    }
-                }
-                out.push(zigzag(number));
-                rest = &rest[length..];
+                out.push(zigzag(take_varint(&mut rest)?));
             }
             Ok(())
         }
