@@ -43,18 +43,21 @@ impl Gateway {
     fn metrics(&self, batch: MetricBatch) -> MetricBatch {
         let mut out = MetricBatch { metadata: batch.metadata.clone(), ..MetricBatch::default() };
         for (bytes, ts_ms, values) in batch.iter() {
-            let labels = Labels::from_bytes(bytes).unwrap_or_default();
-            match labels.get("host_name") {
-                Some(_) => out.begin_canonical(bytes),
-                None => {
-                    let mut with_host = LabelSetBuilder::from_labels(&labels);
-                    with_host.set("host_name", &self.host.name);
-                    out.begin_labels(&with_host.build());
-                }
-            }
+            out.begin_labels(&self.with_host(&Labels::from_bytes(bytes).unwrap_or_default()));
             ts_ms.iter().zip(values).for_each(|(ts, value)| out.push(*ts, *value));
         }
+        out.exemplars = batch.exemplars;
+        out.exemplars.iter_mut().for_each(|exemplar| exemplar.series = self.with_host(&exemplar.series));
         out
+    }
+
+    fn with_host(&self, labels: &Labels) -> Labels {
+        if labels.get("host_name").is_some() {
+            return labels.clone();
+        }
+        let mut with_host = LabelSetBuilder::from_labels(labels);
+        with_host.set("host_name", &self.host.name);
+        with_host.build()
     }
 
     fn logs(&self, mut batch: LogBatch) -> LogBatch {

@@ -1,7 +1,9 @@
 //! What may be stored: each record is looked at once, here, and what is left out is counted by reason.
 
 use crate::config::Limits;
-use model::{Batch, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch, component_in, is_meta};
+use model::{
+    Batch, Exemplar, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch, component_in, is_meta,
+};
 
 /// The batch without what may not be stored, and the receipt that says so.
 pub fn admit(batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
@@ -29,15 +31,44 @@ fn out_of_range(ts_ms: i64) -> String {
     format!("timestamp {ts_ms} ms is before 1970 or more than a day ahead of this server's clock")
 }
 
-/// Almost every batch passes as it came; only one with something wrong in it is copied.
 fn metrics(mut batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> MetricBatch {
-    batch.exemplars.clear();
+    batch.exemplars.retain(|exemplar| match exemplar_is_fine(exemplar, limits, latest_ms) {
+        Ok(()) => true,
+        Err(wrong) => {
+            receipt.reject(RejectReason::InvalidExemplar, || wrong);
+            false
+        }
+    });
+    samples(batch, limits, latest_ms, receipt)
+}
+
+fn exemplar_is_fine(exemplar: &Exemplar, limits: &Limits, latest_ms: i64) -> Result<(), String> {
+    let Exemplar { series, labels, ts_ms, .. } = exemplar;
+    if !(0..=latest_ms).contains(ts_ms) {
+        return Err(format!("an exemplar of {series}: {}", out_of_range(*ts_ms)));
+    }
+    let (bytes, of_series) = (labels.as_bytes().len(), series.as_bytes().len());
+    if bytes > limits.exemplar_bytes_max {
+        return Err(format!(
+            "an exemplar of {series} has labels of {bytes} bytes; the most is {} (limits.exemplar_bytes_max)",
+            limits.exemplar_bytes_max
+        ));
+    }
+    match of_series > limits.label_bytes_max {
+        true => Err(format!("an exemplar of a series with labels of {of_series} bytes")),
+        false => Ok(()),
+    }
+}
+
+/// Almost every batch passes as it came; only one with something wrong in it is copied.
+fn samples(mut batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> MetricBatch {
     let fine_time = |ts: i64| (0..=latest_ms).contains(&ts);
     let fine_labels = |labels: &[u8]| labels.len() <= limits.label_bytes_max && !labels.is_empty();
     if batch.ts_ms.iter().all(|ts| fine_time(*ts)) && batch.iter().all(|(labels, _, _)| fine_labels(labels)) {
         return batch;
     }
-    let mut kept = MetricBatch { metadata: batch.metadata.clone(), ..MetricBatch::default() };
+    let (metadata, exemplars) = (std::mem::take(&mut batch.metadata), std::mem::take(&mut batch.exemplars));
+    let mut kept = MetricBatch { metadata, exemplars, ..MetricBatch::default() };
     for (labels, ts_ms, values) in batch.iter() {
         // A histogram is left out with all its parts and counted with one.
         let counts = component_in(labels).is_none_or(is_meta);

@@ -1,9 +1,10 @@
 //! The catalog: which parts exist, how far the WAL is covered, who sent what, and what metrics are. SQLite; every change
 //! is one transaction.
 
+use crate::exemplars::{Changes, Row as ExemplarRow};
 use crate::part::{PartMeta, Signal};
 use anyhow::Context;
-use model::{Metadata, MetricKind, Tenant};
+use model::{Exemplar, Labels, Metadata, MetricKind, Tenant};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -23,18 +24,24 @@ pub struct Commit {
     pub covered: Option<u64>,
     pub senders: Vec<(u128, u64)>,
     pub metadata: Vec<(Tenant, Metadata)>,
+    pub exemplars: Changes,
+    /// Exemplars of before are past their retention.
+    pub exemplars_from_ms: Option<i64>,
 }
 
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
     "create table if not exists senders (sender text primary key, sequence integer not null)",
     "create table if not exists metadata (tenant text not null, name text not null, kind text not null, help text not null, unit text not null, \
      primary key (tenant, name))",
+    // The value's bits: SQLite knows no NaN.
+    "create table if not exists exemplars (id integer primary key, tenant text not null, series blob not null, labels blob not null, \
+     ts integer not null, value integer not null)",
 ];
 
 impl Catalog {
@@ -118,6 +125,22 @@ impl Catalog {
             .collect()
     }
 
+    pub async fn exemplars(&self) -> anyhow::Result<Vec<ExemplarRow>> {
+        let query = "select id, tenant, series, labels, ts, value from exemplars order by id";
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let exemplar = Exemplar {
+                    series: Labels::from_bytes(row.try_get(2)?)?,
+                    labels: Labels::from_bytes(row.try_get(3)?)?,
+                    ts_ms: row.try_get(4)?,
+                    value: f64::from_bits(row.try_get::<i64, _>(5)? as u64),
+                };
+                Ok(ExemplarRow { id: row.try_get(0)?, tenant: Tenant::new(row.try_get(1)?)?, exemplar })
+            })
+            .collect()
+    }
+
     pub async fn commit(&self, commit: &Commit) -> anyhow::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for part in &commit.added {
@@ -151,12 +174,44 @@ impl Catalog {
             .execute(&mut *transaction)
             .await?;
         }
+        change_exemplars(&mut transaction, &commit.exemplars, commit.exemplars_from_ms).await?;
         Ok(transaction.commit().await?)
     }
 
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn change_exemplars(
+    transaction: &mut Transaction<'_, Sqlite>,
+    changes: &Changes,
+    from_ms: Option<i64>,
+) -> anyhow::Result<()> {
+    if let Some(from_ms) = from_ms {
+        sqlx::query("delete from exemplars where ts < ?").bind(from_ms).execute(&mut **transaction).await?;
+    }
+    for (tenant, id) in &changes.gone {
+        sqlx::query("delete from exemplars where id <= ? and tenant = ?")
+            .bind(id)
+            .bind(tenant.as_str())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    for ExemplarRow { id, tenant, exemplar } in &changes.added {
+        sqlx::query(
+            "insert or replace into exemplars (id, tenant, series, labels, ts, value) values (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(id)
+        .bind(tenant.as_str())
+        .bind(exemplar.series.as_bytes())
+        .bind(exemplar.labels.as_bytes())
+        .bind(exemplar.ts_ms)
+        .bind(exemplar.value.to_bits() as i64)
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyhow::Result<()> {

@@ -19,6 +19,8 @@ pub struct Config {
     pub fsync: bool,
     pub retention: Retention,
     pub limits: Limits,
+    /// Exemplars in memory and in the catalog; past it the oldest go. This is about 100,000 of them.
+    pub exemplar_bytes_max: usize,
     /// Told when a flush or a merge begins and when it has ended: these use and free much memory in a short time, and
     /// the process can have its allocator give it back at once.
     pub on_rewrite: fn(Rewrite),
@@ -47,6 +49,8 @@ pub struct Limits {
     pub label_bytes_max: usize,
     /// Bytes of one log line; Loki's own limit is 256 KB, real stack dumps are longer.
     pub line_bytes_max: usize,
+    /// Names and values of one exemplar together, without those of its series.
+    pub exemplar_bytes_max: usize,
     /// Active series of one tenant in memory.
     pub series_max: usize,
     /// How far ahead of this machine's clock a record may be.
@@ -64,11 +68,13 @@ impl Default for Config {
             flush_interval: Duration::from_secs(60),
             wal_bytes_max: 8 << 30,
             fsync: true,
+            exemplar_bytes_max: 32 << 20,
             retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, spans: 14 * DAY },
             limits: Limits {
                 labels_max: 128,
                 label_bytes_max: 64 << 10,
                 line_bytes_max: 2 << 20,
+                exemplar_bytes_max: 1 << 10,
                 series_max: 2_000_000,
                 future_max: DAY,
             },

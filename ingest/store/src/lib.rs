@@ -9,6 +9,7 @@
 mod admit;
 mod catalog;
 mod config;
+mod exemplars;
 mod labels_index;
 mod memory;
 mod metrics;

@@ -63,6 +63,18 @@ impl Store {
                 count(&counts.damaged_parts),
             ),
         ];
+        let (exemplars, exemplar_bytes) = {
+            let book = self.exemplars.lock();
+            (book.len(), book.bytes())
+        };
+        readings.extend([
+            Reading::gauge("binnacle_store_exemplars", "Exemplars kept", exemplars as f64),
+            Reading::gauge(
+                "binnacle_store_exemplar_bytes",
+                "Bytes of exemplars in memory, at most a fixed number",
+                exemplar_bytes as f64,
+            ),
+        ]);
         let state = self.state.read();
         for signal in Signal::ALL {
             let parts = || state.parts.iter().filter(|((_, of), _)| *of == signal).flat_map(|(_, list)| list);

@@ -8,7 +8,7 @@ use crate::side_index::Cursor;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use model::{Metadata, MetricBatch, Origin, SeriesSamples, Tenant};
+use model::{Exemplar, Labels, Metadata, MetricBatch, Origin, SeriesSamples, Tenant};
 use std::sync::Arc;
 
 /// A batch in the shape in which it is kept in memory.
@@ -44,7 +44,10 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
         }
     }
     match rows {
-        Rows::Metrics(batch) => encode_metrics(batch, &mut out)?,
+        Rows::Metrics(batch) => {
+            encode_metrics(batch, &mut out)?;
+            encode_exemplars(&batch.exemplars, &mut out);
+        }
         Rows::Logs(stored) | Rows::Spans(stored) => encode_rows(stored, &mut out)?,
     }
     Ok(out)
@@ -68,6 +71,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
     };
     let rows = match kind {
         b'm' => Rows::Metrics(decode_metrics(&mut rest)?),
+        b'e' => {
+            let mut batch = decode_metrics(&mut rest)?;
+            batch.exemplars = decode_exemplars(&mut rest)?;
+            Rows::Metrics(batch)
+        }
         b'l' => Rows::Logs(decode_rows(Signal::Logs, rest)?),
         b's' => Rows::Spans(decode_rows(Signal::Spans, rest)?),
         other => return Err(Unreadable(format!("kind {other} is not known"))),
@@ -77,7 +85,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
 
 fn kind(rows: &Rows) -> u8 {
     match rows {
-        Rows::Metrics(_) => b'm',
+        Rows::Metrics(batch) if batch.exemplars.is_empty() => b'm',
+        Rows::Metrics(_) => b'e',
         Rows::Logs(_) => b'l',
         Rows::Spans(_) => b's',
     }
@@ -136,6 +145,33 @@ fn decode_metrics(rest: &mut Bytes<'_>) -> Result<MetricBatch, Unreadable> {
     Ok(MetricBatch { label_bytes, series, ts_ms, values, metadata, exemplars: vec![] })
 }
 
+/// Nothing where there is none.
+fn encode_exemplars(exemplars: &[Exemplar], out: &mut Vec<u8>) {
+    for Exemplar { series, labels, ts_ms, value } in exemplars {
+        for labels in [series, labels] {
+            out.extend_from_slice(&(labels.as_bytes().len() as u32).to_le_bytes());
+            out.extend_from_slice(labels.as_bytes());
+        }
+        out.extend_from_slice(&ts_ms.to_le_bytes());
+        out.extend_from_slice(&value.to_bits().to_le_bytes());
+    }
+}
+
+fn decode_exemplars(rest: &mut Bytes<'_>) -> Result<Vec<Exemplar>, Unreadable> {
+    let mut exemplars = vec![];
+    while !rest.0.is_empty() {
+        let mut labels = || {
+            let length = u32::from_le_bytes(rest.array()?) as usize;
+            Labels::from_bytes(rest.take(length)?).map_err(|e| Unreadable(e.to_string()))
+        };
+        let (series, labels) = (labels()?, labels()?);
+        let ts_ms = i64::from_le_bytes(rest.array()?);
+        let value = f64::from_bits(u64::from_le_bytes(rest.array()?));
+        exemplars.push(Exemplar { series, labels, ts_ms, value });
+    }
+    Ok(exemplars)
+}
+
 fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
     out.extend_from_slice(&(stored.groups.len() as u32).to_le_bytes());
@@ -181,6 +217,28 @@ impl<'a> Bytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exemplars_follow_their_samples() {
+        let mut batch = MetricBatch::default();
+        let series = Labels::from_pairs([("__name__", "up")]);
+        batch.push_sample(&series, 5, 1.0);
+        let labels = Labels::from_pairs([("trace_id", "abc")]);
+        for value in [f64::INFINITY, 0.5] {
+            batch.exemplars.push(Exemplar {
+                series: series.clone(),
+                labels: labels.clone(),
+                ts_ms: 4,
+                value,
+            });
+        }
+        let bytes = encode(&Tenant::default(), None, &Rows::Metrics(batch.clone())).unwrap();
+        let Rows::Metrics(again) = decode(&bytes).unwrap().rows else { panic!() };
+        assert_eq!(again, batch);
+        let of_one = bytes.len() - (bytes.len() - 40) / 2;
+        let whole = (of_one..bytes.len()).filter(|cut| decode(&bytes[..*cut]).is_ok()).count();
+        assert!(whole <= 1, "a cut one is an error, but between two of them");
+    }
 
     #[test]
     fn a_record_comes_back_and_a_cut_one_is_an_error() {

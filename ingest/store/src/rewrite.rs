@@ -71,15 +71,18 @@ impl Store {
             let new = self.write_sealed(&sealed).await?;
             let added: Vec<PartMeta> = new.iter().map(|part| part.meta.clone()).collect();
             let metadata = self.metadata.lock().unsaved();
+            let exemplars = self.exemplars.lock().changes();
             let commit = Commit {
                 added: added.clone(),
                 covered: Some(sealed.covered),
                 senders: self.sender_positions(),
                 metadata,
+                exemplars,
                 ..Commit::default()
             };
             self.catalog.commit(&commit).await.context("committing parts")?;
             self.metadata.lock().saved(commit.metadata.len());
+            self.exemplars.lock().saved(&commit.exemplars);
             self.publish(added, &[], true);
             self.memory_freed(&sealed);
             self.wal.truncate_before(sealed.covered).context("giving back log space")?;
@@ -256,6 +259,7 @@ impl Store {
             Signal::Spans => retention.spans,
         };
         let now_ms = self.clock.now_ms();
+        self.expire_exemplars(now_ms.saturating_sub(retention.metrics.as_millis() as i64)).await?;
         let expired: Vec<i64> = self
             .state
             .read()
@@ -275,6 +279,19 @@ impl Store {
             self.counts.parts_expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
         }
         Ok(expired.len())
+    }
+
+    async fn expire_exemplars(&self, from_ms: i64) -> anyhow::Result<()> {
+        let removed = {
+            let mut book = self.exemplars.lock();
+            let before = book.len();
+            book.expire(from_ms);
+            before > book.len()
+        };
+        if removed {
+            self.catalog.commit(&Commit { exemplars_from_ms: Some(from_ms), ..Commit::default() }).await?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
-use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -129,6 +129,10 @@ pub trait Snapshot: Send + Sync {
 
     /// What is known of metrics, by name.
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError>;
+
+    /// Exemplars of such series in the range, by series in their order, then by time. The newest that are kept at the
+    /// time of the call, whatever was when the snapshot was taken.
+    async fn exemplars(&self, select: &SeriesSelect) -> Result<Vec<Exemplar>, ReadError>;
 
     /// Streams that pass the matchers and have records in the range.
     async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError>;

@@ -3,6 +3,7 @@
 use crate::admit;
 use crate::catalog::Catalog;
 use crate::config::{Config, Retention};
+use crate::exemplars::ExemplarBook;
 use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
@@ -41,6 +42,7 @@ pub struct Inner {
     pub(crate) objects: Arc<Objects>,
     pub(crate) state: RwLock<State>,
     pub(crate) metadata: Mutex<MetadataBook>,
+    pub(crate) exemplars: Mutex<ExemplarBook>,
     /// Held for reading from before a record enters the WAL until it is in its memtable, for writing while memtables
     /// are sealed: so a sealed one holds exactly the records before its WAL position.
     pub(crate) gate: tokio::sync::RwLock<()>,
@@ -131,6 +133,7 @@ impl Store {
         }
         let senders = catalog.senders().await?;
         let metadata = MetadataBook::load(catalog.metadata().await?);
+        let exemplars = ExemplarBook::load(catalog.exemplars().await?, config.exemplar_bytes_max);
         let covered = catalog.covered().await?;
         let store = Store(Arc::new(Inner {
             retention: Mutex::new(config.retention),
@@ -141,6 +144,7 @@ impl Store {
             objects: objects.clone(),
             state: RwLock::new(State { tenants: HashMap::new(), sealed: vec![], parts: Arc::new(parts) }),
             metadata: Mutex::new(metadata),
+            exemplars: Mutex::new(exemplars),
             gate: tokio::sync::RwLock::new(()),
             rewriting: tokio::sync::Mutex::new(()),
             next_part: AtomicI64::new(next_part),
@@ -221,10 +225,13 @@ impl Store {
             None => self.state.write().tenants.entry(tenant.clone()).or_default().clone(),
         };
         let taken = tables.append(rows)?;
-        if let Rows::Metrics(batch) = rows
-            && !batch.metadata.is_empty()
-        {
-            self.metadata.lock().add(tenant, &batch.metadata);
+        if let Rows::Metrics(batch) = rows {
+            if !batch.metadata.is_empty() {
+                self.metadata.lock().add(tenant, &batch.metadata);
+            }
+            if !batch.exemplars.is_empty() {
+                self.exemplars.lock().add(tenant, &batch.exemplars);
+            }
         }
         self.memory_bytes.fetch_add(taken.bytes, Ordering::Relaxed);
         self.pressing_bytes.fetch_add(taken.pressing, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use futures::{StreamExt, stream};
-use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -187,6 +187,10 @@ impl Snapshot for View {
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {
         Ok(self.store.metadata.lock().of(&self.tenant))
+    }
+
+    async fn exemplars(&self, select: &SeriesSelect) -> Result<Vec<Exemplar>, ReadError> {
+        Ok(self.store.exemplars.lock().select(&self.tenant, select))
     }
 
     async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError> {

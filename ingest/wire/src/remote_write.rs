@@ -45,8 +45,12 @@ fn series<'a>(
     if !histograms.is_empty() || !exemplars.is_empty() {
         match label_set(pairs) {
             Ok(labels) => {
+                let last_ms = match histograms.last() {
+                    Some(point) => point.ts_ms,
+                    None => last_sample_ms(message)?,
+                };
                 add_histograms(&labels, histograms, decoded);
-                exemplars.into_iter().try_for_each(|message| exemplar(&labels, message, decoded))?;
+                exemplars.into_iter().try_for_each(|message| exemplar(&labels, last_ms, message, decoded))?;
             }
             Err(wrong) => {
                 let left_out = histograms.len() as u64;
@@ -95,8 +99,26 @@ fn add_histograms(labels: &Labels, histograms: Vec<histograms::Point>, decoded: 
     decoded.batch.push_starts(labels, &starts);
 }
 
-fn exemplar(series: &Labels, message: &[u8], decoded: &mut Decoded<MetricBatch>) -> Result<(), Malformed> {
-    let (mut pairs, mut number, mut ts_ms) = (vec![], 0.0, 0);
+/// 0 where there is none.
+fn last_sample_ms(series: &[u8]) -> Result<i64, Malformed> {
+    let mut last_ms = 0;
+    let mut fields = Fields::of(series);
+    while let Some((field, value)) = fields.next()? {
+        if field == 2 {
+            last_ms = sample(value.bytes()?)?.0;
+        }
+    }
+    Ok(last_ms)
+}
+
+/// One that has no time of its own has that of the last sample it came with.
+fn exemplar(
+    series: &Labels,
+    last_ms: i64,
+    message: &[u8],
+    decoded: &mut Decoded<MetricBatch>,
+) -> Result<(), Malformed> {
+    let (mut pairs, mut number, mut ts_ms) = (vec![], 0.0, last_ms);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
@@ -233,6 +255,40 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         assert_eq!(decode(&raw(&batch())).unwrap(), Decoded { batch: batch(), ..Decoded::default() });
+    }
+
+    #[test]
+    fn exemplars_come_with_their_series() {
+        let (mut name, mut sample, mut trace, mut series) =
+            (Writer::default(), Writer::default(), Writer::default(), Writer::default());
+        name.bytes(1, b"__name__");
+        name.bytes(2, b"up");
+        sample.double(1, 1.0);
+        sample.integer(2, 7);
+        trace.bytes(1, b"trace_id");
+        trace.bytes(2, b"abc");
+        series.bytes(1, &name.0);
+        series.bytes(2, &sample.0);
+        for ts_ms in [5, 0] {
+            let mut exemplar = Writer::default();
+            exemplar.bytes(1, &trace.0);
+            exemplar.double(2, 0.25);
+            if ts_ms > 0 {
+                exemplar.integer(3, ts_ms);
+            }
+            series.bytes(3, &exemplar.0);
+        }
+        let mut request = Writer::default();
+        request.bytes(1, &series.0);
+        let decoded = decode(&request.0).unwrap();
+        let exemplar = |ts_ms| Exemplar {
+            series: Labels::from_pairs([("__name__", "up")]),
+            labels: Labels::from_pairs([("trace_id", "abc")]),
+            ts_ms,
+            value: 0.25,
+        };
+        // The last sample's time where it has none of its own.
+        assert_eq!((decoded.batch.samples(), decoded.batch.exemplars), (1, vec![exemplar(5), exemplar(7)]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use frames::Frame;
 use futures::stream::{self, BoxStream, StreamExt};
-use model::{LogSelect, SeriesSelect, SpanSelect, Tenant};
+use model::{Exemplar, Labels, LogSelect, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,10 +44,13 @@ enum Read {
     Series { select: SeriesSelect },
     Samples { select: SeriesSelect },
     Metadata,
+    Exemplars { select: SeriesSelect },
     LogStreams { select: LogSelect },
     Logs { select: LogSelect, columns: Vec<usize> },
     Spans { select: SpanSelect, columns: Vec<usize> },
 }
+
+type ExemplarRow = (Labels, Labels, i64, u64);
 
 impl Read {
     /// Column numbers are another process's; the store trusts the engine's.
@@ -182,6 +185,13 @@ async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read) -> Result<Frames, Read
         Read::Metadata => {
             let metadata = Frame::json(&snapshot.metadata().await?);
             stream::iter([metadata]).boxed()
+        }
+        Read::Exemplars { select } => {
+            let exemplars = snapshot.exemplars(&select).await?;
+            // By its bits: JSON knows no NaN.
+            let row = |e: Exemplar| (e.series, e.labels, e.ts_ms, e.value.to_bits());
+            let rows: Vec<ExemplarRow> = exemplars.into_iter().map(row).collect();
+            stream::iter([Frame::json(&rows)]).boxed()
         }
         Read::LogStreams { select } => {
             let streams = snapshot.log_streams(&select).await?;

@@ -5,6 +5,7 @@ mod aggregate;
 mod ask;
 mod binary;
 mod catalog;
+mod exemplars;
 mod extended;
 mod histogram;
 mod info;

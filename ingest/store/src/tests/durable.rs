@@ -117,3 +117,50 @@ async fn parts_past_their_retention_go_and_a_snapshot_keeps_its_own() {
     let kept = snapshot.samples(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap();
     assert_eq!(kept.values.len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exemplars_outlive_the_process_and_end_with_their_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let (hour, minute_ms) = (Duration::from_secs(3600), 60_000);
+    let retention = Retention { metrics: hour, logs: hour, spans: hour };
+    let open = || Store::open(Config { retention, ..config(dir.path()) }, clock.clone());
+    let exemplar = |minutes: i64, trace: &str| Exemplar {
+        series: Labels::from_pairs([("__name__", "up")]),
+        labels: Labels::from_pairs([("trace_id", trace)]),
+        ts_ms: NOON_MS + minutes * minute_ms,
+        value: minutes as f64,
+    };
+    let with = |exemplars: Vec<Exemplar>| {
+        let Batch::Metrics(batch) = samples("up", 0..1, 0..1) else { unreachable!() };
+        write(Batch::Metrics(MetricBatch { exemplars, ..batch }))
+    };
+    let traces = async |store: &Store| {
+        let everything = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+        let found = store.snapshot(&Tenant::default()).await.unwrap().exemplars(&everything).await.unwrap();
+        found.iter().map(|exemplar| exemplar.labels.get("trace_id").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut store = open().await.unwrap();
+    let far = Exemplar { ts_ms: -1, ..exemplar(0, "far") };
+    let long = exemplar(0, &"x".repeat(2_000));
+    let receipt = store.write(with(vec![exemplar(0, "a"), far, long, exemplar(1, "b")])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.exemplars, receipt.rejected_count()), (1, 2, 2));
+    assert!(receipt.rejected[0].example.contains("1970"), "{receipt:?}");
+    // By the log, and by the catalog once the log is given back.
+    for flushes in [false, true, true] {
+        if flushes {
+            store.flush().await.unwrap();
+        }
+        killed(store).await;
+        store = open().await.unwrap();
+        assert_eq!(traces(&store).await, ["a", "b"]);
+        assert_eq!(store.write(with(vec![exemplar(1, "b")])).await.unwrap().exemplars, 1, "told as written");
+    }
+    assert_eq!(traces(&store).await, ["a", "b"], "and there once");
+    clock.0.fetch_add(3_601 * 1_000_000_000, Ordering::Relaxed);
+    store.expire().await.unwrap();
+    assert_eq!(traces(&store).await, ["b"]);
+    killed(store).await;
+    let store = open().await.unwrap();
+    assert_eq!(traces(&store).await, ["b"]);
+}

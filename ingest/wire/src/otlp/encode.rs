@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
-    Sum, metric, number_data_point,
+    AggregationTemporality, DataPointFlags, Exemplar, Gauge, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span};
@@ -34,18 +34,20 @@ fn text(value: &str) -> AnyValue {
 pub fn encode_metrics(batch: &MetricBatch) -> Vec<u8> {
     let mut metrics: Vec<(Metric, Vec<NumberDataPoint>)> = vec![];
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (labels, ts_ms, values) in batch.iter() {
-        let labels = Labels::from_bytes(labels).unwrap_or_default();
-        let name = labels.metric_name();
-        let at = *by_name.entry(name.to_owned()).or_insert_with(|| {
+    let mut place_of = |metrics: &mut Vec<(Metric, Vec<NumberDataPoint>)>, name: &str| {
+        *by_name.entry(name.to_owned()).or_insert_with(|| {
             metrics.push((Metric { name: name.to_owned(), ..Metric::default() }, vec![]));
             metrics.len() - 1
-        });
-        let attributes: Vec<_> = labels
-            .iter()
-            .filter(|(name, _)| *name != "__name__")
-            .map(|(name, value)| pair(name, text(value)))
-            .collect();
+        })
+    };
+    let attributes_of = |labels: &Labels| -> Vec<_> {
+        let others = labels.iter().filter(|(name, _)| *name != "__name__");
+        others.map(|(name, value)| pair(name, text(value))).collect()
+    };
+    for (labels, ts_ms, values) in batch.iter() {
+        let labels = Labels::from_bytes(labels).unwrap_or_default();
+        let at = place_of(&mut metrics, labels.metric_name());
+        let attributes = attributes_of(&labels);
         for (ts_ms, value) in ts_ms.iter().zip(values) {
             let stale = is_stale_marker(*value);
             metrics[at].1.push(NumberDataPoint {
@@ -56,6 +58,20 @@ pub fn encode_metrics(batch: &MetricBatch) -> Vec<u8> {
                 ..NumberDataPoint::default()
             });
         }
+    }
+    // A point of its own for each, without a value: the series it belongs to may have none in this batch.
+    for exemplar in &batch.exemplars {
+        let at = place_of(&mut metrics, exemplar.series.metric_name());
+        metrics[at].1.push(NumberDataPoint {
+            attributes: attributes_of(&exemplar.series),
+            exemplars: vec![Exemplar {
+                filtered_attributes: attributes_of(&exemplar.labels),
+                time_unix_nano: exemplar.ts_ms.max(0) as u64 * 1_000_000,
+                value: Some(exemplar::Value::AsDouble(exemplar.value)),
+                ..Exemplar::default()
+            }],
+            ..NumberDataPoint::default()
+        });
     }
     let metrics = metrics.into_iter().map(|(mut metric, data_points)| {
         let known = batch.metadata.iter().find(|known| known.name == metric.name);

@@ -1,14 +1,15 @@
 //! OTLP metrics to samples, as Prometheus' own OTLP receiver writes them. Exponential histograms become classic buckets
 //! at powers of two; points of delta temporality are counted as left out.
 
-use super::attributes::value;
+use super::attributes::value as value_of;
 use super::{ExportMetricsServiceRequest, names, time_ns};
 use crate::{AGENT_SCOPE, Decoded};
-use model::{Metadata, MetricBatch, MetricKind, RejectReason, stale_marker};
+use model::{Exemplar, Labels, Metadata, MetricBatch, MetricKind, RejectReason, stale_marker};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, Metric,
-    NumberDataPoint, ResourceMetrics, SummaryDataPoint, metric, number_data_point,
+    AggregationTemporality, DataPointFlags, Exemplar as OtlpExemplar, ExponentialHistogramDataPoint,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, SummaryDataPoint, exemplar, metric,
+    number_data_point,
 };
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -144,7 +145,7 @@ impl<'d> Writer<'d> {
                     Some(opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text)) => {
                         Cow::from(text)
                     }
-                    _ => value(Some(any.clone())).to_string().into(),
+                    _ => value_of(Some(any.clone())).to_string().into(),
                 },
                 None => "".into(),
             };
@@ -188,6 +189,10 @@ impl<'d> Writer<'d> {
             _ if is_stale(point.flags) => stale_marker(),
             Some(number_data_point::Value::AsDouble(value)) => value,
             Some(number_data_point::Value::AsInt(value)) => value as f64,
+            // Our agent sends exemplars so.
+            None if self.verbatim && !point.exemplars.is_empty() => {
+                return self.exemplars(name, &self.labels(&point.attributes), None, &point.exemplars);
+            }
             None => {
                 self.decoded.rejected.add(RejectReason::InvalidValue, 1, || {
                     format!("a point of metric {name:?} has no value")
@@ -197,6 +202,59 @@ impl<'d> Writer<'d> {
         };
         let labels = self.labels(&point.attributes);
         self.push(name, &labels, None, point.time_unix_nano, value);
+        self.exemplars(name, &labels, None, &point.exemplars);
+    }
+
+    /// Of the series of that name with those labels, and one more where `extra` says.
+    fn exemplars(
+        &mut self,
+        name: &str,
+        labels: &Pairs<'_>,
+        extra: Option<(&str, &str)>,
+        exemplars: &[OtlpExemplar],
+    ) {
+        if exemplars.is_empty() {
+            return;
+        }
+        let pairs = labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let series = Labels::from_pairs(pairs.chain(extra).chain([("__name__", name)]));
+        for exemplar in exemplars {
+            let Some(value) = number_of(exemplar) else {
+                self.decoded.rejected.add(RejectReason::InvalidExemplar, 1, || {
+                    format!("an exemplar of metric {name:?} has no value")
+                });
+                continue;
+            };
+            let ids = [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)];
+            let ids = ids.into_iter().map(|(name, id)| (name.to_owned(), hex::encode(id)));
+            let attributes = exemplar.filtered_attributes.iter();
+            let attributes =
+                attributes.map(|pair| (pair.key.clone(), value_of(pair.value.clone()).to_string()));
+            self.decoded.batch.exemplars.push(Exemplar {
+                series: series.clone(),
+                // The later of one name stands: the ids, where there are some.
+                labels: Labels::from_pairs(attributes.chain(ids.filter(|(_, id)| !id.is_empty()))),
+                ts_ms: time_ns(exemplar.time_unix_nano) / 1_000_000,
+                value,
+            });
+        }
+    }
+
+    /// Each at the first bucket that it was counted in, as bounds ascend.
+    fn exemplars_of_buckets(
+        &mut self,
+        name: &str,
+        labels: &Pairs<'_>,
+        bounds: &[f64],
+        exemplars: &[OtlpExemplar],
+    ) {
+        for exemplar in exemplars {
+            let counted_in =
+                |bound: &&f64| bound.is_finite() && number_of(exemplar).is_some_and(|n| n <= **bound);
+            let bound = bounds.iter().find(counted_in);
+            let le = bound.map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            self.exemplars(name, labels, Some(("le", &le)), std::slice::from_ref(exemplar));
+        }
     }
 
     fn histogram(&mut self, name: &str, point: &HistogramDataPoint) {
@@ -224,6 +282,7 @@ impl<'d> Writer<'d> {
             &buckets,
             point.count,
             point.sum,
+            &point.exemplars,
         );
     }
 
@@ -255,6 +314,7 @@ impl<'d> Writer<'d> {
             &buckets,
             point.count,
             point.sum,
+            &point.exemplars,
         );
     }
 
@@ -269,6 +329,7 @@ impl<'d> Writer<'d> {
         buckets: &[(f64, u64)],
         count: u64,
         sum: Option<f64>,
+        exemplars: &[OtlpExemplar],
     ) {
         let labels = self.labels(attributes);
         let stale = is_stale(flags);
@@ -277,6 +338,8 @@ impl<'d> Writer<'d> {
         for (bound, total) in buckets.iter().filter(|(bound, _)| bound.is_finite()) {
             self.push(&bucket_name, &labels, Some(("le", &bound.to_string())), ts, value(*total as f64));
         }
+        let bounds: Vec<f64> = buckets.iter().map(|(bound, _)| *bound).collect();
+        self.exemplars_of_buckets(&bucket_name, &labels, &bounds, exemplars);
         self.push(&bucket_name, &labels, Some(("le", "+Inf")), ts, value(count as f64));
         self.push(&format!("{name}_count"), &labels, None, ts, value(count as f64));
         if let Some(sum) = sum {
@@ -293,6 +356,13 @@ impl<'d> Writer<'d> {
         self.push(&format!("{name}_sum"), &labels, None, ts, point.sum);
         self.push(&format!("{name}_count"), &labels, None, ts, point.count as f64);
     }
+}
+
+fn number_of(exemplar: &OtlpExemplar) -> Option<f64> {
+    exemplar.value.map(|value| match value {
+        exemplar::Value::AsDouble(value) => value,
+        exemplar::Value::AsInt(value) => value as f64,
+    })
 }
 
 fn is_stale(flags: u32) -> bool {
@@ -321,5 +391,5 @@ fn job_and_instance(attributes: &[KeyValue]) -> Vec<(String, String)> {
 }
 
 fn label(pair: &KeyValue) -> (String, String) {
-    (names::label(&pair.key).into_owned(), value(pair.value.clone()).to_string())
+    (names::label(&pair.key).into_owned(), value_of(pair.value.clone()).to_string())
 }

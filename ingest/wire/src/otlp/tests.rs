@@ -29,6 +29,11 @@ fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
         json!({ "name": "http.server.request.duration", "unit": "s", "histogram": {
         "aggregationTemporality": 2, "dataPoints": [{ "timeUnixNano": "1700000000000000000", "count": "6", "sum": 3.5,
             "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0],
+            "exemplars": [
+                { "timeUnixNano": "1699999999000000000", "asDouble": 0.5, "traceId": "5b8efff798038103d269b633813fc60c",
+                  "spanId": "eee19b7ec3c1b174",
+                  "filteredAttributes": [{ "key": "user.id", "value": { "intValue": "7" } }] },
+                { "timeUnixNano": "1699999999000000000", "asInt": "30" } ],
             "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } }] }] } }),
     ));
     let found = labels_of(&decoded.batch);
@@ -44,6 +49,18 @@ fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
             .any(|(labels, _)| labels.contains("target_info") && labels.contains("os_type=\"linux\""))
     );
     assert_eq!(decoded.batch.metadata[0].kind, MetricKind::Histogram);
+    let exemplars: Vec<_> = decoded
+        .batch
+        .exemplars
+        .iter()
+        .map(|e| (e.series.get("le").unwrap(), e.labels.to_string(), e.ts_ms, e.value))
+        .collect();
+    let trace =
+        "{span_id=\"eee19b7ec3c1b174\", trace_id=\"5b8efff798038103d269b633813fc60c\", user.id=\"7\"}";
+    let (first, at_ms) = (trace.to_owned(), 1_699_999_999_000);
+    assert_eq!(exemplars, [("1", first, at_ms, 0.5), ("+Inf", "{}".to_owned(), at_ms, 30.0)]);
+    let series = decoded.batch.exemplars[0].series.to_string();
+    assert!(found.iter().any(|(labels, _)| *labels == series), "{series} is a series that has samples");
 }
 
 #[test]
@@ -82,7 +99,15 @@ fn what_the_agent_encodes_arrives_as_it_was() {
         help: "Seconds the CPUs spent in each mode.".into(),
         unit: String::new(),
     });
+    batch.exemplars.push(Exemplar {
+        series: Labels::from_pairs([("__name__", "orders_total"), ("a.b", "c")]),
+        labels: Labels::from_pairs([("trace_id", "abc")]),
+        ts_ms: 5,
+        value: -0.5,
+    });
     let decoded = metrics(Notation::Protobuf.read(&encode_metrics(&batch)).unwrap());
+    assert_eq!(decoded.batch.exemplars, batch.exemplars);
+    assert!(decoded.rejected.0.is_empty());
     assert_eq!(decoded.batch.metadata, batch.metadata);
     assert_eq!(decoded.batch.label_bytes, batch.label_bytes);
     assert!(is_stale_marker(decoded.batch.values[1]) && decoded.batch.values[0] == 0.5);

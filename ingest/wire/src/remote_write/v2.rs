@@ -64,9 +64,10 @@ impl<'a> Reader<'a> {
         match described {
             Ok((metadata, labels)) => {
                 self.decoded.batch.metadata.extend(metadata);
+                let last_ms = series.last_ms();
                 self.samples(&labels, &series.samples);
                 add_histograms(&labels, series.histograms, &mut self.decoded);
-                series.exemplars.into_iter().try_for_each(|message| self.exemplar(&labels, message))
+                series.exemplars.into_iter().try_for_each(|message| self.exemplar(&labels, last_ms, message))
             }
             Err(wrong) => {
                 // A series without a sample is one mistake all the same.
@@ -124,8 +125,9 @@ impl<'a> Reader<'a> {
         Ok(Some(Metadata { name, kind, help, unit }))
     }
 
-    fn exemplar(&mut self, series: &Labels, message: &[u8]) -> Result<(), Malformed> {
-        let (mut refs, mut number, mut ts_ms) = (vec![], 0.0, 0);
+    /// One that has no time of its own has that of the last sample it came with.
+    fn exemplar(&mut self, series: &Labels, last_ms: i64, message: &[u8]) -> Result<(), Malformed> {
+        let (mut refs, mut number, mut ts_ms) = (vec![], 0.0, last_ms);
         let mut fields = Fields::of(message);
         while let Some((field, value)) = fields.next()? {
             match field {
@@ -172,6 +174,13 @@ impl<'a> Series<'a> {
         let of_histograms = series.histograms.iter_mut().map(|point| &mut point.start_ms);
         of_samples.chain(of_histograms).filter(|start_ms| **start_ms == 0).for_each(|it| *it = created_ms);
         Ok(series)
+    }
+}
+
+impl Series<'_> {
+    fn last_ms(&self) -> i64 {
+        let samples = self.samples.iter().map(|sample| sample.ts_ms);
+        samples.chain(self.histograms.iter().map(|point| point.ts_ms)).last().unwrap_or(0)
     }
 }
 

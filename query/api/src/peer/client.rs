@@ -1,11 +1,11 @@
 //! The other side: a [`Source`] whose snapshots are held by an ingest process.
 
 use super::frames::Frame;
-use super::{Read, listings, samples};
+use super::{ExemplarRow, Read, listings, samples};
 use anyhow::Context;
 use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use model::{LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use model::{Exemplar, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -190,6 +190,13 @@ impl Snapshot for PeerSnapshot {
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {
         self.json(Read::Metadata).await
+    }
+
+    async fn exemplars(&self, select: &SeriesSelect) -> Result<Vec<Exemplar>, ReadError> {
+        let rows: Vec<ExemplarRow> = self.json(Read::Exemplars { select: select.clone() }).await?;
+        let exemplar =
+            |(series, labels, ts_ms, bits)| Exemplar { series, labels, ts_ms, value: f64::from_bits(bits) };
+        Ok(rows.into_iter().map(exemplar).collect())
     }
 
     async fn log_streams(&self, select: &LogSelect) -> Result<Vec<LogStreamInfo>, ReadError> {

@@ -27,6 +27,12 @@ async fn a_peer_reads_what_the_store_has() {
     let record = LogRecord { ts_ns: 1_700_000_000_000_000_000, body: "line".into(), ..LogRecord::default() };
     let labels = Labels::from_pairs([("app", "web")]);
     let logs = LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
+    batch.exemplars.push(Exemplar {
+        series: Labels::from_pairs([("__name__", "up")]),
+        labels: Labels::from_pairs([("trace_id", "abc")]),
+        ts_ms: 1_700_000_000_000,
+        value: f64::NEG_INFINITY,
+    });
     for batch in [Batch::Metrics(batch), Batch::Logs(logs)] {
         store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
     }
@@ -40,6 +46,8 @@ async fn a_peer_reads_what_the_store_has() {
     let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
     assert_eq!(remote.series(&all).await.unwrap(), local.series(&all).await.unwrap());
     assert_eq!(remote.samples(&all).await.unwrap(), local.samples(&all).await.unwrap());
+    let exemplars = remote.exemplars(&all).await.unwrap();
+    assert_eq!((exemplars.len(), exemplars), (1, local.exemplars(&all).await.unwrap()));
     assert_eq!(remote.metadata().await.unwrap(), local.metadata().await.unwrap());
     let some =
         SeriesSelect { matchers: vec![Matcher::new("instance", Match::Regex, "[01]").unwrap()], ..all };

@@ -199,6 +199,13 @@ fn number(out: &mut String, value: f64) {
     out.push('"');
 }
 
+/// As [`number`] writes it, without the quotes.
+pub(super) fn number_text(value: f64) -> String {
+    let mut out = String::new();
+    number(&mut out, value);
+    out.trim_matches('"').to_owned()
+}
+
 fn seconds(out: &mut String, ts_ms: i64) {
     let sign = if ts_ms < 0 { "-" } else { "" };
     let (whole, ms) = (ts_ms.unsigned_abs() / 1000, ts_ms.unsigned_abs() % 1000);

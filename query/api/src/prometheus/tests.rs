@@ -16,6 +16,18 @@ async fn api(dir: &std::path::Path) -> Router {
         batch.begin_series(&mut [("__name__", "up"), ("job", job), ("path", "a\"b")]).unwrap();
         batch.push(1_700_000_000_000, value);
     }
+    let exemplar = |job, trace, ts_ms, value| Exemplar {
+        series: Labels::from_pairs([("__name__", "up"), ("job", job)]),
+        labels: Labels::from_pairs([("trace_id", trace)]),
+        ts_ms,
+        value,
+    };
+    batch.exemplars = vec![
+        exemplar("web", "b", 1_700_000_001_000, f64::NAN),
+        exemplar("web", "a", 1_700_000_000_250, 0.5),
+        exemplar("web", "late", 1_700_000_001_001, 0.5),
+        exemplar("db", "c", 1_700_000_000_500, 0.5),
+    ];
     let kind = MetricKind::Gauge;
     batch.metadata.push(Metadata { name: "up".into(), kind, help: "Is it up".into(), unit: String::new() });
     store
@@ -73,7 +85,17 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
     assert_eq!(metadata["data"], json!({"up": [{"type": "gauge", "help": "Is it up", "unit": ""}]}));
     let (_, exemplars) =
         get(&api, "/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000").await;
-    assert_eq!(exemplars["status"], "success");
+    assert_eq!(exemplars, json!({"status": "success", "data": []}));
+    // Both selectors name the first of the two.
+    let query = "rate(up%7Bjob%3D%22web%22%7D%5B5m%5D)%20%2F%20up%7Bjob!%3D%22db%22%7D";
+    let path = format!("/api/v1/query_exemplars?query={query}&start=1700000000&end=1700000001");
+    let (_, exemplars) = get(&api, &path).await;
+    let of_web = json!({"seriesLabels": {"__name__": "up", "job": "web"}, "exemplars": [
+        {"labels": {"trace_id": "a"}, "value": "0.5", "timestamp": 1700000000.25},
+        {"labels": {"trace_id": "b"}, "value": "NaN", "timestamp": 1700000001.0}]});
+    assert_eq!(exemplars, json!({"status": "success", "data": [of_web]}));
+    let (status, wrong) = get(&api, "/api/v1/query_exemplars?query=up%7B").await;
+    assert_eq!((status, &wrong["errorType"]), (400, &json!("bad_data")));
     let (_, tree) =
         get(&api, "/api/v1/parse_query?query=sum%20by(a)(rate(x%7Bb!%3D%22c%22%7D%5B5m%5D))%2F2").await;
     let sum = &tree["data"]["lhs"];

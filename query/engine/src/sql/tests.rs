@@ -6,7 +6,7 @@ use super::*;
 use crate::Limits;
 use arrow::util::pretty::pretty_format_batches;
 use futures::stream::{self, StreamExt};
-use model::{Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, SystemClock};
+use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, SystemClock};
 use store::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };
@@ -47,6 +47,10 @@ impl Snapshot for Little {
     }
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {
+        Ok(vec![])
+    }
+
+    async fn exemplars(&self, _: &SeriesSelect) -> Result<Vec<Exemplar>, ReadError> {
         Ok(vec![])
     }
 

@@ -141,7 +141,10 @@ fn a_series_comes_with_all_that_belongs_to_it() {
     let series = TimeSeries {
         labels_refs: vec![5, 6, 1, 2],
         samples: vec![sample(1.5, 1000, 0), sample(2.5, 2000, 500)],
-        exemplars: vec![ProtoExemplar { labels_refs: vec![3, 4], value: 0.25, timestamp: 1990 }],
+        exemplars: vec![
+            ProtoExemplar { labels_refs: vec![3, 4], value: 0.25, timestamp: 1990 },
+            ProtoExemplar { labels_refs: vec![], value: 0.5, timestamp: 0 },
+        ],
         metadata: Some(ProtoMetadata { kind: 2, help_ref: 7, unit_ref: 0 }),
         ..TimeSeries::default()
     };
@@ -160,7 +163,9 @@ fn a_series_comes_with_all_that_belongs_to_it() {
         ts_ms: 1990,
         value: 0.25,
     };
-    assert_eq!(decoded.batch.exemplars, [exemplar]);
+    let at_the_last_sample =
+        Exemplar { labels: Labels::empty(), ts_ms: 2000, value: 0.5, ..exemplar.clone() };
+    assert_eq!(decoded.batch.exemplars, [exemplar, at_the_last_sample]);
     let (name, help) = ("up".to_owned(), "Whether it is up".to_owned());
     let metadata = Metadata { name, kind: MetricKind::Gauge, help, unit: String::new() };
     assert_eq!(decoded.batch.metadata, [metadata], "said twice, kept once");
