@@ -99,6 +99,13 @@ pub struct Flags {
     /// This server's URL as people reach it, for links in notifications [default: from --http]
     #[arg(long, env = "BINNACLE_EXTERNAL_URL", value_name = "URL")]
     pub external_url: Option<String>,
+    /// Allow deleting series by /api/v1/admin/tsdb (delete_series, clean_tombstones); named as Prometheus' flag
+    #[arg(
+        long = "web.enable-admin-api", visible_alias = "web-enable-admin-api",
+        env = "BINNACLE_WEB_ENABLE_ADMIN_API", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub web_enable_admin_api: Option<bool>,
     /// Price book (CSV) instead of the built-in one
     #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
@@ -154,6 +161,7 @@ pub struct Config {
     pub alertmanager: Vec<String>,
     pub evaluation_interval: Duration,
     pub external_url: Option<String>,
+    pub admin_api: bool,
     pub prices: Option<PathBuf>,
     pub ingest_url: String,
     pub query_url: String,
@@ -260,6 +268,7 @@ impl Config {
                 Duration::from_secs(60),
             )?,
             external_url: flags.external_url.map(|url| checked_url("--external-url", url)).transpose()?,
+            admin_api: flags.web_enable_admin_api.unwrap_or(false),
             prices: flags.prices,
             ingest_url: base_url("--ingest", flags.ingest)?,
             query_url: base_url("--query", flags.query)?,
@@ -369,6 +378,7 @@ impl Flags {
             alertmanager: list(self.alertmanager, file.alertmanager),
             evaluation_interval: self.evaluation_interval.or(file.evaluation_interval),
             external_url: self.external_url.or(file.external_url),
+            web_enable_admin_api: self.web_enable_admin_api.or(file.web_enable_admin_api),
             prices: self.prices.or(file.prices),
             ingest: self.ingest.or(file.ingest),
             query: self.query.or(file.query),

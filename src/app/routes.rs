@@ -83,7 +83,11 @@ fn http_router(config: &Config, shared: Shared) -> Router {
         router = router.merge(receive::http_router(doors));
     }
     if let Some(store) = &shared.parts.store {
-        router = router.merge(api::peer::router(store.clone()));
+        let admin = api::prometheus::admin::router(store.clone(), config.admin_api);
+        router = router
+            .merge(api::peer::router(store.clone()))
+            .merge(Router::new().nest("/prometheus", admin.clone()))
+            .merge(admin);
     }
     if let Some(engine) = &shared.parts.engine {
         let prometheus = api::prometheus::router(engine.clone());

@@ -3,13 +3,15 @@
 
 use crate::exemplars::{Changes, Row as ExemplarRow};
 use crate::part::{PartMeta, Signal};
+use crate::tombstones::Tombstone;
 use anyhow::Context;
-use model::{Exemplar, Labels, Metadata, MetricKind, Tenant};
+use model::{Exemplar, Labels, Metadata, MetricKind, Tenant, TimeRange};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Row, Sqlite, Transaction};
 use std::path::Path;
+use std::sync::Arc;
 
 pub struct Catalog {
     pool: SqlitePool,
@@ -27,12 +29,15 @@ pub struct Commit {
     pub exemplars: Changes,
     /// Exemplars of before are past their retention.
     pub exemplars_from_ms: Option<i64>,
+    pub exemplars_removed: Vec<i64>,
+    pub tombstones: Vec<(Tenant, Arc<Tombstone>)>,
+    pub tombstones_done: Vec<i64>,
 }
 
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
@@ -42,6 +47,8 @@ const TABLES: [&str; 5] = [
     // The value's bits: SQLite knows no NaN.
     "create table if not exists exemplars (id integer primary key, tenant text not null, series blob not null, labels blob not null, \
      ts integer not null, value integer not null)",
+    "create table if not exists tombstones (id integer primary key, tenant text not null, matchers text not null, first integer not null, \
+     last integer not null, parts_before integer not null)",
 ];
 
 impl Catalog {
@@ -141,6 +148,22 @@ impl Catalog {
             .collect()
     }
 
+    pub async fn tombstones(&self) -> anyhow::Result<Vec<(Tenant, Tombstone)>> {
+        let query = "select id, tenant, matchers, first, last, parts_before from tombstones order by id";
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let tombstone = Tombstone {
+                    id: row.try_get(0)?,
+                    matchers: serde_json::from_str(row.try_get(2)?)?,
+                    range: TimeRange { start: row.try_get(3)?, end: row.try_get(4)? },
+                    parts_before: row.try_get(5)?,
+                };
+                Ok((Tenant::new(row.try_get(1)?)?, tombstone))
+            })
+            .collect()
+    }
+
     pub async fn commit(&self, commit: &Commit) -> anyhow::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for part in &commit.added {
@@ -175,6 +198,25 @@ impl Catalog {
             .await?;
         }
         change_exemplars(&mut transaction, &commit.exemplars, commit.exemplars_from_ms).await?;
+        for id in &commit.exemplars_removed {
+            sqlx::query("delete from exemplars where id = ?").bind(id).execute(&mut *transaction).await?;
+        }
+        for (tenant, tombstone) in &commit.tombstones {
+            sqlx::query(
+                "insert into tombstones (id, tenant, matchers, first, last, parts_before) values (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(tombstone.id)
+            .bind(tenant.as_str())
+            .bind(serde_json::to_string(&tombstone.matchers)?)
+            .bind(tombstone.range.start)
+            .bind(tombstone.range.end)
+            .bind(tombstone.parts_before)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        for id in &commit.tombstones_done {
+            sqlx::query("delete from tombstones where id = ?").bind(id).execute(&mut *transaction).await?;
+        }
         Ok(transaction.commit().await?)
     }
 

@@ -135,10 +135,21 @@ impl ExemplarBook {
     /// Removes what is older than `before_ms`. The catalog is told by time.
     pub fn expire(&mut self, before_ms: i64) {
         for of_tenant in self.tenants.values_mut() {
-            let freed = of_tenant.expire(before_ms);
+            let (freed, _) = of_tenant.remove(|_, kept| kept.ts_ms < before_ms);
             self.bytes -= freed;
         }
         self.tenants.retain(|_, of_tenant| !of_tenant.order.is_empty());
+    }
+
+    /// Removes a tenant's of such series in the range; hands back their ids, which the catalog may have.
+    pub fn remove(&mut self, tenant: &Tenant, select: &SeriesSelect) -> Vec<i64> {
+        let Some(of_tenant) = self.tenants.get_mut(tenant) else { return vec![] };
+        let (freed, ids) = of_tenant.remove(|series, kept| {
+            select.range.contains(kept.ts_ms)
+                && select.matchers.iter().all(|matcher| matcher.matches_labels(series))
+        });
+        self.bytes -= freed;
+        ids.into_iter().collect()
     }
 
     /// What the catalog does not have yet, and what it has too many.
@@ -198,11 +209,12 @@ impl OfTenant {
         Some((id, freed))
     }
 
-    fn expire(&mut self, before_ms: i64) -> usize {
+    /// The bytes that are free now, and the ids of those that are gone.
+    fn remove(&mut self, mut goes: impl FnMut(&Labels, &Kept) -> bool) -> (usize, HashSet<i64>) {
         let (mut freed, mut gone) = (0, HashSet::new());
         self.series.retain(|series, of_series| {
             of_series.retain(|kept| {
-                let stays = kept.ts_ms >= before_ms;
+                let stays = !goes(series, kept);
                 if !stays {
                     gone.insert(kept.id);
                     freed += bytes_of(series, &kept.labels);
@@ -214,7 +226,7 @@ impl OfTenant {
         });
         self.order.retain(|(id, _)| !gone.contains(id));
         self.bytes -= freed;
-        freed
+        (freed, gone)
     }
 }
 

@@ -9,6 +9,7 @@
 mod admit;
 mod catalog;
 mod config;
+mod delete;
 mod exemplars;
 mod labels_index;
 mod memory;
@@ -23,6 +24,7 @@ pub mod schema;
 mod side_index;
 mod snapshot;
 mod store;
+mod tombstones;
 mod view;
 
 pub use config::{Config, Limits, Retention, Rewrite};
@@ -30,6 +32,7 @@ pub use snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };
 pub use store::{Report, Store};
+pub use tombstones::DeleteError;
 
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,11 @@ impl Store {
                 count(&counts.parts_expired),
             ),
             Reading::counter(
+                "binnacle_store_series_deletions_total",
+                "Calls that deleted series",
+                count(&counts.series_deletions),
+            ),
+            Reading::counter(
                 "binnacle_store_damaged_reads_total",
                 "Reads that met a part that cannot be read",
                 count(&counts.damaged_parts),
@@ -76,6 +81,12 @@ impl Store {
             ),
         ]);
         let state = self.state.read();
+        let tombstones: usize = state.tombstones.values().map(Vec::len).sum();
+        readings.push(Reading::gauge(
+            "binnacle_store_tombstones",
+            "Deletions that are not carried out on disk yet",
+            tombstones as f64,
+        ));
         for signal in Signal::ALL {
             let parts = || state.parts.iter().filter(|((_, of), _)| *of == signal).flat_map(|(_, list)| list);
             let of = |reading: Reading| reading.with("signal", signal.as_str());

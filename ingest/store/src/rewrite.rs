@@ -9,6 +9,7 @@ use crate::part::{Part, PartFiles, PartMeta, Signal};
 use crate::rows::groups::GroupColumns;
 use crate::rows::{self, order::Ranked};
 use crate::store::{Parts, Report, Store};
+use crate::tombstones::Covers;
 use anyhow::Context;
 use model::Tenant;
 use std::collections::btree_map::Entry;
@@ -40,9 +41,19 @@ impl Drop for Told {
 }
 
 /// A part before it is committed.
-struct NewPart {
-    meta: PartMeta,
+pub(crate) struct NewPart {
+    pub meta: PartMeta,
     files: PartFiles,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, part: Option<&NewPart>) {
+        if let Some(part) = part {
+            self.parts += 1;
+            self.rows += part.files.rows;
+            self.bytes += part.meta.bytes as usize;
+        }
+    }
 }
 
 impl Store {
@@ -64,7 +75,7 @@ impl Store {
     }
 
     /// Sealed memtables to parts, the oldest first.
-    async fn write_out(&self) -> anyhow::Result<Report> {
+    pub(crate) async fn write_out(&self) -> anyhow::Result<Report> {
         let mut report = Report::default();
         loop {
             let Some(sealed) = self.state.read().sealed.first().cloned() else { return Ok(report) };
@@ -87,16 +98,12 @@ impl Store {
             self.memory_freed(&sealed);
             self.wal.truncate_before(sealed.covered).context("giving back log space")?;
             self.counts.flushes.fetch_add(1, Ordering::Relaxed);
-            for part in &new {
-                report.parts += 1;
-                report.rows += part.files.rows;
-                report.bytes += part.meta.bytes as usize;
-            }
+            new.iter().for_each(|part| report.add(Some(part)));
         }
     }
 
     /// From here on records go to new memtables; those that are sealed hold exactly what is before a WAL position.
-    async fn seal(&self) -> anyhow::Result<()> {
+    pub(crate) async fn seal(&self) -> anyhow::Result<()> {
         let _gate = self.gate.write().await;
         if self.state.read().tenants.values().all(|tables| tables.is_empty()) {
             return Ok(());
@@ -210,12 +217,9 @@ impl Store {
             drop(parts);
             let Some(chosen) = chosen else { return Ok(report) };
             let _told = Told::by(self.config.on_rewrite);
-            match self.merge_parts(&chosen).await {
-                Ok(part) => {
-                    report.parts += 1;
-                    report.rows += part.files.rows;
-                    report.bytes += part.meta.bytes as usize;
-                }
+            let level = chosen.iter().map(|part| part.meta.level).max().unwrap_or(0) + 1;
+            match self.merge_parts(&chosen, level).await {
+                Ok(part) => report.add(part.as_ref()),
                 Err(wrong) => {
                     warn!(error = format!("{wrong:#}"), "parts are left unmerged");
                     given_up.extend(chosen.iter().map(|part| part.meta.id));
@@ -224,27 +228,40 @@ impl Store {
         }
     }
 
-    async fn merge_parts(&self, parts: &[Arc<Part>]) -> anyhow::Result<NewPart> {
+    /// One part in place of several; none where all they have is deleted.
+    pub(crate) async fn merge_parts(
+        &self,
+        parts: &[Arc<Part>],
+        level: i64,
+    ) -> anyhow::Result<Option<NewPart>> {
         let first = &parts[0].meta;
         let (signal, window) = (first.signal, first.window);
-        let level = parts.iter().map(|part| part.meta.level).max().unwrap_or(0) + 1;
+        let tombstones = self.state.read().tombstones.get(&first.tenant).cloned().unwrap_or_default();
         let sources = parts.to_vec();
         let merge = async move {
             match signal {
-                Signal::Metrics => metrics::merge::merge(&sources).await,
-                Signal::Logs | Signal::Spans => rows::merge::merge(signal, &sources).await,
+                Signal::Metrics => {
+                    let covered = |part: Arc<Part>| (part.clone(), Covers::of(&tombstones, &part.meta));
+                    metrics::merge::merge(&sources.into_iter().map(covered).collect::<Vec<_>>()).await
+                }
+                Signal::Logs | Signal::Spans => rows::merge::merge(signal, &sources).await.map(Some),
             }
         };
         // Decoding and encoding are long; the few reads in between wait on this thread.
         let runtime = tokio::runtime::Handle::current();
         let files = tokio::task::spawn_blocking(move || runtime.block_on(merge)).await??;
         let tenant = first.tenant.clone();
-        let new = self.store_files(&tenant, signal, window, level, files).await?;
+        let new = match files {
+            Some(files) => Some(self.store_files(&tenant, signal, window, level, files).await?),
+            None => None,
+        };
+        let added: Vec<PartMeta> = new.iter().map(|part| part.meta.clone()).collect();
         let removed: Vec<i64> = parts.iter().map(|part| part.meta.id).collect();
-        let commit = Commit { added: vec![new.meta.clone()], removed: removed.clone(), ..Commit::default() };
+        let commit = Commit { added: added.clone(), removed: removed.clone(), ..Commit::default() };
         self.catalog.commit(&commit).await.context("committing a merge")?;
-        debug!(%tenant, signal = signal.as_str(), window, parts = removed.len(), rows = new.files.rows, "merged");
-        self.publish(vec![new.meta.clone()], &removed, false);
+        let rows = new.as_ref().map_or(0, |part| part.files.rows);
+        debug!(%tenant, signal = signal.as_str(), window, parts = removed.len(), rows, "merged");
+        self.publish(added, &removed, false);
         self.counts.merges.fetch_add(1, Ordering::Relaxed);
         Ok(new)
     }

@@ -9,6 +9,7 @@ use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
 use crate::record::{self, Rows};
 use crate::rows::build;
+use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
 use model::{Batch, Clock, Receipt, Refused, Sink, Tenant, Write};
 use parking_lot::{Mutex, RwLock};
@@ -73,6 +74,7 @@ pub(crate) struct State {
     /// Oldest first.
     pub sealed: Vec<Arc<Sealed>>,
     pub parts: Parts,
+    pub tombstones: Tombstones,
 }
 
 pub(crate) type Parts = Arc<HashMap<(Tenant, Signal), Vec<Arc<Part>>>>;
@@ -83,6 +85,7 @@ pub(crate) struct Counts {
     pub flush_errors: AtomicU64,
     pub merges: AtomicU64,
     pub parts_expired: AtomicU64,
+    pub series_deletions: AtomicU64,
     pub damaged_parts: AtomicU64,
 }
 
@@ -125,7 +128,13 @@ impl Store {
         let (janitor, doomed) = mpsc::unbounded_channel();
         let metas = catalog.parts().await?;
         remove_orphans(&objects, &metas).await?;
-        let next_part = metas.iter().map(|meta| meta.id + 1).max().unwrap_or(1);
+        let mut tombstones: HashMap<Tenant, Vec<Arc<Tombstone>>> = HashMap::new();
+        for (tenant, tombstone) in catalog.tombstones().await? {
+            tombstones.entry(tenant).or_default().push(Arc::new(tombstone));
+        }
+        // What a tombstone covers is told by part ids: none is given out again.
+        let covered_parts = tombstones.values().flatten().map(|tombstone| tombstone.parts_before);
+        let next_part = metas.iter().map(|meta| meta.id + 1).chain(covered_parts).max().unwrap_or(1);
         let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
         for meta in metas {
             let key = (meta.tenant.clone(), meta.signal);
@@ -142,7 +151,12 @@ impl Store {
             wal,
             catalog,
             objects: objects.clone(),
-            state: RwLock::new(State { tenants: HashMap::new(), sealed: vec![], parts: Arc::new(parts) }),
+            state: RwLock::new(State {
+                tenants: HashMap::new(),
+                sealed: vec![],
+                parts: Arc::new(parts),
+                tombstones: Arc::new(tombstones),
+            }),
             metadata: Mutex::new(metadata),
             exemplars: Mutex::new(exemplars),
             gate: tokio::sync::RwLock::new(()),
@@ -382,6 +396,9 @@ impl Store {
             tokio::time::sleep(interval).await;
             if let Err(wrong) = self.merge_small().await {
                 warn!(error = format!("{wrong:#}"), "merge failed; the parts stay as they are");
+            }
+            if let Err(wrong) = self.clean_tombstones().await {
+                warn!(error = format!("{wrong:#}"), "deleted series stay hidden on disk; it is tried again");
             }
             if let Err(wrong) = self.expire().await {
                 warn!(error = format!("{wrong:#}"), "retention failed; it is tried again");

@@ -1,6 +1,7 @@
 //! The store as its users see it: records in through `Sink`, out through `Source`, whatever happens in between.
 
 mod damage;
+mod deletes;
 mod durable;
 mod parts;
 mod queries;

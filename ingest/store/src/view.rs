@@ -11,6 +11,7 @@ use crate::snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };
 use crate::store::Store;
+use crate::tombstones::{Covers, Tombstone};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
@@ -28,6 +29,7 @@ struct View {
     parts: [Vec<Arc<Part>>; 3],
     /// Oldest first; the last one is still written to, later records may show.
     memory: Vec<Arc<Memtables>>,
+    tombstones: Vec<Arc<Tombstone>>,
     damaged: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -39,12 +41,14 @@ impl Source for Store {
             Signal::ALL.map(|signal| state.parts.get(&(tenant.clone(), signal)).cloned().unwrap_or_default());
         let sealed = state.sealed.iter().filter_map(|sealed| sealed.tenants.get(tenant));
         let memory = sealed.chain(state.tenants.get(tenant)).cloned().collect();
+        let tombstones = state.tombstones.get(tenant).cloned().unwrap_or_default();
         drop(state);
         Ok(Arc::new(View {
             store: self.clone(),
             tenant: tenant.clone(),
             parts,
             memory,
+            tombstones,
             damaged: Arc::default(),
         }))
     }
@@ -69,6 +73,10 @@ impl View {
 
     fn overlapping(&self, signal: Signal, range: model::TimeRange) -> impl Iterator<Item = &Arc<Part>> {
         self.parts(signal).iter().filter(move |part| range.overlaps(part.meta.first_ts, part.meta.last_ts))
+    }
+
+    fn covers(&self, part: &Part) -> Covers {
+        Covers::of(&self.tombstones, &part.meta)
     }
 
     /// The value, or nothing and a warning.
@@ -138,7 +146,7 @@ impl Snapshot for View {
         let mut found: Vec<SeriesInfo> = vec![];
         for part in self.overlapping(Signal::Metrics, select.range) {
             if let Some(index) = self.or_told(part.metrics_index().await) {
-                found = join_series(found, index.series(select));
+                found = join_series(found, left_of(index.series(select), &self.covers(part), select));
             }
         }
         for memtables in &self.memory {
@@ -150,8 +158,15 @@ impl Snapshot for View {
     async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
         let mut names = BTreeSet::new();
         for part in self.overlapping(Signal::Metrics, select.range) {
-            if let Some(index) = self.or_told(part.metrics_index().await) {
+            let Some(index) = self.or_told(part.metrics_index().await) else { continue };
+            let covers = self.covers(part);
+            if covers.is_empty() {
                 index.label_names(select, &mut names);
+            } else {
+                let left = left_of(index.series(select), &covers, select);
+                names.extend(
+                    left.iter().flat_map(|series| series.labels.iter()).map(|(name, _)| name.to_owned()),
+                );
             }
         }
         for memtables in &self.memory {
@@ -163,8 +178,13 @@ impl Snapshot for View {
     async fn label_values(&self, name: &str, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
         let mut values = BTreeSet::new();
         for part in self.overlapping(Signal::Metrics, select.range) {
-            if let Some(index) = self.or_told(part.metrics_index().await) {
+            let Some(index) = self.or_told(part.metrics_index().await) else { continue };
+            let covers = self.covers(part);
+            if covers.is_empty() {
                 index.label_values(name, select, &mut values);
+            } else {
+                let left = left_of(index.series(select), &covers, select);
+                values.extend(left.iter().filter_map(|series| series.labels.get(name)).map(str::to_owned));
             }
         }
         for memtables in &self.memory {
@@ -176,7 +196,7 @@ impl Snapshot for View {
     async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
         let mut sources: Vec<Vec<Run>> = vec![];
         for part in self.overlapping(Signal::Metrics, select.range) {
-            sources.extend(self.or_told(metrics::part::read(part, select).await));
+            sources.extend(self.or_told(metrics::merge::read(part, self.covers(part), select).await));
         }
         for memtables in &self.memory {
             sources.push(memtables.metrics.read().runs(select));
@@ -231,6 +251,15 @@ impl Snapshot for View {
     fn warnings(&self) -> Vec<String> {
         self.damaged.lock().iter().cloned().collect()
     }
+}
+
+/// Series of a part of which something is left in the range.
+fn left_of(series: Vec<SeriesInfo>, covers: &Covers, select: &SeriesSelect) -> Vec<SeriesInfo> {
+    if covers.is_empty() {
+        return series;
+    }
+    let left = series.into_iter().filter_map(|series| covers.left_of(series));
+    left.filter(|series| select.range.overlaps(series.first_ms, series.last_ms)).collect()
 }
 
 /// Both are sorted by labels.

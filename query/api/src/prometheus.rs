@@ -3,8 +3,10 @@
 //! Parameters come in the query string, by POST also in a form, or both. Errors have Prometheus' shape, status and
 //! `errorType`.
 
+pub mod admin;
 mod encode;
 mod params;
+mod read;
 mod status;
 mod tree;
 
@@ -12,7 +14,7 @@ use crate::TenantHeader;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use engine::{Engine, LOOKBACK_MS, QueryError};
 use model::{Clock, Exemplar, SystemClock, TimeRange};
@@ -32,7 +34,8 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/labels", get(labels).post(labels))
         .route("/label/{name}/values", get(label_values).post(label_values))
         .route("/series", get(series).post(series))
-        .route("/metadata", get(metadata));
+        .route("/metadata", get(metadata))
+        .route("/read", post(read::read));
     Router::new().nest("/api/v1", routes.merge(status::routes())).with_state(engine)
 }
 

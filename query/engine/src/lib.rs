@@ -22,7 +22,7 @@ pub use limits::Limits;
 pub use logql::{
     Direction, LogAnswer, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats, VolumeBy,
 };
-pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries};
+pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries, selector_matchers};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
     sql_error,

@@ -17,10 +17,11 @@ mod node;
 mod notes;
 mod plan;
 mod ratio;
+mod raw;
 mod scan;
 mod windows;
 
-pub use catalog::{Cardinality, Found};
+pub use catalog::{Cardinality, Found, selector_matchers};
 
 use crate::logql::broken;
 use crate::{Engine, QueryError};

@@ -4,6 +4,7 @@ use super::Run;
 use super::part::{Runs, Writer};
 use crate::part::{Damaged, Part, PartFiles};
 use crate::snapshot::SampleBlock;
+use crate::tombstones::Covers;
 use model::{Labels, SeriesSelect, TimeRange};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -76,13 +77,35 @@ fn pair(older: Vec<Run>, newer: Vec<Run>) -> Vec<Run> {
     }
 }
 
+/// A part's runs without what is deleted of them.
+pub struct Left {
+    runs: Runs,
+    covers: Covers,
+}
+
+impl Left {
+    pub async fn of(part: &Arc<Part>, covers: Covers, select: &SeriesSelect) -> Result<Left, Damaged> {
+        Ok(Left { runs: Runs::of(part, select).await?, covers })
+    }
+
+    pub async fn next(&mut self) -> Result<Option<Run>, Damaged> {
+        while let Some(mut run) = self.runs.next().await? {
+            self.covers.cut(&mut run);
+            if !run.ts_ms.is_empty() {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Several sources, each in the order of labels, as one; the sources oldest first.
 struct Joined {
-    sources: Vec<(Option<Run>, Runs)>,
+    sources: Vec<(Option<Run>, Left)>,
 }
 
 impl Joined {
-    async fn of(sources: Vec<Runs>) -> Result<Joined, Damaged> {
+    async fn of(sources: Vec<Left>) -> Result<Joined, Damaged> {
         let mut joined = Joined { sources: vec![] };
         for mut runs in sources {
             joined.sources.push((runs.next().await?, runs));
@@ -116,21 +139,33 @@ impl Joined {
     }
 }
 
-/// Parts, oldest first, as one.
-pub async fn merge(parts: &[Arc<Part>]) -> anyhow::Result<PartFiles> {
+/// Parts, oldest first, as one; nothing where all of them is deleted.
+pub async fn merge(parts: &[(Arc<Part>, Covers)]) -> anyhow::Result<Option<PartFiles>> {
     let everything = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
     let (mut sources, mut rows, mut series) = (vec![], 0, 1);
-    for part in parts {
+    for (part, covers) in parts {
         series = series.max(part.metrics_index().await?.len());
         rows += part.meta.rows as usize;
-        sources.push(Runs::of(part, &everything).await?);
+        sources.push(Left::of(part, covers.clone(), &everything).await?);
     }
     let mut joined = Joined::of(sources).await?;
     let mut writer = Writer::new(rows / series)?;
+    let mut is_empty = true;
     while let Some(run) = joined.next().await? {
+        is_empty = false;
         writer.push(&run.labels, &run.ts_ms, &run.values)?;
     }
-    writer.finish()
+    if is_empty { Ok(None) } else { writer.finish().map(Some) }
+}
+
+/// What is left of a part's selected series, in the order of their labels.
+pub async fn read(part: &Arc<Part>, covers: Covers, select: &SeriesSelect) -> Result<Vec<Run>, Damaged> {
+    let mut left = Left::of(part, covers, select).await?;
+    let mut read = vec![];
+    while let Some(run) = left.next().await? {
+        read.push(run);
+    }
+    Ok(read)
 }
 
 /// Equal bytes are the common case of a merge and need no walk through the labels.

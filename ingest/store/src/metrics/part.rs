@@ -191,16 +191,6 @@ fn wanted(index: &Index, select: &SeriesSelect) -> Vec<Wanted> {
     wanted
 }
 
-/// Runs of the selected series, in the order of their labels.
-pub async fn read(part: &Arc<Part>, select: &SeriesSelect) -> Result<Vec<Run>, Damaged> {
-    let mut runs = Runs::of(part, select).await?;
-    let mut read = vec![];
-    while let Some(run) = runs.next().await? {
-        read.push(run);
-    }
-    Ok(read)
-}
-
 /// Ascending ranges of rows as a selection over `total` rows.
 pub fn selection(ranges: impl Iterator<Item = Range<usize>>, total: usize) -> RowSelection {
     let mut selectors: Vec<RowSelector> = vec![];

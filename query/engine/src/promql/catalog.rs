@@ -108,7 +108,7 @@ impl Engine {
 fn selections(selectors: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
     match selectors {
         [] => Ok(vec![vec![]]),
-        texts => texts.iter().map(|text| matchers(text)).collect(),
+        texts => texts.iter().map(|text| selector_matchers(text)).collect(),
     }
 }
 
@@ -147,7 +147,8 @@ fn cardinality(series: &[SeriesInfo], top: usize) -> Cardinality {
     }
 }
 
-fn matchers(selector: &str) -> Result<Vec<Matcher>, QueryError> {
+/// What a text like `up{job="x"}` selects.
+pub fn selector_matchers(selector: &str) -> Result<Vec<Matcher>, QueryError> {
     let parsed = ::promql::parse(selector);
     let parsed =
         parsed.map_err(|wrong| QueryError::Bad(format!("invalid parameter \"match[]\": {wrong}")))?;
