@@ -149,8 +149,7 @@ pub struct LogSelect {
     /// On stream labels.
     pub matchers: Vec<Matcher>,
     pub range: TimeRange,
-    /// Each of these strings is in the body (case-sensitive). A hint for pruning: what comes back may hold others,
-    /// and the asker filters again.
+    /// Only records whose body has each of these strings, in the case as written (not a hint).
     pub contains: Vec<String>,
     /// Only records of this trace.
     pub trace_id: Option<TraceId>,

@@ -20,7 +20,7 @@ pub use drain::Drain;
 pub use ip::IpMatch;
 pub use lexer::ParseError;
 pub use parser::parse;
-pub use pipeline::{Category, Fields, Pipeline, detect_level};
+pub use pipeline::{Category, Fields, LabelTest, Pipeline, detect_level};
 pub use template::Template;
 pub use units::{format_duration, parse_bytes, parse_duration_ns};
 

@@ -16,6 +16,7 @@ use crate::ast::*;
 use crate::template::{Scope, Template};
 use crate::units::{parse_bytes, parse_float, parse_go_duration_ns};
 use memchr::memmem::Finder;
+use model::Matcher;
 use regex::Regex;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -35,6 +36,8 @@ static COLOR: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 pub struct Pipeline {
     steps: Vec<Step>,
+    /// What is judged once the value is unwrapped.
+    filters_of_value: Vec<LabelFilter>,
     /// What parsers write down; `None` is everything.
     wanted: Option<Vec<String>>,
     reads_line: bool,
@@ -54,15 +57,16 @@ enum LineTest {
 impl Pipeline {
     /// `outputs` are the labels read after the pipeline; `None` where all are.
     pub fn new(stages: &[Stage], unwrap: Option<&Unwrap>, outputs: Option<&[String]>) -> Pipeline {
-        let mut steps: Vec<Step> = stages.iter().map(Step::new).collect();
-        if let Some(unwrap) = unwrap {
-            steps.extend(unwrap.filters.iter().map(|filter| Step::Stage(Stage::Label(filter.clone()))));
-        }
+        let steps: Vec<Step> = stages.iter().map(Step::new).collect();
+        let filters_of_value = unwrap.map(|unwrap| unwrap.filters.clone()).unwrap_or_default();
         let wanted = outputs.map(|outputs| {
             let mut wanted = outputs.to_vec();
             wanted.extend(unwrap.map(|unwrap| unwrap.label.clone()));
             for step in &steps {
                 step.reads(&mut |name| wanted.push(name.to_owned()));
+            }
+            for filter in &filters_of_value {
+                filter.names(&mut |name| wanted.push(name.to_owned()));
             }
             let plain: Vec<String> =
                 wanted.iter().filter_map(|n| n.strip_suffix("_extracted")).map(str::to_owned).collect();
@@ -75,7 +79,7 @@ impl Pipeline {
         let changes_line = stages
             .iter()
             .any(|stage| matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
-        Pipeline { steps, wanted, reads_line, changes_line }
+        Pipeline { steps, filters_of_value, wanted, reads_line, changes_line }
     }
 
     /// Whether any stage looks at the line itself.
@@ -118,29 +122,29 @@ impl Pipeline {
         })
     }
 
-    /// The first comparison with a number that a JSON line must hold, where nothing before it can fail: the label, and
-    /// whether a value of it passes. A value that is no number may.
-    pub fn json_number(&self) -> Option<(&str, impl Fn(&str) -> bool)> {
+    /// What a JSON line's labels must hold, all of it, where `| json` comes first and only comparisons follow. `None` for
+    /// other pipelines.
+    pub fn label_tests(&self) -> Option<Vec<LabelTest<'_>>> {
         let mut stages = self.steps.iter().map(|step| match step {
             Step::Stage(stage) => Some(stage),
             Step::Line { .. } => None,
         });
-        if !matches!(stages.next()?, Some(Stage::Json(_))) {
+        if !matches!(stages.next()?, Some(Stage::Json(wanted)) if wanted.is_empty()) {
             return None;
         }
+        let mut tests = vec![];
         for stage in stages {
-            match stage? {
-                Stage::Label(LabelFilter::Text(_)) => {}
-                Stage::Label(LabelFilter::Number { name, op, value, unit: Unit::Plain }) => {
-                    let (op, value) = (*op, *value);
-                    return Some((name, move |text: &str| {
-                        parse_float(text).is_none_or(|n| op.holds(n, value))
-                    }));
+            let Some(Stage::Label(filter)) = stage else { return None };
+            match filter {
+                LabelFilter::Text(matcher) if matcher.name == ERROR && matcher.matches("") => {}
+                LabelFilter::Text(matcher) => tests.push(LabelTest::Text(matcher)),
+                LabelFilter::Number { name, op, value, unit } => {
+                    tests.push(LabelTest::Number { name, op: *op, limit: *value, unit: *unit });
                 }
-                _ => return None,
+                LabelFilter::Ip { .. } | LabelFilter::And(..) | LabelFilter::Or(..) => return None,
             }
         }
-        None
+        Some(tests)
     }
 
     /// No stage touches labels: the labels after it are those before.
@@ -167,6 +171,11 @@ impl Pipeline {
             }
         }
         Some(line)
+    }
+
+    /// Whether the filters behind `unwrap` keep a line whose value was taken: they see the error of one that is no number.
+    pub fn keeps_value(&self, fields: &mut Fields) -> bool {
+        self.filters_of_value.iter().all(|filter| passes(filter, fields))
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -353,7 +362,7 @@ impl LineTest {
 
 fn json_fields(wanted: &[JsonField], line: &str, fields: &mut Fields) {
     if !line.trim_start().starts_with('{') {
-        return fields.fail(JSON_ERROR, "line is not a JSON object");
+        return fields.fail(JSON_ERROR, json::NO_OBJECT);
     }
     for field in wanted {
         match json::at_path(line, &field.steps) {
@@ -379,6 +388,42 @@ fn render(template: &Template, ts_ns: i64, line: &str, fields: &mut Fields) -> O
     }
 }
 
+fn number(unit: Unit, text: &str) -> Option<f64> {
+    match unit {
+        Unit::Plain => parse_float(text),
+        Unit::Duration => parse_go_duration_ns(text).map(|ns| ns as f64),
+        Unit::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
+    }
+}
+
+/// A comparison that decides over a line by one of its labels.
+pub enum LabelTest<'a> {
+    Text(&'a Matcher),
+    Number { name: &'a str, op: Compare, limit: f64, unit: Unit },
+}
+
+impl LabelTest<'_> {
+    /// The label.
+    pub fn name(&self) -> &str {
+        match self {
+            LabelTest::Text(matcher) => &matcher.name,
+            LabelTest::Number { name, .. } => name,
+        }
+    }
+
+    /// Whether a line without an error passes whose label has this value. `None` where the value cannot be compared,
+    /// which the line gets an error for.
+    pub fn passes(&self, value: Option<&str>) -> Option<bool> {
+        match (self, value) {
+            (LabelTest::Text(matcher), _) => Some(matcher.matches(value.unwrap_or(""))),
+            (LabelTest::Number { op, limit, unit, .. }, Some(text)) => {
+                number(*unit, text).map(|number| op.holds(number, *limit))
+            }
+            (LabelTest::Number { .. }, None) => Some(false),
+        }
+    }
+}
+
 /// Numeric filters let a line with an error pass: only a text filter on `__error__` sorts those out.
 fn passes(filter: &LabelFilter, fields: &mut Fields) -> bool {
     match filter {
@@ -396,12 +441,7 @@ fn passes(filter: &LabelFilter, fields: &mut Fields) -> bool {
                 return true;
             }
             let Some(text) = fields.get(name) else { return false };
-            let number = match unit {
-                Unit::Plain => parse_float(text),
-                Unit::Duration => parse_go_duration_ns(text).map(|ns| ns as f64),
-                Unit::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
-            };
-            match number {
+            match number(*unit, text) {
                 Some(number) => op.holds(number, *value),
                 None => {
                     let why = format!("label {name} is {text:?}, which cannot be compared with a number");

@@ -6,11 +6,12 @@
 use crate::part::Signal;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, DictionaryArray, MapBuilder, StringArray, StringBuilder,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, DictionaryArray, MapArray, MapBuilder, StringArray,
+    StringBuilder, UInt32Array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
 use model::{Attributes, Labels, Value};
 use std::collections::HashMap;
@@ -217,6 +218,9 @@ impl GroupColumns {
                         self.resources.get_or_init(|| made)
                     }
                 };
+                if let Some(empty) = empty_maps(&made.0, numbers.len()).filter(|_| name == "resource") {
+                    return Ok(empty);
+                }
                 take(if name == "resource" { &made.0 } else { &made.1 }, numbers, None)
             }
             word => {
@@ -283,6 +287,14 @@ impl GroupColumns {
         let places = texts.iter().map(|text| distinct.place(text.as_str())).collect();
         (places, Arc::new(StringArray::from(distinct.values)))
     }
+}
+
+/// So many empty maps, where the given ones are empty: taking them one by one costs as much as if they were not.
+pub fn empty_maps(maps: &ArrayRef, rows: usize) -> Option<ArrayRef> {
+    let maps = maps.as_map_opt().filter(|maps| maps.entries().is_empty())?;
+    let DataType::Map(entry, sorted) = maps.data_type() else { return None };
+    let offsets = OffsetBuffer::new_zeroed(rows);
+    Some(Arc::new(MapArray::new(entry.clone(), offsets, maps.entries().clone(), None, *sorted)))
 }
 
 /// Values in the order of first sight.

@@ -3,7 +3,9 @@
 
 mod attributes;
 mod bodies;
+mod cells;
 mod ids;
+mod needles;
 mod ranges;
 mod words;
 mod writer;
@@ -13,17 +15,20 @@ pub use writer::Writer;
 
 use super::groups::{Group, GroupColumns};
 use super::stored::{self, needed, publish};
-use super::{logs, spans, tokens};
+use super::{logs, spans};
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
+use crate::rows::tokens::Clues;
 use crate::side_index::{Cursor, open, put_block};
 use crate::snapshot::LogStreamInfo;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::error::ArrowError;
+use cells::{Cells, Grid};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use ids::Ids;
 use model::{LogSelect, SpanSelect, TimeRange};
+use needles::Needle;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, RowFilter};
 use ranges::Ranges;
@@ -39,7 +44,7 @@ pub const SPAN_PAGE_ROWS: usize = 2_048;
 const MERGE_ROWS: usize = 2_048;
 
 const FORMAT: &str = "BNCLROW";
-const VERSION: u8 = b'3';
+const VERSION: u8 = b'4';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
 #[derive(Default)]
@@ -63,6 +68,8 @@ pub struct Index {
     pub groups: Arc<GroupColumns>,
     ids: Ids,
     words: Option<Words>,
+    /// Some row has attributes.
+    has_attributes: bool,
     /// Of bodies that were taken apart.
     shapes: Arc<bodies::Shapes>,
     pub metadata: ArrowReaderMetadata,
@@ -121,13 +128,22 @@ impl Index {
             [] => None,
             block => Some(Words::open(block)?),
         };
+        let [has_attributes] = rest.array()?;
         let mut shapes = vec![];
         for _ in 0..rest.u32()? {
             shapes.push(String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string())?);
         }
         let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
         let groups = Arc::new(GroupColumns::new(signal, groups));
-        Ok(Index { runs, groups, ids, words, shapes: Arc::new(shapes), metadata })
+        Ok(Index {
+            runs,
+            groups,
+            ids,
+            words,
+            has_attributes: has_attributes != 0,
+            shapes: Arc::new(shapes),
+            metadata,
+        })
     }
 
     pub fn group_of(&self, run: &Run) -> &Group {
@@ -146,26 +162,29 @@ impl Index {
         })
     }
 
-    fn log_ranges(&self, select: &LogSelect) -> Result<Ranges, String> {
+    /// Rows that can be wanted, and the strings they are to be looked through for.
+    fn log_ranges(&self, select: &LogSelect) -> Result<(Ranges, Vec<Needle>), String> {
         let plain = select.contains.is_empty() && select.trace_id.is_none();
         let keep = select.limit.filter(|_| plain);
         let mut ranges = Ranges::new(self.passing(select).map(|run| run.rows_kept(keep, select)));
+        let mut needles: Vec<Needle> =
+            select.contains.iter().map(|text| Needle::new(text, &self.shapes)).collect();
+        let Some(words) = &self.words else { return Ok((ranges, needles)) };
+        let paths = bodies::named(self.field_names());
+        let grid = Grid::of_fields(paths.len());
+        let mut cells = Cells::new(grid, self.total(), words, &self.ids);
         if let Some(id) = select.trace_id {
-            ranges = ranges.and(&self.ids.rows(&hex::encode(id), self.total()));
+            let clues = Clues { ids: vec![hex::encode(id)], ..Clues::default() };
+            let pages = cells.pages(Some(grid.trace_ids()), clues)?;
+            ranges = ranges.and(&pages.ranges(self.total()));
         }
-        for needle in &select.contains {
-            let mut clues = tokens::clues(needle);
-            if !self.ids.has_longer {
-                clues.ids.append(&mut clues.edge_ids);
-            }
-            for id in &clues.ids {
-                ranges = ranges.and(&self.ids.rows(id, self.total()));
-            }
-            if let Some(words) = self.words.as_ref().filter(|_| !ranges.is_empty()) {
-                ranges = ranges.and(&words.pages(&clues, self.total())?);
+        for needle in &mut needles {
+            if !ranges.is_empty() {
+                let pages = needle.narrow(&self.shapes, &paths, &mut cells)?;
+                ranges = ranges.and(&pages.ranges(self.total()));
             }
         }
-        Ok(ranges)
+        Ok((ranges, needles))
     }
 
     fn span_ranges(&self, select: &SpanSelect) -> Ranges {
@@ -179,8 +198,7 @@ impl Index {
         });
         let mut ranges = Ranges::new(of_runs);
         if !select.trace_ids.is_empty() {
-            let total = self.total();
-            let rows_of = |id: &model::TraceId| self.ids.rows(&hex::encode(id), total).0;
+            let rows_of = |id: &model::TraceId| self.ids.rows(&hex::encode(id)).0;
             let mut of_traces: Vec<_> = select.trace_ids.iter().flat_map(rows_of).collect();
             of_traces.sort_unstable_by_key(|range| range.start);
             ranges = ranges.and(&Ranges::new(of_traces));
@@ -296,9 +314,9 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     let index = part.rows_index().await?;
     let path = part.meta.parquet_path();
     let index_path = part.meta.index_path();
-    let ranges = match &select {
+    let (ranges, needles) = match &select {
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
-        Select::Spans(select) => index.span_ranges(select),
+        Select::Spans(select) => (index.span_ranges(select), vec![]),
     };
     if ranges.is_empty() {
         return Ok(futures::stream::empty().boxed());
@@ -312,7 +330,7 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     let labels = index.labels(&select);
     let mut filter = index.attribute_predicates(&select);
     if !judged_by.is_empty() {
-        filter.push(index.predicate(select, &judged_by));
+        filter.push(index.predicate(select, &judged_by, needles));
     }
     let filter = (!filter.is_empty()).then(|| RowFilter::new(filter));
     let needed = needed(signal, &columns);
@@ -369,7 +387,8 @@ impl Index {
 
     /// The same with only these columns of the bodies.
     fn projection_with(&self, stored: &[&str], of_bodies: &[String]) -> ProjectionMask {
-        let attributes = stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+        let attributes = self.has_attributes
+            && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let wanted = |name: &str| {
             (stored.contains(&name) && name != attributes::REST && name != bodies::BODY)
                 || (attributes && attributes::is_column(name))
@@ -444,6 +463,7 @@ impl Index {
         &self,
         select: Select,
         judged_by: &[&'static str],
+        needles: Vec<Needle>,
     ) -> Box<dyn parquet::arrow::arrow_reader::ArrowPredicate> {
         let (groups, shapes) = (self.groups.clone(), self.shapes.clone());
         let Select::Logs(logs) = &select else {
@@ -454,8 +474,6 @@ impl Index {
             ));
         };
         // Bodies are asked for strings in the shape in which they lie.
-        let needles: Vec<bodies::Needle> =
-            logs.contains.iter().map(|text| bodies::Needle::new(text, &shapes)).collect();
         let mut of_bodies: Vec<String> = needles.iter().flat_map(|needle| needle.columns(&shapes)).collect();
         of_bodies.sort_unstable();
         of_bodies.dedup();
@@ -488,7 +506,11 @@ impl Index {
         }
         let wants_attributes =
             needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
-        let restored = wants_attributes.then(|| attributes::restore(&read)).transpose()?;
+        let restored = match wants_attributes {
+            true if self.has_attributes => Some(attributes::restore(&read)?),
+            true => Some(attributes::none(read.num_rows())),
+            false => None,
+        };
         let (mut fields, mut columns): (Vec<Arc<arrow::datatypes::Field>>, Vec<ArrayRef>) = (vec![], vec![]);
         for name in needed {
             let column = match (*name, &restored) {

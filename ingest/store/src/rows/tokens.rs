@@ -55,8 +55,8 @@ pub fn indexed(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// What must be in the indexes of a page for a line of it to contain a substring. All of them.
-#[derive(Debug, Default, PartialEq)]
+/// What must be in the indexes for a text to contain a string. All of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clues {
     /// Whole words, as indexed.
     pub words: Vec<String>,
@@ -68,14 +68,15 @@ pub struct Clues {
     pub edge_ids: Vec<String>,
 }
 
-/// Tokens that lie wholly inside the needle are whole tokens of the line; those at its edges may be parts of longer
-/// ones.
-pub fn clues(needle: &str) -> Clues {
+/// Tokens that lie wholly inside the string are whole tokens of the text; those at its edges may be parts of longer
+/// ones where the text may go on there.
+pub fn clues(needle: &str, goes_on_before: bool, goes_on_after: bool) -> Clues {
     let mut clues = Clues::default();
     let start = needle.as_ptr() as usize;
     for token in tokens(needle) {
         let at = token.as_ptr() as usize - start;
-        let (open_before, open_after) = (at == 0, at + token.len() == needle.len());
+        let open_before = goes_on_before && at == 0;
+        let open_after = goes_on_after && at + token.len() == needle.len();
         let whole = !open_before && !open_after;
         match kind(token) {
             Kind::Word if whole => clues.words.push(indexed(token).into_owned()),
@@ -98,6 +99,7 @@ mod tests {
 
     #[test]
     fn edges_may_be_parts_of_longer_words() {
+        let clues = |needle| clues(needle, true, true);
         let found = clues("payment timeout");
         assert_eq!(found.parts, [("payment".into(), true, false), ("timeout".into(), false, true)]);
         let found = clues(" Payment 500 0af7651916cd43dd8448eb211c80319c ");
@@ -108,6 +110,8 @@ mod tests {
         assert_eq!(clues("0af7651916cd43dd"), Clues::default());
         assert_eq!(clues("feed"), Clues::default());
         assert_eq!(clues(""), Clues::default());
+        assert_eq!(super::clues("payment timeout", false, false).words, ["payment", "timeout"]);
+        assert_eq!(super::clues("payment timeout", false, true).parts, [("timeout".into(), false, true)]);
         assert_eq!(tokens("a=b, ü-x_1").collect::<Vec<_>>(), ["a", "b", "ü", "x_1"]);
     }
 }

@@ -123,6 +123,53 @@ async fn strings_choose_lines_of_json() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_part_of_a_line_is_found_whatever_column_it_is_in() {
+    let of = |i: usize| match i % 4 {
+        0 => format!(r#"{{"level":"info","msg":"order {i} placed","id":"{:032x}","ms":{i}.5}}"#, i * 7_919),
+        1 => format!(
+            r#"{{"level":"warn","msg":"cart-{i} kept","error":{{"kind":"Timeout","tries":[{i},2]}}}}"#
+        ),
+        2 => format!("order {i} in plain words, {:032x}", i * 104_729),
+        _ => format!(r#"{{"msg":"placed","level":"error","note":"{}"}}"#, "word ".repeat(i % 30)),
+    };
+    // More than one page, of three shapes and of none.
+    let bodies: Vec<String> = (0..6_000).map(of).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for piece in bodies.chunks(200) {
+        let piece: Vec<&str> = piece.iter().map(String::as_str).collect();
+        store.write(write(lines("web", &piece, 0))).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    let mut needles: Vec<&str> = vec!["placed", "Timeout", "ord", "\"note\":\"word word \"", "absent"];
+    for line in [&bodies[4_400], &bodies[1], &bodies[5_002], &bodies[5_999]] {
+        for from in (0..line.len()).step_by(5) {
+            needles.extend([3, 9, 40, 200].map(|len| &line[from..line.len().min(from + len)]));
+        }
+    }
+    for needle in needles {
+        let select = LogSelect { contains: vec![needle.into()], ..LogSelect::all(TimeRange::ALL) };
+        let found = super::bodies(&store, &select).await.len();
+        assert_eq!(found, bodies.iter().filter(|body| body.contains(needle)).count(), "{needle:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_without_attributes_have_none_from_parts_as_well() {
+    let Batch::Logs(mut batch) = lines("web", &["one", "two"], 0) else { panic!("no lines") };
+    batch.streams[0].records.iter_mut().for_each(|record| record.attributes.clear());
+    let read = async |store: &Store| {
+        let batches = read_logs(store, &LogSelect::all(TimeRange::ALL)).await;
+        let rows = batches.iter().map(|batch| {
+            let entries = |name: &str| batch.column_by_name(name).unwrap().as_map().entries().len();
+            (batch.num_rows(), entries("attributes"), entries("resource"))
+        });
+        rows.fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2))
+    };
+    in_memory_and_in_parts(vec![Batch::Logs(batch)], read, (2, 0, 0)).await;
+}
+
 /// Values of `json_labels` by body and label; of a body that told none, the body.
 fn told(batches: &[RecordBatch]) -> Vec<String> {
     let mut out = vec![];

@@ -148,7 +148,8 @@ impl Planner {
             Some(Grouping { without: false, labels }) => Some(labels.clone()),
             _ => None,
         };
-        let pipeline = Pipeline::new(&range.log.stages, range.unwrap.as_ref(), outputs.as_deref());
+        let stages: Vec<Stage> = left_to_judge(&range.log.stages).cloned().collect();
+        let pipeline = Pipeline::new(&stages, range.unwrap.as_ref(), outputs.as_deref());
         // Windows are open at the start: (t - range, t].
         let start = self.steps.start_ns.saturating_sub(range.range_ns).saturating_sub(range.offset_ns);
         let end = self.steps.last().saturating_sub(range.offset_ns);
@@ -197,25 +198,44 @@ pub(super) fn select(log: &LogExpr, range: TimeRange) -> LogSelect {
     LogSelect { matchers: log.matchers.clone(), contains: contains(log), ..LogSelect::all(range) }
 }
 
+fn changes_line(stage: &Stage) -> bool {
+    matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize)
+}
+
 /// Strings that every line of the answer has, by the line filters before any stage that changes the line.
 fn contains(log: &LogExpr) -> Vec<String> {
-    let unchanged = log
-        .stages
-        .iter()
-        .take_while(|s| !matches!(s, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
+    let unchanged = log.stages.iter().take_while(|stage| !changes_line(stage));
     unchanged
         .filter_map(|stage| match stage {
-            Stage::Line(filter) if !filter.negated && filter.any.len() == 1 => {
-                match (&filter.any[0], filter.op) {
-                    (LineMatch::Text(text), LineOp::Contains) => Some(text.clone()),
-                    (LineMatch::Regex(regex), _) => literal_of(regex.as_str()),
-                    _ => None,
-                }
-            }
+            Stage::Line(filter) if !filter.negated && filter.any.len() == 1 => match &filter.any[0] {
+                LineMatch::Regex(regex) => literal_of(regex.as_str()),
+                _ => text_of(stage).map(str::to_owned),
+            },
             _ => None,
         })
         .filter(|text| !text.is_empty())
         .collect()
+}
+
+/// The string that a line filter asks for, where it asks for nothing else.
+fn text_of(stage: &Stage) -> Option<&str> {
+    match stage {
+        Stage::Line(filter) if !filter.negated && filter.op == LineOp::Contains => match &filter.any[..] {
+            [LineMatch::Text(text)] => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Stages that the scan has not judged with [`contains`]: a count that needs no line then reads none.
+fn left_to_judge(stages: &[Stage]) -> impl Iterator<Item = &Stage> {
+    let unchanged = stages.iter().take_while(|stage| !changes_line(stage)).count();
+    stages
+        .iter()
+        .enumerate()
+        .filter(move |(at, stage)| *at >= unchanged || text_of(stage).is_none())
+        .map(|(_, s)| s)
 }
 
 /// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.

@@ -3,6 +3,7 @@
 //! A window of step `t` holds the lines of `(t - range, t]`. Counts and bytes are added to a difference array when a
 //! line comes, however many windows overlap; unwrapped values are kept and measured at the end.
 
+mod columns;
 mod samples;
 
 pub(crate) use samples::variance;
@@ -10,8 +11,9 @@ pub(crate) use samples::variance;
 use super::matrix::{MATRIX, Matrix, Series, Steps};
 use super::operator::{Batches, Work};
 use super::scan::{Rows, Streams};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use columns::{Columns, Known, Verdict};
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -61,6 +63,7 @@ struct State {
     of_stream: Vec<Option<usize>>,
     key: Vec<u8>,
     bytes: usize,
+    by_columns: Known,
     /// Step range of the last line and the times for which it holds.
     cached: Option<(i64, i64, usize, usize)>,
 }
@@ -113,7 +116,7 @@ impl RangeAggregate {
         state.of_stream.resize(streams.all.len(), None);
         let by_stream_alone = self.pipeline.keeps_labels() && !self.reads_metadata && self.unwrap.is_none();
         let mut name = String::new();
-        let number = rows.json().and_then(|_| self.pipeline.json_number());
+        let columns = Columns::of(&self.pipeline, self.grouping.as_ref(), &rows);
         for row in 0..rows.len() {
             let ts = rows.ts.value(row).saturating_add(self.offset_ns);
             let Some((first, last)) = self.steps_of(ts, &mut state.cached) else { continue };
@@ -129,12 +132,17 @@ impl RangeAggregate {
                 continue;
             }
             let json = rows.json().filter(|json| json.knows(row));
-            if let (Some(json), Some((name, passes))) = (json, &number)
-                && !rows.has_metadata(name)
-                && stream.labels.get(name).is_none()
-                && json.label(name).is_some_and(|values| values.is_valid(row) && !passes(values.value(row)))
-            {
-                continue;
+            let mut remember = false;
+            if let (Some(_), Some(columns)) = (json, &columns) {
+                match columns.judge(row, stream_at, stream, &mut state.by_columns) {
+                    Verdict::Drops => continue,
+                    Verdict::Of(series) if self.unwrap.is_none() => {
+                        self.add(state, series, first, last, 0);
+                        continue;
+                    }
+                    Verdict::Of(_) => {}
+                    Verdict::Unknown { remember: new } => remember = new,
+                }
             }
             fields.start(&stream.pairs);
             if self.reads_metadata {
@@ -154,8 +162,8 @@ impl RangeAggregate {
             let Some(line) = line else { continue };
             let value = match &self.unwrap {
                 Some(unwrap) => match unwrap.value(fields) {
-                    Some(value) => Some(value),
-                    None => continue,
+                    Some(value) if self.pipeline.keeps_value(fields) => Some(value),
+                    _ => continue,
                 },
                 None => None,
             };
@@ -166,6 +174,9 @@ impl RangeAggregate {
                 true => self.series_of_stream(stream_at, &stream.pairs, fields, state)?,
                 false => self.series(fields, state)?,
             };
+            if remember {
+                state.bytes += state.by_columns.remember(series);
+            }
             match value {
                 Some(value) => {
                     state.bytes += 16;

@@ -162,6 +162,55 @@ async fn lines_and_numbers_from_memory_and_from_parts() {
     check_numbers(&world).await;
 }
 
+/// JSON whose labels also come from the stream, are missing, or cannot be compared.
+fn odd_json() -> LogBatch {
+    let bodies = [
+        r#"{"app":"inner","level":"info","ms":5,"ok":true}"#,
+        r#"{"app":"inner","level":"in\u0066o","ms":"7"}"#,
+        r#"{"app":"other","level":"","ms":50,"tags":["a"]}"#,
+        r#"{"level":null,"ms":500}"#,
+        r#"{"level":"info","ms":"fast"}"#,
+        r#"{"level":"info"}"#,
+        r#"{"deep":{"level":"info"},"ms":1}"#,
+    ];
+    let records = || (0..21).map(|at| record(at, bodies[at as usize % bodies.len()])).collect();
+    LogBatch { streams: vec![stream("api", records()), stream("web", records())] }
+}
+
+#[tokio::test]
+async fn labels_of_json_count_the_same_from_columns_and_from_lines() {
+    let world = World::with(odd_json()).await;
+    let queries = [
+        (r#"sum by (level) (count_over_time({env="prod"} | json | __error__="" [1m]))"#, 2),
+        (r#"sum by (level, app) (count_over_time({env="prod"} | json | ms < 100 | __error__="" [1m]))"#, 4),
+        (r#"sum by (app_extracted) (count_over_time({env="prod"} | json [1m]))"#, 3),
+        (r#"sum by (level) (count_over_time({env="prod"} | json | app="api" [1m]))"#, 2),
+        (
+            r#"sum by (deep_level) (count_over_time({env="prod"} | json | __error__="" | level!="info" [1m]))"#,
+            2,
+        ),
+        (
+            r#"sum by (level) (count_over_time({env="prod"} |= "inner" | json | ms >= 5 | __error__="" [1m]))"#,
+            1,
+        ),
+        (r#"sum by (ms) (count_over_time({env="prod"} | json | ms > 40 | __error__="" [1m]))"#, 2),
+        (
+            r#"sum by (level) (sum_over_time({env="prod"} | json | level="info" | unwrap ms | __error__="" [1m]))"#,
+            1,
+        ),
+    ];
+    let mut from_lines = vec![];
+    for (query, series) in queries {
+        let numbers = world.numbers(query).await;
+        assert_eq!(numbers.len(), series, "{query}: {numbers:?}");
+        from_lines.push(numbers);
+    }
+    world.store.flush().await.unwrap();
+    for ((query, _), expected) in queries.into_iter().zip(from_lines) {
+        assert_eq!(world.numbers(query).await, expected, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn a_limit_keeps_the_wanted_end() {
     let world = World::with(batch()).await;

@@ -19,10 +19,16 @@ pub enum PathStep {
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
+pub(crate) const NO_OBJECT: &str = "line is not a JSON object";
+
 /// Every scalar of an object with its keys joined by `_`. Arrays and nulls give nothing.
 pub(crate) fn flatten(line: &str, wanted: Option<&[String]>, found: Found<'_>) -> Result<(), String> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
+    // What most lines that are no JSON fail by: it costs no formatting.
+    if scanner.peek() != Some(b'{') {
+        return Err(NO_OBJECT.to_owned());
+    }
     let mut name = String::new();
     scanner.object(0, &mut name, wanted, found)?;
     scanner.end()

@@ -3,10 +3,12 @@
 //! A row's *shape* says which attributes it has, in their order and with their types; values of names that have no
 //! column are in a map, in the same order. Shape, columns and map give back exactly what came.
 
+use crate::rows::groups::empty_maps;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray, MapArray,
     MapBuilder, RecordBatch, StringArray, StringBuilder,
 };
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
 use std::collections::HashMap;
@@ -127,6 +129,11 @@ impl Shredder {
         self.known.len() - 1
     }
 
+    /// Whether any row so far has some.
+    pub fn has_attributes(&self) -> bool {
+        self.known.iter().any(|(_, columns)| !columns.is_empty())
+    }
+
     /// The columns of [`fields`](Self::fields).
     pub fn shred(&mut self, map: &MapArray, types: &BinaryArray) -> Result<Vec<ArrayRef>, ArrowError> {
         let names: &StringArray = map.keys().as_string();
@@ -230,6 +237,13 @@ pub fn restore(batch: &RecordBatch) -> Result<(ArrayRef, ArrayRef), ArrowError> 
         types.append_value(&shape.types);
     }
     Ok((Arc::new(map.finish()), Arc::new(types.finish())))
+}
+
+/// The same of rows without any.
+pub fn none(rows: usize) -> (ArrayRef, ArrayRef) {
+    let map: ArrayRef = Arc::new(MapBuilder::new(None, StringBuilder::new(), StringBuilder::new()).finish());
+    let types = BinaryArray::new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None);
+    (empty_maps(&map, rows).unwrap_or(map), Arc::new(types))
 }
 
 struct Shape<'a> {

@@ -38,6 +38,11 @@ pub fn named<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     fields.filter_map(|field| field.strip_prefix(PREFIX)).collect()
 }
 
+/// The column of a path that has one.
+pub fn column_of(path: &str) -> String {
+    format!("{PREFIX}{path}")
+}
+
 /// A value of a line: its path and where its text lies. Quotes are not part of it.
 struct Value {
     path: (usize, usize),
@@ -256,7 +261,7 @@ impl Shape {
         (pieces.len() == paths.len() + 1).then_some(Shape { pieces, paths })
     }
 
-    fn kind(&self, value: usize) -> Kind {
+    pub fn kind(&self, value: usize) -> Kind {
         match self.pieces[value].as_bytes().last() {
             Some(b'"') => Kind::Text,
             Some(b'[') => Kind::Array,
@@ -266,7 +271,7 @@ impl Shape {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// Between quotes, escapes as they stand.
     Text,
     Array,
@@ -276,7 +281,7 @@ enum Kind {
 
 impl Kind {
     /// Whether the text of such a value can hold this.
-    fn can_hold(self, text: &str) -> bool {
+    pub fn can_hold(self, text: &str) -> bool {
         let bytes = text.as_bytes();
         match self {
             Kind::Array => true,
@@ -314,10 +319,18 @@ impl Shredder {
     pub fn fields(&self) -> Vec<Field> {
         let mut fields =
             vec![Field::new(BODY, DataType::Utf8, true), Field::new(SHAPE, DataType::UInt32, true)];
-        fields.extend(
-            self.paths.iter().map(|path| Field::new(format!("{PREFIX}{path}"), DataType::Utf8, true)),
-        );
+        fields.extend(self.paths.iter().map(|path| Field::new(column_of(path), DataType::Utf8, true)));
         fields
+    }
+
+    /// The text columns among them: whole bodies, then the fields in the order of their numbers.
+    pub fn texts(columns: &[ArrayRef]) -> Vec<&StringArray> {
+        let [whole, _, fields @ ..] = columns else { return vec![] };
+        std::iter::once(whole).chain(fields).filter_map(|column| column.as_string_opt()).collect()
+    }
+
+    pub fn paths(&self) -> &[String] {
+        &self.paths
     }
 
     /// Shapes seen so far, by number, as the side index holds them.
@@ -400,7 +413,7 @@ fn fill(column: &mut StringBuilder, row: usize) {
 
 /// The shapes of a file.
 #[derive(Debug, Default)]
-pub struct Shapes(Vec<Shape>);
+pub struct Shapes(pub Vec<Shape>);
 
 impl Shapes {
     pub fn parse(texts: &[String]) -> Option<Shapes> {
@@ -416,172 +429,10 @@ impl Shapes {
 pub fn whole_or_known(batch: &RecordBatch) -> Result<(StringArray, BooleanArray), ArrowError> {
     let read = Read::of(batch)?;
     let whole = read.whole.ok_or_else(|| wrong("no whole bodies"))?;
-    let known: BooleanArray = (0..batch.num_rows()).map(|row| Some(read.shapes.is_valid(row))).collect();
+    let known = arrow::compute::is_not_null(read.shapes)?;
     // What is null there has no bytes, so its text is empty.
     let (offsets, values, _) = whole.clone().into_parts();
     Ok((StringArray::try_new(offsets, values, None)?, known))
-}
-
-/// What a value must be for a line to contain a string.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Test {
-    Contains,
-    Equals(String),
-    StartsWith(String),
-    EndsWith(String),
-}
-
-/// Tests of one shape: the line contains the string where all tests of one of the lists pass, by value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
-    Always,
-    Any(Vec<Vec<(usize, Test)>>),
-    /// Too many ways: the line is put together and looked at.
-    Look,
-}
-
-const WAYS_MAX: usize = 32;
-
-impl Rule {
-    fn of(shape: &Shape, needle: &str) -> Rule {
-        if needle.is_empty() || shape.pieces.iter().any(|piece| piece.contains(needle)) {
-            return Rule::Always;
-        }
-        let mut ways = Ways { shape, found: vec![] };
-        for value in 0..shape.paths.len() {
-            if shape.kind(value).can_hold(needle) {
-                ways.found.push(vec![(value, Test::Contains)]);
-            }
-            // It begins at the end of the piece before the value …
-            let piece = &shape.pieces[value];
-            for (at, _) in piece.char_indices() {
-                if let Some(rest) = needle.strip_prefix(&piece[at..]).filter(|rest| !rest.is_empty()) {
-                    ways.value(value, rest, &mut vec![]);
-                }
-            }
-            // … or inside the value.
-            for (at, _) in needle.char_indices().skip(1) {
-                let (own, rest) = needle.split_at(at);
-                if shape.kind(value).can_hold(own) {
-                    ways.piece(value + 1, rest, &mut vec![(value, Test::EndsWith(own.to_owned()))]);
-                }
-            }
-            if ways.found.len() > WAYS_MAX {
-                return Rule::Look;
-            }
-        }
-        Rule::Any(ways.found)
-    }
-}
-
-/// The ways in which a string can lie across pieces and values.
-struct Ways<'a> {
-    shape: &'a Shape,
-    found: Vec<Vec<(usize, Test)>>,
-}
-
-impl Ways<'_> {
-    /// The rest begins with a value, at the value's first byte.
-    fn value(&mut self, value: usize, rest: &str, tests: &mut Vec<(usize, Test)>) {
-        if self.found.len() > WAYS_MAX || value >= self.shape.paths.len() {
-            return;
-        }
-        let kind = self.shape.kind(value);
-        if kind.can_hold(rest) && !(kind == Kind::Text && rest.starts_with('"')) {
-            tests.push((value, Test::StartsWith(rest.to_owned())));
-            self.found.push(tests.clone());
-            tests.pop();
-        }
-        for (at, _) in rest.char_indices() {
-            let (own, rest) = rest.split_at(at);
-            if kind.can_hold(own) && !(kind == Kind::Text && own.starts_with('"')) {
-                tests.push((value, Test::Equals(own.to_owned())));
-                self.piece(value + 1, rest, tests);
-                tests.pop();
-            }
-        }
-    }
-
-    /// The rest begins with a piece.
-    fn piece(&mut self, piece: usize, rest: &str, tests: &mut Vec<(usize, Test)>) {
-        let text = &self.shape.pieces[piece];
-        if text.starts_with(rest) {
-            self.found.push(tests.clone());
-        } else if let Some(rest) = rest.strip_prefix(text.as_str()) {
-            self.value(piece, rest, tests);
-        }
-    }
-}
-
-/// A string that lines are asked for, as tests of the columns of a file.
-#[derive(Debug)]
-pub struct Needle {
-    text: String,
-    rules: Vec<Rule>,
-}
-
-impl Needle {
-    pub fn new(text: &str, shapes: &Shapes) -> Needle {
-        Needle { text: text.to_owned(), rules: shapes.0.iter().map(|shape| Rule::of(shape, text)).collect() }
-    }
-
-    /// The columns that decide.
-    pub fn columns(&self, shapes: &Shapes) -> Vec<String> {
-        let mut columns = vec![BODY.to_owned(), SHAPE.to_owned()];
-        for (rule, shape) in self.rules.iter().zip(&shapes.0) {
-            let values: Vec<usize> = match rule {
-                Rule::Always => vec![],
-                Rule::Any(ways) => ways.iter().flatten().map(|(value, _)| *value).collect(),
-                Rule::Look => (0..shape.paths.len()).collect(),
-            };
-            columns.extend(values.into_iter().map(|value| format!("{PREFIX}{}", shape.paths[value])));
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        columns
-    }
-
-    /// Takes away the rows whose line does not contain it.
-    pub fn mask(&self, batch: &RecordBatch, shapes: &Shapes, wanted: &mut [bool]) -> Result<(), ArrowError> {
-        let read = Read::of(batch)?;
-        let finder = memchr::memmem::Finder::new(&self.text);
-        let mut columns: Vec<Option<Vec<Option<&StringArray>>>> = vec![None; shapes.0.len()];
-        for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
-            if read.shapes.is_null(row) {
-                let whole = read.whole.filter(|whole| whole.is_valid(row));
-                *wanted = whole.is_some_and(|whole| finder.find(whole.value(row).as_bytes()).is_some());
-                continue;
-            }
-            let number = read.shapes.value(row) as usize;
-            let (Some(shape), Some(rule)) = (shapes.0.get(number), self.rules.get(number)) else {
-                return Err(wrong("a line is of no shape"));
-            };
-            let columns = columns[number]
-                .get_or_insert_with(|| shape.paths.iter().map(|path| read.column(path)).collect());
-            let value = |value: usize| columns[value].map_or("", |column| column.value(row));
-            let passes = |(at, test): &(usize, Test)| match test {
-                Test::Contains => finder.find(value(*at).as_bytes()).is_some(),
-                Test::Equals(text) => value(*at) == text,
-                Test::StartsWith(text) => value(*at).starts_with(text.as_str()),
-                Test::EndsWith(text) => value(*at).ends_with(text.as_str()),
-            };
-            *wanted = match rule {
-                Rule::Always => true,
-                Rule::Any(ways) => ways.iter().any(|tests| tests.iter().all(passes)),
-                Rule::Look => {
-                    let mut line = String::new();
-                    for (at, piece) in shape.pieces.iter().enumerate() {
-                        line.push_str(piece);
-                        if at < shape.paths.len() {
-                            line.push_str(value(at));
-                        }
-                    }
-                    finder.find(line.as_bytes()).is_some()
-                }
-            };
-        }
-        Ok(())
-    }
 }
 
 /// A path as the label that `| json` makes of it.
@@ -623,7 +474,7 @@ impl Labels {
     }
 
     pub fn columns(&self) -> Vec<String> {
-        let own = self.0.iter().filter_map(|(_, path)| path.as_ref()).map(|path| format!("{PREFIX}{path}"));
+        let own = self.0.iter().filter_map(|(_, path)| path.as_ref()).map(|path| column_of(path));
         own.chain([BODY.to_owned(), SHAPE.to_owned()]).collect()
     }
 
@@ -676,19 +527,19 @@ fn values(
     Ok(out.finish())
 }
 
-fn wrong(what: &str) -> ArrowError {
+pub fn wrong(what: &str) -> ArrowError {
     ArrowError::InvalidArgumentError(format!("bodies: {what}"))
 }
 
 /// What was read of a file's bodies.
-struct Read<'a> {
-    whole: Option<&'a StringArray>,
-    shapes: &'a UInt32Array,
+pub struct Read<'a> {
+    pub whole: Option<&'a StringArray>,
+    pub shapes: &'a UInt32Array,
     columns: HashMap<&'a str, &'a StringArray>,
 }
 
 impl<'a> Read<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Read<'a>, ArrowError> {
+    pub fn of(batch: &'a RecordBatch) -> Result<Read<'a>, ArrowError> {
         let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_primitive_opt::<UInt32Type>());
         let mut columns = HashMap::new();
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -704,8 +555,8 @@ impl<'a> Read<'a> {
         })
     }
 
-    fn column(&self, path: &str) -> Option<&'a StringArray> {
-        self.columns.get(format!("{PREFIX}{path}").as_str()).copied()
+    pub fn column(&self, path: &str) -> Option<&'a StringArray> {
+        self.columns.get(column_of(path).as_str()).copied()
     }
 }
 
@@ -743,11 +594,11 @@ pub fn restore(batch: &RecordBatch, shapes: &Shapes) -> Result<StringArray, Arro
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use arrow::datatypes::Schema;
 
-    const LINES: [&str; 16] = [
+    pub const LINES: [&str; 16] = [
         r#"{"level":"info","msg":"order 17 placed","ms":12.5,"error":{"kind":"Timeout","retries":2}}"#,
         r#"{"level":"warn","msg":"order 18 placed","ms":7,"error":{"kind":"","retries":0}}"#,
         r#"{"level":"info","msg":"a \"quoted\" \u00e4 word\\","ms":-1e3,"error":{"kind":"x","retries":1}}"#,
@@ -766,14 +617,14 @@ mod tests {
         r#"{"rare":{"very":{"deep":1}}}"#,
     ];
 
-    fn shredded(paths: Vec<String>) -> (RecordBatch, Shapes) {
+    pub fn shredded(paths: Vec<String>) -> (RecordBatch, Shapes) {
         let mut shredder = Shredder::new(paths);
         let columns = shredder.shred(&StringArray::from(LINES.to_vec()));
         let batch = RecordBatch::try_new(Arc::new(Schema::new(shredder.fields())), columns).unwrap();
         (batch, Shapes::parse(&shredder.shapes()).unwrap())
     }
 
-    fn all_paths() -> Vec<String> {
+    pub fn all_paths() -> Vec<String> {
         frequent([&StringArray::from(LINES.to_vec())].into_iter())
     }
 
@@ -789,45 +640,6 @@ mod tests {
         let (batch, _) = shredded(all);
         let taken_apart = batch.num_rows() - batch.column_by_name(SHAPE).unwrap().null_count();
         assert_eq!(taken_apart, 9);
-    }
-
-    #[test]
-    fn strings_are_found_across_values_and_what_is_between() {
-        let (batch, shapes) = shredded(all_paths());
-        let mut needles: Vec<String> = [
-            r#""msg":"order 17"#,
-            "Timeout",
-            r#"","msg":""#,
-            "17 placed\",\"ms\":12.5,\"err",
-            "\\\"quoted",
-            "nowhere",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        // Every part of every line, and one byte more or less of it.
-        for line in LINES {
-            for (from, _) in line.char_indices().step_by(3) {
-                for (to, _) in line.char_indices().filter(|(to, _)| *to > from).step_by(5) {
-                    needles.push(line[from..to].to_owned());
-                    needles.push(format!("{}!", &line[from..to]));
-                }
-            }
-        }
-        for needle in needles {
-            let found = Needle::new(&needle, &shapes);
-            let mut wanted = vec![true; batch.num_rows()];
-            found.mask(&batch, &shapes, &mut wanted).unwrap();
-            let expected: Vec<bool> = LINES.iter().map(|line| line.contains(&needle)).collect();
-            assert_eq!(wanted, expected, "{needle:?}");
-        }
-    }
-
-    #[test]
-    fn a_needle_with_a_key_reads_one_column() {
-        let (_, shapes) = shredded(all_paths());
-        let columns = Needle::new(r#""kind":"Timeout""#, &shapes).columns(&shapes);
-        // Arrays may hold anything.
-        assert_eq!(columns, ["body", "body_shape", "json.error/kind", "json.ms", "json.tags"]);
     }
 
     #[test]

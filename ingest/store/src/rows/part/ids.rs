@@ -1,18 +1,17 @@
-//! Which rows hold an id: a hash of each id with the row, or the page of rows, that holds it, sorted. A search finds a
-//! few rows too many at worst, never too few.
+//! Where an id is: a hash of each id with the span's row, or the cell of a log's page, that holds it, sorted. A search
+//! finds a few too many at worst, never too few.
 
-use super::LOG_PAGE_ROWS;
+use super::cells::Grid;
 use super::ranges::Ranges;
 use crate::part::Signal;
 use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
 use crate::side_index::{Cursor, put_split, take_split};
-use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::array::{Array, FixedSizeBinaryArray, StringArray};
 
 #[derive(Default)]
 pub struct Ids {
-    unit: usize,
     hash_bits: u32,
-    /// Hash and unit of rows, ascending.
+    /// Hash, and row or cell, ascending.
     entries: Vec<(u32, u32)>,
     /// The rows hold hex tokens longer than a trace id.
     pub has_longer: bool,
@@ -36,50 +35,46 @@ impl Ids {
     /// Lines are looked through page by page, and 24 bits find a page too many once in ten searches; a trace's spans
     /// are single rows in many pages.
     pub fn new(signal: Signal) -> Ids {
-        let (unit, hash_bits) = if signal == Signal::Logs { (LOG_PAGE_ROWS, 24) } else { (1, 32) };
-        Ids { unit, hash_bits, ..Ids::default() }
+        Ids { hash_bits: if signal == Signal::Logs { 24 } else { 32 }, ..Ids::default() }
     }
 
-    /// Trace ids of the column of that name, and ids in the bodies where there are bodies.
-    pub fn add(&mut self, batch: &RecordBatch, first_row: usize) {
-        let unit_of = |row: usize| ((first_row + row) / self.unit) as u32;
-        let column = batch.column_by_name("trace_id");
-        let column: Option<&FixedSizeBinaryArray> = column.and_then(|c| c.as_fixed_size_binary_opt());
-        if let Some(column) = column {
-            let mut digits = [0; 32];
-            for row in (0..column.len()).filter(|row| column.is_valid(*row)) {
-                if hex::encode_to_slice(column.value(row), &mut digits).is_ok() {
-                    let id = std::str::from_utf8(&digits).unwrap_or_default();
-                    self.entries.push((hash(id, self.hash_bits), unit_of(row)));
-                }
-            }
-        }
-        if let Some(bodies) = batch.column_by_name("body") {
-            let bodies: &StringArray = bodies.as_string();
-            for row in 0..bodies.len() {
-                for id in tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Id) {
-                    self.has_longer |= id.len() > LONG_ID_DIGITS;
-                    self.entries.push((hash(id, self.hash_bits), unit_of(row)));
-                }
+    /// The ids of a column, each with its unit.
+    pub fn add_column(&mut self, ids: &FixedSizeBinaryArray, unit_of: impl Fn(usize) -> u32) {
+        let mut digits = [0; 32];
+        for row in (0..ids.len()).filter(|row| ids.is_valid(*row)) {
+            if hex::encode_to_slice(ids.value(row), &mut digits).is_ok() {
+                let id = std::str::from_utf8(&digits).unwrap_or_default();
+                self.entries.push((hash(id, self.hash_bits), unit_of(row)));
             }
         }
     }
 
-    pub fn rows(&self, id: &str, total: usize) -> Ranges {
+    /// The ids in texts, whose first row is this one of the part.
+    pub fn add_texts(&mut self, texts: &StringArray, grid: Grid, column: usize, first_row: usize) {
+        for row in (0..texts.len()).filter(|row| texts.is_valid(*row)) {
+            for id in tokens(texts.value(row)).filter(|token| kind(token) == Kind::Id) {
+                self.has_longer |= id.len() > LONG_ID_DIGITS;
+                self.entries.push((hash(id, self.hash_bits), grid.cell(first_row + row, column)));
+            }
+        }
+    }
+
+    /// Ascending rows or cells.
+    pub fn units(&self, id: &str) -> Vec<u32> {
         let wanted = hash(id, self.hash_bits);
         let start = self.entries.partition_point(|(hash, _)| *hash < wanted);
-        let found = self.entries[start..].iter().take_while(|(hash, _)| *hash == wanted);
-        Ranges::new(found.map(|(_, unit)| {
-            let first = *unit as usize * self.unit;
-            first..(first + self.unit).min(total)
-        }))
+        self.entries[start..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, unit)| *unit).collect()
+    }
+
+    /// Where units are rows.
+    pub fn rows(&self, id: &str) -> Ranges {
+        Ranges::new(self.units(id).into_iter().map(|row| row as usize..row as usize + 1))
     }
 
     pub fn encode(mut self) -> Vec<u8> {
         self.entries.sort_unstable();
         self.entries.dedup();
         let mut out = vec![u8::from(self.has_longer), self.hash_bits as u8];
-        out.extend_from_slice(&(self.unit as u32).to_le_bytes());
         out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         // Ascending hashes as their steps, most of which are one or two bytes; the high bytes are then all zero.
         let steps = self.entries.iter().scan(0, |before, (hash, _)| {
@@ -95,8 +90,7 @@ impl Ids {
     pub fn decode(bytes: &[u8]) -> Result<Ids, String> {
         let mut rest = Cursor(bytes);
         let [has_longer, hash_bits] = rest.array()?;
-        let unit = rest.u32()? as usize;
-        if unit == 0 || !(1..=32).contains(&hash_bits) {
+        if !(1..=32).contains(&hash_bits) {
             return Err("its ids are of no known kind".into());
         }
         let count = rest.u32()? as usize;
@@ -107,6 +101,6 @@ impl Ids {
             Some(*hash)
         });
         let entries = hashes.zip(units.into_iter().map(u32::from_le_bytes)).collect();
-        Ok(Ids { unit, hash_bits: u32::from(hash_bits), entries, has_longer: has_longer != 0 })
+        Ok(Ids { hash_bits: u32::from(hash_bits), entries, has_longer: has_longer != 0 })
     }
 }

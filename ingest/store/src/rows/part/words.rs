@@ -1,16 +1,18 @@
-//! The words of a part's lines by page: a tantivy index that is only its inverted index, one document a page.
+//! The words of a part's lines: a tantivy index that is only its inverted index, one document a cell (a column in a
+//! page of rows).
 //!
-//! A page as document costs a fraction of a byte a line where a row as document costs several; the pages that are found
+//! A cell as document costs a fraction of a byte a line where a row as document costs several; the cells that are found
 //! are read and each line is looked at.
 
 use super::LOG_PAGE_ROWS as PAGE_ROWS;
-use super::ranges::Ranges;
+use super::cells::Grid;
 use crate::metrics::head::BytesHasher;
 use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{Array, StringArray};
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
+use std::ops::Range;
 use std::path::Path;
 use tantivy::collector::DocSetCollector;
 use tantivy::directory::{Directory, RamDirectory};
@@ -22,7 +24,7 @@ use tantivy::{
     Term,
 };
 
-/// The page has words that are indexed only by their beginning.
+/// The cell has words that are indexed only by their beginning.
 const CUT_WORDS: &str = "\u{1}cut";
 
 /// What the writer may hold before it would write a second segment; a part's words are far below.
@@ -38,18 +40,18 @@ fn schema() -> (Schema, Field) {
     (schema.build(), words)
 }
 
-/// Takes lines in, page by page.
+/// Takes texts in, page by page.
 pub struct Builder {
     writer: SingleSegmentIndexWriter,
     directory: RamDirectory,
     field: Field,
-    /// Distinct words of the page so far, as they stand in the lines.
-    seen: HashSet<Box<str>, BuildHasherDefault<BytesHasher>>,
+    /// Distinct words of the page so far by column, as they stand in the texts.
+    seen: Vec<HashSet<Box<str>, BuildHasherDefault<BytesHasher>>>,
     rows: usize,
 }
 
 impl Builder {
-    pub fn new() -> anyhow::Result<Builder> {
+    pub fn new(grid: Grid) -> anyhow::Result<Builder> {
         let (schema, field) = schema();
         let directory = RamDirectory::create();
         let settings = IndexSettings {
@@ -60,17 +62,21 @@ impl Builder {
             .schema(schema)
             .settings(settings)
             .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
-        Ok(Builder { writer, directory, field, seen: HashSet::default(), rows: 0 })
+        let seen = (0..grid.columns()).map(|_| HashSet::default()).collect();
+        Ok(Builder { writer, directory, field, seen, rows: 0 })
     }
 
-    pub fn add(&mut self, bodies: &StringArray) -> anyhow::Result<()> {
-        for row in 0..bodies.len() {
-            for token in tokens(bodies.value(row)).filter(|token| kind(token) == Kind::Word) {
-                if !self.seen.contains(token) {
-                    self.seen.insert(token.into());
-                }
+    /// The columns of further rows, in the order of the grid.
+    pub fn add(&mut self, columns: &[&StringArray]) -> anyhow::Result<()> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let mut from = 0;
+        while from < rows {
+            let to = rows.min(from + PAGE_ROWS - self.rows);
+            for (column, seen) in columns.iter().zip(&mut self.seen) {
+                add_words(column, from..to, seen);
             }
-            self.rows += 1;
+            self.rows += to - from;
+            from = to;
             if self.rows == PAGE_ROWS {
                 self.end_page()?;
             }
@@ -79,17 +85,19 @@ impl Builder {
     }
 
     fn end_page(&mut self) -> anyhow::Result<()> {
-        let mut words: HashSet<String> = HashSet::new();
-        for token in self.seen.drain() {
-            if token.len() > WORD_BYTES_MAX {
-                words.insert(CUT_WORDS.to_owned());
+        for seen in &mut self.seen {
+            let mut words: HashSet<String> = HashSet::new();
+            for token in seen.drain() {
+                if token.len() > WORD_BYTES_MAX {
+                    words.insert(CUT_WORDS.to_owned());
+                }
+                words.insert(indexed(&token).into_owned());
             }
-            words.insert(indexed(&token).into_owned());
+            let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
+            let mut document = TantivyDocument::new();
+            document.add_pre_tokenized_text(self.field, PreTokenizedString { text: String::new(), tokens });
+            self.writer.add_document(document)?;
         }
-        let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
-        let mut document = TantivyDocument::new();
-        document.add_pre_tokenized_text(self.field, PreTokenizedString { text: String::new(), tokens });
-        self.writer.add_document(document)?;
         self.rows = 0;
         Ok(())
     }
@@ -101,6 +109,26 @@ impl Builder {
         }
         let index = self.writer.finalize()?;
         pack(&index, &self.directory)
+    }
+}
+
+fn add_words(
+    column: &StringArray,
+    rows: Range<usize>,
+    seen: &mut HashSet<Box<str>, BuildHasherDefault<BytesHasher>>,
+) {
+    let mut before = None;
+    for row in rows.filter(|row| column.is_valid(*row)) {
+        let text = column.value(row);
+        // Fields of neighbours often are the same.
+        if before.replace(text) == Some(text) {
+            continue;
+        }
+        for token in tokens(text).filter(|token| kind(token) == Kind::Word) {
+            if !seen.contains(token) {
+                seen.insert(token.into());
+            }
+        }
     }
 }
 
@@ -139,28 +167,21 @@ impl Words {
         Ok(Words { searcher: reader.searcher(), field })
     }
 
-    /// Rows of the pages that can hold a line with all the clues.
-    pub fn pages(&self, clues: &Clues, rows: usize) -> Result<Ranges, String> {
-        let mut found = Ranges::new(std::iter::once(0..rows));
+    /// For each clue that is a word or a part of one, the cells that can hold it, ascending.
+    pub fn cells(&self, clues: &Clues) -> Result<Vec<Vec<u32>>, String> {
+        let mut found = vec![];
         for word in &clues.words {
-            found = found.and(&self.search(&self.term(word), rows)?);
+            found.push(self.search(&self.term(word))?);
         }
-        if clues.parts.is_empty() || found.is_empty() {
-            return Ok(found);
-        }
-        let cut = self.search(&self.term(CUT_WORDS), rows)?;
         for (part, open_before, open_after) in &clues.parts {
-            let pages = if *open_before || *open_after {
-                let any = |open: bool| if open { ".*" } else { "" };
-                let pattern = format!("{}{part}{}", any(*open_before), any(*open_after));
-                let query = RegexQuery::from_pattern(&pattern, self.field).map_err(|e| e.to_string())?;
-                self.search(&query, rows)?
-            } else {
-                self.search(&self.term(part), rows)?
-            };
-            let mut either: Vec<_> = pages.0.into_iter().chain(cut.0.iter().cloned()).collect();
-            either.sort_unstable_by_key(|range| range.start);
-            found = found.and(&Ranges::new(either));
+            let any = |open: &bool| if *open { ".*" } else { "" };
+            let pattern = format!("{}{part}{}", any(open_before), any(open_after));
+            let query = RegexQuery::from_pattern(&pattern, self.field).map_err(|e| e.to_string())?;
+            let mut cells = self.search(&query)?;
+            cells.extend(self.search(&self.term(CUT_WORDS))?);
+            cells.sort_unstable();
+            cells.dedup();
+            found.push(cells);
         }
         Ok(found)
     }
@@ -169,10 +190,10 @@ impl Words {
         TermQuery::new(Term::from_field_text(self.field, word), IndexRecordOption::Basic)
     }
 
-    fn search(&self, query: &dyn Query, rows: usize) -> Result<Ranges, String> {
+    fn search(&self, query: &dyn Query) -> Result<Vec<u32>, String> {
         let found = self.searcher.search(query, &DocSetCollector).map_err(|e| e.to_string())?;
-        let mut pages: Vec<usize> = found.into_iter().map(|address| address.doc_id as usize).collect();
-        pages.sort_unstable();
-        Ok(Ranges::new(pages.into_iter().map(|page| page * PAGE_ROWS..((page + 1) * PAGE_ROWS).min(rows))))
+        let mut cells: Vec<u32> = found.into_iter().map(|address| address.doc_id).collect();
+        cells.sort_unstable();
+        Ok(cells)
     }
 }

@@ -2,6 +2,7 @@
 //! compressed, so its memory grows with the file and not with the rows.
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
+use super::cells::{Grid, WHOLE};
 use super::{FORMAT, LOG_PAGE_ROWS, Names, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, GroupColumns, words_of};
@@ -43,6 +44,8 @@ pub struct Writer {
     last_rank: Option<u32>,
     ids: ids::Ids,
     words: Option<words::Builder>,
+    /// Of logs.
+    grid: Option<Grid>,
     rows: usize,
 }
 
@@ -58,6 +61,7 @@ impl Writer {
     ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(names.attributes);
         let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(names.bodies));
+        let grid = bodies.as_ref().map(|bodies| Grid::of_fields(bodies.paths().len()));
         let schema = file_schema(signal, &shredder, bodies.as_ref());
         let properties = properties(signal, &schema)?;
         Ok(Writer {
@@ -71,7 +75,8 @@ impl Writer {
             runs: vec![],
             last_rank: None,
             ids: ids::Ids::new(signal),
-            words: (signal == Signal::Logs).then(words::Builder::new).transpose()?,
+            words: grid.map(words::Builder::new).transpose()?,
+            grid,
             rows: 0,
         })
     }
@@ -79,12 +84,8 @@ impl Writer {
     /// Stored rows in the part's order, with their ranks.
     pub fn push(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
         self.add_to_runs(piece, rows)?;
-        self.ids.add(piece, self.rows);
-        if let (Some(words), Some(bodies)) = (&mut self.words, piece.column_by_name("body")) {
-            words.add(bodies.as_string())?;
-        }
-        self.rows += piece.num_rows();
         let columns = self.file_columns(piece)?;
+        self.rows += piece.num_rows();
         Ok(self.parquet.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
     }
 
@@ -99,8 +100,11 @@ impl Writer {
             |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
         columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
         if let (Some(shredder), Some(bodies)) = (&mut self.bodies, piece.column_by_name(bodies::BODY)) {
-            columns.extend(shredder.shred(bodies.as_string()));
+            let of_bodies = shredder.shred(bodies.as_string());
+            self.index_texts(&bodies::Shredder::texts(&of_bodies))?;
+            columns.extend(of_bodies);
         }
+        self.index_trace_ids(piece);
         let numbers = numbers(piece)?;
         for word in words_of(self.signal) {
             columns.push(self.groups.column(word, numbers)?);
@@ -111,6 +115,25 @@ impl Writer {
         }
         columns.push(resource);
         Ok(columns)
+    }
+
+    /// The text columns of further bodies.
+    fn index_texts(&mut self, texts: &[&StringArray]) -> anyhow::Result<()> {
+        let (Some(words), Some(grid)) = (&mut self.words, self.grid) else { return Ok(()) };
+        words.add(texts)?;
+        for (at, texts) in texts.iter().enumerate() {
+            self.ids.add_texts(texts, grid, WHOLE + at, self.rows);
+        }
+        Ok(())
+    }
+
+    fn index_trace_ids(&mut self, piece: &RecordBatch) {
+        let column = piece.column_by_name("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt());
+        let (Some(ids), first, grid) = (column, self.rows, self.grid) else { return };
+        self.ids.add_column(ids, |row| match grid {
+            Some(grid) => grid.cell(first + row, grid.trace_ids()),
+            None => (first + row) as u32,
+        });
     }
 
     fn add_to_runs(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
@@ -153,6 +176,7 @@ impl Writer {
         self.runs.iter().for_each(|run| run.encode(&mut raw));
         put_block(&mut raw, &self.ids.encode());
         put_block(&mut raw, &self.words.map(words::Builder::finish).transpose()?.unwrap_or_default());
+        raw.push(u8::from(self.shredder.has_attributes()));
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
         raw.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
         shapes.iter().for_each(|shape| put_block(&mut raw, shape.as_bytes()));
