@@ -146,6 +146,7 @@ mod tests {
         let mut pages = Pages::none(2 * PAGE_ROWS + 1);
         assert!(!pages.any());
         pages.0[2] = true;
-        assert_eq!(pages.ranges(2 * PAGE_ROWS + 1).0, [2 * PAGE_ROWS..2 * PAGE_ROWS + 1]);
+        let last = Ranges::new(std::iter::once(2 * PAGE_ROWS..2 * PAGE_ROWS + 1));
+        assert_eq!(pages.ranges(2 * PAGE_ROWS + 1), last);
     }
 }
