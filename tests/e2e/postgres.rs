@@ -41,6 +41,25 @@ fn psql_describes_joins_and_aggregates() {
     }
     let (good, columns) = psql(&server, "default", r"\d logs");
     assert!(good && columns.contains("body") && columns.contains("trace_id"), "{columns}");
+    for (describe, words) in [
+        (r"\d+ metrics", &["Table \"public.metrics\"", "double precision", "Storage"][..]),
+        (r"\d+ alerts", &["View \"public.alerts\"", "alertname"]),
+        (r"\d+", &["Persistence", "spans"]),
+        (r"\dt", &["allocation", "logs", "metrics", "series", "spans", "(5 rows)"]),
+        (r"\dt+", &["Size", "spans"]),
+        (r"\dv", &["alerts", "slos"]),
+        (r"\df", &["List of functions"]),
+        (r"\df+", &["List of functions"]),
+        (r"\dn", &["public"]),
+        (r"\dn+", &["public"]),
+        (r"\dp", &["Access privileges", "logs"]),
+        (r"\du", &["List of roles"]),
+        (r"\l", &["List of databases"]),
+        (r"\l+", &["Tablespace"]),
+    ] {
+        let (good, described) = psql(&server, "default", describe);
+        assert!(good && words.iter().all(|word| described.contains(word)), "{describe}\n{described}");
+    }
     let (good, joined) = psql(&server, "default", JOIN);
     assert!(good && joined.contains("pool exhausted") && joined.contains("(1 row)"), "{joined}");
     let (good, counted) =

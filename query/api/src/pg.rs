@@ -5,6 +5,7 @@
 
 mod errors;
 mod only_reads;
+mod psql;
 mod statement;
 
 use async_trait::async_trait;
@@ -132,6 +133,7 @@ impl Session {
     fn new(engine: &Arc<Engine>, tenant: &Tenant) -> anyhow::Result<Session> {
         let (session, snapshot) = engine.sql_session(tenant);
         setup_pg_catalog(&session, engine::SQL_CATALOG, EmptyContextProvider)?;
+        psql::register(&session);
         let hooks: Vec<Arc<dyn QueryHook>> = vec![
             Arc::new(TransactionStatementHook),
             Arc::new(OnlyReads),

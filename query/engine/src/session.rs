@@ -1,13 +1,13 @@
 //! What a door that holds an SQL session of its own must name and ask: DataFusion's types, from the one door to
 //! DataFusion, and the bounds that such a door keeps for each statement.
 
-pub use crate::sql::{StatementSnapshot, maps_shown_as_text, place};
-pub use datafusion::common::ParamValues;
+pub use crate::sql::{ConstantFunction, StatementSnapshot, maps_shown_as_text, place};
+pub use datafusion::common::{ParamValues, ScalarValue};
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::context::SessionContext;
 pub use datafusion::logical_expr::LogicalPlan;
 pub use datafusion::sql::parser::Statement as AnyStatement;
-pub use datafusion::sql::sqlparser::ast::{Set, Statement};
+pub use datafusion::sql::sqlparser::ast::{self, Set, Statement};
 pub use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::{Engine, QueryError};

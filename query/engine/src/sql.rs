@@ -13,6 +13,7 @@ mod rows;
 mod table;
 
 pub use columns::maps_as_text;
+pub use functions::ConstantFunction;
 pub use map_text::maps_shown_as_text;
 pub use rows::{Cell, CellKind, RowTable, RowsFuture};
 

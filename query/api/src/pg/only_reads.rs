@@ -4,6 +4,7 @@
 //! The kind of a statement is not enough (`EXPLAIN ANALYZE COPY`, `SELECT INTO`), so plans are looked at, too.
 
 use super::errors::{refused, wrong};
+use super::psql;
 use async_trait::async_trait;
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
@@ -76,7 +77,8 @@ async fn planned(statement: &Statement, session: &SessionContext) -> PgWireResul
     let plan = match statement {
         // As it was sent, so that errors tell places in it.
         Statement::Query(_) => {
-            state.statement_to_plan(AnyStatement::Statement(Box::new(statement.clone()))).await
+            let query = psql::without_lists(statement.clone());
+            state.statement_to_plan(AnyStatement::Statement(Box::new(query))).await
         }
         // By its text, as DataFusion's own parser knows kinds that PostgreSQL's does not.
         other => state.create_logical_plan(&other.to_string()).await,

@@ -1,4 +1,5 @@
-//! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map.
+//! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map; and functions that
+//! have one answer, for doors whose clients ask what does not exist here.
 
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
@@ -85,4 +86,36 @@ fn lookup<'a>(map: &MapArray, key_of: impl Fn(usize) -> Option<&'a str>) -> Arra
         }
     }
     Arc::new(out.finish())
+}
+
+/// Takes any arguments and answers the same.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ConstantFunction {
+    name: &'static str,
+    answer: ScalarValue,
+    signature: Signature,
+}
+
+impl ConstantFunction {
+    pub fn new(name: &'static str, answer: ScalarValue) -> Self {
+        ConstantFunction { name, answer, signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for ConstantFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.answer.data_type())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.answer.clone()))
+    }
 }
