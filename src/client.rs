@@ -3,6 +3,7 @@
 
 mod answer;
 mod prompt;
+mod statement;
 mod time;
 
 use crate::cli::Language;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 #[derive(Args, Clone)]
 pub struct QueryArgs {
-    /// The query; without it, an interactive prompt with history and completion
+    /// The query; without it, an interactive prompt with history and completion, or a script from standard input
     pub(crate) query: Option<String>,
     /// Base URL of the server
     #[arg(long, env = "BINNACLE_SERVER", default_value = "http://127.0.0.1:7400", value_name = "URL")]
@@ -121,7 +122,8 @@ impl Server {
             Format::Csv => "csv",
         };
         let body = serde_json::json!({ "query": query, "format": wire });
-        let bytes = self.send(self.http.post(format!("{}/api/sql", self.base)).json(&body)).await?;
+        let asked = self.send(self.http.post(format!("{}/api/sql", self.base)).json(&body)).await;
+        let bytes = asked.map_err(|wrong| answer::pointing(wrong, query))?;
         if args.format == Format::Table { answer::arrow_table(&bytes) } else { Ok(bytes) }
     }
 

@@ -2,7 +2,9 @@
 
 use super::Format;
 use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
@@ -32,13 +34,89 @@ pub fn error_text(status: u16, body: &[u8]) -> String {
     }
 }
 
+/// A longer line is not shown again for its mistake: it would fill the screen before the caret.
+const POINTED_CHARS_MAX: usize = 200;
+
+/// An SQL error with the line that it names and a caret below the column, as psql draws it.
+pub fn pointing(wrong: anyhow::Error, query: &str) -> anyhow::Error {
+    let text = wrong.to_string();
+    let drawn = place(&text).and_then(|(number, column)| {
+        let line = query.lines().nth(number.checked_sub(1)?)?;
+        if line.chars().count() > POINTED_CHARS_MAX {
+            return None;
+        }
+        let head = format!("LINE {number}: ");
+        let indent = head.len() + column.checked_sub(1)?;
+        Some(format!("{text}\n{head}{}\n{:indent$}^", line.replace('\t', " "), ""))
+    });
+    drawn.map_or(wrong, |drawn| anyhow::anyhow!(drawn))
+}
+
+/// `… at Line: 1, Column: 8`.
+fn place(text: &str) -> Option<(usize, usize)> {
+    let number = |text: &str| -> Option<usize> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text[..digits].parse().ok()
+    };
+    let (_, from_line) = text.split_once("Line: ")?;
+    let (_, from_column) = from_line.split_once("Column: ")?;
+    Some((number(from_line)?, number(from_column)?))
+}
+
+fn arrow_batches(bytes: &[u8]) -> anyhow::Result<Vec<RecordBatch>> {
+    StreamReader::try_new(bytes, None)
+        .and_then(|reader| {
+            let schema = reader.schema();
+            let batches = reader.collect::<Result<Vec<_>, _>>()?;
+            // Without rows the columns are still shown.
+            Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })
+        })
+        .context("the server's answer is not an Arrow stream")
+}
+
 pub fn arrow_table(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let batches = StreamReader::try_new(bytes, None)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .context("the server's answer is not an Arrow stream")?;
-    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    let batches = arrow_batches(bytes)?;
     let table = pretty_format_batches(&batches)?;
-    Ok(format!("{table}\n({rows} row{})\n", if rows == 1 { "" } else { "s" }).into_bytes())
+    Ok(format!("{table}\n{}", counted(&batches)).into_bytes())
+}
+
+fn counted(batches: &[RecordBatch]) -> String {
+    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    format!("({rows} row{})\n", if rows == 1 { "" } else { "s" })
+}
+
+/// A table, or records where the table is wider.
+pub fn arrow_within(bytes: &[u8], columns_max: usize) -> anyhow::Result<Vec<u8>> {
+    let table = arrow_table(bytes)?;
+    let first = table.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if first.len() <= columns_max { Ok(table) } else { arrow_records(bytes) }
+}
+
+/// A row a block, a column a line, as psql's `\x`.
+pub fn arrow_records(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let batches = arrow_batches(bytes)?;
+    let mut out = String::new();
+    let mut record = 0;
+    for batch in &batches {
+        let schema = batch.schema();
+        let width = schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0);
+        let options = FormatOptions::default();
+        let formatters = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            record += 1;
+            out.push_str(&format!("-[ RECORD {record} ]{:-<1$}\n", "", width));
+            for (field, formatter) in schema.fields().iter().zip(&formatters) {
+                let value = formatter.value(row).to_string().replace('\n', &format!("\n{:width$} | ", ""));
+                out.push_str(&format!("{:width$} | {value}\n", field.name()));
+            }
+        }
+    }
+    out.push_str(&counted(&batches));
+    Ok(out.into_bytes())
 }
 
 /// A Prometheus answer: a row a sample.
@@ -226,6 +304,32 @@ mod tests {
         assert_eq!(error_text(400, br#"{"message":"no"}"#), "no");
         assert_eq!(error_text(500, b"plain"), "plain");
         assert!(error_text(502, b"").contains("502"));
+    }
+
+    #[test]
+    fn an_sql_error_points_at_its_place() {
+        let told = |why: &str, query: &str| pointing(anyhow::anyhow!("{why}"), query).to_string();
+        let why = "No field named nope at Line: 2, Column: 3";
+        assert_eq!(told(why, "select\n  nope"), format!("{why}\nLINE 2:   nope\n          ^"));
+        assert_eq!(told("no place", "select 1"), "no place");
+        assert_eq!(told("at Line: 9, Column: 1", "select 1"), "at Line: 9, Column: 1");
+        assert_eq!(told("at Line: 0, Column: 0", "select 1"), "at Line: 0, Column: 0");
+    }
+
+    #[test]
+    fn rows_wider_than_the_terminal_are_records() {
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("n", std::sync::Arc::new(arrow::array::Int64Array::from(vec![1, 2]))),
+            ("text", std::sync::Arc::new(arrow::array::StringArray::from(vec!["short", "two\nlines"]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = arrow::ipc::writer::StreamWriter::try_new(vec![], &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let shown = |columns_max| String::from_utf8(arrow_within(&bytes, columns_max).unwrap()).unwrap();
+        assert!(shown(80).starts_with("+---+"), "{}", shown(80));
+        let records = "-[ RECORD 1 ]----\nn    | 1\ntext | short\n-[ RECORD 2 ]----\nn    | 2\ntext | two\n     | lines\n(2 rows)\n";
+        assert_eq!(shown(10), records);
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! The interactive prompt: history in the user's home, completion of keywords, tables and columns. SQL statements end
-//! with `;` and may span lines; the other languages are a line each.
+//! with `;` and may span lines; the other languages are a line each. Where input is no terminal, it is a script: its
+//! statements are run in turn, up to the first that fails.
 
-use super::{QueryArgs, Server, answer};
+mod command;
+
+use super::{Format, QueryArgs, Server, answer, statement};
 use crate::cli::Language;
+use command::{Command, Layout};
 use reedline::{
     ColumnarMenu, DefaultCompleter, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode,
     KeyModifiers, MenuBuilder, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
     default_emacs_keybindings,
 };
+use std::io::IsTerminal;
 
 /// Entries of the history file; enough for months, small enough to read at every start.
 const HISTORY_ENTRIES_MAX: usize = 2_000;
@@ -113,12 +118,25 @@ const PROMQL_WORDS: &[&str] = &[
     "bool",
 ];
 
+/// What a prompt or a script holds from query to query.
+struct Conversation<'a> {
+    runtime: &'a tokio::runtime::Runtime,
+    server: &'a Server,
+    language: Language,
+    args: &'a QueryArgs,
+    layout: Layout,
+}
+
 pub fn run(
     runtime: &tokio::runtime::Runtime,
     server: &Server,
     language: Language,
     args: &QueryArgs,
 ) -> anyhow::Result<()> {
+    let mut conversation = Conversation { runtime, server, language, args, layout: Layout::Auto };
+    if !std::io::stdin().is_terminal() {
+        return conversation.script(&std::io::read_to_string(std::io::stdin())?);
+    }
     let mut editor = editor(language);
     let name = match language {
         Language::Sql => "sql",
@@ -126,25 +144,99 @@ pub fn run(
         Language::Logql => "logql",
         Language::Traceql => "traceql",
     };
-    println!("{} · {name} · \\q or Ctrl-D ends", args.server);
+    println!("{} · {name} · \\? helps, \\q or Ctrl-D ends", args.server);
     let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic(name.into()), DefaultPromptSegment::Empty);
     loop {
-        let line = match editor.read_line(&prompt)? {
-            Signal::Success(line) => line,
+        let text = match editor.read_line(&prompt)? {
+            Signal::Success(text) => text,
             Signal::CtrlD => return Ok(()),
             _ => continue,
         };
-        let query = line.trim().trim_end_matches(';').trim();
-        if matches!(query, "\\q" | "quit" | "exit") {
+        match command::parse(&text) {
+            Some(Command::Quit) => return Ok(()),
+            Some(Command::Help) => println!("{}", command::HELP),
+            Some(Command::Layout(layout)) => conversation.lay_out(layout),
+            Some(Command::Unknown(why)) => eprintln!("{why}"),
+            Some(Command::Ask(query)) => conversation.report(Language::Sql, &query),
+            None => {
+                queries(language, &text).into_iter().for_each(|query| conversation.report(language, query))
+            }
+        }
+    }
+}
+
+/// The queries of a text: statements, or the text as it is.
+fn queries(language: Language, text: &str) -> Vec<&str> {
+    let mut queries = match language {
+        Language::Sql => {
+            let split = statement::split(text);
+            [split.whole, vec![split.begun]].concat()
+        }
+        _ => vec![text.trim().trim_end_matches(';').trim_end()],
+    };
+    queries.retain(|query| !query.is_empty());
+    queries
+}
+
+impl Conversation<'_> {
+    /// A line each, but for SQL, whose statements may span lines.
+    fn script(&self, text: &str) -> anyhow::Result<()> {
+        let texts: Vec<&str> = match self.language {
+            Language::Sql => vec![text],
+            _ => text.lines().collect(),
+        };
+        for query in texts.into_iter().flat_map(|text| queries(self.language, text)) {
+            let bytes = self.runtime.block_on(self.server.ask(self.language, query, self.args))?;
+            answer::print(&bytes)?;
+        }
+        Ok(())
+    }
+
+    fn lay_out(&mut self, layout: Option<Layout>) {
+        let other = if self.layout == Layout::Records { Layout::Table } else { Layout::Records };
+        self.layout = layout.unwrap_or(other);
+        println!(
+            "Rows are shown as {}.",
+            match self.layout {
+                Layout::Auto => "a table where it fits, and as records otherwise",
+                Layout::Table => "a table",
+                Layout::Records => "records",
+            }
+        );
+    }
+
+    fn report(&self, language: Language, query: &str) {
+        if let Err(wrong) = self.answer(language, query) {
+            eprintln!("{wrong:#}");
+        }
+    }
+
+    /// Asks and prints. Ctrl-C gives the query up, and the server, to which nobody listens then, stops it.
+    fn answer(&self, language: Language, query: &str) -> anyhow::Result<()> {
+        let laid_out = language == Language::Sql && self.args.format == Format::Table;
+        let args = QueryArgs {
+            format: if laid_out { Format::Arrow } else { self.args.format },
+            ..self.args.clone()
+        };
+        let bytes = self.runtime.block_on(async {
+            tokio::select! {
+                bytes = self.server.ask(language, query, &args) => bytes.map(Some),
+                _ = tokio::signal::ctrl_c() => Ok(None),
+            }
+        })?;
+        let Some(bytes) = bytes else {
+            eprintln!("stopped");
             return Ok(());
+        };
+        if !laid_out {
+            return answer::print(&bytes);
         }
-        if query.is_empty() {
-            continue;
-        }
-        match runtime.block_on(server.ask(language, query, args)) {
-            Ok(bytes) => answer::print(&bytes)?,
-            Err(wrong) => eprintln!("{wrong:#}"),
-        }
+        let columns = crossterm::terminal::size().map_or(usize::MAX, |(columns, _)| columns as usize);
+        answer::print(&match self.layout {
+            Layout::Auto => answer::arrow_within(&bytes, columns)?,
+            Layout::Table => answer::arrow_table(&bytes)?,
+            Layout::Records => answer::arrow_records(&bytes)?,
+        })
     }
 }
 
@@ -182,13 +274,12 @@ fn editor(language: Language) -> Reedline {
     }
 }
 
-/// A statement is complete at its `;`; `\q` and the like need none.
+/// A statement is complete at its `;`; commands need none.
 struct Statement;
 
 impl Validator for Statement {
-    fn validate(&self, line: &str) -> ValidationResult {
-        let line = line.trim();
-        if line.is_empty() || line.ends_with(';') || matches!(line, "\\q" | "quit" | "exit") {
+    fn validate(&self, text: &str) -> ValidationResult {
+        if command::parse(text).is_some() || statement::split(text).begun.is_empty() {
             ValidationResult::Complete
         } else {
             ValidationResult::Incomplete

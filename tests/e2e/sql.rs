@@ -3,7 +3,8 @@
 use crate::server::{Server, now_ms};
 use crate::traffic::{TRACE, otlp_log, remote_write, samples, trace};
 use serde_json::Value;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 pub fn server_with_all_signals() -> Server {
     let server = Server::bare();
@@ -92,4 +93,24 @@ fn the_command_line_prints_tables_json_and_csv() {
     assert!(good && traces.contains("GET /checkout"), "{traces}");
     let (good, _, wrong) = run(&["promql", "sum("]);
     assert!(!good && wrong.contains("1:"), "{wrong}");
+}
+
+#[test]
+fn a_script_runs_up_to_its_first_mistake_and_points_at_it() {
+    let server = server_with_all_signals();
+    let mut client = Command::new(env!("CARGO_BIN_EXE_binnacle"))
+        .args(["sql", "--format", "csv", "--server", &server.url("")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let script =
+        "select 1 as one; -- a comment\nselect ';' as two;\nselect\n  nope from logs;\nselect 4 as four;";
+    client.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "one\n1\ntwo\n;\n");
+    let wrong = String::from_utf8(output.stderr).unwrap();
+    assert!(wrong.contains("nope") && wrong.ends_with("LINE 2:   nope from logs\n          ^\n"), "{wrong}");
 }
