@@ -11,6 +11,7 @@ pub mod place;
 mod pushdown;
 mod rows;
 mod table;
+mod yielding;
 
 pub use columns::maps_as_text;
 pub use functions::ConstantFunction;
@@ -22,6 +23,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 use model::Tenant;
@@ -128,7 +130,13 @@ impl Engine {
             // Errors say where in the statement they are.
             .set_bool("datafusion.sql_parser.collect_spans", true)
             .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
-        let session = SessionContext::new_with_config_rt(config, self.runtime.clone());
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(self.runtime.clone())
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
+            .build();
+        let session = SessionContext::new_with_state(state);
         for kind in TableKind::ALL {
             let table = SnapshotTable::new(kind, snapshots.clone(), self.limits.clone());
             register(&session, kind.name(), Arc::new(table));

@@ -239,6 +239,19 @@ async fn a_statement_ends_at_its_deadline_and_gives_its_place_back() {
     assert_eq!(client.rows("select 1").await.len(), 1);
 }
 
+/// Three batches and ten million rows are soon read, and make thirty million batches on the only thread there is: work
+/// for most of a minute, in which a deadline of a second is to be heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_join_that_makes_many_rows_of_few_leaves_the_thread_to_others() {
+    let limits = Limits { timeout: Duration::from_secs(1), ..Limits::default() };
+    let served = serving(limits, None).await;
+    let mut client = Client::welcome(&served, "default").await;
+    let join = "select count(*) from generate_series(1, 10000000) a, generate_series(1, 20000) b";
+    let heard = tokio::time::timeout(Duration::from_secs(10), client.refused(join)).await;
+    assert_eq!(heard.expect("the deadline is heard while the join runs"), "57014");
+    assert_eq!(client.rows("select 1").await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_client_too_many_is_told_so() {
     let served = serving(Limits::default(), None).await;
