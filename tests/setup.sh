@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium and the OpenTelemetry SDK
-# for Python. Does nothing for what is there; says in one line what it cannot install.
+# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium, systemd's journal and
+# the OpenTelemetry SDK for Python. Does nothing for what is there; says in one line what it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,8 @@ need prometheus prometheus
 need prometheus-node-exporter prometheus-node-exporter
 need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
+need journalctl systemd
+[ -x /lib/systemd/systemd-journal-remote ] || missing+=(systemd-journal-remote)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "==> installing ${missing[*]}"

@@ -7,6 +7,7 @@ mod alerting;
 mod bad_input;
 mod crash;
 mod grafana;
+mod journal;
 mod page;
 mod peers;
 mod postgres;
