@@ -10,14 +10,17 @@ pub struct DataDir(#[allow(dead_code, reason = "held, not read")] File);
 
 impl DataDir {
     /// Made where it is missing, and written to: a directory that cannot be should end the start, not the first flush.
+    pub fn prepare(dir: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(dir).and_then(|()| write_probe(dir)).with_context(|| {
+            let dir = dir.display();
+            format!("the data directory {dir} cannot be written to; choose another with --data-dir")
+        })
+    }
+
+    /// Of a directory that is there.
     pub fn hold(dir: &Path) -> anyhow::Result<DataDir> {
-        let lock = std::fs::create_dir_all(dir)
-            .and_then(|()| File::create(dir.join("process.lock")))
-            .and_then(|file| write_probe(dir).map(|()| file))
-            .with_context(|| {
-                let dir = dir.display();
-                format!("the data directory {dir} cannot be written to; choose another with --data-dir")
-            })?;
+        let lock = File::create(dir.join("process.lock"))
+            .with_context(|| format!("opening the lock of the data directory {}", dir.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(

@@ -1,7 +1,8 @@
-//! What the configuration names and a start needs: token files, prices, rules, SLOs. Read and checked before a port is
-//! bound or a directory made, so that a mistake in them ends the start as one in a flag does.
+//! What the configuration names and a start needs: token files, prices, rules, SLOs, a directory that can be written.
+//! Read and checked before a port is bound, so that a mistake in them ends the start as one in a flag does.
 
 use super::auth::Tokens;
+use super::data_dir::DataDir;
 use crate::config::{Config, Role};
 use anyhow::{Context, bail};
 use std::path::Path;
@@ -21,11 +22,11 @@ impl Inputs {
             refuse_mistakes("--rules", &config.rules)?;
             refuse_mistakes("--slos", &config.slos)?;
         }
-        Ok(Inputs {
-            tokens: Tokens::load(config.token_file.as_deref())?,
-            ingest_token,
-            prices: config.prices.as_deref().map(price_book).transpose()?,
-        })
+        let tokens = Tokens::load(config.token_file.as_deref())?;
+        let prices = config.prices.as_deref().map(price_book).transpose()?;
+        // Last: a start that is refused makes no directory.
+        DataDir::prepare(&config.data_dir)?;
+        Ok(Inputs { tokens, ingest_token, prices })
     }
 }
 

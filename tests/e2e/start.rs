@@ -1,6 +1,9 @@
 //! Starting and stopping: what is printed, what is refused, what the exit codes are.
 
 use crate::server::{Server, command, eventually};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn refused(mut command: Command) -> (i32, String) {
@@ -72,9 +75,39 @@ fn a_directory_in_use_names_itself() {
 #[test]
 fn a_directory_that_cannot_be_written_names_the_flag() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let (code, text) = refused(command("up", &file.path().join("below-a-file")));
-    assert_eq!(code, 1);
-    assert!(text.contains("--data-dir"), "{text}");
+    for role in ["up", "agent", "ingest", "query", "alerts"] {
+        cannot_be_written(command(role, &file.path().join("below-a-file")), "Not a directory");
+    }
+    // Whoever runs this may be root, to whom nothing is forbidden.
+    let dir = tempfile::tempdir().unwrap();
+    let forbid = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let theirs = dir.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    forbid(&theirs, 0o555);
+    forbid(dir.path(), 0o555);
+    for data in [theirs, dir.path().join("new")] {
+        cannot_be_written(without_rights(command("up", &data)), "Permission denied");
+    }
+    forbid(dir.path(), 0o755);
+}
+
+/// A wrong --data-dir is a mistake of the start's input: one line and exit code 2.
+fn cannot_be_written(start: Command, why: &str) {
+    let told = format!("{start:?}");
+    let (code, text) = refused(start);
+    assert_eq!(code, 2, "{told}: {text}");
+    let one_line = text.trim().lines().count() == 1 && text.starts_with("binnacle: ");
+    assert!(one_line && text.contains("--data-dir") && text.contains(why), "{told}: {text}");
+}
+
+/// The same command without root's rights, if it would have them: only then do modes of directories hold for it.
+fn without_rights(start: Command) -> Command {
+    let mut bounded = Command::new("setpriv");
+    bounded.args(["--inh-caps=-all", "--bounding-set=-all", "--"]);
+    bounded.arg(start.get_program()).args(start.get_args());
+    bounded.stdin(Stdio::null()).stdout(Stdio::null());
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if is_root { bounded } else { start }
 }
 
 #[test]
