@@ -8,6 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
+use model::Labels;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
@@ -159,20 +160,34 @@ pub fn log(bytes: &[u8], format: Format) -> anyhow::Result<Vec<u8>> {
         return metric(bytes, format);
     }
     warn(&json);
+    let mut streams: Vec<(Labels, &Value)> = json["data"]["result"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|stream| (labels(&stream["stream"]), &stream["values"]))
+        .collect();
+    if format == Format::Table {
+        let shared = shared(&mut streams);
+        if !shared.is_empty() {
+            eprintln!("all lines: {shared}");
+        }
+    }
     let mut lines = Vec::new();
-    for stream in json["data"]["result"].as_array().into_iter().flatten() {
-        let labels = series_text(&stream["stream"]);
-        for value in stream["values"].as_array().into_iter().flatten() {
+    for (labels, values) in streams {
+        let labels = labels.to_string();
+        for value in values.as_array().into_iter().flatten() {
             let ts_ns: i64 = value[0].as_str().and_then(|ns| ns.parse().ok()).unwrap_or_default();
             lines.push((ts_ns, labels.clone(), text(&value[1])));
         }
     }
     lines.sort();
     if format == Format::Table {
-        // Lines are read as lines; a box around each would break copying them.
+        // Lines are read as lines; a box around each would break copying them. What tells them apart comes last: it is
+        // longer than most of them.
         let mut out = String::new();
         for (ts_ns, labels, line) in lines {
-            out.push_str(&format!("{} {labels} {line}\n", time_text(ts_ns)));
+            let labels = if labels == "{}" { String::new() } else { format!("  {labels}") };
+            out.push_str(&format!("{} {line}{labels}\n", time_text(ts_ns)));
         }
         return Ok(out.into_bytes());
     }
@@ -277,9 +292,28 @@ fn warn(json: &Value) {
     }
 }
 
-fn series_text(labels: &Value) -> String {
-    let pairs = labels.as_object().into_iter().flatten();
-    model::Labels::from_pairs(pairs.map(|(name, value)| (name.clone(), text(value)))).to_string()
+/// Takes the labels that all streams share out of them.
+fn shared(streams: &mut [(Labels, &Value)]) -> Labels {
+    let Some((first, _)) = streams.first() else { return Labels::default() };
+    let shared: Vec<(String, String)> = first
+        .iter()
+        .filter(|(name, value)| streams.iter().all(|(labels, _)| labels.get(name) == Some(*value)))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    for (labels, _) in streams.iter_mut() {
+        let rest = labels.iter().filter(|(name, _)| shared.iter().all(|(shared, _)| shared != name));
+        *labels = Labels::from_pairs(rest.collect::<Vec<_>>());
+    }
+    Labels::from_pairs(shared)
+}
+
+fn labels(value: &Value) -> Labels {
+    let pairs = value.as_object().into_iter().flatten();
+    Labels::from_pairs(pairs.map(|(name, value)| (name.clone(), text(value))))
+}
+
+fn series_text(value: &Value) -> String {
+    labels(value).to_string()
 }
 
 fn text(value: &Value) -> String {
@@ -330,6 +364,18 @@ mod tests {
         assert!(shown(80).starts_with("+---+"), "{}", shown(80));
         let records = "-[ RECORD 1 ]----\nn    | 1\ntext | short\n-[ RECORD 2 ]----\nn    | 2\ntext | two\n     | lines\n(2 rows)\n";
         assert_eq!(shown(10), records);
+    }
+
+    #[test]
+    fn log_lines_come_before_what_tells_them_apart() {
+        let body = br#"{"data":{"resultType":"streams","result":[
+            {"stream":{"app":"a","pod":"p1"},"values":[["2000000","second"]]},
+            {"stream":{"app":"a","pod":"p2"},"values":[["1000000","first"]]}]}}"#;
+        let told = String::from_utf8(log(body, Format::Table).unwrap()).unwrap();
+        assert_eq!(
+            told,
+            "1970-01-01T00:00:00.001Z first  {pod=\"p2\"}\n1970-01-01T00:00:00.002Z second  {pod=\"p1\"}\n"
+        );
     }
 
     #[test]
