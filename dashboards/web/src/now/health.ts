@@ -45,7 +45,7 @@ export const CHECKS: Check[] = [
   {
     topic: "Waiting for CPU", watch: 0.25, bad: 0.6,
     query: "max by (instance) (rate(node_pressure_cpu_waiting_seconds_total[5m]))",
-    say: (value, _, grade) => (grade === "ok" ? `is small: some task waited ${format(value, "percentunit")} of the time` : `costs time: some task waited for a CPU ${format(value, "percentunit")} of the time`),
+    say: (value, _, grade) => (grade === "ok" ? `is bearable: some task waited ${format(value, "percentunit")} of the time` : `costs time: some task waited for a CPU ${format(value, "percentunit")} of the time`),
   },
   {
     topic: "Waiting for disks", watch: 0.2, bad: 0.5,
