@@ -1,4 +1,5 @@
-//! A label set in one piece of memory: names sorted, each once, no empty value.
+//! A label set in one piece of memory: names sorted, each once, no empty value (but in answers of LogQL, which tells an
+//! empty label of a line from an absent one).
 //!
 //! The bytes are the identity: two sets are equal exactly when their bytes are, so a hash map keyed by them needs no
 //! look inside, and a batch, a WAL record and a side index can carry them as they are. Layout: for each label, name
@@ -247,6 +248,19 @@ impl LabelSetBuilder {
     /// As [`build`](Self::build) over borrowed pairs, for decoders: sorts in place, refuses an empty or doubled name,
     /// leaves empty values out, and appends the canonical bytes to `out`. No allocation beyond `out`.
     pub fn encode_into(pairs: &mut [(&str, &str)], out: &mut Vec<u8>) -> Result<(), InvalidLabels> {
+        LabelSetBuilder::encode_those_into(pairs, out, |value| !value.is_empty())
+    }
+
+    /// The same with empty values, for an answer that tells an empty label from an absent one.
+    pub fn encode_all_into(pairs: &mut [(&str, &str)], out: &mut Vec<u8>) -> Result<(), InvalidLabels> {
+        LabelSetBuilder::encode_those_into(pairs, out, |_| true)
+    }
+
+    fn encode_those_into(
+        pairs: &mut [(&str, &str)],
+        out: &mut Vec<u8>,
+        stays: impl Fn(&str) -> bool,
+    ) -> Result<(), InvalidLabels> {
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
         }
@@ -259,7 +273,7 @@ impl LabelSetBuilder {
                 return Err(InvalidLabels::Duplicate(name.to_owned()));
             }
             last = Some(name);
-            if !value.is_empty() {
+            if stays(value) {
                 put(out, name);
                 put(out, value);
             }

@@ -19,7 +19,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlan, collect};
-use logql::{Expr, MetricExpr};
+use logql::{Expr, MetricExpr, VectorOp};
 use matrix::{Matrix, Steps};
 use model::{Labels, Point, SeriesPoints, Tenant, TimeRange};
 use plan::Planner;
@@ -101,6 +101,9 @@ impl Engine {
         let expr = parse(query)?;
         if end_ns < start_ns {
             return Err(QueryError::Bad("end timestamp must not be before start time".into()));
+        }
+        if expr.holds(VectorOp::ApproxTopk) {
+            return Err(QueryError::Bad("approx_topk is only supported on instant queries".into()));
         }
         let steps = self.steps(start_ns, end_ns, step_ms)?;
         let lines = TimeRange { start: start_ns, end: end_ns.saturating_sub(1).max(start_ns) };

@@ -15,6 +15,24 @@ pub enum Expr {
     Metric(MetricExpr),
 }
 
+impl Expr {
+    /// Whether the aggregation is anywhere in it.
+    pub fn holds(&self, op: VectorOp) -> bool {
+        matches!(self, Expr::Metric(expr) if expr.holds(op))
+    }
+}
+
+impl MetricExpr {
+    fn holds(&self, wanted: VectorOp) -> bool {
+        match self {
+            MetricExpr::Vector { op, expr, .. } => *op == wanted || expr.holds(wanted),
+            MetricExpr::Binary(binary) => binary.left.holds(wanted) || binary.right.holds(wanted),
+            MetricExpr::LabelReplace(replace) => replace.expr.holds(wanted),
+            MetricExpr::Range { .. } | MetricExpr::Constant(_) | MetricExpr::Literal(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct LogExpr {
     pub matchers: Vec<Matcher>,

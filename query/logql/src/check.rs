@@ -4,7 +4,6 @@ use crate::ast::*;
 use crate::parser::compile;
 use model::{Match, Matcher};
 use regex::Regex;
-use std::collections::HashSet;
 
 type Checked<T> = Result<T, String>;
 
@@ -21,17 +20,15 @@ pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
 
 /// A regex for `| regexp`, which must name what it takes, each name once.
 pub(crate) fn named_regex(text: &str) -> Checked<Regex> {
-    let regex = compile(text).map_err(|why| format!("error parsing regexp: {why}"))?;
-    let mut seen = HashSet::new();
-    for name in regex.capture_names().flatten() {
-        if !seen.insert(name) {
-            return Err(format!("duplicate extracted label name {name:?}"));
+    let regex = compile(text).map_err(|why| match why.to_string() {
+        why if why.contains("duplicate capture group name") => {
+            format!("duplicate extracted label name: {why}")
         }
-    }
-    if seen.is_empty() {
+        why => format!("error parsing regexp: {why}"),
+    })?;
+    if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied, as (?P<status>\\d+)".to_owned());
     }
-    drop(seen);
     Ok(regex)
 }
 

@@ -48,6 +48,7 @@ impl Token {
     /// How an error names it.
     pub(crate) fn describe(&self) -> String {
         match self {
+            Token::Ident(word) if KEYWORDS.contains(&word.as_str()) => word.clone(),
             Token::Ident(word) => format!("IDENTIFIER {word:?}"),
             Token::Text(_) => "STRING".to_owned(),
             Token::Number(_) => "NUMBER".to_owned(),
@@ -60,6 +61,34 @@ impl Token {
         }
     }
 }
+
+/// Words that are no names wherever they stand.
+const KEYWORDS: [&str; 24] = [
+    "and",
+    "bool",
+    "by",
+    "decolorize",
+    "drop",
+    "group_left",
+    "group_right",
+    "ignoring",
+    "json",
+    "keep",
+    "label_format",
+    "label_replace",
+    "line_format",
+    "logfmt",
+    "offset",
+    "on",
+    "or",
+    "pattern",
+    "regexp",
+    "unless",
+    "unpack",
+    "unwrap",
+    "vector",
+    "without",
+];
 
 /// Longest first, so that `|=` is not read as `|` and `=`.
 const PUNCT: [&str; 27] = [
@@ -185,10 +214,8 @@ impl<'a> Lexer<'a> {
         let token = parse_float(text)
             .map(Token::Number)
             .or_else(|| parse_duration_ns(text).map(Token::Duration))
-            .or_else(|| parse_bytes(text).map(Token::Bytes))
-            .ok_or_else(|| {
-                self.error(format!("syntax error: {text:?} is neither a number nor a duration nor a size"))
-            })?;
+            .or_else(|| parse_bytes(text).filter(|_| is_size(text)).map(Token::Bytes))
+            .ok_or_else(|| self.error(number_fault(text)))?;
         self.at += end;
         Ok(token)
     }
@@ -219,6 +246,22 @@ impl<'a> Lexer<'a> {
             }
         }
         Err(unterminated())
+    }
+}
+
+/// Sizes in queries have their units as they are written in print: `kB`, `MB`, `GiB`.
+fn is_size(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    unit.chars().all(|c| "BikKMGTPE".contains(c))
+}
+
+fn number_fault(text: &str) -> String {
+    let other_base = text.starts_with('0') && text[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']);
+    match other_base {
+        true => format!("unable to parse literal as a float: {text:?}"),
+        false => {
+            format!("syntax error: {text:?} is neither a number nor a duration nor a size (as 10MB, 4KiB)")
+        }
     }
 }
 

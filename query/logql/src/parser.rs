@@ -49,6 +49,10 @@ fn closed_escape(pattern: &str) -> String {
     format!("{pattern}{}", if open { "\\" } else { "" })
 }
 
+fn is_function(word: &str) -> bool {
+    word == "ip" || RangeOp::from_word(word).is_some() || VectorOp::from_word(word).is_some()
+}
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Spanned>,
@@ -81,7 +85,10 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, expecting: &str) -> ParseError {
-        let found = self.peek().describe();
+        let found = match (self.peek(), self.peek_after()) {
+            (Token::Ident(word), Token::Punct("(")) if is_function(word) => word.clone(),
+            (found, _) => found.describe(),
+        };
         self.error(if expecting.is_empty() {
             format!("syntax error: unexpected {found}")
         } else {
@@ -312,6 +319,9 @@ impl Parser<'_> {
         if word == "vector" {
             self.advance();
             self.expect("(")?;
+            if !matches!(self.peek(), Token::Number(_) | Token::Punct("-" | "+")) {
+                return Err(self.unexpected("NUMBER"));
+            }
             let MetricExpr::Literal(value) = self.operand()? else {
                 return Err(refuse(self.text, "vector takes a number".into()));
             };
@@ -578,7 +588,7 @@ impl Parser<'_> {
         let refuse = |message: String| ParseError::at(self.text, at, message);
         if self.is_word("ip") {
             if op != LineOp::Contains {
-                return Err(refuse("ip(…) works with |= and != only".into()));
+                return Err(refuse("ip: invalid operation: ip(…) works with |= and != only".into()));
             }
             return self.ip().map(LineMatch::Ip);
         }
@@ -604,7 +614,11 @@ impl Parser<'_> {
         let text = self.string()?;
         self.expect(")")?;
         IpMatch::parse(&text).ok_or_else(|| {
-            ParseError::at(self.text, at, format!("ip: {text:?} is no address, block (a/24) or range (a-b)"))
+            ParseError::at(
+                self.text,
+                at,
+                format!("ip: invalid pattern: {text:?} is no address, block (a/24) or range (a-b)"),
+            )
         })
     }
 

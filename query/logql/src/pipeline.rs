@@ -14,7 +14,7 @@ pub use level::detect_level;
 
 use crate::ast::*;
 use crate::template::{Scope, Template};
-use crate::units::{parse_bytes, parse_float, parse_go_duration_ns};
+use crate::units::{bytes_fault, duration_fault, parse_bytes, parse_float, parse_go_duration_ns};
 use memchr::memmem::Finder;
 use model::Matcher;
 use regex::Regex;
@@ -367,7 +367,8 @@ fn json_fields(wanted: &[JsonField], line: &str, fields: &mut Fields) {
     for field in wanted {
         match json::at_path(line, &field.steps) {
             Ok(Some(value)) => fields.extract(&field.label, &value),
-            Ok(None) => {}
+            // Asked for by name, it is there, empty.
+            Ok(None) => fields.extract(&field.label, ""),
             Err(why) => return fields.fail(JSON_ERROR, &why),
         }
     }
@@ -385,6 +386,15 @@ fn render(template: &Template, ts_ns: i64, line: &str, fields: &mut Fields) -> O
             fields.fail(TEMPLATE_ERROR, &why);
             None
         }
+    }
+}
+
+/// Why a value is no number, in the words of those who are used to Loki.
+fn fault(unit: Unit, text: &str) -> String {
+    match unit {
+        Unit::Plain => format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"),
+        Unit::Duration => duration_fault(text),
+        Unit::Bytes => bytes_fault(text),
     }
 }
 
@@ -424,7 +434,7 @@ impl LabelTest<'_> {
     }
 }
 
-/// Numeric filters let a line with an error pass: only a text filter on `__error__` sorts those out.
+/// A value that is no number has its line pass with an error, which only a text filter on `__error__` sorts out.
 fn passes(filter: &LabelFilter, fields: &mut Fields) -> bool {
     match filter {
         LabelFilter::Text(matcher) => matcher.matches(fields.get(&matcher.name).unwrap_or("")),
@@ -434,18 +444,19 @@ fn passes(filter: &LabelFilter, fields: &mut Fields) -> bool {
         }
         LabelFilter::Or(left, right) => passes(left, fields) || passes(right, fields),
         LabelFilter::Ip { name, negated, ip } => {
-            fields.failed() || fields.get(name).is_some_and(|value| ip.contains(value) != *negated)
+            fields.failed() || fields.get(name).is_some_and(|value| ip.found_in(value) != *negated)
         }
+        LabelFilter::Number { name, .. } if matches!(name.as_str(), ERROR | ERROR_DETAILS) => false,
         LabelFilter::Number { name, op, value, unit } => {
-            if fields.failed() {
-                return true;
-            }
             let Some(text) = fields.get(name) else { return false };
             match number(*unit, text) {
                 Some(number) => op.holds(number, *value),
                 None => {
-                    let why = format!("label {name} is {text:?}, which cannot be compared with a number");
-                    fields.fail(FILTER_ERROR, &why);
+                    // The first error of a line says most.
+                    if !fields.failed() {
+                        let why = fault(*unit, text);
+                        fields.fail(FILTER_ERROR, &why);
+                    }
                     true
                 }
             }
@@ -466,7 +477,12 @@ impl Unwrap {
             }
         };
         if number.is_none() {
-            let why = format!("label {} is {text:?}, which is no number", self.label);
+            let unit = match self.conversion {
+                Conversion::Number => Unit::Plain,
+                Conversion::Bytes => Unit::Bytes,
+                Conversion::Duration | Conversion::DurationSeconds => Unit::Duration,
+            };
+            let why = fault(unit, text);
             fields.fail(UNWRAP_ERROR, &why);
         }
         Some(number.unwrap_or(0.0))

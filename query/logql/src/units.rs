@@ -75,6 +75,34 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     (bytes < u64::MAX as f64).then_some(bytes as u64)
 }
 
+/// Why [`parse_go_duration_ns`] takes no such text.
+pub(crate) fn duration_fault(text: &str) -> String {
+    let unsigned = text.trim_start_matches(['-', '+']);
+    let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let unit = &unsigned[digits..];
+    let unit = &unit[..unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len())];
+    if digits == 0 || unsigned[..digits].parse::<f64>().is_err() {
+        format!("time: invalid duration {text:?}")
+    } else if unit.is_empty() {
+        format!("time: missing unit in duration {text:?}")
+    } else if NS_UNITS[..8].iter().any(|(known, _)| *known == unit) {
+        format!("time: invalid duration {text:?}")
+    } else {
+        format!("time: unknown unit {unit:?} in duration {text:?}")
+    }
+}
+
+/// Why [`parse_bytes`] takes no such text.
+pub(crate) fn bytes_fault(text: &str) -> String {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').unwrap_or(text.len());
+    let (number, unit) = (text[..digits].replace(',', ""), text[digits..].trim().to_ascii_lowercase());
+    match number.parse::<f64>() {
+        Ok(_) if parse_bytes(&format!("0{unit}")).is_some() => format!("too large: {text}"),
+        Ok(_) => format!("unhandled size name: {unit}"),
+        Err(_) => format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"),
+    }
+}
+
 /// A float as Go's `ParseFloat` reads it: decimal, or hexadecimal with a `p` exponent; `inf` and `nan` in any case.
 pub fn parse_float(text: &str) -> Option<f64> {
     let (sign, body) = match text.as_bytes().first()? {

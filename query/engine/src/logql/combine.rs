@@ -320,8 +320,10 @@ fn arithmetic(
             let mut there = partners.iter().filter_map(|p| Some((p, p.values[step]?)));
             let Some((partner, other)) = there.next() else { continue };
             if there.next().is_some() {
+                let side = if swapped { "left" } else { "right" };
                 return Err(execution(format!(
-                    "multiple matches for labels: many-to-many matching not allowed; {} is not unique on one side",
+                    "found duplicate series on the {side} hand-side;many-to-many matching not allowed: matching labels must be \
+                     unique on one side: {}",
                     partner.labels
                 )));
             }

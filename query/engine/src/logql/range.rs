@@ -272,7 +272,7 @@ impl RangeAggregate {
                     .map(|(name, value, _)| (name, value))
                     .filter(|(name, _)| kept(name))
                     .collect();
-                LabelSetBuilder::encode_into(&mut pairs, &mut key)
+                LabelSetBuilder::encode_all_into(&mut pairs, &mut key)
             }
         };
         encoded.map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;

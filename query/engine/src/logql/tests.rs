@@ -95,8 +95,8 @@ async fn check_lines(world: &World) {
             r#"{"level":"error","msg":"payment timeout","ms":512}"#,
             1,
         ),
-        // As in Loki, a comparison lets lines pass that a parser failed on: `__error__` is there to drop them.
-        (r#"{app="api"} | json | ms > 500"#, "plain words, a timeout too", 3),
+        // As in Loki, a comparison drops lines without the label, also those that a parser failed on.
+        (r#"{app="api"} | json | ms > 500"#, r#"{"level":"error","msg":"payment timeout","ms":512}"#, 1),
         (r#"{app="api"} | logfmt | took < 5ms"#, "level=info msg=done took=3ms", 1),
         (r#"{app="api"} | user_id="42""#, "plain words, a timeout too", 1),
         (r#"{app="api"} | json | line_format "{{.msg}}" | msg=~".+""#, "payment done", 2),
@@ -135,10 +135,15 @@ async fn check_numbers(world: &World) {
             r#"sum by (msg, app) (count_over_time({app="api"} | json | __error__="" | level="info" | ms < 13 [1m]))"#,
             vec![r#"{app="api", msg="payment done"} 1"#],
         ),
-        // A line that is no JSON has an error, which lets it pass a comparison.
+        // A line that is no JSON has no such label, so the comparison drops it with its error.
+        (r#"sum(count_over_time({app="api"} | json | ms > 100 [1m]))"#, vec!["{} 1"]),
         (
-            r#"sum(count_over_time({app="api"} | json | ms > 1000 | drop __error__, __error_details__ [1m]))"#,
-            vec!["{} 2"],
+            r#"count_over_time({app="api"} | logfmt --keep-empty gone, level | drop level, __error__ [1m])"#,
+            vec![r#"{app="api", env="prod"} 3"#, r#"{app="api", env="prod", user_id="42"} 1"#],
+        ),
+        (
+            r#"count_over_time({app="api"} | json none="no.where" | msg="" | user_id="" | __error__="" [1m])"#,
+            vec![r#"{app="api", env="prod", none=""} 2"#],
         ),
         (r#"sum(sum_over_time({app="api"} | json | __error__="" | unwrap ms [1m]))"#, vec!["{} 524"]),
         (r#"count(count_over_time({app="api"} | json | __error__="" [1m]))"#, vec!["{} 2"]),

@@ -205,7 +205,7 @@ impl Fields {
         self.error
     }
 
-    /// Every label with a value, each name once, in no order.
+    /// Every label, each name once, in no order. Empty ones are among them where metadata or a parser gave them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Category)> {
         let entries = &self.entries[..self.used];
         let shadowed = move |name: &str, category| {
@@ -228,7 +228,10 @@ impl Fields {
                     .filter(move |e| !shadowed(&e.name, e.category))
                     .map(|e| (&*e.name, &*e.value, e.category)),
             )
-            .chain([(ERROR, self.error, Category::Parsed), (ERROR_DETAILS, &*self.details, Category::Parsed)])
-            .filter(|(_, value, _)| !value.is_empty())
+            .chain(
+                [(ERROR, self.error, Category::Parsed), (ERROR_DETAILS, &*self.details, Category::Parsed)]
+                    .into_iter()
+                    .filter(|(_, value, _)| !value.is_empty()),
+            )
     }
 }

@@ -34,7 +34,7 @@ impl LinePattern {
         let named = pattern.names().next().map(str::to_owned);
         match named {
             Some(name) => {
-                Err(format!("pattern {text:?}: named capture <{name}> is not allowed here, write <_>"))
+                Err(format!("pattern {text:?}: named captures are not allowed, write <_> for <{name}>"))
             }
             None => Ok(pattern),
         }

@@ -33,7 +33,7 @@ fn parsers_find_fields() {
     );
     assert_eq!(
         run("| json v=\"b.d[1].e\", w=\"b.d\", z=\"no.such\" | line_format \"L\"", json),
-        "L | v=true w=[1,{\"e\":true}]"
+        "L | v=true w=[1,{\"e\":true}] z="
     );
     assert_eq!(
         run("| logfmt", "level=info msg=\"a \\\"b\\\"\" empty= flag n=1 n=2"),

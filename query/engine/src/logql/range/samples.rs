@@ -22,15 +22,16 @@ pub(super) fn by_step(
                 from += 1;
             }
             let window = &samples[from..to];
-            (!window.is_empty()).then(|| over(op, param, range_ns, window))
+            (!window.is_empty()).then(|| over(op, param, (at.saturating_sub(range_ns), at), window))
         })
         .collect()
 }
 
-fn over(op: RangeOp, param: Option<f64>, range_ns: i64, window: &[(i64, f64)]) -> f64 {
+/// `edges` are the start and the end of the window.
+fn over(op: RangeOp, param: Option<f64>, edges: (i64, i64), window: &[(i64, f64)]) -> f64 {
     let values = || window.iter().map(|sample| sample.1);
     let count = window.len() as f64;
-    let seconds = range_ns as f64 / 1e9;
+    let seconds = (edges.1 - edges.0) as f64 / 1e9;
     match op {
         RangeOp::Sum => values().sum(),
         RangeOp::Rate => values().sum::<f64>() / seconds,
@@ -42,7 +43,7 @@ fn over(op: RangeOp, param: Option<f64>, range_ns: i64, window: &[(i64, f64)]) -
         RangeOp::Stdvar => variance(values()),
         RangeOp::Stddev => variance(values()).sqrt(),
         RangeOp::Quantile => quantile(param.unwrap_or(f64::NAN), values().collect()),
-        RangeOp::RateCounter => rate_counter(window, seconds),
+        RangeOp::RateCounter => rate_counter(window, edges),
         RangeOp::Count | RangeOp::Bytes | RangeOp::BytesRate | RangeOp::Absent => count,
     }
 }
@@ -78,23 +79,23 @@ fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
     values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
-/// Per-second rate of a counter, resets added back, extrapolated to the window as Prometheus' rate is.
-fn rate_counter(window: &[(i64, f64)], seconds: f64) -> f64 {
+/// Per-second rate of a counter, resets added back. Towards each edge of the window it is drawn out: to the edge where
+/// that is near, else by half of the usual distance, and never to where the counter would be below zero.
+fn rate_counter(window: &[(i64, f64)], (start, end): (i64, i64)) -> f64 {
     let (first, last) = (window[0], window[window.len() - 1]);
-    if window.len() < 2 {
+    let seconds = |from: i64, to: i64| (to - from) as f64 / 1e9;
+    let sampled = seconds(first.0, last.0);
+    if window.len() < 2 || sampled == 0.0 {
         return 0.0;
     }
     let resets: f64 = window.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1).sum();
     let increase = last.1 - first.1 + resets;
-    let sampled = (last.0 - first.0) as f64 / 1e9;
-    if sampled == 0.0 {
-        return 0.0;
-    }
     let between = sampled / (window.len() as f64 - 1.0);
-    let mut to_start = seconds;
+    let reach = |distance: f64| if distance < between * 1.1 { distance } else { between / 2.0 };
+    let mut before = reach(seconds(start, first.0));
     if increase > 0.0 && first.1 >= 0.0 {
-        to_start = to_start.min(sampled * (first.1 / increase));
+        before = before.min(sampled * (first.1 / increase));
     }
-    let reach = if to_start < between * 1.1 { to_start } else { between / 2.0 };
-    increase * ((sampled + reach) / sampled) / seconds
+    let drawn_out = sampled + before + reach(seconds(last.0, end));
+    increase * (drawn_out / sampled) / seconds(start, end)
 }
