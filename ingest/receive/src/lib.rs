@@ -7,6 +7,7 @@
 mod body;
 mod doors;
 mod grpc;
+mod influx;
 mod loki;
 mod otlp;
 mod prometheus;
@@ -14,7 +15,7 @@ mod prometheus;
 pub use doors::{Config, Doors};
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// All write routes of the one HTTP port.
@@ -22,6 +23,9 @@ pub fn http_router(doors: &Arc<Doors>) -> Router {
     let mut router = Router::new()
         .route("/loki/api/v1/push", post(loki::push))
         .route("/api/v1/import/prometheus", post(prometheus::import))
+        .route("/write", post(influx::write))
+        .route("/api/v2/write", post(influx::write))
+        .route("/ping", get(influx::ping))
         .route("/otlp/v1/metrics", post(otlp::metrics))
         .route("/otlp/v1/logs", post(otlp::logs))
         .route("/otlp/v1/traces", post(otlp::traces));

@@ -121,6 +121,37 @@ async fn otlp_tells_what_was_left_out() {
     assert_eq!((status, text.contains("\"code\":3")), (StatusCode::BAD_REQUEST, true), "{text}");
 }
 
+#[tokio::test]
+async fn influx_lines_are_written_by_both_versions() {
+    let (memory, doors) = doors(Config::default());
+    let line = "cpu,host=a idle=1.5 1700000000";
+    for path in ["/write?db=telegraf&precision=s", "/api/v2/write?org=x&bucket=y&precision=s"] {
+        let (status, text) = post(&doors, path, &[("x-scope-orgid", "team")], line).await;
+        assert_eq!((status, &text[..]), (StatusCode::NO_CONTENT, ""), "{path}");
+    }
+    {
+        let writes = memory.writes.lock();
+        let labels = |at: usize| match &writes[at].batch {
+            Batch::Metrics(batch) => {
+                let (labels, ts_ms, _) = batch.iter().next().unwrap();
+                assert_eq!(ts_ms, [1_700_000_000_000]);
+                Labels::from_bytes(labels).unwrap().to_string()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(labels(0), "cpu_idle{db=\"telegraf\", host=\"a\"}");
+        assert_eq!((labels(1).as_str(), writes[1].tenant.as_str()), ("cpu_idle{host=\"a\"}", "team"));
+    }
+    let (status, text) = post(&doors, "/write", &[], format!("{line}\nbroken")).await;
+    assert_eq!(
+        (status, text.contains("partial write: 1 rejected (invalid_value): line 2")),
+        (StatusCode::BAD_REQUEST, true),
+        "{text}"
+    );
+    let (status, text) = post(&doors, "/write?precision=days", &[], line).await;
+    assert_eq!((status, text.contains("days")), (StatusCode::BAD_REQUEST, true), "{text}");
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct Request2 {
     #[prost(string, repeated, tag = "4")]

@@ -1,10 +1,11 @@
-//! Protocol bytes to model and back: OTLP, Prometheus remote write and exposition text, Loki push. No socket, no clock.
+//! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push. No socket, no clock.
 //!
 //! A decoder takes a body that is already whole and decompressed (see [`compression`]). What is wrong with the body as
 //! a whole is [`Malformed`]; records that are wrong by themselves are left out and counted in [`Decoded::rejected`].
 
 pub mod compression;
 pub mod exposition;
+pub mod influx;
 pub mod level;
 pub mod loki;
 pub mod otlp;
