@@ -13,6 +13,7 @@ mod page;
 mod parts;
 mod routes;
 mod rules_routes;
+mod targets_routes;
 mod trace;
 
 use crate::config::{Config, Role, SelfTelemetry};

@@ -46,6 +46,14 @@ fn told(mistakes: Vec<String>, right: &str) -> Result<String, Vec<String>> {
 }
 
 fn yaml(path: &Path) -> Result<String, Vec<String>> {
+    if let Ok(text) = std::fs::read_to_string(path)
+        && text.lines().any(|line| line.starts_with("scrape_configs:") || line.starts_with("global:"))
+    {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        return agent::scrape::parse_jobs(&text, folder)
+            .map(|jobs| format!("scrape configuration is valid, {} jobs", jobs.len()))
+            .map_err(|wrong| vec![wrong.to_string()]);
+    }
     let parses = |query: &str| promql::parse(query).map(|_| ()).map_err(|wrong| wrong.to_string());
     alerts::check_file(path, &parses)
         .map(|what| what.to_string())

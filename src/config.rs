@@ -130,6 +130,9 @@ pub struct Flags {
     /// Agent: folder where other programs leave metrics as `*.prom` files [default: /var/lib/prometheus/node-exporter]
     #[arg(long, env = "BINNACLE_TEXTFILE_DIR", value_name = "DIR")]
     pub textfile_dir: Option<PathBuf>,
+    /// Agent: file in Prometheus' format whose scrape_configs are scraped
+    #[arg(long, env = "BINNACLE_SCRAPE_CONFIG", value_name = "FILE")]
+    pub scrape_config: Option<PathBuf>,
     /// Agent: the most its queue may take on disk, e.g. 500MiB; past it the oldest records are dropped and counted [default: 2GiB]
     #[arg(long, env = "BINNACLE_AGENT_QUEUE", value_name = "BYTES")]
     pub agent_queue: Option<String>,
@@ -170,6 +173,7 @@ pub struct Config {
     pub host_root: PathBuf,
     pub log_files: Vec<String>,
     pub textfile_dir: Option<PathBuf>,
+    pub scrape_config: Option<PathBuf>,
     pub agent_queue_bytes: Option<u64>,
     pub collect_interval: Duration,
     pub self_telemetry: SelfTelemetry,
@@ -280,6 +284,7 @@ impl Config {
             host_root: flags.host_root.unwrap_or_else(|| "/".into()),
             log_files: flags.log_files,
             textfile_dir: flags.textfile_dir,
+            scrape_config: flags.scrape_config,
             agent_queue_bytes: flags.agent_queue.map(|text| queue_bytes(&text)).transpose()?,
             collect_interval: duration(
                 "--collect-interval",
@@ -387,6 +392,7 @@ impl Flags {
             host_root: self.host_root.or(file.host_root),
             log_files: list(self.log_files, file.log_files),
             textfile_dir: self.textfile_dir.or(file.textfile_dir),
+            scrape_config: self.scrape_config.or(file.scrape_config),
             agent_queue: self.agent_queue.or(file.agent_queue),
             collect_interval: self.collect_interval.or(file.collect_interval),
             self_telemetry: self.self_telemetry.or(file.self_telemetry),

@@ -1,5 +1,5 @@
-//! The node agent: this machine's metrics under node_exporter's names, its processes and cgroups, its logs, and OTLP
-//! of applications passed on. Everything goes through a queue on disk, so nothing is lost while ingest is away.
+//! The node agent: this machine's metrics under node_exporter's names, its processes and cgroups, its logs, OTLP of
+//! applications passed on, and what Prometheus' scrape configurations name. Everything goes through a queue on disk, so nothing is lost while ingest is away.
 //!
 //! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
@@ -12,6 +12,7 @@ mod node;
 mod processes;
 mod queue;
 mod samples;
+pub mod scrape;
 mod ship;
 
 use anyhow::Context;
@@ -48,6 +49,8 @@ pub struct Config {
     pub log_files: Vec<String>,
     /// Where other programs leave metrics as `*.prom` files, below the host's root.
     pub textfile_dir: PathBuf,
+    /// What is scraped beside this machine.
+    pub scrape_jobs: Vec<scrape::Job>,
     /// The queue on disk; past it the oldest records are dropped and counted.
     pub queue_bytes_max: u64,
 }
@@ -84,6 +87,7 @@ impl Default for Config {
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
             // Where Debian's node_exporter reads them.
             textfile_dir: "/var/lib/prometheus/node-exporter".into(),
+            scrape_jobs: vec![],
             queue_bytes_max: 2 << 30,
         }
     }
@@ -101,6 +105,7 @@ pub fn use_small_pages() {
 pub struct Agent {
     queue: Arc<Queue>,
     gateway: Arc<Gateway>,
+    scraping: Arc<scrape::Scraping>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -123,7 +128,10 @@ impl Agent {
         info!(host = host.name, ingest = config.ingest, waiting = queue.waiting(), "agent collects");
         let shipper = ship::Shipper::new(&config, queue.clone())?;
         let sending = CancellationToken::new();
+        let (tenant, jobs) = (config.tenant.clone(), config.scrape_jobs.clone());
+        let scraping = scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs);
         let collectors = vec![
+            tokio::spawn(scraping.clone().run(stop.clone())),
             tokio::spawn(collect(config.clone(), host.clone(), queue.clone(), clock.clone(), stop.clone())),
             tokio::spawn(logs::tail(config, host.clone(), queue.clone(), clock, stop)),
         ];
@@ -135,7 +143,7 @@ impl Agent {
             sending.cancel();
         });
         let gateway = Arc::new(Gateway { queue: queue.clone(), host });
-        Ok(Agent { queue, gateway, tasks: Mutex::new(vec![closing, shipping]) })
+        Ok(Agent { queue, gateway, scraping, tasks: Mutex::new(vec![closing, shipping]) })
     }
 
     /// Takes telemetry of applications in: it is given this host's attributes and queued.
@@ -144,7 +152,19 @@ impl Agent {
     }
 
     pub fn readings(&self) -> Vec<Reading> {
-        self.queue.readings()
+        let mut readings = self.queue.readings();
+        readings.extend(self.scraping.readings());
+        readings
+    }
+
+    /// What is scraped, and how the last scrapes went.
+    pub fn targets(&self) -> scrape::Targets {
+        self.scraping.targets()
+    }
+
+    /// Other jobs from here on.
+    pub fn set_scrape_jobs(&self, jobs: Vec<scrape::Job>) {
+        self.scraping.set_jobs(jobs);
     }
 
     /// After the stop: waits for collectors, and a moment for what they still had.

@@ -13,6 +13,7 @@ pub struct Inputs {
     /// What this process shows to the ingest process.
     pub ingest_token: Option<String>,
     pub prices: Option<engine::PriceBook>,
+    pub scrape_jobs: Vec<agent::scrape::Job>,
 }
 
 impl Inputs {
@@ -24,10 +25,24 @@ impl Inputs {
         }
         let tokens = Tokens::load(config.token_file.as_deref())?;
         let prices = config.prices.as_deref().map(price_book).transpose()?;
+        let scrape_jobs = scrape_jobs(config)?;
         // Last: a start that is refused makes no directory.
         DataDir::prepare(&config.data_dir)?;
-        Ok(Inputs { tokens, ingest_token, prices })
+        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs })
     }
+}
+
+/// What the agent scrapes; none where the role has no agent.
+pub fn scrape_jobs(config: &Config) -> anyhow::Result<Vec<agent::scrape::Job>> {
+    let (Some(path), Role::Up { agent: true, .. } | Role::Agent) = (&config.scrape_config, config.role)
+    else {
+        return Ok(vec![]);
+    };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading --scrape-config {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    agent::scrape::parse_jobs(&text, folder)
+        .map_err(|wrong| anyhow::anyhow!("--scrape-config {}:{wrong}", path.display()))
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {

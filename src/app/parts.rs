@@ -95,8 +95,9 @@ impl Parts {
             parts.alerts = Some(parts.start_alerts(config, addresses, &clock, stop).await?);
         }
         if with_agent {
-            let agent =
-                Agent::start(agent_config(config, addresses, &parts.tokens), clock, stop.clone()).await?;
+            let mut agent_config = agent_config(config, addresses, &parts.tokens);
+            agent_config.scrape_jobs = inputs.scrape_jobs;
+            let agent = Agent::start(agent_config, clock, stop.clone()).await?;
             if config.role == Role::Agent {
                 parts.sink = Some(agent.sink());
             }
@@ -139,6 +140,12 @@ impl Parts {
             && let Err(wrong) = alerts.reload().await
         {
             warn!(error = format!("{wrong:#}"), "rules and SLOs are kept as they were");
+        }
+        if let Some(agent) = &self.agent {
+            match super::inputs::scrape_jobs(config) {
+                Ok(jobs) => agent.set_scrape_jobs(jobs),
+                Err(wrong) => warn!(error = format!("{wrong:#}"), "scrape jobs are kept as they were"),
+            }
         }
         info!("reloaded");
     }

@@ -3,7 +3,7 @@
 use super::auth::Tokens;
 use super::listeners::Listeners;
 use super::parts::Parts;
-use super::{auth, health, own_metrics, page, rules_routes, trace};
+use super::{auth, health, own_metrics, page, rules_routes, targets_routes, trace};
 use crate::config::{Config, Role};
 use anyhow::Context;
 use axum::extract::State;
@@ -103,6 +103,9 @@ fn http_router(config: &Config, shared: Shared) -> Router {
         // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
         router =
             router.merge(queries.layer(CompressionLayer::new()).layer(middleware::from_fn(trace::request)));
+    }
+    if shared.parts.engine.is_some() || shared.parts.agent.is_some() {
+        router = router.merge(targets_routes::router(shared.parts.clone()));
     }
     if let Some(alerts) = &shared.parts.alerts {
         router =

@@ -1,8 +1,14 @@
 //! Prometheus' text exposition format (source: prometheus.io/docs/instrumenting/exposition_formats), with the additions
-//! of OpenMetrics that senders mix in: `# UNIT`, `# EOF`, exemplars after `#`.
+//! of OpenMetrics that senders mix in: `# UNIT`, `# EOF`, exemplars after `#`. [`openmetrics`] is that format alone, with
+//! all its rules; [`protobuf`] the one with native histograms.
+
+mod line;
+pub mod openmetrics;
+pub mod protobuf;
 
 use crate::{Decoded, Malformed};
-use model::{Metadata, MetricBatch, MetricKind, RejectReason};
+use line::Line;
+use model::{Exemplar, Labels, Metadata, MetricBatch, MetricKind, RejectReason};
 use std::borrow::Cow;
 
 /// Text to samples; `now_ms` is the time of those that carry none. A line that does not parse is an error with its
@@ -10,30 +16,35 @@ use std::borrow::Cow;
 pub fn parse(text: &str, now_ms: i64) -> Result<Decoded<MetricBatch>, Malformed> {
     let mut decoded = Decoded::<MetricBatch>::default();
     for (number, line) in text.lines().enumerate() {
-        let at = |column: usize, what: String| {
-            Malformed(format!("line {}, column {}: {what}", number + 1, column + 1))
-        };
+        let at =
+            |(column, what): Wrong| Malformed(format!("line {}, column {}: {what}", number + 1, column + 1));
         match line.trim_start().strip_prefix('#') {
-            Some(comment) => describe(comment, &mut decoded.batch.metadata),
+            Some(comment) => describe(line, comment, &mut decoded.batch.metadata).map_err(at)?,
             None if line.trim().is_empty() => {}
-            None => sample(line, now_ms, &mut decoded).map_err(|(column, what)| at(column, what))?,
+            None => sample(line, now_ms, &mut decoded).map_err(at)?,
         }
     }
     Ok(decoded)
 }
 
-fn describe(comment: &str, book: &mut Vec<Metadata>) {
-    let mut words = comment.trim_start().splitn(3, [' ', '\t']);
-    let (Some(keyword), Some(name)) = (words.next(), words.next()) else { return };
-    let rest = words.next().unwrap_or("").trim();
+/// Column, and what is wrong there.
+type Wrong = (usize, String);
+
+fn describe(line: &str, comment: &str, book: &mut Vec<Metadata>) -> Result<(), Wrong> {
+    let comment = comment.trim_start_matches([' ', '\t']);
+    let Some((keyword, rest)) = comment.split_once([' ', '\t']) else { return Ok(()) };
     if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
-        return;
+        return Ok(());
     }
+    let mut of_name = Line::of(line, line.len() - rest.len());
+    of_name.spaces();
+    let name = of_name.metric_name()?;
+    let rest = of_name.rest().trim_matches([' ', '\t']);
     let known = match book.iter().rposition(|metadata| metadata.name == name) {
         Some(at) => &mut book[at],
         None => {
-            let kind = MetricKind::Unknown;
-            book.push(Metadata { name: name.to_owned(), kind, help: String::new(), unit: String::new() });
+            let (name, kind) = (name.into_owned(), MetricKind::Unknown);
+            book.push(Metadata { name, kind, help: String::new(), unit: String::new() });
             let last = book.len() - 1;
             &mut book[last]
         }
@@ -41,12 +52,23 @@ fn describe(comment: &str, book: &mut Vec<Metadata>) {
     match keyword {
         "HELP" => known.help = unescape(rest).into_owned(),
         "UNIT" => known.unit = rest.to_owned(),
-        _ => known.kind = kind_of(rest),
+        _ => {
+            known.kind = kind_of(rest).ok_or_else(|| {
+                let column = line.len() - of_name.rest().trim_start().len();
+                (
+                    column,
+                    format!(
+                        "{rest:?} is no type of a metric; counter, gauge, histogram, summary and untyped are"
+                    ),
+                )
+            })?;
+        }
     }
+    Ok(())
 }
 
-fn kind_of(word: &str) -> MetricKind {
-    match word {
+fn kind_of(word: &str) -> Option<MetricKind> {
+    Some(match word {
         "counter" => MetricKind::Counter,
         "gauge" => MetricKind::Gauge,
         "histogram" => MetricKind::Histogram,
@@ -54,91 +76,83 @@ fn kind_of(word: &str) -> MetricKind {
         "summary" => MetricKind::Summary,
         "info" => MetricKind::Info,
         "stateset" => MetricKind::StateSet,
-        _ => MetricKind::Unknown,
-    }
+        "unknown" | "untyped" | "" => MetricKind::Unknown,
+        _ => return None,
+    })
 }
 
-type Wrong = (usize, String);
-
 fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result<(), Wrong> {
-    let column = |rest: &str| line.len() - rest.len();
-    let rest = line.trim_start();
-    let name_len =
-        rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
-    let (name, mut rest) = rest.split_at(name_len);
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err((line.len() - line.trim_start().len(), "a metric name belongs here".into()));
+    let mut at = Line::of(line, 0);
+    at.spaces();
+    let mut labels = at.series()?;
+    at.spaces();
+    let value = at.number("a value")?;
+    at.spaces();
+    let mut ts_ms = now_ms;
+    if !at.is_at_end() && !at.begins("#") {
+        let (column, word) = (at.column(), at.word());
+        ts_ms = word.parse().map_err(|_| (column, format!("{word:?} is not a time in milliseconds")))?;
+        at.spaces();
     }
-    let mut labels: Vec<(&str, Cow<'_, str>)> = vec![("__name__", name.into())];
-    if let Some(after) = rest.trim_start().strip_prefix('{') {
-        rest = label_pairs(line, after, &mut labels)?;
+    let exemplar = if at.begins("#") { Some(exemplar(&mut at)?) } else { None };
+    at.spaces();
+    if !at.is_at_end() {
+        return Err((at.column(), format!("{:?} after the time", at.word())));
     }
-    // An exemplar of OpenMetrics follows the numbers.
-    let numbers = rest.split(" # ").next().unwrap_or(rest);
-    let mut words = numbers.split_ascii_whitespace();
-    let value = words.next().ok_or_else(|| (column(rest), "a value belongs here".to_owned()))?;
-    let value = number(value).ok_or_else(|| (column(rest), format!("{value:?} is not a number")))?;
-    let ts_ms = match words.next() {
-        None => now_ms,
-        Some(ts) => {
-            ts.parse().map_err(|_| (column(rest), format!("{ts:?} is not a time in milliseconds")))?
-        }
-    };
-    if let Some(more) = words.next() {
-        return Err((column(rest), format!("{more:?} after the time")));
-    }
-    let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_ref())).collect();
-    match decoded.batch.begin_series(&mut pairs) {
-        Ok(()) => decoded.batch.push(ts_ms, value),
-        Err(wrong) => decoded.rejected.add(RejectReason::InvalidLabels, 1, || wrong.to_string()),
-    }
+    add(&mut labels, ts_ms, value, exemplar, decoded);
     Ok(())
 }
 
-/// Up to and past the closing brace; hands back what follows.
-fn label_pairs<'a>(
-    line: &'a str,
-    mut rest: &'a str,
-    labels: &mut Vec<(&'a str, Cow<'a, str>)>,
-) -> Result<&'a str, Wrong> {
-    let wrong = |rest: &str, what: &str| Err((line.len() - rest.len(), what.to_owned()));
-    loop {
-        rest = rest.trim_start();
-        if let Some(after) = rest.strip_prefix('}') {
-            return Ok(after);
-        }
-        let Some((name, after)) = rest.split_once('=') else {
-            return wrong(rest, "a label name and = belong here");
-        };
-        let name = name.trim();
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return wrong(rest, "a label name belongs here");
-        }
-        let Some(quoted) = after.trim_start().strip_prefix('"') else {
-            return wrong(after, "a quoted value belongs here");
-        };
-        let Some(end) = end_of_quoted(quoted) else { return wrong(quoted, "the quoted value does not end") };
-        labels.push((name, unescape(&quoted[..end])));
-        rest = quoted[end + 1..].trim_start();
-        match rest.strip_prefix(',') {
-            Some(after) => rest = after,
-            None if rest.starts_with('}') => {}
-            None => return wrong(rest, "a comma or } belongs here"),
-        }
+/// As OpenMetrics has it, with the time in seconds. The cursor is at the `#`.
+fn exemplar(at: &mut Line<'_>) -> Result<(Labels, f64, Option<i64>), Wrong> {
+    at.take('#');
+    at.spaces();
+    let column = at.column();
+    if !at.begins("{") {
+        return Err((column, "labels of an exemplar belong here, in braces".into()));
     }
+    let pairs = at.labels(false)?;
+    let labels = Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+    if !at.begins(" ") && !at.begins("\t") {
+        return at.wrong("a space and the exemplar's value belong here");
+    }
+    at.spaces();
+    let value = at.number("the exemplar's value")?;
+    at.spaces();
+    if at.is_at_end() {
+        return Ok((labels, value, None));
+    }
+    let column = at.column();
+    let seconds = at.number("the exemplar's time")?;
+    if !seconds.is_finite() {
+        return Err((column, "the exemplar's time is not a number of seconds".into()));
+    }
+    Ok((labels, value, Some(ms_of(seconds))))
 }
 
-fn end_of_quoted(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
+/// Seconds as milliseconds.
+fn ms_of(seconds: f64) -> i64 {
+    (seconds * 1e3).round() as i64
+}
+
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn add(
+    labels: &mut Pairs<'_>,
+    ts_ms: i64,
+    value: f64,
+    exemplar: Option<(Labels, f64, Option<i64>)>,
+    decoded: &mut Decoded<MetricBatch>,
+) {
+    let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+    match decoded.batch.begin_series(&mut pairs) {
+        Ok(()) => decoded.batch.push(ts_ms, value),
+        Err(wrong) => return decoded.rejected.add(RejectReason::InvalidLabels, 1, || wrong.to_string()),
     }
-    None
+    if let Some((labels, value, at_ms)) = exemplar {
+        let series = Labels::from_pairs(pairs);
+        decoded.batch.exemplars.push(Exemplar { series, labels, ts_ms: at_ms.unwrap_or(ts_ms), value });
+    }
 }
 
 fn unescape(text: &str) -> Cow<'_, str> {
@@ -233,7 +247,7 @@ mod tests {
         for (line, place) in [
             ("1up 1", "line 2, column 1"),
             ("up{a=1} 1", "line 2, column 6"),
-            ("up{a=\"1} 1", "column 7"),
+            ("up{a=\"1} 1", "does not end"),
             ("up one", "\"one\" is not a number"),
             ("up", "a value"),
             ("up 1 2 3", "\"3\""),
@@ -242,5 +256,35 @@ mod tests {
             let wrong = parse(&format!("fine 1\n{line}"), 0).unwrap_err();
             assert!(wrong.0.contains(place), "{line}: {wrong}");
         }
+    }
+
+    /// Names of any characters stand in quotes, the metric's inside the braces.
+    #[test]
+    fn names_may_be_any_text() {
+        let text = "{\"my.metric\",\"a b\"=\"c\"} 1\n{plain=\"x\",\"n\\\"q\"} 2\nup{\"ä\"=\"ö\",} 3\n# TYPE \"my.metric\" gauge";
+        let found: Vec<String> = ours(text).iter().map(|(labels, _, _)| labels.to_string()).collect();
+        assert_eq!(found, ["my.metric{a b=\"c\"}", "n\"q{plain=\"x\"}", "up{ä=\"ö\"}"]);
+        assert_eq!(parse(text, 0).unwrap().batch.metadata[0].name, "my.metric");
+    }
+
+    #[test]
+    fn exemplars_come_with_their_series() {
+        let text = "a_bucket{le=\"1\"} 3 # {trace_id=\"x y\"} 0.5 1.25\na_total 1 7 # {} 2";
+        let found = parse(text, 42).unwrap().batch.exemplars;
+        let exemplar = |series: &str, labels: Labels, ts_ms, value| Exemplar {
+            series: Labels::from_pairs(if series == "a_bucket" {
+                vec![("__name__", series), ("le", "1")]
+            } else {
+                vec![("__name__", series)]
+            }),
+            labels,
+            ts_ms,
+            value,
+        };
+        let traced = Labels::from_pairs([("trace_id", "x y")]);
+        assert_eq!(
+            found,
+            [exemplar("a_bucket", traced, 1250, 0.5), exemplar("a_total", Labels::empty(), 7, 2.0)]
+        );
     }
 }

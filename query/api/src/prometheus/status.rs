@@ -21,9 +21,7 @@ pub(super) fn routes() -> Router<Arc<Engine>> {
         .route("/status/config", get(config))
         .route("/status/runtimeinfo", get(runtimeinfo))
         .route("/features", get(features))
-        .route("/targets", get(targets))
         .route("/targets/metadata", get(nothing))
-        .route("/scrape_pools", get(scrape_pools))
         .route("/alertmanagers", get(alertmanagers))
 }
 
@@ -111,16 +109,8 @@ async fn features() -> Json<Value> {
     }))
 }
 
-async fn targets() -> Json<Value> {
-    success(json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} }))
-}
-
 async fn nothing() -> Json<Value> {
     success(json!([]))
-}
-
-async fn scrape_pools() -> Json<Value> {
-    success(json!({ "scrapePools": [] }))
 }
 
 async fn alertmanagers() -> Json<Value> {

@@ -1,0 +1,100 @@
+use super::super::config::parse;
+use super::*;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap as Headers, StatusCode};
+use axum::routing::get;
+use model::Labels;
+use std::path::Path;
+use std::time::Duration;
+
+/// A target that answers what it was asked with, and some that are wrong in their ways.
+async fn world() -> std::net::SocketAddr {
+    let told = |request: Request| async move {
+        let header =
+            |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        let all =
+            ["accept", "authorization", "x-prometheus-scrape-timeout-seconds", "user-agent"].map(header);
+        let mut headers = Headers::new();
+        headers.insert("content-type", "application/openmetrics-text; version=1.0.0".parse().unwrap());
+        (headers, format!("{}|{}", request.uri(), all.join("|")))
+    };
+    let router = Router::new()
+        .route("/metrics", get(told))
+        .route("/text", get(|| async { ([("content-type", "text/html")], "up 1\n") }))
+        .route(
+            "/protobuf",
+            get(|| async { ([("content-type", "application/vnd.google.protobuf; encoding=delimited")], "") }),
+        )
+        .route("/large", get(|| async { "x".repeat(2_000) }))
+        .route("/never", get(std::future::pending::<()>))
+        .route("/moved", get(|| async { (StatusCode::FOUND, [("location", "/text")]) }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    address
+}
+
+async fn asked(path: &str, options: &str, timeout: Duration) -> Result<(Format, String), String> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let address = world().await;
+    let text = format!("scrape_configs:\n- job_name: j\n  scrape_interval: 10s\n{options}");
+    let job = parse(&text, Path::new("/")).unwrap().remove(0);
+    let labels = Labels::empty();
+    let url = format!("http://{address}{path}");
+    let target =
+        Target { url, discovered: labels.clone(), labels, interval: Duration::from_secs(10), timeout };
+    let fetched = fetch(&client(&job.client)?, &job, &target).await?;
+    Ok((fetched.format, String::from_utf8(fetched.body).unwrap()))
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_target_is_asked_as_prometheus_asks() {
+    let (format, told) = asked("/metrics?a=b", "", LONG).await.unwrap();
+    assert_eq!(format, Format::OpenMetrics);
+    let told: Vec<&str> = told.split('|').collect();
+    assert_eq!((told[0], told[2], told[3]), ("/metrics?a=b", "-", "10"));
+    assert!(
+        told[1].starts_with("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"),
+        "{told:?}"
+    );
+    assert!(told[4].starts_with("binnacle/"));
+    for (options, header) in [
+        ("  basic_auth: {username: a, password: b}\n", "Basic YTpi"),
+        ("  authorization: {credentials: abc}\n", "Bearer abc"),
+        ("  authorization: {type: Token, credentials: abc}\n", "Token abc"),
+        ("  bearer_token: abc\n", "Bearer abc"),
+    ] {
+        let (_, told) = asked("/metrics", options, LONG).await.unwrap();
+        assert_eq!(told.split('|').nth(2), Some(header), "{options}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_says_its_format() {
+    assert_eq!(asked("/text", "", LONG).await.unwrap(), (Format::Text, "up 1\n".into()));
+    assert_eq!(asked("/protobuf", "", LONG).await.unwrap().0, Format::Protobuf);
+    assert_eq!(asked("/moved", "", LONG).await.unwrap().0, Format::Text);
+}
+
+#[tokio::test]
+async fn what_is_not_an_answer_is_told() {
+    for (path, options, timeout, place) in [
+        ("/absent", "", LONG, "server returned HTTP status 404 Not Found"),
+        ("/large", "  body_size_limit: 1KB\n", LONG, "body size limit exceeded: more than 1024 bytes"),
+        ("/never", "", Duration::from_millis(20), "context deadline exceeded"),
+        ("/moved", "  follow_redirects: false\n", LONG, "HTTP status 302"),
+        (
+            "/text",
+            "  basic_auth: {username: a, password_file: /absent/file}\n",
+            LONG,
+            "unable to read /absent/file",
+        ),
+        ("/text", "  tls_config: {ca_file: /absent/ca}\n", LONG, "unable to read /absent/ca"),
+    ] {
+        let wrong = asked(path, options, timeout).await.unwrap_err();
+        assert!(wrong.contains(place), "{path}: {wrong}");
+    }
+}
