@@ -367,7 +367,7 @@ fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64
         }
     }
     drop(places);
-    let names = rows::part::Names::frequent(&batches);
+    let names = rows::part::Layout::of(signal, &batches);
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();

@@ -43,7 +43,7 @@ pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFi
     let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
     keys.sort_unstable();
     keys.dedup();
-    let names = part::Names::joined(&indexes);
+    let names = part::Layout::joined(signal, &indexes);
     let mut sources = vec![];
     for (((part, index), number_of), of_part) in parts.iter().zip(indexes).zip(numbers).zip(of_parts) {
         let ranks = of_part.iter().map(|key| keys.partition_point(|other| other < key) as u32).collect();

@@ -7,6 +7,7 @@ mod cells;
 mod ids;
 mod needles;
 mod ranges;
+mod times;
 mod words;
 mod writer;
 
@@ -64,6 +65,7 @@ pub struct Run {
 }
 
 pub struct Index {
+    signal: Signal,
     pub runs: Vec<Run>,
     pub groups: Arc<GroupColumns>,
     ids: Ids,
@@ -75,18 +77,21 @@ pub struct Index {
     pub metadata: ArrowReaderMetadata,
 }
 
-/// What gets a column of its own: names of attributes, paths of JSON bodies.
+/// How the rows of a part lie: which attributes and paths of JSON bodies have a column of their own, and the unit of the
+/// times.
 #[derive(Clone, Default)]
-pub struct Names {
+pub struct Layout {
     pub attributes: Vec<String>,
     pub bodies: Vec<String>,
+    pub times: times::Unit,
 }
 
-impl Names {
-    /// Those that enough of the rows have.
-    pub fn frequent(batches: &[RecordBatch]) -> Names {
+impl Layout {
+    /// For rows in memory: columns for what enough of them have.
+    pub fn of(signal: Signal, batches: &[RecordBatch]) -> Layout {
         let column = |name: &'static str| batches.iter().filter_map(move |batch| batch.column_by_name(name));
-        Names {
+        Layout {
+            times: times::Unit::of(signal, batches),
             attributes: attributes::frequent(
                 column(attributes::REST).filter_map(|column| column.as_map_opt()),
             ),
@@ -94,9 +99,11 @@ impl Names {
         }
     }
 
-    /// Those of any of several files, as far as there is room.
-    pub fn joined(indexes: &[Arc<Index>]) -> Names {
-        Names {
+    /// For the rows of several files: the columns of any, as far as there is room.
+    pub fn joined(signal: Signal, indexes: &[Arc<Index>]) -> Layout {
+        let units = indexes.iter().map(|index| times::Unit::named(signal, index.metadata.schema()));
+        Layout {
+            times: units.min().unwrap_or_default(),
             attributes: attributes::joined(indexes.iter().map(|index| named(index.field_names()))),
             bodies: bodies::joined(indexes.iter().map(|index| bodies::named(index.field_names()))),
         }
@@ -136,6 +143,7 @@ impl Index {
         let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
         let groups = Arc::new(GroupColumns::new(signal, groups));
         Ok(Index {
+            signal,
             runs,
             groups,
             ids,
@@ -468,10 +476,9 @@ impl Index {
         let (groups, shapes) = (self.groups.clone(), self.shapes.clone());
         let Select::Logs(logs) = &select else {
             let projection = self.projection(judged_by);
-            return Box::new(ArrowPredicateFn::new(
-                projection,
-                move |batch| Ok(select.mask(&batch, &groups)),
-            ));
+            return Box::new(ArrowPredicateFn::new(projection, move |batch| {
+                Ok(select.mask(&times::batch_in_nanoseconds(Signal::Spans, batch)?, &groups))
+            }));
         };
         // Bodies are asked for strings in the shape in which they lie.
         let mut of_bodies: Vec<String> = needles.iter().flat_map(|needle| needle.columns(&shapes)).collect();
@@ -480,6 +487,7 @@ impl Index {
         let projection = self.projection_with(judged_by, &of_bodies);
         let select = Select::Logs(LogSelect { contains: vec![], ..logs.clone() });
         Box::new(ArrowPredicateFn::new(projection, move |batch: RecordBatch| {
+            let batch = times::batch_in_nanoseconds(Signal::Logs, batch)?;
             let mask = select.mask(&batch, &groups);
             if needles.is_empty() {
                 return Ok(mask);
@@ -520,7 +528,9 @@ impl Index {
                 (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
                 _ => {
                     let column = read.column_by_name(name);
-                    column.cloned().ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?
+                    let column =
+                        column.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
+                    times::in_nanoseconds(self.signal, name, column)?
                 }
             };
             fields.push(Arc::new(arrow::datatypes::Field::new(*name, column.data_type().clone(), true)));

@@ -2,6 +2,7 @@
 
 use super::*;
 use arrow::array::Array;
+use arrow::datatypes::TimestampNanosecondType;
 use model::Match;
 
 /// Runs `check` with the records in memory and again with them in parts.
@@ -168,6 +169,39 @@ async fn rows_without_attributes_have_none_from_parts_as_well() {
         rows.fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2))
     };
     in_memory_and_in_parts(vec![Batch::Logs(batch)], read, (2, 0, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_come_back_to_the_nanosecond_whatever_unit_they_lie_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut written = vec![];
+    let read = async || {
+        let batches = read_logs(&store, &LogSelect::all(TimeRange::ALL)).await;
+        let times = batches.iter().flat_map(|batch| {
+            let times = batch.column_by_name("ts").unwrap().as_primitive::<TimestampNanosecondType>();
+            times.values().to_vec()
+        });
+        let mut times: Vec<i64> = times.collect();
+        times.sort_unstable();
+        times
+    };
+    for step in [1_000_000, 1_000, 1] {
+        let Batch::Logs(mut batch) = lines("web", &["one", "two", "three"], 0) else { panic!("no lines") };
+        for (at, record) in batch.streams[0].records.iter_mut().enumerate() {
+            record.ts_ns = NOON_NS + at as i64 * 7 * step;
+            written.push(record.ts_ns);
+        }
+        written.sort_unstable();
+        store.write(write(Batch::Logs(batch))).await.unwrap();
+        store.flush().await.unwrap();
+        assert_eq!(read().await, written, "a part of steps of {step} ns");
+    }
+    let until = LogSelect::all(TimeRange { start: NOON_NS + 7, end: NOON_NS + 7_000 });
+    let within = read_logs(&store, &until).await.iter().map(RecordBatch::num_rows).sum::<usize>();
+    assert_eq!(within, written.iter().filter(|ts| until.range.contains(**ts)).count());
+    store.compact().await.unwrap();
+    assert_eq!(read().await, written, "merged");
 }
 
 /// Values of `json_labels` by body and label; of a body that told none, the body.

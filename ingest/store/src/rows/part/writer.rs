@@ -3,7 +3,8 @@
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
-use super::{FORMAT, LOG_PAGE_ROWS, Names, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
+use super::times::Unit;
+use super::{FORMAT, LOG_PAGE_ROWS, Layout, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
@@ -11,6 +12,7 @@ use crate::rows::stored::{self, numbers, time_column};
 use crate::schema;
 use crate::side_index::{put_block, seal};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -50,19 +52,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `keys` are those of all rows that will come, `names` what gets a column. About `bytes` will be written: a file
+    /// `keys` are those of all rows that will come, `layout` how they will lie. About `bytes` will be written: a file
     /// that grows by doubling is in memory twice.
     pub fn new(
         signal: Signal,
         groups: GroupColumns,
         keys: Vec<Key>,
-        names: Names,
+        layout: Layout,
         bytes: usize,
     ) -> anyhow::Result<Writer> {
-        let shredder = Shredder::new(names.attributes);
-        let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(names.bodies));
+        let shredder = Shredder::new(layout.attributes);
+        let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies));
         let grid = bodies.as_ref().map(|bodies| Grid::of_fields(bodies.paths().len()));
-        let schema = file_schema(signal, &shredder, bodies.as_ref());
+        let schema = file_schema(signal, layout.times, &shredder, bodies.as_ref());
         let properties = properties(signal, &schema)?;
         Ok(Writer {
             signal,
@@ -92,7 +94,9 @@ impl Writer {
     fn file_columns(&mut self, piece: &RecordBatch) -> anyhow::Result<Vec<ArrayRef>> {
         let mut columns = vec![];
         for (field, column) in piece.schema_ref().fields().iter().zip(piece.columns()) {
-            if is_own(field.name()) {
+            if field.name() == time_column(self.signal) {
+                columns.push(cast(column, self.schema.field_with_name(field.name())?.data_type())?);
+            } else if is_own(field.name()) {
                 columns.push(column.clone());
             }
         }
@@ -196,9 +200,17 @@ fn is_own(name: &str) -> bool {
 }
 
 /// The columns that we read, then those that the groups decide, which are there for other readers.
-fn file_schema(signal: Signal, shredder: &Shredder, bodies: Option<&bodies::Shredder>) -> SchemaRef {
+fn file_schema(
+    signal: Signal,
+    times: Unit,
+    shredder: &Shredder,
+    bodies: Option<&bodies::Shredder>,
+) -> SchemaRef {
     let own = stored::schema(signal).fields().iter().filter(|field| is_own(field.name()));
     let mut fields: Vec<Arc<Field>> = own.cloned().collect();
+    for field in fields.iter_mut().filter(|field| field.name() == time_column(signal)) {
+        *field = Arc::new(times.field(field));
+    }
     fields.extend(shredder.fields().into_iter().map(Arc::new));
     fields.extend(bodies.into_iter().flat_map(bodies::Shredder::fields).map(Arc::new));
     fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
