@@ -179,6 +179,12 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Whether labels spell the name of metadata so: other characters than letters and digits are `_`.
+fn spelled(key: &str, name: &str) -> bool {
+    let spelling = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    key.len() >= name.len() && spelling.eq(name.chars())
+}
+
 impl<'a> Rows<'a> {
     pub fn of(batch: &'a RecordBatch) -> Result<Rows<'a>, DataFusionError> {
         let missing =
@@ -211,9 +217,15 @@ impl<'a> Rows<'a> {
         self.ts.len()
     }
 
-    /// Whether any row may have metadata of this name.
+    /// Whether any row may have metadata that labels spell so.
     pub fn has_metadata(&self, name: &str) -> bool {
-        !self.metadata.is_empty() || matches!(name, "trace_id" | "span_id")
+        let has =
+            |map: &&MapArray| map.keys().as_string::<i32>().iter().flatten().any(|key| spelled(key, name));
+        match name {
+            "trace_id" if self.trace_id.is_some() => true,
+            "span_id" if self.span_id.is_some() => true,
+            _ => self.metadata.iter().any(has),
+        }
     }
 
     pub fn json(&self) -> Option<&Json<'a>> {

@@ -178,8 +178,15 @@ fn odd_json() -> LogBatch {
         r#"{"level":"info"}"#,
         r#"{"deep":{"level":"info"},"ms":1}"#,
     ];
-    let records = || (0..21).map(|at| record(at, bodies[at as usize % bodies.len()])).collect();
-    LogBatch { streams: vec![stream("api", records()), stream("web", records())] }
+    let records = |metadata: &str| {
+        let with = |at: i64| LogRecord {
+            attributes: vec![(metadata.to_owned(), Value::Int(9))],
+            ..record(at, bodies[at as usize % bodies.len()])
+        };
+        (0..21).map(with).collect()
+    };
+    // The metadata of the last has the name of a field.
+    LogBatch { streams: vec![stream("api", records("user.id")), stream("web", records("ms"))] }
 }
 
 #[tokio::test]
