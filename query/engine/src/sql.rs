@@ -3,6 +3,7 @@
 //! One statement reads one snapshot from start to end. Statements only read: whatever would change data, files or
 //! settings is refused. Tables that are not telemetry (alerts, SLOs, cost) come from outside as [`RowTable`]s.
 
+mod bounded;
 mod columns;
 mod functions;
 mod languages;
@@ -145,6 +146,7 @@ impl Engine {
             let provider = rows::RowTableProvider::new(table.clone(), tenant.clone());
             register(&session, table.name, Arc::new(provider));
         }
+        bounded::register(&session);
         functions::register(&session);
         languages::register(&session, self, tenant, &snapshots);
         self.register_views(&session);

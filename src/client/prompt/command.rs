@@ -64,8 +64,11 @@ fn tables(name: &str) -> String {
 
 fn columns(table: &str) -> String {
     let table = table.trim_start_matches("public.").trim_matches('"').replace('\'', "''");
+    // Arrow's own names of types are a line long.
     format!(
-        "select column_name as column, data_type as type, is_nullable as nullable from information_schema.columns \
+        "select column_name as column, case when starts_with(data_type, 'Map') then 'map' \
+         when starts_with(data_type, 'Timestamp') then 'timestamp' when starts_with(data_type, 'Utf8') then 'text' \
+         else lower(data_type) end as type, is_nullable as nullable from information_schema.columns \
          where table_schema = 'public' and table_name = '{table}' order by ordinal_position"
     )
 }

@@ -253,6 +253,28 @@ async fn a_join_that_makes_many_rows_of_few_leaves_the_thread_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_in_a_statement_does_not_take_all_memory() {
+    let served = serving(Limits::default(), None).await;
+    let mut client = Client::welcome(&served, "default").await;
+    for (modest, greedy) in [
+        ("select unnest(range(3))", "select unnest(range(1, 10000000)) from generate_series(1, 1000)"),
+        ("select unnest(generate_series(3, 1, -1))", "select generate_series(0, -10000000000, -1)"),
+        (
+            "select unnest(range(date '2026-01-01', date '2026-01-04', interval '1 day'))",
+            "select range(timestamp '2026-01-01', timestamp '2026-01-02', interval '1 microsecond')",
+        ),
+        ("select repeat(body, 3) from logs", "select repeat(body, 1000000000) from logs"),
+        ("select lpad(body, 9) from logs", "select lpad(body, 1000000000) from logs"),
+        ("select rpad(body, 9, '-') from logs", "select rpad(body, 1000000000, '-') from logs"),
+        ("select unnest(array_repeat(body, 2)) from logs", "select list_repeat(1, 10000000000)"),
+        ("select array_resize([1], 3)", "select array_resize([1], 10000000000)"),
+    ] {
+        assert!(!client.rows(modest).await.is_empty(), "{modest}");
+        assert_eq!(client.refused(greedy).await, "22000", "{greedy}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_client_too_many_is_told_so() {
     let served = serving(Limits::default(), None).await;
     let mut waiting = vec![];
