@@ -1,4 +1,4 @@
-//! Bearer tokens: with `--token-file`, every HTTP request but health checks and the page's own files needs one of its
+//! Tokens: with `--token-file`, every HTTP request but health checks and the page's own files needs one of its
 //! lines. The file is read at start and at SIGHUP; tokens are compared without telling by time where they differ.
 
 use anyhow::{Context, bail};
@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -72,12 +73,9 @@ fn same(a: &str, b: &str) -> bool {
 
 /// Middleware: 401 without an accepted token.
 pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
-    let offered = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    if request.uri().path().starts_with("/health/") || tokens.accepts(offered) {
+    let offered =
+        request.headers().get(header::AUTHORIZATION).and_then(|value| offered(value.to_str().ok()?));
+    if request.uri().path().starts_with("/health/") || tokens.accepts(offered.as_deref()) {
         return next.run(request).await;
     }
     let why = "send one of the server's tokens as Authorization: Bearer …";
@@ -85,9 +83,34 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
     ([(header::WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
 }
 
+/// The token in an `Authorization` header. Shippers for Elasticsearch have a user and a password, or an id and a key, and
+/// no way to send a bearer token: theirs is the second of the two.
+fn offered(header: &str) -> Option<String> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    let credentials = credentials.trim();
+    match scheme {
+        "Bearer" => Some(credentials.to_owned()),
+        "Basic" | "ApiKey" => {
+            let pair = String::from_utf8(base64::prelude::BASE64_STANDARD.decode(credentials).ok()?).ok()?;
+            Some(pair.split_once(':')?.1.to_owned())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_also_a_password_and_a_key() {
+        for header in ["Bearer a:bc", "Basic dXNlcjphOmJj", "ApiKey aWQ6YTpiYw=="] {
+            assert_eq!(offered(header).as_deref(), Some("a:bc"), "{header}");
+        }
+        for header in ["a:bc", "Digest a:bc", "Basic a:bc", "Basic bm9wYWly", "Basic"] {
+            assert_eq!(offered(header), None, "{header}");
+        }
+    }
 
     #[test]
     fn a_file_asks_for_its_tokens_only() {

@@ -48,6 +48,9 @@ pub struct Rejection {
     pub count: u64,
     /// The first one, in words a sender can act on.
     pub example: String,
+    /// Which log records of the batch, counted over its streams in order, by the sink that left them out: for protocols
+    /// that answer for each record. Empty where that is not known.
+    pub at: Vec<u32>,
 }
 
 /// Why a record is not stored; also the `reason` label of `binnacle_ingest_rejected_total`.
@@ -62,6 +65,8 @@ pub enum RejectReason {
     TooManyLabels,
     InvalidValue,
     InvalidExemplar,
+    InvalidDocument,
+    UnsupportedAction,
 }
 
 impl RejectReason {
@@ -76,6 +81,8 @@ impl RejectReason {
             RejectReason::TooManyLabels => "too_many_labels",
             RejectReason::InvalidValue => "invalid_value",
             RejectReason::InvalidExemplar => "invalid_exemplar",
+            RejectReason::InvalidDocument => "invalid_document",
+            RejectReason::UnsupportedAction => "unsupported_action",
         }
     }
 }
@@ -126,7 +133,20 @@ impl Receipt {
         }
         match self.rejected.iter_mut().find(|r| r.reason == reason) {
             Some(row) => row.count += count,
-            None => self.rejected.push(Rejection { reason, count, example: example() }),
+            None => self.rejected.push(Rejection { reason, count, example: example(), at: vec![] }),
+        }
+    }
+
+    /// Adds log records by where they are in the batch.
+    pub fn reject_at(
+        &mut self,
+        reason: RejectReason,
+        records: std::ops::Range<u32>,
+        example: impl FnOnce() -> String,
+    ) {
+        self.reject_many(reason, records.len() as u64, example);
+        if let Some(row) = self.rejected.iter_mut().find(|row| row.reason == reason) {
+            row.at.extend(records);
         }
     }
 

@@ -115,7 +115,7 @@ impl Doors {
         };
         let Caller { tenant, origin } = caller;
         let mut receipt = self.sink.write(Write { tenant, batch, origin }).await?;
-        for Rejection { reason, count, example } in left_out.0 {
+        for Rejection { reason, count, example, .. } in left_out.0 {
             receipt.reject_many(reason, count, || example);
         }
         self.accepted[signal].fetch_add(receipt.accepted, Ordering::Relaxed);

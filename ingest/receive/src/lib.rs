@@ -6,6 +6,7 @@
 
 mod body;
 mod doors;
+mod elastic;
 mod grpc;
 mod influx;
 mod loki;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 /// All write routes of the one HTTP port.
 pub fn http_router(doors: &Arc<Doors>) -> Router {
-    let mut router = Router::new()
+    let mut router = elastic::router()
         .route("/loki/api/v1/push", post(loki::push))
         .route("/api/v1/import/prometheus", post(prometheus::import))
         .route("/write", post(influx::write))

@@ -12,6 +12,8 @@ use tower::ServiceExt;
 struct Memory {
     writes: Mutex<Vec<Write>>,
     refuse: Mutex<Option<Refused>>,
+    /// Log records that it leaves out, as a store with limits does.
+    leave_out: Mutex<Vec<u32>>,
 }
 
 #[async_trait::async_trait]
@@ -20,7 +22,11 @@ impl Sink for Memory {
         if let Some(refused) = self.refuse.lock().clone() {
             return Err(refused);
         }
-        let receipt = Receipt::of_all(&write.batch);
+        let mut receipt = Receipt::of_all(&write.batch);
+        for at in self.leave_out.lock().iter() {
+            receipt.accepted -= 1;
+            receipt.reject_at(RejectReason::LineTooLong, *at..*at + 1, || "a line of 9 bytes".into());
+        }
         self.writes.lock().push(write);
         Ok(receipt)
     }
@@ -46,6 +52,8 @@ async fn post(
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8_lossy(&body).into_owned())
 }
+
+mod elastic;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LINE: &str = r#"{"streams":[{"stream":{"app":"web"},"values":[["1700000000000000000","hello"]]}]}"#;

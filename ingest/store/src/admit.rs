@@ -100,10 +100,13 @@ fn samples(mut batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mu
 }
 
 fn logs(mut batch: LogBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> LogBatch {
+    let mut next = 0u32;
     batch.streams.retain_mut(|stream| {
+        let of_stream = next..next + stream.records.len() as u32;
         if stream.labels.len() > limits.labels_max || stream.labels.as_bytes().len() > limits.label_bytes_max
         {
-            receipt.reject_many(RejectReason::TooManyLabels, stream.records.len() as u64, || {
+            next = of_stream.end;
+            receipt.reject_at(RejectReason::TooManyLabels, of_stream, || {
                 format!(
                     "a stream of {} labels; the most is {} (limits.labels_max)",
                     stream.labels.len(),
@@ -113,13 +116,15 @@ fn logs(mut batch: LogBatch, limits: &Limits, latest_ms: i64, receipt: &mut Rece
             return false;
         }
         stream.records.retain(|record| {
+            let at = next..next + 1;
+            next += 1;
             let ts_ms = record.ts_ns.div_euclid(1_000_000);
             if !(0..=latest_ms).contains(&ts_ms) {
-                receipt.reject(RejectReason::TimestampOutOfRange, || out_of_range(ts_ms));
+                receipt.reject_at(RejectReason::TimestampOutOfRange, at, || out_of_range(ts_ms));
                 return false;
             }
             if record.body.len() > limits.line_bytes_max {
-                receipt.reject(RejectReason::LineTooLong, || {
+                receipt.reject_at(RejectReason::LineTooLong, at, || {
                     format!(
                         "a line of {} bytes; the longest is {} (limits.line_bytes_max)",
                         record.body.len(),

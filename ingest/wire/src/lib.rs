@@ -1,9 +1,12 @@
-//! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push. No socket, no clock.
+//! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push,
+//! Elasticsearch bulk. No socket, no clock.
 //!
 //! A decoder takes a body that is already whole and decompressed (see [`compression`]). What is wrong with the body as
 //! a whole is [`Malformed`]; records that are wrong by themselves are left out and counted in [`Decoded::rejected`].
 
 pub mod compression;
+mod document;
+pub mod elastic;
 pub mod exposition;
 pub mod influx;
 pub mod level;
@@ -44,7 +47,7 @@ impl Rejected {
         }
         match self.0.iter_mut().find(|row| row.reason == reason) {
             Some(row) => row.count += count,
-            None => self.0.push(Rejection { reason, count, example: example() }),
+            None => self.0.push(Rejection { reason, count, example: example(), at: vec![] }),
         }
     }
 }

@@ -33,6 +33,11 @@ pub fn at(path: &str, status: StatusCode, why: &str) -> Response {
     if below("/jaeger") {
         return crate::jaeger::Refusal(status, why.to_owned()).into_response();
     }
+    if below("/elastic") {
+        let cause = json!({ "type": "exception", "reason": why });
+        let error = json!({ "root_cause": [cause], "type": "exception", "reason": why });
+        return (status, Json(json!({ "error": error, "status": status.as_u16() }))).into_response();
+    }
     if below("/api") || below("/cost") || below("/otlp") {
         return (status, Json(json!({ "error": why }))).into_response();
     }
@@ -67,6 +72,10 @@ mod tests {
             ("/loki/api/v1/nope", "why\n"),
             ("/tempo/api/nope", "why\n"),
             ("/jaeger/api/nope", jaeger),
+            (
+                "/elastic/_search",
+                r#"{"error":{"reason":"why","root_cause":[{"reason":"why","type":"exception"}],"type":"exception"},"status":404}"#,
+            ),
             ("/api/nope", r#"{"error":"why"}"#),
             ("/api/v10", r#"{"error":"why"}"#),
             ("/apiary", "why\n"),

@@ -1,0 +1,280 @@
+//! A log record that came as a JSON object: what is time, line, level and trace in it, what names the stream, and what
+//! is left as structured metadata. Elasticsearch bulk and newline-delimited JSON share it.
+//!
+//! Nested objects become dotted names (`kubernetes.pod.name`), as they are searched in Elasticsearch. Which protocol it
+//! was, and what an error is called there, is not known here.
+
+use crate::level;
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, Value};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+
+/// Elasticsearch's own `index.mapping.total_fields.limit`.
+const FIELDS_MAX: usize = 1_000;
+
+/// Nested names are joined, so one long name would be written once for each field below it.
+const NAME_BYTES_MAX: usize = 1 << 10;
+
+/// Deeper objects stay JSON text.
+const DEPTH_MAX: usize = 16;
+
+/// Under these names shippers carry the time. The first is Elasticsearch's, and every shipper for it sets it.
+pub const TIMES: [&str; 3] = ["@timestamp", "timestamp", "time"];
+
+/// The line: Beats and Logstash say `message`, Fluent Bit and Fluentd `log` for what containers write.
+pub const LINES: [&str; 2] = ["message", "log"];
+
+/// Stream labels, and the fields that give them, first that is there: Filebeat's names (ECS), Fluent Bit's
+/// (`kubernetes` filter), OpenTelemetry's. The labels are those that the agent gives to what it reads itself.
+const LABELS: [(&str, &[&str]); 7] = [
+    ("namespace", &["kubernetes.namespace", "kubernetes.namespace_name", "k8s.namespace.name"]),
+    ("pod", &["kubernetes.pod.name", "kubernetes.pod_name", "k8s.pod.name"]),
+    (
+        "container",
+        &["kubernetes.container.name", "kubernetes.container_name", "k8s.container.name", "container.name"],
+    ),
+    ("node", &["kubernetes.node.name", "kubernetes.host", "k8s.node.name", "host.name", "host", "hostname"]),
+    (
+        "app",
+        &[
+            "kubernetes.labels.app_kubernetes_io/name",
+            "kubernetes.labels.app.kubernetes.io/name",
+            "kubernetes.labels.app",
+            "app",
+        ],
+    ),
+    ("service_name", &["service.name", "service_name", "service"]),
+    ("stream", &["stream"]),
+];
+
+/// Where no field names the service, these labels do; Loki says `unknown_service` for the rest.
+const SERVICE_FROM: [&str; 2] = ["app", "container"];
+
+const LEVELS: [&str; 7] =
+    ["log.level", "level", "lvl", "severity", "severity_text", "loglevel", "log.syslog.severity.name"];
+const TRACE_IDS: [&str; 4] = ["trace.id", "trace_id", "traceid", "traceID"];
+const SPAN_IDS: [&str; 4] = ["span.id", "span_id", "spanid", "spanID"];
+
+/// The fields that are not yet taken, under their dotted names.
+pub struct Document<'a> {
+    text: &'a str,
+    fields: Attributes,
+}
+
+/// Which fields a document's time and line are in.
+pub struct Names<'a> {
+    pub times: &'a [&'a str],
+    pub lines: &'a [&'a str],
+}
+
+impl Names<'static> {
+    pub const USUAL: Names<'static> = Names { times: &TIMES, lines: &LINES };
+}
+
+impl<'a> Document<'a> {
+    pub fn parse(json: &'a [u8]) -> Result<Document<'a>, String> {
+        let text =
+            std::str::from_utf8(json).map_err(|wrong| format!("the document is not UTF-8: {wrong}"))?;
+        let object = match serde_json::from_str(text) {
+            Ok(Json::Object(object)) => object,
+            Ok(_) => return Err("the document is not a JSON object".into()),
+            Err(wrong) => return Err(format!("the document is not JSON: {wrong}")),
+        };
+        let mut fields = vec![];
+        flatten(String::new(), 0, object, &mut fields)?;
+        Ok(Document { text: text.trim(), fields })
+    }
+
+    /// The first of these fields that has a value, taken out.
+    pub fn take(&mut self, names: &[&str]) -> Option<Value> {
+        let at = names.iter().find_map(|name| {
+            self.fields.iter().position(|(known, value)| known == name && !value.to_string().is_empty())
+        })?;
+        Some(self.fields.remove(at).1)
+    }
+
+    fn take_text(&mut self, names: &[&str]) -> Option<String> {
+        self.take(names).map(|value| value.to_string())
+    }
+
+    /// The labels that the usual fields give, taken out.
+    pub fn take_labels(&mut self) -> Vec<(&'static str, String)> {
+        let mut labels: Vec<(&str, String)> =
+            LABELS.iter().filter_map(|(label, fields)| Some((*label, self.take_text(fields)?))).collect();
+        let of = |name: &str| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.clone());
+        if of("service_name").is_none() {
+            let service = SERVICE_FROM.iter().find_map(|label| of(label));
+            labels.push(("service_name", service.unwrap_or_else(|| "unknown_service".into())));
+        }
+        labels
+    }
+
+    /// What is left becomes the record; a document without a line is its own line.
+    pub fn into_record(mut self, names: &Names<'_>, now_ns: i64) -> Result<LogRecord, String> {
+        let ts_ns = match names.times.iter().find_map(|name| Some((*name, self.take(&[name])?))) {
+            Some((name, value)) => time_ns(&value).ok_or_else(|| {
+                format!(
+                    "failed to parse field [{name}] of type [date]: {:?} is neither an ISO 8601 time nor a number \
+                     of seconds, milliseconds, microseconds or nanoseconds since 1970",
+                    value.to_string()
+                )
+            })?,
+            None => now_ns,
+        };
+        let severity_text = self.take_text(&LEVELS).unwrap_or_default();
+        let trace_id = TRACE_IDS.iter().find_map(|name| self.take_id(name));
+        let span_id = SPAN_IDS.iter().find_map(|name| self.take_id(name));
+        // Filebeat's `log` is an object, and so not under this name.
+        let (body, attributes) = match self.take_text(names.lines) {
+            Some(line) => (line.strip_suffix('\n').unwrap_or(&line).to_owned(), self.fields),
+            None => (self.text.to_owned(), vec![]),
+        };
+        let severity = match level::of_word(&severity_text) {
+            0 => level::of_line(&body),
+            known => known,
+        };
+        Ok(LogRecord { ts_ns, severity, severity_text, trace_id, span_id, body, attributes })
+    }
+
+    /// A field that is not an id stays where it was.
+    fn take_id<const N: usize>(&mut self, name: &str) -> Option<[u8; N]> {
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        let mut id = [0; N];
+        hex::decode_to_slice(self.fields[at].1.as_str()?, &mut id).ok()?;
+        (id != [0; N]).then(|| {
+            self.fields.remove(at);
+            id
+        })
+    }
+}
+
+fn flatten(
+    prefix: String,
+    depth: usize,
+    object: serde_json::Map<String, Json>,
+    fields: &mut Attributes,
+) -> Result<(), String> {
+    for (name, value) in object {
+        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        if name.len() > NAME_BYTES_MAX {
+            let start: String = name.chars().take(40).collect();
+            return Err(format!(
+                "field name [{start}…] has {} bytes; the most is {NAME_BYTES_MAX}",
+                name.len()
+            ));
+        }
+        let value = match value {
+            Json::Null => continue,
+            Json::Object(inner) if depth < DEPTH_MAX => {
+                flatten(name, depth + 1, inner, fields)?;
+                continue;
+            }
+            Json::Bool(truth) => Value::Bool(truth),
+            Json::String(text) => Value::String(text),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Value::Int(whole),
+                None => number.as_f64().map_or_else(|| number.to_string().into(), Value::Double),
+            },
+            deep @ (Json::Array(_) | Json::Object(_)) => Value::Json(deep.to_string()),
+        };
+        if fields.len() == FIELDS_MAX {
+            return Err(format!("Limit of total fields [{FIELDS_MAX}] has been exceeded"));
+        }
+        fields.push((name, value));
+    }
+    Ok(())
+}
+
+/// ISO 8601 as Elasticsearch's `strict_date_optional_time` takes it (UTC where no zone is given), or a number.
+fn time_ns(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => epoch_ns(*number),
+        Value::Double(seconds) => {
+            let ns = seconds * 1e9;
+            (ns.abs() < i64::MAX as f64).then_some(ns as i64)
+        }
+        Value::String(text) => {
+            let text = text.trim();
+            if let Ok(number) = text.parse() {
+                return epoch_ns(number);
+            }
+            if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+                return time.timestamp_nanos_opt();
+            }
+            // `+0000`, as Fluentd and many loggers write a zone.
+            if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z") {
+                return time.timestamp_nanos_opt();
+            }
+            let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+            let time = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+                .iter()
+                .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+                .or_else(day)?;
+            time.and_utc().timestamp_nanos_opt()
+        }
+        _ => None,
+    }
+}
+
+/// The unit by the size of the number: each covers the years 1973 to 5138 of its own.
+fn epoch_ns(number: i64) -> Option<i64> {
+    let unit = match number.unsigned_abs() {
+        0..100_000_000_000 => 1_000_000_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+        _ => 1,
+    };
+    number.checked_mul(unit)
+}
+
+/// Records by their labels, in the order of first sight.
+#[derive(Default)]
+pub struct Streams {
+    batch: LogBatch,
+    by_labels: HashMap<Labels, usize>,
+}
+
+/// Where a record is until [`Streams::finish`] counts it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    stream: usize,
+    record: usize,
+}
+
+impl Streams {
+    pub fn push(&mut self, labels: Labels, record: LogRecord) -> Place {
+        let streams = &mut self.batch.streams;
+        let stream = *self.by_labels.entry(labels).or_insert_with_key(|labels| {
+            streams.push(LogStream { labels: labels.clone(), ..LogStream::default() });
+            streams.len() - 1
+        });
+        let records = &mut streams[stream].records;
+        records.push(record);
+        Place { stream, record: records.len() - 1 }
+    }
+
+    /// The batch, and how many records lie before each of its streams.
+    pub fn finish(self) -> (LogBatch, Before) {
+        let mut sum = 0;
+        let before = self.batch.streams.iter().map(|stream| {
+            let before = sum;
+            sum += stream.records.len();
+            before
+        });
+        let before = before.collect();
+        (self.batch, Before(before))
+    }
+}
+
+pub struct Before(Vec<usize>);
+
+impl Before {
+    /// Where the record is, counted over all streams of the batch.
+    pub fn position(&self, place: Place) -> u32 {
+        (self.0[place.stream] + place.record) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests;
