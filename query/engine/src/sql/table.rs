@@ -20,11 +20,15 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, TryStreamExt, stream};
-use model::{Labels, LogSelect, METRIC_NAME, Matcher, SeriesSelect, SpanSelect, Tenant};
+use model::{
+    COMPONENT, Labels, LogSelect, METRIC_NAME, Matcher, SeriesSelect, SpanSelect, Tenant, component_of,
+    without_component,
+};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use store::{LogColumns, ReadError, SampleBlock, Snapshot, Source, SpanColumns};
+use store::{LogColumns, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
@@ -271,7 +275,9 @@ impl Scan {
     }
 
     /// Metric by metric when there are many series, so that what is held at once stays small.
-    async fn samples(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {
+    async fn samples(self, snapshot: Arc<dyn Snapshot>, mut select: SeriesSelect) -> Result<Batches> {
+        // The parts that histograms are stored as are no samples to whoever asks.
+        select.matchers.push(Matcher::equal(COMPONENT, ""));
         let series = snapshot.series(&select).await.map_err(external)?;
         let mut selects = vec![select.clone()];
         if series.len() > SERIES_AT_ONCE_MAX {
@@ -306,7 +312,7 @@ impl Scan {
     }
 
     async fn series(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {
-        let series = snapshot.series(&select).await.map_err(external)?;
+        let series = whole(snapshot.series(&select).await.map_err(external)?);
         let (mut ids, mut names, mut labels) =
             (UInt64Builder::new(), StringBuilder::new(), label_map_builder());
         let (mut first, mut last) = (timestamps(), timestamps());
@@ -333,6 +339,21 @@ impl Scan {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
     }
+}
+
+/// A histogram is one series, whatever it is stored as.
+fn whole(series: Vec<SeriesInfo>) -> Vec<SeriesInfo> {
+    if series.iter().all(|info| component_of(&info.labels).is_none()) {
+        return series;
+    }
+    let mut whole: BTreeMap<Labels, SeriesInfo> = BTreeMap::new();
+    for info in series {
+        let labels = without_component(&info.labels);
+        let known = whole.entry(labels.clone()).or_insert(SeriesInfo { labels, ..info });
+        known.first_ms = known.first_ms.min(info.first_ms);
+        known.last_ms = known.last_ms.max(info.last_ms);
+    }
+    whole.into_values().collect()
 }
 
 /// Series above which samples are read metric by metric.

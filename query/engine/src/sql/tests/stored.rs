@@ -201,3 +201,30 @@ async fn mistakes_have_line_and_column() {
         assert!(wrong.to_string().contains(place), "{query}: {wrong}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_histogram_is_one_series_and_its_parts_are_no_samples() {
+    let (engine, store, _dir) = world().await;
+    let mut batch = MetricBatch::default();
+    let histogram = Histogram { count: 3.0, sum: 4.5, positive: vec![(1, 3.0)], ..Histogram::default() };
+    let labels = Labels::from_pairs([("__name__", "latency"), ("job", "a")]);
+    batch.push_histograms(&labels, &[(NOON_MS, histogram.clone()), (NOON_MS + 1, histogram)]);
+    batch.push_starts(&Labels::from_pairs([("__name__", "up"), ("job", "a")]), &[(NOON_MS, 5)]);
+    let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
+    store.write(write).await.unwrap();
+    for _ in 0..2 {
+        let query = "select name, label(labels, '__histogram__') as part from series order by name";
+        let series = table(&engine, query).await;
+        assert_eq!(
+            (series.matches("| latency").count(), series.matches("start").count()),
+            (1, 0),
+            "{series}"
+        );
+        let samples =
+            table(&engine, "select name, count(*) as n from metrics group by name order by name").await;
+        assert!(!samples.contains("latency") && samples.contains("| up           | 1 |"), "{samples}");
+        let rows = table(&engine, "select count(*) as n from series").await;
+        assert!(rows.contains("| 3 |"), "{rows}");
+        store.flush().await.unwrap();
+    }
+}
