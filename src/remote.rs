@@ -149,7 +149,7 @@ fn answer(json: &Value) -> Answer {
         .flatten()
         .filter_map(|w| w.as_str().map(str::to_owned))
         .collect();
-    Answer { series, warnings }
+    Answer { series, warnings, ..Answer::default() }
 }
 
 fn number(text: &str) -> Option<f64> {

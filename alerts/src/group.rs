@@ -12,7 +12,7 @@ use crate::state::{self, Found, Instance, State, Timing};
 use crate::telemetry::Counters;
 use crate::template::{self, Template};
 use model::{
-    Ask, AskError, Batch, LabelSetBuilder, Labels, METRIC_NAME, MetricBatch, Sink, Tenant, Write,
+    Ask, AskError, Batch, Histogram, LabelSetBuilder, Labels, METRIC_NAME, MetricBatch, Sink, Tenant, Write,
     stale_marker,
 };
 use parking_lot::Mutex;
@@ -210,7 +210,7 @@ struct Limit {
 
 /// A rule's answer, as the rule wants it.
 enum Answered {
-    Series(Vec<(Labels, f64)>),
+    Series(Vec<(Labels, f64)>, Vec<(Labels, Arc<Histogram>)>),
     Alerts(Vec<Found>),
 }
 
@@ -238,6 +238,7 @@ impl Prepared {
     ) -> Result<Answered, String> {
         let answer =
             world.ask.instant(&world.tenant, &self.rule.expr, at_ms).await.map_err(|e| e.to_string())?;
+        let histograms = answer.histograms;
         let series = answer.series.into_iter().filter_map(|series| {
             let value = series.points.last()?.value;
             Some((series.labels, value))
@@ -247,17 +248,26 @@ impl Prepared {
             Kind::Alert { .. } => (limit.alerts, "alerts"),
             Kind::Record { .. } => (limit.series, "series"),
         };
-        if series.len() > max {
-            return Err(format!("the rule gives {} {what}; {} is {max}", series.len(), limit.key));
+        let count = series.len() + histograms.len();
+        if count > max {
+            return Err(format!("the rule gives {count} {what}; {} is {max}", limit.key));
         }
         match &self.rule.kind {
-            Kind::Record { name } => self.recorded(name, series).map(Answered::Series),
+            Kind::Record { name } => {
+                let mut seen = HashSet::new();
+                let numbers = self.recorded(name, series, &mut seen)?;
+                Ok(Answered::Series(numbers, self.recorded(name, histograms, &mut seen)?))
+            }
             Kind::Alert { name, .. } => self.found(world, name, series, now_ms).await.map(Answered::Alerts),
         }
     }
 
-    fn recorded(&self, name: &str, series: Vec<(Labels, f64)>) -> Result<Vec<(Labels, f64)>, String> {
-        let mut seen = HashSet::new();
+    fn recorded<T>(
+        &self,
+        name: &str,
+        series: Vec<(Labels, T)>,
+        seen: &mut HashSet<Labels>,
+    ) -> Result<Vec<(Labels, T)>, String> {
         let mut recorded = vec![];
         for (labels, value) in series {
             let mut builder = LabelSetBuilder::from_labels(&labels);
@@ -318,9 +328,11 @@ impl Prepared {
         unwritten: &mut Unwritten,
         outcome: &mut Outcome,
     ) {
+        let mut histograms = vec![];
         let mut series = match answered {
-            Answered::Series(series) => {
+            Answered::Series(series, with_histograms) => {
                 state.latest = series.iter().take(LATEST_MAX).cloned().collect();
+                histograms = with_histograms;
                 series
             }
             Answered::Alerts(found) => {
@@ -330,10 +342,13 @@ impl Prepared {
                 state.alerts.active().flat_map(alert_series).collect()
             }
         };
-        let written: HashSet<Labels> = series.iter().map(|(labels, _)| labels.clone()).collect();
+        let labels =
+            series.iter().map(|(labels, _)| labels).chain(histograms.iter().map(|(labels, _)| labels));
+        let written: HashSet<Labels> = labels.cloned().collect();
         series.extend(state.written.difference(&written).map(|gone| (gone.clone(), stale_marker())));
         state.written = written;
         unwritten.add(series, now_ms);
+        unwritten.add_histograms(histograms, now_ms);
     }
 
     fn timing(&self) -> Timing {
@@ -444,6 +459,13 @@ impl Unwritten {
                 self.names.insert(labels.metric_name().to_owned());
             }
             self.batch.push_sample(&labels, now_ms, value);
+        }
+    }
+
+    fn add_histograms(&mut self, series: Vec<(Labels, Arc<Histogram>)>, now_ms: i64) {
+        for (labels, histogram) in series {
+            self.names.insert(labels.metric_name().to_owned());
+            self.batch.push_histograms(&labels, &[(now_ms, (*histogram).clone())]);
         }
     }
 

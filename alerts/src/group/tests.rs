@@ -5,6 +5,7 @@ use model::{Answer, Clock as _, Point, Receipt, Refused, SeriesPoints, SystemClo
 #[derive(Default)]
 struct Memory {
     answers: Mutex<HashMap<String, Vec<(Labels, f64)>>>,
+    histograms: Mutex<Vec<(Labels, Arc<Histogram>)>>,
     written: Mutex<Vec<(String, i64, f64)>>,
     writes: Mutex<usize>,
 }
@@ -18,7 +19,8 @@ impl Ask for Memory {
             labels: labels.clone(),
             points: vec![Point { ts_ms: at_ms, value: *value }],
         };
-        Ok(Answer { series: series.iter().map(points).collect(), warnings: vec![] })
+        let histograms = self.histograms.lock().clone();
+        Ok(Answer { series: series.iter().map(points).collect(), histograms, ..Answer::default() })
     }
 
     async fn range(&self, _: &Tenant, _: &str, _: i64, _: i64, _: i64) -> Result<Answer, AskError> {
@@ -88,6 +90,34 @@ async fn a_recorded_series_that_ends_is_marked_stale() {
     group.evaluate(&world, 2000).await;
     assert_eq!(memory.take(), [r#"r{pod="1", team="a"} stale@2000"#, r#"r{pod="2", team="a"} 7@2000"#]);
     assert_eq!(group.latest(0).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_recorded_histogram_stays_one_until_it_ends() {
+    let (group, memory, world) =
+        start("groups:\n- name: g\n  rules:\n  - {record: r, expr: q, labels: {team: a}}\n");
+    memory.answer("q", &[(&[("pod", "1")], 5.0)]);
+    let histogram = Histogram { count: 3.0, sum: 4.5, positive: vec![(1, 3.0)], ..Histogram::default() };
+    memory.histograms.lock().push((Labels::from_pairs([("pod", "2")]), Arc::new(histogram)));
+    group.evaluate(&world, 1000).await;
+    let written = memory.take();
+    assert!(written.contains(&r#"r{pod="1", team="a"} 5@1000"#.to_owned()), "{written:?}");
+    for part in [
+        "count\", pod=\"2\", team=\"a\"} 3@1000",
+        "sum\", pod=\"2\", team=\"a\"} 4.5@1000",
+        "p1\", pod=\"2\", team=\"a\"} 3@1000",
+    ] {
+        assert!(
+            written.iter().any(|line| line.starts_with("r{") && line.ends_with(part)),
+            "{part}: {written:?}"
+        );
+    }
+    memory.histograms.lock().clear();
+    group.evaluate(&world, 2000).await;
+    assert_eq!(memory.take(), [r#"r{pod="1", team="a"} 5@2000"#, r#"r{pod="2", team="a"} stale@2000"#]);
+    memory.histograms.lock().push((Labels::from_pairs([("pod", "1")]), Arc::default()));
+    group.evaluate(&world, 3000).await;
+    assert!(memory.take().is_empty(), "two series would become one");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ impl Ask for Gauge {
             labels: Labels::from_pairs([("pod", "p")]),
             points: vec![Point { ts_ms: at_ms, value }],
         });
-        Ok(Answer { series: series.into_iter().collect(), warnings: vec![] })
+        Ok(Answer { series: series.into_iter().collect(), ..Answer::default() })
     }
 
     async fn range(&self, _: &Tenant, _: &str, _: i64, _: i64, _: i64) -> Result<Answer, AskError> {

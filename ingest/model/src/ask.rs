@@ -1,7 +1,9 @@
 //! The contract between whoever evaluates rules and whoever answers PromQL.
 
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::tenant::Tenant;
+use std::sync::Arc;
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,9 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     pub series: Vec<SeriesPoints>,
+    /// Of an instant query, the series whose value is a native histogram. Who answers over Prometheus' JSON has none:
+    /// it does not tell all of one.
+    pub histograms: Vec<(Labels, Arc<Histogram>)>,
     /// Not empty where the answer may be incomplete or the query doubtful.
     pub warnings: Vec<String>,
 }

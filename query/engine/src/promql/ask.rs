@@ -22,12 +22,19 @@ impl Ask for Engine {
     }
 
     async fn check(&self, query: &str) -> Result<(), AskError> {
-        super::parse(query)?;
+        self.parsed(query)?;
         Ok(())
     }
 }
 
 fn answer(answered: PromAnswer) -> Answer {
+    let histograms = match &answered.result {
+        PromResult::Vector(series) => series
+            .iter()
+            .filter_map(|series| Some((series.labels.clone(), series.histograms.last()?.1.clone())))
+            .collect(),
+        _ => vec![],
+    };
     let series = match answered.result {
         PromResult::Vector(series) | PromResult::Matrix(series) => series
             .into_iter()
@@ -38,7 +45,7 @@ fn answer(answered: PromAnswer) -> Answer {
         PromResult::Text { .. } => vec![],
     };
     let warnings = answered.warnings.into_iter().chain(answered.infos).collect();
-    Answer { series, warnings }
+    Answer { series, histograms, warnings }
 }
 
 impl From<QueryError> for AskError {
