@@ -106,6 +106,10 @@ pub struct Flags {
         num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
     pub web_enable_admin_api: Option<bool>,
+    /// PromQL features by Prometheus' names. All are on until one is named; then promql-experimental-functions is on only
+    /// where it is among them, and `none` names nothing. May be given more than once
+    #[arg(long, env = "BINNACLE_ENABLE_FEATURE", value_name = "NAME", value_delimiter = ',')]
+    pub enable_feature: Vec<String>,
     /// Price book (CSV) instead of the built-in one
     #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
@@ -165,6 +169,7 @@ pub struct Config {
     pub evaluation_interval: Duration,
     pub external_url: Option<String>,
     pub admin_api: bool,
+    pub experimental_functions: bool,
     pub prices: Option<PathBuf>,
     pub ingest_url: String,
     pub query_url: String,
@@ -272,6 +277,7 @@ impl Config {
                 Duration::from_secs(60),
             )?,
             external_url: flags.external_url.map(|url| checked_url("--external-url", url)).transpose()?,
+            experimental_functions: experimental_functions(&flags.enable_feature)?,
             admin_api: flags.web_enable_admin_api.unwrap_or(false),
             prices: flags.prices,
             ingest_url: base_url("--ingest", flags.ingest)?,
@@ -383,6 +389,7 @@ impl Flags {
             alertmanager: list(self.alertmanager, file.alertmanager),
             evaluation_interval: self.evaluation_interval.or(file.evaluation_interval),
             external_url: self.external_url.or(file.external_url),
+            enable_feature: list(self.enable_feature, file.enable_feature),
             web_enable_admin_api: self.web_enable_admin_api.or(file.web_enable_admin_api),
             prices: self.prices.or(file.prices),
             ingest: self.ingest.or(file.ingest),
@@ -427,6 +434,36 @@ fn queue_bytes(text: &str) -> anyhow::Result<u64> {
         bail!("--agent-queue {text:?} is too small; at least 16MiB is needed");
     }
     Ok(bytes as u64)
+}
+
+/// Prometheus' features that are always on here.
+const FEATURES_ALWAYS_ON: [&str; 12] = [
+    "created-timestamp-zero-ingestion",
+    "exemplar-storage",
+    "extra-scrape-metrics",
+    "metadata-wal-records",
+    "native-histograms",
+    "promql-at-modifier",
+    "promql-binop-fill-modifiers",
+    "promql-delayed-name-removal",
+    "promql-duration-expr",
+    "promql-extended-range-selectors",
+    "promql-negative-offset",
+    "promql-per-step-stats",
+];
+const EXPERIMENTAL_FUNCTIONS: &str = "promql-experimental-functions";
+
+fn experimental_functions(named: &[String]) -> anyhow::Result<bool> {
+    for name in named {
+        if !FEATURES_ALWAYS_ON.contains(&name.as_str()) && name != EXPERIMENTAL_FUNCTIONS && name != "none" {
+            bail!(
+                "--enable-feature {name:?} is not known; use {EXPERIMENTAL_FUNCTIONS}, none, or one of those that are \
+                 always on: {}",
+                FEATURES_ALWAYS_ON.join(", ")
+            );
+        }
+    }
+    Ok(named.is_empty() || named.iter().any(|name| name == EXPERIMENTAL_FUNCTIONS))
 }
 
 fn base_url(flag: &str, written: Option<String>) -> anyhow::Result<String> {
@@ -488,6 +525,14 @@ mod tests {
         assert!(
             wrong(Flags { retention_logs: text("soon"), ..Flags::default() }).contains("--retention-logs")
         );
+        let feature = |names: &[&str]| Flags {
+            enable_feature: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Flags::default()
+        };
+        assert!(wrong(feature(&["agent-mode"])).contains("promql-experimental-functions"));
+        let on = |names: &[&str]| up(feature(names)).unwrap().experimental_functions;
+        assert!(on(&[]) && on(&["exemplar-storage", "promql-experimental-functions"]));
+        assert!(!on(&["none"]) && !on(&["exemplar-storage"]));
         assert!(format!("{:#}", Flags::from_toml("htpt = 1").unwrap_err()).contains("htpt"));
     }
 }

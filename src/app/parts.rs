@@ -204,6 +204,7 @@ fn query_limits(config: &Config) -> engine::Limits {
     engine::Limits {
         memory_bytes_max: config.memory_bytes / QUERY_SHARE,
         timeout: config.query_timeout,
+        experimental_functions: config.experimental_functions,
         ..engine::Limits::default()
     }
 }

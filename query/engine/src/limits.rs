@@ -9,6 +9,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// PromQL: samples one query may load, as Prometheus' `query.max-samples`.
     pub samples_max: usize,
+    /// PromQL: whether what Prometheus has only with `--enable-feature=promql-experimental-functions` is answered.
+    pub experimental_functions: bool,
     /// Points a series of a range query may have, as Prometheus' 11,000.
     pub points_max: usize,
     /// Log lines one query may return, as Loki's `max_entries_limit_per_query`.
@@ -25,6 +27,7 @@ impl Default for Limits {
             memory_bytes_max: 1 << 30,
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
+            experimental_functions: true,
             points_max: 11_000,
             log_entries_max: 5_000,
             rows_max: 1_000_000,

@@ -77,7 +77,7 @@ impl Engine {
         at_ms: i64,
         lookback_ms: i64,
     ) -> Result<PromAnswer, QueryError> {
-        let expr = parse(query)?;
+        let expr = self.parsed(query)?;
         let times = Times { start_ms: at_ms, step_ms: 1, count: 1 };
         if let ::promql::Node::Text(value) = &expr.bare().node {
             let result = PromResult::Text { ts_ms: at_ms, value: value.clone() };
@@ -97,7 +97,7 @@ impl Engine {
         lookback_ms: i64,
     ) -> Result<PromAnswer, QueryError> {
         let times = self.times(start_ms, end_ms, step_ms)?;
-        let expr = parse(query)?;
+        let expr = self.parsed(query)?;
         let kind = expr.value_type();
         if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
             let kind = kind.as_str();
@@ -106,6 +106,15 @@ impl Engine {
             )));
         }
         self.promql(tenant, query, &expr, times, lookback_ms, false).await
+    }
+
+    pub(crate) fn parsed(&self, query: &str) -> Result<Expr, QueryError> {
+        let expr = parse(query)?;
+        if !self.limits.experimental_functions {
+            ::promql::refuse_experiments(query, &expr)
+                .map_err(|wrong| QueryError::Bad(format!("invalid parameter \"query\": {wrong}")))?;
+        }
+        Ok(expr)
     }
 
     fn times(&self, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Times, QueryError> {

@@ -7,6 +7,7 @@
 mod ast;
 mod check;
 mod duration;
+mod experiments;
 mod functions;
 mod lexer;
 mod parser;
@@ -19,6 +20,7 @@ pub use ast::{
     Node, Selector, Span, Spelled, ValueType,
 };
 pub use duration::{format_duration, parse_duration};
+pub use experiments::refuse_experiments;
 pub use functions::{Function, functions};
 pub use parser::parse;
 pub use text::{is_utf8, quoted};

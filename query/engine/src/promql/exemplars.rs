@@ -16,7 +16,7 @@ impl Engine {
         query: &str,
         range: TimeRange,
     ) -> Result<Found<Exemplar>, QueryError> {
-        let expr = super::parse(query)?;
+        let expr = self.parsed(query)?;
         let mut selectors: Vec<&Selector> = vec![];
         expr.walk(&mut |part| match &part.node {
             Node::Selector(selector) | Node::Range { selector, .. } => selectors.push(selector),
