@@ -157,7 +157,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let cut = body.len() > LINE_BYTES_MAX;
     body.truncate(LINE_BYTES_MAX);
     let mut record = super::line::record(time_us.checked_mul(1_000)?, &body, cut);
-    record.severity = severity(&text("PRIORITY"));
+    record.severity = text("PRIORITY").parse().map_or(0, wire::level::of_syslog);
     let pid = text("_PID");
     if !pid.is_empty() {
         record.attributes.push(("process.pid".into(), pid.into()));
@@ -176,20 +176,5 @@ fn message(value: &Value) -> Vec<u8> {
         Value::String(text) => text.as_bytes().to_vec(),
         Value::Array(bytes) => bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect(),
         _ => vec![],
-    }
-}
-
-/// Syslog's priorities as OpenTelemetry numbers severities.
-fn severity(priority: &str) -> u8 {
-    match priority {
-        "0" => 24,
-        "1" => 22,
-        "2" => 21,
-        "3" => 17,
-        "4" => 13,
-        "5" => 10,
-        "6" => 9,
-        "7" => 5,
-        _ => 0,
     }
 }

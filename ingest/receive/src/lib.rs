@@ -9,6 +9,8 @@ mod doors;
 mod elastic;
 mod grpc;
 mod influx;
+mod journal;
+mod jsonline;
 mod loki;
 mod otlp;
 mod prometheus;
@@ -23,6 +25,9 @@ use std::sync::Arc;
 pub fn http_router(doors: &Arc<Doors>) -> Router {
     let mut router = elastic::router()
         .route("/loki/api/v1/push", post(loki::push))
+        .route("/insert/jsonline", post(jsonline::insert))
+        .route("/upload", post(journal::upload))
+        .route("/insert/journald/upload", post(journal::upload))
         .route("/api/v1/import/prometheus", post(prometheus::import))
         .route("/write", post(influx::write))
         .route("/api/v2/write", post(influx::write))

@@ -12,6 +12,8 @@ use tower::ServiceExt;
 struct Memory {
     writes: Mutex<Vec<Write>>,
     refuse: Mutex<Option<Refused>>,
+    /// The next writes are refused with these, the last one first.
+    refuse_next: Mutex<Vec<Refused>>,
     /// Log records that it leaves out, as a store with limits does.
     leave_out: Mutex<Vec<u32>>,
 }
@@ -20,6 +22,9 @@ struct Memory {
 impl Sink for Memory {
     async fn write(&self, write: Write) -> Result<Receipt, Refused> {
         if let Some(refused) = self.refuse.lock().clone() {
+            return Err(refused);
+        }
+        if let Some(refused) = self.refuse_next.lock().pop() {
             return Err(refused);
         }
         let mut receipt = Receipt::of_all(&write.batch);
@@ -54,6 +59,8 @@ async fn post(
 }
 
 mod elastic;
+mod journal;
+mod jsonline;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LINE: &str = r#"{"streams":[{"stream":{"app":"web"},"values":[["1700000000000000000","hello"]]}]}"#;

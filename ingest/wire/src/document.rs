@@ -86,6 +86,17 @@ impl<'a> Document<'a> {
         Ok(Document { text: text.trim(), fields })
     }
 
+    /// Adds a field, where the document does not have it.
+    pub fn add(&mut self, name: &str, value: &str) {
+        if !self.fields.iter().any(|(known, _)| known == name) {
+            self.fields.push((name.to_owned(), value.into()));
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.fields.retain(|(known, _)| known != name);
+    }
+
     /// The first of these fields that has a value, taken out.
     pub fn take(&mut self, names: &[&str]) -> Option<Value> {
         let at = names.iter().find_map(|name| {

@@ -23,6 +23,21 @@ pub fn of_word(word: &str) -> u8 {
     }
 }
 
+/// From syslog's severity, 0 (emergency) to 7 (debug), as OpenTelemetry's data model maps it.
+pub fn of_syslog(severity: u8) -> u8 {
+    match severity {
+        0 => 24,
+        1 => 22,
+        2 => 21,
+        3 => 17,
+        4 => 13,
+        5 => 10,
+        6 => 9,
+        7 => 5,
+        _ => 0,
+    }
+}
+
 /// Names under which structured lines and metadata carry a level.
 pub const NAMES: [&str; 5] = ["level", "lvl", "severity", "detected_level", "loglevel"];
 

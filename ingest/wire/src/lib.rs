@@ -1,5 +1,5 @@
 //! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push,
-//! Elasticsearch bulk. No socket, no clock.
+//! Elasticsearch bulk, newline-delimited JSON, the journal's export format. No socket, no clock.
 //!
 //! A decoder takes a body that is already whole and decompressed (see [`compression`]). What is wrong with the body as
 //! a whole is [`Malformed`]; records that are wrong by themselves are left out and counted in [`Decoded::rejected`].
@@ -9,6 +9,8 @@ mod document;
 pub mod elastic;
 pub mod exposition;
 pub mod influx;
+pub mod journal;
+pub mod jsonline;
 pub mod level;
 pub mod loki;
 pub mod otlp;

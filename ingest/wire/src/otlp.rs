@@ -4,7 +4,7 @@ mod attributes;
 mod encode;
 mod logs;
 mod metrics;
-mod names;
+pub(crate) mod names;
 mod spans;
 
 pub use encode::{encode_logs, encode_metrics, encode_spans, spans_message};
