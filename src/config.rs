@@ -57,6 +57,9 @@ pub struct Flags {
     /// PostgreSQL wire protocol [default: 127.0.0.1:5439]
     #[arg(long, env = "BINNACLE_PG", value_name = "ADDR")]
     pub pg: Option<String>,
+    /// Syslog, RFC 5424 and 3164, over TCP and UDP, e.g. 0.0.0.0:5514; it asks for no token [default: off]
+    #[arg(long, env = "BINNACLE_SYSLOG", value_name = "ADDR")]
+    pub syslog: Option<String>,
     /// text or json [default: text]
     #[arg(long, env = "BINNACLE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -122,7 +125,7 @@ pub struct Flags {
     /// Roles alone: file with the bearer token to show to --ingest and --query
     #[arg(long, env = "BINNACLE_INGEST_TOKEN_FILE", value_name = "FILE")]
     pub ingest_token_file: Option<PathBuf>,
-    /// Agent: tenant to ship as [default: default]
+    /// Tenant that the agent ships as and that syslog is written to [default: default]
     #[arg(long, env = "BINNACLE_TENANT", value_name = "NAME")]
     pub tenant: Option<String>,
     /// Agent: where the machine's root is mounted, e.g. /host in a container [default: /]
@@ -157,6 +160,7 @@ pub struct Config {
     pub otlp_grpc: SocketAddr,
     pub otlp_http: SocketAddr,
     pub pg: SocketAddr,
+    pub syslog: Option<SocketAddr>,
     pub log: LogConfig,
     pub memory_bytes: usize,
     pub token_file: Option<PathBuf>,
@@ -228,6 +232,9 @@ impl Config {
                 config.role.name()
             );
         }
+        if config.syslog.is_some() && matches!(config.role, Role::Query | Role::Alerts) {
+            bail!("--syslog: role {} takes no logs; give it to up, ingest or agent", config.role.name());
+        }
         Ok(config)
     }
 
@@ -240,6 +247,10 @@ impl Config {
             otlp_grpc: address("--otlp-grpc", flags.otlp_grpc, "127.0.0.1:4317")?,
             otlp_http: address("--otlp-http", flags.otlp_http, "127.0.0.1:4318")?,
             pg: address("--pg", flags.pg, "127.0.0.1:5439")?,
+            syslog: match flags.syslog.as_deref() {
+                None | Some("off") => None,
+                written => Some(address("--syslog", written.map(str::to_owned), "")?),
+            },
             log: LogConfig {
                 json: match flags.log_format.as_deref() {
                     None | Some("text") => false,
@@ -317,6 +328,8 @@ impl Config {
             ("--otlp-http", self.otlp_http),
             ("--pg", self.pg),
         ];
+        let listeners: Vec<_> =
+            listeners.into_iter().chain(self.syslog.map(|address| ("--syslog", address))).collect();
         for (i, (name, address)) in listeners.iter().enumerate() {
             if let Some((other, _)) =
                 listeners[..i].iter().find(|(_, earlier)| earlier == address && address.port() != 0)
@@ -375,6 +388,7 @@ impl Flags {
             otlp_grpc: self.otlp_grpc.or(file.otlp_grpc),
             otlp_http: self.otlp_http.or(file.otlp_http),
             pg: self.pg.or(file.pg),
+            syslog: self.syslog.or(file.syslog),
             log_format: self.log_format.or(file.log_format),
             log_level: self.log_level.or(file.log_level),
             memory: self.memory.or(file.memory),
@@ -520,6 +534,10 @@ mod tests {
         assert!(wrong(Flags { memory: text("2 elephants"), ..Flags::default() }).contains("--memory"));
         assert!(wrong(Flags { memory: text("1MiB"), ..Flags::default() }).contains("64MiB"));
         assert!(wrong(Flags { pg: text("127.0.0.1:7400"), ..Flags::default() }).contains("--http and --pg"));
+        assert!(
+            wrong(Flags { syslog: text("127.0.0.1:5439"), ..Flags::default() }).contains("--pg and --syslog")
+        );
+        assert!(wrong(Flags { syslog: text("514"), ..Flags::default() }).contains("--syslog"));
         assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
         assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
         assert!(

@@ -5,7 +5,7 @@ use crate::config::{Config, Role};
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Bound and not yet accepting.
 pub struct Listeners {
@@ -13,6 +13,7 @@ pub struct Listeners {
     pub otlp_grpc: Option<TcpListener>,
     pub otlp_http: Option<TcpListener>,
     pub pg: Option<TcpListener>,
+    pub syslog: Option<(TcpListener, UdpSocket)>,
     pub addresses: Addresses,
 }
 
@@ -26,6 +27,9 @@ pub struct Addresses {
     pub otlp_http: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pg: Option<SocketAddr>,
+    /// TCP and UDP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<SocketAddr>,
 }
 
 pub const FILE: &str = "listeners.json";
@@ -43,14 +47,19 @@ impl Listeners {
         let otlp_grpc = bind_if(takes_otlp, "--otlp-grpc", config.otlp_grpc).await?;
         let otlp_http = bind_if(takes_otlp, "--otlp-http", config.otlp_http).await?;
         let pg = bind_if(takes_pg, "--pg", config.pg).await?;
+        let syslog = match config.syslog {
+            Some(address) => Some(bind_both(address).await?),
+            None => None,
+        };
         let at = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         let addresses = Addresses {
             http: http.local_addr()?,
             otlp_grpc: at(&otlp_grpc)?,
             otlp_http: at(&otlp_http)?,
             pg: at(&pg)?,
+            syslog: syslog.as_ref().map(|(tcp, _)| tcp.local_addr()).transpose()?,
         };
-        Ok(Listeners { http, otlp_grpc, otlp_http, pg, addresses })
+        Ok(Listeners { http, otlp_grpc, otlp_http, pg, syslog, addresses })
     }
 }
 
@@ -65,6 +74,24 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 async fn bind_if(wanted: bool, flag: &str, address: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
     if wanted { bind(flag, address).await.map(Some) } else { Ok(None) }
+}
+
+/// Syslog's two sockets on one port. Where any port will do, one that TCP was given may be taken for UDP.
+async fn bind_both(address: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
+    const TRIES: usize = 20;
+    let mut tries = 1;
+    loop {
+        let tcp = bind("--syslog", address).await?;
+        match UdpSocket::bind(tcp.local_addr()?).await {
+            Ok(udp) => return Ok((tcp, udp)),
+            Err(_) if address.port() == 0 && tries < TRIES => tries += 1,
+            Err(wrong) => {
+                return Err(wrong).with_context(|| {
+                    format!("cannot take UDP on {address}; stop what uses the port, or choose another with --syslog")
+                });
+            }
+        }
+    }
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -99,6 +126,9 @@ impl Addresses {
         }
         if let Some(pg) = self.pg {
             println!("pg         postgres://{pg}/{}", config.tenant);
+        }
+        if let Some(syslog) = self.syslog {
+            println!("syslog     tcp+udp://{syslog}");
         }
         println!("binnacle {} is ready; data in {}", config.role.name(), config.data_dir.display());
         Ok(())

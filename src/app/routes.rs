@@ -46,6 +46,13 @@ pub fn serve(
     if let (Some(listener), Some(doors)) = (listeners.otlp_grpc, &doors) {
         servers.spawn(serve_http(listener, receive::otlp_grpc_router(doors).layer(guard()), stop.clone()));
     }
+    if let (Some(sockets), Some(doors)) = (listeners.syslog, &doors) {
+        let (doors, tenant, stop) = (doors.clone(), config.tenant.clone(), stop.clone());
+        let limits = receive::syslog::Limits::default();
+        servers.spawn(async move {
+            receive::syslog::serve(sockets, doors, tenant, limits, stop).await.context("syslog listener")
+        });
+    }
     if let (Some(listener), Some(engine)) = (listeners.pg, parts.engine.clone()) {
         let (stop, passwords) = (stop.clone(), passwords(&parts.tokens));
         servers.spawn(async move {

@@ -1,5 +1,5 @@
 //! The write doors: HTTP and gRPC handlers that decode a request, write it through a [`model::Sink`], and answer in the
-//! words of the protocol. They know no storage.
+//! words of the protocol; syslog has none. They know no storage.
 //!
 //! Every request passes the same way: bounded body → bounded decompression → decode → write → answer. What is left out
 //! of a request is counted by reason whichever door it came through.
@@ -14,6 +14,7 @@ mod jsonline;
 mod loki;
 mod otlp;
 mod prometheus;
+pub mod syslog;
 
 pub use doors::{Config, Doors};
 

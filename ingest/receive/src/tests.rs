@@ -61,6 +61,7 @@ async fn post(
 mod elastic;
 mod journal;
 mod jsonline;
+mod syslog;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LINE: &str = r#"{"streams":[{"stream":{"app":"web"},"values":[["1700000000000000000","hello"]]}]}"#;

@@ -1,5 +1,5 @@
 //! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push,
-//! Elasticsearch bulk, newline-delimited JSON, the journal's export format. No socket, no clock.
+//! Elasticsearch bulk, newline-delimited JSON, syslog, the journal's export format. No socket, no clock.
 //!
 //! A decoder takes a body that is already whole and decompressed (see [`compression`]). What is wrong with the body as
 //! a whole is [`Malformed`]; records that are wrong by themselves are left out and counted in [`Decoded::rejected`].
@@ -16,6 +16,7 @@ pub mod loki;
 pub mod otlp;
 mod protobuf;
 pub mod remote_write;
+pub mod syslog;
 
 use model::{RejectReason, Rejection};
 

@@ -1,0 +1,260 @@
+//! Syslog: how messages are told apart on a stream (RFC 6587: octet counting and line feeds), and what is in one
+//! (RFC 5424, or the older habits that RFC 3164 describes). A message that is neither is a line like any other.
+
+use crate::document::Streams;
+use crate::level;
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, TimeZone};
+use model::{Attributes, Labels, LogBatch, LogRecord, Value};
+use syslog_loose::{Message, Variant, decompose_pri, parse_message_with_year_exact_tz};
+
+/// A longer message is cut here and marked. Senders cut at 8 KiB unless told otherwise.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Marks a message whose end is missing, as the agent does.
+const CUT: &str = "log.truncated";
+
+/// A message as it came off a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub cut: bool,
+}
+
+/// What of the stream is passed over, behind a message that was cut.
+#[derive(Default)]
+enum Skip {
+    #[default]
+    Nothing,
+    Octets(usize),
+    Line,
+}
+
+/// Tells the messages of one connection apart; each may be framed either way. It holds at most one message and what was
+/// fed last.
+#[derive(Default)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    skip: Skip,
+}
+
+/// How the next message is framed.
+enum Framing {
+    Counted {
+        head: usize,
+        length: usize,
+    },
+    Line,
+    /// Digits so far.
+    NotKnown,
+}
+
+impl Framer {
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Frame> {
+        self.buffer.extend_from_slice(bytes);
+        let (mut at, mut frames) = (0, vec![]);
+        loop {
+            at += self.skipped(at);
+            let rest = &self.buffer[at..];
+            if rest.is_empty() {
+                break;
+            }
+            let Some((frame, used, skip)) = next(rest) else { break };
+            frames.extend(frame);
+            at += used;
+            self.skip = skip;
+        }
+        self.buffer.drain(..at);
+        frames
+    }
+
+    /// The connection is over: what is left is a message without its line feed.
+    pub fn finish(&mut self) -> Option<Frame> {
+        let rest = std::mem::take(&mut self.buffer);
+        let head = match framing(&rest) {
+            Framing::Counted { head, .. } => head,
+            _ => 0,
+        };
+        let cut = head > 0;
+        frame(&rest[head..]).map(|frame| Frame { cut, ..frame })
+    }
+
+    fn skipped(&mut self, at: usize) -> usize {
+        let rest = &self.buffer[at..];
+        let (used, skip) = match self.skip {
+            Skip::Nothing => (0, Skip::Nothing),
+            Skip::Octets(left) if left > rest.len() => (rest.len(), Skip::Octets(left - rest.len())),
+            Skip::Octets(left) => (left, Skip::Nothing),
+            Skip::Line => match memchr::memchr(b'\n', rest) {
+                Some(end) => (end + 1, Skip::Nothing),
+                None => (rest.len(), Skip::Line),
+            },
+        };
+        self.skip = skip;
+        used
+    }
+}
+
+/// The first message of `rest`, the bytes it takes, and what to pass over behind it. `None`: it is not whole.
+fn next(rest: &[u8]) -> Option<(Option<Frame>, usize, Skip)> {
+    match framing(rest) {
+        Framing::NotKnown => None,
+        Framing::Counted { head, length } => {
+            let kept = length.min(MESSAGE_BYTES_MAX);
+            let bytes = rest.get(head..head + kept)?;
+            let cut = kept < length;
+            let skip = if cut { Skip::Octets(length - kept) } else { Skip::Nothing };
+            Some((frame(bytes).map(|frame| Frame { cut, ..frame }), head + kept, skip))
+        }
+        Framing::Line => match memchr::memchr(b'\n', &rest[..rest.len().min(MESSAGE_BYTES_MAX + 1)]) {
+            Some(end) => Some((frame(&rest[..end]), end + 1, Skip::Nothing)),
+            None if rest.len() <= MESSAGE_BYTES_MAX => None,
+            None => {
+                let frame = frame(&rest[..MESSAGE_BYTES_MAX]).map(|frame| Frame { cut: true, ..frame });
+                Some((frame, MESSAGE_BYTES_MAX, Skip::Line))
+            }
+        },
+    }
+}
+
+/// `123 <34>1 …`: a message that is not counted begins with `<`, or at least not with a number and a space.
+fn framing(rest: &[u8]) -> Framing {
+    const DIGITS_MAX: usize = 9;
+    let digits = rest.iter().take(DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || digits > DIGITS_MAX || rest[0] == b'0' {
+        return Framing::Line;
+    }
+    match rest.get(digits) {
+        None => Framing::NotKnown,
+        Some(b' ') => {
+            let length = rest[..digits].iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+            Framing::Counted { head: digits + 1, length }
+        }
+        Some(_) => Framing::Line,
+    }
+}
+
+/// Without what senders end a message with; `None` where nothing is left.
+fn frame(bytes: &[u8]) -> Option<Frame> {
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0))? + 1;
+    Some(Frame { bytes: bytes[..end].to_vec(), cut: false })
+}
+
+/// A datagram is one message.
+pub fn datagram(bytes: &[u8]) -> Option<Frame> {
+    let frame = frame(&bytes[..bytes.len().min(MESSAGE_BYTES_MAX)])?;
+    Some(Frame { cut: bytes.len() > MESSAGE_BYTES_MAX, ..frame })
+}
+
+/// When and whence messages came.
+pub struct Arrival<'a, Z> {
+    pub now_ns: i64,
+    /// Names the sender where a message does not.
+    pub peer: &'a str,
+    /// The zone of times that name none.
+    pub zone: Z,
+}
+
+pub fn batch<Z>(frames: &[Frame], arrival: &Arrival<'_, Z>) -> LogBatch
+where
+    Z: TimeZone + Copy,
+    DateTime<FixedOffset>: From<DateTime<Z>>,
+{
+    let mut streams = Streams::default();
+    for frame in frames {
+        let (labels, mut record) = record(&String::from_utf8_lossy(&frame.bytes), arrival);
+        if frame.cut {
+            record.attributes.push((CUT.into(), Value::Bool(true)));
+        }
+        streams.push(labels, record);
+    }
+    streams.finish().0
+}
+
+fn record<Z>(text: &str, arrival: &Arrival<'_, Z>) -> (Labels, LogRecord)
+where
+    Z: TimeZone + Copy,
+    DateTime<FixedOffset>: From<DateTime<Z>>,
+{
+    let year = |date| year(date, arrival.now_ns);
+    match parse_message_with_year_exact_tz(text, year, Some(arrival.zone), Variant::Either) {
+        Ok(message) => of_message(message, arrival.now_ns, arrival.peer),
+        Err(_) => of_line(text, arrival.now_ns, arrival.peer),
+    }
+}
+
+/// A date without a year is the one nearest to now: late on 31 December, and early on 1 January.
+fn year((month, day, hour, minute, second): syslog_loose::IncompleteDate, now_ns: i64) -> i32 {
+    let now = DateTime::from_timestamp_nanos(now_ns);
+    let distance = |year: i32| {
+        let time = NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(hour, minute, second)?;
+        Some(time.and_utc().signed_duration_since(now).num_seconds().abs())
+    };
+    let years = [now.year(), now.year() - 1, now.year() + 1];
+    years
+        .into_iter()
+        .filter_map(|year| Some((distance(year)?, year)))
+        .min()
+        .map_or(now.year(), |(_, year)| year)
+}
+
+fn of_message(message: Message<&str>, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
+    let mut attributes: Attributes = vec![];
+    let mut add = |name: &str, value: String| attributes.push((name.to_owned(), value.into()));
+    if let Some(facility) = message.facility {
+        add("syslog.facility", facility.as_str().to_owned());
+    }
+    if let Some(id) = &message.procid {
+        add("process.pid", id.to_string());
+    }
+    if let Some(id) = message.msgid {
+        add("syslog.msgid", id.to_owned());
+    }
+    for element in &message.structured_data {
+        if element.params.is_empty() {
+            add(element.id, String::new());
+        }
+        element.params().for_each(|(name, value)| add(&format!("{}.{name}", element.id), value));
+    }
+    let severity = message.severity;
+    let record = LogRecord {
+        ts_ns: message.timestamp.and_then(|time| time.timestamp_nanos_opt()).unwrap_or(now_ns),
+        severity: severity.map_or(0, |severity| level::of_syslog(severity as u8)),
+        severity_text: severity.map_or("", |severity| severity.as_str()).to_owned(),
+        // RFC 5424 begins UTF-8 with a byte order mark.
+        body: message.msg.strip_prefix('\u{feff}').unwrap_or(message.msg).to_owned(),
+        attributes,
+        ..LogRecord::default()
+    };
+    (labels(message.hostname.unwrap_or(peer), message.appname), record)
+}
+
+/// What is neither has a priority at most.
+fn of_line(text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
+    let parsed = text.strip_prefix('<').and_then(|rest| {
+        let (number, line) = rest.split_once('>')?;
+        let number = number.parse::<u8>().ok().filter(|number| *number < 192)?;
+        Some((decompose_pri(number), line))
+    });
+    let ((facility, severity), line) = parsed.unwrap_or(((None, None), text));
+    let attributes = facility
+        .map(|facility| ("syslog.facility".to_owned(), Value::from(facility.as_str())))
+        .into_iter()
+        .collect();
+    let record = LogRecord {
+        ts_ns: now_ns,
+        severity: severity.map_or_else(|| level::of_line(line), |severity| level::of_syslog(severity as u8)),
+        severity_text: severity.map_or("", |severity| severity.as_str()).to_owned(),
+        body: line.to_owned(),
+        attributes,
+        ..LogRecord::default()
+    };
+    (labels(peer, None), record)
+}
+
+fn labels(node: &str, application: Option<&str>) -> Labels {
+    let service = application.filter(|name| !name.is_empty()).unwrap_or("unknown_service");
+    Labels::from_pairs([("job", "syslog"), ("node", node), ("service_name", service)])
+}
+
+#[cfg(test)]
+mod tests;
