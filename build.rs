@@ -3,7 +3,12 @@
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // The second changes with each commit; the first names only the branch.
+    for path in [".git/HEAD", ".git/logs/HEAD"] {
+        if std::path::Path::new(path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
     println!("cargo::rerun-if-env-changed=BINNACLE_COMMIT");
     let commit =
         std::env::var("BINNACLE_COMMIT").ok().or_else(git_commit).unwrap_or_else(|| "unknown".into());
