@@ -4,7 +4,9 @@ use crate::labels::Labels;
 use crate::spans::TraceId;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{LazyLock, Mutex};
 
 /// From `start` to `end`, both included. The unit is the table's: ms for metrics, ns for logs and spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,34 @@ impl From<Matcher> for MatcherText {
 #[error("error parsing regexp: {0}")]
 pub struct InvalidMatcher(#[from] regex::Error);
 
+/// Small regexes that were compiled before. A dashboard asks for the same ones at each refresh, and one that was used
+/// has the states of its automaton already.
+static KNOWN: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+const KNOWN_MAX: usize = 32;
+/// Of a regex that is kept, and of the states that it gathers in use.
+const KNOWN_BYTES_MAX: usize = 256 << 10;
+
+fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
+    // A poisoned lock holds what is still right: entries are put in whole.
+    let known = || KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(regex) = known().get(pattern) {
+        return Ok(regex.clone());
+    }
+    // `s`: Prometheus lets `.` match a newline.
+    let mut builder = regex::RegexBuilder::new(&format!("^(?s:{pattern})$"));
+    let small = builder.size_limit(KNOWN_BYTES_MAX).dfa_size_limit(KNOWN_BYTES_MAX).build();
+    let Ok(regex) = small else {
+        // The bound keeps `x{1000}{1000}` from eating memory.
+        return builder.size_limit(10 << 20).dfa_size_limit(2 << 20).build();
+    };
+    let mut known = known();
+    if known.len() >= KNOWN_MAX {
+        known.clear();
+    }
+    known.insert(pattern.to_owned(), regex.clone());
+    Ok(regex)
+}
+
 impl Matcher {
     pub fn new(
         name: impl Into<String>,
@@ -87,10 +117,7 @@ impl Matcher {
     ) -> Result<Matcher, InvalidMatcher> {
         let value = value.into();
         let regex = match op {
-            Match::Regex | Match::NotRegex => {
-                // `s`: Prometheus lets `.` match a newline. The size bound keeps `x{1000}{1000}` from eating memory.
-                Some(regex::RegexBuilder::new(&format!("^(?s:{value})$")).size_limit(10 << 20).build()?)
-            }
+            Match::Regex | Match::NotRegex => Some(anchored(&value)?),
             _ => None,
         };
         Ok(Matcher { name: name.into(), op, value, regex })
@@ -231,5 +258,19 @@ mod tests {
         assert!(check("absent", Match::Regex, "x|"));
         assert!(!check("absent", Match::NotEqual, ""));
         assert!(Matcher::new("job", Match::Regex, "(").is_err());
+    }
+
+    #[test]
+    fn more_regexes_than_are_kept_match_as_the_first_ones_do() {
+        for round in 0..2 {
+            for n in 0..2 * KNOWN_MAX {
+                let matcher = Matcher::new("job", Match::Regex, format!("api-{n}.?")).unwrap();
+                assert!(matcher.matches(&format!("api-{n}x")) && !matcher.matches("api-"), "{round} {n}");
+            }
+        }
+        assert!(KNOWN.lock().unwrap().len() <= KNOWN_MAX);
+        // Too large to be kept, and so large that it is refused.
+        assert!(Matcher::new("job", Match::Regex, "x{2000}").unwrap().matches(&"x".repeat(2_000)));
+        assert!(Matcher::new("job", Match::Regex, "(x{1000}){1000}").is_err());
     }
 }
