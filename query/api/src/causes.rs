@@ -4,13 +4,14 @@
 //! Times are seconds, milliseconds or nanoseconds since 1970, or RFC 3339; without them the last hour is asked.
 
 use crate::TenantHeader;
+use crate::refusal::status;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, QueryError};
+use engine::Engine;
 use model::{Clock, SystemClock, TimeRange};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -163,16 +164,6 @@ fn time_ns(text: &str) -> Option<i64> {
         return (ms.abs() < 9.2e12).then(|| ms as i64 * 1_000_000);
     }
     chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
-}
-
-fn status(error: &QueryError) -> StatusCode {
-    match error {
-        QueryError::Bad(_) | QueryError::Execution(_) => StatusCode::BAD_REQUEST,
-        QueryError::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        QueryError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        QueryError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-        QueryError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 fn refuse(status: StatusCode, why: &str) -> Response {
