@@ -44,7 +44,7 @@ function Found({ found }: { found: Bottleneck }) {
         For the other requests it takes {format(found.usual_ms, "ms")}. In all it is {format(found.share_of_time, "percentunit")} of the time that requests take.
       </Text>
       <Group gap="xs" mt={6}>
-        {trace && <Button size="compact-sm" leftSection={<IconArrowRight size={14} />} onClick={() => go(`/trace/${trace}`)}>Open a slow trace</Button>}
+        {trace && <Button size="compact-sm" leftSection={<IconArrowRight size={14} />} onClick={() => go(`/trace/${trace}`, { at: name })}>Open a slow trace</Button>}
         <Button size="compact-sm" variant="default" leftSection={<IconList size={14} />} onClick={() => go("/explore", { lang: "traceql", q: slowed(found) })}>All slow traces</Button>
         <Button size="compact-sm" variant="default" leftSection={<IconGitCompare size={14} />} aria-expanded={open} onClick={() => change({ why: open ? undefined : name })}>What is different</Button>
       </Group>

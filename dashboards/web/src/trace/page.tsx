@@ -27,7 +27,10 @@ function Loaded({ id, trace, warnings }: { id: string; trace: Trace; warnings: s
   const [search, change] = useUrl();
   const error = firstError(trace);
   const slow = costliest(trace);
-  const chosen = trace.nodes.find((node) => node.id === one(search.span)) ?? error ?? slow ?? trace.nodes[0];
+  // Who comes for one operation sees its longest span, whatever else failed in the trace.
+  const at = one(search.at);
+  const asked = at ? trace.nodes.filter((node) => `${node.service}: ${node.name}` === at).sort((a, b) => b.ownMs - a.ownMs)[0] : undefined;
+  const chosen = trace.nodes.find((node) => node.id === one(search.span)) ?? asked ?? error ?? slow ?? trace.nodes[0];
   const select = (span: string) => change({ span }, true);
   const root = trace.roots[0];
   return (
