@@ -2,12 +2,14 @@
 
 mod attributes;
 mod encode;
+mod encode_logs;
 mod logs;
 mod metrics;
 pub(crate) mod names;
 mod spans;
 
-pub use encode::{encode_logs, encode_metrics, encode_spans, spans_message};
+pub use encode::{encode_metrics, encode_spans, spans_message};
+pub use encode_logs::encode_logs;
 pub use logs::logs;
 pub use metrics::metrics;
 pub use spans::spans;

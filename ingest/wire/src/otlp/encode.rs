@@ -2,13 +2,9 @@
 
 use super::attributes::{pair, pairs};
 use crate::AGENT_SCOPE;
-use model::{
-    Labels, LogBatch, MetricBatch, MetricKind, ResourceSpans as OurSpans, SpanBatch, is_stale_marker,
-};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use model::{Labels, MetricBatch, MetricKind, ResourceSpans as OurSpans, SpanBatch, is_stale_marker};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, any_value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, DataPointFlags, Exemplar, Gauge, Metric, NumberDataPoint, ResourceMetrics,
     ScopeMetrics, Sum, exemplar, metric, number_data_point,
@@ -93,39 +89,6 @@ pub fn encode_metrics(batch: &MetricBatch) -> Vec<u8> {
         ScopeMetrics { scope: scope(AGENT_SCOPE, ""), metrics: metrics.collect(), ..ScopeMetrics::default() };
     let resource = ResourceMetrics { scope_metrics: vec![scope_metrics], ..ResourceMetrics::default() };
     ExportMetricsServiceRequest { resource_metrics: vec![resource] }.encode_to_vec()
-}
-
-/// An `ExportLogsServiceRequest`. A stream whose resource is its label set is the agent's own; one that has a resource
-/// goes on as it came.
-pub fn encode_logs(batch: &LogBatch) -> Vec<u8> {
-    let streams = batch.streams.iter().map(|stream| {
-        let (scope_name, attributes) = match stream.resource.is_empty() {
-            true => {
-                (AGENT_SCOPE, stream.labels.iter().map(|(name, value)| pair(name, text(value))).collect())
-            }
-            false => ("", pairs(&stream.resource)),
-        };
-        let log_records = stream.records.iter().map(|record| LogRecord {
-            time_unix_nano: record.ts_ns.max(0) as u64,
-            severity_number: i32::from(record.severity),
-            severity_text: record.severity_text.clone(),
-            body: Some(text(&record.body)),
-            attributes: pairs(&record.attributes),
-            trace_id: record.trace_id.map(|id| id.to_vec()).unwrap_or_default(),
-            span_id: record.span_id.map(|id| id.to_vec()).unwrap_or_default(),
-            ..LogRecord::default()
-        });
-        ResourceLogs {
-            resource: Some(Resource { attributes, ..Resource::default() }),
-            scope_logs: vec![ScopeLogs {
-                scope: scope(scope_name, ""),
-                log_records: log_records.collect(),
-                ..ScopeLogs::default()
-            }],
-            ..ResourceLogs::default()
-        }
-    });
-    ExportLogsServiceRequest { resource_logs: streams.collect() }.encode_to_vec()
 }
 
 /// An `ExportTraceServiceRequest`.

@@ -34,8 +34,11 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch>
         let attributes =
             attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
         for scope in resource.scope_logs {
-            let by_agent = scope.scope.as_ref().is_some_and(|scope| scope.name == AGENT_SCOPE);
-            let labels = match labels(&attributes, by_agent) {
+            let agent = scope.scope.filter(|scope| scope.name == AGENT_SCOPE);
+            // The agent names a stream's labels in its scope, beside the resource; without them the resource is they.
+            let named = agent.as_ref().map(|scope| super::attributes::attributes(scope.attributes.clone()));
+            let named = named.map(|named| if named.is_empty() { attributes.clone() } else { named });
+            let labels = match labels(named.as_ref().unwrap_or(&attributes), named.is_some()) {
                 Ok(labels) => labels,
                 Err(wrong) => {
                     decoded
