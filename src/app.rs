@@ -52,6 +52,16 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     ended
 }
 
+/// What an agent of this configuration would collect.
+pub fn preview(config: &Config) -> anyhow::Result<String> {
+    telemetry::install_tls();
+    let mut agent = parts::collecting(config, config.ingest_url.clone(), agent::Token::None);
+    agent.scrape_jobs = inputs::scrape_jobs(config)?;
+    agent.log_rules = inputs::log_rules(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(agent::preview(&agent)))
+}
+
 async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     let bound = Listeners::bind(&config).await?;
     let own_token = inputs.tokens.own().to_owned();

@@ -54,6 +54,12 @@ fn yaml(path: &Path) -> Result<String, Vec<String>> {
             .map(|jobs| format!("scrape configuration is valid, {} jobs", jobs.len()))
             .map_err(|wrong| vec![wrong.to_string()]);
     }
+    if let Ok(text) = std::fs::read_to_string(path)
+        && text.lines().any(|line| line.starts_with("rules:"))
+    {
+        let rules = agent::LogRules::parse(&text).map_err(|wrong| vec![format!(" {wrong}")]);
+        return rules.map(|_| "rules for container logs are valid".into());
+    }
     let parses = |query: &str| promql::parse(query).map(|_| ()).map_err(|wrong| wrong.to_string());
     alerts::check_file(path, &parses)
         .map(|what| what.to_string())

@@ -30,7 +30,7 @@ enum Command {
     /// Run the whole stack in one process: agent for this machine, ingest, query, alerts and the web page
     Up(UpFlags),
     /// Run the node agent alone: collect this machine's telemetry and ship it to --ingest
-    Agent(Flags),
+    Agent(AgentFlags),
     /// Run the ingest role alone: receive, store, answer snapshots to query processes
     Ingest(Flags),
     /// Run the query role alone, over the ingest process at --ingest
@@ -70,6 +70,24 @@ pub struct UpFlags {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct AgentFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// Print what would be collected, and end; nothing is sent or written
+    #[arg(long)]
+    dry_run: bool,
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+}
+
+#[derive(Subcommand)]
+enum AgentCommand {
+    /// Show live what a running agent does and what costs what
+    Top(crate::top::TopArgs),
+}
+
+#[derive(Args)]
 struct CheckArgs {
     /// Files to check: TOML configuration, rule YAML, OpenSLO YAML, Grafana dashboard JSON, price book CSV
     #[arg(required = true, value_name = "FILE")]
@@ -91,7 +109,11 @@ pub fn run(cli: Cli) -> ExitCode {
             Role::Up { demo: up.demo, agent: !up.no_agent, alerts: !up.no_alerts, web: !up.no_web },
             up.flags,
         ),
-        Command::Agent(flags) => serve(Role::Agent, flags),
+        Command::Agent(agent) => match agent.command {
+            Some(AgentCommand::Top(args)) => crate::top::run(&args),
+            None if agent.dry_run => dry_run(agent.flags),
+            None => serve(Role::Agent, agent.flags),
+        },
         Command::Ingest(flags) => serve(Role::Ingest, flags),
         Command::Query(flags) => serve(Role::Query, flags),
         Command::Alerts(flags) => serve(Role::Alerts, flags),
@@ -132,6 +154,21 @@ pub fn parse() -> Result<Cli, ExitCode> {
 
 /// Exit code of a start that its input forbids; 1 is for what went wrong later.
 const EXIT_USAGE: u8 = 2;
+
+/// What the agent would collect; no listener is bound and no directory made.
+fn dry_run(flags: Flags) -> ExitCode {
+    let told = Config::load(Role::Agent, flags).and_then(|config| app::preview(&config));
+    match told {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            eprintln!("binnacle: {wrong:#}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
 
 fn serve(role: Role, flags: Flags) -> ExitCode {
     let config = match Config::load(role, flags.clone()) {

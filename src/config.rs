@@ -137,6 +137,31 @@ pub struct Flags {
     /// Agent: folder where other programs leave metrics as `*.prom` files [default: /var/lib/prometheus/node-exporter]
     #[arg(long, env = "BINNACLE_TEXTFILE_DIR", value_name = "DIR")]
     pub textfile_dir: Option<PathBuf>,
+    /// Agent: file of rules for container logs: joining, dropping, redaction, sampling, limits by namespace
+    #[arg(long, env = "BINNACLE_LOG_RULES", value_name = "FILE")]
+    pub log_rules: Option<PathBuf>,
+    /// Agent: the node's kubelet, e.g. https://10.0.0.7:10250; it names pods and tells their file systems and probes [default: not asked]
+    #[arg(long, env = "BINNACLE_KUBELET", value_name = "URL")]
+    pub kubelet: Option<String>,
+    /// Agent: file with the token for the kubelet, read anew at each request [default: the pod's service account token]
+    #[arg(long, env = "BINNACLE_KUBELET_TOKEN_FILE", value_name = "FILE")]
+    pub kubelet_token_file: Option<PathBuf>,
+    /// Agent: PEM file of who signed the kubelet's certificate [default: what the system trusts]
+    #[arg(long, env = "BINNACLE_KUBELET_CA_FILE", value_name = "FILE")]
+    pub kubelet_ca_file: Option<PathBuf>,
+    /// Agent: believe any certificate of the kubelet
+    #[arg(
+        long, env = "BINNACLE_KUBELET_INSECURE", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub kubelet_insecure: Option<bool>,
+    /// Agent: the API server, e.g. https://10.0.0.1:443, or `auto` inside a pod; one agent of all then tells the cluster's
+    /// objects and changes [default: not asked]
+    #[arg(long, env = "BINNACLE_KUBE_API", value_name = "URL|auto")]
+    pub kube_api: Option<String>,
+    /// Agent: PEM file of who signed the API server's certificate [default: the pod's service account has it]
+    #[arg(long, env = "BINNACLE_KUBE_API_CA_FILE", value_name = "FILE")]
+    pub kube_api_ca_file: Option<PathBuf>,
     /// Agent: file in Prometheus' format whose scrape_configs are scraped
     #[arg(long, env = "BINNACLE_SCRAPE_CONFIG", value_name = "FILE")]
     pub scrape_config: Option<PathBuf>,
@@ -182,6 +207,9 @@ pub struct Config {
     pub host_root: PathBuf,
     pub log_files: Vec<String>,
     pub textfile_dir: Option<PathBuf>,
+    pub log_rules: Option<PathBuf>,
+    pub kubelet: Option<agent::kubelet::Settings>,
+    pub cluster: Option<agent::ClusterSettings>,
     pub scrape_config: Option<PathBuf>,
     pub agent_queue_bytes: Option<u64>,
     pub collect_interval: Duration,
@@ -301,6 +329,14 @@ impl Config {
             host_root: flags.host_root.unwrap_or_else(|| "/".into()),
             log_files: flags.log_files,
             textfile_dir: flags.textfile_dir,
+            log_rules: flags.log_rules,
+            cluster: cluster(flags.kube_api, flags.kubelet_token_file.clone(), flags.kube_api_ca_file)?,
+            kubelet: kubelet(
+                flags.kubelet,
+                flags.kubelet_token_file,
+                flags.kubelet_ca_file,
+                flags.kubelet_insecure,
+            )?,
             scrape_config: flags.scrape_config,
             agent_queue_bytes: flags.agent_queue.map(|text| queue_bytes(&text)).transpose()?,
             collect_interval: duration(
@@ -413,6 +449,13 @@ impl Flags {
             host_root: self.host_root.or(file.host_root),
             log_files: list(self.log_files, file.log_files),
             textfile_dir: self.textfile_dir.or(file.textfile_dir),
+            log_rules: self.log_rules.or(file.log_rules),
+            kubelet: self.kubelet.or(file.kubelet),
+            kube_api: self.kube_api.or(file.kube_api),
+            kube_api_ca_file: self.kube_api_ca_file.or(file.kube_api_ca_file),
+            kubelet_token_file: self.kubelet_token_file.or(file.kubelet_token_file),
+            kubelet_ca_file: self.kubelet_ca_file.or(file.kubelet_ca_file),
+            kubelet_insecure: self.kubelet_insecure.or(file.kubelet_insecure),
             scrape_config: self.scrape_config.or(file.scrape_config),
             agent_queue: self.agent_queue.or(file.agent_queue),
             collect_interval: self.collect_interval.or(file.collect_interval),
@@ -437,6 +480,67 @@ fn duration(flag: &str, written: Option<String>, default: Duration) -> anyhow::R
         None => Ok(default),
         Some(text) => parse_duration(&text).with_context(|| format!("{flag} {text:?}")),
     }
+}
+
+/// Where Kubernetes puts a pod's own token, the API server's CA and the pod's namespace.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+fn cluster(
+    url: Option<String>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+) -> anyhow::Result<Option<agent::ClusterSettings>> {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = match url.as_deref() {
+        None | Some("" | "off") => return Ok(None),
+        Some("auto") => {
+            let (Some(host), Some(port)) = (env("KUBERNETES_SERVICE_HOST"), env("KUBERNETES_SERVICE_PORT"))
+            else {
+                bail!(
+                    "--kube-api auto works inside a pod (KUBERNETES_SERVICE_HOST is not set); give the URL"
+                );
+            };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            format!("https://{host}:{port}")
+        }
+        Some(url) => checked_url("--kube-api", url.to_owned())?,
+    };
+    let account = Path::new(SERVICE_ACCOUNT);
+    let in_pod = account.join("ca.crt");
+    let trust = match ca_file.or_else(|| in_pod.exists().then_some(in_pod)) {
+        Some(path) => agent::kubelet::Trust::CaFile(path),
+        None => agent::kubelet::Trust::System,
+    };
+    let namespace = env("POD_NAMESPACE")
+        .or_else(|| std::fs::read_to_string(account.join("namespace")).ok())
+        .map_or("default".to_owned(), |name| name.trim().to_owned());
+    let identity =
+        env("NODE_NAME").or_else(|| env("HOSTNAME")).unwrap_or_else(|| "binnacle-agent".to_owned());
+    // Two agents on one machine are two.
+    let identity = format!("{identity}_{}", std::process::id());
+    let token_file = token_file.unwrap_or_else(|| account.join("token"));
+    Ok(Some(agent::ClusterSettings { url, token_file, trust, namespace, identity }))
+}
+
+fn kubelet(
+    url: Option<String>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    insecure: Option<bool>,
+) -> anyhow::Result<Option<agent::kubelet::Settings>> {
+    use agent::kubelet::{Settings, Trust};
+    let trust = match (ca_file, insecure.unwrap_or(false)) {
+        (Some(_), true) => {
+            bail!("--kubelet-ca-file and --kubelet-insecure exclude each other; leave one out")
+        }
+        (Some(path), false) => Trust::CaFile(path),
+        (None, true) => Trust::Anyone,
+        (None, false) => Trust::System,
+    };
+    let Some(url) = url.filter(|url| !url.is_empty() && url != "off") else { return Ok(None) };
+    let url = checked_url("--kubelet", url)?;
+    let token_file = token_file.unwrap_or_else(|| Path::new(SERVICE_ACCOUNT).join("token"));
+    Ok(Some(Settings { url, token_file, trust }))
 }
 
 /// Less holds no batch of log lines and its neighbours.

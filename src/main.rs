@@ -9,6 +9,7 @@ mod demo;
 mod memory;
 mod remote;
 mod telemetry;
+mod top;
 
 use std::process::ExitCode;
 

@@ -4,11 +4,19 @@
 //! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
 
-mod cgroups;
+mod changes;
+mod cluster;
+mod containers;
+mod costs;
 mod gateway;
 mod host;
+pub mod kubelet;
 mod logs;
 mod node;
+mod objects;
+mod oom;
+mod pods;
+mod preview;
 mod processes;
 mod queue;
 mod samples;
@@ -16,6 +24,7 @@ pub mod scrape;
 mod ship;
 
 use anyhow::Context;
+use costs::Costs;
 use gateway::Gateway;
 use host::Host;
 use model::{Clock, Reading, Sink};
@@ -29,6 +38,10 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+pub use cluster::ClusterSettings;
+pub use logs::Rules as LogRules;
+pub use preview::preview;
 
 /// What the agent collects, and where it goes.
 #[derive(Clone, Debug)]
@@ -49,6 +62,12 @@ pub struct Config {
     pub log_files: Vec<String>,
     /// Where other programs leave metrics as `*.prom` files, below the host's root.
     pub textfile_dir: PathBuf,
+    /// What is done with lines of containers before they are sent.
+    pub log_rules: LogRules,
+    /// The kubelet of this node; without it pods are known by their log folders alone.
+    pub kubelet: Option<kubelet::Settings>,
+    /// The API server, of which one agent of all tells the cluster's objects.
+    pub cluster: Option<ClusterSettings>,
     /// What is scraped beside this machine.
     pub scrape_jobs: Vec<scrape::Job>,
     /// The queue on disk; past it the oldest records are dropped and counted.
@@ -87,6 +106,9 @@ impl Default for Config {
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
             // Where Debian's node_exporter reads them.
             textfile_dir: "/var/lib/prometheus/node-exporter".into(),
+            log_rules: LogRules::default(),
+            kubelet: None,
+            cluster: None,
             scrape_jobs: vec![],
             queue_bytes_max: 2 << 30,
         }
@@ -103,10 +125,26 @@ pub fn use_small_pages() {
 
 /// The running agent.
 pub struct Agent {
+    costs: Costs,
     queue: Arc<Queue>,
     gateway: Arc<Gateway>,
     scraping: Arc<scrape::Scraping>,
+    kubelet: Option<KubeletPart>,
+    cluster: Option<Arc<cluster::Counts>>,
+    log_lines: LogLines,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the kubelet adds to the agent.
+struct KubeletPart {
+    counts: Arc<kubelet::Counts>,
+    jobs: Vec<scrape::Job>,
+}
+
+/// What can be changed and seen of the reading of log files.
+struct LogLines {
+    rules: Arc<Mutex<Arc<LogRules>>>,
+    counts: Arc<logs::Counts>,
 }
 
 /// What is collected last is sent within this time after the stop, or with the next start.
@@ -128,13 +166,60 @@ impl Agent {
         info!(host = host.name, ingest = config.ingest, waiting = queue.waiting(), "agent collects");
         let shipper = ship::Shipper::new(&config, queue.clone())?;
         let sending = CancellationToken::new();
-        let (tenant, jobs) = (config.tenant.clone(), config.scrape_jobs.clone());
+        let (pods, costs) = (pods::Pods::default(), Costs::default());
+        let mut collectors = vec![];
+        let mut kubelet = None;
+        if let Some(settings) = &config.kubelet {
+            let place = (host.clone(), queue.clone());
+            let asking = kubelet::Kubelet::new(settings, &config, place, pods.clone(), clock.clone())?;
+            let jobs = kubelet::scrape_jobs(settings, &host, config.interval);
+            kubelet = Some(KubeletPart { counts: asking.counts(), jobs });
+            collectors.push(tokio::spawn(asking.run(stop.clone())));
+        }
+        let mut watched = None;
+        if let Some(settings) = &config.cluster {
+            let place = (host.clone(), queue.clone());
+            let watching = Arc::new(cluster::Cluster::new(settings, &config, place, clock.clone())?);
+            watched = Some(watching.counts.clone());
+            collectors.push(tokio::spawn(watching.run(stop.clone())));
+        }
+        let (tenant, jobs) = (config.tenant.clone(), jobs_of(&config.scrape_jobs, &kubelet));
         let scraping = scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs);
-        let collectors = vec![
-            tokio::spawn(scraping.clone().run(stop.clone())),
-            tokio::spawn(collect(config.clone(), host.clone(), queue.clone(), clock.clone(), stop.clone())),
-            tokio::spawn(logs::tail(config, host.clone(), queue.clone(), clock, stop)),
-        ];
+        collectors.push(tokio::spawn(scraping.clone().run(stop.clone())));
+        let path = config.data_dir.join("oom.json");
+        let remembered = std::fs::read(&path).map(|bytes| oom::Ledger::from_bytes(&bytes));
+        let kills = Arc::new(Mutex::new(remembered.unwrap_or_default()));
+        let watching = oom::Watching {
+            host: host.clone(),
+            pods: pods.clone(),
+            queue: queue.clone(),
+            tenant: config.tenant.clone(),
+            ledger: kills.clone(),
+            path,
+        };
+        collectors.push(tokio::spawn(watching.run(clock.clone(), stop.clone())));
+        let measured = Measured {
+            config: config.clone(),
+            host: host.clone(),
+            queue: queue.clone(),
+            pods: pods.clone(),
+            kills,
+            mounts: node::Mounts::default(),
+            costs: costs.clone(),
+        };
+        collectors.push(tokio::spawn(collect(measured, clock.clone(), stop.clone())));
+        let rules = Arc::new(Mutex::new(Arc::new(config.log_rules.clone())));
+        let counts = Arc::<logs::Counts>::default();
+        let shared = logs::Shared {
+            host: host.clone(),
+            pods,
+            queue: queue.clone(),
+            rules: rules.clone(),
+            counts: counts.clone(),
+            costs: costs.clone(),
+        };
+        let log_lines = LogLines { rules, counts };
+        collectors.push(tokio::spawn(logs::tail(config, shared, clock, stop)));
         let shipping = tokio::spawn(shipper.run(sending.clone()));
         let closing = tokio::spawn(async move {
             for collector in collectors {
@@ -143,7 +228,16 @@ impl Agent {
             sending.cancel();
         });
         let gateway = Arc::new(Gateway { queue: queue.clone(), host });
-        Ok(Agent { queue, gateway, scraping, tasks: Mutex::new(vec![closing, shipping]) })
+        Ok(Agent {
+            costs,
+            queue,
+            gateway,
+            scraping,
+            kubelet,
+            cluster: watched,
+            log_lines,
+            tasks: Mutex::new(vec![closing, shipping]),
+        })
     }
 
     /// Takes telemetry of applications in: it is given this host's attributes and queued.
@@ -154,6 +248,10 @@ impl Agent {
     pub fn readings(&self) -> Vec<Reading> {
         let mut readings = self.queue.readings();
         readings.extend(self.scraping.readings());
+        readings.extend(self.costs.readings());
+        readings.extend(self.log_lines.counts.readings());
+        readings.extend(self.cluster.iter().flat_map(|counts| counts.readings()));
+        readings.extend(self.kubelet.iter().flat_map(|kubelet| kubelet.counts.readings()));
         readings
     }
 
@@ -162,9 +260,14 @@ impl Agent {
         self.scraping.targets()
     }
 
-    /// Other jobs from here on.
+    /// Other jobs from here on, beside the kubelet's.
     pub fn set_scrape_jobs(&self, jobs: Vec<scrape::Job>) {
-        self.scraping.set_jobs(jobs);
+        self.scraping.set_jobs(jobs_of(&jobs, &self.kubelet));
+    }
+
+    /// Other rules for lines of containers from here on.
+    pub fn set_log_rules(&self, rules: LogRules) {
+        *self.log_lines.rules.lock() = Arc::new(rules);
     }
 
     /// After the stop: waits for collectors, and a moment for what they still had.
@@ -179,39 +282,58 @@ impl Agent {
     }
 }
 
-/// Node, process and cgroup metrics, at once and then every interval.
-async fn collect(
+fn jobs_of(own: &[scrape::Job], kubelet: &Option<KubeletPart>) -> Vec<scrape::Job> {
+    own.iter().chain(kubelet.iter().flat_map(|kubelet| &kubelet.jobs)).cloned().collect()
+}
+
+/// Ingest is told what the metrics are at every so manieth collection: pods come and go, and with them metrics.
+const DESCRIBE_EVERY: u64 = 20;
+
+/// What the collection of metrics works with.
+struct Measured {
     config: Config,
     host: Arc<Host>,
     queue: Arc<Queue>,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
+    pods: pods::Pods,
+    kills: oom::Shared,
+    mounts: node::Mounts,
+    costs: Costs,
+}
+
+/// Node, process and cgroup metrics, at once and then every interval.
+async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let Measured { config, host, queue, pods, kills, mounts, costs } = with;
     let mut ticks = tokio::time::interval(config.interval);
     // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut processes = Some(processes::Processes::default());
-    let mut described = false;
+    let mut collection = 0u64;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let (host, clock) = (host.clone(), clock.clone());
+        let (host, clock, pods) = (host.clone(), clock.clone(), pods.clone());
+        let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
-            let mut samples = Samples::new(clock.now_ns(), &host.name, !described);
-            node::collect(&host.root, &textfiles, &mut samples);
-            known.collect(&host.root, &mut samples);
-            cgroups::collect(&host.root, &mut samples);
+            let mut samples =
+                Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
+            costs.of("node", || node::collect(&host.root, &textfiles, &mounts, &mut samples));
+            costs.of("processes", || known.collect(&host.root, &mut samples));
+            costs.of("containers", || {
+                pods.look(&host.root);
+                containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);
+            });
+            costs.of("objects", || objects::collect(&host.name, &pods, &mut samples));
             (samples.finish(), known)
         });
         match collected.await {
             Ok((batch, known)) => {
                 processes = Some(known);
-                described = true;
+                collection += 1;
                 if let Err(wrong) = queue.push_metrics(&config.tenant, &batch).await {
                     warn!(error = %wrong, "metrics of this interval are lost");
                 }

@@ -1,7 +1,7 @@
 //! The machine under node_exporter's metric names and label sets (names: prometheus/node_exporter, its collectors).
 //!
 //! A collector reads files below the host's root and adds what it finds; where the machine has not what it is about it
-//! says so, and the next one goes on. Nothing here keeps a state or waits.
+//! says so, and the next one goes on. Nothing here keeps a state or waits, but for mounts that do not answer.
 
 mod clock;
 mod cpu;
@@ -18,6 +18,8 @@ mod power;
 mod system;
 mod textfile;
 mod zfs;
+
+pub use filesystem::Mounts;
 
 use crate::host::Root;
 use crate::samples::Samples;
@@ -38,7 +40,6 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("edac", hardware::edac),
     ("entropy", kernel::entropy),
     ("filefd", kernel::filefd),
-    ("filesystem", filesystem::filesystem),
     ("hwmon", hwmon::hwmon),
     ("ipvs", ipvs::ipvs),
     ("kernel_hung", kernel::kernel_hung),
@@ -71,10 +72,11 @@ const COLLECTORS: &[(&str, Collector)] = &[
 
 /// All collectors, what each cost, and what this process itself uses.
 /// `textfiles` is the folder of files that other programs leave.
-pub fn collect(root: &Root, textfiles: &str, out: &mut Samples) {
+pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, out: &mut Samples) {
     for (name, collector) in COLLECTORS {
         timed(name, out, |out| collector(root, out));
     }
+    timed("filesystem", out, |out| filesystem::filesystem(root, mounts, out));
     timed("textfile", out, |out| textfile::textfile(root, textfiles, out));
     exporter::collect(out);
 }

@@ -1,4 +1,4 @@
-//! Samples of one collection: all of one time, all with this machine's `job` and `instance`.
+//! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
 
 use model::{Metadata, MetricBatch, MetricKind};
 use std::collections::HashSet;
@@ -6,10 +6,17 @@ use std::collections::HashSet;
 /// What Prometheus' own job for node_exporter is called in the public dashboards' examples.
 const JOB: &str = "node";
 
+/// The job under which kubernetes-mixin looks for `container_*`, and the path that kube-prometheus asks for beside it.
+pub const CADVISOR: [(&str, &str); 2] = [("job", "cadvisor"), ("metrics_path", "/metrics/cadvisor")];
+
+/// The job under which kubernetes-mixin looks for `kube_*`.
+pub const KUBE_STATE: [(&str, &str); 1] = [("job", "kube-state-metrics")];
+
 pub struct Samples {
     batch: MetricBatch,
     now_ns: i64,
-    instance: String,
+    /// Of every series: `job`, `instance` and what else that job's targets have.
+    target: Vec<(&'static str, String)>,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
@@ -19,9 +26,15 @@ impl Samples {
         Samples {
             batch: MetricBatch::default(),
             now_ns,
-            instance: instance.to_owned(),
+            target: vec![("job", JOB.to_owned()), ("instance", instance.to_owned())],
             described: describe.then(HashSet::new),
         }
+    }
+
+    /// From here on the series are those of another job on this node.
+    pub fn of_job(&mut self, labels: &[(&'static str, &str)], node: &str) {
+        self.target = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.target.extend([("instance", node.to_owned()), ("node", node.to_owned())]);
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -47,7 +60,16 @@ impl Samples {
             let (name, help) = (name.to_owned(), help.to_owned());
             self.batch.metadata.push(Metadata { name, kind, help, unit: String::new() });
         }
-        let mut pairs = vec![("__name__", name), ("job", JOB), ("instance", &self.instance)];
+        let mut pairs = Vec::with_capacity(1 + self.target.len() + labels.len());
+        pairs.push(("__name__", name));
+        // What a collector says of itself stands.
+        let is_said = |name: &str| labels.iter().any(|(said, _)| *said == name);
+        pairs.extend(
+            self.target
+                .iter()
+                .filter(|(name, value)| !value.is_empty() && !is_said(name))
+                .map(|(name, value)| (*name, value.as_str())),
+        );
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
         if self.batch.begin_series(&mut pairs).is_ok() {

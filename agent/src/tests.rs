@@ -8,6 +8,12 @@ use model::{
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Every series of a batch with its first value.
+pub fn labels_and_values(batch: &MetricBatch) -> Vec<(model::Labels, f64)> {
+    let all = batch.iter();
+    all.map(|(labels, _, values)| (model::Labels::from_bytes(labels).unwrap(), values[0])).collect()
+}
+
 /// What an ingest was sent: path, origin, and the body out of its compression.
 type Sent = (String, String, Vec<u8>);
 

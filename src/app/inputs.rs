@@ -14,6 +14,7 @@ pub struct Inputs {
     pub ingest_token: Option<String>,
     pub prices: Option<engine::PriceBook>,
     pub scrape_jobs: Vec<agent::scrape::Job>,
+    pub log_rules: agent::LogRules,
 }
 
 impl Inputs {
@@ -26,9 +27,10 @@ impl Inputs {
         let tokens = Tokens::load(config.token_file.as_deref())?;
         let prices = config.prices.as_deref().map(price_book).transpose()?;
         let scrape_jobs = scrape_jobs(config)?;
+        let log_rules = log_rules(config)?;
         // Last: a start that is refused makes no directory.
         DataDir::prepare(&config.data_dir)?;
-        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs })
+        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs, log_rules })
     }
 }
 
@@ -43,6 +45,14 @@ pub fn scrape_jobs(config: &Config) -> anyhow::Result<Vec<agent::scrape::Job>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     agent::scrape::parse_jobs(&text, folder)
         .map_err(|wrong| anyhow::anyhow!("--scrape-config {}:{wrong}", path.display()))
+}
+
+/// What the agent does with lines of containers.
+pub fn log_rules(config: &Config) -> anyhow::Result<agent::LogRules> {
+    let Some(path) = &config.log_rules else { return Ok(agent::LogRules::default()) };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading --log-rules {}", path.display()))?;
+    agent::LogRules::parse(&text).map_err(|wrong| anyhow::anyhow!("--log-rules {}: {wrong}", path.display()))
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {

@@ -33,8 +33,16 @@ pub struct Parts {
 const STORE_SHARE: usize = 2;
 const QUERY_SHARE: usize = 2;
 
-/// Orders and revenue from the attributes of the spans that took them (`shop.order.*`, as the demo's shop sets them).
-const BUSINESS_VIEWS: [(&str, &str); 2] = [
+/// Changes from the records that agents make of them; orders and revenue from the attributes of the spans that took them (`shop.order.*`, as the demo's shop sets them).
+const VIEWS: [(&str, &str); 3] = [
+    (
+        "changes",
+        "select ts, attr(attributes, 'change.kind') as kind, namespace, \
+         attr(attributes, 'change.workload') as workload, body as what, \
+         attr(attributes, 'change.before') as before, attr(attributes, 'change.after') as after, \
+         node, attributes \
+         from logs where service = 'binnacle.changes'",
+    ),
     (
         "business_orders",
         "select start_ts as ts, trace_id, attr(attributes, 'shop.order.id') as order_id, \
@@ -88,7 +96,7 @@ impl Parts {
             if let Some(prices) = inputs.prices {
                 engine.set_prices(prices);
             }
-            BUSINESS_VIEWS.iter().for_each(|(name, query)| engine.add_view(name, query));
+            VIEWS.iter().for_each(|(name, query)| engine.add_view(name, query));
             parts.engine = Some(Arc::new(engine));
         }
         if with_alerts {
@@ -97,6 +105,7 @@ impl Parts {
         if with_agent {
             let mut agent_config = agent_config(config, addresses, &parts.tokens);
             agent_config.scrape_jobs = inputs.scrape_jobs;
+            agent_config.log_rules = inputs.log_rules;
             let agent = Agent::start(agent_config, clock, stop.clone()).await?;
             if config.role == Role::Agent {
                 parts.sink = Some(agent.sink());
@@ -145,6 +154,10 @@ impl Parts {
             match super::inputs::scrape_jobs(config) {
                 Ok(jobs) => agent.set_scrape_jobs(jobs),
                 Err(wrong) => warn!(error = format!("{wrong:#}"), "scrape jobs are kept as they were"),
+            }
+            match super::inputs::log_rules(config) {
+                Ok(rules) => agent.set_log_rules(rules),
+                Err(wrong) => warn!(error = format!("{wrong:#}"), "log rules are kept as they were"),
             }
         }
         info!("reloaded");
@@ -230,6 +243,11 @@ fn agent_config(config: &Config, addresses: &Addresses, tokens: &Tokens) -> agen
         (Role::Agent, Some(path)) => (config.ingest_url.clone(), agent::Token::File(path.clone())),
         _ => (format!("http://{}", addresses.reachable_http()), agent::Token::Text(tokens.own().to_owned())),
     };
+    collecting(config, ingest, token)
+}
+
+/// What an agent collects, and where it sends it.
+pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent::Config {
     let mut agent = agent::Config {
         data_dir: config.data_dir.join("agent"),
         ingest,
@@ -237,6 +255,8 @@ fn agent_config(config: &Config, addresses: &Addresses, tokens: &Tokens) -> agen
         tenant: config.tenant.clone(),
         host_root: config.host_root.clone(),
         interval: config.collect_interval,
+        kubelet: config.kubelet.clone(),
+        cluster: config.cluster.clone(),
         ..agent::Config::default()
     };
     if let Some(folder) = &config.textfile_dir {

@@ -1,13 +1,13 @@
 //! Which files there are: the pods' and those that globs name.
 
+use super::rotations::is_rotation_of;
 use crate::host::Root;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 /// Files followed at one time; further ones wait until some are gone.
 pub const FILES_MAX: usize = 2_000;
 
-const PODS: &str = "var/log/pods";
+pub const PODS: &str = "var/log/pods";
 
 /// A file to follow: its path below the host's root, and for a container's file whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,45 +84,8 @@ fn is_packed(path: &str) -> bool {
     [".gz", ".xz", ".bz2", ".zst", ".tmp"].iter().any(|end| path.ends_with(end))
 }
 
-/// `app.log.1`, `app.log-20260101`, `0.log.20260101-101500`.
-fn is_rotation_of(name: &str, base: &str) -> bool {
-    let rest = name.strip_prefix(base).and_then(|rest| rest.strip_prefix(['.', '-']));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit() || b"-_.T".contains(&b))
-    })
-}
-
-/// Rotations of a file, the oldest first. Their names tell the order, not their times: a file may still be written to
-/// after it was renamed.
-pub fn rotations(path: &Path) -> Vec<PathBuf> {
-    let (Some(folder), Some(base)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| is_rotation_of(name, base)) {
-            found.push((age(name.to_str().unwrap_or(""), base), entry.path()));
-        }
-    }
-    found.sort();
-    found.into_iter().map(|(_, path)| path).collect()
-}
-
-/// Longer ones are dates.
-const NUMBER_DIGITS_MAX: usize = 4;
-
-/// Smaller is older: `app.log.2` is older than `app.log.1`, and numbers are not mixed with dates, whose order is theirs.
-fn age(name: &str, base: &str) -> (i64, String) {
-    let rest = &name[base.len().min(name.len())..];
-    let digits = &rest[rest.len().min(1)..];
-    let is_number = digits.len() <= NUMBER_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number { digits.parse::<i64>().unwrap_or(0) } else { 0 };
-    (-number, rest.to_owned())
-}
-
 /// Backtracks to the last star only, which is enough and never slow.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     // As a shell: hidden files are asked for by their dot.
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

@@ -1,28 +1,44 @@
 //! One log file through its rotations: reads whole lines from where it stopped.
 //!
-//! The open file is read to its end even after it was renamed or deleted; then come rotations that are younger than it,
-//! in their order, and at last the file that has the name now. A file that is shorter than what was read of it, or that
-//! begins otherwise, is another one and is read from its beginning.
+//! The open file is read to its end even after it was renamed, packed or deleted; then come rotations that are younger
+//! than it, in their order, and at last the file that has the name now. A file is known by how it begins: one that is
+//! shorter than what was read of it, or that begins otherwise, is another one and is read from its beginning. The number
+//! of its inode says nothing: a container's files get two of them in turn.
 
-use super::find::rotations;
 use super::line::LINE_BYTES_MAX;
 use super::positions::Position;
-use std::fs::{File, Metadata};
+use super::rotations::{self, Rotation};
+use super::source::{HEAD_BYTES, Source, same_file};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// Of a file's beginning so much is looked at to know it again.
-const HEAD_BYTES: usize = 1_024;
+/// A renamed file may still be written to by the runtime until it has opened the new one: about ten milliseconds. So
+/// long after the new file was seen the old one is looked at once more.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 pub struct Follow {
     path: PathBuf,
     pub position: Position,
-    open: Option<File>,
-    /// The name has gone to another file; one more look for what was still being written, then on.
-    leaving: bool,
-    /// A container's files: their lines have times of their own, so old ones are as good as new.
-    reads_rotations: bool,
+    open: Option<Source>,
+    /// The name went to another file at this time.
+    leaving: Option<Instant>,
+    /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
+    /// read too.
+    is_container: bool,
+    pub losses: Losses,
+}
+
+/// What could not be read, since the last look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Files that were gone before they were read to their end.
+    pub files: u64,
+    /// Packed files that end in the middle.
+    pub cut_files: u64,
+    /// Bytes of lines that are longer than the limit.
+    pub cut_bytes: u64,
 }
 
 /// What a read came to.
@@ -30,6 +46,8 @@ pub struct Follow {
 pub enum Step {
     /// There is more to read now.
     More,
+    /// At the end of a file that is about to be left.
+    Soon,
     /// At the end of what there is.
     Idle,
     /// No file of this name and no open one.
@@ -42,68 +60,78 @@ pub struct Raw<'a> {
     pub cut: bool,
 }
 
+type Each<'e> = dyn FnMut(Raw<'_>, &mut Position) + 'e;
+
 impl Follow {
-    pub fn new(path: PathBuf, position: Position, reads_rotations: bool) -> Follow {
-        Follow { path, position, open: None, leaving: false, reads_rotations }
+    pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
+        Follow { path, position, open: None, leaving: None, is_container, losses: Losses::default() }
     }
 
     /// Reads up to a buffer's size and gives each line.
-    pub fn read(
-        &mut self,
-        buffer: &mut [u8],
-        each: &mut dyn FnMut(Raw<'_>, &mut Position),
-    ) -> io::Result<Step> {
+    pub fn read(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<Step> {
         if self.open.is_none() && !self.open_where_it_stopped()? {
             return Ok(Step::Gone);
         }
-        let Some(file) = &self.open else { return Ok(Step::Gone) };
-        let length = file.metadata()?.len();
-        if length < self.position.offset || (length > self.position.offset && !is_same(file, &self.position))
-        {
-            self.begin();
+        let Some(source) = &mut self.open else { return Ok(Step::Gone) };
+        if let Some(length) = source.length()? {
+            let Position { offset, head_bytes, head_hash, .. } = self.position;
+            if length < offset || (length > offset && !source.begins_as(head_bytes, head_hash)) {
+                self.begin();
+            }
+            if length <= self.position.offset {
+                return self.at_the_end(buffer, each);
+            }
         }
         let before = self.position.offset;
-        if length > before {
-            self.read_lines(buffer, each)?;
-            if self.position.offset > before {
-                self.leaving = false;
-                return Ok(Step::More);
-            }
+        self.read_lines(buffer, each)?;
+        if self.position.offset > before {
+            self.leaving = None;
+            return Ok(Step::More);
         }
         self.at_the_end(buffer, each)
     }
 
-    /// Another file: nothing of it has been read. A begun container line may go on in it.
-    fn begin(&mut self) {
-        let pending = std::mem::take(&mut self.position.pending);
-        self.position = Position { pending, ..Position::default() };
-        self.leaving = false;
+    /// Bytes of the open file that were not read yet, as far as that is known.
+    pub fn behind(&self) -> u64 {
+        let length = self.open.as_ref().and_then(|source| source.length().ok().flatten());
+        length.map_or(0, |length| length.saturating_sub(self.position.offset))
     }
 
-    fn read_lines(
-        &mut self,
-        buffer: &mut [u8],
-        each: &mut dyn FnMut(Raw<'_>, &mut Position),
-    ) -> io::Result<()> {
-        let Some(file) = &self.open else { return Ok(()) };
-        let filled = fill_at(file, buffer, self.position.offset)?;
-        let length = self.position.offset + filled as u64;
-        remember_head(file, &mut self.position, length)?;
+    /// The file is forgotten: what stands at its end without an end of line is its last line.
+    pub fn finish(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
+        if self.open.is_some() { self.last_line(buffer, each) } else { Ok(()) }
+    }
+
+    /// Another file: nothing of it has been read. A begun container line may go on in it.
+    fn begin(&mut self) {
+        let Position { pending, after, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, after, ..Position::default() };
+        self.leaving = None;
+    }
+
+    fn read_lines(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
+        let Some(source) = &mut self.open else { return Ok(()) };
+        let filled = source.fill_at(buffer, self.position.offset)?;
+        remember_head(source, &mut self.position, &buffer[..filled])?;
         let mut rest = &buffer[..filled];
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let line = &rest[..end];
             rest = &rest[end + 1..];
             self.position.offset += end as u64 + 1;
             if std::mem::take(&mut self.position.skipping) {
+                self.losses.cut_bytes += line.len() as u64;
                 continue;
             }
             let cut = line.len() > LINE_BYTES_MAX;
+            self.losses.cut_bytes += line.len().saturating_sub(LINE_BYTES_MAX) as u64;
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         if self.position.skipping {
+            self.losses.cut_bytes += rest.len() as u64;
             self.position.offset += rest.len() as u64;
         } else if rest.len() >= LINE_BYTES_MAX {
             self.position.skipping = true;
+            self.losses.cut_bytes += (rest.len() - LINE_BYTES_MAX) as u64;
             self.position.offset += rest.len() as u64;
             each(Raw { bytes: &rest[..LINE_BYTES_MAX], cut: true }, &mut self.position);
         }
@@ -111,112 +139,186 @@ impl Follow {
     }
 
     /// Stays with the file until its name belongs to another, and then goes on to the next one.
-    fn at_the_end(
-        &mut self,
-        buffer: &mut [u8],
-        each: &mut dyn FnMut(Raw<'_>, &mut Position),
-    ) -> io::Result<Step> {
-        let Some(file) = &self.open else { return Ok(Step::Gone) };
-        let mine = file.metadata()?;
-        let Ok(named) = std::fs::metadata(&self.path) else {
-            // Between a rename and the new file there is none for a moment; a deleted file has no name any more.
-            return Ok(if mine.nlink() == 0 { Step::Gone } else { Step::Idle });
-        };
-        if same_file(&mine, &named) {
-            self.leaving = false;
+    fn at_the_end(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<Step> {
+        let Some(source) = &self.open else { return Ok(Step::Gone) };
+        let mine = source.metadata()?;
+        let named = std::fs::metadata(&self.path).ok();
+        if let (Some(mine), Some(named)) = (&mine, &named)
+            && same_file(mine, named)
+        {
+            self.leaving = None;
             return Ok(Step::Idle);
         }
-        if !std::mem::replace(&mut self.leaving, true) {
-            return Ok(Step::Idle);
+        let younger = self.younger();
+        // Nobody writes to a file after which others were rotated, and nobody to a packed one.
+        let may_grow = mine.is_some() && younger.is_empty();
+        if may_grow {
+            let Some(named) = named else {
+                // Between a rename and the new file there is none for a moment; a deleted file has no name any more.
+                let is_deleted = mine.is_some_and(|mine| mine.nlink() == 0);
+                return Ok(if is_deleted { Step::Gone } else { Step::Soon });
+            };
+            let since = *self.leaving.get_or_insert_with(Instant::now);
+            // An empty new file may be one whose runtime still writes to the old one.
+            let patience = if named.len() > 0 { LAST_WORDS } else { 10 * LAST_WORDS };
+            if since.elapsed() < patience {
+                return Ok(Step::Soon);
+            }
         }
-        // The last line of a file that nobody writes to any more, even without its end.
-        let filled = fill_at(file, buffer, self.position.offset)?;
+        self.last_line(buffer, each)?;
+        if self.open.as_ref().is_some_and(Source::was_cut) {
+            self.losses.cut_files += 1;
+        }
+        self.go_on(younger)
+    }
+
+    /// The last line of a file that nobody writes to any more, even without its end.
+    fn last_line(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
+        let Some(source) = &mut self.open else { return Ok(()) };
+        let filled = source.fill_at(buffer, self.position.offset)?;
         if filled > 0 && !self.position.skipping {
             self.position.offset += filled as u64;
-            each(
-                Raw { bytes: &buffer[..filled.min(LINE_BYTES_MAX)], cut: filled > LINE_BYTES_MAX },
-                &mut self.position,
-            );
+            let cut = filled > LINE_BYTES_MAX;
+            each(Raw { bytes: &buffer[..filled.min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
-        let next = younger(&self.path, &mine);
-        self.open = Some(File::open(next)?);
+        Ok(())
+    }
+
+    /// Rotations that came after the open file.
+    fn younger(&mut self) -> Vec<Rotation> {
+        let mut all = rotations::all(&self.path, self.is_container);
+        match self.place_of_open(&all) {
+            Some(at) => all.split_off(at + 1),
+            // Dated names that are behind the last one read are younger. A plain file that is gone without a trace was
+            // replaced: what is beside it is older than it.
+            None if self.is_container => self.unread(all),
+            None => vec![],
+        }
+    }
+
+    fn unread(&self, all: Vec<Rotation>) -> Vec<Rotation> {
+        all.into_iter().filter(|one| !one.is_dated() || one.suffix() > self.position.after.as_str()).collect()
+    }
+
+    /// Where the open file is now: by its inode, which is its own while it is open, or packed by its content.
+    fn place_of_open(&mut self, all: &[Rotation]) -> Option<usize> {
+        let mine = self.open.as_ref()?.metadata().ok()?;
+        let is_mine = |one: &Rotation| {
+            let same = mine.as_ref().zip(std::fs::metadata(&one.path).ok());
+            same.is_some_and(|(mine, named)| same_file(mine, &named))
+        };
+        let at = all.iter().position(is_mine);
+        if at.is_some() || self.position.head_bytes == 0 || !self.is_container {
+            return at;
+        }
+        let Position { head_bytes, head_hash, .. } = self.position;
+        let is_copy = |one: &Rotation| {
+            (one.is_packed() || mine.is_none())
+                && Source::open(&one.path).is_ok_and(|mut source| source.begins_as(head_bytes, head_hash))
+        };
+        all.iter().position(is_copy)
+    }
+
+    /// To the next file: the oldest of those that are younger, or the one that has the name.
+    fn go_on(&mut self, younger: Vec<Rotation>) -> io::Result<Step> {
+        let all = rotations::all(&self.path, self.is_container);
+        if let Some(at) = self.place_of_open(&all).filter(|at| all[*at].is_dated()) {
+            self.position.after = all[at].suffix().to_owned();
+        }
+        if let Some(next) = younger.first() {
+            match Source::open(&next.path) {
+                Ok(source) => self.open = Some(source),
+                // Packed or deleted since the look; the next look sees what it became.
+                Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(Step::More),
+                Err(wrong) => return Err(wrong),
+            }
+            self.begin();
+            return Ok(Step::More);
+        }
+        let named = Source::open(&self.path)?;
+        // Looked at after it was opened: what was rotated in between comes first.
+        let since: Vec<Rotation> = self.younger();
+        let is_named = |one: &Rotation| {
+            let same = named.metadata().ok().flatten().zip(std::fs::metadata(&one.path).ok());
+            same.is_some_and(|(named, one)| same_file(&named, &one))
+        };
+        if since.first().is_some_and(|first| !is_named(first)) {
+            return Ok(Step::More);
+        }
+        self.open = Some(named);
         self.begin();
         Ok(Step::More)
     }
 
     /// After a start: the file that begins as the remembered one, or the one that has the name.
     fn open_where_it_stopped(&mut self) -> io::Result<bool> {
-        let named = match File::open(&self.path) {
-            Ok(file) => Some(file),
+        let named = match Source::open(&self.path) {
+            Ok(source) => Some(source),
             Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => None,
             Err(wrong) => return Err(wrong),
         };
-        if self.position.head_bytes > 0 {
-            let is_mine = |file: &File| {
-                is_same(file, &self.position)
-                    && file.metadata().is_ok_and(|meta| meta.len() >= self.position.offset)
+        let Position { head_bytes, head_hash, offset, .. } = self.position;
+        if head_bytes > 0 {
+            let is_mine = |source: &mut Source| {
+                source.begins_as(head_bytes, head_hash)
+                    && source.length().is_ok_and(|length| length.is_none_or(|length| length >= offset))
             };
-            if named.as_ref().is_none_or(|file| !is_mine(file)) {
-                let rotated = rotations(&self.path).into_iter().filter_map(|path| File::open(path).ok());
-                if let Some(file) = rotated.into_iter().find(is_mine) {
-                    self.open = Some(file);
-                    return Ok(true);
+            let mut named = named;
+            let all = rotations::all(&self.path, self.is_container);
+            if named.as_mut().is_some_and(is_mine) {
+                self.open = named;
+                // All others are older than the one that has the name.
+                if let Some(newest) = all.last().filter(|newest| newest.is_dated()) {
+                    self.position.after = newest.suffix().to_owned();
                 }
-                if named.is_some() {
-                    self.begin();
-                }
+                return Ok(true);
             }
+            let mut sources = all.iter().filter_map(|one| Source::open(&one.path).ok());
+            if let Some(source) = sources.find_map(|mut source| is_mine(&mut source).then_some(source)) {
+                self.open = Some(source);
+                return Ok(true);
+            }
+            if named.is_none() && all.is_empty() {
+                return Ok(false);
+            }
+            // Deleted while nobody looked; how much of it was not read cannot be known any more.
+            self.losses.files += u64::from(self.is_container);
+            self.begin();
         }
-        self.open = named;
-        if self.position == Position::default() && self.reads_rotations {
-            // Never seen: what was rotated before it was found is as new.
-            let oldest = rotations(&self.path).into_iter().find_map(|path| File::open(path).ok());
-            self.open = oldest.or(self.open.take());
-        }
+        // Never seen, or gone: what was rotated before it was found is as new.
+        let oldest = match self.is_container {
+            true => self.unread(rotations::all(&self.path, true)).into_iter().next(),
+            false => None,
+        };
+        self.open = match oldest {
+            Some(oldest) => Source::open(&oldest.path).ok(),
+            None => match Source::open(&self.path) {
+                Ok(source) => Some(source),
+                Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => None,
+                Err(wrong) => return Err(wrong),
+            },
+        };
         Ok(self.open.is_some())
     }
 }
 
-fn same_file(a: &Metadata, b: &Metadata) -> bool {
-    (a.dev(), a.ino()) == (b.dev(), b.ino())
-}
-
-/// The rotation that came after this one, or the file that has the name.
-fn younger(path: &Path, mine: &Metadata) -> PathBuf {
-    let rotated = rotations(path);
-    let at = rotated.iter().position(|path| std::fs::metadata(path).is_ok_and(|meta| same_file(&meta, mine)));
-    // A file that was deleted or packed has no place in the order; nothing between it and the name is known.
-    at.and_then(|at| rotated.get(at + 1)).map_or_else(|| path.to_owned(), Clone::clone)
-}
-
-fn fill_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(wrong) if wrong.kind() == io::ErrorKind::Interrupted => {}
-            Err(wrong) => return Err(wrong),
-        }
-    }
-    Ok(filled)
-}
-
-fn is_same(file: &File, position: &Position) -> bool {
-    let mut head = [0; HEAD_BYTES];
-    let wanted = (position.head_bytes as usize).min(HEAD_BYTES);
-    let filled = fill_at(file, &mut head[..wanted], 0).unwrap_or(0);
-    filled == wanted && (wanted == 0 || xxhash_rust::xxh3::xxh3_64(&head[..wanted]) == position.head_hash)
-}
-
 /// The head grows with the file until it is whole.
-fn remember_head(file: &File, position: &mut Position, length: u64) -> io::Result<()> {
+fn remember_head(source: &mut Source, position: &mut Position, read: &[u8]) -> io::Result<()> {
+    let length = position.offset + read.len() as u64;
     let wanted = length.min(HEAD_BYTES as u64) as usize;
     if position.head_bytes as usize >= wanted {
         return Ok(());
     }
     let mut head = [0; HEAD_BYTES];
-    let filled = fill_at(file, &mut head[..wanted], 0)?;
+    // Of a packed file the beginning can be had only while it is read.
+    let filled = match (position.offset, source.is_packed()) {
+        (0, _) => {
+            head[..wanted].copy_from_slice(&read[..wanted]);
+            wanted
+        }
+        (_, false) => source.fill_at(&mut head[..wanted], 0)?,
+        (_, true) => return Ok(()),
+    };
     position.head_bytes = filled as u32;
     position.head_hash = xxhash_rust::xxh3::xxh3_64(&head[..filled]);
     Ok(())

@@ -1,32 +1,41 @@
 //! All followed files: a little of each in turn, so that a noisy one does not hold up the others.
 
-use super::cri;
-use super::find::{self, Container, FILES_MAX, Found};
-use super::follow::{Follow, Raw, Step};
+use super::counts::Counts;
+use super::find::{self, FILES_MAX, Found};
+use super::follow::Step;
 use super::line;
 use super::positions::{Position, Positions};
+use super::rules::{Limits, Rules};
+use super::tail::{Tail, Turn};
 use crate::host::Host;
-use model::{Labels, LogBatch, LogRecord, LogStream};
+use crate::pods::Pods;
+use model::{LogBatch, LogStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
 
 /// Read of one file before the next has its turn; holds more than the longest line.
-const TURN_BYTES: usize = 512 << 10;
+const TURN_BYTES: usize = 2 * line::LINE_BYTES_MAX;
 
 /// Text in one batch, about.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A plain file that was never seen is read from so far before its end: old lines have no time of their own.
-const FIRST_BYTES_MAX: u64 = 16 << 20;
-
 /// A file that is gone is forgotten after this time; its name may come back until then.
 const FORGET: Duration = Duration::from_secs(60);
 
+/// What log files are followed with.
+#[derive(Clone)]
+pub struct With {
+    pub host: Arc<Host>,
+    pub pods: Pods,
+    pub globs: Vec<String>,
+    pub rules: Arc<Rules>,
+    pub limits: Arc<Limits>,
+    pub counts: Arc<Counts>,
+}
+
 pub struct Follower {
-    host: Arc<Host>,
-    globs: Vec<String>,
+    with: With,
     tails: BTreeMap<String, Tail>,
     /// Positions of files that have not been found again.
     remembered: BTreeMap<String, Position>,
@@ -34,166 +43,120 @@ pub struct Follower {
     buffer: Vec<u8>,
     /// Whose turn it is.
     turn: String,
+    /// Of the pods, when the files' owners were last looked up.
+    pods_version: u64,
 }
 
-struct Tail {
-    follow: Follow,
-    /// One for plain files; stdout's and stderr's for containers.
-    labels: Vec<Labels>,
-    is_container: bool,
-    gone: Option<Instant>,
-    failed: bool,
+/// When there is something to read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Next {
+    Idle,
+    /// A file is about to be left for its successor.
+    Soon,
+    Now,
 }
 
 impl Follower {
-    pub fn new(host: Arc<Host>, globs: Vec<String>, remembered: BTreeMap<String, Position>) -> Follower {
+    pub fn new(with: With, remembered: BTreeMap<String, Position>) -> Follower {
         Follower {
-            host,
-            globs,
+            with,
             tails: BTreeMap::new(),
             remembered,
             started: Instant::now(),
             buffer: vec![0; TURN_BYTES],
             turn: String::new(),
+            pods_version: 0,
+        }
+    }
+
+    /// Other rules from here on.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        if !Arc::ptr_eq(&rules, &self.with.rules) {
+            self.with.rules = rules;
+            self.tails.values_mut().for_each(|tail| tail.identify(&self.with));
         }
     }
 
     /// Looks for files that were not there before.
     pub fn find(&mut self) {
-        let mut found = find::containers(&self.host.root);
-        for glob in &self.globs {
-            found.extend(find::by_glob(&self.host.root, glob));
+        let mut found = find::containers(&self.with.host.root);
+        for glob in &self.with.globs {
+            found.extend(find::by_glob(&self.with.host.root, glob));
         }
         for file in found {
             if self.tails.len() < FILES_MAX && !self.tails.contains_key(&file.path) {
-                let tail = self.begin(&file);
-                self.tails.insert(file.path, tail);
+                let tail = self.begin(file);
+                self.tails.insert(tail.path().to_owned(), tail);
             }
         }
-        self.tails.retain(|_, tail| tail.gone.is_none_or(|since| since.elapsed() < FORGET));
         if self.started.elapsed() > FORGET {
             self.remembered.clear();
         }
+        let version = self.with.pods.version();
+        if version != self.pods_version {
+            self.pods_version = version;
+            self.tails.values_mut().for_each(|tail| tail.identify(&self.with));
+        }
     }
 
-    fn begin(&mut self, file: &Found) -> Tail {
-        let path = self.host.root.path(&file.path);
-        let position = self.remembered.remove(&file.path).unwrap_or_else(|| {
-            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            if file.container.is_some() || bytes <= FIRST_BYTES_MAX {
-                return Position::default();
-            }
-            info!(path = file.path, bytes, "a large file is read from near its end");
-            // Somewhere inside a line, which is passed over.
-            Position { offset: bytes - FIRST_BYTES_MAX, skipping: true, ..Position::default() }
-        });
-        let node = self.host.name.as_str();
-        let labels = match &file.container {
-            Some(container) => {
-                cri::STREAMS.iter().map(|stream| container_labels(container, stream, node)).collect()
-            }
-            None => vec![file_labels(&file.path, node)],
-        };
-        let is_container = file.container.is_some();
-        let follow = Follow::new(path, position, is_container);
-        Tail { follow, labels, is_container, gone: None, failed: false }
+    fn begin(&mut self, file: Found) -> Tail {
+        let remembered = self.remembered.remove(&file.path);
+        Tail::new(file, remembered, &self.with)
     }
 
-    /// A batch of new lines, the positions behind them, and whether there is more.
-    pub fn read(&mut self, now_ns: i64) -> (LogBatch, Positions, bool) {
+    /// A batch of new lines, the positions behind them, and when there is more.
+    pub fn read(&mut self, now_ns: i64) -> (LogBatch, Positions, Next) {
         let (mut batch, mut changed) = (LogBatch::default(), Positions::default());
-        let (mut bytes, mut more) = (0, false);
+        let (mut bytes, mut next) = (0, Next::Idle);
         let after = self
             .tails
             .range::<String, _>((std::ops::Bound::Excluded(&self.turn), std::ops::Bound::Unbounded));
         let before = self.tails.range::<String, _>(..=&self.turn);
         let order: Vec<String> = after.chain(before).map(|(path, _)| path.clone()).collect();
+        let mut forgotten = vec![];
         for path in order {
             let Some(tail) = self.tails.get_mut(&path) else { continue };
-            let before = tail.follow.position.clone();
-            let mut records: Vec<Vec<LogRecord>> = tail.labels.iter().map(|_| vec![]).collect();
-            more |= tail.read(&mut self.buffer, now_ns, &path, &mut records);
-            for (labels, records) in
-                tail.labels.iter().zip(records).filter(|(_, records)| !records.is_empty())
+            let before = tail.position().clone();
+            let is_over = tail.gone_for().is_some_and(|gone| gone > FORGET);
+            let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
+            let (records, step) = if is_over { (tail.finish(turn), Step::Gone) } else { tail.read(turn) };
+            next = next.max(match step {
+                Step::More => Next::Now,
+                Step::Soon => Next::Soon,
+                Step::Idle | Step::Gone => Next::Idle,
+            });
+            for (stream, records) in
+                records.into_iter().enumerate().filter(|(_, records)| !records.is_empty())
             {
                 bytes += records.iter().map(|record| record.body.len() + 64).sum::<usize>();
-                batch.streams.push(LogStream { labels: labels.clone(), resource: vec![], records });
+                let (labels, resource) = tail.identity(stream);
+                batch.streams.push(LogStream { labels, resource, records });
             }
-            if tail.follow.position != before {
-                changed.files.insert(path.clone(), tail.follow.position.clone());
+            if *tail.position() != before {
+                changed.files.insert(path.clone(), tail.position().clone());
+            }
+            if is_over {
+                forgotten.push(path.clone());
             }
             self.turn = path;
             if bytes >= BATCH_BYTES {
-                return (batch, changed, true);
+                next = Next::Now;
+                break;
             }
         }
-        (batch, changed, more)
+        forgotten.iter().for_each(|path| _ = self.tails.remove(path));
+        self.with.counts.behind(self.tails.values().map(Tail::behind).sum());
+        (batch, changed, next)
+    }
+
+    #[cfg(test)]
+    pub fn tails_mut(&mut self) -> impl Iterator<Item = &mut Tail> {
+        self.tails.values_mut()
     }
 
     pub fn positions(&self) -> BTreeMap<String, Position> {
         let mut all = self.remembered.clone();
-        all.extend(self.tails.iter().map(|(path, tail)| (path.clone(), tail.follow.position.clone())));
+        all.extend(self.tails.iter().map(|(path, tail)| (path.clone(), tail.position().clone())));
         all
     }
-}
-
-impl Tail {
-    fn read(&mut self, buffer: &mut [u8], now_ns: i64, path: &str, records: &mut [Vec<LogRecord>]) -> bool {
-        let is_container = self.is_container;
-        // Lines of one read keep their order by a nanosecond each.
-        let mut now_ns = now_ns;
-        let mut each = |raw: Raw<'_>, position: &mut Position| {
-            now_ns += 1;
-            if is_container {
-                if let Some(whole) = cri::add(raw.bytes, now_ns, &mut position.pending) {
-                    records[whole.stream].push(line::record(whole.ts_ns, &whole.body, whole.cut || raw.cut));
-                }
-            } else if !raw.bytes.is_empty() {
-                let ts_ns = line::time_of(raw.bytes).unwrap_or(now_ns);
-                records[0].push(line::record(ts_ns, raw.bytes, raw.cut));
-            }
-        };
-        match self.follow.read(buffer, &mut each) {
-            Ok(step) => {
-                self.failed = false;
-                match step {
-                    Step::Gone => _ = self.gone.get_or_insert_with(Instant::now),
-                    Step::More | Step::Idle => self.gone = None,
-                }
-                step == Step::More
-            }
-            Err(wrong) => {
-                // Said once, not at every look.
-                if !std::mem::replace(&mut self.failed, true) {
-                    warn!(path, error = %wrong, "a log file cannot be read");
-                }
-                false
-            }
-        }
-    }
-}
-
-fn container_labels(container: &Container, stream: &str, node: &str) -> Labels {
-    let job = format!("{}/{}", container.namespace, container.name);
-    Labels::from_pairs([
-        ("namespace", container.namespace.as_str()),
-        ("pod", &container.pod),
-        ("container", &container.name),
-        ("service_name", &container.name),
-        ("stream", stream),
-        ("job", &job),
-        ("node", node),
-    ])
-}
-
-fn file_labels(path: &str, node: &str) -> Labels {
-    let filename = format!("/{path}");
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let service = name.strip_suffix(".log").filter(|stem| !stem.is_empty()).unwrap_or(name);
-    Labels::from_pairs([
-        ("filename", filename.as_str()),
-        ("job", "files"),
-        ("service_name", service),
-        ("node", node),
-    ])
 }

@@ -1,5 +1,6 @@
 //! One line as it goes on: its time, its text, and whether it was cut.
 
+use super::level;
 use model::{LogRecord, Value};
 
 /// A longer line is cut here, marked, and its rest passed over.
@@ -9,10 +10,14 @@ pub const LINE_BYTES_MAX: usize = 256 << 10;
 const CUT: &str = "log.truncated";
 
 /// Bytes that are not UTF-8 become the replacement character; a carriage return at the end goes.
-pub fn record(ts_ns: i64, body: &[u8], cut: bool) -> LogRecord {
-    let body = body.strip_suffix(b"\r").unwrap_or(body);
+pub fn record(ts_ns: i64, mut body: Vec<u8>, cut: bool) -> LogRecord {
+    if body.last() == Some(&b'\r') {
+        body.pop();
+    }
     let attributes = if cut { vec![(CUT.to_owned(), Value::Bool(true))] } else { vec![] };
-    LogRecord { ts_ns, body: String::from_utf8_lossy(body).into_owned(), attributes, ..LogRecord::default() }
+    let body = String::from_utf8(body)
+        .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned());
+    LogRecord { ts_ns, severity: level::of(&body), body, attributes, ..LogRecord::default() }
 }
 
 /// The time a line begins with, where it is one that names its zone (RFC 3339, as rsyslog and many programs write).

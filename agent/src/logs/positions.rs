@@ -3,7 +3,7 @@
 use crate::queue::Queue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing::warn;
 
 /// All positions in the file, those that changed in a record of the queue.
@@ -26,12 +26,19 @@ pub struct Position {
     pub head_bytes: u32,
     pub head_hash: u64,
     pub offset: u64,
+    /// The newest rotation that was read to its end, by its date: those behind it are still to be read, even where the
+    /// file itself is gone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub after: String,
     /// Inside a line that is longer than the limit: what follows up to its end is passed over.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skipping: bool,
     /// Begun container lines, whose rest may come in the next file: one each of stdout and stderr.
     #[serde(default, skip_serializing_if = "nothing_pending")]
     pub pending: [Option<Pending>; 2],
+    /// Lines that may go on in the next one, as a stack trace does.
+    #[serde(default, skip_serializing_if = "nothing_pending")]
+    pub joined: [Option<Pending>; 2],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +48,9 @@ pub struct Pending {
     pub body: Vec<u8>,
     #[serde(default)]
     pub cut: bool,
+    /// What kind of lines it is that are joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<super::multiline::Kind>,
 }
 
 /// Bytes need not be UTF-8: a part ends wherever the runtime's buffer was full.
@@ -56,6 +66,10 @@ mod as_hex {
     }
 }
 
+fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous")
+}
+
 fn is_false(truth: &bool) -> bool {
     !truth
 }
@@ -65,16 +79,21 @@ fn nothing_pending(pending: &[Option<Pending>; 2]) -> bool {
 }
 
 impl Positions {
-    /// From the file, and then from records of the queue that are younger. Without the file the queue alone tells, and
-    /// what it does not tell is read from its beginning: twice rather than never.
+    /// From the file, or the one before it where it is damaged, and then from records of the queue that are younger.
+    /// Without either the queue alone tells, and what it does not tell is read from its beginning: twice rather than
+    /// never.
     pub fn load(path: &Path, queue: &Queue) -> Positions {
-        let mut positions = match std::fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|wrong| {
-                warn!(path = %path.display(), error = %wrong, "positions in log files are damaged; files are read from their beginning");
-                Positions::default()
-            }),
-            Err(_) => Positions::default(),
-        };
+        let mut positions = Positions::default();
+        for path in [path.to_owned(), previous(path)] {
+            let Ok(text) = std::fs::read(&path) else { continue };
+            match Positions::from_bytes(&text) {
+                Ok(read) => {
+                    positions = read;
+                    break;
+                }
+                Err(wrong) => warn!(path = %path.display(), wrong, "positions in log files are damaged"),
+            }
+        }
         for (seq, text) in queue.positions_in_queue() {
             if seq > positions.seq
                 && let Ok(changed) = serde_json::from_slice::<Positions>(&text)
@@ -84,6 +103,40 @@ impl Positions {
             }
         }
         positions
+    }
+
+    /// A line with the hash of what follows it, and JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let mut bytes = format!("{:016x}\n", xxhash_rust::xxh3::xxh3_64(&json)).into_bytes();
+        bytes.extend_from_slice(&json);
+        bytes
+    }
+
+    /// Without a hash before it, JSON is taken as it is: so it was written once.
+    fn from_bytes(bytes: &[u8]) -> Result<Positions, String> {
+        let json = match bytes.first() {
+            Some(b'{') => bytes,
+            _ => {
+                let (hash, json) = bytes.split_at_checked(17).ok_or("it is too short")?;
+                let hash = std::str::from_utf8(&hash[..16]).map_err(|wrong| wrong.to_string())?;
+                let hash = u64::from_str_radix(hash, 16).map_err(|wrong| wrong.to_string())?;
+                if hash != xxhash_rust::xxh3::xxh3_64(json) {
+                    return Err("its checksum does not fit".into());
+                }
+                json
+            }
+        };
+        serde_json::from_slice(json).map_err(|wrong| wrong.to_string())
+    }
+
+    /// The file as it was is kept beside the new one.
+    pub fn save(bytes: &[u8], path: &Path) -> std::io::Result<()> {
+        match std::fs::rename(path, previous(path)) {
+            Err(wrong) if wrong.kind() != std::io::ErrorKind::NotFound => return Err(wrong),
+            _ => {}
+        }
+        crate::queue::write_whole(path, bytes)
     }
 
     pub fn apply(&mut self, changed: &Positions) {

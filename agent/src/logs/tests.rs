@@ -1,4 +1,4 @@
-use super::follower::Follower;
+use super::follower::{Follower, Next, With};
 use super::journal;
 use super::line::LINE_BYTES_MAX;
 use super::positions::{Position, Positions};
@@ -14,20 +14,34 @@ use std::sync::Arc;
 struct World {
     dir: tempfile::TempDir,
     follower: Follower,
+    pods: crate::pods::Pods,
+    counts: Arc<super::Counts>,
 }
 
 const GLOBS: [&str; 2] = ["/var/log/*.log", "/var/log/syslog"];
 
-fn follower(root: &Path, remembered: BTreeMap<String, Position>) -> Follower {
-    Follower::new(Arc::new(Host::of(root)), GLOBS.map(str::to_owned).to_vec(), remembered)
+fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> With {
+    With {
+        host: Arc::new(Host::of(root)),
+        pods: pods.clone(),
+        globs: GLOBS.map(str::to_owned).to_vec(),
+        rules: Arc::default(),
+        limits: Arc::default(),
+        counts: counts.clone(),
+    }
 }
 
 impl World {
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("var/log")).unwrap();
-        let follower = follower(dir.path(), BTreeMap::new());
-        World { dir, follower }
+        let (pods, counts) = (crate::pods::Pods::default(), Arc::default());
+        let follower = Follower::new(with(dir.path(), &pods, &counts), BTreeMap::new());
+        World { dir, follower, pods, counts }
+    }
+
+    fn with(&self) -> With {
+        with(self.dir.path(), &self.pods, &self.counts)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -49,14 +63,16 @@ impl World {
     fn read_all(&mut self) -> LogBatch {
         let mut all = LogBatch::default();
         self.follower.find();
-        // One look more than the two that it takes to leave a rotated file.
-        let mut quiet = 0;
-        while quiet < 3 {
-            let (batch, _, more) = self.follower.read(1_000_000);
-            quiet = if batch.records() == 0 && !more { quiet + 1 } else { 0 };
+        loop {
+            let (batch, _, next) = self.follower.read(1_000_000);
             all.streams.extend(batch.streams);
+            match next {
+                Next::Now => {}
+                // A file is left once its last words must have been said.
+                Next::Soon => std::thread::sleep(std::time::Duration::from_millis(5)),
+                Next::Idle => return all,
+            }
         }
-        all
     }
 
     fn bodies(&mut self) -> Vec<String> {
@@ -66,7 +82,7 @@ impl World {
 
     /// As after a stop and a start.
     fn restart(&mut self) {
-        self.follower = follower(self.dir.path(), self.follower.positions());
+        self.follower = Follower::new(self.with(), self.follower.positions());
     }
 }
 
@@ -276,4 +292,295 @@ fn journal_entries_have_unit_priority_and_bytes() {
     ] {
         assert!(journal::parse(bad.as_bytes()).is_none(), "{bad}");
     }
+}
+
+/// Lines of a container as its runtime writes them, numbered.
+fn cri(numbers: std::ops::Range<u32>) -> String {
+    numbers
+        .map(|n| format!("2026-01-01T00:{:02}:{:02}.000000001Z stdout F line {n}\n", n / 60, n % 60))
+        .collect()
+}
+
+fn lines(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|n| format!("line {n}")).collect()
+}
+
+const CURRENT: &str = "pods/shop_cart-0_uid/cart/0.log";
+
+impl World {
+    fn packed(&self, name: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        encoder.write_all(&fs::read(self.path(name)).unwrap()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// As the kubelet packs: beside it under another name, renamed, and then the original is removed.
+    fn pack(&self, name: &str) {
+        fs::write(self.path(&format!("{name}.tmp")), self.packed(name)).unwrap();
+        self.rename(&format!("{name}.tmp"), &format!("{name}.gz"));
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    fn rotate(&self, second: u32) -> String {
+        let rotated = format!("{CURRENT}.20260101-0000{second:02}");
+        self.rename(CURRENT, &rotated);
+        rotated
+    }
+
+    fn reading(&self, name: &str) -> f64 {
+        let readings = self.counts.readings();
+        readings.iter().filter(|reading| reading.name == name).map(|reading| reading.value).sum()
+    }
+}
+
+#[test]
+fn packed_rotations_are_read_on_from_where_the_plain_one_was_left() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        world.append(CURRENT, cri(0..3));
+        assert_eq!(world.bodies(), lines(0..3));
+        // Not read yet when it is rotated and packed, and so are two more; the last is only rotated.
+        world.append(CURRENT, cri(3..5));
+        for second in 1..4 {
+            let rotated = world.rotate(second);
+            world.pack(&rotated);
+            world.append(CURRENT, cri(5 + second * 2..7 + second * 2));
+        }
+        world.rotate(4);
+        world.append(CURRENT, cri(20..21));
+        if restart {
+            world.restart();
+        }
+        let expected = [lines(3..5), lines(7..13), lines(20..21)].concat();
+        assert_eq!(world.bodies(), expected, "after a restart: {restart}");
+        assert_eq!(world.bodies(), [] as [&str; 0]);
+        world.restart();
+        assert_eq!(world.bodies(), [] as [&str; 0], "nothing twice");
+    }
+}
+
+#[test]
+fn a_rotation_that_is_there_packed_and_plain_is_one() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..2));
+    let rotated = world.rotate(1);
+    fs::write(world.path(&format!("{rotated}.gz")), world.packed(&rotated)).unwrap();
+    fs::write(world.path(&format!("{rotated}.tmp")), "half").unwrap();
+    world.append(CURRENT, cri(2..3));
+    assert_eq!(world.bodies(), lines(0..3));
+}
+
+#[test]
+fn a_packed_rotation_that_was_cut_gives_what_it_has_and_is_counted_once() {
+    let mut world = World::new();
+    // Enough that the cut is behind some of it.
+    let noise: String = (0..4_000u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+    world.append(CURRENT, cri(0..1));
+    world.append(CURRENT, format!("2026-01-01T00:00:02Z stdout F {noise}\n"));
+    let rotated = world.rotate(1);
+    let packed = world.packed(&rotated);
+    fs::remove_file(world.path(&rotated)).unwrap();
+    fs::write(world.path(&format!("{rotated}.gz")), &packed[..packed.len() / 2]).unwrap();
+    world.append(CURRENT, cri(5..6));
+    let bodies = world.bodies();
+    assert_eq!((bodies.first().unwrap().as_str(), bodies.last().unwrap().as_str()), ("line 0", "line 5"));
+    assert!(noise.starts_with(&bodies[1]), "what is there of the line");
+    assert_eq!(world.reading("binnacle_agent_log_damaged_files_total"), 1.0);
+    assert_eq!(world.bodies(), [] as [&str; 0], "not tried for ever");
+}
+
+#[test]
+fn a_file_that_is_named_back_goes_on() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..1));
+    assert_eq!(world.bodies(), lines(0..1));
+    let rotated = world.rotate(1);
+    world.append(&rotated, cri(1..2));
+    // There is no file of the name now; then the runtime's reopen fails and the kubelet undoes the rename.
+    let (first, _, next) = world.follower.read(0);
+    assert_eq!((first.records(), next), (1, Next::Now));
+    assert_eq!(world.follower.read(0).2, Next::Soon);
+    world.rename(&rotated, CURRENT);
+    world.append(CURRENT, cri(2..3));
+    assert_eq!(world.bodies(), lines(2..3));
+}
+
+#[test]
+fn a_rotation_that_was_deleted_before_it_was_read_is_counted_and_the_others_are_read() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..1));
+    assert_eq!(world.bodies(), lines(0..1));
+    let positions = world.follower.positions();
+    for second in 1..4 {
+        world.rotate(second);
+        world.append(CURRENT, cri(second..second + 1));
+    }
+    fs::remove_file(world.path(&format!("{CURRENT}.20260101-000001"))).unwrap();
+    world.follower = Follower::new(world.with(), positions);
+    assert_eq!(world.bodies(), lines(1..4));
+    assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+}
+
+#[test]
+fn a_deleted_pod_gives_its_last_words() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..1));
+    assert_eq!(world.bodies(), lines(0..1));
+    world.append(CURRENT, cri(1..2));
+    world.append(CURRENT, "2026-01-01T00:00:02Z stderr P begun\n2026-01-01T00:00:03Z stdout F no end");
+    fs::remove_dir_all(world.path("pods")).unwrap();
+    assert_eq!(world.bodies(), lines(1..2));
+    let tail = world.follower.tails_mut().next().unwrap();
+    let counts = super::Counts::default();
+    let turn = super::tail::Turn { buffer: &mut vec![0; 1 << 20], now_ns: 0, counts: &counts };
+    let records = tail.finish(turn);
+    assert_eq!((records[0][0].body.as_str(), records[1][0].body.as_str()), ("no end", "begun"));
+    assert_eq!(records[1][0].attributes[0].0, "log.truncated");
+}
+
+#[test]
+fn each_attempt_of_a_container_is_a_file_of_its_own() {
+    let mut world = World::new();
+    world.append("pods/shop_cart.v1-0_uid/cart/0.log", cri(0..1));
+    world.append("pods/shop_cart.v1-0_uid/cart/1.log", cri(1..2));
+    world.append("pods/shop_cart.v1-0_uid2/cart/0.log", cri(2..3));
+    let all = world.read_all();
+    assert_eq!(all.records(), 3);
+    assert!(all.streams.iter().all(|stream| stream.labels.get("pod") == Some("cart.v1-0")));
+}
+
+#[test]
+fn a_huge_container_line_is_cut_counted_and_the_next_is_whole() {
+    let mut world = World::new();
+    let part = "x".repeat(16 << 10);
+    for _ in 0..64 {
+        world.append(CURRENT, format!("2026-01-01T00:00:00Z stdout P {part}\n"));
+        world.append(CURRENT, "2026-01-01T00:00:00Z stderr F between\n");
+    }
+    world.append(CURRENT, "2026-01-01T00:00:01Z stdout F end\n2026-01-01T00:00:02Z stdout F next\n");
+    let all = world.read_all();
+    let stdout: Vec<_> = all
+        .streams
+        .iter()
+        .filter(|stream| stream.labels.get("stream") == Some("stdout"))
+        .flat_map(|stream| &stream.records)
+        .collect();
+    assert_eq!(stdout.len(), 2);
+    assert_eq!((stdout[0].body.len(), stdout[0].attributes[0].0.as_str()), (LINE_BYTES_MAX, "log.truncated"));
+    assert_eq!(stdout[1].body, "next");
+    assert_eq!(all.records(), 66);
+}
+
+#[test]
+fn odd_lines_are_lines() {
+    let mut world = World::new();
+    let text: &[u8] = b"2026-01-01T00:00:09Z stdout F \n2026-01-01T00:00:01Z stdout F\n\
+        2026-01-01T00:00:01+02:00 stdout F:x \xff\0a\r\n\
+        2026-01-01T00:00:02Z stdout F half a rec2026-01-01T00:00:03.5Z stderr F whole\n\
+        2026-01-01T00:00:04Z stdout F it wrote \"2026-01-01T00:00:05Z stdout F x\"\n";
+    world.append(CURRENT, text);
+    let all = world.read_all();
+    let of = |stream: &str| -> Vec<(String, bool)> {
+        let streams = all.streams.iter().filter(|one| one.labels.get("stream") == Some(stream));
+        let records = streams.flat_map(|one| &one.records);
+        records.map(|record| (record.body.clone(), !record.attributes.is_empty())).collect()
+    };
+    let whole = |text: &str| (text.to_owned(), false);
+    // In the file's order, though the clock went back.
+    let expected = [
+        whole(""),
+        whole(""),
+        whole("\u{fffd}\0a"),
+        ("half a rec".to_owned(), true),
+        whole("it wrote \"2026-01-01T00:00:05Z stdout F x\""),
+    ];
+    assert_eq!(of("stdout"), expected);
+    assert_eq!(of("stderr"), [whole("whole")]);
+}
+
+#[test]
+fn a_stack_trace_is_one_record_also_across_a_restart() {
+    let mut world = World::new();
+    let line = |text: &str| format!("2026-01-01T00:00:00Z stderr F {text}\n");
+    world.append(
+        CURRENT,
+        [line("before"), line("java.io.IOException: x"), line("\tat a.B(C.java:1)")].concat(),
+    );
+    world.follower.find();
+    let (first, _, _) = world.follower.read(0);
+    assert_eq!(first.records(), 1, "the trace may go on");
+    world.restart();
+    world.append(CURRENT, [line("\tat a.D(E.java:2)"), line("after")].concat());
+    let bodies = world.bodies();
+    assert_eq!(bodies, ["java.io.IOException: x\n\tat a.B(C.java:1)\n\tat a.D(E.java:2)", "after"]);
+}
+
+#[test]
+fn damaged_positions_give_way_to_those_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("positions.json");
+    let queue = crate::queue::Queue::open(dir.path().join("queue"), 64 << 20).unwrap();
+    let of = |offset| {
+        let files = BTreeMap::from([("a".to_owned(), Position { offset, ..Position::default() })]);
+        Positions { files, ..Positions::default() }
+    };
+    for offset in 1..3 {
+        Positions::save(&of(offset).to_bytes(), &path).unwrap();
+    }
+    assert_eq!(Positions::load(&path, &queue), of(2));
+    let mut damaged = fs::read(&path).unwrap();
+    // A digit that is another digit: JSON as good as before.
+    let at = damaged.windows(8).position(|part| part == b"offset\":").unwrap() + 8;
+    damaged[at] = b'7';
+    fs::write(&path, &damaged).unwrap();
+    assert_eq!(Positions::load(&path, &queue), of(1));
+    fs::write(path.with_extension("previous"), "0123").unwrap();
+    assert_eq!(Positions::load(&path, &queue), Positions::default(), "read from the beginning");
+    // As it was written once: JSON alone.
+    fs::write(&path, serde_json::to_vec(&of(3)).unwrap()).unwrap();
+    assert_eq!(Positions::load(&path, &queue), of(3));
+}
+
+#[test]
+fn rules_and_annotations_treat_lines_and_count_what_they_leave_out() {
+    let mut world = World::new();
+    let rules =
+        "rules: [{match: {namespace: shop}, drop: ['line 1'], redact: [{pattern: '\\d', with: '#'}]}]";
+    world.append(CURRENT, cri(0..3));
+    world.append("pods/bank_safe-0_uid3/safe/0.log", cri(5..6));
+    let quiet = r#"{"metadata":{"name":"safe-0","namespace":"bank","uid":"uid3","annotations":{"binnacle.io/logs":"off"}}}"#;
+    world.pods.replace(vec![serde_json::from_str(quiet).unwrap()]);
+    world.follower.set_rules(Arc::new(super::Rules::parse(rules).unwrap()));
+    assert_eq!(world.bodies(), ["line #", "line #"]);
+    assert_eq!(world.reading("binnacle_agent_log_lines_dropped_total"), 1.0);
+}
+
+/// Files of a real kubelet: two packed, one rotated and the current one, with a partial line in between.
+#[test]
+fn a_real_kubelets_rotations_are_read_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/kubernetes/kubelet-cgroup-v1/log-pods-sample/default_web-node1_73ab2dd5d7eb07d8c0fe169a240a62b8");
+    if !folder.is_dir() {
+        println!("no {}: a kubelet's log files were not read", folder.display());
+        return;
+    }
+    let mut world = World::new();
+    for container in ["app", "oom"] {
+        for entry in fs::read_dir(folder.join(container)).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            let to = world
+                .path(&format!("pods/default_web-node1_73ab2dd5d7eb07d8c0fe169a240a62b8/{container}/{name}"));
+            fs::write(to, fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+    let all = world.read_all();
+    let of = |container: &str| -> Vec<String> {
+        let streams = all.streams.iter().filter(|one| one.labels.get("container") == Some(container));
+        streams.flat_map(|one| one.records.iter().map(|record| record.body.clone())).collect()
+    };
+    let numbers: Vec<u32> =
+        of("app").iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(numbers.len() > 500, "{}", numbers.len());
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "every line once, in order");
+    assert_eq!(of("oom"), ["before oom", "before oom"]);
 }

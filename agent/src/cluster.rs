@@ -1,0 +1,471 @@
+//! What belongs to no node: workloads, nodes, claims, autoscalers and events of the cluster, listed and watched by one
+//! agent of all. It tells them under kube-state-metrics' names, their changes as rows of `changes`, and events as logs.
+//!
+//! A list that the API server no longer can go on from (410, an ERROR on a stream of status 200) is read anew; what was
+//! missed in between then shows as a difference. A kind that may not be read is said once and left out.
+
+mod difference;
+mod known;
+mod lease;
+mod state;
+
+use crate::Config;
+use crate::changes::{self, Change};
+use crate::host::Host;
+use crate::kubelet::client::{Client, TIMEOUT, beginning, body, explained};
+use crate::kubelet::{Settings, Trust};
+use crate::queue::Queue;
+use crate::samples::{KUBE_STATE, Samples};
+use known::{Event, Known};
+use lease::{Candidate, Step};
+use model::{Clock, Labels, LogBatch, LogRecord, LogStream, Reading};
+use parking_lot::Mutex;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// Where the API server is and who we are to it.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    pub url: String,
+    pub token_file: PathBuf,
+    pub trust: Trust,
+    /// Of the lease.
+    pub namespace: String,
+    pub identity: String,
+}
+
+const LEASE: &str = "binnacle-agent";
+
+/// Kinds that are watched, and their paths.
+const WATCHED: [(&str, &str); 12] = [
+    ("Node", "/api/v1/nodes"),
+    ("Namespace", "/api/v1/namespaces"),
+    ("PersistentVolumeClaim", "/api/v1/persistentvolumeclaims"),
+    ("Deployment", "/apis/apps/v1/deployments"),
+    ("ReplicaSet", "/apis/apps/v1/replicasets"),
+    ("StatefulSet", "/apis/apps/v1/statefulsets"),
+    ("DaemonSet", "/apis/apps/v1/daemonsets"),
+    ("Job", "/apis/batch/v1/jobs"),
+    ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
+    ("Event", "/api/v1/events"),
+    // Only where a role allows them: a list of either holds its contents, which are thrown away here.
+    ("ConfigMap", "/api/v1/configmaps"),
+    ("Secret", "/api/v1/secrets"),
+];
+
+/// Objects of one page of a list.
+const PAGE: usize = 500;
+
+/// A watch ends after this time and goes on with a new one.
+const WATCH_S: u64 = 300;
+
+/// A line of a watch; etcd holds no larger objects than 1.5 MB.
+const LINE_BYTES_MAX: usize = 8 << 20;
+
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A right that is missing may be granted while we run.
+const FORBIDDEN_WAIT: Duration = Duration::from_secs(300);
+
+pub struct Cluster {
+    client: Client,
+    settings: ClusterSettings,
+    config: Config,
+    host: Arc<Host>,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    known: Vec<Mutex<Known>>,
+    pub counts: Arc<Counts>,
+}
+
+/// For the agent's own metrics.
+#[derive(Default)]
+pub struct Counts {
+    leads: AtomicU64,
+    events: AtomicU64,
+    relists: AtomicU64,
+}
+
+impl Counts {
+    pub fn readings(&self) -> Vec<Reading> {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
+        vec![
+            Reading::gauge(
+                "binnacle_agent_watches_cluster",
+                "Whether this agent is the one that watches the cluster",
+                count(&self.leads),
+            ),
+            Reading::counter(
+                "binnacle_agent_cluster_events_total",
+                "Changes of objects that the API server told of",
+                count(&self.events),
+            ),
+            Reading::counter(
+                "binnacle_agent_cluster_relists_total",
+                "Lists that had to be read anew because a watch could not go on",
+                count(&self.relists),
+            ),
+        ]
+    }
+}
+
+enum Trouble {
+    /// The role does not allow it.
+    Forbidden(String),
+    Other(String),
+}
+
+impl Cluster {
+    pub fn new(
+        settings: &ClusterSettings,
+        config: &Config,
+        (host, queue): (Arc<Host>, Arc<Queue>),
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Cluster> {
+        let ClusterSettings { url, token_file, trust, .. } = settings.clone();
+        let client = Client::new(&Settings { url, token_file, trust })?;
+        let known = WATCHED.iter().map(|_| Mutex::default()).collect();
+        let (settings, config) = (settings.clone(), config.clone());
+        Ok(Cluster { client, settings, config, host, queue, clock, known, counts: Arc::default() })
+    }
+
+    /// Stands for election, and watches while elected.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut candidate = Candidate::new(self.settings.identity.clone());
+        let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
+        let mut renewed = Instant::now();
+        let mut said = String::new();
+        loop {
+            let leads = match self.campaign(&mut candidate).await {
+                Ok(leads) => {
+                    said.clear();
+                    leads
+                }
+                Err(why) => {
+                    if why != said {
+                        warn!(why, "the lease for watching the cluster cannot be had");
+                        said = why;
+                    }
+                    // Held until it would have run out for the others too.
+                    term.is_some() && renewed.elapsed() < lease::DURATION
+                }
+            };
+            if leads && said.is_empty() {
+                renewed = Instant::now();
+            }
+            if leads && term.is_none() {
+                info!(identity = self.settings.identity, "this agent watches the cluster");
+                let ending = stop.child_token();
+                term = Some((ending.clone(), self.clone().begin(&ending)));
+            } else if !leads && let Some((ending, tasks)) = term.take() {
+                info!("another agent watches the cluster");
+                ending.cancel();
+                for task in tasks {
+                    let _ = task.await;
+                }
+            }
+            self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep(lease::RENEW_EVERY) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        if let Some((_, tasks)) = term {
+            for task in tasks {
+                let _ = task.await;
+            }
+        }
+    }
+
+    async fn campaign(&self, candidate: &mut Candidate) -> Result<bool, String> {
+        let namespace = &self.settings.namespace;
+        let all = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let one = format!("{all}/{LEASE}");
+        let time = micro_time(self.clock.now_ns());
+        let (status, found) = self.json(Method::GET, &one, None).await?;
+        let (status, answer) = match status {
+            StatusCode::NOT_FOUND => {
+                let first = candidate.first(namespace, LEASE, &time);
+                self.json(Method::POST, &all, Some(&first)).await?
+            }
+            StatusCode::OK => match candidate.decide(&found, Instant::now(), &time) {
+                Step::Wait => return Ok(false),
+                Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
+            },
+            _ => (status, found),
+        };
+        match status {
+            StatusCode::OK | StatusCode::CREATED => Ok(true),
+            // Another was quicker.
+            StatusCode::CONFLICT => Ok(false),
+            StatusCode::FORBIDDEN => Err(format!(
+                "403: the agent's Role in namespace {namespace} must allow get, create and update on `leases` \
+                 (apiGroup coordination.k8s.io); it says: {}",
+                answer["message"].as_str().unwrap_or("")
+            )),
+            other => Err(format!("{other}: {}", answer["message"].as_str().unwrap_or(""))),
+        }
+    }
+
+    async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        written: Option<&Value>,
+    ) -> Result<(StatusCode, Value), String> {
+        let response = self.client.send(method, path, written, TIMEOUT).await?;
+        let status = response.status();
+        let bytes = body(response).await?;
+        let value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| serde_json::json!({ "message": beginning(&bytes) }));
+        Ok((status, value))
+    }
+
+    fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
+        let mut tasks: Vec<_> =
+            (0..WATCHED.len()).map(|at| tokio::spawn(self.clone().watch(at, ending.clone()))).collect();
+        tasks.push(tokio::spawn(self.clone().measure(ending.clone())));
+        tasks
+    }
+
+    async fn measure(self: Arc<Self>, ending: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.config.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = ending.cancelled() => return,
+            }
+            let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
+            samples.of_job(&KUBE_STATE, "");
+            for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
+                known.lock().all().for_each(|object| state::tell(kind, object, &mut samples));
+            }
+            let batch = samples.finish();
+            if batch.samples() > 0
+                && let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &batch).await
+            {
+                warn!(error = %wrong, "objects of this interval are lost");
+            }
+        }
+    }
+
+    /// One kind, listed and watched until the term ends.
+    async fn watch(self: Arc<Self>, at: usize, ending: CancellationToken) {
+        let (kind, path) = WATCHED[at];
+        // What was known in an earlier term is old.
+        *self.known[at].lock() = Known::default();
+        let (mut failures, mut lists) = (0u32, true);
+        loop {
+            let work = async {
+                if lists {
+                    self.list(at, kind, path).await?;
+                }
+                self.follow(at, kind, path).await
+            };
+            let came_to = tokio::select! {
+                came_to = work => came_to,
+                () = ending.cancelled() => return,
+            };
+            let wait = match came_to {
+                Ok(Some(why)) => {
+                    debug!(kind, why, "the list is read anew");
+                    self.counts.relists.fetch_add(1, Ordering::Relaxed);
+                    (lists, failures) = (true, failures + 1);
+                    backoff(failures)
+                }
+                // A watch has its end; the next goes on from where it was.
+                Ok(None) => {
+                    (lists, failures) = (false, 0);
+                    Duration::ZERO
+                }
+                Err(Trouble::Forbidden(why)) => {
+                    let is_optional = matches!(kind, "ConfigMap" | "Secret");
+                    match is_optional {
+                        true => {
+                            debug!(kind, why, "changes of these are not told: the role does not allow them")
+                        }
+                        false => warn!(kind, why, "the agent's ClusterRole must allow list and watch"),
+                    }
+                    lists = true;
+                    FORBIDDEN_WAIT
+                }
+                Err(Trouble::Other(why)) => {
+                    if failures == 0 {
+                        warn!(kind, why, "the API server does not answer");
+                    }
+                    (lists, failures) = (true, failures + 1);
+                    backoff(failures)
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = ending.cancelled() => return,
+            }
+        }
+    }
+
+    async fn list(&self, at: usize, kind: &str, path: &str) -> Result<(), Trouble> {
+        let (mut items, mut next, mut version) = (vec![], String::new(), String::new());
+        loop {
+            let page = match next.is_empty() {
+                true => format!("{path}?limit={PAGE}"),
+                false => format!("{path}?limit={PAGE}&continue={next}"),
+            };
+            let (status, mut list) = self.json(Method::GET, &page, None).await.map_err(Trouble::Other)?;
+            let message = || list["message"].as_str().unwrap_or("").to_owned();
+            match status {
+                StatusCode::OK => {}
+                StatusCode::FORBIDDEN => return Err(Trouble::Forbidden(message())),
+                other => return Err(Trouble::Other(format!("{other}: {}", message()))),
+            }
+            version = list["metadata"]["resourceVersion"].as_str().unwrap_or(&version).to_owned();
+            next = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
+            if let Some(Value::Array(page)) = list.get_mut("items").map(Value::take) {
+                items.extend(page);
+            }
+            if next.is_empty() {
+                break;
+            }
+        }
+        let events = self.known[at].lock().replace(items, version);
+        self.tell(kind, events).await;
+        Ok(())
+    }
+
+    /// Until the watch ends; the text is why the list is to be read anew.
+    async fn follow(&self, at: usize, kind: &str, path: &str) -> Result<Option<String>, Trouble> {
+        let version = self.known[at].lock().version.clone();
+        let path = format!(
+            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_S}&resourceVersion={version}"
+        );
+        let timeout = Duration::from_secs(WATCH_S + 30);
+        let mut response =
+            self.client.send(Method::GET, &path, None, timeout).await.map_err(Trouble::Other)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::GONE => return Ok(Some("410 Gone".into())),
+            StatusCode::FORBIDDEN => {
+                let said = body(response).await.map_err(Trouble::Other)?;
+                return Err(Trouble::Forbidden(beginning(&said)));
+            }
+            other => return Err(Trouble::Other(other.to_string())),
+        }
+        let mut begun: Vec<u8> = vec![];
+        loop {
+            let piece = match response.chunk().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Ok(None),
+                Err(wrong) if wrong.is_timeout() => return Ok(None),
+                Err(wrong) => return Err(Trouble::Other(explained(&wrong))),
+            };
+            begun.extend_from_slice(&piece);
+            let mut events = vec![];
+            let mut from = 0;
+            while let Some(end) = memchr::memchr(b'\n', &begun[from..]) {
+                events.push(self.known[at].lock().apply(&begun[from..from + end]));
+                from += end + 1;
+            }
+            begun.drain(..from);
+            if begun.len() > LINE_BYTES_MAX {
+                return Ok(Some(format!("an event of more than {LINE_BYTES_MAX} bytes")));
+            }
+            let relist = events.iter().find_map(|event| match event {
+                Event::Relist(why) => Some(why.clone()),
+                _ => None,
+            });
+            self.tell(kind, events).await;
+            if relist.is_some() {
+                return Ok(relist);
+            }
+        }
+    }
+
+    async fn tell(&self, kind: &str, events: Vec<Event>) {
+        let now_ns = self.clock.now_ns();
+        let (mut told, mut lines): (Vec<Change>, Vec<Value>) = (vec![], vec![]);
+        for event in events {
+            let Event::Changed { before, after } = event else { continue };
+            self.counts.events.fetch_add(1, Ordering::Relaxed);
+            told.extend(difference::changes(kind, before.as_ref(), after.as_ref(), now_ns));
+            if kind == "Event"
+                && let Some(after) = after
+            {
+                lines.push(after);
+            }
+        }
+        for batch in [changes::batch(told, &self.host.name), logged(&lines, now_ns)] {
+            if batch.records() > 0
+                && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
+            {
+                warn!(error = %wrong, "events of the cluster are lost");
+            }
+        }
+    }
+}
+
+/// Events as log records, by OpenTelemetry's names for them (k8s events receiver).
+fn logged(events: &[Value], now_ns: i64) -> LogBatch {
+    let mut batch = LogBatch::default();
+    for event in events {
+        let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or("");
+        let namespace = text("/involvedObject/namespace");
+        let mut attributes: model::Attributes = vec![];
+        for (name, path) in [
+            ("k8s.event.reason", "/reason"),
+            ("k8s.event.name", "/metadata/name"),
+            ("k8s.event.uid", "/metadata/uid"),
+            ("k8s.object.kind", "/involvedObject/kind"),
+            ("k8s.object.name", "/involvedObject/name"),
+            ("k8s.object.uid", "/involvedObject/uid"),
+            ("k8s.event.reporter", "/source/component"),
+        ] {
+            if !text(path).is_empty() {
+                attributes.push((name.to_owned(), text(path).into()));
+            }
+        }
+        if let Some(count) = event["count"].as_i64() {
+            attributes.push(("k8s.event.count".to_owned(), model::Value::Int(count)));
+        }
+        let record = LogRecord {
+            ts_ns: difference::event_time(event).unwrap_or(now_ns),
+            severity: if text("/type") == "Warning" { 13 } else { 9 },
+            severity_text: text("/type").to_owned(),
+            body: text("/message").to_owned(),
+            attributes,
+            ..LogRecord::default()
+        };
+        let mut labels = vec![("service_name", "kubernetes-events"), ("job", "kubernetes-events")];
+        let mut resource = vec![("service.name".to_owned(), "kubernetes-events".into())];
+        if !namespace.is_empty() {
+            labels.push(("namespace", namespace));
+            resource.push(("k8s.namespace.name".to_owned(), namespace.into()));
+        }
+        let labels = Labels::from_pairs(labels);
+        match batch.streams.iter_mut().find(|stream| stream.labels == labels) {
+            Some(stream) => stream.records.push(record),
+            None => batch.streams.push(LogStream { labels, resource, records: vec![record] }),
+        }
+    }
+    batch
+}
+
+fn backoff(failures: u32) -> Duration {
+    let whole = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(BACKOFF_MAX);
+    whole.mul_f64(rand::random_range(0.5..1.0))
+}
+
+/// A `MicroTime` of the API.
+fn micro_time(ns: i64) -> String {
+    let time = chrono::DateTime::<chrono::Utc>::from_timestamp_nanos(ns);
+    time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+#[cfg(test)]
+mod tests;

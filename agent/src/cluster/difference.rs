@@ -1,0 +1,219 @@
+//! What the difference between an object before and after says to people: a rollout, a scaling, a node that went away, a
+//! configuration that changed. Contents of config maps and secrets are never told, only that they changed.
+
+use crate::changes::Change;
+use serde_json::Value;
+
+/// An event of the cluster is also a change where its reason is one of these.
+const REASONS: [(&str, &str); 12] = [
+    ("Evicted", "eviction"),
+    ("Preempted", "eviction"),
+    ("TaintManagerEviction", "eviction"),
+    ("Unhealthy", "probe"),
+    ("ProbeWarning", "probe"),
+    ("NodeNotReady", "node"),
+    ("Rebooted", "node"),
+    ("SystemOOM", "node"),
+    ("FailedScheduling", "scheduling"),
+    ("BackOff", "crash"),
+    ("Failed", "failure"),
+    ("FailedMount", "failure"),
+];
+
+fn text<'v>(object: &'v Value, path: &str) -> &'v str {
+    object.pointer(path).and_then(Value::as_str).unwrap_or("")
+}
+
+/// Deletion and creation are changes of workloads only.
+pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns: i64) -> Vec<Change> {
+    let Some(object) = after.or(before) else { return vec![] };
+    let change = |of: &str, what: String, before: String, after: String| Change {
+        ts_ns: now_ns,
+        kind: of.to_owned(),
+        namespace: text(object, "/metadata/namespace").to_owned(),
+        workload: text(object, "/metadata/name").to_owned(),
+        what,
+        before,
+        after,
+        severity: 9,
+        details: vec![("k8s.object.kind".to_owned(), kind.into())],
+    };
+    let name = format!("{kind} {}", text(object, "/metadata/name"));
+    match (kind, before, after) {
+        ("Deployment" | "StatefulSet" | "DaemonSet", Some(before), Some(after)) => {
+            let mut found = vec![];
+            let (old, new) = (template(before), template(after));
+            if old != new {
+                found.push(change("rollout", format!("{name} is rolled out"), old, new));
+            }
+            let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_u64);
+            if let (Some(old), Some(new)) = (replicas(before), replicas(after))
+                && old != new
+            {
+                let what = format!("{name} is scaled from {old} to {new}");
+                found.push(change("scale", what, old.to_string(), new.to_string()));
+            }
+            found
+        }
+        ("Deployment" | "StatefulSet" | "DaemonSet", None, Some(after)) => {
+            vec![change("rollout", format!("{name} is created"), String::new(), template(after))]
+        }
+        ("Deployment" | "StatefulSet" | "DaemonSet", Some(before), None) => {
+            vec![change("rollout", format!("{name} is deleted"), template(before), String::new())]
+        }
+        ("ConfigMap" | "Secret", Some(before), Some(after)) => {
+            let (old, new) =
+                (text(before, "/metadata/resourceVersion"), text(after, "/metadata/resourceVersion"));
+            // The lock of an old kind of leader election is renewed every second.
+            let is_lock =
+                after.pointer("/metadata/annotations/control-plane.alpha.kubernetes.io~1leader").is_some();
+            if old == new || is_lock {
+                return vec![];
+            }
+            vec![change(
+                "config",
+                format!("{name} changed"),
+                format!("version {old}"),
+                format!("version {new}"),
+            )]
+        }
+        ("Node", Some(before), Some(after)) => node(before, after, &name, &change),
+        ("Node", None, Some(_)) => {
+            vec![change("node", format!("{name} joined"), String::new(), "joined".into())]
+        }
+        ("Node", Some(_), None) => {
+            vec![change("node", format!("{name} is gone"), String::new(), "gone".into())]
+        }
+        ("Event", before, Some(after)) => event(before, after).into_iter().collect(),
+        _ => vec![],
+    }
+}
+
+/// Revision and images: what a rollout is told by.
+fn template(object: &Value) -> String {
+    let revision = text(object, "/metadata/annotations/deployment.kubernetes.io~1revision");
+    let revision = if revision.is_empty() { text(object, "/status/updateRevision") } else { revision };
+    let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let images: Vec<&str> =
+        containers.into_iter().flatten().map(|container| text(container, "/image")).collect();
+    match revision {
+        "" => images.join(", "),
+        revision => format!("revision {revision}: {}", images.join(", ")),
+    }
+}
+
+fn node(
+    before: &Value,
+    after: &Value,
+    name: &str,
+    change: &dyn Fn(&str, String, String, String) -> Change,
+) -> Vec<Change> {
+    let conditions = |object: &Value| -> Vec<(String, String)> {
+        let all = object.pointer("/status/conditions").and_then(Value::as_array);
+        let all = all.into_iter().flatten();
+        all.map(|one| (text(one, "/type").to_owned(), text(one, "/status").to_owned())).collect()
+    };
+    let old = conditions(before);
+    let mut found = vec![];
+    for (kind, status) in conditions(after) {
+        let was = old.iter().find(|(known, _)| *known == kind).map(|(_, status)| status.clone());
+        if let Some(was) = was.filter(|was| *was != status) {
+            let what = format!("{name}: {kind} is {status}");
+            found.push(change("node", what, format!("{kind}={was}"), format!("{kind}={status}")));
+        }
+    }
+    let cordoned =
+        |object: &Value| object.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false);
+    if cordoned(before) != cordoned(after) {
+        let word = if cordoned(after) { "cordoned" } else { "uncordoned" };
+        found.push(change("node", format!("{name} is {word}"), String::new(), word.into()));
+    }
+    found
+}
+
+fn event(before: Option<&Value>, after: &Value) -> Option<Change> {
+    let reason = text(after, "/reason");
+    let (_, kind) = REASONS.iter().find(|(known, _)| *known == reason)?;
+    // Told when it begins: afterwards only its count grows.
+    if before.is_some() {
+        return None;
+    }
+    Some(Change {
+        ts_ns: event_time(after)?,
+        kind: (*kind).to_owned(),
+        namespace: text(after, "/involvedObject/namespace").to_owned(),
+        workload: text(after, "/involvedObject/name").to_owned(),
+        what: text(after, "/message").to_owned(),
+        before: String::new(),
+        after: reason.to_owned(),
+        severity: if text(after, "/type") == "Warning" { 13 } else { 9 },
+        details: vec![("k8s.object.kind".to_owned(), text(after, "/involvedObject/kind").into())],
+    })
+}
+
+/// When it was last seen; one of three fields has it, depending on who wrote it.
+pub fn event_time(event: &Value) -> Option<i64> {
+    let times = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+    times.iter().find_map(|path| crate::pods::time_ns(event.pointer(path).and_then(Value::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(revision: &str, image: &str, replicas: u32) -> Value {
+        json!({
+            "metadata": { "name": "cart", "namespace": "shop", "annotations": { "deployment.kubernetes.io/revision": revision } },
+            "spec": { "replicas": replicas, "template": { "spec": { "containers": [{ "image": image }] } } },
+        })
+    }
+
+    fn told(kind: &str, before: Option<&Value>, after: Option<&Value>) -> Vec<(String, String, String)> {
+        let all = changes(kind, before, after, 1);
+        all.into_iter().map(|change| (change.kind, change.before, change.after)).collect()
+    }
+
+    fn is(kind: &str, before: &str, after: &str) -> (String, String, String) {
+        (kind.into(), before.into(), after.into())
+    }
+
+    #[test]
+    fn rollouts_and_scalings_say_before_and_after() {
+        let (old, new) = (deployment("1", "cart:1", 2), deployment("2", "cart:2", 3));
+        assert_eq!(
+            told("Deployment", Some(&old), Some(&new)),
+            [is("rollout", "revision 1: cart:1", "revision 2: cart:2"), is("scale", "2", "3")]
+        );
+        assert_eq!(told("Deployment", Some(&old), Some(&old)), []);
+        assert_eq!(told("Deployment", Some(&old), None), [is("rollout", "revision 1: cart:1", "")]);
+        assert_eq!(told("ReplicaSet", Some(&old), Some(&new)), []);
+    }
+
+    #[test]
+    fn configurations_tell_versions_and_nodes_their_conditions() {
+        let config = |version: &str| json!({ "metadata": { "name": "c", "namespace": "n", "resourceVersion": version } });
+        assert_eq!(
+            told("Secret", Some(&config("1")), Some(&config("2"))),
+            [is("config", "version 1", "version 2")]
+        );
+        let node = |ready: &str, cordoned: bool| {
+            json!({ "metadata": { "name": "n1" }, "spec": { "unschedulable": cordoned },
+                "status": { "conditions": [{ "type": "Ready", "status": ready, "lastHeartbeatTime": "x" }] } })
+        };
+        assert_eq!(
+            told("Node", Some(&node("True", false)), Some(&node("Unknown", true))),
+            [is("node", "Ready=True", "Ready=Unknown"), is("node", "", "cordoned")]
+        );
+    }
+
+    #[test]
+    fn an_event_is_a_change_once() {
+        let event = json!({ "reason": "Unhealthy", "type": "Warning", "message": "Readiness probe failed", "count": 1,
+            "lastTimestamp": "2026-01-01T00:00:00Z",
+            "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0" } });
+        assert_eq!(told("Event", None, Some(&event)), [is("probe", "", "Unhealthy")]);
+        assert_eq!(told("Event", Some(&event), Some(&event)), []);
+        assert_eq!(told("Event", None, Some(&json!({ "reason": "Pulled" }))), []);
+    }
+}

@@ -1,0 +1,299 @@
+//! Objects of the cluster under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics).
+
+use crate::objects::{label_name, quantity};
+use crate::pods::time_ns;
+use crate::samples::Samples;
+use serde_json::Value;
+
+/// A number of an object: the metric behind the kind's prefix, where it stands, and whether its absence is a zero.
+type Field = (&'static str, &'static str, bool);
+
+/// A kind: the metrics' prefix, the label that names the object, its numbers.
+struct Kind {
+    kind: &'static str,
+    prefix: &'static str,
+    label: &'static str,
+    fields: &'static [Field],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        kind: "Deployment",
+        prefix: "kube_deployment",
+        label: "deployment",
+        fields: &[
+            ("spec_replicas", "/spec/replicas", false),
+            ("spec_paused", "/spec/paused", true),
+            ("status_replicas", "/status/replicas", true),
+            ("status_replicas_ready", "/status/readyReplicas", true),
+            ("status_replicas_available", "/status/availableReplicas", true),
+            ("status_replicas_unavailable", "/status/unavailableReplicas", true),
+            ("status_replicas_updated", "/status/updatedReplicas", true),
+            ("status_observed_generation", "/status/observedGeneration", true),
+            ("metadata_generation", "/metadata/generation", false),
+        ],
+    },
+    Kind {
+        kind: "ReplicaSet",
+        prefix: "kube_replicaset",
+        label: "replicaset",
+        fields: &[
+            ("spec_replicas", "/spec/replicas", false),
+            ("status_replicas", "/status/replicas", true),
+            ("status_fully_labeled_replicas", "/status/fullyLabeledReplicas", true),
+            ("status_ready_replicas", "/status/readyReplicas", true),
+            ("status_observed_generation", "/status/observedGeneration", true),
+            ("metadata_generation", "/metadata/generation", false),
+        ],
+    },
+    Kind {
+        kind: "StatefulSet",
+        prefix: "kube_statefulset",
+        label: "statefulset",
+        fields: &[
+            ("replicas", "/spec/replicas", false),
+            ("status_replicas", "/status/replicas", true),
+            ("status_replicas_ready", "/status/readyReplicas", true),
+            ("status_replicas_available", "/status/availableReplicas", true),
+            ("status_replicas_current", "/status/currentReplicas", true),
+            ("status_replicas_updated", "/status/updatedReplicas", true),
+            ("status_observed_generation", "/status/observedGeneration", false),
+            ("metadata_generation", "/metadata/generation", false),
+        ],
+    },
+    Kind {
+        kind: "DaemonSet",
+        prefix: "kube_daemonset",
+        label: "daemonset",
+        fields: &[
+            ("status_desired_number_scheduled", "/status/desiredNumberScheduled", true),
+            ("status_current_number_scheduled", "/status/currentNumberScheduled", true),
+            ("status_number_misscheduled", "/status/numberMisscheduled", true),
+            ("status_number_ready", "/status/numberReady", true),
+            ("status_number_available", "/status/numberAvailable", true),
+            ("status_number_unavailable", "/status/numberUnavailable", true),
+            ("status_updated_number_scheduled", "/status/updatedNumberScheduled", true),
+            ("status_observed_generation", "/status/observedGeneration", true),
+            ("metadata_generation", "/metadata/generation", false),
+        ],
+    },
+    Kind {
+        kind: "Job",
+        prefix: "kube_job",
+        label: "job_name",
+        fields: &[
+            ("spec_parallelism", "/spec/parallelism", false),
+            ("spec_completions", "/spec/completions", false),
+            ("spec_active_deadline_seconds", "/spec/activeDeadlineSeconds", false),
+            ("status_active", "/status/active", true),
+            ("status_ready", "/status/ready", true),
+            ("status_succeeded", "/status/succeeded", true),
+            ("status_failed", "/status/failed", true),
+            ("status_suspended", "/spec/suspend", true),
+        ],
+    },
+    Kind {
+        kind: "HorizontalPodAutoscaler",
+        prefix: "kube_horizontalpodautoscaler",
+        label: "horizontalpodautoscaler",
+        fields: &[
+            ("spec_min_replicas", "/spec/minReplicas", false),
+            ("spec_max_replicas", "/spec/maxReplicas", false),
+            ("status_current_replicas", "/status/currentReplicas", true),
+            ("status_desired_replicas", "/status/desiredReplicas", true),
+            ("metadata_generation", "/metadata/generation", false),
+        ],
+    },
+    Kind {
+        kind: "Node",
+        prefix: "kube_node",
+        label: "node",
+        fields: &[("spec_unschedulable", "/spec/unschedulable", true)],
+    },
+    Kind { kind: "Namespace", prefix: "kube_namespace", label: "namespace", fields: &[] },
+    Kind {
+        kind: "PersistentVolumeClaim",
+        prefix: "kube_persistentvolumeclaim",
+        label: "persistentvolumeclaim",
+        fields: &[],
+    },
+];
+
+/// An object's own labels, and where its series go.
+struct Of<'o, 's> {
+    prefix: &'static str,
+    labels: Vec<(&'o str, &'o str)>,
+    out: &'s mut Samples,
+}
+
+impl Of<'_, '_> {
+    fn gauge(&mut self, name: &str, more: &[(&str, &str)], value: f64) {
+        let mut labels = self.labels.clone();
+        labels.extend_from_slice(more);
+        let name = format!("{}_{name}", self.prefix);
+        let help = format!("kube-state-metrics: {}.", name.replace('_', " "));
+        self.out.gauge(&name, &help, &labels, value);
+    }
+
+    fn one_of(&mut self, name: &str, label: &str, all: &[&str], is: &str) {
+        for value in all {
+            self.gauge(name, &[(label, value)], f64::from(u8::from(*value == is)));
+        }
+    }
+}
+
+pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
+    let Some(known) = KINDS.iter().find(|known| known.kind == kind) else { return };
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let mut labels = vec![(known.label, text("/metadata/name"))];
+    if !text("/metadata/namespace").is_empty() {
+        labels.push(("namespace", text("/metadata/namespace")));
+    }
+    let of = &mut Of { prefix: known.prefix, labels, out };
+    for (name, path, is_zero_without) in known.fields {
+        let value = match object.pointer(path) {
+            Some(Value::Bool(truth)) => Some(f64::from(u8::from(*truth))),
+            Some(number) => number.as_f64(),
+            None => is_zero_without.then_some(0.0),
+        };
+        if let Some(value) = value {
+            of.gauge(name, &[], value);
+        }
+    }
+    for (name, path) in
+        [("created", "/metadata/creationTimestamp"), ("deletion_timestamp", "/metadata/deletionTimestamp")]
+    {
+        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
+            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
+        }
+    }
+    labels_and_owner(object, of);
+    match kind {
+        "Node" => node(object, of),
+        "Deployment" | "HorizontalPodAutoscaler" => conditions(object, of),
+        "Job" => job(object, of),
+        "Namespace" => of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase")),
+        "PersistentVolumeClaim" => claim(object, of),
+        _ => {}
+    }
+}
+
+fn labels_and_owner(object: &Value, of: &mut Of<'_, '_>) {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let names: Vec<(String, &str)> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((format!("label_{}", label_name(name)), value.as_str()?)))
+        .collect();
+    let labels: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    of.gauge("labels", &labels, 1.0);
+    if !matches!(of.prefix, "kube_replicaset" | "kube_job" | "kube_deployment") {
+        return;
+    }
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    for owner in owners.into_iter().flatten() {
+        let text = |name: &str| owner[name].as_str().unwrap_or("");
+        let is_controller = if owner["controller"].as_bool() == Some(true) { "true" } else { "false" };
+        let labels = [
+            ("owner_kind", text("kind")),
+            ("owner_name", text("name")),
+            ("owner_is_controller", is_controller),
+        ];
+        of.gauge("owner", &labels, 1.0);
+    }
+}
+
+fn conditions(object: &Value, of: &mut Of<'_, '_>) {
+    let all = object.pointer("/status/conditions").and_then(Value::as_array);
+    for condition in all.into_iter().flatten() {
+        let text = |name: &str| condition[name].as_str().unwrap_or("");
+        let is = text("status").to_lowercase();
+        for status in ["true", "false", "unknown"] {
+            let mut labels = vec![("condition", text("type")), ("status", status)];
+            if of.prefix == "kube_deployment" {
+                labels.push(("reason", text("reason")));
+            }
+            of.gauge("status_condition", &labels, f64::from(u8::from(is == status)));
+        }
+    }
+}
+
+fn node(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let addresses = || object.pointer("/status/addresses").and_then(Value::as_array).into_iter().flatten();
+    let internal = addresses().find(|address| address["type"] == "InternalIP");
+    let info = [
+        ("kernel_version", text("/status/nodeInfo/kernelVersion")),
+        ("os_image", text("/status/nodeInfo/osImage")),
+        ("container_runtime_version", text("/status/nodeInfo/containerRuntimeVersion")),
+        ("kubelet_version", text("/status/nodeInfo/kubeletVersion")),
+        ("kubeproxy_version", "deprecated"),
+        ("provider_id", text("/spec/providerID")),
+        ("pod_cidr", text("/spec/podCIDR")),
+        ("system_uuid", text("/status/nodeInfo/systemUUID")),
+        ("internal_ip", internal.and_then(|address| address["address"].as_str()).unwrap_or("")),
+    ];
+    of.gauge("info", &info, 1.0);
+    for address in addresses() {
+        let text = |name: &str| address[name].as_str().unwrap_or("");
+        of.gauge("status_addresses", &[("type", text("type")), ("address", text("address"))], 1.0);
+    }
+    for (name, path) in
+        [("status_capacity", "/status/capacity"), ("status_allocatable", "/status/allocatable")]
+    {
+        for (resource, written) in object.pointer(path).and_then(Value::as_object).into_iter().flatten() {
+            let Some(value) = written.as_str().and_then(quantity::parse) else { continue };
+            let (resource, unit) = quantity::resource(resource);
+            of.gauge(name, &[("resource", &resource), ("unit", unit)], value);
+        }
+    }
+    conditions(object, of);
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    for name in labels.into_iter().flatten().map(|(name, _)| name) {
+        if let Some(role) = name.strip_prefix("node-role.kubernetes.io/") {
+            of.gauge("role", &[("role", role)], 1.0);
+        }
+    }
+    for taint in object.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| taint[name].as_str().unwrap_or("");
+        let labels = [("key", text("key")), ("value", text("value")), ("effect", text("effect"))];
+        of.gauge("spec_taint", &labels, 1.0);
+    }
+}
+
+fn job(object: &Value, of: &mut Of<'_, '_>) {
+    for (name, path) in
+        [("status_start_time", "/status/startTime"), ("status_completion_time", "/status/completionTime")]
+    {
+        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
+            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
+        }
+    }
+    let all = object.pointer("/status/conditions").and_then(Value::as_array);
+    for condition in all.into_iter().flatten() {
+        let name = match condition["type"].as_str() {
+            Some("Complete") => "complete",
+            Some("Failed") => "failed",
+            _ => continue,
+        };
+        let is = condition["status"].as_str().unwrap_or("").to_lowercase();
+        of.one_of(name, "condition", &["true", "false", "unknown"], &is);
+    }
+}
+
+fn claim(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("storageclass", text("/spec/storageClassName")),
+        ("volumename", text("/spec/volumeName")),
+        ("volumemode", text("/spec/volumeMode")),
+    ];
+    of.gauge("info", &info, 1.0);
+    of.one_of("status_phase", "phase", &["Lost", "Bound", "Pending"], text("/status/phase"));
+    if let Some(bytes) = quantity::parse(text("/spec/resources/requests/storage")) {
+        of.gauge("resource_requests_storage_bytes", &[], bytes);
+    }
+    for mode in object.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten() {
+        of.gauge("access_mode", &[("access_mode", mode.as_str().unwrap_or(""))], 1.0);
+    }
+}

@@ -1,0 +1,166 @@
+use super::*;
+use axum::extract::{Path, RawQuery, State as Shared};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+/// An API server with leases, and deployments whose answers are given one by one.
+#[derive(Clone, Default)]
+struct Server {
+    lease: Arc<Mutex<Option<Value>>>,
+    lists: Arc<Mutex<Vec<Value>>>,
+    watches: Arc<Mutex<Vec<(u16, String)>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+async fn lease(Shared(server): Shared<Server>) -> (axum::http::StatusCode, Json<Value>) {
+    match &*server.lease.lock() {
+        Some(lease) => (axum::http::StatusCode::OK, Json(lease.clone())),
+        None => (axum::http::StatusCode::NOT_FOUND, Json(json!({ "message": "not found" }))),
+    }
+}
+
+async fn write(
+    Shared(server): Shared<Server>,
+    Json(mut lease): Json<Value>,
+) -> (axum::http::StatusCode, Json<Value>) {
+    let mut known = server.lease.lock();
+    let before = known.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
+    let read = lease["metadata"].get("resourceVersion").cloned();
+    if before != read {
+        return (
+            axum::http::StatusCode::CONFLICT,
+            Json(json!({ "message": "the object has been modified" })),
+        );
+    }
+    let next = read.and_then(|version| version.as_str()?.parse::<u64>().ok()).unwrap_or(0) + 1;
+    lease["metadata"]["resourceVersion"] = json!(next.to_string());
+    *known = Some(lease.clone());
+    (axum::http::StatusCode::OK, Json(lease))
+}
+
+async fn deployments(
+    Shared(server): Shared<Server>,
+    Path(_): Path<String>,
+    RawQuery(query): RawQuery,
+) -> (axum::http::StatusCode, String) {
+    let query = query.unwrap_or_default();
+    server.asked.lock().push(query.clone());
+    if query.contains("watch=true") {
+        let mut watches = server.watches.lock();
+        let (status, lines) = if watches.is_empty() { (403, "enough".into()) } else { watches.remove(0) };
+        return (axum::http::StatusCode::from_u16(status).unwrap(), lines);
+    }
+    let mut lists = server.lists.lock();
+    let list = if lists.len() > 1 { lists.remove(0) } else { lists[0].clone() };
+    (axum::http::StatusCode::OK, list.to_string())
+}
+
+fn deployment(version: &str, replicas: u32) -> Value {
+    json!({ "metadata": { "name": "cart", "namespace": "shop", "resourceVersion": version },
+        "spec": { "replicas": replicas }, "status": { "replicas": replicas } })
+}
+
+struct World {
+    server: Server,
+    cluster: Arc<Cluster>,
+    _dir: tempfile::TempDir,
+}
+
+async fn world() -> World {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Server::default();
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/b/leases";
+    let router = Router::new()
+        .route(leases, axum::routing::post(write))
+        .route(&format!("{leases}/binnacle-agent"), get(lease).put(write))
+        .route("/apis/apps/v1/{kind}", get(deployments))
+        .with_state(server.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ClusterSettings {
+        url,
+        token_file: dir.path().join("absent"),
+        trust: Trust::System,
+        namespace: "b".into(),
+        identity: "one".into(),
+    };
+    let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
+    let host = Arc::new(Host::of(dir.path()));
+    let clock = Arc::new(model::SystemClock);
+    let cluster = Arc::new(Cluster::new(&settings, &Config::default(), (host, queue), clock).unwrap());
+    World { server, cluster, _dir: dir }
+}
+
+impl World {
+    /// Kinds of the changes that were queued.
+    fn changes(&self) -> Vec<String> {
+        let records = self.cluster.queue.next_unsent(1 << 20).unwrap();
+        let batches = records.into_iter().map(|record| {
+            let body = wire::compression::Encoding::Zstd.decompress(record.body.into(), 1 << 20).unwrap();
+            wire::otlp::logs(wire::otlp::Notation::Protobuf.read(&body).unwrap(), 0).batch
+        });
+        batches
+            .flat_map(|batch| batch.streams)
+            .flat_map(|stream| stream.records)
+            .map(|record| record.body)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn one_agent_holds_the_lease_and_loses_it_to_who_was_quicker() {
+    let world = world().await;
+    let mut one = Candidate::new("one".into());
+    assert_eq!(world.cluster.campaign(&mut one).await, Ok(true));
+    assert_eq!(world.cluster.campaign(&mut one).await, Ok(true), "renewed");
+    assert_eq!(world.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
+    world.server.lease.lock().as_mut().unwrap()["spec"]["holderIdentity"] = json!("two");
+    assert_eq!(world.cluster.campaign(&mut one).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
+    let world = world().await;
+    let list = |version: &str, replicas| json!({ "metadata": { "resourceVersion": version }, "items": [deployment(version, replicas)] });
+    *world.server.lists.lock() = vec![list("10", 1), list("30", 3)];
+    let event = |kind: &str, object: Value| json!({ "type": kind, "object": object }).to_string() + "\n";
+    let bookmark = event("BOOKMARK", json!({ "metadata": { "resourceVersion": "25" } }));
+    *world.server.watches.lock() = vec![
+        (200, event("MODIFIED", deployment("20", 2)) + &bookmark),
+        (
+            200,
+            event(
+                "ERROR",
+                json!({ "code": 410, "reason": "Expired", "message": "too old resource version" }),
+            ),
+        ),
+        (410, String::new()),
+    ];
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let (kind, path) = WATCHED[at];
+    let cluster = &world.cluster;
+    assert!(cluster.list(at, kind, path).await.is_ok());
+    assert!(matches!(cluster.follow(at, kind, path).await, Ok(None)), "its end is no trouble");
+    let Ok(Some(why)) = cluster.follow(at, kind, path).await else { panic!("an error on status 200") };
+    assert!(why.starts_with("410 Expired"), "{why}");
+    assert!(cluster.list(at, kind, path).await.is_ok());
+    assert!(matches!(cluster.follow(at, kind, path).await, Ok(Some(_))), "gone");
+    assert!(matches!(cluster.follow(at, kind, path).await, Err(Trouble::Forbidden(_))));
+    // What was missed between the two lists shows as well.
+    assert_eq!(
+        world.changes(),
+        ["Deployment cart is scaled from 1 to 2", "Deployment cart is scaled from 2 to 3"]
+    );
+    let asked = world.server.asked.lock().clone();
+    assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
+    let mut samples = Samples::new(1, "n", true);
+    samples.of_job(&KUBE_STATE, "");
+    cluster.known[at].lock().all().for_each(|object| state::tell("Deployment", object, &mut samples));
+    let all = crate::tests::labels_and_values(&samples.finish());
+    let replicas =
+        all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
+    assert_eq!((replicas.0.get("deployment"), replicas.0.get("node"), replicas.1), (Some("cart"), None, 3.0));
+}

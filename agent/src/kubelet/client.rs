@@ -1,0 +1,138 @@
+//! One request to the kubelet, bounded in time and size; a refusal names the right that is missing.
+
+use super::Settings;
+use anyhow::Context;
+use reqwest::{Method, Response, StatusCode};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whose certificate is believed. A kubelet's is often its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trust {
+    System,
+    CaFile(PathBuf),
+    /// Any: asked for on purpose.
+    Anyone,
+}
+
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A list of some hundred pods with all their fields is about 10 MB.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// By path: the resource on which a role must allow `get`.
+const RIGHTS: [(&str, &str); 7] = [
+    ("/pods", "nodes/pods"),
+    ("/stats/summary", "nodes/stats"),
+    ("/metrics/cadvisor", "nodes/metrics"),
+    ("/metrics/resource", "nodes/metrics"),
+    ("/metrics/probes", "nodes/metrics"),
+    ("/metrics", "nodes/metrics"),
+    ("/configz", "nodes/configz"),
+];
+
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token_file: PathBuf,
+}
+
+impl Client {
+    pub fn new(settings: &Settings) -> anyhow::Result<Client> {
+        let mut builder =
+            reqwest::Client::builder().connect_timeout(TIMEOUT).no_proxy().pool_max_idle_per_host(1);
+        match &settings.trust {
+            Trust::System => {}
+            Trust::CaFile(path) => {
+                let pem = std::fs::read(path)
+                    .with_context(|| format!("reading the kubelet's CA {}", path.display()))?;
+                let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                    .with_context(|| format!("{} holds no certificate in PEM", path.display()))?;
+                for certificate in certificates {
+                    builder = builder.add_root_certificate(certificate);
+                }
+            }
+            Trust::Anyone => builder = builder.danger_accept_invalid_certs(true),
+        }
+        let http = builder.build().context("making the kubelet's HTTP client")?;
+        let base = settings.url.trim_end_matches('/').to_owned();
+        Ok(Client { http, base, token_file: settings.token_file.clone() })
+    }
+
+    /// A request with the token as it is now.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+        timeout: Duration,
+    ) -> Result<Response, String> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).timeout(timeout);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        match tokio::fs::read_to_string(&self.token_file).await {
+            Ok(token) => request = request.bearer_auth(token.trim()),
+            // A port without authentication needs none.
+            Err(wrong) if self.base.starts_with("https") => {
+                return Err(format!("its token {} cannot be read: {wrong}", self.token_file.display()));
+            }
+            Err(_) => {}
+        }
+        request.send().await.map_err(|wrong| explained(&wrong))
+    }
+
+    /// The body, or why there is none in words for the operator.
+    pub async fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+        let response = self.send(Method::GET, path, None, TIMEOUT).await?;
+        let status = response.status();
+        let body = body(response).await?;
+        match status {
+            StatusCode::OK => Ok(body),
+            StatusCode::FORBIDDEN => Err(forbidden(path, &body)),
+            StatusCode::UNAUTHORIZED => Err(format!(
+                "401: it does not know the token in {}; is webhook authentication on, and the token of this cluster?",
+                self.token_file.display()
+            )),
+            other => Err(format!("{other}: {}", beginning(&body))),
+        }
+    }
+}
+
+pub async fn body(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = vec![];
+    while let Some(piece) = response.chunk().await.map_err(|wrong| explained(&wrong))? {
+        if body.len() + piece.len() > BODY_BYTES_MAX {
+            return Err(format!("its answer is longer than {BODY_BYTES_MAX} bytes"));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+fn forbidden(path: &str, body: &[u8]) -> String {
+    let right = RIGHTS.iter().find(|(known, _)| *known == path).map_or("nodes/proxy", |(_, right)| right);
+    format!(
+        "403: the agent's ClusterRole must allow `get` on `{right}` (apiGroup \"\"); it says: {}",
+        beginning(body)
+    )
+}
+
+pub fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(300)]);
+    text.trim().to_owned()
+}
+
+pub fn explained(wrong: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = wrong;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let inner = inner.to_string();
+    if inner.contains("UnknownIssuer") || inner.contains("certificate") {
+        return format!(
+            "{inner}: give the CA of its certificate (--kubelet-ca-file), or believe any (--kubelet-insecure)"
+        );
+    }
+    inner
+}

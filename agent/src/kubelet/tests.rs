@@ -1,0 +1,191 @@
+use super::*;
+use crate::tests::labels_and_values;
+use std::collections::HashMap;
+use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+/// A kubelet over TLS: answers by path, to one token only, and refuses as the real one does.
+struct World {
+    address: std::net::SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+const PODS: &str = r#"{"kind":"PodList","items":[
+  {"metadata":{"name":"cart-7d9f8b6c5d-x2x9z","namespace":"shop","uid":"0f8fad5b-d9cb-469f-a165-70867728950e",
+    "labels":{"pod-template-hash":"7d9f8b6c5d"},"managedFields":[{"x":1}],
+    "ownerReferences":[{"kind":"ReplicaSet","name":"cart-7d9f8b6c5d","controller":true}]},
+   "spec":{"nodeName":"node1","containers":[{"name":"app","image":"shop/cart:1.2"}]},
+   "status":{"phase":"Running","containerStatuses":[{"name":"app","image":"shop/cart:1.2","restartCount":1,
+     "containerID":"containerd://8bf60f676daa9b8ba8118641aa7ceb8888a2de0fc4ffecc60bf9d85b794ccb4d",
+     "state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}},"lastState":{}}]}}]}"#;
+
+impl World {
+    async fn new(answers: &[(&'static str, u16, &'static str)]) -> World {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), include_str!("tests/ca.pem")).unwrap();
+        std::fs::write(dir.path().join("token"), "first\n").unwrap();
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("tests/cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tests/key.pem")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers: HashMap<&str, (u16, &str)> =
+            answers.iter().map(|(path, status, body)| (*path, (*status, *body))).collect();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = vec![];
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                        break;
+                    }
+                    request.push(byte[0]);
+                }
+                let request = String::from_utf8_lossy(&request).into_owned();
+                let path = request.split(' ').nth(1).unwrap_or("").to_owned();
+                let (status, body) =
+                    match request.contains("Bearer second") || request.contains("bearer second") {
+                        true => answers.get(path.as_str()).copied().unwrap_or((404, "404 page not found")),
+                        false => (401, "Unauthorized"),
+                    };
+                let head = format!(
+                    "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        World { address, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn settings(&self, trust: Trust) -> Settings {
+        Settings { url: format!("https://{}/", self.address), token_file: self.path("token"), trust }
+    }
+
+    fn trusted(&self) -> Client {
+        Client::new(&self.settings(Trust::CaFile(self.path("ca.pem")))).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_read_anew_and_the_certificate_is_checked() {
+    let world = World::new(&[("/pods", 200, PODS)]).await;
+    let client = world.trusted();
+    let refused = client.get("/pods").await.unwrap_err();
+    assert!(refused.starts_with("401: it does not know the token in"), "{refused}");
+    std::fs::write(world.path("token"), "second\n").unwrap();
+    assert_eq!(client.get("/pods").await.unwrap(), PODS.as_bytes());
+    let doubts = Client::new(&world.settings(Trust::System)).unwrap().get("/pods").await.unwrap_err();
+    assert!(doubts.contains("--kubelet-ca-file"), "{doubts}");
+    assert!(Client::new(&world.settings(Trust::Anyone)).unwrap().get("/pods").await.is_ok());
+    std::fs::remove_file(world.path("token")).unwrap();
+    assert!(client.get("/pods").await.unwrap_err().contains("cannot be read"));
+    let absent = Trust::CaFile(world.path("absent"));
+    assert!(Client::new(&world.settings(absent)).is_err());
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_right_that_is_missing() {
+    const SAID: &str = "Forbidden (user=system:serviceaccount:default:agent, verb=get, resource=nodes, subresource(s)=[stats])";
+    let world = World::new(&[("/stats/summary", 403, SAID), ("/pods", 500, "disk")]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let why = world.trusted().get("/stats/summary").await.unwrap_err();
+    assert!(why.contains("`get` on `nodes/stats`") && why.ends_with(SAID), "{why}");
+    let why = world.trusted().get("/pods").await.unwrap_err();
+    assert!(why.starts_with("500") && why.ends_with("disk"), "{why}");
+}
+
+#[tokio::test]
+async fn pods_of_the_kubelet_name_containers() {
+    let world = World::new(&[("/pods", 200, PODS)]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let config = Config { data_dir: world.path("data"), ..Config::default() };
+    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
+    let host = Arc::new(Host::of(world.dir.path()));
+    let pods = Pods::default();
+    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
+    let mut kubelet =
+        Kubelet::new(&settings, &config, (host, queue), pods.clone(), Arc::new(model::SystemClock)).unwrap();
+    kubelet.look().await;
+    kubelet.measure().await;
+    let known = pods.container("8bf60f676daa9b8ba8118641aa7ceb8888a2de0fc4ffecc60bf9d85b794ccb4d").unwrap();
+    assert_eq!((known.name.as_str(), known.image.as_str()), ("app", "shop/cart:1.2"));
+    assert_eq!(known.pod.workload(), Some(("Deployment", "cart".to_owned())));
+    let failed: Vec<_> = kubelet
+        .counts()
+        .readings()
+        .into_iter()
+        .filter(|reading| reading.name.contains("failures"))
+        .map(|reading| reading.value)
+        .collect();
+    assert_eq!(failed, [0.0, 1.0], "the summary was not there");
+}
+
+#[test]
+fn its_metrics_are_jobs_with_its_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        url: "https://10.0.0.7:10250".into(),
+        token_file: "/token".into(),
+        trust: Trust::CaFile("/ca".into()),
+    };
+    let host = Host::of(dir.path());
+    let jobs = scrape_jobs(&settings, &host, Duration::from_secs(15));
+    let paths: Vec<&str> = jobs.iter().map(|job| job.metrics_path.as_str()).collect();
+    assert_eq!(paths, ["/metrics", "/metrics/resource", "/metrics/probes", "/metrics/cadvisor"]);
+    assert_eq!(jobs[0].client.tls.ca_file.as_deref(), Some(Path::new("/ca")));
+    // Where groups are read there is nothing left to ask cAdvisor for.
+    std::fs::create_dir_all(dir.path().join("sys/fs/cgroup/memory")).unwrap();
+    assert_eq!(scrape_jobs(&settings, &host, Duration::from_secs(15)).len(), 3);
+}
+
+/// A real kubelet's answers, where they lie beside the checkout.
+fn recorded(path: &str) -> Option<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/kubernetes");
+    let found = std::fs::read(folder.join(path)).ok();
+    if found.is_none() {
+        println!("no {}: recorded answers were not read", folder.join(path).display());
+    }
+    found
+}
+
+#[test]
+fn a_real_summary_tells_file_systems_only() {
+    for version in ["kubelet-cgroup-v1/tok_stats_summary", "kubelet-cgroup-v2/stats_summary"] {
+        let Some(body) = recorded(version) else { return };
+        let mut samples = Samples::new(1, "node1", true);
+        summary::tell(&summary::parse(&body).unwrap(), &mut samples);
+        let all = labels_and_values(&samples.finish());
+        let names: std::collections::BTreeSet<&str> =
+            all.iter().map(|(labels, _)| labels.metric_name()).collect();
+        assert!(names.contains("container_fs_usage_bytes") && names.contains("container_fs_limit_bytes"));
+        assert!(!names.iter().any(|name| name.contains("cpu") || name.contains("pressure")), "{names:?}");
+        assert!(all.iter().any(|(labels, value)| labels.metric_name() == "container_fs_usage_bytes"
+            && labels.get("container") == Some("app")
+            && *value > 0.0));
+    }
+}
+
+#[test]
+fn real_pods_have_their_containers_and_states() {
+    let Some(body) = recorded("kubelet-cgroup-v1/tok_pods") else { return };
+    let list: PodList = serde_json::from_slice(&body).unwrap();
+    let shop = list.items.iter().find(|pod| pod.metadata.name == "shop").unwrap();
+    assert_eq!(shop.statuses().count(), 3, "init containers too");
+    let crash = shop.status_of("crash").unwrap();
+    assert_eq!(crash.last_state.terminated.as_ref().unwrap().exit_code, 7);
+    let web = list.items.iter().find(|pod| pod.metadata.name == "web-node1").unwrap();
+    assert_eq!(web.folder_uid(), "73ab2dd5d7eb07d8c0fe169a240a62b8");
+    assert_eq!(web.status_of("oom").unwrap().last_state.terminated.as_ref().unwrap().reason, "OOMKilled");
+}

@@ -1,0 +1,76 @@
+//! How many lines were left out and why, and how far reading is behind: for the agent's own metrics.
+
+use super::follow::Losses;
+use super::rules::Reason;
+use model::Reading;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Namespaces told by name; lines of further ones are counted together.
+const NAMESPACES_MAX: usize = 200;
+
+#[derive(Default)]
+pub struct Counts {
+    left_out: Mutex<BTreeMap<(Reason, String), u64>>,
+    lost_files: AtomicU64,
+    cut_files: AtomicU64,
+    cut_bytes: AtomicU64,
+    behind: AtomicU64,
+}
+
+impl Counts {
+    pub fn left_out(&self, reason: Reason, namespace: &str) {
+        let mut counts = self.left_out.lock();
+        let namespace = if counts.len() < NAMESPACES_MAX { namespace } else { "" };
+        *counts.entry((reason, namespace.to_owned())).or_default() += 1;
+    }
+
+    pub fn lost(&self, losses: Losses) {
+        self.lost_files.fetch_add(losses.files, Ordering::Relaxed);
+        self.cut_files.fetch_add(losses.cut_files, Ordering::Relaxed);
+        self.cut_bytes.fetch_add(losses.cut_bytes, Ordering::Relaxed);
+    }
+
+    pub fn behind(&self, bytes: u64) {
+        self.behind.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn readings(&self) -> Vec<Reading> {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
+        let mut readings = vec![
+            Reading::gauge(
+                "binnacle_agent_log_behind_bytes",
+                "Bytes of log files that are not read yet",
+                count(&self.behind),
+            ),
+            Reading::counter(
+                "binnacle_agent_log_lost_files_total",
+                "Log files that were deleted before they were read to their end",
+                count(&self.lost_files),
+            ),
+            Reading::counter(
+                "binnacle_agent_log_damaged_files_total",
+                "Packed log files that end in the middle; what is before it was read",
+                count(&self.cut_files),
+            ),
+            Reading::counter(
+                "binnacle_agent_log_cut_bytes_total",
+                "Bytes of lines past the longest that a line may be",
+                count(&self.cut_bytes),
+            ),
+        ];
+        for ((reason, namespace), count) in &*self.left_out.lock() {
+            readings.push(
+                Reading::counter(
+                    "binnacle_agent_log_lines_dropped_total",
+                    "Log lines left out",
+                    *count as f64,
+                )
+                .with("reason", *reason)
+                .with("namespace", namespace.clone()),
+            );
+        }
+        readings
+    }
+}

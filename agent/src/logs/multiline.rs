@@ -1,0 +1,166 @@
+//! Lines that belong to one another: stack traces of Java, tracebacks of Python, panics of Go, or whatever a pattern says
+//! begins a record.
+//!
+//! A line that may begin one is held until the next line of its stream does not go on, or for a moment. What is held is
+//! part of the file's position, so a crash neither loses nor doubles it.
+
+use memchr::memmem;
+use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
+
+/// What a held line is the beginning of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Java,
+    Python,
+    /// Behind the last line of a traceback: only what is chained to it goes on.
+    PythonEnd,
+    Go,
+    /// By a pattern for first lines.
+    Pattern,
+}
+
+/// How the lines of a container are joined.
+#[derive(Clone, Debug, Default)]
+pub enum Joining {
+    None,
+    /// Traces of the languages that are known.
+    #[default]
+    Traces,
+    Only(Kind),
+    /// Each record begins with a line that matches.
+    Starts(Regex),
+}
+
+impl Joining {
+    /// What this line begins, if it may have more lines.
+    pub fn begins(&self, line: &[u8]) -> Option<Kind> {
+        match self {
+            Joining::None => None,
+            Joining::Starts(_) => Some(Kind::Pattern),
+            Joining::Only(kind) => begins(line).filter(|found| found == kind),
+            Joining::Traces => begins(line),
+        }
+    }
+
+    /// Whether a line goes on what is held, and what it then is. `held` is all of it so far.
+    pub fn goes_on(&self, kind: Kind, held: &[u8], line: &[u8]) -> Option<Kind> {
+        match (self, kind) {
+            (Joining::None, _) => None,
+            (Joining::Starts(first), _) => (!first.is_match(line)).then_some(Kind::Pattern),
+            (_, Kind::Java) => is_of_java(line).then_some(kind),
+            (_, Kind::Python) if line.starts_with(b" ") || line.starts_with(b"\t") => Some(kind),
+            // The first line without an indent says what was raised.
+            (_, Kind::Python) => held.contains(&b'\n').then_some(Kind::PythonEnd),
+            (_, Kind::PythonEnd) => chained(held, line),
+            (_, Kind::Go) => is_of_go(line).then_some(kind),
+            (_, Kind::Pattern) => None,
+        }
+    }
+}
+
+fn begins(line: &[u8]) -> Option<Kind> {
+    // Most lines are none of it, and this is asked of every line.
+    let first = *line.first()?;
+    if (first == b'p' && line.starts_with(b"panic: "))
+        || (first == b'f' && line.starts_with(b"fatal error: "))
+    {
+        return Some(Kind::Go);
+    }
+    if memmem::find(line, b"Traceback (most recent call last):").is_some() {
+        return Some(Kind::Python);
+    }
+    let is_java = [&b"Exception"[..], b"Error", b"Throwable"];
+    // A line of JSON is whole, whatever it tells of.
+    let may_be = first != b'{' && is_java.iter().any(|word| memmem::find(line, word).is_some());
+    may_be.then_some(Kind::Java)
+}
+
+fn is_of_java(line: &[u8]) -> bool {
+    let indented = line.trim_ascii_start();
+    let is_indented = indented.len() < line.len();
+    let counts = || {
+        let rest = indented.strip_prefix(b"... ").unwrap_or(b"");
+        rest.first().is_some_and(u8::is_ascii_digit)
+    };
+    indented.starts_with(b"Caused by: ")
+        || is_indented && (indented.starts_with(b"at ") || indented.starts_with(b"Suppressed: ") || counts())
+}
+
+/// Between two chained tracebacks is an empty line, a sentence, another empty line.
+fn chained(held: &[u8], line: &[u8]) -> Option<Kind> {
+    const SENTENCES: [&[u8]; 2] =
+        [b"During handling of the above exception", b"The above exception was the direct cause"];
+    if line.is_empty() {
+        return (!held.ends_with(b"\n\n")).then_some(Kind::PythonEnd);
+    }
+    if SENTENCES.iter().any(|sentence| line.starts_with(sentence)) {
+        return Some(Kind::PythonEnd);
+    }
+    let is_next = line.starts_with(b"Traceback (most recent call last):") && held.ends_with(b"\n");
+    is_next.then_some(Kind::Python)
+}
+
+fn is_of_go(line: &[u8]) -> bool {
+    let starts =
+        [&b"\t"[..], b"goroutine ", b"created by ", b"[signal ", b"exit status ", b"panic: ", b"runtime."];
+    // `main.handle(0xc000, {0x1, 0x2})`.
+    let is_call = || {
+        let name = line.iter().position(|byte| *byte == b'(').map(|at| &line[..at]);
+        line.ends_with(b")") && name.is_some_and(|name| name.contains(&b'.') && !name.contains(&b' '))
+    };
+    line.is_empty() || starts.iter().any(|start| line.starts_with(start)) || is_call()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records as they come out.
+    fn joined(joining: &Joining, text: &str) -> Vec<String> {
+        let mut out: Vec<String> = vec![];
+        let mut held: Option<(Kind, Vec<u8>)> = None;
+        for line in text.split('\n') {
+            let line = line.as_bytes();
+            if let Some((kind, body)) = &mut held {
+                if let Some(next) = joining.goes_on(*kind, body, line) {
+                    *kind = next;
+                    body.push(b'\n');
+                    body.extend_from_slice(line);
+                    continue;
+                }
+                let (_, body) = held.take().unwrap();
+                out.push(String::from_utf8(body).unwrap());
+            }
+            match joining.begins(line) {
+                Some(kind) => held = Some((kind, line.to_vec())),
+                None => out.push(String::from_utf8(line.to_vec()).unwrap()),
+            }
+        }
+        out.extend(held.map(|(_, body)| String::from_utf8(body).unwrap()));
+        out
+    }
+
+    #[test]
+    fn traces_of_three_languages_are_one_record_each() {
+        const JAVA: &str = "java.lang.IllegalStateException: no stock\n\tat shop.Cart.add(Cart.java:12)\n\tat shop.Main.main(Main.java:3)\nCaused by: java.io.IOException: gone\n\t... 2 more";
+        const PYTHON: &str = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\nKeyError: 'a'\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"a.py\", line 3, in <module>\nValueError: b";
+        const GO: &str = "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.get(...)\n\t/app/main.go:8\nmain.main()\n\t/app/main.go:4 +0x1d\nexit status 2";
+        for trace in [JAVA, PYTHON, GO] {
+            let text = format!("before\n{trace}\nafter one\nafter two");
+            assert_eq!(joined(&Joining::Traces, &text), ["before", trace, "after one", "after two"]);
+            assert_eq!(joined(&Joining::None, &text).len(), text.split('\n').count());
+        }
+        // Errors without a trace stay lines of their own.
+        assert_eq!(joined(&Joining::Traces, "Error: a\nError: b\n  indented").len(), 3);
+        assert_eq!(joined(&Joining::Only(Kind::Go), "FooException: a\n\tat b").len(), 2);
+        assert_eq!(joined(&Joining::Traces, "{\"m\":\"Error\"}\n\tat b").len(), 2);
+    }
+
+    #[test]
+    fn a_pattern_says_what_begins_a_record() {
+        let dated = Joining::Starts(Regex::new(r"^\d{4}-").unwrap());
+        assert_eq!(joined(&dated, "2026-01 a\n b\nc\n2026-02 d"), ["2026-01 a\n b\nc", "2026-02 d"]);
+    }
+}

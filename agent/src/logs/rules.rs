@@ -1,0 +1,320 @@
+//! What is done with the lines of a container before they are sent: joined, dropped, redacted, sampled, limited. Rules
+//! come from a file and name containers by globs; a pod's annotations add to them.
+//!
+//! ```yaml
+//! rules:
+//!   - match: { namespace: "shop-*", container: cart }   # globs; what is not named matches all
+//!     multiline: java                                    # traces (default), java, python, go, none, or {start: "^\\d{4}"}
+//!     drop: ["GET /health"]                              # regexes; a line that matches one goes
+//!     keep: ["order"]                                    # with these only lines that match one stay
+//!     redact: [{ pattern: "\\d{16}", with: "****" }]
+//!     sample: 0.1                                        # share that is kept
+//!     lines_per_second: 1000                             # of each namespace
+//! ```
+
+use super::find::{Container, matches};
+use super::multiline::{Joining, Kind};
+use crate::pods::Pod;
+use parking_lot::Mutex;
+use regex::bytes::Regex;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    rules: Vec<Written>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    r#match: Names,
+    multiline: Option<Multiline>,
+    drop: Vec<String>,
+    keep: Vec<String>,
+    redact: Vec<WrittenRedaction>,
+    sample: Option<f64>,
+    lines_per_second: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Names {
+    namespace: Option<String>,
+    pod: Option<String>,
+    container: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Multiline {
+    Named(String),
+    Start { start: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRedaction {
+    pattern: String,
+    with: String,
+}
+
+/// Compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    names: Names,
+    joining: Option<Joining>,
+    drop: Vec<Regex>,
+    keep: Vec<Regex>,
+    redact: Vec<(Regex, Vec<u8>)>,
+    sample: Option<f64>,
+    lines_per_second: Option<f64>,
+}
+
+/// A mistake in a file of rules, and the number of the rule that it is in.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Mistake(String);
+
+impl Rules {
+    pub fn parse(text: &str) -> Result<Rules, Mistake> {
+        let file: File = serde_yaml_ng::from_str(text).map_err(|wrong| Mistake(wrong.to_string()))?;
+        let rules = file.rules.into_iter().enumerate().map(|(at, written)| {
+            written.compiled().map_err(|why| Mistake(format!("rule {}: {why}", at + 1)))
+        });
+        Ok(Rules(rules.collect::<Result<_, _>>()?))
+    }
+
+    /// What is done with a container's lines; `None` where the pod wants them left alone.
+    pub fn treatment(&self, container: &Container, pod: Option<&Pod>, limits: &Limits) -> Option<Treatment> {
+        let mut treatment = Treatment::default();
+        let mut rate = None;
+        for rule in self.0.iter().filter(|rule| rule.names.are_of(container)) {
+            if let Some(joining) = &rule.joining {
+                treatment.joining = joining.clone();
+            }
+            treatment.drop.extend(rule.drop.iter().cloned());
+            treatment.keep.extend(rule.keep.iter().cloned());
+            treatment.redact.extend(rule.redact.iter().cloned());
+            treatment.sample = rule.sample.or(treatment.sample);
+            rate = rule.lines_per_second.or(rate);
+        }
+        let annotation = |name: &str| {
+            let annotations = &pod?.metadata.annotations;
+            let of_container = annotations.get(&format!("{name}.{}", container.name));
+            of_container.or_else(|| annotations.get(name)).map(String::as_str)
+        };
+        let is_off = annotation("binnacle.io/logs").is_some_and(|value| matches!(value, "off" | "false"));
+        if is_off || annotation("fluentbit.io/exclude") == Some("true") {
+            return None;
+        }
+        if let Some(joining) = annotation("binnacle.io/logs-multiline").and_then(named) {
+            treatment.joining = joining;
+        }
+        if let Some(share) = annotation("binnacle.io/logs-sample").and_then(|share| share.parse().ok()) {
+            treatment.sample = Some(share);
+        }
+        treatment.limit = rate.map(|rate| limits.of(&container.namespace, rate));
+        Some(treatment)
+    }
+}
+
+impl Names {
+    fn are_of(&self, container: &Container) -> bool {
+        let is = |glob: &Option<String>, name: &str| glob.as_ref().is_none_or(|glob| matches(glob, name));
+        is(&self.namespace, &container.namespace)
+            && is(&self.pod, &container.pod)
+            && is(&self.container, &container.name)
+    }
+}
+
+impl Written {
+    fn compiled(self) -> Result<Rule, String> {
+        let regex = |text: &String| Regex::new(text).map_err(|wrong| format!("regex {text:?}: {wrong}"));
+        let joining = match self.multiline {
+            None => None,
+            Some(Multiline::Named(name)) => Some(named(&name).ok_or(format!(
+                "multiline {name:?} is not known; use traces, java, python, go, none or {{start: regex}}"
+            ))?),
+            Some(Multiline::Start { start }) => Some(Joining::Starts(regex(&start)?)),
+        };
+        if self.sample.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err("sample is a share between 0 and 1".into());
+        }
+        if self.lines_per_second.is_some_and(|rate| rate.is_nan() || rate < 0.0) {
+            return Err("lines_per_second is a number of lines, 0 or more".into());
+        }
+        let redact = self.redact.iter().map(|one| Ok((regex(&one.pattern)?, one.with.clone().into_bytes())));
+        Ok(Rule {
+            names: self.r#match,
+            joining,
+            drop: self.drop.iter().map(regex).collect::<Result<_, _>>()?,
+            keep: self.keep.iter().map(regex).collect::<Result<_, _>>()?,
+            redact: redact.collect::<Result<_, String>>()?,
+            sample: self.sample,
+            lines_per_second: self.lines_per_second,
+        })
+    }
+}
+
+fn named(name: &str) -> Option<Joining> {
+    match name {
+        "traces" | "auto" => Some(Joining::Traces),
+        "java" => Some(Joining::Only(Kind::Java)),
+        "python" => Some(Joining::Only(Kind::Python)),
+        "go" => Some(Joining::Only(Kind::Go)),
+        "none" | "off" => Some(Joining::None),
+        _ => None,
+    }
+}
+
+/// What is done with the lines of one container.
+#[derive(Clone, Debug, Default)]
+pub struct Treatment {
+    pub joining: Joining,
+    drop: Vec<Regex>,
+    keep: Vec<Regex>,
+    redact: Vec<(Regex, Vec<u8>)>,
+    sample: Option<f64>,
+    limit: Option<Arc<Mutex<Bucket>>>,
+}
+
+/// Why a line is not sent; the label of the counter.
+pub type Reason = &'static str;
+
+impl Treatment {
+    /// Lines as they are.
+    pub fn none() -> Treatment {
+        Treatment { joining: Joining::None, ..Treatment::default() }
+    }
+
+    /// The line as it is sent, or why it is not.
+    pub fn of<'l>(&self, line: &'l [u8], ts_ns: i64, now_ns: i64) -> Result<Cow<'l, [u8]>, Reason> {
+        if self.drop.iter().any(|regex| regex.is_match(line))
+            || !self.keep.is_empty() && !self.keep.iter().any(|regex| regex.is_match(line))
+        {
+            return Err("rule");
+        }
+        if let Some(share) = self.sample {
+            // By what it is and not by chance: read again, the same lines stay.
+            let hash = xxhash_rust::xxh3::xxh3_64_with_seed(line, ts_ns as u64);
+            if hash as f64 >= share * u64::MAX as f64 {
+                return Err("sampled");
+            }
+        }
+        if self.limit.as_ref().is_some_and(|bucket| !bucket.lock().take(now_ns)) {
+            return Err("rate_limited");
+        }
+        let mut line = Cow::Borrowed(line);
+        for (regex, with) in &self.redact {
+            if let Cow::Owned(changed) = regex.replace_all(&line, with.as_slice()) {
+                line = Cow::Owned(changed);
+            }
+        }
+        Ok(line)
+    }
+}
+
+/// Lines that a namespace may send: as many as a second has, saved up for no longer than that.
+#[derive(Debug)]
+pub struct Bucket {
+    rate: f64,
+    lines: f64,
+    filled_ns: i64,
+}
+
+impl Bucket {
+    fn take(&mut self, now_ns: i64) -> bool {
+        let passed = (now_ns - self.filled_ns).max(0) as f64 / 1e9;
+        self.filled_ns = now_ns;
+        self.lines = (self.lines + passed * self.rate).min(self.rate);
+        let is_enough = self.lines >= 1.0;
+        self.lines -= f64::from(u8::from(is_enough));
+        is_enough
+    }
+}
+
+/// One bucket a namespace, whatever number of containers it has.
+#[derive(Debug, Default)]
+pub struct Limits(Mutex<BTreeMap<String, Arc<Mutex<Bucket>>>>);
+
+impl Limits {
+    fn of(&self, namespace: &str, rate: f64) -> Arc<Mutex<Bucket>> {
+        let mut buckets = self.0.lock();
+        let new = || Arc::new(Mutex::new(Bucket { rate, lines: rate, filled_ns: 0 }));
+        let bucket = buckets.entry(namespace.to_owned()).or_insert_with(new).clone();
+        bucket.lock().rate = rate;
+        bucket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container() -> Container {
+        Container { namespace: "shop-a".into(), pod: "p".into(), uid: "u".into(), name: "cart".into() }
+    }
+
+    fn treatment(text: &str) -> Treatment {
+        Rules::parse(text).unwrap().treatment(&container(), None, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn lines_are_dropped_kept_and_redacted() {
+        let rules = "rules: [{match: {namespace: 'shop-*'}, drop: [health], keep: [order], redact: [{pattern: '\\d{4}', with: '#'}]}]";
+        let treatment = treatment(rules);
+        assert_eq!(treatment.of(b"order 1234 5678", 0, 0).unwrap().as_ref(), b"order # #");
+        assert_eq!(treatment.of(b"order health", 0, 0), Err("rule"));
+        assert_eq!(treatment.of(b"other", 0, 0), Err("rule"));
+        let other = "rules: [{match: {namespace: 'bank'}, drop: ['.*']}]";
+        assert!(self::treatment(other).of(b"x", 0, 0).is_ok());
+    }
+
+    #[test]
+    fn samples_and_rates_keep_their_share() {
+        let sampled = treatment("rules: [{sample: 0.25}]");
+        let kept = (0..4_000).filter(|ts| sampled.of(b"line", *ts, 0).is_ok()).count();
+        assert!((900..1_100).contains(&kept), "{kept}");
+        assert_eq!(sampled.of(b"line", 7, 0), sampled.of(b"line", 7, 99), "the same line, the same fate");
+        let limited = treatment("rules: [{lines_per_second: 10}]");
+        let at = |now_ns: i64| (0..50).filter(|_| limited.of(b"x", 0, now_ns).is_ok()).count();
+        assert_eq!((at(1_000_000_000), at(1_500_000_000), at(9_000_000_000)), (10, 5, 10));
+    }
+
+    #[test]
+    fn a_pod_says_for_itself() {
+        let pod = |annotations: &str| -> Pod {
+            serde_json::from_str(&format!(r#"{{"metadata":{{"annotations":{annotations}}}}}"#)).unwrap()
+        };
+        let of = |annotations| {
+            Rules::default().treatment(&container(), Some(&pod(annotations)), &Limits::default())
+        };
+        assert!(of(r#"{"binnacle.io/logs":"off"}"#).is_none());
+        assert!(of(r#"{"binnacle.io/logs.other":"off"}"#).is_some());
+        assert!(of(r#"{"fluentbit.io/exclude":"true"}"#).is_none());
+        let go = of(r#"{"binnacle.io/logs-multiline.cart":"go","binnacle.io/logs-sample":"0"}"#).unwrap();
+        assert!(matches!(go.joining, Joining::Only(Kind::Go)));
+        assert_eq!(go.of(b"x", 0, 0), Err("sampled"));
+    }
+
+    #[test]
+    fn mistakes_name_their_rule() {
+        for (text, place) in [
+            ("rules: [{}, {drop: ['(']}]", "rule 2: regex \"(\""),
+            ("rules: [{multiline: perl}]", "rule 1: multiline \"perl\" is not known"),
+            ("rules: [{sample: 2}]", "between 0 and 1"),
+            ("rules: [{dorp: []}]", "unknown field `dorp`"),
+        ] {
+            let wrong = Rules::parse(text).unwrap_err().to_string();
+            assert!(wrong.contains(place), "{wrong}");
+        }
+    }
+}

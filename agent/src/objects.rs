@@ -1,0 +1,26 @@
+//! Objects of the cluster under kube-state-metrics' names, and their changes.
+//!
+//! Each agent tells of its node's pods, which it has from the kubelet; what belongs to no node is watched and told by one
+//! agent of all, the holder of a lease.
+
+mod pod;
+pub mod quantity;
+
+use crate::pods::Pods;
+use crate::samples::{KUBE_STATE, Samples};
+
+/// This node's pods.
+pub fn collect(node: &str, pods: &Pods, out: &mut Samples) {
+    out.of_job(&KUBE_STATE, node);
+    for pod in pods.all().iter().filter(|pod| !pod.status.phase.is_empty()) {
+        pod::tell(pod, out);
+    }
+}
+
+/// `app.kubernetes.io/name` → `app_kubernetes_io_name`, as labels are written there.
+pub fn label_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests;

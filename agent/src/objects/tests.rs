@@ -1,0 +1,80 @@
+use super::*;
+use crate::pods::PodList;
+use crate::tests::labels_and_values;
+use model::{Labels, MetricKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+/// Of what kube-state-metrics says of pods: what is not told here, by the beginning of its name, and why.
+const ABSENT: &[&str] = &[
+    // Off there too, unless it is asked for; there it is an empty one.
+    "kube_pod_annotations",
+    // Nothing draws or alerts on them; they are the most series of all.
+    "kube_pod_tolerations",
+    // Only of pods that no kubelet has.
+    "kube_pod_status_unscheduled_time",
+    "kube_pod_status_unschedulable",
+];
+
+/// A static pod's mirror was made by the API server, which the kubelet does not say.
+const STATIC_ABSENT: &str = "kube_pod_created";
+
+#[test]
+fn a_recorded_nodes_pods_are_told_as_kube_state_metrics_tells_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/suites/data/k8s/kubelet_ksm_controlplane/1_35");
+    let Ok(packed) = std::fs::File::open(folder.join("ksm/metrics.gz")) else {
+        println!("no {}: kube-state-metrics' answer was not read", folder.display());
+        return;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+    let pods = Pods::default();
+    let list: PodList = serde_json::from_slice(&std::fs::read(folder.join("kubelet/pods")).unwrap()).unwrap();
+    pods.replace(list.items);
+    let mut samples = Samples::new(0, "datagen-1-35", true);
+    collect("datagen-1-35", &pods, &mut samples);
+    let batch = samples.finish();
+    let kinds: BTreeMap<&str, MetricKind> = batch.metadata.iter().map(|m| (&*m.name, m.kind)).collect();
+    // A static pod has another uid at its kubelet; labels are told there only where they are asked for.
+    let key = |labels: &Labels| {
+        let is_of_target = |name: &str| matches!(name, "job" | "instance");
+        let has_node = matches!(
+            labels.metric_name(),
+            "kube_pod_info" | "kube_pod_container_resource_requests" | "kube_pod_container_resource_limits"
+        );
+        Labels::from_pairs(labels.iter().filter(|(name, value)| {
+            !value.is_empty()
+                && !is_of_target(name)
+                && *name != "uid"
+                && (*name != "node" || has_node)
+                && !name.starts_with("label_")
+        }))
+        .to_string()
+    };
+    let ours: BTreeMap<String, f64> =
+        labels_and_values(&batch).iter().map(|(labels, value)| (key(labels), *value)).collect();
+    let theirs = wire::exposition::parse(&text, 0).unwrap().batch;
+    let their_kinds: BTreeMap<&str, MetricKind> =
+        theirs.metadata.iter().map(|m| (&*m.name, m.kind)).collect();
+    let known: BTreeSet<String> = pods.all().iter().map(|pod| pod.metadata.name.clone()).collect();
+    let (mut same, mut wrong) = (0, vec![]);
+    for (labels, value) in labels_and_values(&theirs) {
+        let name = labels.metric_name();
+        let is_of_pod =
+            name.starts_with("kube_pod_") && labels.get("pod").is_some_and(|pod| known.contains(pod));
+        let pod = pods.all().into_iter().find(|pod| labels.get("pod") == Some(&pod.metadata.name));
+        let is_mirrored = name == STATIC_ABSENT && pod.is_some_and(|pod| pod.is_static());
+        if !is_of_pod || is_mirrored || ABSENT.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        assert_eq!(kinds.get(name), their_kinds.get(name), "the type of {name}");
+        match ours.get(&key(&labels)) {
+            Some(mine) if *mine == value => same += 1,
+            mine => wrong.push(format!("{} {value}, and here {mine:?}", key(&labels))),
+        }
+    }
+    println!("{same} series are the same, {} are not", wrong.len());
+    assert!(same > 500 && wrong.is_empty(), "{}", wrong.join("\n"));
+}

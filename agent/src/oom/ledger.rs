@@ -1,0 +1,213 @@
+//! Who was killed how often, and what of it was told. Plain values in, plain values out: times are handed in.
+
+use super::kernel::{Seen, Victim};
+use crate::pods::Pod;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What the sources know of one kill comes within this time; then it is told.
+const GRACE_NS: i64 = 15_000_000_000;
+
+/// Container ids remembered; the oldest go.
+const CONTAINERS_MAX: usize = 5_000;
+
+/// Points of the working set's curve.
+const CURVE_POINTS: usize = 20;
+
+/// One kill with all that is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kill {
+    pub ts_ns: i64,
+    pub uid: String,
+    pub container_id: String,
+    pub victim: Option<Victim>,
+    /// Exit code and reason of the container, where it ended with it.
+    pub exit: Option<(i32, String)>,
+    pub limit_bytes: Option<f64>,
+    /// Time and bytes, the last before the kill.
+    pub curve: Vec<(i64, f64)>,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    containers: BTreeMap<String, Container>,
+    curves: BTreeMap<String, Curve>,
+    saved: Saved,
+}
+
+/// What survives a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    kernel: Seen,
+    /// Kills told, by container id, and when.
+    told: BTreeMap<String, (u64, i64)>,
+    /// By pod's uid and container's name, `uid/name`.
+    counts: BTreeMap<String, u64>,
+}
+
+#[derive(Default)]
+struct Container {
+    uid: String,
+    name: String,
+    victims: BTreeMap<u32, Victim>,
+    exit: Option<(i32, String)>,
+    exit_ns: Option<i64>,
+    group_kills: u64,
+    changed_ns: i64,
+}
+
+#[derive(Default)]
+struct Curve {
+    points: VecDeque<(i64, f64)>,
+    limit_bytes: Option<f64>,
+}
+
+impl Container {
+    fn kills(&self) -> u64 {
+        (self.victims.len() as u64).max(self.group_kills).max(u64::from(self.exit.is_some()))
+    }
+}
+
+impl Ledger {
+    pub fn from_bytes(bytes: &[u8]) -> Ledger {
+        let saved = serde_json::from_slice(bytes).unwrap_or_default();
+        Ledger { saved, ..Ledger::default() }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.saved).unwrap_or_default()
+    }
+
+    pub fn kernel_seen(&self) -> Seen {
+        self.saved.kernel.clone()
+    }
+
+    pub fn set_kernel_seen(&mut self, seen: Seen) {
+        self.saved.kernel = seen;
+    }
+
+    /// Kills of a container of a pod, whatever ids it had.
+    pub fn kills(&self, uid: &str, container: &str) -> u64 {
+        self.saved.counts.get(&format!("{uid}/{container}")).copied().unwrap_or(0)
+    }
+
+    pub fn kernel(&mut self, victim: Victim, now_ns: i64) {
+        let container = self.containers.entry(victim.container_id.clone()).or_default();
+        container.uid.clone_from(&victim.uid);
+        // The same process twice is one kill.
+        if container.victims.insert(victim.pid, victim).is_none() {
+            container.changed_ns = now_ns;
+        }
+    }
+
+    /// A group as it is now. `kills` is its own count.
+    pub fn group(&mut self, container_id: &str, group: Group, now_ns: i64) {
+        let curve = self.curves.entry(container_id.to_owned()).or_default();
+        if let Some(bytes) = group.working_set_bytes {
+            curve.points.push_back((now_ns, bytes));
+            if curve.points.len() > CURVE_POINTS {
+                curve.points.pop_front();
+            }
+        }
+        curve.limit_bytes = group.limit_bytes.filter(|limit| *limit > 0.0).or(curve.limit_bytes);
+        if group.kills > 0 {
+            let container = self.containers.entry(container_id.to_owned()).or_default();
+            group.uid.clone_into(&mut container.uid);
+            if group.kills > container.group_kills {
+                container.group_kills = group.kills;
+                container.changed_ns = now_ns;
+            }
+        }
+    }
+
+    /// What the kubelet says of a pod's containers: how they are, and how they ended before.
+    pub fn status(&mut self, pod: &Pod, now_ns: i64) {
+        for status in pod.statuses() {
+            for (id, _, _) in pod.container_ids().into_iter().filter(|(_, name, _)| *name == status.name) {
+                if let Some(known) = self.containers.get_mut(id) {
+                    known.name.clone_from(&status.name);
+                }
+            }
+            let ended = [&status.state, &status.last_state].map(|state| state.terminated.as_ref());
+            for ended in ended.into_iter().flatten().filter(|ended| ended.reason == "OOMKilled") {
+                let Some(id) = ended.id() else { continue };
+                let container = self.containers.entry(id.to_owned()).or_default();
+                pod.folder_uid().clone_into(&mut container.uid);
+                container.name.clone_from(&status.name);
+                if container.exit.is_none() {
+                    container.exit = Some((ended.exit_code, ended.reason.clone()));
+                    container.exit_ns = crate::pods::time_ns(ended.finished_at.as_deref());
+                    container.changed_ns = now_ns;
+                }
+            }
+        }
+    }
+
+    /// Kills that have not been told, once nothing more is to come of them.
+    pub fn due(&mut self, now_ns: i64) -> Vec<Kill> {
+        let mut due = vec![];
+        for (id, container) in &self.containers {
+            let told = self.saved.told.get(id).map_or(0, |(told, _)| *told);
+            let is_quiet = now_ns - container.changed_ns >= GRACE_NS;
+            let has_all = container.exit.is_some() && !container.victims.is_empty();
+            if container.kills() <= told || !(is_quiet || has_all) {
+                continue;
+            }
+            let curve = self.curves.get(id);
+            let points: Vec<(i64, f64)> =
+                curve.map(|curve| curve.points.iter().copied().collect()).unwrap_or_default();
+            let mut victims = container.victims.values().cloned().collect::<Vec<_>>();
+            victims.sort_by_key(|victim| victim.ts_ns);
+            for at in told..container.kills() {
+                let victim = victims.get(at as usize).cloned();
+                // The container ends with the last of its kills, if with any.
+                let exit = container.exit.clone().filter(|_| at + 1 == container.kills());
+                let ts_ns = victim.as_ref().map(|victim| victim.ts_ns).or(container.exit_ns);
+                let ts_ns = ts_ns.unwrap_or(container.changed_ns);
+                due.push(Kill {
+                    ts_ns,
+                    uid: container.uid.clone(),
+                    container_id: id.clone(),
+                    victim,
+                    exit,
+                    limit_bytes: curve.and_then(|curve| curve.limit_bytes),
+                    curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
+                });
+            }
+            self.saved.told.insert(id.clone(), (container.kills(), now_ns));
+            let count = format!("{}/{}", container.uid, container.name);
+            *self.saved.counts.entry(count).or_default() += container.kills() - told;
+        }
+        self.forget();
+        due
+    }
+
+    fn forget(&mut self) {
+        for map in [self.containers.len(), self.curves.len(), self.saved.told.len(), self.saved.counts.len()]
+        {
+            if map <= CONTAINERS_MAX {
+                continue;
+            }
+            let mut by_age: Vec<(i64, String)> =
+                self.saved.told.iter().map(|(id, (_, at_ns))| (*at_ns, id.clone())).collect();
+            by_age.sort();
+            for (_, id) in by_age.into_iter().take(CONTAINERS_MAX / 2) {
+                self.saved.told.remove(&id);
+                self.containers.remove(&id);
+            }
+            self.curves.clear();
+            while self.saved.counts.len() > CONTAINERS_MAX {
+                self.saved.counts.pop_first();
+            }
+        }
+    }
+}
+
+/// What a group tells.
+#[derive(Clone, Debug, Default)]
+pub struct Group<'g> {
+    pub uid: &'g str,
+    pub working_set_bytes: Option<f64>,
+    pub limit_bytes: Option<f64>,
+    pub kills: u64,
+}

@@ -1,0 +1,129 @@
+use super::kernel::{Victim, victim};
+use super::ledger::{Group, Ledger};
+use crate::pods::PodList;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const UID: &str = "bc9cf8ac60b99e98935556b80a496543";
+const ID: &str = "d06dac27ae37d89b45db2d7d7a4a108b59b6d8b9b9a7fe5b89f0bb91bf16ebf3";
+const SECOND: i64 = 1_000_000_000;
+
+fn killed(pid: u32) -> Victim {
+    Victim { ts_ns: 100 * SECOND, uid: UID.into(), container_id: ID.into(), pid, name: "tail".into() }
+}
+
+fn pod(reason: &str) -> crate::pods::Pod {
+    serde_json::from_str(&format!(
+        r#"{{"metadata":{{"name":"web","namespace":"d","uid":"{UID}"}},"status":{{"containerStatuses":[{{"name":"oom",
+            "lastState":{{"terminated":{{"exitCode":137,"reason":"{reason}","containerID":"containerd://{ID}",
+            "finishedAt":"1970-01-01T00:01:41Z"}}}}}}]}}}}"#
+    ))
+    .unwrap()
+}
+
+#[test]
+fn three_sources_are_one_event() {
+    let mut ledger = Ledger::default();
+    ledger.group(
+        ID,
+        Group { uid: UID, working_set_bytes: Some(5.0), limit_bytes: Some(9.0), kills: 0 },
+        90 * SECOND,
+    );
+    ledger.kernel(killed(7), 100 * SECOND);
+    ledger.kernel(killed(7), 100 * SECOND);
+    ledger.group(ID, Group { uid: UID, kills: 1, ..Group::default() }, 100 * SECOND);
+    assert_eq!(ledger.due(101 * SECOND), [], "the kubelet may have more to say");
+    ledger.status(&pod("OOMKilled"), 102 * SECOND);
+    let due = ledger.due(102 * SECOND);
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].victim.as_ref().unwrap().pid, 7);
+    assert_eq!(due[0].exit, Some((137, "OOMKilled".into())));
+    assert_eq!((due[0].curve.as_slice(), due[0].limit_bytes), (&[(90 * SECOND, 5.0)][..], Some(9.0)));
+    ledger.status(&pod("OOMKilled"), 110 * SECOND);
+    assert_eq!(ledger.due(200 * SECOND), []);
+    assert_eq!(ledger.kills(UID, "oom"), 1);
+    // As after a restart of the agent, which reads everything again.
+    let mut again = Ledger::from_bytes(&ledger.to_bytes());
+    again.kernel(killed(7), 300 * SECOND);
+    again.status(&pod("OOMKilled"), 300 * SECOND);
+    assert_eq!(again.due(400 * SECOND), []);
+    assert_eq!(again.kills(UID, "oom"), 1);
+}
+
+#[test]
+fn each_source_alone_is_enough_after_a_while() {
+    let of = |tell: &dyn Fn(&mut Ledger)| {
+        let mut ledger = Ledger::default();
+        tell(&mut ledger);
+        assert_eq!(ledger.due(101 * SECOND).len(), 0);
+        ledger.due(120 * SECOND).len()
+    };
+    assert_eq!(of(&|ledger| ledger.kernel(killed(7), 100 * SECOND)), 1);
+    assert_eq!(of(&|ledger| ledger.status(&pod("OOMKilled"), 100 * SECOND)), 1);
+    assert_eq!(
+        of(&|ledger| ledger.group(ID, Group { uid: UID, kills: 2, ..Group::default() }, 100 * SECOND)),
+        2
+    );
+    assert_eq!(of(&|ledger| ledger.status(&pod("Error"), 100 * SECOND)), 0);
+    // Children that are killed while their container lives.
+    assert_eq!(of(&|ledger| (7..10).for_each(|pid| ledger.kernel(killed(pid), 100 * SECOND))), 3);
+}
+
+#[test]
+fn the_kernel_names_pod_container_and_process() {
+    let line = format!(
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg=/kubepods.slice/x,\
+         task_memcg=/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f8fad5b_d9cb_469f_a165_70867728950e.slice/cri-containerd-{ID}.scope,task=tail,pid=1513,uid=0"
+    );
+    let found = victim(&line, 5).unwrap();
+    assert_eq!(
+        (found.uid.as_str(), found.container_id.as_str()),
+        ("0f8fad5b-d9cb-469f-a165-70867728950e", ID)
+    );
+    assert_eq!((found.pid, found.name.as_str(), found.ts_ns), (1513, "tail", 5));
+    for other in [
+        "",
+        "oom-kill:",
+        "Memory cgroup out of memory: Killed process 1 (a)",
+        "oom-kill:task_memcg=/system.slice/a.service,task=a,pid=1",
+    ] {
+        assert_eq!(victim(other, 0), None, "{other}");
+    }
+}
+
+/// The log of a kernel that killed a container again and again, and what the kubelet said at its end.
+#[test]
+fn a_recorded_nodes_kills_are_told_once_each() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/kubernetes/kubelet-cgroup-v2");
+    let Ok(log) = std::fs::read_to_string(folder.join("dmesg")) else {
+        println!("no {}: a kernel's log was not read", folder.display());
+        return;
+    };
+    let mut ledger = Ledger::default();
+    let mut expected = BTreeSet::new();
+    for line in log.lines() {
+        let Some((time, text)) = line.trim_start_matches('[').split_once("] ") else { continue };
+        let seconds: f64 = time.trim().parse().unwrap_or(0.0);
+        if let Some(victim) = victim(text, (seconds * 1e9) as i64) {
+            expected.insert((victim.container_id.clone(), victim.pid));
+            ledger.kernel(victim, 0);
+        }
+    }
+    let twice = log.matches("Killed process").count();
+    let list: PodList = serde_json::from_slice(&std::fs::read(folder.join("pods")).unwrap()).unwrap();
+    list.items.iter().for_each(|pod| ledger.status(pod, 0));
+    let told = ledger.due(60 * SECOND);
+    println!("{} kills, printed {twice} times", told.len());
+    assert!(expected.len() >= 4 && twice == 2 * expected.len(), "the kernel prints each victim twice");
+    let found: BTreeSet<_> = told
+        .iter()
+        .map(|kill| (kill.container_id.clone(), kill.victim.as_ref().map_or(0, |victim| victim.pid)))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(told.len(), expected.len());
+    assert_eq!(
+        told.iter().filter(|kill| kill.exit.is_some()).count(),
+        2,
+        "those that the kubelet still knows"
+    );
+}

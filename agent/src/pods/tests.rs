@@ -1,0 +1,65 @@
+use super::*;
+
+fn pod(text: &str) -> Pod {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_workload_is_the_owner_that_stays() {
+    let owned = |kind: &str, name: &str, hash: &str| {
+        pod(&format!(
+            r#"{{"metadata":{{"labels":{{"pod-template-hash":"{hash}"}},
+               "ownerReferences":[{{"kind":"{kind}","name":"{name}","controller":true}}]}}}}"#
+        ))
+        .workload()
+    };
+    let is = |kind, name: &str| Some((kind, name.to_owned()));
+    assert_eq!(owned("ReplicaSet", "web-5d9", "5d9"), is("Deployment", "web"));
+    assert_eq!(owned("ReplicaSet", "lone", ""), is("ReplicaSet", "lone"));
+    assert_eq!(owned("Job", "backup-29012345", ""), is("CronJob", "backup"));
+    assert_eq!(owned("Job", "once-1", ""), is("Job", "once-1"));
+    assert_eq!(owned("DaemonSet", "agent", ""), is("DaemonSet", "agent"));
+    assert_eq!(owned("Node", "node1", ""), None, "a static pod is its own");
+}
+
+#[test]
+fn a_mirror_of_a_static_pod_has_the_uid_of_its_folders() {
+    let mirror = pod(r#"{"metadata":{"name":"web-node1","namespace":"d","uid":"api-uid",
+        "annotations":{"kubernetes.io/config.hash":"73ab","kubernetes.io/config.mirror":"73ab"}}}"#);
+    let pods = Pods::default();
+    pods.replace(vec![mirror]);
+    assert_eq!(pods.by_uid("73ab").unwrap().metadata.name, "web-node1");
+    assert!(pods.by_uid("api-uid").is_none());
+}
+
+#[test]
+fn a_pod_that_is_gone_is_known_for_a_while() {
+    let pods = Pods::default();
+    pods.replace(vec![Pod::named("a", "b", "uid")]);
+    let before = pods.version();
+    pods.replace(vec![Pod::named("a", "b", "uid")]);
+    assert_eq!(pods.version(), before, "nothing changed");
+    pods.replace(vec![]);
+    assert!(pods.all().is_empty());
+    assert_eq!(pods.by_uid("uid").unwrap().metadata.name, "b");
+}
+
+#[test]
+fn telemetry_has_opentelemetrys_names() {
+    let pod = pod(r#"{"metadata":{"name":"p","namespace":"n","uid":"u"},"status":{"containerStatuses":[
+        {"name":"c","image":"r:5000/team/shop:1.2@sha256:ab","containerID":"containerd://id","restartCount":2}]}}"#);
+    let found = attributes(&pod, Some("c"), "node1");
+    let get = |name: &str| model::attribute(&found, name).and_then(|value| value.as_str().map(str::to_owned));
+    for (name, value) in [
+        ("k8s.namespace.name", "n"),
+        ("k8s.pod.uid", "u"),
+        ("k8s.node.name", "node1"),
+        ("k8s.container.name", "c"),
+        ("container.image.name", "r:5000/team/shop"),
+        ("container.image.tags", "1.2"),
+        ("container.id", "id"),
+    ] {
+        assert_eq!(get(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(image_parts("r:5000/x"), ("r:5000/x", None));
+}

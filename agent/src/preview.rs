@@ -1,0 +1,91 @@
+//! What an agent with this configuration would collect, without sending or writing anything: for `--dry-run`.
+
+use crate::host::Host;
+use crate::kubelet::client::Client;
+use crate::pods::{PodList, Pods};
+use crate::samples::Samples;
+use crate::{Config, containers, logs, node, objects, oom};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// Names told of each kind of series; the rest is counted.
+const EXAMPLES: usize = 6;
+
+/// Lines for people.
+pub async fn preview(config: &Config) -> String {
+    let host = Host::of(&config.host_root);
+    let pods = Pods::default();
+    let mut out = String::new();
+    let line = |out: &mut String, what: &str, text: String| _ = writeln!(out, "{what:<12} {text}");
+    line(&mut out, "node", format!("{} (root {})", host.name, config.host_root.display()));
+    line(&mut out, "to", format!("{} as tenant {}", config.ingest, config.tenant.as_str()));
+    line(
+        &mut out,
+        "queue",
+        format!("{} up to {} MiB", config.data_dir.join("queue").display(), config.queue_bytes_max >> 20),
+    );
+    let said = match &config.kubelet {
+        None => "not asked; pods are known by their log folders (--kubelet URL)".to_owned(),
+        Some(settings) => match asked(settings, &pods).await {
+            Ok(count) => format!("{}: {count} pods", settings.url),
+            Err(why) => format!("{}: {why}", settings.url),
+        },
+    };
+    line(&mut out, "kubelet", said);
+    let cluster = match &config.cluster {
+        None => "not watched (--kube-api auto)".to_owned(),
+        Some(settings) => {
+            format!(
+                "{}, if this agent ({}) gets the lease in {}",
+                settings.url, settings.identity, settings.namespace
+            )
+        }
+    };
+    line(&mut out, "cluster", cluster);
+    pods.look(&host.root);
+    let mut samples = Samples::new(0, &host.name, false);
+    let textfiles = config.textfile_dir.to_string_lossy();
+    node::collect(&host.root, &textfiles, &node::Mounts::default(), &mut samples);
+    containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);
+    objects::collect(&host.name, &pods, &mut samples);
+    let batch = samples.finish();
+    let mut by_kind: BTreeMap<String, (usize, BTreeSet<String>)> = BTreeMap::new();
+    for (labels, _, _) in batch.iter() {
+        let labels = model::Labels::from_bytes(labels).unwrap_or_default();
+        let name = labels.metric_name();
+        let kind = name.splitn(3, '_').take(2).collect::<Vec<_>>().join("_");
+        let (count, names) = by_kind.entry(kind).or_default();
+        *count += 1;
+        names.insert(name.to_owned());
+    }
+    let every = config.interval.as_secs_f64();
+    line(&mut out, "metrics", format!("{} series every {every} s", batch.series.len()));
+    for (kind, (count, names)) in by_kind {
+        let shown: Vec<&str> = names.iter().take(EXAMPLES).map(String::as_str).collect();
+        let more = names.len().saturating_sub(EXAMPLES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        line(&mut out, "", format!("{count:>6} {kind}_*: {}{more}", shown.join(", ")));
+    }
+    let files = logs::found(&host, &config.log_files);
+    line(&mut out, "logs", format!("{} files", files.len()));
+    for (path, whose) in files {
+        line(
+            &mut out,
+            "",
+            format!("/{path}{}", whose.map(|whose| format!(" ({whose})")).unwrap_or_default()),
+        );
+    }
+    for job in &config.scrape_jobs {
+        line(&mut out, "scrapes", format!("job {} every {} s", job.name, job.interval.as_secs_f64()));
+    }
+    out
+}
+
+async fn asked(settings: &crate::kubelet::Settings, pods: &Pods) -> Result<usize, String> {
+    let client = Client::new(settings).map_err(|wrong| format!("{wrong:#}"))?;
+    let list: PodList =
+        serde_json::from_slice(&client.get("/pods").await?).map_err(|wrong| wrong.to_string())?;
+    let count = list.items.len();
+    pods.replace(list.items);
+    Ok(count)
+}
