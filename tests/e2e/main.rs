@@ -5,6 +5,7 @@
 
 mod alerting;
 mod bad_input;
+mod container_logs;
 mod crash;
 mod grafana;
 mod journal;
