@@ -9,6 +9,7 @@ mod attributes;
 mod clock;
 mod histogram;
 mod labels;
+mod log_query;
 mod logs;
 mod metrics;
 mod reading;
@@ -25,13 +26,14 @@ pub use histogram::{
     ResetHint, Run, component_in, component_of, is_meta, runs, short, without_component,
 };
 pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME};
+pub use log_query::{JudgeLog, JudgedLog, LogQuery, ReadLogQuery};
 pub use logs::{LogBatch, LogRecord, LogStream, severity_text};
 pub use metrics::{
     Exemplar, Metadata, MetricBatch, MetricKind, Points, STALE_NAN_BITS, SeriesSamples, is_stale_marker,
     stale_marker,
 };
 pub use reading::{Reading, ReadingKind};
-pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange};
+pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
 pub use spans::{ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode, TraceId};
 pub use tenant::{InvalidTenant, Tenant};

@@ -188,6 +188,23 @@ pub struct LogSelect {
     /// are handed out say so, all others have their body.
     #[serde(default)]
     pub json_labels: Vec<String>,
+    /// Only records whose body has these words, all of the list. Only narrows: more may come back and the asker filters.
+    #[serde(default)]
+    pub words: Vec<WordQuery>,
+}
+
+/// What words a text has. A word is a run of ASCII letters, digits, `_` and characters beyond ASCII; the case of ASCII
+/// letters does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WordQuery {
+    Word(String),
+    /// A word begins with it.
+    Prefix(String),
+    /// Words that follow one another.
+    Phrase(Vec<String>),
+    All(Vec<WordQuery>),
+    Any(Vec<WordQuery>),
+    Not(Box<WordQuery>),
 }
 
 impl LogSelect {
@@ -200,6 +217,7 @@ impl LogSelect {
             limit: None,
             newest_first: true,
             json_labels: vec![],
+            words: vec![],
         }
     }
 }

@@ -63,10 +63,15 @@ pub enum RejectReason {
     InvalidUtf8,
     TooManySeries,
     TooManyLabels,
+    LabelNameTooLong,
+    LabelValueTooLong,
+    TooOld,
+    StreamRateLimit,
     InvalidValue,
     InvalidExemplar,
     InvalidDocument,
     UnsupportedAction,
+    DuplicateId,
 }
 
 impl RejectReason {
@@ -79,10 +84,16 @@ impl RejectReason {
             RejectReason::InvalidUtf8 => "invalid_utf8",
             RejectReason::TooManySeries => "too_many_series",
             RejectReason::TooManyLabels => "too_many_labels",
+            // These as Loki calls them.
+            RejectReason::LabelNameTooLong => "label_name_too_long",
+            RejectReason::LabelValueTooLong => "label_value_too_long",
+            RejectReason::TooOld => "greater_than_max_sample_age",
+            RejectReason::StreamRateLimit => "per_stream_rate_limit",
             RejectReason::InvalidValue => "invalid_value",
             RejectReason::InvalidExemplar => "invalid_exemplar",
             RejectReason::InvalidDocument => "invalid_document",
             RejectReason::UnsupportedAction => "unsupported_action",
+            RejectReason::DuplicateId => "duplicate_id",
         }
     }
 }

@@ -2,16 +2,23 @@
 
 use crate::config::Limits;
 use model::{
-    Batch, Exemplar, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch, component_in, is_meta,
+    Batch, Exemplar, Labels, LogBatch, MetricBatch, Receipt, RejectReason, SpanBatch, component_in, is_meta,
 };
+use std::time::Duration;
 
 /// The batch without what may not be stored, and the receipt that says so.
-pub fn admit(batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
+/// `fast` says whether a log stream may write so many bytes now.
+pub fn admit(
+    batch: Batch,
+    limits: &Limits,
+    now_ms: i64,
+    fast: &dyn Fn(&Labels, usize) -> bool,
+) -> (Batch, Receipt) {
     let latest_ms = now_ms.saturating_add(limits.future_max.as_millis() as i64);
     let mut receipt = Receipt::default();
     let batch = match batch {
         Batch::Metrics(batch) => Batch::Metrics(metrics(batch, limits, latest_ms, &mut receipt)),
-        Batch::Logs(batch) => Batch::Logs(logs(batch, limits, latest_ms, &mut receipt)),
+        Batch::Logs(batch) => Batch::Logs(logs(batch, limits, now_ms, fast, &mut receipt)),
         Batch::Spans(batch) => Batch::Spans(spans(batch, latest_ms, &mut receipt)),
     };
     let Receipt { accepted, histograms, exemplars, .. } = Receipt::of_all(&batch);
@@ -99,45 +106,118 @@ fn samples(mut batch: MetricBatch, limits: &Limits, latest_ms: i64, receipt: &mu
     kept
 }
 
-fn logs(mut batch: LogBatch, limits: &Limits, latest_ms: i64, receipt: &mut Receipt) -> LogBatch {
+/// The words of refusals are Loki's, whose clients show them.
+fn logs(
+    mut batch: LogBatch,
+    limits: &Limits,
+    now_ms: i64,
+    fast: &dyn Fn(&Labels, usize) -> bool,
+    receipt: &mut Receipt,
+) -> LogBatch {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let future_max = limits.logs.future_max.unwrap_or(limits.future_max);
+    let latest_ms = now_ms.saturating_add(ms(future_max));
+    let oldest_ms = limits.logs.age_max.map_or(0, |age| now_ms.saturating_sub(ms(age)));
     let mut next = 0u32;
     batch.streams.retain_mut(|stream| {
         let of_stream = next..next + stream.records.len() as u32;
-        if stream.labels.len() > limits.labels_max || stream.labels.as_bytes().len() > limits.label_bytes_max
-        {
+        let labels = &stream.labels;
+        if let Err((reason, why)) = labels_are_fine(labels, limits) {
             next = of_stream.end;
-            receipt.reject_at(RejectReason::TooManyLabels, of_stream, || {
-                format!(
-                    "a stream of {} labels; the most is {} (limits.labels_max)",
-                    stream.labels.len(),
-                    limits.labels_max
-                )
-            });
+            receipt.reject_at(reason, of_stream, || why);
             return false;
         }
         stream.records.retain(|record| {
             let at = next..next + 1;
             next += 1;
             let ts_ms = record.ts_ns.div_euclid(1_000_000);
-            if !(0..=latest_ms).contains(&ts_ms) {
-                receipt.reject_at(RejectReason::TimestampOutOfRange, at, || out_of_range(ts_ms));
+            if ts_ms < oldest_ms {
+                receipt.reject_at(RejectReason::TooOld, at, || {
+                    format!(
+                        "entry for stream '{labels}' has timestamp too old: {}, oldest acceptable timestamp is: {}",
+                        rfc3339(ts_ms),
+                        rfc3339(oldest_ms)
+                    )
+                });
+                return false;
+            }
+            if ts_ms > latest_ms {
+                receipt.reject_at(RejectReason::TimestampOutOfRange, at, || {
+                    format!("entry for stream '{labels}' has timestamp too new: {}", rfc3339(ts_ms))
+                });
                 return false;
             }
             if record.body.len() > limits.line_bytes_max {
                 receipt.reject_at(RejectReason::LineTooLong, at, || {
                     format!(
-                        "a line of {} bytes; the longest is {} (limits.line_bytes_max)",
-                        record.body.len(),
-                        limits.line_bytes_max
+                        "Max entry size '{}' bytes exceeded for stream '{labels}' while adding an entry with length \
+                         '{}' bytes",
+                        limits.line_bytes_max,
+                        record.body.len()
                     )
                 });
                 return false;
             }
             true
         });
+        let bytes: usize = stream.records.iter().map(|record| record.body.len()).sum();
+        if !stream.records.is_empty() && !fast(labels, bytes) {
+            let rate = limits.logs.stream_rate.map_or(0.0, |rate| rate.bytes_per_s);
+            receipt.reject_at(RejectReason::StreamRateLimit, of_stream, || {
+                format!(
+                    "Per stream rate limit exceeded (limit: {}/sec) while attempting to ingest for stream '{labels}' \
+                     totaling {}, consider splitting a stream via additional labels or contact your Loki administrator \
+                     to see if the limit can be increased",
+                    size(rate),
+                    size(bytes as f64)
+                )
+            });
+            return false;
+        }
         !stream.records.is_empty()
     });
     batch
+}
+
+fn labels_are_fine(labels: &Labels, limits: &Limits) -> Result<(), (RejectReason, String)> {
+    let of_logs = &limits.logs;
+    let names_max = if of_logs.label_names_max == 0 { limits.labels_max } else { of_logs.label_names_max };
+    if labels.len() > names_max {
+        let why = format!("entry for stream '{labels}' has {} label names; limit {names_max}", labels.len());
+        return Err((RejectReason::TooManyLabels, why));
+    }
+    let bytes = labels.as_bytes().len();
+    if bytes > limits.label_bytes_max {
+        let limit = limits.label_bytes_max;
+        let why = format!("a stream with labels of {bytes} bytes; the most is {limit} (limits.label_bytes_max)");
+        return Err((RejectReason::TooManyLabels, why));
+    }
+    let too_long = |text: &str, max: usize| max > 0 && text.len() > max;
+    for (name, value) in labels.iter() {
+        if too_long(name, of_logs.label_name_bytes_max) {
+            let why = format!("stream '{labels}' has label name too long: '{name}'");
+            return Err((RejectReason::LabelNameTooLong, why));
+        }
+        if too_long(value, of_logs.label_value_bytes_max) {
+            let why = format!("stream '{labels}' has label value too long: '{value}'");
+            return Err((RejectReason::LabelValueTooLong, why));
+        }
+    }
+    Ok(())
+}
+
+fn rfc3339(ms: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// As Loki writes sizes.
+fn size(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1048576.0 => format!("{:.0}MB", bytes / 1048576.0),
+        bytes if bytes >= 1024.0 => format!("{:.0}KB", bytes / 1024.0),
+        bytes => format!("{bytes:.0}B"),
+    }
 }
 
 fn spans(mut batch: SpanBatch, latest_ms: i64, receipt: &mut Receipt) -> SpanBatch {

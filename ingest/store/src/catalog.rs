@@ -2,10 +2,11 @@
 //! is one transaction.
 
 use crate::exemplars::{Changes, Row as ExemplarRow};
+use crate::log_deletions::LogDeletion;
 use crate::part::{PartMeta, Signal};
 use crate::tombstones::Tombstone;
 use anyhow::Context;
-use model::{Exemplar, Labels, Metadata, MetricKind, Tenant, TimeRange};
+use model::{Exemplar, Labels, Metadata, MetricKind, ReadLogQuery, Tenant, TimeRange};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -32,12 +33,15 @@ pub struct Commit {
     pub exemplars_removed: Vec<i64>,
     pub tombstones: Vec<(Tenant, Arc<Tombstone>)>,
     pub tombstones_done: Vec<i64>,
+    /// New ones, and those that changed.
+    pub log_deletions: Vec<(Tenant, Arc<LogDeletion>)>,
+    pub log_deletions_gone: Vec<i64>,
 }
 
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
@@ -49,6 +53,9 @@ const TABLES: [&str; 6] = [
      ts integer not null, value integer not null)",
     "create table if not exists tombstones (id integer primary key, tenant text not null, matchers text not null, first integer not null, \
      last integer not null, parts_before integer not null)",
+    "create table if not exists log_deletions (id integer primary key, tenant text not null, request_id text not null, query text not null, \
+     first integer not null, last integer not null, created integer not null, parts_before integer not null, parts_also text not null, \
+     processed integer not null)",
 ];
 
 impl Catalog {
@@ -164,6 +171,32 @@ impl Catalog {
             .collect()
     }
 
+    /// Those whose query cannot be read any more are an error: what they hide would show.
+    pub async fn log_deletions(&self, read: ReadLogQuery) -> anyhow::Result<Vec<(Tenant, LogDeletion)>> {
+        let query = "select id, tenant, request_id, query, first, last, created, parts_before, parts_also, processed \
+                     from log_deletions order by id";
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let query: String = row.try_get(3)?;
+                let wanted = read(&query)
+                    .map_err(|why| anyhow::anyhow!("the catalog has a deletion of {query:?}: {why}"))?;
+                let deletion = LogDeletion {
+                    id: row.try_get(0)?,
+                    request_id: row.try_get(2)?,
+                    range: TimeRange { start: row.try_get(4)?, end: row.try_get(5)? },
+                    created_ms: row.try_get(6)?,
+                    parts_before: row.try_get(7)?,
+                    parts_also: serde_json::from_str(row.try_get(8)?)?,
+                    processed: row.try_get(9)?,
+                    query,
+                    wanted,
+                };
+                Ok((Tenant::new(row.try_get(1)?)?, deletion))
+            })
+            .collect()
+    }
+
     pub async fn commit(&self, commit: &Commit) -> anyhow::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for part in &commit.added {
@@ -217,6 +250,7 @@ impl Catalog {
         for id in &commit.tombstones_done {
             sqlx::query("delete from tombstones where id = ?").bind(id).execute(&mut *transaction).await?;
         }
+        change_log_deletions(&mut transaction, commit).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -252,6 +286,34 @@ async fn change_exemplars(
         .bind(exemplar.value.to_bits() as i64)
         .execute(&mut **transaction)
         .await?;
+    }
+    Ok(())
+}
+
+async fn change_log_deletions(
+    transaction: &mut Transaction<'_, Sqlite>,
+    commit: &Commit,
+) -> anyhow::Result<()> {
+    for (tenant, deletion) in &commit.log_deletions {
+        sqlx::query(
+            "insert or replace into log_deletions (id, tenant, request_id, query, first, last, created, parts_before, \
+             parts_also, processed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(deletion.id)
+        .bind(tenant.as_str())
+        .bind(&deletion.request_id)
+        .bind(&deletion.query)
+        .bind(deletion.range.start)
+        .bind(deletion.range.end)
+        .bind(deletion.created_ms)
+        .bind(deletion.parts_before)
+        .bind(serde_json::to_string(&deletion.parts_also)?)
+        .bind(deletion.processed)
+        .execute(&mut **transaction)
+        .await?;
+    }
+    for id in &commit.log_deletions_gone {
+        sqlx::query("delete from log_deletions where id = ?").bind(id).execute(&mut **transaction).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The store's own settings, each bound with its default and the reason for it.
 
+use model::{Labels, Matcher, ReadLogQuery};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub struct Config {
     /// Told when a flush or a merge begins and when it has ended: these use and free much memory in a short time, and
     /// the process can have its allocator give it back at once.
     pub on_rewrite: fn(Rewrite),
+    /// What deletions of logs are written in.
+    pub read_log_query: ReadLogQuery,
+    /// How long a deletion of logs can be taken back; what it hides stays on disk as long. Loki's default.
+    pub delete_cancel_period: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +38,28 @@ pub enum Rewrite {
 }
 
 /// How long records are kept, by their own time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Retention {
     pub metrics: Duration,
     pub logs: Duration,
+    /// Log streams that are kept for another time.
+    pub streams: Vec<StreamRetention>,
     pub spans: Duration,
+}
+
+/// Of the streams that pass the matchers. Where several fit, the one with the highest priority counts, and of these the
+/// shortest: Loki's `retention_stream`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRetention {
+    pub matchers: Vec<Matcher>,
+    pub priority: i32,
+    pub period: Duration,
+}
+
+impl StreamRetention {
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches_labels(labels))
+    }
 }
 
 /// What one record may be. A refusal names the field here.
@@ -55,6 +77,33 @@ pub struct Limits {
     pub series_max: usize,
     /// How far ahead of this machine's clock a record may be.
     pub future_max: Duration,
+    pub logs: LogLimits,
+}
+
+/// What log lines and their streams may be, beside what holds for all records. `None` and 0: no limit. Named in refusals
+/// as Loki's `limits_config` names them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogLimits {
+    /// `max_label_names_per_series`, where it is less than [`Limits::labels_max`].
+    pub label_names_max: usize,
+    /// `max_label_name_length` and `max_label_value_length`, in bytes.
+    pub label_name_bytes_max: usize,
+    pub label_value_bytes_max: usize,
+    /// `reject_old_samples_max_age`.
+    pub age_max: Option<Duration>,
+    /// `creation_grace_period`; without it [`Limits::future_max`].
+    pub future_max: Option<Duration>,
+    /// `ingestion_rate_mb` and `ingestion_burst_size_mb`, of one tenant.
+    pub rate: Option<Rate>,
+    /// `per_stream_rate_limit` and its burst.
+    pub stream_rate: Option<Rate>,
+}
+
+/// Bytes of lines a second, and how many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    pub bytes_per_s: f64,
+    pub burst_bytes: f64,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -69,7 +118,7 @@ impl Default for Config {
             wal_bytes_max: 8 << 30,
             fsync: true,
             exemplar_bytes_max: 32 << 20,
-            retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, spans: 14 * DAY },
+            retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, streams: vec![], spans: 14 * DAY },
             limits: Limits {
                 labels_max: 128,
                 label_bytes_max: 64 << 10,
@@ -77,8 +126,11 @@ impl Default for Config {
                 exemplar_bytes_max: 1 << 10,
                 series_max: 2_000_000,
                 future_max: DAY,
+                logs: LogLimits::default(),
             },
             on_rewrite: |_| (),
+            read_log_query: |_| Err("nobody here reads log queries".into()),
+            delete_cancel_period: DAY,
         }
     }
 }

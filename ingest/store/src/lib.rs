@@ -10,12 +10,15 @@ mod admit;
 mod catalog;
 mod config;
 mod delete;
+mod delete_logs;
 mod exemplars;
 mod labels_index;
+mod log_deletions;
 mod memory;
 mod metrics;
 mod objects;
 mod part;
+mod rates;
 mod readings;
 mod record;
 mod rewrite;
@@ -27,7 +30,8 @@ mod store;
 mod tombstones;
 mod view;
 
-pub use config::{Config, Limits, Retention, Rewrite};
+pub use config::{Config, Limits, LogLimits, Rate, Retention, Rewrite, StreamRetention};
+pub use delete_logs::{CancelError, LogDeletionView};
 pub use snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };

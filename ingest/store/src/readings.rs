@@ -63,6 +63,11 @@ impl Store {
                 count(&counts.series_deletions),
             ),
             Reading::counter(
+                "binnacle_store_log_deletions_total",
+                "Deletions of log lines that were asked for",
+                count(&counts.log_deletions),
+            ),
+            Reading::counter(
                 "binnacle_store_damaged_reads_total",
                 "Reads that met a part that cannot be read",
                 count(&counts.damaged_parts),
@@ -86,6 +91,12 @@ impl Store {
             "binnacle_store_tombstones",
             "Deletions that are not carried out on disk yet",
             tombstones as f64,
+        ));
+        let waiting = state.log_deletions.values().flatten().filter(|deletion| !deletion.processed).count();
+        readings.push(Reading::gauge(
+            "binnacle_store_log_deletions_waiting",
+            "Deletions of log lines that are not carried out on disk yet",
+            waiting as f64,
         ));
         for signal in Signal::ALL {
             let parts = || state.parts.iter().filter(|((_, of), _)| *of == signal).flat_map(|(_, list)| list);

@@ -3,6 +3,8 @@
 
 use crate::catalog::Commit;
 use crate::config::Rewrite;
+use crate::delete_logs;
+use crate::log_deletions::{Hidden, LogDeletion, Periods};
 use crate::memory::{Memtables, Sealed};
 use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, Signal};
@@ -94,7 +96,7 @@ impl Store {
             self.catalog.commit(&commit).await.context("committing parts")?;
             self.metadata.lock().saved(commit.metadata.len());
             self.exemplars.lock().saved(&commit.exemplars);
-            self.publish(added, &[], true);
+            self.publish(added, &[], true, vec![]);
             self.memory_freed(&sealed);
             self.wal.truncate_before(sealed.covered).context("giving back log space")?;
             self.counts.flushes.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +162,13 @@ impl Store {
     }
 
     /// What readers see changes in one step.
-    fn publish(&self, added: Vec<PartMeta>, removed: &[i64], sealed_done: bool) {
+    fn publish(
+        &self,
+        added: Vec<PartMeta>,
+        removed: &[i64],
+        sealed_done: bool,
+        deletions: Vec<(Tenant, Arc<LogDeletion>)>,
+    ) {
         let mut state = self.state.write();
         let mut parts: HashMap<_, _> = (*state.parts).clone();
         let removed: BTreeSet<i64> = removed.iter().copied().collect();
@@ -179,6 +187,11 @@ impl Store {
             list.push(Part::new(meta, self.objects.clone(), self.janitor.clone()));
         }
         state.parts = Arc::new(parts);
+        if !deletions.is_empty() {
+            let mut changed = (*state.log_deletions).clone();
+            delete_logs::replace(&mut changed, deletions);
+            state.log_deletions = Arc::new(changed);
+        }
         if sealed_done {
             state.sealed.remove(0);
         }
@@ -196,7 +209,12 @@ impl Store {
 
     /// All merges that can be done: each day's parts become as few as the memory bound allows.
     pub async fn compact(&self) -> anyhow::Result<Report> {
-        self.merge(|parts| parts.to_vec()).await
+        let mut report = self.carry_out_log_deletions().await?;
+        let merged = self.merge(|parts| parts.to_vec()).await?;
+        report.parts += merged.parts;
+        report.rows += merged.rows;
+        report.bytes += merged.bytes;
+        Ok(report)
     }
 
     /// Merges what `choose` picks of a day's parts, until it picks fewer than two.
@@ -206,10 +224,17 @@ impl Store {
         loop {
             // Between merges a flush may run: a long compaction must not let memory fill.
             let _one = self.rewriting.lock().await;
-            let parts: Parts = self.state.read().parts.clone();
+            let (parts, deletions): (Parts, _) = {
+                let state = self.state.read();
+                (state.parts.clone(), state.log_deletions.clone())
+            };
+            // What a deletion covers stays apart from what it does not, until it is carried out.
+            let waits = |part: &Part| {
+                deletions.get(&part.meta.tenant).into_iter().flatten().any(|known| known.concerns(&part.meta))
+            };
             let chosen = parts.values().find_map(|list| {
                 let mut by_day: BTreeMap<i64, Vec<Arc<Part>>> = BTreeMap::new();
-                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id)) {
+                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id) && !waits(part)) {
                     by_day.entry(part.meta.window).or_default().push(part.clone());
                 }
                 by_day.into_values().map(|day| bounded(choose(&day))).find(|chosen| chosen.len() > 1)
@@ -236,7 +261,17 @@ impl Store {
     ) -> anyhow::Result<Option<NewPart>> {
         let first = &parts[0].meta;
         let (signal, window) = (first.signal, first.window);
-        let tombstones = self.state.read().tombstones.get(&first.tenant).cloned().unwrap_or_default();
+        let (tombstones, deletions) = {
+            let state = self.state.read();
+            let tombstones = state.tombstones.get(&first.tenant).cloned().unwrap_or_default();
+            (tombstones, state.log_deletions.get(&first.tenant).cloned().unwrap_or_default())
+        };
+        // Those that may be taken back leave their lines where they are.
+        let (due, waiting): (Vec<_>, Vec<_>) = deletions
+            .into_iter()
+            .filter(|deletion| parts.iter().any(|part| deletion.concerns(&part.meta)))
+            .partition(|deletion| self.is_due(deletion));
+        let periods = self.periods();
         let sources = parts.to_vec();
         let merge = async move {
             match signal {
@@ -244,7 +279,17 @@ impl Store {
                     let covered = |part: Arc<Part>| (part.clone(), Covers::of(&tombstones, &part.meta));
                     metrics::merge::merge(&sources.into_iter().map(covered).collect::<Vec<_>>()).await
                 }
-                Signal::Logs | Signal::Spans => rows::merge::merge(signal, &sources).await.map(Some),
+                Signal::Logs => {
+                    let hidden = |part: Arc<Part>| {
+                        let hidden = Hidden { periods: periods.clone(), ..Hidden::by(&due, &part.meta) };
+                        (part, hidden)
+                    };
+                    rows::merge::merge(signal, sources.into_iter().map(hidden).collect()).await
+                }
+                Signal::Spans => {
+                    let whole = sources.into_iter().map(|part| (part, Hidden::default()));
+                    rows::merge::merge(signal, whole.collect()).await
+                }
             }
         };
         // Decoding and encoding are long; the few reads in between wait on this thread.
@@ -257,19 +302,33 @@ impl Store {
         };
         let added: Vec<PartMeta> = new.iter().map(|part| part.meta.clone()).collect();
         let removed: Vec<i64> = parts.iter().map(|part| part.meta.id).collect();
-        let commit = Commit { added: added.clone(), removed: removed.clone(), ..Commit::default() };
+        let still_covering: Vec<(Tenant, Arc<LogDeletion>)> = waiting
+            .iter()
+            .filter(|_| !added.is_empty())
+            .map(|deletion| {
+                let mut covering = deletion.as_ref().clone();
+                covering.parts_also.extend(added.iter().map(|meta| meta.id));
+                (tenant.clone(), Arc::new(covering))
+            })
+            .collect();
+        let commit = Commit {
+            added: added.clone(),
+            removed: removed.clone(),
+            log_deletions: still_covering.clone(),
+            ..Commit::default()
+        };
         self.catalog.commit(&commit).await.context("committing a merge")?;
         let rows = new.as_ref().map_or(0, |part| part.files.rows);
         debug!(%tenant, signal = signal.as_str(), window, parts = removed.len(), rows, "merged");
-        self.publish(added, &removed, false);
+        self.publish(added, &removed, false, still_covering);
         self.counts.merges.fetch_add(1, Ordering::Relaxed);
         Ok(new)
     }
 
-    /// Removes parts whose last record is past its signal's retention.
+    /// Removes parts whose last record is past its signal's retention, and rewrites those that have streams which are.
     pub(crate) async fn expire(&self) -> anyhow::Result<usize> {
         let _one = self.rewriting.lock().await;
-        let retention = *self.retention.lock();
+        let retention = self.retention.lock().clone();
         let keep = |signal| match signal {
             Signal::Metrics => retention.metrics,
             Signal::Logs => retention.logs,
@@ -277,25 +336,59 @@ impl Store {
         };
         let now_ms = self.clock.now_ms();
         self.expire_exemplars(now_ms.saturating_sub(retention.metrics.as_millis() as i64)).await?;
-        let expired: Vec<i64> = self
-            .state
-            .read()
-            .parts
-            .values()
-            .flatten()
-            .filter(|part| {
-                let ticks_per_ms = part.meta.signal.day() / 86_400_000;
-                let oldest_ms = now_ms.saturating_sub(keep(part.meta.signal).as_millis() as i64);
-                part.meta.last_ts < oldest_ms.saturating_mul(ticks_per_ms)
-            })
-            .map(|part| part.meta.id)
-            .collect();
+        let parts: Parts = self.state.read().parts.clone();
+        let (mut expired, mut with_expired) = (vec![], vec![]);
+        for part in parts.values().flatten() {
+            if part.meta.signal == Signal::Logs
+                && let Some(periods) = self.periods()
+            {
+                match self.expired_of(part, &periods).await {
+                    Expired::Nothing => {}
+                    Expired::All => expired.push(part.meta.id),
+                    Expired::Streams => with_expired.push(part.clone()),
+                }
+                continue;
+            }
+            let ticks_per_ms = part.meta.signal.day() / 86_400_000;
+            let oldest_ms = now_ms.saturating_sub(keep(part.meta.signal).as_millis() as i64);
+            if part.meta.last_ts < oldest_ms.saturating_mul(ticks_per_ms) {
+                expired.push(part.meta.id);
+            }
+        }
         if !expired.is_empty() {
             self.catalog.commit(&Commit { removed: expired.clone(), ..Commit::default() }).await?;
-            self.publish(vec![], &expired, false);
+            self.publish(vec![], &expired, false, vec![]);
             self.counts.parts_expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
         }
-        Ok(expired.len())
+        for part in &with_expired {
+            self.merge_parts(std::slice::from_ref(part), part.meta.level).await?;
+        }
+        Ok(expired.len() + with_expired.len())
+    }
+
+    /// How long streams are kept, where not all are kept alike.
+    pub(crate) fn periods(&self) -> Option<Periods> {
+        let retention = self.retention.lock();
+        (!retention.streams.is_empty()).then(|| Periods {
+            streams: Arc::new(retention.streams.clone()),
+            rest_ns: i64::try_from(retention.logs.as_nanos()).unwrap_or(i64::MAX),
+            now_ns: self.clock.now_ms().saturating_mul(1_000_000),
+        })
+    }
+
+    /// What retention by stream has for a part. A part that cannot be read is left to be told by who reads it.
+    async fn expired_of(&self, part: &Part, periods: &Periods) -> Expired {
+        let Ok(index) = part.rows_index().await else { return Expired::Nothing };
+        let past = |run: &&rows::part::Run| run.last_ts < periods.kept_from(&index.group_of(run).labels);
+        let rows: i64 = index.runs.iter().filter(past).map(|run| i64::from(run.rows)).sum();
+        // While a day lasts, its streams expire one by one: a rewrite waits for it to be worth it.
+        let day_over = (part.meta.window + 1).saturating_mul(part.meta.signal.day()) < periods.now_ns;
+        match rows {
+            0 => Expired::Nothing,
+            all if all >= part.meta.rows => Expired::All,
+            some if some * 2 >= part.meta.rows || day_over => Expired::Streams,
+            _ => Expired::Nothing,
+        }
     }
 
     async fn expire_exemplars(&self, from_ms: i64) -> anyhow::Result<()> {
@@ -310,6 +403,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What of a part is past its retention.
+enum Expired {
+    Nothing,
+    Streams,
+    All,
 }
 
 /// As many of the parts, small ones first, as fit the memory of a merge.

@@ -2,11 +2,13 @@
 
 use crate::admit;
 use crate::catalog::Catalog;
-use crate::config::{Config, Retention};
+use crate::config::{Config, Rate, Retention};
 use crate::exemplars::ExemplarBook;
+use crate::log_deletions::{LogDeletion, LogDeletions};
 use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
+use crate::rates::Rates;
 use crate::record::{self, Rows};
 use crate::rows::build;
 use crate::tombstones::{Tombstone, Tombstones};
@@ -64,6 +66,7 @@ pub struct Inner {
     /// Set when the disk refused, and when; shown by readiness.
     refuses: Mutex<Option<(String, i64)>>,
     pub(crate) retention: Mutex<Retention>,
+    rates: Rates,
 }
 
 /// After its last refusal the store counts as ready again: readiness that waits for a write would keep all writes away.
@@ -75,6 +78,7 @@ pub(crate) struct State {
     pub sealed: Vec<Arc<Sealed>>,
     pub parts: Parts,
     pub tombstones: Tombstones,
+    pub log_deletions: LogDeletions,
 }
 
 pub(crate) type Parts = Arc<HashMap<(Tenant, Signal), Vec<Arc<Part>>>>;
@@ -86,6 +90,7 @@ pub(crate) struct Counts {
     pub merges: AtomicU64,
     pub parts_expired: AtomicU64,
     pub series_deletions: AtomicU64,
+    pub log_deletions: AtomicU64,
     pub damaged_parts: AtomicU64,
 }
 
@@ -133,7 +138,14 @@ impl Store {
             tombstones.entry(tenant).or_default().push(Arc::new(tombstone));
         }
         // What a tombstone covers is told by part ids: none is given out again.
+        let mut log_deletions: HashMap<Tenant, Vec<Arc<LogDeletion>>> = HashMap::new();
+        for (tenant, deletion) in catalog.log_deletions(config.read_log_query).await? {
+            log_deletions.entry(tenant).or_default().push(Arc::new(deletion));
+        }
         let covered_parts = tombstones.values().flatten().map(|tombstone| tombstone.parts_before);
+        let covered_parts = covered_parts
+            .chain(log_deletions.values().flatten().map(|deletion| deletion.parts_before))
+            .chain(log_deletions.values().flatten().flat_map(|deletion| &deletion.parts_also).map(|id| id + 1));
         let next_part = metas.iter().map(|meta| meta.id + 1).chain(covered_parts).max().unwrap_or(1);
         let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
         for meta in metas {
@@ -145,7 +157,7 @@ impl Store {
         let exemplars = ExemplarBook::load(catalog.exemplars().await?, config.exemplar_bytes_max);
         let covered = catalog.covered().await?;
         let store = Store(Arc::new(Inner {
-            retention: Mutex::new(config.retention),
+            retention: Mutex::new(config.retention.clone()),
             config,
             clock,
             wal,
@@ -156,6 +168,7 @@ impl Store {
                 sealed: vec![],
                 parts: Arc::new(parts),
                 tombstones: Arc::new(tombstones),
+                log_deletions: Arc::new(log_deletions),
             }),
             metadata: Mutex::new(metadata),
             exemplars: Mutex::new(exemplars),
@@ -175,6 +188,7 @@ impl Store {
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![]),
             refuses: Mutex::new(None),
+            rates: Rates::default(),
         }));
         store.replay(covered).await?;
         let tasks = vec![
@@ -322,7 +336,18 @@ impl Store {
         if admit::records(&batch) > YIELD_RECORDS {
             tokio::task::yield_now().await;
         }
-        let (batch, receipt) = admit::admit(batch, &self.config.limits, self.clock.now_ms());
+        let now_ms = self.clock.now_ms();
+        let of_logs = &self.config.limits.logs;
+        let fast = |labels: &model::Labels, bytes: usize| {
+            of_logs.stream_rate.is_none_or(|rate| {
+                let identity = [tenant.as_str().as_bytes(), &[0], labels.as_bytes()].concat();
+                self.rates.stream(xxhash_rust::xxh3::xxh3_64(&identity), rate, bytes, now_ms)
+            })
+        };
+        let (batch, receipt) = admit::admit(batch, &self.config.limits, now_ms, &fast);
+        if let (Some(rate), Batch::Logs(batch)) = (of_logs.rate, &batch) {
+            self.refuse_when_fast(&tenant, rate, batch, now_ms)?;
+        }
         let broken = |wrong: &dyn std::fmt::Display| Refused::Broken(wrong.to_string());
         let rows = match batch {
             Batch::Metrics(batch) if batch.is_empty() => return Ok(receipt),
@@ -340,6 +365,31 @@ impl Store {
             self.flush_now.notify_one();
         }
         Ok(receipt)
+    }
+
+    /// The words are Loki's, whose clients show them.
+    fn refuse_when_fast(
+        &self,
+        tenant: &Tenant,
+        rate: Rate,
+        batch: &model::LogBatch,
+        now_ms: i64,
+    ) -> Result<(), Refused> {
+        let bytes: usize =
+            batch.streams.iter().flat_map(|stream| &stream.records).map(|record| record.body.len()).sum();
+        if bytes == 0 || self.rates.tenant(tenant, rate, bytes, now_ms) {
+            return Ok(());
+        }
+        Err(Refused::Busy {
+            why: format!(
+                "Ingestion rate limit exceeded for user {tenant} (limit: {:.0} bytes/sec) while attempting to ingest \
+                 '{}' lines totaling '{bytes}' bytes, reduce log volume or contact your Loki administrator to see if \
+                 the limit can be increased",
+                rate.bytes_per_s,
+                batch.records()
+            ),
+            retry_after: Duration::from_secs(1),
+        })
     }
 
     fn refused(&self, wrong: AppendError) -> Refused {
@@ -399,6 +449,9 @@ impl Store {
             }
             if let Err(wrong) = self.clean_tombstones().await {
                 warn!(error = format!("{wrong:#}"), "deleted series stay hidden on disk; it is tried again");
+            }
+            if let Err(wrong) = self.carry_out_log_deletions().await {
+                warn!(error = format!("{wrong:#}"), "deleted lines stay hidden on disk; it is tried again");
             }
             if let Err(wrong) = self.expire().await {
                 warn!(error = format!("{wrong:#}"), "retention failed; it is tried again");

@@ -3,6 +3,7 @@
 mod damage;
 mod deletes;
 mod durable;
+mod log_deletes;
 mod parts;
 mod queries;
 

@@ -21,6 +21,9 @@ pub enum DeleteError {
         "{TOMBSTONES_MAX} deletions wait to be carried out; call clean_tombstones, or wait for the next merge"
     )]
     TooMany,
+    /// What is to be deleted cannot be understood.
+    #[error("{0}")]
+    Invalid(String),
     #[error("{0:#}")]
     Broken(#[from] anyhow::Error),
 }

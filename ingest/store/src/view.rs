@@ -1,5 +1,6 @@
 //! The store's own snapshot: parts and memtables as they were when it was taken.
 
+use crate::log_deletions::{Hidden, LogDeletion};
 use crate::memory::Memtables;
 use crate::metrics::{self, Run};
 use crate::part::{Damaged, Part, Signal};
@@ -12,10 +13,11 @@ use crate::snapshot::{
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
-use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt32Type;
 use arrow::error::ArrowError;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ struct View {
     /// Oldest first; the last one is still written to, later records may show.
     memory: Vec<Arc<Memtables>>,
     tombstones: Vec<Arc<Tombstone>>,
+    log_deletions: Vec<Arc<LogDeletion>>,
     damaged: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -42,6 +45,8 @@ impl Source for Store {
         let sealed = state.sealed.iter().filter_map(|sealed| sealed.tenants.get(tenant));
         let memory = sealed.chain(state.tenants.get(tenant)).cloned().collect();
         let tombstones = state.tombstones.get(tenant).cloned().unwrap_or_default();
+        let of_logs = state.log_deletions.get(tenant).into_iter().flatten();
+        let log_deletions = of_logs.filter(|deletion| !deletion.processed).cloned().collect();
         drop(state);
         Ok(Arc::new(View {
             store: self.clone(),
@@ -49,6 +54,7 @@ impl Source for Store {
             parts,
             memory,
             tombstones,
+            log_deletions,
             damaged: Arc::default(),
         }))
     }
@@ -105,11 +111,16 @@ impl View {
         let range = select.range();
         let parts: Vec<Arc<Part>> = self.overlapping(signal, range).cloned().collect();
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
+        let deletions = self.log_deletions.clone();
         let from_parts = stream::iter(parts).then(move |part| {
             let (select, columns, store, damaged) =
                 (select.clone(), columns.clone(), store.clone(), damaged.clone());
+            let hidden = Hidden::by(&deletions, &part.meta);
             async move {
-                let opened = rows::part::read(part, select, columns).await;
+                let opened = match hidden.is_nothing() {
+                    true => rows::part::read(part, select, columns).await,
+                    false => read_shown(part, select, columns, hidden).await,
+                };
                 let batches: PartStream = opened.unwrap_or_else(|wrong| stream::iter([Err(wrong)]).boxed());
                 batches.filter_map(move |batch| {
                     let batch = batch.map_err(|wrong| told(&store, &damaged, &wrong)).ok();
@@ -119,6 +130,74 @@ impl View {
         });
         stream::iter(in_memory).chain(from_parts.flatten()).boxed()
     }
+}
+
+/// As [`rows::part::read`], without what is hidden.
+async fn read_shown(
+    part: Arc<Part>,
+    select: Select,
+    columns: Vec<usize>,
+    hidden: Hidden,
+) -> Result<PartStream, Damaged> {
+    // The first rows may be hidden, so any may be among the first that show; and judges look at whole bodies.
+    let select = match select {
+        Select::Logs(select) => Select::Logs(LogSelect { limit: None, json_labels: vec![], ..select }),
+        other => other,
+    };
+    let mut with_judged = [columns.clone(), hidden.columns().0].concat();
+    with_judged.sort_unstable();
+    with_judged.dedup();
+    let asked: Vec<usize> =
+        columns.iter().map(|column| with_judged.partition_point(|other| other < column)).collect();
+    let path = part.meta.parquet_path();
+    let rows = rows::part::read(part.clone(), select, with_judged).await?;
+    let shown = move |batch: RecordBatch| {
+        let kept = hidden.kept(&batch)?;
+        filter_record_batch(&batch.project(&asked)?, &kept)
+    };
+    Ok(rows
+        .map(move |batch| batch.and_then(|batch| shown(batch).map_err(|wrong| part.damaged(&path, wrong))))
+        .boxed())
+}
+
+/// Streams of a part some of whose rows are hidden: those that nothing can hide from as its index has them, the others
+/// counted row by row.
+async fn streams_shown(
+    part: &Arc<Part>,
+    select: &LogSelect,
+    hidden: Hidden,
+) -> Result<Vec<LogStreamInfo>, Damaged> {
+    let index = part.rows_index().await?;
+    let touched = |labels: &Labels| hidden.deletions.iter().any(|deletion| deletion.matches(labels));
+    let (counted, whole): (Vec<_>, Vec<_>) =
+        index.streams(select).into_iter().partition(|stream| touched(&stream.labels));
+    if counted.is_empty() {
+        return Ok(whole);
+    }
+    let columns = LogColumns::named(&["body", "stream"]).0;
+    let rows = LogSelect { contains: vec![], trace_id: None, ..select.clone() };
+    let mut rows = read_shown(part.clone(), Select::Logs(rows), columns, hidden.clone()).await?;
+    let mut found: BTreeMap<Labels, (u64, u64)> = BTreeMap::new();
+    while let Some(batch) = rows.try_next().await? {
+        let damaged = |why: String| part.damaged(&part.meta.parquet_path(), why);
+        let bodies = batch.column(0).as_string::<i32>();
+        let streams = batch.column(1).as_dictionary::<UInt32Type>();
+        let labels = streams.values().as_binary::<i32>();
+        let mut counts = vec![(0u64, 0u64); labels.len()];
+        for (row, key) in streams.keys().values().iter().enumerate() {
+            counts[*key as usize].0 += 1;
+            counts[*key as usize].1 += bodies.value_length(row) as u64;
+        }
+        for (at, (records, bytes)) in counts.into_iter().enumerate().filter(|(_, (records, _))| *records > 0) {
+            let labels = Labels::from_bytes(labels.value(at)).map_err(|wrong| damaged(wrong.to_string()))?;
+            if touched(&labels) {
+                let of_stream = found.entry(labels).or_default();
+                *of_stream = (of_stream.0 + records, of_stream.1 + bytes);
+            }
+        }
+    }
+    let counted = found.into_iter().map(|(labels, (records, bytes))| LogStreamInfo { labels, records, bytes });
+    Ok(whole.into_iter().chain(counted).collect())
 }
 
 fn taken(signal: Signal, head: &RowsHead) -> (GroupColumns, Vec<RecordBatch>) {
@@ -221,9 +300,12 @@ impl Snapshot for View {
             *bytes += info.bytes;
         };
         for part in self.overlapping(Signal::Logs, select.range) {
-            if let Some(index) = self.or_told(part.rows_index().await) {
-                index.streams(select).into_iter().for_each(&mut add);
-            }
+            let hidden = Hidden::by(&self.log_deletions, &part.meta);
+            let streams = match hidden.is_nothing() {
+                true => part.rows_index().await.map(|index| index.streams(select)),
+                false => streams_shown(part, select, hidden).await,
+            };
+            self.or_told(streams).into_iter().flatten().for_each(&mut add);
         }
         for memtables in &self.memory {
             let (groups, batches) = taken(Signal::Logs, &memtables.logs.read());

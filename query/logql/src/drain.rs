@@ -90,9 +90,14 @@ impl Drain {
 
     /// A pattern's text, by the number that [`Drain::learn`] gave.
     pub fn pattern(&self, number: usize) -> String {
-        let Some(pattern) = self.patterns.get(number) else { return String::new() };
-        let mut text = if pattern.of_message { ANY.to_owned() } else { String::new() };
-        for token in pattern.tokens.iter().map(String::as_str).chain(pattern.of_message.then_some(ANY)) {
+        self.patterns.get(number).map(Pattern::text).unwrap_or_default()
+    }
+}
+
+impl Pattern {
+    fn text(&self) -> String {
+        let mut text = if self.of_message { ANY.to_owned() } else { String::new() };
+        for token in self.tokens.iter().map(String::as_str).chain(self.of_message.then_some(ANY)) {
             // Two in a row match what one does.
             if token != ANY || !text.ends_with(ANY) {
                 text.push_str(token);
@@ -100,6 +105,14 @@ impl Drain {
         }
         text
     }
+}
+
+/// The pattern of one line by itself: words with a digit become `<_>`. Lines that Drain would put together because their
+/// words mostly agree stay apart, and the answer hangs on no other line.
+pub fn line_pattern(line: &str) -> String {
+    let message = line.starts_with('{').then(|| message(line)).flatten();
+    let tokens = masked(message.as_deref().unwrap_or(line)).into_iter().map(str::to_owned).collect();
+    Pattern { tokens, of_message: message.is_some() }.text()
 }
 
 fn similarity(pattern: &[String], tokens: &[&str]) -> f64 {
@@ -216,6 +229,13 @@ mod tests {
         ]);
         assert_eq!(found[0], ("<_>order <_> placed<_>".to_owned(), 2));
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn a_line_has_a_pattern_of_its_own() {
+        assert_eq!(line_pattern("GET /items/7 took 12ms"), "GET <_> took <_>");
+        assert_eq!(line_pattern(r#"{"msg":"order 17 placed"}"#), "<_>order <_> placed<_>");
+        assert_eq!(line_pattern(""), "");
     }
 
     #[test]

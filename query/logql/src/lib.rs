@@ -8,6 +8,7 @@ mod ast;
 mod check;
 mod drain;
 mod ip;
+mod judge;
 mod lexer;
 mod parser;
 mod pipeline;
@@ -16,8 +17,9 @@ mod template;
 mod units;
 
 pub use ast::*;
-pub use drain::Drain;
+pub use drain::{Drain, line_pattern};
 pub use ip::IpMatch;
+pub use judge::read_log_query;
 pub use lexer::ParseError;
 pub use parser::parse;
 pub use pipeline::{Category, Fields, LabelTest, Pipeline, detect_level};

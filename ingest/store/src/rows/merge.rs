@@ -3,7 +3,8 @@
 use super::groups::{GroupColumns, Groups};
 use super::order::{Key, Place, Row, in_pieces, times};
 use super::part::{self, Index, PartStream, Writer};
-use super::stored::renumbered;
+use super::stored::{publish, renumbered};
+use crate::log_deletions::Hidden;
 use crate::part::{Part, PartFiles, Signal};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
@@ -22,13 +23,17 @@ struct Source {
     run_rows: u32,
     batch: RecordBatch,
     places: Vec<Place>,
+    /// Which rows are written; none is left out where it is empty.
+    kept: Vec<bool>,
+    hidden: Hidden,
     at: usize,
     ended: bool,
 }
 
-pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFiles> {
+/// Nothing where all rows are hidden.
+pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::Result<Option<PartFiles>> {
     let mut indexes = vec![];
-    for part in parts {
+    for (part, _) in &parts {
         indexes.push(part.rows_index().await?);
     }
     let mut groups = Groups::default();
@@ -44,14 +49,17 @@ pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFi
     keys.sort_unstable();
     keys.dedup();
     let names = part::Layout::joined(signal, &indexes);
+    let bytes = parts.iter().map(|(part, _)| part.meta.bytes as usize).sum();
     let mut sources = vec![];
-    for (((part, index), number_of), of_part) in parts.iter().zip(indexes).zip(numbers).zip(of_parts) {
+    for ((((part, hidden), index), number_of), of_part) in
+        parts.into_iter().zip(indexes).zip(numbers).zip(of_parts)
+    {
         let ranks = of_part.iter().map(|key| keys.partition_point(|other| other < key) as u32).collect();
-        let stream = part::read_all(part).await?;
-        sources.push(Source::new(signal, index, stream, number_of, ranks));
+        let stream = part::read_all(&part).await?;
+        sources.push(Source { hidden, ..Source::new(signal, index, stream, number_of, ranks) });
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());
-    let bytes = parts.iter().map(|part| part.meta.bytes as usize).sum();
+    let mut written = 0;
     let mut writer = Writer::new(signal, groups, keys, names, bytes)?;
     loop {
         for source in &mut sources {
@@ -60,15 +68,18 @@ pub async fn merge(signal: Signal, parts: &[Arc<Part>]) -> anyhow::Result<PartFi
         // Up to the first end of what is in memory, every row that is to come is known.
         let ends = sources.iter().filter(|source| !source.ended).filter_map(|source| source.places.last());
         let bound = ends.min().copied().unwrap_or((u32::MAX, i64::MAX));
-        let mut rows: Vec<Row> = vec![];
+        let (mut rows, mut taken): (Vec<Row>, usize) = (vec![], 0);
         for (number, source) in sources.iter_mut().enumerate() {
             let end = source.at + source.places[source.at..].partition_point(|place| *place <= bound);
-            rows.extend((source.at..end).map(|row| (source.places[row], number as u32, row as u32)));
+            let kept = (source.at..end).filter(|row| source.kept.get(*row).copied().unwrap_or(true));
+            rows.extend(kept.map(|row| (source.places[row], number as u32, row as u32)));
+            taken += end - source.at;
             source.at = end;
         }
-        if rows.is_empty() {
-            return writer.finish();
+        if taken == 0 {
+            return if written == 0 { Ok(None) } else { writer.finish().map(Some) };
         }
+        written += rows.len();
         rows.sort();
         let batches: Vec<RecordBatch> = sources.iter().map(|source| source.batch.clone()).collect();
         in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
@@ -95,6 +106,8 @@ impl Source {
             run_rows,
             batch,
             places: vec![],
+            kept: vec![],
+            hidden: Hidden::default(),
             at,
             ended: false,
         }
@@ -108,6 +121,11 @@ impl Source {
                 anyhow::ensure!(self.run == self.ranks.len(), "a part has fewer rows than its index says");
                 return Ok(());
             };
+            self.kept.clear();
+            if !self.hidden.is_nothing() {
+                let shown = publish(self.signal, &self.index.groups, &batch, &self.hidden.columns().0)?;
+                self.kept.extend(self.hidden.kept(&shown)?.iter().map(|kept| kept == Some(true)));
+            }
             let batch = renumbered(&batch, &self.number_of)?;
             let schema = super::stored::schema(self.signal).clone();
             self.batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;

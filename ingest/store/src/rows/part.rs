@@ -4,6 +4,7 @@
 mod attributes;
 mod bodies;
 mod cells;
+mod full_text;
 mod ids;
 mod needles;
 mod ranges;
@@ -172,7 +173,8 @@ impl Index {
 
     /// Rows that can be wanted, and the strings they are to be looked through for.
     fn log_ranges(&self, select: &LogSelect) -> Result<(Ranges, Vec<Needle>), String> {
-        let plain = select.contains.is_empty() && select.trace_id.is_none();
+        let plain =
+            select.contains.is_empty() && select.trace_id.is_none() && select.words.is_empty();
         let keep = select.limit.filter(|_| plain);
         let mut ranges = Ranges::new(self.passing(select).map(|run| run.rows_kept(keep, select)));
         let mut needles: Vec<Needle> =
@@ -184,6 +186,10 @@ impl Index {
         if let Some(id) = select.trace_id {
             let clues = Clues { ids: vec![hex::encode(id)], ..Clues::default() };
             let pages = cells.pages(Some(grid.trace_ids()), clues)?;
+            ranges = ranges.and(&pages.ranges(self.total()));
+        }
+        for query in select.words.iter().filter(|_| self.total() > 0) {
+            let pages = full_text::pages(query, &self.shapes, &mut cells)?;
             ranges = ranges.and(&pages.ranges(self.total()));
         }
         for needle in &mut needles {

@@ -103,7 +103,7 @@ async fn parts_past_their_retention_go_and_a_snapshot_keeps_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let clock = clock();
     let hour = Duration::from_secs(3600);
-    let retention = Retention { metrics: hour, logs: hour, spans: 100 * hour };
+    let retention = Retention { metrics: hour, logs: hour, streams: vec![], spans: 100 * hour };
     let store = Store::open(Config { retention, ..config(dir.path()) }, clock.clone()).await.unwrap();
     store.write(write(samples("up", 0..1, 0..3))).await.unwrap();
     store.write(write(lines("web", &["old"], 0))).await.unwrap();
@@ -123,8 +123,11 @@ async fn exemplars_outlive_the_process_and_end_with_their_retention() {
     let dir = tempfile::tempdir().unwrap();
     let clock = clock();
     let (hour, minute_ms) = (Duration::from_secs(3600), 60_000);
-    let retention = Retention { metrics: hour, logs: hour, spans: hour };
-    let open = || Store::open(Config { retention, ..config(dir.path()) }, clock.clone());
+    let retention = Retention { metrics: hour, logs: hour, streams: vec![], spans: hour };
+    let open = || {
+        let retention = retention.clone();
+        Store::open(Config { retention, ..config(dir.path()) }, clock.clone())
+    };
     let exemplar = |minutes: i64, trace: &str| Exemplar {
         series: Labels::from_pairs([("__name__", "up")]),
         labels: Labels::from_pairs([("trace_id", trace)]),

@@ -300,3 +300,33 @@ async fn tenants_do_not_see_each_other() {
         store.flush().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_narrow_to_the_pages_that_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    // Two pages and a bit; each rare word is in one line.
+    let mut texts: Vec<String> = (0..10_000).map(|n| format!("request {n} done in 3ms")).collect();
+    texts[100] = "Payment TIMEOUT for card".into();
+    texts[9_000] = r#"{"msg":"payment refused","kind":"Timeouts"}"#.into();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for (at, texts) in texts.chunks(200).enumerate() {
+        store.write(write(lines("a", texts, -20_000 + 200 * at as i64))).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    let word = |word: &str| WordQuery::Word(word.into());
+    let read = async |query: WordQuery| {
+        let select = LogSelect { words: vec![query], ..LogSelect::all(TimeRange::ALL) };
+        bodies(&store, &select).await.len()
+    };
+    let page = crate::rows::part::LOG_PAGE_ROWS;
+    assert_eq!(read(word("timeout")).await, page, "one page has it");
+    assert_eq!(read(word("nowhere")).await, 0);
+    assert_eq!(read(word("Payment")).await, page + 10_000 - 2 * page);
+    assert_eq!(read(WordQuery::Prefix("timeo".into())).await, page + 10_000 - 2 * page);
+    assert_eq!(read(WordQuery::Phrase(vec!["payment".into(), "timeout".into()])).await, page);
+    assert_eq!(read(WordQuery::Any(vec![word("timeout"), word("nowhere")])).await, page);
+    assert_eq!(read(WordQuery::All(vec![word("timeout"), word("refused")])).await, 0);
+    assert_eq!(read(WordQuery::Not(Box::new(word("request")))).await, 10_000);
+    assert_eq!(read(word("4711")).await, 10_000, "numbers are in no index");
+}

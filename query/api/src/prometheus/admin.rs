@@ -48,6 +48,7 @@ async fn delete_series(
     store.delete_series(&tenant, selections, range(&params)?).await.map_err(|wrong| {
         let (status, kind) = match &wrong {
             DeleteError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "unavailable"),
+            DeleteError::Invalid(_) => (StatusCode::BAD_REQUEST, "bad_data"),
             DeleteError::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Refusal { status, kind, why: wrong.to_string() }

@@ -1,0 +1,85 @@
+//! A log query as those see it who keep records and know no language: a deletion names its records by one.
+
+use crate::ast::Expr;
+use crate::parser::parse;
+use crate::pipeline::{Fields, Pipeline, detect_level};
+use model::{JudgeLog, JudgedLog, LogQuery};
+use std::sync::Arc;
+
+/// Reads a stream selector and the stages behind it. A query that gives numbers names no records.
+pub fn read_log_query(text: &str) -> Result<LogQuery, String> {
+    let log = match parse(text).map_err(|why| why.to_string())? {
+        Expr::Log(log) => log,
+        Expr::Metric(_) => return Err("a log selector is expected, as {app=\"web\"} |= \"text\"".into()),
+    };
+    let judge = (!log.stages.is_empty())
+        .then(|| -> Arc<dyn JudgeLog> { Arc::new(Judge(Pipeline::new(&log.stages, None, None))) });
+    Ok(LogQuery { matchers: log.matchers, judge })
+}
+
+struct Judge(Pipeline);
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
+impl JudgeLog for Judge {
+    fn passes(&self, record: &JudgedLog<'_>) -> bool {
+        let mut fields = Fields::default();
+        if !self.0.keeps_labels() {
+            let labels = record.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            fields.start(&labels.collect());
+            // As a query shows them: names as labels spell them, and what a label says already is not said twice.
+            for (name, value) in record.metadata {
+                let name: String =
+                    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+                if fields.get(&name) != Some(value) {
+                    fields.add_metadata(&name, value);
+                }
+            }
+            if fields.get("detected_level").is_none() {
+                let level = match record.severity {
+                    0 => detect_level(record.body),
+                    severity => model::severity_text(severity),
+                };
+                fields.add_metadata("detected_level", level);
+            }
+        }
+        self.0.run(record.ts_ns, record.body, &mut fields).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Labels;
+
+    #[test]
+    fn a_query_names_lines_as_it_would_show_them() {
+        let labels = Labels::from_pairs([("app", "api")]);
+        let record = JudgedLog {
+            ts_ns: 0,
+            body: r#"level=debug user=7 msg="card 4111""#,
+            labels: &labels,
+            metadata: &[("user.id", "7")],
+            severity: 0,
+        };
+        for (query, expected) in [
+            (r#"{app="api"} |= "card""#, true),
+            (r#"{app="api"} != "card""#, false),
+            (r#"{app="api"} |~ "card [0-9]+" |= "user""#, true),
+            (r#"{app="api"} | user_id="7""#, true),
+            (r#"{app="api"} | logfmt | user="8""#, false),
+            (r#"{app="api"} | detected_level="debug""#, true),
+        ] {
+            let query = read_log_query(query).unwrap();
+            assert_eq!(query.judge.unwrap().passes(&record), expected);
+            assert!(query.matchers[0].matches_labels(&labels));
+        }
+        assert!(read_log_query(r#"{app="api"}"#).unwrap().judge.is_none());
+        assert!(read_log_query(r#"rate({app="api"}[1m])"#).unwrap_err().contains("selector"));
+        assert!(read_log_query(r#"{app="api"} |= 5"#).unwrap_err().contains("line 1, col"));
+    }
+}
