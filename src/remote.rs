@@ -36,16 +36,25 @@ impl Bearer {
     }
 }
 
-/// Asks PromQL of a query process.
+/// Asks a query process, in PromQL or LogQL.
 pub struct RemoteAsk {
     http: reqwest::Client,
     base: String,
+    /// Below it are `query`, `query_range` and `format_query`.
+    root: &'static str,
     bearer: Bearer,
 }
 
+const METRICS_ROOT: &str = "/api/v1";
+const LOGS_ROOT: &str = "/loki/api/v1";
+
 impl RemoteAsk {
-    pub fn new(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
-        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), bearer })
+    pub fn metrics(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), root: METRICS_ROOT, bearer })
+    }
+
+    pub fn logs(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), root: LOGS_ROOT, bearer })
     }
 
     async fn get(
@@ -54,7 +63,7 @@ impl RemoteAsk {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Value, AskError> {
-        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.base), query)
+        let url = reqwest::Url::parse_with_params(&format!("{}{}/{path}", self.base, self.root), query)
             .map_err(|wrong| AskError::Broken(format!("{}: {wrong}", self.base)))?;
         let mut request = self.bearer.show(self.http.get(url));
         if let Some(tenant) = tenant {
@@ -65,9 +74,12 @@ impl RemoteAsk {
             .await
             .map_err(|wrong| AskError::Broken(format!("no answer of {}: {wrong}", self.base)))?;
         let status = response.status().as_u16();
-        let json: Value = response.json().await.map_err(|wrong| {
-            AskError::Broken(format!("{} answered {status} without JSON: {wrong}", self.base))
-        })?;
+        let text = response
+            .text()
+            .await
+            .map_err(|wrong| AskError::Broken(format!("no whole answer of {}: {wrong}", self.base)))?;
+        // Loki's errors are plain text.
+        let json = serde_json::from_str(&text).unwrap_or_else(|_| serde_json::json!({ "error": text }));
         if json["status"] == "success" {
             return Ok(json);
         }
@@ -106,10 +118,14 @@ impl Ask for RemoteAsk {
     }
 
     async fn check(&self, query: &str) -> Result<(), AskError> {
+        if self.root == LOGS_ROOT {
+            return engine::LogAsk::checked(query);
+        }
         self.get(None, "format_query", &[("query", query.to_owned())]).await.map(|_| ())
     }
 }
 
+/// Both servers take seconds with a fraction.
 fn seconds(ms: i64) -> String {
     format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
 }

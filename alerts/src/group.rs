@@ -7,7 +7,8 @@ pub mod view;
 
 use crate::duration;
 use crate::notify;
-use crate::rules::{self, Kind, Rule};
+use crate::ruler::Language;
+use crate::rules::{self, Kind, Rule, SetBy};
 use crate::state::{self, Found, Instance, State, Timing};
 use crate::telemetry::Counters;
 use crate::template::{self, Template};
@@ -32,11 +33,25 @@ const TEMPLATE_QUERIES_MAX: usize = 10;
 #[derive(Clone)]
 pub struct World {
     pub tenant: Tenant,
+    /// In the language of the rules at hand.
     pub ask: Arc<dyn Ask>,
+    pub ask_logs: Arc<dyn Ask>,
     pub sink: Arc<dyn Sink>,
     pub external_url: String,
     pub alerts_max: usize,
     pub counters: Arc<Counters>,
+}
+
+impl World {
+    /// As a group sees it: its tenant's data, asked in its language.
+    fn of(&self, group: &rules::Group) -> World {
+        let Some(SetBy { tenant, language }) = &group.set_by else { return self.clone() };
+        let ask = match language {
+            Language::PromQl => self.ask.clone(),
+            Language::LogQl => self.ask_logs.clone(),
+        };
+        World { tenant: tenant.clone(), ask, ..self.clone() }
+    }
 }
 
 pub struct Group {
@@ -74,14 +89,6 @@ pub struct RuleState {
     pub took: Duration,
 }
 
-/// Marks the series of rules that are in force no more as ended.
-pub async fn end_series(world: &World, states: &[RuleState], now_ms: i64) {
-    let mut unwritten = Unwritten::default();
-    for state in states {
-        unwritten.add(state.written.iter().map(|gone| (gone.clone(), stale_marker())).collect(), now_ms);
-    }
-    unwritten.write(world).await;
-}
 
 /// What an evaluation did.
 #[derive(Debug, Default)]
@@ -106,8 +113,11 @@ impl Group {
         self.rules
             .iter()
             .map(|prepared| {
-                let identity =
+                let mut identity =
                     format!("{}\n{}\n{}", self.spec.file, self.spec.name, prepared.rule.identity());
+                if let Some(SetBy { tenant, language }) = &self.spec.set_by {
+                    identity.insert_str(0, &format!("{tenant}\n{}\n", language.as_str()));
+                }
                 let number = seen.entry(identity.clone()).and_modify(|n| *n += 1).or_insert(0);
                 format!("{:032x}-{number}", xxhash_rust::xxh3::xxh3_128(identity.as_bytes()))
             })
@@ -148,6 +158,13 @@ impl Group {
         (states.iter().map(firing).sum(), states.iter().find_map(|state| state.error.clone()))
     }
 
+    /// Marks the series of a rule that is in force no more as ended.
+    pub async fn end_series(&self, world: &World, state: &RuleState, now_ms: i64) {
+        let mut unwritten = Unwritten::default();
+        unwritten.add(state.written.iter().map(|gone| (gone.clone(), stale_marker())).collect(), now_ms);
+        unwritten.write(&world.of(&self.spec)).await;
+    }
+
     /// The end of rules that are in force no more: what fired is resolved.
     pub fn farewell(&self, rule_key: &str, state: &RuleState, now_ms: i64) -> Vec<notify::Alert> {
         let at = self.rule_keys().iter().position(|key| key == rule_key);
@@ -158,6 +175,7 @@ impl Group {
     /// Evaluates all rules as of `now_ms`, which must grow from call to call.
     pub async fn evaluate(&self, world: &World, now_ms: i64) -> Outcome {
         let started = Instant::now();
+        let world = &world.of(&self.spec);
         let mut outcome = Outcome::default();
         let mut unwritten = Unwritten::default();
         let at_ms = now_ms - duration::ms(self.spec.query_offset);

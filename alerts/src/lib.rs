@@ -1,7 +1,7 @@
 //! Rules, alert states, SLOs, notifications.
 //!
 //! Rule files in Prometheus' format and OpenSLO files come in; recorded series, `ALERTS` and notifications go out.
-//! Everything is asked through [`model::Ask`] and written through [`model::Sink`]: this crate knows no query language,
+//! Groups of rules also come over the API ([`ruler`](mod@ruler)). Everything is asked through [`model::Ask`] and written through [`model::Sink`]: this crate knows no query language,
 //! no HTTP server and no storage. Alert states are a plain state machine ([`state`](mod@state)) over answers; what
 //! receivers should hear is a plain book; tasks, sockets and the one file are at the edge, in `service`.
 
@@ -11,6 +11,7 @@ mod duration;
 mod files;
 mod group;
 mod notify;
+mod ruler;
 mod rules;
 mod service;
 mod slo;
@@ -22,6 +23,7 @@ mod yaml;
 pub use config::Config;
 pub use files::{Checked, check_file, matching};
 pub use group::view::{AlertView, AlertingView, GroupView, RuleView};
-pub use service::Alerts;
+pub use ruler::{Language, RulerError, Shelf};
+pub use service::{Alerts, Asks};
 pub use slo::budget::{Known, SloView};
 pub use yaml::Mistake;

@@ -4,11 +4,12 @@
 //! knows the language: [`RuleFile::expressions`] says which there are and where.
 
 use crate::duration;
+use crate::ruler::Language;
 use crate::template::Template;
 #[cfg(test)]
 use crate::yaml::Mistake;
 use crate::yaml::{File, Node, Place};
-use model::METRIC_NAME;
+use model::{METRIC_NAME, Tenant};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -23,6 +24,14 @@ pub struct Group {
     /// Most series or alerts one rule may produce; 0 is no limit.
     pub limit: usize,
     pub rules: Vec<Rule>,
+    /// Over the API; `None`: it is from a file, in PromQL and over the configuration's tenant.
+    pub set_by: Option<SetBy>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetBy {
+    pub tenant: Tenant,
+    pub language: Language,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +126,12 @@ pub fn parse(text: &str) -> Result<Vec<Group>, Vec<Mistake>> {
     if file.is_right() { Ok(found.groups) } else { Err(file.mistakes()) }
 }
 
-fn read_group(node: &Node<'_>, file: &str, expressions: &mut Vec<(Place, String)>) -> Option<Group> {
+/// One group; `file` is where it is from.
+pub fn read_group(
+    node: &Node<'_>,
+    file: &str,
+    expressions: &mut Vec<(Place, String)>,
+) -> Option<Group> {
     node.only(&["name", "interval", "query_offset", "limit", "labels", "rules", "partial_response_strategy"]);
     let name = node.need("name")?.text()?;
     if name.is_empty() {
@@ -141,7 +155,7 @@ fn read_group(node: &Node<'_>, file: &str, expressions: &mut Vec<(Place, String)
         rules.extend(read_rule(&rule, &labels, expressions));
     }
     let query_offset = duration_of(node, "query_offset").unwrap_or_default();
-    Some(Group { name, file: file.to_owned(), interval, query_offset, limit, rules })
+    Some(Group { name, file: file.to_owned(), interval, query_offset, limit, rules, set_by: None })
 }
 
 fn read_rule(

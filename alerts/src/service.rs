@@ -5,7 +5,8 @@ use crate::disk::Saved;
 use crate::duration;
 use crate::files::{self, Loaded};
 use crate::group::view::{AlertView, GroupView};
-use crate::group::{Group, RuleState, World, check_query, end_series};
+use crate::group::{Group, RuleState, World, check_query};
+use crate::ruler::{self, Language, Ruler, RulerError, Shelf};
 use crate::notify::Receivers;
 use crate::notify::book::Pace;
 use crate::slo::Slo;
@@ -44,6 +45,10 @@ pub struct Alerts {
     counters: Arc<Counters>,
     stop: CancellationToken,
     in_force: RwLock<InForce>,
+    /// Groups that were set over the API.
+    ruler: RwLock<Ruler>,
+    /// One change of what is in force at a time.
+    changing: Mutex<()>,
     /// The tasks of the groups in force; a reload ends them and starts others.
     running: Mutex<Running>,
     /// Senders and the writer of states; they live as long as this.
@@ -65,11 +70,18 @@ struct Running {
     tasks: JoinSet<()>,
 }
 
+/// Who answers rules, by their language.
+#[derive(Clone)]
+pub struct Asks {
+    pub metrics: Arc<dyn Ask>,
+    pub logs: Arc<dyn Ask>,
+}
+
 impl Alerts {
     /// Reads rules, SLOs and states, then evaluates until `stop`. A file with a mistake ends the start.
     pub async fn start(
         config: Config,
-        ask: Arc<dyn Ask>,
+        asks: Asks,
         sink: Arc<dyn Sink>,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
@@ -79,6 +91,7 @@ impl Alerts {
         }
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("making {} for alert states", config.data_dir.display()))?;
+        let ruler = Ruler::open(&config.data_dir)?;
         let Saved { saved_ms, rules, told, .. } = Saved::read(&config.data_dir)?;
         let now_ms = clock.now_ms();
         let counters = Arc::new(Counters::default());
@@ -101,7 +114,8 @@ impl Alerts {
         );
         let world = World {
             tenant: config.tenant.clone(),
-            ask,
+            ask: asks.metrics,
+            ask_logs: asks.logs,
             sink,
             external_url,
             alerts_max: config.alerts_max,
@@ -116,6 +130,8 @@ impl Alerts {
             counters,
             stop,
             in_force: RwLock::default(),
+            ruler: RwLock::new(ruler),
+            changing: Mutex::default(),
             running: Mutex::default(),
             lasting: Mutex::default(),
             changed: Arc::new(Notify::new()),
@@ -138,6 +154,7 @@ impl Alerts {
 
     /// Reads rules and SLOs again. With any mistake, what was stays in force.
     pub async fn reload(self: &Arc<Self>) -> anyhow::Result<()> {
+        let _one = self.changing.lock().await;
         let next = match self.load().await {
             Ok(next) => next,
             Err(wrong) => {
@@ -145,6 +162,13 @@ impl Alerts {
                 return Err(wrong);
             }
         };
+        info!(groups = next.groups.len(), slos = next.slos.len(), "rules and SLOs are reloaded");
+        self.put_in_force(next).await;
+        Ok(())
+    }
+
+    /// Rules that are the same as before keep their states; of those that are gone, alerts are resolved and series end.
+    async fn put_in_force(self: &Arc<Self>, next: InForce) {
         self.pause().await;
         let now_ms = self.clock.now_ms();
         let before = self.in_force.read().clone();
@@ -156,14 +180,92 @@ impl Alerts {
             group.adopt(|key| states.remove(key).map(|(state, _)| state));
         }
         for (key, (state, group)) in &states {
-            self.receivers.update(&group.farewell(key, state, now_ms), now_ms);
+            let farewell = self.addressed(group, group.farewell(key, state, now_ms));
+            self.receivers.update(&farewell, now_ms);
+            group.end_series(&self.world, state, now_ms).await;
         }
-        let gone: Vec<RuleState> = states.into_values().map(|(state, _)| state).collect();
-        end_series(&self.world, &gone, now_ms).await;
-        info!(groups = next.groups.len(), slos = next.slos.len(), "rules and SLOs are reloaded");
         self.run(next).await;
         self.changed.notify_one();
+    }
+
+    /// Tenants share the receivers: alerts of another than the configuration's say whose they are.
+    fn addressed(&self, group: &Group, mut alerts: Vec<crate::notify::Alert>) -> Vec<crate::notify::Alert> {
+        let owner = group.spec.set_by.as_ref().map(|set_by| &set_by.tenant);
+        if let Some(tenant) = owner.filter(|tenant| **tenant != self.config.tenant) {
+            for alert in &mut alerts {
+                let mut labels = model::LabelSetBuilder::from_labels(&alert.labels);
+                labels.set("tenant", tenant.as_str());
+                alert.labels = labels.build();
+            }
+        }
+        alerts
+    }
+
+    /// Sets one group of a namespace, in place of the one of its name. It is on disk and in force when this returns.
+    pub async fn set_rule_group(self: &Arc<Self>, shelf: &Shelf, text: &str) -> Result<(), RulerError> {
+        let read = ruler::read(text, shelf).map_err(RulerError::Invalid)?;
+        let ask = match shelf.language {
+            Language::PromQl => &self.world.ask,
+            Language::LogQl => &self.world.ask_logs,
+        };
+        let mut wrong = vec![];
+        for (place, query) in read.expressions {
+            if let Err(why) = check_query(ask.as_ref(), &query).await {
+                wrong.push((place, why));
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(RulerError::Invalid(ruler::placed(text, &wrong)));
+        }
+        self.change_ruler(|ruler| ruler.set(shelf, &read.group.name, text)).await
+    }
+
+    /// Takes one group of a namespace out of force, or all of them.
+    pub async fn remove_rule_groups(
+        self: &Arc<Self>,
+        shelf: &Shelf,
+        group: Option<&str>,
+    ) -> Result<(), RulerError> {
+        self.change_ruler(|ruler| ruler.remove(shelf, group)).await
+    }
+
+    async fn change_ruler(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Ruler) -> Result<(), RulerError>,
+    ) -> Result<(), RulerError> {
+        let _one = self.changing.lock().await;
+        let mut changed = self.ruler.read().clone();
+        change(&mut changed)?;
+        let (dir, written) = (self.config.data_dir.clone(), changed.clone());
+        let written = tokio::task::spawn_blocking(move || written.write(&dir)).await;
+        written.map_err(anyhow::Error::from).flatten()?;
+        let before = self.in_force.read().clone();
+        let (set, of_files): (Vec<_>, Vec<_>) =
+            before.groups.into_iter().partition(|group| group.spec.set_by.is_some());
+        let mut groups = of_files;
+        for spec in changed.groups() {
+            // One that stays as it was goes on with what it knows.
+            let same = set.iter().find(|group| group.spec == spec).cloned();
+            groups.push(same.unwrap_or_else(|| Arc::new(Group::new(spec, self.config.evaluation_interval))));
+        }
+        *self.ruler.write() = changed;
+        self.put_in_force(InForce { groups, slos: before.slos }).await;
         Ok(())
+    }
+
+    /// YAML of one group that was set.
+    pub fn rule_group(&self, shelf: &Shelf, group: &str) -> Result<String, RulerError> {
+        self.ruler.read().group(shelf, group)
+    }
+
+    /// YAML of a tenant's groups that were set, by namespace; `None` where there are none.
+    pub fn rule_groups(
+        &self,
+        tenant: &Tenant,
+        language: Language,
+        namespace: Option<&str>,
+    ) -> Result<Option<String>, RulerError> {
+        self.ruler.read().list(tenant, language, namespace)
     }
 
     /// Returns when all tasks have ended after `stop`, and the states are on disk.
@@ -179,14 +281,18 @@ impl Alerts {
         &self.config.tenant
     }
 
-    /// All groups, those of objectives among them, in the order of the files.
-    pub fn groups(&self) -> Vec<GroupView> {
-        self.groups_in_force().iter().map(|group| group.view()).collect()
+    /// A tenant's groups: those of files in their order, those of objectives, those that were set over the API.
+    pub fn groups(&self, tenant: &Tenant) -> Vec<GroupView> {
+        let owner = |group: &Group| match &group.spec.set_by {
+            Some(set_by) => set_by.tenant == *tenant,
+            None => self.config.tenant == *tenant,
+        };
+        self.groups_in_force().iter().filter(|group| owner(group)).map(|group| group.view()).collect()
     }
 
-    /// Pending and firing alerts of all rules.
-    pub fn active(&self) -> Vec<AlertView> {
-        let rules = self.groups().into_iter().flat_map(|group| group.rules);
+    /// Pending and firing alerts of all of a tenant's rules.
+    pub fn active(&self, tenant: &Tenant) -> Vec<AlertView> {
+        let rules = self.groups(tenant).into_iter().flat_map(|group| group.rules);
         rules.filter_map(|rule| rule.alerting).flat_map(|alerting| alerting.alerts).collect()
     }
 
@@ -252,6 +358,9 @@ impl Alerts {
             next.groups.push(group.clone());
             next.slos.push((slo, recorded, group));
         }
+        for spec in self.ruler.read().groups() {
+            next.groups.push(Arc::new(Group::new(spec, interval)));
+        }
         Ok(next)
     }
 
@@ -313,8 +422,9 @@ impl Alerts {
                 let Ok(_turn) = self.turns.acquire().await else { return };
                 group.evaluate(&self.world, at_ms).await
             };
-            self.receivers.update(&outcome.alerts, at_ms);
-            if outcome.changed {
+            let changed = outcome.changed;
+            self.receivers.update(&self.addressed(group, outcome.alerts), at_ms);
+            if changed {
                 self.changed.notify_one();
             }
             let due_ms = slot_after(at_ms, interval_ms, offset_ms);

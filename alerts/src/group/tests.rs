@@ -71,6 +71,7 @@ fn start(rules: &str) -> (Group, Arc<Memory>, World) {
     let world = World {
         tenant: Tenant::default(),
         ask: memory.clone(),
+        ask_logs: memory.clone(),
         sink: memory.clone(),
         external_url: "http://b".into(),
         alerts_max: 100,

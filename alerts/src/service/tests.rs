@@ -25,6 +25,26 @@ impl Ask for Gauge {
     }
 }
 
+/// Logs: each tenant has as many lines as its name has letters.
+struct Logs;
+
+#[async_trait::async_trait]
+impl Ask for Logs {
+    async fn instant(&self, tenant: &Tenant, _: &str, at_ms: i64) -> Result<Answer, AskError> {
+        let point = Point { ts_ms: at_ms, value: tenant.as_str().len() as f64 };
+        let series = SeriesPoints { labels: Labels::from_pairs([("app", "a")]), points: vec![point] };
+        Ok(Answer { series: vec![series], ..Answer::default() })
+    }
+
+    async fn range(&self, _: &Tenant, _: &str, _: i64, _: i64, _: i64) -> Result<Answer, AskError> {
+        Ok(Answer::default())
+    }
+
+    async fn check(&self, query: &str) -> Result<(), AskError> {
+        if query.contains("rate(") { Ok(()) } else { Err(AskError::BadQuery("no rate".into())) }
+    }
+}
+
 struct Nowhere;
 
 #[async_trait::async_trait]
@@ -76,8 +96,9 @@ async fn start(config: Config, value: Option<f64>) -> anyhow::Result<Started> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let gauge = Arc::new(Gauge(parking_lot::Mutex::new(value)));
     let stop = CancellationToken::new();
+    let asks = Asks { metrics: gauge.clone(), logs: Arc::new(Logs) };
     let alerts =
-        Alerts::start(config, gauge.clone(), Arc::new(Nowhere), Arc::new(SystemClock), stop.clone()).await?;
+        Alerts::start(config, asks, Arc::new(Nowhere), Arc::new(SystemClock), stop.clone()).await?;
     Ok(Started { alerts, gauge, stop })
 }
 
@@ -113,10 +134,10 @@ async fn firing_is_told_once_across_a_restart_then_resolved() {
         (&told["status"], &told["alerts"][0]["annotations"]["summary"]),
         (&json!("firing"), &json!("at 5"))
     );
-    let since = first.alerts.active()[0].active_at.clone();
+    let since = first.alerts.active(&Tenant::default())[0].active_at.clone();
     first.end().await;
     let second = start(config, Some(6.0)).await.unwrap();
-    assert_eq!(second.alerts.active()[0].active_at, since, "the state survived");
+    assert_eq!(second.alerts.active(&Tenant::default())[0].active_at, since, "the state survived");
     *second.gauge.0.lock() = None;
     let told = next(&mut hook).await;
     assert_eq!(told["status"], "resolved", "not a second firing: {told}");
@@ -143,17 +164,17 @@ async fn a_reload_keeps_states_resolves_what_is_gone_and_refuses_mistakes() {
     let file = config.rules[0].clone();
     let started = start(config, Some(1.0)).await.unwrap();
     assert_eq!(next(&mut hook).await["status"], "firing");
-    let since = started.alerts.active()[0].active_at.clone();
+    let since = started.alerts.active(&Tenant::default())[0].active_at.clone();
 
     std::fs::write(&file, RULES.replace("expr: q", "expr: nonsense")).unwrap();
     let wrong = started.alerts.reload().await.unwrap_err().to_string();
     assert!(wrong.contains("groups[0].rules[0].expr: 1:1: nonsense"), "{wrong}");
-    assert_eq!(started.alerts.active().len(), 1);
+    assert_eq!(started.alerts.active(&Tenant::default()).len(), 1);
 
     std::fs::write(&file, RULES.to_owned() + "  - {record: more, expr: q}\n").unwrap();
     started.alerts.reload().await.unwrap();
-    assert_eq!(started.alerts.active()[0].active_at, since);
-    assert_eq!(started.alerts.groups()[0].rules.len(), 2);
+    assert_eq!(started.alerts.active(&Tenant::default())[0].active_at, since);
+    assert_eq!(started.alerts.groups(&Tenant::default())[0].rules.len(), 2);
 
     std::fs::write(&file, "groups: []\n").unwrap();
     started.alerts.reload().await.unwrap();
@@ -188,4 +209,35 @@ fn slots_are_multiples_of_the_interval() {
     assert_eq!(slot_after(60_000, 60_000, 0), 120_000);
     assert_eq!(slot_after(60_000, 60_000, 500), 60_500);
     assert_eq!(slot_after(-1, 60_000, 0), 0);
+}
+
+#[tokio::test]
+async fn groups_set_over_the_api_are_evaluated_in_their_language_for_their_tenant() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, mut hook) = receiver(0).await;
+    let config = Config { webhooks: vec![format!("{url}/hook")], ..config(dir.path(), RULES) };
+    let first = start(config.clone(), None).await.unwrap();
+    let acme = Tenant::new("acme").unwrap();
+    let shelf = Shelf { tenant: acme.clone(), language: Language::LogQl, namespace: "shop".into() };
+    let group = "name: errors\ninterval: 100ms\nrules:\n- alert: Many\n  expr: rate(x)\n  annotations: {n: '{{ $value }}'}\n";
+    let wrong = first.alerts.set_rule_group(&shelf, &group.replace("rate(x)", "x")).await.unwrap_err();
+    assert_eq!(wrong.to_string(), "5:9: rules[0].expr: no rate");
+    first.alerts.set_rule_group(&shelf, group).await.unwrap();
+    let told = next(&mut hook).await;
+    assert_eq!(told["alerts"][0]["annotations"]["n"], "4");
+    assert_eq!(told["alerts"][0]["labels"], json!({"alertname": "Many", "app": "a", "tenant": "acme"}));
+    assert_eq!(first.alerts.groups(&acme)[0].file, "shop");
+    assert!(first.alerts.groups(&Tenant::default()).iter().all(|group| group.name == "g"));
+    first.end().await;
+    // It is there after a restart, and its alert is not told twice.
+    let second = start(config, None).await.unwrap();
+    assert!(second.alerts.rule_group(&shelf, "errors").unwrap().contains("rate(x)"));
+    second.alerts.reload().await.unwrap();
+    assert_eq!(second.alerts.groups(&acme).len(), 1);
+    second.alerts.remove_rule_groups(&shelf, None).await.unwrap();
+    let told = next(&mut hook).await;
+    assert_eq!((&told["status"], &told["alerts"][0]["labels"]["tenant"]), (&json!("resolved"), &json!("acme")));
+    assert!(second.alerts.groups(&acme).is_empty());
+    assert!(second.alerts.rule_groups(&acme, Language::LogQl, None).unwrap().is_none());
+    second.end().await;
 }

@@ -86,6 +86,7 @@ pub fn group(slo: &Slo, interval: Duration) -> (Group, Recorded) {
         interval: Some(interval),
         query_offset: Duration::ZERO,
         limit: 0,
+        set_by: None,
         rules,
     };
     (group, Recorded { windows, whole })

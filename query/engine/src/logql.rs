@@ -1,5 +1,6 @@
 //! LogQL over snapshots: a query's tree becomes operators of ours, which DataFusion's runtime executes.
 
+mod ask;
 mod combine;
 mod lines;
 pub(crate) mod matrix;
@@ -10,6 +11,7 @@ mod range;
 mod scan;
 mod streams;
 
+pub use ask::LogAsk;
 pub use patterns::LogPattern;
 pub(crate) use scan::read_error as scan_error;
 pub use streams::{LogStatistics, VolumeBy};
