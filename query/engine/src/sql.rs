@@ -5,12 +5,15 @@
 
 mod bounded;
 mod columns;
+mod full_text;
 mod functions;
+mod json;
 mod languages;
 mod map_text;
 pub mod place;
 mod pushdown;
 mod rows;
+mod statement;
 mod table;
 mod yielding;
 
@@ -95,7 +98,9 @@ impl Engine {
         let _turn = self.turn(&self.sql_turns).await?;
         let snapshot = self.source.snapshot(tenant).await?;
         let session = self.session(tenant, Snapshots::One(snapshot.clone()));
-        let mut frame = session.sql_with_options(query, read_only()).await.map_err(sql_error)?;
+        let plan = statement::plan(&session.state(), query).await.map_err(sql_error)?;
+        read_only().verify_plan(&plan).map_err(sql_error)?;
+        let mut frame = session.execute_logical_plan(plan).await.map_err(sql_error)?;
         if !parameters.is_empty() {
             frame = frame
                 .with_param_values(parameters.into_iter().map(ScalarValue::from).collect::<Vec<_>>())
@@ -148,6 +153,7 @@ impl Engine {
         }
         bounded::register(&session);
         functions::register(&session);
+        json::register(&session);
         languages::register(&session, self, tenant, &snapshots);
         self.register_views(&session);
         session

@@ -1,11 +1,15 @@
-//! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map; and functions that
-//! have one answer, for doors whose clients ask what does not exist here.
+//! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map, `match(body, …)` and
+//! `log_pattern(body)` look at a line; and functions that have one answer, for doors whose clients ask what does not
+//! exist here.
 
+use super::full_text::Match;
+use super::statement::Arrows;
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf,
 };
 use datafusion::prelude::SessionContext;
 use std::sync::Arc;
@@ -14,17 +18,38 @@ pub fn register(session: &SessionContext) {
     for name in ["label", "attr"] {
         session.register_udf(ScalarUDF::from(MapValue::new(name)));
     }
+    session.register_udf(ScalarUDF::from(Match::default()));
+    session.register_udf(create_udf(
+        "log_pattern",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(log_pattern),
+    ));
+    // The planner that is asked first is the one that was registered last; a session without it is no session of ours.
+    if let Err(wrong) = session.clone().register_expr_planner(Arc::new(Arrows)) {
+        tracing::error!(error = %wrong, "operators on JSON are left out");
+    }
+}
+
+/// The line with its values as `<_>`, so that lines can be counted by what they say.
+fn log_pattern(arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let Some(lines) = arguments.first() else { return exec_err!("log_pattern takes a line") };
+    let lines = ColumnarValue::values_to_arrays(std::slice::from_ref(lines))?.remove(0);
+    let lines: &StringArray = lines.as_string();
+    let patterns: StringArray = lines.iter().map(|line| line.map(logql::line_pattern)).collect();
+    Ok(ColumnarValue::Array(Arc::new(patterns)))
 }
 
 /// The value of one key of a `Map<Utf8, Utf8>`, or NULL.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct MapValue {
+pub struct MapValue {
     name: &'static str,
     signature: Signature,
 }
 
 impl MapValue {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         MapValue { name, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }

@@ -5,7 +5,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
-use model::{LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange};
+use super::full_text;
+use model::{LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 
 /// Comparisons of a column with a constant, the column on the left.
 enum Condition<'a> {
@@ -13,6 +14,7 @@ enum Condition<'a> {
     In(&'a str, Vec<&'a ScalarValue>),
     Contains(&'a str, String),
     Label(&'a str, Operator, &'a str),
+    Words(WordQuery),
 }
 
 /// Range in `unit_ns` of the column; `start..=end`.
@@ -74,6 +76,7 @@ pub fn log_select(filters: &[Expr], limit: Option<usize>) -> LogSelect {
                 select.contains.extend(text(value).map(str::to_owned))
             }
             Condition::Contains("body", part) => select.contains.push(part),
+            Condition::Words(query) => select.words.push(query),
             Condition::Label(name, operator, value) => select.matchers.extend(matcher(name, operator, value)),
             _ => {}
         }
@@ -138,6 +141,12 @@ fn conditions(filter: &Expr) -> Vec<Condition<'_>> {
             let part = literal(pattern).and_then(text).and_then(literal_part);
             column(expr).zip(part).map(|(name, part)| Condition::Contains(name, part)).into_iter().collect()
         }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == full_text::NAME => {
+            let [of, query] = &args[..] else { return vec![] };
+            let query = literal(query).and_then(text).and_then(|query| full_text::parse(query).ok());
+            let query = query.filter(|_| column(of) == Some("body"));
+            query.map(Condition::Words).into_iter().collect()
+        }
         _ => vec![],
     }
 }
@@ -154,7 +163,8 @@ fn comparison<'a>(left: &'a Expr, operator: Operator, right: &'a Expr) -> Option
     }
     let Expr::ScalarFunction(ScalarFunction { func, args }) = left else { return None };
     match (func.name(), &args[..]) {
-        ("label", [map, key]) if column(map) == Some("labels") => {
+        // `labels['app']` is the latter.
+        ("label" | "attr" | "get_field", [map, key]) if column(map) == Some("labels") => {
             Some(Condition::Label(text(literal(key)?)?, operator, text(value)?))
         }
         _ => None,

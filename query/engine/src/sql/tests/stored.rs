@@ -228,3 +228,77 @@ async fn a_histogram_is_one_series_and_its_parts_are_no_samples() {
         store.flush().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn lines_are_asked_by_words_json_and_patterns() {
+    let (engine, store, _dir) = world().await;
+    let bodies = [
+        "Payment TIMEOUT after 30ms for order 17",
+        "Payment ok after 12ms for order 18",
+        r#"{"msg":"payment refused","user":{"id":7},"ms":12.5,"tags":["a","b"],"ok":false}"#,
+    ];
+    let records = bodies.iter().enumerate().map(|(at, body)| LogRecord {
+        ts_ns: NOON_NS + at as i64,
+        body: (*body).to_owned(),
+        ..LogRecord::default()
+    });
+    let labels = Labels::from_pairs([("service_name", "pay")]);
+    let stream = LogStream { labels, resource: vec![], records: records.collect() };
+    let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    for flushed in [false, true] {
+        if flushed {
+            store.flush().await.unwrap();
+        }
+        for (query, expected) in [
+            ("select count(*) as n from logs where match(body, 'timeout AND payment')", "| 1 |"),
+            ("select count(*) as n from logs where MATCH (body, 'pay*')", "| 3 |"),
+            ("select count(*) as n from logs l where match(l.body, 'payment NOT (timeout OR refused)')", "| 1 |"),
+            ("select count(*) as n from logs where match(body, '\"ok after\"') or match(body, 'refused')", "| 2 |"),
+            ("select count(*) as n from logs where not match(body, 'payment')", "| 2 |"),
+            ("select json_extract(body, '$.user.id') as id from logs where match(body, 'refused')", "| 7  |"),
+            ("select json_get_float(body, 'ms') as ms from logs where match(body, 'refused')", "| 12.5 |"),
+            ("select json_get_str(body, 'tags', 1) as t from logs where match(body, 'refused')", "| b |"),
+            ("select json_get_bool(body, 'ok') as t from logs where match(body, 'refused')", "| false |"),
+            ("select json_length(body, 'tags') as t from logs where match(body, 'refused')", "| 2 |"),
+            ("select body -> 'user' ->> 'id' as id from logs where (body ->> 'msg') = 'payment refused'", "| 7  |"),
+            ("select count(*) as n from logs where json_extract(body, '$.user.id') is null", "| 4 |"),
+            ("select sum(json_get_int(body, 'user', 'id')) as n from logs", "| 7 |"),
+            ("select attributes ->> 'customer' as c from logs where severity = 'info'", "| c-42 |"),
+            ("select attributes['customer'] as c from logs where severity = 'info'", "| c-42 |"),
+            ("select count(*) as n from logs where labels['service_name'] = 'pay'", "| 3 |"),
+            (
+                "select log_pattern(body) as p, count(*) as n from logs where labels['service_name'] = 'pay' group by 1 \
+                 order by p limit 1",
+                "<_>payment refused<_>",
+            ),
+            (
+                "select log_pattern(body) as p from logs where match(body, 'timeout')",
+                "| Payment TIMEOUT after <_> for order <_> |",
+            ),
+            (
+                "select quantile_cont(0.5) within group (order by value) as q, percentile_cont(value, 0.5) as p, \
+                 median(value) as m from metrics where name = 'pool_pending'",
+                "| 5.0 | 5.0 | 5.0 |",
+            ),
+            (
+                "select l.body, m.value from logs l join promql('pool_pending', '2026-03-01T12:00:15Z', \
+                 '2026-03-01T12:00:15Z', '15s') m on label(m.labels, 'service') = l.service where match(l.body, 'exhausted')",
+                "| pool exhausted | 7.0   |",
+            ),
+        ] {
+            let text = table(&engine, query).await;
+            assert!(text.contains(expected), "{query} flushed={flushed}:\n{text}");
+        }
+    }
+    for (query, says) in [
+        ("select count(*) from logs where match(body, 'a AND')", "a word is missing here"),
+        ("select match(body) from logs", "match takes a text and what to look for"),
+        ("select json_extract(body, '$..a') from logs", "is wrong at character"),
+        ("select json_extract(body) from logs", "takes a text and a path"),
+        ("select json_get(ts, 'a') from logs", "takes a text and keys"),
+    ] {
+        let wrong = engine.sql(&Tenant::default(), query, vec![]).await.unwrap_err();
+        assert!(wrong.to_string().contains(says), "{query}: {wrong}");
+    }
+}
