@@ -1,5 +1,6 @@
 //! What the doors share: bounds, the sink behind them, and the count of what came through.
 
+use crate::ids::Ids;
 use axum::http::{HeaderMap, StatusCode};
 use model::{Batch, Origin, Reading, Receipt, Refused, RejectReason, Rejection, Sink, Tenant, Write};
 use parking_lot::Mutex;
@@ -36,6 +37,8 @@ pub struct Doors {
     accepted: [AtomicU64; 3],
     rejected: Mutex<BTreeMap<RejectReason, u64>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Of documents that came with one.
+    pub(crate) ids: Mutex<Ids>,
 }
 
 const SIGNALS: [&str; 3] = ["metrics", "logs", "traces"];
@@ -89,6 +92,7 @@ impl Doors {
             accepted: Default::default(),
             rejected: Mutex::default(),
             refused: Mutex::default(),
+            ids: Mutex::default(),
         }
     }
 
@@ -129,6 +133,7 @@ impl Doors {
             400 => "malformed",
             413 => "too_large",
             415 => "unsupported_media_type",
+            422 => "empty",
             429 => "busy",
             _ => "unavailable",
         };

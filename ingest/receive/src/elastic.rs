@@ -5,6 +5,7 @@
 
 use crate::body;
 use crate::doors::{Caller, Doors, Refusal};
+use crate::ids::Stored;
 use crate::prometheus::retry_after;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wire::compression::Encoding;
-use wire::elastic::{self, Bulk, Item, Outcome};
+use wire::elastic::{self, Action, Bulk, Item, Outcome};
 
 /// Shippers refuse a server that is older than they are, and one of another major version asks for other endpoints.
 const VERSION: &str = "8.17.0";
@@ -101,12 +102,24 @@ async fn answer(
         .enumerate()
         .map(|(at, mut item)| {
             let id = item.id.take().unwrap_or_else(|| format!("{begun_ms:x}-{at}"));
-            let refused = match &item.outcome {
-                Outcome::Record(position) => by_position.get(position).map(|row| (STORE_REFUSED, told(row))),
-                Outcome::Refused { kind, why } => Some((*kind, why.clone())),
+            let result = match &item.outcome {
+                Outcome::Record(position) => match by_position.get(position) {
+                    None => stored(&item, id, "created", 201),
+                    Some(row) => refused(&item, id, 400, STORE_REFUSED, &told(row)),
+                },
+                Outcome::Refused { kind, why } => refused(&item, id, 400, kind, why),
+                Outcome::Same => stored(&item, id, "updated", 200),
+                Outcome::Exists => {
+                    let why =
+                        format!("[{id}]: version conflict, document already exists (current version [1])");
+                    refused(&item, id, 409, "version_conflict_engine_exception", &why)
+                }
             };
-            errors |= refused.is_some();
-            let mut result = result(&item, id, refused);
+            errors |= result.get("error").is_some();
+            let mut result = match result {
+                Value::Object(result) => result,
+                _ => Map::new(),
+            };
             parameters.filter(&mut result);
             json!({ item.action.as_str(): result })
         })
@@ -123,8 +136,23 @@ async fn take(
 ) -> Result<(Vec<Item>, Receipt), Refusal> {
     let caller = Caller::of(&headers)?;
     let body = body::read(doors, &headers, body, Encoding::Identity).await?;
-    let Bulk { decoded, items } = elastic::bulk(&body.bytes, index, SystemClock.now_ns())?;
+    let mut with_ids: HashMap<u64, Stored> = HashMap::new();
+    let tenant = caller.tenant.clone();
+    let mut known = |action: Action, index: &str, id: &str, document: &[u8]| {
+        let stored = Stored::of(tenant.as_str(), index, id, document);
+        let earlier = with_ids.get(&stored.id()).and_then(|before| stored.known(*before));
+        let earlier = earlier.or_else(|| doors.ids.lock().known(stored));
+        if earlier.is_none() || action == Action::Index {
+            with_ids.insert(stored.id(), stored);
+        }
+        earlier
+    };
+    let Bulk { decoded, items } = elastic::bulk(&body.bytes, index, SystemClock.now_ns(), &mut known)?;
     let receipt = doors.write(caller, Batch::Logs(decoded.batch), decoded.rejected).await?;
+    // What the store left out may be sent again in a shape that it takes.
+    if receipt.rejected.iter().all(|row| row.at.is_empty()) {
+        doors.ids.lock().add(with_ids.into_values());
+    }
     Ok((items, receipt))
 }
 
@@ -141,21 +169,18 @@ fn told(row: &Rejection) -> String {
     format!("{}: {first}{}", row.reason.as_str(), row.example)
 }
 
-fn result(item: &Item, id: String, refused: Option<(&str, String)>) -> Map<String, Value> {
-    let result = match refused {
-        None => json!({
-            "_index": item.index, "_id": id, "_version": 1, "result": "created",
-            "_shards": { "total": 1, "successful": 1, "failed": 0 },
-            "_seq_no": 0, "_primary_term": 1, "status": 201,
-        }),
-        Some((kind, why)) => json!({
-            "_index": item.index, "_id": id, "status": 400, "error": { "type": kind, "reason": why },
-        }),
-    };
-    match result {
-        Value::Object(result) => result,
-        _ => Map::new(),
-    }
+fn stored(item: &Item, id: String, result: &str, status: u16) -> Value {
+    json!({
+        "_index": item.index, "_id": id, "_version": 1, "result": result,
+        "_shards": { "total": 1, "successful": 1, "failed": 0 },
+        "_seq_no": 0, "_primary_term": 1, "status": status,
+    })
+}
+
+fn refused(item: &Item, id: String, status: u16, kind: &str, why: &str) -> Value {
+    json!({
+        "_index": item.index, "_id": id, "status": status, "error": { "type": kind, "reason": why },
+    })
 }
 
 impl Parameters {

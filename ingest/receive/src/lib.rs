@@ -8,6 +8,7 @@ mod body;
 mod doors;
 mod elastic;
 mod grpc;
+mod ids;
 mod influx;
 mod journal;
 mod jsonline;

@@ -1,4 +1,4 @@
-//! Syslog over TCP and UDP on one address.
+//! Syslog over TCP and UDP on one address, and over TLS (RFC 5425) on another.
 //!
 //! Syslog has no answers, so a sender over TCP is told to wait by not being read until its messages are stored. A
 //! datagram that cannot be stored is counted and lost, as syslog over UDP promises no more.
@@ -9,9 +9,11 @@ use model::{Batch, Clock, LogBatch, SystemClock, Tenant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -38,6 +40,9 @@ const DATAGRAMS_MAX: usize = 1_000;
 
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 
+/// A client that has not shown who it is by then is not one.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
 /// Until a store that could not take a batch is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -49,9 +54,20 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let syslog = Syslog { doors, tenant, stop };
+    let syslog = Syslog { doors, tenant, stop, tls: None };
     let (streams, datagrams) = tokio::join!(syslog.accept(&tcp, limits), syslog.receive(&udp));
     streams.and(datagrams)
+}
+
+/// As [`serve`], over TLS alone.
+pub async fn serve_tls(
+    (tcp, tls): (TcpListener, Arc<ServerConfig>),
+    doors: Arc<Doors>,
+    tenant: Tenant,
+    limits: Limits,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    Syslog { doors, tenant, stop, tls: Some(tls.into()) }.accept(&tcp, limits).await
 }
 
 #[derive(Clone)]
@@ -59,6 +75,7 @@ struct Syslog {
     doors: Arc<Doors>,
     tenant: Tenant,
     stop: CancellationToken,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Syslog {
@@ -85,7 +102,7 @@ impl Syslog {
             };
             let syslog = self.clone();
             connections.spawn(async move {
-                syslog.read(stream, peer).await;
+                syslog.greet(stream, peer).await;
                 drop(place);
             });
         }
@@ -94,7 +111,22 @@ impl Syslog {
         Ok(())
     }
 
-    async fn read(&self, mut stream: TcpStream, peer: SocketAddr) {
+    async fn greet(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(tls) = &self.tls else { return self.read(stream, peer).await };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)) => shaken,
+            () = self.stop.cancelled() => return,
+        };
+        let why = match shaken {
+            Ok(Ok(stream)) => return self.read(stream, peer).await,
+            Ok(Err(wrong)) => wrong.to_string(),
+            Err(_) => format!("no TLS handshake within {} s", HANDSHAKE_MAX.as_secs()),
+        };
+        warn!(%peer, why, "a syslog connection is not taken");
+        self.doors.count_refusal(&Refusal::new(axum::http::StatusCode::BAD_REQUEST, why));
+    }
+
+    async fn read(&self, mut stream: impl AsyncRead + Unpin, peer: SocketAddr) {
         let (mut framer, mut piece) = (Framer::default(), vec![0; READ_BYTES]);
         let peer = peer.ip().to_canonical().to_string();
         loop {

@@ -1,6 +1,7 @@
 //! Elasticsearch's bulk request: a line that says what to do, a line that is the document, and so on (source:
 //! elastic.co/guide, "Bulk API"). Records are only ever added, as in a data stream: `index` and `create` do the same,
-//! `update` and `delete` are answered per item as a data stream answers them, and an `_id` names nothing.
+//! `update` and `delete` are answered per item as a data stream answers them. An `_id` that was stored lately is not stored
+//! again: it is how shippers send a batch once more without doubling it.
 
 use crate::document::{Document, Names, Place, Streams};
 use crate::{Decoded, Malformed, Rejected};
@@ -46,6 +47,23 @@ pub enum Outcome {
     Record(u32),
     /// It is not in the batch: the type of Elasticsearch's error, and why.
     Refused { kind: &'static str, why: String },
+    /// It was stored before under its id: `create` may not do so again,
+    Exists,
+    /// and `index` would put the same in its place.
+    Same,
+}
+
+/// What is known of an id that was stored before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    SameDocument,
+    OtherDocument,
+}
+
+impl Known {
+    pub fn of(same: bool) -> Known {
+        if same { Known::SameDocument } else { Known::OtherDocument }
+    }
 }
 
 #[derive(Debug)]
@@ -67,10 +85,18 @@ struct Target<'a> {
 enum Read {
     At(Place),
     Refused(RejectReason, &'static str, String),
+    Exists,
+    Same,
 }
 
-/// `index` is the one of the path, for actions that name none; `now_ns` the time of documents that carry none.
-pub fn bulk(body: &[u8], index: Option<&str>, now_ns: i64) -> Result<Bulk, Malformed> {
+/// `index` is the one of the path, for actions that name none; `now_ns` the time of documents that carry none. `known` is
+/// asked of each action, index, id and document that comes with an id.
+pub fn bulk(
+    body: &[u8],
+    index: Option<&str>,
+    now_ns: i64,
+    known: &mut dyn FnMut(Action, &str, &str, &[u8]) -> Option<Known>,
+) -> Result<Bulk, Malformed> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Malformed("request body is required".into()));
     }
@@ -97,7 +123,13 @@ pub fn bulk(body: &[u8], index: Option<&str>, now_ns: i64) -> Result<Bulk, Malfo
                 Some(next.1)
             }
         };
+        let before = match (&target.id, document) {
+            (Some(id), Some(document)) => known(action, &index, id, document),
+            _ => None,
+        };
         let outcome = match (action, document) {
+            (Action::Create, _) if before.is_some() => Read::Exists,
+            (Action::Index, _) if before == Some(Known::SameDocument) => Read::Same,
             (Action::Create | Action::Index, Some(document)) => {
                 record(document, &index, now_ns, &mut streams).map_or_else(
                     |why| Read::Refused(RejectReason::InvalidDocument, "document_parsing_exception", why),
@@ -121,6 +153,11 @@ pub fn bulk(body: &[u8], index: Option<&str>, now_ns: i64) -> Result<Bulk, Malfo
                 rejected.add(reason, 1, || why.clone());
                 Outcome::Refused { kind, why }
             }
+            Read::Exists => {
+                rejected.add(RejectReason::DuplicateId, 1, || "an _id that was stored before".into());
+                Outcome::Exists
+            }
+            Read::Same => Outcome::Same,
         };
         Item { action, index, id, outcome }
     });

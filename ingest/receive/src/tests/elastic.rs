@@ -64,6 +64,40 @@ async fn what_is_refused_as_a_whole_has_elasticsearchs_shape() {
     assert_eq!(json(&text)["error"]["root_cause"][0]["type"], "es_rejected_execution_exception");
 }
 
+#[tokio::test]
+async fn a_document_with_an_id_is_stored_once() {
+    let (memory, doors) = doors(Config::default());
+    let item = |action: &str, line: &str| {
+        format!("{{\"{action}\":{{\"_index\":\"i\",\"_id\":\"7\"}}}}\n{{\"message\":\"{line}\"}}\n")
+    };
+    let busy = Refused::Busy { why: "full".into(), retry_after: Duration::from_secs(3) };
+    *memory.refuse.lock() = Some(busy);
+    post(&doors, "/elastic/_bulk", &[NDJSON], item("create", "one")).await;
+    *memory.refuse.lock() = None;
+    for (body, expected) in [
+        (item("create", "one") + &item("create", "one"), vec![201, 409]),
+        (item("create", "two"), vec![409]),
+        (item("index", "one"), vec![200]),
+        (item("index", "two"), vec![201]),
+    ] {
+        let (_, text) = post(&doors, "/elastic/_bulk", &[NDJSON], body).await;
+        let items = json(&text)["items"].as_array().unwrap().clone();
+        let result = |item: &Value| item.as_object().unwrap().values().next().unwrap().clone();
+        let statuses: Vec<_> =
+            items.iter().map(|item| result(item)["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, expected, "{text}");
+        for conflict in items.iter().map(result).filter(|item| item["status"] == 409) {
+            assert_eq!(conflict["error"]["type"], "version_conflict_engine_exception");
+        }
+    }
+    let records = |write: &Write| match &write.batch {
+        Batch::Logs(batch) => batch.records(),
+        _ => 0,
+    };
+    assert_eq!(memory.writes.lock().iter().map(records).sum::<usize>(), 2);
+    assert_eq!(rejected(&doors, "duplicate_id"), 2.0);
+}
+
 async fn ask(doors: &Arc<Doors>, method: &str, path: &str) -> axum::response::Response {
     let request = Request::builder().method(method).uri(path).body(Body::from("{}")).unwrap();
     http_router(doors).oneshot(request).await.unwrap()

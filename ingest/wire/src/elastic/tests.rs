@@ -13,7 +13,7 @@ const FLUENT_BIT: &str = r#"{"create":{"_index":"logstash-2026.03.01"}}
 
 #[test]
 fn filebeat_and_fluent_bit_give_the_labels_of_the_agent() {
-    let bulk = bulk(format!("{FILEBEAT}{FLUENT_BIT}").as_bytes(), None, 0).unwrap();
+    let bulk = bulk(format!("{FILEBEAT}{FLUENT_BIT}").as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap();
     let streams = &bulk.decoded.batch.streams;
     let labels = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
     assert_eq!(
@@ -64,7 +64,7 @@ fn each_item_has_its_own_outcome_and_the_others_stay() {
         "{\"create\":{}}\n{\"message\":\"two\",\"app\":\"y\"}\r\n",
         "{\"create\":{}}\n{\"message\":\"three\",\"app\":\"x\"}\n",
     );
-    let bulk = bulk(body.as_bytes(), Some("path"), 9).unwrap();
+    let bulk = bulk(body.as_bytes(), Some("path"), 9, &mut |_, _, _, _| None).unwrap();
     let refused =
         |kind| move |outcome: &Outcome| matches!(outcome, Outcome::Refused { kind: k, .. } if *k == kind);
     let outcomes: Vec<_> = bulk.items.iter().map(|item| item.outcome.clone()).collect();
@@ -100,9 +100,9 @@ fn a_body_that_is_no_bulk_says_where() {
         ("{\"index\":{},\"create\":{}}\n{}\n", "expected one action"),
         ("{\"index\":{}}\n{}\nnonsense\n{}\n", "line [3]"),
     ] {
-        let wrong = bulk(body.as_bytes(), None, 0).unwrap_err();
+        let wrong = bulk(body.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap_err();
         assert!(wrong.0.contains(says), "{body:?}: {wrong}");
     }
-    assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX).as_bytes(), None, 0).is_ok());
-    assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0).is_err());
+    assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX).as_bytes(), None, 0, &mut |_, _, _, _| None).is_ok());
+    assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0, &mut |_, _, _, _| None).is_err());
 }
