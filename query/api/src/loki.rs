@@ -3,11 +3,15 @@
 //! Errors are plain text, as Loki's are: Grafana shows the whole body. Parameters come in the query string or, by
 //! POST, in a form; times are nanoseconds, seconds (whole or with a fraction) or RFC 3339.
 
+mod delete;
 mod detect;
 mod encode;
 mod params;
 mod patterns;
 mod tail;
+mod thinned;
+
+pub use delete::router as delete_router;
 
 use crate::TenantHeader;
 use axum::extract::{Path, State};
@@ -16,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use engine::{Direction, Engine, LogAnswer, QueryError, VolumeBy};
-use model::{Clock, Labels, SystemClock};
+use model::{Clock, Labels, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -93,8 +97,14 @@ async fn query_range(
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
     let step_ms = params.step_ms(start, end)?;
-    let limit = params.limit("limit", LIMIT_DEFAULT)?;
-    let answer = engine.logql_range(&tenant, query, start, end, step_ms, limit, params.direction()?).await?;
+    let (limit, direction) = (params.lines(LIMIT_DEFAULT)?, params.direction()?);
+    let answer = match params.interval_ns()? {
+        0 => engine.logql_range(&tenant, query, start, end, step_ms, limit, direction).await?,
+        interval => {
+            let range = TimeRange { start, end };
+            thinned::lines(&engine, &tenant, query, range, step_ms, (limit, direction), interval).await?
+        }
+    };
     Ok(answered(answer, &headers))
 }
 
@@ -106,7 +116,7 @@ async fn query(
 ) -> Answer<Response> {
     let query = params.required("query")?;
     let at = params.time("time")?.unwrap_or_else(now_ns);
-    let limit = params.limit("limit", LIMIT_DEFAULT)?;
+    let limit = params.lines(LIMIT_DEFAULT)?;
     let answer = engine.logql_instant(&tenant, query, at, limit, params.direction()?).await?;
     Ok(answered(answer, &headers))
 }

@@ -40,6 +40,8 @@ pub(super) async fn labels(
 struct Field {
     values: BTreeSet<String>,
     parsers: BTreeSet<&'static str>,
+    /// Keys that lead to it in a JSON line.
+    path: Vec<String>,
 }
 
 async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<BTreeMap<String, Field>> {
@@ -73,6 +75,9 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
             let Some(parser) = parser.as_ref().filter(|_| is_json || entry.line.contains('=')) else {
                 continue;
             };
+            if is_json {
+                note_paths(&mut found, &entry.line);
+            }
             fields.start(&pairs);
             if parser.run(entry.ts_ns, &entry.line, &mut fields).is_some() && !fields.failed() {
                 for (field, value, category) in fields.iter() {
@@ -83,6 +88,8 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
             }
         }
     }
+    // A path that no label came of: an array, or a name that a label has.
+    found.retain(|_, field| !field.values.is_empty());
     Ok(found)
 }
 
@@ -94,6 +101,33 @@ fn note(found: &mut BTreeMap<String, Field>, name: &str, value: &str, parser: Op
         field.parsers.extend(parser);
         if field.values.len() < VALUES_MAX && !field.values.contains(value) {
             field.values.insert(value.to_owned());
+        }
+    }
+}
+
+/// Where in the line each field is that `| json` makes of it.
+fn note_paths(found: &mut BTreeMap<String, Field>, line: &str) {
+    let Ok(Value::Object(object)) = serde_json::from_str(line) else { return };
+    let mut open: Vec<(String, Vec<String>, &serde_json::Map<String, Value>)> =
+        vec![(String::new(), vec![], &object)];
+    while let Some((prefix, path, object)) = open.pop() {
+        for (key, value) in object {
+            let spelled: String =
+                key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let name = if prefix.is_empty() { spelled } else { format!("{prefix}_{spelled}") };
+            let path = [&path[..], std::slice::from_ref(key)].concat();
+            match value {
+                Value::Object(inner) => open.push((name, path, inner)),
+                _ => {
+                    // The latter is its name where a label of the stream has the former.
+                    for name in [format!("{name}_extracted"), name] {
+                        let field = found.entry(name).or_default();
+                        if field.path.is_empty() {
+                            field.path.clone_from(&path);
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -135,7 +169,7 @@ pub(super) async fn fields(
                 "type": field.kind(),
                 "cardinality": field.values.len(),
                 "parsers": parsers,
-                "jsonPath": if field.parsers.contains("json") { json!([name]) } else { Value::Null },
+                "jsonPath": if field.parsers.contains("json") { json!(field.path) } else { Value::Null },
             })
         })
         .collect();

@@ -118,11 +118,32 @@ impl Params {
         }
     }
 
+    /// Of lines; Loki refuses what is not above nothing.
+    pub fn lines(&self, default: usize) -> Result<usize, Refusal> {
+        let Some(text) = self.get("limit").filter(|text| !text.is_empty()) else { return Ok(default) };
+        match text.parse::<i64>() {
+            Ok(limit) if limit > 0 => Ok(limit as usize),
+            Ok(_) => Err(Refusal::bad("limit must be a positive value")),
+            Err(_) => Err(Refusal::bad(format!("limit is {text:?}; write a whole number"))),
+        }
+    }
+
+    /// The least time between two lines of an answer; 0 where every line is wanted.
+    pub fn interval_ns(&self) -> Result<i64, Refusal> {
+        let Some(text) = self.get("interval").filter(|text| !text.is_empty()) else { return Ok(0) };
+        let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1e9) as i64);
+        match seconds.or_else(|| logql::parse_duration_ns(text)) {
+            Some(interval) if interval >= 0 => Ok(interval),
+            Some(_) => Err(Refusal::bad("interval must be >= 0")),
+            None => Err(Refusal::bad(format!("cannot parse {text:?} to a valid duration"))),
+        }
+    }
+
     pub fn direction(&self) -> Result<Direction, Refusal> {
         match self.get("direction").unwrap_or("").to_ascii_lowercase().as_str() {
             "" | "backward" => Ok(Direction::Backward),
             "forward" => Ok(Direction::Forward),
-            other => Err(Refusal::bad(format!("direction is {other:?}; it can be forward or backward"))),
+            other => Err(Refusal::bad(format!("invalid direction '{other}'; it can be forward or backward"))),
         }
     }
 }
