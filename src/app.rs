@@ -12,8 +12,10 @@ mod own_metrics;
 mod page;
 mod parts;
 mod routes;
+mod ruler_routes;
 mod rules_routes;
 mod targets_routes;
+mod tls;
 mod trace;
 
 use crate::config::{Config, Role, SelfTelemetry};

@@ -60,6 +60,18 @@ pub struct Flags {
     /// Syslog, RFC 5424 and 3164, over TCP and UDP, e.g. 0.0.0.0:5514; it asks for no token [default: off]
     #[arg(long, env = "BINNACLE_SYSLOG", value_name = "ADDR")]
     pub syslog: Option<String>,
+    /// Syslog over TLS (RFC 5425), e.g. 0.0.0.0:6514; needs --syslog-tls-cert and --syslog-tls-key [default: off]
+    #[arg(long, env = "BINNACLE_SYSLOG_TLS", value_name = "ADDR")]
+    pub syslog_tls: Option<String>,
+    /// PEM file with the certificate that syslog senders are shown, and those it hangs on
+    #[arg(long, env = "BINNACLE_SYSLOG_TLS_CERT", value_name = "FILE")]
+    pub syslog_tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "BINNACLE_SYSLOG_TLS_KEY", value_name = "FILE")]
+    pub syslog_tls_key: Option<PathBuf>,
+    /// PEM file with the authorities one of which must have signed a sender's certificate; without it none is asked for
+    #[arg(long, env = "BINNACLE_SYSLOG_TLS_CLIENT_CA", value_name = "FILE")]
+    pub syslog_tls_client_ca: Option<PathBuf>,
     /// text or json [default: text]
     #[arg(long, env = "BINNACLE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -78,9 +90,51 @@ pub struct Flags {
     /// How long logs are kept [default: 31d]
     #[arg(long, env = "BINNACLE_RETENTION_LOGS", value_name = "DURATION")]
     pub retention_logs: Option<String>,
+    /// Log streams that are kept for another time, as `24h {app="web"}`; of several that fit, the one with the highest
+    /// priority counts, written as `24h 5 {app="web"}`. May be given more than once
+    #[arg(
+        long,
+        env = "BINNACLE_RETENTION_STREAM",
+        value_name = "DURATION [PRIORITY] SELECTOR",
+        value_delimiter = ';'
+    )]
+    pub retention_stream: Vec<String>,
     /// How long traces are kept [default: 14d]
     #[arg(long, env = "BINNACLE_RETENTION_TRACES", value_name = "DURATION")]
     pub retention_traces: Option<String>,
+    /// How long a deletion of logs can be taken back; its lines are hidden at once and stay on disk as long [default: 24h]
+    #[arg(long, env = "BINNACLE_DELETE_REQUEST_CANCEL_PERIOD", value_name = "DURATION")]
+    pub delete_request_cancel_period: Option<String>,
+    /// Logs: the longest line, e.g. 256KB; longer ones are left out [default: 2MiB]
+    #[arg(long, env = "BINNACLE_MAX_LINE_SIZE", value_name = "BYTES")]
+    pub max_line_size: Option<String>,
+    /// Logs: the most labels of a stream [default: 128]
+    #[arg(long, env = "BINNACLE_MAX_LABEL_NAMES_PER_SERIES", value_name = "COUNT")]
+    pub max_label_names_per_series: Option<usize>,
+    /// Logs: the longest name of a label, in bytes [default: no limit]
+    #[arg(long, env = "BINNACLE_MAX_LABEL_NAME_LENGTH", value_name = "BYTES")]
+    pub max_label_name_length: Option<usize>,
+    /// Logs: the longest value of a label, in bytes [default: no limit]
+    #[arg(long, env = "BINNACLE_MAX_LABEL_VALUE_LENGTH", value_name = "BYTES")]
+    pub max_label_value_length: Option<usize>,
+    /// Logs: older lines are left out, e.g. 1w [default: no limit]
+    #[arg(long, env = "BINNACLE_REJECT_OLD_SAMPLES_MAX_AGE", value_name = "DURATION")]
+    pub reject_old_samples_max_age: Option<String>,
+    /// Logs: how far ahead of this machine's clock a line may be [default: 1d]
+    #[arg(long, env = "BINNACLE_CREATION_GRACE_PERIOD", value_name = "DURATION")]
+    pub creation_grace_period: Option<String>,
+    /// Logs: megabytes of lines that a tenant may write a second [default: no limit]
+    #[arg(long, env = "BINNACLE_INGESTION_RATE_MB", value_name = "NUMBER")]
+    pub ingestion_rate_mb: Option<f64>,
+    /// Logs: megabytes that a tenant may write at once [default: 1.5 times --ingestion-rate-mb]
+    #[arg(long, env = "BINNACLE_INGESTION_BURST_SIZE_MB", value_name = "NUMBER")]
+    pub ingestion_burst_size_mb: Option<f64>,
+    /// Logs: bytes of lines that may be written to a stream a second, e.g. 3MB [default: no limit]
+    #[arg(long, env = "BINNACLE_PER_STREAM_RATE_LIMIT", value_name = "BYTES")]
+    pub per_stream_rate_limit: Option<String>,
+    /// Logs: bytes that may be written to a stream at once [default: 5 times --per-stream-rate-limit]
+    #[arg(long, env = "BINNACLE_PER_STREAM_RATE_LIMIT_BURST", value_name = "BYTES")]
+    pub per_stream_rate_limit_burst: Option<String>,
     /// Time limit of one query [default: 2m]
     #[arg(long, env = "BINNACLE_QUERY_TIMEOUT", value_name = "DURATION")]
     pub query_timeout: Option<String>,
@@ -186,10 +240,14 @@ pub struct Config {
     pub otlp_http: SocketAddr,
     pub pg: SocketAddr,
     pub syslog: Option<SocketAddr>,
+    pub syslog_tls: Option<SyslogTls>,
     pub log: LogConfig,
     pub memory_bytes: usize,
     pub token_file: Option<PathBuf>,
     pub retention: Retention,
+    pub delete_cancel_period: Duration,
+    pub line_bytes_max: Option<usize>,
+    pub log_limits: store::LogLimits,
     pub query_timeout: Duration,
     pub rules: Vec<String>,
     pub slos: Vec<String>,
@@ -216,16 +274,26 @@ pub struct Config {
     pub self_telemetry: SelfTelemetry,
 }
 
+/// Files are read by who starts the listener.
+#[derive(Clone, Debug)]
+pub struct SyslogTls {
+    pub address: SocketAddr,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogConfig {
     pub json: bool,
     pub filter: String,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Retention {
     pub metrics: Duration,
     pub logs: Duration,
+    pub streams: Vec<store::StreamRetention>,
     pub traces: Duration,
 }
 
@@ -260,6 +328,9 @@ impl Config {
                 config.role.name()
             );
         }
+        if config.syslog_tls.is_some() && matches!(config.role, Role::Query | Role::Alerts) {
+            bail!("--syslog-tls: role {} takes no logs; give it to up, ingest or agent", config.role.name());
+        }
         if config.syslog.is_some() && matches!(config.role, Role::Query | Role::Alerts) {
             bail!("--syslog: role {} takes no logs; give it to up, ingest or agent", config.role.name());
         }
@@ -269,6 +340,12 @@ impl Config {
     /// What each setting means, by itself.
     pub fn meaning(role: Role, flags: Flags) -> anyhow::Result<Config> {
         let config = Config {
+            line_bytes_max: flags
+                .max_line_size
+                .as_deref()
+                .map(|text| parse_bytes(text).with_context(|| format!("--max-line-size {text:?}")))
+                .transpose()?,
+            log_limits: log_limits(&flags)?,
             role,
             data_dir: flags.data_dir.unwrap_or_else(|| "binnacle-data".into()),
             http: address("--http", flags.http, "127.0.0.1:7400")?,
@@ -278,6 +355,15 @@ impl Config {
             syslog: match flags.syslog.as_deref() {
                 None | Some("off") => None,
                 written => Some(address("--syslog", written.map(str::to_owned), "")?),
+            },
+            syslog_tls: match flags.syslog_tls.as_deref() {
+                None | Some("off") => None,
+                written => Some(SyslogTls {
+                    address: address("--syslog-tls", written.map(str::to_owned), "")?,
+                    cert: flags.syslog_tls_cert.context("--syslog-tls needs --syslog-tls-cert")?,
+                    key: flags.syslog_tls_key.context("--syslog-tls needs --syslog-tls-key")?,
+                    client_ca: flags.syslog_tls_client_ca,
+                }),
             },
             log: LogConfig {
                 json: match flags.log_format.as_deref() {
@@ -295,7 +381,18 @@ impl Config {
             retention: Retention {
                 metrics: duration("--retention-metrics", flags.retention_metrics, 31 * DAY)?,
                 logs: duration("--retention-logs", flags.retention_logs, 31 * DAY)?,
+                streams: flags
+                    .retention_stream
+                    .iter()
+                    .map(|text| {
+                        stream_retention(text).with_context(|| format!("--retention-stream {text:?}"))
+                    })
+                    .collect::<Result<_, _>>()?,
                 traces: duration("--retention-traces", flags.retention_traces, 14 * DAY)?,
+            },
+            delete_cancel_period: match flags.delete_request_cancel_period.as_deref() {
+                Some("0" | "0s") => Duration::ZERO,
+                written => duration("--delete-request-cancel-period", written.map(str::to_owned), DAY)?,
             },
             query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
             rules: flags.rules,
@@ -364,8 +461,11 @@ impl Config {
             ("--otlp-http", self.otlp_http),
             ("--pg", self.pg),
         ];
-        let listeners: Vec<_> =
-            listeners.into_iter().chain(self.syslog.map(|address| ("--syslog", address))).collect();
+        let listeners: Vec<_> = listeners
+            .into_iter()
+            .chain(self.syslog.map(|address| ("--syslog", address)))
+            .chain(self.syslog_tls.as_ref().map(|tls| ("--syslog-tls", tls.address)))
+            .collect();
         for (i, (name, address)) in listeners.iter().enumerate() {
             if let Some((other, _)) =
                 listeners[..i].iter().find(|(_, earlier)| earlier == address && address.port() != 0)
@@ -425,13 +525,33 @@ impl Flags {
             otlp_http: self.otlp_http.or(file.otlp_http),
             pg: self.pg.or(file.pg),
             syslog: self.syslog.or(file.syslog),
+            syslog_tls: self.syslog_tls.or(file.syslog_tls),
+            syslog_tls_cert: self.syslog_tls_cert.or(file.syslog_tls_cert),
+            syslog_tls_key: self.syslog_tls_key.or(file.syslog_tls_key),
+            syslog_tls_client_ca: self.syslog_tls_client_ca.or(file.syslog_tls_client_ca),
             log_format: self.log_format.or(file.log_format),
             log_level: self.log_level.or(file.log_level),
             memory: self.memory.or(file.memory),
             token_file: self.token_file.or(file.token_file),
             retention_metrics: self.retention_metrics.or(file.retention_metrics),
             retention_logs: self.retention_logs.or(file.retention_logs),
+            max_line_size: self.max_line_size.or(file.max_line_size),
+            max_label_names_per_series: self.max_label_names_per_series.or(file.max_label_names_per_series),
+            max_label_name_length: self.max_label_name_length.or(file.max_label_name_length),
+            max_label_value_length: self.max_label_value_length.or(file.max_label_value_length),
+            reject_old_samples_max_age: self.reject_old_samples_max_age.or(file.reject_old_samples_max_age),
+            creation_grace_period: self.creation_grace_period.or(file.creation_grace_period),
+            ingestion_rate_mb: self.ingestion_rate_mb.or(file.ingestion_rate_mb),
+            ingestion_burst_size_mb: self.ingestion_burst_size_mb.or(file.ingestion_burst_size_mb),
+            per_stream_rate_limit: self.per_stream_rate_limit.or(file.per_stream_rate_limit),
+            per_stream_rate_limit_burst: self
+                .per_stream_rate_limit_burst
+                .or(file.per_stream_rate_limit_burst),
+            retention_stream: list(self.retention_stream, file.retention_stream),
             retention_traces: self.retention_traces.or(file.retention_traces),
+            delete_request_cancel_period: self
+                .delete_request_cancel_period
+                .or(file.delete_request_cancel_period),
             query_timeout: self.query_timeout.or(file.query_timeout),
             rules: list(self.rules, file.rules),
             slos: list(self.slos, file.slos),
@@ -480,6 +600,61 @@ fn duration(flag: &str, written: Option<String>, default: Duration) -> anyhow::R
         None => Ok(default),
         Some(text) => parse_duration(&text).with_context(|| format!("{flag} {text:?}")),
     }
+}
+
+/// Loki's limits under Loki's names; a megabyte is what Loki takes for one.
+fn log_limits(flags: &Flags) -> anyhow::Result<store::LogLimits> {
+    const MB: f64 = 1048576.0;
+    let longest = |flag: &str, written: &Option<String>| -> anyhow::Result<Option<Duration>> {
+        written
+            .as_deref()
+            .map(|text| parse_duration(text).with_context(|| format!("{flag} {text:?}")))
+            .transpose()
+    };
+    let bytes = |flag: &str, written: &Option<String>| -> anyhow::Result<Option<f64>> {
+        let read = |text: &str| parse_bytes(text).with_context(|| format!("{flag} {text:?}"));
+        Ok(written.as_deref().map(read).transpose()?.map(|bytes| bytes as f64))
+    };
+    let positive = |flag: &str, written: Option<f64>| -> anyhow::Result<Option<f64>> {
+        match written {
+            Some(number) if !(number > 0.0 && number.is_finite()) => {
+                bail!("{flag} {number}: a number above 0 is expected; leave it out for no limit")
+            }
+            number => Ok(number),
+        }
+    };
+    let rate = |a_second: Option<f64>, burst: Option<f64>, times: f64| {
+        a_second
+            .map(|bytes_per_s| store::Rate { bytes_per_s, burst_bytes: burst.unwrap_or(bytes_per_s * times) })
+    };
+    let mb = positive("--ingestion-rate-mb", flags.ingestion_rate_mb)?.map(|mb| mb * MB);
+    let burst_mb = positive("--ingestion-burst-size-mb", flags.ingestion_burst_size_mb)?.map(|mb| mb * MB);
+    let of_stream = bytes("--per-stream-rate-limit", &flags.per_stream_rate_limit)?;
+    let burst = bytes("--per-stream-rate-limit-burst", &flags.per_stream_rate_limit_burst)?;
+    Ok(store::LogLimits {
+        label_names_max: flags.max_label_names_per_series.unwrap_or(0),
+        label_name_bytes_max: flags.max_label_name_length.unwrap_or(0),
+        label_value_bytes_max: flags.max_label_value_length.unwrap_or(0),
+        age_max: longest("--reject-old-samples-max-age", &flags.reject_old_samples_max_age)?,
+        future_max: longest("--creation-grace-period", &flags.creation_grace_period)?,
+        // Loki's own bursts are 6 MB for 4 MB a second, and 15 MB for 3 MB.
+        rate: rate(mb, burst_mb, 1.5),
+        stream_rate: rate(positive("--per-stream-rate-limit", of_stream)?, burst, 5.0),
+    })
+}
+
+/// A duration, perhaps a priority, and a stream selector.
+fn stream_retention(text: &str) -> anyhow::Result<store::StreamRetention> {
+    let form = "write a duration and a stream selector, as in 24h {app=\"web\"}";
+    let (before, selector) = text.split_at(text.find('{').context(form)?);
+    let mut words = before.split_whitespace();
+    let period = parse_duration(words.next().context(form)?)?;
+    let priority = words.next().map_or(Ok(0), str::parse).context("the priority is a whole number")?;
+    if words.next().is_some() {
+        bail!("{form}");
+    }
+    let matchers = logql::parse_selector(selector).map_err(|why| anyhow::anyhow!("{why}"))?;
+    Ok(store::StreamRetention { matchers, priority, period })
 }
 
 /// Where Kubernetes puts a pod's own token, the API server's CA and the pod's namespace.
@@ -642,11 +817,27 @@ mod tests {
             wrong(Flags { syslog: text("127.0.0.1:5439"), ..Flags::default() }).contains("--pg and --syslog")
         );
         assert!(wrong(Flags { syslog: text("514"), ..Flags::default() }).contains("--syslog"));
+        assert!(wrong(Flags { syslog_tls: text(":6514"), ..Flags::default() }).contains("--syslog-tls-cert"));
         assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
         assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
         assert!(
             wrong(Flags { retention_logs: text("soon"), ..Flags::default() }).contains("--retention-logs")
         );
+        assert!(
+            wrong(Flags { ingestion_rate_mb: Some(-1.0), ..Flags::default() })
+                .contains("--ingestion-rate-mb")
+        );
+        let rate = up(Flags { ingestion_rate_mb: Some(4.0), ..Flags::default() }).unwrap().log_limits.rate;
+        assert_eq!(rate.map(|rate| rate.burst_bytes), Some(6291456.0));
+        for (written, part) in [
+            ("24h", "stream selector"),
+            ("soon {a=\"b\"}", "duration"),
+            ("24h x {a=\"b\"}", "priority"),
+            ("24h {a=b}", "line 1, col"),
+        ] {
+            let told = wrong(Flags { retention_stream: vec![written.into()], ..Flags::default() });
+            assert!(told.contains("--retention-stream") && told.contains(part), "{told}");
+        }
         let feature = |names: &[&str]| Flags {
             enable_feature: names.iter().map(|name| (*name).to_owned()).collect(),
             ..Flags::default()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium, systemd's journal and
-# the OpenTelemetry SDK for Python. Does nothing for what is there; says in one line what it cannot install.
+# Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium, systemd's journal,
+# rsyslog, and for Python the OpenTelemetry SDK and Elastic's client. Does nothing for what is there; says in one line what it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,10 @@ need prometheus-node-exporter prometheus-node-exporter
 need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
 need journalctl systemd
+need logger bsdutils
+need openssl openssl
+[ -x /usr/sbin/rsyslogd ] || missing+=(rsyslog)
+ls /usr/lib/*/rsyslog/lmnsd_ossl.so >/dev/null 2>&1 || missing+=(rsyslog-openssl)
 [ -x /lib/systemd/systemd-journal-remote ] || missing+=(systemd-journal-remote)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -32,8 +36,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import opentelemetry.exporter.otlp.proto.grpc, opentelemetry.sdk' 2>/dev/null; then
-  echo "==> installing the OpenTelemetry SDK for Python"
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import elasticsearch, opentelemetry.exporter.otlp.proto.grpc, opentelemetry.sdk' 2>/dev/null; then
+  echo "==> installing the OpenTelemetry SDK and Elastic's client for Python"
   python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 fi

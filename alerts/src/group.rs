@@ -89,7 +89,6 @@ pub struct RuleState {
     pub took: Duration,
 }
 
-
 /// What an evaluation did.
 #[derive(Debug, Default)]
 pub struct Outcome {

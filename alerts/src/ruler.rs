@@ -132,7 +132,12 @@ impl Ruler {
         };
         let ruler: Ruler =
             serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
-        anyhow::ensure!(ruler.version == VERSION, "{}: version {} is not known", path.display(), ruler.version);
+        anyhow::ensure!(
+            ruler.version == VERSION,
+            "{}: version {} is not known",
+            path.display(),
+            ruler.version
+        );
         Ok(ruler)
     }
 
@@ -203,7 +208,8 @@ impl Ruler {
 
     /// YAML of one group.
     pub fn group(&self, shelf: &Shelf, group: &str) -> Result<String, RulerError> {
-        let found = self.groups.iter().find(|kept| kept.is_on(shelf) && kept.group == group).ok_or(NO_GROUP)?;
+        let found =
+            self.groups.iter().find(|kept| kept.is_on(shelf) && kept.group == group).ok_or(NO_GROUP)?;
         Ok(serde_yaml_ng::to_string(&found.value()).context("writing YAML")?)
     }
 
@@ -269,7 +275,9 @@ mod tests {
     fn what_is_wrong_with_a_group_is_told_where_it_stands() {
         let on = shelf("t", Language::LogQl, "n");
         let wrong = |text: &str| read(text, &on).unwrap_err();
-        assert!(wrong("name: g\nrules:\n- {record: r, expr: q, for: 1m}\n").starts_with("3:32: rules[0].for:"));
+        assert!(
+            wrong("name: g\nrules:\n- {record: r, expr: q, for: 1m}\n").starts_with("3:29: rules[0].for:")
+        );
         assert!(wrong("rules: []").contains("`name` is missing"));
         assert!(wrong("").contains("empty"));
         assert!(wrong("a: [").contains("not valid YAML"));

@@ -127,11 +127,7 @@ pub fn parse(text: &str) -> Result<Vec<Group>, Vec<Mistake>> {
 }
 
 /// One group; `file` is where it is from.
-pub fn read_group(
-    node: &Node<'_>,
-    file: &str,
-    expressions: &mut Vec<(Place, String)>,
-) -> Option<Group> {
+pub fn read_group(node: &Node<'_>, file: &str, expressions: &mut Vec<(Place, String)>) -> Option<Group> {
     node.only(&["name", "interval", "query_offset", "limit", "labels", "rules", "partial_response_strategy"]);
     let name = node.need("name")?.text()?;
     if name.is_empty() {

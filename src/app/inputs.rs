@@ -14,6 +14,7 @@ pub struct Inputs {
     pub ingest_token: Option<String>,
     pub prices: Option<engine::PriceBook>,
     pub scrape_jobs: Vec<agent::scrape::Job>,
+    pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
     pub log_rules: agent::LogRules,
 }
 
@@ -28,9 +29,10 @@ impl Inputs {
         let prices = config.prices.as_deref().map(price_book).transpose()?;
         let scrape_jobs = scrape_jobs(config)?;
         let log_rules = log_rules(config)?;
+        let syslog_tls = config.syslog_tls.as_ref().map(super::tls::server_config).transpose()?;
         // Last: a start that is refused makes no directory.
         DataDir::prepare(&config.data_dir)?;
-        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs, log_rules })
+        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs, log_rules, syslog_tls })
     }
 }
 

@@ -14,6 +14,7 @@ pub struct Listeners {
     pub otlp_http: Option<TcpListener>,
     pub pg: Option<TcpListener>,
     pub syslog: Option<(TcpListener, UdpSocket)>,
+    pub syslog_tls: Option<TcpListener>,
     pub addresses: Addresses,
 }
 
@@ -30,6 +31,8 @@ pub struct Addresses {
     /// TCP and UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syslog: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tls: Option<SocketAddr>,
 }
 
 pub const FILE: &str = "listeners.json";
@@ -51,6 +54,10 @@ impl Listeners {
             Some(address) => Some(bind_both(address).await?),
             None => None,
         };
+        let syslog_tls = match &config.syslog_tls {
+            Some(tls) => Some(bind("--syslog-tls", tls.address).await?),
+            None => None,
+        };
         let at = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         let addresses = Addresses {
             http: http.local_addr()?,
@@ -58,8 +65,9 @@ impl Listeners {
             otlp_http: at(&otlp_http)?,
             pg: at(&pg)?,
             syslog: syslog.as_ref().map(|(tcp, _)| tcp.local_addr()).transpose()?,
+            syslog_tls: at(&syslog_tls)?,
         };
-        Ok(Listeners { http, otlp_grpc, otlp_http, pg, syslog, addresses })
+        Ok(Listeners { http, otlp_grpc, otlp_http, pg, syslog, syslog_tls, addresses })
     }
 }
 
@@ -129,6 +137,9 @@ impl Addresses {
         }
         if let Some(syslog) = self.syslog {
             println!("syslog     tcp+udp://{syslog}");
+        }
+        if let Some(syslog) = self.syslog_tls {
+            println!("syslog-tls tls://{syslog}");
         }
         println!("binnacle {} is ready; data in {}", config.role.name(), config.data_dir.display());
         Ok(())

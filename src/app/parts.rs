@@ -6,10 +6,10 @@ use super::listeners::Addresses;
 use crate::config::{Config, Role};
 use crate::remote::{Bearer, RemoteAsk, RemoteSink};
 use agent::Agent;
-use alerts::Alerts;
+use alerts::{Alerts, Asks};
 use anyhow::Context;
-use engine::Engine;
-use model::{Ask, Clock, Reading, Sink, SystemClock};
+use engine::{Engine, LogAsk};
+use model::{Clock, Reading, Sink, SystemClock};
 use std::sync::Arc;
 use store::{Source, Store};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub struct Parts {
     /// Where the doors write to: the store, or the agent's queue.
     pub sink: Option<Arc<dyn Sink>>,
     pub tokens: Arc<Tokens>,
+    /// What syslog over TLS shows and asks.
+    pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
     pub stopping: CancellationToken,
     started_ms: i64,
     role: Role,
@@ -72,6 +74,7 @@ impl Parts {
             agent: None,
             sink: None,
             tokens: inputs.tokens,
+            syslog_tls: inputs.syslog_tls,
             stopping: stop.clone(),
             started_ms: clock.now_ms(),
             role: config.role,
@@ -123,15 +126,18 @@ impl Parts {
         stop: &CancellationToken,
     ) -> anyhow::Result<Arc<Alerts>> {
         let bearer = Bearer::of(config.ingest_token_file.clone());
-        let ask: Arc<dyn Ask> = match &self.engine {
-            Some(engine) => engine.clone(),
-            None => Arc::new(RemoteAsk::new(&config.query_url, bearer.clone())?),
+        let asks = match &self.engine {
+            Some(engine) => Asks { metrics: engine.clone(), logs: Arc::new(LogAsk::new(engine.clone())) },
+            None => Asks {
+                metrics: Arc::new(RemoteAsk::metrics(&config.query_url, bearer.clone())?),
+                logs: Arc::new(RemoteAsk::logs(&config.query_url, bearer.clone())?),
+            },
         };
         let sink: Arc<dyn Sink> = match &self.store {
             Some(store) => store.clone(),
             None => Arc::new(RemoteSink::new(&config.ingest_url, bearer)?),
         };
-        Alerts::start(alerts_config(config, addresses), ask, sink, clock.clone(), stop.clone()).await
+        Alerts::start(alerts_config(config, addresses), asks, sink, clock.clone(), stop.clone()).await
     }
 
     /// SIGHUP: tokens, limits, rules and SLOs. What does not parse is logged, and what was stays in force.
@@ -196,10 +202,17 @@ impl Parts {
 }
 
 fn store_config(config: &Config) -> store::Config {
+    let mut limits = store::Limits { logs: config.log_limits.clone(), ..store::Config::default().limits };
+    if let Some(bytes) = config.line_bytes_max {
+        limits.line_bytes_max = bytes;
+    }
     store::Config {
+        limits,
         dir: config.data_dir.clone(),
         memory_bytes_max: config.memory_bytes / STORE_SHARE,
         retention: retention(config),
+        read_log_query: logql::read_log_query,
+        delete_cancel_period: config.delete_cancel_period,
         on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
     }
@@ -209,6 +222,7 @@ fn retention(config: &Config) -> store::Retention {
     store::Retention {
         metrics: config.retention.metrics,
         logs: config.retention.logs,
+        streams: config.retention.streams.clone(),
         spans: config.retention.traces,
     }
 }

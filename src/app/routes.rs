@@ -3,7 +3,7 @@
 use super::auth::Tokens;
 use super::listeners::Listeners;
 use super::parts::Parts;
-use super::{auth, health, own_metrics, page, rules_routes, targets_routes, trace};
+use super::{auth, health, own_metrics, page, ruler_routes, rules_routes, targets_routes, trace};
 use crate::config::{Config, Role};
 use anyhow::Context;
 use axum::extract::State;
@@ -53,6 +53,15 @@ pub fn serve(
             receive::syslog::serve(sockets, doors, tenant, limits, stop).await.context("syslog listener")
         });
     }
+    if let (Some(listener), Some(tls), Some(doors)) = (listeners.syslog_tls, parts.syslog_tls.clone(), &doors)
+    {
+        let (doors, tenant, stop) = (doors.clone(), config.tenant.clone(), stop.clone());
+        let limits = receive::syslog::Limits::default();
+        servers.spawn(async move {
+            let served = receive::syslog::serve_tls((listener, tls), doors, tenant, limits, stop).await;
+            served.context("listener of syslog over TLS")
+        });
+    }
     if let (Some(listener), Some(engine)) = (listeners.pg, parts.engine.clone()) {
         let (stop, passwords) = (stop.clone(), passwords(&parts.tokens));
         servers.spawn(async move {
@@ -93,6 +102,7 @@ fn http_router(config: &Config, shared: Shared) -> Router {
         let admin = api::prometheus::admin::router(store.clone(), config.admin_api);
         router = router
             .merge(api::peer::router(store.clone()))
+            .merge(api::loki::delete_router(store.clone()))
             .merge(Router::new().nest("/prometheus", admin.clone()))
             .merge(admin);
     }
@@ -115,8 +125,8 @@ fn http_router(config: &Config, shared: Shared) -> Router {
         router = router.merge(targets_routes::router(shared.parts.clone()));
     }
     if let Some(alerts) = &shared.parts.alerts {
-        router =
-            router.merge(rules_routes::router(alerts.clone()).layer(middleware::from_fn(trace::request)));
+        let rules = rules_routes::router(alerts.clone()).merge(ruler_routes::router(alerts.clone()));
+        router = router.merge(rules.layer(middleware::from_fn(trace::request)));
     }
     if matches!(config.role, Role::Up { web: true, .. } | Role::Query) {
         router = router

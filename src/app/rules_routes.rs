@@ -32,7 +32,8 @@ async fn rules(
         Ok(wanted) => wanted,
         Err(why) => return refuse(&why),
     };
-    let groups: Vec<GroupView> = alerts.groups(&tenant).into_iter().filter_map(|group| wanted.of(group)).collect();
+    let groups: Vec<GroupView> =
+        alerts.groups(&tenant).into_iter().filter_map(|group| wanted.of(group)).collect();
     success(json!({ "groups": groups }))
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 
 /// Adds entries to a journal file, in the export format. Every seventh message is two lines and no UTF-8.
-fn write(journal: &Path, entries: Range<i64>) {
+pub fn write(journal: &Path, entries: Range<i64>) {
     // Debian has it beside the other servants of systemd, not where programs are looked for.
     let writer = Path::new("/lib/systemd/systemd-journal-remote");
     assert!(writer.is_file(), "systemd-journal-remote is not installed; run tests/setup.sh");

@@ -97,8 +97,7 @@ async fn start(config: Config, value: Option<f64>) -> anyhow::Result<Started> {
     let gauge = Arc::new(Gauge(parking_lot::Mutex::new(value)));
     let stop = CancellationToken::new();
     let asks = Asks { metrics: gauge.clone(), logs: Arc::new(Logs) };
-    let alerts =
-        Alerts::start(config, asks, Arc::new(Nowhere), Arc::new(SystemClock), stop.clone()).await?;
+    let alerts = Alerts::start(config, asks, Arc::new(Nowhere), Arc::new(SystemClock), stop.clone()).await?;
     Ok(Started { alerts, gauge, stop })
 }
 
@@ -236,7 +235,10 @@ async fn groups_set_over_the_api_are_evaluated_in_their_language_for_their_tenan
     assert_eq!(second.alerts.groups(&acme).len(), 1);
     second.alerts.remove_rule_groups(&shelf, None).await.unwrap();
     let told = next(&mut hook).await;
-    assert_eq!((&told["status"], &told["alerts"][0]["labels"]["tenant"]), (&json!("resolved"), &json!("acme")));
+    assert_eq!(
+        (&told["status"], &told["alerts"][0]["labels"]["tenant"]),
+        (&json!("resolved"), &json!("acme"))
+    );
     assert!(second.alerts.groups(&acme).is_empty());
     assert!(second.alerts.rule_groups(&acme, Language::LogQl, None).unwrap().is_none());
     second.end().await;

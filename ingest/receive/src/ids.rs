@@ -74,7 +74,11 @@ mod tests {
         ids.add([first]);
         assert_eq!(ids.known(first), Some(Known::SameDocument));
         assert_eq!(ids.known(Stored::of("t", "i", "1", b"b")), Some(Known::OtherDocument));
-        for other in [Stored::of("u", "i", "1", b"a"), Stored::of("t", "j", "1", b"a"), Stored::of("t", "i", "2", b"a")] {
+        for other in [
+            Stored::of("u", "i", "1", b"a"),
+            Stored::of("t", "j", "1", b"a"),
+            Stored::of("t", "i", "2", b"a"),
+        ] {
             assert_eq!(ids.known(other), None);
         }
         ids.add((0..IDS_MAX).map(|n| Stored::of("t", "many", &n.to_string(), b"")));

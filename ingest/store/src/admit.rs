@@ -189,7 +189,8 @@ fn labels_are_fine(labels: &Labels, limits: &Limits) -> Result<(), (RejectReason
     let bytes = labels.as_bytes().len();
     if bytes > limits.label_bytes_max {
         let limit = limits.label_bytes_max;
-        let why = format!("a stream with labels of {bytes} bytes; the most is {limit} (limits.label_bytes_max)");
+        let why =
+            format!("a stream with labels of {bytes} bytes; the most is {limit} (limits.label_bytes_max)");
         return Err((RejectReason::TooManyLabels, why));
     }
     let too_long = |text: &str, max: usize| max > 0 && text.len() > max;

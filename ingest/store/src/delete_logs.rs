@@ -158,7 +158,9 @@ impl Store {
         };
         for (tenant, of_tenant) in deletions.iter() {
             for part in parts.get(&(tenant.clone(), Signal::Logs)).into_iter().flatten() {
-                for deletion in of_tenant.iter().filter(|known| known.concerns(&part.meta) && self.is_due(known)) {
+                for deletion in
+                    of_tenant.iter().filter(|known| known.concerns(&part.meta) && self.is_due(known))
+                {
                     if looked_at.unreadable.contains(&part.meta.id)
                         || looked_at.has_none.contains(&(deletion.id, part.meta.id))
                     {

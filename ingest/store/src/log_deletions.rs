@@ -179,7 +179,9 @@ impl<'a> Records<'a> {
         for map in self.maps {
             let (names, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
             let entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
-            metadata.extend(entries.filter(|at| values.is_valid(*at)).map(|at| (names.value(at), values.value(at))));
+            metadata.extend(
+                entries.filter(|at| values.is_valid(*at)).map(|at| (names.value(at), values.value(at))),
+            );
         }
         metadata.extend(ids.iter().map(|(name, id)| (*name, id.as_str())));
         judge(&JudgedLog {

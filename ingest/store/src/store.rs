@@ -145,7 +145,9 @@ impl Store {
         let covered_parts = tombstones.values().flatten().map(|tombstone| tombstone.parts_before);
         let covered_parts = covered_parts
             .chain(log_deletions.values().flatten().map(|deletion| deletion.parts_before))
-            .chain(log_deletions.values().flatten().flat_map(|deletion| &deletion.parts_also).map(|id| id + 1));
+            .chain(
+                log_deletions.values().flatten().flat_map(|deletion| &deletion.parts_also).map(|id| id + 1),
+            );
         let next_part = metas.iter().map(|meta| meta.id + 1).chain(covered_parts).max().unwrap_or(1);
         let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
         for meta in metas {

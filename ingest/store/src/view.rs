@@ -188,7 +188,8 @@ async fn streams_shown(
             counts[*key as usize].0 += 1;
             counts[*key as usize].1 += bodies.value_length(row) as u64;
         }
-        for (at, (records, bytes)) in counts.into_iter().enumerate().filter(|(_, (records, _))| *records > 0) {
+        for (at, (records, bytes)) in counts.into_iter().enumerate().filter(|(_, (records, _))| *records > 0)
+        {
             let labels = Labels::from_bytes(labels.value(at)).map_err(|wrong| damaged(wrong.to_string()))?;
             if touched(&labels) {
                 let of_stream = found.entry(labels).or_default();
@@ -196,7 +197,8 @@ async fn streams_shown(
             }
         }
     }
-    let counted = found.into_iter().map(|(labels, (records, bytes))| LogStreamInfo { labels, records, bytes });
+    let counted =
+        found.into_iter().map(|(labels, (records, bytes))| LogStreamInfo { labels, records, bytes });
     Ok(whole.into_iter().chain(counted).collect())
 }
 

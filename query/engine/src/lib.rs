@@ -20,7 +20,8 @@ pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
 pub use logql::{
-    Direction, LogAnswer, LogAsk, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats, VolumeBy,
+    Direction, LogAnswer, LogAsk, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats,
+    VolumeBy,
 };
 pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries, selector_matchers};
 pub use sql::{

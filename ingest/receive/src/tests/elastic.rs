@@ -83,8 +83,7 @@ async fn a_document_with_an_id_is_stored_once() {
         let (_, text) = post(&doors, "/elastic/_bulk", &[NDJSON], body).await;
         let items = json(&text)["items"].as_array().unwrap().clone();
         let result = |item: &Value| item.as_object().unwrap().values().next().unwrap().clone();
-        let statuses: Vec<_> =
-            items.iter().map(|item| result(item)["status"].as_u64().unwrap()).collect();
+        let statuses: Vec<_> = items.iter().map(|item| result(item)["status"].as_u64().unwrap()).collect();
         assert_eq!(statuses, expected, "{text}");
         for conflict in items.iter().map(result).filter(|item| item["status"] == 409) {
             assert_eq!(conflict["error"]["type"], "version_conflict_engine_exception");

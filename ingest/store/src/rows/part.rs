@@ -173,8 +173,7 @@ impl Index {
 
     /// Rows that can be wanted, and the strings they are to be looked through for.
     fn log_ranges(&self, select: &LogSelect) -> Result<(Ranges, Vec<Needle>), String> {
-        let plain =
-            select.contains.is_empty() && select.trace_id.is_none() && select.words.is_empty();
+        let plain = select.contains.is_empty() && select.trace_id.is_none() && select.words.is_empty();
         let keep = select.limit.filter(|_| plain);
         let mut ranges = Ranges::new(self.passing(select).map(|run| run.rows_kept(keep, select)));
         let mut needles: Vec<Needle> =

@@ -16,7 +16,11 @@ fn read(query: &str) -> Result<LogQuery, String> {
     Ok(LogQuery { matchers: vec![Matcher::equal("app", app)], judge })
 }
 
-async fn open_with(dir: &Path, clock: &Arc<TestClock>, change: impl FnOnce(&mut config::Config)) -> Arc<Store> {
+async fn open_with(
+    dir: &Path,
+    clock: &Arc<TestClock>,
+    change: impl FnOnce(&mut config::Config),
+) -> Arc<Store> {
     let mut config = config(dir);
     config.read_log_query = read;
     config.delete_cancel_period = Duration::from_secs(60);
@@ -62,7 +66,8 @@ async fn deleted_lines_stay_hidden_and_go_when_it_can_not_be_taken_back() {
     clock.0.fetch_add(40_000_000_000, Ordering::Relaxed);
     store.carry_out_log_deletions().await.unwrap();
     assert_eq!(left(&store).await, ["b two", "three", "two later"]);
-    let processed = || store.log_deletions(&tenant).iter().map(|deletion| deletion.processed).collect::<Vec<_>>();
+    let processed =
+        || store.log_deletions(&tenant).iter().map(|deletion| deletion.processed).collect::<Vec<_>>();
     assert_eq!(processed(), [true, false]);
     let second = store.log_deletions(&tenant)[1].request_id.clone();
     let rows = |store: &Store| -> i64 {
@@ -131,7 +136,11 @@ async fn streams_are_kept_as_long_as_is_said_of_them() {
         store.expire().await.unwrap();
         left(&store).await
     };
-    assert_eq!(after(2).await, ["kept", "long", "rest", "short"], "a quarter of a part is not worth a rewrite");
+    assert_eq!(
+        after(2).await,
+        ["kept", "long", "rest", "short"],
+        "a quarter of a part is not worth a rewrite"
+    );
     assert_eq!(after(13).await, ["kept", "long"]);
     assert_eq!(after(49).await, ["kept", "long"]);
     assert_eq!(after(51).await, ["long"]);

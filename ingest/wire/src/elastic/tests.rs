@@ -104,5 +104,7 @@ fn a_body_that_is_no_bulk_says_where() {
         assert!(wrong.0.contains(says), "{body:?}: {wrong}");
     }
     assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX).as_bytes(), None, 0, &mut |_, _, _, _| None).is_ok());
-    assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0, &mut |_, _, _, _| None).is_err());
+    assert!(
+        bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0, &mut |_, _, _, _| None).is_err()
+    );
 }

@@ -57,9 +57,8 @@ async fn delete(
 
 /// Loki counts milliseconds here; of the last one all is meant.
 fn range(params: &Params, now_ns: i64) -> Answer<TimeRange> {
-    let invalid = |name: &str| {
-        Refusal::bad(format!("invalid {name} time: require unix seconds or RFC3339 format"))
-    };
+    let invalid =
+        |name: &str| Refusal::bad(format!("invalid {name} time: require unix seconds or RFC3339 format"));
     let start = params.time("start").map_err(|_| invalid("start"))?;
     let start = start.ok_or_else(|| Refusal::bad("start time not set"))?;
     let end = params.time("end").map_err(|_| invalid("end"))?.unwrap_or(now_ns);
@@ -78,8 +77,8 @@ fn range(params: &Params, now_ns: i64) -> Answer<TimeRange> {
 fn interval(params: &Params, start: i64, end: i64) -> Answer<()> {
     let Some(text) = params.get("max_interval").filter(|text| !text.is_empty()) else { return Ok(()) };
     let interval = logql::parse_duration_ns(text).filter(|interval| *interval >= 1_000 * NS_PER_MS);
-    let interval = interval
-        .ok_or_else(|| Refusal::bad("invalid max_interval: valid time units are 's', 'm', 'h'"))?;
+    let interval =
+        interval.ok_or_else(|| Refusal::bad("invalid max_interval: valid time units are 's', 'm', 'h'"))?;
     if interval > end - start {
         let whole = logql::format_duration(end - start);
         let why = format!("max_interval can't be greater than the interval to be deleted ({whole})");

@@ -188,8 +188,9 @@ pub fn has(query: &WordQuery, text: &str) -> bool {
         }),
         WordQuery::Phrase(wanted) => {
             let all: Vec<&str> = words(text).collect();
-            all.windows(wanted.len())
-                .any(|window| window.iter().zip(wanted).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted)))
+            all.windows(wanted.len()).any(|window| {
+                window.iter().zip(wanted).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted))
+            })
         }
         WordQuery::All(queries) => queries.iter().all(|query| has(query, text)),
         WordQuery::Any(queries) => queries.iter().any(|query| has(query, text)),
@@ -224,8 +225,12 @@ impl ScalarUDFImpl for Match {
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {
-            [text, query] if text.is_string() && query.is_string() => Ok(vec![DataType::Utf8, DataType::Utf8]),
-            _ => plan_err!("match takes a text and what to look for, as in match(body, 'timeout AND payment')"),
+            [text, query] if text.is_string() && query.is_string() => {
+                Ok(vec![DataType::Utf8, DataType::Utf8])
+            }
+            _ => {
+                plan_err!("match takes a text and what to look for, as in match(body, 'timeout AND payment')")
+            }
         }
     }
 

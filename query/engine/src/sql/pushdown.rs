@@ -1,11 +1,11 @@
 //! What of a WHERE clause a snapshot can use: time ranges, names, labels, ids. Everything found here only narrows what
 //! is read; DataFusion applies the whole clause again.
 
+use super::full_text;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
-use super::full_text;
 use model::{LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 
 /// Comparisons of a column with a constant, the column on the left.

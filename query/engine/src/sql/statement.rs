@@ -50,11 +50,7 @@ fn calls_of_match(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 pub struct Arrows;
 
 impl ExprPlanner for Arrows {
-    fn plan_binary_op(
-        &self,
-        expr: RawBinaryExpr,
-        schema: &DFSchema,
-    ) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let as_text = match &expr.op {
             BinaryOperator::LongArrow => true,
             BinaryOperator::Arrow => false,

@@ -51,7 +51,8 @@ fn of_prefix(start: &str, shapes: &Shapes, cells: &mut Cells<'_>) -> Result<Page
     let start = indexed(start).into_owned();
     // What is hex so far may go on to be an id or a number, which are not among the words.
     let may_be_id = start.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if may_be_id || start.len() > WORD_BYTES_MAX / 2 || in_a_shape(shapes, |token| token.starts_with(&start)) {
+    if may_be_id || start.len() > WORD_BYTES_MAX / 2 || in_a_shape(shapes, |token| token.starts_with(&start))
+    {
         return Ok(Pages::all(cells.rows));
     }
     cells.pages(None, Clues { parts: vec![(start, false, true)], ..Clues::default() })

@@ -151,13 +151,19 @@ async fn what_cannot_be_deleted_is_refused_in_lokis_words() {
     for (params, expected) in [
         (vec![("start", start.as_str())], "query not set"),
         (vec![("query", CARD)], "start time not set"),
-        (vec![("query", CARD), ("start", "soon")], "invalid start time: require unix seconds or RFC3339 format"),
+        (
+            vec![("query", CARD), ("start", "soon")],
+            "invalid start time: require unix seconds or RFC3339 format",
+        ),
         (vec![("query", CARD), ("start", &start), ("end", "x")], "invalid end time"),
         (vec![("query", CARD), ("start", &start), ("end", &later)], "deletes in the future are not allowed"),
         (vec![("query", CARD), ("start", &start), ("end", "5")], "start time can't be greater than end time"),
         (vec![("query", CARD), ("start", &start), ("max_interval", "1x")], "invalid max_interval"),
         (vec![("query", CARD), ("start", &start), ("max_interval", "9h")], "max_interval can't be greater"),
-        (vec![("query", "{app=shop}"), ("start", &start)], "invalid query expression: parse error at line 1, col"),
+        (
+            vec![("query", "{app=shop}"), ("start", &start)],
+            "invalid query expression: parse error at line 1, col",
+        ),
         (vec![("query", r#"rate({app="a"}[1m])"#), ("start", &start)], "invalid query expression"),
     ] {
         let (status, why) = world.call("PUT", "delete", &params).await;

@@ -253,15 +253,24 @@ async fn lines_are_asked_by_words_json_and_patterns() {
         for (query, expected) in [
             ("select count(*) as n from logs where match(body, 'timeout AND payment')", "| 1 |"),
             ("select count(*) as n from logs where MATCH (body, 'pay*')", "| 3 |"),
-            ("select count(*) as n from logs l where match(l.body, 'payment NOT (timeout OR refused)')", "| 1 |"),
-            ("select count(*) as n from logs where match(body, '\"ok after\"') or match(body, 'refused')", "| 2 |"),
+            (
+                "select count(*) as n from logs l where match(l.body, 'payment NOT (timeout OR refused)')",
+                "| 1 |",
+            ),
+            (
+                "select count(*) as n from logs where match(body, '\"ok after\"') or match(body, 'refused')",
+                "| 2 |",
+            ),
             ("select count(*) as n from logs where not match(body, 'payment')", "| 2 |"),
             ("select json_extract(body, '$.user.id') as id from logs where match(body, 'refused')", "| 7  |"),
             ("select json_get_float(body, 'ms') as ms from logs where match(body, 'refused')", "| 12.5 |"),
             ("select json_get_str(body, 'tags', 1) as t from logs where match(body, 'refused')", "| b |"),
             ("select json_get_bool(body, 'ok') as t from logs where match(body, 'refused')", "| false |"),
             ("select json_length(body, 'tags') as t from logs where match(body, 'refused')", "| 2 |"),
-            ("select body -> 'user' ->> 'id' as id from logs where (body ->> 'msg') = 'payment refused'", "| 7  |"),
+            (
+                "select body -> 'user' ->> 'id' as id from logs where (body ->> 'msg') = 'payment refused'",
+                "| 7  |",
+            ),
             ("select count(*) as n from logs where json_extract(body, '$.user.id') is null", "| 4 |"),
             ("select sum(json_get_int(body, 'user', 'id')) as n from logs", "| 7 |"),
             ("select attributes ->> 'customer' as c from logs where severity = 'info'", "| c-42 |"),
