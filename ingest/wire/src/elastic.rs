@@ -81,6 +81,9 @@ struct Target<'a> {
     id: Option<Cow<'a, str>>,
 }
 
+/// What is known of an action's index, id and document.
+pub type AskKnown<'a> = dyn FnMut(Action, &str, &str, &[u8]) -> Option<Known> + 'a;
+
 /// Before all documents are read, it is not known where in the batch a record will be.
 enum Read {
     At(Place),
@@ -95,7 +98,7 @@ pub fn bulk(
     body: &[u8],
     index: Option<&str>,
     now_ns: i64,
-    known: &mut dyn FnMut(Action, &str, &str, &[u8]) -> Option<Known>,
+    known: &mut AskKnown<'_>,
 ) -> Result<Bulk, Malformed> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Malformed("request body is required".into()));

@@ -230,16 +230,22 @@ fn of_message(message: Message<&str>, now_ns: i64, peer: &str) -> (Labels, LogRe
 
 /// What is neither has a priority at most.
 fn of_line(text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
+    let mut service = None;
+    let mut attributes: Attributes = vec![];
     let parsed = text.strip_prefix('<').and_then(|rest| {
         let (number, line) = rest.split_once('>')?;
         let number = number.parse::<u8>().ok().filter(|number| *number < 192)?;
         Some((decompose_pri(number), line))
     });
-    let ((facility, severity), line) = parsed.unwrap_or(((None, None), text));
-    let attributes = facility
-        .map(|facility| ("syslog.facility".to_owned(), Value::from(facility.as_str())))
-        .into_iter()
-        .collect();
+    let ((facility, severity), mut line) = parsed.unwrap_or(((None, None), text));
+    if let Some(facility) = facility {
+        attributes.push(("syslog.facility".to_owned(), facility.as_str().into()));
+        // Python's handler and others leave out time and host.
+        if let Some((tag, id, rest)) = tag(line) {
+            (service, line) = (Some(tag), rest);
+            attributes.extend(id.map(|id| ("process.pid".to_owned(), id.into())));
+        }
+    }
     let record = LogRecord {
         ts_ns: now_ns,
         severity: severity.map_or_else(|| level::of_line(line), |severity| level::of_syslog(severity as u8)),
@@ -248,7 +254,22 @@ fn of_line(text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
         attributes,
         ..LogRecord::default()
     };
-    (labels(peer, None), record)
+    (labels(peer, service), record)
+}
+
+/// `program: text` and `program[12]: text`: the program, its process and the text.
+fn tag(line: &str) -> Option<(&str, Option<&str>, &str)> {
+    /// RFC 3164 allows 32 characters, programs use more.
+    const TAG_BYTES_MAX: usize = 48;
+    let (head, rest) = line.split_once(": ")?;
+    let (name, id) = match head.strip_suffix(']').and_then(|head| head.split_once('[')) {
+        Some((name, id)) => (name, Some(id)),
+        None => (head, None),
+    };
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
+    let is_name = !name.is_empty() && name.len() <= TAG_BYTES_MAX && name.bytes().all(is_part);
+    let is_id = id.is_none_or(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()));
+    (is_name && is_id).then_some((name, id, rest))
 }
 
 fn labels(node: &str, application: Option<&str>) -> Labels {

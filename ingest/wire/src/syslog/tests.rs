@@ -75,7 +75,11 @@ fn what_is_neither_is_a_line_with_what_priority_it_has() {
     let expected = [("job", "syslog"), ("node", "10.0.0.9"), ("service_name", "unknown_service")];
     assert_eq!(labels, Labels::from_pairs(expected));
     assert_eq!((record.ts_ns, record.severity, record.body.as_str()), (NOW_NS, 17, "disk failing"));
-    for line in ["plain", "<999>x", "<>", "<192>x", "<13"] {
+    let (labels, record) = read("<11>pyshop[7]: card refused: no money");
+    assert_eq!((labels.get("service_name"), record.severity), (Some("pyshop"), 17));
+    assert_eq!(record.body, "card refused: no money");
+    assert_eq!(attribute(&record.attributes, "process.pid"), Some(&"7".into()));
+    for line in ["plain", "no priority: no tag", "<999>x", "<>", "<192>x", "<13"] {
         assert_eq!(read(line).1.body, line);
     }
 }
