@@ -35,5 +35,7 @@ pub use metrics::{
 pub use reading::{Reading, ReadingKind};
 pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
-pub use spans::{ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode, TraceId};
+pub use spans::{
+    FUTURE_MS_MAX, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode, TraceId,
+};
 pub use tenant::{InvalidTenant, Tenant};

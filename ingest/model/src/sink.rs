@@ -40,6 +40,8 @@ pub struct Receipt {
     pub exemplars: u64,
     /// The others, by reason. The rest of the batch is stored.
     pub rejected: Vec<Rejection>,
+    /// The batch was there before, by its origin: nothing was added.
+    pub repeated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +127,7 @@ impl Receipt {
                     accepted: points.numbers + points.histograms,
                     histograms: points.histograms,
                     exemplars: batch.exemplars.len() as u64,
-                    rejected: vec![],
+                    ..Receipt::default()
                 }
             }
             Batch::Logs(batch) => Receipt { accepted: batch.records() as u64, ..Receipt::default() },

@@ -1,6 +1,7 @@
 //! Spans on their way in, by resource and scope, so that what came by OTLP can be given back as it was.
 
 use crate::attributes::Attributes;
+use crate::sink::RejectReason;
 use std::sync::Arc;
 
 pub type TraceId = [u8; 16];
@@ -126,6 +127,27 @@ impl StatusCode {
 
     pub fn from_word(word: &str) -> Option<StatusCode> {
         (0..=2).map(StatusCode::from_number).find(|code| code.as_str() == word)
+    }
+}
+
+/// A clock may be so far ahead of the server's.
+pub const FUTURE_MS_MAX: i64 = 24 * 3_600_000;
+
+impl Span {
+    /// Why it cannot be stored, if it cannot: whoever stores and whoever counts what is stored ask the same.
+    pub fn wrong(&self, now_ms: i64) -> Option<(RejectReason, String)> {
+        let ts_ms = self.start_ns.div_euclid(1_000_000);
+        if !(0..=now_ms.saturating_add(FUTURE_MS_MAX)).contains(&ts_ms) {
+            let why = "is before 1970 or more than a day ahead of this server's clock";
+            return Some((RejectReason::TimestampOutOfRange, format!("timestamp {ts_ms} ms {why}")));
+        }
+        if self.trace_id == [0; 16] || self.span_id == [0; 8] {
+            return Some((RejectReason::InvalidId, format!("span {:?} has an id of zeros", self.name)));
+        }
+        if self.duration_ns < 0 {
+            return Some((RejectReason::InvalidValue, format!("span {:?} ends before it starts", self.name)));
+        }
+        None
     }
 }
 

@@ -19,7 +19,7 @@ pub fn admit(
     let batch = match batch {
         Batch::Metrics(batch) => Batch::Metrics(metrics(batch, limits, latest_ms, &mut receipt)),
         Batch::Logs(batch) => Batch::Logs(logs(batch, limits, now_ms, fast, &mut receipt)),
-        Batch::Spans(batch) => Batch::Spans(spans(batch, latest_ms, &mut receipt)),
+        Batch::Spans(batch) => Batch::Spans(spans(batch, now_ms, &mut receipt)),
     };
     let Receipt { accepted, histograms, exemplars, .. } = Receipt::of_all(&batch);
     (batch, Receipt { accepted, histograms, exemplars, ..receipt })
@@ -221,26 +221,12 @@ fn size(bytes: f64) -> String {
     }
 }
 
-fn spans(mut batch: SpanBatch, latest_ms: i64, receipt: &mut Receipt) -> SpanBatch {
+fn spans(mut batch: SpanBatch, now_ms: i64, receipt: &mut Receipt) -> SpanBatch {
     for resource in &mut batch.resources {
         resource.spans.retain(|span| {
-            let ts_ms = span.start_ns.div_euclid(1_000_000);
-            if !(0..=latest_ms).contains(&ts_ms) {
-                receipt.reject(RejectReason::TimestampOutOfRange, || out_of_range(ts_ms));
-                return false;
-            }
-            if span.trace_id == [0; 16] || span.span_id == [0; 8] {
-                receipt
-                    .reject(RejectReason::InvalidId, || format!("span {:?} has an id of zeros", span.name));
-                return false;
-            }
-            if span.duration_ns < 0 {
-                receipt.reject(RejectReason::InvalidValue, || {
-                    format!("span {:?} ends before it starts", span.name)
-                });
-                return false;
-            }
-            true
+            let Some((reason, why)) = span.wrong(now_ms) else { return true };
+            receipt.reject(reason, || why);
+            false
         });
     }
     batch.resources.retain(|resource| !resource.spans.is_empty());

@@ -75,7 +75,7 @@ pub struct Limits {
     pub exemplar_bytes_max: usize,
     /// Active series of one tenant in memory.
     pub series_max: usize,
-    /// How far ahead of this machine's clock a record may be.
+    /// How far ahead of this machine's clock a sample or a line may be; a span, [`model::FUTURE_MS_MAX`].
     pub future_max: Duration,
     pub logs: LogLimits,
 }
@@ -125,7 +125,7 @@ impl Default for Config {
                 line_bytes_max: 2 << 20,
                 exemplar_bytes_max: 1 << 10,
                 series_max: 2_000_000,
-                future_max: DAY,
+                future_max: Duration::from_millis(model::FUTURE_MS_MAX as u64),
                 logs: LogLimits::default(),
             },
             on_rewrite: |_| (),

@@ -294,7 +294,7 @@ impl Store {
         let sender = self.sender(origin.sender);
         let mut highest = sender.lock().await;
         if origin.sequence <= *highest {
-            return Ok(Receipt::of_all(&write.batch));
+            return Ok(Receipt { repeated: true, ..Receipt::of_all(&write.batch) });
         }
         let receipt = self.write_once(write).await?;
         *highest = origin.sequence;
