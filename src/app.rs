@@ -14,6 +14,7 @@ mod parts;
 mod routes;
 mod ruler_routes;
 mod rules_routes;
+mod span_path;
 mod targets_routes;
 mod tls;
 mod trace;
@@ -110,7 +111,12 @@ fn start_demo(
     let grpc = addresses.reachable_otlp_grpc();
     let (Role::Up { demo: true, .. }, Some(grpc)) = (config.role, grpc) else { return None };
     let token = Some(own_token.to_owned());
-    let shop = crate::demo::Config { otlp_grpc: format!("http://{grpc}"), token, ..Default::default() };
+    let shop = crate::demo::Config {
+        otlp_grpc: format!("http://{grpc}"),
+        token,
+        bottleneck: config.demo_bottleneck,
+        ..Default::default()
+    };
     let stop = stop.clone();
     Some(tokio::spawn(async move {
         if let Err(wrong) = crate::demo::run(shop, stop).await {

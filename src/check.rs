@@ -35,7 +35,7 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
         Some("json") => told(dashboard::mistakes(&text, &parses), "dashboard is valid"),
         Some("csv") => prices(&text),
         _ => Err(vec![
-            " unknown kind of file; .toml is configuration, .yaml rules or SLOs, .json a dashboard, .csv a price book"
+            " unknown kind of file; .toml is configuration, .yaml rules, SLOs or tail sampling, .json a dashboard, .csv a price book"
                 .into(),
         ]),
     }
@@ -59,6 +59,13 @@ fn yaml(path: &Path) -> Result<String, Vec<String>> {
     {
         let rules = agent::LogRules::parse(&text).map_err(|wrong| vec![format!(" {wrong}")]);
         return rules.map(|_| "rules for container logs are valid".into());
+    }
+    if let Ok(text) = std::fs::read_to_string(path)
+        && text.lines().any(|line| line.starts_with("policies:"))
+    {
+        return traces::Sampling::parse(&text)
+            .map(|sampling| format!("tail sampling is valid, {} policies", sampling.policies()))
+            .map_err(|wrong| vec![wrong]);
     }
     let parses = |query: &str| promql::parse(query).map(|_| ()).map_err(|wrong| wrong.to_string());
     alerts::check_file(path, &parses)

@@ -89,7 +89,7 @@ enum AgentCommand {
 
 #[derive(Args)]
 struct CheckArgs {
-    /// Files to check: TOML configuration, rule YAML, OpenSLO YAML, Grafana dashboard JSON, price book CSV
+    /// Files to check: TOML configuration, rule YAML, OpenSLO YAML, tail sampling YAML, Grafana dashboard JSON, price book CSV
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }

@@ -167,6 +167,16 @@ pub struct Flags {
     /// where it is among them, and `none` names nothing. May be given more than once
     #[arg(long, env = "BINNACLE_ENABLE_FEATURE", value_name = "NAME", value_delimiter = ',')]
     pub enable_feature: Vec<String>,
+    /// Metrics of requests from spans while they come in (traces_spanmetrics_*, traces_service_graph_*) [default: true]
+    #[arg(long, env = "BINNACLE_SPAN_METRICS", value_name = "true|false")]
+    pub span_metrics: Option<bool>,
+    /// Keep whole traces by policies: a YAML file as OpenTelemetry's tail sampling processor has it [default: all are kept]
+    #[arg(long, env = "BINNACLE_TAIL_SAMPLING", value_name = "FILE")]
+    pub tail_sampling: Option<PathBuf>,
+    /// With --demo: which service waits for its pool, how many of its requests, how long, e.g. inventory:0.05:120ms; or
+    /// none [default: orders:0.15:300ms]
+    #[arg(long, env = "BINNACLE_DEMO_BOTTLENECK", value_name = "SERVICE:SHARE:DELAY")]
+    pub demo_bottleneck: Option<String>,
     /// Price book (CSV) instead of the built-in one
     #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
@@ -257,6 +267,9 @@ pub struct Config {
     pub external_url: Option<String>,
     pub admin_api: bool,
     pub experimental_functions: bool,
+    pub span_metrics: bool,
+    pub tail_sampling: Option<PathBuf>,
+    pub demo_bottleneck: crate::demo::Bottleneck,
     pub prices: Option<PathBuf>,
     pub ingest_url: String,
     pub query_url: String,
@@ -415,6 +428,13 @@ impl Config {
             external_url: flags.external_url.map(|url| checked_url("--external-url", url)).transpose()?,
             experimental_functions: experimental_functions(&flags.enable_feature)?,
             admin_api: flags.web_enable_admin_api.unwrap_or(false),
+            span_metrics: flags.span_metrics.unwrap_or(true),
+            tail_sampling: flags.tail_sampling,
+            demo_bottleneck: match flags.demo_bottleneck.as_deref() {
+                None => crate::demo::Bottleneck::default(),
+                Some(text) => crate::demo::Bottleneck::parse(text)
+                    .with_context(|| format!("--demo-bottleneck {text:?}"))?,
+            },
             prices: flags.prices,
             ingest_url: base_url("--ingest", flags.ingest)?,
             query_url: base_url("--query", flags.query)?,
@@ -561,6 +581,9 @@ impl Flags {
             external_url: self.external_url.or(file.external_url),
             enable_feature: list(self.enable_feature, file.enable_feature),
             web_enable_admin_api: self.web_enable_admin_api.or(file.web_enable_admin_api),
+            span_metrics: self.span_metrics.or(file.span_metrics),
+            tail_sampling: self.tail_sampling.or(file.tail_sampling),
+            demo_bottleneck: self.demo_bottleneck.or(file.demo_bottleneck),
             prices: self.prices.or(file.prices),
             ingest: self.ingest.or(file.ingest),
             query: self.query.or(file.query),

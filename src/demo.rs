@@ -1,7 +1,8 @@
 //! `binnacle up --demo`: a live shop of 45 services that is watched as any other would be.
 //!
 //! Its telemetry leaves through the OpenTelemetry SDK by OTLP/gRPC; nothing reaches the store by another way. One
-//! service has a connection pool that makes 15 % of its requests wait 300 ms, to be found by whoever looks.
+//! service has a connection pool that makes 15 % of its requests wait 300 ms, to be found by whoever looks; which, how many and
+//! how long can be asked for.
 //! `topology` is the shop as data, `traffic` plays one request of it, `pool` is the bottleneck, `instrumented` is a service
 //! as the SDK sees it, `shop` puts them together. It deliberately does not know the rest of this program.
 
@@ -13,6 +14,7 @@ mod traffic;
 
 use anyhow::Context;
 use instrumented::Receiver;
+pub use pool::Bottleneck;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shop::Shop;
@@ -29,6 +31,7 @@ pub struct Config {
     pub seed: u64,
     /// Mean over ten minutes; it swells and ebbs around it.
     pub requests_per_second: f64,
+    pub bottleneck: Bottleneck,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             token: None,
             seed: 45,
             requests_per_second: 12.0,
+            bottleneck: Bottleneck::default(),
         }
     }
 }
@@ -64,7 +68,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     if let Some(token) = &config.token {
         metadata.insert("authorization", format!("Bearer {token}").parse().context("the demo's token")?);
     }
-    let mut shop = Shop::open(&Receiver { channel, metadata }, StdRng::seed_from_u64(config.seed))?;
+    let mut shop =
+        Shop::open(&Receiver { channel, metadata }, config.bottleneck, StdRng::seed_from_u64(config.seed))?;
     tracing::info!(services = topology::SERVICES.len(), "demo shop is open");
     let opened = Instant::now();
     loop {

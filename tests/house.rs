@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("logql", "query/logql", &["model"]),
     ("traceql", "query/traceql", &["model"]),
     ("receive", "ingest/receive", &["wire", "model"]),
+    ("traces", "ingest/traces", &["model"]),
     ("agent", "agent", &["wire", "wal", "model"]),
     ("alerts", "alerts", &["model"]),
     ("engine", "query/engine", &["store", "promql", "logql", "traceql", "model"]),

@@ -16,6 +16,7 @@ pub struct Inputs {
     pub scrape_jobs: Vec<agent::scrape::Job>,
     pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
     pub log_rules: agent::LogRules,
+    pub sampling: Option<traces::Sampling>,
 }
 
 impl Inputs {
@@ -30,9 +31,10 @@ impl Inputs {
         let scrape_jobs = scrape_jobs(config)?;
         let log_rules = log_rules(config)?;
         let syslog_tls = config.syslog_tls.as_ref().map(super::tls::server_config).transpose()?;
+        let sampling = config.tail_sampling.as_deref().map(sampling).transpose()?;
         // Last: a start that is refused makes no directory.
         DataDir::prepare(&config.data_dir)?;
-        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs, log_rules, syslog_tls })
+        Ok(Inputs { tokens, ingest_token, prices, scrape_jobs, log_rules, syslog_tls, sampling })
     }
 }
 
@@ -71,6 +73,13 @@ fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading --prices {}", path.display()))?;
     engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
+}
+
+fn sampling(path: &Path) -> anyhow::Result<traces::Sampling> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading --tail-sampling {}", path.display()))?;
+    traces::Sampling::parse(&text)
+        .map_err(|wrong| anyhow::anyhow!("--tail-sampling {}: {wrong}", path.display()))
 }
 
 /// The first mistake in words; `binnacle check` tells them all.

@@ -3,6 +3,7 @@
 use super::auth::Tokens;
 use super::inputs::Inputs;
 use super::listeners::Addresses;
+use super::span_path::SpanPath;
 use crate::config::{Config, Role};
 use crate::remote::{Bearer, RemoteAsk, RemoteSink};
 use agent::Agent;
@@ -21,8 +22,9 @@ pub struct Parts {
     pub engine: Option<Arc<Engine>>,
     pub alerts: Option<Arc<Alerts>>,
     pub agent: Option<Agent>,
-    /// Where the doors write to: the store, or the agent's queue.
+    /// Where the doors write to: the store, through what is derived of spans, or the agent's queue.
     pub sink: Option<Arc<dyn Sink>>,
+    span_path: Option<SpanPath>,
     pub tokens: Arc<Tokens>,
     /// What syslog over TLS shows and asks.
     pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
@@ -73,6 +75,7 @@ impl Parts {
             alerts: None,
             agent: None,
             sink: None,
+            span_path: None,
             tokens: inputs.tokens,
             syslog_tls: inputs.syslog_tls,
             stopping: stop.clone(),
@@ -88,6 +91,10 @@ impl Parts {
         if matches!(config.role, Role::Up { .. } | Role::Ingest) {
             let store = Store::open(store_config(config), clock.clone()).await?;
             parts.sink = Some(store.clone());
+            if let Some(path) = SpanPath::start(config, inputs.sampling, store.clone(), clock.clone()) {
+                parts.sink = Some(path.sink());
+                parts.span_path = Some(path);
+            }
             parts.store = Some(store);
         }
         if matches!(config.role, Role::Up { .. } | Role::Query) {
@@ -177,6 +184,9 @@ impl Parts {
         if let Some(alerts) = &self.alerts {
             alerts.join().await;
         }
+        if let Some(path) = &self.span_path {
+            path.close().await;
+        }
         if let Some(store) = &self.store {
             store.close().await.context("closing the store")?;
         }
@@ -187,6 +197,9 @@ impl Parts {
         let mut readings = super::own_metrics::process(self.started_ms, self.role.name());
         if let Some(store) = &self.store {
             readings.extend(store.readings());
+        }
+        if let Some(path) = &self.span_path {
+            readings.extend(path.readings());
         }
         if let Some(engine) = &self.engine {
             readings.extend(engine.readings());

@@ -113,13 +113,15 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .merge(api::loki::router(engine.clone()))
             .merge(api::tempo::router(engine.clone()))
             .merge(api::jaeger::router(engine.clone()))
+            .merge(api::zipkin::router(engine.clone()))
             .merge(api::sql::router(engine.clone()))
             .merge(api::cost::router(engine.clone()))
             .merge(api::causes::router(engine.clone()))
             .nest("/prometheus", prometheus);
         // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
-        router =
-            router.merge(queries.layer(CompressionLayer::new()).layer(middleware::from_fn(trace::request)));
+        // A stream of gRPC compresses its own messages.
+        let queries = queries.layer(CompressionLayer::new()).merge(api::tempo::grpc_router(engine.clone()));
+        router = router.merge(queries.layer(middleware::from_fn(trace::request)));
     }
     if shared.parts.engine.is_some() || shared.parts.agent.is_some() {
         router = router.merge(targets_routes::router(shared.parts.clone()));

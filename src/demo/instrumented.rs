@@ -3,8 +3,8 @@
 //! All services share one connection to the receiver, as processes behind one collector would. Queues are small: a
 //! service that cannot send drops, as the SDK does, and memory stays bounded.
 
-use super::pool::Pool;
-use super::topology::{POOL, POOL_CONNECTIONS_MAX, SLOW_SERVICE, Service};
+use super::pool::{Bottleneck, Pool};
+use super::topology::{POOL_CONNECTIONS_MAX, Service};
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider};
 use opentelemetry::trace::{SpanContext, TracerProvider};
@@ -52,6 +52,7 @@ pub struct Instrumented {
 
 /// The pool with its instruments; only the slow service has one.
 pub struct MeteredPool {
+    pub name: String,
     pub state: Arc<Mutex<Pool>>,
     pub wait: Histogram<f64>,
     pub exhausted: Counter<u64>,
@@ -66,7 +67,11 @@ struct Providers {
 
 impl Instrumented {
     /// Must be called inside the runtime that the channel lives in.
-    pub fn new(service: &'static Service, receiver: &Receiver) -> anyhow::Result<Instrumented> {
+    pub fn new(
+        service: &'static Service,
+        bottleneck: &Bottleneck,
+        receiver: &Receiver,
+    ) -> anyhow::Result<Instrumented> {
         let resource = resource(service);
         let providers = Providers {
             traces: traces(&resource, receiver)?,
@@ -87,7 +92,7 @@ impl Instrumented {
                 "Duration of database client operations.",
             ),
             consumed: seconds(&meter, "messaging.process.duration", "Duration of processing a message."),
-            pool: (service.name == SLOW_SERVICE).then(|| MeteredPool::new(&meter)),
+            pool: (service.name == bottleneck.service).then(|| MeteredPool::new(&meter, bottleneck.pool())),
             providers,
         })
     }
@@ -130,31 +135,38 @@ impl Instrumented {
 }
 
 impl MeteredPool {
-    fn new(meter: &Meter) -> MeteredPool {
+    fn new(meter: &Meter, name: String) -> MeteredPool {
         let state = Arc::new(Mutex::new(Pool::default()));
         let read = |take: fn(&mut Pool) -> u64| {
             let state = state.clone();
             move || take(&mut state.lock().unwrap_or_else(|held| held.into_inner()))
         };
-        let name = || KeyValue::new("db.client.connection.pool.name", POOL);
+        let own_name = name.clone();
+        let name = move || KeyValue::new("db.client.connection.pool.name", name.clone());
         let (used, pending) = (read(Pool::take_used_peak), read(Pool::take_pending_peak));
         // The SDK keeps the callbacks; the handles that `build` returns are not needed to keep them alive.
         meter
             .u64_observable_gauge("db.client.connection.count")
             .with_unit("{connection}")
             .with_description("Most connections in the pool in a state since the last reading.")
-            .with_callback(move |observer| {
-                let used = used();
-                let state = |state| [name(), KeyValue::new("db.client.connection.state", state)];
-                observer.observe(used, &state("used"));
-                observer.observe(POOL_CONNECTIONS_MAX - used.min(POOL_CONNECTIONS_MAX), &state("idle"));
+            .with_callback({
+                let name = name.clone();
+                move |observer| {
+                    let used = used();
+                    let state = |state| [name(), KeyValue::new("db.client.connection.state", state)];
+                    observer.observe(used, &state("used"));
+                    observer.observe(POOL_CONNECTIONS_MAX - used.min(POOL_CONNECTIONS_MAX), &state("idle"));
+                }
             })
             .build();
         meter
             .u64_observable_gauge("db.client.connection.pending_requests")
             .with_unit("{request}")
             .with_description("Most requests that waited for a connection at once since the last reading.")
-            .with_callback(move |observer| observer.observe(pending(), &[name()]))
+            .with_callback({
+                let name = name.clone();
+                move |observer| observer.observe(pending(), &[name()])
+            })
             .build();
         meter
             .u64_observable_gauge("db.client.connection.max")
@@ -163,6 +175,7 @@ impl MeteredPool {
             .with_callback(move |observer| observer.observe(POOL_CONNECTIONS_MAX, &[name()]))
             .build();
         MeteredPool {
+            name: own_name,
             wait: seconds(
                 meter,
                 "db.client.connection.wait_time",

@@ -4,15 +4,57 @@
 //! this machine should not carry, and its share would move with it. What is drawn is then told as a real pool tells it:
 //! connections in use, requests waiting, the wait of each.
 
-use super::topology::POOL_CONNECTIONS_MAX;
+use super::topology::{POOL_CONNECTIONS_MAX, SLOW_SERVICE, services_with_database};
+use anyhow::{Context, bail};
 use rand::Rng;
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
-/// The share of requests that find the pool empty, and what that costs them.
-pub const EXHAUSTED_SHARE: f64 = 0.15;
-const WAIT_MS: f64 = 300.0;
-/// Waits are 300 ms give or take this share.
+/// Whose pool is too small, how many of its requests find it empty, and what that costs them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bottleneck {
+    pub service: &'static str,
+    pub share: f64,
+    pub wait: Duration,
+}
+
+impl Default for Bottleneck {
+    fn default() -> Bottleneck {
+        Bottleneck { service: SLOW_SERVICE, share: 0.15, wait: Duration::from_millis(300) }
+    }
+}
+
+impl Bottleneck {
+    /// `SERVICE:SHARE:DELAY`, as in `inventory:0.05:120ms`, or `none` for a shop without one.
+    pub fn parse(text: &str) -> anyhow::Result<Bottleneck> {
+        if text == "none" {
+            return Ok(Bottleneck { share: 0.0, ..Bottleneck::default() });
+        }
+        let [service, share, wait] = text.split(':').collect::<Vec<_>>()[..] else {
+            bail!("write SERVICE:SHARE:DELAY as in inventory:0.05:120ms, or none");
+        };
+        let known = services_with_database();
+        let Some(service) = known.iter().copied().find(|known| *known == service) else {
+            bail!("{service:?} has no database; choose {}", known.join(", "));
+        };
+        let share: f64 = share.parse().with_context(|| format!("share {share:?}"))?;
+        if !(0.0..=1.0).contains(&share) {
+            bail!("share {share} is not from 0 to 1");
+        }
+        let wait = crate::config::parse_duration(wait).with_context(|| format!("delay {wait:?}"))?;
+        if wait > Duration::from_secs(10) {
+            bail!("delay {wait:?} is longer than 10 s, which no visitor waits");
+        }
+        Ok(Bottleneck { service, share, wait })
+    }
+
+    /// What the service calls its pool.
+    pub fn pool(&self) -> String {
+        format!("{}-db", self.service)
+    }
+}
+
+/// Waits are as long as they are said to be, give or take this share.
 const WAIT_SPREAD: f64 = 0.1;
 
 /// Waits that are remembered to count those at the same time. At 20 requests a second about one is there at once.
@@ -26,10 +68,10 @@ pub struct Acquired {
 }
 
 /// Draws how a request gets its connection.
-pub fn acquire(rng: &mut impl Rng) -> Acquired {
-    if rng.random_bool(EXHAUSTED_SHARE) {
-        let wait_ms = WAIT_MS * rng.random_range(1.0 - WAIT_SPREAD..1.0 + WAIT_SPREAD);
-        return Acquired { wait: Duration::from_secs_f64(wait_ms / 1e3), exhausted: true };
+pub fn acquire(bottleneck: &Bottleneck, rng: &mut impl Rng) -> Acquired {
+    if rng.random_bool(bottleneck.share) {
+        let wait = bottleneck.wait.mul_f64(rng.random_range(1.0 - WAIT_SPREAD..1.0 + WAIT_SPREAD));
+        return Acquired { wait, exhausted: true };
     }
     Acquired { wait: Duration::from_micros(rng.random_range(20..200)), exhausted: false }
 }
@@ -88,6 +130,23 @@ mod tests {
         assert_eq!(pool.observe(at(350), slow), 2, "the first has its connection");
         assert_eq!((pool.take_used_peak(), pool.take_pending_peak()), (10, 2));
         assert_eq!((pool.take_used_peak(), pool.take_pending_peak()), (0, 0));
+    }
+
+    #[test]
+    fn a_bottleneck_is_read_or_told_what_is_wrong() {
+        let read = Bottleneck::parse("inventory:0.05:120ms").unwrap();
+        assert_eq!((read.service, read.share, read.wait), ("inventory", 0.05, Duration::from_millis(120)));
+        assert_eq!(Bottleneck::parse("none").unwrap().share, 0.0);
+        for (text, says) in [
+            ("inventory", "SERVICE:SHARE:DELAY"),
+            ("cms:0.1:1s", "choose"),
+            ("orders:2:1s", "0 to 1"),
+            ("orders:0.1:soon", "delay"),
+            ("orders:0.1:1h", "10 s"),
+        ] {
+            let wrong = format!("{:#}", Bottleneck::parse(text).unwrap_err());
+            assert!(wrong.contains(says), "{text}: {wrong}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The shop at work: plays requests and leaves their spans, log lines and measurements through the SDK.
 
 use super::instrumented::{Instrumented, Receiver};
-use super::pool::Acquired;
-use super::topology::{Flow, POOL, POOL_CONNECTIONS_MAX, SERVICES, flows};
+use super::pool::{Acquired, Bottleneck};
+use super::topology::{Flow, POOL_CONNECTIONS_MAX, SERVICES, flows};
 use super::traffic::{self, Did, Request, STATUS_OK, Span as Played};
 use opentelemetry::logs::Severity;
 use opentelemetry::metrics::Counter;
@@ -20,6 +20,7 @@ const METHODS: [&str; 3] = ["card", "paypal", "invoice"];
 pub struct Shop {
     services: Vec<Instrumented>,
     flows: Vec<Flow>,
+    bottleneck: Bottleneck,
     rng: StdRng,
     orders: Counter<u64>,
     revenue: Counter<f64>,
@@ -37,10 +38,10 @@ struct Order {
 
 impl Shop {
     /// Must be called inside the runtime that the channel lives in.
-    pub fn open(receiver: &Receiver, rng: StdRng) -> anyhow::Result<Shop> {
+    pub fn open(receiver: &Receiver, bottleneck: Bottleneck, rng: StdRng) -> anyhow::Result<Shop> {
         let services = SERVICES
             .iter()
-            .map(|service| Instrumented::new(service, receiver))
+            .map(|service| Instrumented::new(service, &bottleneck, receiver))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let checkout = services
             .iter()
@@ -57,7 +58,8 @@ impl Shop {
             .with_unit("EUR")
             .with_description("Value of the orders placed.")
             .build();
-        Ok(Shop { services, flows: flows(), rng, orders, revenue, orders_placed: 0 })
+        let flows = flows(bottleneck.service);
+        Ok(Shop { services, flows, bottleneck, rng, orders, revenue, orders_placed: 0 })
     }
 
     /// How long until the next visitor comes, at a mean rate: visitors do not know of one another.
@@ -70,7 +72,7 @@ impl Shop {
     pub fn serve_one(&mut self, now: SystemTime) {
         let Some(flow) = traffic::choose(&self.flows, &mut self.rng) else { return };
         let places_order = flow.places_order;
-        let request = traffic::play(flow, &mut self.rng);
+        let request = traffic::play(flow, &self.bottleneck, &mut self.rng);
         // What outlives the answer (consumers of messages) ends now, so that no span lies in the future.
         let took = request.spans.iter().map(|span| span.end).max().unwrap_or_default();
         let start = now - took;
@@ -113,13 +115,14 @@ impl Shop {
         order: Option<&Order>,
     ) -> Vec<SpanContext> {
         let customer = format!("c-{}", self.rng.random_range(1..5_000));
+        let pool = self.bottleneck.pool();
         let mut contexts: Vec<SpanContext> = Vec::with_capacity(request.spans.len());
         for played in &request.spans {
             let parent = match played.parent.and_then(|parent| contexts.get(parent)) {
                 Some(parent) => Context::new().with_remote_span_context(parent.clone()),
                 None => Context::new(),
             };
-            let (mut builder, status) = described(played, start);
+            let (mut builder, status) = described(played, start, &pool);
             if played.parent.is_none() {
                 let attributes = builder.attributes.get_or_insert_default();
                 attributes.push(KeyValue::new("enduser.id", customer.clone()));
@@ -225,7 +228,7 @@ fn http_attributes(method: &'static str, route: &'static str, status: u16) -> Ve
 }
 
 /// Name, kind, time, attributes and events of a span, and the status it ends with.
-fn described(played: &Played, start: SystemTime) -> (SpanBuilder, Status) {
+fn described(played: &Played, start: SystemTime, pool: &str) -> (SpanBuilder, Status) {
     let (name, kind, attributes) = match &played.did {
         Did::Serve { method, route, status } => {
             (format!("{method} {route}"), SpanKind::Server, http_attributes(method, route, *status))
@@ -254,7 +257,7 @@ fn described(played: &Played, start: SystemTime) -> (SpanBuilder, Status) {
             "pool.acquire".to_owned(),
             SpanKind::Internal,
             vec![
-                KeyValue::new("db.client.connection.pool.name", POOL),
+                KeyValue::new("db.client.connection.pool.name", pool.to_owned()),
                 KeyValue::new("db.client.connection.max", POOL_CONNECTIONS_MAX as i64),
                 KeyValue::new("db.client.connection.wait_ms", acquired.wait.as_secs_f64() * 1e3),
                 KeyValue::new("db.client.connection.exhausted", acquired.exhausted),
@@ -272,7 +275,7 @@ fn described(played: &Played, start: SystemTime) -> (SpanBuilder, Status) {
         .with_start_time(start + played.start)
         .with_attributes(attributes);
     if let Did::AcquireConnection(Acquired { exhausted: true, .. }) = played.did {
-        let pool = vec![KeyValue::new("db.client.connection.pool.name", POOL)];
+        let pool = vec![KeyValue::new("db.client.connection.pool.name", pool.to_owned())];
         builder = builder.with_events(vec![
             Event::new("pool.exhausted", start + played.start, pool.clone(), 0),
             Event::new("pool.connection_acquired", start + played.end, pool, 0),
@@ -341,7 +344,7 @@ fn log_served(
 
 fn measure_pool(service: &Instrumented, acquired: Acquired, at: SystemTime, context: &SpanContext) {
     let Some(pool) = &service.pool else { return };
-    let attributes = [KeyValue::new("db.client.connection.pool.name", POOL)];
+    let attributes = [KeyValue::new("db.client.connection.pool.name", pool.name.clone())];
     pool.wait.record(acquired.wait.as_secs_f64(), &attributes);
     let pending = pool.state.lock().unwrap_or_else(|held| held.into_inner()).observe(at, acquired);
     if !acquired.exhausted {
@@ -353,12 +356,13 @@ fn measure_pool(service: &Instrumented, acquired: Acquired, at: SystemTime, cont
         at + acquired.wait,
         Severity::Warn,
         format!(
-            "connection pool {POOL} exhausted: waited {wait_ms:.0} ms for a connection \
-             ({POOL_CONNECTIONS_MAX} of {POOL_CONNECTIONS_MAX} in use, {pending} waiting)"
+            "connection pool {} exhausted: waited {wait_ms:.0} ms for a connection \
+             ({POOL_CONNECTIONS_MAX} of {POOL_CONNECTIONS_MAX} in use, {pending} waiting)",
+            pool.name
         ),
         context,
         vec![
-            ("db.client.connection.pool.name", POOL.into()),
+            ("db.client.connection.pool.name", pool.name.clone().into()),
             ("db.client.connection.wait_ms", wait_ms.into()),
             ("db.client.connection.pending_requests", (pending as i64).into()),
         ],

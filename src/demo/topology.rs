@@ -69,9 +69,8 @@ pub const SERVICES: [Service; 45] = [
     service("analytics", "messaging", "rust", "0.7.0"),
 ];
 
-/// The service with the bottleneck, and its pool.
+/// The service with the bottleneck, unless another is asked for.
 pub const SLOW_SERVICE: &str = "orders";
-pub const POOL: &str = "orders-db";
 pub const POOL_CONNECTIONS_MAX: u64 = 10;
 
 /// The position of a service in [`SERVICES`], which is what spans carry.
@@ -144,12 +143,38 @@ fn database(
     table: &'static str,
     own_ms: f64,
 ) -> Call {
-    let op = Op::Database { system, operation, table, pooled: service == SLOW_SERVICE };
+    let op = Op::Database { system, operation, table, pooled: false };
     Call { service, op, own_ms, timeouts_per_mille: 0, calls: Vec::new() }
 }
 
-/// What people do, most frequent first.
-pub fn flows() -> Vec<Flow> {
+/// What people do, most frequent first; statements of the slow service go through its pool.
+pub fn flows(slow: &str) -> Vec<Flow> {
+    let mut flows = unhindered();
+    flows.iter_mut().for_each(|flow| hinder(&mut flow.root, slow));
+    flows
+}
+
+fn hinder(call: &mut Call, slow: &str) {
+    if let Op::Database { pooled, .. } = &mut call.op {
+        *pooled = call.service == slow;
+    }
+    call.calls.iter_mut().for_each(|child| hinder(child, slow));
+}
+
+/// Services that run statements, each of which may be the slow one.
+pub fn services_with_database() -> Vec<&'static str> {
+    fn walk(call: &Call, found: &mut std::collections::BTreeSet<&'static str>) {
+        if matches!(call.op, Op::Database { .. }) {
+            found.insert(call.service);
+        }
+        call.calls.iter().for_each(|child| walk(child, found));
+    }
+    let mut found = std::collections::BTreeSet::new();
+    unhindered().iter().for_each(|flow| walk(&flow.root, &mut found));
+    found.into_iter().collect()
+}
+
+fn unhindered() -> Vec<Flow> {
     vec![
         browse(30, home()),
         browse(28, product()),

@@ -4,8 +4,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 fn played(count: usize) -> Vec<Request> {
-    let (flows, mut rng) = (flows(), StdRng::seed_from_u64(7));
-    (0..count).map(|_| play(choose(&flows, &mut rng).unwrap(), &mut rng)).collect()
+    let (flows, mut rng) = (flows(SLOW_SERVICE), StdRng::seed_from_u64(7));
+    let bottleneck = Bottleneck::default();
+    (0..count).map(|_| play(choose(&flows, &mut rng).unwrap(), &bottleneck, &mut rng)).collect()
 }
 
 fn took_ms(span: &Span) -> f64 {

@@ -1,0 +1,414 @@
+//! The service graph: a request from one service to another is a client's span and the server's span below it, and comes
+//! in two batches, in any order. A half waits for the other for a while; then a call whose other end sends no spans is
+//! told by what the half knows of it.
+//!
+//! A client's half stays for that while even when its pair was found: a message has as many pairs as consumers. Names of
+//! metrics and labels, and what a node without spans is called, are those of Tempo's metrics-generator.
+
+use crate::export::Export;
+use crate::latency::Latency;
+use crate::names::OVERFLOW;
+use crate::slab::Slab;
+use model::{Attributes, MetricKind, Span, SpanId, SpanKind, StatusCode, TraceId, Value};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+const REQUESTS: &str = "traces_service_graph_request_total";
+const FAILED: &str = "traces_service_graph_request_failed_total";
+const SERVER: &str = "traces_service_graph_request_server_seconds";
+const CLIENT: &str = "traces_service_graph_request_client_seconds";
+pub(crate) const METADATA: [(&str, MetricKind, &str); 4] = [
+    (REQUESTS, MetricKind::Counter, "Requests from one service to another"),
+    (FAILED, MetricKind::Counter, "Requests from one service to another that failed on either side"),
+    (SERVER, MetricKind::Histogram, "Seconds that a request took as its server saw it"),
+    (CLIENT, MetricKind::Histogram, "Seconds that a request took as its client saw it"),
+];
+
+/// Seconds: from 100 ms by twos, as Tempo's.
+const BOUNDS: [f64; 8] = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8];
+/// Longer than a batch is held back by a sender and its agent.
+pub(crate) const WAIT_MS: i64 = 30_000;
+/// Halves that wait, about 200 bytes each; further ones are dropped and counted.
+const HALVES_MAX: usize = 200_000;
+/// Edges of one tenant, each about 30 series.
+const EDGES_MAX: usize = 5_000;
+/// Who asks from outside, where nothing says more.
+const USER: &str = "user";
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Connection {
+    Direct = 0,
+    Messaging = 1,
+    Database = 2,
+    Virtual = 3,
+}
+
+impl Connection {
+    fn label(self) -> &'static str {
+        match self {
+            Connection::Direct => "",
+            Connection::Messaging => "messaging_system",
+            Connection::Database => "database",
+            Connection::Virtual => "virtual_node",
+        }
+    }
+}
+
+/// A span that is one side of a request.
+pub(crate) struct Half {
+    trace: TraceId,
+    /// The client's span, which both sides know; `None` for a server that nobody's span asked.
+    client_span: Option<SpanId>,
+    is_client: bool,
+    side: Side,
+}
+
+struct Side {
+    service: Arc<str>,
+    duration_ns: i64,
+    end_ms: i64,
+    failed: bool,
+    weight: f64,
+    connection: Connection,
+    /// What the span says of the other end.
+    peer: Option<Box<str>>,
+}
+
+/// What of a span says who is at the other end.
+#[derive(Default)]
+struct Peer<'a> {
+    service: Option<&'a Value>,
+    server: Option<&'a Value>,
+    address: Option<&'a Value>,
+    port: Option<&'a Value>,
+    namespace: Option<&'a Value>,
+    name: Option<&'a Value>,
+    system: Option<&'a Value>,
+    system_name: Option<&'a Value>,
+}
+
+impl<'a> Peer<'a> {
+    fn of(attributes: &'a Attributes) -> Peer<'a> {
+        let mut peer = Peer::default();
+        for (name, value) in attributes {
+            let place = match name.as_str() {
+                "peer.service" => &mut peer.service,
+                "server.address" => &mut peer.server,
+                "network.peer.address" => &mut peer.address,
+                "network.peer.port" => &mut peer.port,
+                "db.namespace" => &mut peer.namespace,
+                "db.name" => &mut peer.name,
+                "db.system" => &mut peer.system,
+                "db.system.name" => &mut peer.system_name,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        peer
+    }
+
+    /// A node that sends no spans.
+    fn node(&self) -> Option<Box<str>> {
+        let known = self.service.or(self.name).or(self.system).or(self.system_name);
+        known.map(|value| value.to_string().into())
+    }
+
+    fn database(&self) -> Option<Box<str>> {
+        let named = self.namespace.or(self.name).or(self.system).or(self.system_name)?;
+        let node = match (self.service.or(self.server), self.address, self.port) {
+            (Some(known), _, _) => known.to_string(),
+            (None, Some(address), Some(port)) => format!("{address}:{port}"),
+            (None, Some(address), None) => address.to_string(),
+            (None, None, _) => named.to_string(),
+        };
+        Some(node.into())
+    }
+}
+
+impl Half {
+    /// `None` for a span that is neither side.
+    pub fn of(service: &Arc<str>, span: &Span, weight: f64) -> Option<Half> {
+        let (is_client, messaging) = match span.kind {
+            SpanKind::Client => (true, false),
+            SpanKind::Producer => (true, true),
+            SpanKind::Server => (false, false),
+            SpanKind::Consumer => (false, true),
+            SpanKind::Internal | SpanKind::Unspecified => return None,
+        };
+        let peer = Peer::of(&span.attributes);
+        let database = if is_client { peer.database() } else { None };
+        let connection = match (&database, messaging) {
+            (Some(_), _) => Connection::Database,
+            (None, true) => Connection::Messaging,
+            (None, false) => Connection::Direct,
+        };
+        Some(Half {
+            trace: span.trace_id,
+            client_span: if is_client { Some(span.span_id) } else { span.parent_span_id },
+            is_client,
+            side: Side {
+                service: service.clone(),
+                duration_ns: span.duration_ns,
+                end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
+                failed: span.status == StatusCode::Error,
+                weight,
+                connection,
+                peer: database.or_else(|| peer.node()),
+            },
+        })
+    }
+}
+
+type Key = (TraceId, SpanId);
+
+struct Client {
+    side: Side,
+    found: bool,
+}
+
+struct Edge {
+    client: Box<str>,
+    server: Box<str>,
+    connection: Connection,
+    requests: f64,
+    failed: f64,
+    server_seconds: Latency,
+    client_seconds: Latency,
+    touched_ms: i64,
+    told: bool,
+}
+
+/// Edges between two nodes by connection, plus one; 0 where there is none.
+type ByConnection = [u32; 4];
+
+#[derive(Default)]
+pub(crate) struct Graph {
+    clients: HashMap<Key, Client>,
+    servers: HashMap<Key, Vec<Side>>,
+    /// Which half has waited until when, oldest first; `true` is the client's.
+    waiting: VecDeque<(i64, bool, Key)>,
+    /// Clients that wait although a pair was found.
+    found: usize,
+    places: HashMap<Box<str>, HashMap<Box<str>, ByConnection>>,
+    edges: Slab<Edge>,
+    pub dropped_halves: u64,
+    pub expired_halves: u64,
+    pub overflowed: u64,
+}
+
+impl Graph {
+    pub fn add(&mut self, half: Half, now_ms: i64) {
+        let Half { trace, client_span, is_client, side } = half;
+        let Some(span) = client_span else {
+            // Nobody's span asked: it came from outside.
+            let client = side.peer.as_deref().unwrap_or(USER).to_owned();
+            return self.complete(&client, &side.service, Connection::Virtual, &side, &side, trace, now_ms);
+        };
+        let key = (trace, span);
+        match (is_client, side.connection) {
+            (true, Connection::Database) => {
+                let server = side.peer.as_deref().unwrap_or_default();
+                self.complete(&side.service, server, side.connection, &side, &side, trace, now_ms);
+            }
+            (true, _) => {
+                let early = self.servers.remove(&key).unwrap_or_default();
+                for server in &early {
+                    self.pair(&side, server, trace, now_ms);
+                }
+                if self.has_room() {
+                    let found = !early.is_empty();
+                    self.found += usize::from(found);
+                    self.waiting.push_back((now_ms + WAIT_MS, true, key));
+                    self.clients.insert(key, Client { side, found });
+                }
+            }
+            (false, _) => match self.clients.remove(&key) {
+                Some(client) => {
+                    self.pair(&client.side, &side, trace, now_ms);
+                    self.found += usize::from(!client.found);
+                    self.clients.insert(key, Client { found: true, ..client });
+                }
+                None if self.has_room() => {
+                    self.waiting.push_back((now_ms + WAIT_MS, false, key));
+                    self.servers.entry(key).or_default().push(side);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        // A pair was found for most; a second one is rare, so these go first, many at a time.
+        if self.waiting.len() >= HALVES_MAX && self.found > HALVES_MAX / 10 {
+            self.clients.retain(|_, client| !client.found);
+            self.found = 0;
+            let (clients, servers) = (&self.clients, &self.servers);
+            self.waiting.retain(|(_, is_client, key)| match is_client {
+                true => clients.contains_key(key),
+                false => servers.contains_key(key),
+            });
+        }
+        let room = self.waiting.len() < HALVES_MAX;
+        self.dropped_halves += u64::from(!room);
+        room
+    }
+
+    fn pair(&mut self, client: &Side, server: &Side, trace: TraceId, now_ms: i64) {
+        let connection = match client.connection {
+            Connection::Direct => server.connection,
+            known => known,
+        };
+        self.complete(&client.service, &server.service, connection, client, server, trace, now_ms);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "two ends of one edge, each with a name and a side")]
+    fn complete(
+        &mut self,
+        client: &str,
+        server: &str,
+        connection: Connection,
+        of_client: &Side,
+        of_server: &Side,
+        trace: TraceId,
+        now_ms: i64,
+    ) {
+        let at = self.edge(client, server, connection);
+        let Some(edge) = self.edges.get_mut(at) else { return };
+        // Both were sampled with their trace; one may not say so.
+        let weight = of_client.weight.max(of_server.weight);
+        edge.touched_ms = now_ms;
+        edge.requests += weight;
+        if of_client.failed || of_server.failed {
+            edge.failed += weight;
+        }
+        edge.server_seconds.observe(of_server.duration_ns, weight, trace, of_server.end_ms);
+        edge.client_seconds.observe(of_client.duration_ns, weight, trace, of_client.end_ms);
+    }
+
+    fn edge(&mut self, client: &str, server: &str, connection: Connection) -> u32 {
+        let known = self.places.get(client).and_then(|servers| servers.get(server));
+        if let Some(at) = known.map(|by| by[connection as usize]).filter(|at| *at > 0) {
+            return at - 1;
+        }
+        let (client, server) = match self.edges.len() < EDGES_MAX || client == OVERFLOW {
+            true => (client, server),
+            false => {
+                self.overflowed += 1;
+                return self.edge(OVERFLOW, OVERFLOW, connection);
+            }
+        };
+        let made = self.edges.insert(Edge {
+            client: client.into(),
+            server: server.into(),
+            connection,
+            requests: 0.0,
+            failed: 0.0,
+            server_seconds: Latency::new(&BOUNDS),
+            client_seconds: Latency::new(&BOUNDS),
+            touched_ms: 0,
+            told: false,
+        });
+        let servers = self.places.entry(client.into()).or_default();
+        servers.entry(server.into()).or_default()[connection as usize] = made + 1;
+        made
+    }
+
+    /// Gives up waiting where it was long enough: a call that names its other end was one to a node without spans.
+    pub fn give_up(&mut self, now_ms: i64) {
+        while let Some((_, is_client, key)) =
+            self.waiting.pop_front_if(|(until_ms, _, _)| *until_ms <= now_ms)
+        {
+            if !is_client {
+                self.expired_halves += self.servers.remove(&key).map_or(0, |sides| sides.len() as u64);
+                continue;
+            }
+            let Some(Client { side, found }) = self.clients.remove(&key) else { continue };
+            if found {
+                self.found = self.found.saturating_sub(1);
+                continue;
+            }
+            match side.peer.as_deref() {
+                Some(peer) => {
+                    self.complete(&side.service, peer, Connection::Virtual, &side, &side, key.0, now_ms);
+                }
+                None => self.expired_halves += 1,
+            }
+        }
+    }
+
+    pub fn export(&mut self, out: &mut Export<'_>, born_ms: i64) {
+        for edge in self.edges.iter_mut().filter(|edge| edge.requests > 0.0) {
+            let told = std::mem::replace(&mut edge.told, true);
+            out.born((!told).then_some(born_ms));
+            let labels = labels(&edge.client, &edge.server, edge.connection);
+            out.counter(REQUESTS, "", &labels, edge.requests);
+            out.counter(FAILED, "", &labels, edge.failed);
+            edge.server_seconds.export(SERVER, &labels, out);
+            edge.client_seconds.export(CLIENT, &labels, out);
+        }
+        out.born(None);
+    }
+
+    /// Ends edges that nothing was added to since `before_ms`.
+    pub fn expire(&mut self, before_ms: i64, out: &mut Export<'_>) {
+        let places = &mut self.places;
+        self.edges.retain(
+            |edge| edge.touched_ms >= before_ms,
+            |edge| {
+                if edge.told {
+                    let labels = labels(&edge.client, &edge.server, edge.connection);
+                    out.end(REQUESTS, "", &labels);
+                    out.end(FAILED, "", &labels);
+                    edge.server_seconds.end(SERVER, &labels, out);
+                    edge.client_seconds.end(CLIENT, &labels, out);
+                }
+                let Some(servers) = places.get_mut(&edge.client) else { return };
+                if let Some(by) = servers.get_mut(&edge.server) {
+                    by[edge.connection as usize] = 0;
+                }
+                servers.retain(|_, by| *by != ByConnection::default());
+                if servers.is_empty() {
+                    places.remove(&edge.client);
+                }
+            },
+        );
+    }
+
+    pub fn len(&self) -> usize {
+        self.edges.len()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+fn labels<'a>(client: &'a str, server: &'a str, connection: Connection) -> [(&'static str, &'a str); 3] {
+    [("client", client), ("server", server), ("connection_type", connection.label())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More calls at a time than may wait: those that have their pair make room, and no pair is lost.
+    #[test]
+    fn what_has_its_pair_makes_room() {
+        let mut graph = Graph::default();
+        let (shop, stock): (Arc<str>, Arc<str>) = ("shop".into(), "stock".into());
+        let calls = HALVES_MAX as u64 + 1_000;
+        for number in 0..calls {
+            let mut span = Span { kind: SpanKind::Client, trace_id: [7; 16], ..Span::default() };
+            span.span_id = (number + 1).to_be_bytes();
+            graph.add(Half::of(&shop, &span, 1.0).unwrap(), 0);
+            let server = Span { kind: SpanKind::Server, parent_span_id: Some(span.span_id), ..span };
+            graph.add(Half::of(&stock, &server, 1.0).unwrap(), 0);
+        }
+        let at = graph.edge("shop", "stock", Connection::Direct);
+        assert_eq!(graph.edges.get_mut(at).unwrap().requests, calls as f64);
+        assert_eq!((graph.dropped_halves, graph.len()), (0, 1));
+        assert!(graph.waiting() <= HALVES_MAX);
+        graph.give_up(WAIT_MS);
+        assert_eq!((graph.waiting(), graph.clients.len(), graph.found, graph.expired_halves), (0, 0, 0, 0));
+    }
+}

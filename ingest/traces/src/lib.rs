@@ -1,0 +1,227 @@
+//! What happens to spans between the doors and the store: numbers are derived from them, and written as ordinary
+//! metrics beside them.
+//!
+//! [`Derive`] is a [`Sink`] in front of another. A batch goes through unchanged; when it is stored, what it says of
+//! requests is counted (`red`: span metrics; `graph`: who asks whom), and every interval the counts are written through the same
+//! sink. The counts live in memory alone: what a log replays after a crash passes no sink and is not counted twice, and
+//! counters begin at 0 with the process, as Prometheus expects of one. [`Sampler`] is another such sink, which keeps whole
+//! traces by policies. They know no protocol and no storage.
+
+mod export;
+mod graph;
+mod latency;
+mod names;
+mod red;
+mod sampling;
+mod size;
+mod slab;
+mod weight;
+
+pub use sampling::{Sampler, Sampling};
+
+use export::Export;
+use graph::{Graph, Half};
+use model::{
+    Batch, Clock, Metadata, MetricBatch, Reading, Receipt, Refused, Sink, SpanBatch, Tenant, Value, Write,
+    attribute,
+};
+use parking_lot::Mutex;
+use red::{Red, Seen};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How often counts are written, as Prometheus would scrape them.
+    pub interval: Duration,
+    /// A series that nothing was added to for so long ends.
+    pub stale_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { interval: Duration::from_secs(15), stale_after: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// Tenants of which metrics are derived; spans of further ones are stored all the same.
+const TENANTS_MAX: usize = 1_000;
+
+/// Counts the spans that pass through.
+pub struct Derive {
+    next: Arc<dyn Sink>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    started_ms: i64,
+    tenants: Mutex<HashMap<Tenant, Arc<Mutex<Derived>>>>,
+}
+
+/// What is derived of one tenant's spans.
+#[derive(Default)]
+struct Derived {
+    red: Red,
+    graph: Graph,
+}
+
+/// What a batch adds once it is stored.
+struct Noted {
+    seen: Vec<Seen>,
+    halves: Vec<Half>,
+}
+
+impl Derived {
+    fn note(&mut self, batch: &SpanBatch, now_ms: i64) -> Noted {
+        let mut noted = Noted { seen: Vec::with_capacity(batch.spans()), halves: vec![] };
+        for resource in &batch.resources {
+            let service = attribute(&resource.resource, "service.name").map(Value::to_string);
+            let service: Arc<str> = service.unwrap_or_default().into();
+            for span in resource.spans.iter().filter(|span| span.wrong(now_ms).is_none()) {
+                let weight = weight::of(&span.trace_state);
+                noted.seen.push(Seen {
+                    series: self.red.series_of(&service, span, now_ms),
+                    duration_ns: span.duration_ns,
+                    end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
+                    bytes: size::of(span),
+                    weight,
+                    trace: span.trace_id,
+                });
+                // A node of the graph has a name.
+                noted.halves.extend(Half::of(&service, span, weight).filter(|_| !service.is_empty()));
+            }
+        }
+        noted
+    }
+
+    fn count(&mut self, noted: Noted, now_ms: i64) {
+        noted.seen.iter().for_each(|seen| self.red.count(seen));
+        noted.halves.into_iter().for_each(|half| self.graph.add(half, now_ms));
+    }
+
+    /// All counts as of now.
+    fn export(&mut self, now_ms: i64, born_ms: i64, stale_before_ms: i64) -> Vec<MetricBatch> {
+        self.graph.give_up(now_ms);
+        let mut batches = vec![];
+        let mut out = Export::new(&mut batches, now_ms);
+        self.red.expire(stale_before_ms, &mut out);
+        self.graph.expire(stale_before_ms, &mut out);
+        self.red.export(&mut out, born_ms);
+        self.graph.export(&mut out, born_ms);
+        if let Some(batch) = batches.first_mut() {
+            batch.metadata = red::METADATA.iter().chain(&graph::METADATA).map(metadata).collect();
+        }
+        batches
+    }
+
+    fn is_empty(&self) -> bool {
+        self.red.len() == 0 && self.graph.len() == 0 && self.graph.waiting() == 0
+    }
+}
+
+fn metadata((name, kind, help): &(&str, model::MetricKind, &str)) -> Metadata {
+    Metadata { name: (*name).to_owned(), kind: *kind, help: (*help).to_owned(), unit: String::new() }
+}
+
+impl Derive {
+    pub fn new(next: Arc<dyn Sink>, clock: Arc<dyn Clock>, config: Config) -> Derive {
+        let started_ms = clock.now_ms();
+        Derive { next, clock, config, started_ms, tenants: Mutex::default() }
+    }
+
+    fn of(&self, tenant: &Tenant) -> Option<Arc<Mutex<Derived>>> {
+        let mut tenants = self.tenants.lock();
+        if let Some(known) = tenants.get(tenant) {
+            return Some(known.clone());
+        }
+        let room = tenants.len() < TENANTS_MAX;
+        room.then(|| tenants.entry(tenant.clone()).or_default().clone())
+    }
+
+    /// Writes the counts at every interval until the token is cancelled, and once more then.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.config.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.write_counts().await,
+                () = stop.cancelled() => return self.write_counts().await,
+            }
+        }
+    }
+
+    /// Writes all counts now. What the sink refuses is written with the next: counts only grow.
+    pub async fn write_counts(&self) {
+        let now_ms = self.clock.now_ms();
+        let born_ms = self.started_ms.max(now_ms - self.config.interval.as_millis() as i64);
+        let stale_before_ms = now_ms.saturating_sub(self.config.stale_after.as_millis() as i64);
+        let all: Vec<_> = self.tenants.lock().iter().map(|(t, d)| (t.clone(), d.clone())).collect();
+        for (tenant, derived) in all {
+            let batches = derived.lock().export(now_ms, born_ms, stale_before_ms);
+            for batch in batches {
+                let write = Write { tenant: tenant.clone(), batch: Batch::Metrics(batch), origin: None };
+                if let Err(refused) = self.next.write(write).await {
+                    warn!(%tenant, %refused, "metrics of spans are written later");
+                }
+            }
+        }
+        self.tenants.lock().retain(|_, derived| Arc::strong_count(derived) > 1 || !derived.lock().is_empty());
+    }
+
+    pub fn readings(&self) -> Vec<Reading> {
+        let all: Vec<_> = self.tenants.lock().values().cloned().collect();
+        let mut sums = [0u64; 6];
+        for derived in all {
+            let derived = derived.lock();
+            let numbers = [
+                derived.red.len() as u64,
+                derived.graph.len() as u64,
+                derived.graph.waiting() as u64,
+                derived.graph.dropped_halves,
+                derived.graph.expired_halves,
+                derived.red.overflowed + derived.graph.overflowed,
+            ];
+            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+        }
+        let [series, edges, waiting, dropped, expired, overflowed] = sums.map(|sum| sum as f64);
+        vec![
+            Reading::gauge("binnacle_traces_span_series", "Label sets of span metrics", series),
+            Reading::gauge("binnacle_traces_graph_edges", "Edges of the service graph", edges),
+            Reading::gauge("binnacle_traces_graph_waiting", "Spans that wait for the other side", waiting),
+            Reading::counter(
+                "binnacle_traces_graph_dropped_total",
+                "Spans for whose wait there was no room",
+                dropped,
+            ),
+            Reading::counter(
+                "binnacle_traces_graph_expired_total",
+                "Spans whose other side never came and is not known",
+                expired,
+            ),
+            Reading::counter(
+                "binnacle_traces_overflowed_total",
+                "Spans and edges counted under __cardinality_overflow__",
+                overflowed,
+            ),
+        ]
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for Derive {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        let Batch::Spans(batch) = &write.batch else { return self.next.write(write).await };
+        let Some(derived) = self.of(&write.tenant) else { return self.next.write(write).await };
+        // The batch goes on by value: what it adds is noted before, and counted when it is stored.
+        let noted = derived.lock().note(batch, self.clock.now_ms());
+        let receipt = self.next.write(write).await?;
+        if !receipt.repeated {
+            derived.lock().count(noted, self.clock.now_ms());
+        }
+        Ok(receipt)
+    }
+}
+
+#[cfg(test)]
+mod tests;

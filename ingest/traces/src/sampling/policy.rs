@@ -1,0 +1,343 @@
+//! Which traces are kept: policies as OpenTelemetry's tail sampling processor has them, by its names
+//! (opentelemetry-collector-contrib, `processor/tailsamplingprocessor`), asked of a trace that is there as a whole.
+
+use super::Part;
+use model::{StatusCode, TraceId, Value, attribute};
+use regex::Regex;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The file as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub decision_wait: Option<String>,
+    pub decision_wait_after_root_received: Option<String>,
+    pub num_traces: Option<usize>,
+    #[serde(default)]
+    pub decision_cache: Cache,
+    pub policies: Vec<Written>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    pub sampled_cache_size: Option<usize>,
+    pub non_sampled_cache_size: Option<usize>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    pub name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    latency: Option<Latency>,
+    numeric_attribute: Option<NumericAttribute>,
+    probabilistic: Option<Probabilistic>,
+    status_code: Option<StatusCodes>,
+    string_attribute: Option<StringAttribute>,
+    boolean_attribute: Option<BooleanAttribute>,
+    rate_limiting: Option<RateLimiting>,
+    span_count: Option<SpanCount>,
+    and: Option<And>,
+    drop: Option<Drop>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Latency {
+    threshold_ms: i64,
+    #[serde(default)]
+    upper_threshold_ms: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumericAttribute {
+    key: String,
+    min_value: Option<i64>,
+    max_value: Option<i64>,
+    #[serde(default)]
+    invert_match: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Probabilistic {
+    sampling_percentage: f64,
+    #[serde(default)]
+    hash_salt: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusCodes {
+    status_codes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StringAttribute {
+    key: String,
+    values: Vec<String>,
+    #[serde(default)]
+    enabled_regex_matching: bool,
+    /// Of the collector's cache of regex answers; there is none here.
+    #[serde(default, rename = "cache_max_size")]
+    _cache_max_size: usize,
+    #[serde(default)]
+    invert_match: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BooleanAttribute {
+    key: String,
+    value: bool,
+    #[serde(default)]
+    invert_match: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateLimiting {
+    spans_per_second: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpanCount {
+    min_spans: usize,
+    #[serde(default)]
+    max_spans: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct And {
+    and_sub_policy: Vec<Written>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drop {
+    drop_sub_policy: Vec<Written>,
+}
+
+/// Ready to be asked.
+pub(super) struct Policy {
+    pub name: String,
+    rule: Rule,
+}
+
+enum Rule {
+    Always,
+    Latency { least_ns: i64, most_ns: Option<i64> },
+    Numbers { key: String, least: i64, most: i64, invert: bool },
+    Texts { key: String, values: Vec<String>, regexes: Vec<Regex>, invert: bool },
+    Truth { key: String, value: bool, invert: bool },
+    Status(Vec<StatusCode>),
+    Share { highest: u64, salt: String },
+    Rate { spans_per_second: u64, second: i64, spent: u64 },
+    Count { least: usize, most: Option<usize> },
+    All(Vec<Policy>),
+    Drop(Vec<Policy>),
+}
+
+/// What a policy says of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    Keep,
+    Nothing,
+    /// Whatever the others say.
+    Refuse,
+}
+
+/// Policies inside one another.
+const DEPTH_MAX: usize = 4;
+
+impl Written {
+    pub fn policy(self, depth: usize) -> Result<Policy, String> {
+        let name = self.name.clone();
+        let rule = self.rule(depth).map_err(|wrong| format!("policy {name:?}: {wrong}"))?;
+        Ok(Policy { name, rule })
+    }
+
+    fn rule(self, depth: usize) -> Result<Rule, String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("policies are at most {DEPTH_MAX} inside one another"));
+        }
+        let kind = self.kind.as_str();
+        let missing = || format!("type {kind} needs the key {kind:?}");
+        let inner = |policies: Vec<Written>| -> Result<Vec<Policy>, String> {
+            policies.into_iter().map(|policy| policy.policy(depth + 1)).collect()
+        };
+        Ok(match kind {
+            "always_sample" => Rule::Always,
+            "latency" => {
+                let latency = self.latency.ok_or_else(missing)?;
+                let ns = |ms: i64| ms.saturating_mul(1_000_000);
+                let most_ns = (latency.upper_threshold_ms > 0).then(|| ns(latency.upper_threshold_ms));
+                Rule::Latency { least_ns: ns(latency.threshold_ms), most_ns }
+            }
+            "numeric_attribute" => {
+                let of = self.numeric_attribute.ok_or_else(missing)?;
+                let (least, most) = (of.min_value.unwrap_or(i64::MIN), of.max_value.unwrap_or(i64::MAX));
+                Rule::Numbers { key: of.key, least, most, invert: of.invert_match }
+            }
+            "string_attribute" => {
+                let of = self.string_attribute.ok_or_else(missing)?;
+                let regex = |text: &String| Regex::new(text).map_err(|wrong| format!("{text:?}: {wrong}"));
+                let regexes = match of.enabled_regex_matching {
+                    true => of.values.iter().map(regex).collect::<Result<_, _>>()?,
+                    false => vec![],
+                };
+                Rule::Texts { key: of.key, values: of.values, regexes, invert: of.invert_match }
+            }
+            "boolean_attribute" => {
+                let of = self.boolean_attribute.ok_or_else(missing)?;
+                Rule::Truth { key: of.key, value: of.value, invert: of.invert_match }
+            }
+            "status_code" => {
+                let codes = self.status_code.ok_or_else(missing)?.status_codes;
+                let known = |code: &String| {
+                    StatusCode::from_word(&code.to_ascii_lowercase())
+                        .ok_or_else(|| format!("status code {code:?} is none; use OK, ERROR or UNSET"))
+                };
+                Rule::Status(codes.iter().map(known).collect::<Result<_, _>>()?)
+            }
+            "probabilistic" => {
+                let of = self.probabilistic.ok_or_else(missing)?;
+                if !(0.0..=100.0).contains(&of.sampling_percentage) {
+                    return Err("sampling_percentage is from 0 to 100".to_owned());
+                }
+                let highest = (of.sampling_percentage / 100.0 * u64::MAX as f64) as u64;
+                Rule::Share { highest, salt: of.hash_salt }
+            }
+            "rate_limiting" => {
+                let spans_per_second = self.rate_limiting.ok_or_else(missing)?.spans_per_second;
+                Rule::Rate { spans_per_second, second: 0, spent: 0 }
+            }
+            "span_count" => {
+                let of = self.span_count.ok_or_else(missing)?;
+                Rule::Count { least: of.min_spans, most: (of.max_spans > 0).then_some(of.max_spans) }
+            }
+            "and" => Rule::All(inner(self.and.ok_or_else(missing)?.and_sub_policy)?),
+            "drop" => Rule::Drop(inner(self.drop.ok_or_else(missing)?.drop_sub_policy)?),
+            other => {
+                return Err(format!(
+                    "type {other:?} is not known; use always_sample, latency, numeric_attribute, probabilistic, \
+                     status_code, string_attribute, rate_limiting, boolean_attribute, span_count, and, drop"
+                ));
+            }
+        })
+    }
+}
+
+impl Policy {
+    /// Of a whole trace, at a time in seconds.
+    pub fn ask(&mut self, trace: &TraceId, parts: &[Part], now_s: i64) -> Says {
+        let keep = |keeps: bool| if keeps { Says::Keep } else { Says::Nothing };
+        // A match that is turned round keeps what does not match, and refuses what does.
+        let turned = |invert: bool, found: bool| match (invert, found) {
+            (false, found) => keep(found),
+            (true, true) => Says::Refuse,
+            (true, false) => Says::Keep,
+        };
+        let spans = || parts.iter().flat_map(|part| &part.spans);
+        match &mut self.rule {
+            Rule::Always => Says::Keep,
+            Rule::Latency { least_ns, most_ns } => {
+                let start = spans().map(|span| span.start_ns).min().unwrap_or(0);
+                let end =
+                    spans().map(|span| span.start_ns.saturating_add(span.duration_ns)).max().unwrap_or(0);
+                let took = end.saturating_sub(start);
+                keep(took >= *least_ns && most_ns.is_none_or(|most| took <= most))
+            }
+            Rule::Numbers { key, least, most, invert } => {
+                let within = |number: f64| (*least as f64..=*most as f64).contains(&number);
+                let fits = |value: &Value| match value {
+                    Value::Int(number) => (*least..=*most).contains(number),
+                    Value::Double(number) => within(*number),
+                    _ => false,
+                };
+                turned(*invert, any_value(parts, key, fits))
+            }
+            Rule::Texts { key, values, regexes, invert } => {
+                let fits = |value: &Value| match value.as_str() {
+                    None => false,
+                    Some(text) if regexes.is_empty() => values.iter().any(|wanted| wanted == text),
+                    Some(text) => regexes.iter().any(|regex| regex.is_match(text)),
+                };
+                turned(*invert, any_value(parts, key, fits))
+            }
+            Rule::Truth { key, value, invert } => {
+                let fits = |found: &Value| matches!(found, Value::Bool(truth) if truth == value);
+                turned(*invert, any_value(parts, key, fits))
+            }
+            Rule::Status(codes) => keep(spans().any(|span| codes.contains(&span.status))),
+            Rule::Share { highest, salt } => keep(hashed(salt, trace) <= *highest),
+            Rule::Rate { spans_per_second, second, spent } => {
+                if *second != now_s {
+                    (*second, *spent) = (now_s, 0);
+                }
+                let wants = spans().count() as u64;
+                let keeps = spent.saturating_add(wants) <= *spans_per_second;
+                *spent += if keeps { wants } else { 0 };
+                keep(keeps)
+            }
+            Rule::Count { least, most } => {
+                let count = spans().count();
+                keep(count >= *least && most.is_none_or(|most| count <= most))
+            }
+            Rule::All(policies) => {
+                keep(policies.iter_mut().all(|p| p.ask(trace, parts, now_s) == Says::Keep))
+            }
+            Rule::Drop(policies) => {
+                match policies.iter_mut().all(|p| p.ask(trace, parts, now_s) == Says::Keep) {
+                    true => Says::Refuse,
+                    false => Says::Nothing,
+                }
+            }
+        }
+    }
+}
+
+/// Of any span, or of its resource.
+fn any_value(parts: &[Part], key: &str, fits: impl Fn(&Value) -> bool) -> bool {
+    parts.iter().any(|part| {
+        attribute(&part.resource, key).is_some_and(&fits)
+            || part.spans.iter().any(|span| attribute(&span.attributes, key).is_some_and(&fits))
+    })
+}
+
+/// FNV-1a: the same for a trace wherever it is decided, and the collector's.
+fn hashed(salt: &str, trace: &TraceId) -> u64 {
+    let salt = if salt.is_empty() { "default-hash-seed" } else { salt };
+    salt.bytes()
+        .chain(*trace)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// `10s`, `500ms`, `1m30s`.
+pub(super) fn duration(key: &str, text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{key} is {text:?}; write a duration as 10s or 500ms");
+    let (mut rest, mut sum) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        sum += number
+            * match &rest[..unit] {
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3_600.0,
+                _ => return Err(wrong()),
+            };
+        rest = &rest[unit..];
+    }
+    if text.is_empty() || sum > 86_400.0 { Err(wrong()) } else { Ok(Duration::from_secs_f64(sum)) }
+}

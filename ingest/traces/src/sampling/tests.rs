@@ -1,0 +1,306 @@
+//! Decisions over traces that come in pieces.
+
+use super::*;
+use model::{Span, StatusCode, Value};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+const NOON_MS: i64 = 1_772_366_400_000;
+
+struct Hands(AtomicI64);
+
+impl Clock for Hands {
+    fn now_ns(&self) -> i64 {
+        self.0.load(Ordering::Relaxed) * 1_000_000
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Trace and span, by their first byte.
+    spans: Mutex<Vec<(u8, u8)>>,
+    full: Mutex<bool>,
+}
+
+#[async_trait::async_trait]
+impl Sink for Kept {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        if *self.full.lock() {
+            return Err(Refused::Busy { why: "full".into(), retry_after: Duration::from_secs(1) });
+        }
+        let Batch::Spans(batch) = &write.batch else { return Ok(Receipt::of_all(&write.batch)) };
+        let spans = batch.resources.iter().flat_map(|resource| &resource.spans);
+        self.spans.lock().extend(spans.map(|span| (span.trace_id[0], span.span_id[0])));
+        Ok(Receipt::of_all(&write.batch))
+    }
+}
+
+struct World {
+    sampler: Sampler,
+    kept: Arc<Kept>,
+    clock: Arc<Hands>,
+}
+
+impl World {
+    fn new(file: &str) -> World {
+        World::with_room(file, 64 << 20)
+    }
+
+    fn with_room(file: &str, bytes_max: usize) -> World {
+        let (kept, clock) = (Arc::new(Kept::default()), Arc::new(Hands(AtomicI64::new(NOON_MS))));
+        let sampling = Sampling::parse(file).unwrap();
+        World { sampler: Sampler::new(kept.clone(), clock.clone(), sampling, bytes_max), kept, clock }
+    }
+
+    async fn write_as(&self, service: &str, spans: Vec<Span>, origin: Option<model::Origin>) -> Receipt {
+        let resource = ResourceSpans {
+            resource: Arc::new(vec![("service.name".to_owned(), Value::from(service))]),
+            spans,
+            ..ResourceSpans::default()
+        };
+        let batch = Batch::Spans(SpanBatch { resources: vec![resource] });
+        self.sampler.write(Write { tenant: Tenant::default(), batch, origin }).await.unwrap()
+    }
+
+    async fn write(&self, spans: Vec<Span>) -> Receipt {
+        self.write_as("shop", spans, None).await
+    }
+
+    /// What was written after so long.
+    async fn after(&self, ms: i64) -> Vec<(u8, u8)> {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.sampler.decide(self.clock.now_ms()).await;
+        let mut spans = std::mem::take(&mut *self.kept.spans.lock());
+        spans.sort_unstable();
+        spans
+    }
+
+    fn reading(&self, name: &str, label: &str) -> f64 {
+        let readings = self.sampler.readings();
+        let found = readings.iter().find(|reading| {
+            reading.name.ends_with(name)
+                && (label.is_empty() || reading.labels.iter().any(|(_, v)| v == label))
+        });
+        found.unwrap_or_else(|| panic!("{name} {label}")).value
+    }
+}
+
+fn span(trace: u8, id: u8, parent: u8, duration_ms: i64) -> Span {
+    Span {
+        trace_id: [trace; 16],
+        span_id: [id; 8],
+        parent_span_id: (parent != 0).then_some([parent; 8]),
+        start_ns: NOON_MS * 1_000_000,
+        duration_ns: duration_ms * 1_000_000,
+        ..Span::default()
+    }
+}
+
+fn failed(span: Span) -> Span {
+    Span { status: StatusCode::Error, ..span }
+}
+
+const ERRORS: &str = "
+decision_wait: 10s
+policies:
+  - { name: errors, type: status_code, status_code: { status_codes: [ERROR] } }
+";
+
+#[tokio::test]
+async fn a_trace_is_kept_as_a_whole_or_not_at_all() {
+    let world = World::new(ERRORS);
+    world.write(vec![span(1, 1, 0, 5), span(2, 1, 0, 5)]).await;
+    world.write(vec![failed(span(1, 2, 1, 3)), span(2, 2, 1, 3)]).await;
+    assert_eq!(world.after(9_999).await, []);
+    assert_eq!(world.after(1).await, [(1, 1), (1, 2)]);
+    // What comes late follows the decision, at once.
+    world.write(vec![span(1, 3, 1, 1), failed(span(2, 3, 1, 1))]).await;
+    assert_eq!(*world.kept.spans.lock(), [(1, 3)]);
+    assert_eq!(
+        (
+            world.reading("sampling_traces_total", "sampled"),
+            world.reading("sampling_traces_total", "not_sampled")
+        ),
+        (1.0, 1.0)
+    );
+    assert_eq!(
+        (world.reading("late_spans_total", "sampled"), world.reading("late_spans_total", "not_sampled")),
+        (1.0, 1.0)
+    );
+    assert_eq!(world.reading("policy_traces_total", "errors"), 1.0);
+    assert_eq!(world.reading("waiting_bytes", ""), 0.0);
+}
+
+#[tokio::test]
+async fn a_root_shortens_the_wait() {
+    let world = World::new(&format!("decision_wait_after_root_received: 2s{ERRORS}"));
+    world.write(vec![failed(span(1, 2, 1, 3)), failed(span(2, 2, 1, 3))]).await;
+    world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    world.write(vec![span(1, 1, 0, 5)]).await;
+    assert_eq!(world.after(2_000).await, [(1, 1), (1, 2)]);
+    assert_eq!(world.after(7_000).await, [(2, 2)]);
+}
+
+#[tokio::test]
+async fn every_policy_keeps_what_it_says() {
+    let file = "
+decision_wait: 1s
+policies:
+  - { name: slow, type: latency, latency: { threshold_ms: 100, upper_threshold_ms: 500 } }
+  - { name: code, type: numeric_attribute, numeric_attribute: { key: code, min_value: 500, max_value: 599 } }
+  - { name: always, type: string_attribute, string_attribute: { key: service.name, values: [payment] } }
+  - { name: like, type: string_attribute, string_attribute: { key: user, values: ['vip-.*'], enabled_regex_matching: true } }
+  - { name: flag, type: boolean_attribute, boolean_attribute: { key: debug, value: true } }
+  - { name: long, type: span_count, span_count: { min_spans: 3 } }
+  - name: both
+    type: and
+    and:
+      and_sub_policy:
+        - { name: e, type: status_code, status_code: { status_codes: [ERROR] } }
+        - { name: s, type: latency, latency: { threshold_ms: 50 } }
+  - name: no health checks
+    type: drop
+    drop:
+      drop_sub_policy:
+        - { name: h, type: string_attribute, string_attribute: { key: route, values: [/health] } }
+";
+    let with = |trace: u8, duration_ms: i64, name: &str, value: Value| Span {
+        attributes: vec![(name.to_owned(), value)],
+        ..span(trace, 1, 0, duration_ms)
+    };
+    let world = World::new(file);
+    world
+        .write(vec![
+            span(1, 1, 0, 100),
+            span(2, 1, 0, 99),
+            span(3, 1, 0, 501),
+            with(4, 1, "code", Value::Int(500)),
+            with(5, 1, "code", Value::Int(404)),
+            with(6, 1, "user", Value::from("vip-7")),
+            with(7, 1, "user", Value::from("guest")),
+            with(8, 1, "debug", Value::Bool(true)),
+            span(9, 1, 0, 1),
+            span(9, 2, 1, 1),
+            span(9, 3, 1, 1),
+            failed(span(10, 1, 0, 50)),
+            failed(span(11, 1, 0, 49)),
+            with(12, 200, "route", Value::from("/health")),
+        ])
+        .await;
+    world.write_as("payment", vec![span(13, 1, 0, 1)], None).await;
+    let mut traces: Vec<u8> = world.after(1_000).await.into_iter().map(|(trace, _)| trace).collect();
+    traces.dedup();
+    assert_eq!(traces, [1, 4, 6, 8, 9, 10, 13]);
+    assert_eq!(
+        world.reading("policy_traces_total", "slow"),
+        2.0,
+        "that another refused one is not its matter"
+    );
+}
+
+#[tokio::test]
+async fn shares_and_rates() {
+    let half = "
+decision_wait: 1s
+policies: [{ name: some, type: probabilistic, probabilistic: { sampling_percentage: 50 } }]
+";
+    let world = World::new(half);
+    for trace in 1..=200u8 {
+        world.write(vec![span(trace, 1, 0, 1), span(trace, 2, 1, 1)]).await;
+    }
+    let kept = world.after(1_000).await;
+    assert!((120..280).contains(&kept.len()) && kept.len() % 2 == 0, "{}", kept.len());
+    let again = World::new(half);
+    for trace in 1..=200u8 {
+        again.write(vec![span(trace, 1, 0, 1), span(trace, 2, 1, 1)]).await;
+    }
+    assert_eq!(again.after(1_000).await, kept, "by the trace's id, wherever it is decided");
+
+    let world = World::new(
+        "
+decision_wait: 1s
+policies: [{ name: few, type: rate_limiting, rate_limiting: { spans_per_second: 5 } }]
+",
+    );
+    let traces =
+        |from: u8| (from..from + 10).flat_map(|trace| [span(trace, 1, 0, 1), span(trace, 2, 1, 1)]).collect();
+    world.write(traces(1)).await;
+    assert_eq!(world.after(1_000).await.len(), 4);
+    world.write(traces(20)).await;
+    assert_eq!(world.after(1_000).await.len(), 4);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_by_deciding_early() {
+    let world = World::new(&format!("num_traces: 2{ERRORS}"));
+    world.write(vec![failed(span(1, 1, 0, 1)), span(2, 1, 0, 1), span(3, 1, 0, 1)]).await;
+    assert_eq!(world.after(0).await, [(1, 1)], "the oldest was decided to make room");
+    assert_eq!(world.reading("early_decisions_total", ""), 1.0);
+    let world = World::with_room(ERRORS, 10 * held(&span(1, 1, 0, 1)));
+    for trace in 1..=50 {
+        world.write(vec![failed(span(trace, 1, 0, 1))]).await;
+    }
+    assert!(world.sampler.state.lock().bytes <= 10 * held(&span(1, 1, 0, 1)));
+    let kept = world.after(i64::from(u16::MAX)).await.len();
+    assert_eq!(kept, 50);
+
+    // The store takes nothing: what is kept fills the room, and then senders are told to wait.
+    *world.kept.full.lock() = true;
+    let mut taken = 0;
+    let refused = loop {
+        let resource =
+            ResourceSpans { spans: vec![failed(span(taken + 1, 1, 0, 1))], ..ResourceSpans::default() };
+        let batch = Batch::Spans(SpanBatch { resources: vec![resource] });
+        match world.sampler.write(Write { tenant: Tenant::new("other").unwrap(), batch, origin: None }).await
+        {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+        assert!(taken < 50, "nobody says stop");
+    };
+    assert!(matches!(refused, Refused::Busy { .. }), "{refused:?}");
+    *world.kept.full.lock() = false;
+    assert_eq!(
+        world.after(i64::from(u16::MAX)).await.len(),
+        usize::from(taken),
+        "nothing that was taken is lost"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_is_known_and_what_cannot_be_stored_is_told() {
+    let world = World::new(ERRORS);
+    let origin = Some(model::Origin { sender: 7, sequence: 1 });
+    assert!(!world.write_as("shop", vec![failed(span(1, 1, 0, 1))], origin).await.repeated);
+    assert!(world.write_as("shop", vec![failed(span(1, 1, 0, 1))], origin).await.repeated);
+    assert_eq!(world.after(10_000).await, [(1, 1)]);
+    let receipt = world.write(vec![span(2, 1, 0, -1), span(2, 2, 0, 1)]).await;
+    assert_eq!((receipt.accepted, receipt.rejected_count()), (1, 1));
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (file, says) in [
+        ("policies: []", "empty"),
+        (
+            "policies: [{ name: a, type: guess }]",
+            "policy \"a\": type \"guess\" is not known; use always_sample",
+        ),
+        ("policies: [{ name: a, type: latency }]", "type latency needs the key"),
+        ("policies: [{ name: a, type: status_code, status_code: { status_codes: [BAD] } }]", "BAD"),
+        ("decision_wait: soon\npolicies: [{ name: a, type: always_sample }]", "decision_wait is \"soon\""),
+        (
+            "policies: [{ name: a, type: string_attribute, string_attribute: { key: k, values: ['('], enabled_regex_matching: true } }]",
+            "(",
+        ),
+        ("policies: [{ name: a, type: always_sample, x: 1 }]", "unknown field `x`"),
+        ("decision_wait: 1s", "policies"),
+    ] {
+        let wrong = Sampling::parse(file).err().unwrap_or_default();
+        assert!(wrong.contains(says), "{file}: {wrong}");
+    }
+    let mut deep = "{ name: a, type: always_sample }".to_owned();
+    for _ in 0..10 {
+        deep = format!("{{ name: a, type: and, and: {{ and_sub_policy: [{deep}] }} }}");
+    }
+    assert!(Sampling::parse(&format!("policies: [{deep}]")).err().unwrap_or_default().contains("at most 4"));
+}

@@ -1,0 +1,90 @@
+//! How long a span is as OTLP's protobuf, which is what `traces_spanmetrics_size_total` counts.
+
+use model::{Attributes, Span, SpanEvent, SpanLink, Value};
+
+fn varint(mut value: u64) -> usize {
+    let mut bytes = 1;
+    while value >= 0x80 {
+        value >>= 7;
+        bytes += 1;
+    }
+    bytes
+}
+
+/// Of a field with a number below 16: its tag, its length, itself. An empty one is not written.
+fn text(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { message(bytes) }
+}
+
+/// As [`text`], written even if empty.
+fn message(bytes: usize) -> usize {
+    1 + varint(bytes as u64) + bytes
+}
+
+fn any(value: &Value) -> usize {
+    match value {
+        Value::String(text) => message(text.len()),
+        Value::Bytes(bytes) => message(bytes.len()),
+        Value::Int(number) => 1 + varint(*number as u64),
+        Value::Double(_) => 9,
+        Value::Bool(_) => 2,
+        // Its JSON is about as long.
+        Value::Json(text) => message(text.len()),
+    }
+}
+
+fn attributes(attributes: &Attributes) -> usize {
+    let pair = |(name, value): &(String, Value)| message(text(name.len()) + message(any(value)));
+    attributes.iter().map(pair).sum()
+}
+
+fn event(event: &SpanEvent) -> usize {
+    message(9 + text(event.name.len()) + attributes(&event.attributes))
+}
+
+fn link(link: &SpanLink) -> usize {
+    message(18 + 10 + text(link.trace_state.len()) + attributes(&link.attributes))
+}
+
+/// In bytes.
+pub(crate) fn of(span: &Span) -> usize {
+    let kind = if span.kind as u8 == 0 { 0 } else { 2 };
+    let code = if span.status as u8 == 0 { 0 } else { 2 };
+    let status = code + text(span.status_message.len());
+    // Both ids, both times.
+    18 + 10
+        + 18
+        + text(span.trace_state.len())
+        + span.parent_span_id.map_or(0, |_| 10)
+        + text(span.name.len())
+        + kind
+        + attributes(&span.attributes)
+        + span.events.iter().map(event).sum::<usize>()
+        + span.links.iter().map(link).sum::<usize>()
+        + if status == 0 { 0 } else { message(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{SpanKind, StatusCode};
+
+    #[test]
+    fn as_long_as_its_fields_are() {
+        let bare = Span { trace_id: [1; 16], span_id: [1; 8], start_ns: 1, ..Span::default() };
+        assert_eq!(of(&bare), 46);
+        let full = Span {
+            parent_span_id: Some([2; 8]),
+            name: "GET /".into(),
+            kind: SpanKind::Server,
+            status: StatusCode::Error,
+            attributes: vec![
+                ("a".into(), Value::Int(500)),
+                ("b".into(), Value::from("x".repeat(200).as_str())),
+            ],
+            ..bare
+        };
+        // 46, parent 10, name 7, kind 2, status 1+1+2; a: 2 + 3 + (2 + 3); b: 3 + 3 + (3 + 203).
+        assert_eq!(of(&full), 46 + 10 + 7 + 2 + 4 + 10 + 212);
+    }
+}
