@@ -1,4 +1,4 @@
-//! OTLP over gRPC.
+//! OTLP over gRPC, and what shares its port.
 
 use crate::doors::{Caller, Doors, Refusal, told};
 use axum::Router;
@@ -45,6 +45,7 @@ pub fn router(doors: &Arc<Doors>) -> Router {
         .add_service(server!(LogsServiceServer))
         .add_service(server!(TraceServiceServer))
         .into_axum_router()
+        .merge(crate::jaeger::grpc_router(doors))
 }
 
 impl Services {
@@ -58,17 +59,17 @@ impl Services {
             Ok(caller) => self.0.write(caller, batch, rejected).await,
             Err(refusal) => Err(refusal),
         };
-        written.map_err(|refusal| {
-            self.0.count_refusal(&refusal);
-            // Clients send again after Unavailable; after the others they drop the batch.
-            match refusal.status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                    Status::unavailable(refusal.why)
-                }
-                StatusCode::PAYLOAD_TOO_LARGE => Status::resource_exhausted(refusal.why),
-                _ => Status::invalid_argument(refusal.why),
-            }
-        })
+        written.map_err(|refusal| status(&self.0, refusal))
+    }
+}
+
+/// A refusal in gRPC's words, counted. Clients send again after Unavailable; after the others they drop the batch.
+pub fn status(doors: &Doors, refusal: Refusal) -> Status {
+    doors.count_refusal(&refusal);
+    match refusal.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(refusal.why),
+        StatusCode::PAYLOAD_TOO_LARGE => Status::resource_exhausted(refusal.why),
+        _ => Status::invalid_argument(refusal.why),
     }
 }
 

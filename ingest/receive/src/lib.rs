@@ -10,12 +10,14 @@ mod elastic;
 mod grpc;
 mod ids;
 mod influx;
+mod jaeger;
 mod journal;
 mod jsonline;
 mod loki;
 mod otlp;
 mod prometheus;
 pub mod syslog;
+mod zipkin;
 
 pub use doors::{Config, Doors};
 
@@ -34,6 +36,10 @@ pub fn http_router(doors: &Arc<Doors>) -> Router {
         .route("/write", post(influx::write))
         .route("/api/v2/write", post(influx::write))
         .route("/ping", get(influx::ping))
+        .route("/api/traces", post(jaeger::thrift))
+        .route("/jaeger/api/traces", post(jaeger::thrift))
+        .route("/api/v2/spans", post(zipkin::spans))
+        .route("/zipkin/api/v2/spans", post(zipkin::spans))
         .route("/otlp/v1/metrics", post(otlp::metrics))
         .route("/otlp/v1/logs", post(otlp::logs))
         .route("/otlp/v1/traces", post(otlp::traces));
@@ -45,16 +51,18 @@ pub fn http_router(doors: &Arc<Doors>) -> Router {
     bounded(router, doors)
 }
 
-/// The routes of the OTLP/HTTP port.
+/// The routes of the OTLP/HTTP port, which also takes what Jaeger's and Zipkin's clients send by HTTP.
 pub fn otlp_http_router(doors: &Arc<Doors>) -> Router {
     let router = Router::new()
         .route("/v1/metrics", post(otlp::metrics))
         .route("/v1/logs", post(otlp::logs))
-        .route("/v1/traces", post(otlp::traces));
+        .route("/v1/traces", post(otlp::traces))
+        .route("/api/traces", post(jaeger::thrift))
+        .route("/api/v2/spans", post(zipkin::spans));
     bounded(router, doors)
 }
 
-/// The services of the OTLP/gRPC port.
+/// The services of the OTLP/gRPC port, Jaeger's collector among them.
 pub fn otlp_grpc_router(doors: &Arc<Doors>) -> Router {
     grpc::router(doors)
 }

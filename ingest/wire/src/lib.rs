@@ -1,5 +1,5 @@
 //! Protocol bytes to model and back: OTLP, Prometheus remote write and expositions, InfluxDB lines, Loki push,
-//! Elasticsearch bulk, newline-delimited JSON, syslog, the journal's export format. No socket, no clock.
+//! Elasticsearch bulk, newline-delimited JSON, syslog, the journal's export format, Jaeger's and Zipkin's spans. No socket, no clock.
 //!
 //! A decoder takes a body that is already whole and decompressed (see [`compression`]). What is wrong with the body as
 //! a whole is [`Malformed`]; records that are wrong by themselves are left out and counted in [`Decoded::rejected`].
@@ -9,6 +9,7 @@ mod document;
 pub mod elastic;
 pub mod exposition;
 pub mod influx;
+pub mod jaeger;
 pub mod journal;
 pub mod jsonline;
 pub mod level;
@@ -17,6 +18,7 @@ pub mod otlp;
 mod protobuf;
 pub mod remote_write;
 pub mod syslog;
+pub mod zipkin;
 
 use model::{RejectReason, Rejection};
 

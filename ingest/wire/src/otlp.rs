@@ -62,7 +62,7 @@ fn time_ns(unsigned: u64) -> i64 {
 }
 
 /// An id of the right length that is not all zeros.
-fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let id: [u8; N] = bytes.try_into().ok()?;
     (id != [0; N]).then_some(id)
 }

@@ -2,7 +2,6 @@
 //! and prompb/types.proto of Prometheus) here, `io.prometheus.write.v2.Request` of version 2.0 in [`v2`].
 
 mod histograms;
-mod series;
 pub mod v2;
 
 use crate::protobuf::{Fields, Writer};
@@ -18,12 +17,7 @@ pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
     let mut pairs = Vec::with_capacity(32);
     while let Some((field, value)) = request.next()? {
         match field {
-            1 => {
-                let message = value.bytes()?;
-                if !series::add(message, &mut decoded.batch) {
-                    thoroughly(message, &mut pairs, &mut decoded)?;
-                }
-            }
+            1 => series(value.bytes()?, &mut pairs, &mut decoded)?,
             3 => decoded.batch.metadata.push(metadata(value.bytes()?)?),
             _ => {}
         }
@@ -31,8 +25,7 @@ pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
     Ok(decoded)
 }
 
-/// Any `TimeSeries`.
-fn thoroughly<'a>(
+fn series<'a>(
     message: &'a [u8],
     pairs: &mut Vec<(&'a str, &'a str)>,
     decoded: &mut Decoded<MetricBatch>,

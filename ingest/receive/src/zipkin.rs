@@ -1,0 +1,34 @@
+//! Zipkin's `POST /api/v2/spans`: JSON. Its older thrift and its protobuf are told where to go.
+
+use crate::body::{self, text};
+use crate::doors::{Caller, Doors, Refusal, told};
+use crate::prometheus::refused;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::{Batch, Receipt};
+use std::sync::Arc;
+use wire::compression::Encoding;
+
+/// 202, as Zipkin says it; what was left out is told with it.
+pub async fn spans(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
+    match take(&doors, headers, body).await {
+        Ok(receipt) => {
+            (StatusCode::ACCEPTED, told(&receipt).map_or_else(String::new, |why| why + "\n")).into_response()
+        }
+        Err(refusal) => refused(&doors, &refusal),
+    }
+}
+
+async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
+    let caller = Caller::of(&headers)?;
+    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/json");
+    if kind.split(';').next().unwrap_or("").trim() != "application/json" {
+        let why = format!("Content-Type {kind:?}: Zipkin's spans are taken as application/json, version 2");
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    }
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let decoded = wire::zipkin::decode_json(&body.bytes)?;
+    doors.write(caller, Batch::Spans(decoded.batch), decoded.rejected).await
+}

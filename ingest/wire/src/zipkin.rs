@@ -1,0 +1,163 @@
+//! Zipkin's spans, version 2, as JSON: <https://zipkin.io/zipkin-api/zipkin2-api.yaml>.
+//!
+//! Its tags are text and stay text. The service of the local endpoint is the resource; the remote one is `peer.service` and the
+//! address of the peer. A server that shares its span's id with the client has that id as its parent, too: so it is
+//! found below the client, who comes first.
+
+use crate::jaeger::take_fields;
+use crate::{Decoded, Malformed, Rejected};
+use model::{
+    Attributes, RejectReason, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode,
+    TraceId, Value,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sent {
+    trace_id: String,
+    id: String,
+    parent_id: Option<String>,
+    name: Option<String>,
+    kind: Option<String>,
+    /// Microseconds.
+    timestamp: Option<i64>,
+    duration: Option<i64>,
+    #[serde(default)]
+    shared: bool,
+    local_endpoint: Option<Endpoint>,
+    remote_endpoint: Option<Endpoint>,
+    #[serde(default)]
+    annotations: Vec<Annotation>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    service_name: Option<String>,
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    port: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    timestamp: i64,
+    value: String,
+}
+
+/// The body of a POST to `/api/v2/spans`: a list of spans.
+pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+    let sent: Vec<Sent> = serde_json::from_slice(body)
+        .map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))?;
+    let mut decoded = Decoded::<SpanBatch>::default();
+    // Spans of one service and scope, in the order in which these were met.
+    let mut places: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    for sent in sent {
+        let service = sent.local_endpoint.as_ref().and_then(|local| local.service_name.clone());
+        let service = service.unwrap_or_default();
+        let Some((span, scope_name, scope_version)) = span(sent, &mut decoded.rejected) else { continue };
+        let resources = &mut decoded.batch.resources;
+        let key = (service, scope_name, scope_version);
+        let at = *places.entry(key).or_insert_with_key(|(service, scope_name, scope_version)| {
+            let name =
+                (!service.is_empty()).then(|| ("service.name".to_owned(), Value::String(service.clone())));
+            resources.push(ResourceSpans {
+                resource: Arc::new(name.into_iter().collect()),
+                scope_name: scope_name.clone(),
+                scope_version: scope_version.clone(),
+                spans: vec![],
+            });
+            resources.len() - 1
+        });
+        resources[at].spans.push(span);
+    }
+    Ok(decoded)
+}
+
+fn trace_id(text: &str) -> Option<TraceId> {
+    let mut id = [0; 16];
+    if text.is_empty() || text.len() > 32 {
+        return None;
+    }
+    hex::decode_to_slice(format!("{text:0>32}"), &mut id).ok()?;
+    (id != [0; 16]).then_some(id)
+}
+
+fn span_id(text: &str) -> Option<SpanId> {
+    let mut id = [0; 8];
+    if text.is_empty() || text.len() > 16 {
+        return None;
+    }
+    hex::decode_to_slice(format!("{text:0>16}"), &mut id).ok()?;
+    (id != [0; 8]).then_some(id)
+}
+
+fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, String, String)> {
+    let (Some(trace_id), Some(id)) = (trace_id(&sent.trace_id), span_id(&sent.id)) else {
+        rejected.add(RejectReason::InvalidId, 1, || {
+            format!(
+                "traceId {:?} and id {:?} must be up to 32 and 16 hex digits and not zero",
+                sent.trace_id, sent.id
+            )
+        });
+        return None;
+    };
+    let parent = sent.parent_id.as_deref().and_then(span_id);
+    let start_us = sent.timestamp.unwrap_or(0);
+    let mut span = Span {
+        trace_id,
+        span_id: id,
+        parent_span_id: if sent.shared { Some(id) } else { parent },
+        start_ns: start_us.saturating_mul(1_000),
+        duration_ns: sent.duration.unwrap_or(0).saturating_mul(1_000),
+        name: sent.name.unwrap_or_default(),
+        events: sent.annotations.into_iter().map(event).collect(),
+        ..Span::default()
+    };
+    let scope = take_fields(tags(sent.tags, &mut span), &mut span);
+    if let Some(kind) = sent.kind.and_then(|kind| SpanKind::from_word(&kind.to_ascii_lowercase())) {
+        span.kind = kind;
+    }
+    for (side, endpoint) in [("local", sent.local_endpoint), ("peer", sent.remote_endpoint)] {
+        span.attributes.extend(endpoint.map(|endpoint| attributes(side, endpoint)).unwrap_or_default());
+    }
+    Some((span, scope.0, scope.1))
+}
+
+fn event(Annotation { timestamp, value }: Annotation) -> SpanEvent {
+    SpanEvent { ts_ns: timestamp.saturating_mul(1_000), name: value, attributes: vec![] }
+}
+
+/// A tag `error` is there when the span failed, and its text says why.
+fn tags(mut tags: BTreeMap<String, String>, span: &mut Span) -> Attributes {
+    match tags.get("error").map(String::as_str) {
+        None | Some("false") => {}
+        Some(why) => {
+            span.status = StatusCode::Error;
+            if why != "true" && !tags.contains_key("otel.status_description") {
+                span.status_message = why.to_owned();
+            }
+            tags.remove("error");
+        }
+    }
+    tags.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
+}
+
+/// Of the peer also its service; that of the local end is the resource's.
+fn attributes(side: &str, endpoint: Endpoint) -> Attributes {
+    let service = endpoint.service_name.filter(|_| side == "peer");
+    let service = service.map(|name| ("peer.service".to_owned(), Value::String(name)));
+    let address = endpoint.ipv4.or(endpoint.ipv6);
+    let address = address.map(|address| (format!("network.{side}.address"), Value::String(address)));
+    let port = endpoint.port.filter(|port| *port != 0);
+    let port = port.map(|port| (format!("network.{side}.port"), Value::Int(port)));
+    service.into_iter().chain(address).chain(port).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! Spans as Zipkin's own instrumentation sends them.
+
+use super::*;
+use model::attribute;
+
+#[test]
+fn a_client_and_the_server_that_shares_its_id() {
+    let body = r#"[
+      {"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13","id":"67fae42571535f60",
+       "kind":"CLIENT","name":"get","timestamp":1516781775726000,"duration":26000,
+       "localEndpoint":{"serviceName":"frontend","ipv4":"192.0.2.1","port":3306},
+       "remoteEndpoint":{"serviceName":"backend","ipv6":"2001:db8::1","port":9000},
+       "annotations":[{"timestamp":1516781775726100,"value":"ws"}],
+       "tags":{"http.method":"GET","error":"connection refused"}},
+      {"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13","id":"67fae42571535f60",
+       "kind":"SERVER","shared":true,"name":"/api","timestamp":1516781775727000,"duration":20000,
+       "localEndpoint":{"serviceName":"backend"},"tags":{"otel.scope.name":"brave","error":"false"}}
+    ]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let [frontend, backend] = decoded.batch.resources.as_slice() else { panic!("{decoded:?}") };
+    assert_eq!(attribute(&frontend.resource, "service.name"), Some(&Value::from("frontend")));
+    let client = &frontend.spans[0];
+    assert_eq!(hex::encode(client.trace_id), "5982fe77008310cc80f1da5e10147517");
+    assert_eq!(client.parent_span_id.map(hex::encode).as_deref(), Some("90394f6bcffb5d13"));
+    assert_eq!((client.start_ns, client.duration_ns), (1_516_781_775_726_000_000, 26_000_000));
+    assert_eq!((client.kind, client.status), (SpanKind::Client, StatusCode::Error));
+    assert_eq!(client.status_message, "connection refused");
+    assert_eq!(client.events[0].name, "ws");
+    let expected = [
+        ("http.method", Value::from("GET")),
+        ("network.local.address", Value::from("192.0.2.1")),
+        ("network.local.port", Value::Int(3306)),
+        ("peer.service", Value::from("backend")),
+        ("network.peer.address", Value::from("2001:db8::1")),
+        ("network.peer.port", Value::Int(9000)),
+    ];
+    assert_eq!(client.attributes, expected.map(|(name, value)| (name.to_owned(), value)));
+    let server = &backend.spans[0];
+    assert_eq!((server.span_id, server.parent_span_id), (client.span_id, Some(client.span_id)));
+    assert_eq!((server.status, backend.scope_name.as_str()), (StatusCode::Unset, "brave"));
+}
+
+#[test]
+fn the_least_a_span_has_and_what_is_none() {
+    let decoded =
+        decode_json(br#"[{"traceId":"1","id":"2"},{"traceId":"x","id":"2"},{"traceId":"0","id":"2"}]"#);
+    let decoded = decoded.unwrap();
+    assert_eq!(decoded.batch.spans(), 1);
+    assert_eq!(decoded.batch.resources[0].spans[0].span_id, [0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!((decoded.rejected.0[0].reason, decoded.rejected.0[0].count), (RejectReason::InvalidId, 2));
+    for wrong in ["", "{}", r#"[{"traceId":1}]"#, "[1]"] {
+        let why = decode_json(wrong.as_bytes()).unwrap_err().0;
+        assert!(why.contains("Zipkin v2") && why.contains("line 1"), "{why}");
+    }
+    assert_eq!(decode_json(b"[]").unwrap().batch.spans(), 0);
+}
