@@ -8,8 +8,10 @@
 mod compare;
 mod path;
 mod split;
+mod waterfall;
 
 pub use compare::{Comparison, Difference};
+pub use waterfall::{TraceTree, TreeSpan, Usual};
 
 use crate::logql::operator::Operator;
 use crate::traceql::{SpanScan, Spans};
@@ -415,3 +417,6 @@ fn at_least(slow: usize, all: usize) -> f64 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::engine_with_a_shop as test_world;

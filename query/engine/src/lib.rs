@@ -15,7 +15,7 @@ mod sql;
 mod telemetry;
 mod traceql;
 
-pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference};
+pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference, TraceTree, TreeSpan, Usual};
 pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;
@@ -29,8 +29,8 @@ pub use sql::{
     sql_error,
 };
 pub use traceql::{
-    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, ServiceStats, TagValue, TraceById, TraceExemplar,
-    TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
+    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, SearchProgress, ServiceStats, TagValue, TraceById,
+    TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
 use datafusion::execution::memory_pool::FairSpillPool;

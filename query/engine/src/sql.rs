@@ -4,6 +4,7 @@
 //! settings is refused. Tables that are not telemetry (alerts, SLOs, cost) come from outside as [`RowTable`]s.
 
 mod bounded;
+mod causes;
 mod columns;
 mod full_text;
 mod functions;
@@ -155,6 +156,7 @@ impl Engine {
         functions::register(&session);
         json::register(&session);
         languages::register(&session, self, tenant, &snapshots);
+        causes::register(&session, self, tenant, &snapshots);
         self.register_views(&session);
         session
     }

@@ -12,7 +12,7 @@ pub(crate) use scan::SpanScan;
 pub(crate) use spans::{Spans, Val};
 
 pub use metrics::{TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
-pub use search::{FoundSpan, FoundSpanset, FoundTrace, ServiceStats, TraceSearch};
+pub use search::{FoundSpan, FoundSpanset, FoundTrace, SearchProgress, ServiceStats, TraceSearch};
 pub use tags::{TagValue, TraceTags};
 
 use crate::logql::operator::Operator;
@@ -27,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
+use tokio::sync::mpsc;
 use traceql::Root;
 
 type Rows = SendableRecordBatchStream;
@@ -102,18 +103,33 @@ impl Engine {
         query: &str,
         options: SearchOptions,
     ) -> Result<TraceSearch, QueryError> {
+        self.search(tenant, query, options, None).await
+    }
+
+    /// As [`Engine::traceql_search`], with what is found told while it goes on: each trace once, in no more than the
+    /// answer has. A listener that is gone ends the search.
+    pub async fn traceql_search_told(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        options: SearchOptions,
+        told: mpsc::Sender<SearchProgress>,
+    ) -> Result<TraceSearch, QueryError> {
+        self.search(tenant, query, options, Some(told)).await
+    }
+
+    async fn search(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        options: SearchOptions,
+        told: Option<mpsc::Sender<SearchProgress>>,
+    ) -> Result<TraceSearch, QueryError> {
         let Root::Spansets(pipeline) = parse(query)? else {
             return Err(QueryError::Bad(
                 "metrics queries are answered by /api/metrics/query_range".to_owned(),
             ));
         };
-        let mut wrong = Ok(());
-        search::fields_of(&pipeline, &mut |field| {
-            if let Err(why) = search::check_field(field) {
-                wrong = Err(why);
-            }
-        });
-        wrong?;
         let limit = search::limit(options.limit, &self.limits)?;
         let began = Instant::now();
         let search = Search {
@@ -124,7 +140,7 @@ impl Engine {
             limit,
             spans_per_spanset: options.spans_per_spanset.max(1),
         };
-        let found = self.off_thread(search.run()).await;
+        let found = self.off_thread(search.run(told)).await;
         self.observe("traceql", began.elapsed());
         found
     }

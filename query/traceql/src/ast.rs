@@ -243,11 +243,23 @@ pub enum Scope {
     Event,
     Link,
     Instrumentation,
-    /// `parent.`
+    /// `parent.`: of the parent span, else of its resource.
     Parent,
+    ParentSpan,
+    ParentResource,
 }
 
 impl Scope {
+    /// Where a field of the parent is looked for at the parent.
+    pub fn at_parent(self) -> Option<Scope> {
+        match self {
+            Scope::Parent => Some(Scope::Any),
+            Scope::ParentSpan => Some(Scope::Span),
+            Scope::ParentResource => Some(Scope::Resource),
+            _ => None,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Any => "",
@@ -257,6 +269,8 @@ impl Scope {
             Scope::Link => "link",
             Scope::Instrumentation => "instrumentation",
             Scope::Parent => "parent",
+            Scope::ParentSpan => "parent.span",
+            Scope::ParentResource => "parent.resource",
         }
     }
 }
@@ -337,7 +351,6 @@ impl Intrinsic {
                 | Intrinsic::NestedSetLeft
                 | Intrinsic::NestedSetRight
                 | Intrinsic::NestedSetParent
-                | Intrinsic::Parent
         )
     }
 }
@@ -346,6 +359,16 @@ impl Intrinsic {
 pub enum Field {
     Intrinsic(Intrinsic),
     Attribute { scope: Scope, name: String },
+}
+
+impl Field {
+    /// Only known when the whole trace is.
+    pub fn of_trace(&self) -> bool {
+        match self {
+            Field::Intrinsic(intrinsic) => intrinsic.of_trace(),
+            Field::Attribute { scope, .. } => scope.at_parent().is_some(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

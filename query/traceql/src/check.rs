@@ -101,10 +101,10 @@ fn compare(whole: &FieldExpr, op: CompareOp, left: &FieldExpr, right: &FieldExpr
     Ok(())
 }
 
-/// `= nil` asks whether something is missing, which makes no sense of what every span has.
+/// `= nil` asks whether something is missing, which makes no sense of what every span has; a root has no parent.
 fn compare_nil(whole: &FieldExpr, op: CompareOp, left: &FieldExpr, right: &FieldExpr) -> Checked<()> {
     let always = |side: &FieldExpr| match side {
-        FieldExpr::Field(Field::Intrinsic(_)) => true,
+        FieldExpr::Field(Field::Intrinsic(intrinsic)) => *intrinsic != Intrinsic::Parent,
         FieldExpr::Field(Field::Attribute { scope: Scope::Resource, name }) => name == "service.name",
         _ => false,
     };

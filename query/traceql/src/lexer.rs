@@ -65,8 +65,8 @@ const PUNCT: [&str; 38] = [
 ];
 
 const SCOPES: [(&str, Scope); 8] = [
-    ("parent.span.", Scope::Parent),
-    ("parent.resource.", Scope::Parent),
+    ("parent.span.", Scope::ParentSpan),
+    ("parent.resource.", Scope::ParentResource),
     ("parent.", Scope::Parent),
     ("span.", Scope::Span),
     ("resource.", Scope::Resource),

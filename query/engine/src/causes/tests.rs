@@ -37,6 +37,14 @@ impl World {
     }
 }
 
+/// With 400 requests of a shop that makes some wait.
+pub(crate) async fn engine_with_a_shop() -> Engine {
+    let world = World::new().await;
+    world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+    // The folder is deleted with its handle; what the test reads is in memory.
+    world.engine
+}
+
 pub(super) fn range() -> TimeRange {
     TimeRange { start: NOON_NS, end: NOON_NS + 3_600_000_000_000 }
 }

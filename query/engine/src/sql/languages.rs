@@ -69,7 +69,7 @@ pub(super) fn register(
 }
 
 /// Hands out one snapshot, whoever asks.
-struct Fixed(Arc<dyn Snapshot>);
+pub(super) struct Fixed(pub Arc<dyn Snapshot>);
 
 #[async_trait]
 impl Source for Fixed {
@@ -172,18 +172,18 @@ impl TableFunctionImpl for Function {
     }
 }
 
-fn external(wrong: QueryError) -> DataFusionError {
+pub(super) fn external(wrong: QueryError) -> DataFusionError {
     DataFusionError::External(Box::new(wrong))
 }
 
-fn constant<'a>(function: &str, what: &str, argument: &'a Expr) -> Result<&'a ScalarValue> {
+pub(super) fn constant<'a>(function: &str, what: &str, argument: &'a Expr) -> Result<&'a ScalarValue> {
     match argument {
         Expr::Literal(value, _) => Ok(value),
         other => plan_err!("{function}(): {what} must be a constant, not {other}"),
     }
 }
 
-fn time_ns(value: &ScalarValue, now_ns: i64) -> Option<i64> {
+pub(super) fn time_ns(value: &ScalarValue, now_ns: i64) -> Option<i64> {
     match value {
         ScalarValue::TimestampNanosecond(Some(ns), _) => Some(*ns),
         ScalarValue::TimestampMicrosecond(Some(us), _) => us.checked_mul(1_000),

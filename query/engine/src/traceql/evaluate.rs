@@ -2,7 +2,7 @@
 //! hold.
 
 use super::spans::{Spans, Val};
-use super::trace::TraceFacts;
+use super::trace::Trace;
 use std::cmp::Ordering;
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope};
 
@@ -11,15 +11,27 @@ use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope};
 pub(crate) struct SpanAt<'a> {
     pub spans: &'a Spans<'a>,
     pub row: usize,
-    /// The facts of its trace and its place in it.
-    pub trace: Option<(&'a TraceFacts, usize)>,
+    /// Its trace and its place in it.
+    pub trace: Option<(&'a Trace<'a>, usize)>,
 }
 
 impl<'a> SpanAt<'a> {
     fn each(&self, field: &Field, see: &mut dyn FnMut(Val<'a>) -> bool) {
         match (field, self.trace) {
-            (Field::Intrinsic(intrinsic), Some((facts, at))) if intrinsic.of_trace() => {
-                see(facts.value(*intrinsic, at));
+            (Field::Intrinsic(intrinsic), Some((trace, at))) if intrinsic.of_trace() => {
+                see(trace.facts.value(*intrinsic, at));
+            }
+            (Field::Attribute { scope, name }, trace) if scope.at_parent().is_some() => {
+                let Some((trace, at)) = trace else {
+                    see(Val::Unknown);
+                    return;
+                };
+                let Some((spans, row)) = trace.facts.parent(at).map(|parent| trace.rows[parent]) else {
+                    see(Val::Nil);
+                    return;
+                };
+                let scope = scope.at_parent().unwrap_or(Scope::Any);
+                spans.values(&Field::Attribute { scope, name: name.clone() }, row, see);
             }
             _ => self.spans.values(field, self.row, see),
         }

@@ -7,7 +7,7 @@ mod compare;
 
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
-use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, check_field, field_key, fields_of, value_of};
+use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, value_of};
 use super::spans::{Spans, Val, columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
@@ -174,7 +174,6 @@ impl MetricsQuery {
         inspected: &mut u64,
         each: &mut (dyn FnMut(&SpanAt<'_>) -> Result<(), QueryError> + Send),
     ) -> Result<(), QueryError> {
-        check_fields(pipeline)?;
         let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
         if let Some(filter) = single_filter(pipeline).filter(|_| !wants_trace) {
             let mut select = SpanSelect::all(range);
@@ -369,29 +368,21 @@ fn single_filter(pipeline: &Pipeline) -> Option<&FieldExpr> {
     }
 }
 
-fn check_fields(pipeline: &Pipeline) -> Result<(), QueryError> {
-    let mut wrong = Ok(());
-    fields_of(pipeline, &mut |field| {
-        if let Err(why) = check_field(field) {
-            wrong = Err(why);
-        }
-    });
-    wrong
-}
-
 /// Whether the filter, the groups or the value need the whole trace.
 fn wants_trace(query: &MetricsAggregate) -> bool {
-    let of_trace = |field: &Field| matches!(field, Field::Intrinsic(intrinsic) if intrinsic.of_trace());
-    let mut wants = query.by.iter().chain(&query.field).any(of_trace);
-    fields_of(&query.spansets, &mut |field| wants |= of_trace(field));
+    let mut wants = query.by.iter().chain(&query.field).any(Field::of_trace);
+    fields_of(&query.spansets, &mut |field| wants |= field.of_trace());
     wants
 }
 
 /// Not more than are left, evenly taken.
 fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
     let keep = all.len().min(*left);
+    if keep == 0 {
+        return vec![];
+    }
     *left -= keep;
-    let every = if keep == 0 { 1 } else { all.len().div_ceil(keep) };
+    let every = all.len().div_ceil(keep);
     all.into_iter().step_by(every).collect()
 }
 

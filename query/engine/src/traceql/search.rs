@@ -17,9 +17,8 @@ use model::{SpanId, SpanSelect, StatusCode, TimeRange, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use traceql::{
-    Answers, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, Scope, SpansetExpr, SpansetOp,
-};
+use tokio::sync::mpsc;
+use traceql::{Answers, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp};
 
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
@@ -81,6 +80,18 @@ pub struct TraceSearch {
     pub inspected_spans: u64,
     pub inspected_traces: u64,
     pub warnings: Vec<String>,
+}
+
+/// How far a search is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchProgress {
+    /// Found since the last time.
+    pub traces: Vec<FoundTrace>,
+    pub inspected_spans: u64,
+    pub inspected_traces: u64,
+    /// Groups of traces that were looked into, and how many there are.
+    pub done: usize,
+    pub of: usize,
 }
 
 pub(super) struct Search {
@@ -151,18 +162,6 @@ fn possible_expr(expr: &SpansetExpr, matched: u64, next: &mut usize) -> bool {
     }
 }
 
-/// Fields that are not spelled yet in the engine are refused by name.
-pub(super) fn check_field(field: &Field) -> Result<(), QueryError> {
-    match field {
-        Field::Attribute { scope: Scope::Parent, .. } | Field::Intrinsic(Intrinsic::Parent) => {
-            Err(QueryError::Bad(format!(
-                "{field}: fields of the parent span are not supported; use the operator >"
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Every field that the pipeline reads of a span.
 pub(super) fn fields_of(pipeline: &Pipeline, see: &mut dyn FnMut(&Field)) {
     for element in &pipeline.elements {
@@ -205,10 +204,12 @@ fn fields_of_scalar(scalar: &Scalar, see: &mut dyn FnMut(&Field)) {
 type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryError> + Send + 'a;
 
 impl Search {
-    pub async fn run(self) -> Result<TraceSearch, QueryError> {
+    pub async fn run(self, told: Option<mpsc::Sender<SearchProgress>>) -> Result<TraceSearch, QueryError> {
         let mut found = TraceSearch::default();
         let candidates = self.candidates(&mut found).await?;
-        for chunk in candidates.chunks(TRACES_READ.min(self.limit.max(1))) {
+        let chunks = candidates.chunks(TRACES_READ.min(self.limit.max(1)));
+        let of = chunks.len();
+        for (done, chunk) in chunks.enumerate() {
             let mut traces = Vec::new();
             let mut columns = SHOWN.to_vec();
             fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
@@ -219,7 +220,23 @@ impl Search {
                 })
                 .await?;
             found.inspected_traces += inspected;
-            found.traces.extend(traces);
+            // The last group may find more than is wanted; what is told is not taken back.
+            traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
+            traces.truncate(self.limit - found.traces.len());
+            match &told {
+                Some(told) => {
+                    found.traces.extend(traces.iter().cloned());
+                    let progress = SearchProgress {
+                        traces,
+                        inspected_spans: found.inspected_spans,
+                        inspected_traces: found.inspected_traces,
+                        done: done + 1,
+                        of,
+                    };
+                    told.send(progress).await.map_err(|_| QueryError::Cancelled)?;
+                }
+                None => found.traces.extend(traces),
+            }
             if found.traces.len() >= self.limit {
                 break;
             }

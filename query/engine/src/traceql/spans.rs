@@ -302,7 +302,9 @@ impl<'a> Spans<'a> {
                 Scope::Event => return part_attribute(self.events.as_ref(), row, name, see),
                 Scope::Link => return part_attribute(self.links.as_ref(), row, name, see),
                 // Attributes of instrumentation scopes are not kept, so there is none.
-                Scope::Instrumentation | Scope::Parent => None,
+                Scope::Instrumentation => None,
+                // Whoever knows the parent asks there.
+                Scope::Parent | Scope::ParentSpan | Scope::ParentResource => Some(Val::Unknown),
             },
             Field::Intrinsic(intrinsic) => match intrinsic {
                 Intrinsic::EventName => return self.event_names(row, see),
@@ -342,7 +344,9 @@ impl<'a> Spans<'a> {
                 Val::Text(Cow::Borrowed(self.status_message.map_or("", |message| message.value(row))))
             }
             Intrinsic::SpanId => hex(&self.span_id(row)),
-            Intrinsic::ParentId => self.parent(row).map_or(Val::Nil, |parent| hex(&parent)),
+            Intrinsic::ParentId | Intrinsic::Parent => {
+                self.parent(row).map_or(Val::Nil, |parent| hex(&parent))
+            }
             Intrinsic::TraceId => hex(&self.trace_id(row)),
             Intrinsic::InstrumentationName => word(&self.scope_name),
             Intrinsic::InstrumentationVersion => word(&self.scope_version),
@@ -391,14 +395,24 @@ impl<'a> Spans<'a> {
         }
     }
 
-    /// Names of attributes of one scope that occur in the batch.
-    pub fn attribute_names(&self, scope: Scope) -> Option<&'a StringArray> {
-        match scope {
-            Scope::Span => self.attributes.as_ref().map(|a| a.keys),
-            Scope::Resource => self.resource.as_ref().map(|a| a.keys),
-            Scope::Event => self.events.as_ref()?.attributes.as_ref().map(|a| a.keys),
-            Scope::Link => self.links.as_ref()?.attributes.as_ref().map(|a| a.keys),
+    /// Names of attributes of one scope that occur in these rows of the batch, or in any.
+    pub fn attribute_names(&self, scope: Scope, rows: Option<&[usize]>, see: &mut dyn FnMut(&str)) {
+        let parts = match scope {
+            Scope::Event => self.events.as_ref(),
+            Scope::Link => self.links.as_ref(),
             _ => None,
+        };
+        let attributes = match scope {
+            Scope::Span => self.attributes.as_ref(),
+            Scope::Resource => self.resource.as_ref(),
+            _ => parts.and_then(|parts| parts.attributes.as_ref()),
+        };
+        let Some(attributes) = attributes else { return };
+        let Some(rows) = rows else { return attributes.keys.iter().flatten().for_each(see) };
+        for row in rows {
+            // Attributes of a part lie at the part's own row.
+            let own = parts.map_or(*row..*row + 1, |parts| parts.rows(*row));
+            own.flat_map(|at| attributes.entries(at)).for_each(|(name, _, _)| see(name));
         }
     }
 
@@ -481,7 +495,7 @@ fn part_attribute<'a>(
 /// The columns that a field is read from.
 pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
     match field {
-        Field::Attribute { scope, name } => match scope {
+        Field::Attribute { scope, name } => match scope.at_parent().unwrap_or(*scope) {
             Scope::Span => columns.extend(["attributes", "attribute_types"]),
             Scope::Resource if name == "service.name" => columns.extend(["service"]),
             Scope::Resource => columns.extend(["resource", "resource_types"]),
@@ -493,7 +507,7 @@ pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
             }
             Scope::Event => columns.push("events"),
             Scope::Link => columns.push("links"),
-            Scope::Instrumentation | Scope::Parent => {}
+            _ => {}
         },
         Field::Intrinsic(intrinsic) => columns.push(match intrinsic {
             Intrinsic::Duration => "duration_ns",
@@ -502,7 +516,7 @@ pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
             Intrinsic::StatusMessage => "status_message",
             Intrinsic::Kind => "kind",
             Intrinsic::SpanId => "span_id",
-            Intrinsic::ParentId => "parent_span_id",
+            Intrinsic::ParentId | Intrinsic::Parent => "parent_span_id",
             Intrinsic::EventName | Intrinsic::EventTimeSinceStart => "events",
             Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => "links",
             Intrinsic::InstrumentationName => "scope_name",

@@ -35,11 +35,13 @@ const SCOPES: [(&str, Scope, &[&str]); 4] = [
 ];
 
 impl Engine {
-    /// Attribute names of spans in the range, sorted; of one scope only where it is given.
+    /// Attribute names of spans in the range, sorted; of one scope only where it is given. A query narrows as in
+    /// [`Engine::traceql_tag_values`].
     pub async fn traceql_tags(
         &self,
         tenant: &Tenant,
         scope: Option<&str>,
+        query: Option<&str>,
         range: TimeRange,
         limit: usize,
     ) -> Result<TraceTags, QueryError> {
@@ -61,7 +63,8 @@ impl Engine {
         if !columns.is_empty() {
             let snapshot = self.source.snapshot(tenant).await?;
             let context = self.task_context();
-            let found = self.off_thread(names(snapshot, context, columns, range)).await?;
+            let filter = query.and_then(single_filter);
+            let found = self.off_thread(names(snapshot, context, columns, filter, range)).await?;
             for (scope, names) in found {
                 tags.insert(scope, names.into_iter().take(limit).collect());
             }
@@ -122,24 +125,38 @@ fn single_filter(query: &str) -> Option<FieldExpr> {
 async fn names(
     snapshot: Arc<dyn Snapshot>,
     context: Arc<TaskContext>,
-    columns: Vec<&'static str>,
+    asked: Vec<&'static str>,
+    filter: Option<FieldExpr>,
     range: TimeRange,
 ) -> Result<BTreeMap<&'static str, BTreeSet<String>>, QueryError> {
-    let scan = SpanScan { snapshot, select: SpanSelect::all(range), columns: SpanColumns::named(&columns) };
+    let mut columns = asked.clone();
+    let mut select = SpanSelect::all(range);
+    if let Some(filter) = &filter {
+        filter.fields(&mut |field| columns_of(field, &mut columns));
+        super::scan::narrow(&mut select, filter);
+    }
+    let scan = SpanScan { snapshot, select, columns: SpanColumns::named(&columns) };
     let mut batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
     let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
     let mut seen = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(crate::logql::broken)?;
         let spans = Spans::of(&batch);
-        for (name, scope, _) in SCOPES {
-            let Some(keys) = spans.attribute_names(scope) else { continue };
+        let fits = |row: &usize| {
+            let at = SpanAt { spans: &spans, row: *row, trace: None };
+            filter.as_ref().is_none_or(|filter| at.holds(filter) != Some(false))
+        };
+        let rows: Option<Vec<usize>> = filter.is_some().then(|| (0..spans.len()).filter(fits).collect());
+        for (name, scope, columns) in SCOPES {
+            if !columns.iter().all(|column| asked.contains(column)) {
+                continue;
+            }
             let names = found.entry(name).or_default();
-            for key in keys.iter().flatten() {
+            spans.attribute_names(scope, rows.as_deref(), &mut |key| {
                 if !names.contains(key) {
                     names.insert(key.to_owned());
                 }
-            }
+            });
         }
         seen += spans.len();
         if seen > SPANS_MAX {

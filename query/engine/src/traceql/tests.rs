@@ -103,6 +103,28 @@ async fn check_search(world: &World) {
         (r#"{ statusMessage = "boom" || name = "GET /" }"#, vec![(2, vec![4]), (1, vec![1])]),
         ("{ duration > 10s }", vec![]),
         (r#"{ name = "GET /" } && { status = error }"#, vec![]),
+        // Of the parent.
+        ("{ parent.http.response.status_code = 500 }", vec![(1, vec![2])]),
+        ("{ parent.span.http.response.status_code = 500 && duration > 1ms }", vec![(1, vec![2])]),
+        ("{ parent.resource.http.response.status_code = 500 }", vec![]),
+        (r#"{ parent.resource.service.name = "orders" }"#, vec![(1, vec![3])]),
+        (r#"{ parent.resource.service.name != resource.service.name }"#, vec![(1, vec![2])]),
+        ("{ parent = nil }", vec![(2, vec![4]), (1, vec![1])]),
+        ("{ parent != nil && !(parent.zone = nil) }", vec![(1, vec![2, 3])]),
+        // Arithmetic, nil and grouping.
+        ("{ duration * 2 > 700ms && duration - 1ms < 360ms }", vec![(1, vec![2])]),
+        (
+            "{ .http.response.status_code % 100 = 0 && .http.response.status_code / 100 > 4 }",
+            vec![(1, vec![1])],
+        ),
+        ("{ .pool.name != nil }", vec![(1, vec![3])]),
+        ("{ .pool.name = nil && kind = internal }", vec![(1, vec![2])]),
+        ("{ } | by(resource.service.name) | count() > 1 | coalesce()", vec![(1, vec![2, 3])]),
+        ("{ event:timeSinceStart < 0s }", vec![(1, vec![2])]),
+        (
+            r#"{ instrumentation:name = "test" && instrumentation:version = "1" && name = "create" }"#,
+            vec![(1, vec![2])],
+        ),
     ];
     for (query, expected) in expected {
         let answer = world.search(query).await.unwrap_or_else(|why| panic!("{query}: {why}"));
@@ -197,13 +219,13 @@ async fn tags_and_their_values() {
         if flushed {
             world.store.flush().await.unwrap();
         }
-        let tags = engine.traceql_tags(&tenant, None, range(), 100).await.unwrap();
+        let tags = engine.traceql_tags(&tenant, None, None, range(), 100).await.unwrap();
         assert_eq!(tags["span"], ["http.response.status_code", "pool.name"]);
         assert_eq!(tags["resource"], ["service.name", "zone"]);
         assert!(tags["intrinsic"].contains(&"duration".to_owned()));
-        let span = engine.traceql_tags(&tenant, Some("span"), range(), 1).await.unwrap();
+        let span = engine.traceql_tags(&tenant, Some("span"), None, range(), 1).await.unwrap();
         assert_eq!((span.len(), span["span"].len()), (1, 1));
-        assert!(engine.traceql_tags(&tenant, Some("nowhere"), range(), 1).await.is_err());
+        assert!(engine.traceql_tags(&tenant, Some("nowhere"), None, range(), 1).await.is_err());
         let values = |tag: &'static str, query: Option<&'static str>| {
             let (engine, tenant) = (engine, &tenant);
             async move {
@@ -230,7 +252,7 @@ async fn wrong_queries_are_named() {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
-    for query in ["{ }", "{ } | rate() by (", "{ parent.a } | rate()"] {
+    for query in ["{ }", "{ } | rate() by (", "{ parent.a > } | rate()"] {
         let wrong = world.metrics(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
@@ -259,6 +281,14 @@ async fn metrics_over_whole_traces() {
             (
                 r#"{ } | count_over_time() by (rootName)"#,
                 vec![r#"{rootName="GET /"} 1"#, r#"{rootName="GET /checkout"} 3"#],
+            ),
+            (
+                "{ } | count_over_time() by (parent.resource.service.name)",
+                vec![
+                    r#"{parent.resource.service.name="frontend"} 1"#,
+                    r#"{parent.resource.service.name="nil"} 2"#,
+                    r#"{parent.resource.service.name="orders"} 1"#,
+                ],
             ),
             (
                 r#"({ name = "create" } && { status = error }) | count_over_time()"#,
@@ -292,6 +322,11 @@ async fn exemplars_are_of_the_spans_and_bounded() {
     assert_eq!((exemplars.len(), exemplars[0].trace_id, exemplars[0].value), (1, [1; 16], 0.4));
     let found = world.metrics("{ } | rate()").await.unwrap();
     assert_eq!(found.series[0].exemplars.len(), 1);
+    // Of several series, no more than the whole answer may have.
+    let by = "{ } | rate() by (name)";
+    let found = world.engine.traceql_metrics(&Tenant::default(), by, range(), 60_000, 2).await.unwrap();
+    assert_eq!(found.series.len(), 4);
+    assert_eq!(found.series.iter().map(|series| series.exemplars.len()).sum::<usize>(), 2);
     let none = world.engine.traceql_metrics(&Tenant::default(), "{ } | rate()", range(), 60_000, 0).await;
     assert!(none.unwrap().series[0].exemplars.is_empty());
 }
@@ -310,6 +345,14 @@ async fn a_selection_is_compared_with_the_rest() {
     ] {
         assert!(told.iter().any(|line| line == expected), "{expected} in {told:#?}");
     }
+    let totals = found.series.iter().filter(|series| !series.exemplars.is_empty());
+    let told_by: Vec<(String, u8)> =
+        totals.map(|series| (prom_labels(&series.labels), series.exemplars[0].trace_id[0])).collect();
+    assert_eq!(told_by.len(), 2, "{told_by:?}");
+    assert!(
+        told_by.contains(&(r#"{__meta_type="selection_total", name="nil"}"#.to_owned(), 1)),
+        "{told_by:?}"
+    );
     // Three names in the baseline, of which the two commonest are told.
     let names = told.iter().filter(|line| line.starts_with(r#"{__meta_type="baseline", name="#));
     assert_eq!(names.count(), 2);

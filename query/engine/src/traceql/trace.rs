@@ -47,7 +47,7 @@ impl<'a> Trace<'a> {
 
     pub fn at(&self, index: usize) -> SpanAt<'_> {
         let (spans, row) = self.rows[index];
-        SpanAt { spans, row, trace: Some((&self.facts, index)) }
+        SpanAt { spans, row, trace: Some((self, index)) }
     }
 
     pub fn find(&self, pipeline: &Pipeline) -> Vec<Spanset> {
@@ -234,6 +234,11 @@ impl TraceFacts {
             None => (ROOT_MISSING.to_owned(), ROOT_MISSING.to_owned()),
         };
         TraceFacts { parents, children, nested, start_ns, end_ns, root_name, root_service }
+    }
+
+    /// The parent of a span, where it is in the trace.
+    pub fn parent(&self, at: usize) -> Option<usize> {
+        self.parents[at]
     }
 
     pub fn value<'a>(&'a self, intrinsic: Intrinsic, at: usize) -> Val<'a> {

@@ -1,12 +1,12 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
-use super::{MetricsQuery, Series, SpanAt};
+use super::{MetricsQuery, Series, SpanAt, TraceExemplar};
 use crate::QueryError;
 use crate::traceql::spans::Val;
 use datafusion::execution::memory_pool::MemoryConsumer;
-use model::Value;
-use std::collections::HashMap;
+use model::{TraceId, Value};
+use std::collections::{BTreeMap, HashMap};
 use traceql::{FieldExpr, Intrinsic, MetricsAggregate, Scope};
 
 const TOP_DEFAULT: usize = 10;
@@ -31,6 +31,9 @@ struct Counts {
     too_many: bool,
 }
 
+/// One span of each step on a side: its trace, start and duration in seconds.
+type Examples = [BTreeMap<usize, (TraceId, i64, f64)>; 2];
+
 /// By side (0 the baseline, 1 the selection) and the attribute's name with its scope.
 type Attributes = [HashMap<String, Counts>; 2];
 
@@ -52,27 +55,48 @@ impl MetricsQuery {
         let mut columns =
             vec!["start_ts", "attributes", "attribute_types", "resource", "resource_types", "status_message"];
         selection.fields(&mut |field| super::columns_of(field, &mut columns));
-        let mut attributes = Attributes::default();
+        let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
+        if self.exemplars > 0 {
+            columns.extend(["trace_id", "duration_ns"]);
+        }
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         self.each_span(&query.spansets, true, columns, inspected, &mut |at| {
             let start = at.spans.start(at.row);
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
+            if self.exemplars > 0 {
+                let step = self.step_of(start);
+                let example = (at.spans.trace_id(at.row), start, at.spans.duration(at.row) as f64 / 1e9);
+                examples[usize::from(selected)].entry(step).or_insert(example);
+            }
             let grown = self.note(at, &mut attributes[usize::from(selected)]);
             if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
         })
         .await?;
         let mut series = Vec::new();
-        for (side, attributes) in SIDES.into_iter().zip(attributes) {
+        for ((side, attributes), examples) in SIDES.into_iter().zip(attributes).zip(examples) {
+            // An example stands at one series of its side, the names: each span has one.
+            let mut examples = Some(examples);
             for (name, counts) in attributes {
-                series.extend(told(side, &name, counts, top));
+                let mut of_name = told(side, &name, counts, top);
+                if name == Intrinsic::Name.as_str()
+                    && let Some(total) = of_name.iter_mut().find(|series| series.is_total())
+                {
+                    total.exemplars =
+                        examples.take().unwrap_or_default().into_values().map(exemplar).collect();
+                }
+                series.extend(of_name);
             }
         }
         Ok(series)
     }
 
+    fn step_of(&self, start_ns: i64) -> usize {
+        ((start_ns - self.start_ns) / self.step_ns) as usize
+    }
+
     /// Counts the values of a span; the bytes that it took.
     fn note(&self, at: &SpanAt<'_>, counts: &mut HashMap<String, Counts>) -> usize {
-        let step = ((at.spans.start(at.row) - self.start_ns) / self.step_ns) as usize;
+        let step = self.step_of(at.spans.start(at.row));
         let mut grown = 0;
         let mut add = |name: String, value: String| {
             grown += self.add(step, name, value, counts);
@@ -113,6 +137,17 @@ impl MetricsQuery {
         }
         grown
     }
+}
+
+impl Series {
+    fn is_total(&self) -> bool {
+        let kind = self.labels.first().map(|(_, kind)| kind.to_string());
+        kind.is_some_and(|kind| SIDES.iter().any(|side| kind == format!("{side}_total")))
+    }
+}
+
+fn exemplar((trace_id, start_ns, value): (TraceId, i64, f64)) -> TraceExemplar {
+    TraceExemplar { trace_id, ts_ms: start_ns.div_euclid(1_000_000), value }
 }
 
 fn holds(at: &SpanAt<'_>, selection: &FieldExpr) -> bool {
