@@ -1,17 +1,18 @@
-//! Our own questions for causes: `/api/bottlenecks` (what slows a service's requests) and `/api/compare` (what tells a
-//! selection of traces or log lines from a baseline).
+//! Our own questions for causes: `/api/bottlenecks` (what slows a service's requests), `/api/compare` (what tells a
+//! selection of traces or log lines from a baseline) and `/api/trace/{id}` (a trace from the top, each span beside what it
+//! usually takes).
 //!
 //! Times are seconds, milliseconds or nanoseconds since 1970, or RFC 3339; without them the last hour is asked.
 
-use crate::TenantHeader;
 use crate::refusal::status;
+use crate::{TenantHeader, traces};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::Engine;
+use engine::{Engine, TreeSpan};
 use model::{Clock, SystemClock, TimeRange};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/api/bottlenecks", get(bottlenecks))
         .route("/api/compare", get(compare))
+        .route("/api/trace/{id}", get(trace))
         .with_state(engine)
 }
 
@@ -129,6 +131,50 @@ async fn compare(
         body["warnings"] = json!(answer.warnings);
     }
     Json(body).into_response()
+}
+
+async fn trace(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    Path(id): Path<String>,
+) -> Response {
+    let id = match traces::trace_id(&id) {
+        Ok(id) => id,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
+    };
+    let tree = match engine.trace_tree(&tenant, id, None).await {
+        Ok(tree) => tree,
+        Err(wrong) => return refuse(status(&wrong), &wrong.to_string()),
+    };
+    if tree.spans.is_empty() && tree.warnings.is_empty() {
+        return refuse(StatusCode::NOT_FOUND, &format!("trace {} is not known", hex::encode(id)));
+    }
+    let mut body = json!({
+        "trace_id": hex::encode(id),
+        "spans": tree.spans.iter().map(span).collect::<Vec<_>>(),
+    });
+    if !tree.warnings.is_empty() {
+        body["warnings"] = json!(tree.warnings);
+    }
+    Json(body).into_response()
+}
+
+fn span(span: &TreeSpan) -> Value {
+    let ms = |ns: i64| ns as f64 / 1e6;
+    let usual = |usual: &engine::Usual| json!({ "p50_ms": ms(usual.p50_ns), "p95_ms": ms(usual.p95_ns), "spans": usual.spans });
+    json!({
+        "depth": span.depth,
+        "span_id": hex::encode(span.span_id),
+        "parent_span_id": span.parent_span_id.map(hex::encode),
+        "service": span.service,
+        "name": span.name,
+        "kind": span.kind.as_str(),
+        "status": span.status.as_str(),
+        "start_ns": span.start_ns.to_string(),
+        "duration_ms": ms(span.duration_ns),
+        "critical_ms": ms(span.critical_ns),
+        "usual": span.usual.as_ref().map(usual),
+    })
 }
 
 fn range(start: Option<&str>, end: Option<&str>) -> Result<TimeRange, String> {

@@ -1,14 +1,15 @@
-//! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what.
+//! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what; its version 3 in `v3`.
 //!
 //! Times are microseconds, durations as Go writes them. Answers and errors are Jaeger's envelope
 //! `{"data", "total", "limit", "offset", "errors"}`.
 
 mod convert;
 mod params;
+mod v3;
 
 use crate::TenantHeader;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use crate::traces::{self, rows, text, whole_traces};
+use arrow::array::RecordBatch;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -31,7 +32,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/traces", get(search))
         .route("/traces/{id}", get(trace))
         .route("/dependencies", get(dependencies));
-    Router::new().nest("/jaeger/api", routes).with_state(engine)
+    Router::new().nest("/jaeger/api", routes).nest("/jaeger/api/v3", v3::router()).with_state(engine)
 }
 
 /// Why a request is refused: a status and a sentence, in Jaeger's envelope.
@@ -66,24 +67,6 @@ fn answered(data: Vec<Value>, warnings: &[String]) -> Json<Value> {
         told => told.iter().map(|msg| json!({ "code": 206, "msg": msg })).collect(),
     };
     Json(json!({ "total": data.len(), "data": data, "limit": 0, "offset": 0, "errors": errors }))
-}
-
-/// Rows of a statement over the table `spans`.
-async fn rows<T>(
-    engine: &Arc<Engine>,
-    tenant: &Tenant,
-    query: &str,
-    parameters: Vec<SqlParameter>,
-    row: impl Fn(&RecordBatch, usize) -> T,
-) -> Answer<(Vec<T>, Vec<String>)> {
-    let answer = engine.sql(tenant, query, parameters).await?;
-    let all = answer.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |at| (batch, at)));
-    Ok((all.map(|(batch, at)| row(batch, at)).collect(), answer.warnings))
-}
-
-fn text(batch: &RecordBatch, column: usize, row: usize) -> String {
-    let texts = batch.column(column).as_string_opt::<i32>();
-    texts.filter(|texts| texts.is_valid(row)).map_or("", |texts| texts.value(row)).to_owned()
 }
 
 async fn services(
@@ -128,7 +111,7 @@ async fn operations(
 }
 
 /// Traces that are known, in the order of `ids`.
-async fn traces(
+async fn found(
     engine: &Engine,
     tenant: &Tenant,
     ids: &[TraceId],
@@ -146,13 +129,13 @@ async fn search(
 ) -> Answer<Json<Value>> {
     let ids = params.trace_ids()?;
     if !ids.is_empty() {
-        return traces(&engine, &tenant, &ids, None).await;
+        return found(&engine, &tenant, &ids, None).await;
     }
     let options =
         SearchOptions { range: params.range()?, limit: params.limit(TRACES_DEFAULT)?, spans_per_spanset: 1 };
-    let found = engine.traceql_search(&tenant, &params.query()?, options).await?;
-    let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
-    traces(&engine, &tenant, &ids, Some(params::whole_traces(options.range))).await
+    let searched = engine.traceql_search(&tenant, &params.query()?, options).await?;
+    let ids: Vec<TraceId> = searched.traces.iter().map(|trace| trace.trace_id).collect();
+    found(&engine, &tenant, &ids, Some(whole_traces(options.range))).await
 }
 
 /// A trace that is not known is no data: Grafana shows an empty view.
@@ -162,8 +145,8 @@ async fn trace(
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let range = params.given_range()?.map(params::whole_traces);
-    traces(&engine, &tenant, &[params::trace_id(&id)?], range).await
+    let range = params.given_range()?.map(whole_traces);
+    found(&engine, &tenant, &[params::trace_id(&id)?], range).await
 }
 
 async fn dependencies(
@@ -172,21 +155,11 @@ async fn dependencies(
     params: Params,
 ) -> Answer<Json<Value>> {
     let range = params.lookback()?;
-    let query = "select p.service, c.service, count(*) \
-                 from spans c join spans p on c.trace_id = p.trace_id and c.parent_span_id = p.span_id \
-                 where p.service <> c.service \
-                 and c.start_ts >= to_timestamp_nanos($1) and c.start_ts <= to_timestamp_nanos($2) \
-                 and p.start_ts >= to_timestamp_nanos($3) and p.start_ts <= to_timestamp_nanos($4) \
-                 group by 1, 2 order by 1, 2";
-    // A call's other end may have begun a little before or after.
-    let wide = params::whole_traces(range);
-    let bounds = [range.start, range.end, wide.start, wide.end].map(SqlParameter::Integer).to_vec();
-    let edge = |batch: &RecordBatch, row: usize| {
-        let calls = batch.column(2).as_primitive_opt::<Int64Type>().map_or(0, |counts| counts.value(row));
-        json!({ "parent": text(batch, 0, row), "child": text(batch, 1, row), "callCount": calls })
-    };
-    let (edges, warnings) = rows(&engine, &tenant, query, bounds, edge).await?;
-    Ok(answered(edges, &warnings))
+    let (calls, warnings) = traces::calls(&engine, &tenant, range).await?;
+    let edges = calls.into_iter();
+    let edges =
+        edges.map(|call| json!({ "parent": call.parent, "child": call.child, "callCount": call.count }));
+    Ok(answered(edges.collect(), &warnings))
 }
 
 #[cfg(test)]

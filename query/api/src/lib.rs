@@ -1,4 +1,4 @@
-//! Query doors: the HTTP APIs of Prometheus, Loki, Tempo and Jaeger, SQL over HTTP and the PostgreSQL wire.
+//! Query doors: the APIs of Prometheus, Loki, Tempo, Jaeger and Zipkin, SQL over HTTP and the PostgreSQL wire.
 //!
 //! Each API has a room with one `router(Arc<Engine>) -> axum::Router`, paths relative to its mount point; the binary
 //! mounts them. A door translates: parameters in, one engine call, the emulated API's own shapes and errors out.
@@ -15,5 +15,7 @@ pub mod refusal;
 pub mod sql;
 pub mod tempo;
 mod tenant;
+mod traces;
+pub mod zipkin;
 
 pub use tenant::TenantHeader;

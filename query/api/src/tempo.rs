@@ -5,17 +5,19 @@
 //! Grafana's strict decoder knows no such field, counts fewer completed jobs than there were.
 
 mod encode;
+mod grpc;
+mod messages;
 mod otlp;
 mod params;
 
-use crate::TenantHeader;
+use crate::{TenantHeader, traces};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, QueryError, SearchOptions, TraceById};
-use model::{Tenant, TimeRange, TraceId};
+use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics};
+use model::{SpanBatch, Tenant};
 use params::Params;
 use prost::Message;
 use serde_json::{Value, json};
@@ -29,8 +31,6 @@ const TAGS_DEFAULT: usize = 5_000;
 const TAGS_MAX: usize = 50_000;
 /// Exemplars one answer may have, whatever is asked.
 const EXEMPLARS_MAX: usize = 1_000;
-/// A trace looked up with a time range may have begun so long before it, and end so long after.
-const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
@@ -46,6 +46,16 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/metrics/query", get(metrics_instant))
         .route("/status/buildinfo", get(buildinfo));
     Router::new().nest("/tempo/api", routes).with_state(engine)
+}
+
+/// The streaming gRPC service. Its path is fixed at the root: a client dials host and port alone.
+pub fn grpc_router(engine: Arc<Engine>) -> Router {
+    grpc::router(engine)
+}
+
+/// The resources of a trace with their spans, in OTLP's JSON.
+pub(crate) fn otlp_json(spans: &SpanBatch) -> Vec<Value> {
+    otlp::traces(spans).resource_spans.iter().map(|resource| json!(resource)).collect()
 }
 
 /// Why a request is refused: a status and a sentence.
@@ -86,24 +96,11 @@ async fn buildinfo() -> Json<Value> {
     }))
 }
 
-/// Up to 32 hex digits; those at the front that are 0 may be left out, as Tempo lets them.
-fn trace_id(text: &str) -> Answer<TraceId> {
-    let refuse = || Refusal::bad(format!("trace id {text:?} is not 1 to 32 hex digits"));
-    if text.is_empty() || text.len() > 32 {
-        return Err(refuse());
-    }
-    let mut id = [0; 16];
-    hex::decode_to_slice(format!("{text:0>32}"), &mut id).map_err(|_| refuse())?;
-    Ok(id)
-}
-
 async fn trace(engine: &Engine, tenant: &Tenant, id: &str, params: &Params) -> Answer<TraceById> {
     // Unlike in a search, the range says where to look: a trace is whole or it is not the trace.
-    let range = params.given_range()?.map(|range| TimeRange {
-        start: range.start.saturating_sub(TRACE_NS_MAX),
-        end: range.end.saturating_add(TRACE_NS_MAX),
-    });
-    Ok(engine.trace_by_id(tenant, trace_id(id)?, range).await?)
+    let range = params.given_range()?.map(traces::whole_traces);
+    let id = traces::trace_id(id).map_err(Refusal::bad)?;
+    Ok(engine.trace_by_id(tenant, id, range).await?)
 }
 
 fn wants_protobuf(headers: &HeaderMap) -> bool {
@@ -163,23 +160,26 @@ async fn trace_v2(
     Ok(Json(body).into_response())
 }
 
+fn search_options(params: &Params) -> Answer<SearchOptions> {
+    Ok(SearchOptions {
+        range: params.range()?,
+        limit: params.number("limit", TRACES_DEFAULT)?,
+        spans_per_spanset: params.number("spss", SPANS_PER_SPANSET_DEFAULT)?,
+    })
+}
+
 async fn search(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let options = SearchOptions {
-        range: params.range()?,
-        limit: params.number("limit", TRACES_DEFAULT)?,
-        spans_per_spanset: params.number("spss", SPANS_PER_SPANSET_DEFAULT)?,
-    };
-    let found = engine.traceql_search(&tenant, &params.query()?, options).await?;
+    let found = engine.traceql_search(&tenant, &params.query()?, search_options(&params)?).await?;
     Ok(Json(encode::search(&found)))
 }
 
 async fn tags(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<engine::TraceTags> {
     let limit = params.number("limit", TAGS_DEFAULT)?.min(TAGS_MAX);
-    Ok(engine.traceql_tags(tenant, params.get("scope"), params.range()?, limit).await?)
+    Ok(engine.traceql_tags(tenant, params.get("scope"), params.get("q"), params.range()?, limit).await?)
 }
 
 async fn tags_v1(
@@ -236,16 +236,23 @@ async fn values_v2(
     Ok(Json(json!({ "tagValues": values, "metrics": {} })))
 }
 
+async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
+    let range = params.range()?;
+    let step_ms = params.step_ms(range)?;
+    let exemplars = params.number("exemplars", 0)?.min(EXEMPLARS_MAX);
+    Ok(engine.traceql_metrics(tenant, &params.query()?, range, step_ms, exemplars).await?)
+}
+
 async fn metrics_range(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let range = params.range()?;
-    let step_ms = params.step_ms(range)?;
-    let exemplars = params.number("exemplars", 0)?.min(EXEMPLARS_MAX);
-    let found = engine.traceql_metrics(&tenant, &params.query()?, range, step_ms, exemplars).await?;
-    Ok(Json(encode::metrics(&found)))
+    Ok(Json(encode::metrics(&range_metrics(&engine, &tenant, &params).await?)))
+}
+
+async fn instant_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
+    Ok(engine.traceql_metrics_instant(tenant, &params.query()?, params.range()?).await?)
 }
 
 async fn metrics_instant(
@@ -253,8 +260,7 @@ async fn metrics_instant(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let found = engine.traceql_metrics_instant(&tenant, &params.query()?, params.range()?).await?;
-    Ok(Json(encode::metrics_instant(&found)))
+    Ok(Json(encode::metrics_instant(&instant_metrics(&engine, &tenant, &params).await?)))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::refusal;
 use axum::extract::{FromRequestParts, OriginalUri};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use model::Tenant;
 
@@ -16,15 +16,18 @@ impl<S: Send + Sync> FromRequestParts<S> for TenantHeader {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let Some(value) = parts.headers.get(TENANT_HEADER) else {
-            return Ok(TenantHeader(Tenant::default()));
-        };
-        let bad = |why: String| {
+        of_headers(&parts.headers).map(TenantHeader).map_err(|why| {
             // The path as it was dialled: a nested router sees the rest of it only.
             let dialled = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |whole| &whole.0);
-            refusal::at(dialled.path(), StatusCode::BAD_REQUEST, &format!("header X-Scope-OrgID: {why}"))
-        };
-        let name = value.to_str().map_err(|_| bad("not ASCII text".into()))?;
-        Tenant::new(name).map(TenantHeader).map_err(|why| bad(why.to_string()))
+            refusal::at(dialled.path(), StatusCode::BAD_REQUEST, &why)
+        })
     }
+}
+
+/// As [`TenantHeader`], where the refusal is told in another protocol's way.
+pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Tenant, String> {
+    let Some(value) = headers.get(TENANT_HEADER) else { return Ok(Tenant::default()) };
+    let bad = |why: String| format!("header X-Scope-OrgID: {why}");
+    let name = value.to_str().map_err(|_| bad("not ASCII text".into()))?;
+    Tenant::new(name).map_err(|why| bad(why.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Parameters of a Jaeger call, and the TraceQL that a search is.
 
 use super::Refusal;
+use crate::traces;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use model::{Clock, SystemClock, TimeRange, TraceId};
@@ -8,11 +9,9 @@ use model::{Clock, SystemClock, TimeRange, TraceId};
 const SECOND_NS: i64 = 1_000_000_000;
 /// How far back is looked where no start is given, as in Jaeger.
 const LOOKBACK_NS: i64 = 48 * 3_600 * SECOND_NS;
-/// A trace's spans may start this long before or after the asked range.
-const TRACE_NS_MAX: i64 = 3_600 * SECOND_NS;
 const TRACE_IDS_MAX: usize = 1_000;
 
-pub(super) struct Params(Vec<(String, String)>);
+pub(super) struct Params(pub Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Refusal;
@@ -25,20 +24,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// Up to 32 hex digits; zeros at the front may be left out.
+/// As [`traces::trace_id`].
 pub(super) fn trace_id(text: &str) -> Result<TraceId, Refusal> {
-    let refuse = || Refusal::bad(format!("trace id {text:?} is not 1 to 32 hex digits"));
-    if text.is_empty() || text.len() > 32 {
-        return Err(refuse());
-    }
-    let mut id = [0; 16];
-    hex::decode_to_slice(format!("{text:0>32}"), &mut id).map_err(|_| refuse())?;
-    Ok(id)
-}
-
-/// Where the spans of traces with a span in `range` may lie.
-pub(super) fn whole_traces(range: TimeRange) -> TimeRange {
-    TimeRange { start: range.start.saturating_sub(TRACE_NS_MAX), end: range.end.saturating_add(TRACE_NS_MAX) }
+    traces::trace_id(text).map_err(Refusal::bad)
 }
 
 impl Params {
@@ -118,10 +106,9 @@ impl Params {
     /// The search as TraceQL: conditions on one span, as Jaeger has them.
     pub fn query(&self) -> Result<String, Refusal> {
         let service = self.get("service").ok_or_else(|| Refusal::bad("parameter 'service' is required"))?;
-        let quoted = |text: &str| traceql::Static::Text(text.to_owned()).to_string();
-        let mut conditions = vec![format!("resource.service.name = {}", quoted(service))];
+        let mut conditions = vec![format!("resource.service.name = {}", traces::quoted(service))];
         if let Some(operation) = self.get("operation").filter(|operation| *operation != "all") {
-            conditions.push(format!("name = {}", quoted(operation)));
+            conditions.push(format!("name = {}", traces::quoted(operation)));
         }
         for (name, op) in [("minDuration", ">="), ("maxDuration", "<=")] {
             if let Some(text) = self.get(name) {
@@ -175,15 +162,12 @@ fn duration_ns(name: &str, text: &str) -> Result<i64, Refusal> {
 }
 
 fn within(start: i64, end: i64) -> Result<TimeRange, Refusal> {
-    match start <= end {
-        true => Ok(TimeRange { start, end }),
-        false => Err(Refusal::bad("start is after end; swap them")),
-    }
+    traces::within(start, end).map_err(Refusal::bad)
 }
 
 /// Jaeger's tags have no types here, and what OpenTelemetry keeps in fields of its own are tags to it, too.
 fn condition(name: &str, value: &str) -> String {
-    let text = traceql::Static::Text(value.to_owned());
+    let text = traces::quoted(value);
     let fitting = |known: &[&str]| known.contains(&value).then_some(value);
     match (name, value) {
         ("error", "true") => return "status = error".to_owned(),
@@ -202,17 +186,8 @@ fn condition(name: &str, value: &str) -> String {
         }
         _ => {}
     }
-    let field = |scope| traceql::Field::Attribute { scope, name: name.to_owned() }.to_string();
-    let mut any = Vec::new();
-    for scope in [traceql::Scope::Any, traceql::Scope::Event] {
-        let field = field(scope);
-        any.push(format!("{field} = {text}"));
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if digits && value.parse::<f64>().is_ok() || matches!(value, "true" | "false") {
-            any.push(format!("{field} = {value}"));
-        }
-    }
-    format!("({})", any.join(" || "))
+    let any = [traceql::Scope::Any, traceql::Scope::Event];
+    format!("({})", any.map(|scope| traces::tag_condition(scope, name, value)).join(" || "))
 }
 
 #[cfg(test)]

@@ -191,3 +191,36 @@ async fn j5_dependencies() {
     assert_eq!(world.data("/dependencies?endTs=1000&lookback=1000").await, json!([]));
     assert_eq!(world.get("/dependencies?endTs=soon").await.0, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn j6_version_3() {
+    let world = World::new().await;
+    assert_eq!(world.get("/v3/services").await.1, json!({ "services": ["frontend", "orders"] }));
+    assert_eq!(
+        world.get("/v3/operations?service=frontend").await.1,
+        json!({ "operations": [{ "name": "GET /checkout", "spanKind": "server" }] })
+    );
+    let time = |ns: i64| {
+        chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+    };
+    let (start, end) = (time(world.start_ns - 1_000_000), time(world.start_ns + 60_000_000_000));
+    let resources = |body: &Value| body["result"]["resourceSpans"].as_array().map(Vec::len);
+    let (status, body) = world.get(&format!("/v3/traces/{TRACE}?start_time={start}&end_time={end}")).await;
+    assert_eq!((status, resources(&body)), (StatusCode::OK, Some(2)), "{body}");
+    let span = &body["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!((span["traceId"].as_str(), span["name"].as_str()), (Some(TRACE), Some("GET /checkout")));
+    let query = |query: &str| {
+        format!("/v3/traces?query.start_time_min={start}&query.start_time_max={end}&query.{query}")
+    };
+    for (asked, count) in [
+        ("service_name=orders&query.duration_min=250ms&query.num_traces=5", Some(2)),
+        ("service_name=orders&query.operation_name=nothing", None),
+    ] {
+        let (_, body) = world.get(&query(asked)).await;
+        assert_eq!(resources(&body), count, "{asked}: {body}");
+    }
+    let (status, body) = world.get("/v3/traces/ff").await;
+    assert_eq!((status, body["error"]["httpCode"].as_u64()), (StatusCode::NOT_FOUND, Some(404)));
+    let (status, body) = world.get(&format!("/v3/traces/{TRACE}?start_time=now")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+}

@@ -80,11 +80,11 @@ fn pairs(attributes: &Attributes) -> Vec<KeyValue> {
     attributes.iter().map(|(name, value)| pair(name, any(value))).collect()
 }
 
-fn pair(name: &str, value: Option<Any>) -> KeyValue {
+pub(super) fn pair(name: &str, value: Option<Any>) -> KeyValue {
     KeyValue { key: name.to_owned(), value: Some(AnyValue { value }), ..KeyValue::default() }
 }
 
-fn any(value: &Value) -> Option<Any> {
+pub(super) fn any(value: &Value) -> Option<Any> {
     Some(match value {
         Value::String(text) => Any::StringValue(text.clone()),
         Value::Int(number) => Any::IntValue(*number),

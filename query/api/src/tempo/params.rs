@@ -1,6 +1,7 @@
 //! Parameters of a Tempo call.
 
 use super::Refusal;
+use crate::traces;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use model::{Clock, SystemClock, TimeRange};
@@ -11,7 +12,7 @@ const HOUR_NS: i64 = 3_600 * SECOND_NS;
 /// Points a series has where no step is given, about.
 const POINTS_DEFAULT: i64 = 120;
 
-pub(super) struct Params(HashMap<String, String>);
+pub(super) struct Params(pub HashMap<String, String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Refusal;
@@ -67,7 +68,9 @@ impl Params {
     /// Start and end where both are given. 0 and 0 is what Grafana sends for "no range".
     pub fn given_range(&self) -> Result<Option<TimeRange>, Refusal> {
         match (self.time("start")?, self.time("end")?) {
-            (Some(start), Some(end)) if (start, end) != (0, 0) => within(start, end).map(Some),
+            (Some(start), Some(end)) if (start, end) != (0, 0) => {
+                traces::within(start, end).map(Some).map_err(Refusal::bad)
+            }
             _ => Ok(None),
         }
     }
@@ -79,7 +82,7 @@ impl Params {
         }
         let end = self.time("end")?.filter(|end| *end != 0).unwrap_or_else(|| SystemClock.now_ns());
         let start = self.time("start")?.filter(|start| *start != 0);
-        within(start.unwrap_or_else(|| end.saturating_sub(HOUR_NS)), end)
+        traces::within(start.unwrap_or_else(|| end.saturating_sub(HOUR_NS)), end).map_err(Refusal::bad)
     }
 
     /// A duration or seconds.
@@ -93,13 +96,6 @@ impl Params {
         step.filter(|step| *step > 0).ok_or_else(|| {
             Refusal::bad(format!("step is {text:?}; write a duration, as 15s, or seconds above 0"))
         })
-    }
-}
-
-fn within(start: i64, end: i64) -> Result<TimeRange, Refusal> {
-    match start <= end {
-        true => Ok(TimeRange { start, end }),
-        false => Err(Refusal::bad("start is after end; swap them")),
     }
 }
 
@@ -155,27 +151,15 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// Tags have no types, so what reads as a number or a truth is compared as that, too.
+/// What Tempo searches by name and keeps in fields of its own.
 fn condition(name: &str, value: &str) -> String {
-    let text = traceql::Static::Text(value.to_owned());
-    let attribute = |name: &str| {
-        traceql::Field::Attribute { scope: traceql::Scope::Any, name: name.to_owned() }.to_string()
-    };
-    let field = match name {
-        "name" => "name".to_owned(),
-        "root.name" => "rootName".to_owned(),
-        "root.service.name" => "rootServiceName".to_owned(),
-        "status" | "status.code" if matches!(value, "error" | "ok" | "unset") => {
-            return format!("status = {value}");
-        }
-        "error" if value == "true" => return "status = error".to_owned(),
-        other => attribute(other),
-    };
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let typed = digits && value.parse::<f64>().is_ok() || matches!(value, "true" | "false");
-    match typed && field.starts_with('.') {
-        true => format!("({field} = {text} || {field} = {value})"),
-        false => format!("{field} = {text}"),
+    match name {
+        "name" => format!("name = {}", traces::quoted(value)),
+        "root.name" => format!("rootName = {}", traces::quoted(value)),
+        "root.service.name" => format!("rootServiceName = {}", traces::quoted(value)),
+        "status" | "status.code" if matches!(value, "error" | "ok" | "unset") => format!("status = {value}"),
+        "error" if value == "true" => "status = error".to_owned(),
+        other => traces::tag_condition(traceql::Scope::Any, other, value),
     }
 }
 

@@ -10,11 +10,12 @@ use model::{
 use store::Store;
 use tower::ServiceExt;
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(super) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-struct World {
+pub(super) struct World {
     router: Router,
-    start_ns: i64,
+    pub engine: Arc<Engine>,
+    pub start_ns: i64,
     _dir: tempfile::TempDir,
 }
 
@@ -24,7 +25,7 @@ fn resource(service: &str, spans: Vec<Span>) -> ResourceSpans {
 }
 
 fn batch(start_ns: i64) -> SpanBatch {
-    let trace_id = trace_id(TRACE).unwrap_or_default();
+    let trace_id = traces::trace_id(TRACE).unwrap_or_default();
     let root = Span {
         trace_id,
         span_id: [1; 8],
@@ -54,7 +55,7 @@ fn batch(start_ns: i64) -> SpanBatch {
 }
 
 impl World {
-    async fn new() -> World {
+    pub async fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
         let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
@@ -63,7 +64,8 @@ impl World {
         store.write(write).await.unwrap();
         store.flush().await.unwrap();
         let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
-        World { router: router(Arc::new(engine)), start_ns, _dir: dir }
+        let engine = Arc::new(engine);
+        World { router: router(engine.clone()), engine, start_ns, _dir: dir }
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String, Vec<u8>) {
