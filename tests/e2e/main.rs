@@ -19,4 +19,5 @@ mod shippers;
 mod sql;
 mod start;
 mod this_machine;
+mod traces;
 mod traffic;

@@ -130,7 +130,7 @@ async fn mistakes_have_a_code_and_a_sentence() {
     let wrong = ask::<_, SearchResponse>(&world, "Search", search("{ duration >"), "default").await;
     let wrong = wrong.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
-    assert!(wrong.message().contains("1:"), "{wrong}");
+    assert!(wrong.message().contains("line 1, col 13"), "{wrong}");
     let wrong = ask::<_, SearchResponse>(&world, "Search", search("{}"), "../other").await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
     let wrong = ask::<_, SearchResponse>(&world, "Nothing", search("{}"), "default").await.unwrap_err();
