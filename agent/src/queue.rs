@@ -118,7 +118,10 @@ impl Queue {
     }
 
     pub async fn push_metrics(&self, tenant: &Tenant, batch: &MetricBatch) -> Result<(), PushError> {
-        self.push(b'm', tenant, &[], &wire::otlp::encode_metrics(batch)).await.map(|_| ())
+        for request in wire::otlp::encode_metrics(batch) {
+            self.push(b'm', tenant, &[], &request).await?;
+        }
+        Ok(())
     }
 
     /// `positions`: how far files are read once these lines are safe. Returns the record's place.

@@ -1,15 +1,18 @@
 //! OTLP: the collector's requests, as protobuf or JSON, to batches and back (source: opentelemetry-proto 1.x).
 
 mod attributes;
+mod bytes;
 mod encode;
 mod encode_logs;
+mod encode_metrics;
 mod logs;
 mod metrics;
 pub(crate) mod names;
 mod spans;
 
-pub use encode::{encode_metrics, encode_spans, spans_message};
+pub use encode::{encode_spans, spans_message};
 pub use encode_logs::encode_logs;
+pub use encode_metrics::encode_metrics;
 pub use logs::logs;
 pub use metrics::metrics;
 pub use spans::spans;

@@ -3,6 +3,7 @@
 //! opentelemetry-proto, logs/v1/logs.proto).
 
 use super::attributes::pairs;
+use super::bytes::{field, fixed64, varint, varint_length};
 use crate::AGENT_SCOPE;
 use model::{Attributes, LogBatch, LogRecord, LogStream};
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -43,8 +44,7 @@ fn resource_logs(stream: &LogStream) -> Vec<u8> {
 
 fn log_record(record: &LogRecord, out: &mut Vec<u8>) {
     if record.ts_ns > 0 {
-        out.push(1 << 3 | 1);
-        out.extend_from_slice(&record.ts_ns.to_le_bytes());
+        fixed64(out, 1, record.ts_ns as u64);
     }
     if record.severity > 0 {
         out.extend_from_slice(&[2 << 3, record.severity]);
@@ -75,23 +75,4 @@ fn attributes(attributes: &Attributes, out: &mut Vec<u8>) {
         let pair: KeyValue = pair;
         field(out, 6, &pair.encode_to_vec());
     }
-}
-
-/// A field of bytes: strings and messages too.
-fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    out.push(number << 3 | 2);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn varint_length(value: usize) -> usize {
-    (value.max(1).ilog2() / 7 + 1) as usize
 }

@@ -105,7 +105,7 @@ fn what_the_agent_encodes_arrives_as_it_was() {
         ts_ms: 5,
         value: -0.5,
     });
-    let decoded = metrics(Notation::Protobuf.read(&encode_metrics(&batch)).unwrap());
+    let decoded = metrics(Notation::Protobuf.read(&encode_metrics(&batch)[0]).unwrap());
     assert_eq!(decoded.batch.exemplars, batch.exemplars);
     assert!(decoded.rejected.0.is_empty());
     assert_eq!(decoded.batch.metadata, batch.metadata);
@@ -168,4 +168,30 @@ fn bodies_that_are_not_otlp_are_errors() {
     assert!(Notation::Protobuf.read::<ExportLogsServiceRequest>(&[0x0a, 0xff, 0xff]).is_err());
     let wrong = Notation::Json.read::<ExportLogsServiceRequest>(b"{\"resourceLogs\": 5}").unwrap_err();
     assert!(wrong.0.contains("line 1"), "{wrong}");
+}
+
+#[test]
+fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
+    let mut batch = MetricBatch::default();
+    for n in 0..9_000 {
+        let labels = Labels::from_pairs([("__name__", "many_total"), ("n", &n.to_string())]);
+        batch.push_sample(&labels, 5, f64::from(n));
+    }
+    let known = model::Metadata {
+        name: "many_total".into(),
+        kind: model::MetricKind::Counter,
+        help: "Many.".into(),
+        unit: String::new(),
+    };
+    batch.metadata.push(known.clone());
+    let requests = encode_metrics(&batch);
+    assert_eq!(requests.len(), 3);
+    let mut series = 0;
+    for request in &requests {
+        let decoded = metrics(Notation::Protobuf.read(request).unwrap());
+        assert_eq!(decoded.batch.metadata.first(), Some(&known));
+        series += decoded.batch.series.len();
+    }
+    assert_eq!(series, 9_000);
+    assert_eq!(encode_metrics(&MetricBatch::default()), Vec::<Vec<u8>>::new());
 }

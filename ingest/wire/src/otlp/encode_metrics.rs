@@ -1,0 +1,125 @@
+//! Samples as `ExportMetricsServiceRequest`s, written straight to their bytes and in pieces: a node with a hundred pods
+//! tells of twenty thousand series at once, and a tree of owned messages for them was most of the agent's memory (field
+//! numbers: opentelemetry-proto, metrics/v1/metrics.proto).
+
+use super::bytes::{field, fixed64, varint_field};
+use crate::AGENT_SCOPE;
+use model::{Exemplar, Labels, MetricBatch, MetricKind, is_stale_marker};
+use std::collections::HashMap;
+
+/// Points of one request, about: so many that names are told seldom, and so few that a piece is small.
+const POINTS_MAX: usize = 4_000;
+
+/// `DataPointFlags.NO_RECORDED_VALUE_MASK`.
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// Under [`AGENT_SCOPE`]: names and labels are taken over there as they are here. None for an empty batch.
+pub fn encode_metrics(batch: &MetricBatch) -> Vec<Vec<u8>> {
+    let mut requests = vec![];
+    let mut piece = Piece::default();
+    for (bytes, ts_ms, values) in batch.iter() {
+        let labels = Labels::from_bytes(bytes).unwrap_or_default();
+        let attributes = attributes(&labels);
+        for (ts_ms, value) in ts_ms.iter().zip(values) {
+            let mut point = Vec::with_capacity(attributes.len() + 20);
+            fixed64(&mut point, 3, (*ts_ms).max(0) as u64 * 1_000_000);
+            fixed64(&mut point, 4, value.to_bits());
+            point.extend_from_slice(&attributes);
+            if is_stale_marker(*value) {
+                varint_field(&mut point, 8, NO_RECORDED_VALUE);
+            }
+            piece.add(labels.metric_name(), &point);
+        }
+        if piece.points >= POINTS_MAX {
+            requests.push(std::mem::take(&mut piece).request(batch));
+        }
+    }
+    // A point of its own for each, without a value: the series it belongs to may have none in this batch.
+    for exemplar in &batch.exemplars {
+        piece.add(exemplar.series.metric_name(), &exemplar_point(exemplar));
+    }
+    if piece.points > 0 {
+        requests.push(piece.request(batch));
+    }
+    requests
+}
+
+/// Points by metric, encoded, in the order in which the metrics came.
+#[derive(Default)]
+struct Piece {
+    metrics: Vec<(String, Vec<u8>)>,
+    places: HashMap<String, usize>,
+    points: usize,
+}
+
+impl Piece {
+    fn add(&mut self, name: &str, point: &[u8]) {
+        let at = match self.places.get(name) {
+            Some(at) => *at,
+            None => {
+                self.places.insert(name.to_owned(), self.metrics.len());
+                self.metrics.push((name.to_owned(), vec![]));
+                self.metrics.len() - 1
+            }
+        };
+        field(&mut self.metrics[at].1, 1, point);
+        self.points += 1;
+    }
+
+    fn request(self, batch: &MetricBatch) -> Vec<u8> {
+        let mut scope = vec![];
+        field(&mut scope, 1, AGENT_SCOPE.as_bytes());
+        let mut scope_metrics = vec![];
+        field(&mut scope_metrics, 1, &scope);
+        for (name, mut points) in self.metrics {
+            let mut metric = Vec::with_capacity(points.len() + 128);
+            let known = batch.metadata.iter().find(|known| known.name == name);
+            field(&mut metric, 1, name.as_bytes());
+            if let Some(known) = known {
+                field(&mut metric, 2, known.help.as_bytes());
+                field(&mut metric, 3, known.unit.as_bytes());
+            }
+            // A gauge is field 5, a sum field 7 with two numbers more: cumulative, monotonic.
+            let is_counter = known.is_some_and(|known| known.kind == MetricKind::Counter);
+            if is_counter {
+                varint_field(&mut points, 2, 2);
+                varint_field(&mut points, 3, 1);
+            }
+            field(&mut metric, if is_counter { 7 } else { 5 }, &points);
+            field(&mut scope_metrics, 2, &metric);
+        }
+        let (mut resource_metrics, mut request) = (vec![], vec![]);
+        field(&mut resource_metrics, 2, &scope_metrics);
+        drop(scope_metrics);
+        field(&mut request, 1, &resource_metrics);
+        request
+    }
+}
+
+/// Field 7 of a point for each label but the name: a key, and a string in an `AnyValue`.
+fn attributes(labels: &Labels) -> Vec<u8> {
+    let mut out = vec![];
+    for (name, value) in labels.iter().filter(|(name, _)| *name != "__name__") {
+        pair(&mut out, 7, name, value);
+    }
+    out
+}
+
+fn pair(out: &mut Vec<u8>, number: u8, name: &str, value: &str) {
+    let (mut any, mut pair) = (vec![], vec![]);
+    field(&mut any, 1, value.as_bytes());
+    field(&mut pair, 1, name.as_bytes());
+    field(&mut pair, 2, &any);
+    field(out, number, &pair);
+}
+
+/// An exemplar's filtered attributes are field 7, its time 2, its value as a double 3.
+fn exemplar_point(exemplar: &Exemplar) -> Vec<u8> {
+    let mut encoded = vec![];
+    fixed64(&mut encoded, 2, exemplar.ts_ms.max(0) as u64 * 1_000_000);
+    fixed64(&mut encoded, 3, exemplar.value.to_bits());
+    encoded.extend(attributes(&exemplar.labels));
+    let mut point = attributes(&exemplar.series);
+    field(&mut point, 5, &encoded);
+    point
+}
