@@ -3,6 +3,7 @@
 //! A role is a choice of parts. Listeners are bound before anything slow, `<data-dir>/listeners.json` is written once
 //! all of them accept, and SIGTERM takes the parts down in the order in which data flows: doors, agent, alerts, store.
 
+mod admin_routes;
 mod auth;
 mod data_dir;
 mod health;

@@ -45,13 +45,30 @@ fn told(mistakes: Vec<String>, right: &str) -> Result<String, Vec<String>> {
     if mistakes.is_empty() { Ok(right.into()) } else { Err(mistakes) }
 }
 
+/// Sections of Prometheus' own configuration file, none of which a file of rules has.
+const OF_PROMETHEUS: [&str; 10] = [
+    "scrape_configs",
+    "scrape_config_files",
+    "global",
+    "rule_files",
+    "alerting",
+    "remote_write",
+    "remote_read",
+    "storage",
+    "tracing",
+    "otlp",
+];
+
 fn yaml(path: &Path) -> Result<String, Vec<String>> {
     if let Ok(text) = std::fs::read_to_string(path)
-        && text.lines().any(|line| line.starts_with("scrape_configs:") || line.starts_with("global:"))
+        && text.lines().any(|line| line.split_once(':').is_some_and(|(key, _)| OF_PROMETHEUS.contains(&key)))
     {
         let folder = path.parent().unwrap_or(Path::new("."));
         return agent::scrape::parse_jobs(&text, folder)
-            .map(|jobs| format!("scrape configuration is valid, {} jobs", jobs.len()))
+            .map(|parsed| {
+                let valid = format!("scrape configuration is valid, {} jobs", parsed.jobs.len());
+                std::iter::once(valid).chain(parsed.warnings).collect::<Vec<_>>().join("; ")
+            })
             .map_err(|wrong| vec![wrong.to_string()]);
     }
     if let Ok(text) = std::fs::read_to_string(path)

@@ -135,6 +135,16 @@ pub struct Flags {
     /// Logs: bytes that may be written to a stream at once [default: 5 times --per-stream-rate-limit]
     #[arg(long, env = "BINNACLE_PER_STREAM_RATE_LIMIT_BURST", value_name = "BYTES")]
     pub per_stream_rate_limit_burst: Option<String>,
+    /// What one tenant, series or record may be: KEY=VALUE for all tenants, TENANT/KEY=VALUE for one. Keys: series_max (active
+    /// series, 2000000), series_of_metric_max (off), labels_max (128), label_name_bytes_max (1024), label_value_bytes_max,
+    /// label_bytes_max (65536), past_max (off), future_max (1d), line_bytes_max (2097152), exemplar_bytes_max (1024);
+    /// 0 switches the series limits and past_max off. May be given more than once
+    #[arg(long, env = "BINNACLE_LIMIT", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub limit: Vec<String>,
+    /// Metrics older than AGE keep the last sample of each INTERVAL, e.g. 30d:5m; TENANT/30d:5m for one tenant. Carried out day by
+    /// day, on disk; what went is gone. May be given more than once [default: all samples stay]
+    #[arg(long, env = "BINNACLE_DOWNSAMPLE", value_name = "AGE:INTERVAL", value_delimiter = ',')]
+    pub downsample: Vec<String>,
     /// Time limit of one query [default: 2m]
     #[arg(long, env = "BINNACLE_QUERY_TIMEOUT", value_name = "DURATION")]
     pub query_timeout: Option<String>,
@@ -177,6 +187,71 @@ pub struct Flags {
     /// none [default: orders:0.15:300ms]
     #[arg(long, env = "BINNACLE_DEMO_BOTTLENECK", value_name = "SERVICE:SHARE:DELAY")]
     pub demo_bottleneck: Option<String>,
+    /// OTLP metrics: what becomes of names, by the words of Prometheus' otlp.translation_strategy:
+    /// UnderscoreEscapingWithSuffixes, NoUTF8EscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoTranslation
+    /// [default: UnderscoreEscapingWithSuffixes]
+    #[arg(long, env = "BINNACLE_OTLP_TRANSLATION_STRATEGY", value_name = "STRATEGY")]
+    pub otlp_translation_strategy: Option<String>,
+    /// OTLP metrics: resource attributes that become labels of each series; `none` names nothing
+    /// [default: service.*, deployment.environment, host.name, k8s.* and the like]
+    #[arg(
+        long,
+        env = "BINNACLE_OTLP_PROMOTE_RESOURCE_ATTRIBUTES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub otlp_promote_resource_attributes: Vec<String>,
+    /// OTLP metrics: all resource attributes become labels, but for those of --otlp-ignore-resource-attributes
+    #[arg(
+        long, env = "BINNACLE_OTLP_PROMOTE_ALL_RESOURCE_ATTRIBUTES", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub otlp_promote_all_resource_attributes: Option<bool>,
+    /// OTLP metrics: resource attributes that --otlp-promote-all-resource-attributes leaves out
+    #[arg(
+        long,
+        env = "BINNACLE_OTLP_IGNORE_RESOURCE_ATTRIBUTES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub otlp_ignore_resource_attributes: Vec<String>,
+    /// OTLP metrics: service.name, service.namespace and service.instance.id are in target_info too
+    #[arg(
+        long, env = "BINNACLE_OTLP_KEEP_IDENTIFYING_RESOURCE_ATTRIBUTES", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub otlp_keep_identifying_resource_attributes: Option<bool>,
+    /// OTLP metrics: histograms with explicit bounds become native ones with custom buckets
+    #[arg(
+        long, env = "BINNACLE_OTLP_CONVERT_HISTOGRAMS_TO_NHCB", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub otlp_convert_histograms_to_nhcb: Option<bool>,
+    /// OTLP metrics: name, version and attributes of the scope become labels otel_scope_…
+    #[arg(
+        long, env = "BINNACLE_OTLP_PROMOTE_SCOPE_METADATA", value_name = "true|false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub otlp_promote_scope_metadata: Option<bool>,
+    /// OTLP metrics: memory for the sums of one tenant's delta series; more of them are refused [default: 64MiB]
+    #[arg(long, env = "BINNACLE_OTLP_DELTA_MEMORY", value_name = "BYTES")]
+    pub otlp_delta_memory: Option<String>,
+    /// Tenants whose Prometheus servers come in pairs with the external labels `cluster` and `__replica__`: of each cluster
+    /// the samples of one replica are taken; `*` means every tenant [default: none]
+    #[arg(long, env = "BINNACLE_HA_TRACKER", value_name = "TENANT", value_delimiter = ',')]
+    pub ha_tracker: Vec<String>,
+    /// The label that names the cluster of a pair [default: cluster]
+    #[arg(long, env = "BINNACLE_HA_CLUSTER_LABEL", value_name = "NAME")]
+    pub ha_cluster_label: Option<String>,
+    /// The label that names the replica; it is taken off [default: __replica__]
+    #[arg(long, env = "BINNACLE_HA_REPLICA_LABEL", value_name = "NAME")]
+    pub ha_replica_label: Option<String>,
+    /// After so much silence of the elected replica another takes its place [default: 30s]
+    #[arg(long, env = "BINNACLE_HA_FAILOVER_TIMEOUT", value_name = "DURATION")]
+    pub ha_failover_timeout: Option<String>,
+    /// Clusters that one tenant may have pairs in [default: 100]
+    #[arg(long, env = "BINNACLE_HA_MAX_CLUSTERS", value_name = "NUMBER")]
+    pub ha_max_clusters: Option<usize>,
     /// Price book (CSV) instead of the built-in one
     #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
@@ -258,6 +333,8 @@ pub struct Config {
     pub delete_cancel_period: Duration,
     pub line_bytes_max: Option<usize>,
     pub log_limits: store::LogLimits,
+    pub limits: store::LimitBook,
+    pub downsampling: store::Downsampling,
     pub query_timeout: Duration,
     pub rules: Vec<String>,
     pub slos: Vec<String>,
@@ -270,6 +347,9 @@ pub struct Config {
     pub span_metrics: bool,
     pub tail_sampling: Option<PathBuf>,
     pub demo_bottleneck: crate::demo::Bottleneck,
+    pub otlp: wire::otlp::Translation,
+    pub otlp_delta_bytes: usize,
+    pub replicas: receive::replicas::Config,
     pub prices: Option<PathBuf>,
     pub ingest_url: String,
     pub query_url: String,
@@ -407,6 +487,10 @@ impl Config {
                 Some("0" | "0s") => Duration::ZERO,
                 written => duration("--delete-request-cancel-period", written.map(str::to_owned), DAY)?,
             },
+            limits: store::LimitBook::parse(&flags.limit)
+                .map_err(|wrong| anyhow::anyhow!("--limit {wrong}"))?,
+            downsampling: store::Downsampling::parse(&flags.downsample)
+                .map_err(|wrong| anyhow::anyhow!("--downsample {wrong}"))?,
             query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
             rules: flags.rules,
             slos: flags.slos,
@@ -434,6 +518,37 @@ impl Config {
                 None => crate::demo::Bottleneck::default(),
                 Some(text) => crate::demo::Bottleneck::parse(text)
                     .with_context(|| format!("--demo-bottleneck {text:?}"))?,
+            },
+            otlp: wire::otlp::Translation {
+                strategy: match flags.otlp_translation_strategy {
+                    None => wire::otlp::Strategy::default(),
+                    Some(word) => word
+                        .parse()
+                        .map_err(|wrong| anyhow::anyhow!("--otlp-translation-strategy {wrong}"))?,
+                },
+                promoted: promoted(
+                    flags.otlp_promote_resource_attributes,
+                    flags.otlp_promote_all_resource_attributes.unwrap_or(false),
+                    flags.otlp_ignore_resource_attributes,
+                )?,
+                keep_identifying: flags.otlp_keep_identifying_resource_attributes.unwrap_or(false),
+                explicit_as_native: flags.otlp_convert_histograms_to_nhcb.unwrap_or(false),
+                scope_metadata: flags.otlp_promote_scope_metadata.unwrap_or(false),
+            },
+            otlp_delta_bytes: match flags.otlp_delta_memory {
+                None => 64 << 20,
+                Some(text) => parse_bytes(&text).with_context(|| format!("--otlp-delta-memory {text:?}"))?,
+            },
+            replicas: receive::replicas::Config {
+                tenants: replica_tenants(&flags.ha_tracker)?,
+                cluster_label: flags.ha_cluster_label.unwrap_or_else(|| "cluster".into()),
+                replica_label: flags.ha_replica_label.unwrap_or_else(|| "__replica__".into()),
+                failover: duration(
+                    "--ha-failover-timeout",
+                    flags.ha_failover_timeout,
+                    Duration::from_secs(30),
+                )?,
+                clusters_max: flags.ha_max_clusters.unwrap_or(100),
             },
             prices: flags.prices,
             ingest_url: base_url("--ingest", flags.ingest)?,
@@ -497,6 +612,40 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn replica_tenants(names: &[String]) -> anyhow::Result<receive::replicas::Tenants> {
+    use receive::replicas::Tenants;
+    if names.is_empty() {
+        return Ok(Tenants::None);
+    }
+    if names.iter().any(|name| name == "*") {
+        return Ok(Tenants::All);
+    }
+    let named =
+        names.iter().map(|name| model::Tenant::new(name).with_context(|| format!("--ha-tracker {name:?}")));
+    Ok(Tenants::These(named.collect::<Result<_, _>>()?))
+}
+
+/// The lists that Prometheus has for it exclude one another there too.
+fn promoted(these: Vec<String>, all: bool, ignored: Vec<String>) -> anyhow::Result<wire::otlp::Promoted> {
+    use wire::otlp::Promoted;
+    if all && !these.is_empty() {
+        bail!(
+            "--otlp-promote-all-resource-attributes and --otlp-promote-resource-attributes cannot be configured simultaneously"
+        );
+    }
+    if !all && !ignored.is_empty() {
+        bail!(
+            "--otlp-ignore-resource-attributes cannot be configured unless --otlp-promote-all-resource-attributes is true"
+        );
+    }
+    Ok(match (all, these.as_slice()) {
+        (true, _) => Promoted::AllBut(ignored),
+        (false, []) => Promoted::default(),
+        (false, [none]) if none == "none" => Promoted::These(vec![]),
+        (false, _) => Promoted::These(these),
+    })
 }
 
 /// Below this a memtable and one query do not fit beside each other.
@@ -572,6 +721,8 @@ impl Flags {
             delete_request_cancel_period: self
                 .delete_request_cancel_period
                 .or(file.delete_request_cancel_period),
+            limit: list(self.limit, file.limit),
+            downsample: list(self.downsample, file.downsample),
             query_timeout: self.query_timeout.or(file.query_timeout),
             rules: list(self.rules, file.rules),
             slos: list(self.slos, file.slos),
@@ -584,6 +735,33 @@ impl Flags {
             span_metrics: self.span_metrics.or(file.span_metrics),
             tail_sampling: self.tail_sampling.or(file.tail_sampling),
             demo_bottleneck: self.demo_bottleneck.or(file.demo_bottleneck),
+            otlp_translation_strategy: self.otlp_translation_strategy.or(file.otlp_translation_strategy),
+            otlp_promote_resource_attributes: list(
+                self.otlp_promote_resource_attributes,
+                file.otlp_promote_resource_attributes,
+            ),
+            otlp_promote_all_resource_attributes: self
+                .otlp_promote_all_resource_attributes
+                .or(file.otlp_promote_all_resource_attributes),
+            otlp_ignore_resource_attributes: list(
+                self.otlp_ignore_resource_attributes,
+                file.otlp_ignore_resource_attributes,
+            ),
+            otlp_keep_identifying_resource_attributes: self
+                .otlp_keep_identifying_resource_attributes
+                .or(file.otlp_keep_identifying_resource_attributes),
+            otlp_convert_histograms_to_nhcb: self
+                .otlp_convert_histograms_to_nhcb
+                .or(file.otlp_convert_histograms_to_nhcb),
+            otlp_promote_scope_metadata: self
+                .otlp_promote_scope_metadata
+                .or(file.otlp_promote_scope_metadata),
+            otlp_delta_memory: self.otlp_delta_memory.or(file.otlp_delta_memory),
+            ha_tracker: list(self.ha_tracker, file.ha_tracker),
+            ha_cluster_label: self.ha_cluster_label.or(file.ha_cluster_label),
+            ha_replica_label: self.ha_replica_label.or(file.ha_replica_label),
+            ha_failover_timeout: self.ha_failover_timeout.or(file.ha_failover_timeout),
+            ha_max_clusters: self.ha_max_clusters.or(file.ha_max_clusters),
             prices: self.prices.or(file.prices),
             ingest: self.ingest.or(file.ingest),
             query: self.query.or(file.query),

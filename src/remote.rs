@@ -2,18 +2,22 @@
 //! [`RemoteSink`] writes to an ingest process. Both speak the public Prometheus protocols.
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use model::{
-    Answer, Ask, AskError, Batch, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant, Write,
+    Answer, Ask, AskError, Batch, Histogram, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant,
+    Write,
 };
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than any query may take (`--query-timeout` answers first).
 const ASK_TIMEOUT: Duration = Duration::from_secs(150);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+pub fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
     crate::telemetry::install_tls();
     reqwest::Client::builder().timeout(timeout).build().context("building the HTTP client")
 }
@@ -28,7 +32,7 @@ impl Bearer {
     }
 
     /// What cannot be read is not shown, and the other side says that it misses it.
-    fn show(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    pub fn show(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match self.0.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
             Some(token) => request.bearer_auth(token.trim()),
             None => request,
@@ -96,7 +100,9 @@ impl RemoteAsk {
 #[async_trait::async_trait]
 impl Ask for RemoteAsk {
     async fn instant(&self, tenant: &Tenant, query: &str, at_ms: i64) -> Result<Answer, AskError> {
-        let parameters = [("query", query.to_owned()), ("time", seconds(at_ms))];
+        // A query process of ours adds what Prometheus' JSON does not tell of a native histogram.
+        let parameters =
+            [("query", query.to_owned()), ("time", seconds(at_ms)), ("histograms", "encoded".to_owned())];
         Ok(answer(&self.get(Some(tenant), "query", &parameters).await?))
     }
 
@@ -145,19 +151,18 @@ fn answer(json: &Value) -> Answer {
             .into_iter()
             .flatten()
             .map(|series| SeriesPoints {
-                labels: Labels::from_pairs(
-                    series["metric"]
-                        .as_object()
-                        .into_iter()
-                        .flatten()
-                        .map(|(n, v)| (n, v.as_str().unwrap_or(""))),
-                ),
+                labels: labels(series),
                 points: std::iter::once(&series["value"])
                     .chain(series["values"].as_array().into_iter().flatten())
                     .filter_map(point)
                     .collect(),
             })
+            .filter(|series: &SeriesPoints| !series.points.is_empty())
             .collect(),
+    };
+    let histograms = match data["resultType"].as_str() {
+        Some("vector") => data["result"].as_array().into_iter().flatten().filter_map(histogram).collect(),
+        _ => vec![],
     };
     let warnings = json["warnings"]
         .as_array()
@@ -165,7 +170,17 @@ fn answer(json: &Value) -> Answer {
         .flatten()
         .filter_map(|w| w.as_str().map(str::to_owned))
         .collect();
-    Answer { series, warnings, ..Answer::default() }
+    Answer { series, histograms, warnings }
+}
+
+fn labels(series: &Value) -> Labels {
+    let pairs = series["metric"].as_object().into_iter().flatten();
+    Labels::from_pairs(pairs.map(|(name, value)| (name, value.as_str().unwrap_or(""))))
+}
+
+fn histogram(series: &Value) -> Option<(Labels, Arc<Histogram>)> {
+    let bytes = BASE64_STANDARD.decode(series["histogram"][1]["encoded"].as_str()?).ok()?;
+    Some((labels(series), Arc::new(Histogram::decode(&bytes).ok()?)))
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -232,5 +247,26 @@ mod tests {
         assert_eq!(answer.warnings, ["partial"]);
         assert_eq!(answer.series[0].labels.get("a"), Some("b"));
         assert_eq!(answer.series[0].points, [Point { ts_ms: 1500, value: f64::INFINITY }]);
+    }
+
+    #[test]
+    fn a_native_histogram_comes_whole() {
+        let whole = Histogram {
+            schema: 2,
+            count: 3.0,
+            sum: 4.5,
+            zero_threshold: 0.5,
+            zero_count: 1.0,
+            positive: vec![(-1, 2.0)],
+            ..Histogram::default()
+        };
+        let mut bytes = vec![];
+        whole.encode(&mut bytes);
+        let told = serde_json::json!([1.5, { "count": "3", "sum": "4.5", "encoded": BASE64_STANDARD.encode(bytes) }]);
+        let json = serde_json::json!({"status": "success", "data": {"resultType": "vector",
+            "result": [{"metric": {"a": "b"}, "histogram": told}]}});
+        let answer = answer(&json);
+        assert!(answer.series.is_empty());
+        assert_eq!(answer.histograms, [(Labels::from_pairs([("a", "b")]), Arc::new(whole))]);
     }
 }

@@ -202,7 +202,7 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, interval: Duration) -> Vec<
     // JSON is YAML.
     let text = serde_json::json!({ "scrape_configs": jobs }).to_string();
     match scrape::parse_jobs(&text, std::path::Path::new("/")) {
-        Ok(jobs) => jobs,
+        Ok(parsed) => parsed.jobs,
         Err(mistakes) => {
             warn!(?mistakes, "the kubelet's metrics are not scraped");
             vec![]

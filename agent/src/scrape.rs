@@ -11,9 +11,11 @@ mod relabel;
 mod scraper;
 mod target;
 
-pub use config::{Job, Mistake, parse as parse_jobs};
+pub use config::{Job, Mistake, Parsed, parse as parse_jobs};
 
 use crate::queue::Queue;
+use client::Speaker;
+use discover::remote::Remote;
 use discover::{Discovery, Groups};
 use model::{Clock, Labels, Reading, Tenant};
 use parking_lot::Mutex;
@@ -83,6 +85,8 @@ pub struct Scraping {
     changed: Notify,
     running: Mutex<BTreeMap<Key, Running>>,
     dropped: Mutex<Dropped>,
+    /// Jobs with more targets than they may have, none of which is asked: each scrape fails with this.
+    refused: Mutex<BTreeMap<String, String>>,
     turns: Semaphore,
     scrapes: AtomicU64,
     failures: AtomicU64,
@@ -114,6 +118,7 @@ impl Scraping {
             changed: Notify::new(),
             running: Mutex::default(),
             dropped: Mutex::default(),
+            refused: Mutex::default(),
             turns: Semaphore::new(SCRAPES_MAX),
             scrapes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -127,17 +132,22 @@ impl Scraping {
     }
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut discovery = Discovery::default();
+        let (mut discovery, mut remote) = (Discovery::default(), Remote::default());
         loop {
             let jobs = self.jobs.lock().clone();
+            tokio::select! {
+                () = remote.refresh(&jobs, &*self.clock) => {}
+                () = stop.cancelled() => break,
+            }
             // Globs and files may be on a slow disk.
             let looked = tokio::task::spawn_blocking(move || {
                 let found = jobs.iter().map(|job| (job.clone(), discovery.groups(job))).collect::<Vec<_>>();
                 (found, discovery)
             });
             match looked.await {
-                Ok((found, kept)) => {
+                Ok((mut found, kept)) => {
                     discovery = kept;
+                    found.iter_mut().for_each(|(job, groups)| groups.extend(remote.groups(job)));
                     self.reconcile(found, &stop).await;
                 }
                 Err(wrong) => {
@@ -161,19 +171,22 @@ impl Scraping {
     async fn reconcile(self: &Arc<Self>, found: Vec<(Arc<Job>, Groups)>, stop: &CancellationToken) {
         let mut wanted: BTreeMap<Key, (Arc<Job>, Target)> = BTreeMap::new();
         let mut dropped = Dropped::default();
+        let mut refused: BTreeMap<String, String> = BTreeMap::new();
         for (job, groups) in found {
             let of_job = xxhash_rust::xxh3::xxh3_64(format!("{job:?}").as_bytes());
             let before = wanted.len();
-            for (group, file) in &groups {
-                for found in target::targets(&job, group, file.as_deref()) {
+            for (group, place) in &groups {
+                for found in target::targets(&job, group, place.as_ref()) {
                     match found {
                         Found::Target(target) => {
                             let key = (job.name.clone(), format!("{} {}", target.labels, target.url), of_job);
                             wanted.insert(key, (job.clone(), *target));
                         }
                         Found::Dropped(labels) => {
-                            *dropped.counts.entry(job.name.clone()).or_default() += 1;
-                            if dropped.shown.len() < DROPPED_MAX {
+                            let of_job = dropped.counts.entry(job.name.clone()).or_default();
+                            *of_job += 1;
+                            let kept = job.dropped_max == 0 || *of_job <= job.dropped_max;
+                            if kept && dropped.shown.len() < DROPPED_MAX {
                                 dropped.shown.push((job.name.clone(), labels));
                             }
                         }
@@ -182,12 +195,24 @@ impl Scraping {
                 }
             }
             let of_this = wanted.len() - before;
-            if (job.targets_max > 0 && of_this > job.targets_max) || wanted.len() > TARGETS_MAX {
-                warn!(job = job.name, targets = of_this, "target limit exceeded; the job is not scraped");
+            if wanted.len() > TARGETS_MAX {
+                warn!(
+                    job = job.name,
+                    targets = of_this,
+                    max = TARGETS_MAX,
+                    "too many targets; the job is not scraped"
+                );
                 wanted.retain(|(name, ..), _| *name != job.name);
+            } else if job.targets_max > 0 && of_this > job.targets_max {
+                let max = job.targets_max;
+                refused.insert(
+                    job.name.clone(),
+                    format!("target_limit exceeded (number of targets: {of_this}, limit: {max})"),
+                );
             }
         }
         *self.dropped.lock() = dropped;
+        *self.refused.lock() = refused;
         let ended: Vec<Running> = {
             let mut running = self.running.lock();
             let gone: Vec<Key> = running.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
@@ -228,7 +253,7 @@ impl Scraping {
     ) {
         let target = Arc::new(target);
         let mut scraper = Scraper::new(job.clone(), target.clone());
-        let http = client::client(&job.client);
+        let speaker = Speaker::new(&job.client, &target.url);
         // Targets of one job are spread over the interval, always alike.
         let interval_ms = target.interval.as_millis() as u64;
         let hash = target.labels.fingerprint() ^ xxhash_rust::xxh3::xxh3_64(target.url.as_bytes());
@@ -252,10 +277,14 @@ impl Scraping {
             let at_ms = if (began_ms - nominal_ms).abs() <= ON_TIME { nominal_ms } else { began_ms };
             nominal_ms += interval_ms as i64;
             let began = Instant::now();
+            let refused = self.refused.lock().get(&job.name).cloned();
             let asked = async {
+                if let Some(why) = refused {
+                    return Err(why);
+                }
                 let _turn = self.turns.acquire().await;
-                match &http {
-                    Ok(http) => client::fetch(http, &job, &target).await,
+                match &speaker {
+                    Ok(speaker) => client::fetch(speaker, &job, &target).await,
                     Err(wrong) => Err(wrong.clone()),
                 }
             };

@@ -47,8 +47,12 @@ pub fn scrape_jobs(config: &Config) -> anyhow::Result<Vec<agent::scrape::Job>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading --scrape-config {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    agent::scrape::parse_jobs(&text, folder)
-        .map_err(|wrong| anyhow::anyhow!("--scrape-config {}:{wrong}", path.display()))
+    let parsed = agent::scrape::parse_jobs(&text, folder)
+        .map_err(|wrong| anyhow::anyhow!("--scrape-config {}:{wrong}", path.display()))?;
+    for warning in parsed.warnings {
+        tracing::warn!(file = %path.display(), "{warning}");
+    }
+    Ok(parsed.jobs)
 }
 
 /// What the agent does with lines of containers.

@@ -154,6 +154,8 @@ impl Parts {
         }
         if let Some(store) = &self.store {
             store.set_retention(retention(config));
+            store.set_limits(limits(config));
+            store.set_downsampling(config.downsampling.clone());
         }
         if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
             warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
@@ -214,18 +216,19 @@ impl Parts {
     }
 }
 
+fn limits(config: &Config) -> store::LimitBook {
+    config.limits.clone().with_logs(config.log_limits.clone(), config.line_bytes_max)
+}
+
 fn store_config(config: &Config) -> store::Config {
-    let mut limits = store::Limits { logs: config.log_limits.clone(), ..store::Config::default().limits };
-    if let Some(bytes) = config.line_bytes_max {
-        limits.line_bytes_max = bytes;
-    }
     store::Config {
-        limits,
         dir: config.data_dir.clone(),
         memory_bytes_max: config.memory_bytes / STORE_SHARE,
         retention: retention(config),
         read_log_query: logql::read_log_query,
         delete_cancel_period: config.delete_cancel_period,
+        limits: limits(config),
+        downsampling: config.downsampling.clone(),
         on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
     }

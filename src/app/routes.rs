@@ -3,7 +3,9 @@
 use super::auth::Tokens;
 use super::listeners::Listeners;
 use super::parts::Parts;
-use super::{auth, health, own_metrics, page, ruler_routes, rules_routes, targets_routes, trace};
+use super::{
+    admin_routes, auth, health, own_metrics, page, ruler_routes, rules_routes, targets_routes, trace,
+};
 use crate::config::{Config, Role};
 use anyhow::Context;
 use axum::extract::State;
@@ -33,12 +35,18 @@ pub fn serve(
     parts: &Arc<Parts>,
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let doors = parts.sink.clone().map(|sink| Arc::new(Doors::new(sink, receive::Config::default())));
+    let doors_config = receive::Config {
+        otlp: config.otlp.clone(),
+        delta_bytes_max: config.otlp_delta_bytes,
+        replicas: config.replicas.clone(),
+        ..receive::Config::default()
+    };
+    let doors = parts.sink.clone().map(|sink| Arc::new(Doors::new(sink, doors_config)));
     let shared = Shared { parts: parts.clone(), doors: doors.clone() };
     let guard = || middleware::from_fn_with_state(parts.tokens.clone(), auth::require);
     let mut servers = JoinSet::new();
 
-    let http = http_router(config, shared).layer(guard());
+    let http = http_router(config, shared)?.layer(guard());
     servers.spawn(serve_http(listeners.http, http, stop.clone()));
     if let (Some(listener), Some(doors)) = (listeners.otlp_http, &doors) {
         servers.spawn(serve_http(listener, receive::otlp_http_router(doors).layer(guard()), stop.clone()));
@@ -86,7 +94,7 @@ async fn serve_http(listener: TcpListener, router: Router, stop: CancellationTok
         .context("HTTP listener")
 }
 
-fn http_router(config: &Config, shared: Shared) -> Router {
+fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     let mut router: Router<Shared> = Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(ready))
@@ -105,6 +113,9 @@ fn http_router(config: &Config, shared: Shared) -> Router {
             .merge(api::loki::delete_router(store.clone()))
             .merge(Router::new().nest("/prometheus", admin.clone()))
             .merge(admin);
+    }
+    if config.role == Role::Query {
+        router = router.merge(admin_routes::router(config)?);
     }
     if let Some(engine) = &shared.parts.engine {
         let prometheus = api::prometheus::router(engine.clone());
@@ -138,7 +149,7 @@ fn http_router(config: &Config, shared: Shared) -> Router {
     } else {
         router = router.fallback(api::refusal::no_such_path);
     }
-    router.method_not_allowed_fallback(api::refusal::no_such_method)
+    Ok(router.method_not_allowed_fallback(api::refusal::no_such_method))
 }
 
 async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {

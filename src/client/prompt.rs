@@ -53,6 +53,7 @@ const SQL_WORDS: &[&str] = &[
     "label",
     "attr",
     "metrics",
+    "histograms",
     "series",
     "logs",
     "spans",

@@ -19,7 +19,7 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
     let rules = write(
         "rules.yaml",
         "groups:\n- name: g\n  interval: 1s\n  rules:\n  - record: apart:sum\n    expr: sum(apart)\n  \
-         - alert: Apart\n    expr: apart:sum > 1\n",
+         - record: apart:native\n    expr: sum(native)\n  - alert: Apart\n    expr: apart:sum > 1\n",
     );
     // Each door has its own; the agent's is wrong at first, and put right while it runs.
     let (tokens, token) = (write("tokens", "door\n"), write("token", "door\n"));
@@ -27,7 +27,7 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
     let logs = write("app.log", "a line of a file\n");
     let (hook, notifications) = crate::alerting::receiver();
 
-    let asked = ["--token-file", tokens.as_str()];
+    let asked = ["--token-file", tokens.as_str(), "--web.enable-admin-api"];
     let ingest = Server::start("ingest", &folder("ingest"), &asked).with_token("door");
     let url = ingest.url("");
     let shown = ["--ingest", url.as_str(), "--ingest-token-file", token.as_str()];
@@ -36,7 +36,7 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
     let query_url = query.url("");
     let alerting = ["--query", query_url.as_str(), "--rules", rules.as_str(), "--webhook", hook.as_str()];
     let alerts =
-        Server::start("alerts", &folder("alerts"), &[&asked[..], &shown[..], &alerting[..]].concat())
+        Server::start("alerts", &folder("alerts"), &[&asked[..2], &shown[..], &alerting[..]].concat())
             .with_token("door");
     let agent = [
         "--ingest",
@@ -77,6 +77,22 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
     let firing = eventually("the notification", || notifications.try_recv().ok());
     assert_eq!(firing["alerts"][0]["labels"]["alertname"], "Apart", "{firing}");
     eventually("the alert's own series", || query.promql("ALERTS{alertstate=\"firing\"}").first().cloned());
+    let point = serde_json::json!({ "timeUnixNano": (now * 1_000_000).to_string(), "count": "3", "sum": 4.5, "scale": 0,
+        "positive": { "offset": 0, "bucketCounts": ["1", "2"] } });
+    let native = serde_json::json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [{ "name": "native",
+        "exponentialHistogram": { "aggregationTemporality": 2, "dataPoints": [point] } }] }] }] });
+    let written = ingest.http.post(ingest.url("/otlp/v1/metrics")).json(&native).send().unwrap();
+    assert!(written.status().is_success());
+    let recorded = eventually("a recorded histogram", || query.promql("apart:native").first().cloned());
+    let buckets = serde_json::json!([[0, "1", "2", "1"], [0, "2", "4", "2"]]);
+    assert_eq!(
+        (&recorded["histogram"][1]["sum"], &recorded["histogram"][1]["buckets"]),
+        (&"4.5".into(), &buckets)
+    );
+    let delete = "/api/v1/admin/tsdb/delete_series?match[]=native";
+    let deleted = query.http.post(query.url(delete)).send().unwrap();
+    assert_eq!(deleted.status(), 204, "by way of the query process");
+    assert!(query.promql("native").is_empty());
     assert_eq!(alerts.json("/api/v1/rules")["status"], "success");
     eventually("this machine's metrics from the agent", || query.promql("node_load1").first().cloned());
     for server in [&ingest, &query, &alerts, &agent] {

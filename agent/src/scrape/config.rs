@@ -1,7 +1,13 @@
-//! `scrape_configs` as Prometheus has them, from its YAML file: what was written, then what it means. Other sections of
-//! the file are taken as they are; a kind of discovery that is not there is a mistake, not silence.
+//! `scrape_configs` as Prometheus has them, from its YAML file: what was written, then what it means. A key that is not
+//! known is a mistake; one that is known and has no effect here is told by its name, as are the file's other sections.
 
+mod http;
+
+pub use http::{Client, Oauth2, Proxy, Secret, Tls, TlsVersion};
+
+use super::client::Format;
 use super::relabel::Rule;
+use http::{Authorization, Basic, Header, WrittenOauth2};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
@@ -22,7 +28,16 @@ pub struct Job {
     pub scheme: String,
     /// The `Accept` header.
     pub accept: String,
+    /// What an answer is read as whose type is not known.
+    pub fallback: Format,
     pub with_classic_histograms: bool,
+    /// Histograms of series `_bucket`, `_sum`, `_count` become native ones with custom buckets.
+    pub classic_to_native: bool,
+    /// Buckets of a native histogram, 0 is no limit; and the least growth from one bucket to the next.
+    pub buckets_max: usize,
+    pub bucket_factor_min: f64,
+    /// Names of letters, digits, `_` and `:` alone.
+    pub legacy_names: bool,
     pub client: Client,
     pub body_bytes_max: usize,
     /// 0 is no limit, as in the file.
@@ -33,64 +48,36 @@ pub struct Job {
     pub label_value_bytes_max: usize,
     pub groups: Vec<Group>,
     pub files: Vec<PathBuf>,
+    pub http: Vec<HttpDiscovery>,
+    pub dns: Vec<DnsDiscovery>,
+    /// Dropped targets that are kept to be shown; 0 is no limit of its own.
+    pub dropped_max: usize,
     pub relabel: Vec<Rule>,
     pub metric_relabel: Vec<Rule>,
     pub extra_metrics: bool,
 }
 
-/// How a target is spoken to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Client {
-    pub basic: Option<(Secret, Secret)>,
-    /// Scheme and credentials.
-    pub authorization: Option<(String, Secret)>,
-    pub tls: Tls,
-    pub follow_redirects: bool,
-    pub compression: bool,
-    pub proxy: Option<String>,
+/// A server that names targets (`http_sd_configs`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpDiscovery {
+    pub url: String,
+    pub every: Duration,
+    pub client: Client,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tls {
-    pub ca: Option<String>,
-    pub ca_file: Option<PathBuf>,
-    pub cert: Option<String>,
-    pub cert_file: Option<PathBuf>,
-    pub key: Option<String>,
-    pub key_file: Option<PathBuf>,
-    pub insecure_skip_verify: bool,
-    server_name: Option<String>,
-    min_version: Option<String>,
-    max_version: Option<String>,
+/// Names whose addresses are targets (`dns_sd_configs`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsDiscovery {
+    pub names: Vec<String>,
+    pub family: Family,
+    pub port: u16,
+    pub every: Duration,
 }
 
-/// A text, or the file that has it, which is read at each use.
-#[derive(Clone, PartialEq)]
-pub enum Secret {
-    Text(String),
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            // Told apart where configurations are compared, and not shown.
-            Secret::Text(text) => write!(f, "<secret {:x}>", xxhash_rust::xxh3::xxh3_64(text.as_bytes())),
-            Secret::File(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-impl Secret {
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Secret::Text(text) => Ok(text.clone()),
-            Secret::File(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim().to_owned())
-                .map_err(|wrong| format!("unable to read {}: {wrong}", path.display())),
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Family {
+    V4,
+    V6,
 }
 
 /// Targets with the labels that they share.
@@ -112,6 +99,13 @@ pub struct Mistake {
     pub text: String,
 }
 
+/// The jobs of a file, and what of it has no effect here.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    pub jobs: Vec<Job>,
+    pub warnings: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WholeFile {
@@ -119,34 +113,35 @@ struct WholeFile {
     global: Global,
     #[serde(default)]
     scrape_configs: Vec<Written>,
+    #[serde(default)]
+    scrape_config_files: Vec<PathBuf>,
     // Sections of Prometheus that have other places here.
-    #[serde(default, rename = "scrape_config_files")]
-    _scrape_config_files: Option<Value>,
-    #[serde(default, rename = "rule_files")]
-    _rule_files: Option<Value>,
-    #[serde(default, rename = "alerting")]
-    _alerting: Option<Value>,
-    #[serde(default, rename = "remote_write")]
-    _remote_write: Option<Value>,
-    #[serde(default, rename = "remote_read")]
-    _remote_read: Option<Value>,
-    #[serde(default, rename = "storage")]
-    _storage: Option<Value>,
-    #[serde(default, rename = "tracing")]
-    _tracing: Option<Value>,
-    #[serde(default, rename = "otlp")]
-    _otlp: Option<Value>,
-    #[serde(default, rename = "runtime")]
-    _runtime: Option<Value>,
+    rule_files: Option<Value>,
+    alerting: Option<Value>,
+    remote_write: Option<Value>,
+    remote_read: Option<Value>,
+    storage: Option<Value>,
+    tracing: Option<Value>,
+    otlp: Option<Value>,
+    runtime: Option<Value>,
+}
+
+/// What `scrape_config_files` name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobsFile {
+    #[serde(default)]
+    scrape_configs: Vec<Written>,
 }
 
 #[derive(Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 struct Global {
     scrape_interval: Option<Span>,
     scrape_timeout: Option<Span>,
     scrape_protocols: Option<Vec<Protocol>>,
     scrape_native_histograms: Option<bool>,
+    convert_classic_histograms_to_nhcb: Option<bool>,
     always_scrape_classic_histograms: Option<bool>,
     extra_scrape_metrics: Option<bool>,
     body_size_limit: Option<Bytes>,
@@ -155,6 +150,15 @@ struct Global {
     label_limit: Option<usize>,
     label_name_length_limit: Option<usize>,
     label_value_length_limit: Option<usize>,
+    keep_dropped_targets: Option<usize>,
+    metric_name_validation_scheme: Option<Validation>,
+    metric_name_escaping_scheme: Option<Escaping>,
+    evaluation_interval: Option<Value>,
+    rule_query_offset: Option<Value>,
+    query_log_file: Option<Value>,
+    scrape_failure_log_file: Option<Value>,
+    external_labels: Option<Value>,
+    runtime: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -172,15 +176,12 @@ struct Written {
     scrape_interval: Option<Span>,
     scrape_timeout: Option<Span>,
     scrape_protocols: Option<Vec<Protocol>>,
-    #[serde(rename = "fallback_scrape_protocol")]
-    _fallback_scrape_protocol: Option<Protocol>,
+    fallback_scrape_protocol: Option<Protocol>,
     scrape_native_histograms: Option<bool>,
     #[serde(alias = "scrape_classic_histograms")]
     always_scrape_classic_histograms: Option<bool>,
-    #[serde(rename = "convert_classic_histograms_to_nhcb")]
-    _convert_classic_histograms_to_nhcb: Option<bool>,
-    #[serde(rename = "scrape_failure_log_file")]
-    _scrape_failure_log_file: Option<String>,
+    convert_classic_histograms_to_nhcb: Option<bool>,
+    scrape_failure_log_file: Option<Value>,
     metrics_path: Option<String>,
     scheme: Option<Scheme>,
     #[serde(default = "yes")]
@@ -191,36 +192,106 @@ struct Written {
     label_limit: Option<usize>,
     label_name_length_limit: Option<usize>,
     label_value_length_limit: Option<usize>,
-    #[serde(rename = "native_histogram_bucket_limit")]
-    _native_histogram_bucket_limit: Option<usize>,
-    #[serde(rename = "native_histogram_min_bucket_factor")]
-    _native_histogram_min_bucket_factor: Option<f64>,
-    #[serde(rename = "keep_dropped_targets")]
-    _keep_dropped_targets: Option<usize>,
-    #[serde(rename = "metric_name_validation_scheme")]
-    _metric_name_validation_scheme: Option<String>,
-    #[serde(rename = "metric_name_escaping_scheme")]
-    _metric_name_escaping_scheme: Option<String>,
+    native_histogram_bucket_limit: Option<usize>,
+    native_histogram_min_bucket_factor: Option<f64>,
+    keep_dropped_targets: Option<usize>,
+    metric_name_validation_scheme: Option<Validation>,
+    metric_name_escaping_scheme: Option<Escaping>,
     extra_scrape_metrics: Option<bool>,
     #[serde(default)]
     static_configs: Vec<Group>,
     #[serde(default)]
     file_sd_configs: Vec<Files>,
     #[serde(default)]
+    http_sd_configs: Vec<HttpServer>,
+    #[serde(default)]
+    dns_sd_configs: Vec<DnsNames>,
+    #[serde(default)]
     relabel_configs: Vec<Rule>,
     #[serde(default)]
     metric_relabel_configs: Vec<Rule>,
     basic_auth: Option<Basic>,
     authorization: Option<Authorization>,
+    oauth2: Option<WrittenOauth2>,
     bearer_token: Option<String>,
     bearer_token_file: Option<PathBuf>,
     #[serde(default)]
     tls_config: Tls,
     #[serde(default = "yes")]
     follow_redirects: bool,
-    #[serde(rename = "enable_http2")]
-    _enable_http2: Option<bool>,
+    #[serde(default = "yes")]
+    enable_http2: bool,
     proxy_url: Option<String>,
+    no_proxy: Option<String>,
+    #[serde(default)]
+    proxy_from_environment: bool,
+    proxy_connect_header: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(default)]
+    http_headers: BTreeMap<String, Header>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HttpServer {
+    url: String,
+    refresh_interval: Option<Span>,
+    basic_auth: Option<Basic>,
+    authorization: Option<Authorization>,
+    oauth2: Option<WrittenOauth2>,
+    bearer_token: Option<String>,
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_config: Tls,
+    #[serde(default = "yes")]
+    follow_redirects: bool,
+    #[serde(default = "yes")]
+    enable_http2: bool,
+    proxy_url: Option<String>,
+    no_proxy: Option<String>,
+    #[serde(default)]
+    proxy_from_environment: bool,
+    proxy_connect_header: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(default)]
+    http_headers: BTreeMap<String, Header>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DnsNames {
+    names: Vec<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    port: Option<u16>,
+    refresh_interval: Option<Span>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Validation {
+    Utf8,
+    Legacy,
+}
+
+/// How a target should write names that are not of letters, digits, `_` and `:`.
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Escaping {
+    #[serde(rename = "allow-utf-8")]
+    AllowUtf8,
+    Underscores,
+    Dots,
+    Values,
+}
+
+impl Escaping {
+    fn as_str(self) -> &'static str {
+        match self {
+            Escaping::AllowUtf8 => "allow-utf-8",
+            Escaping::Underscores => "underscores",
+            Escaping::Dots => "dots",
+            Escaping::Values => "values",
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -234,24 +305,6 @@ struct Files {
     /// Files are looked at more often than this.
     #[serde(rename = "refresh_interval")]
     _refresh_interval: Option<Span>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Basic {
-    username: Option<String>,
-    username_file: Option<PathBuf>,
-    password: Option<String>,
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authorization {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    credentials: Option<String>,
-    credentials_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -275,24 +328,36 @@ enum Protocol {
 }
 
 impl Protocol {
-    fn accept(self) -> &'static str {
+    fn accept(self, escaping: Escaping) -> String {
+        let escaping = escaping.as_str();
         match self {
             Protocol::PrometheusProto => {
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+                    .into()
             }
-            Protocol::OpenMetrics0 => "application/openmetrics-text;version=0.0.1",
-            Protocol::OpenMetrics1 => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
-            Protocol::Text0 => "text/plain;version=0.0.4",
-            Protocol::Text1 => "text/plain;version=1.0.0;escaping=allow-utf-8",
+            Protocol::OpenMetrics0 => "application/openmetrics-text;version=0.0.1".into(),
+            Protocol::OpenMetrics1 => {
+                format!("application/openmetrics-text;version=1.0.0;escaping={escaping}")
+            }
+            Protocol::Text0 => "text/plain;version=0.0.4".into(),
+            Protocol::Text1 => format!("text/plain;version=1.0.0;escaping={escaping}"),
+        }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Protocol::PrometheusProto => Format::Protobuf,
+            Protocol::OpenMetrics0 | Protocol::OpenMetrics1 => Format::OpenMetrics,
+            Protocol::Text0 | Protocol::Text1 => Format::Text,
         }
     }
 }
 
 /// The first is wanted most.
-fn accept(protocols: &[Protocol]) -> String {
+fn accept(protocols: &[Protocol], escaping: Escaping) -> String {
     let mut parts: Vec<String> = vec![];
     for (place, protocol) in protocols.iter().enumerate() {
-        parts.push(format!("{};q=0.{}", protocol.accept(), protocols.len() + 1 - place));
+        parts.push(format!("{};q=0.{}", protocol.accept(escaping), protocols.len() + 1 - place));
     }
     parts.push("*/*;q=0.1".into());
     parts.join(",")
@@ -368,6 +433,7 @@ impl<'de> Deserialize<'de> for Bytes {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let unit = text[digits..].trim_end_matches("iB").trim_end_matches('B');
         let power = ["", "K", "M", "G", "T"].iter().position(|known| *known == unit);
+        let power = power.filter(|_| digits < text.len() || text == "0");
         let bytes = text[..digits].parse::<usize>().ok().zip(power);
         let bytes =
             bytes.and_then(|(number, power)| number.checked_mul(1usize.checked_shl(10 * power as u32)?));
@@ -381,21 +447,86 @@ impl<'de> Deserialize<'de> for Bytes {
 const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Jobs of a file's text; relative paths are below `folder`, the file's own.
-pub fn parse(text: &str, folder: &Path) -> Result<Vec<Job>, Mistake> {
-    let file: WholeFile = serde_yaml_ng::from_str(text).map_err(|wrong| mistake(text, &wrong))?;
-    let mut jobs: Vec<Job> = vec![];
-    for (number, written) in file.scrape_configs.into_iter().enumerate() {
+pub fn parse(text: &str, folder: &Path) -> Result<Parsed, Mistake> {
+    let mut file: WholeFile = serde_yaml_ng::from_str(text).map_err(|wrong| mistake(text, &wrong))?;
+    let mut parsed = Parsed { jobs: vec![], warnings: file.without_effect() };
+    let own = std::mem::take(&mut file.scrape_configs);
+    take_jobs(&mut parsed, own, &file.global, text, folder)?;
+    for pattern in &file.scrape_config_files {
+        for path in super::discover::matching(&folder.join(pattern)) {
+            of_file(&mut parsed, &file.global, &path)?;
+        }
+    }
+    Ok(parsed)
+}
+
+/// Jobs of another file that the first one names.
+fn of_file(parsed: &mut Parsed, global: &Global, path: &Path) -> Result<(), Mistake> {
+    let here = |text: String| Mistake { line: 1, column: 1, text: format!("{}: {text}", path.display()) };
+    let text = std::fs::read_to_string(path).map_err(|wrong| here(wrong.to_string()))?;
+    let found = serde_yaml_ng::from_str::<JobsFile>(&text).map_err(|wrong| mistake(&text, &wrong));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    found
+        .and_then(|found| take_jobs(parsed, found.scrape_configs, global, &text, folder))
+        .map_err(|wrong| here(wrong.to_string()))
+}
+
+fn take_jobs(
+    parsed: &mut Parsed,
+    written: Vec<Written>,
+    global: &Global,
+    text: &str,
+    folder: &Path,
+) -> Result<(), Mistake> {
+    for (number, written) in written.into_iter().enumerate() {
         let name = written.job_name.clone();
         let wrong = |what: String| {
             let (line, column) = place_of_job(text, number);
             Mistake { line, column, text: format!("job {name:?}: {what}") }
         };
-        if jobs.iter().any(|known| known.name == name) {
+        if parsed.jobs.iter().any(|known| known.name == name) {
             return Err(wrong("found multiple scrape configs with this job name; give each its own".into()));
         }
-        jobs.push(written.meaning(&file.global, folder).map_err(wrong)?);
+        if written.scrape_failure_log_file.is_some() {
+            let what = "scrape_failure_log_file has no effect here: failures are in the log at level debug";
+            parsed.warnings.push(format!("job {name:?}: {what}"));
+        }
+        parsed.jobs.push(written.meaning(global, folder).map_err(wrong)?);
     }
-    Ok(jobs)
+    Ok(())
+}
+
+impl WholeFile {
+    /// What Prometheus knows and has another place, or none, here.
+    fn without_effect(&self) -> Vec<String> {
+        let global = &self.global;
+        let all = [
+            ("rule_files", &self.rule_files, "name rule files with --rules"),
+            ("alerting", &self.alerting, "name Alertmanagers with --alertmanager"),
+            ("remote_write", &self.remote_write, "what is scraped goes to --ingest"),
+            ("remote_read", &self.remote_read, "there is nothing to read from elsewhere"),
+            ("storage", &self.storage, "see --retention-metrics, --limit"),
+            ("tracing", &self.tracing, "see --self-telemetry"),
+            ("otlp", &self.otlp, "see the flags --otlp-…"),
+            ("runtime", &self.runtime, "it is of Go's runtime"),
+            ("global.runtime", &global.runtime, "it is of Go's runtime"),
+            ("global.evaluation_interval", &global.evaluation_interval, "see --evaluation-interval"),
+            ("global.rule_query_offset", &global.rule_query_offset, "write query_offset in the rule group"),
+            ("global.query_log_file", &global.query_log_file, "there is no such log"),
+            (
+                "global.scrape_failure_log_file",
+                &global.scrape_failure_log_file,
+                "failures are in the log at level debug",
+            ),
+            (
+                "global.external_labels",
+                &global.external_labels,
+                "add labels with relabel_configs (target_label, replacement)",
+            ),
+        ];
+        let given = all.into_iter().filter(|(_, value, _)| value.is_some());
+        given.map(|(key, _, what)| format!("{key} has no effect here: {what}")).collect()
+    }
 }
 
 fn mistake(file: &str, wrong: &serde_yaml_ng::Error) -> Mistake {
@@ -404,9 +535,11 @@ fn mistake(file: &str, wrong: &serde_yaml_ng::Error) -> Mistake {
     let (line, column) = place_of_value(file, &text, line).unwrap_or((line, column));
     let text = text.split(" at line ").next().unwrap_or(&text);
     // Prometheus has some thirty kinds of discovery.
-    let of_discovery = text.split('`').find(|word| word.ends_with("_sd_configs") || *word == "oauth2");
+    let of_discovery = text.split('`').find(|word| word.ends_with("_sd_configs"));
     let text = match of_discovery.filter(|word| text.contains(&format!("unknown field `{word}`"))) {
-        Some(field) => format!("{field} is not supported; use static_configs or file_sd_configs"),
+        Some(field) => format!(
+            "{field} is not supported; use static_configs, file_sd_configs, http_sd_configs or dns_sd_configs"
+        ),
         // Without the list of everything that it might have been.
         None => text.split(", expected one of").next().unwrap_or(text).to_owned(),
     };
@@ -427,9 +560,13 @@ fn place_of_job(text: &str, number: usize) -> (usize, usize) {
     begins.nth(number).unwrap_or((1, 1))
 }
 
+/// Between two times that a server is asked for targets, and that names are looked up, as in Prometheus.
+const HTTP_EVERY: Duration = Duration::from_secs(60);
+const DNS_EVERY: Duration = Duration::from_secs(30);
+
 impl Written {
-    fn meaning(self, global: &Global, folder: &Path) -> Result<Job, String> {
-        let client = self.client(folder)?;
+    fn meaning(mut self, global: &Global, folder: &Path) -> Result<Job, String> {
+        let client = self.client().meaning(folder)?;
         if self.job_name.is_empty() {
             return Err("job_name is empty".into());
         }
@@ -450,6 +587,9 @@ impl Written {
         if protocols.is_empty() {
             return Err("scrape_protocols cannot be empty".into());
         }
+        if protocols.iter().enumerate().any(|(at, protocol)| protocols[..at].contains(protocol)) {
+            return Err("duplicated protocol in scrape_protocols".into());
+        }
         if with_native && !protocols.contains(&Protocol::PrometheusProto) {
             protocols.insert(0, Protocol::PrometheusProto);
         }
@@ -459,8 +599,20 @@ impl Written {
         ) {
             return Err(format!("{target:?} is not a valid hostname; write targets as host:port"));
         }
+        let validation = self.metric_name_validation_scheme.or(global.metric_name_validation_scheme);
+        let legacy_names = validation == Some(Validation::Legacy);
+        let escaping = self.metric_name_escaping_scheme.or(global.metric_name_escaping_scheme);
+        if legacy_names && escaping == Some(Escaping::AllowUtf8) {
+            return Err("utf8 metric names requested but validation scheme is not set to UTF8; \
+                 set metric_name_validation_scheme: utf8"
+                .into());
+        }
+        let escaping =
+            escaping.unwrap_or(if legacy_names { Escaping::Underscores } else { Escaping::AllowUtf8 });
         let limit = |own: Option<usize>, global: Option<usize>| own.or(global).unwrap_or(0);
         let body = self.body_size_limit.or(global.body_size_limit).map_or(0, |bytes| bytes.0);
+        let http = self.http_sd_configs.into_iter().map(|server| server.meaning(folder));
+        let dns = self.dns_sd_configs.into_iter().map(DnsNames::meaning);
         Ok(Job {
             name: self.job_name,
             honor_labels: self.honor_labels,
@@ -474,11 +626,19 @@ impl Written {
                 Some(Scheme::Https) => "https".into(),
                 _ => "http".into(),
             },
-            accept: accept(&protocols),
+            accept: accept(&protocols, escaping),
+            fallback: self.fallback_scrape_protocol.map_or(Format::Text, Protocol::format),
             with_classic_histograms: self
                 .always_scrape_classic_histograms
                 .or(global.always_scrape_classic_histograms)
                 .unwrap_or(false),
+            classic_to_native: self
+                .convert_classic_histograms_to_nhcb
+                .or(global.convert_classic_histograms_to_nhcb)
+                .unwrap_or(false),
+            buckets_max: self.native_histogram_bucket_limit.unwrap_or(0),
+            bucket_factor_min: self.native_histogram_min_bucket_factor.unwrap_or(0.0),
+            legacy_names,
             client,
             body_bytes_max: if body == 0 { BODY_BYTES_MAX } else { body.min(BODY_BYTES_MAX) },
             samples_max: limit(self.sample_limit, global.sample_limit),
@@ -493,60 +653,83 @@ impl Written {
                 .flat_map(|of| of.files)
                 .map(|path| folder.join(path))
                 .collect(),
+            http: http.collect::<Result<_, _>>()?,
+            dns: dns.collect::<Result<_, _>>()?,
+            dropped_max: limit(self.keep_dropped_targets, global.keep_dropped_targets),
             relabel: self.relabel_configs,
             metric_relabel: self.metric_relabel_configs,
             extra_metrics: self.extra_scrape_metrics.or(global.extra_scrape_metrics).unwrap_or(false),
         })
     }
 
-    fn client(&self, folder: &Path) -> Result<Client, String> {
-        let secret = |text: &Option<String>, file: &Option<PathBuf>, what: &str| match (text, file) {
-            (Some(_), Some(_)) => Err(format!("at most one of {what} and {what}_file must be configured")),
-            (Some(text), None) => Ok(Some(Secret::Text(text.clone()))),
-            (None, Some(file)) => Ok(Some(Secret::File(folder.join(file)))),
-            (None, None) => Ok(None),
+    fn client(&mut self) -> http::Written {
+        http::Written {
+            basic_auth: self.basic_auth.take(),
+            authorization: self.authorization.take(),
+            oauth2: self.oauth2.take(),
+            bearer_token: self.bearer_token.take(),
+            bearer_token_file: self.bearer_token_file.take(),
+            tls_config: std::mem::take(&mut self.tls_config),
+            follow_redirects: self.follow_redirects,
+            enable_compression: self.enable_compression,
+            enable_http2: self.enable_http2,
+            proxy_url: self.proxy_url.take(),
+            no_proxy: self.no_proxy.take(),
+            proxy_from_environment: self.proxy_from_environment,
+            proxy_connect_header: self.proxy_connect_header.take(),
+            http_headers: std::mem::take(&mut self.http_headers),
+        }
+    }
+}
+
+impl HttpServer {
+    fn meaning(self, folder: &Path) -> Result<HttpDiscovery, String> {
+        let of = |what: String| format!("http_sd_configs: {what}");
+        let url =
+            reqwest::Url::parse(&self.url).map_err(|wrong| of(format!("url {:?}: {wrong}", self.url)))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(of("URL scheme must be 'http' or 'https'".into()));
+        }
+        let written = http::Written {
+            basic_auth: self.basic_auth,
+            authorization: self.authorization,
+            oauth2: self.oauth2,
+            bearer_token: self.bearer_token,
+            bearer_token_file: self.bearer_token_file,
+            tls_config: self.tls_config,
+            follow_redirects: self.follow_redirects,
+            enable_compression: true,
+            enable_http2: self.enable_http2,
+            proxy_url: self.proxy_url,
+            no_proxy: self.no_proxy,
+            proxy_from_environment: self.proxy_from_environment,
+            proxy_connect_header: self.proxy_connect_header,
+            http_headers: self.http_headers,
         };
-        let basic = match &self.basic_auth {
-            None => None,
-            Some(Basic { username, username_file, password, password_file }) => {
-                let none = || Secret::Text(String::new());
-                Some((
-                    secret(username, username_file, "username")?.unwrap_or_else(none),
-                    secret(password, password_file, "password")?.unwrap_or_else(none),
-                ))
+        let every = self.refresh_interval.map_or(HTTP_EVERY, |span| span.0);
+        Ok(HttpDiscovery { url: self.url, every, client: written.meaning(folder).map_err(of)? })
+    }
+}
+
+impl DnsNames {
+    fn meaning(self) -> Result<DnsDiscovery, String> {
+        let of = |what: &str| Err(format!("dns_sd_configs: {what}"));
+        if self.names.is_empty() {
+            return of("DNS-SD config must contain at least one SRV record name");
+        }
+        let family = match self.kind.as_deref().map(str::to_ascii_uppercase).as_deref() {
+            Some("A") => Family::V4,
+            Some("AAAA") => Family::V6,
+            None | Some("SRV" | "MX" | "NS") => {
+                return of("type SRV, MX and NS are not supported; use A or AAAA with a port");
             }
+            Some(other) => return of(&format!("invalid DNS-SD records type {other}")),
         };
-        let authorization = match &self.authorization {
-            None => secret(&self.bearer_token, &self.bearer_token_file, "bearer_token")?
-                .map(|token| ("Bearer".to_owned(), token)),
-            Some(Authorization { kind, credentials, credentials_file }) => {
-                let kind = kind.clone().unwrap_or_else(|| "Bearer".into());
-                if kind.eq_ignore_ascii_case("basic") {
-                    return Err(
-                        "authorization type cannot be set to \"basic\", use basic_auth instead".into()
-                    );
-                }
-                secret(credentials, credentials_file, "credentials")?.map(|token| (kind, token))
-            }
+        let Some(port) = self.port.filter(|port| *port != 0) else {
+            return of("a port is required in DNS-SD configs for all record types except SRV");
         };
-        if basic.is_some() && authorization.is_some() {
-            return Err("at most one of basic_auth, authorization and bearer_token must be configured".into());
-        }
-        let mut tls = self.tls_config.clone();
-        if tls.server_name.is_some() {
-            return Err(
-                "tls_config.server_name is not supported; name the target as its certificate does".into()
-            );
-        }
-        for file in [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().flatten() {
-            *file = folder.join(&*file);
-        }
-        let has_cert = tls.cert.is_some() || tls.cert_file.is_some();
-        if has_cert != (tls.key.is_some() || tls.key_file.is_some()) {
-            return Err("tls_config needs both cert and key, or none of them".into());
-        }
-        let (follow_redirects, compression) = (self.follow_redirects, self.enable_compression);
-        Ok(Client { basic, authorization, tls, follow_redirects, compression, proxy: self.proxy_url.clone() })
+        let every = self.refresh_interval.map_or(DNS_EVERY, |span| span.0);
+        Ok(DnsDiscovery { names: self.names, family, port, every })
     }
 }
 

@@ -1,4 +1,7 @@
-//! Where targets are: in the configuration itself, and in files that others write (`file_sd_configs`).
+//! Where targets are: in the configuration itself, in files that others write (`file_sd_configs`), and where a server or
+//! the DNS say (see `remote`).
+
+pub mod remote;
 
 use super::config::{Group, Job};
 use std::collections::HashMap;
@@ -6,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tracing::warn;
 
-/// Groups of targets, each with the file that names it.
-pub type Groups = Vec<(Group, Option<String>)>;
+/// Groups of targets, each with the labels that tell of where it was found.
+pub type Groups = Vec<(Group, Option<(&'static str, String)>)>;
 
 /// What the files had when they were last read.
 #[derive(Default)]
@@ -31,7 +34,8 @@ impl Discovery {
         let mut groups: Vec<_> = job.groups.iter().map(|group| (group.clone(), None)).collect();
         for path in of_files {
             let name = path.display().to_string();
-            groups.extend(self.file(&path).iter().map(|group| (group.clone(), Some(name.clone()))));
+            let place = || Some(("__meta_filepath", name.clone()));
+            groups.extend(self.file(&path).iter().map(|group| (group.clone(), place())));
         }
         groups
     }
@@ -69,7 +73,7 @@ fn parsed(path: &Path, bytes: u64) -> Result<Vec<Group>, String> {
 }
 
 /// Files of a pattern: a `*` may stand in the last part.
-fn matching(pattern: &Path) -> Vec<PathBuf> {
+pub(super) fn matching(pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or("");
     if !name.contains('*') {
         return vec![pattern.to_owned()];
@@ -108,7 +112,7 @@ mod tests {
     fn files_are_read_when_they_change_and_bad_ones_keep_what_they_had() {
         let dir = tempfile::tempdir().unwrap();
         let text = "scrape_configs: [{job_name: j, static_configs: [{targets: ['s:1']}], file_sd_configs: [{files: ['t*.json', 'one.yml', 'absent.yml']}]}]";
-        let job = super::super::config::parse(text, dir.path()).unwrap().remove(0);
+        let job = super::super::config::parse(text, dir.path()).unwrap().jobs.remove(0);
         let mut discovery = Discovery::default();
         let write = |name: &str, text: &str, age_s: u64| {
             let path = dir.path().join(name);

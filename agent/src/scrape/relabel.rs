@@ -89,6 +89,10 @@ impl TryFrom<Written> for Rule {
         if action == Action::HashMod && written.modulus.unwrap_or(0) == 0 {
             return Err("relabel configuration for hashmod requires non-zero modulus".into());
         }
+        let changes_case = matches!(action, Action::Lowercase | Action::Uppercase);
+        if changes_case && written.replacement.as_ref().is_some_and(|text| text != "$1") {
+            return Err(format!("'replacement' can not be set for {word} action"));
+        }
         let only_regex = matches!(action, Action::LabelDrop | Action::LabelKeep);
         if only_regex
             && (written.source_labels.is_some()
@@ -249,6 +253,7 @@ mod tests {
             ("{regex: '(', target_label: a}", "regex \"(\""),
             ("{action: hashmod, target_label: a}", "modulus"),
             ("{action: labeldrop, regex: a, target_label: b}", "only 'regex'"),
+            ("{action: uppercase, target_label: b, replacement: c}", "'replacement' can not be set"),
             ("{action: keepequal, target_label: b, regex: a}", "only 'source_labels'"),
         ] {
             let wrong = serde_yaml_ng::from_str::<Rule>(rule).unwrap_err().to_string();

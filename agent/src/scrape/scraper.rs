@@ -82,7 +82,7 @@ impl Scraper {
         if let Some(first) = parsed.rejected.0.first() {
             return Err(first.example.clone());
         }
-        let mut parsed = parsed.batch;
+        let mut parsed = self.histograms_as_wanted(parsed.batch)?;
         let mut taken = Taken::default();
         let mut first_seen: HashMap<Labels, Option<Labels>> = HashMap::new();
         for (bytes, ts_ms, values) in parsed.iter() {
@@ -100,6 +100,9 @@ impl Scraper {
             };
             let Some(labels) = labels else { continue };
             if counts {
+                if self.job.legacy_names && !has_legacy_names(&labels) {
+                    return Err(format!("invalid metric name or label names: {labels}"));
+                }
                 self.within_limits(&labels)?;
                 taken.kept += ts_ms.len();
             }
@@ -140,6 +143,18 @@ impl Scraper {
         let new = parsed.metadata.into_iter().filter(|metadata| described.insert(metadata.name.clone()));
         taken.batch.metadata.extend(new);
         Ok(taken)
+    }
+
+    fn histograms_as_wanted(&self, mut batch: MetricBatch) -> Result<MetricBatch, String> {
+        let Job { classic_to_native, with_classic_histograms, buckets_max, bucket_factor_min, .. } =
+            &*self.job;
+        if *classic_to_native {
+            batch = exposition::native::classic_to_native(batch, *with_classic_histograms);
+        }
+        if *buckets_max > 0 || *bucket_factor_min > 1.0 {
+            batch = exposition::native::coarser(batch, *buckets_max, *bucket_factor_min)?;
+        }
+        Ok(batch)
     }
 
     /// With the target's labels and through the rules; the part of a histogram that it is stays as it is.
@@ -216,6 +231,17 @@ impl Scraper {
             batch.push_sample(&self.of_report(name), at_ms, value);
         }
     }
+}
+
+fn has_legacy_names(labels: &Labels) -> bool {
+    let fine = |name: &str, colon: bool| {
+        let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colon && c == ':');
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(fine)
+    };
+    labels.iter().all(|(name, value)| match name {
+        METRIC_NAME => fine(value, true),
+        name => fine(name, false),
+    })
 }
 
 /// Markers that these series have ended.

@@ -29,12 +29,12 @@ pub enum Found {
 pub fn targets<'a>(
     job: &'a Job,
     group: &'a Group,
-    file: Option<&'a str>,
+    place: Option<&'a (&'static str, String)>,
 ) -> impl Iterator<Item = Found> + 'a {
-    group.targets.iter().map(move |address| target(job, address, group, file))
+    group.targets.iter().map(move |address| target(job, address, group, place))
 }
 
-fn target(job: &Job, address: &str, group: &Group, file: Option<&str>) -> Found {
+fn target(job: &Job, address: &str, group: &Group, place: Option<&(&'static str, String)>) -> Found {
     let mut labels = LabelSetBuilder::new();
     labels.set("job", &job.name);
     labels.set("__scheme__", &job.scheme);
@@ -48,8 +48,8 @@ fn target(job: &Job, address: &str, group: &Group, file: Option<&str>) -> Found 
     }
     group.labels.iter().for_each(|(name, value)| _ = labels.set(name, value));
     labels.set("__address__", address);
-    if let Some(file) = file {
-        labels.set("__meta_filepath", file);
+    if let Some((name, value)) = place {
+        labels.set(name, value);
     }
     let discovered = labels.build();
     let Some(made) = relabelled(&job.relabel, discovered.clone()) else { return Found::Dropped(discovered) };
@@ -106,9 +106,9 @@ mod tests {
         let text = format!(
             "scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['h:1'], labels: {{env: test}}}}]\n{options}"
         );
-        let job = super::super::config::parse(&text, Path::new("/")).unwrap().remove(0);
+        let job = super::super::config::parse(&text, Path::new("/")).unwrap().jobs.remove(0);
         let group = job.groups[0].clone();
-        targets(&job, &group, Some("/a.json")).next().unwrap()
+        targets(&job, &group, Some(&("__meta_filepath", "/a.json".into()))).next().unwrap()
     }
 
     fn made(options: &str) -> (String, String) {

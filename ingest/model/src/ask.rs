@@ -23,8 +23,8 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     pub series: Vec<SeriesPoints>,
-    /// Of an instant query, the series whose value is a native histogram. Who answers over Prometheus' JSON has none:
-    /// it does not tell all of one.
+    /// Of an instant query, the series whose value is a native histogram. A server that is not ours tells none: Prometheus'
+    /// JSON does not have all of one.
     pub histograms: Vec<(Labels, Arc<Histogram>)>,
     /// Not empty where the answer may be incomplete or the query doubtful.
     pub warnings: Vec<String>,

@@ -64,16 +64,22 @@ pub enum RejectReason {
     InvalidId,
     InvalidUtf8,
     TooManySeries,
+    TooManySeriesOfMetric,
     TooManyLabels,
     LabelNameTooLong,
     LabelValueTooLong,
     TooOld,
     StreamRateLimit,
+    LabelTooLong,
     InvalidValue,
     InvalidExemplar,
     InvalidDocument,
     UnsupportedAction,
     DuplicateId,
+    DeltaOutOfOrder,
+    DeltaOlderStart,
+    DeltaStateFull,
+    TooManyClusters,
 }
 
 impl RejectReason {
@@ -85,6 +91,8 @@ impl RejectReason {
             RejectReason::InvalidId => "invalid_id",
             RejectReason::InvalidUtf8 => "invalid_utf8",
             RejectReason::TooManySeries => "too_many_series",
+            RejectReason::TooManySeriesOfMetric => "too_many_series_of_metric",
+            RejectReason::LabelTooLong => "label_too_long",
             RejectReason::TooManyLabels => "too_many_labels",
             // These as Loki calls them.
             RejectReason::LabelNameTooLong => "label_name_too_long",
@@ -96,6 +104,10 @@ impl RejectReason {
             RejectReason::InvalidDocument => "invalid_document",
             RejectReason::UnsupportedAction => "unsupported_action",
             RejectReason::DuplicateId => "duplicate_id",
+            RejectReason::DeltaOutOfOrder => "delta_out_of_order",
+            RejectReason::DeltaOlderStart => "delta_older_start",
+            RejectReason::DeltaStateFull => "delta_state_full",
+            RejectReason::TooManyClusters => "too_many_clusters",
         }
     }
 }

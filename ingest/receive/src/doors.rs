@@ -1,8 +1,13 @@
 //! What the doors share: bounds, the sink behind them, and the count of what came through.
 
+use crate::deltas::Book;
 use crate::ids::Ids;
+use crate::replicas::Tracker;
 use axum::http::{HeaderMap, StatusCode};
-use model::{Batch, Origin, Reading, Receipt, Refused, RejectReason, Rejection, Sink, Tenant, Write};
+use model::{
+    Batch, Clock, Origin, Reading, Receipt, Refused, RejectReason, Rejection, Sink, SystemClock, Tenant,
+    Write,
+};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,11 +25,23 @@ pub struct Config {
     pub decompressed_bytes_max: usize,
     /// Bodies being read and decoded at one time, as they are sent; past it senders are asked to wait.
     pub in_flight_bytes_max: usize,
+    /// What becomes of the names and resources of OTLP metrics.
+    pub otlp: wire::otlp::Translation,
+    /// Sums of delta points, of one tenant.
+    pub delta_bytes_max: usize,
+    pub replicas: crate::replicas::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { body_bytes_max: 32 << 20, decompressed_bytes_max: 128 << 20, in_flight_bytes_max: 128 << 20 }
+        Config {
+            body_bytes_max: 32 << 20,
+            decompressed_bytes_max: 128 << 20,
+            in_flight_bytes_max: 128 << 20,
+            otlp: wire::otlp::Translation::default(),
+            delta_bytes_max: 64 << 20,
+            replicas: crate::replicas::Config::default(),
+        }
     }
 }
 
@@ -39,6 +56,8 @@ pub struct Doors {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     /// Of documents that came with one.
     pub(crate) ids: Mutex<Ids>,
+    pub(crate) deltas: Book,
+    replicas: Tracker,
 }
 
 const SIGNALS: [&str; 3] = ["metrics", "logs", "traces"];
@@ -87,6 +106,8 @@ impl Doors {
     pub fn new(sink: Arc<dyn Sink>, config: Config) -> Doors {
         Doors {
             in_flight: Semaphore::new(config.in_flight_bytes_max >> 10),
+            deltas: Book::new(config.delta_bytes_max),
+            replicas: Tracker::new(config.replicas.clone()),
             config,
             sink,
             accepted: Default::default(),
@@ -110,8 +131,15 @@ impl Doors {
         &self,
         caller: Caller,
         batch: Batch,
-        left_out: Rejected,
+        mut left_out: Rejected,
     ) -> Result<Receipt, Refusal> {
+        let batch = match batch {
+            Batch::Metrics(batch) => {
+                let now_ms = SystemClock.now_ms();
+                Batch::Metrics(self.replicas.pass(&caller.tenant, batch, &mut left_out, now_ms).0)
+            }
+            other => other,
+        };
         let signal = match &batch {
             Batch::Metrics(_) => 0,
             Batch::Logs(_) => 1,
@@ -164,7 +192,12 @@ impl Doors {
             )
             .with("reason", reason)
         });
-        accepted.chain(rejected).chain(refused).collect()
+        accepted
+            .chain(rejected)
+            .chain(refused)
+            .chain(self.deltas.readings())
+            .chain(self.replicas.readings())
+            .collect()
     }
 }
 

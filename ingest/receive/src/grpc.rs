@@ -84,8 +84,11 @@ impl MetricsService for Services {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let caller = caller(&request);
-        let decoded = otlp::metrics(request.into_inner());
-        let receipt = self.write(caller, Batch::Metrics(decoded.batch), decoded.rejected).await?;
+        let written = match caller {
+            Ok(caller) => self.0.write_otlp_metrics(caller, request.into_inner()).await,
+            Err(refusal) => Err(refusal),
+        };
+        let receipt = written.map_err(|refusal| status(&self.0, refusal))?;
         let partial_success = told(&receipt).map(|error_message| ExportMetricsPartialSuccess {
             rejected_data_points: receipt.rejected_count() as i64,
             error_message,

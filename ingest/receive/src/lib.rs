@@ -5,6 +5,7 @@
 //! of a request is counted by reason whichever door it came through.
 
 mod body;
+mod deltas;
 mod doors;
 mod elastic;
 mod grpc;
@@ -16,6 +17,7 @@ mod jsonline;
 mod loki;
 mod otlp;
 mod prometheus;
+pub mod replicas;
 pub mod syslog;
 mod zipkin;
 

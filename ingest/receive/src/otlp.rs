@@ -16,11 +16,16 @@ use wire::compression::Encoding;
 use wire::otlp::{self, Notation};
 
 pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |notation: Notation, body: &[u8]| {
-        let decoded = otlp::metrics(notation.read(body)?);
-        Ok((Batch::Metrics(decoded.batch), decoded.rejected))
+    let notation = match notation(&headers) {
+        Ok(notation) => notation,
+        Err(refusal) => return refuse(&doors, Notation::Json, &refusal),
     };
-    answer(&doors, headers, body, "rejectedDataPoints", decode).await
+    let taken = async {
+        let caller = Caller::of(&headers)?;
+        let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
+        doors.write_otlp_metrics(caller, notation.read(&body.bytes)?).await
+    };
+    answered(&doors, notation, taken.await, "rejectedDataPoints")
 }
 
 pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
@@ -48,12 +53,28 @@ async fn answer(
     rejected: &'static str,
     decode: Decode,
 ) -> Response {
-    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
-    let Some(notation) = Notation::from_content_type(kind) else {
-        let why = format!("Content-Type {kind:?}: OTLP is application/x-protobuf or application/json");
-        return refuse(doors, Notation::Json, &Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    let notation = match notation(&headers) {
+        Ok(notation) => notation,
+        Err(refusal) => return refuse(doors, Notation::Json, &refusal),
     };
-    match take(doors, &headers, body, notation, decode).await {
+    answered(doors, notation, take(doors, &headers, body, notation, decode).await, rejected)
+}
+
+fn notation(headers: &HeaderMap) -> Result<Notation, Refusal> {
+    let kind = text(headers, header::CONTENT_TYPE).unwrap_or("");
+    Notation::from_content_type(kind).ok_or_else(|| {
+        let why = format!("Content-Type {kind:?}: OTLP is application/x-protobuf or application/json");
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
+    })
+}
+
+fn answered(
+    doors: &Doors,
+    notation: Notation,
+    taken: Result<Receipt, Refusal>,
+    rejected: &'static str,
+) -> Response {
+    match taken {
         Ok(receipt) => success(notation, &receipt, rejected),
         Err(refusal) => refuse(doors, notation, &refusal),
     }

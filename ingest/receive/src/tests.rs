@@ -138,6 +138,41 @@ async fn otlp_tells_what_was_left_out() {
 }
 
 #[tokio::test]
+async fn delta_points_are_summed_once_they_are_stored() {
+    let (memory, doors) = doors(Config::default());
+    let point = |start: u64, time: u64| {
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"n","sum":{{"aggregationTemporality":1,
+            "isMonotonic":true,"dataPoints":[{{"startTimeUnixNano":"{start}000000000","timeUnixNano":"{time}000000000","asInt":"2"}}]}}}}]}}]}}]}}"#
+        )
+    };
+    let send = async |start: u64, time: u64, tenant: &str| {
+        post(&doors, "/otlp/v1/metrics", &[JSON, ("x-scope-orgid", tenant)], point(start, time)).await
+    };
+    assert_eq!(send(1, 2, "a").await.0, StatusCode::OK);
+    *memory.refuse.lock() = Some(Refused::Stopping);
+    assert_eq!(send(2, 3, "a").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    *memory.refuse.lock() = None;
+    assert_eq!(send(2, 3, "a").await.0, StatusCode::OK, "what was refused is sent again");
+    let (status, text) = send(2, 3, "a").await;
+    assert_eq!((status, text.contains("1 rejected (delta_out_of_order)")), (StatusCode::OK, true), "{text}");
+    send(5, 6, "b").await;
+    let values: Vec<f64> = memory
+        .writes
+        .lock()
+        .iter()
+        .filter_map(|write| match &write.batch {
+            Batch::Metrics(batch) => batch.values.first().copied(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(values, [2.0, 4.0, 2.0], "each tenant has its own sums");
+    let reading = |name: &str| doors.readings().into_iter().find(|r| r.name == name).map(|r| r.value);
+    assert_eq!(reading("binnacle_ingest_delta_points_total"), Some(3.0));
+    assert_eq!(reading("binnacle_ingest_delta_series"), Some(2.0));
+}
+
+#[tokio::test]
 async fn influx_lines_are_written_by_both_versions() {
     let (memory, doors) = doors(Config::default());
     let line = "cpu,host=a idle=1.5 1700000000";

@@ -41,7 +41,7 @@ pub struct Commit {
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
@@ -56,6 +56,8 @@ const TABLES: [&str; 7] = [
     "create table if not exists log_deletions (id integer primary key, tenant text not null, request_id text not null, query text not null, \
      first integer not null, last integer not null, created integer not null, parts_before integer not null, parts_also text not null, \
      processed integer not null)",
+    // Beside `parts`, whose rows programs write that know nothing of this.
+    "create table if not exists downsampled (part integer primary key, interval_ms integer not null)",
 ];
 
 impl Catalog {
@@ -87,7 +89,7 @@ impl Catalog {
     }
 
     pub async fn parts(&self) -> anyhow::Result<Vec<PartMeta>> {
-        let rows = sqlx::query("select * from parts order by id").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("select parts.*, coalesce(interval_ms, 0) as interval_ms from parts left join downsampled on part = id order by id").fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
                 let signal: String = row.try_get("signal")?;
@@ -102,6 +104,7 @@ impl Catalog {
                     last_ts: row.try_get("last_ts")?,
                     rows: row.try_get("rows")?,
                     bytes: row.try_get("bytes")?,
+                    interval_ms: row.try_get("interval_ms")?,
                 })
             })
             .collect()
@@ -203,7 +206,9 @@ impl Catalog {
             add(&mut transaction, part).await?;
         }
         for id in &commit.removed {
-            sqlx::query("delete from parts where id = ?").bind(id).execute(&mut *transaction).await?;
+            for query in ["delete from parts where id = ?", "delete from downsampled where part = ?"] {
+                sqlx::query(query).bind(id).execute(&mut *transaction).await?;
+            }
         }
         if let Some(covered) = commit.covered {
             sqlx::query("insert or replace into positions (name, position) values ('wal', ?)")
@@ -331,5 +336,12 @@ async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyh
         .bind(part.bytes)
         .execute(&mut **transaction)
         .await?;
+    if part.interval_ms > 0 {
+        sqlx::query("insert into downsampled (part, interval_ms) values (?, ?)")
+            .bind(part.id)
+            .bind(part.interval_ms)
+            .execute(&mut **transaction)
+            .await?;
+    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The store's own settings, each bound with its default and the reason for it.
 
+use crate::downsample::Downsampling;
+use crate::limits::LimitBook;
 use model::{Labels, Matcher, ReadLogQuery};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +21,8 @@ pub struct Config {
     /// Off only in tests.
     pub fsync: bool,
     pub retention: Retention,
-    pub limits: Limits,
+    pub limits: LimitBook,
+    pub downsampling: Downsampling,
     /// Exemplars in memory and in the catalog; past it the oldest go. This is about 100,000 of them.
     pub exemplar_bytes_max: usize,
     /// Told when a flush or a merge begins and when it has ended: these use and free much memory in a short time, and
@@ -62,24 +65,6 @@ impl StreamRetention {
     }
 }
 
-/// What one record may be. A refusal names the field here.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Labels of one series or stream.
-    pub labels_max: usize,
-    /// Names and values of one series or stream together.
-    pub label_bytes_max: usize,
-    /// Bytes of one log line; Loki's own limit is 256 KB, real stack dumps are longer.
-    pub line_bytes_max: usize,
-    /// Names and values of one exemplar together, without those of its series.
-    pub exemplar_bytes_max: usize,
-    /// Active series of one tenant in memory.
-    pub series_max: usize,
-    /// How far ahead of this machine's clock a sample or a line may be; a span, [`model::FUTURE_MS_MAX`].
-    pub future_max: Duration,
-    pub logs: LogLimits,
-}
-
 /// What log lines and their streams may be, beside what holds for all records. `None` and 0: no limit. Named in refusals
 /// as Loki's `limits_config` names them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,15 +104,8 @@ impl Default for Config {
             fsync: true,
             exemplar_bytes_max: 32 << 20,
             retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, streams: vec![], spans: 14 * DAY },
-            limits: Limits {
-                labels_max: 128,
-                label_bytes_max: 64 << 10,
-                line_bytes_max: 2 << 20,
-                exemplar_bytes_max: 1 << 10,
-                series_max: 2_000_000,
-                future_max: Duration::from_millis(model::FUTURE_MS_MAX as u64),
-                logs: LogLimits::default(),
-            },
+            downsampling: Downsampling::default(),
+            limits: LimitBook::default(),
             on_rewrite: |_| (),
             read_log_query: |_| Err("nobody here reads log queries".into()),
             delete_cancel_period: DAY,

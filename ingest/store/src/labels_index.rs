@@ -32,6 +32,15 @@ impl LabelsIndex {
         id
     }
 
+    /// The names with the most values, the largest first.
+    pub fn largest(&self, count: usize) -> Vec<(&str, usize)> {
+        let mut all: Vec<(&str, usize)> =
+            self.postings.iter().map(|(name, values)| (name.as_str(), values.len())).collect();
+        all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        all.truncate(count);
+        all
+    }
+
     /// Ids of the sets that pass all matchers.
     pub fn select(&self, matchers: &[Matcher]) -> RoaringBitmap {
         let mut selected: Option<RoaringBitmap> = None;

@@ -6,13 +6,16 @@
 //! [`Snapshot`] through [`Source`], which stays as it is until it is dropped. This crate knows no protocol and no
 //! query language.
 
+mod active;
 mod admit;
 mod catalog;
 mod config;
 mod delete;
 mod delete_logs;
+mod downsample;
 mod exemplars;
 mod labels_index;
+mod limits;
 mod log_deletions;
 mod memory;
 mod metrics;
@@ -30,8 +33,10 @@ mod store;
 mod tombstones;
 mod view;
 
-pub use config::{Config, Limits, LogLimits, Rate, Retention, Rewrite, StreamRetention};
+pub use config::{Config, LogLimits, Rate, Retention, Rewrite, StreamRetention};
 pub use delete_logs::{CancelError, LogDeletionView};
+pub use downsample::Downsampling;
+pub use limits::{LimitBook, Limits};
 pub use snapshot::{
     BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
 };

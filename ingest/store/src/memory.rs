@@ -1,11 +1,12 @@
 //! What is in memory of each tenant: the memtables that are written to, and sealed ones until their parts are committed.
 
+use crate::active::Active;
 use crate::metrics::head::Head as MetricsHead;
 use crate::record::Rows;
 use crate::rows::head::Head as RowsHead;
 use crate::rows::stored::Stored;
 use model::{Metadata, Tenant};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,12 +49,17 @@ pub struct Sealed {
 
 impl Memtables {
     /// Returns the bytes that it takes.
-    pub fn append(&self, rows: &Rows) -> Result<Taken, arrow::error::ArrowError> {
+    pub fn append(
+        &self,
+        rows: &Rows,
+        active: &Mutex<Active>,
+        now_ms: i64,
+    ) -> Result<Taken, arrow::error::ArrowError> {
         match rows {
             Rows::Metrics(batch) => {
                 let mut head = self.metrics.write();
                 let before = head.bytes();
-                head.append(batch);
+                head.append(batch, |labels| active.lock().took_up(labels, now_ms));
                 Ok(Taken {
                     bytes: head.bytes() - before,
                     pressing: batch.samples() * PRESSING_BYTES_A_SAMPLE,

@@ -59,6 +59,8 @@ pub struct PartMeta {
     pub rows: i64,
     /// Of both files.
     pub bytes: i64,
+    /// Of metrics, what it was downsampled to; 0 has every sample.
+    pub interval_ms: i64,
 }
 
 /// A part's two files before they are stored.

@@ -115,6 +115,12 @@ impl Store {
             let rows: i64 = parts().map(|part| part.meta.rows).sum();
             readings.push(of(Reading::gauge("binnacle_store_parts_rows", "Records in parts", rows as f64)));
         }
+        let active: usize = self.active.lock().values().map(|active| active.lock().len()).sum();
+        readings.push(Reading::gauge(
+            "binnacle_store_active_series",
+            "Series with a sample in the last 10 to 20 minutes",
+            active as f64,
+        ));
         let series: usize = state.tenants.values().map(|tables| tables.metrics.read().series_count()).sum();
         readings.push(Reading::gauge(
             "binnacle_store_head_series",

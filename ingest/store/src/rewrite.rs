@@ -130,7 +130,7 @@ impl Store {
                 let tables = tables.clone();
                 let files = tokio::task::spawn_blocking(move || files_of(&tables, signal)).await??;
                 for (window, files) in files {
-                    new.push(self.store_files(tenant, signal, window, 0, files).await?);
+                    new.push(self.store_files(tenant, signal, window, (0, 0), files).await?);
                 }
             }
         }
@@ -142,10 +142,11 @@ impl Store {
         tenant: &Tenant,
         signal: Signal,
         window: i64,
-        level: i64,
+        (level, interval_ms): (i64, i64),
         files: PartFiles,
     ) -> anyhow::Result<NewPart> {
         let meta = PartMeta {
+            interval_ms,
             id: self.next_part.fetch_add(1, Ordering::Relaxed),
             tenant: tenant.clone(),
             signal,
@@ -259,6 +260,24 @@ impl Store {
         parts: &[Arc<Part>],
         level: i64,
     ) -> anyhow::Result<Option<NewPart>> {
+        // Of parts that were not all downsampled, the new one was not.
+        let interval_ms = parts.iter().map(|part| part.meta.interval_ms).min().unwrap_or(0);
+        self.rewrite(parts, level, interval_ms).await
+    }
+
+    /// The part with one sample an interval in its place. Returns the samples that are left.
+    pub(crate) async fn thin_part(&self, part: &Arc<Part>, interval_ms: i64) -> anyhow::Result<usize> {
+        let _told = Told::by(self.config.on_rewrite);
+        let new = self.rewrite(std::slice::from_ref(part), part.meta.level, interval_ms).await?;
+        Ok(new.map_or(0, |part| part.files.rows))
+    }
+
+    async fn rewrite(
+        &self,
+        parts: &[Arc<Part>],
+        level: i64,
+        interval_ms: i64,
+    ) -> anyhow::Result<Option<NewPart>> {
         let first = &parts[0].meta;
         let (signal, window) = (first.signal, first.window);
         let (tombstones, deletions) = {
@@ -277,7 +296,9 @@ impl Store {
             match signal {
                 Signal::Metrics => {
                     let covered = |part: Arc<Part>| (part.clone(), Covers::of(&tombstones, &part.meta));
-                    metrics::merge::merge(&sources.into_iter().map(covered).collect::<Vec<_>>()).await
+                    let thinned_to = (interval_ms > 0).then_some(interval_ms);
+                    let sources: Vec<_> = sources.into_iter().map(covered).collect();
+                    metrics::merge::merge(&sources, thinned_to).await
                 }
                 Signal::Logs => {
                     let hidden = |part: Arc<Part>| {
@@ -297,7 +318,9 @@ impl Store {
         let files = tokio::task::spawn_blocking(move || runtime.block_on(merge)).await??;
         let tenant = first.tenant.clone();
         let new = match files {
-            Some(files) => Some(self.store_files(&tenant, signal, window, level, files).await?),
+            Some(files) => {
+                Some(self.store_files(&tenant, signal, window, (level, interval_ms), files).await?)
+            }
             None => None,
         };
         let added: Vec<PartMeta> = new.iter().map(|part| part.meta.clone()).collect();

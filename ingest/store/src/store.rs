@@ -1,9 +1,12 @@
 //! The store: the write path, opening after whatever happened, and the tasks that flush, merge and delete.
 
+use crate::active::Active;
 use crate::admit;
 use crate::catalog::Catalog;
 use crate::config::{Config, Rate, Retention};
+use crate::downsample::Downsampling;
 use crate::exemplars::ExemplarBook;
+use crate::limits::{LimitBook, Limits};
 use crate::log_deletions::{LogDeletion, LogDeletions};
 use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
@@ -67,6 +70,9 @@ pub struct Inner {
     refuses: Mutex<Option<(String, i64)>>,
     pub(crate) retention: Mutex<Retention>,
     rates: Rates,
+    pub(crate) active: Mutex<HashMap<Tenant, Arc<Mutex<Active>>>>,
+    limits: RwLock<Arc<LimitBook>>,
+    pub(crate) downsampling: Mutex<Downsampling>,
 }
 
 /// After its last refusal the store counts as ready again: readiness that waits for a write would keep all writes away.
@@ -108,6 +114,9 @@ const MEMTABLES_MAX: usize = 3;
 
 /// A sender that has waited so long is let through; past the hard bound it is refused.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Metrics and labels that a refusal names.
+const OFFENDERS: usize = 5;
 
 /// Bytes of a batch above which its encoding leaves the async threads' time slice to others first.
 const YIELD_RECORDS: u64 = 1_000;
@@ -160,6 +169,9 @@ impl Store {
         let covered = catalog.covered().await?;
         let store = Store(Arc::new(Inner {
             retention: Mutex::new(config.retention.clone()),
+            active: Mutex::default(),
+            limits: RwLock::new(Arc::new(config.limits.clone())),
+            downsampling: Mutex::new(config.downsampling.clone()),
             config,
             clock,
             wal,
@@ -254,7 +266,7 @@ impl Store {
             Some(tables) => tables,
             None => self.state.write().tenants.entry(tenant.clone()).or_default().clone(),
         };
-        let taken = tables.append(rows)?;
+        let taken = tables.append(rows, &self.active_of(tenant), self.clock.now_ms())?;
         if let Rows::Metrics(batch) = rows {
             if !batch.metadata.is_empty() {
                 self.metadata.lock().add(tenant, &batch.metadata);
@@ -338,16 +350,10 @@ impl Store {
         if admit::records(&batch) > YIELD_RECORDS {
             tokio::task::yield_now().await;
         }
-        let now_ms = self.clock.now_ms();
-        let of_logs = &self.config.limits.logs;
-        let fast = |labels: &model::Labels, bytes: usize| {
-            of_logs.stream_rate.is_none_or(|rate| {
-                let identity = [tenant.as_str().as_bytes(), &[0], labels.as_bytes()].concat();
-                self.rates.stream(xxhash_rust::xxh3::xxh3_64(&identity), rate, bytes, now_ms)
-            })
-        };
-        let (batch, receipt) = admit::admit(batch, &self.config.limits, now_ms, &fast);
-        if let (Some(rate), Batch::Logs(batch)) = (of_logs.rate, &batch) {
+        let (book, now_ms) = (self.limits.read().clone(), self.clock.now_ms());
+        let limits = book.of(&tenant);
+        let (batch, receipt) = self.admitted(&tenant, batch, limits, now_ms);
+        if let (Some(rate), Batch::Logs(batch)) = (limits.logs.rate, &batch) {
             self.refuse_when_fast(&tenant, rate, batch, now_ms)?;
         }
         let broken = |wrong: &dyn std::fmt::Display| Refused::Broken(wrong.to_string());
@@ -394,6 +400,44 @@ impl Store {
         })
     }
 
+    fn admitted(&self, tenant: &Tenant, batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
+        let fast = |labels: &model::Labels, bytes: usize| {
+            limits.logs.stream_rate.is_none_or(|rate| {
+                let identity = [tenant.as_str().as_bytes(), &[0], labels.as_bytes()].concat();
+                self.rates.stream(xxhash_rust::xxh3::xxh3_64(&identity), rate, bytes, now_ms)
+            })
+        };
+        let active = self.active_of(tenant);
+        let mut active = active.lock();
+        active.sweep(now_ms);
+        let known = admit::Known { active: &active, offenders: &|| self.offenders(tenant, &active) };
+        admit::admit(batch, limits, now_ms, &known, &fast)
+    }
+
+    fn active_of(&self, tenant: &Tenant) -> Arc<Mutex<Active>> {
+        let mut active = self.active.lock();
+        match active.get(tenant) {
+            Some(known) => known.clone(),
+            None => active.entry(tenant.clone()).or_default().clone(),
+        }
+    }
+
+    /// What makes a tenant's series many.
+    fn offenders(&self, tenant: &Tenant, active: &Active) -> String {
+        let told = |rows: Vec<(&str, usize)>| {
+            rows.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let metrics = told(active.largest(OFFENDERS));
+        let tables = self.state.read().tenants.get(tenant).cloned();
+        // Not waited for: whoever holds it may wait for the series that are counted here.
+        let labels =
+            tables.and_then(|tables| Some(told(tables.metrics.try_read()?.largest_labels(OFFENDERS))));
+        let labels = labels.filter(|labels| !labels.is_empty());
+        let labels =
+            labels.map_or_else(String::new, |labels| format!("; labels with the most values: {labels}"));
+        format!("metrics with the most series: {metrics}{labels}")
+    }
+
     fn refused(&self, wrong: AppendError) -> Refused {
         match wrong {
             AppendError::Full { .. } => {
@@ -419,9 +463,19 @@ impl Store {
         refused.filter(|(_, at_ms)| now_ms - at_ms < REFUSES_MS).map(|(why, _)| why)
     }
 
+    /// In force from the next write on.
+    pub fn set_limits(&self, limits: LimitBook) {
+        *self.limits.write() = Arc::new(limits);
+    }
+
     /// In force from the next look for old parts on.
     pub fn set_retention(&self, retention: Retention) {
         *self.retention.lock() = retention;
+    }
+
+    /// In force from the next look for old parts on; what is downsampled already stays so.
+    pub fn set_downsampling(&self, downsampling: Downsampling) {
+        *self.downsampling.lock() = downsampling;
     }
 
     async fn flush_forever(self) {
@@ -454,6 +508,9 @@ impl Store {
             }
             if let Err(wrong) = self.carry_out_log_deletions().await {
                 warn!(error = format!("{wrong:#}"), "deleted lines stay hidden on disk; it is tried again");
+            }
+            if let Err(wrong) = self.downsample().await {
+                warn!(error = format!("{wrong:#}"), "downsampling failed; it is tried again");
             }
             if let Err(wrong) = self.expire().await {
                 warn!(error = format!("{wrong:#}"), "retention failed; it is tried again");

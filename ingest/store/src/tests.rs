@@ -2,7 +2,9 @@
 
 mod damage;
 mod deletes;
+mod downsampling;
 mod durable;
+mod limits;
 mod log_deletes;
 mod parts;
 mod queries;

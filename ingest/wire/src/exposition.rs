@@ -3,6 +3,7 @@
 //! all its rules; [`protobuf`] the one with native histograms.
 
 mod line;
+pub mod native;
 pub mod openmetrics;
 pub mod protobuf;
 

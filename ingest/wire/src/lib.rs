@@ -46,6 +46,11 @@ pub struct Decoded<T> {
 pub struct Rejected(pub Vec<Rejection>);
 
 impl Rejected {
+    /// Adds records that are left out after decoding.
+    pub fn reject(&mut self, reason: RejectReason, count: u64, example: impl FnOnce() -> String) {
+        self.add(reason, count, example);
+    }
+
     fn add(&mut self, reason: RejectReason, count: u64, example: impl FnOnce() -> String) {
         if count == 0 {
             return;

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod bytes;
+mod delta;
 mod encode;
 mod encode_logs;
 mod encode_metrics;
@@ -10,11 +11,13 @@ mod metrics;
 pub(crate) mod names;
 mod spans;
 
+pub use delta::{Changes, Deltas, Sums};
 pub use encode::{encode_spans, spans_message};
 pub use encode_logs::encode_logs;
 pub use encode_metrics::encode_metrics;
 pub use logs::logs;
-pub use metrics::metrics;
+pub use metrics::{Promoted, Translation, has_deltas, metrics};
+pub use names::Strategy;
 pub use spans::spans;
 
 use crate::Malformed;

@@ -7,6 +7,7 @@ pub mod admin;
 mod encode;
 mod params;
 mod read;
+mod search;
 mod status;
 mod tree;
 
@@ -36,7 +37,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/series", get(series).post(series))
         .route("/metadata", get(metadata))
         .route("/read", post(read::read));
-    Router::new().nest("/api/v1", routes.merge(status::routes())).with_state(engine)
+    Router::new().nest("/api/v1", routes.merge(status::routes()).merge(search::routes())).with_state(engine)
 }
 
 /// Why a request is refused, in Prometheus' words.
@@ -104,7 +105,8 @@ async fn query(
     let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, lookback_ms);
     let answer = within(&params, asked).await?;
     let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()))))
+    let histograms = encode::Histograms::asked_for(&params);
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()), histograms)))
 }
 
 /// The text of the query; one that does not parse is the caller's fault, and the message says of which parameter.
@@ -135,7 +137,8 @@ async fn query_range(
     let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, lookback_ms);
     let answer = within(&params, asked).await?;
     let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()))))
+    let histograms = encode::Histograms::asked_for(&params);
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()), histograms)))
 }
 
 /// The caller's own time limit, where it gives one; the engine's holds as well.

@@ -23,7 +23,9 @@ pub use logql::{
     Direction, LogAnswer, LogAsk, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats,
     VolumeBy,
 };
-pub use promql::{Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries, selector_matchers};
+pub use promql::{
+    Cardinality, Found, LOOKBACK_MS, PromAnswer, PromResult, PromSeries, PromTimings, selector_matchers,
+};
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
     sql_error,

@@ -29,10 +29,10 @@ use ::promql::{Expr, ValueType};
 use matrix::Matrix;
 use model::{Histogram, Labels, Point, Tenant};
 use node::Times;
-use plan::Planner;
+use plan::{Frame, Planner};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far back an instant selector looks, as Prometheus' `query.lookback-delta`.
 pub const LOOKBACK_MS: i64 = 300_000;
@@ -66,6 +66,15 @@ pub struct PromAnswer {
     pub infos: Vec<String>,
     /// Samples that the query read.
     pub samples_read: u64,
+    pub timings: PromTimings,
+}
+
+/// Where the time of a query went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PromTimings {
+    /// Taking the snapshot, planning.
+    pub preparation: Duration,
+    pub evaluation: Duration,
 }
 
 impl Engine {
@@ -81,9 +90,16 @@ impl Engine {
         let times = Times { start_ms: at_ms, step_ms: 1, count: 1 };
         if let ::promql::Node::Text(value) = &expr.bare().node {
             let result = PromResult::Text { ts_ms: at_ms, value: value.clone() };
-            return Ok(PromAnswer { result, warnings: vec![], infos: vec![], samples_read: 0 });
+            return Ok(PromAnswer {
+                result,
+                warnings: vec![],
+                infos: vec![],
+                samples_read: 0,
+                timings: PromTimings::default(),
+            });
         }
-        self.promql(tenant, query, &expr, times, lookback_ms, true).await
+        let frame = Frame { times, end_ms: at_ms, lookback_ms, instant: true };
+        self.promql(tenant, query, &expr, frame).await
     }
 
     /// Values at `start_ms`, `start_ms + step_ms`, … up to `end_ms`.
@@ -105,7 +121,8 @@ impl Engine {
                 "invalid parameter \"query\": invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
             )));
         }
-        self.promql(tenant, query, &expr, times, lookback_ms, false).await
+        let frame = Frame { times, end_ms, lookback_ms, instant: false };
+        self.promql(tenant, query, &expr, frame).await
     }
 
     pub(crate) fn parsed(&self, query: &str) -> Result<Expr, QueryError> {
@@ -144,20 +161,19 @@ impl Engine {
         tenant: &Tenant,
         query: &str,
         expr: &Expr,
-        times: Times,
-        lookback_ms: i64,
-        instant: bool,
+        frame: Frame,
     ) -> Result<PromAnswer, QueryError> {
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
-        let planner =
-            Planner::new(snapshot.clone(), expr, times, instant, lookback_ms, self.limits.samples_max);
-        let answered = self.promql_result(&planner, expr, times, instant).await;
+        let planner = Planner::new(snapshot.clone(), expr, frame, self.limits.samples_max);
+        let preparation = began.elapsed();
+        let answered = self.promql_result(&planner, expr, frame.times, frame.instant).await;
         self.observe("promql", began.elapsed());
         let samples_read = planner.samples.load(Ordering::Relaxed);
         let (told, infos) = planner.notes.told(query);
         let warnings = snapshot.warnings().into_iter().chain(told).collect();
-        Ok(PromAnswer { result: answered?, warnings, infos, samples_read })
+        let timings = PromTimings { preparation, evaluation: began.elapsed().saturating_sub(preparation) };
+        Ok(PromAnswer { result: answered?, warnings, infos, samples_read, timings })
     }
 
     async fn promql_result(

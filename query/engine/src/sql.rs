@@ -8,6 +8,7 @@ mod causes;
 mod columns;
 mod full_text;
 mod functions;
+mod histograms;
 mod json;
 mod languages;
 mod map_text;

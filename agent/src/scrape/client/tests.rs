@@ -39,12 +39,12 @@ async fn asked(path: &str, options: &str, timeout: Duration) -> Result<(Format, 
     let _ = rustls::crypto::ring::default_provider().install_default();
     let address = world().await;
     let text = format!("scrape_configs:\n- job_name: j\n  scrape_interval: 10s\n{options}");
-    let job = parse(&text, Path::new("/")).unwrap().remove(0);
+    let job = parse(&text, Path::new("/")).unwrap().jobs.remove(0);
     let labels = Labels::empty();
     let url = format!("http://{address}{path}");
     let target =
         Target { url, discovered: labels.clone(), labels, interval: Duration::from_secs(10), timeout };
-    let fetched = fetch(&client(&job.client)?, &job, &target).await?;
+    let fetched = fetch(&Speaker::new(&job.client, &target.url)?, &job, &target).await?;
     Ok((fetched.format, String::from_utf8(fetched.body).unwrap()))
 }
 
@@ -97,4 +97,54 @@ async fn what_is_not_an_answer_is_told() {
         let wrong = asked(path, options, timeout).await.unwrap_err();
         assert!(wrong.contains(place), "{path}: {wrong}");
     }
+}
+
+#[tokio::test]
+async fn headers_and_tokens_are_sent_as_configured() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let times = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = times.clone();
+    let token = move |request: Request| {
+        let time = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async move {
+            let asked =
+                request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+            let body = axum::body::to_bytes(request.into_body(), 1000).await.unwrap();
+            assert_eq!(asked.as_deref(), Some("Basic bWU6YWJj"));
+            assert_eq!(&body[..], b"grant_type=client_credentials&scope=a+b&audience=u");
+            axum::Json(serde_json::json!({ "access_token": format!("t{time}"), "expires_in": 3600 }))
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tokens = listener.local_addr().unwrap();
+    tokio::spawn(
+        axum::serve(listener, Router::new().route("/token", axum::routing::post(token))).into_future(),
+    );
+    let target = world().await;
+    let text = format!(
+        "scrape_configs:\n- job_name: j\n  http_headers: {{X-Own: {{values: [a, b]}}}}\n  oauth2: {{client_id: me, \
+         client_secret: abc, scopes: [a, b], token_url: 'http://{tokens}/token', endpoint_params: {{audience: u}}}}\n"
+    );
+    let job = parse(&text, Path::new("/")).unwrap().jobs.remove(0);
+    let url = format!("http://{target}/metrics");
+    let speaker = Speaker::new(&job.client, &url).unwrap();
+    for _ in 0..2 {
+        let request = speaker.get(&url).await.unwrap().build().unwrap();
+        assert_eq!(request.headers().get("authorization").unwrap(), "Bearer t0");
+        let own: Vec<_> = request.headers().get_all("x-own").iter().collect();
+        assert_eq!(own, ["a", "b"]);
+    }
+    assert_eq!(times.load(std::sync::atomic::Ordering::Relaxed), 1, "a token is asked for once");
+}
+
+#[test]
+fn a_certificate_of_another_name_is_asked_for_by_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let text = "scrape_configs:\n- job_name: j\n  scheme: https\n  tls_config: {server_name: n.example}\n";
+    let job = parse(text, Path::new("/")).unwrap().jobs.remove(0);
+    let speaker = Speaker::new(&job.client, "https://10.0.0.1:9100/metrics").unwrap();
+    let named = speaker.named("https://10.0.0.1:9100/metrics").unwrap();
+    assert_eq!(named.as_str(), "https://n.example:9100/metrics");
+    assert_eq!(speaker.host("https://10.0.0.1:9100/metrics").as_deref(), Some("10.0.0.1:9100"));
+    assert_eq!(speaker.named("http://10.0.0.1:1/").unwrap().as_str(), "http://10.0.0.1:1/");
 }

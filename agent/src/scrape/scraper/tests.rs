@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn scraper(options: &str) -> Scraper {
     let text = format!("scrape_configs:\n- job_name: j\n  scrape_interval: 10s\n{options}");
-    let job = super::super::config::parse(&text, Path::new("/")).unwrap().remove(0);
+    let job = super::super::config::parse(&text, Path::new("/")).unwrap().jobs.remove(0);
     let labels = Labels::from_pairs([("job", "j"), ("instance", "i:1")]);
     let span = Duration::from_secs(10);
     let target = Target {

@@ -51,8 +51,8 @@ struct Series {
 const SERIES_BYTES: usize = 300;
 
 impl Head {
-    /// Adds a batch. Series whose bytes are no label set are left out; the admission before let none through.
-    pub fn append(&mut self, batch: &MetricBatch) {
+    /// Adds a batch, and tells `began` the labels of series that were not here. Series whose bytes are no label set are left out; the admission before let none through.
+    pub fn append(&mut self, batch: &MetricBatch, mut began: impl FnMut(&[u8])) {
         for (label_bytes, ts_ms, values) in batch.iter() {
             if ts_ms.is_empty() {
                 continue;
@@ -60,7 +60,10 @@ impl Head {
             let id = match self.ids.get(label_bytes) {
                 Some(id) => *id,
                 None => match Labels::from_bytes(label_bytes) {
-                    Ok(labels) => self.begin(labels),
+                    Ok(labels) => {
+                        began(label_bytes);
+                        self.begin(labels)
+                    }
                     Err(_) => continue,
                 },
             };
@@ -87,6 +90,11 @@ impl Head {
 
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    /// The label names with the most values here.
+    pub fn largest_labels(&self, count: usize) -> Vec<(&str, usize)> {
+        self.index.largest(count)
     }
 
     pub fn series(&self, select: &SeriesSelect) -> Vec<SeriesInfo> {

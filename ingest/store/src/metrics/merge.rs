@@ -139,8 +139,12 @@ impl Joined {
     }
 }
 
-/// Parts, oldest first, as one; nothing where all of them is deleted.
-pub async fn merge(parts: &[(Arc<Part>, Covers)]) -> anyhow::Result<Option<PartFiles>> {
+/// Parts, oldest first, as one; nothing where all of them is deleted. With `thinned_to`, one sample of each such interval
+/// (milliseconds) is kept.
+pub async fn merge(
+    parts: &[(Arc<Part>, Covers)],
+    thinned_to: Option<i64>,
+) -> anyhow::Result<Option<PartFiles>> {
     let everything = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
     let (mut sources, mut rows, mut series) = (vec![], 0, 1);
     for (part, covers) in parts {
@@ -151,8 +155,11 @@ pub async fn merge(parts: &[(Arc<Part>, Covers)]) -> anyhow::Result<Option<PartF
     let mut joined = Joined::of(sources).await?;
     let mut writer = Writer::new(rows / series)?;
     let mut is_empty = true;
-    while let Some(run) = joined.next().await? {
+    while let Some(mut run) = joined.next().await? {
         is_empty = false;
+        if let Some(interval_ms) = thinned_to {
+            crate::downsample::thin(&mut run, interval_ms);
+        }
         writer.push(&run.labels, &run.ts_ms, &run.values)?;
     }
     if is_empty { Ok(None) } else { writer.finish().map(Some) }

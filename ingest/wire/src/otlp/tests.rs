@@ -1,4 +1,5 @@
 use super::*;
+use crate::Decoded;
 use model::*;
 use serde_json::json;
 use std::sync::Arc;
@@ -23,10 +24,13 @@ fn request(metric: serde_json::Value) -> ExportMetricsServiceRequest {
     Notation::Json.read(body.to_string().as_bytes()).unwrap()
 }
 
+fn plain(request: ExportMetricsServiceRequest) -> Decoded<MetricBatch> {
+    metrics(request, &Translation::default(), &mut Sums::default())
+}
+
 #[test]
 fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
-    let decoded = metrics(request(
-        json!({ "name": "http.server.request.duration", "unit": "s", "histogram": {
+    let decoded = plain(request(json!({ "name": "http.server.request.duration", "unit": "s", "histogram": {
         "aggregationTemporality": 2, "dataPoints": [{ "timeUnixNano": "1700000000000000000", "count": "6", "sum": 3.5,
             "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0],
             "exemplars": [
@@ -34,8 +38,7 @@ fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
                   "spanId": "eee19b7ec3c1b174",
                   "filteredAttributes": [{ "key": "user.id", "value": { "intValue": "7" } }] },
                 { "timeUnixNano": "1699999999000000000", "asInt": "30" } ],
-            "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } }] }] } }),
-    ));
+            "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } }] }] } })));
     let found = labels_of(&decoded.batch);
     let value = |part: &str| found.iter().find(|(labels, _)| labels.contains(part)).map(|(_, value)| *value);
     assert_eq!(value("le=\"0.1\""), Some(1.0), "{found:?}");
@@ -63,27 +66,164 @@ fn a_histogram_becomes_cumulative_buckets_with_job_and_instance() {
     assert!(found.iter().any(|(labels, _)| *labels == series), "{series} is a series that has samples");
 }
 
-#[test]
-fn exponential_buckets_fold_to_powers_of_two() {
-    let decoded =
-        metrics(request(json!({ "name": "d", "exponentialHistogram": { "aggregationTemporality": 2,
-        "dataPoints": [{ "timeUnixNano": "1", "count": "10", "sum": 1.0, "scale": 1, "zeroCount": "1",
-            "positive": { "offset": -1, "bucketCounts": ["2", "3", "4"] } }] } })));
-    let found = labels_of(&decoded.batch);
-    // At scale 1 the bounds are 1, √2, 2.
-    let buckets: Vec<f64> =
-        found.iter().filter(|(labels, _)| labels.contains("d_bucket")).map(|(_, v)| *v).collect();
-    assert_eq!(buckets, [10.0, 1.0, 3.0, 10.0], "{found:?}");
+/// The one native histogram of a batch.
+fn native(batch: &MetricBatch) -> (i64, Histogram) {
+    let stored: Vec<_> = batch.iter().map(|(l, t, v)| (Labels::from_bytes(l).unwrap(), t, v)).collect();
+    let mut stored: Vec<_> = stored.iter().map(|(labels, t, v)| (labels, *t, *v)).collect();
+    stored.sort_by(|a, b| a.0.cmp(b.0));
+    let all: Vec<_> = runs(stored.into_iter()).into_iter().flat_map(|run| run.histograms).collect();
+    assert_eq!(all.len(), 1);
+    (all[0].0, (*all[0].1).clone())
 }
 
 #[test]
-fn delta_points_are_counted_with_the_remedy() {
-    let decoded =
-        metrics(request(json!({ "name": "d", "sum": { "aggregationTemporality": 1, "isMonotonic": true,
-        "dataPoints": [{ "timeUnixNano": "1", "asInt": "3" }, { "timeUnixNano": "2", "asInt": "3" }] } })));
+fn exponential_histograms_become_native_ones() {
+    let point = |scale: i32| {
+        json!({ "name": "d", "exponentialHistogram": { "aggregationTemporality": 2,
+        "dataPoints": [{ "timeUnixNano": "1000000", "count": "13", "sum": 1.5, "scale": scale, "zeroCount": "1",
+            "min": -2.0, "max": 9.0,
+            "positive": { "offset": -1, "bucketCounts": ["2", "3", "0", "4"] },
+            "negative": { "offset": 0, "bucketCounts": ["3"] },
+            "exemplars": [{ "timeUnixNano": "1000000", "asDouble": 0.5 }] }] } })
+    };
+    let decoded = plain(request(point(1)));
+    let (ts_ms, found) = native(&decoded.batch);
+    // OTLP's bucket 0 is (1, √2]; a native one's ends at 1.
+    assert_eq!((ts_ms, found.schema, found.count, found.sum), (1, 1, 13.0, 1.5));
+    assert_eq!((found.positive, found.negative), (vec![(0, 2.0), (1, 3.0), (3, 4.0)], vec![(1, 3.0)]));
+    assert_eq!((found.zero_count, found.zero_threshold), (1.0, 1e-128));
+    let exemplar = &decoded.batch.exemplars[0];
+    assert_eq!((exemplar.series.metric_name(), exemplar.series.get("le")), ("d", None));
+    // Two buckets of scale 9 are one of schema 8: -1 alone, 0 and 1, 2 (that is empty) and 3.
+    let (_, finer) = native(&plain(request(point(9))).batch);
+    assert_eq!((finer.schema, finer.positive), (8, vec![(0, 2.0), (1, 3.0), (2, 4.0)]));
+    let refused = plain(request(point(-5)));
+    assert!(refused.rejected.0[0].example.contains("Scale must be >= -4, was -5"), "{refused:?}");
+    let mut wrong = point(1);
+    wrong["exponentialHistogram"]["dataPoints"][0]["count"] = json!("14");
+    let refused = plain(request(wrong));
+    assert!(
+        refused.rejected.0[0].example.contains("13 observations found in buckets, but the Count field is 14")
+    );
+}
+
+#[test]
+fn explicit_histograms_become_native_ones_on_request() {
+    let metric = json!({ "name": "d", "histogram": { "aggregationTemporality": 2, "dataPoints": [{
+        "timeUnixNano": "1000000", "count": "6", "sum": 3.5, "bucketCounts": ["1", "0", "5"], "explicitBounds": [0.1, 1.0] }] } });
+    let translation = Translation { explicit_as_native: true, ..Translation::default() };
+    let decoded = metrics(request(metric), &translation, &mut Sums::default());
+    let (_, found) = native(&decoded.batch);
+    assert_eq!((found.schema, &found.custom_values[..]), (CUSTOM_BUCKETS_SCHEMA, &[0.1, 1.0][..]));
+    assert_eq!((found.positive, found.count), (vec![(0, 1.0), (2, 5.0)], 6.0));
+}
+
+#[test]
+fn deltas_become_totals_that_say_when_they_began() {
+    let mut deltas = Deltas::new(1 << 20);
+    let mut send = |points: serde_json::Value| {
+        let mut sums = Sums::over(&deltas, 0);
+        let decoded = metrics(request(points), &Translation::default(), &mut sums);
+        let changes = sums.into_changes();
+        deltas.commit(changes, 0);
+        decoded
+    };
+    let counter = |start: u64, time: u64, value: i64| {
+        let point = json!({ "startTimeUnixNano": (start * 1_000_000).to_string(),
+            "timeUnixNano": (time * 1_000_000).to_string(), "asInt": value.to_string() });
+        json!({ "name": "orders", "sum": { "aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point] } })
+    };
+    assert!(has_deltas(&request(counter(1, 2, 3))));
+    send(counter(1000, 2000, 3));
+    let decoded = send(counter(2000, 3000, 4));
+    let found = labels_of(&decoded.batch);
+    let of = |start: &str| {
+        found
+            .iter()
+            .find(|(l, _)| l.starts_with("orders_total") && l.contains("__histogram__") != start.is_empty())
+    };
+    assert_eq!(of("").map(|(_, v)| *v), Some(7.0), "{found:?}");
+    assert_eq!(of("start").map(|(_, v)| *v), Some(1000.0), "{found:?}");
+    assert_eq!(decoded.batch.metadata[0].kind, MetricKind::Counter);
+    let again = send(counter(2000, 3000, 4));
+    assert_eq!(again.rejected.0[0].reason, RejectReason::DeltaOutOfOrder);
+    let exponential = |time: u64, scale: i32, offset: i32| {
+        let point = json!({ "timeUnixNano": time.to_string(), "count": "2", "sum": 2.0, "scale": scale,
+            "positive": { "offset": offset, "bucketCounts": ["1", "1"] } });
+        json!({ "name": "d", "exponentialHistogram": { "aggregationTemporality": 1, "dataPoints": [point] } })
+    };
+    send(exponential(1, 1, 0));
+    let (_, total) = native(&send(exponential(2, 0, 0)).batch);
+    // At the coarser scale both points of the first one lie in (1, 2].
+    assert_eq!((total.schema, total.positive, total.count), (0, vec![(1, 3.0), (2, 1.0)], 4.0));
+}
+
+#[test]
+fn a_temporality_that_is_not_said_is_refused() {
+    let decoded = plain(request(
+        json!({ "name": "d", "sum": { "dataPoints": [{ "timeUnixNano": "1", "asInt": "3" }] } }),
+    ));
     assert_eq!(decoded.batch.samples(), 0);
-    assert_eq!(decoded.rejected.0[0].count, 2);
-    assert!(decoded.rejected.0[0].example.contains("cumulative"));
+    assert!(decoded.rejected.0[0].example.contains("invalid temporality"));
+}
+
+#[test]
+fn the_resource_gives_labels_and_target_info() {
+    let point = |minute: u64| {
+        json!({ "timeUnixNano": (minute * 60_000_000_000).to_string(), "asDouble": 1.0,
+        "attributes": [{ "key": "job", "value": { "stringValue": "mine" } },
+            { "key": "b.x", "value": { "stringValue": "2" } }, { "key": "b-x", "value": { "stringValue": "1" } }] })
+    };
+    let gauge =
+        || request(json!({ "name": "queue.depth", "gauge": { "dataPoints": [point(10), point(14)] } }));
+    let with = |translation: Translation| metrics(gauge(), &translation, &mut Sums::default()).batch;
+    let names =
+        |batch: &MetricBatch| labels_of(batch).into_iter().map(|(labels, _)| labels).collect::<Vec<_>>();
+    let plain = with(Translation::default());
+    let found = names(&plain);
+    let info = "target_info{instance=\"cart-1\", job=\"shop/cart\", os_type=\"linux\"}";
+    assert!(found.iter().any(|labels| labels == info), "{found:?}");
+    // The first and the last point lie four minutes apart; within any five minutes it has a sample.
+    let minutes: Vec<i64> = plain.iter().last().unwrap().1.iter().map(|ts| ts / 1000).collect();
+    assert_eq!(minutes, [600, 750, 840]);
+    let series = found.iter().find(|labels| labels.starts_with("queue_depth")).unwrap();
+    assert!(series.contains("b_x=\"1;2\"") && series.contains("job=\"shop/cart\""), "{series}");
+    assert!(series.contains("service_name=\"cart\"") && !series.contains("os_type"), "{series}");
+    let all = Translation {
+        strategy: Strategy::NoTranslation,
+        promoted: Promoted::AllBut(vec!["service.name".into()]),
+        keep_identifying: true,
+        scope_metadata: true,
+        ..Translation::default()
+    };
+    let found = names(&with(all));
+    let series = found.iter().find(|labels| labels.contains("queue.depth")).unwrap();
+    for (part, has) in
+        [("os.type", true), ("service.name=", false), ("b-x", true), ("otel_scope_name=\"test\"", true)]
+    {
+        assert_eq!(series.contains(part), has, "{part}: {series}");
+    }
+    assert!(found.iter().any(|labels| labels.contains("target_info") && labels.contains("service.name")));
+}
+
+#[test]
+fn summaries_have_quantiles_sum_and_count() {
+    let decoded = plain(request(
+        json!({ "name": "s", "unit": "ms", "summary": { "dataPoints": [{ "timeUnixNano": "1000000",
+        "count": "4", "sum": 9.0, "quantileValues": [{ "quantile": 0.5, "value": 2.0 }, { "quantile": 1.0, "value": 3.0 }] }] } }),
+    ));
+    let found = labels_of(&decoded.batch);
+    let value = |part: &str| found.iter().find(|(l, _)| l.contains(part)).map(|(_, v)| *v);
+    assert_eq!(
+        (
+            value("quantile=\"0.5\""),
+            value("quantile=\"1\""),
+            value("s_milliseconds_sum"),
+            value("s_milliseconds_count")
+        ),
+        (Some(2.0), Some(3.0), Some(9.0), Some(4.0)),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -105,7 +245,7 @@ fn what_the_agent_encodes_arrives_as_it_was() {
         ts_ms: 5,
         value: -0.5,
     });
-    let decoded = metrics(Notation::Protobuf.read(&encode_metrics(&batch)[0]).unwrap());
+    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch)[0]).unwrap());
     assert_eq!(decoded.batch.exemplars, batch.exemplars);
     assert!(decoded.rejected.0.is_empty());
     assert_eq!(decoded.batch.metadata, batch.metadata);
@@ -188,7 +328,7 @@ fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
     assert_eq!(requests.len(), 3);
     let mut series = 0;
     for request in &requests {
-        let decoded = metrics(Notation::Protobuf.read(request).unwrap());
+        let decoded = plain(Notation::Protobuf.read(request).unwrap());
         assert_eq!(decoded.batch.metadata.first(), Some(&known));
         series += decoded.batch.series.len();
     }

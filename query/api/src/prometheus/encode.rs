@@ -1,12 +1,37 @@
 //! Answers as Prometheus' JSON, written straight into one string.
 
+use super::params::Params;
+use base64::Engine as _;
 use engine::{PromAnswer, PromResult, PromSeries};
 use model::{Histogram, Labels, Point};
 use std::fmt::Write;
 use std::time::Duration;
 
+/// How native histograms are written.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Histograms {
+    /// Count, sum and filled buckets.
+    AsPrometheus,
+    /// With all that is known of them beside that, in base 64: for a process of ours that records them.
+    Encoded,
+}
+
+impl Histograms {
+    pub fn asked_for(params: &Params) -> Histograms {
+        match params.get("histograms") {
+            Some("encoded") => Histograms::Encoded,
+            _ => Histograms::AsPrometheus,
+        }
+    }
+}
+
 /// `stats`: how long it took, where the caller asked for it.
-pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) -> String {
+pub(super) fn answer(
+    answer: PromAnswer,
+    limit: usize,
+    stats: Option<Duration>,
+    histograms: Histograms,
+) -> String {
     let (mut warnings, infos) = (capped(answer.warnings, "warning"), capped(answer.infos, "info"));
     let mut out = String::with_capacity(4096);
     out.push_str(r#"{"status":"success","data":{"resultType":"#);
@@ -28,7 +53,7 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
                     sample(out, *point);
                 } else if let Some((ts_ms, of)) = series.histograms.first() {
                     out.push_str(r#","histogram":"#);
-                    histogram(out, *ts_ms, of);
+                    histogram(out, *ts_ms, of, histograms);
                 }
             });
             out.push(']');
@@ -52,7 +77,7 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
                         if i > 0 {
                             out.push(',');
                         }
-                        histogram(out, *ts_ms, of);
+                        histogram(out, *ts_ms, of, histograms);
                     }
                     out.push(']');
                 }
@@ -63,7 +88,10 @@ pub(super) fn answer(answer: PromAnswer, limit: usize, stats: Option<Duration>) 
     if let Some(took) = stats {
         let _ = write!(
             out,
-            r#","stats":{{"timings":{{"evalTotalTime":{}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+            r#","stats":{{"timings":{{"evalTotalTime":{},"queryPreparationTime":{},"innerEvalTime":{},"execTotalTime":{}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+            (answer.timings.preparation + answer.timings.evaluation).as_secs_f64(),
+            answer.timings.preparation.as_secs_f64(),
+            answer.timings.evaluation.as_secs_f64(),
             took.as_secs_f64(),
             answer.samples_read,
             answer.samples_read
@@ -142,7 +170,7 @@ fn sample(out: &mut String, point: Point) {
 }
 
 /// `[time, {"count":"…","sum":"…","buckets":[[which ends belong to it,"from","to","count"],…]}]`
-fn histogram(out: &mut String, ts_ms: i64, histogram: &Histogram) {
+fn histogram(out: &mut String, ts_ms: i64, histogram: &Histogram, form: Histograms) {
     out.push('[');
     seconds(out, ts_ms);
     out.push_str(r#",{"count":"#);
@@ -169,6 +197,11 @@ fn histogram(out: &mut String, ts_ms: i64, histogram: &Histogram) {
             out.push(']');
         }
         out.push(']');
+    }
+    if form == Histograms::Encoded {
+        let mut bytes = vec![];
+        histogram.encode(&mut bytes);
+        let _ = write!(out, r#","encoded":"{}""#, base64::prelude::BASE64_STANDARD.encode(bytes));
     }
     out.push_str("}]");
 }

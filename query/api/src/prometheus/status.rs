@@ -98,7 +98,7 @@ async fn features() -> Json<Value> {
     let mut operators: Vec<&str> = promql::AggregateOp::ALL.iter().map(|(_, name)| *name).collect();
     operators.extend(promql::BinaryOp::ALL.iter().map(|op| op.as_str()));
     success(json!({
-        "api": on(&["label_values_match", "query_stats", "query_warnings", "time_range_labels"]),
+        "api": on(&["label_values_match", "query_stats", "search", "query_warnings", "time_range_labels"]),
         "promql": on(&[
             "anchored", "at_modifier", "bool", "by", "delayed_name_removal", "duration_expr", "fill", "fill_left",
             "fill_right", "group_left", "group_right", "ignoring", "negative_offset", "offset", "on", "smoothed",

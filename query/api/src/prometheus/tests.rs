@@ -201,3 +201,56 @@ fn escaped_label_names_are_read() {
     assert_eq!(params::unescaped_name("U__a__b"), "a_b");
     assert_eq!(params::unescaped_name("job"), "job");
 }
+
+/// Status, type and lines of an answer that is lines of JSON.
+async fn lines(api: &Router, path: &str) -> (u16, Vec<Value>) {
+    let response = api.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    (status, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn searches_answer_with_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = api(dir.path()).await;
+    let when = "start=1700000000&end=1700000060";
+    let end = json!({ "status": "success", "has_more": false });
+    let (status, found) =
+        lines(&api, &format!("/api/v1/search/metric_names?{when}&include_metadata=true&include_score=1"))
+            .await;
+    let up = json!({ "name": "up", "score": 1.0, "type": "gauge", "help": "Is it up" });
+    assert_eq!((status, found), (200, vec![json!({ "results": [up] }), end.clone()]));
+    let (_, found) =
+        lines(&api, &format!("/api/v1/search/label_names?{when}&batch_size=2&sort_by=alpha&sort_dir=dsc"))
+            .await;
+    let names =
+        |names: &[&str]| json!({ "results": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>() });
+    assert_eq!(found, [names(&["path", "job"]), names(&["__name__"]), end.clone()]);
+    let (_, found) = lines(&api, &format!("/api/v1/search/label_values?{when}&label=job&limit=1")).await;
+    assert_eq!(found, [names(&["db"]), json!({ "status": "success", "has_more": true })]);
+    let (_, found) = lines(
+        &api,
+        &format!("/api/v1/search/label_values?{when}&label=job&search[]=WB&case_sensitive=false"),
+    )
+    .await;
+    assert_eq!(found[0], names(&["web"]));
+    // Without times, the last hour is sought.
+    let (_, found) = lines(&api, "/api/v1/search/metric_names?search[]=up").await;
+    assert_eq!(found, [names(&[]), end]);
+    for (path, why) in [
+        ("label_values", "missing required parameter \"label\""),
+        ("metric_names?sort_by=score", "sort_by=score requires search[] to be set"),
+        ("metric_names?sort_dir=asc", "sort_dir is only valid when sort_by is set"),
+        ("label_names?sort_by=size", "invalid sort_by \"size\" for label_names"),
+        ("metric_names?fuzz_threshold=101", "must be 0-100"),
+        ("metric_names?fuzz_alg=x", "must be one of [subsequence jarowinkler]"),
+        ("metric_names?limit=-1", "invalid limit \"-1\""),
+        ("metric_names?include_score=maybe", "must be boolean"),
+    ] {
+        let (status, answer) = get(&api, &format!("/api/v1/search/{path}")).await;
+        assert_eq!((status, answer["errorType"].as_str()), (400, Some("bad_data")), "{path}");
+        assert!(answer["error"].as_str().unwrap().contains(why), "{path}: {answer}");
+    }
+}

@@ -115,8 +115,10 @@ fn selections(selectors: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
 fn cardinality(series: &[SeriesInfo], top: usize) -> Cardinality {
     let mut metrics: HashMap<&str, u64> = HashMap::new();
     let mut labels: HashMap<&str, HashMap<&str, u64>> = HashMap::new();
-    // The parts of a histogram are series, but their own label is not the sender's.
-    for info in series {
+    let mut count = 0;
+    // A histogram is one series, whatever it is stored as: the part that each has once stands for it.
+    for info in series.iter().filter(|info| model::component_of(&info.labels).is_none_or(model::is_meta)) {
+        count += 1;
         *metrics.entry(info.labels.metric_name()).or_default() += 1;
         for (name, value) in info.labels.iter().filter(|(name, _)| *name != model::COMPONENT) {
             *labels.entry(name).or_default().entry(value).or_default() += 1;
@@ -134,7 +136,7 @@ fn cardinality(series: &[SeriesInfo], top: usize) -> Cardinality {
         values.iter().map(move |(value, count)| (format!("{name}={value}"), *count))
     });
     Cardinality {
-        series: series.len() as u64,
+        series: count,
         label_pairs: labels.values().map(|values| values.len() as u64).sum(),
         first_ms: series.iter().map(|info| info.first_ms).min().unwrap_or(0),
         last_ms: series.iter().map(|info| info.last_ms).max().unwrap_or(0),

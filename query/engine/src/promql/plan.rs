@@ -30,12 +30,19 @@ const SUBQUERY_STEPS_MAX: i64 = 200_000;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
+/// What is asked for, beside the expression.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub times: Times,
+    /// What `end()` is: the last step need not be there.
+    pub end_ms: i64,
+    pub lookback_ms: i64,
+    pub instant: bool,
+}
+
 pub(super) struct Planner {
     reader: Reader,
-    /// Of the whole query: what `start()` and `end()` are.
-    query: Times,
-    instant: bool,
-    lookback_ms: i64,
+    frame: Frame,
     /// Where selectors stand of whose histograms only counts and sums are wanted.
     sums_only: HashSet<usize>,
     pub samples: Arc<AtomicU64>,
@@ -43,19 +50,12 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    pub fn new(
-        snapshot: Arc<dyn Snapshot>,
-        expr: &Expr,
-        query: Times,
-        instant: bool,
-        lookback_ms: i64,
-        samples_max: usize,
-    ) -> Planner {
+    pub fn new(snapshot: Arc<dyn Snapshot>, expr: &Expr, frame: Frame, samples_max: usize) -> Planner {
         let samples: Arc<AtomicU64> = Arc::default();
         let reader = Reader { snapshot, samples_max, samples: samples.clone() };
         let mut sums_only = HashSet::new();
         find_sums_only(expr, false, &mut sums_only);
-        Planner { reader, query, instant, lookback_ms, sums_only, samples, notes: Notes::default() }
+        Planner { reader, frame, sums_only, samples, notes: Notes::default() }
     }
 
     pub fn plan(&self, expr: &Expr, times: Times) -> Result<Plan, QueryError> {
@@ -124,16 +124,16 @@ impl Planner {
 
     /// A duration of the query, in milliseconds.
     fn span(&self, span: &Span, negative: bool) -> Result<i64, QueryError> {
-        let step = if self.instant { 0 } else { self.query.step_ms };
-        let ms = span.ms(step, self.query.last() - self.query.start_ms, negative);
+        let step = if self.frame.instant { 0 } else { self.frame.times.step_ms };
+        let ms = span.ms(step, self.frame.end_ms - self.frame.times.start_ms, negative);
         ms.map_err(|wrong| QueryError::Bad(format!("invalid parameter \"query\": {wrong}")))
     }
 
     fn place(&self, modifiers: &Modifiers) -> Result<Where, QueryError> {
         let at_ms = modifiers.at.map(|at| match at {
             At::Time(ms) => ms,
-            At::Start => self.query.start_ms,
-            At::End => self.query.last(),
+            At::Start => self.frame.times.start_ms,
+            At::End => self.frame.end_ms,
         });
         let offset_ms = modifiers.offset.as_ref().map_or(Ok(0), |offset| self.span(offset, true))?;
         Ok(Where { at_ms, offset_ms })
@@ -145,7 +145,7 @@ impl Planner {
             matchers: selector.matchers.clone(),
             place: self.place(&selector.modifiers)?,
             times,
-            lookback_ms: self.lookback_ms,
+            lookback_ms: self.frame.lookback_ms,
             mode,
             notes: self.notes.clone(),
             at,
@@ -183,10 +183,12 @@ impl Planner {
         Ok(match name {
             "time" => node::plan(TimeOf { times }, vec![]),
             "pi" => node::plan(Constant { value: std::f64::consts::PI, times }, vec![]),
-            "step" => self.constant(if self.query.count == 1 { 0 } else { self.query.step_ms }, times),
-            "range" => self.constant(self.query.last() - self.query.start_ms, times),
-            "start" => self.constant(self.query.start_ms, times),
-            "end" => self.constant(self.query.last(), times),
+            "step" => {
+                self.constant(if self.frame.times.count == 1 { 0 } else { self.frame.times.step_ms }, times)
+            }
+            "range" => self.constant(self.frame.end_ms - self.frame.times.start_ms, times),
+            "start" => self.constant(self.frame.times.start_ms, times),
+            "end" => self.constant(self.frame.end_ms, times),
             "vector" => input(0)?,
             "scalar" => node::plan(ToScalar { times }, vec![input(0)?]),
             // Of what is computed, nobody knows when it began.
@@ -208,13 +210,13 @@ impl Planner {
             "absent" | "absent_over_time" => self.absent(&arguments[0], times)?,
             "sort" | "sort_desc" => {
                 let descending = name == "sort_desc";
-                let sort = Sort { descending, instant: self.instant, notes: self.notes.clone(), at };
+                let sort = Sort { descending, instant: self.frame.instant, notes: self.notes.clone(), at };
                 node::plan(sort, vec![input(0)?])
             }
             "sort_by_label" | "sort_by_label_desc" => {
                 let labels = (1..arguments.len()).map(text).collect();
                 let descending = name == "sort_by_label_desc";
-                let (instant, notes) = (self.instant, self.notes.clone());
+                let (instant, notes) = (self.frame.instant, self.notes.clone());
                 node::plan(SortByLabel { labels, descending, instant, notes, at }, vec![input(0)?])
             }
             "label_replace" => {
@@ -254,7 +256,7 @@ impl Planner {
             matchers: vec![],
             place,
             times,
-            lookback_ms: self.lookback_ms,
+            lookback_ms: self.frame.lookback_ms,
             mode: Mode::OriginalTime,
             notes: self.notes.clone(),
             at: arguments[0].start,
@@ -364,7 +366,7 @@ impl Planner {
             Node::Subquery { expr, range, step, modifiers } => {
                 let place = self.place(modifiers)?;
                 let step_ms = self.step(step.as_ref())?;
-                let inner = inner_times(self.query, place, self.span(range, false)?, step_ms)?;
+                let inner = inner_times(self.frame.times, place, self.span(range, false)?, step_ms)?;
                 let batches = engine.execute(self.plan(expr, inner)?).await?;
                 let matrix = Matrix::from_batches(&batches).map_err(crate::logql::broken)?;
                 Ok(super::to_series(node::names_dropped(matrix)?, inner))
@@ -374,12 +376,12 @@ impl Planner {
     }
 
     async fn raw_range(&self, selector: &Selector, range_ms: i64) -> Result<Vec<PromSeries>, QueryError> {
-        let end = self.place(&selector.modifiers)?.of(self.query.start_ms);
+        let end = self.place(&selector.modifiers)?.of(self.frame.times.start_ms);
         let start = end.saturating_sub(range_ms);
         let (before, after) = match selector.modifiers.extension {
             Extension::None => (0, 0),
-            Extension::Anchored => (self.lookback_ms, 0),
-            Extension::Smoothed => (self.lookback_ms, self.lookback_ms),
+            Extension::Anchored => (self.frame.lookback_ms, 0),
+            Extension::Smoothed => (self.frame.lookback_ms, self.frame.lookback_ms),
         };
         let read = TimeRange {
             start: start.saturating_sub(before).saturating_add(1),

@@ -72,6 +72,27 @@ async fn at_ten(engine: &Engine, query: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn end_is_what_was_asked_for_and_not_the_last_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), SHOP).await;
+    for (query, expected) in [
+        ("requests_total{job=\"db\"} @ end()", 270.0),
+        ("requests_total{job=\"db\"} @ start()", 30.0),
+        ("vector(end())", (T0 / 1000 + 559) as f64),
+        ("vector(range())", 499.0),
+        ("max_over_time(requests_total{job=\"db\"}[range()] @ end())", 270.0),
+    ] {
+        // Steps at 60, 240 and 420 s; the end is at 559 s, a sample later than at 540 s there is not.
+        let times = (T0 + 60_000, T0 + 559_000, 180_000);
+        let answer =
+            engine.promql_range(&Tenant::default(), query, times.0, times.1, times.2, LOOKBACK_MS).await;
+        let PromResult::Matrix(series) = answer.unwrap().result else { panic!("{query}") };
+        let values: Vec<f64> = series[0].points.iter().map(|point| point.value).collect();
+        assert_eq!(values, [expected; 3], "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_have_the_answers_that_prometheus_gives() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(dir.path(), SHOP).await;

@@ -1,7 +1,7 @@
-//! `metrics`, `series`, `logs` and `spans` as DataFusion tables over a snapshot.
+//! `metrics`, `histograms`, `series`, `logs` and `spans` as DataFusion tables over a snapshot.
 
 use super::columns::{append_labels, label_map_builder, sql_field, to_sql};
-use super::pushdown;
+use super::{histograms, pushdown};
 use crate::{Limits, QueryError};
 use arrow::array::{
     ArrayRef, Float64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampNanosecondBuilder,
@@ -21,8 +21,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    COMPONENT, Labels, LogSelect, METRIC_NAME, Matcher, SeriesSelect, SpanSelect, Tenant, component_of,
-    without_component,
+    COMPONENT, Labels, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, Tenant,
+    component_of, without_component,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ use store::{LogColumns, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, Sp
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
     Metrics,
+    Histograms,
     Series,
     Logs,
     Spans,
@@ -68,12 +69,13 @@ static LOGS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::
 static SPANS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::SPANS));
 
 impl TableKind {
-    pub const ALL: [TableKind; 4] =
-        [TableKind::Metrics, TableKind::Series, TableKind::Logs, TableKind::Spans];
+    pub const ALL: [TableKind; 5] =
+        [TableKind::Metrics, TableKind::Histograms, TableKind::Series, TableKind::Logs, TableKind::Spans];
 
     pub fn name(self) -> &'static str {
         match self {
             TableKind::Metrics => "metrics",
+            TableKind::Histograms => "histograms",
             TableKind::Series => "series",
             TableKind::Logs => "logs",
             TableKind::Spans => "spans",
@@ -83,6 +85,7 @@ impl TableKind {
     fn schema(self) -> SchemaRef {
         match self {
             TableKind::Metrics => METRICS.clone(),
+            TableKind::Histograms => histograms::SCHEMA.clone(),
             TableKind::Series => SERIES.clone(),
             TableKind::Logs => LOGS.0.clone(),
             TableKind::Spans => SPANS.0.clone(),
@@ -185,6 +188,7 @@ impl TableProvider for SnapshotTable {
         let schema = Arc::new(all.project(&columns)?);
         let want = match self.kind {
             TableKind::Metrics => Want::Samples(pushdown::series_select(filters)),
+            TableKind::Histograms => Want::Histograms(pushdown::series_select(filters)),
             TableKind::Series => Want::Series(pushdown::series_select(filters)),
             TableKind::Logs => Want::Logs(pushdown::log_select(filters, limit)),
             TableKind::Spans => Want::Spans(pushdown::span_select(filters)),
@@ -203,6 +207,7 @@ impl TableProvider for SnapshotTable {
 #[derive(Clone)]
 enum Want {
     Samples(SeriesSelect),
+    Histograms(SeriesSelect),
     Series(SeriesSelect),
     Logs(LogSelect),
     Spans(SpanSelect),
@@ -221,7 +226,9 @@ struct Scan {
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.want {
-            Want::Samples(select) | Want::Series(select) => write!(f, "{select:?}"),
+            Want::Samples(select) | Want::Histograms(select) | Want::Series(select) => {
+                write!(f, "{select:?}")
+            }
             Want::Logs(select) => write!(f, "{select:?}"),
             Want::Spans(select) => write!(f, "{select:?}"),
         }
@@ -251,6 +258,7 @@ impl Scan {
         let snapshot = self.snapshots.take().await.map_err(external)?;
         match self.want.clone() {
             Want::Samples(select) => self.samples(snapshot, select).await,
+            Want::Histograms(select) => self.histograms(snapshot, select).await,
             Want::Series(select) => self.series(snapshot, select).await,
             Want::Logs(select) => {
                 let columns = LogColumns(self.columns.iter().map(|&column| LOGS.1[column]).collect());
@@ -278,6 +286,33 @@ impl Scan {
     async fn samples(self, snapshot: Arc<dyn Snapshot>, mut select: SeriesSelect) -> Result<Batches> {
         // The parts that histograms are stored as are no samples to whoever asks.
         select.matchers.push(Matcher::equal(COMPONENT, ""));
+        let scan = Arc::new(self);
+        let blocks = scan.clone().blocks(snapshot, select).await?;
+        let batches = blocks.map_ok(move |block| {
+            stream::iter(SampleBatches { scan: scan.clone(), block, series: 0, sample: 0 })
+        });
+        Ok(batches.try_flatten().boxed())
+    }
+
+    async fn histograms(self, snapshot: Arc<dyn Snapshot>, mut select: SeriesSelect) -> Result<Batches> {
+        let is_part = Matcher::new(COMPONENT, Match::NotEqual, "")
+            .map_err(|wrong| DataFusionError::Internal(wrong.to_string()))?;
+        select.matchers.push(is_part);
+        let scan = Arc::new(self);
+        let blocks = scan.clone().blocks(snapshot, select).await?;
+        let batches = blocks.map(move |block| {
+            let (columns, rows) = histograms::columns(&block?)?;
+            Ok(scan.project(&columns, rows)?)
+        });
+        Ok(batches.boxed())
+    }
+
+    /// What is selected: all at once, or metric by metric.
+    async fn blocks(
+        self: Arc<Self>,
+        snapshot: Arc<dyn Snapshot>,
+        select: SeriesSelect,
+    ) -> Result<stream::BoxStream<'static, Result<SampleBlock>>> {
         let series = snapshot.series(&select).await.map_err(external)?;
         let mut selects = vec![select.clone()];
         if series.len() > SERIES_AT_ONCE_MAX {
@@ -293,9 +328,8 @@ impl Scan {
                 })
                 .collect();
         }
-        let scan = Arc::new(self);
         let blocks = stream::iter(selects).then(move |select| {
-            let (snapshot, scan) = (snapshot.clone(), scan.clone());
+            let (snapshot, scan) = (snapshot.clone(), self.clone());
             async move {
                 let block = snapshot.samples(&select).await.map_err(external)?;
                 if block.ts_ms.len() > scan.limits.samples_max {
@@ -305,10 +339,10 @@ impl Scan {
                     );
                     return Err(DataFusionError::External(Box::new(QueryError::TooMuch(text))));
                 }
-                Ok::<_, DataFusionError>(SampleBatches { scan, block, series: 0, sample: 0 })
+                Ok::<_, DataFusionError>(block)
             }
         });
-        Ok(blocks.map_ok(stream::iter).try_flatten().boxed())
+        Ok(blocks.boxed())
     }
 
     async fn series(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {

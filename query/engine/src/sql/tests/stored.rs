@@ -225,6 +225,13 @@ async fn a_histogram_is_one_series_and_its_parts_are_no_samples() {
         assert!(!samples.contains("latency") && samples.contains("| up           | 1 |"), "{samples}");
         let rows = table(&engine, "select count(*) as n from series").await;
         assert!(rows.contains("| 3 |"), "{rows}");
+        let query = "select name, \"count\", sum, schema, buckets, label(labels, 'job') as job from histograms \
+            where name = 'latency' order by ts";
+        let histograms = table(&engine, query).await;
+        let row = "| latency | 3.0   | 4.5 | 0      | [{\"lower\":1,\"upper\":2,\"count\":3}] | a   |";
+        assert_eq!(histograms.matches(row).count(), 2, "{histograms}");
+        let none = table(&engine, "select count(*) as n from histograms where name = 'up'").await;
+        assert!(none.contains("| 0 |"), "{none}");
         store.flush().await.unwrap();
     }
 }
