@@ -26,7 +26,7 @@ pub struct Taken {
     pub pressing: usize,
 }
 
-/// A sample is 16 bytes; half of them, as a flush of metrics builds all series anew.
+/// A sample is 16 bytes; half of them, as a flush of metrics writes all series anew.
 const PRESSING_BYTES_A_SAMPLE: usize = 8;
 
 fn append_rows(head: &RwLock<RowsHead>, stored: &Stored) -> Result<Taken, arrow::error::ArrowError> {
@@ -70,10 +70,17 @@ impl Memtables {
         }
     }
 
-    pub fn taken(&self) -> Taken {
+    /// What comes back when these are gone.
+    pub fn freed(&self) -> Taken {
         let (metrics, rows) = (self.metrics.read(), self.logs.read().bytes() + self.spans.read().bytes());
         let samples = metrics.samples() * PRESSING_BYTES_A_SAMPLE;
-        Taken { bytes: metrics.bytes() + rows, pressing: samples + rows }
+        Taken { bytes: metrics.bytes_freed() + rows, pressing: samples + rows }
+    }
+
+    /// Empty ones that know the series of these, where that is of use.
+    pub fn next(&self, registry_bytes_max: usize) -> Option<Memtables> {
+        let metrics = RwLock::new(self.metrics.read().next(registry_bytes_max)?);
+        Some(Memtables { metrics, ..Memtables::default() })
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 pub mod head;
 pub mod merge;
 pub mod part;
+pub mod registry;
 
 use model::Labels;
 

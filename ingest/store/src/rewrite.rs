@@ -26,6 +26,9 @@ const MERGE_PARTS: usize = 6;
 /// Bytes of the parts of one merge: the new part's file is in memory until it is stored.
 const MERGE_BYTES_MAX: i64 = 128 << 20;
 
+/// Of the memory for memtables, one part in so many may be series that stay known over a flush.
+const REGISTRY_SHARE: usize = 8;
+
 /// Tells the end however it comes.
 struct Told(fn(Rewrite));
 
@@ -119,6 +122,10 @@ impl Store {
     fn seal_up_to(&self, covered: u64) {
         let mut state = self.state.write();
         let tenants = std::mem::take(&mut state.tenants);
+        let registry_bytes_max = self.config.memory_bytes_max / REGISTRY_SHARE;
+        let next = |tables: &Arc<Memtables>| tables.next(registry_bytes_max).map(Arc::new);
+        state.tenants =
+            tenants.iter().filter_map(|(tenant, tables)| Some((tenant.clone(), next(tables)?))).collect();
         self.unsealed_bytes.store(0, Ordering::Relaxed);
         state.sealed.push(Arc::new(Sealed { tenants, covered }));
     }

@@ -286,7 +286,7 @@ impl Store {
             let _ = count
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
         };
-        for taken in sealed.tenants.values().map(|tables| tables.taken()) {
+        for taken in sealed.tenants.values().map(|tables| tables.freed()) {
             less(&self.memory_bytes, taken.bytes);
             less(&self.pressing_bytes, taken.pressing);
         }
@@ -424,14 +424,15 @@ impl Store {
 
     /// What makes a tenant's series many.
     fn offenders(&self, tenant: &Tenant, active: &Active) -> String {
-        let told = |rows: Vec<(&str, usize)>| {
-            rows.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
-        };
-        let metrics = told(active.largest(OFFENDERS));
+        fn told(rows: &[(impl AsRef<str>, usize)]) -> String {
+            let row = |(name, count): &(_, usize)| format!("{} {count}", AsRef::<str>::as_ref(name));
+            rows.iter().map(row).collect::<Vec<_>>().join(", ")
+        }
+        let metrics = told(&active.largest(OFFENDERS));
         let tables = self.state.read().tenants.get(tenant).cloned();
         // Not waited for: whoever holds it may wait for the series that are counted here.
         let labels =
-            tables.and_then(|tables| Some(told(tables.metrics.try_read()?.largest_labels(OFFENDERS))));
+            tables.and_then(|tables| Some(told(&tables.metrics.try_read()?.largest_labels(OFFENDERS)?)));
         let labels = labels.filter(|labels| !labels.is_empty());
         let labels =
             labels.map_or_else(String::new, |labels| format!("; labels with the most values: {labels}"));

@@ -1,110 +1,112 @@
 //! Recent samples by series, in memory. A batch finds its series by the bytes of its labels, without decoding them.
 
 use super::Run;
-use crate::labels_index::LabelsIndex;
+use super::registry::{self, Registry};
 use crate::snapshot::SeriesInfo;
 use model::{Labels, MetricBatch, SeriesSelect, TimeRange};
+use parking_lot::RwLock;
 use roaring::RoaringBitmap;
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// Label bytes are long and already distinct: one pass of xxh3 over them.
-#[derive(Default)]
-pub struct BytesHasher(u64);
-
-impl Hasher for BytesHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.0 ^= u64::from(byte).rotate_left(17);
-    }
-
-    fn write_usize(&mut self, length: usize) {
-        self.0 ^= (length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 #[derive(Default)]
 pub struct Head {
-    ids: HashMap<Labels, u32, BuildHasherDefault<BytesHasher>>,
+    registry: Arc<RwLock<Registry>>,
+    /// By id; shorter than the registry where later series have no sample here.
     series: Vec<Series>,
-    index: LabelsIndex,
     samples: usize,
-    label_bytes: usize,
+    /// Series that have a sample.
+    count: usize,
 }
 
+#[derive(Default)]
 struct Series {
-    labels: Labels,
     ts_ms: Vec<i64>,
     values: Vec<f64>,
-    /// Times ascend strictly, as they nearly always do.
-    ordered: bool,
+    /// Times do not ascend strictly, as they nearly always do.
+    disordered: bool,
 }
 
-/// Beside its labels, what a series costs: map entry, postings, vectors.
-const SERIES_BYTES: usize = 300;
+/// Selections above this are put in order by the registry's.
+const SORTED_ALONE_MAX: u64 = 1_000;
 
 impl Head {
-    /// Adds a batch, and tells `began` the labels of series that were not here. Series whose bytes are no label set are left out; the admission before let none through.
+    /// A memtable for what comes after this one, with its registry where that is of use: most of its series go on, and
+    /// it is no larger than `bytes_max`.
+    pub fn next(&self, bytes_max: usize) -> Option<Head> {
+        let registry = self.registry.read();
+        let of_use = self.count > 0 && registry.len() <= self.count * 2 && registry.bytes() <= bytes_max;
+        of_use.then(|| Head { registry: self.registry.clone(), ..Head::default() })
+    }
+
+    /// Adds a batch, and tells `began` the labels of series that were not here. Series whose bytes are no label set are
+    /// left out; the admission before let none through.
     pub fn append(&mut self, batch: &MetricBatch, mut began: impl FnMut(&[u8])) {
+        let mut registry = self.registry.upgradable_read();
         for (label_bytes, ts_ms, values) in batch.iter() {
             if ts_ms.is_empty() {
                 continue;
             }
-            let id = match self.ids.get(label_bytes) {
-                Some(id) => *id,
+            let id = match registry.find(label_bytes) {
+                Some(id) => id,
                 None => match Labels::from_bytes(label_bytes) {
-                    Ok(labels) => {
-                        began(label_bytes);
-                        self.begin(labels)
-                    }
+                    Ok(labels) => registry.with_upgraded(|registry| registry.add(labels)),
                     Err(_) => continue,
                 },
             };
-            self.series[id as usize].push(ts_ms, values);
+            if self.series.len() <= id as usize {
+                self.series.resize_with(registry.len(), Series::default);
+            }
+            let series = &mut self.series[id as usize];
+            if series.ts_ms.is_empty() {
+                began(label_bytes);
+                self.count += 1;
+            }
+            series.push(ts_ms, values);
             self.samples += ts_ms.len();
         }
     }
 
-    fn begin(&mut self, labels: Labels) -> u32 {
-        let id = self.index.add(&labels);
-        self.label_bytes += labels.as_bytes().len();
-        self.ids.insert(labels.clone(), id);
-        self.series.push(Series { labels, ts_ms: vec![], values: vec![], ordered: true });
-        id
+    /// With the registry, which other memtables may have as well.
+    pub fn bytes(&self) -> usize {
+        self.own_bytes() + self.registry.read().bytes()
     }
 
-    pub fn bytes(&self) -> usize {
-        self.samples * 16 + self.label_bytes * 2 + self.series.len() * SERIES_BYTES
+    /// What goes when this memtable does.
+    pub fn bytes_freed(&self) -> usize {
+        match Arc::strong_count(&self.registry) {
+            1 => self.bytes(),
+            _ => self.own_bytes(),
+        }
+    }
+
+    fn own_bytes(&self) -> usize {
+        self.samples * 16 + self.series.len() * size_of::<Series>()
     }
 
     pub fn series_count(&self) -> usize {
-        self.series.len()
+        self.count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.series.is_empty()
+        self.count == 0
     }
 
-    /// The label names with the most values here.
-    pub fn largest_labels(&self, count: usize) -> Vec<(&str, usize)> {
-        self.index.largest(count)
+    /// The label names with the most values here; `None` where a writer is at it.
+    pub fn largest_labels(&self, count: usize) -> Option<Vec<(String, usize)>> {
+        let registry = self.registry.try_read()?;
+        let largest = registry.index().largest(count).into_iter();
+        Some(largest.map(|(name, values)| (name.to_owned(), values)).collect())
     }
 
     pub fn series(&self, select: &SeriesSelect) -> Vec<SeriesInfo> {
-        let ids = self.index.select(&select.matchers);
+        let registry = self.registry.read();
+        let ids = registry.index().select(&select.matchers);
         let mut found: Vec<SeriesInfo> = ids
             .iter()
             .filter_map(|id| {
-                let series = &self.series[id as usize];
-                let (first_ms, last_ms) = series.bounds()?;
-                let labels = series.labels.clone();
+                let (first_ms, last_ms) = self.series.get(id as usize)?.bounds()?;
+                let labels = registry.labels(id).clone();
                 select.range.overlaps(first_ms, last_ms).then_some(SeriesInfo { labels, first_ms, last_ms })
             })
             .collect();
@@ -113,20 +115,22 @@ impl Head {
     }
 
     pub fn label_names(&self, select: &SeriesSelect, into: &mut BTreeSet<String>) {
-        self.index.names(&self.ids(select), into);
+        let registry = self.registry.read();
+        registry.index().names(&self.ids(&registry, select), into);
     }
 
     pub fn label_values(&self, name: &str, select: &SeriesSelect, into: &mut BTreeSet<String>) {
-        self.index.values(name, &self.ids(select), into);
+        let registry = self.registry.read();
+        registry.index().values(name, &self.ids(&registry, select), into);
     }
 
     /// Series that pass the matchers and have a sample in the range.
-    fn ids(&self, select: &SeriesSelect) -> RoaringBitmap {
-        let mut ids = self.index.select(&select.matchers);
+    fn ids(&self, registry: &Registry, select: &SeriesSelect) -> RoaringBitmap {
+        let mut ids = registry.index().select(&select.matchers);
         let outside: Vec<u32> = ids
             .iter()
             .filter(|id| {
-                let bounds = self.series[*id as usize].bounds();
+                let bounds = self.series.get(*id as usize).and_then(Series::bounds);
                 bounds.is_none_or(|(first, last)| !select.range.overlaps(first, last))
             })
             .collect();
@@ -138,11 +142,21 @@ impl Head {
 
     /// Samples in the range, by series in the order of their labels.
     pub fn runs(&self, select: &SeriesSelect) -> Vec<Run> {
-        let ids = self.index.select(&select.matchers);
+        let ids = self.registry.read().index().select(&select.matchers);
+        if ids.len() > SORTED_ALONE_MAX {
+            let (order, labels) = registry::in_order(&self.registry);
+            let chosen = order.iter().filter(|id| ids.contains(**id));
+            return chosen.filter_map(|id| self.run(*id, &labels[*id as usize], select.range)).collect();
+        }
+        let registry = self.registry.read();
         let mut runs: Vec<Run> =
-            ids.iter().filter_map(|id| self.series[id as usize].run(select.range)).collect();
+            ids.iter().filter_map(|id| self.run(id, registry.labels(id), select.range)).collect();
         runs.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         runs
+    }
+
+    fn run(&self, id: u32, labels: &Labels, range: TimeRange) -> Option<Run> {
+        self.series.get(id as usize)?.run(labels, range)
     }
 
     pub fn samples(&self) -> usize {
@@ -154,12 +168,16 @@ impl Head {
         &self,
         mut each: impl FnMut(&Labels, &[i64], &[f64]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut sorted: Vec<&Series> = self.series.iter().collect();
-        sorted.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        for series in sorted {
-            if series.ordered {
-                each(&series.labels, &series.ts_ms, &series.values)?;
-            } else if let Some(run) = series.run(TimeRange::ALL) {
+        let (order, labels) = registry::in_order(&self.registry);
+        for id in order.iter() {
+            let (Some(series), labels) = (self.series.get(*id as usize), &labels[*id as usize]) else {
+                continue;
+            };
+            if !series.disordered {
+                if !series.ts_ms.is_empty() {
+                    each(labels, &series.ts_ms, &series.values)?;
+                }
+            } else if let Some(run) = series.run(labels, TimeRange::ALL) {
                 each(&run.labels, &run.ts_ms, &run.values)?;
             }
         }
@@ -170,22 +188,22 @@ impl Head {
 impl Series {
     fn push(&mut self, ts_ms: &[i64], values: &[f64]) {
         let after = self.ts_ms.last().is_none_or(|last| *last < ts_ms[0]);
-        self.ordered &= after && ts_ms.is_sorted_by(|a, b| a < b);
+        self.disordered |= !after || !ts_ms.is_sorted_by(|a, b| a < b);
         self.ts_ms.extend_from_slice(ts_ms);
         self.values.extend_from_slice(values);
     }
 
     fn bounds(&self) -> Option<(i64, i64)> {
-        if self.ordered {
+        if !self.disordered {
             return Some((*self.ts_ms.first()?, *self.ts_ms.last()?));
         }
         Some((*self.ts_ms.iter().min()?, *self.ts_ms.iter().max()?))
     }
 
-    fn run(&self, range: TimeRange) -> Option<Run> {
-        if !self.ordered {
+    fn run(&self, labels: &Labels, range: TimeRange) -> Option<Run> {
+        if self.disordered {
             let mut run =
-                Run { labels: self.labels.clone(), ts_ms: self.ts_ms.clone(), values: self.values.clone() };
+                Run { labels: labels.clone(), ts_ms: self.ts_ms.clone(), values: self.values.clone() };
             super::merge::put_in_order(&mut run);
             super::merge::cut(&mut run, range);
             return (!run.ts_ms.is_empty()).then_some(run);
@@ -193,7 +211,7 @@ impl Series {
         let start = self.ts_ms.partition_point(|ts| *ts < range.start);
         let end = self.ts_ms.partition_point(|ts| *ts <= range.end);
         (start < end).then(|| Run {
-            labels: self.labels.clone(),
+            labels: labels.clone(),
             ts_ms: self.ts_ms[start..end].to_vec(),
             values: self.values[start..end].to_vec(),
         })

@@ -330,3 +330,38 @@ async fn words_narrow_to_the_pages_that_have_them() {
     assert_eq!(read(WordQuery::Not(Box::new(word("request")))).await, 10_000);
     assert_eq!(read(word("4711")).await, 10_000, "numbers are in no index");
 }
+
+/// A memtable that takes up the series of the one before it answers as if it did not.
+#[tokio::test]
+async fn series_that_go_on_after_a_flush_are_those_of_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let select = SeriesSelect { matchers: vec![Matcher::equal("__name__", "up")], range: TimeRange::ALL };
+    store.write(write(samples("up", 0..40, 0..2))).await.unwrap();
+    let of_series = store.memory_bytes() - 80 * 16;
+    store.flush().await.unwrap();
+    let kept = store.memory_bytes();
+    assert!(kept > 0 && kept < of_series, "the labels stay and the samples go: {kept} of {of_series}");
+    // Some go on, some end, some are new, out of their order.
+    store.write(write(samples("up", 20..60, 2..4))).await.unwrap();
+    store.write(write(samples("down", 0..3, 2..4))).await.unwrap();
+    let tenant = Tenant::default();
+    for _ in 0..2 {
+        let snapshot = store.snapshot(&tenant).await.unwrap();
+        let found = snapshot.samples(&select).await.unwrap();
+        assert_eq!(found.labels.len(), 60);
+        assert!(found.labels.iter().map(|labels| labels.get("instance").unwrap()).is_sorted());
+        assert_eq!(found.values.len(), 160);
+        let late =
+            SeriesSelect { range: TimeRange { start: NOON_MS + 2_000, end: i64::MAX }, ..select.clone() };
+        assert_eq!(snapshot.series(&late).await.unwrap().len(), 40);
+        assert_eq!(snapshot.label_values("instance", &late).await.unwrap().len(), 40);
+        store.flush().await.unwrap();
+    }
+    // Another tenant's turn: nothing came of this one since the last flush, and its series are forgotten.
+    let before = store.memory_bytes();
+    let other = Tenant::new("other").unwrap();
+    store.write(Write { tenant: other, ..write(samples("up", 0..1, 0..1)) }).await.unwrap();
+    store.flush().await.unwrap();
+    assert!(store.memory_bytes() < before / 10);
+}

@@ -1,0 +1,125 @@
+//! The series of a tenant by their labels. It outlives the memtables that use it: a series that goes on after a flush is
+//! not checked, kept, indexed and put in order again.
+
+use crate::labels_index::LabelsIndex;
+use model::Labels;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// Label bytes are long and already distinct: one pass of xxh3 over them.
+#[derive(Default)]
+pub struct BytesHasher(u64);
+
+impl Hasher for BytesHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 ^= u64::from(byte).rotate_left(17);
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.0 ^= (length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// Ids are 0, 1, 2, … in the order of adding; a series is never taken out.
+#[derive(Default)]
+pub struct Registry {
+    ids: HashMap<Labels, u32, BuildHasherDefault<BytesHasher>>,
+    labels: Vec<Labels>,
+    index: LabelsIndex,
+    label_bytes: usize,
+    /// The first so many ids by ascending labels.
+    order: Arc<Vec<u32>>,
+}
+
+/// Beside its labels, what a series costs: map entry, postings, place in the order.
+const SERIES_BYTES: usize = 220;
+
+impl Registry {
+    pub fn find(&self, label_bytes: &[u8]) -> Option<u32> {
+        self.ids.get(label_bytes).copied()
+    }
+
+    pub fn add(&mut self, labels: Labels) -> u32 {
+        let id = self.index.add(&labels);
+        self.label_bytes += labels.as_bytes().len();
+        self.ids.insert(labels.clone(), id);
+        self.labels.push(labels);
+        id
+    }
+
+    pub fn labels(&self, id: u32) -> &Labels {
+        &self.labels[id as usize]
+    }
+
+    pub fn index(&self) -> &LabelsIndex {
+        &self.index
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.label_bytes + self.labels.len() * SERIES_BYTES
+    }
+}
+
+/// All ids by ascending labels, and the labels by id, as they were at one time. The sorting is done without the lock,
+/// which writers want, and only of series that came since it was done last.
+pub fn in_order(registry: &RwLock<Registry>) -> (Arc<Vec<u32>>, Vec<Labels>) {
+    let (order, labels) = {
+        let registry = registry.read();
+        (registry.order.clone(), registry.labels.clone())
+    };
+    if order.len() == labels.len() {
+        return (order, labels);
+    }
+    let by_labels = |a: &u32, b: &u32| labels[*a as usize].cmp(&labels[*b as usize]);
+    let mut all = Vec::with_capacity(labels.len());
+    all.extend_from_slice(&order);
+    all.extend(order.len() as u32..labels.len() as u32);
+    all[order.len()..].sort_unstable_by(by_labels);
+    // Two runs in order: the stable sort joins them in one pass.
+    all.sort_by(by_labels);
+    let all = Arc::new(all);
+    let mut registry = registry.write();
+    if registry.order.len() < all.len() {
+        registry.order = all.clone();
+    }
+    (all, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_is_put_in_its_place() {
+        let registry = RwLock::<Registry>::default();
+        let mut names = vec![];
+        for round in 0..3 {
+            for n in 0..40u32 {
+                let name = format!("n{}", (n * 7_919 + round * 13) % 1_000);
+                let labels = Labels::from_pairs([("__name__", &name)]);
+                if registry.read().find(labels.as_bytes()).is_none() {
+                    registry.write().add(labels);
+                    names.push(name);
+                }
+            }
+            let (order, labels) = in_order(&registry);
+            let found: Vec<&str> = order.iter().map(|id| labels[*id as usize].metric_name()).collect();
+            names.sort();
+            assert_eq!(found, names);
+        }
+    }
+}
