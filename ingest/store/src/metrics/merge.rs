@@ -88,6 +88,11 @@ impl Left {
         Ok(Left { runs: Runs::of(part, select).await?, covers })
     }
 
+    /// See [`Runs::once`].
+    fn once(self) -> Left {
+        Left { runs: self.runs.once(), ..self }
+    }
+
     pub async fn next(&mut self) -> Result<Option<Run>, Damaged> {
         while let Some(mut run) = self.runs.next().await? {
             self.covers.cut(&mut run);
@@ -150,7 +155,7 @@ pub async fn merge(
     for (part, covers) in parts {
         series = series.max(part.metrics_index().await?.len());
         rows += part.meta.rows as usize;
-        sources.push(Left::of(part, covers.clone(), &everything).await?);
+        sources.push(Left::of(part, covers.clone(), &everything).await?.once());
     }
     let mut joined = Joined::of(sources).await?;
     let mut writer = Writer::new(rows / series)?;

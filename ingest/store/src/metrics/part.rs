@@ -52,6 +52,8 @@ pub struct Runs {
     index: Arc<Index>,
     range: TimeRange,
     wanted: std::vec::IntoIter<Wanted>,
+    /// Whether the index keeps the labels that are made, for who asks next.
+    keeps_labels: bool,
     /// `None` where nothing is read.
     stream: Option<ParquetRecordBatchStream<ObjectFile>>,
     columns: Vec<usize>,
@@ -88,11 +90,17 @@ impl Runs {
             index,
             range: select.range,
             wanted: wanted.into_iter(),
+            keeps_labels: true,
             stream,
             columns,
             batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
             at: 0,
         })
+    }
+
+    /// To be read once, all of it: the labels are not kept.
+    pub fn once(self) -> Runs {
+        Runs { keeps_labels: false, ..self }
     }
 
     /// The next run that has a sample in the range.
@@ -101,7 +109,10 @@ impl Runs {
             let rows = one.rows.len();
             let index = self.index.clone();
             let mut run = Run {
-                labels: index.labels(one.series).clone(),
+                labels: match self.keeps_labels {
+                    true => index.labels(one.series).clone(),
+                    false => index.labels_once(one.series),
+                },
                 ts_ms: Vec::with_capacity(rows),
                 values: Vec::with_capacity(rows),
             };

@@ -63,20 +63,27 @@ impl Index {
 
     /// Made from the codes at the first asking, shared after.
     pub fn labels(&self, series: u32) -> &Labels {
-        self.made[series as usize].get_or_init(|| {
-            let mut pairs: Vec<(&str, &str)> = self
-                .labels
-                .iter()
-                .filter_map(|column| {
-                    let code = column.codes.get(series as usize).checked_sub(1)?;
-                    Some((column.name.as_str(), column.values[code as usize].as_str()))
-                })
-                .collect();
-            let mut bytes = Vec::with_capacity(pairs.iter().map(|(n, v)| n.len() + v.len() + 4).sum());
-            // The names ascend and none is empty, so this refuses nothing.
-            let _ = LabelSetBuilder::encode_into(&mut pairs, &mut bytes);
-            Labels::from_bytes(&bytes).unwrap_or_default()
-        })
+        self.made[series as usize].get_or_init(|| self.make_labels(series))
+    }
+
+    /// As [`labels`](Self::labels), and not kept where nobody asked before.
+    pub fn labels_once(&self, series: u32) -> Labels {
+        self.made[series as usize].get().cloned().unwrap_or_else(|| self.make_labels(series))
+    }
+
+    fn make_labels(&self, series: u32) -> Labels {
+        let mut pairs: Vec<(&str, &str)> = self
+            .labels
+            .iter()
+            .filter_map(|column| {
+                let code = column.codes.get(series as usize).checked_sub(1)?;
+                Some((column.name.as_str(), column.values[code as usize].as_str()))
+            })
+            .collect();
+        let mut bytes = Vec::with_capacity(pairs.iter().map(|(n, v)| n.len() + v.len() + 4).sum());
+        // The names ascend and none is empty, so this refuses nothing.
+        let _ = LabelSetBuilder::encode_into(&mut pairs, &mut bytes);
+        Labels::from_bytes(&bytes).unwrap_or_default()
     }
 
     /// Series that pass the matchers and overlap the range, ascending.
