@@ -45,7 +45,7 @@ fn psql_describes_joins_and_aggregates() {
         (r"\d+ metrics", &["Table \"public.metrics\"", "double precision", "Storage"][..]),
         (r"\d+ alerts", &["View \"public.alerts\"", "alertname"]),
         (r"\d+", &["Persistence", "spans"]),
-        (r"\dt", &["allocation", "logs", "metrics", "series", "spans", "(5 rows)"]),
+        (r"\dt", &["allocation", "histograms", "logs", "metrics", "series", "spans", "(6 rows)"]),
         (r"\dt+", &["Size", "spans"]),
         (r"\dv", &["alerts", "slos"]),
         (r"\df", &["List of functions"]),

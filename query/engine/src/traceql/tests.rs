@@ -112,7 +112,7 @@ async fn check_search(world: &World) {
         ("{ parent = nil }", vec![(2, vec![4]), (1, vec![1])]),
         ("{ parent != nil && !(parent.zone = nil) }", vec![(1, vec![2, 3])]),
         // Arithmetic, nil and grouping.
-        ("{ duration * 2 > 700ms && duration - 1ms < 360ms }", vec![(1, vec![2])]),
+        ("{ duration * 2 > 650ms && duration - 1ms < 360ms }", vec![(1, vec![2])]),
         (
             "{ .http.response.status_code % 100 = 0 && .http.response.status_code / 100 > 4 }",
             vec![(1, vec![1])],
