@@ -113,6 +113,30 @@ impl MetricBatch {
         self.open();
     }
 
+    /// As [`begin_series`](Self::begin_series) where `write` appends canonical bytes to those of the series before.
+    /// Where it answers `None`, no series is opened and nothing of it stays.
+    pub fn begin_written<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<T>) -> Option<T> {
+        let before = self.label_bytes.len();
+        let written = write(&mut self.label_bytes);
+        match &written {
+            Some(_) => self.open(),
+            None => self.label_bytes.truncate(before),
+        }
+        written
+    }
+
+    /// Takes back the series that was opened last, with its samples.
+    pub fn take_back(&mut self) {
+        self.series.pop();
+        let (labels, samples) = self
+            .series
+            .last()
+            .map_or((0, 0), |series| (series.labels_end as usize, series.samples_end as usize));
+        self.label_bytes.truncate(labels);
+        self.ts_ms.truncate(samples);
+        self.values.truncate(samples);
+    }
+
     fn open(&mut self) {
         self.series.push(SeriesSamples {
             labels_end: self.label_bytes.len() as u32,

@@ -2,6 +2,7 @@
 //! and prompb/types.proto of Prometheus) here, `io.prometheus.write.v2.Request` of version 2.0 in [`v2`].
 
 mod histograms;
+mod series;
 pub mod v2;
 
 use crate::protobuf::{Fields, Writer};
@@ -17,7 +18,12 @@ pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
     let mut pairs = Vec::with_capacity(32);
     while let Some((field, value)) = request.next()? {
         match field {
-            1 => series(value.bytes()?, &mut pairs, &mut decoded)?,
+            1 => {
+                let message = value.bytes()?;
+                if !series::add(message, &mut decoded.batch) {
+                    thoroughly(message, &mut pairs, &mut decoded)?;
+                }
+            }
             3 => decoded.batch.metadata.push(metadata(value.bytes()?)?),
             _ => {}
         }
@@ -25,7 +31,8 @@ pub fn decode(body: &[u8]) -> Result<Decoded<MetricBatch>, Malformed> {
     Ok(decoded)
 }
 
-fn series<'a>(
+/// Any `TimeSeries`.
+fn thoroughly<'a>(
     message: &'a [u8],
     pairs: &mut Vec<(&'a str, &'a str)>,
     decoded: &mut Decoded<MetricBatch>,

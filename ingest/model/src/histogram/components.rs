@@ -132,7 +132,12 @@ pub fn component_of(labels: &Labels) -> Option<&str> {
 
 /// As [`component_of`], of the bytes of a label set.
 pub fn component_in(label_bytes: &[u8]) -> Option<&str> {
-    // Names ascend; most sets begin with one beyond.
+    // Names ascend; most sets begin with one beyond, which its bytes tell.
+    if let [length @ ..0x80, rest @ ..] = label_bytes
+        && rest.get(..usize::from(*length)).is_some_and(|name| name > COMPONENT.as_bytes())
+    {
+        return None;
+    }
     Labels::pairs_in(label_bytes)
         .take_while(|(name, _)| *name <= COMPONENT)
         .find(|(name, _)| *name == COMPONENT)
