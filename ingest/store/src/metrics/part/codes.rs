@@ -1,6 +1,7 @@
 //! A column of small integers, as narrow as its largest one allows: most labels have fewer than 256 values.
 
 use crate::side_index::Cursor;
+use std::ops::Range;
 
 pub enum Codes {
     Narrow(Vec<u8>),
@@ -27,16 +28,40 @@ impl Codes {
         }
     }
 
-    /// Places whose code passes, ascending.
-    pub fn ids_where(&self, passes: impl Fn(u32) -> bool) -> Vec<u32> {
-        fn of<T: Copy + Into<u32>>(codes: &[T], passes: impl Fn(u32) -> bool) -> Vec<u32> {
-            let passing = codes.iter().enumerate().filter(|(_, code)| passes((**code).into()));
-            passing.map(|(at, _)| at as u32).collect()
+    /// Places of a stretch whose code passes, ascending.
+    pub fn ids_where(&self, within: Range<u32>, passes: impl Fn(u32) -> bool) -> Vec<u32> {
+        fn of<T: Copy + Into<u32>>(codes: &[T], first: u32, passes: impl Fn(u32) -> bool) -> Vec<u32> {
+            let numbered = (first..).zip(codes);
+            numbered.filter(|(_, code)| passes((**code).into())).map(|(at, _)| at).collect()
+        }
+        let (first, within) = (within.start, within.start as usize..within.end as usize);
+        match self {
+            Codes::Narrow(codes) => of(&codes[within], first, passes),
+            Codes::Middle(codes) => of(&codes[within], first, passes),
+            Codes::Wide(codes) => of(&codes[within], first, passes),
+        }
+    }
+
+    /// Whether no code is smaller than the one before.
+    pub fn ascend(&self) -> bool {
+        match self {
+            Codes::Narrow(codes) => codes.is_sorted(),
+            Codes::Middle(codes) => codes.is_sorted(),
+            Codes::Wide(codes) => codes.is_sorted(),
+        }
+    }
+
+    /// Where a code is, of those that ascend.
+    pub fn stretch_of(&self, code: u32) -> Range<u32> {
+        fn of<T: Copy + Into<u32>>(codes: &[T], code: u32) -> Range<u32> {
+            let start = codes.partition_point(|other| (*other).into() < code);
+            let end = start + codes[start..].partition_point(|other| (*other).into() == code);
+            start as u32..end as u32
         }
         match self {
-            Codes::Narrow(codes) => of(codes, passes),
-            Codes::Middle(codes) => of(codes, passes),
-            Codes::Wide(codes) => of(codes, passes),
+            Codes::Narrow(codes) => of(codes, code),
+            Codes::Middle(codes) => of(codes, code),
+            Codes::Wide(codes) => of(codes, code),
         }
     }
 
@@ -64,5 +89,24 @@ impl Codes {
             return Err("a label value is not in its dictionary".into());
         }
         Ok(codes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_found_in_a_stretch_whatever_their_width() {
+        for largest in [0xff, 0x100, 0x1_0000] {
+            let codes = Codes::new([0, 1, 1, 3, 3, 3, largest].into_iter(), largest);
+            assert!(codes.ascend());
+            assert_eq!(
+                [0, 1, 2, 3, largest].map(|code| codes.stretch_of(code)),
+                [0..1, 1..3, 3..3, 3..6, 6..7]
+            );
+            assert_eq!(codes.ids_where(2..5, |code| code == 3), [3, 4]);
+            assert!(!Codes::new([1, 0].into_iter(), largest).ascend());
+        }
     }
 }

@@ -39,6 +39,8 @@ struct LabelColumn {
     /// Ascending; code 0 is a series without this label, code `n` has value `n - 1`.
     values: Vec<String>,
     codes: Codes,
+    /// Whether the codes do.
+    ascends: bool,
 }
 
 impl Index {
@@ -88,7 +90,9 @@ impl Index {
 
     /// Series that pass the matchers and overlap the range, ascending.
     pub fn select(&self, select: &SeriesSelect) -> Vec<u32> {
-        let mut ids: Option<Vec<u32>> = None;
+        // Series lie by their metric's name: it leaves one stretch, and no more of the others' codes is looked at.
+        let mut within = 0..self.len() as u32;
+        let mut conditions = vec![];
         for matcher in &select.matchers {
             let column = self.labels.iter().find(|column| column.name == matcher.name);
             let Some(column) = column else {
@@ -97,23 +101,27 @@ impl Index {
                 }
                 return vec![];
             };
-            let passing = column.passing(matcher);
-            ids = Some(match (ids, passing) {
-                (_, Passing::None) => return vec![],
-                (ids, Passing::All) => ids.unwrap_or_else(|| (0..self.len() as u32).collect()),
-                (None, Passing::Code(code)) => column.codes.ids_where(|other| other == code),
-                (None, Passing::Codes(codes)) => column.codes.ids_where(|other| codes[other as usize]),
-                (Some(mut ids), Passing::Code(code)) => {
-                    ids.retain(|id| column.codes.get(*id as usize) == code);
-                    ids
+            match column.passing(matcher) {
+                Passing::None => return vec![],
+                Passing::All => {}
+                Passing::Code(code) if column.ascends => {
+                    let stretch = column.codes.stretch_of(code);
+                    within = within.start.max(stretch.start)..within.end.min(stretch.end);
                 }
-                (Some(mut ids), Passing::Codes(codes)) => {
-                    ids.retain(|id| codes[column.codes.get(*id as usize) as usize]);
-                    ids
-                }
-            });
+                some => conditions.push((&column.codes, some)),
+            }
         }
-        let mut ids = ids.unwrap_or_else(|| (0..self.len() as u32).collect());
+        if within.is_empty() {
+            return vec![];
+        }
+        let mut conditions = conditions.into_iter();
+        let mut ids = match conditions.next() {
+            None => within.collect(),
+            Some((column, passing)) => column.ids_where(within, |code| passing.has(code)),
+        };
+        for (column, passing) in conditions {
+            ids.retain(|id| passing.has(column.get(*id as usize)));
+        }
         if select.range != TimeRange::ALL {
             ids.retain(|id| {
                 let (first, last) = self.bounds[*id as usize];
@@ -166,6 +174,17 @@ enum Passing {
     Code(u32),
     /// By code.
     Codes(Vec<bool>),
+}
+
+impl Passing {
+    fn has(&self, code: u32) -> bool {
+        match self {
+            Passing::None => false,
+            Passing::All => true,
+            Passing::Code(passes) => code == *passes,
+            Passing::Codes(passes) => passes[code as usize],
+        }
+    }
 }
 
 impl LabelColumn {
@@ -351,6 +370,7 @@ impl LabelColumn {
         {
             return Err(format!("its values of label {name:?} are out of order"));
         }
-        Ok(LabelColumn { codes: Codes::decode(rest, count, length)?, name, values })
+        let codes = Codes::decode(rest, count, length)?;
+        Ok(LabelColumn { ascends: codes.ascend(), codes, name, values })
     }
 }
