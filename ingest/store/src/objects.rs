@@ -125,7 +125,13 @@ impl LocalFile {
             Some(file) => file,
             closed => closed.insert(File::open(&self.path)?),
         };
+        let length = file.metadata()?.len();
         let read = |range: &Range<u64>| {
+            // A damaged footer may name any bytes; no more is taken for them than the file has.
+            if range.start > range.end || range.end > length {
+                let why = format!("bytes {}..{} of a file of {length}", range.start, range.end);
+                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, why));
+            }
             let mut bytes = vec![0; (range.end - range.start) as usize];
             file.read_exact_at(&mut bytes, range.start)?;
             Ok(Bytes::from(bytes))
@@ -180,5 +186,24 @@ impl AsyncFileReader for ObjectFile {
             Ok(Arc::new(reader.load_and_finish(&mut *self, size).await?))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_a_file_does_not_have_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("part");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let mut file = LocalFile { path, opened: None };
+        let inside = [2..5, 10..10];
+        assert_eq!(file.read(&inside).unwrap(), [Bytes::from("234"), Bytes::new()]);
+        let backwards = Range { start: 7, end: 3 };
+        for wrong in [8..11, 0..u64::MAX, u64::MAX - 1..u64::MAX, backwards] {
+            assert!(file.read(std::slice::from_ref(&wrong)).is_err(), "{wrong:?}");
+        }
     }
 }
