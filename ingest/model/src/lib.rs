@@ -17,6 +17,7 @@ mod select;
 mod sink;
 mod spans;
 mod tenant;
+mod weight;
 
 pub use ask::{Answer, Ask, AskError, Point, SeriesPoints};
 pub use attributes::{Attributes, Value, attribute};
@@ -36,6 +37,8 @@ pub use reading::{Reading, ReadingKind};
 pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
 pub use spans::{
-    FUTURE_MS_MAX, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode, TraceId,
+    FUTURE_MS_MAX, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode,
+    TraceId,
 };
 pub use tenant::{InvalidTenant, Tenant};
+pub use weight::sampling_weight;

@@ -16,9 +16,23 @@ pub struct SpanBatch {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceSpans {
     pub resource: Arc<Attributes>,
-    pub scope_name: String,
-    pub scope_version: String,
+    pub scope: Scope,
     pub spans: Vec<Span>,
+}
+
+/// The library that made spans, as it names itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scope {
+    pub name: String,
+    pub version: String,
+    pub attributes: Attributes,
+}
+
+impl Scope {
+    /// Without attributes.
+    pub fn named(name: impl Into<String>, version: impl Into<String>) -> Scope {
+        Scope { name: name.into(), version: version.into(), attributes: vec![] }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -48,7 +48,13 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
             encode_metrics(batch, &mut out)?;
             encode_exemplars(&batch.exemplars, &mut out);
         }
-        Rows::Logs(stored) | Rows::Spans(stored) => encode_rows(stored, &mut out)?,
+        Rows::Logs(stored) | Rows::Spans(stored) => {
+            encode_groups(stored, &mut out);
+            if has_scopes(stored) {
+                Group::encode_scopes(&stored.groups, &mut out);
+            }
+            encode_rows(stored, &mut out)?;
+        }
     }
     Ok(out)
 }
@@ -76,8 +82,17 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
             batch.exemplars = decode_exemplars(&mut rest)?;
             Rows::Metrics(batch)
         }
-        b'l' => Rows::Logs(decode_rows(Signal::Logs, rest)?),
-        b's' => Rows::Spans(decode_rows(Signal::Spans, rest)?),
+        b'l' | b's' | b'S' => {
+            let mut rest = Cursor(rest.0);
+            let mut groups = decode_groups(&mut rest)?;
+            if kind == b'S' {
+                Group::decode_scopes(&mut groups, &mut rest).map_err(Unreadable)?;
+            }
+            match kind {
+                b'l' => Rows::Logs(decode_rows(Signal::Logs, groups, rest)?),
+                _ => Rows::Spans(decode_rows(Signal::Spans, groups, rest)?),
+            }
+        }
         other => return Err(Unreadable(format!("kind {other} is not known"))),
     };
     Ok(Record { tenant, origin, rows })
@@ -88,8 +103,13 @@ fn kind(rows: &Rows) -> u8 {
         Rows::Metrics(batch) if batch.exemplars.is_empty() => b'm',
         Rows::Metrics(_) => b'e',
         Rows::Logs(_) => b'l',
+        Rows::Spans(stored) if has_scopes(stored) => b'S',
         Rows::Spans(_) => b's',
     }
+}
+
+fn has_scopes(stored: &Stored) -> bool {
+    stored.groups.iter().any(|group| !group.scope_attributes.is_empty())
 }
 
 fn encode_metrics(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), Unreadable> {
@@ -172,24 +192,27 @@ fn decode_exemplars(rest: &mut Bytes<'_>) -> Result<Vec<Exemplar>, Unreadable> {
     Ok(exemplars)
 }
 
-fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-    let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
+fn encode_groups(stored: &Stored, out: &mut Vec<u8>) {
     out.extend_from_slice(&(stored.groups.len() as u32).to_le_bytes());
     stored.groups.iter().for_each(|group| group.encode(out));
+}
+
+fn decode_groups(rest: &mut Cursor<'_>) -> Result<Vec<Arc<Group>>, Unreadable> {
+    let count = rest.u32().map_err(Unreadable)?;
+    let group = |_| Group::decode(rest).map(Arc::new).map_err(Unreadable);
+    (0..count).map(group).collect()
+}
+
+fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
     out.reserve(stored.batch.get_array_memory_size() + 4_096);
     let mut writer = StreamWriter::try_new(out, &stored.batch.schema()).map_err(failed)?;
     writer.write(&stored.batch).map_err(failed)?;
     writer.finish().map_err(failed)
 }
 
-fn decode_rows(signal: Signal, rest: Bytes<'_>) -> Result<Stored, Unreadable> {
+fn decode_rows(signal: Signal, groups: Vec<Arc<Group>>, rest: Cursor<'_>) -> Result<Stored, Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
-    let mut rest = Cursor(rest.0);
-    let count = rest.u32().map_err(Unreadable)?;
-    let mut groups = vec![];
-    for _ in 0..count {
-        groups.push(Arc::new(Group::decode(&mut rest).map_err(Unreadable)?));
-    }
     let mut reader = StreamReader::try_new(rest.0, None).map_err(failed)?;
     let batch = reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)?;
     // The rows of a version always have the columns of that version.

@@ -1,7 +1,7 @@
 //! The columns in which a snapshot hands out log records and spans.
 //!
-//! Times are nanoseconds UTC. Ids are fixed binary here; the SQL tables show them as hex. `attributes` and `resource`
-//! are maps of text, and beside each map a binary column holds one type byte per entry (`model::Value::type_byte`), so
+//! Times are nanoseconds UTC. Ids are fixed binary here; the SQL tables show them as hex. `attributes`, `resource`
+//! and `scope_attributes` are maps of text, and beside each map a binary column holds one type byte per entry (`model::Value::type_byte`), so
 //! that `Value::from_typed_text` gives back what was sent.
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -99,6 +99,8 @@ pub static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("trace_state", DataType::Utf8, false),
         Field::new("scope_name", word(), false),
         Field::new("scope_version", word(), false),
+        Field::new("scope_attributes", text_map(), false),
+        Field::new("scope_attribute_types", DataType::Binary, false),
         Field::new("attributes", text_map(), false),
         Field::new("attribute_types", DataType::Binary, false),
         Field::new("resource", text_map(), false),

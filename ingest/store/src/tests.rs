@@ -104,8 +104,7 @@ fn spans(service: &str, count: u8) -> Batch {
         links: vec![],
     });
     let resource = Arc::new(vec![("service.name".to_owned(), Value::from(service))]);
-    let of =
-        ResourceSpans { resource, scope_name: "s".into(), scope_version: "1".into(), spans: spans.collect() };
+    let of = ResourceSpans { resource, scope: Scope::named("s", "1"), spans: spans.collect() };
     Batch::Spans(SpanBatch { resources: vec![of] })
 }
 

@@ -15,7 +15,6 @@ mod red;
 mod sampling;
 mod size;
 mod slab;
-mod weight;
 
 pub use sampling::{Sampler, Sampling};
 
@@ -72,34 +71,50 @@ struct Noted {
     halves: Vec<Half>,
 }
 
-impl Derived {
-    fn note(&mut self, batch: &SpanBatch, now_ms: i64) -> Noted {
+/// Spans that are looked up or counted while the lock is held: a tenth of a millisecond, so that writers of one tenant and
+/// whoever exports wait for each other no longer than that.
+const LOCKED_SPANS: usize = 256;
+
+impl Noted {
+    fn of(derived: &Mutex<Derived>, batch: &SpanBatch, now_ms: i64) -> Noted {
         let mut noted = Noted { seen: Vec::with_capacity(batch.spans()), halves: vec![] };
         for resource in &batch.resources {
             let service = attribute(&resource.resource, "service.name").map(Value::to_string);
             let service: Arc<str> = service.unwrap_or_default().into();
-            for span in resource.spans.iter().filter(|span| span.wrong(now_ms).is_none()) {
-                let weight = weight::of(&span.trace_state);
-                noted.seen.push(Seen {
-                    series: self.red.series_of(&service, span, now_ms),
-                    duration_ns: span.duration_ns,
-                    end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
-                    bytes: size::of(span),
-                    weight,
-                    trace: span.trace_id,
-                });
-                // A node of the graph has a name.
-                noted.halves.extend(Half::of(&service, span, weight).filter(|_| !service.is_empty()));
+            for spans in resource.spans.chunks(LOCKED_SPANS) {
+                let mut derived = derived.lock();
+                for span in spans.iter().filter(|span| span.wrong(now_ms).is_none()) {
+                    let weight = model::sampling_weight(&span.trace_state);
+                    noted.seen.push(Seen {
+                        series: derived.red.series_of(&service, span, now_ms),
+                        duration_ns: span.duration_ns,
+                        end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
+                        bytes: size::of(span),
+                        weight,
+                        trace: span.trace_id,
+                    });
+                    // A node of the graph has a name.
+                    noted.halves.extend(Half::of(&service, span, weight).filter(|_| !service.is_empty()));
+                }
             }
         }
         noted
     }
 
-    fn count(&mut self, noted: Noted, now_ms: i64) {
-        noted.seen.iter().for_each(|seen| self.red.count(seen));
-        noted.halves.into_iter().for_each(|half| self.graph.add(half, now_ms));
+    fn count(self, derived: &Mutex<Derived>, now_ms: i64) {
+        for seen in self.seen.chunks(LOCKED_SPANS) {
+            let mut derived = derived.lock();
+            seen.iter().for_each(|seen| derived.red.count(seen));
+        }
+        let mut halves = self.halves.into_iter();
+        while halves.len() > 0 {
+            let mut derived = derived.lock();
+            halves.by_ref().take(LOCKED_SPANS).for_each(|half| derived.graph.add(half, now_ms));
+        }
     }
+}
 
+impl Derived {
     /// All counts as of now.
     fn export(&mut self, now_ms: i64, born_ms: i64, stale_before_ms: i64) -> Vec<MetricBatch> {
         self.graph.give_up(now_ms);
@@ -214,10 +229,10 @@ impl Sink for Derive {
         let Batch::Spans(batch) = &write.batch else { return self.next.write(write).await };
         let Some(derived) = self.of(&write.tenant) else { return self.next.write(write).await };
         // The batch goes on by value: what it adds is noted before, and counted when it is stored.
-        let noted = derived.lock().note(batch, self.clock.now_ms());
+        let noted = Noted::of(&derived, batch, self.clock.now_ms());
         let receipt = self.next.write(write).await?;
         if !receipt.repeated {
-            derived.lock().count(noted, self.clock.now_ms());
+            noted.count(&derived, self.clock.now_ms());
         }
         Ok(receipt)
     }

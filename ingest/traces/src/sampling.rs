@@ -8,7 +8,7 @@ mod policy;
 
 use crate::sampling::policy::{File, Policy, Says, duration};
 use model::{
-    Attributes, Batch, Clock, Reading, Receipt, Refused, ResourceSpans, Sink, Span, SpanBatch, Tenant,
+    Attributes, Batch, Clock, Reading, Receipt, Refused, ResourceSpans, Scope, Sink, Span, SpanBatch, Tenant,
     TraceId, Write,
 };
 use parking_lot::Mutex;
@@ -70,8 +70,7 @@ impl Sampling {
 /// Spans of a trace with one resource and scope.
 struct Part {
     resource: Arc<Attributes>,
-    scope_name: String,
-    scope_version: String,
+    scope: Scope,
     spans: Vec<Span>,
 }
 
@@ -220,8 +219,7 @@ impl Sampler {
         let bytes: usize = parts.iter().flat_map(|part| &part.spans).map(held).sum();
         let resource = |part: &Part| ResourceSpans {
             resource: part.resource.clone(),
-            scope_name: part.scope_name.clone(),
-            scope_version: part.scope_version.clone(),
+            scope: part.scope.clone(),
             spans: part.spans.clone(),
         };
         let batch = Batch::Spans(SpanBatch { resources: parts.iter().map(resource).collect() });
@@ -300,7 +298,7 @@ impl Sampler {
         let mut state = self.state.lock();
         self.refuse_when_full(&state)?;
         for resource in batch.resources {
-            let ResourceSpans { resource, scope_name, scope_version, spans } = resource;
+            let ResourceSpans { resource, scope, spans } = resource;
             let mut kept = vec![];
             for span in spans {
                 if let Some((reason, why)) = span.wrong(now_ms) {
@@ -317,14 +315,12 @@ impl Sampler {
                             kept.push(span);
                         }
                     }
-                    None => {
-                        self.wait(&mut state, key, (&resource, &scope_name, &scope_version), span, now_ms)
-                    }
+                    None => self.wait(&mut state, key, (&resource, &scope), span, now_ms),
                 }
             }
             if !kept.is_empty() {
                 state.ready_bytes += kept.iter().map(held).sum::<usize>();
-                state.ready.push((tenant.clone(), Part { resource, scope_name, scope_version, spans: kept }));
+                state.ready.push((tenant.clone(), Part { resource, scope, spans: kept }));
             }
         }
         while state.waiting.len() > self.traces_max || state.bytes > self.bytes_max {
@@ -341,7 +337,7 @@ impl Sampler {
         &self,
         state: &mut State,
         key: (Tenant, TraceId),
-        (resource, scope_name, scope_version): (&Arc<Attributes>, &str, &str),
+        (resource, scope): (&Arc<Attributes>, &Scope),
         span: Span,
         now_ms: i64,
     ) {
@@ -359,18 +355,12 @@ impl Sampler {
         }
         trace.bytes += bytes;
         trace.spans += 1;
-        let same = |part: &&mut Part| {
-            Arc::ptr_eq(&part.resource, resource)
-                && (part.scope_name.as_str(), part.scope_version.as_str()) == (scope_name, scope_version)
-        };
+        let same = |part: &&mut Part| Arc::ptr_eq(&part.resource, resource) && part.scope == *scope;
         match trace.parts.last_mut().filter(same) {
             Some(part) => part.spans.push(span),
-            None => trace.parts.push(Part {
-                resource: resource.clone(),
-                scope_name: scope_name.to_owned(),
-                scope_version: scope_version.to_owned(),
-                spans: vec![span],
-            }),
+            None => {
+                trace.parts.push(Part { resource: resource.clone(), scope: scope.clone(), spans: vec![span] })
+            }
         }
         if trace.spans > TRACE_SPANS_MAX {
             state.counts.early += 1;

@@ -11,7 +11,7 @@ pub use protobuf::{PostSpansRequest, PostSpansResponse};
 
 use crate::{Decoded, Malformed, Rejected};
 use model::{
-    Attributes, RejectReason, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink,
+    Attributes, RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink,
     StatusCode, TraceId, Value,
 };
 use std::sync::Arc;
@@ -58,25 +58,19 @@ fn resource(service: String, tags: Attributes) -> Arc<Attributes> {
 fn batch(spans: Vec<(Sent, Arc<Attributes>)>) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
     for (sent, process) in spans {
-        let Some((span, scope_name, scope_version)) = span(sent, &mut decoded.rejected) else { continue };
-        let same = |last: &&mut ResourceSpans| {
-            Arc::ptr_eq(&last.resource, &process)
-                && (&last.scope_name, &last.scope_version) == (&scope_name, &scope_version)
-        };
+        let Some((span, scope)) = span(sent, &mut decoded.rejected) else { continue };
+        let same = |last: &&mut ResourceSpans| Arc::ptr_eq(&last.resource, &process) && last.scope == scope;
         match decoded.batch.resources.last_mut().filter(same) {
             Some(last) => last.spans.push(span),
-            None => decoded.batch.resources.push(ResourceSpans {
-                resource: process,
-                scope_name,
-                scope_version,
-                spans: vec![span],
-            }),
+            None => {
+                decoded.batch.resources.push(ResourceSpans { resource: process, scope, spans: vec![span] })
+            }
         }
     }
     decoded
 }
 
-fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, String, String)> {
+fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
     let (Some(trace_id), Some(span_id)) = (sent.trace_id, sent.span_id) else {
         rejected.add(RejectReason::InvalidId, 1, || {
             format!("span {:?}: trace and span id must have 16 and 8 bytes and not be zero", sent.name)
@@ -107,14 +101,14 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, String, String)> {
             ..SpanLink::default()
         });
     }
-    let (scope_name, scope_version) = take_fields(sent.tags, &mut span);
+    let scope = take_fields(sent.tags, &mut span);
     span.events = sent.logs.into_iter().map(event).collect();
-    Some((span, scope_name, scope_version))
+    Some((span, scope))
 }
 
 /// Sorts tags into fields and attributes; the scope is what is left over.
-pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> (String, String) {
-    let (mut scope_name, mut scope_version) = (String::new(), String::new());
+pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> Scope {
+    let mut scope = Scope::default();
     let mut failed = false;
     for (name, value) in tags {
         let text = value.as_str().unwrap_or_default();
@@ -128,15 +122,15 @@ pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> (String, String)
             "otel.status_description" => span.status_message = value.to_string(),
             "error" if value == Value::Bool(true) || text == "true" => failed = true,
             "w3c.tracestate" => span.trace_state = value.to_string(),
-            "otel.scope.name" | "otel.library.name" => scope_name = value.to_string(),
-            "otel.scope.version" | "otel.library.version" => scope_version = value.to_string(),
+            "otel.scope.name" | "otel.library.name" => scope.name = value.to_string(),
+            "otel.scope.version" | "otel.library.version" => scope.version = value.to_string(),
             _ => span.attributes.push((name, value)),
         }
     }
     if failed && span.status == StatusCode::Unset {
         span.status = StatusCode::Error;
     }
-    (scope_name, scope_version)
+    scope
 }
 
 fn event((ts_ns, mut fields): (i64, Attributes)) -> SpanEvent {

@@ -7,7 +7,7 @@
 use crate::jaeger::take_fields;
 use crate::{Decoded, Malformed, Rejected};
 use model::{
-    Attributes, RejectReason, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode,
+    Attributes, RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode,
     TraceId, Value,
 };
 use serde::Deserialize;
@@ -60,16 +60,16 @@ pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
     for sent in sent {
         let service = sent.local_endpoint.as_ref().and_then(|local| local.service_name.clone());
         let service = service.unwrap_or_default();
-        let Some((span, scope_name, scope_version)) = span(sent, &mut decoded.rejected) else { continue };
+        let Some((span, scope)) = span(sent, &mut decoded.rejected) else { continue };
         let resources = &mut decoded.batch.resources;
-        let key = (service, scope_name, scope_version);
-        let at = *places.entry(key).or_insert_with_key(|(service, scope_name, scope_version)| {
+        let key = (service, scope.name, scope.version);
+        let at = *places.entry(key).or_insert_with_key(|(service, name, version)| {
+            let scope = Scope::named(name, version);
             let name =
                 (!service.is_empty()).then(|| ("service.name".to_owned(), Value::String(service.clone())));
             resources.push(ResourceSpans {
                 resource: Arc::new(name.into_iter().collect()),
-                scope_name: scope_name.clone(),
-                scope_version: scope_version.clone(),
+                scope,
                 spans: vec![],
             });
             resources.len() - 1
@@ -97,7 +97,7 @@ fn span_id(text: &str) -> Option<SpanId> {
     (id != [0; 8]).then_some(id)
 }
 
-fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, String, String)> {
+fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
     let (Some(trace_id), Some(id)) = (trace_id(&sent.trace_id), span_id(&sent.id)) else {
         rejected.add(RejectReason::InvalidId, 1, || {
             format!(
@@ -126,7 +126,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, String, String)> {
     for (side, endpoint) in [("local", sent.local_endpoint), ("peer", sent.remote_endpoint)] {
         span.attributes.extend(endpoint.map(|endpoint| attributes(side, endpoint)).unwrap_or_default());
     }
-    Some((span, scope.0, scope.1))
+    Some((span, scope))
 }
 
 fn event(Annotation { timestamp, value }: Annotation) -> SpanEvent {

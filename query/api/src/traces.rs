@@ -72,7 +72,7 @@ fn integer(batch: &RecordBatch, column: usize, row: usize) -> i64 {
     batch.column(column).as_primitive_opt::<Int64Type>().map_or(0, |counts| counts.value(row))
 }
 
-/// Calls from one service to another.
+/// Calls from one service to another, those that sampling left out with them.
 pub(crate) struct Calls {
     pub parent: String,
     pub child: String,
@@ -87,7 +87,10 @@ pub(crate) async fn calls(
     tenant: &Tenant,
     range: TimeRange,
 ) -> Result<(Vec<Calls>, Vec<String>), QueryError> {
-    let query = "select p.service, c.service, count(*), count(*) filter (where c.status = 'error') \
+    let query = "select p.service, c.service, \
+                 cast(round(sum(greatest(sampling_weight(p.trace_state), sampling_weight(c.trace_state)))) as bigint), \
+                 cast(round(coalesce(sum(greatest(sampling_weight(p.trace_state), sampling_weight(c.trace_state))) \
+                 filter (where c.status = 'error'), 0)) as bigint) \
                  from spans c join spans p on c.trace_id = p.trace_id and c.parent_span_id = p.span_id \
                  where p.service <> c.service \
                  and c.start_ts >= to_timestamp_nanos($1) and c.start_ts <= to_timestamp_nanos($2) \

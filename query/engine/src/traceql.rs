@@ -259,15 +259,10 @@ impl Assembled {
             return false;
         }
         let resource = spans.to_resource(row);
-        let (scope_name, scope_version) = spans.scope(row);
-        let key = format!("{resource:?}\u{0}{scope_name}\u{0}{scope_version}");
+        let scope = spans.to_scope(row);
+        let key = format!("{resource:?}\u{0}{scope:?}");
         let at = *self.known.entry(key).or_insert_with(|| {
-            self.resources.push(ResourceSpans {
-                resource: Arc::new(resource),
-                scope_name: scope_name.to_owned(),
-                scope_version: scope_version.to_owned(),
-                spans: Vec::new(),
-            });
+            self.resources.push(ResourceSpans { resource: Arc::new(resource), scope, spans: Vec::new() });
             self.resources.len() - 1
         });
         self.resources[at].spans.push(spans.to_span(row));

@@ -386,7 +386,7 @@ pub enum FieldExpr {
 
 impl FieldExpr {
     /// Calls `see` with each field that the expression reads.
-    pub fn fields(&self, see: &mut impl FnMut(&Field)) {
+    pub fn fields<'a>(&'a self, see: &mut impl FnMut(&'a Field)) {
         match self {
             FieldExpr::Static(_) => {}
             FieldExpr::Field(field) => see(field),

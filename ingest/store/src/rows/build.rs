@@ -240,8 +240,9 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
     for of_group in &batch.resources {
         let group = groups.number(&Arc::new(Group {
             resource: Packed::of(&of_group.resource),
-            scope_name: of_group.scope_name.clone(),
-            scope_version: of_group.scope_version.clone(),
+            scope_name: of_group.scope.name.clone(),
+            scope_version: of_group.scope.version.clone(),
+            scope_attributes: Packed::of(&of_group.scope.attributes),
             ..Group::default()
         }));
         for span in &of_group.spans {

@@ -27,6 +27,7 @@ pub struct Group {
     pub resource: Packed,
     pub scope_name: String,
     pub scope_version: String,
+    pub scope_attributes: Packed,
 }
 
 /// Attributes as bytes, so that they can be compared: name, type and text of each.
@@ -34,6 +35,10 @@ pub struct Group {
 pub struct Packed(Vec<u8>);
 
 impl Packed {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn of(attributes: &Attributes) -> Packed {
         let mut bytes = vec![];
         for (name, value) in attributes {
@@ -95,7 +100,27 @@ impl Group {
         let labels = Labels::from_bytes(rest.block()?).map_err(|e| e.to_string())?;
         let resource = Packed::checked(rest.block()?)?;
         let mut text = || String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string());
-        Ok(Group { labels, resource, scope_name: text()?, scope_version: text()? })
+        let (scope_name, scope_version) = (text()?, text()?);
+        Ok(Group { labels, resource, scope_name, scope_version, scope_attributes: Packed::default() })
+    }
+
+    /// Attributes of scopes follow the groups, of those that have some: their number, and of each the group's number and a
+    /// block. Files and records from before there were any end without.
+    pub fn encode_scopes(groups: &[Arc<Group>], out: &mut Vec<u8>) {
+        let with = groups.iter().enumerate().filter(|(_, group)| !group.scope_attributes.is_empty());
+        out.extend_from_slice(&(with.clone().count() as u32).to_le_bytes());
+        for (number, group) in with {
+            out.extend_from_slice(&(number as u32).to_le_bytes());
+            put_block(out, &group.scope_attributes.0);
+        }
+    }
+
+    pub fn decode_scopes(groups: &mut [Arc<Group>], rest: &mut Cursor<'_>) -> Result<(), String> {
+        for _ in 0..rest.u32()? {
+            let group = groups.get_mut(rest.u32()? as usize).ok_or("a scope is of no group")?;
+            Arc::make_mut(group).scope_attributes = Packed::checked(rest.block()?)?;
+        }
+        Ok(())
     }
 
     /// One of the columns that [`promoted`] lists.
@@ -143,7 +168,8 @@ impl Groups {
             return *number;
         }
         let number = self.list.len() as u32;
-        self.bytes += group.labels.as_bytes().len() + group.resource.0.len() + 200;
+        self.bytes +=
+            group.labels.as_bytes().len() + group.resource.0.len() + group.scope_attributes.0.len() + 200;
         self.list.push(group.clone());
         self.numbers.insert(group.clone(), number);
         number
@@ -165,6 +191,7 @@ pub struct GroupColumns {
     words: [OnceLock<Words>; 7],
     streams: OnceLock<(Vec<u32>, ArrayRef)>,
     resources: OnceLock<(ArrayRef, ArrayRef)>,
+    scopes: OnceLock<(ArrayRef, ArrayRef)>,
     texts: OnceLock<[(Vec<u32>, ArrayRef); 2]>,
 }
 
@@ -184,6 +211,7 @@ impl GroupColumns {
             words: Default::default(),
             streams: OnceLock::new(),
             resources: OnceLock::new(),
+            scopes: OnceLock::new(),
             texts: OnceLock::new(),
         }
     }
@@ -210,19 +238,12 @@ impl GroupColumns {
                 let keys = numbers.values().iter().map(|number| places[*number as usize]).collect();
                 Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values.clone())?))
             }
-            "resource" | "resource_types" => {
-                let made = match self.resources.get() {
-                    Some(made) => made,
-                    None => {
-                        let made = self.make_resources()?;
-                        self.resources.get_or_init(|| made)
-                    }
-                };
-                if let Some(empty) = empty_maps(&made.0, numbers.len()).filter(|_| name == "resource") {
-                    return Ok(empty);
-                }
-                take(if name == "resource" { &made.0 } else { &made.1 }, numbers, None)
+            "resource" | "scope_attributes" => {
+                let (maps, _) = self.attributes(name)?;
+                empty_maps(maps, numbers.len()).map_or_else(|| take(maps, numbers, None), Ok)
             }
+            "resource_types" => take(&self.attributes("resource")?.1, numbers, None),
+            "scope_attribute_types" => take(&self.attributes("scope_attributes")?.1, numbers, None),
             word => {
                 let Some(at) = WORDS.iter().position(|other| *other == word) else {
                     return Err(ArrowError::SchemaError(format!("{word} is no column of a group")));
@@ -249,12 +270,25 @@ impl GroupColumns {
         (places, Arc::new(BinaryArray::from(distinct.values)))
     }
 
-    fn make_resources(&self) -> Result<(ArrayRef, ArrayRef), ArrowError> {
+    /// Each group's map and type bytes.
+    fn attributes(&self, column: &str) -> Result<&(ArrayRef, ArrayRef), ArrowError> {
+        let (place, of): (_, fn(&Group) -> &Packed) = match column {
+            "resource" => (&self.resources, |group| &group.resource),
+            _ => (&self.scopes, |group| &group.scope_attributes),
+        };
+        if let Some(made) = place.get() {
+            return Ok(made);
+        }
+        let made = self.make_attributes(of)?;
+        Ok(place.get_or_init(|| made))
+    }
+
+    fn make_attributes(&self, of: fn(&Group) -> &Packed) -> Result<(ArrayRef, ArrayRef), ArrowError> {
         let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
         let mut types = BinaryBuilder::new();
         for group in &self.groups {
             let mut kinds = vec![];
-            for (name, kind, text) in group.resource.iter() {
+            for (name, kind, text) in of(group).iter() {
                 map.keys().append_value(name);
                 map.values().append_value(text);
                 kinds.push(kind);
@@ -322,7 +356,7 @@ impl<'a, T: ?Sized + std::hash::Hash + Eq> Distinct<'a, T> {
 pub fn is_of_group(signal: Signal, column: &str) -> bool {
     match signal {
         Signal::Spans => {
-            matches!(column, "service" | "scope_name" | "scope_version" | "resource" | "resource_types")
+            matches!(column, "service" | "resource" | "resource_types") || column.starts_with("scope_")
         }
         _ => {
             matches!(column, "stream" | "resource" | "resource_types")
@@ -356,7 +390,7 @@ mod tests {
             labels: Labels::from_pairs([("pod", "a")]),
             resource: Packed::of(&resource),
             scope_name: "scope".into(),
-            scope_version: String::new(),
+            ..Group::default()
         });
         let mut bytes = vec![];
         group.encode(&mut bytes);
@@ -364,6 +398,22 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Group::decode(&mut Cursor(&bytes[..length])).is_err(), "{length}");
         }
+        let scoped = Group {
+            scope_attributes: Packed::of(&vec![("n".into(), Value::Int(5))]),
+            ..Group::clone(&group)
+        };
+        let (known, mut again) = ([group.clone(), Arc::new(scoped)], [group.clone(), group.clone()]);
+        bytes.clear();
+        Group::encode_scopes(&known, &mut bytes);
+        for length in 0..bytes.len() {
+            assert!(Group::decode_scopes(&mut again, &mut Cursor(&bytes[..length])).is_err(), "{length}");
+        }
+        Group::decode_scopes(&mut again, &mut Cursor(&bytes)).unwrap();
+        assert_eq!(again, known);
+        assert!(Group::decode_scopes(&mut again[..1], &mut Cursor(&bytes)).is_err());
+        let scopes = GroupColumns::new(Signal::Spans, known.to_vec());
+        let types = scopes.column("scope_attribute_types", &UInt32Array::from(vec![1, 0])).unwrap();
+        assert_eq!(types.as_binary::<i32>().iter().collect::<Vec<_>>(), [Some(&b"i"[..]), Some(&b""[..])]);
         let bare = Arc::new(Group::default());
         let columns = GroupColumns::new(Signal::Logs, vec![group, bare]);
         let numbers = UInt32Array::from(vec![1, 0, 0]);

@@ -141,6 +141,9 @@ impl Index {
         for _ in 0..rest.u32()? {
             shapes.push(String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string())?);
         }
+        if !rest.0.is_empty() {
+            Group::decode_scopes(&mut groups, &mut rest)?;
+        }
         let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
         let groups = Arc::new(GroupColumns::new(signal, groups));
         Ok(Index {

@@ -190,8 +190,11 @@ fn rich(from: i64) -> [Batch; 2] {
     };
     let of = |service: &str, version: &str| ResourceSpans {
         resource: Arc::new(resource(service)),
-        scope_name: "scope".into(),
-        scope_version: version.into(),
+        // One of three has attributes, and its group is not the first.
+        scope: Scope {
+            attributes: if version == "2" { attributes(3) } else { vec![] },
+            ..Scope::named("scope", version)
+        },
         spans: (0..150).map(span).collect(),
     };
     [
@@ -226,6 +229,9 @@ async fn rows_are_the_same_in_memory_in_parts_and_after_a_merge() {
     }
     let expected = all_rows(&store).await;
     assert_eq!(expected.len(), 750);
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert_eq!(all_rows(&store).await, expected, "from the log");
     store.flush().await.unwrap();
     assert_eq!(all_rows(&store).await, expected);
     for from in [50, 5_000] {

@@ -47,8 +47,7 @@ fn expected() -> SpanBatch {
     SpanBatch {
         resources: vec![ResourceSpans {
             resource: Arc::new(resource),
-            scope_name: "tracer".into(),
-            scope_version: String::new(),
+            scope: Scope::named("tracer", ""),
             spans: vec![span],
         }],
     }

@@ -1,16 +1,17 @@
 //! Spans as OTLP requests: what the agent sends, and traces as Tempo answers them.
 
 use super::attributes::pairs;
-use model::{ResourceSpans as OurSpans, SpanBatch};
+use model::{ResourceSpans as OurSpans, Scope, SpanBatch};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span};
 use prost::Message;
 
-fn scope(name: &str, version: &str) -> Option<InstrumentationScope> {
+fn scope(ours: &Scope) -> Option<InstrumentationScope> {
     Some(InstrumentationScope {
-        name: name.to_owned(),
-        version: version.to_owned(),
+        name: ours.name.clone(),
+        version: ours.version.clone(),
+        attributes: pairs(&ours.attributes),
         ..InstrumentationScope::default()
     })
 }
@@ -29,7 +30,7 @@ fn resource_spans(ours: &OurSpans) -> ResourceSpans {
     ResourceSpans {
         resource: Some(Resource { attributes: pairs(&ours.resource), ..Resource::default() }),
         scope_spans: vec![ScopeSpans {
-            scope: scope(&ours.scope_name, &ours.scope_version),
+            scope: scope(&ours.scope),
             spans: ours.spans.iter().map(one_span).collect(),
             ..ScopeSpans::default()
         }],

@@ -3,7 +3,7 @@
 use super::attributes::attributes;
 use super::{ExportTraceServiceRequest, id, time_ns};
 use crate::{Decoded, Rejected};
-use model::{RejectReason, ResourceSpans, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
+use model::{RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 use std::sync::Arc;
 
@@ -13,16 +13,15 @@ pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
         let resource =
             Arc::new(attributes(sent.resource.map(|resource| resource.attributes).unwrap_or_default()));
         for scope in sent.scope_spans {
-            let (scope_name, scope_version) =
-                scope.scope.map(|scope| (scope.name, scope.version)).unwrap_or_default();
             let spans =
                 scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
-            decoded.batch.resources.push(ResourceSpans {
-                resource: resource.clone(),
-                scope_name,
-                scope_version,
-                spans,
+            let scope = scope.scope.map(|sent| Scope {
+                name: sent.name,
+                version: sent.version,
+                attributes: attributes(sent.attributes),
             });
+            let (resource, scope) = (resource.clone(), scope.unwrap_or_default());
+            decoded.batch.resources.push(ResourceSpans { resource, scope, spans });
         }
     }
     decoded

@@ -291,8 +291,11 @@ fn spans_come_back_and_bad_ids_are_counted() {
     };
     let of = ResourceSpans {
         resource: Arc::new(vec![("service.name".into(), Value::from("cart"))]),
-        scope_name: "s".into(),
-        scope_version: "1".into(),
+        scope: Scope {
+            name: "s".into(),
+            version: "1".into(),
+            attributes: vec![("n".into(), Value::Int(1)), ("list".into(), Value::Json("[1,2]".into()))],
+        },
         spans: vec![span],
     };
     let batch = SpanBatch { resources: vec![of] };

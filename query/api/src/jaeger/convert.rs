@@ -80,13 +80,15 @@ fn references(trace_id: &str, span: &Span) -> Vec<Value> {
 fn tags(resource: &ResourceSpans, span: &Span) -> Vec<Value> {
     let mut tags = Vec::new();
     for (name, value) in
-        [("otel.scope.name", &resource.scope_name), ("otel.scope.version", &resource.scope_version)]
+        [("otel.scope.name", &resource.scope.name), ("otel.scope.version", &resource.scope.version)]
     {
         if !value.is_empty() {
             tags.push(text(name, value));
         }
     }
-    tags.extend(span.attributes.iter().map(|(name, value)| tag(name, value)));
+    tags.extend(
+        resource.scope.attributes.iter().chain(&span.attributes).map(|(name, value)| tag(name, value)),
+    );
     if span.kind != SpanKind::Unspecified {
         tags.push(text("span.kind", span.kind.as_str()));
     }

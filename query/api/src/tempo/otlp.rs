@@ -28,8 +28,9 @@ pub(super) fn traces(spans: &SpanBatch) -> TracesData {
 
 fn resource_spans(ours: &Ours) -> ResourceSpans {
     let scope = InstrumentationScope {
-        name: ours.scope_name.clone(),
-        version: ours.scope_version.clone(),
+        name: ours.scope.name.clone(),
+        version: ours.scope.version.clone(),
+        attributes: pairs(&ours.scope.attributes),
         ..InstrumentationScope::default()
     };
     let spans = ScopeSpans {

@@ -93,16 +93,20 @@ fn endpoint(side: &str, service: Option<String>, attributes: &Attributes) -> Val
 
 fn tags(resource: &ResourceSpans, span: &Span) -> Map<String, Value> {
     let of_resource = resource.resource.iter().filter(|(name, _)| name != "service.name");
+    let of_scope = resource.scope.attributes.iter();
     let of_span = span.attributes.iter().filter(|(name, _)| !ENDPOINTS.contains(&name.as_str()));
-    let mut tags: Map<String, Value> =
-        of_resource.chain(of_span).map(|(name, value)| (name.clone(), json!(value.to_string()))).collect();
+    let mut tags: Map<String, Value> = of_resource
+        .chain(of_scope)
+        .chain(of_span)
+        .map(|(name, value)| (name.clone(), json!(value.to_string())))
+        .collect();
     let mut tell = |name: &str, value: &str| {
         if !value.is_empty() {
             tags.insert(name.to_owned(), json!(value));
         }
     };
-    tell("otel.scope.name", &resource.scope_name);
-    tell("otel.scope.version", &resource.scope_version);
+    tell("otel.scope.name", &resource.scope.name);
+    tell("otel.scope.version", &resource.scope.version);
     match span.status {
         StatusCode::Unset => {}
         StatusCode::Ok => tell("otel.status_code", "OK"),

@@ -1,10 +1,10 @@
 //! Scalar helpers: `label(labels, 'pod')` and `attr(attributes, 'http.route')` read one key of a map, `match(body, …)` and
-//! `log_pattern(body)` look at a line; and functions that have one answer, for doors whose clients ask what does not
+//! `log_pattern(body)` look at a line, `sampling_weight(trace_state)` says how many spans one stands for; and functions that have one answer, for doors whose clients ask what does not
 //! exist here.
 
 use super::full_text::Match;
 use super::statement::Arrows;
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, MapArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::execution::FunctionRegistry;
@@ -26,6 +26,13 @@ pub fn register(session: &SessionContext) {
         Volatility::Immutable,
         Arc::new(log_pattern),
     ));
+    session.register_udf(create_udf(
+        "sampling_weight",
+        vec![DataType::Utf8],
+        DataType::Float64,
+        Volatility::Immutable,
+        Arc::new(sampling_weight),
+    ));
     // The planner that is asked first is the one that was registered last; a session without it is no session of ours.
     if let Err(wrong) = session.clone().register_expr_planner(Arc::new(Arrows)) {
         tracing::error!(error = %wrong, "operators on JSON are left out");
@@ -39,6 +46,16 @@ fn log_pattern(arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
     let lines: &StringArray = lines.as_string();
     let patterns: StringArray = lines.iter().map(|line| line.map(logql::line_pattern)).collect();
     Ok(ColumnarValue::Array(Arc::new(patterns)))
+}
+
+/// How many spans a span with this `tracestate` stands for; 1 of what says nothing.
+fn sampling_weight(arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let Some(states) = arguments.first() else { return exec_err!("sampling_weight takes a trace state") };
+    let states = ColumnarValue::values_to_arrays(std::slice::from_ref(states))?.remove(0);
+    let states: &StringArray = states.as_string();
+    let weights: Float64Array =
+        states.iter().map(|state| Some(state.map_or(1.0, model::sampling_weight))).collect();
+    Ok(ColumnarValue::Array(Arc::new(weights)))
 }
 
 /// The value of one key of a `Map<Utf8, Utf8>`, or NULL.

@@ -2,8 +2,13 @@
 //!
 //! Over one filter that a span alone decides, spans are counted as they are scanned. Whatever else stands before the
 //! function is a search whose traces are read whole, some at a time.
+//!
+//! A span that its sender kept of several counts as often as `tracestate` says (`model::sampling_weight`): in every function
+//! but the least and the largest, which it does not change.
 
+mod alike;
 mod compare;
+mod values;
 
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
@@ -11,6 +16,7 @@ use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_o
 use super::spans::{Spans, Val, columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
+use alike::{Alike, Known};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
@@ -19,7 +25,10 @@ use model::{SpanSelect, TimeRange, TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use traceql::{Element, Field, FieldExpr, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr};
+use traceql::{
+    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, Scope, SpansetExpr,
+};
+use values::Values;
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,12 +91,13 @@ impl Series {
 /// What is gathered of one group at one step.
 #[derive(Default, Clone)]
 struct Bucket {
-    count: u64,
+    /// Spans, each as many times as its sender's sampling says.
+    count: f64,
     sum: f64,
     min: f64,
     max: f64,
     /// Kept for quantiles and histograms only.
-    values: Vec<f64>,
+    values: Values,
     /// One of its spans: trace, start and value.
     exemplar: Option<(TraceId, i64, f64)>,
 }
@@ -152,30 +162,33 @@ impl MetricsQuery {
         }
         let mut groups = Groups::default();
         let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
-        let mut columns = vec!["start_ts"];
+        let mut columns = vec!["start_ts", "trace_state"];
         query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
         if self.exemplars > 0 {
             columns.push("trace_id");
         }
-        self.each_span(&query.spansets, wants_trace(query), columns, inspected, &mut |at| {
-            let grown = self.gather(at, query, &mut groups);
+        let by: Vec<&Field> = query.by.iter().collect();
+        let alike = Some(by.as_slice()).filter(|_| !wants_trace(query));
+        self.each_span(&query.spansets, alike, columns, inspected, &mut |at, alike| {
+            let grown = self.gather(at, alike, query, &mut groups);
             if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
         })
         .await?;
         Ok(groups.all.into_iter().flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
     }
 
-    /// Calls `each` with every span that the pipeline finds and that starts in the range.
+    /// Calls `each` with every span that the pipeline finds and that starts in the range. `alike` are fields in which rows with
+    /// the number that goes with them are alike; without it the whole trace is wanted.
     async fn each_span(
         &self,
         pipeline: &Pipeline,
-        wants_trace: bool,
+        alike: Option<&[&Field]>,
         mut columns: Vec<&'static str>,
         inspected: &mut u64,
-        each: &mut (dyn FnMut(&SpanAt<'_>) -> Result<(), QueryError> + Send),
+        each: &mut Each<'_>,
     ) -> Result<(), QueryError> {
         let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
-        if let Some(filter) = single_filter(pipeline).filter(|_| !wants_trace) {
+        if let (Some(filter), Some(by)) = (single_filter(pipeline), alike) {
             let mut select = SpanSelect::all(range);
             filter.fields(&mut |field| columns_of(field, &mut columns));
             narrow(&mut select, filter);
@@ -183,14 +196,26 @@ impl MetricsQuery {
                 SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
             let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
                 .map_err(crate::logql::broken)?;
+            let (of_words, of_rows) = parted(filter);
+            let mut fields: Vec<&Field> = by.to_vec();
+            of_words.iter().for_each(|condition| condition.fields(&mut |field| fields.push(field)));
+            let (mut passing, mut next) = (Known::default(), 0);
             while let Some(batch) = batches.next().await {
                 let batch = batch.map_err(crate::logql::broken)?;
                 *inspected += batch.num_rows() as u64;
                 let spans = Spans::of(&batch);
+                let mut alike = Alike::new(&spans, &fields, &mut next);
                 for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
                     let at = SpanAt { spans: &spans, row, trace: None };
-                    if at.holds(filter) == Some(true) {
-                        each(&at)?;
+                    let holds =
+                        |conditions: &[&FieldExpr]| conditions.iter().all(|c| at.holds(c) == Some(true));
+                    let number = alike.as_mut().map(|alike| alike.of(row));
+                    let passes = match number {
+                        Some(number) => passing.get(number, || holds(&of_words)),
+                        None => holds(&of_words),
+                    };
+                    if passes && holds(&of_rows) {
+                        each(&at, number)?;
                     }
                 }
             }
@@ -218,7 +243,7 @@ impl MetricsQuery {
                     for span in spans {
                         let at = trace.at(span);
                         if range.contains(at.spans.start(at.row)) {
-                            each(&at)?;
+                            each(&at, None)?;
                         }
                     }
                     Ok(())
@@ -229,7 +254,13 @@ impl MetricsQuery {
     }
 
     /// Counts one span; the bytes that it took.
-    fn gather(&self, at: &SpanAt<'_>, query: &MetricsAggregate, groups: &mut Groups) -> usize {
+    fn gather(
+        &self,
+        at: &SpanAt<'_>,
+        alike: Option<u32>,
+        query: &MetricsAggregate,
+        groups: &mut Groups,
+    ) -> usize {
         let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
         let value = match &query.field {
             None => 1.0,
@@ -244,15 +275,24 @@ impl MetricsQuery {
         };
         let start = at.spans.start(at.row);
         let step = ((start - self.start_ns) / self.step_ns) as usize;
-        let (group, mut grown) = groups.of(&query.by, at, self.steps);
+        let mut grown = 0;
+        let group = match alike {
+            Some(number) => {
+                let mut known = std::mem::take(&mut groups.alike);
+                let group = known.get(number, || groups.of(&query.by, at, self.steps, &mut grown));
+                groups.alike = known;
+                group
+            }
+            None => groups.of(&query.by, at, self.steps, &mut grown),
+        };
         let Some(bucket) = groups.all[group].1.get_mut(step) else { return grown };
-        bucket.min = if bucket.count == 0 { value } else { bucket.min.min(value) };
-        bucket.max = if bucket.count == 0 { value } else { bucket.max.max(value) };
-        bucket.count += 1;
-        bucket.sum += value;
+        bucket.min = if bucket.count == 0.0 { value } else { bucket.min.min(value) };
+        bucket.max = if bucket.count == 0.0 { value } else { bucket.max.max(value) };
+        let weight = at.spans.weight(at.row);
+        bucket.count += weight;
+        bucket.sum += value * weight;
         if keeps {
-            bucket.values.push(value);
-            grown += 8;
+            grown += bucket.values.push(value, weight);
         }
         // The largest value of a step is what a reader of a chart wants to open.
         if self.exemplars > 0 && bucket.exemplar.is_none_or(|(_, _, before)| value > before) {
@@ -273,7 +313,7 @@ impl MetricsQuery {
         let seconds = self.step_ns as f64 / 1e9;
         let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| {
             let values: Vec<Option<f64>> =
-                buckets.iter().map(|b| (zero || b.count > 0).then(|| value(b, seconds))).collect();
+                buckets.iter().map(|b| (zero || b.count > 0.0).then(|| value(b, seconds))).collect();
             // A count has no value of one span: its exemplar stands at the height of the line.
             let exemplars = self.exemplars_of(&buckets, |step, value| match query.field {
                 Some(_) => value,
@@ -282,16 +322,15 @@ impl MetricsQuery {
             Series { labels: with(None), values, exemplars }
         };
         match query.op {
-            MetricsOp::Rate => vec![plain(|b, seconds| b.count as f64 / seconds, true)],
-            MetricsOp::CountOverTime => vec![plain(|b, _| b.count as f64, true)],
+            MetricsOp::Rate => vec![plain(|b, seconds| b.count / seconds, true)],
+            MetricsOp::CountOverTime => vec![plain(|b, _| b.count, true)],
             MetricsOp::MinOverTime => vec![plain(|b, _| b.min, false)],
             MetricsOp::MaxOverTime => vec![plain(|b, _| b.max, false)],
             MetricsOp::SumOverTime => vec![plain(|b, _| b.sum, false)],
-            MetricsOp::AvgOverTime => vec![plain(|b, _| b.sum / b.count as f64, false)],
+            MetricsOp::AvgOverTime => vec![plain(|b, _| b.sum / b.count, false)],
             MetricsOp::QuantileOverTime => {
-                buckets.iter_mut().for_each(|bucket| bucket.values.sort_by(f64::total_cmp));
-                let of = |q: f64| {
-                    let values = buckets.iter().map(|bucket| quantile(q, &bucket.values)).collect();
+                let mut of = |q: f64| {
+                    let values = buckets.iter_mut().map(|bucket| bucket.values.quantile(q)).collect();
                     Series::new(with(Some(("p", Value::Double(q)))), values)
                 };
                 let mut series: Vec<Series> = query.params.iter().map(|q| of(*q)).collect();
@@ -325,13 +364,15 @@ impl MetricsQuery {
 #[derive(Default)]
 struct Groups {
     known: HashMap<String, usize>,
+    /// By rows that are alike in what is grouped by.
+    alike: Known<usize>,
     all: Vec<(Labels, Vec<Bucket>)>,
     key: String,
 }
 
 impl Groups {
-    /// The group of a span, and the bytes that it took to make it.
-    fn of(&mut self, by: &[Field], at: &SpanAt<'_>, steps: usize) -> (usize, usize) {
+    /// The group of a span; `grown` by the bytes that it took to make it.
+    fn of(&mut self, by: &[Field], at: &SpanAt<'_>, steps: usize, grown: &mut usize) -> usize {
         use std::fmt::Write;
         self.key.clear();
         for field in by {
@@ -342,13 +383,14 @@ impl Groups {
             };
         }
         if let Some(group) = self.known.get(&self.key) {
-            return (*group, 0);
+            return *group;
         }
         let value = |field: &Field| value_of(at.value(field)).unwrap_or_else(|| Value::from("nil"));
         let labels = by.iter().map(|field| (label_name(field), value(field))).collect();
         self.all.push((labels, vec![Bucket::default(); steps]));
         self.known.insert(self.key.clone(), self.all.len() - 1);
-        (self.all.len() - 1, self.key.len() * 2 + steps * size_of::<Bucket>() + 200)
+        *grown += self.key.len() * 2 + steps * size_of::<Bucket>() + 200;
+        self.all.len() - 1
     }
 }
 
@@ -357,6 +399,45 @@ fn label_name(field: &Field) -> String {
     match field {
         Field::Attribute { .. } => field.to_string(),
         Field::Intrinsic(_) => field_key(field),
+    }
+}
+
+/// Takes a span, and the number of rows that are like it.
+type Each<'a> = dyn FnMut(&SpanAt<'_>, Option<u32>) -> Result<(), QueryError> + Send + 'a;
+
+/// The conditions that must all hold: those that words of the span decide, and the others.
+fn parted(filter: &FieldExpr) -> (Vec<&FieldExpr>, Vec<&FieldExpr>) {
+    fn all<'a>(filter: &'a FieldExpr, conditions: &mut Vec<&'a FieldExpr>) {
+        match filter {
+            FieldExpr::And(left, right) => {
+                all(left, conditions);
+                all(right, conditions);
+            }
+            one => conditions.push(one),
+        }
+    }
+    let mut conditions = Vec::new();
+    all(filter, &mut conditions);
+    conditions.into_iter().partition(|condition| {
+        let mut words = true;
+        condition.fields(&mut |field| words &= may_be_words(field));
+        words
+    })
+}
+
+/// As [`Spans::keys`], whatever the batch.
+fn may_be_words(field: &Field) -> bool {
+    match field {
+        Field::Attribute { scope: Scope::Resource, name } => name == "service.name",
+        Field::Intrinsic(intrinsic) => matches!(
+            intrinsic,
+            Intrinsic::Name
+                | Intrinsic::Status
+                | Intrinsic::Kind
+                | Intrinsic::InstrumentationName
+                | Intrinsic::InstrumentationVersion
+        ),
+        Field::Attribute { .. } => false,
     }
 }
 
@@ -386,22 +467,14 @@ fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
     all.into_iter().step_by(every).collect()
 }
 
-fn quantile(q: f64, sorted: &[f64]) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let rank = q.clamp(0.0, 1.0) * last as f64;
-    let lower = rank.floor() as usize;
-    let weight = rank - rank.floor();
-    Some(sorted[lower] * (1.0 - weight) + sorted[(lower + 1).min(last)] * weight)
-}
-
 /// Counts by the power of two that bounds a value from above.
 fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
     let mut counts: BTreeMap<i32, Vec<Option<f64>>> = BTreeMap::new();
     for (step, bucket) in buckets.iter().enumerate() {
-        for value in bucket.values.iter().filter(|value| **value > 0.0) {
+        for (value, weight) in bucket.values.iter().filter(|(value, _)| *value > 0.0) {
             let power = value.log2().ceil() as i32;
             let count = &mut counts.entry(power).or_insert_with(|| vec![None; buckets.len()])[step];
-            *count = Some(count.unwrap_or(0.0) + 1.0);
+            *count = Some(count.unwrap_or(0.0) + weight);
         }
     }
     let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power))));

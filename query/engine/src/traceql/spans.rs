@@ -203,6 +203,7 @@ pub(crate) struct Spans<'a> {
     trace_state: Option<&'a StringArray>,
     scope_name: Option<Words<'a>>,
     scope_version: Option<Words<'a>>,
+    scope_attributes: Option<Typed<'a>>,
     attributes: Option<Typed<'a>>,
     resource: Option<Typed<'a>>,
     events: Option<Parts<'a>>,
@@ -236,6 +237,7 @@ impl<'a> Spans<'a> {
             trace_state: text("trace_state"),
             scope_name: words("scope_name"),
             scope_version: words("scope_version"),
+            scope_attributes: map("scope_attributes", "scope_attribute_types"),
             attributes: map("attributes", "attribute_types"),
             resource: map("resource", "resource_types"),
             events: column("events").and_then(Parts::of),
@@ -291,18 +293,22 @@ impl<'a> Spans<'a> {
     pub fn values(&self, field: &Field, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
         let one = match field {
             Field::Attribute { scope, name } => match scope {
-                Scope::Span | Scope::Resource | Scope::Any => {
-                    let of_span = (*scope != Scope::Resource).then(|| self.attribute(row, name)).flatten();
-                    let of_resource = || (*scope != Scope::Span).then(|| self.resource(row, name)).flatten();
-                    match of_span.or_else(of_resource) {
+                Scope::Span | Scope::Resource | Scope::Any | Scope::Instrumentation => {
+                    let found = match scope {
+                        Scope::Span => self.attribute(row, name),
+                        Scope::Resource => self.resource(row, name),
+                        Scope::Instrumentation => {
+                            self.scope_attributes.as_ref().and_then(|of| of.get(row, name))
+                        }
+                        _ => self.attribute(row, name).or_else(|| self.resource(row, name)),
+                    };
+                    match found {
                         Some(Val::Array(text)) => return elements(text, see),
                         found => found,
                     }
                 }
                 Scope::Event => return part_attribute(self.events.as_ref(), row, name, see),
                 Scope::Link => return part_attribute(self.links.as_ref(), row, name, see),
-                // Attributes of instrumentation scopes are not kept, so there is none.
-                Scope::Instrumentation => None,
                 // Whoever knows the parent asks there.
                 Scope::Parent | Scope::ParentSpan | Scope::ParentResource => Some(Val::Unknown),
             },
@@ -405,6 +411,7 @@ impl<'a> Spans<'a> {
         let attributes = match scope {
             Scope::Span => self.attributes.as_ref(),
             Scope::Resource => self.resource.as_ref(),
+            Scope::Instrumentation => self.scope_attributes.as_ref(),
             _ => parts.and_then(|parts| parts.attributes.as_ref()),
         };
         let Some(attributes) = attributes else { return };
@@ -465,9 +472,32 @@ impl<'a> Spans<'a> {
         self.resource.as_ref().map(|resource| resource.owned(row)).unwrap_or_default()
     }
 
-    pub fn scope(&self, row: usize) -> (&'a str, &'a str) {
+    /// Keys of a field that is a column of few words in this batch and never missing: rows with the same keys have the same
+    /// words.
+    pub fn keys(&self, field: &Field) -> Option<&'a [u32]> {
+        let words = match field {
+            Field::Intrinsic(Intrinsic::Name) => &self.name,
+            Field::Intrinsic(Intrinsic::Status) => &self.status,
+            Field::Intrinsic(Intrinsic::Kind) => &self.kind,
+            Field::Intrinsic(Intrinsic::InstrumentationName) => &self.scope_name,
+            Field::Intrinsic(Intrinsic::InstrumentationVersion) => &self.scope_version,
+            Field::Attribute { scope: Scope::Resource, name } if name == "service.name" => &self.service,
+            _ => return None,
+        };
+        words.as_ref().filter(|words| words.array.null_count() == 0).map(|words| words.keys)
+    }
+
+    pub fn to_scope(&self, row: usize) -> model::Scope {
         let word = |words: &Option<Words<'a>>| words.as_ref().and_then(|words| words.get(row)).unwrap_or("");
-        (word(&self.scope_name), word(&self.scope_version))
+        model::Scope {
+            attributes: self.scope_attributes.as_ref().map(|scope| scope.owned(row)).unwrap_or_default(),
+            ..model::Scope::named(word(&self.scope_name), word(&self.scope_version))
+        }
+    }
+
+    /// How many spans it stands for, where its sender kept some of many.
+    pub fn weight(&self, row: usize) -> f64 {
+        self.trace_state.map_or(1.0, |state| model::sampling_weight(state.value(row)))
     }
 }
 
@@ -507,6 +537,7 @@ pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
             }
             Scope::Event => columns.push("events"),
             Scope::Link => columns.push("links"),
+            Scope::Instrumentation => columns.extend(["scope_attributes", "scope_attribute_types"]),
             _ => {}
         },
         Field::Intrinsic(intrinsic) => columns.push(match intrinsic {

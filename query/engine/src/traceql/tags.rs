@@ -27,11 +27,12 @@ pub struct TagValue {
     pub value: String,
 }
 
-const SCOPES: [(&str, Scope, &[&str]); 4] = [
+const SCOPES: [(&str, Scope, &[&str]); 5] = [
     ("resource", Scope::Resource, &["resource"]),
     ("span", Scope::Span, &["attributes"]),
     ("event", Scope::Event, &["events"]),
     ("link", Scope::Link, &["links"]),
+    ("instrumentation", Scope::Instrumentation, &["scope_attributes"]),
 ];
 
 impl Engine {

@@ -34,8 +34,10 @@ fn of(service: &str, spans: Vec<Span>) -> ResourceSpans {
         vec![("service.name".to_owned(), Value::from(service)), ("zone".to_owned(), Value::from("a"))];
     ResourceSpans {
         resource: Arc::new(resource),
-        scope_name: "test".into(),
-        scope_version: "1".into(),
+        scope: model::Scope {
+            attributes: vec![("team".into(), Value::from("checkout")), ("build".into(), Value::Int(7))],
+            ..model::Scope::named("test", "1")
+        },
         spans,
     }
 }
@@ -124,6 +126,14 @@ async fn check_search(world: &World) {
         (
             r#"{ instrumentation:name = "test" && instrumentation:version = "1" && name = "create" }"#,
             vec![(1, vec![2])],
+        ),
+        (
+            r#"{ instrumentation.team = "checkout" && instrumentation.build > 6 }"#,
+            vec![(2, vec![4]), (1, vec![1, 2, 3])],
+        ),
+        (
+            r#"{ instrumentation.team != "checkout" || instrumentation.nothing = "x" || .team = "checkout" }"#,
+            vec![],
         ),
     ];
     for (query, expected) in expected {
@@ -298,6 +308,63 @@ async fn metrics_over_whole_traces() {
             let found = world.metrics(query).await.unwrap_or_else(|why| panic!("{query}: {why}"));
             assert_eq!(told(&found), expected, "{query}");
         }
+    }
+}
+
+/// Of requests one in four was kept, of failures all: numbers are those of all requests.
+#[tokio::test]
+async fn sampled_spans_count_for_those_that_were_left_out() {
+    let world = World::new().await;
+    let kept = |id: u8, state: &str, ms: i64, status| Span {
+        trace_state: state.to_owned(),
+        status,
+        ..span(20 + id, id, 0, "GET /sampled", 0, ms)
+    };
+    let mut spans: Vec<Span> = (1..=5).map(|id| kept(id, "ot=th:c", 100, StatusCode::Unset)).collect();
+    spans.push(kept(6, "vendor=x", 1_000, StatusCode::Error));
+    spans.push(kept(7, "ot=p:1;r:5", 300, StatusCode::Unset));
+    let batch = Batch::Spans(SpanBatch { resources: vec![of("sampled", spans)] });
+    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    for at in ["memory", "parts"] {
+        let value = async |function: &str| {
+            let query = format!("{{ name = \"GET /sampled\" }} | {function}");
+            let found = world.metrics(&query).await.unwrap();
+            found
+                .series
+                .iter()
+                .flat_map(|series| &series.points)
+                .map(|(_, value)| *value)
+                .collect::<Vec<f64>>()
+        };
+        // 5 spans for 4 each, one for itself, one for 2.
+        assert_eq!(value("count_over_time()").await, [23.0], "{at}");
+        assert_eq!(value("rate()").await, [23.0 / 60.0], "{at}");
+        let seconds = 20.0 * 0.1 + 1.0 + 2.0 * 0.3;
+        assert!((value("sum_over_time(duration)").await[0] - seconds).abs() < 1e-9, "{at}");
+        assert!((value("avg_over_time(duration)").await[0] - seconds / 23.0).abs() < 1e-9, "{at}");
+        assert_eq!(value("max_over_time(duration)").await, [1.0], "{at}");
+        assert_eq!(value("min_over_time(duration)").await, [0.1], "{at}");
+        assert_eq!(value("quantile_over_time(duration, 0.5)").await, [0.1], "{at}");
+        assert!((value("quantile_over_time(duration, 0.95)").await[0] - 0.3).abs() < 1e-9, "{at}");
+        assert_eq!(value("histogram_over_time(duration)").await, [20.0, 2.0, 1.0], "{at}");
+        assert_eq!(value("count_over_time() by (status)").await.iter().sum::<f64>(), 23.0, "{at}");
+        let compared =
+            world.metrics("{ name = \"GET /sampled\" } | compare({ status = error })").await.unwrap();
+        let total: f64 = compared
+            .series
+            .iter()
+            .filter(|s| s.labels.iter().any(|(name, _)| name == "name"))
+            .filter(|s| s.labels[0].1.to_string() == "baseline")
+            .flat_map(|s| s.points.iter().map(|(_, value)| value))
+            .sum();
+        assert_eq!(total, 22.0, "{at}");
+        let sql = "select sum(sampling_weight(trace_state)) from spans where name = 'GET /sampled'";
+        let engine =
+            Arc::new(Engine::new(world.store.clone(), Arc::new(SystemClock), Limits::default()).unwrap());
+        let answer = engine.sql(&Tenant::default(), sql, vec![]).await.unwrap();
+        let sum = arrow::util::display::array_value_to_string(answer.batches[0].column(0), 0).unwrap();
+        assert_eq!(sum, "23.0", "{at}");
+        world.store.flush().await.unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use super::cells::{Grid, WHOLE};
 use super::times::Unit;
 use super::{FORMAT, LOG_PAGE_ROWS, Layout, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
 use crate::part::{PartFiles, Signal};
-use crate::rows::groups::{GROUP, GroupColumns, words_of};
+use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
 use crate::rows::stored::{self, numbers, time_column};
 use crate::schema;
@@ -184,6 +184,9 @@ impl Writer {
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
         raw.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
         shapes.iter().for_each(|shape| put_block(&mut raw, shape.as_bytes()));
+        if self.groups.groups().iter().any(|group| !group.scope_attributes.is_empty()) {
+            Group::encode_scopes(self.groups.groups(), &mut raw);
+        }
         Ok(PartFiles {
             parquet: self.parquet.into_inner()?.into(),
             index: seal(FORMAT, VERSION, &raw)?,

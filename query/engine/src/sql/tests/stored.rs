@@ -52,7 +52,7 @@ fn spans() -> Batch {
     };
     let resource = Arc::new(vec![("service.name".to_owned(), Value::from("orders"))]);
     let spans = vec![span(1, "create", 400), span(2, "pool.acquire", 100)];
-    let one = ResourceSpans { resource, scope_name: "s".into(), scope_version: "1".into(), spans };
+    let one = ResourceSpans { resource, scope: Scope::named("s", "1"), spans };
     Batch::Spans(SpanBatch { resources: vec![one] })
 }
 

@@ -52,15 +52,22 @@ impl MetricsQuery {
         // The selection may be of a part of the time.
         let selected_from = query.params.get(1).map_or(i64::MIN, |ns| *ns as i64);
         let selected_to = query.params.get(2).map_or(i64::MAX, |ns| *ns as i64);
-        let mut columns =
-            vec!["start_ts", "attributes", "attribute_types", "resource", "resource_types", "status_message"];
+        let mut columns = vec![
+            "start_ts",
+            "trace_state",
+            "attributes",
+            "attribute_types",
+            "resource",
+            "resource_types",
+            "status_message",
+        ];
         selection.fields(&mut |field| super::columns_of(field, &mut columns));
         let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
         if self.exemplars > 0 {
             columns.extend(["trace_id", "duration_ns"]);
         }
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        self.each_span(&query.spansets, true, columns, inspected, &mut |at| {
+        self.each_span(&query.spansets, None, columns, inspected, &mut |at, _| {
             let start = at.spans.start(at.row);
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
             if self.exemplars > 0 {
@@ -96,10 +103,10 @@ impl MetricsQuery {
 
     /// Counts the values of a span; the bytes that it took.
     fn note(&self, at: &SpanAt<'_>, counts: &mut HashMap<String, Counts>) -> usize {
-        let step = self.step_of(at.spans.start(at.row));
+        let (step, weight) = (self.step_of(at.spans.start(at.row)), at.spans.weight(at.row));
         let mut grown = 0;
         let mut add = |name: String, value: String| {
-            grown += self.add(step, name, value, counts);
+            grown += self.add((step, weight), name, value, counts);
         };
         for intrinsic in INTRINSICS {
             if let Some(value) = text(at.value(&traceql::Field::Intrinsic(intrinsic))) {
@@ -115,14 +122,20 @@ impl MetricsQuery {
         grown
     }
 
-    fn add(&self, step: usize, name: String, value: String, counts: &mut HashMap<String, Counts>) -> usize {
+    fn add(
+        &self,
+        (step, weight): (usize, f64),
+        name: String,
+        value: String,
+        counts: &mut HashMap<String, Counts>,
+    ) -> usize {
         let mut grown = 0;
         let counts = counts.entry(name).or_insert_with_key(|name| {
             grown += name.len() + self.steps * 8 + 200;
             Counts { total: vec![0.0; self.steps], ..Counts::default() }
         });
         if let Some(total) = counts.total.get_mut(step) {
-            *total += 1.0;
+            *total += weight;
         }
         if counts.values.len() >= VALUES_MAX && !counts.values.contains_key(&value) {
             counts.too_many = true;
@@ -133,7 +146,7 @@ impl MetricsQuery {
             vec![0.0; self.steps]
         });
         if let Some(count) = of_value.get_mut(step) {
-            *count += 1.0;
+            *count += weight;
         }
         grown
     }

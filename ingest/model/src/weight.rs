@@ -8,7 +8,7 @@
 const RANDOM_MAX: u64 = 1 << 56;
 
 /// 1 where nothing is said. With the random value at hand it is a whole number whose mean is the true one, as Tempo has it.
-pub(crate) fn of(trace_state: &str) -> f64 {
+pub fn sampling_weight(trace_state: &str) -> f64 {
     if trace_state.is_empty() {
         return 1.0;
     }
@@ -46,7 +46,7 @@ fn whole(weight: f64, random: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::sampling_weight as of;
 
     #[test]
     fn a_span_stands_for_as_many_as_its_sender_says() {

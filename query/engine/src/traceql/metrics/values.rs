@@ -1,0 +1,97 @@
+//! Values of one group and step, for quantiles and histograms: as they came, each as often as it counts.
+
+/// Weights are kept from the first on that is not 1.
+#[derive(Default, Clone)]
+pub(super) struct Values {
+    values: Vec<f64>,
+    /// Empty, or one of each value.
+    weights: Vec<f64>,
+}
+
+impl Values {
+    /// The bytes that it took.
+    pub fn push(&mut self, value: f64, weight: f64) -> usize {
+        if weight != 1.0 && self.weights.is_empty() {
+            self.weights = vec![1.0; self.values.len()];
+        }
+        self.values.push(value);
+        if weight == 1.0 && self.weights.is_empty() {
+            return size_of::<f64>();
+        }
+        self.weights.push(weight);
+        2 * size_of::<f64>()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> {
+        let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
+        self.values.iter().copied().zip(weights)
+    }
+
+    /// As if each value were there as often as it counts; between two of them in proportion.
+    pub fn quantile(&mut self, q: f64) -> Option<f64> {
+        let last = self.values.len().checked_sub(1)?;
+        if self.weights.is_empty() {
+            let rank = q.clamp(0.0, 1.0) * last as f64;
+            // Nobody asks for the order of the others.
+            let (_, lower, above) = self.values.select_nth_unstable_by(rank as usize, f64::total_cmp);
+            let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*lower);
+            return Some(between(*lower, upper, rank.fract()));
+        }
+        self.sort();
+        let total = self.weights.iter().sum::<f64>();
+        let rank = q.clamp(0.0, 1.0) * (total - 1.0).max(0.0);
+        let (lower, upper) = (self.at(rank.floor()), self.at(rank.floor() + 1.0));
+        Some(between(lower, upper, rank.fract()))
+    }
+
+    fn sort(&mut self) {
+        let mut pairs: Vec<(f64, f64)> = self.iter().collect();
+        pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        (self.values, self.weights) = pairs.into_iter().unzip();
+    }
+
+    /// The value in whose share of the whole a place lies.
+    fn at(&self, place: f64) -> f64 {
+        let last = self.values.len() - 1;
+        let mut before = 0.0;
+        for (value, weight) in self.iter() {
+            before += weight;
+            if place < before {
+                return value;
+            }
+        }
+        self.values[last]
+    }
+}
+
+/// Also where one of them is infinite.
+fn between(lower: f64, upper: f64, share: f64) -> f64 {
+    if share == 0.0 { lower } else { lower * (1.0 - share) + upper * share }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Values;
+
+    fn of(pairs: &[(f64, f64)]) -> Values {
+        let mut values = Values::default();
+        pairs.iter().for_each(|(value, weight)| {
+            values.push(*value, *weight);
+        });
+        values
+    }
+
+    #[test]
+    fn a_value_that_counts_thrice_is_there_three_times() {
+        let mut thrice = of(&[(5.0, 1.0), (1.0, 3.0), (9.0, 2.0)]);
+        let mut apart = of(&[(1.0, 1.0), (9.0, 1.0), (1.0, 1.0), (5.0, 1.0), (1.0, 1.0), (9.0, 1.0)]);
+        for q in [0.0, 0.1, 0.25, 0.5, 0.55, 0.7, 0.9, 0.99, 1.0] {
+            let (a, b) = (thrice.quantile(q).unwrap(), apart.quantile(q).unwrap());
+            assert!((a - b).abs() < 1e-12, "{q}: {a} {b}");
+        }
+        assert_eq!(thrice.quantile(0.5), Some(3.0));
+        assert_eq!(of(&[]).quantile(0.5), None);
+        assert_eq!(of(&[(2.0, 0.5)]).quantile(0.9), Some(2.0));
+        assert_eq!(of(&[(2.0, 1.0), (f64::INFINITY, 1.0)]).quantile(0.0), Some(2.0));
+    }
+}
