@@ -71,12 +71,17 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |different, (x, y)| different | (x ^ y)) == 0
 }
 
-/// Middleware: 401 without an accepted token.
+/// Middleware: 401 without an accepted token, UNAUTHENTICATED where the call is one of gRPC.
 pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
     let offered =
         request.headers().get(header::AUTHORIZATION).and_then(|value| offered(value.to_str().ok()?));
     if request.uri().path().starts_with("/health/") || tokens.accepts(offered.as_deref()) {
         return next.run(request).await;
+    }
+    if api::grpc::is_call(request.headers()) {
+        // A header of gRPC is ASCII where it can be.
+        let why = "send one of the server's tokens as metadata: authorization: Bearer ...";
+        return api::grpc::refused(StatusCode::UNAUTHORIZED, why);
     }
     let why = "send one of the server's tokens as Authorization: Bearer …";
     let refusal = api::refusal::at(request.uri().path(), StatusCode::UNAUTHORIZED, why);

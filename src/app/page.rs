@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Any path that no API has: a file of the page, or the page itself for the paths that it routes.
 pub async fn asset(uri: Uri, headers: HeaderMap) -> Response {
     let Some(asset) = dashboards::asset(uri.path().trim_start_matches('/')) else {
-        return api::refusal::no_such_path(uri).await;
+        return api::refusal::no_such_path(uri, headers).await;
     };
     let etag = asset.etag.clone();
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {

@@ -131,7 +131,10 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
             .nest("/prometheus", prometheus);
         // Answers are compressed, requests are not touched: the write doors decode their own, within their bounds.
         // A stream of gRPC compresses its own messages.
-        let queries = queries.layer(CompressionLayer::new()).merge(api::tempo::grpc_router(engine.clone()));
+        let queries = queries
+            .layer(CompressionLayer::new())
+            .merge(api::tempo::grpc_router(engine.clone()))
+            .merge(api::jaeger::grpc_router(engine.clone()));
         router = router.merge(queries.layer(middleware::from_fn(trace::request)));
     }
     if shared.parts.engine.is_some() || shared.parts.agent.is_some() {

@@ -1,22 +1,24 @@
-//! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what; its version 3 in `v3`.
+//! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what; its version 3 in `v3`, and
+//! by gRPC in `grpc`.
 //!
 //! Times are microseconds, durations as Go writes them. Answers and errors are Jaeger's envelope
 //! `{"data", "total", "limit", "offset", "errors"}`.
 
+mod ask;
 mod convert;
+mod grpc;
 mod params;
 mod v3;
 
 use crate::TenantHeader;
-use crate::traces::{self, rows, text, whole_traces};
-use arrow::array::RecordBatch;
+use crate::traces::{self, whole_traces};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, QueryError, SearchOptions, SqlParameter};
-use model::{Tenant, TimeRange, TraceId};
+use engine::{Engine, QueryError};
+use model::{SpanBatch, TraceId};
 use params::Params;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -33,6 +35,11 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/traces/{id}", get(trace))
         .route("/dependencies", get(dependencies));
     Router::new().nest("/jaeger/api", routes).nest("/jaeger/api/v3", v3::router()).with_state(engine)
+}
+
+/// Version 3 by gRPC. Its path is fixed at the root: a client dials host and port alone.
+pub fn grpc_router(engine: Arc<Engine>) -> Router {
+    grpc::router(engine)
 }
 
 /// Why a request is refused: a status and a sentence, in Jaeger's envelope.
@@ -73,10 +80,8 @@ async fn services(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
 ) -> Answer<Json<Value>> {
-    let query = "select distinct service from spans where service is not null order by service";
-    let (names, warnings) =
-        rows(&engine, &tenant, query, vec![], |batch, row| json!(text(batch, 0, row))).await?;
-    Ok(answered(names, &warnings))
+    let (names, warnings) = ask::services(&engine, &tenant).await?;
+    Ok(answered(names.into_iter().map(Value::from).collect(), &warnings))
 }
 
 async fn operations_of(
@@ -84,10 +89,9 @@ async fn operations_of(
     TenantHeader(tenant): TenantHeader,
     Path(service): Path<String>,
 ) -> Answer<Json<Value>> {
-    let query = "select distinct name from spans where service = $1 order by name";
-    let service = vec![SqlParameter::Text(service)];
-    let (names, warnings) =
-        rows(&engine, &tenant, query, service, |batch, row| json!(text(batch, 0, row))).await?;
+    let (found, warnings) = ask::operations(&engine, &tenant, &service, "").await?;
+    let mut names: Vec<Value> = found.into_iter().map(|operation| operation.name.into()).collect();
+    names.dedup();
     Ok(answered(names, &warnings))
 }
 
@@ -98,28 +102,12 @@ async fn operations(
 ) -> Answer<Json<Value>> {
     let service = params.get("service").ok_or_else(|| Refusal::bad("parameter 'service' is required"))?;
     let kind = params.get("spanKind").unwrap_or("");
-    let query = "select distinct name, kind from spans where service = $1 and ($2 = '' or kind = $2) \
-                 order by name, kind";
-    let asked = [service, kind].map(|text| SqlParameter::Text(text.to_owned())).to_vec();
-    let operation = |batch: &RecordBatch, row: usize| {
-        let kind = text(batch, 1, row);
-        let kind = if kind == "unspecified" { "" } else { &kind };
-        json!({ "name": text(batch, 0, row), "spanKind": kind })
-    };
-    let (found, warnings) = rows(&engine, &tenant, query, asked, operation).await?;
-    Ok(answered(found, &warnings))
+    let (found, warnings) = ask::operations(&engine, &tenant, service, kind).await?;
+    Ok(answered(found.iter().map(ask::Operation::json).collect(), &warnings))
 }
 
-/// Traces that are known, in the order of `ids`.
-async fn found(
-    engine: &Engine,
-    tenant: &Tenant,
-    ids: &[TraceId],
-    range: Option<TimeRange>,
-) -> Answer<Json<Value>> {
-    let (found, warnings) = engine.traces_by_id(tenant, ids, range).await?;
-    let known = ids.iter().zip(&found).filter(|(_, spans)| !spans.resources.is_empty());
-    Ok(answered(known.map(|(id, spans)| convert::trace(*id, spans)).collect(), &warnings))
+fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Json<Value> {
+    answered(traces.iter().map(|(id, spans)| convert::trace(*id, spans)).collect(), &warnings)
 }
 
 async fn search(
@@ -129,13 +117,9 @@ async fn search(
 ) -> Answer<Json<Value>> {
     let ids = params.trace_ids()?;
     if !ids.is_empty() {
-        return found(&engine, &tenant, &ids, None).await;
+        return Ok(found(ask::traces(&engine, &tenant, &ids, None).await?));
     }
-    let options =
-        SearchOptions { range: params.range()?, limit: params.limit(TRACES_DEFAULT)?, spans_per_spanset: 1 };
-    let searched = engine.traceql_search(&tenant, &params.query()?, options).await?;
-    let ids: Vec<TraceId> = searched.traces.iter().map(|trace| trace.trace_id).collect();
-    found(&engine, &tenant, &ids, Some(whole_traces(options.range))).await
+    Ok(found(ask::search(&engine, &tenant, &params).await?))
 }
 
 /// A trace that is not known is no data: Grafana shows an empty view.
@@ -146,7 +130,7 @@ async fn trace(
     params: Params,
 ) -> Answer<Json<Value>> {
     let range = params.given_range()?.map(whole_traces);
-    found(&engine, &tenant, &[params::trace_id(&id)?], range).await
+    Ok(found(ask::traces(&engine, &tenant, &[params::trace_id(&id)?], range).await?))
 }
 
 async fn dependencies(

@@ -3,7 +3,7 @@
 //! before its door, in the words of the API whose path it has.
 
 use axum::Json;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use engine::QueryError;
 use serde_json::json;
@@ -47,7 +47,14 @@ pub fn at(path: &str, status: StatusCode, why: &str) -> Response {
 
 /// A path that no door has. Loki, Tempo and Prometheus' own server all say these words; a client that knows its
 /// Prometheus by JSON finds them in it.
-pub async fn no_such_path(uri: Uri) -> Response {
+pub async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
+    if crate::grpc::is_call(&headers) {
+        let called = uri.path().trim_start_matches('/');
+        return crate::grpc::refused(
+            StatusCode::NOT_IMPLEMENTED,
+            &format!("unknown service or method {called}"),
+        );
+    }
     at(uri.path(), StatusCode::NOT_FOUND, "404 page not found")
 }
 

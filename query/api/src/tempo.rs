@@ -18,6 +18,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics};
 use model::{SpanBatch, Tenant};
+use opentelemetry_proto::tonic::trace::v1::TracesData;
 use params::Params;
 use prost::Message;
 use serde_json::{Value, json};
@@ -53,9 +54,14 @@ pub fn grpc_router(engine: Arc<Engine>) -> Router {
     grpc::router(engine)
 }
 
+/// A trace as OTLP has it.
+pub(crate) fn otlp_traces(spans: &SpanBatch) -> TracesData {
+    otlp::traces(spans)
+}
+
 /// The resources of a trace with their spans, in OTLP's JSON.
 pub(crate) fn otlp_json(spans: &SpanBatch) -> Vec<Value> {
-    otlp::traces(spans).resource_spans.iter().map(|resource| json!(resource)).collect()
+    otlp_traces(spans).resource_spans.iter().map(|resource| json!(resource)).collect()
 }
 
 /// Why a request is refused: a status and a sentence.

@@ -4,17 +4,18 @@ use super::*;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use model::{
-    Batch, Clock, ResourceSpans, Sink, Span, SpanBatch, SpanEvent, SpanKind, SpanLink,
-    StatusCode as SpanStatus, SystemClock, Value as Attribute, Write,
+    Batch, Clock, ResourceSpans, Scope, Sink, Span, SpanBatch, SpanEvent, SpanKind, SpanLink,
+    StatusCode as SpanStatus, SystemClock, Tenant, Value as Attribute, Write,
 };
 use store::Store;
 use tower::ServiceExt;
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(super) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-struct World {
+pub(super) struct World {
     router: Router,
-    start_ns: i64,
+    pub engine: Arc<Engine>,
+    pub start_ns: i64,
     _dir: tempfile::TempDir,
 }
 
@@ -23,12 +24,7 @@ fn of(service: &str, spans: Vec<Span>) -> ResourceSpans {
         ("service.name".to_owned(), Attribute::from(service)),
         ("zone".to_owned(), Attribute::from("a")),
     ];
-    ResourceSpans {
-        resource: Arc::new(resource),
-        scope_name: "test".into(),
-        scope_version: String::new(),
-        spans,
-    }
+    ResourceSpans { resource: Arc::new(resource), scope: Scope::named("test", ""), spans }
 }
 
 fn batch(start_ns: i64) -> SpanBatch {
@@ -64,7 +60,7 @@ fn batch(start_ns: i64) -> SpanBatch {
 }
 
 impl World {
-    async fn new() -> World {
+    pub async fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
         let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
@@ -74,7 +70,8 @@ impl World {
         store.write(write).await.unwrap();
         store.flush().await.unwrap();
         let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
-        World { router: router(Arc::new(engine)), start_ns, _dir: dir }
+        let engine = Arc::new(engine);
+        World { router: router(engine.clone()), engine, start_ns, _dir: dir }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {

@@ -4,18 +4,18 @@
 //! Times are RFC 3339, durations as Go writes them.
 
 use super::params::{Params, trace_id};
-use super::{Refusal as V2, TRACES_DEFAULT};
+use super::{Refusal as V2, ask};
 use crate::TenantHeader;
 use crate::tempo::otlp_json;
-use crate::traces::{rows, text, whole_traces};
+use crate::traces::{self, whole_traces};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, QueryError, SearchOptions, SqlParameter};
-use model::{Tenant, TimeRange, TraceId};
+use engine::{Engine, QueryError};
+use model::{SpanBatch, TimeRange, TraceId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<Arc<Engine>> {
         .route("/operations", get(operations))
         .route("/traces", get(search))
         .route("/traces/{id}", get(trace))
+        .route("/dependencies", get(dependencies))
 }
 
 /// A status and a sentence, as the gateway writes them.
@@ -110,8 +111,7 @@ impl Asked {
 }
 
 async fn services(State(engine): State<Arc<Engine>>, TenantHeader(tenant): TenantHeader) -> Answer {
-    let query = "select distinct service from spans where service is not null order by service";
-    let (names, _) = rows(&engine, &tenant, query, vec![], |batch, row| json!(text(batch, 0, row))).await?;
+    let (names, _) = ask::services(&engine, &tenant).await?;
     Ok(Json(json!({ "services": names })))
 }
 
@@ -123,24 +123,16 @@ async fn operations(
     let Some(service) = asked.get("service") else {
         return Err(V2::bad("malformed parameter service: it is required").into());
     };
-    let kind = asked.get("span_kind").unwrap_or("");
-    let query = "select distinct name, kind from spans where service = $1 and ($2 = '' or kind = $2) order by name, kind";
-    let given = [service, kind].map(|text| SqlParameter::Text(text.to_owned())).to_vec();
-    let (found, _) = rows(&engine, &tenant, query, given, |batch, row| {
-        let kind = text(batch, 1, row);
-        json!({ "name": text(batch, 0, row), "spanKind": if kind == "unspecified" { "" } else { &kind } })
-    })
-    .await?;
-    Ok(Json(json!({ "operations": found })))
+    let (found, _) = ask::operations(&engine, &tenant, service, asked.get("span_kind").unwrap_or("")).await?;
+    Ok(Json(json!({ "operations": found.iter().map(ask::Operation::json).collect::<Vec<_>>() })))
 }
 
-/// Spans of the traces that are known; where something could not be read there is no answer, as there is no room to say so.
-async fn found(engine: &Engine, tenant: &Tenant, ids: &[TraceId], range: Option<TimeRange>) -> Answer {
-    let (found, warnings) = engine.traces_by_id(tenant, ids, range).await?;
+/// Where something could not be read there is no answer, as there is no room to say so.
+fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Answer {
     if !warnings.is_empty() {
         return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, warnings.join("; ")));
     }
-    let resources: Vec<Value> = found.iter().flat_map(otlp_json).collect();
+    let resources: Vec<Value> = traces.iter().flat_map(|(_, spans)| otlp_json(spans)).collect();
     if resources.is_empty() {
         return Err(Refusal(StatusCode::NOT_FOUND, "No traces found".to_owned()));
     }
@@ -157,7 +149,7 @@ async fn trace(
         (Some(start), Some(end)) => Some(whole_traces(TimeRange { start, end })),
         _ => None,
     };
-    found(&engine, &tenant, &[trace_id(&id)?], range).await
+    found(ask::traces(&engine, &tenant, &[trace_id(&id)?], range).await?)
 }
 
 async fn search(
@@ -165,10 +157,20 @@ async fn search(
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
 ) -> Answer {
-    let params = asked.search()?;
-    let range = params.range()?;
-    let options = SearchOptions { range, limit: params.limit(TRACES_DEFAULT)?, spans_per_spanset: 1 };
-    let searched = engine.traceql_search(&tenant, &params.query()?, options).await?;
-    let ids: Vec<TraceId> = searched.traces.iter().map(|trace| trace.trace_id).collect();
-    found(&engine, &tenant, &ids, Some(whole_traces(range))).await
+    found(ask::search(&engine, &tenant, &asked.search()?).await?)
+}
+
+async fn dependencies(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    asked: Asked,
+) -> Answer {
+    let (Some(start), Some(end)) = (asked.time_ns("start_time")?, asked.time_ns("end_time")?) else {
+        return Err(V2::bad("start_time and end_time are required").into());
+    };
+    let range = traces::within(start, end).map_err(V2::bad)?;
+    let (calls, _) = traces::calls(&engine, &tenant, range).await?;
+    // A whole number of 64 bits is text in protobuf's JSON.
+    let edge = |call: traces::Calls| json!({ "parent": call.parent, "child": call.child, "callCount": call.count.to_string() });
+    Ok(Json(json!({ "dependencies": calls.into_iter().map(edge).collect::<Vec<_>>() })))
 }

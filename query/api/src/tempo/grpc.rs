@@ -4,34 +4,26 @@
 //! A search is told while it goes on; other answers are computed whole and told in messages that a client takes. `completedJobs` of
 //! `totalJobs` is how far it is: in the last message they are equal, unless something could not be read.
 
-use super::messages::{self as message, parts};
+use super::messages as message;
 use super::params::Params;
 use super::{Refusal, search_options};
-use crate::tenant;
+use crate::grpc::{self, Told, failed, parts, serve, tell, tell_parts};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http;
 use axum::response::Response;
 use axum::routing::post;
-use engine::{Engine, QueryError, SearchProgress};
-use futures::Stream;
-use futures::stream::poll_fn;
+use engine::{Engine, SearchProgress};
 use model::Tenant;
-use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tonic::codec::CompressionEncoding::Gzip;
-use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
-/// A query and a few numbers; Tempo's own bound is larger, and nobody comes near either.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// Messages that wait for a slow reader; then the search waits.
-const WAITING_MAX: usize = 4;
+const SERVICE: &str = "tempopb.StreamingQuerier";
 
 pub(super) fn router(engine: Arc<Engine>) -> Router {
-    Router::new().route("/tempopb.StreamingQuerier/{call}", post(answer)).with_state(engine)
+    Router::new().route(&format!("/{SERVICE}/{{call}}"), post(answer)).with_state(engine)
 }
 
 async fn answer(
@@ -47,81 +39,14 @@ async fn answer(
         "SearchTagValuesV2" => serve(request, engine, values_v2).await,
         "MetricsQueryRange" => serve(request, engine, metrics_range).await,
         "MetricsQueryInstant" => serve(request, engine, metrics_instant).await,
-        _ => {
-            let why = format!("unknown method {call} for service tempopb.StreamingQuerier");
-            Status::unimplemented(why).into_http::<tonic::body::Body>().map(Body::new)
-        }
+        _ => grpc::unknown_method(SERVICE, &call),
     }
-}
-
-/// Where the messages of one call go; an error when the client is gone.
-type Told<A> = mpsc::Sender<Result<A, Status>>;
-
-/// Runs a call for as long as somebody reads its answer.
-async fn serve<Q, A, F, W>(request: http::Request<Body>, engine: Arc<Engine>, work: F) -> Response
-where
-    Q: prost::Message + Default + 'static,
-    A: prost::Message + 'static,
-    F: Fn(Arc<Engine>, Tenant, Q, Told<A>) -> W + Clone + Send + 'static,
-    W: Future<Output = Result<(), Status>> + Send + 'static,
-{
-    let service = tower::service_fn(move |request: Request<Q>| {
-        let (engine, work) = (engine.clone(), work.clone());
-        async move { Ok::<_, Status>(tonic::Response::new(stream(engine, request, work)?)) }
-    });
-    let mut grpc = tonic::server::Grpc::new(ProstCodec::<A, Q>::default())
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .accept_compressed(Gzip)
-        .send_compressed(Gzip);
-    grpc.server_streaming(service, request).await.map(Body::new)
-}
-
-fn stream<Q, A, F, W>(
-    engine: Arc<Engine>,
-    request: Request<Q>,
-    work: F,
-) -> Result<impl Stream<Item = Result<A, Status>> + Send + 'static, Status>
-where
-    A: Send + 'static,
-    F: Fn(Arc<Engine>, Tenant, Q, Told<A>) -> W,
-    W: Future<Output = Result<(), Status>> + Send + 'static,
-{
-    let headers = request.metadata().clone().into_headers();
-    let tenant = tenant::of_headers(&headers).map_err(Status::invalid_argument)?;
-    let (told, mut listens) = mpsc::channel(WAITING_MAX);
-    let running = work(engine, tenant, request.into_inner(), told.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            ended = running => if let Err(wrong) = ended {
-                // Nobody listens any more: then nobody misses it.
-                let _ = told.send(Err(wrong)).await;
-            },
-            () = told.closed() => {}
-        }
-    });
-    Ok(poll_fn(move |context| listens.poll_recv(context)))
-}
-
-async fn tell<A>(told: &Told<A>, message: A) -> Result<(), Status> {
-    told.send(Ok(message)).await.map_err(|_| Status::cancelled("nobody reads the answer"))
 }
 
 impl From<Refusal> for Status {
     fn from(Refusal(status, why): Refusal) -> Status {
-        let code = match status.as_u16() {
-            400 => Code::InvalidArgument,
-            404 => Code::NotFound,
-            422 => Code::ResourceExhausted,
-            503 => Code::Unavailable,
-            504 => Code::DeadlineExceeded,
-            _ => Code::Internal,
-        };
-        Status::new(code, why)
+        grpc::status(status, why)
     }
-}
-
-fn refused(error: QueryError) -> Status {
-    Refusal::from(error).into()
 }
 
 /// Parameters of the HTTP call; a number of 0 and an empty text are not there.
@@ -186,7 +111,7 @@ async fn search(
     };
     let (found, forwarded) = tokio::join!(searched, forwarded);
     forwarded?;
-    let found = found.map_err(refused)?;
+    let found = found.map_err(failed)?;
     let metrics = message::SearchMetrics {
         inspected_traces: found.inspected_traces as u32,
         inspected_spans: found.inspected_spans,
@@ -227,12 +152,10 @@ async fn tags_v1(
 ) -> Result<(), Status> {
     let tags = super::tags(&engine, &tenant, &tag_params(asked)).await?;
     let names: std::collections::BTreeSet<String> = tags.into_values().flatten().collect();
-    let parts = parts(names.into_iter().collect(), String::len);
-    let of = parts.len();
-    for (at, tag_names) in parts.into_iter().enumerate() {
-        tell(&told, message::SearchTagsResponse { tag_names, metrics: done(at, of) }).await?;
-    }
-    Ok(())
+    tell_parts(&told, names.into_iter().collect(), String::len, |tag_names, at, of| {
+        message::SearchTagsResponse { tag_names, metrics: done(at, of) }
+    })
+    .await
 }
 
 async fn tags_v2(
@@ -247,12 +170,11 @@ async fn tags_v2(
         let scope = |tags| message::SearchTagsV2Scope { name: name.to_owned(), tags };
         scopes.extend(parts(tags, String::len).into_iter().map(scope));
     }
-    let parts = parts(scopes, prost::Message::encoded_len);
-    let of = parts.len();
-    for (at, scopes) in parts.into_iter().enumerate() {
-        tell(&told, message::SearchTagsV2Response { scopes, metrics: done(at, of) }).await?;
-    }
-    Ok(())
+    tell_parts(&told, scopes, prost::Message::encoded_len, |scopes, at, of| message::SearchTagsV2Response {
+        scopes,
+        metrics: done(at, of),
+    })
+    .await
 }
 
 async fn values_v1(
@@ -262,12 +184,12 @@ async fn values_v1(
     told: Told<message::SearchTagValuesResponse>,
 ) -> Result<(), Status> {
     let values = super::values(&engine, &tenant, &asked.tag_name, &value_params(&asked)).await?;
-    let parts = parts(values.into_iter().map(|value| value.value).collect(), String::len);
-    let of = parts.len();
-    for (at, tag_values) in parts.into_iter().enumerate() {
-        tell(&told, message::SearchTagValuesResponse { tag_values, metrics: done(at, of) }).await?;
-    }
-    Ok(())
+    let values = values.into_iter().map(|value| value.value).collect();
+    tell_parts(&told, values, String::len, |tag_values, at, of| message::SearchTagValuesResponse {
+        tag_values,
+        metrics: done(at, of),
+    })
+    .await
 }
 
 async fn values_v2(
@@ -279,12 +201,11 @@ async fn values_v2(
     let values = super::values(&engine, &tenant, &asked.tag_name, &value_params(&asked)).await?;
     let value =
         |value: engine::TagValue| message::TagValue { kind: value.kind.to_owned(), value: value.value };
-    let parts = parts(values.into_iter().map(value).collect(), prost::Message::encoded_len);
-    let of = parts.len();
-    for (at, tag_values) in parts.into_iter().enumerate() {
-        tell(&told, message::SearchTagValuesV2Response { tag_values, metrics: done(at, of) }).await?;
-    }
-    Ok(())
+    let values = values.into_iter().map(value).collect();
+    tell_parts(&told, values, prost::Message::encoded_len, |tag_values, at, of| {
+        message::SearchTagValuesV2Response { tag_values, metrics: done(at, of) }
+    })
+    .await
 }
 
 async fn metrics_range(
@@ -302,18 +223,14 @@ async fn metrics_range(
         ("exemplars", asked.exemplars.to_string()),
     ]);
     let found = super::range_metrics(&engine, &tenant, &params).await?;
-    let parts = parts(found.series.iter().map(message::series).collect(), prost::Message::encoded_len);
-    let of = parts.len();
-    for (at, series) in parts.into_iter().enumerate() {
-        let response = message::QueryRangeResponse {
-            series,
-            metrics: Some(message::search_metrics(&found, at, of)),
-            status: i32::from(!found.warnings.is_empty()),
-            message: found.warnings.join("; "),
-        };
-        tell(&told, response).await?;
-    }
-    Ok(())
+    let series = found.series.iter().map(message::series).collect();
+    tell_parts(&told, series, prost::Message::encoded_len, |series, at, of| message::QueryRangeResponse {
+        series,
+        metrics: Some(message::search_metrics(&found, at, of)),
+        status: i32::from(!found.warnings.is_empty()),
+        message: found.warnings.join("; "),
+    })
+    .await
 }
 
 async fn metrics_instant(
@@ -326,18 +243,13 @@ async fn metrics_instant(
         params([("q", asked.query), ("start", nanoseconds(asked.start)), ("end", nanoseconds(asked.end))]);
     let found = super::instant_metrics(&engine, &tenant, &params).await?;
     let series = found.series.iter().map(message::instant_series).collect();
-    let parts = parts(series, prost::Message::encoded_len);
-    let of = parts.len();
-    for (at, series) in parts.into_iter().enumerate() {
-        let response = message::QueryInstantResponse {
-            series,
-            metrics: Some(message::search_metrics(&found, at, of)),
-            status: i32::from(!found.warnings.is_empty()),
-            message: found.warnings.join("; "),
-        };
-        tell(&told, response).await?;
-    }
-    Ok(())
+    tell_parts(&told, series, prost::Message::encoded_len, |series, at, of| message::QueryInstantResponse {
+        series,
+        metrics: Some(message::search_metrics(&found, at, of)),
+        status: i32::from(!found.warnings.is_empty()),
+        message: found.warnings.join("; "),
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -3,14 +3,12 @@
 //! told otherwise, so a long answer is several.
 
 use super::otlp;
+use crate::grpc::MESSAGE_BYTES_MAX;
 use engine::{FoundSpan, FoundSpanset, FoundTrace, TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
 use model::Value;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::Message;
 use std::collections::HashMap;
-
-/// Of the repeated part of one message; what stands around it is a few bytes.
-pub const MESSAGE_BYTES_MAX: usize = 3 << 20;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SearchRequest {
@@ -279,26 +277,6 @@ pub struct InstantSeries {
     pub value: f64,
     #[prost(string, tag = "3")]
     pub prom_labels: String,
-}
-
-/// Parts of at most [`MESSAGE_BYTES_MAX`] each, in order; one, if empty, where there is nothing. An item that is larger by
-/// itself is a part of its own.
-pub fn parts<T>(items: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let (mut parts, mut part, mut bytes) = (vec![], vec![], 0);
-    for item in items {
-        // What names the field and its length takes a few bytes more.
-        let of_item = bytes_of(&item) + 8;
-        if bytes + of_item > MESSAGE_BYTES_MAX && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += of_item;
-        part.push(item);
-    }
-    if !part.is_empty() || parts.is_empty() {
-        parts.push(part);
-    }
-    parts
 }
 
 /// With as many of its spans as go into one message; `matched` says how many there are.

@@ -4,8 +4,8 @@ use super::*;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use model::{
-    Batch, Clock, ResourceSpans, Sink, Span, SpanBatch, SpanKind, StatusCode as SpanStatus, SystemClock,
-    Value as Attribute, Write,
+    Batch, Clock, ResourceSpans, Scope, Sink, Span, SpanBatch, SpanKind, StatusCode as SpanStatus,
+    SystemClock, Value as Attribute, Write,
 };
 use store::Store;
 use tower::ServiceExt;
@@ -21,7 +21,7 @@ pub(super) struct World {
 
 fn resource(service: &str, spans: Vec<Span>) -> ResourceSpans {
     let resource = Arc::new(vec![("service.name".to_owned(), Attribute::from(service))]);
-    ResourceSpans { resource, scope_name: "test".into(), scope_version: String::new(), spans }
+    ResourceSpans { resource, scope: Scope::named("test", ""), spans }
 }
 
 fn batch(start_ns: i64) -> SpanBatch {

@@ -3,8 +3,11 @@
 use super::super::tests::{TRACE, World};
 use super::message::*;
 use super::*;
+use crate::grpc::MESSAGE_BYTES_MAX;
 use std::collections::HashMap;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
 
 async fn client(world: &World) -> tonic::client::Grpc<Channel> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
