@@ -41,6 +41,9 @@ struct Compare {
     baseline: Option<String>,
     start: Option<String>,
     end: Option<String>,
+    /// The selection is of a part of the time where these are given.
+    selection_start: Option<String>,
+    selection_end: Option<String>,
 }
 
 async fn bottlenecks(
@@ -71,6 +74,7 @@ async fn bottlenecks(
                 "usual_ms": found.usual_ms,
                 "share_of_requests": found.share_of_requests,
                 "share_of_time": found.share_of_time,
+                "share_of_p95": found.share_of_p95,
                 "of": found.of.as_deref().unwrap_or("all services"),
                 "slowed": found.slowed,
                 "traces": found.traces.iter().map(hex::encode).collect::<Vec<_>>(),
@@ -79,6 +83,8 @@ async fn bottlenecks(
         .collect();
     let mut body = json!({
         "bottlenecks": bottlenecks,
+        "critical_path": answer.path.iter().map(on_path).collect::<Vec<_>>(),
+        "p95_ms": answer.p95_ms,
         "requests": answer.requests,
         "sampled": answer.sampled,
     });
@@ -86,6 +92,17 @@ async fn bottlenecks(
         body["warnings"] = json!(answer.warnings);
     }
     Json(body).into_response()
+}
+
+fn on_path(on: &engine::OnPath) -> Value {
+    json!({
+        "service": on.service,
+        "operation": on.operation,
+        "share_of_time": on.share_of_time,
+        "share_of_p95": on.share_of_p95,
+        "share_of_requests": on.share_of_requests,
+        "mean_ms": on.mean_ms,
+    })
 }
 
 async fn compare(
@@ -98,14 +115,19 @@ async fn compare(
             "`selection` is missing: TraceQL as { duration > 300ms } or LogQL as {service_name=\"cart\"}"
                 .to_owned()
         })?;
-        let range = range(asked.start.as_deref(), asked.end.as_deref())?;
-        Ok((selection, asked.baseline.filter(|query| !query.trim().is_empty()), range))
+        let within = range(asked.start.as_deref(), asked.end.as_deref())?;
+        let part = match (asked.selection_start.as_deref(), asked.selection_end.as_deref()) {
+            (None, None) => within,
+            (Some(start), Some(end)) => range(Some(start), Some(end))?,
+            _ => return Err("selection_start and selection_end go together".to_owned()),
+        };
+        Ok((selection, asked.baseline.filter(|query| !query.trim().is_empty()), part, within))
     });
-    let (selection, baseline, range) = match asked {
+    let (selection, baseline, part, range) = match asked {
         Ok(right) => right,
         Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
     };
-    let answer = match engine.compare(&tenant, &selection, baseline.as_deref(), range).await {
+    let answer = match engine.compare(&tenant, (&selection, part), baseline.as_deref(), range).await {
         Ok(answer) => answer,
         Err(wrong) => return refuse(status(&wrong), &wrong.to_string()),
     };
@@ -116,6 +138,8 @@ async fn compare(
             json!({
                 "attribute": one.attribute,
                 "value": one.value,
+                "selection_count": one.selection_count,
+                "baseline_count": one.baseline_count,
                 "selection_share": one.selection_share,
                 "baseline_share": one.baseline_share,
                 "score": one.score,

@@ -37,8 +37,8 @@ const TRACE_NS_MAX: i64 = 600_000_000_000;
 const REQUESTS_MIN: usize = 30;
 const SLOWED_MIN: usize = 5;
 /// The least share of requests, with 95 % confidence, and the least part of all requests' time that is worth a claim.
-const SHARE_MIN: f64 = 0.01;
-const TIME_SHARE_MIN: f64 = 0.03;
+const SHARE_MIN: f64 = 0.005;
+const TIME_SHARE_MIN: f64 = 0.01;
 const ADDS_MS_MIN: f64 = 1.0;
 /// What half of the requests of a kind take is not the usual where more than half are slow; a quarter may be left.
 const USUAL_QUANTILE: f64 = 0.25;
@@ -46,6 +46,8 @@ const EXAMPLES: usize = 5;
 /// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
 const SETTLED_NS: i64 = 10_000_000_000;
 const FOUND_MAX: usize = 20;
+/// Operations of the critical path that are told.
+const PATH_MAX: usize = 50;
 
 /// An operation that makes some requests slower than others of their kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,15 +62,34 @@ pub struct Bottleneck {
     pub share_of_requests: f64,
     /// Of the time of all requests together, the part that it adds.
     pub share_of_time: f64,
+    /// Of the time of the slowest twentieth of requests, the part that it is waited for.
+    pub share_of_p95: f64,
     pub slowed: usize,
     /// The newest that it slowed and that are there as a whole.
     pub traces: Vec<TraceId>,
+}
+
+/// What the requests that were looked at wait for: the time of one operation on their critical paths.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnPath {
+    pub service: String,
+    pub operation: String,
+    /// Of the time of all requests together, and of the slowest twentieth of them.
+    pub share_of_time: f64,
+    pub share_of_p95: f64,
+    /// The part of requests on whose path it is, and what it takes of each of these.
+    pub share_of_requests: f64,
+    pub mean_ms: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bottlenecks {
     /// Worst first: by the time that they add to all requests together.
     pub found: Vec<Bottleneck>,
+    /// Where the time of requests goes, most of that of the slowest ones first.
+    pub path: Vec<OnPath>,
+    /// 95 % of requests take no longer.
+    pub p95_ms: f64,
     /// Requests that were looked at.
     pub requests: usize,
     /// The share of traces that were looked at; 1 is all.
@@ -224,6 +245,9 @@ impl Sample {
             return answer;
         }
         let total_ns: f64 = requests.all.iter().map(|request| request.took_ns as f64).sum();
+        let slowest = requests.slowest();
+        answer.p95_ms = slowest.from_ns as f64 / 1e6;
+        answer.path = self.path(&requests, &slowest, total_ns);
         for (operation, paid) in &requests.paid {
             // What takes less than that in all cannot add it.
             let sum: f64 = paid.iter().map(|paid| paid.ns as f64).sum();
@@ -234,7 +258,10 @@ impl Sample {
         }
         for found in &mut answer.found {
             found.of = service.map(str::to_owned);
+            let same = |on: &&OnPath| on.service == found.service && on.operation == found.operation;
+            found.share_of_p95 = answer.path.iter().find(same).map_or(0.0, |on| on.share_of_p95);
         }
+        answer.path.truncate(PATH_MAX);
         answer.found.sort_by(|a, b| b.share_of_time.total_cmp(&a.share_of_time));
         answer.found.truncate(FOUND_MAX);
         answer
@@ -255,7 +282,9 @@ impl Sample {
         // Beyond what is usual for the kind, the time itself, and the request; those that paid nothing are some, too.
         let mut beyond: Vec<(f64, f64, Option<usize>)> = Vec::new();
         for (kind, paid) in by_kind {
+            // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
             let unpaid = requests.kinds.get(&kind).map_or(0, |count| count.saturating_sub(paid.len()));
+            let unpaid = if unpaid > paid.len() { unpaid } else { 0 };
             let mut times: Vec<f64> = paid.iter().map(|(ms, _)| *ms).collect();
             times.resize(times.len() + unpaid, 0.0);
             times.sort_by(f64::total_cmp);
@@ -287,9 +316,34 @@ impl Sample {
             adds_ms: split.adds,
             share_of_requests: share,
             share_of_time,
+            share_of_p95: 0.0,
             slowed: slow.len(),
             traces: requests.newest(slow.iter().filter_map(|(_, _, request)| *request)),
         })
+    }
+
+    /// Every operation's part of the requests' time.
+    fn path(&self, requests: &Requests, slowest: &Slowest, total_ns: f64) -> Vec<OnPath> {
+        let on_path = |(operation, paid): (&u32, &Vec<Paid>)| {
+            let named = self.operations.get(*operation as usize)?;
+            let sum: f64 = paid.iter().map(|paid| paid.ns as f64).sum();
+            let of_slowest = paid.iter().filter(|paid| requests.all[paid.request].took_ns >= slowest.from_ns);
+            let of_slowest: f64 = of_slowest.map(|paid| paid.ns as f64).sum();
+            Some(OnPath {
+                service: named.service_name.clone(),
+                operation: named.name.clone(),
+                share_of_time: sum / total_ns.max(1.0),
+                share_of_p95: of_slowest / slowest.total_ns.max(1.0),
+                share_of_requests: paid.len() as f64 / requests.all.len() as f64,
+                mean_ms: sum / 1e6 / paid.len() as f64,
+            })
+        };
+        let mut path: Vec<OnPath> = requests.paid.iter().filter_map(on_path).collect();
+        path.sort_by(|a, b| {
+            let names = || (&a.service, &a.operation).cmp(&(&b.service, &b.operation));
+            b.share_of_p95.total_cmp(&a.share_of_p95).then_with(names)
+        });
+        path
     }
 
     /// Every request and what it paid to which operation.
@@ -364,6 +418,12 @@ struct Paid {
     ns: i64,
 }
 
+/// Requests that take so long or longer, and their time together.
+struct Slowest {
+    from_ns: i64,
+    total_ns: f64,
+}
+
 #[derive(Default)]
 struct Requests {
     all: Vec<Request>,
@@ -388,6 +448,15 @@ impl Requests {
                 _ => paid.push(Paid { request, ns }),
             }
         });
+    }
+
+    /// The twentieth that takes longest.
+    fn slowest(&self) -> Slowest {
+        let mut took: Vec<i64> = self.all.iter().map(|request| request.took_ns).collect();
+        took.sort_unstable();
+        let at = ((took.len() as f64 * 0.95).ceil() as usize).clamp(1, took.len().max(1)) - 1;
+        let from_ns = took.get(at).copied().unwrap_or(0);
+        Slowest { from_ns, total_ns: took.iter().filter(|ns| **ns >= from_ns).map(|ns| *ns as f64).sum() }
     }
 
     fn newest(&self, of: impl Iterator<Item = usize>) -> Vec<TraceId> {

@@ -15,7 +15,7 @@ mod sql;
 mod telemetry;
 mod traceql;
 
-pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference, TraceTree, TreeSpan, Usual};
+pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference, OnPath, TraceTree, TreeSpan, Usual};
 pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
 pub use error::QueryError;
 pub use limits::Limits;

@@ -1,22 +1,26 @@
 //! What tells two sets of traces, or of log lines, apart: each thing that can be said of one of them, and how often it
 //! holds in the selection and in the baseline.
 //!
-//! What is said of a trace: attributes of its spans and resources, names, states, and how long each operation took, in
-//! classes of powers of two. What is said of a line: its labels, its level, its pattern. Things are ranked by the phi
+//! What is said of a trace: attributes of its spans and resources, names, states, how long each operation took, in
+//! classes of powers of two, and the patterns of the log lines that carry its id. What is said of a line: its labels, its level, its pattern. Things are ranked by the phi
 //! coefficient: 1 where it holds for all of one set and none of the other, 0 where it is as frequent in both.
 
 use crate::logql::operator::Operator;
 use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
 use crate::{Direction, Engine, LogResult, QueryError};
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::datatypes::UInt32Type;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use model::{SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
+use model::{LogSelect, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
-use store::SpanColumns;
+use store::{LogColumns, Snapshot, SpanColumns};
 
 /// Traces, and lines, of each set: the newest.
 const TRACES_MAX: usize = 500;
 const LINES_MAX: usize = 2_000;
+/// Lines that are looked through for those of the traces.
+const LINES_READ_MAX: usize = 2_000_000;
 /// Distinct things that are remembered; ids would otherwise fill the memory.
 const THINGS_MAX: usize = 200_000;
 /// A text longer than this is no value that anybody compares.
@@ -31,6 +35,9 @@ const TRACE_NS_MAX: i64 = 600_000_000_000;
 pub struct Difference {
     pub attribute: String,
     pub value: String,
+    /// Traces or lines of each set in which it holds.
+    pub selection_count: u32,
+    pub baseline_count: u32,
     pub selection_share: f64,
     pub baseline_share: f64,
     /// 0 to 1.
@@ -48,17 +55,18 @@ pub struct Comparison {
 }
 
 impl Engine {
-    /// Two queries of one language, TraceQL or LogQL. Without a baseline, everything that the selection is not.
+    /// Two queries of one language, TraceQL or LogQL; the selection is looked for in a range of its own, which may be a part of
+    /// the other. Without a baseline, everything that the selection is not.
     pub async fn compare(
         &self,
         tenant: &Tenant,
-        selection: &str,
+        selection: (&str, TimeRange),
         baseline: Option<&str>,
         range: TimeRange,
     ) -> Result<Comparison, QueryError> {
-        match traceql::parse(selection) {
+        match traceql::parse(selection.0) {
             Ok(_) => self.compare_traces(tenant, selection, baseline.unwrap_or("{ }"), range).await,
-            Err(no_traces) => match logql::parse(selection) {
+            Err(no_traces) => match logql::parse(selection.0) {
                 Ok(_) => self.compare_lines(tenant, selection, baseline, range).await,
                 Err(no_lines) => Err(QueryError::Bad(format!(
                     "the selection is neither TraceQL ({no_traces}) nor LogQL ({no_lines})"
@@ -70,11 +78,11 @@ impl Engine {
     async fn compare_traces(
         &self,
         tenant: &Tenant,
-        selection: &str,
+        (selection, part): (&str, TimeRange),
         baseline: &str,
         range: TimeRange,
     ) -> Result<Comparison, QueryError> {
-        let (selected, mut warnings) = self.ids(tenant, selection, range, TRACES_MAX).await?;
+        let (selected, mut warnings) = self.ids(tenant, selection, part, TRACES_MAX).await?;
         // What is selected is no baseline for itself, so as many more are asked for.
         let (others, more) = self.ids(tenant, baseline, range, 2 * TRACES_MAX).await?;
         warnings.extend(more);
@@ -90,12 +98,13 @@ impl Engine {
             return Ok(counts.compared(warnings));
         }
         let snapshot = self.source.snapshot(tenant).await?;
+        let all = TimeRange { start: range.start.min(part.start), end: range.end.max(part.end) };
         let around = TimeRange {
-            start: range.start.saturating_sub(TRACE_NS_MAX),
-            end: range.end.saturating_add(TRACE_NS_MAX),
+            start: all.start.saturating_sub(TRACE_NS_MAX),
+            end: all.end.saturating_add(TRACE_NS_MAX),
         };
         let select = SpanSelect { trace_ids: ids, ..SpanSelect::all(around) };
-        let scan = SpanScan { snapshot, select, columns: SpanColumns::all() };
+        let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::all() };
         let context = self.task_context();
         let counts = self
             .off_thread(async move {
@@ -126,9 +135,14 @@ impl Engine {
                     let attribute = counts.operations[operation as usize].clone();
                     counts.say(*set, &attribute, &class(ns as f64 / 1e6, " ms"), said);
                 }
-                Ok(counts)
+                let all = counts.lines_of_traces(snapshot.as_ref(), around, &set_of, &mut said).await?;
+                Ok((counts, all))
             })
             .await?;
+        let (counts, all_lines) = counts;
+        if !all_lines {
+            warnings.push(format!("log patterns are those of the first {LINES_READ_MAX} lines of the time"));
+        }
         Ok(counts.compared(warnings))
     }
 
@@ -148,14 +162,15 @@ impl Engine {
     async fn compare_lines(
         &self,
         tenant: &Tenant,
-        selection: &str,
+        (selection, part): (&str, TimeRange),
         baseline: Option<&str>,
         range: TimeRange,
     ) -> Result<Comparison, QueryError> {
         let mut counts = Counts::default();
         let mut warnings = vec![];
         let mut selected: HashSet<(i64, String)> = HashSet::new();
-        for (set, query) in [(Set::Selection, selection), (Set::Baseline, baseline.unwrap_or(ALL_LINES))] {
+        let baseline = baseline.unwrap_or(ALL_LINES);
+        for (set, query, range) in [(Set::Selection, selection, part), (Set::Baseline, baseline, range)] {
             let limit = if set == Set::Baseline { 2 * LINES_MAX } else { LINES_MAX };
             let answer = self
                 .logql_range(tenant, query, range.start, range.end, 1_000, limit, Direction::Backward)
@@ -237,6 +252,43 @@ impl Counts {
         }
     }
 
+    /// What the services logged while they worked on a trace, by pattern; whether all lines of the time were read.
+    async fn lines_of_traces(
+        &mut self,
+        snapshot: &dyn Snapshot,
+        range: TimeRange,
+        set_of: &HashMap<TraceId, Set>,
+        said: &mut HashMap<TraceId, HashSet<u32>>,
+    ) -> Result<bool, QueryError> {
+        let columns = LogColumns::named(&["body", "service", "trace_id"]);
+        let mut batches = snapshot.logs(&LogSelect::all(range), &columns).await?;
+        let mut read = 0;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let column = |name: &str| batch.column_by_name(name);
+            let (Some(bodies), Some(services), Some(ids)) = (
+                column("body").and_then(|bodies| bodies.as_string_opt::<i32>()),
+                column("service").and_then(|services| services.as_dictionary_opt::<UInt32Type>()),
+                column("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt()),
+            ) else {
+                continue;
+            };
+            let names: &StringArray = services.values().as_string();
+            for row in (0..batch.num_rows()).filter(|row| ids.is_valid(*row)) {
+                let Ok(id) = TraceId::try_from(ids.value(row)) else { continue };
+                let Some(set) = set_of.get(&id) else { continue };
+                let service = services.key(row).map_or("", |at| names.value(at));
+                let line = format!("{service}: {}", pattern(bodies.value(row)));
+                self.say(*set, "log pattern", &line, said.entry(id).or_default());
+            }
+            read += batch.num_rows();
+            if read > LINES_READ_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn operation(&mut self, name: String) -> Option<u32> {
         if let Some(at) = self.operation_places.get(&name) {
             return Some(*at);
@@ -268,6 +320,8 @@ impl Counts {
                 differences.push(Difference {
                     attribute,
                     value,
+                    selection_count: in_selection,
+                    baseline_count: in_baseline,
                     selection_share: p1,
                     baseline_share: p0,
                     score,
@@ -339,11 +393,12 @@ fn pattern(line: &str) -> String {
 mod tests {
     use super::super::tests::{Shop, World, range, traffic};
     use super::*;
+    use model::{Labels, LogBatch, LogRecord, LogStream, Value};
 
     async fn compared(selection: &str, baseline: Option<&str>) -> Result<Comparison, QueryError> {
         let world = World::new().await;
         world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
-        world.engine.compare(&Tenant::default(), selection, baseline, range()).await
+        world.engine.compare(&Tenant::default(), (selection, range()), baseline, range()).await
     }
 
     #[tokio::test]
@@ -361,6 +416,36 @@ mod tests {
             !found.differences.iter().any(|one| one.attribute.contains("payment")),
             "no accident is claimed"
         );
+    }
+
+    #[tokio::test]
+    async fn the_log_lines_of_slow_traces_tell_why_and_a_selection_may_be_a_part_of_the_time() {
+        let world = World::new().await;
+        world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+        let tenant = Tenant::default();
+        let slow = "{ duration > 250ms && kind = server }";
+        let ids = world.engine.ids(&tenant, slow, range(), 1_000).await.unwrap().0;
+        let line = |(at, id): (usize, &TraceId)| LogRecord {
+            ts_ns: range().start + 1 + at as i64,
+            body: format!("pool exhausted after {at} ms"),
+            trace_id: Some(*id),
+            ..LogRecord::default()
+        };
+        let records = ids.iter().enumerate().map(line).collect();
+        let resource = vec![("service.name".to_owned(), Value::from("inventory"))];
+        let stream =
+            LogStream { labels: Labels::from_pairs([("service_name", "inventory")]), resource, records };
+        world.log(LogBatch { streams: vec![stream] }).await;
+        let found = world.engine.compare(&tenant, (slow, range()), None, range()).await.unwrap();
+        let pattern = found.differences.iter().find(|one| one.attribute == "log pattern").unwrap();
+        assert_eq!(pattern.value, "inventory: pool exhausted after <_> ms");
+        let counts = (pattern.selection_count as usize, pattern.baseline_count);
+        assert_eq!((counts, pattern.score), ((ids.len(), 0), 1.0));
+        // Nothing is slow in no time, and then there is nothing to compare.
+        let none = TimeRange { start: range().start, end: range().start };
+        let found = world.engine.compare(&tenant, (slow, none), None, range()).await.unwrap();
+        assert_eq!((found.selection, found.differences.len()), (0, 0));
+        assert!(found.baseline > 300, "{found:?}");
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ const FEW: f64 = 150.0;
 /// The usual group is at least so many, and such a part of all.
 const USUAL_MIN: usize = 15;
 const USUAL_SHARE_MIN: f64 = 0.2;
+/// What is so far from the usual, as a part of what the slow group found first is, is slow as well.
+const SLOW_TOO_MIN: f64 = 0.05;
 /// A slow group that is wide itself draws the first cut into it; the cut below it is the right one.
 const CUTS: usize = 4;
 
@@ -37,8 +39,17 @@ pub(super) fn two_sizes(sorted: &[f64]) -> Option<Split> {
     let mut end = sorted.len();
     for _ in 0..CUTS {
         let Some(at) = cut(&sorted[..end]) else { break };
-        let split = judged(sorted, at);
-        found = split.or(found);
+        if let Some(lower) = judged(sorted, at) {
+            // What lies between two cuts goes with the slow ones only if it is slow itself.
+            let between = found.map(|found: Split| &sorted[at..found.at]);
+            let slow = between.zip(found).is_none_or(|(between, found)| {
+                let mean = between.iter().sum::<f64>() / between.len().max(1) as f64;
+                mean - lower.usual >= SLOW_TOO_MIN * found.adds
+            });
+            if slow {
+                found = Some(lower);
+            }
+        }
         end = at;
     }
     found
@@ -131,6 +142,19 @@ mod tests {
         let split = two_sizes(&values).unwrap();
         let share = (values.len() - split.at) as f64 / values.len() as f64;
         assert!((0.1..0.16).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_little_more_than_nothing_is_not_slow_where_something_is() {
+        // Some do without it, most pay a little, and some wait.
+        let values = drawn(5_000, |rng| match rng.random::<f64>() {
+            ..0.22 => 0.0,
+            ..0.95 => 0.05 + 0.1 * rng.random::<f64>(),
+            _ => 80.0 * (0.9 + 0.2 * rng.random::<f64>()),
+        });
+        let split = two_sizes(&values).unwrap();
+        let share = 1.0 - split.at as f64 / values.len() as f64;
+        assert!((share - 0.05).abs() < 0.01 && (split.adds - 80.0).abs() < 4.0, "{share} {split:?}");
     }
 
     #[test]

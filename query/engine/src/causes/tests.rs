@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use model::{Batch, ResourceSpans, Sink, Span, SpanBatch, SystemClock, Value, Write};
+use model::{Batch, LogBatch, ResourceSpans, Scope, Sink, Span, SpanBatch, SystemClock, Value, Write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -29,6 +29,11 @@ impl World {
 
     pub async fn write(&self, batch: SpanBatch) {
         let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch), origin: None };
+        self.store.write(write).await.unwrap();
+    }
+
+    pub async fn log(&self, batch: LogBatch) {
+        let write = Write { tenant: Tenant::default(), batch: Batch::Logs(batch), origin: None };
         self.store.write(write).await.unwrap();
     }
 
@@ -116,8 +121,7 @@ pub(super) fn traffic(shop: Shop) -> SpanBatch {
     let names = ["frontend", "inventory", "payment"];
     let resources = names.iter().zip(services).map(|(name, spans)| ResourceSpans {
         resource: Arc::new(vec![("service.name".to_owned(), Value::from(*name))]),
-        scope_name: String::new(),
-        scope_version: String::new(),
+        scope: Scope::default(),
         spans,
     });
     SpanBatch { resources: resources.collect() }
@@ -137,6 +141,14 @@ async fn the_pool_is_named_with_its_effect_whoever_asks() {
             assert!((pool.share_of_requests / share - 1.0).abs() < 0.15, "{pool:?}");
             assert_eq!((answer.requests, answer.sampled), (2_000, 1.0));
             assert_eq!(pool.traces.len(), EXAMPLES);
+            // Where the time of the slowest goes, of which the pool is the first where it makes them slow.
+            let sum: f64 = answer.path.iter().map(|on| on.share_of_p95).sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{:?}", answer.path);
+            let on = answer.path.iter().find(|on| on.operation == "db.pool").unwrap();
+            assert_eq!(on.share_of_p95, pool.share_of_p95);
+            assert!(on.share_of_p95 >= on.share_of_time, "{on:?}");
+            assert!(wait_ms < 300.0 || answer.path[0] == *on && on.share_of_p95 > 0.6, "{:?}", answer.path);
+            assert!(share < 0.1 || answer.p95_ms > wait_ms, "{}", answer.p95_ms);
         }
         let elsewhere = world.of(Some("payment")).await;
         assert_eq!((elsewhere.found.len(), elsewhere.requests), (0, 500));

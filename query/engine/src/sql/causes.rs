@@ -167,7 +167,8 @@ impl Call {
                 tree.spans.into_iter().map(tree_row).collect()
             }
             Call::CompareSpans { selection, baseline, range } => {
-                let compared = engine.compare(tenant, &selection, baseline.as_deref(), range).await?;
+                let compared =
+                    engine.compare(tenant, (&selection, range), baseline.as_deref(), range).await?;
                 compared.differences.into_iter().map(difference_row).collect()
             }
         })
@@ -213,12 +214,14 @@ fn tree_row(span: TreeSpan) -> Vec<Cell> {
     ]
 }
 
-const DIFFERENCES: [(&str, CellKind); 5] = [
+const DIFFERENCES: [(&str, CellKind); 7] = [
     ("attribute", CellKind::Text),
     ("value", CellKind::Text),
     ("selection_share", CellKind::Number),
     ("baseline_share", CellKind::Number),
     ("score", CellKind::Number),
+    ("selection_count", CellKind::Integer),
+    ("baseline_count", CellKind::Integer),
 ];
 
 fn difference_row(one: Difference) -> Vec<Cell> {
@@ -228,6 +231,8 @@ fn difference_row(one: Difference) -> Vec<Cell> {
         Cell::Number(one.selection_share),
         Cell::Number(one.baseline_share),
         Cell::Number(one.score),
+        Cell::Integer(i64::from(one.selection_count)),
+        Cell::Integer(i64::from(one.baseline_count)),
     ]
 }
 
