@@ -57,6 +57,7 @@ try {
     if (!only || only === "weight") await weight(page);
     for (const wanted of PAGES) if (!only || wanted.name.includes(only)) await visit(page, wanted, colorScheme);
     if (!only || only === "trace") await trace(page, colorScheme);
+    if (!only || only === "drag") await drag(page, colorScheme);
     if (!only || only === "newcomer") await newcomer(page, colorScheme);
     if (!only || only === "keys") await keys(page);
     if (!only || only === "mistakes") await mistakes(page);
@@ -204,6 +205,12 @@ async function newcomer(page, scheme) {
   await settled(page, false);
   const span = await page.textContent('[aria-label="Chosen span"]');
   if (!span.includes("orders: pool.acquire")) wrong.push(`the trace opens at ${span.slice(0, 80)}`);
+  // Ten requests a second: what is usual is known, drawn below the bars and said of the chosen span.
+  const usual = await page.waitForSelector("[data-usual-of]", { timeout: PATIENCE_MS }).catch(() => null);
+  if (!/^This span normally takes .*\(p50\) to .*\(p95\), by [\d,. ]+ of them/.test((await usual?.textContent()) ?? "")) wrong.push("it is not said what the span usually takes");
+  const marks = await page.locator("[data-usual] .span-usual").count();
+  if (marks < 2) wrong.push(`${marks} bars show what is usual`);
+  if ((await page.locator(".span-bar.critical").count()) < 2) wrong.push("no critical path is outlined");
   const line = await page.waitForSelector("text=connection pool orders-db exhausted", { timeout: 10_000 }).catch(() => null);
   if (!line) wrong.push("the log line of the wait is not shown");
   wrong.push(...new Set(page.heard));
@@ -229,6 +236,30 @@ async function trace(page, scheme) {
   if (!page.url().includes("span=")) wrong.push(`the chosen span is not in the URL: ${before}`);
   wrong.push(...new Set(page.heard));
   await done(page, "trace", scheme, wrong);
+}
+
+/** A drag over a graph marks a time; what tells its traces from the rest is asked for. */
+async function drag(page, scheme) {
+  const wrong = [];
+  page.heard.length = 0;
+  await page.goto(server + explore("traceql", "{ kind = server } | rate() by (resource.service.name)"));
+  await page.waitForSelector(".u-over", { timeout: PATIENCE_MS });
+  await settled(page, false);
+  // A refresh draws the graph anew: it is looked for now.
+  const { x, y, width, height } = await page.locator(".u-over").first().boundingBox();
+  // The newest traces: those before may be none.
+  await page.mouse.move(x + width * 0.9, y + height / 2);
+  await page.mouse.down();
+  await page.mouse.move(x + width * 0.99, y + height / 2, { steps: 5 });
+  await page.mouse.up();
+  const marked = await page.waitForSelector("[data-part]", { timeout: 5000 }).catch(() => null);
+  if (!marked || !page.url().includes("part=")) wrong.push("a drag marks no time");
+  await marked?.$("button >> nth=0").then((button) => button?.click());
+  const asked = await page.waitForSelector('[aria-label="What is different"] tbody tr, :text("tells the traces of that time")', { timeout: PATIENCE_MS }).catch(() => null);
+  if (!asked) wrong.push("nothing is compared");
+  await settled(page, false);
+  wrong.push(...new Set(page.heard));
+  await done(page, "drag", scheme, wrong);
 }
 
 /** Pages, help and time range by keys alone. */

@@ -1,4 +1,5 @@
-// `/api/bottlenecks` and `/api/compare`: what slows requests, and how the slow ones differ from the rest.
+// `/api/bottlenecks`, `/api/compare` and `/api/trace`: what slows requests, how the slow ones differ from the rest, and what
+// each span of a trace kept waiting and usually takes.
 
 import type { Span } from "../time";
 import { getJson } from "./http";
@@ -10,6 +11,7 @@ export interface Bottleneck {
   usual_ms: number;
   share_of_requests: number;
   share_of_time: number;
+  share_of_p95: number;
   of: string;
   traces: string[];
 }
@@ -26,6 +28,8 @@ export interface Difference {
   value: string;
   selection_share: number;
   baseline_share: number;
+  selection_count: number;
+  baseline_count: number;
   score: number;
 }
 
@@ -40,8 +44,37 @@ export function bottlenecks(span: Span, signal: AbortSignal): Promise<Bottleneck
   return getJson("/api/bottlenecks", { start: Math.round(span.startMs), end: Math.round(span.endMs) }, signal);
 }
 
-export function compare(selection: string, span: Span, signal: AbortSignal): Promise<Comparison> {
-  return getJson("/api/compare", { selection, start: Math.round(span.startMs), end: Math.round(span.endMs) }, signal);
+/** A part of the time, where the selection is of a part alone. */
+export interface Part {
+  startMs: number;
+  endMs: number;
+}
+
+export function compare(selection: string, span: Span, signal: AbortSignal, baseline?: string, part?: Part): Promise<Comparison> {
+  return getJson("/api/compare", {
+    selection, start: Math.round(span.startMs), end: Math.round(span.endMs),
+    ...(baseline ? { baseline } : {}),
+    ...(part ? { selection_start: Math.round(part.startMs), selection_end: Math.round(part.endMs) } : {}),
+  }, signal);
+}
+
+/** What spans of one service and name took in the hour before. */
+export interface Usual {
+  p50_ms: number;
+  p95_ms: number;
+  spans: number;
+}
+
+export interface JudgedSpan {
+  span_id: string;
+  kind: string;
+  /** Of the span's time, what the request waited for. */
+  critical_ms: number;
+  usual: Usual | null;
+}
+
+export function judgedTrace(id: string, signal: AbortSignal): Promise<{ spans: JudgedSpan[]; warnings?: string[] }> {
+  return getJson(`/api/trace/${encodeURIComponent(id)}`, {}, signal);
 }
 
 /** TraceQL for the requests that it slowed. */

@@ -35,9 +35,16 @@ export async function search(query: string, span: TimeSpan, limit: number, signa
   return { traces: answer.traces ?? [], warnings: done < all ? [`${all - done} of ${all} parts of the data could not be searched.`] : [] };
 }
 
+const COUNTS = /\|\s*(rate|count_over_time|(?:avg|sum|max|min|quantile|histogram)_over_time)\s*\(/;
+
 /** Whether a query counts instead of finding, as Grafana tells it. */
 export function countsTraces(query: string): boolean {
-  return /\|\s*(rate|count_over_time|(?:avg|sum|max|min|quantile|histogram)_over_time)\s*\(/.test(query);
+  return COUNTS.test(query);
+}
+
+/** Of a query that counts, the one that finds what it counts. */
+export function counted(query: string): string {
+  return query.slice(0, COUNTS.exec(query)?.index).trim();
 }
 
 export async function traceMetrics(query: string, span: TimeSpan, signal?: AbortSignal): Promise<{ series: Series[]; warnings: string[] }> {

@@ -41,11 +41,12 @@ export function MetricResult({ query }: { query: string }) {
   );
 }
 
-export function Graph({ answer, label }: { answer: Answer; label: string }) {
+/** A drag zooms, unless it means something else here. */
+export function Graph({ answer, label, onDrag }: { answer: Answer; label: string; onDrag?: (startMs: number, endMs: number) => void }) {
   const { zoom } = useClock();
   const span = useSpan();
   const { times, plots } = align(answer.series, (series) => seriesName(series.labels));
-  return <Chart times={times} plots={plots} label={label} height={340} startMs={span.startMs} endMs={span.endMs} onZoom={zoom} />;
+  return <Chart times={times} plots={plots} label={label} height={340} startMs={span.startMs} endMs={span.endMs} onZoom={onDrag ?? zoom} />;
 }
 
 export function Values({ answer }: { answer: Answer }) {

@@ -2,14 +2,14 @@
 
 import { Text } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { countsTraces, type FoundTrace, search, traceMetrics } from "../api/tempo";
+import { counted, countsTraces, type FoundTrace, search, traceMetrics } from "../api/tempo";
 import { format } from "../format";
 import { Answered, Warnings } from "../parts/answer";
 import { useSpan } from "../parts/clock";
 import { useGo } from "../parts/link";
 import { Rows } from "../parts/rows";
 import { stamp } from "../time";
-import { Graph } from "./metric-result";
+import { MarkedGraph } from "./marked";
 
 const LIMIT = 100;
 
@@ -27,7 +27,7 @@ export function TraceResult({ query }: { query: string }) {
         {(found) => (
           <>
             <Warnings list={found.warnings} />
-            {found.series.length > 0 ? <Graph answer={{ type: "matrix", ...found }} label={query} /> : <FoundTraces found={found.traces} />}
+            {found.series.length > 0 ? <MarkedGraph answer={{ type: "matrix", ...found }} label={query} counted={counted(query)} what="traces" /> : <FoundTraces found={found.traces} />}
           </>
         )}
       </Answered>

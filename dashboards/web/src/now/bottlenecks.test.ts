@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { slowed } from "../api/causes";
 import { nothing, sentence } from "./bottlenecks";
 
-const pool = { service: "orders", operation: "pool.acquire", adds_ms: 300.4, usual_ms: 0.12, share_of_requests: 0.1512, share_of_time: 0.4, of: "all services", traces: [] };
+const pool = { service: "orders", operation: "pool.acquire", adds_ms: 300.4, usual_ms: 0.12, share_of_requests: 0.1512, share_of_time: 0.4, share_of_p95: 0.6, of: "all services", traces: [] };
 
 test("a bottleneck is said in one sentence, and its traces asked for by half of what it adds", () => {
   expect(sentence(pool)).toBe("orders waits in pool.acquire: that adds 300 ms to 15.1 % of requests.");

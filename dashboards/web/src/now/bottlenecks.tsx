@@ -2,13 +2,12 @@
 
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { IconArrowRight, IconGitCompare, IconList } from "@tabler/icons-react";
-import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
-import { type Bottleneck, type Bottlenecks, compare, type Difference, slowed } from "../api/causes";
+import type { UseQueryResult } from "@tanstack/react-query";
+import { type Bottleneck, type Bottlenecks, slowed } from "../api/causes";
 import { format } from "../format";
 import { Answered, Warnings } from "../parts/answer";
-import { useSpan } from "../parts/clock";
+import { Compared } from "../parts/compared";
 import { useGo } from "../parts/link";
-import { Rows } from "../parts/rows";
 import { one as first, useUrl } from "../url";
 
 const SHOWN = 5;
@@ -41,7 +40,7 @@ function Found({ found }: { found: Bottleneck }) {
     <div data-bottleneck={name}>
       <Text size="md" fw={600}>{sentence(found)}</Text>
       <Text size="sm" c="dimmed">
-        For the other requests it takes {format(found.usual_ms, "ms")}. In all it is {format(found.share_of_time, "percentunit")} of the time that requests take.
+        For the other requests it takes {format(found.usual_ms, "ms")}. In all it is {format(found.share_of_time, "percentunit")} of the time that requests take, and {format(found.share_of_p95, "percentunit")} of the time of the slowest twentieth.
       </Text>
       <Group gap="xs" mt={6}>
         {trace && <Button size="compact-sm" leftSection={<IconArrowRight size={14} />} onClick={() => go(`/trace/${trace}`, { at: name })}>Open a slow trace</Button>}
@@ -54,30 +53,7 @@ function Found({ found }: { found: Bottleneck }) {
 }
 
 function Differences({ found }: { found: Bottleneck }) {
-  const span = useSpan();
-  const selection = slowed(found);
-  const query = useQuery({ queryKey: ["compare", selection, span], queryFn: ({ signal }) => compare(selection, span, signal), placeholderData: keepPreviousData });
-  return (
-    <div style={{ marginTop: 8 }}>
-      <Answered query={query} empty={(data) => (data.differences.length === 0 ? "Nothing else tells the slow traces from the others." : null)}>
-        {(data) => (
-          <>
-            <Warnings list={data.warnings ?? []} />
-            <Text size="xs" c="dimmed" mb={4}>What the {data.selection} newest slow traces have, and how often {data.baseline} others have it.</Text>
-            <Rows<Difference>
-              label="What is different" rows={data.differences.slice(0, 12)}
-              columns={[
-                { name: "What", value: (row) => row.attribute },
-                { name: "Value", value: (row) => row.value },
-                { name: "Slow", number: true, value: (row) => row.selection_share, show: (row) => <b>{format(row.selection_share, "percentunit")}</b> },
-                { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => format(row.baseline_share, "percentunit") },
-              ]}
-            />
-          </>
-        )}
-      </Answered>
-    </div>
-  );
+  return <Compared selection={slowed(found)} what="slow traces" />;
 }
 
 /** "orders waits in pool.acquire: that adds 301 ms to 15 % of requests." */

@@ -4,6 +4,7 @@ import { Badge, Button, Group, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { useMemo } from "react";
+import { judgedTrace } from "../api/causes";
 import { quoted, sql } from "../api/sql";
 import { trace as fetchTrace } from "../api/tempo";
 import { SqlTable } from "../explore/sql-result";
@@ -11,16 +12,18 @@ import { format } from "../format";
 import { Answered, Failed, Waiting, Warnings } from "../parts/answer";
 import { stamp } from "../time";
 import { one, useUrl } from "../url";
-import { build, costliest, firstError, type Node, type Trace } from "./tree";
+import { beyondUsual, build, costliest, firstError, type Node, type Trace, usually } from "./tree";
 import { Waterfall } from "./waterfall";
 
 export function TracePage() {
   const { id = "" } = useParams({ strict: false }) as { id?: string };
   const query = useQuery({ queryKey: ["trace", id], queryFn: ({ signal }) => fetchTrace(id, signal) });
-  const trace = useMemo(() => (query.data ? build(query.data.batches) : null), [query.data]);
+  // The spans are drawn as soon as they are there; what is usual for them takes a look at the hour before.
+  const judged = useQuery({ queryKey: ["trace-judged", id], queryFn: ({ signal }) => judgedTrace(id, signal) });
+  const trace = useMemo(() => (query.data ? build(query.data.batches, judged.data?.spans) : null), [query.data, judged.data]);
   if (query.error) return <Failed error={query.error} retry={() => void query.refetch()} />;
   if (!trace) return <Waiting height={300} />;
-  return <Loaded id={id} trace={trace} warnings={query.data?.warnings ?? []} />;
+  return <Loaded id={id} trace={trace} warnings={[...(query.data?.warnings ?? []), ...(judged.error ? [`What is usual for these spans is not known: ${judged.error.message}`] : [])]} />;
 }
 
 function Loaded({ id, trace, warnings }: { id: string; trace: Trace; warnings: string[] }) {
@@ -43,7 +46,7 @@ function Loaded({ id, trace, warnings }: { id: string; trace: Trace; warnings: s
         <Group gap="xs" mt={6}>
           {slow && (
             <Button size="compact-xs" variant="light" onClick={() => select(slow.id)}>
-              Most time: {slow.service} {slow.name}, {format(slow.ownMs, "ms")} of {format(trace.durationMs, "ms")}
+              Most time: {slow.service} {slow.name}, {format(slow.criticalMs ?? 0, "ms")} of {format(trace.durationMs, "ms")}
             </Button>
           )}
           {error && <Button size="compact-xs" variant="light" color="red" onClick={() => select(error.id)}>First error: {error.service} {error.name}</Button>}
@@ -53,7 +56,7 @@ function Loaded({ id, trace, warnings }: { id: string; trace: Trace; warnings: s
       <Warnings list={warnings} />
       <section className="card" aria-label="Waterfall">
         <Waterfall trace={trace} selected={chosen?.id} onSelect={select} />
-        <Text size="xs" c="dimmed" mt={4}>Outlined bars are the critical path: without them the request would have ended sooner.</Text>
+        <Text size="xs" c="dimmed" mt={4}>Outlined bars are the critical path: without them the request would have ended sooner. The line below a bar is how long 95 % of such spans take, its tick how long half of them do.</Text>
       </section>
       {chosen && <SpanDetails node={chosen} traceId={id} />}
     </Stack>
@@ -65,13 +68,19 @@ function SpanDetails({ node, traceId }: { node: Node; traceId: string }) {
     queryKey: ["span-logs", traceId, node.id],
     queryFn: ({ signal }) => sql(`select ts, severity, service, body from logs where trace_id = ${quoted(traceId)} and span_id = ${quoted(node.id)} order by ts limit 200`, signal),
   });
+  const beyond = beyondUsual(node);
   return (
     <div className="grid-2">
       <section className="card" aria-label="Chosen span">
         <h2 className="card-title">{node.service}: {node.name}</h2>
         <Text size="sm">
-          {node.kind && `${node.kind} span, `}starts after {format(node.startMs, "ms")}, takes {format(node.durationMs, "ms")}, of which {format(node.ownMs, "ms")} are its own.
+          {node.kind && `${node.kind} span, `}starts after {format(node.startMs, "ms")}, takes {format(node.durationMs, "ms")}, of which {format(node.ownMs, "ms")} are its own{node.criticalMs ? ` and ${format(node.criticalMs, "ms")} kept the request waiting` : ""}.
         </Text>
+        {node.usual && (
+          <Text size="sm" {...(beyond ? { className: "span-beyond" } : { c: "dimmed" })} data-usual-of={node.id}>
+            This span normally takes {usually(node.usual, (ms) => format(ms, "ms"))}, by {format(node.usual.spans)} of them in the hour before{beyond ? `; this one took ${format(beyond)} times its p95` : ""}.
+          </Text>
+        )}
         {node.error && <Text size="sm" c="red" fw={600}>Failed{node.statusMessage ? `: ${node.statusMessage}` : ""}</Text>}
         {node.orphan && <Text size="sm" c="dimmed">Its parent span {node.parentId} has not arrived.</Text>}
         <Pairs title="Attributes" pairs={node.attributes} />

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { OtlpSpan, ResourceSpans } from "../api/tempo";
-import { build, costliest, firstError } from "./tree";
+import { beyondUsual, build, costliest, firstError, usually } from "./tree";
 
 const id = (n: number) => n.toString(16).padStart(16, "0");
 const span = (n: number, parent: number, startMs: number, endMs: number, more: Partial<OtlpSpan> = {}): OtlpSpan => ({
@@ -23,10 +23,22 @@ test("own time leaves out what children covered, overlaps once", () => {
   expect(trace.nodes[0]?.ownMs).toBe(40);
 });
 
-test("the critical path is what was waited for", () => {
-  const trace = build(of(span(1, 0, 0, 100), span(2, 1, 0, 30), span(3, 1, 0, 90), span(4, 3, 10, 85)));
-  expect(trace.nodes.filter((node) => node.critical).map((node) => node.name)).toEqual(["s1", "s3", "s4"]);
-  expect(costliest(trace)?.name).toBe("s4");
+test("what was waited for and what is usual are the server's words", () => {
+  const spans = of(span(1, 0, 0, 100), span(2, 1, 0, 30), span(3, 1, 0, 90));
+  const usual = { p50_ms: 5, p95_ms: 30, spans: 400 };
+  const trace = build(spans, [
+    { span_id: id(1), kind: "server", critical_ms: 10, usual: null },
+    { span_id: id(2), kind: "internal", critical_ms: 0, usual },
+    { span_id: id(3), kind: "internal", critical_ms: 90, usual },
+    { span_id: id(9), kind: "internal", critical_ms: 500, usual },
+  ]);
+  expect(trace.nodes.map((node) => [node.criticalMs, node.usual?.p95_ms])).toEqual([[10, undefined], [0, 30], [90, 30]]);
+  expect(costliest(trace)?.name).toBe("s3");
+  // At its p95 a span is not beyond it.
+  expect(trace.nodes.map(beyondUsual)).toEqual([undefined, undefined, 3]);
+  expect(usually(usual, (ms) => `${ms} ms`)).toBe("5 ms (p50) to 30 ms (p95)");
+  const unjudged = build(spans);
+  expect([costliest(unjudged), unjudged.nodes[0]?.criticalMs]).toEqual([undefined, undefined]);
 });
 
 test("the first error is the deepest one", () => {

@@ -1,5 +1,6 @@
-// OTLP spans → a tree in drawing order, with each span's own time and the critical path. Pure.
+// OTLP spans → a tree in drawing order, with each span's own time; the critical path and what is usual are the server's. Pure.
 
+import type { JudgedSpan, Usual } from "../api/causes";
 import { attributes, hexId, type OtlpSpan, type ResourceSpans } from "../api/tempo";
 
 export interface Node {
@@ -20,8 +21,10 @@ export interface Node {
   depth: number;
   /** Time in which no child ran. */
   ownMs: number;
-  /** Without it the trace would have ended earlier. */
-  critical: boolean;
+  /** What of its time the request waited for; unknown until the server has said it. */
+  criticalMs: number | undefined;
+  /** What spans like it took lately. */
+  usual: Usual | undefined;
   /** Its parent was not received. */
   orphan: boolean;
 }
@@ -35,7 +38,7 @@ export interface Trace {
   errors: number;
 }
 
-export function build(batches: ResourceSpans[]): Trace {
+export function build(batches: ResourceSpans[], judged: JudgedSpan[] = []): Trace {
   const raw = batches.flatMap((batch) => {
     const resource = attributes(batch.resource?.attributes);
     return (batch.scopeSpans ?? []).flatMap((scope) => (scope.spans ?? []).map((span) => ({ span, resource })));
@@ -67,8 +70,12 @@ export function build(batches: ResourceSpans[]): Trace {
     place([node], nodes, placed);
   }
   for (const node of nodes) node.ownMs = own(node);
-  const first = roots[0];
-  if (first) markCritical(first);
+  for (const { span_id, critical_ms, usual } of judged) {
+    const node = byId.get(span_id);
+    if (!node) continue;
+    node.criticalMs = critical_ms;
+    node.usual = usual ?? undefined;
+  }
   const endMs = nodes.reduce((most, node) => Math.max(most, node.startMs + node.durationMs), 0);
   return {
     roots, nodes, durationMs: endMs, startMs: Number(firstNs / 1_000_000n),
@@ -95,7 +102,7 @@ function toNode(span: OtlpSpan, resource: Record<string, string>, firstNs: bigin
     events: (span.events ?? []).map((event) => ({
       name: event.name ?? "", atMs: Number(BigInt(event.timeUnixNano) - firstNs) / 1e6, attributes: attributes(event.attributes),
     })),
-    children: [], depth: 0, ownMs: 0, critical: false, orphan: false,
+    children: [], depth: 0, ownMs: 0, criticalMs: undefined, usual: undefined, orphan: false,
   };
 }
 
@@ -135,22 +142,6 @@ function own(node: Node): number {
   return Math.max(0, node.durationMs - covered);
 }
 
-/** From the end backwards: the child that ended last before the point reached is what was waited for. */
-function markCritical(root: Node): void {
-  const todo: { node: Node; endMs: number }[] = [{ node: root, endMs: root.startMs + root.durationMs }];
-  for (let next = todo.pop(); next; next = todo.pop()) {
-    next.node.critical = true;
-    let reached = next.endMs;
-    const byEnd = next.node.children.toSorted((a, b) => b.startMs + b.durationMs - (a.startMs + a.durationMs));
-    for (const child of byEnd) {
-      const childEnd = child.startMs + child.durationMs;
-      if (childEnd > reached || child.durationMs === 0) continue;
-      todo.push({ node: child, endMs: childEnd });
-      reached = child.startMs;
-    }
-  }
-}
-
 /** The deepest error that started first: where it went wrong, not where it was passed on. */
 export function firstError(trace: Trace): Node | undefined {
   return trace.nodes.filter((node) => node.error && !node.children.some((child) => child.error)).sort((a, b) => a.startMs - b.startMs)[0];
@@ -158,7 +149,20 @@ export function firstError(trace: Trace): Node | undefined {
 
 /** Where most of the time of the critical path went. */
 export function costliest(trace: Trace): Node | undefined {
-  return trace.nodes.filter((node) => node.critical).reduce<Node | undefined>((most, node) => (!most || node.ownMs > most.ownMs ? node : most), undefined);
+  const paid = (node: Node) => node.criticalMs ?? 0;
+  const most = trace.nodes.reduce<Node | undefined>((most, node) => (!most || paid(node) > paid(most) ? node : most), undefined);
+  return most && paid(most) > 0 ? most : undefined;
+}
+
+/** How many times its usual p95 a span took, where that is more than once. */
+export function beyondUsual(node: Node): number | undefined {
+  const times = node.usual && node.usual.p95_ms > 0 ? node.durationMs / node.usual.p95_ms : 0;
+  return times > 1 ? times : undefined;
+}
+
+/** "4 ms (p50) to 9 ms (p95)", as it is said of a span. */
+export function usually(usual: Usual, ms: (value: number) => string): string {
+  return `${ms(usual.p50_ms)} (p50) to ${ms(usual.p95_ms)} (p95)`;
 }
 
 function min(a: bigint, b: bigint): bigint {

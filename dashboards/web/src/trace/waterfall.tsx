@@ -4,9 +4,10 @@ import { useComputedColorScheme } from "@mantine/core";
 import { IconAlertTriangle, IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import type { Usual } from "../api/causes";
 import { stroke } from "../chart/palette";
 import { format } from "../format";
-import type { Node, Trace } from "./tree";
+import { beyondUsual, type Node, type Trace, usually } from "./tree";
 
 interface Properties {
   trace: Trace;
@@ -71,6 +72,9 @@ export function Waterfall({ trace, selected, onSelect }: Properties) {
             const shut = folded.has(node.id);
             const inner = node.children.length > 0;
             const late = left + width > 75;
+            const critical = (node.criticalMs ?? 0) > 0;
+            const usual = node.usual && `normally takes ${usually(node.usual, (ms) => format(ms, "ms"))}`;
+            const beyond = beyondUsual(node);
             return (
               <div
                 key={node.id} id={`span-${node.id}`} role="row" className="span-row" aria-level={node.depth + 1} aria-selected={node.id === selected} aria-rowindex={item.index + 1}
@@ -93,15 +97,30 @@ export function Waterfall({ trace, selected, onSelect }: Properties) {
                   <b>{node.service}</b>
                   <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>{node.name}</span>
                 </div>
-                <div role="gridcell" className="span-track" aria-label={`starts after ${format(node.startMs, "ms")}, takes ${format(node.durationMs, "ms")}, own time ${format(node.ownMs, "ms")}${node.critical ? ", on the critical path" : ""}`}>
-                  <div className={`span-bar ${node.critical ? "critical" : ""}`} style={{ left: `${left}%`, width: `${width}%`, background: colors.get(node.service) }} />
-                  <span className="span-time" style={late && left > 12 ? { right: `${100 - left}%` } : { left: `${Math.min(100, left + width)}%` }}>{format(node.durationMs, "ms")}</span>
+                <div role="gridcell" className="span-track" aria-label={`starts after ${format(node.startMs, "ms")}, takes ${format(node.durationMs, "ms")}, own time ${format(node.ownMs, "ms")}${critical ? ", on the critical path" : ""}${usual ? `, ${usual}` : ""}`} title={usual}>
+                  {node.usual && <UsualMark node={node} usual={node.usual} total={total} />}
+                  <div className={`span-bar ${critical ? "critical" : ""}`} style={{ left: `${left}%`, width: `${width}%`, background: colors.get(node.service) }} />
+                  <span className={`span-time ${beyond ? "span-beyond" : ""}`} style={late && left > 12 ? { right: `${100 - left}%` } : { left: `${Math.min(100, left + width)}%` }}>{format(node.durationMs, "ms")}
+                    {beyond && node.usual && !late && ` usually ${format(node.usual.p50_ms, "ms")}`}
+                  </span>
                 </div>
               </div>
             );
           })}
         </div>
       </div>
+    </div>
+  );
+}
+
+/** Below a bar, from where it begins: a line as long as 95 % of its kind take, with a tick where half of them end. */
+function UsualMark({ node, usual, total }: { node: Node; usual: Usual; total: number }) {
+  const left = (node.startMs / total) * 100;
+  const upTo = (ms: number) => Math.min(100 - left, (ms / total) * 100);
+  return (
+    <div aria-hidden="true" data-usual={usual.spans}>
+      <div className="span-usual" style={{ left: `${left}%`, width: `${upTo(usual.p95_ms)}%` }} />
+      <div className="span-usual-half" style={{ left: `${left + upTo(usual.p50_ms)}%` }} />
     </div>
   );
 }

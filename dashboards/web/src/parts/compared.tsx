@@ -1,0 +1,48 @@
+// What tells a selection of traces or log lines from a baseline, most telling first.
+
+import { Text } from "@mantine/core";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { compare, type Difference, type Part } from "../api/causes";
+import { format } from "../format";
+import { Answered, Warnings } from "./answer";
+import { useSpan } from "./clock";
+import { Rows } from "./rows";
+
+interface Properties {
+  selection: string;
+  /** What is compared, as "slow traces". */
+  what: string;
+  /** Everything else where there is none. */
+  baseline?: string;
+  part?: Part;
+}
+
+export function Compared({ selection, what, baseline, part }: Properties) {
+  const span = useSpan();
+  const query = useQuery({
+    queryKey: ["compare", selection, baseline, part, span],
+    queryFn: ({ signal }) => compare(selection, span, signal, baseline, part),
+    placeholderData: keepPreviousData,
+  });
+  return (
+    <div style={{ marginTop: 8 }}>
+      <Answered query={query} empty={(data) => (data.differences.length === 0 ? `Nothing else tells the ${what} from the others.` : null)}>
+        {(data) => (
+          <>
+            <Warnings list={data.warnings ?? []} />
+            <Text size="xs" c="dimmed" mb={4}>What the {data.selection} newest {what} have, and how often {data.baseline} others have it.</Text>
+            <Rows<Difference>
+              label="What is different" rows={data.differences.slice(0, 12)}
+              columns={[
+                { name: "What", value: (row) => row.attribute },
+                { name: "Value", value: (row) => row.value },
+                { name: "These", number: true, value: (row) => row.selection_share, show: (row) => <b title={`${row.selection_count}`}>{format(row.selection_share, "percentunit")}</b> },
+                { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => <span title={`${row.baseline_count}`}>{format(row.baseline_share, "percentunit")}</span> },
+              ]}
+            />
+          </>
+        )}
+      </Answered>
+    </div>
+  );
+}
