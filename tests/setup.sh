@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium, systemd's journal,
-# rsyslog, and for Python the OpenTelemetry SDK and Elastic's client. Does nothing for what is there; says in one line what it cannot install.
+# rsyslog, the OpenTelemetry SDK for Python and Node, and Elastic's client for Python. Does nothing for what is there; says in one line what it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,4 +40,14 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import elasticsearch, ope
   echo "==> installing the OpenTelemetry SDK and Elastic's client for Python"
   python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+fi
+
+if [ ! tests/node/node_modules -nt tests/node/package-lock.json ]; then
+  if command -v npm >/dev/null 2>&1; then
+    echo "==> installing the OpenTelemetry SDK for Node"
+    (cd tests/node && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules)
+  else
+    echo "the end-to-end tests need Node 20 or newer; install it and run again" >&2
+    exit 1
+  fi
 fi

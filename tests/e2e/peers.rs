@@ -101,7 +101,7 @@ logger = logging.getLogger("shop")
 logger.addHandler(LoggingHandler(logger_provider=logs))
 counter = metrics.get_meter("shop").create_counter("shop.orders", unit="{order}")
 duration = metrics.get_meter("shop").create_histogram("shop.duration", unit="s")
-with traces.get_tracer("shop").start_as_current_span("order", attributes={"customer": "c-1"}):
+with traces.get_tracer("shop", "1.2", attributes={"team": "checkout"}).start_as_current_span("order", attributes={"customer": "c-1"}):
     counter.add(3, {"country": "NL"})
     duration.record(0.25)
     logger.error("card refused")
@@ -154,12 +154,47 @@ fn the_python_sdk_sends_all_three_signals() {
         let count = server.promql(&format!("shop_duration_seconds_count{{job=\"{service}\"}}"));
         assert_eq!(count[0]["value"][1], "1");
         let joined = server.sql(&format!(
-            "select l.body, s.name, attr(s.attributes, 'customer') as customer from logs l join spans s on l.trace_id = s.trace_id where l.service = '{service}'"
+            "select l.body, s.name, attr(s.attributes, 'customer') as customer, attr(s.scope_attributes, 'team') as team from logs l join spans s on l.trace_id = s.trace_id where l.service = '{service}'"
         ));
         assert_eq!(joined.len(), 1, "{joined:?}");
         assert_eq!(
             (&joined[0]["body"], &joined[0]["name"], &joined[0]["customer"]),
             (&"card refused".into(), &"order".into(), &"c-1".into())
         );
+        assert_eq!(joined[0]["team"], "checkout");
+    }
+}
+
+/// Sends with the SDK for Node and ends.
+fn node_sends(kind: &str, to: &Server, listener: &str) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
+    assert!(folder.join("node_modules").exists(), "no SDK for Node; run tests/setup.sh");
+    let url = format!("http://{}", to.address(listener));
+    let output = Command::new("node").current_dir(folder).args(["send.mjs", kind, &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn the_node_sdk_sends_traces_by_each_protocol() {
+    let server = Server::bare();
+    for (kind, listener) in [("grpc", "otlp_grpc"), ("proto", "otlp_http"), ("json", "otlp_http")] {
+        node_sends(kind, &server, listener);
+        let query = format!(
+            "select name, kind, status, status_message, scope_name, scope_version, attr(attributes, 'total') as total, \
+             events like '%retry%' as retried, links <> '[]' as linked from spans where service = 'node-{kind}' \
+             order by name desc"
+        );
+        let rows = server.sql(&query);
+        let [pay, order, before] = rows.as_slice() else { panic!("{kind}: {rows:?}") };
+        assert_eq!(
+            (&pay["status"], &pay["status_message"]),
+            (&"error".into(), &"card refused".into()),
+            "{kind}"
+        );
+        assert_eq!((&pay["kind"], &pay["retried"]), (&"client".into(), &true.into()), "{kind}: {pay}");
+        assert_eq!((&order["total"], &order["linked"]), (&"9.5".into(), &true.into()), "{kind}: {order}");
+        assert_eq!((&order["retried"], &pay["linked"]), (&false.into(), &false.into()), "{kind}");
+        assert_eq!((&before["scope_name"], &before["scope_version"]), (&"shop".into(), &"1.2.3".into()));
     }
 }

@@ -67,6 +67,18 @@ async fn search(
     Ok(messages)
 }
 
+/// A call whose message has no fields, and of whose answer none is read.
+async fn call_empty(address: &str, path: &str, token: Option<&str>) -> Result<(), tonic::Status> {
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = tonic::client::Grpc::new(channel.connect().await.unwrap());
+    client.ready().await.unwrap();
+    let mut request = tonic::Request::new(());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", MetadataValue::try_from(token).unwrap());
+    }
+    client.unary(request, path.parse().unwrap(), tonic_prost::ProstCodec::<(), ()>::default()).await.map(drop)
+}
+
 #[test]
 fn tempo_streams_on_the_port_of_http() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +104,23 @@ fn tempo_streams_on_the_port_of_http() {
     let other = ask("{ status = error }", &[bearer, ("x-scope-orgid", "other")]).unwrap();
     assert!(other.iter().all(|message| message.traces.is_empty()), "{other:?}");
     assert_eq!(ask("{ status =", &[bearer]).unwrap_err().code(), tonic::Code::InvalidArgument);
-    assert!(ask("{ }", &[]).is_err());
+    // Whoever has no token is told so in gRPC's words, at every door that speaks it.
+    let nobody = ask("{ }", &[]).unwrap_err();
+    assert_eq!(nobody.code(), tonic::Code::Unauthenticated, "{nobody:?}");
+    assert!(nobody.message().contains("authorization: Bearer"), "{nobody:?}");
+    for (listener, path) in [
+        ("http", "/jaeger.api_v3.QueryService/GetServices"),
+        ("otlp_grpc", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+        ("otlp_grpc", "/jaeger.api_v2.CollectorService/PostSpans"),
+    ] {
+        let called =
+            |token: Option<&str>| runtime.block_on(call_empty(server.address(listener), path, token));
+        assert_eq!(called(None).unwrap_err().code(), tonic::Code::Unauthenticated, "{path}");
+        assert_eq!(called(Some("Bearer wrong")).unwrap_err().code(), tonic::Code::Unauthenticated, "{path}");
+        called(Some("Bearer secret")).unwrap_or_else(|why| panic!("{path}: {why}"));
+    }
+    let nowhere = call_empty(server.address("http"), "/no.Such/Call", Some("Bearer secret"));
+    assert_eq!(runtime.block_on(nowhere).unwrap_err().code(), tonic::Code::Unimplemented);
     assert!(server.terminate().success());
 }
 
