@@ -23,7 +23,10 @@ use crate::part::{Damaged, Part, Signal};
 use crate::rows::tokens::Clues;
 use crate::side_index::{Cursor, open, put_block};
 use crate::snapshot::LogStreamInfo;
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, ListArray, RecordBatch, StringArray, new_empty_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use cells::{Cells, Grid};
 use futures::stream::BoxStream;
@@ -44,6 +47,14 @@ pub const SPAN_PAGE_ROWS: usize = 2_048;
 
 /// Rows of each part in memory while several are merged.
 const MERGE_ROWS: usize = 2_048;
+
+/// Columns of spans that are often blank, and the column of the file whose counts tell: of a list one whose items are never null.
+const MAY_BE_BLANK: [(&str, &[&str]); 4] = [
+    ("trace_state", &["trace_state"]),
+    ("status_message", &["status_message"]),
+    ("events", &["events", "list", "item", "ts"]),
+    ("links", &["links", "list", "item", "trace_id"]),
+];
 
 const FORMAT: &str = "BNCLROW";
 const VERSION: u8 = b'4';
@@ -344,12 +355,17 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         Select::Spans(select) => spans::mask_columns(select, times_judged),
     };
     let labels = index.labels(&select);
+    let needed = needed(signal, &columns);
+    // Rows that a trace id names one by one are judged when they are there: to judge them in the file would read its columns
+    // twice.
+    let named = matches!(&select, Select::Spans(select) if !select.trace_ids.is_empty());
+    let judged_after =
+        (named && judged_by.iter().all(|column| needed.contains(column))).then(|| select.clone());
     let mut filter = index.attribute_predicates(&select);
-    if !judged_by.is_empty() {
+    if !judged_by.is_empty() && judged_after.is_none() {
         filter.push(index.predicate(select, &judged_by, needles));
     }
     let filter = (!filter.is_empty()).then(|| RowFilter::new(filter));
-    let needed = needed(signal, &columns);
     let read = Read {
         projection: match &labels {
             Some(labels) => index.projection_with(&needed, &labels.columns()),
@@ -363,6 +379,10 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     let stream = stream.map_err(ArrowError::from).and_then(move |batch| {
         let published = index
             .whole(batch.clone(), &needed, labels.is_some())
+            .and_then(|batch| match &judged_after {
+                Some(select) => filter_record_batch(&batch, &select.mask(&batch, &index.groups)),
+                None => Ok(batch),
+            })
             .and_then(|batch| publish(signal, &index.groups, &batch, &columns));
         futures::future::ready(match &labels {
             Some(labels) => published.and_then(|published| index.with_labels(published, &batch, labels)),
@@ -393,6 +413,35 @@ impl Index {
         self.metadata.schema().fields().iter().map(|field| field.name().as_str())
     }
 
+    /// Whether nothing is in a column, neither an item nor a letter, as the file's own counts say. It is not read: each
+    /// column costs as much to open as if there were something in it.
+    pub fn is_blank(&self, name: &str) -> bool {
+        let Some((_, leaf)) = MAY_BE_BLANK.iter().find(|(column, _)| *column == name) else { return false };
+        self.metadata.metadata().row_groups().iter().all(|rows| {
+            let counted = rows.columns().iter().find(|column| column.column_path().parts() == *leaf);
+            let counts = counted.and_then(|column| Some((column, column.statistics()?)));
+            counts.is_some_and(|(column, counts)| match leaf.len() {
+                1 => counts.max_bytes_opt().is_some_and(<[u8]>::is_empty) && counts.max_is_exact(),
+                _ => counts.null_count_opt().is_some_and(|nulls| nulls == column.num_values() as u64),
+            })
+        })
+    }
+
+    fn blank(&self, name: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let missing = || ArrowError::SchemaError(format!("no column {name}"));
+        if !self.is_blank(name) {
+            return Err(missing());
+        }
+        match stored::schema(self.signal).field_with_name(name)?.data_type() {
+            DataType::List(item) => {
+                let (none, items) = (OffsetBuffer::new_zeroed(rows), new_empty_array(item.data_type()));
+                Ok(Arc::new(ListArray::try_new(item.clone(), none, items, None)?))
+            }
+            DataType::Utf8 => Ok(Arc::new(StringArray::from(vec![""; rows]))),
+            _ => Err(missing()),
+        }
+    }
+
     /// Columns of the file that the stored columns are made of.
     fn projection(&self, stored: &[&str]) -> ProjectionMask {
         let body = stored.contains(&bodies::BODY);
@@ -406,7 +455,10 @@ impl Index {
         let attributes = self.has_attributes
             && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let wanted = |name: &str| {
-            (stored.contains(&name) && name != attributes::REST && name != bodies::BODY)
+            (stored.contains(&name)
+                && name != attributes::REST
+                && name != bodies::BODY
+                && !self.is_blank(name))
                 || (attributes && attributes::is_column(name))
                 || of_bodies.iter().any(|other| other == name)
         };
@@ -534,12 +586,10 @@ impl Index {
                 (attributes::TYPES, Some((_, types))) => types.clone(),
                 (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),
                 (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
-                _ => {
-                    let column = read.column_by_name(name);
-                    let column =
-                        column.ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
-                    times::in_nanoseconds(self.signal, name, column)?
-                }
+                _ => match read.column_by_name(name) {
+                    Some(column) => times::in_nanoseconds(self.signal, name, column)?,
+                    None => self.blank(name, read.num_rows())?,
+                },
             };
             fields.push(Arc::new(arrow::datatypes::Field::new(*name, column.data_type().clone(), true)));
             columns.push(column);

@@ -247,6 +247,31 @@ async fn rows_are_the_same_in_memory_in_parts_and_after_a_merge() {
     assert_eq!(all_rows(&*open(dir.path()).await).await, expected);
 }
 
+/// What no span says is not read, and comes back all the same; what one of many says is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_with_nothing_in_them_are_left_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let blank = async |expected: [bool; 4]| {
+        let rows = all_rows(&store).await;
+        store.flush().await.unwrap();
+        store.compact().await.unwrap();
+        assert_eq!(all_rows(&store).await, rows);
+        let part = store.state.read().parts.values().flatten().next().unwrap().clone();
+        let index = part.rows_index().await.unwrap();
+        assert_eq!(["trace_state", "status_message", "events", "links"].map(|c| index.is_blank(c)), expected);
+    };
+    store.write(write(spans("cart", 9))).await.unwrap();
+    blank([true, true, false, true]).await;
+    let Batch::Spans(mut batch) = spans("cart", 9) else { panic!() };
+    let span = &mut batch.resources[0].spans[4];
+    span.trace_state = "ot=th:c".into();
+    span.links = vec![SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() }];
+    store.write(write(Batch::Spans(batch))).await.unwrap();
+    blank([false, true, false, false]).await;
+    assert!(!store.state.read().parts.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_gives_the_log_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
 use super::times::Unit;
-use super::{FORMAT, LOG_PAGE_ROWS, Layout, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
+use super::{FORMAT, LOG_PAGE_ROWS, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
@@ -246,6 +246,12 @@ fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterPropertie
     }
     if signal == Signal::Logs {
         properties = properties.set_column_dictionary_enabled(column("trace_id"), false);
+    }
+    if signal == Signal::Spans {
+        for (_, leaf) in MAY_BE_BLANK {
+            let leaf = ColumnPath::new(leaf.iter().map(|name| (*name).to_owned()).collect());
+            properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Chunk);
+        }
     }
     for text in ["body", "status_message", "trace_state"] {
         properties = properties.set_column_encoding(column(text), Encoding::DELTA_LENGTH_BYTE_ARRAY);
