@@ -32,10 +32,11 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => told(configuration::mistakes(&text), "configuration is valid"),
         Some("yml" | "yaml" | "rules") => yaml(path),
+        Some("json") if is_price_book(&text) => prices(&text),
         Some("json") => told(dashboard::mistakes(&text, &parses), "dashboard is valid"),
         Some("csv") => prices(&text),
         _ => Err(vec![
-            " unknown kind of file; .toml is configuration, .yaml rules, SLOs or tail sampling, .json a dashboard, .csv a price book"
+            " unknown kind of file; .toml is configuration, .yaml rules, SLOs or tail sampling, .json a dashboard or price book, .csv a price book"
                 .into(),
         ]),
     }
@@ -102,6 +103,12 @@ fn parses(source: &str, query: &str) -> Result<(), String> {
         "" => as_promql().or_else(|wrong| as_logql().or_else(|_| as_traceql()).map_err(|_| wrong)),
         _ => Ok(()),
     }
+}
+
+/// A dashboard is an object without prices.
+fn is_price_book(text: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    value.is_array() || value.get("prices").is_some()
 }
 
 fn prices(text: &str) -> Result<String, Vec<String>> {

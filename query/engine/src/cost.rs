@@ -1,24 +1,32 @@
-//! Cost: what each node costs by the price book, divided over who used it, hour by hour.
+//! Cost: what each node costs by the price book, divided over who asked for it or used it, hour by hour.
 //!
-//! A node's hour costs its cores and memory times their rates. Every pod, cgroup or process pays for what it used;
-//! what the node used beyond that is `__unallocated__`, what nobody used `__idle__`, so the rows of a node add up to its
-//! price. The `allocation` table
-//! holds the last day; [`Engine::allocation`] answers for any range.
+//! A node's hour costs its cores, memory and GPUs times their rates. Every pod, group or process pays for the larger of what
+//! it asked for and what it used; what the node used beyond that is `__unallocated__`, what nobody had `__idle__`, so the
+//! rows of a node add up to its price. Volumes, load balancers and traffic are paid by the pods and services that have
+//! them, volumes that nobody mounts by `__unmounted__`. Usage that nothing tells is missing, not zero. The `allocation`
+//! table holds the last day; [`Engine::costs`] answers for any range.
 
+mod divide;
+mod nodes;
 mod prices;
+mod series;
 mod usage;
+mod volumes;
 
-pub use prices::{InvalidPrices, Item, Price, PriceBook, Rates};
+pub use nodes::Node;
+pub use prices::{InvalidPrices, Item, Kind, Lifecycle, Price, PriceBook, Rates};
+pub use volumes::{LoadBalancer, Traffic, UNMOUNTED, Volume};
 
 use crate::sql::{Cell, CellKind, RowTable};
 use crate::{Engine, QueryError};
 use model::{Clock, Tenant};
 use parking_lot::RwLock;
+use series::{HOUR_MS, Hour};
 use std::sync::Arc;
 use store::Source;
-use usage::{HOUR_MS, NodeHour};
+use usage::Owner;
 
-/// The namespace and workload of what nobody used.
+/// The namespace and workload of what nobody had.
 pub const IDLE: &str = "__idle__";
 
 /// Hours the `allocation` table holds; older ones are asked for by HTTP with a window.
@@ -29,29 +37,110 @@ const HOURS_MAX: i64 = 32 * 24;
 const ROWS_MAX: usize = 500_000;
 
 /// One owner's cost in one hour on one node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Allocation {
     pub window_start_ms: i64,
     pub window_end_ms: i64,
     pub namespace: String,
     pub workload: String,
+    /// `deployment`, `statefulset`, …; empty where it is not told.
+    pub workload_kind: String,
     pub pod: String,
     pub container: String,
     pub node: String,
-    pub cpu_core_hours: f64,
-    pub memory_gib_hours: f64,
-    pub cpu_cost: f64,
-    pub memory_cost: f64,
+    pub provider_id: String,
+    /// Cores.
+    pub cpu: Part,
+    /// GiB.
+    pub memory: Part,
+    pub gpu: Part,
+    pub volume_gib_hours: f64,
+    pub volume_cost: f64,
+    pub load_balancer_cost: f64,
+    /// `None` where nothing tells it.
+    pub traffic: Option<Traffic>,
+}
+
+/// Of one resource, in units times hours.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What is paid for: the larger of the two below.
+    pub hours: f64,
+    pub requested: Option<f64>,
+    pub used: Option<f64>,
+    pub cost: f64,
 }
 
 impl Allocation {
+    fn of(owner: &Owner, start_ms: i64) -> Allocation {
+        let Owner { namespace, workload, workload_kind, pod, container } = owner.clone();
+        Allocation {
+            window_start_ms: start_ms,
+            window_end_ms: start_ms + HOUR_MS,
+            namespace,
+            workload,
+            workload_kind,
+            pod,
+            container,
+            ..Allocation::default()
+        }
+    }
+
+    pub fn network_cost(&self) -> f64 {
+        self.traffic.map_or(0.0, |traffic| traffic.cost)
+    }
+
     pub fn total_cost(&self) -> f64 {
-        self.cpu_cost + self.memory_cost
+        self.cpu.cost
+            + self.memory.cost
+            + self.gpu.cost
+            + self.volume_cost
+            + self.load_balancer_cost
+            + self.network_cost()
     }
 
     pub fn is_idle(&self) -> bool {
         self.namespace == IDLE
     }
+}
+
+/// What is paid for in one hour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asset {
+    pub window_start_ms: i64,
+    pub what: Paid,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Paid {
+    Node(Node, Rates),
+    Volume(Volume),
+    LoadBalancer(LoadBalancer),
+    /// All that left the cluster.
+    Network(f64),
+}
+
+impl Asset {
+    pub fn cost(&self) -> f64 {
+        match &self.what {
+            Paid::Node(node, rates) => {
+                node.hours
+                    * (node.cores * rates.cpu_core
+                        + node.memory_gib * rates.memory_gib
+                        + node.gpus * rates.gpu)
+            }
+            Paid::Volume(volume) => volume.cost,
+            Paid::LoadBalancer(balancer) => balancer.cost,
+            Paid::Network(cost) => *cost,
+        }
+    }
+}
+
+/// What was paid for, and by whom: both add up to the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Costs {
+    pub allocations: Vec<Allocation>,
+    pub assets: Vec<Asset>,
 }
 
 /// The book in force, shared with the SQL table.
@@ -68,76 +157,58 @@ impl Engine {
     }
 
     /// Cost by owner and hour; the hours that `start_ms` and `end_ms` (exclusive) are in are whole.
-    pub async fn allocation(
-        &self,
-        tenant: &Tenant,
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<Vec<Allocation>, QueryError> {
+    pub async fn costs(&self, tenant: &Tenant, start_ms: i64, end_ms: i64) -> Result<Costs, QueryError> {
         let book = self.prices();
-        let work = allocate(self.source.as_ref(), &book, tenant, start_ms, end_ms);
+        let work = costs(self.source.as_ref(), &book, tenant, start_ms, end_ms);
         let ran = tokio::time::timeout(self.timeout(), work).await;
         ran.unwrap_or(Err(QueryError::Timeout(self.timeout().as_millis() as u64)))
     }
 }
 
-async fn allocate(
+async fn costs(
     source: &dyn Source,
     book: &PriceBook,
     tenant: &Tenant,
     start_ms: i64,
     end_ms: i64,
-) -> Result<Vec<Allocation>, QueryError> {
+) -> Result<Costs, QueryError> {
     let first = start_ms.div_euclid(HOUR_MS);
     let after = end_ms.saturating_add(HOUR_MS - 1).div_euclid(HOUR_MS);
     if after.saturating_sub(first) > HOURS_MAX {
         return Err(QueryError::TooMuch(format!("a window of more than {} days; narrow it", HOURS_MAX / 24)));
     }
     let snapshot = source.snapshot(tenant).await?;
-    let mut rows = vec![];
+    let mut costs = Costs::default();
     for hour in first..after {
-        for node in usage::of_hour(snapshot.as_ref(), hour * HOUR_MS).await? {
-            divide(&node, book, hour * HOUR_MS, &mut rows);
-        }
-        if rows.len() > ROWS_MAX {
+        of_hour(&Hour { snapshot: snapshot.as_ref(), start_ms: hour * HOUR_MS }, book, &mut costs).await?;
+        if costs.allocations.len() > ROWS_MAX {
             return Err(QueryError::TooMuch(format!("more than {ROWS_MAX} rows of cost; narrow the window")));
         }
     }
-    Ok(rows)
+    Ok(costs)
 }
 
-/// One node's hour as rows, the last of which is what nobody used.
-fn divide(hour: &NodeHour, book: &PriceBook, start_ms: i64, rows: &mut Vec<Allocation>) {
-    let node = &hour.node;
-    let rates = book.rates(node.cores, node.memory_gib, node.instance_type.as_deref());
-    let (mut cpu_left, mut memory_left) = (node.cores * node.hours, node.memory_gib * node.hours);
-    let row =
-        |namespace: &str, workload: &str, pod: &str, container: &str, cpu: f64, memory: f64| Allocation {
-            window_start_ms: start_ms,
-            window_end_ms: start_ms + HOUR_MS,
-            namespace: namespace.to_owned(),
-            workload: workload.to_owned(),
-            pod: pod.to_owned(),
-            container: container.to_owned(),
-            node: node.name.clone(),
-            cpu_core_hours: cpu,
-            memory_gib_hours: memory,
-            cpu_cost: cpu * rates.cpu_core,
-            memory_cost: memory * rates.memory_gib,
-        };
-    for (owner, used) in &hour.used {
-        cpu_left -= used.cpu_core_hours;
-        memory_left -= used.memory_gib_hours;
-        rows.push(row(
-            &owner.namespace,
-            &owner.workload,
-            &owner.pod,
-            &owner.container,
-            used.cpu_core_hours,
-            used.memory_gib_hours,
-        ));
+async fn of_hour(hour: &Hour<'_>, book: &PriceBook, costs: &mut Costs) -> Result<(), QueryError> {
+    let start_ms = hour.start_ms;
+    let mut asset = |what| costs.assets.push(Asset { window_start_ms: start_ms, what });
+    let nodes = nodes::Nodes::read(hour).await?;
+    if !nodes.all.is_empty() {
+        for node in usage::of_hour(hour, &nodes).await? {
+            let size = &node.node;
+            let rates = book.rates(size.cores, size.memory_gib, size.gpus, &size.kind);
+            divide::node(&node, rates, start_ms, &mut costs.allocations);
+            asset(Paid::Node(node.node, rates));
+        }
     }
-    rows.push(row(IDLE, IDLE, "", "", cpu_left.max(0.0), memory_left.max(0.0)));
+    let others = volumes::of_hour(hour, &nodes, book).await?;
+    divide::others(&others, start_ms, &mut costs.allocations);
+    let network: f64 = others.traffic.values().map(|traffic| traffic.cost).sum();
+    others.volumes.into_iter().for_each(|(volume, _)| asset(Paid::Volume(volume)));
+    others.load_balancers.into_iter().for_each(|balancer| asset(Paid::LoadBalancer(balancer)));
+    if network > 0.0 {
+        asset(Paid::Network(network));
+    }
+    Ok(())
 }
 
 const COLUMNS: &[(&str, CellKind)] = &[
@@ -154,6 +225,21 @@ const COLUMNS: &[(&str, CellKind)] = &[
     ("memory_cost", CellKind::Number),
     ("total_cost", CellKind::Number),
     ("currency", CellKind::Text),
+    ("workload_kind", CellKind::Text),
+    ("cpu_request_core_hours", CellKind::Number),
+    ("cpu_usage_core_hours", CellKind::Number),
+    ("memory_request_gib_hours", CellKind::Number),
+    ("memory_usage_gib_hours", CellKind::Number),
+    ("gpu_hours", CellKind::Number),
+    ("gpu_request_hours", CellKind::Number),
+    ("gpu_usage_hours", CellKind::Number),
+    ("gpu_cost", CellKind::Number),
+    ("volume_gib_hours", CellKind::Number),
+    ("volume_cost", CellKind::Number),
+    ("load_balancer_cost", CellKind::Number),
+    ("network_sent_bytes", CellKind::Number),
+    ("network_received_bytes", CellKind::Number),
+    ("network_cost", CellKind::Number),
 ];
 
 /// The `allocation` table.
@@ -162,8 +248,8 @@ pub(crate) fn table(source: Arc<dyn Source>, clock: Arc<dyn Clock>, prices: Pric
         let (source, book, now_ms) = (source.clone(), prices.read().clone(), clock.now_ms());
         Box::pin(async move {
             let start_ms = now_ms - (TABLE_HOURS - 1) * HOUR_MS;
-            let rows = allocate(source.as_ref(), &book, &tenant, start_ms, now_ms).await?;
-            Ok(rows.into_iter().map(cells).collect())
+            let costs = costs(source.as_ref(), &book, &tenant, start_ms, now_ms).await?;
+            Ok(costs.allocations.into_iter().map(cells).collect())
         })
     };
     RowTable { name: "allocation", columns: COLUMNS, rows: Arc::new(rows) }
@@ -171,7 +257,8 @@ pub(crate) fn table(source: Arc<dyn Source>, clock: Arc<dyn Clock>, prices: Pric
 
 fn cells(row: Allocation) -> Vec<Cell> {
     let time = |ms: i64| Cell::Time(ms.saturating_mul(1_000_000));
-    let total = row.total_cost();
+    let told = |number: Option<f64>| number.map_or(Cell::Null, Cell::Number);
+    let (total, network) = (row.total_cost(), row.network_cost());
     vec![
         time(row.window_start_ms),
         Cell::Text(row.namespace),
@@ -180,12 +267,27 @@ fn cells(row: Allocation) -> Vec<Cell> {
         Cell::Text(row.node),
         Cell::Text(row.container),
         time(row.window_end_ms),
-        Cell::Number(row.cpu_core_hours),
-        Cell::Number(row.memory_gib_hours),
-        Cell::Number(row.cpu_cost),
-        Cell::Number(row.memory_cost),
+        Cell::Number(row.cpu.hours),
+        Cell::Number(row.memory.hours),
+        Cell::Number(row.cpu.cost),
+        Cell::Number(row.memory.cost),
         Cell::Number(total),
         Cell::Text("USD".into()),
+        Cell::Text(row.workload_kind),
+        told(row.cpu.requested),
+        told(row.cpu.used),
+        told(row.memory.requested),
+        told(row.memory.used),
+        Cell::Number(row.gpu.hours),
+        told(row.gpu.requested),
+        told(row.gpu.used),
+        Cell::Number(row.gpu.cost),
+        Cell::Number(row.volume_gib_hours),
+        Cell::Number(row.volume_cost),
+        Cell::Number(row.load_balancer_cost),
+        told(row.traffic.map(|traffic| traffic.sent_bytes)),
+        told(row.traffic.map(|traffic| traffic.received_bytes)),
+        Cell::Number(network),
     ]
 }
 

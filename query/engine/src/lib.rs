@@ -16,7 +16,10 @@ mod telemetry;
 mod traceql;
 
 pub use causes::{Bottleneck, Bottlenecks, Comparison, Difference, OnPath, TraceTree, TreeSpan, Usual};
-pub use cost::{Allocation, IDLE, InvalidPrices, Item, Price, PriceBook, Rates};
+pub use cost::{
+    Allocation, Asset, Costs, IDLE, InvalidPrices, Item, Kind, Lifecycle, LoadBalancer, Node, Paid, Part,
+    Price, PriceBook, Rates, Traffic, UNMOUNTED, Volume,
+};
 pub use error::QueryError;
 pub use limits::Limits;
 pub use logql::{

@@ -1,19 +1,27 @@
+use super::ask::{By, Wanted};
+use super::sum::{Sharing, add_up};
 use super::*;
+use axum::extract::Query;
+use engine::{Allocation, Asset, Lifecycle, Node, Paid, Part, Rates, Volume};
 
 fn row(hour: i64, namespace: &str, workload: &str, pod: &str, cost: f64) -> Allocation {
+    let part = |hours: f64| Part { hours, requested: Some(hours), used: Some(hours), cost };
     Allocation {
         window_start_ms: hour * HOUR_MS,
         window_end_ms: (hour + 1) * HOUR_MS,
         namespace: namespace.into(),
         workload: workload.into(),
         pod: pod.into(),
-        container: String::new(),
         node: "alpha".into(),
-        cpu_core_hours: 1.0,
-        memory_gib_hours: 2.0,
-        cpu_cost: cost,
-        memory_cost: cost,
+        cpu: part(1.0),
+        memory: part(2.0),
+        ..Allocation::default()
     }
+}
+
+fn asked(query: &str) -> Result<Wanted, String> {
+    let uri: axum::http::Uri = format!("http://x/?{query}").parse().unwrap();
+    Wanted::of(Query::try_from_uri(&uri), "namespace")
 }
 
 #[test]
@@ -23,18 +31,22 @@ fn rows_are_added_up_by_what_is_asked_for() {
         row(1, "shop", "cart", "cart-2", 2.0),
         row(1, engine::IDLE, engine::IDLE, "", 4.0),
     ];
-    let names = |by: &[By]| add_up(rows.iter(), by).keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&[By::Namespace]), ["__idle__", "shop"]);
-    assert_eq!(names(&[By::Namespace, By::Pod]), ["__idle__", "shop/cart-1", "shop/cart-2"]);
-    assert_eq!(names(&[By::All]), ["cluster"]);
-    assert_eq!(names(&[By::Node]), ["alpha"], "idle belongs to its node");
-    let sums = add_up(rows.iter(), &[By::Workload]);
+    let names = |query: &str| asked(query).unwrap().sums(rows.iter()).into_keys().collect::<Vec<_>>();
+    assert_eq!(names("aggregate=namespace"), ["__idle__", "shop"]);
+    assert_eq!(names("aggregate=namespace,pod"), ["__idle__", "shop/cart-1", "shop/cart-2"]);
+    assert_eq!(names("aggregate=namespace&idleByNode=true"), ["alpha/__idle__", "shop"]);
+    assert_eq!(names("aggregate=namespace&includeIdle=false"), ["shop"]);
+    assert_eq!(names("aggregate=all"), ["cluster"]);
+    assert_eq!(names("aggregate=cluster"), ["default"]);
+    assert_eq!(names("aggregate=node"), ["alpha"], "idle belongs to its node");
+    assert_eq!(names("aggregate=pod&filter=pod:%22cart-2%22"), ["cart-2"]);
+    let sums = asked("aggregate=controller").unwrap().sums(rows.iter());
     let cart = &sums["cart"];
     assert_eq!((cart.total(), cart.namespace.as_deref(), cart.pod.as_deref()), (6.0, Some("shop"), None));
-    let shown = opencost("cart", cart, 0, 2 * HOUR_MS);
+    let shown = opencost::allocation("cart", cart, 0, 2 * HOUR_MS);
     assert_eq!(
-        (&shown["cpuCores"], &shown["totalCost"], &shown["minutes"]),
-        (&json!(1.0), &json!(6.0), &json!(120.0))
+        (&shown["cpuCores"], &shown["totalCost"], &shown["minutes"], &shown["cpuEfficiency"]),
+        (&json!(1.0), &json!(6.0), &json!(120.0), &json!(1.0))
     );
     assert_eq!(
         shown["properties"],
@@ -43,15 +55,85 @@ fn rows_are_added_up_by_what_is_asked_for() {
 }
 
 #[test]
-fn what_is_not_understood_says_what_to_write() {
-    let asked = |query: &str| {
-        let uri: axum::http::Uri = format!("http://x/?{query}").parse().unwrap();
-        Wanted::of(Query::try_from_uri(&uri), "namespace")
+fn missing_usage_is_null_and_said() {
+    let mut untold = row(0, "shop", "cart", "cart-1", 1.0);
+    (untold.cpu.used, untold.memory.used) = (None, None);
+    let sums = |rows: &[Allocation]| asked("aggregate=namespace").unwrap().sums(rows.iter());
+    let shown = opencost::allocation("shop", &sums(&[untold.clone()])["shop"], 0, HOUR_MS);
+    for name in ["cpuCoreUsageAverage", "ramByteUsageAverage", "cpuEfficiency", "totalEfficiency"] {
+        assert_eq!(shown[name], Value::Null, "{name}");
+    }
+    assert_eq!((&shown["cpuCoreRequestAverage"], &shown["usageMissing"]), (&json!(1.0), &json!(true)));
+    let both = sums(&[untold, row(0, "shop", "cart", "cart-2", 1.0)]);
+    let shown = opencost::allocation("shop", &both["shop"], 0, HOUR_MS);
+    assert_eq!((&shown["cpuCoreUsageAverage"], &shown["usageMissing"]), (&json!(1.0), &json!(true)));
+}
+
+#[test]
+fn what_is_shared_is_paid_by_the_others_to_the_last_cent() {
+    let rows = [
+        row(0, "a", "a", "a-1", 3.0),
+        row(0, "b", "b", "b-1", 1.0),
+        row(0, "kube-system", "dns", "dns-1", 2.0),
+        row(0, engine::IDLE, engine::IDLE, "", 4.0),
+    ];
+    let total: f64 = rows.iter().map(Allocation::total_cost).sum();
+    let sums = |query: &str| asked(&format!("aggregate=namespace&{query}")).unwrap().sums(rows.iter());
+    for query in [
+        "shareIdle=true",
+        "shareNamespaces=kube-system",
+        "shareIdle=true&shareNamespaces=kube-system&shareSplit=even",
+        "shareIdle=true&shareNamespaces=kube-system,a,b",
+    ] {
+        let sum: f64 = sums(query).values().map(Sum::total).sum();
+        assert!((sum - total).abs() < 1e-9, "{query}: {sum} is not {total}");
+    }
+    let idle = sums("shareIdle=true");
+    assert_eq!((idle["a"].total(), idle["a"].idle_cost[0]), (10.0, 2.0), "half of what is had is a's");
+    let shared = sums("shareNamespaces=kube-system");
+    assert_eq!((shared["a"].shared_cost, shared["b"].shared_cost), (3.0, 1.0));
+    let even = sums("shareNamespaces=kube-system&shareSplit=even");
+    assert_eq!((even["a"].shared_cost, even["b"].shared_cost), (2.0, 2.0));
+    assert!(
+        add_up(&rows[3..], &|row| row.namespace.clone(), &Sharing { idle: true, ..Sharing::default() })
+            .contains_key(engine::IDLE)
+    );
+}
+
+#[test]
+fn assets_and_allocations_add_up_to_the_same() {
+    let node = Node { name: "alpha".into(), cores: 2.0, memory_gib: 8.0, hours: 1.0, ..Node::default() };
+    let kind =
+        engine::Kind { instance_type: "m5.xlarge".into(), lifecycle: Lifecycle::Spot, ..node.kind.clone() };
+    let node = Node { kind, ..node };
+    let rates = Rates { cpu_core: 0.5, memory_gib: 0.25, gpu: 0.0 };
+    let volume = Volume { name: "data".into(), class: "gp3".into(), gib: 10.0, hours: 1.0, cost: 0.5 };
+    let at = |what| Asset { window_start_ms: 0, what };
+    let costs = Costs {
+        allocations: vec![],
+        assets: vec![at(Paid::Node(node, rates)), at(Paid::Volume(volume)), at(Paid::Network(0.25))],
     };
+    let shown = opencost::assets(&costs, Window { start_ms: 0, end_ms: HOUR_MS });
+    let all: Vec<&Value> = shown.as_object().unwrap().values().collect();
+    let total: f64 = all.iter().map(|asset| asset["totalCost"].as_f64().unwrap()).sum();
+    assert_eq!(total, 3.75);
+    let node = all.iter().find(|asset| asset["type"] == "Node").unwrap();
+    assert_eq!((&node["nodeType"], &node["preemptible"]), (&json!("m5.xlarge"), &json!(1)));
+    assert_eq!(node["properties"]["name"], json!("alpha"));
+    let disk = all.iter().find(|asset| asset["type"] == "Disk").unwrap();
+    assert_eq!((&disk["storageClass"], &disk["bytes"]), (&json!("gp3"), &json!(10737418240.0)));
+}
+
+#[test]
+fn what_is_not_understood_says_what_to_write() {
     assert!(asked("window=1d&aggregate=namespace,pod&step=1h").is_ok());
     assert!(asked("").is_ok());
     assert!(asked("window=soon").err().unwrap().contains("24h"));
     assert!(asked("aggregate=mood").err().unwrap().contains("namespace"));
     assert!(asked("step=5m").err().unwrap().contains("1h"));
     assert!(asked("window=0,99999999999&step=1h").err().unwrap().contains("steps"));
+    assert!(asked("includeIdle=maybe").err().unwrap().contains("includeIdle"));
+    assert!(asked("shareSplit=mood").err().unwrap().contains("weighted"));
+    assert!(asked("filter=mood").err().unwrap().contains("filter"));
+    assert!(By::parse("controllerKind").is_ok());
 }

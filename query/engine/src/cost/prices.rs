@@ -1,14 +1,16 @@
-//! The price book: what a core, a GiB and whole nodes cost an hour, with the day the price was read and its source.
+//! The price book: what a core, a GiB and whole nodes cost an hour, what storage, load balancers and egress cost, with the
+//! day each price was read and its source. [`parse`](PriceBook::parse) has the format.
 //!
-//! CSV with a header. `cpu_core` and `memory_gib` rows of provider `default` are prices for nodes of no known type;
-//! a `node` row is the price of one instance type, split over its cores and memory in the ratio of those two.
+//! A price is looked for from the nearest to the farthest: the node's own provider and region, its provider, and last the
+//! provider `default`. A node's price by its instance type is split over cores, memory and GPUs in the ratio of what those
+//! cost by themselves.
 
-use std::fmt;
+mod parse;
+
+pub use parse::InvalidPrices;
 
 /// The price book that is used when none is given.
 const DEFAULT: &str = include_str!("prices.csv");
-const BYTES_MAX: usize = 16 << 20;
-const COLUMNS: [&str; 7] = ["item", "provider", "region", "instance_type", "usd_per_hour", "as_of", "source"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceBook {
@@ -20,38 +22,115 @@ pub struct Price {
     pub item: Item,
     pub provider: String,
     pub region: String,
+    /// Of a node; the model of a GPU; the class of storage. Empty means any.
     pub instance_type: String,
+    pub lifecycle: Lifecycle,
+    /// An hour of a core, GiB, GPU, node or load balancer; a GiB of egress; percent for a discount.
     pub usd_per_hour: f64,
     /// `YYYY-MM-DD`.
     pub as_of: String,
     pub source: String,
 }
 
+/// What is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
     CpuCore,
     MemoryGib,
+    Gpu,
     Node,
+    StorageGib,
+    LoadBalancer,
+    EgressZoneGib,
+    EgressRegionGib,
+    EgressInternetGib,
+    /// Percent off the on-demand price of a node.
+    DiscountPercent,
 }
 
-/// What is wrong with a price book: `line: text`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct InvalidPrices {
-    pub line: u64,
-    pub text: String,
-}
+impl Item {
+    pub const ALL: [Item; 10] = [
+        Item::CpuCore,
+        Item::MemoryGib,
+        Item::Gpu,
+        Item::Node,
+        Item::StorageGib,
+        Item::LoadBalancer,
+        Item::EgressZoneGib,
+        Item::EgressRegionGib,
+        Item::EgressInternetGib,
+        Item::DiscountPercent,
+    ];
 
-impl fmt::Display for InvalidPrices {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.line, self.text)
+    /// As a book writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Item::CpuCore => "cpu_core",
+            Item::MemoryGib => "memory_gib",
+            Item::Gpu => "gpu",
+            Item::Node => "node",
+            Item::StorageGib => "storage_gib",
+            Item::LoadBalancer => "load_balancer",
+            Item::EgressZoneGib => "egress_zone_gib",
+            Item::EgressRegionGib => "egress_region_gib",
+            Item::EgressInternetGib => "egress_internet_gib",
+            Item::DiscountPercent => "discount_percent",
+        }
     }
 }
 
+/// How a node is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lifecycle {
+    #[default]
+    OnDemand,
+    Spot,
+    Committed1y,
+    Committed3y,
+}
+
+impl Lifecycle {
+    pub const ALL: [Lifecycle; 4] =
+        [Lifecycle::OnDemand, Lifecycle::Spot, Lifecycle::Committed1y, Lifecycle::Committed3y];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Lifecycle::OnDemand => "on_demand",
+            Lifecycle::Spot => "spot",
+            Lifecycle::Committed1y => "committed_1y",
+            Lifecycle::Committed3y => "committed_3y",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Lifecycle> {
+        Lifecycle::ALL.into_iter().find(|one| one.name() == text)
+    }
+}
+
+/// What a price depends on. Empty text where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    pub provider: String,
+    pub region: String,
+    pub zone: String,
+    pub instance_type: String,
+    pub lifecycle: Lifecycle,
+}
+
 /// Dollars an hour on one node.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     pub cpu_core: f64,
     pub memory_gib: f64,
+    pub gpu: f64,
+}
+
+/// Dollars a GiB that leaves a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Egress {
+    pub zone: f64,
+    pub region: f64,
+    pub internet: f64,
 }
 
 impl Default for PriceBook {
@@ -62,41 +141,6 @@ impl Default for PriceBook {
 }
 
 impl PriceBook {
-    pub fn parse(text: &str) -> Result<PriceBook, InvalidPrices> {
-        let wrong = |line: u64, text: String| InvalidPrices { line, text };
-        if text.len() > BYTES_MAX {
-            return Err(wrong(1, format!("{} bytes; at most {BYTES_MAX} are read", text.len())));
-        }
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|why| wrong(1, format!("not CSV: {why}")))?;
-        if header.iter().ne(COLUMNS) {
-            return Err(wrong(1, format!("the header must be {}", COLUMNS.join(","))));
-        }
-        let mut prices = vec![];
-        for record in reader.records() {
-            let record = record.map_err(|why| {
-                wrong(
-                    why.position().map_or(1, csv::Position::line),
-                    format!("a row needs {} fields", COLUMNS.len()),
-                )
-            })?;
-            let line = record.position().map_or(1, csv::Position::line);
-            prices.push(price(&record).map_err(|text| wrong(line, text))?);
-        }
-        let book = PriceBook { prices };
-        for item in [Item::CpuCore, Item::MemoryGib] {
-            if book.unit(item).is_none() {
-                let name = if item == Item::CpuCore { "cpu_core" } else { "memory_gib" };
-                return Err(wrong(
-                    1,
-                    format!("no row of item {name} and provider default; nodes of no known type need it"),
-                ));
-            }
-        }
-        Ok(book)
-    }
-
     pub fn len(&self) -> usize {
         self.prices.len()
     }
@@ -109,97 +153,111 @@ impl PriceBook {
         &self.prices
     }
 
-    fn unit(&self, item: Item) -> Option<&Price> {
-        self.prices.iter().find(|price| price.item == item && price.provider == "default")
+    /// The nearest price of an item with exactly this type and lifecycle.
+    fn find(&self, item: Item, kind: &Kind, instance_type: &str, lifecycle: Lifecycle) -> Option<f64> {
+        let nearness = |price: &Price| {
+            let own = !price.provider.is_empty() && price.provider == kind.provider;
+            match (own, price.region == kind.region, price.provider.as_str()) {
+                (true, true, _) => Some(0),
+                (true, false, _) => Some(if price.region.is_empty() { 1 } else { 2 }),
+                (false, _, "default") => Some(3),
+                // A type is one provider's, whichever the node's labels name.
+                (false, _, _) if item == Item::Node && kind.provider.is_empty() => Some(4),
+                _ => None,
+            }
+        };
+        self.prices
+            .iter()
+            .filter(|price| {
+                price.item == item && price.lifecycle == lifecycle && price.instance_type == instance_type
+            })
+            .filter_map(|price| Some((nearness(price)?, price.usd_per_hour)))
+            .min_by_key(|(nearness, _)| *nearness)
+            .map(|(_, usd)| usd)
+    }
+
+    /// The price of a unit: of this type, or of any.
+    fn unit(&self, item: Item, kind: &Kind, instance_type: &str, lifecycle: Lifecycle) -> Option<f64> {
+        let named = (!instance_type.is_empty()).then(|| self.find(item, kind, instance_type, lifecycle));
+        named.flatten().or_else(|| self.find(item, kind, "", lifecycle))
+    }
+
+    /// What parts cost by themselves. Where a lifecycle has no price of its own, its discount is taken off.
+    fn by_parts(&self, kind: &Kind) -> Rates {
+        let of = |item: Item| {
+            let listed = self.unit(item, kind, "", Lifecycle::OnDemand).unwrap_or(0.0);
+            match kind.lifecycle {
+                Lifecycle::OnDemand => listed,
+                other => match self.unit(item, kind, "", other) {
+                    Some(own) => own,
+                    None => listed * self.share_paid(kind),
+                },
+            }
+        };
+        Rates { cpu_core: of(Item::CpuCore), memory_gib: of(Item::MemoryGib), gpu: of(Item::Gpu) }
+    }
+
+    /// Of the on-demand price, what a node of this lifecycle pays.
+    fn share_paid(&self, kind: &Kind) -> f64 {
+        let percent = self.unit(Item::DiscountPercent, kind, &kind.instance_type, kind.lifecycle);
+        1.0 - percent.unwrap_or(0.0) / 100.0
     }
 
     /// What a node of this size costs, by its type where the book has it.
-    pub fn rates(&self, cores: f64, memory_gib: f64, instance_type: Option<&str>) -> Rates {
-        let unit = |item| self.unit(item).map_or(0.0, |price| price.usd_per_hour);
-        let base = Rates { cpu_core: unit(Item::CpuCore), memory_gib: unit(Item::MemoryGib) };
-        let whole = instance_type.and_then(|wanted| {
-            self.prices.iter().find(|price| price.item == Item::Node && price.instance_type == wanted)
+    pub fn rates(&self, cores: f64, memory_gib: f64, gpus: f64, kind: &Kind) -> Rates {
+        let parts = self.by_parts(kind);
+        let sum = |rates: &Rates| cores * rates.cpu_core + memory_gib * rates.memory_gib + gpus * rates.gpu;
+        let by_parts = sum(&parts);
+        let named = |lifecycle| {
+            (!kind.instance_type.is_empty())
+                .then(|| self.find(Item::Node, kind, &kind.instance_type, lifecycle))
+                .flatten()
+        };
+        let whole = named(kind.lifecycle).or_else(|| {
+            let listed = named(Lifecycle::OnDemand)?;
+            let listed_parts = sum(&self.by_parts(&Kind { lifecycle: Lifecycle::OnDemand, ..kind.clone() }));
+            let has_discount =
+                self.unit(Item::DiscountPercent, kind, &kind.instance_type, kind.lifecycle).is_some();
+            // Without a price and a discount of its own, a spot node is as much cheaper as its parts are.
+            let share = if has_discount || listed_parts <= 0.0 {
+                self.share_paid(kind)
+            } else {
+                by_parts / listed_parts
+            };
+            Some(listed * share)
         });
-        let by_parts = cores * base.cpu_core + memory_gib * base.memory_gib;
         match whole {
             Some(whole) if by_parts > 0.0 => {
-                let scale = whole.usd_per_hour / by_parts;
-                Rates { cpu_core: base.cpu_core * scale, memory_gib: base.memory_gib * scale }
+                let scale = whole / by_parts;
+                Rates {
+                    cpu_core: parts.cpu_core * scale,
+                    memory_gib: parts.memory_gib * scale,
+                    gpu: parts.gpu * scale,
+                }
             }
-            _ => base,
+            _ => parts,
+        }
+    }
+
+    /// An hour of a GiB of this class.
+    pub fn storage_gib(&self, kind: &Kind, class: &str) -> f64 {
+        self.unit(Item::StorageGib, kind, class, Lifecycle::OnDemand).unwrap_or(0.0)
+    }
+
+    /// An hour of a load balancer.
+    pub fn load_balancer(&self, kind: &Kind) -> f64 {
+        self.unit(Item::LoadBalancer, kind, "", Lifecycle::OnDemand).unwrap_or(0.0)
+    }
+
+    pub fn egress(&self, kind: &Kind) -> Egress {
+        let of = |item| self.unit(item, kind, "", Lifecycle::OnDemand).unwrap_or(0.0);
+        Egress {
+            zone: of(Item::EgressZoneGib),
+            region: of(Item::EgressRegionGib),
+            internet: of(Item::EgressInternetGib),
         }
     }
 }
 
-fn price(record: &csv::StringRecord) -> Result<Price, String> {
-    let field = |i: usize| record.get(i).unwrap_or("").to_owned();
-    let item = match field(0).as_str() {
-        "cpu_core" => Item::CpuCore,
-        "memory_gib" => Item::MemoryGib,
-        "node" => Item::Node,
-        other => return Err(format!("item {other:?} is not known; use cpu_core, memory_gib or node")),
-    };
-    let usd_per_hour: f64 =
-        field(4).parse().map_err(|_| format!("usd_per_hour {:?} is not a number", field(4)))?;
-    if !usd_per_hour.is_finite() || usd_per_hour < 0.0 {
-        return Err(format!("usd_per_hour {usd_per_hour} cannot be a price"));
-    }
-    let instance_type = field(3);
-    if item == Item::Node && instance_type.is_empty() {
-        return Err("a node row needs its instance_type".into());
-    }
-    if chrono::NaiveDate::parse_from_str(&field(5), "%Y-%m-%d").is_err() {
-        return Err(format!("as_of {:?} is not a day such as 2026-01-31", field(5)));
-    }
-    let source = field(6);
-    if source.is_empty() {
-        return Err("source is empty; say where the price is from".into());
-    }
-    Ok(Price {
-        item,
-        provider: field(1),
-        region: field(2),
-        instance_type,
-        usd_per_hour,
-        as_of: field(5),
-        source,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEADER: &str = "item,provider,region,instance_type,usd_per_hour,as_of,source\n";
-    const UNITS: &str = "cpu_core,default,,,0.03,2026-01-01,x\nmemory_gib,default,,,0.01,2026-01-01,x\n";
-
-    #[test]
-    fn the_built_in_book_is_valid() {
-        assert!(PriceBook::parse(DEFAULT).unwrap().len() >= 4);
-        assert!(!PriceBook::default().is_empty());
-    }
-
-    #[test]
-    fn a_node_of_known_type_costs_its_price() {
-        let text = format!("{HEADER}{UNITS}node,aws,us-east-1,big,1.0,2026-01-01,x\n");
-        let book = PriceBook::parse(&text).unwrap();
-        let rates = book.rates(10.0, 20.0, Some("big"));
-        assert!((10.0 * rates.cpu_core + 20.0 * rates.memory_gib - 1.0).abs() < 1e-12);
-        assert_eq!(book.rates(10.0, 20.0, Some("other")), Rates { cpu_core: 0.03, memory_gib: 0.01 });
-    }
-
-    #[test]
-    fn mistakes_are_told_with_their_line() {
-        let wrong = |rows: &str| PriceBook::parse(&format!("{HEADER}{UNITS}{rows}")).unwrap_err().to_string();
-        assert!(wrong("disk,a,,,1,2026-01-01,x\n").starts_with("4: item \"disk\""));
-        assert!(wrong("node,a,,t,free,2026-01-01,x\n").contains("not a number"));
-        assert!(wrong("node,a,,t,-1,2026-01-01,x\n").contains("cannot be a price"));
-        assert!(wrong("node,a,,t,NaN,2026-01-01,x\n").contains("cannot be a price"));
-        assert!(wrong("node,a,,,1,2026-01-01,x\n").contains("instance_type"));
-        assert!(wrong("node,a,,t,1,yesterday,x\n").contains("as_of"));
-        assert!(wrong("node,a,,t,1,2026-01-01,\n").contains("source"));
-        assert!(wrong("node,a\n").starts_with("4: "));
-        assert!(PriceBook::parse("a,b\n").unwrap_err().to_string().contains("header"));
-        assert!(PriceBook::parse(HEADER).unwrap_err().to_string().contains("cpu_core"));
-    }
-}
+mod tests;

@@ -76,15 +76,15 @@ async fn a_nodes_rows_add_up_to_its_price() {
         ("container", "cart"),
     ];
     let (engine, _dir) = engine(&with_node(&[(cpu, 100.0, 1000.0), (memory, 2.0 * GIB, 2.0 * GIB)])).await;
-    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
     assert_eq!(rows.len(), 2, "{rows:#?}");
     let cart = rows.iter().find(|row| !row.is_idle()).unwrap();
     assert_eq!(
         (cart.namespace.as_str(), cart.workload.as_str(), cart.node.as_str()),
         ("shop", "cart", "alpha")
     );
-    assert!((cart.cpu_core_hours - 900.0 / 3600.0).abs() < 1e-9);
-    assert!((cart.memory_gib_hours - 1.0).abs() < 1e-9, "2 GiB for half an hour");
+    assert!((cart.cpu.hours - 900.0 / 3600.0).abs() < 1e-9);
+    assert!((cart.memory.hours - 1.0).abs() < 1e-9, "2 GiB for half an hour");
     let total: f64 = rows.iter().map(Allocation::total_cost).sum();
     let price = 0.5 * (2.0 * 0.031611 + 8.0 * 0.004237);
     assert!((total - price).abs() < 1e-9, "{total} is not {price}");
@@ -105,7 +105,7 @@ async fn a_nodes_rows_add_up_to_its_price() {
         )
         .unwrap(),
     );
-    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
     assert!(
         (rows.iter().map(Allocation::total_cost).sum::<f64>() - 1.0).abs() < 1e-9,
         "two cores, half an hour"
@@ -121,11 +121,11 @@ async fn a_machine_without_containers_is_divided_over_its_processes() {
         ("mode", "user"),
     ];
     let (engine, _dir) = engine(&with_node(&[(cpu, 0.0, 360.0)])).await;
-    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
     let postgres = rows.iter().find(|row| row.workload == "postgres").unwrap();
-    assert!((postgres.cpu_core_hours - 0.1).abs() < 1e-9);
+    assert!((postgres.cpu.hours - 0.1).abs() < 1e-9);
     let other = Tenant::new("other").unwrap();
-    assert!(engine.allocation(&other, NOW_MS, NOW_MS).await.unwrap().is_empty());
+    assert!(engine.costs(&other, NOW_MS, NOW_MS).await.unwrap().allocations.is_empty());
 }
 
 /// What the node says was used is not idle, whoever used it; and groups of which only the memory is told are no answer.
@@ -147,21 +147,118 @@ async fn what_nobody_owns_is_not_idle() {
         (free, 5.0 * GIB, 5.0 * GIB),
     ]))
     .await;
-    let rows = engine.allocation(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
     let of = |workload: &str| rows.iter().find(|row| row.workload == workload).unwrap();
     assert_eq!(rows.len(), 3, "{rows:#?}");
     let (postgres, nobody, idle) = (of("postgres"), of("__unallocated__"), of(IDLE));
-    assert!((postgres.cpu_core_hours - 0.1).abs() < 1e-9 && (postgres.memory_gib_hours - 0.5).abs() < 1e-9);
-    assert!((nobody.cpu_core_hours - 0.15).abs() < 1e-9, "a quarter of a core hour, less postgres");
-    assert!((nobody.memory_gib_hours - 1.0).abs() < 1e-9, "3 GiB for half an hour, less postgres");
-    assert!((idle.cpu_core_hours - 0.75).abs() < 1e-9 && (idle.memory_gib_hours - 2.5).abs() < 1e-9);
+    assert!((postgres.cpu.hours - 0.1).abs() < 1e-9 && (postgres.memory.hours - 0.5).abs() < 1e-9);
+    assert!((nobody.cpu.hours - 0.15).abs() < 1e-9, "a quarter of a core hour, less postgres");
+    assert!((nobody.memory.hours - 1.0).abs() < 1e-9, "3 GiB for half an hour, less postgres");
+    assert!((idle.cpu.hours - 0.75).abs() < 1e-9 && (idle.memory.hours - 2.5).abs() < 1e-9);
 }
 
 #[tokio::test]
 async fn a_window_has_a_bound() {
     let (engine, _dir) = engine(&[]).await;
     let tenant = Tenant::default();
-    assert!(matches!(engine.allocation(&tenant, 0, NOW_MS).await, Err(QueryError::TooMuch(_))));
-    assert!(matches!(engine.allocation(&tenant, i64::MIN, i64::MAX).await, Err(QueryError::TooMuch(_))));
-    assert!(engine.allocation(&tenant, NOW_MS, NOW_MS).await.unwrap().is_empty());
+    assert!(matches!(engine.costs(&tenant, 0, NOW_MS).await, Err(QueryError::TooMuch(_))));
+    assert!(matches!(engine.costs(&tenant, i64::MIN, i64::MAX).await, Err(QueryError::TooMuch(_))));
+    assert!(engine.costs(&tenant, NOW_MS, NOW_MS).await.unwrap().allocations.is_empty());
+}
+
+const CART: [(&str, &str); 3] = [("namespace", "shop"), ("pod", "cart-7d9f8b6c5d-x2x9z"), ("node", "alpha")];
+
+fn of<'a>(
+    name: &'a str,
+    base: &[(&'a str, &'a str)],
+    more: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    [("__name__", name)].iter().chain(base).chain(more).copied().collect()
+}
+
+/// Requests, a claim, a load balancer, a spot node of known type: what is paid is what is divided, and every cent has one who
+/// pays.
+#[tokio::test]
+async fn a_clusters_costs_are_those_of_its_assets() {
+    let asks = |resource| {
+        of("kube_pod_container_resource_requests", &CART, &[("container", "cart"), ("resource", resource)])
+    };
+    let (cpu, memory) = (asks("cpu"), asks("memory"));
+    let phase = of("kube_pod_status_phase", &CART, &[("phase", "Running")]);
+    let owner =
+        of("kube_pod_owner", &CART, &[("owner_kind", "ReplicaSet"), ("owner_name", "cart-7d9f8b6c5d")]);
+    let done: &[(&str, &str)] = &[("namespace", "shop"), ("pod", "once-x2x9z"), ("node", "alpha")];
+    let done_asks =
+        of("kube_pod_container_resource_requests", done, &[("container", "once"), ("resource", "cpu")]);
+    let done_phase = of("kube_pod_status_phase", done, &[("phase", "Running")]);
+    let labels = of(
+        "kube_node_labels",
+        &[("node", "alpha")],
+        &[
+            ("label_node_kubernetes_io_instance_type", "m5.xlarge"),
+            ("label_topology_kubernetes_io_region", "us-east-1"),
+            ("label_karpenter_sh_capacity_type", "spot"),
+        ],
+    );
+    let claim: &[(&str, &str)] = &[("namespace", "shop"), ("persistentvolumeclaim", "data")];
+    let lost: &[(&str, &str)] = &[("namespace", "old"), ("persistentvolumeclaim", "left")];
+    let size = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
+    let (claim_size, lost_size) = (of(size, claim, &[]), of(size, lost, &[]));
+    let mount =
+        of("kube_pod_spec_volumes_persistentvolumeclaims_info", claim, &[("pod", "cart-7d9f8b6c5d-x2x9z")]);
+    let service = of(
+        "kube_service_spec_type",
+        &[("namespace", "shop"), ("service", "web")],
+        &[("type", "LoadBalancer")],
+    );
+    let (engine, _dir) = engine(&with_node(&[
+        (&cpu, 0.5, 0.5),
+        (&memory, GIB, GIB),
+        (&phase, 1.0, 1.0),
+        (&owner, 1.0, 1.0),
+        (&done_asks, 8.0, 8.0),
+        (&done_phase, 0.0, 0.0),
+        (&labels, 1.0, 1.0),
+        (&claim_size, 100.0 * GIB, 100.0 * GIB),
+        (&lost_size, 50.0 * GIB, 50.0 * GIB),
+        (&mount, 1.0, 1.0),
+        (&service, 1.0, 1.0),
+    ]))
+    .await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let divided: f64 = costs.allocations.iter().map(Allocation::total_cost).sum();
+    let paid: f64 = costs.assets.iter().map(Asset::cost).sum();
+    assert!((divided - paid).abs() < 1e-9, "{divided} is not {paid}");
+    let node = costs.assets.iter().find(|asset| matches!(asset.what, Paid::Node(..))).unwrap();
+    let whole = |spot: &str| {
+        if spot.is_empty() { 2.0 * 0.031611 + 8.0 * 0.004237 } else { 2.0 * 0.006655 + 8.0 * 0.000892 }
+    };
+    let spot_price = 0.192 * whole("spot") / whole("");
+    assert!((node.cost() - 0.5 * spot_price).abs() < 1e-9, "half an hour: {}", node.cost());
+
+    let cart = costs.allocations.iter().find(|row| row.workload == "cart").unwrap();
+    assert_eq!((cart.workload_kind.as_str(), cart.container.as_str()), ("deployment", "cart"));
+    assert_eq!((cart.cpu.requested, cart.cpu.used), (Some(0.25), None), "its usage is not told");
+    assert!((cart.cpu.hours - 0.25).abs() < 1e-9 && (cart.memory.hours - 0.5).abs() < 1e-9);
+    assert!((cart.volume_cost - 50.0 * 0.00005479452).abs() < 1e-9, "100 GiB for half an hour");
+    assert!(
+        costs.allocations.iter().all(|row| row.workload != "once"),
+        "a pod that has ended asks for nothing"
+    );
+    let left = costs.allocations.iter().find(|row| row.pod == UNMOUNTED).unwrap();
+    assert_eq!(left.namespace, "old");
+    assert!((left.volume_cost - 25.0 * 0.00005479452).abs() < 1e-9);
+    let web = costs.allocations.iter().find(|row| row.workload == "web").unwrap();
+    assert_eq!((web.workload_kind.as_str(), web.load_balancer_cost), ("service", 0.0125));
+
+    let answer = engine
+        .sql(
+            &Tenant::default(),
+            "select count(*) from allocation where cpu_usage_core_hours is null and pod like 'cart%'",
+            vec![],
+        )
+        .await
+        .unwrap();
+    let told = format!("{:?}", answer.batches[0].column(0));
+    assert!(told.contains('1'), "{told}");
 }

@@ -1,48 +1,67 @@
-//! Who used how much of which node in an hour, from the series that agents and kubelets send.
+//! Who used, and who asked for, how much of which node in an hour, from the series that agents, kubelets and
+//! kube-state-metrics send.
 
+use super::nodes::{Node, Nodes, is_gpu};
+use super::series::{GIB, Hour, covered_hours, gauge_hours, mean};
 use crate::QueryError;
-use model::{Labels, METRIC_NAME, Matcher, SeriesSelect, TimeRange, is_stale_marker};
+use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use store::{SampleBlock, Snapshot};
+use store::SampleBlock;
 
-pub const HOUR_MS: i64 = 3_600_000;
-/// A counter's last sample before the hour gives the first increase of the hour, if it is not older than this.
-const BEFORE_MS: i64 = 120_000;
-const GIB: f64 = (1u64 << 30) as f64;
 /// The namespace and workload of what was used and belongs to nobody.
 const UNALLOCATED: &str = "__unallocated__";
-
-/// A node and its size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    pub name: String,
-    pub cores: f64,
-    pub memory_gib: f64,
-    /// For how much of the hour it was seen.
-    pub hours: f64,
-    pub instance_type: Option<String>,
-}
 
 /// Whose usage it is. Empty text where there is no such thing: a cgroup has no pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     pub namespace: String,
     pub workload: String,
+    pub workload_kind: String,
     pub pod: String,
     pub container: String,
 }
 
+/// Of one resource in one hour, in units times hours. `None` where nothing tells it, which is not nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Used {
-    pub cpu_core_hours: f64,
-    pub memory_gib_hours: f64,
+pub struct Share {
+    pub requested: Option<f64>,
+    pub used: Option<f64>,
+}
+
+impl Share {
+    /// What it pays for: what it kept from others by asking for it, or by using it.
+    pub fn allocated(&self) -> f64 {
+        self.requested.unwrap_or(0.0).max(self.used.unwrap_or(0.0))
+    }
+
+    fn request(&mut self, hours: f64) {
+        *self.requested.get_or_insert(0.0) += hours;
+    }
+
+    fn uses(&mut self, hours: f64) {
+        *self.used.get_or_insert(0.0) += hours;
+    }
+}
+
+/// CPU in cores, memory in GiB, GPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shares {
+    pub cpu: Share,
+    pub memory: Share,
+    pub gpu: Share,
 }
 
 /// One node's hour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeHour {
     pub node: Node,
-    pub used: BTreeMap<Owner, Used>,
+    pub shares: BTreeMap<Owner, Shares>,
+}
+
+impl NodeHour {
+    fn tells_cpu(&self) -> bool {
+        self.shares.values().any(|shares| shares.cpu.used.is_some_and(|used| used > 0.0))
+    }
 }
 
 /// A kind of series that tells usage: CPU seconds (a counter) and bytes (a gauge).
@@ -77,166 +96,182 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// Labels that name the node of a series, the clearest first.
-const NODE_LABELS: [&str; 5] = ["node", "nodename", "host_name", "k8s_node_name", "instance"];
+/// What a series' times and values add to its owner.
+type Measure<'m> = &'m dyn Fn(&mut Shares, &[i64], &[f64]);
 
-/// The usage of the hour that begins at `start_ms`.
-pub async fn of_hour(snapshot: &dyn Snapshot, start_ms: i64) -> Result<Vec<NodeHour>, QueryError> {
-    let range = TimeRange { start: start_ms, end: start_ms + HOUR_MS - 1 };
-    let nodes = nodes(snapshot, range).await?;
-    if nodes.all.is_empty() {
-        return Ok(vec![]);
-    }
+/// All nodes' hours.
+pub async fn of_hour(hour: &Hour<'_>, nodes: &Nodes) -> Result<Vec<NodeHour>, QueryError> {
+    let whose = Whose::read(hour).await?;
     let mut hours: Vec<NodeHour> =
-        nodes.all.iter().map(|node| NodeHour { node: node.clone(), used: BTreeMap::new() }).collect();
+        nodes.all.iter().map(|node| NodeHour { node: node.clone(), shares: BTreeMap::new() }).collect();
+    used(hour, nodes, &whose, &mut hours).await?;
+    unallocated(hour, nodes, &mut hours).await?;
+    requested(hour, nodes, &whose, &mut hours).await?;
+    Ok(hours)
+}
+
+async fn used(
+    hour: &Hour<'_>,
+    nodes: &Nodes,
+    whose: &Whose,
+    hours: &mut [NodeHour],
+) -> Result<(), QueryError> {
     for kind in &KINDS {
         let open: Vec<bool> = hours.iter().map(|hour| !hour.tells_cpu()).collect();
         if !open.contains(&true) {
             break;
         }
-        let mut told: Vec<BTreeMap<Owner, Used>> = vec![BTreeMap::new(); hours.len()];
-        let early = TimeRange { start: range.start - BEFORE_MS, end: range.end };
-        let cpu = snapshot.samples(&select(kind.cpu, None, early)).await?;
-        let memory = snapshot.samples(&select(kind.memory, kind.memory_matcher, range)).await?;
-        let mut add = |block: &SampleBlock, measure: &dyn Fn(&[i64], &[f64]) -> Used| {
+        let mut told: Vec<BTreeMap<Owner, Shares>> = vec![BTreeMap::new(); hours.len()];
+        let cpu = hour.counters(kind.cpu).await?;
+        let memory = hour.gauges(kind.memory, kind.memory_matcher).await?;
+        let mut add = |block: &SampleBlock, measure: Measure<'_>| {
             let keep = leaves(&block.labels);
             for ((labels, ts_ms, values), keep) in block.iter().zip(keep) {
                 let Some(node) = nodes.of(labels).filter(|node| keep && open[*node]) else { continue };
-                let used = measure(ts_ms, values);
-                let sum = told[node].entry(owner(labels)).or_default();
-                sum.cpu_core_hours += used.cpu_core_hours;
-                sum.memory_gib_hours += used.memory_gib_hours;
+                measure(told[node].entry(whose.of(owner(labels))).or_default(), ts_ms, values);
             }
         };
-        add(&cpu, &|ts_ms, values| Used {
-            cpu_core_hours: increase(ts_ms, values, range.start) / 3600.0,
-            ..Used::default()
+        add(&cpu, &|shares, ts_ms, values| {
+            shares.cpu.uses(hour.increase(ts_ms, values) / 3600.0);
         });
-        add(&memory, &|ts_ms, values| Used {
-            memory_gib_hours: mean(values) / GIB * covered_hours(ts_ms),
-            ..Used::default()
-        });
+        add(&memory, &|shares, ts_ms, values| shares.memory.uses(gauge_hours(ts_ms, values) / GIB));
         for (hour, told) in hours.iter_mut().zip(told) {
-            let told = NodeHour { used: told, node: hour.node.clone() };
+            let told = NodeHour { shares: told, node: hour.node.clone() };
             // A machine may tell the memory of its groups and nothing of their CPU: whoever tells both is better.
-            if !hour.tells_cpu() && (hour.used.is_empty() || told.tells_cpu()) {
+            if !hour.tells_cpu() && (hour.shares.is_empty() || told.tells_cpu()) {
                 *hour = told;
             }
         }
     }
-    unallocated(snapshot, range, &nodes, &mut hours).await?;
-    Ok(hours)
-}
-
-impl NodeHour {
-    fn tells_cpu(&self) -> bool {
-        self.used.values().any(|used| used.cpu_core_hours > 0.0)
-    }
-}
-
-/// What the node says was used and no owner accounts for: the kernel, what lived too briefly to be seen, groups that
-/// are not told. Without this row it would pass for idle.
-async fn unallocated(
-    snapshot: &dyn Snapshot,
-    range: TimeRange,
-    nodes: &Nodes,
-    hours: &mut [NodeHour],
-) -> Result<(), QueryError> {
-    let mut busy = vec![Used::default(); hours.len()];
-    let early = TimeRange { start: range.start - BEFORE_MS, end: range.end };
-    let cpu = snapshot.samples(&select("node_cpu_seconds_total", None, early)).await?;
-    for (labels, ts_ms, values) in cpu.iter() {
-        let at_work = !matches!(labels.get("mode"), None | Some("idle" | "iowait" | "steal"));
-        if let Some(node) = nodes.of(labels).filter(|_| at_work) {
-            busy[node].cpu_core_hours += increase(ts_ms, values, range.start) / 3600.0;
-        }
-    }
-    let free = snapshot.samples(&select("node_memory_MemAvailable_bytes", None, range)).await?;
-    for (labels, ts_ms, values) in free.iter() {
-        if let Some(node) = nodes.of(labels) {
-            let used_gib = hours[node].node.memory_gib - mean(values) / GIB;
-            busy[node].memory_gib_hours += used_gib.max(0.0) * covered_hours(ts_ms);
-        }
-    }
-    for (hour, busy) in hours.iter_mut().zip(busy) {
-        let sum = |of: fn(&Used) -> f64| hour.used.values().map(of).sum::<f64>();
-        let left = Used {
-            cpu_core_hours: (busy.cpu_core_hours - sum(|used| used.cpu_core_hours)).max(0.0),
-            memory_gib_hours: (busy.memory_gib_hours - sum(|used| used.memory_gib_hours)).max(0.0),
-        };
-        if left != Used::default() {
-            let nobody = UNALLOCATED.to_owned();
-            let owner = Owner { namespace: nobody.clone(), workload: nobody, ..Owner::default() };
-            hour.used.insert(owner, left);
+    // NVIDIA's exporter names pods where it knows them.
+    let busy = hour.gauges("DCGM_FI_DEV_GPU_UTIL", None).await?;
+    for (labels, ts_ms, values) in busy.iter() {
+        if let Some(node) = nodes.of(labels).filter(|_| labels.get("pod").is_some_and(|pod| !pod.is_empty()))
+        {
+            let shares = hours[node].shares.entry(whose.of(owner(labels))).or_default();
+            shares.gpu.uses(gauge_hours(ts_ms, values) / 100.0);
         }
     }
     Ok(())
 }
 
-fn select(name: &str, matcher: Option<(&str, &str)>, range: TimeRange) -> SeriesSelect {
-    let mut matchers = vec![Matcher::equal(METRIC_NAME, name)];
-    matchers.extend(matcher.map(|(label, value)| Matcher::equal(label, value)));
-    SeriesSelect { matchers, range }
+/// What the node says was used and no owner accounts for: the kernel, what lived too briefly to be seen, groups that
+/// are not told. Without this row it would pass for idle.
+async fn unallocated(hour: &Hour<'_>, nodes: &Nodes, hours: &mut [NodeHour]) -> Result<(), QueryError> {
+    let mut busy = vec![(0.0, 0.0); hours.len()];
+    let cpu = hour.counters("node_cpu_seconds_total").await?;
+    for (labels, ts_ms, values) in cpu.iter() {
+        let at_work = !matches!(labels.get("mode"), None | Some("idle" | "iowait" | "steal"));
+        if let Some(node) = nodes.of(labels).filter(|_| at_work) {
+            busy[node].0 += hour.increase(ts_ms, values) / 3600.0;
+        }
+    }
+    let free = hour.gauges("node_memory_MemAvailable_bytes", None).await?;
+    for (labels, ts_ms, values) in free.iter() {
+        if let Some(node) = nodes.of(labels) {
+            let used_gib = hours[node].node.memory_gib - mean(values) / GIB;
+            busy[node].1 += used_gib.max(0.0) * covered_hours(ts_ms);
+        }
+    }
+    for (hour, (cpu, memory)) in hours.iter_mut().zip(busy) {
+        let sum = |of: fn(&Shares) -> Share| {
+            hour.shares.values().map(|shares| of(shares).used.unwrap_or(0.0)).sum::<f64>()
+        };
+        let left_cpu = (cpu - sum(|shares| shares.cpu)).max(0.0);
+        let left_memory = (memory - sum(|shares| shares.memory)).max(0.0);
+        if left_cpu > 0.0 || left_memory > 0.0 {
+            let nobody = UNALLOCATED.to_owned();
+            let owner = Owner { namespace: nobody.clone(), workload: nobody, ..Owner::default() };
+            let shares = hour.shares.entry(owner).or_default();
+            shares.cpu.uses(left_cpu);
+            shares.memory.uses(left_memory);
+        }
+    }
+    Ok(())
 }
 
-/// The nodes of an hour, and every label value that names one of them.
-struct Nodes {
-    all: Vec<Node>,
-    by_value: HashMap<String, usize>,
+/// What containers asked for while their pods ran. A container of a pod that is told and that asks for nothing has asked for
+/// 0.
+async fn requested(
+    hour: &Hour<'_>,
+    nodes: &Nodes,
+    whose: &Whose,
+    hours: &mut [NodeHour],
+) -> Result<(), QueryError> {
+    let mut running: HashMap<(String, String), f64> = HashMap::new();
+    let phases = hour.gauges("kube_pod_status_phase", Some(("phase", "Running"))).await?;
+    for (labels, ts_ms, values) in phases.iter() {
+        running.insert(pod_of(labels), gauge_hours(ts_ms, values));
+    }
+    for hour in hours.iter_mut() {
+        for (owner, shares) in &mut hour.shares {
+            if running.contains_key(&(owner.namespace.clone(), owner.pod.clone())) {
+                shares.cpu.request(0.0);
+                shares.memory.request(0.0);
+            }
+        }
+    }
+    let requests = hour.gauges("kube_pod_container_resource_requests", None).await?;
+    for (labels, ts_ms, values) in requests.iter() {
+        let Some(resource) = labels.get("resource") else { continue };
+        let covered = covered_hours(ts_ms);
+        // A pod that has ended keeps its requests and asks for nothing.
+        let asked_hours = running.get(&pod_of(labels)).map_or(covered, |running| running.min(covered));
+        let (Some(node), true) = (nodes.of(labels), asked_hours > 0.0) else { continue };
+        let hours_asked = mean(values) * asked_hours;
+        let of = || whose.of(owner(labels));
+        match resource {
+            "cpu" => hours[node].shares.entry(of()).or_default().cpu.request(hours_asked),
+            "memory" => hours[node].shares.entry(of()).or_default().memory.request(hours_asked / GIB),
+            resource if is_gpu(resource) => {
+                hours[node].shares.entry(of()).or_default().gpu.request(hours_asked);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
-impl Nodes {
-    /// A series that names no known node belongs to the only node there is, if there is only one.
-    fn of(&self, labels: &Labels) -> Option<usize> {
-        let named = NODE_LABELS.iter().filter_map(|label| labels.get(label));
-        let mut known = named.filter_map(|value| self.by_value.get(value));
-        known.next().copied().or((self.all.len() == 1).then_some(0))
-    }
+fn pod_of(labels: &Labels) -> (String, String) {
+    let text = |name: &str| labels.get(name).unwrap_or("").to_owned();
+    (text("namespace"), text("pod"))
 }
 
-async fn nodes(snapshot: &dyn Snapshot, range: TimeRange) -> Result<Nodes, QueryError> {
-    let mut nodes = Nodes { all: vec![], by_value: HashMap::new() };
-    let memory = snapshot.samples(&select("node_memory_MemTotal_bytes", None, range)).await?;
-    for (labels, ts_ms, values) in memory.iter() {
-        let at = nodes.all.len();
-        let Some(name) = NODE_LABELS.iter().find_map(|label| labels.get(label)) else { continue };
-        if nodes.by_value.contains_key(name) {
-            continue;
+/// Which workload a pod belongs to, where its owner is told.
+#[derive(Default)]
+pub struct Whose(HashMap<(String, String), (String, String)>);
+
+impl Whose {
+    pub async fn read(hour: &Hour<'_>) -> Result<Whose, QueryError> {
+        let mut whose = Whose::default();
+        for labels in hour.labels("kube_pod_owner", None).await? {
+            let (Some(kind), Some(name)) = (labels.get("owner_kind"), labels.get("owner_name")) else {
+                continue;
+            };
+            let owner = match kind {
+                // A replica set is named after its deployment and a hash of the pod's template.
+                "ReplicaSet" => match name.rsplit_once('-') {
+                    Some((deployment, _)) => ("deployment", deployment),
+                    None => ("replicaset", name),
+                },
+                "Deployment" => ("deployment", name),
+                "StatefulSet" => ("statefulset", name),
+                "DaemonSet" => ("daemonset", name),
+                "Job" => ("job", name),
+                _ => continue,
+            };
+            whose.0.insert(pod_of(&labels), (owner.0.to_owned(), owner.1.to_owned()));
         }
-        for value in NODE_LABELS.iter().filter_map(|label| labels.get(label)) {
-            nodes.by_value.entry(value.to_owned()).or_insert(at);
+        Ok(whose)
+    }
+
+    pub fn of(&self, mut owner: Owner) -> Owner {
+        if let Some((kind, name)) = self.0.get(&(owner.namespace.clone(), owner.pod.clone())) {
+            owner.workload_kind.clone_from(kind);
+            owner.workload.clone_from(name);
         }
-        nodes.all.push(Node {
-            name: name.to_owned(),
-            cores: 0.0,
-            memory_gib: mean(values) / GIB,
-            hours: covered_hours(ts_ms),
-            instance_type: None,
-        });
+        owner
     }
-    let idle = select("node_cpu_seconds_total", Some(("mode", "idle")), range);
-    let mut cores: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-    for series in snapshot.series(&idle).await? {
-        if let Some(node) = nodes.of(&series.labels) {
-            cores.entry(node).or_default().insert(series.labels.get("cpu").unwrap_or("").to_owned());
-        }
-    }
-    for (node, cpus) in cores {
-        nodes.all[node].cores = cpus.len() as f64;
-    }
-    for series in snapshot.series(&select("node_uname_info", None, range)).await? {
-        if let (Some(node), Some(name)) = (nodes.of(&series.labels), series.labels.get("nodename")) {
-            nodes.all[node].name = name.to_owned();
-            nodes.by_value.insert(name.to_owned(), node);
-        }
-    }
-    for series in snapshot.series(&select("kube_node_labels", None, range)).await? {
-        let kind = series.labels.get("label_node_kubernetes_io_instance_type");
-        if let (Some(node), Some(kind)) = (nodes.of(&series.labels), kind) {
-            nodes.all[node].instance_type = Some(kind.to_owned());
-        }
-    }
-    Ok(nodes)
 }
 
 /// Which series are no sum of others: cgroups report at every level of their tree, and adding all of them would count
@@ -276,7 +311,7 @@ fn leaves(all: &[Labels]) -> Vec<bool> {
         .collect()
 }
 
-fn owner(labels: &Labels) -> Owner {
+pub fn owner(labels: &Labels) -> Owner {
     let first = |names: &[&str]| names.iter().find_map(|name| labels.get(name)).unwrap_or("").to_owned();
     let pod = first(&["pod", "k8s_pod_name"]);
     if !pod.is_empty() {
@@ -286,6 +321,7 @@ fn owner(labels: &Labels) -> Owner {
             workload: if known.is_empty() { workload_of(&pod).to_owned() } else { known },
             container: first(&["container", "k8s_container_name"]),
             pod,
+            ..Owner::default()
         };
     }
     let path = first(&["id", "cgroup"]);
@@ -302,7 +338,7 @@ fn owner(labels: &Labels) -> Owner {
 }
 
 /// The workload of a pod by the way its controllers name pods: `shop-7d9f8b6c5d-x2x9z`, `db-0`, `agent-x2x9z`.
-fn workload_of(pod: &str) -> &str {
+pub fn workload_of(pod: &str) -> &str {
     let is_random =
         |part: &str| part.len() == 5 && part.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b));
     let is_hash = |part: &str| {
@@ -319,35 +355,6 @@ fn workload_of(pod: &str) -> &str {
         Some((workload, hash)) if is_hash(hash) => workload,
         _ => rest,
     }
-}
-
-/// How much a counter grew within the hour; a fall is a restart from zero.
-fn increase(ts_ms: &[i64], values: &[f64], start_ms: i64) -> f64 {
-    let (mut sum, mut before) = (0.0, None);
-    for (ts_ms, value) in ts_ms.iter().zip(values) {
-        if is_stale_marker(*value) || !value.is_finite() {
-            continue;
-        }
-        if let Some(before) = before
-            && *ts_ms >= start_ms
-        {
-            sum += if *value >= before { value - before } else { *value };
-        }
-        before = Some(*value);
-    }
-    sum
-}
-
-fn mean(values: &[f64]) -> f64 {
-    let (sum, count) = values.iter().filter(|v| v.is_finite()).fold((0.0, 0u32), |(s, n), v| (s + v, n + 1));
-    if count == 0 { 0.0 } else { sum / f64::from(count) }
-}
-
-/// From the first to the last sample, and one interval on: a sample stands for the time since the one before it.
-fn covered_hours(ts_ms: &[i64]) -> f64 {
-    let (Some(first), Some(last)) = (ts_ms.first(), ts_ms.last()) else { return 0.0 };
-    let interval = (last - first) / (ts_ms.len() as i64 - 1).max(1);
-    ((last - first + interval) as f64 / HOUR_MS as f64).min(1.0)
 }
 
 #[cfg(test)]
@@ -388,14 +395,5 @@ mod tests {
         let unit = owner(&labels(&[("id", "/system.slice/ssh.service")]));
         assert_eq!((unit.namespace.as_str(), unit.workload.as_str()), ("system.slice", "ssh.service"));
         assert_eq!(owner(&labels(&[("groupname", "bash")])).workload, "bash");
-    }
-
-    #[test]
-    fn counters_grow_through_restarts() {
-        assert_eq!(increase(&[0, 10, 20, 30], &[5.0, 7.0, 1.0, 2.0], 0), 4.0);
-        assert_eq!(increase(&[0, 10, 20], &[5.0, 7.0, 9.0], 10), 4.0, "the sample before the hour counts");
-        assert_eq!(increase(&[], &[], 0), 0.0);
-        assert_eq!(covered_hours(&[0, HOUR_MS / 2]), 1.0);
-        assert_eq!(covered_hours(&[5]), 0.0);
     }
 }

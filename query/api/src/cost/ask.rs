@@ -1,0 +1,191 @@
+//! What a query about cost asks for, by OpenCost's parameters: `window`, `aggregate`, `step`, `accumulate`, `filter`,
+//! `includeIdle`, `idleByNode`, `shareIdle`, `shareNamespaces`, `shareSplit`.
+
+use super::HOUR_MS;
+use super::filter::Filter;
+use super::sum::{self, Sharing, Sum};
+use super::window::{self, Window};
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use chrono::Utc;
+use engine::Allocation;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Sets of one answer: a month of hours.
+const STEPS_MAX: i64 = 32 * 24;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    #[serde(default = "last_day")]
+    window: String,
+    aggregate: Option<String>,
+    step: Option<String>,
+    accumulate: Option<String>,
+    filter: Option<String>,
+    include_idle: Option<String>,
+    idle_by_node: Option<String>,
+    share_idle: Option<String>,
+    share_namespaces: Option<String>,
+    share_split: Option<String>,
+}
+
+fn last_day() -> String {
+    "24h".into()
+}
+
+pub type Asked = Result<Query<Request>, QueryRejection>;
+
+/// Understood.
+pub struct Wanted {
+    pub window: Window,
+    pub step_ms: i64,
+    pub by: Vec<By>,
+    filter: Filter,
+    with_idle: bool,
+    idle_by_node: bool,
+    sharing: Sharing,
+}
+
+impl Wanted {
+    pub fn of(asked: Asked, by_default: &str) -> Result<Wanted, String> {
+        let Query(request) = asked.map_err(|wrong| wrong.body_text())?;
+        let window = window::parse(&request.window, Utc::now())?;
+        let by = request.aggregate.as_deref().filter(|text| !text.is_empty()).unwrap_or(by_default);
+        let by = by.split(',').map(By::parse).collect::<Result<Vec<_>, _>>()?;
+        let step_ms = match request.step.as_deref() {
+            None | Some("") => window.length_ms().max(1),
+            Some(_) if truth("accumulate", &request.accumulate, false)? => window.length_ms().max(1),
+            Some(step) => window::duration_ms(step)?,
+        };
+        if step_ms < HOUR_MS && step_ms < window.length_ms() {
+            return Err(format!(
+                "step {:?} is shorter than 1h, and costs are by hour",
+                request.step.unwrap_or_default()
+            ));
+        }
+        if window.length_ms() / step_ms > STEPS_MAX {
+            return Err(format!("more than {STEPS_MAX} steps; make the step longer or the window shorter"));
+        }
+        let evenly = match request.share_split.as_deref() {
+            None | Some("" | "weighted") => false,
+            Some("even") => true,
+            Some(other) => return Err(format!("shareSplit {other:?} is not known; use weighted or even")),
+        };
+        let namespaces = request.share_namespaces.as_deref().unwrap_or("").split(',').map(str::trim);
+        Ok(Wanted {
+            window,
+            step_ms,
+            by,
+            filter: Filter::parse(request.filter.as_deref().unwrap_or(""))?,
+            with_idle: truth("includeIdle", &request.include_idle, true)?,
+            idle_by_node: truth("idleByNode", &request.idle_by_node, false)?,
+            sharing: Sharing {
+                idle: truth("shareIdle", &request.share_idle, false)?,
+                namespaces: namespaces.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+                evenly,
+            },
+        })
+    }
+
+    /// By name (`shop/cart`). Costs are shared before anything is left out, so who pays what does not depend on the filter.
+    pub fn sums<'r>(&self, rows: impl Iterator<Item = &'r Allocation>) -> BTreeMap<String, Sum> {
+        let rows: Vec<&Allocation> = rows.filter(|row| self.with_idle || !row.is_idle()).collect();
+        let name = |row: &Allocation| self.name(row);
+        if self.filter.is_all() {
+            return sum::add_up(rows, &name, &self.sharing);
+        }
+        // A filter may ask for what is added away: each row's own share is taken first.
+        let one = |row: &Allocation| {
+            [&row.node, &row.namespace, &row.workload, &row.pod, &row.container].map(String::as_str).join("/")
+        };
+        let shared = sum::add_up(rows.iter().copied(), &one, &self.sharing);
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        let mut names: BTreeMap<String, &Allocation> = BTreeMap::new();
+        rows.iter().for_each(|row| _ = names.entry(one(row)).or_insert(row));
+        for (key, part) in shared {
+            if let Some(row) = names.get(&key).filter(|row| self.filter.passes(row)) {
+                sums.entry(self.name(row)).or_default().merge(part);
+            }
+        }
+        sums
+    }
+
+    /// What nobody had stays one row of its own, or one a node, unless it is asked by what it belongs to.
+    fn name(&self, row: &Allocation) -> String {
+        let has_place =
+            self.by.iter().any(|by| matches!(by, By::Node)) || self.by.iter().all(|by| by.is_whole());
+        match (row.is_idle(), has_place) {
+            (true, false) if self.idle_by_node => format!("{}/{}", row.node, engine::IDLE),
+            (true, false) => engine::IDLE.to_owned(),
+            _ => {
+                let parts = self.by.iter().map(|by| by.of(row)).filter(|part| !part.is_empty());
+                parts.collect::<Vec<_>>().join("/")
+            }
+        }
+    }
+}
+
+fn truth(name: &str, written: &Option<String>, default: bool) -> Result<bool, String> {
+    match written.as_deref() {
+        None | Some("") => Ok(default),
+        Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(other) => Err(format!("{name} {other:?} is neither true nor false")),
+    }
+}
+
+/// What rows are added up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    All,
+    Cluster,
+    Node,
+    Namespace,
+    ControllerKind,
+    Workload,
+    Pod,
+    Container,
+}
+
+/// There is one cluster.
+pub const CLUSTER: &str = "default";
+
+impl By {
+    pub fn parse(text: &str) -> Result<By, String> {
+        match text.trim() {
+            "all" => Ok(By::All),
+            "cluster" => Ok(By::Cluster),
+            "node" => Ok(By::Node),
+            "namespace" => Ok(By::Namespace),
+            "controllerKind" => Ok(By::ControllerKind),
+            "workload" | "controller" | "deployment" | "statefulset" | "daemonset" | "job" => {
+                Ok(By::Workload)
+            }
+            "pod" => Ok(By::Pod),
+            "container" => Ok(By::Container),
+            other => Err(format!(
+                "aggregate {other:?} is not known; use all, cluster, node, namespace, controllerKind, controller (or workload), \
+                 pod, container"
+            )),
+        }
+    }
+
+    fn is_whole(self) -> bool {
+        matches!(self, By::All | By::Cluster)
+    }
+
+    fn of(self, row: &Allocation) -> &str {
+        match self {
+            By::All => "cluster",
+            By::Cluster => CLUSTER,
+            By::Node => &row.node,
+            By::Namespace => &row.namespace,
+            By::ControllerKind => &row.workload_kind,
+            By::Workload => &row.workload,
+            By::Pod => &row.pod,
+            By::Container => &row.container,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! OpenCost's `filter`: `namespace:"shop","cart"+node!:"n1"`. Conditions are joined by `+`, of values one is enough; `:` is
+//! equality, `<~:` the beginning, each with `!` for its opposite.
+
+use engine::Allocation;
+
+#[derive(Default)]
+pub struct Filter(Vec<Condition>);
+
+struct Condition {
+    field: fn(&Allocation) -> &str,
+    not: bool,
+    begins: bool,
+    values: Vec<String>,
+}
+
+impl Filter {
+    pub fn parse(text: &str) -> Result<Filter, String> {
+        let mut rest = text.trim();
+        let mut conditions = vec![];
+        while !rest.is_empty() {
+            let at = rest.find(['!', ':', '<']).ok_or_else(|| form(rest))?;
+            let field = field(rest[..at].trim())?;
+            rest = &rest[at..];
+            let not = rest.starts_with('!');
+            rest = rest.strip_prefix('!').unwrap_or(rest);
+            let begins = rest.starts_with("<~");
+            rest = rest.strip_prefix("<~").unwrap_or(rest);
+            rest = rest.strip_prefix(':').ok_or_else(|| form(rest))?;
+            let mut values = vec![];
+            loop {
+                let open = rest.trim_start().strip_prefix('"').ok_or_else(|| form(rest))?;
+                let (value, after) = open.split_once('"').ok_or_else(|| form(rest))?;
+                values.push(value.to_owned());
+                rest = after.trim_start();
+                match rest.strip_prefix(',') {
+                    Some(more) => rest = more,
+                    None => break,
+                }
+            }
+            conditions.push(Condition { field, not, begins, values });
+            if rest.is_empty() {
+                break;
+            }
+            rest = rest.strip_prefix('+').ok_or_else(|| form(rest))?.trim_start();
+            if rest.is_empty() {
+                return Err(form(rest));
+            }
+        }
+        Ok(Filter(conditions))
+    }
+
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn passes(&self, row: &Allocation) -> bool {
+        self.0.iter().all(|condition| {
+            let is = (condition.field)(row);
+            let fits = |value: &String| if condition.begins { is.starts_with(value) } else { is == value };
+            condition.values.iter().any(fits) != condition.not
+        })
+    }
+}
+
+fn form(rest: &str) -> String {
+    format!("filter is not understood at {rest:?}; write for example namespace:\"shop\"+node!:\"n1\"")
+}
+
+fn field(name: &str) -> Result<fn(&Allocation) -> &str, String> {
+    Ok(match name {
+        "cluster" => |_| super::ask::CLUSTER,
+        "node" => |row| &row.node,
+        "namespace" => |row| &row.namespace,
+        "controllerKind" => |row| &row.workload_kind,
+        "controller" | "controllerName" | "workload" => |row| &row.workload,
+        "pod" => |row| &row.pod,
+        "container" => |row| &row.container,
+        other => {
+            return Err(format!(
+                "filter field {other:?} is not known; use cluster, node, namespace, controllerKind, controller, pod, container"
+            ));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_joined_and_values_are_alternatives() {
+        let row = |namespace: &str, node: &str| Allocation {
+            namespace: namespace.into(),
+            node: node.into(),
+            ..Allocation::default()
+        };
+        let passes = |filter: &str, row: &Allocation| Filter::parse(filter).unwrap().passes(row);
+        assert!(passes("", &row("a", "n")));
+        assert!(passes(r#"namespace:"a","b"+node!:"m""#, &row("b", "n")));
+        assert!(!passes(r#"namespace:"a","b"+node!:"n""#, &row("b", "n")));
+        assert!(passes(r#"namespace<~:"kube-""#, &row("kube-system", "n")));
+        assert!(!passes(r#"namespace!<~:"kube-""#, &row("kube-system", "n")));
+        for bad in ["x", "mood:\"a\"", "namespace:a", "namespace:\"a", "namespace:\"a\"+", "namespace!\"a\""]
+        {
+            assert!(Filter::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

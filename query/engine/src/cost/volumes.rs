@@ -1,0 +1,192 @@
+//! What is paid for beside nodes: volumes, load balancers and what leaves the cluster.
+//!
+//! A volume is paid by the pods that mount it, in equal parts; one that nobody mounts by `__unmounted__` in its claim's
+//! namespace. A load balancer is paid by its service. Where traffic goes is told by OpenCost's network daemon alone
+//! (`kubecost_pod_network_egress_bytes_total`); without it bytes are told and cost nothing.
+
+use super::nodes::Nodes;
+use super::prices::{Kind, PriceBook};
+use super::series::{GIB, Hour, covered_hours, gauge_hours};
+use super::usage::{Owner, Whose, workload_of};
+use crate::QueryError;
+use model::Labels;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The pod and container of a volume that no pod mounts.
+pub const UNMOUNTED: &str = "__unmounted__";
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    /// Of the claim; a volume without one has its own name.
+    pub name: String,
+    pub class: String,
+    pub gib: f64,
+    pub hours: f64,
+    pub cost: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadBalancer {
+    pub namespace: String,
+    pub service: String,
+    pub hours: f64,
+    pub cost: f64,
+}
+
+/// What a pod sent and received.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    pub sent_bytes: f64,
+    pub received_bytes: f64,
+    pub cost: f64,
+}
+
+/// Beside nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Others {
+    /// With who pays: their parts add up to the volume.
+    pub volumes: Vec<(Volume, Vec<Owner>)>,
+    pub load_balancers: Vec<LoadBalancer>,
+    pub traffic: BTreeMap<Owner, Traffic>,
+}
+
+pub async fn of_hour(hour: &Hour<'_>, nodes: &Nodes, book: &PriceBook) -> Result<Others, QueryError> {
+    // Prices of what has no node are those of the cloud that the nodes are in.
+    let kind = nodes.all.first().map(|node| node.kind.clone()).unwrap_or_default();
+    let whose = Whose::read(hour).await?;
+    Ok(Others {
+        volumes: volumes(hour, &whose, book, &kind).await?,
+        load_balancers: load_balancers(hour, book, &kind).await?,
+        traffic: traffic(hour, &whose, book, &kind).await?,
+    })
+}
+
+fn text(labels: &Labels, name: &str) -> String {
+    labels.get(name).unwrap_or("").to_owned()
+}
+
+async fn volumes(
+    hour: &Hour<'_>,
+    whose: &Whose,
+    book: &PriceBook,
+    kind: &Kind,
+) -> Result<Vec<(Volume, Vec<Owner>)>, QueryError> {
+    let claim_of = |labels: &Labels| (text(labels, "namespace"), text(labels, "persistentvolumeclaim"));
+    let mut mounted: BTreeMap<(String, String), BTreeSet<Owner>> = BTreeMap::new();
+    for labels in hour.labels("kube_pod_spec_volumes_persistentvolumeclaims_info", None).await? {
+        let pod = text(&labels, "pod");
+        let owner = Owner {
+            namespace: text(&labels, "namespace"),
+            workload: workload_of(&pod).to_owned(),
+            pod,
+            ..Owner::default()
+        };
+        mounted.entry(claim_of(&labels)).or_default().insert(whose.of(owner));
+    }
+    let mut classes = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
+    for labels in hour.labels("kube_persistentvolumeclaim_info", None).await? {
+        classes.insert(claim_of(&labels), text(&labels, "storageclass"));
+        claimed.insert(text(&labels, "volumename"));
+    }
+    let mut volumes = vec![];
+    let priced = |name: String, class: String, ts_ms: &[i64], values: &[f64]| {
+        let hours = covered_hours(ts_ms);
+        let gib_hours = gauge_hours(ts_ms, values) / GIB;
+        let gib = if hours > 0.0 { gib_hours / hours } else { 0.0 };
+        let cost = gib_hours * book.storage_gib(kind, &class);
+        Volume { name, class, gib, hours, cost }
+    };
+    let sizes = hour.gauges("kube_persistentvolumeclaim_resource_requests_storage_bytes", None).await?;
+    for (labels, ts_ms, values) in sizes.iter() {
+        let claim = claim_of(labels);
+        let class = classes.get(&claim).cloned().unwrap_or_default();
+        let payers = match mounted.get(&claim) {
+            Some(pods) => pods.iter().cloned().collect(),
+            None => vec![unmounted(&claim.0)],
+        };
+        volumes.push((priced(claim.1, class, ts_ms, values), payers));
+    }
+    let mut of_volume = BTreeMap::new();
+    for labels in hour.labels("kube_persistentvolume_info", None).await? {
+        of_volume.insert(text(&labels, "persistentvolume"), text(&labels, "storageclass"));
+    }
+    let sizes = hour.gauges("kube_persistentvolume_capacity_bytes", None).await?;
+    for (labels, ts_ms, values) in sizes.iter() {
+        let name = text(labels, "persistentvolume");
+        // A claimed one is paid as its claim.
+        if !claimed.contains(&name) {
+            let class = of_volume.get(&name).cloned().unwrap_or_default();
+            volumes.push((priced(name, class, ts_ms, values), vec![unmounted(UNMOUNTED)]));
+        }
+    }
+    Ok(volumes)
+}
+
+fn unmounted(namespace: &str) -> Owner {
+    Owner {
+        namespace: namespace.to_owned(),
+        workload: UNMOUNTED.into(),
+        pod: UNMOUNTED.into(),
+        container: UNMOUNTED.into(),
+        ..Owner::default()
+    }
+}
+
+async fn load_balancers(
+    hour: &Hour<'_>,
+    book: &PriceBook,
+    kind: &Kind,
+) -> Result<Vec<LoadBalancer>, QueryError> {
+    let services = hour.gauges("kube_service_spec_type", Some(("type", "LoadBalancer"))).await?;
+    let rate = book.load_balancer(kind);
+    let one = |(labels, ts_ms, _): (&Labels, &[i64], &[f64])| {
+        let hours = covered_hours(ts_ms);
+        let (namespace, service) = (text(labels, "namespace"), text(labels, "service"));
+        LoadBalancer { namespace, service, hours, cost: hours * rate }
+    };
+    Ok(services.iter().map(one).collect())
+}
+
+async fn traffic(
+    hour: &Hour<'_>,
+    whose: &Whose,
+    book: &PriceBook,
+    kind: &Kind,
+) -> Result<BTreeMap<Owner, Traffic>, QueryError> {
+    let mut all: BTreeMap<Owner, Traffic> = BTreeMap::new();
+    let owner = |namespace: String, pod: String| {
+        let workload = workload_of(&pod).to_owned();
+        whose.of(Owner { namespace, workload, pod, ..Owner::default() })
+    };
+    for (name, sent) in
+        [("container_network_transmit_bytes_total", true), ("container_network_receive_bytes_total", false)]
+    {
+        let bytes = hour.counters(name).await?;
+        for (labels, ts_ms, values) in bytes.iter() {
+            let pod = text(labels, "pod");
+            if pod.is_empty() {
+                continue;
+            }
+            let of = all.entry(owner(text(labels, "namespace"), pod)).or_default();
+            let grown = hour.increase(ts_ms, values);
+            *(if sent { &mut of.sent_bytes } else { &mut of.received_bytes }) += grown;
+        }
+    }
+    let rates = book.egress(kind);
+    let egress = hour.counters("kubecost_pod_network_egress_bytes_total").await?;
+    for (labels, ts_ms, values) in egress.iter() {
+        let is = |name: &str| labels.get(name) == Some("true");
+        let rate = match (is("internet"), is("same_region"), is("same_zone")) {
+            (true, ..) => rates.internet,
+            (false, false, _) => rates.region,
+            (false, true, false) => rates.zone,
+            (false, true, true) => 0.0,
+        };
+        let named =
+            |names: [&str; 2]| names.iter().find_map(|name| labels.get(name)).unwrap_or("").to_owned();
+        let of = all.entry(owner(named(["namespace", "exported_namespace"]), named(["pod_name", "pod"])));
+        of.or_default().cost += hour.increase(ts_ms, values) / GIB * rate;
+    }
+    Ok(all)
+}
