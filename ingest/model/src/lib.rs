@@ -12,6 +12,7 @@ mod labels;
 mod log_query;
 mod logs;
 mod metrics;
+mod peer;
 mod reading;
 mod select;
 mod sink;
@@ -33,6 +34,7 @@ pub use metrics::{
     Exemplar, Metadata, MetricBatch, MetricKind, Points, STALE_NAN_BITS, SeriesSamples, is_stale_marker,
     stale_marker,
 };
+pub use peer::Identify;
 pub use reading::{Reading, ReadingKind};
 pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};

@@ -2,6 +2,7 @@
 //! a request changes them only once its points are stored, and requests of one tenant that have such points take turns.
 
 use crate::doors::{Caller, Doors, Refusal};
+use crate::peers;
 use model::{Batch, Clock, Reading, Receipt, SystemClock, Tenant};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -84,8 +85,11 @@ impl Doors {
     pub(crate) async fn write_otlp_metrics(
         &self,
         caller: Caller,
-        request: ExportMetricsServiceRequest,
+        mut request: ExportMetricsServiceRequest,
     ) -> Result<Receipt, Refusal> {
+        if let (Some(identify), Some(peer)) = (&self.identify, caller.peer) {
+            peers::complete_metrics(&**identify, peer, &mut request);
+        }
         let translation = &self.config.otlp;
         if !otlp::has_deltas(&request) {
             let decoded = otlp::metrics(request, translation, &mut Sums::default());

@@ -2,14 +2,16 @@
 
 use crate::deltas::Book;
 use crate::ids::Ids;
+use crate::peers;
 use crate::replicas::Tracker;
 use axum::http::{HeaderMap, StatusCode};
 use model::{
-    Batch, Clock, Origin, Reading, Receipt, Refused, RejectReason, Rejection, Sink, SystemClock, Tenant,
-    Write,
+    Batch, Clock, Identify, Origin, Reading, Receipt, Refused, RejectReason, Rejection, Sink, SystemClock,
+    Tenant, Write,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,6 +51,7 @@ impl Default for Config {
 pub struct Doors {
     pub(crate) config: Config,
     sink: Arc<dyn Sink>,
+    pub(crate) identify: Option<Arc<dyn Identify>>,
     /// In KiB.
     in_flight: Semaphore,
     accepted: [AtomicU64; 3],
@@ -110,11 +113,22 @@ impl Doors {
             replicas: Tracker::new(config.replicas.clone()),
             config,
             sink,
+            identify: None,
             accepted: Default::default(),
             rejected: Mutex::default(),
             refused: Mutex::default(),
             ids: Mutex::default(),
         }
+    }
+
+    /// The same doors, whose senders are known by their address.
+    pub fn identified_by(mut self, identify: Arc<dyn Identify>) -> Doors {
+        self.identify = Some(identify);
+        self
+    }
+
+    pub fn identifies(&self) -> bool {
+        self.identify.is_some()
     }
 
     /// Room for a body of so many bytes, or the sender waits.
@@ -133,7 +147,7 @@ impl Doors {
         batch: Batch,
         mut left_out: Rejected,
     ) -> Result<Receipt, Refusal> {
-        let batch = match batch {
+        let mut batch = match batch {
             Batch::Metrics(batch) => {
                 let now_ms = SystemClock.now_ms();
                 Batch::Metrics(self.replicas.pass(&caller.tenant, batch, &mut left_out, now_ms).0)
@@ -145,7 +159,10 @@ impl Doors {
             Batch::Logs(_) => 1,
             Batch::Spans(_) => 2,
         };
-        let Caller { tenant, origin } = caller;
+        if let (Some(identify), Some(peer)) = (&self.identify, caller.peer) {
+            peers::complete(&**identify, peer, &mut batch);
+        }
+        let Caller { tenant, origin, .. } = caller;
         let mut receipt = self.sink.write(Write { tenant, batch, origin }).await?;
         for Rejection { reason, count, example, .. } in left_out.0 {
             receipt.reject_many(reason, count, || example);
@@ -206,6 +223,8 @@ impl Doors {
 pub struct Caller {
     pub tenant: Tenant,
     pub origin: Option<Origin>,
+    /// Where the listener tells it.
+    pub peer: Option<IpAddr>,
 }
 
 impl Caller {
@@ -223,7 +242,7 @@ impl Caller {
                 Refusal::new(StatusCode::BAD_REQUEST, why)
             })?),
         };
-        Ok(Caller { tenant, origin })
+        Ok(Caller { tenant, origin, peer: peers::of(headers) })
     }
 }
 

@@ -16,12 +16,14 @@ mod journal;
 mod jsonline;
 mod loki;
 mod otlp;
+mod peers;
 mod prometheus;
 pub mod replicas;
 pub mod syslog;
 mod zipkin;
 
 pub use doors::{Config, Doors};
+pub use peers::PEER_HEADER;
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -189,7 +189,7 @@ impl Syslog {
     }
 
     async fn write(&self, batch: LogBatch) -> Result<(), Refusal> {
-        let caller = Caller { tenant: self.tenant.clone(), origin: None };
+        let caller = Caller { tenant: self.tenant.clone(), origin: None, peer: None };
         self.doors.write(caller, Batch::Logs(batch), Rejected::default()).await.map(|_| ())
     }
 }

@@ -61,6 +61,7 @@ async fn post(
 mod elastic;
 mod journal;
 mod jsonline;
+mod peers;
 mod syslog;
 
 const JSON: (&str, &str) = ("content-type", "application/json");

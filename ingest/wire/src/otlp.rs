@@ -1,6 +1,6 @@
 //! OTLP: the collector's requests, as protobuf or JSON, to batches and back (source: opentelemetry-proto 1.x).
 
-mod attributes;
+pub mod attributes;
 mod bytes;
 mod delta;
 mod encode;
