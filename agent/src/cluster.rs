@@ -43,10 +43,12 @@ pub struct ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 12] = [
+const WATCHED: [(&str, &str); 14] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
     ("PersistentVolumeClaim", "/api/v1/persistentvolumeclaims"),
+    ("PersistentVolume", "/api/v1/persistentvolumes"),
+    ("Service", "/api/v1/services"),
     ("Deployment", "/apis/apps/v1/deployments"),
     ("ReplicaSet", "/apis/apps/v1/replicasets"),
     ("StatefulSet", "/apis/apps/v1/statefulsets"),
@@ -84,7 +86,7 @@ pub struct Cluster {
     pub counts: Arc<Counts>,
 }
 
-/// For the agent's own metrics.
+/// For the agent's own metrics, and for who asks whether this agent leads.
 #[derive(Default)]
 pub struct Counts {
     leads: AtomicU64,
@@ -93,6 +95,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether this agent is the one of all that asks the API server.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed) > 0
+    }
+
     pub fn readings(&self) -> Vec<Reading> {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
         vec![

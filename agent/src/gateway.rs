@@ -1,21 +1,65 @@
 //! Telemetry of applications on this host: given the host's attributes, queued like the agent's own.
 
 use crate::host::Host;
+use crate::pods::{self, Pods};
 use crate::queue::Queue;
 use model::{
-    Attributes, Batch, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink, SpanBatch,
-    Write, attribute,
+    Attributes, Batch, Identify, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink,
+    SpanBatch, Write, attribute,
 };
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Gateway {
     pub queue: Arc<Queue>,
     pub host: Arc<Host>,
+    pub pods: Pods,
+}
+
+/// Senders are asked to come again after this time; exporters of OTLP wait about as long by themselves.
+const COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// Of a pod by what its telemetry says, else by the address that it comes from. Pods on the node's network share its
+/// address, and nobody is known by it.
+impl Identify for Gateway {
+    fn identify(&self, peer: IpAddr, said: &dyn Fn(&str) -> Option<String>) -> Attributes {
+        let by_said = match (said("k8s.pod.uid"), said("k8s.pod.ip"), said("k8s.pod.name")) {
+            (Some(uid), ..) => Some(self.pods.by_uid(&uid)),
+            (_, Some(ip), _) => Some(ip.parse().ok().and_then(|ip| self.pods.by_ip(ip))),
+            // A collector that passes on for others is not whom they are of.
+            (_, _, Some(name)) => {
+                let namespace = said("k8s.namespace.name");
+                Some(self.pods.by_ip(peer).filter(|pod| {
+                    pod.metadata.name == name
+                        && namespace.is_none_or(|namespace| namespace == pod.metadata.namespace)
+                }))
+            }
+            _ => None,
+        };
+        let Some(pod) = by_said.unwrap_or_else(|| self.pods.by_ip(peer)) else { return vec![] };
+        let only = match pod.spec.containers.as_slice() {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        };
+        let container = said("k8s.container.name").or(only);
+        let mut attributes = pods::attributes(&pod, container.as_deref(), &self.host.name);
+        if !pod.status.pod_ip.is_empty() {
+            attributes.push(("k8s.pod.ip".into(), pod.status.pod_ip.as_str().into()));
+        }
+        attributes
+    }
 }
 
 #[async_trait::async_trait]
 impl Sink for Gateway {
     async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        // Its own telemetry pushes the oldest out; others can wait and lose nothing.
+        if self.queue.is_nearly_full() {
+            let why =
+                "the agent's queue on disk is nearly full, as ingest does not take what is in it".to_owned();
+            return Err(Refused::Busy { why, retry_after: COME_AGAIN });
+        }
         let tenant = &write.tenant;
         let receipt = Receipt::of_all(&write.batch);
         let pushed = match write.batch {

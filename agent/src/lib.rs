@@ -5,6 +5,7 @@
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
 
 mod changes;
+mod cloud;
 mod cluster;
 mod containers;
 mod costs;
@@ -22,12 +23,13 @@ mod queue;
 mod samples;
 pub mod scrape;
 mod ship;
+mod targets;
 
 use anyhow::Context;
 use costs::Costs;
 use gateway::Gateway;
 use host::Host;
-use model::{Clock, Reading, Sink};
+use model::{Clock, Identify, Reading, Sink};
 use parking_lot::Mutex;
 use queue::Queue;
 use samples::Samples;
@@ -39,9 +41,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use cloud::METADATA as CLOUD_METADATA;
 pub use cluster::ClusterSettings;
 pub use logs::Rules as LogRules;
 pub use preview::preview;
+pub use targets::Discover;
 
 /// What the agent collects, and where it goes.
 #[derive(Clone, Debug)]
@@ -68,6 +72,10 @@ pub struct Config {
     pub kubelet: Option<kubelet::Settings>,
     /// The API server, of which one agent of all tells the cluster's objects.
     pub cluster: Option<ClusterSettings>,
+    /// The cloud's metadata server, which says what machine this is; not asked without it.
+    pub cloud_metadata: Option<String>,
+    /// Which pods of this node are scraped without being named.
+    pub discover: Discover,
     /// What is scraped beside this machine.
     pub scrape_jobs: Vec<scrape::Job>,
     /// The queue on disk; past it the oldest records are dropped and counted.
@@ -109,6 +117,8 @@ impl Default for Config {
             log_rules: LogRules::default(),
             kubelet: None,
             cluster: None,
+            cloud_metadata: None,
+            discover: Discover::default(),
             scrape_jobs: vec![],
             queue_bytes_max: 2 << 30,
         }
@@ -129,16 +139,27 @@ pub struct Agent {
     queue: Arc<Queue>,
     gateway: Arc<Gateway>,
     scraping: Arc<scrape::Scraping>,
-    kubelet: Option<KubeletPart>,
+    jobs: Arc<Jobs>,
+    kubelet: Option<Arc<kubelet::Counts>>,
     cluster: Option<Arc<cluster::Counts>>,
     log_lines: LogLines,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the kubelet adds to the agent.
-struct KubeletPart {
-    counts: Arc<kubelet::Counts>,
-    jobs: Vec<scrape::Job>,
+/// What is scraped, by who named it.
+struct Jobs {
+    /// The configuration; it can be read anew.
+    named: Mutex<Vec<scrape::Job>>,
+    of_kubelet: Vec<scrape::Job>,
+    /// On this node, by looking.
+    found: Mutex<Vec<scrape::Job>>,
+}
+
+impl Jobs {
+    fn all(&self) -> Vec<scrape::Job> {
+        let (named, found) = (self.named.lock(), self.found.lock());
+        named.iter().chain(&self.of_kubelet).chain(found.iter()).cloned().collect()
+    }
 }
 
 /// What can be changed and seen of the reading of log files.
@@ -168,12 +189,13 @@ impl Agent {
         let sending = CancellationToken::new();
         let (pods, costs) = (pods::Pods::default(), Costs::default());
         let mut collectors = vec![];
-        let mut kubelet = None;
+        let senders = pods.clone();
+        let (mut kubelet, mut of_kubelet) = (None, vec![]);
         if let Some(settings) = &config.kubelet {
             let place = (host.clone(), queue.clone());
             let asking = kubelet::Kubelet::new(settings, &config, place, pods.clone(), clock.clone())?;
-            let jobs = kubelet::scrape_jobs(settings, &host, config.interval);
-            kubelet = Some(KubeletPart { counts: asking.counts(), jobs });
+            of_kubelet = kubelet::scrape_jobs(settings, &host, config.interval);
+            kubelet = Some(asking.counts());
             collectors.push(tokio::spawn(asking.run(stop.clone())));
         }
         let mut watched = None;
@@ -183,9 +205,20 @@ impl Agent {
             watched = Some(watching.counts.clone());
             collectors.push(tokio::spawn(watching.run(stop.clone())));
         }
-        let (tenant, jobs) = (config.tenant.clone(), jobs_of(&config.scrape_jobs, &kubelet));
-        let scraping = scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs);
+        let named = Mutex::new(config.scrape_jobs.clone());
+        let jobs = Arc::new(Jobs { named, of_kubelet, found: Mutex::default() });
+        let tenant = config.tenant.clone();
+        let scraping = scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs.all());
         collectors.push(tokio::spawn(scraping.clone().run(stop.clone())));
+        if config.kubelet.is_some() || config.cluster.is_some() {
+            let finding = targets::Finding::new(&config, &host, pods.clone(), watched.clone())?;
+            let (jobs, scraping) = (jobs.clone(), scraping.clone());
+            let found = move |found| {
+                *jobs.found.lock() = found;
+                scraping.set_jobs(jobs.all());
+            };
+            collectors.push(tokio::spawn(finding.run(found, stop.clone())));
+        }
         let path = config.data_dir.join("oom.json");
         let remembered = std::fs::read(&path).map(|bytes| oom::Ledger::from_bytes(&bytes));
         let kills = Arc::new(Mutex::new(remembered.unwrap_or_default()));
@@ -198,7 +231,12 @@ impl Agent {
             path,
         };
         collectors.push(tokio::spawn(watching.run(clock.clone(), stop.clone())));
+        let machine = cloud::Known::default();
+        if let Some(base) = &config.cloud_metadata {
+            collectors.push(tokio::spawn(machine.clone().ask(base.clone(), stop.clone())));
+        }
         let measured = Measured {
+            machine,
             config: config.clone(),
             host: host.clone(),
             queue: queue.clone(),
@@ -227,12 +265,13 @@ impl Agent {
             }
             sending.cancel();
         });
-        let gateway = Arc::new(Gateway { queue: queue.clone(), host });
+        let gateway = Arc::new(Gateway { queue: queue.clone(), host, pods: senders });
         Ok(Agent {
             costs,
             queue,
             gateway,
             scraping,
+            jobs,
             kubelet,
             cluster: watched,
             log_lines,
@@ -245,13 +284,18 @@ impl Agent {
         self.gateway.clone()
     }
 
+    /// Knows the pods of this node by their addresses.
+    pub fn identify(&self) -> Arc<dyn Identify> {
+        self.gateway.clone()
+    }
+
     pub fn readings(&self) -> Vec<Reading> {
         let mut readings = self.queue.readings();
         readings.extend(self.scraping.readings());
         readings.extend(self.costs.readings());
         readings.extend(self.log_lines.counts.readings());
         readings.extend(self.cluster.iter().flat_map(|counts| counts.readings()));
-        readings.extend(self.kubelet.iter().flat_map(|kubelet| kubelet.counts.readings()));
+        readings.extend(self.kubelet.iter().flat_map(|counts| counts.readings()));
         readings
     }
 
@@ -260,9 +304,10 @@ impl Agent {
         self.scraping.targets()
     }
 
-    /// Other jobs from here on, beside the kubelet's.
+    /// Other jobs from here on, beside the kubelet's and those that are found.
     pub fn set_scrape_jobs(&self, jobs: Vec<scrape::Job>) {
-        self.scraping.set_jobs(jobs_of(&jobs, &self.kubelet));
+        *self.jobs.named.lock() = jobs;
+        self.scraping.set_jobs(self.jobs.all());
     }
 
     /// Other rules for lines of containers from here on.
@@ -282,15 +327,12 @@ impl Agent {
     }
 }
 
-fn jobs_of(own: &[scrape::Job], kubelet: &Option<KubeletPart>) -> Vec<scrape::Job> {
-    own.iter().chain(kubelet.iter().flat_map(|kubelet| &kubelet.jobs)).cloned().collect()
-}
-
 /// Ingest is told what the metrics are at every so manieth collection: pods come and go, and with them metrics.
 const DESCRIBE_EVERY: u64 = 20;
 
 /// What the collection of metrics works with.
 struct Measured {
+    machine: cloud::Known,
     config: Config,
     host: Arc<Host>,
     queue: Arc<Queue>,
@@ -302,7 +344,7 @@ struct Measured {
 
 /// Node, process and cgroup metrics, at once and then every interval.
 async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let Measured { config, host, queue, pods, kills, mounts, costs } = with;
+    let Measured { machine, config, host, queue, pods, kills, mounts, costs } = with;
     let mut ticks = tokio::time::interval(config.interval);
     // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -314,6 +356,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             () = stop.cancelled() => return,
         }
         let (host, clock, pods) = (host.clone(), clock.clone(), pods.clone());
+        let machine = machine.clone();
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
@@ -322,6 +365,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             let mut samples =
                 Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
             costs.of("node", || node::collect(&host.root, &textfiles, &mounts, &mut samples));
+            machine.tell(&mut samples);
             costs.of("processes", || known.collect(&host.root, &mut samples));
             costs.of("containers", || {
                 pods.look(&host.root);

@@ -12,6 +12,7 @@ use crate::host::Root;
 use model::Attributes;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub struct Pods(Arc<RwLock<Known>>);
 struct Known {
     pods: HashMap<String, Seen>,
     containers: HashMap<String, Arc<Container>>,
+    /// Uids of pods with a network of their own.
+    addresses: HashMap<IpAddr, String>,
     /// Whether the kubelet has named its pods.
     is_told: bool,
     /// Grows with each change of any pod.
@@ -81,6 +84,7 @@ impl Pods {
             }
         }
         known.containers = containers;
+        known.addresses = addresses(&known.pods);
     }
 
     /// From the names of log folders, while the kubelet has said nothing.
@@ -106,6 +110,13 @@ impl Pods {
         Some(self.0.read().pods.get(uid)?.pod.clone())
     }
 
+    /// By an address of its own.
+    pub fn by_ip(&self, ip: IpAddr) -> Option<Arc<Pod>> {
+        let known = self.0.read();
+        let uid = known.addresses.get(&ip)?;
+        Some(known.pods.get(uid)?.pod.clone())
+    }
+
     pub fn container(&self, id: &str) -> Option<Arc<Container>> {
         self.0.read().containers.get(id).cloned()
     }
@@ -122,6 +133,20 @@ impl Pods {
     pub fn version(&self) -> u64 {
         self.0.read().version
     }
+}
+
+/// An address is given anew when a pod has gone or ended: who runs comes before who is only remembered.
+fn addresses(pods: &HashMap<String, Seen>) -> HashMap<IpAddr, String> {
+    let mut all: Vec<(&String, &Seen)> =
+        pods.iter().filter(|(_, seen)| !seen.pod.spec.host_network).collect();
+    all.sort_by_key(|(_, seen)| (seen.gone.is_none(), seen.pod.status.phase == "Running"));
+    let mut addresses = HashMap::new();
+    for (uid, seen) in all {
+        let status = &seen.pod.status;
+        let ips = status.pod_ips.iter().map(|ip| ip.ip.as_str()).chain([status.pod_ip.as_str()]);
+        addresses.extend(ips.filter_map(|ip| Some((ip.parse().ok()?, uid.clone()))));
+    }
+    addresses
 }
 
 /// `/var/log/containers/<pod>_<namespace>_<container>-<id>.log` are links to the pods' files. The names are cut at 255

@@ -1,9 +1,14 @@
 //! The queue on disk between collectors and the network: what is in it survives a restart, and is sent in order.
 //!
-//! A record is `│ kind 'm' 'l' 't' │ tenant length u8 │ tenant │ positions length u32 │ positions JSON │ OTLP, zstd │`.
+//! A record is `│ kind 'M' 'L' 'T' │ tenant length u8 │ tenant │ positions length u32 │ positions JSON │ contents length u32 │
+//! contents JSON │ OTLP, zstd │`; one of kind `m`, `l` or `t` has no contents, as those of earlier versions. Contents say how
+//! much of whom is in it: when the queue is full and the oldest are dropped, that is told.
 //! Positions say how far log files were read when the record was made: they become true in the moment in which the lines
 //! are safe, so a restart reads no line twice and leaves none out.
 
+mod contents;
+
+use contents::Contents;
 use model::{LogBatch, MetricBatch, Reading, SpanBatch, Tenant};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -15,6 +20,7 @@ use wal::{AppendError, Seq, Wal};
 
 pub struct Queue {
     wal: Wal,
+    bytes_max: u64,
     dir: PathBuf,
     /// Everything up to here has been taken by ingest.
     sent: AtomicU64,
@@ -30,6 +36,8 @@ pub struct Counts {
     pub sent: [AtomicU64; 3],
     pub send_failures: AtomicU64,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
+    /// What was in them, by signal.
+    dropped_contents: Mutex<[Contents; 3]>,
     pub log_lines: AtomicU64,
 }
 
@@ -52,6 +60,7 @@ pub struct Record {
     pub kind: u8,
     pub tenant: String,
     pub positions: Vec<u8>,
+    pub contents: Contents,
     pub body: Vec<u8>,
 }
 
@@ -70,13 +79,16 @@ impl Record {
     }
 }
 
-fn encode(kind: u8, tenant: &Tenant, positions: &[u8], body: &[u8]) -> Vec<u8> {
+fn encode(kind: u8, tenant: &Tenant, positions: &[u8], contents: &Contents, body: &[u8]) -> Vec<u8> {
     let tenant = tenant.as_str().as_bytes();
-    let mut out = Vec::with_capacity(6 + tenant.len() + positions.len() + body.len());
-    out.extend_from_slice(&[kind, tenant.len() as u8]);
+    let contents = serde_json::to_vec(contents).unwrap_or_default();
+    let mut out = Vec::with_capacity(10 + tenant.len() + positions.len() + contents.len() + body.len());
+    out.extend_from_slice(&[kind.to_ascii_uppercase(), tenant.len() as u8]);
     out.extend_from_slice(tenant);
     out.extend_from_slice(&(positions.len() as u32).to_le_bytes());
     out.extend_from_slice(positions);
+    out.extend_from_slice(&(contents.len() as u32).to_le_bytes());
+    out.extend_from_slice(&contents);
     out.extend_from_slice(body);
     out
 }
@@ -84,10 +96,21 @@ fn encode(kind: u8, tenant: &Tenant, positions: &[u8], body: &[u8]) -> Vec<u8> {
 fn decode(seq: Seq, bytes: &[u8]) -> Option<Record> {
     let (&[kind, tenant_len], rest) = bytes.split_first_chunk::<2>()?;
     let (tenant, rest) = rest.split_at_checked(tenant_len as usize)?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (positions, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    let tenant = String::from_utf8(tenant.to_vec()).ok()?;
-    Some(Record { seq, kind, tenant, positions: positions.to_vec(), body: body.to_vec() })
+    let counted = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        (length <= rest.len()).then_some((4, 4 + length))
+    };
+    let (from, to) = counted(rest)?;
+    let (positions, mut body) = (rest[from..to].to_vec(), &rest[to..]);
+    let mut contents = Contents::default();
+    if kind.is_ascii_uppercase() {
+        let (from, to) = counted(body)?;
+        contents = serde_json::from_slice(&body[from..to]).unwrap_or_default();
+        body = &body[to..];
+    }
+    let (tenant, kind) = (String::from_utf8(tenant.to_vec()).ok()?, kind.to_ascii_lowercase());
+    Some(Record { seq, kind, tenant, positions, contents, body: body.to_vec() })
 }
 
 impl Queue {
@@ -108,6 +131,7 @@ impl Queue {
         Ok(Queue {
             sender: sender(&dir)?,
             wal,
+            bytes_max,
             dir,
             sent: AtomicU64::new(sent),
             pushed: Notify::new(),
@@ -118,8 +142,10 @@ impl Queue {
     }
 
     pub async fn push_metrics(&self, tenant: &Tenant, batch: &MetricBatch) -> Result<(), PushError> {
+        // Large batches are sent in pieces; what they hold is told of the first.
+        let mut contents = Contents::of_metrics(batch);
         for request in wire::otlp::encode_metrics(batch) {
-            self.push(b'm', tenant, &[], &request).await?;
+            self.push(b'm', tenant, (&[], &std::mem::take(&mut contents)), &request).await?;
         }
         Ok(())
     }
@@ -134,7 +160,9 @@ impl Queue {
         if !positions.is_empty() {
             self.keep_from.fetch_min(self.wal.next_seq(), Ordering::AcqRel);
         }
-        let seq = self.push(b'l', tenant, positions, &wire::otlp::encode_logs(batch)).await?;
+        let seq = self
+            .push(b'l', tenant, (positions, &Contents::of_logs(batch)), &wire::otlp::encode_logs(batch))
+            .await?;
         self.counts.log_lines.fetch_add(batch.records() as u64, Ordering::Relaxed);
         Ok(seq)
     }
@@ -145,11 +173,18 @@ impl Queue {
     }
 
     pub async fn push_spans(&self, tenant: &Tenant, batch: &SpanBatch) -> Result<(), PushError> {
-        self.push(b't', tenant, &[], &wire::otlp::encode_spans(batch)).await.map(|_| ())
+        let contents = Contents::of_spans(batch);
+        self.push(b't', tenant, (&[], &contents), &wire::otlp::encode_spans(batch)).await.map(|_| ())
     }
 
-    async fn push(&self, kind: u8, tenant: &Tenant, positions: &[u8], body: &[u8]) -> Result<Seq, PushError> {
-        let record = encode(kind, tenant, positions, &wire::compression::zstd(body)?);
+    async fn push(
+        &self,
+        kind: u8,
+        tenant: &Tenant,
+        (positions, contents): (&[u8], &Contents),
+        body: &[u8],
+    ) -> Result<Seq, PushError> {
+        let record = encode(kind, tenant, positions, contents, &wire::compression::zstd(body)?);
         let seq = loop {
             match self.wal.append(record.clone()).await {
                 Ok(seq) => break seq,
@@ -165,7 +200,10 @@ impl Queue {
     fn drop_oldest(&self) -> bool {
         let (first, next, before) = (self.wal.first_seq(), self.wal.next_seq(), self.wal.bytes());
         let mut until = first;
+        let mut passed: Vec<(Seq, usize, Contents)> = vec![];
+        let mut reader = self.wal.read_from(first.max(self.sent() + 1));
         while self.wal.bytes() == before && until < next {
+            self.look_through(&mut reader, (until + 64).min(next), &mut passed);
             until = (until + 64).min(next);
             if let Err(wrong) = self.wal.truncate_before(until) {
                 warn!(error = %wrong, "the agent's queue is full and its oldest segment cannot be removed");
@@ -174,10 +212,35 @@ impl Queue {
         }
         let unsent = self.wal.first_seq().saturating_sub(first.max(self.sent() + 1));
         if unsent > 0 {
-            warn!(records = unsent, "the agent's queue is full; its oldest records are dropped");
+            let first = self.wal.first_seq();
+            let mut all = Contents::default();
+            for (_, signal, contents) in passed.into_iter().filter(|(seq, ..)| *seq < first) {
+                self.counts.dropped_contents.lock()[signal].merge(contents.clone());
+                all.merge(contents);
+            }
+            warn!(
+                records = unsent,
+                what = all.told(),
+                "the agent's queue is full; its oldest records are dropped"
+            );
             self.dropped("queue_full", unsent);
         }
         self.wal.bytes() < before
+    }
+
+    /// What is in the records before this one, as far as they were not looked through.
+    fn look_through(&self, reader: &mut wal::Reader, until: Seq, passed: &mut Vec<(Seq, usize, Contents)>) {
+        while reader.position() < until {
+            let Ok(Some((seq, bytes))) = reader.next_record() else { return };
+            if let Some(record) = decode(seq, &bytes) {
+                passed.push((seq, record.signal(), record.contents));
+            }
+        }
+    }
+
+    /// Whether what is pushed now would soon push out what waits.
+    pub fn is_nearly_full(&self) -> bool {
+        self.waiting() > 0 && self.wal.bytes() > self.bytes_max / 10 * 9
     }
 
     pub fn dropped(&self, reason: &'static str, records: u64) {
@@ -263,6 +326,16 @@ impl Queue {
                 Reading::counter("binnacle_agent_sent_records_total", "Batches that ingest has taken", count)
                     .with("signal", *signal),
             );
+        }
+        for ((_, signal), contents) in KINDS.iter().zip(&*self.counts.dropped_contents.lock()) {
+            for (source, count) in contents.iter() {
+                let help = "Samples, lines and spans in batches that were given up as the queue was full";
+                readings.push(
+                    Reading::counter("binnacle_agent_dropped_items_total", help, count as f64)
+                        .with("signal", *signal)
+                        .with("source", source),
+                );
+            }
         }
         for (reason, count) in &*self.counts.dropped.lock() {
             readings.push(

@@ -77,6 +77,18 @@ pub struct Targets {
     pub jobs: Vec<String>,
 }
 
+/// URL and labels of each target that a job names itself.
+#[cfg(test)]
+pub fn targets_of(job: &Job) -> Vec<(String, String)> {
+    let found = job.groups.iter().flat_map(|group| target::targets(job, group, None));
+    found
+        .map(|found| match found {
+            Found::Target(target) => (target.url, target.labels.to_string()),
+            other => (format!("{other:?}"), String::new()),
+        })
+        .collect()
+}
+
 pub struct Scraping {
     queue: Arc<Queue>,
     tenant: Tenant,

@@ -191,7 +191,11 @@ async fn a_full_queue_drops_its_oldest_and_counts_them() {
         // Hard to compress, so that the bound is met.
         let body: String = (0..200).map(|_| rand::random_range('a'..='z')).collect();
         let record = LogRecord { body, ts_ns: n as i64, ..LogRecord::default() };
-        let stream = LogStream { records: vec![record], ..LogStream::default() };
+        let container = if n % 4 == 0 { "db" } else { "cart" };
+        let resource =
+            [("k8s.namespace.name", "shop"), ("k8s.pod.name", "p"), ("k8s.container.name", container)];
+        let resource = resource.map(|(name, value)| (name.to_owned(), value.into())).to_vec();
+        let stream = LogStream { records: vec![record], resource, ..LogStream::default() };
         queue.push_logs(&tenant, &LogBatch { streams: vec![stream] }, &[]).await.unwrap();
     }
     let value = |name: &str| queue.readings().iter().find(|reading| reading.name == name).unwrap().value;
@@ -200,6 +204,88 @@ async fn a_full_queue_drops_its_oldest_and_counts_them() {
     let first = queue.next_unsent(1).unwrap()[0].seq;
     assert_eq!(dropped, (first - 1) as f64, "the oldest went, and each is counted");
     assert!(dropped > 0.0 && dropped < 400.0);
+    let of = |source: &str| {
+        let readings = queue.readings();
+        let is_it = |reading: &&Reading| {
+            reading.name == "binnacle_agent_dropped_items_total"
+                && reading.labels.contains(&("source", source.to_owned()))
+        };
+        readings.iter().find(is_it).map_or(0.0, |reading| reading.value)
+    };
+    let of_db = (0..first - 1).filter(|n| n % 4 == 0).count() as f64;
+    assert_eq!((of("shop/p/db"), of("shop/p/cart")), (of_db, dropped - of_db), "and whose they were");
+}
+
+/// While the queue has no room for long, senders are asked to wait, which exporters do; the agent's own telemetry goes on.
+#[tokio::test]
+async fn applications_wait_while_the_queue_is_nearly_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 10).unwrap());
+    let host = Arc::new(Host::of(std::path::Path::new("/")));
+    let gateway = Gateway { queue: queue.clone(), host, pods: pods::Pods::default() };
+    let write = || {
+        let body: String = (0..2_000).map(|_| rand::random_range('a'..='z')).collect();
+        let stream =
+            LogStream { records: vec![LogRecord { body, ..LogRecord::default() }], ..LogStream::default() };
+        let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+        Write { tenant: Tenant::default(), batch, origin: None }
+    };
+    let mut taken = 0;
+    let refused = loop {
+        match gateway.write(write()).await {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, model::Refused::Busy { .. }), "{refused}");
+    assert!(taken > 10, "{taken}");
+    assert!(queue.readings().iter().all(|reading| reading.name != "binnacle_agent_dropped_records_total"));
+    let Batch::Logs(own) = write().batch else { unreachable!() };
+    queue.push_logs(&Tenant::default(), &own, &[]).await.unwrap();
+    queue.mark_sent(queue.next_unsent(usize::MAX).unwrap().last().unwrap().seq);
+    assert!(gateway.write(write()).await.is_ok(), "what was taken by ingest makes room");
+}
+
+#[test]
+fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
+    let pods = pods::Pods::default();
+    let pod = |name: &str, ip: &str, host_network: bool| {
+        let container = serde_json::json!({ "name": "main", "image": "shop/cart:1.2" });
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": name, "namespace": "shop", "uid": format!("uid-{name}"), "ownerReferences": [
+                { "kind": "StatefulSet", "name": "cart", "controller": true }] },
+            "spec": { "nodeName": "n1", "hostNetwork": host_network, "containers": [container] },
+            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }, { "ip": "fd00::1" }] },
+        }))
+        .unwrap()
+    };
+    pods.replace(vec![pod("cart-0", "10.1.2.3", false), pod("proxy", "192.168.0.7", true)]);
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 16 << 20).unwrap());
+    let gateway = Gateway { queue, host: Arc::new(Host::of(std::path::Path::new("/"))), pods };
+    let known = |peer: &str, said: &[(&str, &str)]| {
+        let said = |name: &str| said.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let found = gateway.identify(peer.parse().unwrap(), &said);
+        model::attribute(&found, "k8s.pod.name").and_then(|value| value.as_str().map(str::to_owned))
+    };
+    assert_eq!(known("10.1.2.3", &[]).as_deref(), Some("cart-0"));
+    assert_eq!(known("fd00::1", &[]).as_deref(), Some("cart-0"));
+    assert_eq!(known("192.168.0.7", &[]), None, "an address of the node is nobody's");
+    assert_eq!(known("10.9.9.9", &[("k8s.pod.uid", "uid-proxy")]).as_deref(), Some("proxy"));
+    assert_eq!(known("10.9.9.9", &[("k8s.pod.ip", "10.1.2.3")]).as_deref(), Some("cart-0"));
+    assert_eq!(known("10.1.2.3", &[("k8s.pod.uid", "of another node")]), None);
+    assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "another")]), None, "a collector passes on for others");
+    assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "cart-0")]).as_deref(), Some("cart-0"));
+    let found = gateway.identify("10.1.2.3".parse().unwrap(), &|_| None);
+    for (name, value) in [
+        ("k8s.namespace.name", "shop"),
+        ("k8s.statefulset.name", "cart"),
+        ("k8s.container.name", "main"),
+        ("k8s.pod.uid", "uid-cart-0"),
+        ("k8s.pod.ip", "10.1.2.3"),
+    ] {
+        assert_eq!(model::attribute(&found, name).and_then(model::Value::as_str), Some(value), "{name}");
+    }
 }
 
 #[tokio::test]

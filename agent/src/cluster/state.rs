@@ -117,6 +117,13 @@ const KINDS: &[Kind] = &[
         label: "persistentvolumeclaim",
         fields: &[],
     },
+    Kind {
+        kind: "PersistentVolume",
+        prefix: "kube_persistentvolume",
+        label: "persistentvolume",
+        fields: &[],
+    },
+    Kind { kind: "Service", prefix: "kube_service", label: "service", fields: &[] },
 ];
 
 /// An object's own labels, and where its series go.
@@ -174,6 +181,8 @@ pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
         "Job" => job(object, of),
         "Namespace" => of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase")),
         "PersistentVolumeClaim" => claim(object, of),
+        "PersistentVolume" => volume(object, of),
+        "Service" => service(object, of),
         _ => {}
     }
 }
@@ -295,5 +304,45 @@ fn claim(object: &Value, of: &mut Of<'_, '_>) {
     }
     for mode in object.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten() {
         of.gauge("access_mode", &[("access_mode", mode.as_str().unwrap_or(""))], 1.0);
+    }
+}
+
+fn volume(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("storageclass", text("/spec/storageClassName")),
+        ("csi_driver", text("/spec/csi/driver")),
+        ("csi_volume_handle", text("/spec/csi/volumeHandle")),
+        ("local_path", text("/spec/local/path")),
+        ("host_path", text("/spec/hostPath/path")),
+        ("nfs_server", text("/spec/nfs/server")),
+        ("nfs_path", text("/spec/nfs/path")),
+    ];
+    of.gauge("info", &info, 1.0);
+    let phases = ["Pending", "Available", "Bound", "Released", "Failed"];
+    of.one_of("status_phase", "phase", &phases, text("/status/phase"));
+    if let Some(bytes) = quantity::parse(text("/spec/capacity/storage")) {
+        of.gauge("capacity_bytes", &[], bytes);
+    }
+    let (name, namespace) = (text("/spec/claimRef/name"), text("/spec/claimRef/namespace"));
+    if !name.is_empty() {
+        of.gauge("claim_ref", &[("name", name), ("claim_namespace", namespace)], 1.0);
+    }
+}
+
+fn service(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("cluster_ip", text("/spec/clusterIP")),
+        ("external_name", text("/spec/externalName")),
+        ("load_balancer_ip", text("/spec/loadBalancerIP")),
+    ];
+    of.gauge("info", &info, 1.0);
+    let kind = if text("/spec/type").is_empty() { "ClusterIP" } else { text("/spec/type") };
+    of.gauge("spec_type", &[("type", kind)], 1.0);
+    let all = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    for ingress in all.into_iter().flatten() {
+        let text = |name: &str| ingress[name].as_str().unwrap_or("");
+        of.gauge("status_load_balancer_ingress", &[("ip", text("ip")), ("hostname", text("hostname"))], 1.0);
     }
 }

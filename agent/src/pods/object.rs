@@ -59,9 +59,21 @@ pub struct PodSpec {
 pub struct ContainerSpec {
     pub name: String,
     pub image: String,
+    pub command: Vec<String>,
+    pub args: Vec<String>,
+    pub ports: Vec<ContainerPort>,
     pub resources: Resources,
     /// `Always` makes an init container one that runs beside the others.
     pub restart_policy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerPort {
+    pub name: String,
+    pub container_port: u16,
+    /// Empty is TCP.
+    pub protocol: String,
 }
 
 /// Quantities by resource, as written.

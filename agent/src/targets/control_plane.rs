@@ -1,0 +1,207 @@
+//! The cluster's own parts and its mesh, by the labels that kubeadm, the distributions and Istio give their pods, under the
+//! job names that kubernetes-mixin, etcd's and CoreDNS' mixins look for.
+//!
+//! Scheduler, controller manager, kube-proxy and etcd listen on the node's loopback unless they are told otherwise: their
+//! flags say where. They are asked with the agent's token; the certificate of scheduler and controller manager is their own,
+//! made anew at each start, so nobody can have signed it and any is believed.
+
+use super::annotations;
+use super::meta::{self, Place};
+use crate::pods::Pod;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the agent shows and believes.
+pub struct Access {
+    pub token_file: Option<PathBuf>,
+    /// Of the cluster's authority.
+    pub ca_file: Option<PathBuf>,
+    /// The API server's URL.
+    pub cluster: Option<String>,
+    pub host_root: PathBuf,
+}
+
+/// How a part is found and asked.
+struct Part {
+    job: &'static str,
+    /// A label of its pods.
+    label: (&'static str, &'static str),
+    scheme: &'static str,
+    /// The flag that says where it listens, and the port where it does not say.
+    port_flag: &'static str,
+    port: u16,
+    path: &'static str,
+    with_token: bool,
+}
+
+const fn part(
+    job: &'static str,
+    label: (&'static str, &'static str),
+    (scheme, port_flag, port): (&'static str, &'static str, u16),
+) -> Part {
+    let with_token = matches!(scheme.as_bytes(), b"https");
+    Part { job, label, scheme, port_flag, port, path: "/metrics", with_token }
+}
+
+const PARTS: [Part; 7] = [
+    part("kube-scheduler", ("component", "kube-scheduler"), ("https", "--secure-port", 10259)),
+    part(
+        "kube-controller-manager",
+        ("component", "kube-controller-manager"),
+        ("https", "--secure-port", 10257),
+    ),
+    part("kube-proxy", ("k8s-app", "kube-proxy"), ("http", "--metrics-port", 10249)),
+    part("kube-dns", ("k8s-app", "kube-dns"), ("http", "", 9153)),
+    part("kube-dns", ("k8s-app", "coredns"), ("http", "", 9153)),
+    part("istiod", ("app", "istiod"), ("http", "", 15014)),
+    part("istiod", ("istio", "pilot"), ("http", "", 15014)),
+];
+
+/// Of an Envoy beside an application, or of a gateway.
+const ENVOY_CONTAINER: &str = "istio-proxy";
+const ENVOY_PORT: u16 = 15090;
+const ENVOY_PATH: &str = "/stats/prometheus";
+
+/// Jobs of what runs on this node.
+pub fn jobs(pods: &[Arc<Pod>], place: &Place, access: &Access) -> Vec<Value> {
+    let up = || pods.iter().filter(|pod| meta::is_up(pod));
+    let has = |pod: &Pod, (name, value): (&str, &str)| {
+        pod.metadata.labels.get(name).is_some_and(|label| label == value)
+    };
+    let mut jobs = vec![];
+    for part in &PARTS {
+        // CoreDNS is asked where it says by annotation that it wants to be by nobody else.
+        let found: Vec<Value> =
+            up().filter(|pod| has(pod, part.label)).map(|pod| of_part(part, pod, place)).collect();
+        if !found.is_empty() {
+            let name = format!("{}/{}", part.job, part.label.1);
+            jobs.push(job(&name, part.scheme, part.path, found, place, &auth(part, access)));
+        }
+    }
+    let etcd: Vec<Value> = up()
+        .filter(|pod| has(pod, ("component", "etcd")))
+        .filter_map(|pod| of_etcd(pod, place, access))
+        .collect();
+    jobs.extend(etcd);
+    let envoys: Vec<Value> = up().filter_map(|pod| of_envoy(pod, place)).collect();
+    if !envoys.is_empty() {
+        jobs.push(job("envoy-stats", "http", ENVOY_PATH, envoys, place, &json!({})));
+    }
+    jobs
+}
+
+/// The API server at its URL, by one agent of all: in a managed cluster it is no pod. Its certificate is of the cluster's
+/// authority.
+pub fn api_server(place: &Place, access: &Access, url: &str) -> Option<Value> {
+    let (scheme, rest) = url.split_once("://")?;
+    let address = rest.split('/').next()?;
+    let address = if address.rsplit(']').next().is_some_and(|tail| tail.contains(':')) {
+        address.to_owned()
+    } else {
+        format!("{address}:{}", if scheme == "https" { 443 } else { 80 })
+    };
+    let tls = match &access.ca_file {
+        Some(path) => json!({ "ca_file": path }),
+        None => json!({}),
+    };
+    let auth = json!({ "authorization": credentials(access), "tls_config": tls });
+    let group = json!({ "targets": [address], "labels": { "job": "kube-apiserver" } });
+    Some(job("kube-apiserver", scheme, "/metrics", vec![group], place, &auth))
+}
+
+fn credentials(access: &Access) -> Value {
+    match &access.token_file {
+        Some(path) => json!({ "credentials_file": path }),
+        None => Value::Null,
+    }
+}
+
+fn auth(part: &Part, access: &Access) -> Value {
+    if !part.with_token {
+        return json!({});
+    }
+    json!({ "authorization": credentials(access), "tls_config": { "insecure_skip_verify": true } })
+}
+
+fn job(name: &str, scheme: &str, path: &str, groups: Vec<Value>, place: &Place, auth: &Value) -> Value {
+    let mut job = meta::timing(place.interval);
+    job.extend([
+        ("job_name".to_owned(), json!(name)),
+        ("scheme".to_owned(), json!(scheme)),
+        ("metrics_path".to_owned(), json!(path)),
+        ("static_configs".to_owned(), json!(groups)),
+    ]);
+    for (key, value) in auth.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        job.insert(key.clone(), value.clone());
+    }
+    job.into()
+}
+
+fn target(job: &str, pod: &Pod, address: &str, place: &Place) -> Value {
+    json!({ "targets": [address], "labels": {
+        "job": job, "namespace": pod.metadata.namespace, "pod": pod.metadata.name, "node": place.node,
+    }})
+}
+
+fn of_part(part: &Part, pod: &Pod, place: &Place) -> Value {
+    let port = flag(pod, part.port_flag).and_then(|port| port.parse().ok()).or_else(|| {
+        let named = meta::ports(pod);
+        let named = named.iter().find(|port| matches!(port.name.as_str(), "metrics" | "http-monitoring"));
+        named.filter(|_| part.port_flag.is_empty()).map(|port| port.number)
+    });
+    let address = meta::address(&listens_at(pod), port.unwrap_or(part.port));
+    target(part.job, pod, &address, place)
+}
+
+/// On the node's network a part without a flag is on loopback, and one that listens everywhere is there too.
+fn listens_at(pod: &Pod) -> String {
+    let bound = flag(pod, "--bind-address").filter(|ip| !matches!(*ip, "0.0.0.0" | "::"));
+    match bound {
+        Some(ip) => ip.to_owned(),
+        None if pod.spec.host_network => "127.0.0.1".to_owned(),
+        None => pod.status.pod_ip.clone(),
+    }
+}
+
+/// The value of `--name=value` in a container's command line.
+fn flag<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
+    if name.is_empty() {
+        return None;
+    }
+    let containers = pod.spec.containers.iter();
+    let mut words = containers.flat_map(|container| container.command.iter().chain(&container.args));
+    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// By the port for metrics alone where there is one, else by the clients' port with the certificate that kubeadm made for
+/// health checks.
+fn of_etcd(pod: &Pod, place: &Place, access: &Access) -> Option<Value> {
+    let first = |flag_name: &str| flag(pod, flag_name).and_then(|urls| urls.split(',').next());
+    if let Some(url) = first("--listen-metrics-urls") {
+        let (scheme, address) = url.split_once("://")?;
+        let group = target("etcd", pod, address, place);
+        return Some(job("etcd", scheme, "/metrics", vec![group], place, &json!({})));
+    }
+    let (scheme, address) = first("--listen-client-urls")?.split_once("://")?;
+    let group = target("etcd", pod, address, place);
+    let folder = access.host_root.join("etc/kubernetes/pki/etcd");
+    let (ca, cert, key) = files(&folder);
+    let tls = json!({ "tls_config": { "ca_file": ca, "cert_file": cert, "key_file": key } });
+    let tls = if scheme == "https" { tls } else { json!({}) };
+    (scheme == "http" || key.exists()).then(|| job("etcd", scheme, "/metrics", vec![group], place, &tls))
+}
+
+fn files(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    (folder.join("ca.crt"), folder.join("healthcheck-client.crt"), folder.join("healthcheck-client.key"))
+}
+
+/// Not where its annotations have it scraped already: Istio sets them when Envoy's and the application's metrics are one.
+fn of_envoy(pod: &Pod, place: &Place) -> Option<Value> {
+    let specs = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+    let is_there = specs.into_iter().any(|container| container.name == ENVOY_CONTAINER);
+    let is_told = annotations::is_asked(pod)
+        && pod.metadata.annotations.get("prometheus.io/path").is_some_and(|path| path == ENVOY_PATH);
+    (is_there && !is_told)
+        .then(|| target("envoy-stats", pod, &meta::address(&pod.status.pod_ip, ENVOY_PORT), place))
+}

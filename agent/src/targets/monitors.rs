@@ -1,0 +1,403 @@
+//! PodMonitors and ServiceMonitors of the Prometheus operator (`monitoring.coreos.com/v1`), as the operator turns them into
+//! scrape configurations: its job names, its labels, its defaults.
+//!
+//! A service's pods on this node are found by its selector and its ports' target ports, so endpoints need not be read.
+//! Secrets are not read either: an endpoint that needs one is told and left out, and so is one with `bearerTokenFile`, which
+//! would send this agent's token wherever whoever may write a monitor wants it.
+
+use super::api::Objects;
+use super::meta::{self, Place, Port};
+use super::selector::{Namespaces, Selector};
+use crate::objects::label_name;
+use crate::pods::Pod;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    job_label: String,
+    selector: Selector,
+    namespace_selector: Namespaces,
+    pod_metrics_endpoints: Vec<Value>,
+    endpoints: Vec<Value>,
+    pod_target_labels: Vec<String>,
+    target_labels: Vec<String>,
+    sample_limit: Option<u64>,
+    target_limit: Option<u64>,
+    label_limit: Option<u64>,
+    label_name_length_limit: Option<u64>,
+    label_value_length_limit: Option<u64>,
+    body_size_limit: Option<String>,
+}
+
+/// A service, and which of its ports an endpoint may mean.
+struct Service {
+    namespace: String,
+    name: String,
+    labels: BTreeMap<String, String>,
+    selector: BTreeMap<String, String>,
+    /// Name, number, and the pod's port by name or number.
+    ports: Vec<(String, u64, Value)>,
+}
+
+/// Something of an endpoint that is not done here, by its key and why.
+const REFUSED: [(&str, &str); 8] = [
+    ("bearerTokenFile", "would send the agent's token to whoever a monitor names"),
+    ("bearerTokenSecret", "is in a secret, and secrets are not read"),
+    ("basicAuth", "is in a secret, and secrets are not read"),
+    ("oauth2", "is in a secret, and secrets are not read"),
+    ("authorization", "is in a secret, and secrets are not read"),
+    ("proxyUrl", "is not used"),
+    ("noProxy", "is not used"),
+    ("proxyConnectHeader", "is not used"),
+];
+
+/// Jobs, and what is not done of what monitors ask for.
+pub fn jobs(objects: &Objects, pods: &[Arc<Pod>], place: &Place) -> (Vec<Value>, Vec<String>) {
+    let (mut jobs, mut troubles) = (vec![], vec![]);
+    for monitor in &objects.pod_monitors {
+        let Some(of) = Monitor::read(monitor, "podMonitor", &mut troubles) else { continue };
+        for (at, endpoint) in of.spec.pod_metrics_endpoints.iter().enumerate() {
+            let groups = of.pod_groups(endpoint, pods);
+            jobs.extend(of.job(at, endpoint, groups, place, &mut troubles));
+        }
+    }
+    let services: Vec<Service> = objects.services.iter().filter_map(Service::read).collect();
+    for monitor in &objects.service_monitors {
+        let Some(of) = Monitor::read(monitor, "serviceMonitor", &mut troubles) else { continue };
+        for (at, endpoint) in of.spec.endpoints.iter().enumerate() {
+            let groups = of.service_groups(endpoint, &services, pods);
+            jobs.extend(of.job(at, endpoint, groups, place, &mut troubles));
+        }
+    }
+    (jobs, troubles)
+}
+
+struct Monitor {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    spec: Spec,
+}
+
+impl Monitor {
+    fn read(object: &Value, kind: &'static str, troubles: &mut Vec<String>) -> Option<Monitor> {
+        let text = |name: &str| object["metadata"][name].as_str().unwrap_or("").to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        match serde_json::from_value::<Spec>(object["spec"].clone()) {
+            Ok(spec) => Some(Monitor { kind, namespace, name, spec }),
+            Err(wrong) => {
+                troubles.push(format!("{kind} {namespace}/{name} is not understood: {wrong}"));
+                None
+            }
+        }
+    }
+
+    fn pod_groups(&self, endpoint: &Value, pods: &[Arc<Pod>]) -> Vec<Value> {
+        let spec = &self.spec;
+        let is_selected = |pod: &&Arc<Pod>| {
+            meta::is_up(pod)
+                && spec.namespace_selector.select(&self.namespace, &pod.metadata.namespace)
+                && spec.selector.selects(&pod.metadata.labels)
+        };
+        let mut groups = vec![];
+        for pod in pods.iter().filter(is_selected) {
+            for port in wanted_ports(pod, endpoint) {
+                let mut labels = meta::labels(pod, Some(&port));
+                labels.extend(own(pod, &port, endpoint_name(endpoint, &port)));
+                let job = pod.metadata.labels.get(&spec.job_label).cloned();
+                labels.insert(
+                    "job".into(),
+                    json!(job.unwrap_or_else(|| format!("{}/{}", self.namespace, self.name))),
+                );
+                carry(&spec.pod_target_labels, &pod.metadata.labels, &mut labels);
+                groups.push(meta::group(&meta::address(&pod.status.pod_ip, port.number), labels));
+            }
+        }
+        groups
+    }
+
+    fn service_groups(&self, endpoint: &Value, services: &[Service], pods: &[Arc<Pod>]) -> Vec<Value> {
+        let spec = &self.spec;
+        let is_selected = |service: &&Service| {
+            spec.namespace_selector.select(&self.namespace, &service.namespace)
+                && spec.selector.selects(&service.labels)
+                && !service.selector.is_empty()
+        };
+        let mut groups = vec![];
+        for service in services.iter().filter(is_selected) {
+            let is_behind = |pod: &&Arc<Pod>| {
+                meta::is_up(pod)
+                    && pod.metadata.namespace == service.namespace
+                    && service
+                        .selector
+                        .iter()
+                        .all(|(name, value)| pod.metadata.labels.get(name) == Some(value))
+            };
+            for pod in pods.iter().filter(is_behind) {
+                for (name, port) in service.wanted_ports(endpoint, pod) {
+                    let mut labels = meta::labels(pod, Some(&port));
+                    labels.extend(own(pod, &port, name.clone()));
+                    service.tell(&name, &mut labels);
+                    let job = service.labels.get(&spec.job_label).unwrap_or(&service.name);
+                    labels.insert("job".into(), json!(job));
+                    carry(&spec.target_labels, &service.labels, &mut labels);
+                    carry(&spec.pod_target_labels, &pod.metadata.labels, &mut labels);
+                    groups.push(meta::group(&meta::address(&pod.status.pod_ip, port.number), labels));
+                }
+            }
+        }
+        groups
+    }
+
+    fn job(
+        &self,
+        at: usize,
+        endpoint: &Value,
+        groups: Vec<Value>,
+        place: &Place,
+        troubles: &mut Vec<String>,
+    ) -> Option<Value> {
+        let Monitor { kind, namespace, name, spec } = self;
+        if groups.is_empty() {
+            return None;
+        }
+        let title = format!("{kind}/{namespace}/{name}/{at}");
+        for (key, why) in REFUSED {
+            if endpoint.get(key).is_some_and(|value| !is_empty(value)) {
+                troubles.push(format!("{title} is not scraped: its {key} {why}"));
+                return None;
+            }
+        }
+        let tls = match tls(&endpoint["tlsConfig"]) {
+            Ok(tls) => tls,
+            Err(why) => {
+                troubles.push(format!("{title} is not scraped: its tlsConfig {why}"));
+                return None;
+            }
+        };
+        let mut job = meta::timing(place.interval);
+        job.insert("job_name".into(), json!(title));
+        if let Some(interval) = text(endpoint, "interval") {
+            job.insert("scrape_interval".into(), json!(interval));
+            // Prometheus' own, where the interval is no shorter.
+            job.remove("scrape_timeout");
+            job.extend(short_timeout(interval));
+        }
+        let copied = [
+            ("scrapeTimeout", "scrape_timeout"),
+            ("path", "metrics_path"),
+            ("scheme", "scheme"),
+            ("params", "params"),
+            ("honorLabels", "honor_labels"),
+            ("honorTimestamps", "honor_timestamps"),
+            ("trackTimestampsStaleness", "track_timestamps_staleness"),
+            ("followRedirects", "follow_redirects"),
+            ("enableHttp2", "enable_http2"),
+        ];
+        for (theirs, ours) in copied {
+            if let Some(value) = endpoint.get(theirs).filter(|value| !is_empty(value)) {
+                job.insert(ours.into(), value.clone());
+            }
+        }
+        if let Some(Value::String(scheme)) = job.get_mut("scheme") {
+            *scheme = scheme.to_lowercase();
+        }
+        if !tls.is_empty() {
+            job.insert("tls_config".into(), tls.into());
+        }
+        for (limit, ours) in [
+            (spec.sample_limit, "sample_limit"),
+            (spec.target_limit, "target_limit"),
+            (spec.label_limit, "label_limit"),
+            (spec.label_name_length_limit, "label_name_length_limit"),
+            (spec.label_value_length_limit, "label_value_length_limit"),
+        ] {
+            if let Some(limit) = limit {
+                job.insert(ours.into(), json!(limit));
+            }
+        }
+        if let Some(limit) = &spec.body_size_limit {
+            job.insert("body_size_limit".into(), json!(limit));
+        }
+        for (theirs, ours) in
+            [("relabelings", "relabel_configs"), ("metricRelabelings", "metric_relabel_configs")]
+        {
+            if let Some(rules) = endpoint.get(theirs).and_then(Value::as_array) {
+                job.insert(ours.into(), rules.iter().map(rule).collect());
+            }
+        }
+        job.insert("static_configs".into(), groups.into());
+        Some(job.into())
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        // The operator writes `bearerTokenSecret: {key: ""}` where there is none.
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+    value[name].as_str().filter(|text| !text.is_empty())
+}
+
+/// An interval of less than Prometheus' timeout is its timeout, too.
+fn short_timeout(interval: &str) -> Option<(String, Value)> {
+    let seconds: f64 = interval.strip_suffix("ms").map_or_else(
+        || interval.strip_suffix('s').and_then(|number| number.parse().ok()),
+        |number| number.parse::<f64>().ok().map(|ms| ms / 1e3),
+    )?;
+    (seconds < 10.0).then(|| ("scrape_timeout".to_owned(), json!(interval)))
+}
+
+/// A relabelling rule in the operator's spelling.
+fn rule(written: &Value) -> Value {
+    let mut rule = Map::new();
+    for (name, value) in written.as_object().into_iter().flatten() {
+        let (name, value) = match (name.as_str(), value) {
+            ("sourceLabels", value) => ("source_labels", value.clone()),
+            ("targetLabel", value) => ("target_label", value.clone()),
+            // `Replace` and `replace` are one to the operator.
+            ("action", Value::String(action)) => ("action", json!(action.to_lowercase())),
+            (name, value) => (name, value.clone()),
+        };
+        rule.insert(name.to_owned(), value);
+    }
+    rule.into()
+}
+
+fn tls(written: &Value) -> Result<Map<String, Value>, &'static str> {
+    let mut tls = Map::new();
+    for (name, value) in written.as_object().into_iter().flatten().filter(|(_, value)| !is_empty(value)) {
+        match name.as_str() {
+            "insecureSkipVerify" => _ = tls.insert("insecure_skip_verify".into(), value.clone()),
+            "serverName" => _ = tls.insert("server_name".into(), value.clone()),
+            "minVersion" => _ = tls.insert("min_version".into(), value.clone()),
+            "maxVersion" => _ = tls.insert("max_version".into(), value.clone()),
+            "caFile" | "certFile" | "keyFile" => return Err("names a file of this agent, which is not read"),
+            _ => return Err("is in a secret or config map, and those are not read"),
+        }
+    }
+    Ok(tls)
+}
+
+/// What every target of a monitor is known by.
+fn own(pod: &Pod, port: &Port, endpoint: String) -> Map<String, Value> {
+    Map::from_iter([
+        ("namespace".to_owned(), json!(pod.metadata.namespace)),
+        ("pod".to_owned(), json!(pod.metadata.name)),
+        ("container".to_owned(), json!(port.container)),
+        ("endpoint".to_owned(), json!(endpoint)),
+    ])
+}
+
+fn carry(names: &[String], of: &BTreeMap<String, String>, labels: &mut Map<String, Value>) {
+    for name in names {
+        if let Some(value) = of.get(name) {
+            labels.insert(label_name(name), json!(value));
+        }
+    }
+}
+
+fn endpoint_name(endpoint: &Value, port: &Port) -> String {
+    let named = text(endpoint, "port").map(str::to_owned);
+    named.unwrap_or_else(|| if port.name.is_empty() { port.number.to_string() } else { port.name.clone() })
+}
+
+/// Ports of a pod that a PodMonitor's endpoint means: by name, by number, or all that are declared.
+fn wanted_ports(pod: &Pod, endpoint: &Value) -> Vec<Port> {
+    let declared = meta::ports(pod);
+    if let Some(name) = text(endpoint, "port") {
+        return declared.into_iter().filter(|port| port.name == name).collect();
+    }
+    let target = match endpoint["portNumber"].as_u64() {
+        Some(number) => json!(number),
+        None => endpoint["targetPort"].clone(),
+    };
+    if target.is_null() { declared } else { of_target(&target, pod).into_iter().collect() }
+}
+
+/// The port of a pod by its name or number; a number need not be declared.
+fn of_target(target: &Value, pod: &Pod) -> Option<Port> {
+    let declared = meta::ports(pod);
+    if let Some(name) = target.as_str().filter(|name| name.parse::<u16>().is_err()) {
+        return declared.into_iter().find(|port| port.name == name);
+    }
+    let number = target.as_str().and_then(|text| text.parse().ok());
+    let number = number.or_else(|| target.as_u64().and_then(|number| u16::try_from(number).ok()))?;
+    let undeclared = || {
+        let container = pod.spec.containers.first().map(|container| container.name.clone());
+        Port { container: container.unwrap_or_default(), name: String::new(), number }
+    };
+    Some(declared.into_iter().find(|port| port.number == number).unwrap_or_else(undeclared))
+}
+
+impl Service {
+    fn read(object: &Value) -> Option<Service> {
+        let text = |name: &str| object["metadata"][name].as_str().unwrap_or("").to_owned();
+        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
+        let ports = object["spec"]["ports"]
+            .as_array()?
+            .iter()
+            .filter(|port| matches!(port["protocol"].as_str(), None | Some("TCP")));
+        let ports = ports.filter_map(|port| {
+            let number = port["port"].as_u64()?;
+            let target = match &port["targetPort"] {
+                Value::Null => json!(number),
+                target => target.clone(),
+            };
+            Some((port["name"].as_str().unwrap_or("").to_owned(), number, target))
+        });
+        Some(Service {
+            namespace: text("namespace"),
+            name: text("name"),
+            labels: map(&object["metadata"]["labels"]),
+            selector: map(&object["spec"]["selector"]),
+            ports: ports.collect(),
+        })
+    }
+
+    /// With the name that the endpoint has in series.
+    fn wanted_ports(&self, endpoint: &Value, pod: &Pod) -> Vec<(String, Port)> {
+        if let Some(name) = text(endpoint, "port") {
+            let named = self.ports.iter().filter(|(known, ..)| known == name);
+            return named
+                .filter_map(|(name, _, target)| Some((name.clone(), of_target(target, pod)?)))
+                .collect();
+        }
+        let target = &endpoint["targetPort"];
+        if !target.is_null() {
+            let named = match target {
+                Value::String(name) => name.clone(),
+                other => other.to_string(),
+            };
+            return of_target(target, pod).into_iter().map(|port| (named.clone(), port)).collect();
+        }
+        let all = self.ports.iter();
+        all.filter_map(|(name, number, target)| {
+            let name = if name.is_empty() { number.to_string() } else { name.clone() };
+            Some((name, of_target(target, pod)?))
+        })
+        .collect()
+    }
+
+    fn tell(&self, endpoint: &str, labels: &mut Map<String, Value>) {
+        labels.insert("service".into(), json!(self.name));
+        labels.insert("__meta_kubernetes_service_name".into(), json!(self.name));
+        labels.insert("__meta_kubernetes_endpoint_port_name".into(), json!(endpoint));
+        for (name, value) in &self.labels {
+            let name = label_name(name);
+            labels.insert(format!("__meta_kubernetes_service_label_{name}"), json!(value));
+            labels.insert(format!("__meta_kubernetes_service_labelpresent_{name}"), json!("true"));
+        }
+    }
+}
