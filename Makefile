@@ -5,11 +5,12 @@ CARGO   := cargo
 WEB     := dashboards/web
 ARGS    ?=
 
-.PHONY: up demo build web test lint unit e2e bench setup fmt help
+.PHONY: up demo build agent web test lint unit e2e bench setup fmt help
 
 help:
 	@echo "make up      build and run on this machine (ARGS=\"--demo\" for more flags), then open http://127.0.0.1:7400"
 	@echo "make demo    the same with a live 45-service shop"
+	@echo "make agent   build the agent alone, for nodes"
 	@echo "make test    formatting, clippy, unit, conformance and end-to-end tests"
 	@echo "make lint    formatting, clippy, dependency rules"
 	@echo "make bench   measure against real peers (see bench/README.md)"
@@ -23,6 +24,10 @@ demo:
 build: web
 	@echo "==> building binnacle (a first build compiles about 600 packages; cargo counts them below)"
 	$(CARGO) build --profile $(PROFILE) --locked --bin binnacle
+
+# The agent alone, for nodes.
+agent:
+	$(CARGO) build --profile agent --locked --no-default-features --bin binnacle
 
 # The page is built where Node is; without it the binary says how to build it.
 web:
@@ -44,6 +49,8 @@ lint:
 	$(CARGO) fmt --all --check
 	@echo "==> clippy"
 	$(CARGO) clippy --profile $(PROFILE) --locked --workspace --all-targets -- -D warnings
+	@echo "==> clippy of the agent alone"
+	$(CARGO) clippy --profile $(PROFILE) --locked --no-default-features -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then echo "==> licences and sources"; $(CARGO) deny check licenses bans sources; \
 	else echo "==> cargo-deny is not installed (cargo install --locked cargo-deny): licences not checked"; fi
 

@@ -3,30 +3,33 @@
 //! A role is a choice of parts. Listeners are bound before anything slow, `<data-dir>/listeners.json` is written once
 //! all of them accept, and SIGTERM takes the parts down in the order in which data flows: doors, agent, alerts, store.
 
-mod admin_routes;
+mod agent_config;
+#[cfg(not(feature = "server"))]
+mod agent_only;
 mod auth;
 mod data_dir;
+mod doors;
 mod health;
 mod inputs;
 mod listeners;
 mod own_metrics;
-mod page;
-mod parts;
-mod routes;
-mod ruler_routes;
-mod rules_routes;
-mod span_path;
+#[cfg(feature = "server")]
+mod server;
 mod targets_routes;
 mod tls;
-mod trace;
+
+#[cfg(not(feature = "server"))]
+use agent_only as built;
+#[cfg(feature = "server")]
+use server as built;
 
 use crate::config::{Config, Role, SelfTelemetry};
 use crate::telemetry;
 use anyhow::Context;
+use built::Parts;
 use data_dir::DataDir;
 pub use inputs::Inputs;
 use listeners::Listeners;
-use parts::Parts;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,7 +62,7 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
 /// What an agent of this configuration would collect.
 pub fn preview(config: &Config) -> anyhow::Result<String> {
     telemetry::install_tls();
-    let mut agent = parts::collecting(config, config.ingest_url.clone(), agent::Token::None);
+    let mut agent = agent_config::collecting(config, config.ingest_url.clone(), agent::Token::None);
     agent.scrape_jobs = inputs::scrape_jobs(config)?;
     agent.log_rules = inputs::log_rules(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,10 +78,10 @@ async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Resul
     let parts = Arc::new(Parts::start(&config, inputs, &bound.addresses, &stop).await?);
 
     let addresses = bound.addresses.clone();
-    let mut doors = routes::serve(bound, &config, &parts, &stop)?;
+    let mut doors = built::serve(bound, &config, &parts, &stop)?;
     addresses.announce(&config).await?;
     let shop_closes = CancellationToken::new();
-    let demo = start_demo(&config, &addresses, &own_token, &shop_closes);
+    let demo = built::start_demo(&config, &addresses, &own_token, &shop_closes);
 
     tokio::select! {
         () = until_signal(&parts, &again) => info!("stopping"),
@@ -101,29 +104,6 @@ fn own_telemetry(
         SelfTelemetry::To(url) => (url.clone(), None),
     };
     Some(telemetry::Destination { endpoint, token })
-}
-
-fn start_demo(
-    config: &Config,
-    addresses: &listeners::Addresses,
-    own_token: &str,
-    stop: &CancellationToken,
-) -> Option<tokio::task::JoinHandle<()>> {
-    let grpc = addresses.reachable_otlp_grpc();
-    let (Role::Up { demo: true, .. }, Some(grpc)) = (config.role, grpc) else { return None };
-    let token = Some(own_token.to_owned());
-    let shop = crate::demo::Config {
-        otlp_grpc: format!("http://{grpc}"),
-        token,
-        bottleneck: config.demo_bottleneck,
-        ..Default::default()
-    };
-    let stop = stop.clone();
-    Some(tokio::spawn(async move {
-        if let Err(wrong) = crate::demo::run(shop, stop).await {
-            error!(error = format!("{wrong:#}"), "demo ended");
-        }
-    }))
 }
 
 /// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs, tokens and limits and goes on.

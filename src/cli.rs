@@ -1,18 +1,22 @@
 //! What a user types: commands, flags, their help. A flag is also an environment variable and a key of the TOML file;
 //! `config` merges the three. Nothing is opened or bound here.
 
+#[cfg(feature = "server")]
+mod server;
+
+use crate::app;
 use crate::config::{Config, Flags, Role};
-use crate::{app, check, client};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "server")]
+pub use server::Language;
 use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
     name = "binnacle",
     version = VERSION,
-    about = "Metrics, logs, traces, alerts and cost of a Kubernetes cluster in one binary",
-    after_help = "Start with `binnacle up` and open http://127.0.0.1:7400, or `binnacle up --demo` for a live shop to look at.",
+    about = ABOUT,
+    after_help = AFTER_HELP,
     propagate_version = true,
     // The last of two wins, as people expect who add a flag to a line that they were given.
     args_override_self = true
@@ -22,51 +26,28 @@ pub struct Cli {
     command: Command,
 }
 
+#[cfg(feature = "server")]
+use server::{ABOUT, AFTER_HELP};
+#[cfg(not(feature = "server"))]
+const ABOUT: &str =
+    "The node agent of Binnacle: one node's metrics, logs and traces, sent to an ingest process";
+#[cfg(not(feature = "server"))]
+const AFTER_HELP: &str = "Start with `binnacle agent --ingest URL`; `binnacle agent --dry-run` prints what it would collect. \
+    This binary is the agent alone; the other roles are in the whole one.";
+
 /// Version, commit and build profile, as `binnacle version` prints them.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the whole stack in one process: agent for this machine, ingest, query, alerts and the web page
-    Up(UpFlags),
+    #[cfg(feature = "server")]
+    #[command(flatten)]
+    Server(server::Command),
+    #[command(display_order = 1)]
     /// Run the node agent alone: collect this machine's telemetry and ship it to --ingest
     Agent(AgentFlags),
-    /// Run the ingest role alone: receive, store, answer snapshots to query processes
-    Ingest(Flags),
-    /// Run the query role alone, over the ingest process at --ingest
-    Query(Flags),
-    /// Run rule evaluation and notification alone, over --query and --ingest
-    Alerts(Flags),
-    /// Run SQL against a server; without a statement, an interactive prompt
-    Sql(client::QueryArgs),
-    /// Run PromQL against a server
-    Promql(client::QueryArgs),
-    /// Run LogQL against a server
-    Logql(client::QueryArgs),
-    /// Run TraceQL against a server
-    Traceql(client::QueryArgs),
-    /// Check configuration, rule, SLO and dashboard files; exit 1 when any has a mistake
-    Check(CheckArgs),
     /// Print version, commit and build profile
     Version,
-}
-
-#[derive(Args)]
-pub struct UpFlags {
-    #[command(flatten)]
-    flags: Flags,
-    /// Also run a live demo: a 45-service shop with one real bottleneck, sent through a real OTLP client
-    #[arg(long)]
-    demo: bool,
-    /// Do not collect telemetry of this machine
-    #[arg(long, env = "BINNACLE_NO_AGENT")]
-    no_agent: bool,
-    /// Do not evaluate rules and SLOs
-    #[arg(long, env = "BINNACLE_NO_ALERTS")]
-    no_alerts: bool,
-    /// Do not serve the web page
-    #[arg(long, env = "BINNACLE_NO_WEB")]
-    no_web: bool,
 }
 
 #[derive(Args)]
@@ -87,41 +68,16 @@ enum AgentCommand {
     Top(crate::top::TopArgs),
 }
 
-#[derive(Args)]
-struct CheckArgs {
-    /// Files to check: TOML configuration, rule YAML, OpenSLO YAML, tail sampling YAML, Grafana dashboard JSON, price book CSV
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Language {
-    Sql,
-    Promql,
-    Logql,
-    Traceql,
-}
-
 /// Runs one command to its end.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Up(up) => serve(
-            Role::Up { demo: up.demo, agent: !up.no_agent, alerts: !up.no_alerts, web: !up.no_web },
-            up.flags,
-        ),
+        #[cfg(feature = "server")]
+        Command::Server(command) => server::run(command),
         Command::Agent(agent) => match agent.command {
             Some(AgentCommand::Top(args)) => crate::top::run(&args),
             None if agent.dry_run => dry_run(agent.flags),
             None => serve(Role::Agent, agent.flags),
         },
-        Command::Ingest(flags) => serve(Role::Ingest, flags),
-        Command::Query(flags) => serve(Role::Query, flags),
-        Command::Alerts(flags) => serve(Role::Alerts, flags),
-        Command::Sql(args) => client::run(Language::Sql, args),
-        Command::Promql(args) => client::run(Language::Promql, args),
-        Command::Logql(args) => client::run(Language::Logql, args),
-        Command::Traceql(args) => client::run(Language::Traceql, args),
-        Command::Check(args) => check::run(&args.files),
         Command::Version => {
             println!(
                 "binnacle {VERSION} (commit {}, profile {})",

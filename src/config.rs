@@ -1,9 +1,13 @@
 //! Configuration in two steps: [`Flags`] is what was written (command line, environment, TOML file), [`Config`] what
 //! it means: parsed, defaulted, checked against itself. Nothing is opened or bound here.
 
+#[cfg(feature = "server")]
+mod server;
 mod units;
 
-pub use units::{parse_bytes, parse_duration, place};
+pub use units::parse_duration;
+#[cfg(feature = "server")]
+pub use units::{parse_bytes, place};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -252,7 +256,7 @@ pub struct Flags {
     /// Clusters that one tenant may have pairs in [default: 100]
     #[arg(long, env = "BINNACLE_HA_MAX_CLUSTERS", value_name = "NUMBER")]
     pub ha_max_clusters: Option<usize>,
-    /// Price book (CSV) instead of the built-in one
+    /// Price book (CSV or JSON) instead of the built-in one
     #[arg(long, env = "BINNACLE_PRICES", value_name = "FILE")]
     pub prices: Option<PathBuf>,
     /// Roles alone: base URL of the ingest process [default: http://127.0.0.1:7400]
@@ -301,9 +305,18 @@ pub struct Flags {
     /// Agent: PEM file of who signed the API server's certificate [default: the pod's service account has it]
     #[arg(long, env = "BINNACLE_KUBE_API_CA_FILE", value_name = "FILE")]
     pub kube_api_ca_file: Option<PathBuf>,
+    /// Agent: the cloud's metadata server, `auto` for that of AWS, Google and Azure, or a URL; it says what machine this is,
+    /// which prices depend on [default: not asked]
+    #[arg(long, env = "BINNACLE_CLOUD_METADATA", value_name = "auto|URL")]
+    pub cloud_metadata: Option<String>,
     /// Agent: file in Prometheus' format whose scrape_configs are scraped
     #[arg(long, env = "BINNACLE_SCRAPE_CONFIG", value_name = "FILE")]
     pub scrape_config: Option<PathBuf>,
+    /// Agent: what of this node is scraped without being named, where --kubelet or --kube-api is given: annotations
+    /// (prometheus.io/scrape), monitors (PodMonitor, ServiceMonitor), control-plane (scheduler, controller manager, etcd,
+    /// CoreDNS, kube-proxy, Istio; the API server by one agent of all); or none [default: all three]
+    #[arg(long, env = "BINNACLE_SCRAPE_DISCOVER", value_name = "WHAT", value_delimiter = ',')]
+    pub scrape_discover: Vec<String>,
     /// Agent: the most its queue may take on disk, e.g. 500MiB; past it the oldest records are dropped and counted [default: 2GiB]
     #[arg(long, env = "BINNACLE_AGENT_QUEUE", value_name = "BYTES")]
     pub agent_queue: Option<String>,
@@ -329,12 +342,9 @@ pub struct Config {
     pub log: LogConfig,
     pub memory_bytes: usize,
     pub token_file: Option<PathBuf>,
-    pub retention: Retention,
-    pub delete_cancel_period: Duration,
-    pub line_bytes_max: Option<usize>,
-    pub log_limits: store::LogLimits,
-    pub limits: store::LimitBook,
-    pub downsampling: store::Downsampling,
+    /// What only a server needs.
+    #[cfg(feature = "server")]
+    pub server: server::Config,
     pub query_timeout: Duration,
     pub rules: Vec<String>,
     pub slos: Vec<String>,
@@ -346,7 +356,6 @@ pub struct Config {
     pub experimental_functions: bool,
     pub span_metrics: bool,
     pub tail_sampling: Option<PathBuf>,
-    pub demo_bottleneck: crate::demo::Bottleneck,
     pub otlp: wire::otlp::Translation,
     pub otlp_delta_bytes: usize,
     pub replicas: receive::replicas::Config,
@@ -362,6 +371,8 @@ pub struct Config {
     pub kubelet: Option<agent::kubelet::Settings>,
     pub cluster: Option<agent::ClusterSettings>,
     pub scrape_config: Option<PathBuf>,
+    pub cloud_metadata: Option<String>,
+    pub discover: agent::Discover,
     pub agent_queue_bytes: Option<u64>,
     pub collect_interval: Duration,
     pub self_telemetry: SelfTelemetry,
@@ -382,14 +393,6 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-#[derive(Clone, Debug)]
-pub struct Retention {
-    pub metrics: Duration,
-    pub logs: Duration,
-    pub streams: Vec<store::StreamRetention>,
-    pub traces: Duration,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelfTelemetry {
     Off,
@@ -397,8 +400,6 @@ pub enum SelfTelemetry {
     OnSelf,
     To(String),
 }
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
     /// Merges the three places a setting can be written in and checks the result.
@@ -433,12 +434,8 @@ impl Config {
     /// What each setting means, by itself.
     pub fn meaning(role: Role, flags: Flags) -> anyhow::Result<Config> {
         let config = Config {
-            line_bytes_max: flags
-                .max_line_size
-                .as_deref()
-                .map(|text| parse_bytes(text).with_context(|| format!("--max-line-size {text:?}")))
-                .transpose()?,
-            log_limits: log_limits(&flags)?,
+            #[cfg(feature = "server")]
+            server: server::Config::of(&flags)?,
             role,
             data_dir: flags.data_dir.unwrap_or_else(|| "binnacle-data".into()),
             http: address("--http", flags.http, "127.0.0.1:7400")?,
@@ -471,26 +468,6 @@ impl Config {
                 None => units::memory_default(),
             },
             token_file: flags.token_file,
-            retention: Retention {
-                metrics: duration("--retention-metrics", flags.retention_metrics, 31 * DAY)?,
-                logs: duration("--retention-logs", flags.retention_logs, 31 * DAY)?,
-                streams: flags
-                    .retention_stream
-                    .iter()
-                    .map(|text| {
-                        stream_retention(text).with_context(|| format!("--retention-stream {text:?}"))
-                    })
-                    .collect::<Result<_, _>>()?,
-                traces: duration("--retention-traces", flags.retention_traces, 14 * DAY)?,
-            },
-            delete_cancel_period: match flags.delete_request_cancel_period.as_deref() {
-                Some("0" | "0s") => Duration::ZERO,
-                written => duration("--delete-request-cancel-period", written.map(str::to_owned), DAY)?,
-            },
-            limits: store::LimitBook::parse(&flags.limit)
-                .map_err(|wrong| anyhow::anyhow!("--limit {wrong}"))?,
-            downsampling: store::Downsampling::parse(&flags.downsample)
-                .map_err(|wrong| anyhow::anyhow!("--downsample {wrong}"))?,
             query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
             rules: flags.rules,
             slos: flags.slos,
@@ -514,11 +491,6 @@ impl Config {
             admin_api: flags.web_enable_admin_api.unwrap_or(false),
             span_metrics: flags.span_metrics.unwrap_or(true),
             tail_sampling: flags.tail_sampling,
-            demo_bottleneck: match flags.demo_bottleneck.as_deref() {
-                None => crate::demo::Bottleneck::default(),
-                Some(text) => crate::demo::Bottleneck::parse(text)
-                    .with_context(|| format!("--demo-bottleneck {text:?}"))?,
-            },
             otlp: wire::otlp::Translation {
                 strategy: match flags.otlp_translation_strategy {
                     None => wire::otlp::Strategy::default(),
@@ -570,6 +542,19 @@ impl Config {
                 flags.kubelet_insecure,
             )?,
             scrape_config: flags.scrape_config,
+            cloud_metadata: match flags.cloud_metadata.as_deref() {
+                None | Some("" | "off") => None,
+                Some("auto") => Some(agent::CLOUD_METADATA.to_owned()),
+                Some(url) => {
+                    let url = checked_url("--cloud-metadata", url.to_owned())?;
+                    Some(url.trim_end_matches('/').to_owned())
+                }
+            },
+            discover: match flags.scrape_discover.as_slice() {
+                [] => agent::Discover::default(),
+                names => agent::Discover::parse(names)
+                    .map_err(|wrong| anyhow::anyhow!("--scrape-discover {wrong}"))?,
+            },
             agent_queue_bytes: flags.agent_queue.map(|text| queue_bytes(&text)).transpose()?,
             collect_interval: duration(
                 "--collect-interval",
@@ -778,6 +763,8 @@ impl Flags {
             kubelet_ca_file: self.kubelet_ca_file.or(file.kubelet_ca_file),
             kubelet_insecure: self.kubelet_insecure.or(file.kubelet_insecure),
             scrape_config: self.scrape_config.or(file.scrape_config),
+            cloud_metadata: self.cloud_metadata.or(file.cloud_metadata),
+            scrape_discover: list(self.scrape_discover, file.scrape_discover),
             agent_queue: self.agent_queue.or(file.agent_queue),
             collect_interval: self.collect_interval.or(file.collect_interval),
             self_telemetry: self.self_telemetry.or(file.self_telemetry),
@@ -801,61 +788,6 @@ fn duration(flag: &str, written: Option<String>, default: Duration) -> anyhow::R
         None => Ok(default),
         Some(text) => parse_duration(&text).with_context(|| format!("{flag} {text:?}")),
     }
-}
-
-/// Loki's limits under Loki's names; a megabyte is what Loki takes for one.
-fn log_limits(flags: &Flags) -> anyhow::Result<store::LogLimits> {
-    const MB: f64 = 1048576.0;
-    let longest = |flag: &str, written: &Option<String>| -> anyhow::Result<Option<Duration>> {
-        written
-            .as_deref()
-            .map(|text| parse_duration(text).with_context(|| format!("{flag} {text:?}")))
-            .transpose()
-    };
-    let bytes = |flag: &str, written: &Option<String>| -> anyhow::Result<Option<f64>> {
-        let read = |text: &str| parse_bytes(text).with_context(|| format!("{flag} {text:?}"));
-        Ok(written.as_deref().map(read).transpose()?.map(|bytes| bytes as f64))
-    };
-    let positive = |flag: &str, written: Option<f64>| -> anyhow::Result<Option<f64>> {
-        match written {
-            Some(number) if !(number > 0.0 && number.is_finite()) => {
-                bail!("{flag} {number}: a number above 0 is expected; leave it out for no limit")
-            }
-            number => Ok(number),
-        }
-    };
-    let rate = |a_second: Option<f64>, burst: Option<f64>, times: f64| {
-        a_second
-            .map(|bytes_per_s| store::Rate { bytes_per_s, burst_bytes: burst.unwrap_or(bytes_per_s * times) })
-    };
-    let mb = positive("--ingestion-rate-mb", flags.ingestion_rate_mb)?.map(|mb| mb * MB);
-    let burst_mb = positive("--ingestion-burst-size-mb", flags.ingestion_burst_size_mb)?.map(|mb| mb * MB);
-    let of_stream = bytes("--per-stream-rate-limit", &flags.per_stream_rate_limit)?;
-    let burst = bytes("--per-stream-rate-limit-burst", &flags.per_stream_rate_limit_burst)?;
-    Ok(store::LogLimits {
-        label_names_max: flags.max_label_names_per_series.unwrap_or(0),
-        label_name_bytes_max: flags.max_label_name_length.unwrap_or(0),
-        label_value_bytes_max: flags.max_label_value_length.unwrap_or(0),
-        age_max: longest("--reject-old-samples-max-age", &flags.reject_old_samples_max_age)?,
-        future_max: longest("--creation-grace-period", &flags.creation_grace_period)?,
-        // Loki's own bursts are 6 MB for 4 MB a second, and 15 MB for 3 MB.
-        rate: rate(mb, burst_mb, 1.5),
-        stream_rate: rate(positive("--per-stream-rate-limit", of_stream)?, burst, 5.0),
-    })
-}
-
-/// A duration, perhaps a priority, and a stream selector.
-fn stream_retention(text: &str) -> anyhow::Result<store::StreamRetention> {
-    let form = "write a duration and a stream selector, as in 24h {app=\"web\"}";
-    let (before, selector) = text.split_at(text.find('{').context(form)?);
-    let mut words = before.split_whitespace();
-    let period = parse_duration(words.next().context(form)?)?;
-    let priority = words.next().map_or(Ok(0), str::parse).context("the priority is a whole number")?;
-    if words.next().is_some() {
-        bail!("{form}");
-    }
-    let matchers = logql::parse_selector(selector).map_err(|why| anyhow::anyhow!("{why}"))?;
-    Ok(store::StreamRetention { matchers, priority, period })
 }
 
 /// Where Kubernetes puts a pod's own token, the API server's CA and the pod's namespace.
@@ -1028,7 +960,8 @@ mod tests {
             wrong(Flags { ingestion_rate_mb: Some(-1.0), ..Flags::default() })
                 .contains("--ingestion-rate-mb")
         );
-        let rate = up(Flags { ingestion_rate_mb: Some(4.0), ..Flags::default() }).unwrap().log_limits.rate;
+        let rate =
+            up(Flags { ingestion_rate_mb: Some(4.0), ..Flags::default() }).unwrap().server.log_limits.rate;
         assert_eq!(rate.map(|rate| rate.burst_bytes), Some(6291456.0));
         for (written, part) in [
             ("24h", "stream selector"),

@@ -1,12 +1,19 @@
 //! The one binary. Everything it does is in the modules; this file only starts them.
 
+// The agent alone has the same flags and listeners, and uses fewer of them.
+#![cfg_attr(not(feature = "server"), allow(dead_code))]
+
 mod app;
+#[cfg(feature = "server")]
 mod check;
 mod cli;
+#[cfg(feature = "server")]
 mod client;
 mod config;
+#[cfg(feature = "server")]
 mod demo;
 mod memory;
+#[cfg(feature = "server")]
 mod remote;
 mod telemetry;
 mod top;

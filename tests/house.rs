@@ -92,6 +92,27 @@ fn heavy_dependencies_have_one_door() {
     }
 }
 
+/// The agent alone is small because of what it is not built of. Only manifests are read here: nothing is compiled.
+#[test]
+fn the_agent_alone_is_built_without_store_and_engine() {
+    let arguments =
+        ["tree", "--no-default-features", "--edges", "normal", "--prefix", "none", "--locked", "--offline"];
+    let listed = std::process::Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--format", "{p}", "--package", "binnacle"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let names: BTreeSet<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("agent") && names.contains("receive"), "{names:?}");
+    let of_the_server =
+        ["api", "arrow", "datafusion", "engine", "parquet", "pgwire", "sqlx", "store", "tantivy"];
+    let heavy: Vec<_> = of_the_server.iter().filter(|name| names.contains(*name)).collect();
+    assert!(heavy.is_empty(), "the agent alone is built of {heavy:?}");
+}
+
 #[test]
 fn no_room_is_left_unfinished() {
     let mut wrong = vec![];

@@ -84,7 +84,7 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
         return api::grpc::refused(StatusCode::UNAUTHORIZED, why);
     }
     let why = "send one of the server's tokens as Authorization: Bearer …";
-    let refusal = api::refusal::at(request.uri().path(), StatusCode::UNAUTHORIZED, why);
+    let refusal = super::built::refusal(request.uri().path(), StatusCode::UNAUTHORIZED, why);
     ([(header::WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
 }
 

@@ -1,6 +1,6 @@
 //! `/api/v1/targets` and `/api/v1/scrape_pools`, as Prometheus shows them: what this process' agent scrapes.
 
-use super::parts::Parts;
+use super::built::Parts;
 use agent::scrape::{LastScrape, TargetStatus, Targets};
 use axum::extract::{Query, State};
 use axum::routing::get;

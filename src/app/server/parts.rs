@@ -1,9 +1,11 @@
 //! The parts that a role consists of, started in the order in which they need one another and closed in reverse.
 
-use super::auth::Tokens;
-use super::inputs::Inputs;
-use super::listeners::Addresses;
 use super::span_path::SpanPath;
+use crate::app::agent_config::{agent_config, reload_agent};
+use crate::app::auth::Tokens;
+use crate::app::inputs::Inputs;
+use crate::app::listeners::Addresses;
+use crate::app::own_metrics;
 use crate::config::{Config, Role};
 use crate::remote::{Bearer, RemoteAsk, RemoteSink};
 use agent::Agent;
@@ -91,7 +93,8 @@ impl Parts {
         if matches!(config.role, Role::Up { .. } | Role::Ingest) {
             let store = Store::open(store_config(config), clock.clone()).await?;
             parts.sink = Some(store.clone());
-            if let Some(path) = SpanPath::start(config, inputs.sampling, store.clone(), clock.clone()) {
+            if let Some(path) = SpanPath::start(config, inputs.server.sampling, store.clone(), clock.clone())
+            {
                 parts.sink = Some(path.sink());
                 parts.span_path = Some(path);
             }
@@ -103,7 +106,7 @@ impl Parts {
                 None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, inputs.ingest_token)?),
             };
             let engine = Engine::new(source, clock.clone(), query_limits(config))?;
-            if let Some(prices) = inputs.prices {
+            if let Some(prices) = inputs.server.prices {
                 engine.set_prices(prices);
             }
             VIEWS.iter().for_each(|(name, query)| engine.add_view(name, query));
@@ -155,7 +158,7 @@ impl Parts {
         if let Some(store) = &self.store {
             store.set_retention(retention(config));
             store.set_limits(limits(config));
-            store.set_downsampling(config.downsampling.clone());
+            store.set_downsampling(config.server.downsampling.clone());
         }
         if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
             warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
@@ -166,14 +169,7 @@ impl Parts {
             warn!(error = format!("{wrong:#}"), "rules and SLOs are kept as they were");
         }
         if let Some(agent) = &self.agent {
-            match super::inputs::scrape_jobs(config) {
-                Ok(jobs) => agent.set_scrape_jobs(jobs),
-                Err(wrong) => warn!(error = format!("{wrong:#}"), "scrape jobs are kept as they were"),
-            }
-            match super::inputs::log_rules(config) {
-                Ok(rules) => agent.set_log_rules(rules),
-                Err(wrong) => warn!(error = format!("{wrong:#}"), "log rules are kept as they were"),
-            }
+            reload_agent(agent, config);
         }
         info!("reloaded");
     }
@@ -196,7 +192,7 @@ impl Parts {
     }
 
     pub fn readings(&self) -> Vec<Reading> {
-        let mut readings = super::own_metrics::process(self.started_ms, self.role.name());
+        let mut readings = own_metrics::process(self.started_ms, self.role.name());
         if let Some(store) = &self.store {
             readings.extend(store.readings());
         }
@@ -217,7 +213,7 @@ impl Parts {
 }
 
 fn limits(config: &Config) -> store::LimitBook {
-    config.limits.clone().with_logs(config.log_limits.clone(), config.line_bytes_max)
+    config.server.limits.clone().with_logs(config.server.log_limits.clone(), config.server.line_bytes_max)
 }
 
 fn store_config(config: &Config) -> store::Config {
@@ -226,9 +222,9 @@ fn store_config(config: &Config) -> store::Config {
         memory_bytes_max: config.memory_bytes / STORE_SHARE,
         retention: retention(config),
         read_log_query: logql::read_log_query,
-        delete_cancel_period: config.delete_cancel_period,
+        delete_cancel_period: config.server.delete_cancel_period,
         limits: limits(config),
-        downsampling: config.downsampling.clone(),
+        downsampling: config.server.downsampling.clone(),
         on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
     }
@@ -236,10 +232,10 @@ fn store_config(config: &Config) -> store::Config {
 
 fn retention(config: &Config) -> store::Retention {
     store::Retention {
-        metrics: config.retention.metrics,
-        logs: config.retention.logs,
-        streams: config.retention.streams.clone(),
-        spans: config.retention.traces,
+        metrics: config.server.retention.metrics,
+        logs: config.server.retention.logs,
+        streams: config.server.retention.streams.clone(),
+        spans: config.server.retention.traces,
     }
 }
 
@@ -265,38 +261,4 @@ fn alerts_config(config: &Config, addresses: &Addresses) -> alerts::Config {
         with_demo_slos: matches!(config.role, Role::Up { demo: true, .. }),
         ..alerts::Config::default()
     }
-}
-
-fn agent_config(config: &Config, addresses: &Addresses, tokens: &Tokens) -> agent::Config {
-    let (ingest, token) = match (config.role, &config.ingest_token_file) {
-        (Role::Agent, None) => (config.ingest_url.clone(), agent::Token::None),
-        (Role::Agent, Some(path)) => (config.ingest_url.clone(), agent::Token::File(path.clone())),
-        _ => (format!("http://{}", addresses.reachable_http()), agent::Token::Text(tokens.own().to_owned())),
-    };
-    collecting(config, ingest, token)
-}
-
-/// What an agent collects, and where it sends it.
-pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent::Config {
-    let mut agent = agent::Config {
-        data_dir: config.data_dir.join("agent"),
-        ingest,
-        token,
-        tenant: config.tenant.clone(),
-        host_root: config.host_root.clone(),
-        interval: config.collect_interval,
-        kubelet: config.kubelet.clone(),
-        cluster: config.cluster.clone(),
-        ..agent::Config::default()
-    };
-    if let Some(folder) = &config.textfile_dir {
-        agent.textfile_dir = folder.clone();
-    }
-    if let Some(bytes) = config.agent_queue_bytes {
-        agent.queue_bytes_max = bytes;
-    }
-    if !config.log_files.is_empty() {
-        agent.log_files = config.log_files.clone();
-    }
-    agent
 }

@@ -1,11 +1,10 @@
 //! Which door is at which path, and the servers behind the listeners.
 
-use super::auth::Tokens;
-use super::listeners::Listeners;
 use super::parts::Parts;
-use super::{
-    admin_routes, auth, health, own_metrics, page, ruler_routes, rules_routes, targets_routes, trace,
-};
+use super::{admin_routes, page, ruler_routes, rules_routes, trace};
+use crate::app::auth::Tokens;
+use crate::app::listeners::Listeners;
+use crate::app::{doors, health, own_metrics, targets_routes};
 use crate::config::{Config, Role};
 use anyhow::Context;
 use axum::extract::State;
@@ -16,8 +15,6 @@ use axum::{Json, Router, middleware};
 use receive::Doors;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -34,43 +31,13 @@ pub fn serve(
     config: &Config,
     parts: &Arc<Parts>,
     stop: &CancellationToken,
-) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let doors_config = receive::Config {
-        otlp: config.otlp.clone(),
-        delta_bytes_max: config.otlp_delta_bytes,
-        replicas: config.replicas.clone(),
-        ..receive::Config::default()
-    };
-    let doors = parts.sink.clone().map(|sink| Arc::new(Doors::new(sink, doors_config)));
+) -> anyhow::Result<doors::Servers> {
+    let doors = parts.sink.clone().map(|sink| doors::doors(sink, parts.agent.as_ref(), config));
     let shared = Shared { parts: parts.clone(), doors: doors.clone() };
-    let guard = || middleware::from_fn_with_state(parts.tokens.clone(), auth::require);
-    let mut servers = JoinSet::new();
-
-    let http = http_router(config, shared)?.layer(guard());
-    servers.spawn(serve_http(listeners.http, http, stop.clone()));
-    if let (Some(listener), Some(doors)) = (listeners.otlp_http, &doors) {
-        servers.spawn(serve_http(listener, receive::otlp_http_router(doors).layer(guard()), stop.clone()));
-    }
-    if let (Some(listener), Some(doors)) = (listeners.otlp_grpc, &doors) {
-        servers.spawn(serve_http(listener, receive::otlp_grpc_router(doors).layer(guard()), stop.clone()));
-    }
-    if let (Some(sockets), Some(doors)) = (listeners.syslog, &doors) {
-        let (doors, tenant, stop) = (doors.clone(), config.tenant.clone(), stop.clone());
-        let limits = receive::syslog::Limits::default();
-        servers.spawn(async move {
-            receive::syslog::serve(sockets, doors, tenant, limits, stop).await.context("syslog listener")
-        });
-    }
-    if let (Some(listener), Some(tls), Some(doors)) = (listeners.syslog_tls, parts.syslog_tls.clone(), &doors)
-    {
-        let (doors, tenant, stop) = (doors.clone(), config.tenant.clone(), stop.clone());
-        let limits = receive::syslog::Limits::default();
-        servers.spawn(async move {
-            let served = receive::syslog::serve_tls((listener, tls), doors, tenant, limits, stop).await;
-            served.context("listener of syslog over TLS")
-        });
-    }
-    if let (Some(listener), Some(engine)) = (listeners.pg, parts.engine.clone()) {
+    let http = http_router(config, shared)?;
+    let (mut servers, pg) =
+        doors::serve(listeners, http, doors, (&parts.tokens, parts.syslog_tls.clone()), config, stop);
+    if let (Some(listener), Some(engine)) = (pg, parts.engine.clone()) {
         let (stop, passwords) = (stop.clone(), passwords(&parts.tokens));
         servers.spawn(async move {
             api::pg::serve(listener, engine, passwords, stop).await.context("PostgreSQL listener")
@@ -85,13 +52,6 @@ fn passwords(tokens: &Arc<Tokens>) -> api::pg::Passwords {
     tokens.are_asked_for().then(|| -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
         Arc::new(move |password| tokens.accepts(Some(password)))
     })
-}
-
-async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("HTTP listener")
 }
 
 fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {

@@ -1,0 +1,26 @@
+//! The agent alone, for a binary that is built without the feature `server`: the agent, and the doors that write to its
+//! queue. It has what `server` shows to the composition root, and no more.
+
+mod parts;
+mod routes;
+
+pub use parts::Parts;
+pub use routes::serve;
+
+use crate::app::listeners::Addresses;
+use crate::config::Config;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// None of the doors here has words of its own.
+pub fn refusal(_path: &str, status: StatusCode, why: &str) -> Response {
+    (status, Json(serde_json::json!({ "error": why }))).into_response()
+}
+
+/// The shop runs beside a server.
+pub fn start_demo(_: &Config, _: &Addresses, _: &str, _: &CancellationToken) -> Option<JoinHandle<()>> {
+    None
+}
