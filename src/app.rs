@@ -77,6 +77,16 @@ async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Resul
     let stop = CancellationToken::new();
     let parts = Arc::new(Parts::start(&config, inputs, &bound.addresses, &stop).await?);
 
+    if config.role == Role::Agent {
+        // By then everything that is done again and again was done twice.
+        let settled = config.collect_interval * 2;
+        tokio::spawn(async move {
+            tokio::time::sleep(settled).await;
+            crate::memory::give_back_free();
+            agent::give_back_code();
+        });
+    }
+
     let addresses = bound.addresses.clone();
     let mut doors = built::serve(bound, &config, &parts, &stop)?;
     addresses.announce(&config).await?;

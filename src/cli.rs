@@ -39,6 +39,10 @@ const AFTER_HELP: &str = "Start with `binnacle agent --ingest URL`; `binnacle ag
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Subcommand)]
+#[cfg_attr(
+    not(feature = "server"),
+    allow(clippy::large_enum_variant, reason = "one of it is made, at the start")
+)]
 enum Command {
     #[cfg(feature = "server")]
     #[command(flatten)]

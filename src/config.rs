@@ -5,9 +5,9 @@
 mod server;
 mod units;
 
-pub use units::parse_duration;
 #[cfg(feature = "server")]
-pub use units::{parse_bytes, place};
+pub use units::place;
+pub use units::{parse_bytes, parse_duration};
 
 use anyhow::{Context, bail};
 use clap::Args;

@@ -193,6 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_clouds_format_is_understood() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let aws = Router::new()
             .route("/latest/api/token", put(|| async { "secret" }))
             .route(

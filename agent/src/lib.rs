@@ -13,6 +13,7 @@ mod gateway;
 mod host;
 pub mod kubelet;
 mod logs;
+mod memory;
 mod node;
 mod objects;
 mod oom;
@@ -35,7 +36,7 @@ use queue::Queue;
 use samples::Samples;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ use tracing::{info, warn};
 pub use cloud::METADATA as CLOUD_METADATA;
 pub use cluster::ClusterSettings;
 pub use logs::Rules as LogRules;
+pub use memory::{give_back_code, use_small_pages};
 pub use preview::preview;
 pub use targets::Discover;
 
@@ -123,14 +125,6 @@ impl Default for Config {
             queue_bytes_max: 2 << 30,
         }
     }
-}
-
-/// For a process that is an agent and nothing else: memory in small pages. The allocator asks the kernel for huge ones,
-/// which are whole in memory once a byte of them is used: at rest that was 57 MB instead of 38.
-#[allow(unsafe_code)]
-pub fn use_small_pages() {
-    // SAFETY: a flag of this process is set; no memory is passed. Where the kernel knows it not, nothing changes.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
 /// The running agent.
@@ -330,6 +324,32 @@ impl Agent {
 /// Ingest is told what the metrics are at every so manieth collection: pods come and go, and with them metrics.
 const DESCRIBE_EVERY: u64 = 20;
 
+/// What walks all processes of the machine, and what walks all its sockets, is done no more often, however short the
+/// interval is. The second is gauges alone, of which one a minute is enough to see.
+const PROCESSES_EVERY: Duration = Duration::from_secs(15);
+const DEAR_EVERY: Duration = Duration::from_secs(60);
+
+/// Something that is done at some collections.
+struct Cadence {
+    every: Duration,
+    last: Option<Instant>,
+}
+
+impl Cadence {
+    fn of(every: Duration) -> Cadence {
+        Cadence { every, last: None }
+    }
+
+    /// Half an interval of grace: ticks come a little early, too.
+    fn is_due(&mut self, interval: Duration) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() + interval / 2 > self.every);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
+
 /// What the collection of metrics works with.
 struct Measured {
     machine: cloud::Known,
@@ -350,6 +370,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut processes = Some(processes::Processes::default());
     let mut collection = 0u64;
+    let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -360,13 +381,16 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
+        let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
             let mut samples =
                 Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
-            costs.of("node", || node::collect(&host.root, &textfiles, &mounts, &mut samples));
+            costs.of("node", || node::collect(&host.root, &textfiles, &mounts, dear, &mut samples));
             machine.tell(&mut samples);
-            costs.of("processes", || known.collect(&host.root, &mut samples));
+            if each_process {
+                costs.of("processes", || known.collect(&host.root, &mut samples));
+            }
             costs.of("containers", || {
                 pods.look(&host.root);
                 containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);

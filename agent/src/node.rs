@@ -52,14 +52,12 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("os", system::os),
     ("powersupplyclass", power::powersupplyclass),
     ("pressure", cpu::pressure),
-    ("processes", kernel::processes),
     ("rapl", power::rapl),
     ("schedstat", cpu::schedstat),
     ("selinux", kernel::selinux),
     ("sockstat", network::sockstat),
     ("softnet", network::softnet),
     ("stat", cpu::stat),
-    ("tcpstat", network::tcpstat),
     ("thermal_zone", power::thermal_zone),
     ("time", clock::time),
     ("timex", clock::timex),
@@ -70,10 +68,14 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("zfs", zfs::zfs),
 ];
 
-/// All collectors, what each cost, and what this process itself uses.
+/// These walk all processes and all sockets of the machine, and node_exporter leaves them out unless it is asked.
+const DEAR: &[(&str, Collector)] = &[("processes", kernel::processes), ("tcpstat", network::tcpstat)];
+
+/// All collectors, what each cost, and what this process itself uses. With `dear` also those that cost the most.
 /// `textfiles` is the folder of files that other programs leave.
-pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, out: &mut Samples) {
-    for (name, collector) in COLLECTORS {
+pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, dear: bool, out: &mut Samples) {
+    let collectors = COLLECTORS.iter().chain(DEAR.iter().filter(|_| dear));
+    for (name, collector) in collectors {
         timed(name, out, |out| collector(root, out));
     }
     timed("filesystem", out, |out| filesystem::filesystem(root, mounts, out));

@@ -164,3 +164,38 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
         all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
     assert_eq!((replicas.0.get("deployment"), replicas.0.get("node"), replicas.1), (Some("cart"), None, 3.0));
 }
+
+#[test]
+fn volumes_and_services_are_told_as_kube_state_metrics_tells_them() {
+    let mut samples = Samples::new(0, "n1", false);
+    let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
+        "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
+    let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
+        "clusterIP": "10.0.0.9" }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
+    state::tell("PersistentVolume", &volume, &mut samples);
+    state::tell("Service", &service, &mut samples);
+    let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
+        .into_iter()
+        .map(|(labels, value)| {
+            (labels.without(|name| matches!(name, "instance" | "job" | "node")).to_string(), value)
+        })
+        .collect();
+    for (series, value) in [
+        ("kube_persistentvolume_capacity_bytes{persistentvolume=\"pv-1\"}", 10737418240.0),
+        ("kube_persistentvolume_status_phase{persistentvolume=\"pv-1\", phase=\"Bound\"}", 1.0),
+        ("kube_persistentvolume_status_phase{persistentvolume=\"pv-1\", phase=\"Released\"}", 0.0),
+        (
+            "kube_persistentvolume_claim_ref{claim_namespace=\"shop\", name=\"data\", persistentvolume=\"pv-1\"}",
+            1.0,
+        ),
+        ("kube_persistentvolume_info{persistentvolume=\"pv-1\", storageclass=\"gp3\"}", 1.0),
+        ("kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\"}", 1.0),
+        (
+            "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\"}",
+            1.0,
+        ),
+        ("kube_service_info{cluster_ip=\"10.0.0.9\", namespace=\"shop\", service=\"web\"}", 1.0),
+    ] {
+        assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
+    }
+}

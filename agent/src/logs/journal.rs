@@ -24,7 +24,9 @@ const FIRST_ENTRIES: &str = "--lines=1000";
 /// An entry is JSON around its message, whose bytes may be written as numbers.
 const ENTRY_BYTES_MAX: u64 = 8 * LINE_BYTES_MAX as u64;
 
+/// After an end; doubled while no entry came, as where the folder is there and nobody writes a journal.
 const RESTART: Duration = Duration::from_secs(10);
+const RESTART_MAX: Duration = Duration::from_secs(320);
 
 pub struct Journal {
     entries: mpsc::Receiver<Entry>,
@@ -88,7 +90,9 @@ async fn follow(
     arrived: Arc<Notify>,
     stop: CancellationToken,
 ) {
+    let mut wait = RESTART;
     while !stop.is_cancelled() {
+        let before = cursor.clone();
         tokio::select! {
             ended = run(&folder, &mut cursor, &entries, &arrived) => match ended {
                 Err(wrong) if wrong.kind() == std::io::ErrorKind::NotFound => {
@@ -100,8 +104,9 @@ async fn follow(
             },
             () = stop.cancelled() => return,
         }
+        wait = if cursor == before { (wait * 2).min(RESTART_MAX) } else { RESTART };
         tokio::select! {
-            () = tokio::time::sleep(RESTART) => {}
+            () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -74,3 +74,31 @@ fn registered(events: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, and so open as long as that is.
     unsafe { AsyncFd::register(events) }.map_err(Into::into)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel keeps so many events (`fs.inotify.max_queued_events`) and then says only that there were more.
+    #[tokio::test]
+    async fn a_queue_of_events_that_overflowed_wakes_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(super::super::find::PODS).join("shop_cart_uid/cart");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut watch = Watch::new();
+        watch.look(&Root(dir.path().to_owned()));
+        assert!(watch.is_whole);
+        let max = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events");
+        let max: usize = max.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(16_384);
+        for n in 0..max.min(200_000) + 10 {
+            let path = folder.join(n.to_string());
+            std::fs::File::create(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+        }
+        watch.changed().await;
+        std::fs::File::create(folder.join("0.log")).unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(60), watch.changed())
+            .await
+            .expect("what came after the overflow is told");
+    }
+}
