@@ -78,10 +78,10 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
     if request.uri().path().starts_with("/health/") || tokens.accepts(offered.as_deref()) {
         return next.run(request).await;
     }
-    if api::grpc::is_call(request.headers()) {
-        // A header of gRPC is ASCII where it can be.
-        let why = "send one of the server's tokens as metadata: authorization: Bearer ...";
-        return api::grpc::refused(StatusCode::UNAUTHORIZED, why);
+    // A header of gRPC is ASCII where it can be.
+    let why = "send one of the server's tokens as metadata: authorization: Bearer ...";
+    if let Some(refusal) = super::built::refusal_of_call(request.headers(), why) {
+        return refusal;
     }
     let why = "send one of the server's tokens as Authorization: Bearer …";
     let refusal = super::built::refusal(request.uri().path(), StatusCode::UNAUTHORIZED, why);

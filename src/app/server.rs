@@ -17,7 +17,7 @@ pub use routes::serve;
 
 use crate::app::listeners::Addresses;
 use crate::config::{Config, Role};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,11 @@ use tracing::error;
 /// A request that ends before its door, in the words of the API whose path it has.
 pub fn refusal(path: &str, status: StatusCode, why: &str) -> Response {
     api::refusal::at(path, status, why)
+}
+
+/// UNAUTHENTICATED, where the request is a call of gRPC.
+pub fn refusal_of_call(headers: &HeaderMap, why: &str) -> Option<Response> {
+    api::grpc::is_call(headers).then(|| api::grpc::refused(StatusCode::UNAUTHORIZED, why))
 }
 
 pub fn start_demo(
