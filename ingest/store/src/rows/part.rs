@@ -24,7 +24,7 @@ use crate::rows::tokens::Clues;
 use crate::side_index::{Cursor, open, put_block};
 use crate::snapshot::LogStreamInfo;
 use arrow::array::{ArrayRef, AsArray, ListArray, RecordBatch, StringArray, new_empty_array};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -437,7 +437,9 @@ impl Index {
                 let (none, items) = (OffsetBuffer::new_zeroed(rows), new_empty_array(item.data_type()));
                 Ok(Arc::new(ListArray::try_new(item.clone(), none, items, None)?))
             }
-            DataType::Utf8 => Ok(Arc::new(StringArray::from(vec![""; rows]))),
+            DataType::Utf8 => {
+                Ok(Arc::new(StringArray::try_new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None)?))
+            }
             _ => Err(missing()),
         }
     }

@@ -75,6 +75,9 @@ pub(super) struct MetricsQuery {
 
 type Labels = Vec<(String, Value)>;
 
+/// Memory is asked for in such pieces: a value at a time, asking costs more than keeping.
+const GROWN_BYTES: usize = 64 << 10;
+
 /// Values by step; `None` where there is none.
 struct Series {
     labels: Labels,
@@ -167,11 +170,15 @@ impl MetricsQuery {
         if self.exemplars > 0 {
             columns.push("trace_id");
         }
+        let mut grown = 0;
         let by: Vec<&Field> = query.by.iter().collect();
         let alike = Some(by.as_slice()).filter(|_| !wants_trace(query));
         self.each_span(&query.spansets, alike, columns, inspected, &mut |at, alike| {
-            let grown = self.gather(at, alike, query, &mut groups);
-            if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
+            grown += self.gather(at, alike, query, &mut groups);
+            if grown < GROWN_BYTES {
+                return Ok(());
+            }
+            reservation.try_grow(std::mem::take(&mut grown)).map_err(crate::logql::broken)
         })
         .await?;
         Ok(groups.all.into_iter().flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
@@ -264,6 +271,7 @@ impl MetricsQuery {
         let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
         let value = match &query.field {
             None => 1.0,
+            Some(Field::Intrinsic(Intrinsic::Duration)) => at.spans.duration(at.row) as f64 / 1e9,
             Some(field) => match at.value(field) {
                 // Durations are answered in seconds.
                 Val::Duration(ns) => ns as f64 / 1e9,
