@@ -10,6 +10,7 @@ mod active;
 mod admit;
 mod catalog;
 mod config;
+mod decoded;
 mod delete;
 mod delete_logs;
 mod downsample;

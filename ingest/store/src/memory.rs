@@ -29,13 +29,17 @@ pub struct Taken {
 /// A sample is 16 bytes; half of them, as a flush of metrics writes all series anew.
 const PRESSING_BYTES_A_SAMPLE: usize = 8;
 
+/// Rows press as if they were half as many again: while they are flushed, sorted and encoded, others come in.
+fn pressing_rows(bytes: usize) -> usize {
+    bytes + bytes / 2
+}
+
 fn append_rows(head: &RwLock<RowsHead>, stored: &Stored) -> Result<Taken, arrow::error::ArrowError> {
     let mut head = head.write();
     let before = head.bytes();
     head.append(stored)?;
-    // Joined batches may be smaller than they were.
-    let bytes = head.bytes().saturating_sub(before);
-    Ok(Taken { bytes, pressing: bytes })
+    let bytes = head.bytes() - before;
+    Ok(Taken { bytes, pressing: pressing_rows(bytes) })
 }
 
 pub type Tenants = HashMap<Tenant, Arc<Memtables>>;
@@ -74,7 +78,7 @@ impl Memtables {
     pub fn freed(&self) -> Taken {
         let (metrics, rows) = (self.metrics.read(), self.logs.read().bytes() + self.spans.read().bytes());
         let samples = metrics.samples() * PRESSING_BYTES_A_SAMPLE;
-        Taken { bytes: metrics.bytes_freed() + rows, pressing: samples + rows }
+        Taken { bytes: metrics.bytes_freed() + rows, pressing: samples + pressing_rows(rows) }
     }
 
     /// Empty ones that know the series of these, where that is of use.

@@ -1,5 +1,6 @@
 //! Where part files lie: an object store, by default a local directory whose writes are synced before they count.
 
+use crate::decoded::Decoded;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt, TryStreamExt};
@@ -20,6 +21,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Objects {
+    /// What was decoded of them lately.
+    pub decoded: Decoded,
     store: Arc<dyn ObjectStore>,
     /// Set for the local directory: its files are synced by us, as the library does not.
     local: Option<LocalFileSystem>,
@@ -44,10 +47,12 @@ impl Default for Read {
 const READ_ROWS: usize = 16_384;
 
 impl Objects {
-    pub fn local(dir: PathBuf) -> anyhow::Result<Objects> {
+    /// `decoded_bytes_max` bounds what is kept of pages that were decoded.
+    pub fn local(dir: PathBuf, decoded_bytes_max: usize) -> anyhow::Result<Objects> {
         std::fs::create_dir_all(&dir)?;
         let local = LocalFileSystem::new_with_prefix(&dir)?;
-        Ok(Objects { store: Arc::new(LocalFileSystem::new_with_prefix(&dir)?), local: Some(local) })
+        let decoded = Decoded::new(decoded_bytes_max);
+        Ok(Objects { decoded, store: Arc::new(LocalFileSystem::new_with_prefix(&dir)?), local: Some(local) })
     }
 
     /// Returns once the object is there to stay.

@@ -84,6 +84,11 @@ impl Store {
                 "Bytes of exemplars in memory, at most a fixed number",
                 exemplar_bytes as f64,
             ),
+            Reading::gauge(
+                "binnacle_store_decoded_page_bytes",
+                "Bytes of decoded pages kept for the next query, at most a fixed number",
+                self.objects.decoded.bytes() as f64,
+            ),
         ]);
         let state = self.state.read();
         let tombstones: usize = state.tombstones.values().map(Vec::len).sum();

@@ -1,20 +1,27 @@
 //! The envelope of every side index: a name of its format, a checksum, and compressed bytes.
 //! `│ magic 8 │ crc32c u32 │ length u64 │ zstd │`, the checksum over what follows it.
 
+use std::io::Write;
+
 const HEADER: usize = 8 + 4 + 8;
 
 /// A side index is refused past this; a part's is some megabytes.
 const RAW_BYTES_MAX: u64 = 4 << 30;
 
 /// `format` is seven letters; the eighth byte of the name is the version.
-pub fn seal(format: &str, version: u8, raw: &[u8]) -> std::io::Result<bytes::Bytes> {
+/// The raw bytes come in pieces, as some are large and need not lie side by side once more.
+pub fn seal(format: &str, version: u8, raw: &[&[u8]]) -> std::io::Result<bytes::Bytes> {
     let mut out = format.as_bytes().to_vec();
     out.push(version);
-    let compressed = zstd::bulk::compress(raw, 3)?;
-    let length = (raw.len() as u64).to_le_bytes();
-    out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &compressed).to_le_bytes());
-    out.extend_from_slice(&length);
-    out.extend_from_slice(&compressed);
+    let length = raw.iter().map(|piece| piece.len() as u64).sum::<u64>();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&length.to_le_bytes());
+    let mut encoder = zstd::stream::write::Encoder::new(out, 3)?;
+    encoder.set_pledged_src_size(Some(length))?;
+    raw.iter().try_for_each(|piece| encoder.write_all(piece))?;
+    let mut out = encoder.finish()?;
+    let checksum = crc32c::crc32c(&out[12..]);
+    out[8..12].copy_from_slice(&checksum.to_le_bytes());
     Ok(out.into())
 }
 

@@ -75,6 +75,10 @@ pub struct Inner {
     pub(crate) downsampling: Mutex<Downsampling>,
 }
 
+/// Of the memory for memtables, what decoded pages may take at most beside it: a hundred pages of lines.
+const DECODED_SHARE: usize = 16;
+const DECODED_BYTES_MAX: usize = 24 << 20;
+
 /// After its last refusal the store counts as ready again: readiness that waits for a write would keep all writes away.
 const REFUSES_MS: i64 = 10_000;
 
@@ -138,7 +142,9 @@ impl Store {
             error!(segment = %stretch.segment.display(), offset = stretch.offset, bytes = stretch.bytes, "log is damaged; the rest of it was read");
         }
         let catalog = Catalog::open(&config.dir.join("catalog.db")).await?;
-        let objects = Arc::new(Objects::local(config.dir.join("parts")).context("opening the parts")?);
+        let decoded_bytes_max = (config.memory_bytes_max / DECODED_SHARE).min(DECODED_BYTES_MAX);
+        let objects = Objects::local(config.dir.join("parts"), decoded_bytes_max);
+        let objects = Arc::new(objects.context("opening the parts")?);
         let (janitor, doomed) = mpsc::unbounded_channel();
         let metas = catalog.parts().await?;
         remove_orphans(&objects, &metas).await?;
@@ -467,6 +473,10 @@ impl Store {
     /// In force from the next write on.
     pub fn set_limits(&self, limits: LimitBook) {
         *self.limits.write() = Arc::new(limits);
+    }
+
+    pub fn retention(&self) -> Retention {
+        self.retention.lock().clone()
     }
 
     /// In force from the next look for old parts on.

@@ -22,6 +22,7 @@ impl Head {
     pub fn append(&mut self, stored: &Stored) -> Result<(), ArrowError> {
         let number_of: Vec<u32> = stored.groups.iter().map(|group| self.groups.number(group)).collect();
         let batch = renumbered(&stored.batch, &number_of)?;
+        let before = self.bytes;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch);
@@ -37,6 +38,8 @@ impl Head {
             self.batches.truncate(self.batches.len() - 2);
             self.batches.push(joined);
         }
+        // What was counted as taken comes back when this goes, no less: joining may have made others smaller.
+        self.bytes = self.bytes.max(before);
         Ok(())
     }
 

@@ -301,3 +301,89 @@ async fn a_part_of_another_version_is_named() {
     assert!(snapshot.samples(&all).await.unwrap().labels.is_empty());
     assert!(snapshot.warnings()[0].contains("version '1'"), "{:?}", snapshot.warnings());
 }
+
+/// Text lines lie as templates and values, JSON as columns, with times that are the record's or nearly so.
+fn lines_of_kinds(from: i64) -> Batch {
+    let record = |n: i64| {
+        let ts_ns = NOON_NS + (from + n) * 1_234_567;
+        let clock = |ts_ns: i64| {
+            chrono::DateTime::from_timestamp_nanos(ts_ns).format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
+        };
+        let id = format!("{:032x}", (n + from + 1) as u128 * 0x1357_9bdf_0246_8ace_1357);
+        let body = match n % 4 {
+            0 => format!("{} INFO  [exec-{n}] part {from} took {}ms id={id}", clock(ts_ns), n % 7),
+            1 => format!("{{\"ts\":\"{}Z\",\"msg\":\"done {n}\",\"id\":\"{id}\"}}", clock(ts_ns)),
+            2 => format!("{{\"ts\":\"{}Z\",\"msg\":\"late\"}}", clock(ts_ns - n * 1_000_000)),
+            _ => format!("10.0.{n}.{} - GET /v1/items/{n} 0.{:03}\nat x({n})", n % 250, n % 1_000),
+        };
+        LogRecord { ts_ns, body, ..LogRecord::default() }
+    };
+    let labels = Labels::from_pairs([("app", "mixed")]);
+    let stream = LogStream { labels, resource: vec![], records: (0..400).map(record).collect() };
+    Batch::Logs(LogBatch { streams: vec![stream] })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_are_found_by_any_part_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let all = LogSelect::all(TimeRange::ALL);
+    store.write(write(lines_of_kinds(0))).await.unwrap();
+    let id = format!("{:032x}", 9u128 * 0x1357_9bdf_0246_8ace_1357);
+    let needles = [
+        "took",
+        "1 took",
+        "INFO  [exec-8] part",
+        &id,
+        &id[5..],
+        "12:00:00.0",
+        ".123 ",
+        "Z\",\"msg\":\"late",
+        "x(3",
+        "nowhere",
+    ];
+    let check = async |expected: &[String]| {
+        assert_eq!(bodies(&store, &all).await, expected);
+        for needle in needles {
+            let wanted: Vec<&String> = expected.iter().filter(|line| line.contains(needle)).collect();
+            // Twice: the second time the pages are there decoded.
+            for _ in 0..2 {
+                let select = LogSelect { contains: vec![needle.to_owned()], ..all.clone() };
+                assert_eq!(bodies(&store, &select).await.iter().collect::<Vec<_>>(), wanted, "{needle}");
+            }
+        }
+    };
+    let expected = bodies(&store, &all).await;
+    check(&expected).await;
+    store.flush().await.unwrap();
+    check(&expected).await;
+    store.write(write(lines_of_kinds(400))).await.unwrap();
+    store.flush().await.unwrap();
+    let expected = bodies(&store, &all).await;
+    assert_eq!(expected.len(), 800);
+    assert_eq!(store.compact().await.unwrap().parts, 1);
+    check(&expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_logs_of_the_version_before_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let written = [r#"{"level":"info","msg":"one"}"#, r#"{"level":"warn","msg":"two"}"#];
+    store.write(write(lines("web", &written, 0))).await.unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    // What was added ends it: no templates, no words, no forms.
+    let path = &damage::parts(dir.path(), ".idx")[0];
+    let raw = crate::side_index::open("BNCLROW", b'5', &std::fs::read(path).unwrap()).unwrap();
+    let before = raw.strip_suffix(&[0; 12]).unwrap();
+    std::fs::write(path, crate::side_index::seal("BNCLROW", b'4', &[before]).unwrap()).unwrap();
+    let store = open(dir.path()).await;
+    let all = LogSelect::all(TimeRange::ALL);
+    assert_eq!(bodies(&store, &all).await, written);
+    store.write(write(lines("web", &["2026 text 1", "2026 text 2"], 9))).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(store.compact().await.unwrap().parts, 1);
+    let two = LogSelect { contains: vec!["two".into()], ..all.clone() };
+    assert_eq!((bodies(&store, &two).await.len(), bodies(&store, &all).await.len()), (1, 4));
+}

@@ -128,9 +128,16 @@ impl Streams {
         Ok(self.all.len() - 1)
     }
 
-    /// The stream of each of the batch's dictionary entries.
+    /// The stream of each of the batch's dictionary entries that a row has.
     pub fn of_batch(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>, DataFusionError> {
-        (0..rows.stream_values.len()).map(|at| self.index(rows.stream_values.value(at))).collect()
+        // A part's streams may be many more than those of the few lines that were found.
+        let mut streams = vec![usize::MAX; rows.stream_values.len()];
+        for key in rows.stream_keys {
+            if let Some(stream @ &mut usize::MAX) = streams.get_mut(*key as usize) {
+                *stream = self.index(rows.stream_values.value(*key as usize))?;
+            }
+        }
+        Ok(streams)
     }
 }
 

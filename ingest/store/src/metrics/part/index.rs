@@ -297,7 +297,7 @@ impl Builder {
         put_split(&mut raw, untimed().map(|(_, bounds)| bounds.1.to_le_bytes()));
         raw.extend(self.scales.iter().map(|scale| scale.map_or(UNSCALED, |scale| scale.exponent)));
         put_split(&mut raw, self.scales.iter().map(|scale| scale.map_or(0, |s| s.base).to_le_bytes()));
-        seal(FORMAT, VERSION, &raw)
+        seal(FORMAT, VERSION, &[&raw])
     }
 }
 

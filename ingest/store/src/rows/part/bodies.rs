@@ -43,6 +43,11 @@ pub fn column_of(path: &str) -> String {
     format!("{PREFIX}{path}")
 }
 
+/// The path whose column this is.
+pub fn path_of(field: &str) -> Option<&str> {
+    field.strip_prefix(PREFIX)
+}
+
 /// A value of a line: its path and where its text lies. Quotes are not part of it.
 struct Value {
     path: (usize, usize),
@@ -193,26 +198,28 @@ fn array(line: &str, at: usize) -> Option<usize> {
     Some(at + stream.byte_offset())
 }
 
-/// Paths that get a column, of what some of the lines have.
-pub fn frequent<'a>(bodies: impl Iterator<Item = &'a StringArray>) -> Vec<String> {
-    let bodies: Vec<&StringArray> = bodies.collect();
+/// Shows path and value of everything in some of the lines, and says how many of them can be taken apart.
+pub fn look(bodies: &[&StringArray], mut show: impl FnMut(&str, &str)) -> usize {
     let rows: usize = bodies.iter().map(|bodies| bodies.len()).sum();
     let every = (rows / LINES_LOOKED_AT).max(1);
     let (mut scan, mut lines) = (Scan::default(), 0usize);
-    let mut counts: HashMap<String, usize> = HashMap::new();
     for line in bodies.iter().flat_map(|bodies| bodies.iter()).flatten().step_by(every) {
-        if !scan.read(line) {
-            continue;
-        }
-        lines += 1;
-        for value in &scan.values {
-            let path = scan.path(value);
-            match counts.get_mut(path) {
-                Some(count) => *count += 1,
-                None => _ = counts.insert(path.to_owned(), 1),
-            }
+        if scan.read(line) {
+            lines += 1;
+            scan.values.iter().for_each(|value| show(scan.path(value), &line[value.start..value.end]));
         }
     }
+    lines
+}
+
+/// Paths that get a column, of what some of the lines have.
+pub fn frequent<'a>(bodies: impl Iterator<Item = &'a StringArray>) -> Vec<String> {
+    let bodies: Vec<&StringArray> = bodies.collect();
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let lines = look(&bodies, |path, _| match counts.get_mut(path) {
+        Some(count) => *count += 1,
+        None => _ = counts.insert(path.to_owned(), 1),
+    });
     counts.retain(|_, count| *count * LINES_OF_A_PATH >= lines);
     chosen(counts)
 }
@@ -422,6 +429,11 @@ impl Shapes {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// By shape, whether it has this path.
+    pub fn having(&self, path: &str) -> Vec<bool> {
+        self.0.iter().map(|shape| shape.paths.iter().any(|other| other == path)).collect()
     }
 }
 

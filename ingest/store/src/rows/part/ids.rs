@@ -34,8 +34,14 @@ fn hash(id: &str, bits: u32) -> u32 {
 impl Ids {
     /// Lines are looked through page by page, and 24 bits find a page too many once in ten searches; a trace's spans
     /// are single rows in many pages.
-    pub fn new(signal: Signal) -> Ids {
-        Ids { hash_bits: if signal == Signal::Logs { 24 } else { 32 }, ..Ids::default() }
+    /// There is room for so many before more memory is taken.
+    pub fn with_room(signal: Signal, room: usize) -> Ids {
+        let hash_bits = if signal == Signal::Logs { 24 } else { 32 };
+        Ids { hash_bits, entries: Vec::with_capacity(room), has_longer: false }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The ids of a column, each with its unit.
@@ -74,7 +80,8 @@ impl Ids {
     pub fn encode(mut self) -> Vec<u8> {
         self.entries.sort_unstable();
         self.entries.dedup();
-        let mut out = vec![u8::from(self.has_longer), self.hash_bits as u8];
+        let mut out = Vec::with_capacity(6 + 8 * self.entries.len());
+        out.extend_from_slice(&[u8::from(self.has_longer), self.hash_bits as u8]);
         out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         // Ascending hashes as their steps, most of which are one or two bytes; the high bytes are then all zero.
         let steps = self.entries.iter().scan(0, |before, (hash, _)| {

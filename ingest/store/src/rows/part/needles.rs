@@ -124,6 +124,10 @@ impl Needle {
         Needle { text: text.to_owned(), whole: true, rules }
     }
 
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Pages that can hold it. Afterwards it is looked for only in the columns where it can be.
     pub fn narrow(
         &mut self,

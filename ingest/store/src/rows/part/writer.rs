@@ -4,7 +4,9 @@
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
 use super::times::Unit;
-use super::{FORMAT, LOG_PAGE_ROWS, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, words};
+use super::{
+    FORMAT, LOG_PAGE_ROWS, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, packed, words,
+};
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
@@ -20,10 +22,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
 
-/// A row group's compressed columns are held while it is written and fetched whole when it is merged. Spans of one
-/// trace lie all over the part, and only a dictionary of the whole part has their trace id once.
-const LOG_GROUP_ROWS: usize = 1 << 16;
-const SPAN_GROUP_ROWS: usize = 1 << 20;
+/// A row group's compressed columns are held while it is written and fetched whole when it is merged, so that groups of
+/// what was just flushed, of which many are merged at a time, are smaller. Spans of one trace lie all over the part, and
+/// only a dictionary of the whole part has their trace id once. All are whole pages.
+pub const LOG_GROUP_ROWS: usize = 1 << 16;
+pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
+pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
 /// Whoever reads one page of a column reads its dictionary too. Values that are all different would fill one of a MiB
 /// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
@@ -40,6 +44,7 @@ pub struct Writer {
     shredder: Shredder,
     /// Of logs.
     bodies: Option<bodies::Shredder>,
+    packing: packed::Packing,
     schema: SchemaRef,
     parquet: ArrowWriter<Vec<u8>>,
     runs: Vec<Run>,
@@ -64,19 +69,23 @@ impl Writer {
         let shredder = Shredder::new(layout.attributes);
         let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies));
         let grid = bodies.as_ref().map(|bodies| Grid::of_fields(bodies.paths().len()));
-        let schema = file_schema(signal, layout.times, &shredder, bodies.as_ref());
-        let properties = properties(signal, &schema)?;
+        let packing = packed::Packing::new(layout.common);
+        let mut of_bodies: Vec<Field> = bodies.iter().flat_map(bodies::Shredder::fields).collect();
+        of_bodies.extend(packing.common().fields());
+        let schema = file_schema(signal, layout.times, &shredder, of_bodies);
+        let properties = properties(signal, &schema, layout.group_rows)?;
         Ok(Writer {
             signal,
             groups,
             keys,
             shredder,
             bodies,
+            packing,
             parquet: ArrowWriter::try_new(Vec::with_capacity(bytes), schema.clone(), Some(properties))?,
             schema,
             runs: vec![],
             last_rank: None,
-            ids: ids::Ids::new(signal),
+            ids: ids::Ids::with_room(signal, layout.ids),
             words: grid.map(words::Builder::new).transpose()?,
             grid,
             rows: 0,
@@ -105,8 +114,9 @@ impl Writer {
         columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
         if let (Some(shredder), Some(bodies)) = (&mut self.bodies, piece.column_by_name(bodies::BODY)) {
             let of_bodies = shredder.shred(bodies.as_string());
+            let packed = self.packing.pack(of_bodies.clone(), shredder.paths(), times(self.signal, piece)?);
             self.index_texts(&bodies::Shredder::texts(&of_bodies))?;
-            columns.extend(of_bodies);
+            columns.extend(packed);
         }
         self.index_trace_ids(piece);
         let numbers = numbers(piece)?;
@@ -178,17 +188,21 @@ impl Writer {
         self.groups.groups().iter().for_each(|group| group.encode(&mut raw));
         raw.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
         self.runs.iter().for_each(|run| run.encode(&mut raw));
-        put_block(&mut raw, &self.ids.encode());
-        put_block(&mut raw, &self.words.map(words::Builder::finish).transpose()?.unwrap_or_default());
-        raw.push(u8::from(self.shredder.has_attributes()));
+        let words = self.words.map(words::Builder::finish).transpose()?.unwrap_or_default();
+        let parquet = self.parquet.into_inner()?;
+        let ids = self.ids.encode();
+        let mut rest = vec![u8::from(self.shredder.has_attributes())];
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
-        raw.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
-        shapes.iter().for_each(|shape| put_block(&mut raw, shape.as_bytes()));
+        rest.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
+        shapes.iter().for_each(|shape| put_block(&mut rest, shape.as_bytes()));
+        self.packing.common().encode(&mut rest);
         if self.groups.groups().iter().any(|group| !group.scope_attributes.is_empty()) {
-            Group::encode_scopes(self.groups.groups(), &mut raw);
+            Group::encode_scopes(self.groups.groups(), &mut rest);
         }
+        let length = |block: &[u8]| (block.len() as u64).to_le_bytes();
+        let raw = [&raw[..], &length(&ids), &ids, &length(&words), &words, &rest];
         Ok(PartFiles {
-            parquet: self.parquet.into_inner()?.into(),
+            parquet: parquet.into(),
             index: seal(FORMAT, VERSION, &raw)?,
             first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
             last_ts: self.runs.iter().map(|run| run.last_ts).max().unwrap_or(0),
@@ -203,32 +217,24 @@ fn is_own(name: &str) -> bool {
 }
 
 /// The columns that we read, then those that the groups decide, which are there for other readers.
-fn file_schema(
-    signal: Signal,
-    times: Unit,
-    shredder: &Shredder,
-    bodies: Option<&bodies::Shredder>,
-) -> SchemaRef {
+fn file_schema(signal: Signal, times: Unit, shredder: &Shredder, of_bodies: Vec<Field>) -> SchemaRef {
     let own = stored::schema(signal).fields().iter().filter(|field| is_own(field.name()));
     let mut fields: Vec<Arc<Field>> = own.cloned().collect();
     for field in fields.iter_mut().filter(|field| field.name() == time_column(signal)) {
         *field = Arc::new(times.field(field));
     }
     fields.extend(shredder.fields().into_iter().map(Arc::new));
-    fields.extend(bodies.into_iter().flat_map(bodies::Shredder::fields).map(Arc::new));
+    fields.extend(of_bodies.into_iter().map(Arc::new));
     fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
     let texts: &[&str] = if signal == Signal::Logs { &["stream", "resource"] } else { &["resource"] };
     fields.extend(texts.iter().map(|text| Arc::new(Field::new(*text, schema::word(), false))));
     Arc::new(Schema::new(fields))
 }
 
-fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterProperties> {
+fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Result<WriterProperties> {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let time = time_column(signal);
-    let (page_rows, group_rows) = match signal {
-        Signal::Spans => (SPAN_PAGE_ROWS, SPAN_GROUP_ROWS),
-        _ => (LOG_PAGE_ROWS, LOG_GROUP_ROWS),
-    };
+    let page_rows = if signal == Signal::Spans { SPAN_PAGE_ROWS } else { LOG_PAGE_ROWS };
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -241,7 +247,7 @@ fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterPropertie
         .set_data_page_size_limit(8 << 20)
         .set_max_row_group_row_count(Some(group_rows))
         .set_column_dictionary_page_size_limit(column("trace_id"), TRACE_DICTIONARY_BYTES);
-    for plain in ["body", "span_id", "parent_span_id", "duration_ns"] {
+    for plain in ["body", packed::VALUES, packed::IDS, "span_id", "parent_span_id", "duration_ns"] {
         properties = properties.set_column_dictionary_enabled(column(plain), false);
     }
     if signal == Signal::Logs {
@@ -253,7 +259,7 @@ fn properties(signal: Signal, schema: &Schema) -> anyhow::Result<WriterPropertie
             properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Chunk);
         }
     }
-    for text in ["body", "status_message", "trace_state"] {
+    for text in ["body", packed::VALUES, packed::IDS, "status_message", "trace_state"] {
         properties = properties.set_column_encoding(column(text), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {

@@ -1,0 +1,367 @@
+//! Reads rows of a part: which rows and columns of the file, and of those the columns that were asked for.
+
+use super::needles::Needle;
+use super::{Index, MAY_BE_BLANK, attributes, bodies, few, times};
+use crate::objects::Read;
+use crate::part::{Damaged, Part, Signal};
+use crate::rows::groups::GroupColumns;
+use crate::rows::stored::{self, needed, publish};
+use crate::rows::{logs, spans};
+use arrow::array::{ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, new_empty_array};
+use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use model::{LogSelect, SpanSelect, TimeRange};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowPredicate, ArrowPredicateFn, RowFilter};
+use std::sync::Arc;
+
+/// Rows of each part in memory while several are merged.
+const MERGE_ROWS: usize = 1_024;
+
+pub type PartStream = BoxStream<'static, Result<RecordBatch, Damaged>>;
+
+/// What of the rows to read.
+#[derive(Clone)]
+pub enum Select {
+    Logs(LogSelect),
+    Spans(SpanSelect),
+}
+
+impl Select {
+    pub fn signal(&self) -> Signal {
+        match self {
+            Select::Logs(_) => Signal::Logs,
+            Select::Spans(_) => Signal::Spans,
+        }
+    }
+
+    pub fn range(&self) -> TimeRange {
+        match self {
+            Select::Logs(select) => select.range,
+            Select::Spans(select) => select.range,
+        }
+    }
+
+    /// Whether an index was asked where the rows are, so that few pages can have them.
+    fn is_narrowed(&self) -> bool {
+        let Select::Logs(select) = self else { return false };
+        !select.contains.is_empty() || select.trace_id.is_some() || !select.words.is_empty()
+    }
+
+    pub fn mask(&self, batch: &RecordBatch, groups: &GroupColumns) -> arrow::array::BooleanArray {
+        match self {
+            Select::Logs(select) => logs::mask(batch, groups, select),
+            Select::Spans(select) => spans::mask(batch, groups, select),
+        }
+    }
+}
+
+/// Rows of the file that are judged by some of its columns.
+struct Judge {
+    /// Indices of the file's columns.
+    columns: Vec<usize>,
+    judge: Box<dyn FnMut(RecordBatch) -> Result<BooleanArray, ArrowError> + Send>,
+}
+
+/// The selected rows, projected to `columns` (indices of the signal's public schema).
+pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Result<PartStream, Damaged> {
+    let index = part.rows_index().await?;
+    let path = part.meta.parquet_path();
+    let index_path = part.meta.index_path();
+    let (ranges, needles) = match &select {
+        Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
+        Select::Spans(select) => (index.span_ranges(select), vec![]),
+    };
+    if ranges.is_empty() {
+        return Ok(futures::stream::empty().boxed());
+    }
+    let (signal, range) = (select.signal(), select.range());
+    let times_judged = range.start <= part.meta.first_ts && part.meta.last_ts <= range.end;
+    let judged_by = match &select {
+        Select::Logs(select) => logs::mask_columns(select, times_judged),
+        Select::Spans(select) => spans::mask_columns(select, times_judged),
+    };
+    let labels = index.labels(&select);
+    let needed = needed(signal, &columns);
+    let projected = match &labels {
+        Some(labels) => index.columns_with(&needed, &labels.columns()),
+        None => index.columns(&needed),
+    };
+    // Rows that a trace id names one by one are judged when they are there: to judge them in the file would read its columns
+    // twice.
+    let named = matches!(&select, Select::Spans(select) if !select.trace_ids.is_empty());
+    let judged_after =
+        (named && judged_by.iter().all(|column| needed.contains(column))).then(|| select.clone());
+    let attributes = index.attribute_predicates(&select);
+    let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
+    let judge =
+        (!judged_by.is_empty() && judged_after.is_none()).then(|| index.judge(select, &judged_by, needles));
+    let published = {
+        let index = index.clone();
+        move |batch: RecordBatch| {
+            let batch = index.packed.unpack(batch, &index.shapes)?;
+            let whole = index.whole(batch.clone(), &needed, labels.is_some())?;
+            let whole = match &judged_after {
+                Some(select) => filter_record_batch(&whole, &select.mask(&whole, &index.groups))?,
+                None => whole,
+            };
+            let published = publish(signal, &index.groups, &whole, &columns)?;
+            match &labels {
+                Some(labels) => index.with_labels(published, &batch, labels),
+                None => Ok(published),
+            }
+        }
+    };
+    if let Some(pages) = few {
+        let wanted = few::Wanted { part: &part, index: &index, ranges: &ranges };
+        let Judge { columns, judge } = judge.unwrap_or_else(Judge::of_nothing);
+        let rows = wanted.rows(&pages, &columns, judge, &projected).await?;
+        let rows = rows.into_iter().map(move |batch| published(batch).map_err(|e| part.damaged(&path, e)));
+        return Ok(futures::stream::iter(rows).boxed());
+    }
+    let mut filter = attributes;
+    filter.extend(judge.map(|judge| judge.predicate(&index)));
+    let read = Read {
+        projection: index.mask(&projected),
+        selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
+        filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
+        ..Read::default()
+    };
+    let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+    let stream =
+        stream.map_err(ArrowError::from).and_then(move |batch| futures::future::ready(published(batch)));
+    // The part is held until the stream is dropped, so that its file stays.
+    Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
+}
+
+/// All stored rows in the part's order, for merging.
+pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
+    let index = part.rows_index().await?;
+    let path = part.meta.parquet_path();
+    let schema = stored::schema(part.meta.signal);
+    let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let read = Read { projection: index.mask(&index.columns(&needed)), rows: MERGE_ROWS, ..Read::default() };
+    let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+    let part = part.clone();
+    let stream = stream.map_err(ArrowError::from).and_then(move |batch| {
+        let batch = index.packed.unpack(batch, &index.shapes);
+        futures::future::ready(batch.and_then(|batch| index.whole(batch, &needed, false)))
+    });
+    Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
+}
+
+impl Index {
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.metadata.schema().fields().iter().map(|field| field.name().as_str())
+    }
+
+    /// Whether nothing is in a column, neither an item nor a letter, as the file's own counts say. It is not read: each
+    /// column costs as much to open as if there were something in it.
+    pub fn is_blank(&self, name: &str) -> bool {
+        let Some((_, leaf)) = MAY_BE_BLANK.iter().find(|(column, _)| *column == name) else { return false };
+        self.metadata.metadata().row_groups().iter().all(|rows| {
+            let counted = rows.columns().iter().find(|column| column.column_path().parts() == *leaf);
+            let counts = counted.and_then(|column| Some((column, column.statistics()?)));
+            counts.is_some_and(|(column, counts)| match leaf.len() {
+                1 => counts.max_bytes_opt().is_some_and(<[u8]>::is_empty) && counts.max_is_exact(),
+                _ => counts.null_count_opt().is_some_and(|nulls| nulls == column.num_values() as u64),
+            })
+        })
+    }
+
+    fn blank(&self, name: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let missing = || ArrowError::SchemaError(format!("no column {name}"));
+        if !self.is_blank(name) {
+            return Err(missing());
+        }
+        match stored::schema(self.signal).field_with_name(name)?.data_type() {
+            DataType::List(item) => {
+                let (none, items) = (OffsetBuffer::new_zeroed(rows), new_empty_array(item.data_type()));
+                Ok(Arc::new(ListArray::try_new(item.clone(), none, items, None)?))
+            }
+            DataType::Utf8 => {
+                Ok(Arc::new(StringArray::try_new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None)?))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    fn mask(&self, columns: &[usize]) -> ProjectionMask {
+        ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied())
+    }
+
+    /// Columns of the file that the stored columns are made of.
+    fn columns(&self, stored: &[&str]) -> Vec<usize> {
+        let body = stored.contains(&bodies::BODY);
+        let all: Vec<String> =
+            self.field_names().filter(|name| body && bodies::is_column(name)).map(str::to_owned).collect();
+        self.columns_with(stored, &all)
+    }
+
+    /// The same with only these columns of the bodies.
+    fn columns_with(&self, stored: &[&str], of_bodies: &[String]) -> Vec<usize> {
+        let attributes = self.has_attributes
+            && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+        let mut of_bodies = of_bodies.to_vec();
+        self.packed.needs(&mut of_bodies);
+        let wanted = |name: &str| {
+            (stored.contains(&name)
+                && name != attributes::REST
+                && name != bodies::BODY
+                && !self.is_blank(name))
+                || (attributes && attributes::is_column(name))
+                || of_bodies.iter().any(|other| other == name)
+        };
+        self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect()
+    }
+
+    /// Labels of JSON bodies that the selection asks for, where this file can tell them without the bodies.
+    fn labels(&self, select: &Select) -> Option<bodies::Labels> {
+        let Select::Logs(select) = select else { return None };
+        if select.json_labels.is_empty() || self.shapes.is_empty() {
+            return None;
+        }
+        let paths = bodies::named(self.field_names());
+        bodies::Labels::new(&select.json_labels, &paths)
+    }
+
+    /// The published rows with the columns of [`LogSelect::json_labels`].
+    fn with_labels(
+        &self,
+        published: RecordBatch,
+        read: &RecordBatch,
+        labels: &bodies::Labels,
+    ) -> Result<RecordBatch, ArrowError> {
+        let (_, known) = bodies::whole_or_known(read)?;
+        let mut fields: Vec<Arc<arrow::datatypes::Field>> =
+            published.schema().fields().iter().cloned().collect();
+        let mut columns = published.columns().to_vec();
+        let field = |name: &str, kind| Arc::new(arrow::datatypes::Field::new(name, kind, true));
+        fields.push(field(crate::schema::JSON_KNOWN, arrow::datatypes::DataType::Boolean));
+        columns.push(Arc::new(known));
+        for (name, values) in labels.names().zip(labels.read(read, &self.shapes)?) {
+            let name = format!("{}{name}", crate::schema::JSON_LABEL);
+            fields.push(field(&name, arrow::datatypes::DataType::Utf8));
+            columns.push(Arc::new(values));
+        }
+        let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &rows)
+    }
+
+    /// Judges spans by attributes, each by the one column that it is in.
+    fn attribute_predicates(&self, select: &Select) -> Vec<Box<dyn ArrowPredicate>> {
+        let Select::Spans(select) = select else { return vec![] };
+        let predicate = |(name, text): &(String, String)| {
+            let column = attributes::column_of(name);
+            let column = if self.field_names().any(|field| field == column) {
+                column
+            } else {
+                attributes::REST.into()
+            };
+            let projection = ProjectionMask::roots(
+                self.metadata.parquet_schema(),
+                self.field_names().enumerate().filter(|(_, field)| *field == column).map(|(at, _)| at),
+            );
+            let (name, text) = (name.clone(), text.clone());
+            let judged = move |batch: RecordBatch| {
+                attributes::judge(&batch, &name, |own| SpanSelect::fits(&text, own))
+            };
+            Box::new(ArrowPredicateFn::new(projection, judged)) as Box<dyn ArrowPredicate>
+        };
+        select.attributes.iter().map(predicate).collect()
+    }
+
+    /// Judges rows by the columns that `judged_by` are made of.
+    fn judge(&self, select: Select, judged_by: &[&'static str], needles: Vec<Needle>) -> Judge {
+        let (groups, shapes, packed) = (self.groups.clone(), self.shapes.clone(), self.packed.clone());
+        let Select::Logs(logs) = &select else {
+            return Judge {
+                columns: self.columns(judged_by),
+                judge: Box::new(move |batch| {
+                    Ok(select.mask(&times::batch_in_nanoseconds(Signal::Spans, batch)?, &groups))
+                }),
+            };
+        };
+        // Bodies are asked for strings in the shape in which they lie.
+        let mut of_bodies: Vec<String> = needles.iter().flat_map(|needle| needle.columns(&shapes)).collect();
+        of_bodies.sort_unstable();
+        of_bodies.dedup();
+        let columns = self.columns_with(judged_by, &of_bodies);
+        let select = Select::Logs(LogSelect { contains: vec![], ..logs.clone() });
+        let judge = move |batch: RecordBatch| {
+            let batch = times::batch_in_nanoseconds(Signal::Logs, batch)?;
+            if needles.is_empty() {
+                return Ok(select.mask(&packed.unpack(batch, &shapes)?, &groups));
+            }
+            let texts: Vec<&str> = needles.iter().map(Needle::text).collect();
+            let (batch, certain) = packed.without_certain(batch, &texts)?;
+            let batch = packed.unpack(batch, &shapes)?;
+            let mask = select.mask(&batch, &groups);
+            let mut wanted: Vec<bool> =
+                mask.iter().zip(&certain).map(|(wanted, certain)| wanted == Some(true) && !certain).collect();
+            for needle in &needles {
+                needle.mask(&batch, &shapes, &mut wanted)?;
+            }
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted |= certain[row] && mask.value(row);
+            }
+            Ok(wanted.into())
+        };
+        Judge { columns, judge: Box::new(judge) }
+    }
+
+    /// Stored columns out of what was read of the file. Bodies that were taken apart stay empty where `labels_only`.
+    fn whole(
+        &self,
+        read: RecordBatch,
+        needed: &[&str],
+        labels_only: bool,
+    ) -> Result<RecordBatch, ArrowError> {
+        if let Some(numbers) = read.column_by_name(crate::rows::groups::GROUP) {
+            let numbers = arrow::array::AsArray::as_primitive_opt(numbers);
+            self.groups
+                .check(numbers.ok_or_else(|| ArrowError::SchemaError("groups are no numbers".into()))?)?;
+        }
+        let wants_attributes =
+            needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+        let restored = match wants_attributes {
+            true if self.has_attributes => Some(attributes::restore(&read)?),
+            true => Some(attributes::none(read.num_rows())),
+            false => None,
+        };
+        let (mut fields, mut columns): (Vec<Arc<arrow::datatypes::Field>>, Vec<ArrayRef>) = (vec![], vec![]);
+        for name in needed {
+            let column = match (*name, &restored) {
+                (attributes::REST, Some((map, _))) => map.clone(),
+                (attributes::TYPES, Some((_, types))) => types.clone(),
+                (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),
+                (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
+                _ => match read.column_by_name(name) {
+                    Some(column) => times::in_nanoseconds(self.signal, name, column)?,
+                    None => self.blank(name, read.num_rows())?,
+                },
+            };
+            fields.push(Arc::new(arrow::datatypes::Field::new(*name, column.data_type().clone(), true)));
+            columns.push(column);
+        }
+        let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(read.num_rows()));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        RecordBatch::try_new_with_options(schema, columns, &rows)
+    }
+}
+
+impl Judge {
+    /// Lets every row pass.
+    fn of_nothing() -> Judge {
+        let judge = |batch: RecordBatch| Ok(BooleanArray::from(vec![true; batch.num_rows()]));
+        Judge { columns: vec![], judge: Box::new(judge) }
+    }
+
+    fn predicate(self, index: &Index) -> Box<dyn ArrowPredicate> {
+        Box::new(ArrowPredicateFn::new(index.mask(&self.columns), self.judge))
+    }
+}
