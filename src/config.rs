@@ -109,6 +109,11 @@ pub struct Flags {
     /// How long a deletion of logs can be taken back; its lines are hidden at once and stay on disk as long [default: 24h]
     #[arg(long, env = "BINNACLE_DELETE_REQUEST_CANCEL_PERIOD", value_name = "DURATION")]
     pub delete_request_cancel_period: Option<String>,
+    /// Loki push: labels that `service_name` is taken from where a stream has none, the first that is there, else
+    /// `unknown_service`; `none` adds no label [default: service, app, application, app_name, name, app_kubernetes_io_name,
+    /// container, container_name, k8s_container_name, component, workload, job, k8s_job_name]
+    #[arg(long, env = "BINNACLE_DISCOVER_SERVICE_NAME", value_name = "LABEL", value_delimiter = ',')]
+    pub discover_service_name: Vec<String>,
     /// Logs: the longest line, e.g. 256KB; longer ones are left out [default: 2MiB]
     #[arg(long, env = "BINNACLE_MAX_LINE_SIZE", value_name = "BYTES")]
     pub max_line_size: Option<String>,
@@ -345,6 +350,7 @@ pub struct Config {
     /// What only a server needs.
     #[cfg(feature = "server")]
     pub server: server::Config,
+    pub service_name_from: Vec<String>,
     pub query_timeout: Duration,
     pub rules: Vec<String>,
     pub slos: Vec<String>,
@@ -436,6 +442,11 @@ impl Config {
         let config = Config {
             #[cfg(feature = "server")]
             server: server::Config::of(&flags)?,
+            service_name_from: match flags.discover_service_name.as_slice() {
+                [] => wire::loki::SERVICE_NAME_LABELS.map(str::to_owned).into(),
+                [none] if none == "none" => vec![],
+                labels => labels.to_vec(),
+            },
             role,
             data_dir: flags.data_dir.unwrap_or_else(|| "binnacle-data".into()),
             http: address("--http", flags.http, "127.0.0.1:7400")?,
@@ -689,6 +700,7 @@ impl Flags {
             token_file: self.token_file.or(file.token_file),
             retention_metrics: self.retention_metrics.or(file.retention_metrics),
             retention_logs: self.retention_logs.or(file.retention_logs),
+            discover_service_name: list(self.discover_service_name, file.discover_service_name),
             max_line_size: self.max_line_size.or(file.max_line_size),
             max_label_names_per_series: self.max_label_names_per_series.or(file.max_label_names_per_series),
             max_label_name_length: self.max_label_name_length.or(file.max_label_name_length),

@@ -75,7 +75,9 @@ fn same(a: &str, b: &str) -> bool {
 pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
     let offered =
         request.headers().get(header::AUTHORIZATION).and_then(|value| offered(value.to_str().ok()?));
-    if request.uri().path().starts_with("/health/") || tokens.accepts(offered.as_deref()) {
+    let path = request.uri().path();
+    let is_health = path.starts_with("/health/") || matches!(path, "/ready" | "/loki/ready");
+    if is_health || tokens.accepts(offered.as_deref()) {
         return next.run(request).await;
     }
     // A header of gRPC is ASCII where it can be.

@@ -26,6 +26,7 @@ pub type Servers = JoinSet<anyhow::Result<()>>;
 pub fn doors(sink: Arc<dyn Sink>, agent: Option<&Agent>, config: &Config) -> Arc<Doors> {
     let doors_config = receive::Config {
         otlp: config.otlp.clone(),
+        service_name_from: config.service_name_from.clone(),
         delta_bytes_max: config.otlp_delta_bytes,
         replicas: config.replicas.clone(),
         ..receive::Config::default()

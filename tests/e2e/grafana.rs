@@ -1,8 +1,10 @@
 //! What Grafana's data sources call, row by row (P1-P10, L1-L7, T1, T3, T5, T10, T11 of the acceptance table).
 
-use crate::server::{Server, now_ms};
+use crate::server::{PATIENCE, Server, now_ms};
 use crate::traffic::{TRACE, loki_push, otlp_log, remote_write, samples, trace};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 
 fn server_with_metrics() -> (Server, i64) {
     let server = Server::bare();
@@ -202,10 +204,94 @@ fn loki_rows() {
     let stats =
         server.query("/loki/api/v1/index/stats", &[("query", r#"{app="api"}"#), within[0], within[1]]);
     assert_eq!((&stats["streams"], &stats["entries"]), (&json!(1), &json!(3)));
+    // L8: the landing page of Logs Drilldown asks by `service_name`, which the push did not have.
+    let volume = server.query(
+        "/loki/api/v1/index/volume",
+        &[("query", r#"{service_name=~".+"}"#), ("targetLabels", "service_name"), within[0], within[1]],
+    );
+    assert_eq!(volume["data"]["result"][0]["metric"], json!({ "service_name": "api" }), "{volume}");
+    // L17
+    assert_eq!(server.get("/ready").text().unwrap(), "ready\n");
+    // L14
+    let limits = &server.json("/loki/api/v1/drilldown-limits")["limits"];
+    assert_eq!(
+        (&limits["retention_period"], &limits["discover_service_name"][1]),
+        (&json!("31d"), &json!("app"))
+    );
     // A wrong query is refused with a position, as text.
     let wrong = server.get("/loki/api/v1/query_range?query=%7Bapp%3D");
     assert_eq!(wrong.status(), 400);
     assert!(wrong.text().unwrap().contains("line 1"), "position");
+}
+
+#[test]
+fn service_name_is_not_added_where_it_is_switched_off() {
+    let flags = ["--discover-service-name", "none", "--retention-logs", "36h", "--query-timeout", "7s"];
+    let server = Server::up(&[&["--no-agent", "--no-alerts", "--no-web"][..], &flags[..]].concat());
+    assert_eq!(loki_push(&server, json!({ "app": "api" }), &[(now_ms() * 1_000_000, "x")]).status(), 204);
+    assert_eq!(server.json("/loki/api/v1/labels")["data"], json!(["app"]));
+    let limits = &server.json("/loki/api/v1/drilldown-limits")["limits"];
+    assert_eq!(
+        (&limits["discover_service_name"], &limits["retention_period"], &limits["query_timeout"]),
+        (&json!([]), &json!("1d12h"), &json!("7s"))
+    );
+}
+
+/// L15, as a browser does it through Grafana's proxy.
+#[test]
+fn tail_sends_what_is_there_and_what_comes() {
+    let server = Server::bare();
+    let now = now_ms() * 1_000_000;
+    let labels = || json!({ "app": "api" });
+    let old: Vec<(i64, &str)> = vec![(now - 3, "one"), (now - 2, "two"), (now - 1, "three")];
+    assert_eq!(loki_push(&server, labels(), &old).status(), 204);
+    let mut socket = TcpStream::connect(server.address("http")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let query = "query=%7Bapp%3D%22api%22%7D&limit=2&delay_for=0&start=0";
+    write!(
+        socket,
+        "GET /loki/api/v1/tail?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut socket = BufReader::new(socket);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(socket.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let lines = |frame: &Value| -> Vec<String> {
+        let values = frame["streams"][0]["values"].as_array().unwrap();
+        values.iter().map(|value| value[1].as_str().unwrap().to_owned()).collect()
+    };
+    let first = text_frame(&mut socket);
+    assert_eq!(first["streams"][0]["stream"]["service_name"], "api", "{first}");
+    assert_eq!(lines(&first), ["two", "three"]);
+    assert_eq!(loki_push(&server, labels(), &[(now_ms() * 1_000_000, "four")]).status(), 204);
+    assert_eq!(lines(&text_frame(&mut socket)), ["four"]);
+}
+
+/// The next text of a server's WebSocket; its pings are passed over.
+fn text_frame(socket: &mut impl Read) -> Value {
+    loop {
+        let mut head = [0; 2];
+        socket.read_exact(&mut head).unwrap();
+        let mut long = [0; 2];
+        let length = match head[1] {
+            126 => {
+                socket.read_exact(&mut long).unwrap();
+                usize::from(u16::from_be_bytes(long))
+            }
+            short => usize::from(short),
+        };
+        let mut text = vec![0; length];
+        socket.read_exact(&mut text).unwrap();
+        match head[0] {
+            0x81 => return serde_json::from_slice(&text).unwrap(),
+            0x89 => {}
+            other => panic!("a frame of kind {other:#x}"),
+        }
+    }
 }
 
 #[test]

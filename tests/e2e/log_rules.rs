@@ -94,14 +94,14 @@ fn lines_past_a_limit_are_told_in_lokis_words_and_the_others_kept() {
     let labels = ["--max-label-name-length", "10", "--per-stream-rate-limit", "1KB"];
     let server = Server::up(&[&flags[..], &limits[..], &labels[..]].concat());
     let (status, why) = push(&server, json!({ "app": "a" }), &["kept".into(), "x".repeat(101)]);
-    let expected = "Max entry size '100' bytes exceeded for stream '{app=\"a\"}' while adding an entry with length \
+    let expected = "Max entry size '100' bytes exceeded for stream '{app=\"a\", service_name=\"a\"}' while adding an entry with length \
                     '101' bytes\n";
     assert_eq!((status, why.as_str()), (400, expected));
     let old = json!({ "streams": [{ "stream": { "app": "a" }, "values": [["1600000000000000000", "old"],
         ["1600000000000000001", "old"], [(now_ms() * 1_000_000).to_string(), "new"]] }] });
     let response = server.http.post(server.url("/loki/api/v1/push")).json(&old).send().unwrap();
     let (status, why) = (response.status().as_u16(), response.text().unwrap());
-    let begin = "2 errors like: entry for stream '{app=\"a\"}' has timestamp too old: 2020-09-13T12:26:40Z, oldest \
+    let begin = "2 errors like: entry for stream '{app=\"a\", service_name=\"a\"}' has timestamp too old: 2020-09-13T12:26:40Z, oldest \
                  acceptable timestamp is: 20";
     assert!(status == 400 && why.starts_with(begin), "{status} {why}");
     let (status, why) = push(&server, json!({ "much_too_long": "a" }), &["lost".into()]);

@@ -233,3 +233,26 @@ fn odd_lines_come_back_as_they_were() {
     assert!(status == 400 && why.contains("'3145728' bytes"), "{status} {why}");
     assert_eq!(lines(r#"{app="odd"} |= "kept beside it""#), ["kept beside it"]);
 }
+
+#[test]
+fn a_json_object_a_line_comes_by_plain_http() {
+    let server = Server::bare();
+    let path = "/insert/jsonline?_stream_fields=app,pod&_msg_field=m&_time_field=at&ignore_fields=secret";
+    let lines = format!(
+        "{{\"at\":\"{0}\",\"m\":\"card refused\",\"app\":\"pay\",\"pod\":\"p-1\",\"secret\":\"s\",\"user\":{{\"id\":7}},\"level\":\"warn\"}}\n\
+         no json\n\
+         {{\"at\":{0},\"m\":\"card taken\",\"app\":\"pay\",\"pod\":\"p-2\"}}",
+        now_ms()
+    );
+    let response = server.http.post(server.url(path)).body(lines).send().unwrap();
+    assert_eq!(response.status(), 400, "the second line is none");
+    assert!(response.text().unwrap().contains("1 rejected (invalid_document): line 2"));
+    let found = server.query("/loki/api/v1/query_range", &[("query", r#"{app="pay"} |= "card""#)]);
+    let streams = found["data"]["result"].as_array().unwrap();
+    assert_eq!(streams.len(), 2, "{found}");
+    let row =
+        server.sql("select body, severity, attr(attributes, 'user.id') as id from logs where pod = 'p-1'");
+    let expected = json!({ "body": "card refused", "severity": "warn", "id": "7" });
+    assert_eq!(row, vec![expected]);
+    assert_eq!(count(&server, "attr(attributes, 'secret') is not null"), 0);
+}

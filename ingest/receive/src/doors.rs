@@ -29,6 +29,8 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// What becomes of the names and resources of OTLP metrics.
     pub otlp: wire::otlp::Translation,
+    /// Loki push: labels that `service_name` is taken from where a stream has none; with none it is not added.
+    pub service_name_from: Vec<String>,
     /// Sums of delta points, of one tenant.
     pub delta_bytes_max: usize,
     pub replicas: crate::replicas::Config,
@@ -41,6 +43,7 @@ impl Default for Config {
             decompressed_bytes_max: 128 << 20,
             in_flight_bytes_max: 128 << 20,
             otlp: wire::otlp::Translation::default(),
+            service_name_from: wire::loki::SERVICE_NAME_LABELS.map(str::to_owned).into(),
             delta_bytes_max: 64 << 20,
             replicas: crate::replicas::Config::default(),
         }

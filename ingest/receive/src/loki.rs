@@ -44,11 +44,11 @@ async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, 
     let decoded = match kind.split(';').next().unwrap_or("").trim() {
         "application/json" => {
             let body = body::read(doors, &headers, body, Encoding::Identity).await?;
-            wire::loki::decode_json(&body.bytes)?
+            wire::loki::decode_json(&body.bytes, &doors.config.service_name_from)?
         }
         "application/x-protobuf" => {
             let body = body::read(doors, &headers, body, Encoding::Snappy).await?;
-            wire::loki::decode_protobuf(&body.bytes)?
+            wire::loki::decode_protobuf(&body.bytes, &doors.config.service_name_from)?
         }
         other => {
             let why =

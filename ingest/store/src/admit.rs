@@ -341,8 +341,10 @@ fn logs(
 fn labels_are_fine(labels: &Labels, limits: &Limits) -> Result<(), (RejectReason, String)> {
     let of_logs = &limits.logs;
     let names_max = if of_logs.label_names_max == 0 { limits.labels_max } else { of_logs.label_names_max };
-    if labels.len() > names_max {
-        let why = format!("entry for stream '{labels}' has {} label names; limit {names_max}", labels.len());
+    // As in Loki: `service_name` is often ours.
+    let names = labels.len() - usize::from(labels.get("service_name").is_some());
+    if names > names_max {
+        let why = format!("entry for stream '{labels}' has {names} label names; limit {names_max}");
         return Err((RejectReason::TooManyLabels, why));
     }
     let bytes = labels.as_bytes().len();

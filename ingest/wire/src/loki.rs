@@ -11,18 +11,36 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub fn decode_protobuf(body: &[u8]) -> Result<Decoded<LogBatch>, Malformed> {
+/// What `service_name` is taken from where a stream has none, the first that is there: `discover_service_name` of Loki 3.
+pub const SERVICE_NAME_LABELS: [&str; 13] = [
+    "service",
+    "app",
+    "application",
+    "app_name",
+    "name",
+    "app_kubernetes_io_name",
+    "container",
+    "container_name",
+    "k8s_container_name",
+    "component",
+    "workload",
+    "job",
+    "k8s_job_name",
+];
+
+/// `service_from` names the labels that `service_name` is taken from; with none it is not added.
+pub fn decode_protobuf(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBatch>, Malformed> {
     let mut decoded = Decoded::<LogBatch>::default();
     let mut request = Fields::of(body);
     while let Some((field, value)) = request.next()? {
         if field == 1 {
-            stream(value.bytes()?, &mut decoded)?;
+            stream(value.bytes()?, service_from, &mut decoded)?;
         }
     }
     Ok(decoded)
 }
 
-fn stream(message: &[u8], decoded: &mut Decoded<LogBatch>) -> Result<(), Malformed> {
+fn stream(message: &[u8], service_from: &[String], decoded: &mut Decoded<LogBatch>) -> Result<(), Malformed> {
     let (mut labels, mut records) = ("", vec![]);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
@@ -33,7 +51,7 @@ fn stream(message: &[u8], decoded: &mut Decoded<LogBatch>) -> Result<(), Malform
         }
     }
     let parsed = selector::parse(labels)
-        .and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))));
+        .and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())), service_from));
     add(parsed, records, decoded);
     Ok(())
 }
@@ -105,7 +123,8 @@ enum Entry<'a> {
     ),
 }
 
-pub fn decode_json(body: &[u8]) -> Result<Decoded<LogBatch>, Malformed> {
+/// `service_from` as in [`decode_protobuf`].
+pub fn decode_json(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBatch>, Malformed> {
     let push: Push = serde_json::from_slice(body).map_err(|wrong| {
         Malformed(format!(
             "not a Loki push request: {wrong}; expected {{\"streams\":[{{\"stream\":{{\"label\":\"value\"}},\"values\":[[\"<ns>\",\"line\"]]}}]}}"
@@ -114,7 +133,8 @@ pub fn decode_json(body: &[u8]) -> Result<Decoded<LogBatch>, Malformed> {
     let mut decoded = Decoded::<LogBatch>::default();
     for stream in push.streams {
         let records = stream.values.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        let labels = labels_of(stream.stream.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        let pairs = stream.stream.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let labels = labels_of(pairs, service_from);
         add(labels, records, &mut decoded);
     }
     Ok(decoded)
@@ -132,8 +152,11 @@ fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {
     Ok(LogRecord { ts_ns, body: line.into_owned(), attributes, ..LogRecord::default() })
 }
 
-fn labels_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Labels, String> {
-    let pairs: Vec<_> = pairs.collect();
+fn labels_of<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    service_from: &'a [String],
+) -> Result<Labels, String> {
+    let mut pairs: Vec<_> = pairs.collect();
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_label_name(name)) {
         return Err(format!(
             "label name {name:?} is not valid: letters, digits and underscores, no digit first"
@@ -142,7 +165,19 @@ fn labels_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Labe
     if pairs.iter().all(|(_, value)| value.is_empty()) {
         return Err("error at least one label pair is required per stream".into());
     }
+    pairs.extend(service_name(&pairs, service_from).map(|service| ("service_name", service)));
     Ok(Labels::from_pairs(pairs))
+}
+
+/// What Loki adds to a stream that was pushed without: Logs Drilldown finds streams by it.
+fn service_name<'a>(pairs: &[(&'a str, &'a str)], service_from: &[String]) -> Option<&'a str> {
+    // The last two are streams that Loki makes of its own accord.
+    let is_complete = |name: &str| matches!(name, "service_name" | "__aggregated_metric__" | "__pattern__");
+    if service_from.is_empty() || pairs.iter().any(|(name, _)| is_complete(name)) {
+        return None;
+    }
+    let of = |wanted: &String| pairs.iter().find(|(name, value)| name == wanted && !value.is_empty());
+    Some(service_from.iter().find_map(of).map_or("unknown_service", |(_, value)| value))
 }
 
 fn is_label_name(name: &str) -> bool {

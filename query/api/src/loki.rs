@@ -5,6 +5,7 @@
 
 mod delete;
 mod detect;
+mod drilldown;
 mod encode;
 mod params;
 mod patterns;
@@ -12,6 +13,7 @@ mod tail;
 mod thinned;
 
 pub use delete::router as delete_router;
+pub use drilldown::Told;
 
 use crate::TenantHeader;
 use axum::extract::{Path, State};
@@ -19,18 +21,24 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Direction, Engine, LogAnswer, QueryError, VolumeBy};
-use model::{Clock, Labels, SystemClock, TimeRange};
+use engine::{Direction, Engine, LogAnswer, LogResult, QueryError, VolumeBy};
+use model::{Clock, Labels, SeriesPoints, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
 const CATEGORIZE: &str = "categorize-labels";
+/// Of the Loki whose API this is: Grafana shows what that version has.
+const LOKI_VERSION: &str = "3.5.0";
 const LIMIT_DEFAULT: usize = 100;
 const VOLUME_LIMIT_DEFAULT: usize = 100;
+/// As Loki's `volume_max_series`; Grafana asks for so many.
+const VOLUME_LIMIT_MAX: usize = 5_000;
 
-pub fn router(engine: Arc<Engine>) -> Router {
+/// `told` is what Logs Drilldown is told of the doors and the store.
+pub fn router(engine: Arc<Engine>, told: Arc<Told>) -> Router {
+    let limits = move |State(engine): State<Arc<Engine>>| async move { drilldown::limits(&engine, &told) };
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/query_range", get(query_range).post(query_range))
         .route("/query", get(query).post(query))
@@ -43,10 +51,10 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/index/volume_range", get(volume_range).post(volume_range))
         .route("/detected_labels", get(detect::labels).post(detect::labels))
         .route("/detected_fields", get(detect::fields).post(detect::fields))
-        .route("/detected_field/{name}/values", get(detect::field_values))
+        .route("/detected_field/{name}/values", get(detect::field_values).post(detect::field_values))
         .route("/patterns", get(patterns::patterns).post(patterns::patterns))
         .route("/tail", get(tail::tail))
-        .route("/drilldown-limits", get(drilldown_limits))
+        .route("/drilldown-limits", get(limits))
         .route("/format_query", get(format_query).post(format_query))
         .route("/status/buildinfo", get(buildinfo));
     Router::new().nest("/loki/api/v1", routes).with_state(engine)
@@ -204,7 +212,7 @@ async fn volume(
 ) -> Answer<Json<Value>> {
     let query = selector_of(params.required("query")?);
     let range = params.time_range(now_ns())?;
-    let limit = params.limit("limit", VOLUME_LIMIT_DEFAULT)?;
+    let limit = params.limit("limit", VOLUME_LIMIT_DEFAULT)?.min(VOLUME_LIMIT_MAX);
     let (by, targets) = (volume_by(&params)?, target_labels(&params));
     let volumes = engine.log_volume(&tenant, &query, range, &targets, by, limit).await?;
     let at = encode::seconds(range.end.div_euclid(1_000_000));
@@ -243,42 +251,22 @@ async fn volume_range(
         return Err(Refusal::bad(format!("targetLabels: {wrong:?} is no label name")));
     }
     let volume = format!("sum by ({}) (bytes_over_time({query}[{step_ms}ms]))", names.join(","));
-    let answer = engine.logql_range(&tenant, &volume, start, end, step_ms, 1, Direction::Backward).await?;
+    let limit = params.limit("limit", VOLUME_LIMIT_DEFAULT)?.min(VOLUME_LIMIT_MAX);
+    let mut answer =
+        engine.logql_range(&tenant, &volume, start, end, step_ms, 1, Direction::Backward).await?;
+    if let LogResult::Matrix(series) = &mut answer.result
+        && series.len() > limit
+    {
+        let bytes = |one: &SeriesPoints| one.points.iter().map(|point| point.value).sum::<f64>();
+        series.sort_by(|a, b| bytes(b).total_cmp(&bytes(a)));
+        series.truncate(limit);
+    }
     Ok(answered(answer, &headers))
 }
 
 fn is_label_name(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// What Logs Drilldown may ask for. Patterns are mined when they are asked for, which it takes as a pattern ingester.
-async fn drilldown_limits(State(engine): State<Arc<Engine>>) -> Json<Value> {
-    Json(json!({
-        "limits": {
-            "discover_log_levels": true,
-            "discover_service_name": ["service_name", "service", "app", "job"],
-            "log_level_fields": ["level", "severity", "lvl", "loglevel", "severity_text"],
-            "max_entries_limit_per_query": engine.limits().log_entries_max,
-            "max_line_size_truncate": false,
-            "max_query_bytes_read": "0B",
-            "max_query_length": "0s",
-            "max_query_lookback": "0s",
-            "max_query_range": "0s",
-            "max_query_series": 0,
-            "metric_aggregation_enabled": false,
-            "pattern_persistence_enabled": false,
-            "query_timeout": "2m",
-            "retention_period": "0s",
-            "retention_stream": [],
-            "volume_enabled": true,
-            "volume_max_series": 1000,
-        },
-        "pattern_ingester_enabled": true,
-        "version": "3.5.0",
-        "maxDetectedFields": 1000,
-        "maxDetectedValues": 1000,
-    }))
 }
 
 async fn format_query(params: Params) -> Answer<Json<Value>> {
@@ -288,7 +276,7 @@ async fn format_query(params: Params) -> Answer<Json<Value>> {
 
 async fn buildinfo() -> Json<Value> {
     Json(json!({
-        "version": "3.5.0",
+        "version": LOKI_VERSION,
         "revision": env!("CARGO_PKG_VERSION"),
         "branch": "main",
         "buildUser": "",

@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// How long a query that begins now may take.
-    pub(crate) fn timeout(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         *self.timeout.read()
     }
 

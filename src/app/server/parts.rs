@@ -230,7 +230,7 @@ fn store_config(config: &Config) -> store::Config {
     }
 }
 
-fn retention(config: &Config) -> store::Retention {
+pub fn retention(config: &Config) -> store::Retention {
     store::Retention {
         metrics: config.server.retention.metrics,
         logs: config.server.retention.logs,

@@ -58,6 +58,8 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     let mut router: Router<Shared> = Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(ready))
+        .route("/ready", get(ready_text))
+        .route("/loki/ready", get(ready_text))
         .route("/metrics", get(metrics));
     if shared.parts.store.is_some() {
         router = router.route("/api/admin/flush", post(flush)).route("/api/admin/compact", post(compact));
@@ -81,7 +83,7 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
         let prometheus = api::prometheus::router(engine.clone());
         let queries = prometheus
             .clone()
-            .merge(api::loki::router(engine.clone()))
+            .merge(api::loki::router(engine.clone(), told(config, &shared.parts)))
             .merge(api::tempo::router(engine.clone()))
             .merge(api::jaeger::router(engine.clone()))
             .merge(api::zipkin::router(engine.clone()))
@@ -115,9 +117,27 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     Ok(router.method_not_allowed_fallback(api::refusal::no_such_method))
 }
 
+/// Retention is asked of the store, where it may have been set anew; a query process alone knows its own flags.
+fn told(config: &Config, parts: &Parts) -> Arc<api::loki::Told> {
+    let (store, written) = (parts.store.clone(), super::parts::retention(config));
+    Arc::new(api::loki::Told {
+        service_name_from: config.service_name_from.clone(),
+        level_from: &wire::level::NAMES,
+        retention: Box::new(move || {
+            store.as_ref().map_or_else(|| written.clone(), |store| store.retention())
+        }),
+    })
+}
+
 async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
     let refuses = shared.parts.store.as_ref().and_then(|store| store.refuses());
     health::ready(shared.parts.stopping.is_cancelled(), refuses)
+}
+
+/// As Loki says it.
+async fn ready_text(State(shared): State<Shared>) -> (StatusCode, String) {
+    let (status, Json(why)) = ready(State(shared)).await;
+    (status, format!("{}\n", why["reason"].as_str().unwrap_or("ready")))
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

@@ -21,10 +21,11 @@ fn push(labels: &str, lines: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn protobuf_and_json_say_the_same() {
-    let protobuf = decode_protobuf(&push(r#"{app="w\"eb", env=`prod`}"#, &[b"level=warn late"])).unwrap();
+    let protobuf =
+        decode_protobuf(&push(r#"{app="w\"eb", env=`prod`}"#, &[b"level=warn late"]), &[]).unwrap();
     let json = br#"{"streams":[{"stream":{"app":"w\"eb","env":"prod"},
         "values":[["1700000000000000005","level=warn late",{"trace_id":"0af7651916cd43dd8448eb211c80319c"}]]}]}"#;
-    assert_eq!(decode_json(json).unwrap(), protobuf);
+    assert_eq!(decode_json(json, &[]).unwrap(), protobuf);
     let record = &protobuf.batch.streams[0].records[0];
     assert_eq!((record.severity, record.trace_id.unwrap()[0]), (13, 0x0a));
     assert_eq!(protobuf.batch.streams[0].labels.get("app"), Some("w\"eb"));
@@ -32,7 +33,7 @@ fn protobuf_and_json_say_the_same() {
 
 #[test]
 fn bytes_that_are_no_text_stay_visible() {
-    let decoded = decode_protobuf(&push("{app=\"x\"}", &[b"a\xffb"])).unwrap();
+    let decoded = decode_protobuf(&push("{app=\"x\"}", &[b"a\xffb"]), &[]).unwrap();
     assert_eq!(decoded.batch.streams[0].records[0].body, "a\u{fffd}b");
 }
 
@@ -43,7 +44,7 @@ fn streams_with_bad_labels_are_counted_and_the_others_stay() {
     {
         let mut body = push(labels, &[b"one", b"two"]);
         body.extend(push("{app=\"fine\"}", &[b"kept"]));
-        let decoded = decode_protobuf(&body).unwrap();
+        let decoded = decode_protobuf(&body, &[]).unwrap();
         assert_eq!(decoded.batch.records(), 1, "{labels}");
         assert_eq!((decoded.rejected.0.len(), decoded.rejected.0[0].count), (1, 2), "{labels}");
     }
@@ -51,12 +52,34 @@ fn streams_with_bad_labels_are_counted_and_the_others_stay() {
 
 #[test]
 fn a_body_that_is_not_one_says_where() {
-    let wrong = decode_json(b"{\"streams\": [{\"stream\":\n 1}]}").unwrap_err();
+    let wrong = decode_json(b"{\"streams\": [{\"stream\":\n 1}]}", &[]).unwrap_err();
     assert!(wrong.0.contains("line 2"), "{wrong}");
-    let wrong = decode_json(br#"{"streams":[{"stream":{"a":"b"},"values":[["now","x"]]}]}"#).unwrap_err();
+    let wrong =
+        decode_json(br#"{"streams":[{"stream":{"a":"b"},"values":[["now","x"]]}]}"#, &[]).unwrap_err();
     assert!(wrong.0.contains("\"now\""), "{wrong}");
     let whole = push("{app=\"x\"}", &[b"line"]);
     for length in 1..whole.len() {
-        assert!(decode_protobuf(&whole[..length]).is_err(), "{length}");
+        assert!(decode_protobuf(&whole[..length], &[]).is_err(), "{length}");
     }
+}
+
+#[test]
+fn a_stream_without_service_name_gets_it() {
+    let from = SERVICE_NAME_LABELS.map(str::to_owned);
+    for (labels, expected) in [
+        (r#"{app="web", container="c"}"#, Some("web")),
+        (r#"{job="loki/x", service="pay", app="web"}"#, Some("pay")),
+        (r#"{app="", k8s_job_name="nightly"}"#, Some("nightly")),
+        (r#"{env="prod"}"#, Some("unknown_service")),
+        (r#"{app="web", service_name="shop"}"#, Some("shop")),
+        (r#"{__aggregated_metric__="shop", app="web"}"#, None),
+    ] {
+        let decoded = decode_protobuf(&push(labels, &[b"line"]), &from).unwrap();
+        assert_eq!(decoded.batch.streams[0].labels.get("service_name"), expected, "{labels}");
+    }
+    let json = br#"{"streams":[{"stream":{"app":"web"},"values":[["1","line"]]}]}"#;
+    let of = |from: &[String]| decode_json(json, from).unwrap().batch.streams[0].labels.clone();
+    assert_eq!(of(&from), Labels::from_pairs([("app", "web"), ("service_name", "web")]));
+    assert_eq!(of(&["env".to_owned()]).get("service_name"), Some("unknown_service"));
+    assert_eq!(of(&[]), Labels::from_pairs([("app", "web")]));
 }

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const LINES_DEFAULT: usize = 1_000;
-const FIELDS_DEFAULT: usize = 1_000;
+pub(super) const FIELDS_DEFAULT: usize = 1_000;
 /// Values kept of one field; its cardinality is not counted further.
-const VALUES_MAX: usize = 1_000;
+pub(super) const VALUES_MAX: usize = 1_000;
 
 pub(super) async fn labels(
     State(engine): State<Arc<Engine>>,

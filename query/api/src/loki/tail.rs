@@ -26,7 +26,7 @@ const TAILS_MAX: usize = 64;
 static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(TAILS_MAX)));
 
 const LINES_DEFAULT: usize = 100;
-/// Lines of one frame.
+/// Lines of one frame; the first has as many as its asker wants.
 const FRAME_LINES_MAX: usize = 1_000;
 /// Lines that one frame may tell as dropped.
 const DROPPED_MAX: usize = 100;
@@ -53,13 +53,22 @@ pub(super) async fn tail(
             return Err(Refusal::bad("only log selectors and pipelines can be tailed, not a metric query"));
         }
     }
-    let limit = params.limit("limit", LINES_DEFAULT)?.min(FRAME_LINES_MAX);
+    let (limit, limit_max) = (params.lines(LINES_DEFAULT)?, engine.limits().log_entries_max);
+    if limit > limit_max {
+        return Err(Refusal::bad(format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {limit_max})"
+        )));
+    }
     let start_ns = params.time("start")?.unwrap_or_else(|| now_ns().saturating_sub(3_600_000_000_000));
     let delay = match params.get("delay_for").filter(|text| !text.is_empty()).map(str::parse::<u64>) {
         None => 0,
         Some(Ok(seconds)) if seconds <= DELAY_SECONDS_MAX => seconds,
-        Some(_) => {
-            return Err(Refusal::bad(format!("delay_for can be 0 to {DELAY_SECONDS_MAX} seconds")));
+        Some(Ok(_)) => {
+            return Err(Refusal::bad(format!("delay_for can't be greater than {DELAY_SECONDS_MAX}")));
+        }
+        Some(Err(_)) => {
+            let why = format!("delay_for is a whole number of seconds, 0 to {DELAY_SECONDS_MAX}");
+            return Err(Refusal::bad(why));
         }
     };
     let upgrade = upgrade.map_err(|why| {
@@ -174,7 +183,8 @@ impl Tail {
         };
         let keep = (self.from_ns, 0);
         self.sent = self.sent.split_off(&keep);
-        Ok((!fresh.is_empty()).then(|| frame(fresh)))
+        let lines_max = if first { self.limit } else { FRAME_LINES_MAX };
+        Ok((!fresh.is_empty()).then(|| frame(fresh, lines_max)))
     }
 
     fn fresh(&mut self, streams: Vec<LogLines>) -> Vec<LogLines> {
@@ -194,9 +204,9 @@ impl Tail {
     }
 }
 
-fn frame(mut streams: Vec<LogLines>) -> Value {
+fn frame(mut streams: Vec<LogLines>, lines_max: usize) -> Value {
     let mut dropped = Vec::new();
-    let mut left = FRAME_LINES_MAX;
+    let mut left = lines_max;
     for stream in &mut streams {
         let over = stream.entries.split_off(left.min(stream.entries.len()));
         left -= stream.entries.len();
@@ -276,7 +286,8 @@ mod tests {
             parsed: Labels::empty(),
         };
         let entries = (0..FRAME_LINES_MAX as i64 + 2).map(entry).collect();
-        let frame = frame(vec![LogLines { labels: Labels::from_pairs([("a", "b")]), entries }]);
+        let frame =
+            frame(vec![LogLines { labels: Labels::from_pairs([("a", "b")]), entries }], FRAME_LINES_MAX);
         assert_eq!(frame["streams"][0]["values"].as_array().map(Vec::len), Some(FRAME_LINES_MAX));
         assert_eq!(frame["dropped_entries"].as_array().map(Vec::len), Some(2));
     }

@@ -16,6 +16,21 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
+pub(super) fn told() -> Arc<Told> {
+    let day = std::time::Duration::from_secs(86_400);
+    let streams = vec![store::StreamRetention {
+        matchers: logql::parse_selector(r#"{app="web", env!~"a|b"}"#).unwrap(),
+        priority: 5,
+        period: 36 * day / 24,
+    }];
+    let retention = store::Retention { metrics: day, logs: 31 * day, streams, spans: day };
+    Arc::new(Told {
+        service_name_from: vec!["app".into()],
+        level_from: &["level", "lvl"],
+        retention: Box::new(move || retention.clone()),
+    })
+}
+
 fn batch(last_ns: i64) -> LogBatch {
     let bodies = [r#"{"msg":"payment timeout","ms":512}"#, "level=info msg=done took=3ms", "plain words"];
     let records = bodies.iter().enumerate().map(|(at, body)| LogRecord {
@@ -38,7 +53,7 @@ impl World {
         store.write(write).await.unwrap();
         store.flush().await.unwrap();
         let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
-        World { router: router(Arc::new(engine)), last_ns, _dir: dir }
+        World { router: router(Arc::new(engine), told()), last_ns, _dir: dir }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
@@ -177,7 +192,9 @@ async fn l8_to_l12_what_drilldown_asks() {
         world.within("/index/volume", &[("query", r#"{service_name=~".+"}"#), ("limit", "5000")]).await;
     assert_eq!(volume["data"]["result"][0]["metric"], json!({ "service_name": "api" }), "{volume}");
     let range = [("query", r#"{service_name=~".+"}"#), ("step", "10s")];
-    assert_eq!(world.within("/index/volume_range", &range).await["data"]["resultType"], "matrix");
+    let volumes = world.within("/index/volume_range", &range).await;
+    assert_eq!(volumes["data"]["resultType"], "matrix");
+    assert_eq!(volumes["data"]["result"].as_array().map(Vec::len), Some(1), "{volumes}");
     let labels = world.within("/detected_labels", &[("query", r#"{app="api"}"#)]).await;
     assert_eq!(labels["detectedLabels"][0], json!({ "label": "app", "cardinality": 1 }));
     let fields = world.within("/detected_fields", &[("query", r#"{app="api"}"#)]).await;
@@ -186,7 +203,25 @@ async fn l8_to_l12_what_drilldown_asks() {
     assert!(names.contains(&"msg") && names.contains(&"took") && names.contains(&"user_id"), "{fields}");
     let values = world.within("/detected_field/took/values", &[("query", r#"{app="api"}"#)]).await;
     assert_eq!(values["values"], json!(["3ms"]));
-    assert_eq!(world.json("/drilldown-limits", &[]).await["pattern_ingester_enabled"], true);
+}
+
+#[tokio::test]
+async fn l14_the_limits_in_force() {
+    let world = World::new().await;
+    let answer = world.json("/drilldown-limits", &[]).await;
+    assert_eq!(answer["pattern_ingester_enabled"], true);
+    let of_streams = json!([{ "period": "1d12h", "priority": 5, "selector": r#"{app="web", env!~"a|b"}"# }]);
+    for (name, expected) in [
+        ("discover_service_name", json!(["app"])),
+        ("log_level_fields", json!(["level", "lvl"])),
+        ("max_entries_limit_per_query", json!(5_000)),
+        ("query_timeout", json!("2m")),
+        ("retention_period", json!("31d")),
+        ("retention_stream", of_streams),
+        ("volume_max_series", json!(5_000)),
+    ] {
+        assert_eq!(answer["limits"][name], expected, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -241,7 +276,11 @@ async fn l15_tail_is_refused_before_it_begins() {
         (vec![("query", r#"rate({app="api"}[1m])"#)], "metric"),
         (vec![("query", "{app=")], "line 1, col"),
         (vec![], "query"),
-        (vec![("query", r#"{app="api"}"#), ("delay_for", "60")], "delay_for"),
+        (vec![("query", r#"{app="api"}"#), ("delay_for", "6")], "delay_for can't be greater than 5"),
+        (vec![("query", r#"{app="api"}"#), ("delay_for", "-1")], "delay_for is a whole number"),
+        (vec![("query", r#"{app="api"}"#), ("limit", "0")], "limit must be a positive value"),
+        (vec![("query", r#"{app="api"}"#), ("limit", "5001")], "max_entries_limit_per_query (5001 > 5000)"),
+        (vec![("query", r#"{app="api"}"#), ("start", "soon")], "start is \"soon\""),
     ] {
         let (status, body) = world.get("/tail", &params).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{params:?}");

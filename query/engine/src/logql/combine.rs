@@ -151,12 +151,28 @@ fn result(op: BinaryOp, returns_bool: bool, left: f64, right: f64, kept: f64) ->
     }
 }
 
+fn left_out(labels: &Labels, dropped: &[String]) -> Labels {
+    labels.without(|name| is_left_out(name, dropped, |name| labels.get(name)))
+}
+
+/// Whether `without` and `ignoring` leave a label out. `service_name` is often an addition of ours with the value of another
+/// label, and goes where that goes: what is one series without the addition stays one.
+pub(super) fn is_left_out<'a>(
+    name: &str,
+    dropped: &[String],
+    value_of: impl Fn(&str) -> Option<&'a str>,
+) -> bool {
+    let is_of_one = || {
+        let own = value_of(name);
+        own.is_some() && dropped.iter().any(|dropped| value_of(dropped) == own)
+    };
+    dropped.iter().any(|dropped| dropped == name) || name == "service_name" && is_of_one()
+}
+
 fn group_labels(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
     match grouping {
         None => Labels::empty(),
-        Some(Grouping { without: true, labels: dropped }) => {
-            labels.without(|name| dropped.iter().any(|d| d == name))
-        }
+        Some(Grouping { without: true, labels: dropped }) => left_out(labels, dropped),
         Some(Grouping { without: false, labels: kept }) => {
             labels.without(|name| !kept.iter().any(|k| k == name))
         }
@@ -241,7 +257,10 @@ fn sorted(descending: bool, mut matrix: Matrix) -> Matrix {
 }
 
 fn signature(labels: &Labels, matching: &Matching) -> Labels {
-    labels.without(|name| matching.labels.iter().any(|l| l == name) != matching.on)
+    match matching.on {
+        true => labels.without(|name| !matching.labels.iter().any(|l| l == name)),
+        false => left_out(labels, &matching.labels),
+    }
 }
 
 /// At which steps any series of a signature has a value.
@@ -357,7 +376,7 @@ fn arithmetic(
 fn result_labels(matching: &Matching, many: &Labels, one: &Labels) -> Labels {
     match matching.cardinality {
         Cardinality::OneToOne if matching.on => signature(many, matching),
-        Cardinality::OneToOne => many.without(|name| matching.labels.iter().any(|l| l == name)),
+        Cardinality::OneToOne => left_out(many, &matching.labels),
         _ => {
             let mut labels = LabelSetBuilder::from_labels(many);
             for name in &matching.include {

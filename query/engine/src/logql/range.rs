@@ -8,6 +8,7 @@ mod samples;
 
 pub(crate) use samples::variance;
 
+use super::combine::is_left_out;
 use super::matrix::{MATRIX, Matrix, Series, Steps};
 use super::operator::{Batches, Work};
 use super::scan::{Rows, Streams};
@@ -263,7 +264,7 @@ impl RangeAggregate {
                 let kept = |name: &str| match grouping {
                     Some(Grouping { without: false, labels }) => labels.iter().any(|label| label == name),
                     Some(Grouping { without: true, labels }) => {
-                        name != unwrapped && !labels.iter().any(|label| label == name)
+                        name != unwrapped && !is_left_out(name, labels, |name| fields.get(name))
                     }
                     None => name != unwrapped,
                 };

@@ -41,7 +41,8 @@ impl World {
         let batch = Batch::Logs(LogBatch { streams: vec![stream("shop", 20), stream("other", 2)] });
         store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
         let engine = Engine::new(store.clone(), Arc::new(SystemClock), Limits::default()).unwrap();
-        let router = crate::loki::router(Arc::new(engine)).merge(router(store.clone()));
+        let router =
+            crate::loki::router(Arc::new(engine), crate::loki::tests::told()).merge(router(store.clone()));
         World { router, store, first_s, _dir: dir }
     }
 
