@@ -85,6 +85,24 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     Some(total)
 }
 
+/// What is wrong with a text that has a duration's form: numbers, each with a unit's letters behind it.
+pub(crate) fn mistake(text: &str) -> Option<String> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let next = number.trim_start_matches(|c: char| "smhdwy".contains(c));
+        let unit = &number[..number.len() - next.len()];
+        if number.len() == rest.len() || unit.is_empty() {
+            return None;
+        }
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return Some(format!("unknown unit {unit:?} in duration {text:?}"));
+        }
+        rest = next;
+    }
+    Some(format!("not a valid duration string: {text:?}"))
+}
+
 pub fn format_duration(ms: i64) -> String {
     if ms == 0 {
         return "0s".into();

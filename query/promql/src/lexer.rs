@@ -164,6 +164,10 @@ impl<'t> Lexer<'t> {
                     Token::Word(word) if known.iter().any(|known| known.eq_ignore_ascii_case(word)) => {
                         Ok((token, length))
                     }
+                    // Behind a whole duration only the step of a subquery can follow.
+                    _ if matches!(self.out.last(), Some(Spot { token: Token::Duration(_) | Token::Number(_), .. })) => {
+                        self.wrong(format!("unexpected character: {first:?}, expected ':'"))
+                    }
                     _ => self.wrong(format!("unexpected character in duration expression: {first:?}")),
                 }
             }
@@ -188,8 +192,14 @@ impl<'t> Lexer<'t> {
             return Ok((Token::Duration(ms), length));
         }
         match plain_number(text) {
-            Some(value) => Ok((Token::Number(value), length)),
-            None => self.wrong(format!("bad number or duration syntax: {text:?}")),
+            Some(value) if value.is_finite() => Ok((Token::Number(value), length)),
+            Some(_) => self.wrong(format!(
+                "error parsing number: strconv.ParseFloat: parsing {text:?}: value out of range"
+            )),
+            None => self.wrong(
+                crate::duration::mistake(text)
+                    .unwrap_or_else(|| format!("bad number or duration syntax: {text:?}")),
+            ),
         }
     }
 
@@ -237,7 +247,7 @@ fn plain_number(text: &str) -> Option<f64> {
     if digits.chars().any(|c| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) {
         return None;
     }
-    digits.parse().ok().filter(|number: &f64| number.is_finite())
+    digits.parse().ok()
 }
 
 /// A string that is being read: escapes may name single bytes, which together may be characters.

@@ -307,6 +307,11 @@ pub(super) fn smoothed(
                     Some((*all[next].1).clone())
                 } else if next > 0 && next < all.len() {
                     let (a, b) = (&all[next - 1], &all[next]);
+                    if a.1.uses_custom_buckets() != b.1.uses_custom_buckets() {
+                        // There is no line between them, not even one that begins at a reset.
+                        notes.mixed_schemas(at, about.metric);
+                        continue;
+                    }
                     let is_counter = a.1.hint != ResetHint::Gauge || b.1.hint != ResetHint::Gauge;
                     about.told(between_histograms(a, b, now, is_counter, &about))
                 } else if next > 0 {

@@ -24,10 +24,6 @@ type Line<'a> = (&'a [(&'a str, &'a str)], f64, f64);
 
 /// Series as `name{…} first+step` over 0..=10 minutes, one sample a minute.
 async fn engine(dir: &std::path::Path, series: &[Line<'_>]) -> Engine {
-    let clock: Arc<dyn Clock> = Arc::new(At(T0 + 3_600_000));
-    let store =
-        Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
-    let store = store.await.unwrap();
     let mut batch = MetricBatch::default();
     for (labels, first, step) in series {
         batch.begin_series(&mut labels.to_vec()).unwrap();
@@ -35,6 +31,14 @@ async fn engine(dir: &std::path::Path, series: &[Line<'_>]) -> Engine {
             batch.push(T0 + minute * 60_000, first + step * minute as f64);
         }
     }
+    engine_over(dir, batch).await
+}
+
+async fn engine_over(dir: &std::path::Path, batch: MetricBatch) -> Engine {
+    let clock: Arc<dyn Clock> = Arc::new(At(T0 + 3_600_000));
+    let store =
+        Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
+    let store = store.await.unwrap();
     store
         .write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None })
         .await
@@ -69,6 +73,32 @@ async fn at_ten(engine: &Engine, query: &str) -> Vec<String> {
         }
         other => panic!("{query}: {other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_is_drawn_from_custom_buckets_to_exponential_ones() {
+    let custom = Histogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: 1.0,
+        positive: vec![(0, 1.0)],
+        custom_values: Arc::from([5.0, 10.0]),
+        ..Histogram::default()
+    };
+    let exponential = Histogram { count: 4.0, positive: vec![(0, 4.0)], ..Histogram::default() };
+    let mut batch = MetricBatch::default();
+    let labels = Labels::from_pairs([("__name__", "mix")]);
+    batch.push_histograms(&labels, &[(T0, custom), (T0 + 30_000, exponential)]);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine_over(dir.path(), batch).await;
+    let query = "histogram_count(mix smoothed)";
+    let answer = engine.promql_instant(&Tenant::default(), query, T0 + 15_000, LOOKBACK_MS).await.unwrap();
+    assert_eq!(answer.result, PromResult::Vector(vec![]));
+    assert_eq!(
+        answer.warnings,
+        [
+            "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"mix\" (1:17)"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,6 +99,12 @@ fn errors_say_line_and_column_in_prometheus_words() {
         ("foo and fill(0) bar", "1:1", "filling in missing series not allowed for set operators"),
         ("foo[5m] anchored smoothed", "1:1", "anchored and smoothed modifiers cannot be used together"),
         ("info(a, b)", "1:9", "expected label selectors only, got vector selector instead"),
+        ("@@", "1:1", "unexpected <op:@>"),
+        ("foo[5y1hs]", "1:5", "unknown unit \"hs\" in duration \"5y1hs\""),
+        ("foo[5m1h]", "1:5", "not a valid duration string: \"5m1h\""),
+        ("foo[5z]", "1:5", "bad number or duration syntax: \"5z\""),
+        ("foo[5s x 5s]", "1:8", "unexpected character: 'x', expected ':'"),
+        ("1e999", "1:1", "error parsing number: strconv.ParseFloat: parsing \"1e999\": value out of range"),
         ("foo @ nope", "1:7", "unexpected identifier \"nope\" in @, expected timestamp"),
     ] {
         let wrong = parse(query).expect_err(query);
