@@ -24,7 +24,7 @@ use agent_only as built;
 use server as built;
 
 use crate::config::{Config, Role, SelfTelemetry};
-use crate::telemetry;
+use crate::{memory, telemetry};
 use anyhow::Context;
 use built::Parts;
 use data_dir::DataDir;
@@ -45,13 +45,12 @@ pub type Again = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 /// Runs a role until a signal ends it.
 pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     telemetry::install_tls();
-    if config.role == Role::Agent {
-        agent::use_small_pages();
-    }
+    memory::use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.
         .thread_stack_size(8 << 20)
+        .on_thread_park(memory::tidy)
         .build()
         .context("starting the runtime")?;
     let ended = runtime.block_on(run_role(config, inputs, again));

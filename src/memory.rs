@@ -1,4 +1,4 @@
-//! The allocator.
+//! The allocator, and when memory that is free goes back to the system.
 
 #[cfg(feature = "server")]
 mod rewriting;
@@ -6,31 +6,46 @@ mod rewriting;
 #[cfg(feature = "server")]
 pub use rewriting::on_rewrite;
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `mi_option_arena_eager_commit`.
-#[cfg(target_os = "linux")]
-const EAGER_COMMIT: libmimalloc_sys::mi_option_t = 4;
+/// Times that all threads were asked to give back what is free.
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
 
-/// Memory is taken from the system as it is needed, and not an arena of a GiB at a time: what is freed then goes back in
-/// smaller pieces, which is a fifth of the memory while logs come in. It must be said before the first allocation, that
-/// is before `main`.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = {
-    extern "C" fn commit_as_needed() {
-        // SAFETY: it sets a number, which any thread may at any time; nothing of Rust's runtime is used.
-        unsafe { libmimalloc_sys::mi_option_set(EAGER_COMMIT, 0) }
-    }
-    commit_as_needed
-};
+thread_local! {
+    /// Those that this thread has answered.
+    static ANSWERED: Cell<u64> = const { Cell::new(0) };
+}
 
-/// Free pages that the allocator keeps go back to the system.
+/// The allocator asks the kernel for huge pages, which are whole in memory once a byte of them is used: an agent at rest
+/// was 57 MB instead of 38 with them, a store of 100,000 series 266 MiB at its peak instead of 237.
 #[allow(unsafe_code)]
+pub fn use_small_pages() {
+    // SAFETY: a flag of this process is set; no memory is passed. Where the kernel knows it not, nothing changes.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+/// Free pages that the allocator keeps go back to the system: those of this thread now, those of others when they wait next.
 pub fn give_back_free() {
+    ROUNDS.fetch_add(1, Ordering::Relaxed);
+    tidy();
+}
+
+/// For a thread that is about to wait. A memtable is made by the threads that take records and freed by another; only its
+/// makers can give its pages back.
+pub fn tidy() {
+    let rounds = ROUNDS.load(Ordering::Relaxed);
+    if ANSWERED.replace(rounds) != rounds {
+        collect();
+    }
+}
+
+/// Gives back what this thread has freed.
+#[allow(unsafe_code)]
+fn collect() {
     // SAFETY: it takes no memory and may be called at any time, on any thread.
-    unsafe { libmimalloc_sys::mi_collect(true) };
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }

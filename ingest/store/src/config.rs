@@ -25,8 +25,8 @@ pub struct Config {
     pub downsampling: Downsampling,
     /// Exemplars in memory and in the catalog; past it the oldest go. This is about 100,000 of them.
     pub exemplar_bytes_max: usize,
-    /// Told when a flush or a merge begins and when it has ended: these use and free much memory in a short time, and
-    /// the process can have its allocator give it back at once.
+    /// Told when a flush or a merge begins, when a thread has computed for it, and when it has ended: these use and free
+    /// much memory in a short time, and the process can have its allocator give it back at once.
     pub on_rewrite: fn(Rewrite),
     /// What deletions of logs are written in.
     pub read_log_query: ReadLogQuery,
@@ -37,6 +37,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewrite {
     Begins,
+    /// On the thread that did it.
+    Computed,
     Ended,
 }
 

@@ -135,7 +135,13 @@ impl Store {
         for (tenant, tables) in &sealed.tenants {
             for signal in Signal::ALL {
                 let tables = tables.clone();
-                let files = tokio::task::spawn_blocking(move || files_of(&tables, signal)).await??;
+                let tell = self.config.on_rewrite;
+                let files = tokio::task::spawn_blocking(move || {
+                    let files = files_of(&tables, signal);
+                    tell(Rewrite::Computed);
+                    files
+                });
+                let files = files.await??;
                 for (window, files) in files {
                     new.push(self.store_files(tenant, signal, window, (0, 0), files).await?);
                 }
@@ -321,8 +327,13 @@ impl Store {
             }
         };
         // Decoding and encoding are long; the few reads in between wait on this thread.
-        let runtime = tokio::runtime::Handle::current();
-        let files = tokio::task::spawn_blocking(move || runtime.block_on(merge)).await??;
+        let (runtime, tell) = (tokio::runtime::Handle::current(), self.config.on_rewrite);
+        let files = tokio::task::spawn_blocking(move || {
+            let files = runtime.block_on(merge);
+            tell(Rewrite::Computed);
+            files
+        });
+        let files = files.await??;
         let tenant = first.tenant.clone();
         let new = match files {
             Some(files) => {
