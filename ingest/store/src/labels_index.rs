@@ -1,13 +1,17 @@
 //! Which series have which label: postings as bitmaps, so that matchers become a set of ids before any sample is read.
 
+use crate::hash::BytesHasher;
 use model::{Labels, Match, Matcher};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
+
+type Map<T> = HashMap<String, T, BuildHasherDefault<BytesHasher>>;
 
 /// Ids are 0, 1, 2, … in the order of adding.
 #[derive(Default)]
 pub struct LabelsIndex {
-    postings: HashMap<String, HashMap<String, RoaringBitmap>>,
+    postings: Map<Map<RoaringBitmap>>,
     count: u32,
 }
 

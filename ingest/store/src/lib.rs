@@ -15,6 +15,7 @@ mod delete;
 mod delete_logs;
 mod downsample;
 mod exemplars;
+mod hash;
 mod labels_index;
 mod limits;
 mod log_deletions;
@@ -39,7 +40,8 @@ pub use delete_logs::{CancelError, LogDeletionView};
 pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
-    BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot,
+    Source, SpanColumns,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

@@ -26,9 +26,6 @@ pub struct Taken {
     pub pressing: usize,
 }
 
-/// A sample is 16 bytes; half of them, as a flush of metrics writes all series anew.
-const PRESSING_BYTES_A_SAMPLE: usize = 8;
-
 /// Rows press as if they were half as many again: while they are flushed, sorted and encoded, others come in.
 fn pressing_rows(bytes: usize) -> usize {
     bytes + bytes / 2
@@ -62,12 +59,9 @@ impl Memtables {
         match rows {
             Rows::Metrics(batch) => {
                 let mut head = self.metrics.write();
-                let before = head.bytes();
+                let before = (head.bytes(), head.pressing());
                 head.append(batch, |labels| active.lock().took_up(labels, now_ms));
-                Ok(Taken {
-                    bytes: head.bytes() - before,
-                    pressing: batch.samples() * PRESSING_BYTES_A_SAMPLE,
-                })
+                Ok(Taken { bytes: head.bytes() - before.0, pressing: head.pressing() - before.1 })
             }
             Rows::Logs(stored) => append_rows(&self.logs, stored),
             Rows::Spans(stored) => append_rows(&self.spans, stored),
@@ -77,8 +71,7 @@ impl Memtables {
     /// What comes back when these are gone.
     pub fn freed(&self) -> Taken {
         let (metrics, rows) = (self.metrics.read(), self.logs.read().bytes() + self.spans.read().bytes());
-        let samples = metrics.samples() * PRESSING_BYTES_A_SAMPLE;
-        Taken { bytes: metrics.bytes_freed() + rows, pressing: samples + pressing_rows(rows) }
+        Taken { bytes: metrics.bytes_freed() + rows, pressing: metrics.pressing() + pressing_rows(rows) }
     }
 
     /// Empty ones that know the series of these, where that is of use.

@@ -136,6 +136,14 @@ impl Part {
         }
     }
 
+    /// The index where it is in memory.
+    pub fn metrics_index_read(&self) -> Option<&metrics::part::Index> {
+        match self.index.get()? {
+            Index::Metrics(index) => Some(index),
+            Index::Rows(_) => None,
+        }
+    }
+
     pub async fn rows_index(&self) -> Result<Arc<rows::part::Index>, Damaged> {
         match self.index().await? {
             Index::Rows(index) => Ok(index),

@@ -3,7 +3,7 @@
 //! The traits stand here so that the engine reads a local store and a remote one alike.
 
 use arrow::array::RecordBatch;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, TryStreamExt};
 use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,6 +93,30 @@ pub struct SampleBlock {
 }
 
 impl SampleBlock {
+    /// Adds a series after those that are there.
+    pub fn push(&mut self, labels: Labels, ts_ms: &[i64], values: &[f64]) {
+        if self.offsets.is_empty() {
+            self.offsets.push(0);
+        }
+        self.labels.push(labels);
+        self.ts_ms.extend_from_slice(ts_ms);
+        self.values.extend_from_slice(values);
+        self.offsets.push(self.ts_ms.len());
+    }
+
+    /// Adds the series of another block after those that are there.
+    pub fn append(&mut self, later: SampleBlock) {
+        if self.labels.is_empty() {
+            *self = later;
+            return;
+        }
+        let before = self.ts_ms.len();
+        self.labels.extend(later.labels);
+        self.offsets.extend(later.offsets.iter().skip(1).map(|end| before + end));
+        self.ts_ms.extend(later.ts_ms);
+        self.values.extend(later.values);
+    }
+
     /// Labels, times and values of each series.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Labels, &[i64], &[f64])> {
         self.labels.iter().enumerate().map(|(i, labels)| {
@@ -102,6 +126,8 @@ impl SampleBlock {
     }
 }
 
+pub type BlockStream = BoxStream<'static, Result<SampleBlock, ReadError>>;
+
 pub type BatchStream = BoxStream<'static, Result<RecordBatch, ReadError>>;
 
 /// One consistent picture of one tenant's data. Files it names are not deleted before it is dropped.
@@ -110,6 +136,11 @@ pub trait Snapshot: Send + Sync {
     /// Series that pass the matchers and have a sample in the range (judged by part and series bounds), each once,
     /// sorted by labels.
     async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError>;
+
+    /// Whether it is known, with nothing read, that no more than so many series pass, each counted once a part.
+    fn selects_at_most(&self, _select: &SeriesSelect, _series: usize) -> bool {
+        false
+    }
 
     /// Names of labels that such series have.
     async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
@@ -124,8 +155,18 @@ pub trait Snapshot: Send + Sync {
     }
 
     /// Their samples in the range, duplicates of one time removed (the one written last stands), stale markers
-    /// included.
-    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError>;
+    /// included. The blocks follow one another in the order of labels; a series is whole in one of them.
+    async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError>;
+
+    /// As [`sample_blocks`](Self::sample_blocks), in one.
+    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
+        let mut whole = SampleBlock { offsets: vec![0], ..SampleBlock::default() };
+        let mut blocks = self.sample_blocks(select).await?;
+        while let Some(block) = blocks.try_next().await? {
+            whole.append(block);
+        }
+        Ok(whole)
+    }
 
     /// What is known of metrics, by name.
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError>;

@@ -2,14 +2,15 @@
 
 use crate::log_deletions::{Hidden, LogDeletion};
 use crate::memory::Memtables;
-use crate::metrics::{self, Run};
+use crate::metrics;
+use crate::metrics::merge::{Left, Source as Runs, Tell};
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::groups::GroupColumns;
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
-    BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source, SpanColumns,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -274,16 +275,35 @@ impl Snapshot for View {
         Ok(values)
     }
 
-    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
-        let mut sources: Vec<Vec<Run>> = vec![];
+    fn selects_at_most(&self, select: &SeriesSelect, series: usize) -> bool {
+        let mut left = series;
+        let mut fit = |more: usize| match left.checked_sub(more) {
+            Some(less) => {
+                left = less;
+                true
+            }
+            None => false,
+        };
+        self.overlapping(Signal::Metrics, select.range)
+            .all(|part| part.metrics_index_read().is_some_and(|index| fit(index.select(select).len())))
+            && self.memory.iter().all(|memtables| fit(memtables.metrics.read().count_of(&select.matchers)))
+    }
+
+    async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError> {
+        let (store, damaged) = (self.store.clone(), self.damaged.clone());
+        let tell: Tell = Arc::new(move |wrong| told(&store, &damaged, wrong));
+        let mut sources = vec![];
         for part in self.overlapping(Signal::Metrics, select.range) {
-            sources.extend(self.or_told(metrics::merge::read(part, self.covers(part), select).await));
+            let left = self.or_told(Left::of(part, self.covers(part), select).await);
+            sources.extend(left.map(|left| Runs::Shown(left, tell.clone())));
         }
         for memtables in &self.memory {
-            sources.push(memtables.metrics.read().runs(select));
+            let runs = memtables.metrics.read().runs(select);
+            if !runs.is_empty() {
+                sources.push(Runs::Memory(runs.into_iter()));
+            }
         }
-        sources.retain(|source| !source.is_empty());
-        Ok(metrics::merge::block(metrics::merge::runs(sources)))
+        metrics::merge::blocks(sources).await.map_err(|wrong| ReadError::Io(wrong.to_string()))
     }
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
 use axum::{Json, Router};
 use frames::Frame;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use model::{Exemplar, Labels, LogSelect, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -199,8 +199,8 @@ async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read) -> Result<Frames, Read
             listed(streams.into_iter().map(|s| (s.labels, number(s.records), number(s.bytes))).collect())
         }
         Read::Samples { select } => {
-            let block = snapshot.samples(&select).await?;
-            stream::iter(samples::batches(block).map(Frame::of)).boxed()
+            let blocks = snapshot.sample_blocks(&select).await?;
+            blocks.map_ok(|block| stream::iter(samples::batches(block))).try_flatten().map(Frame::of).boxed()
         }
         Read::Logs { select, columns } => {
             let batches = snapshot.logs(&select, &LogColumns(columns)).await?;

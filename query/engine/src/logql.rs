@@ -235,6 +235,17 @@ impl Engine {
         running.await.unwrap_or_else(|why| Err(QueryError::Broken(format!("query thread ended: {why}"))))
     }
 
+    /// As [`off_thread`](Self::off_thread), on the thread that asks: for work that takes no longer than waking another.
+    pub(crate) async fn on_thread<T>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let timeout = self.timeout();
+        let _turn = self.turn(&self.turns).await?;
+        let done = tokio::time::timeout(timeout, work).await;
+        done.unwrap_or(Err(QueryError::Timeout(timeout.as_millis() as u64)))
+    }
+
     /// Waits for a place among the running queries.
     pub(crate) async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, QueryError> {
         match tokio::time::timeout(self.timeout(), turns.clone().acquire_owned()).await {

@@ -26,6 +26,7 @@ pub use catalog::{Cardinality, Found, selector_matchers};
 use crate::logql::broken;
 use crate::{Engine, QueryError};
 use ::promql::{Expr, ValueType};
+use datafusion::physical_plan::collect;
 use matrix::Matrix;
 use model::{Histogram, Labels, Point, Tenant};
 use node::Times;
@@ -187,8 +188,15 @@ impl Engine {
             return Ok(PromResult::Matrix(planner.raw(self, expr.bare()).await?));
         }
         let plan = planner.plan(expr, times)?;
-        let batches = self.execute(plan).await?;
-        let matrix = self.off_thread(async move { Matrix::from_batches(&batches).map_err(broken) }).await?;
+        let context = self.task_context();
+        let work = async move {
+            let batches = collect(plan, context).await.map_err(broken)?;
+            Matrix::from_batches(&batches).map_err(broken)
+        };
+        let matrix = match planner.is_small() {
+            true => self.on_thread(work).await?,
+            false => self.off_thread(work).await?,
+        };
         if expr.value_type() == ValueType::Scalar && instant {
             let value = matrix.0.first().and_then(|series| series.values.get(0)).unwrap_or(f64::NAN);
             return Ok(PromResult::Scalar(Point { ts_ms: times.start_ms, value }));

@@ -165,7 +165,11 @@ impl<'t> Lexer<'t> {
                         Ok((token, length))
                     }
                     // Behind a whole duration only the step of a subquery can follow.
-                    _ if matches!(self.out.last(), Some(Spot { token: Token::Duration(_) | Token::Number(_), .. })) => {
+                    _ if matches!(
+                        self.out.last(),
+                        Some(Spot { token: Token::Duration(_) | Token::Number(_), .. })
+                    ) =>
+                    {
                         self.wrong(format!("unexpected character: {first:?}, expected ':'"))
                     }
                     _ => self.wrong(format!("unexpected character in duration expression: {first:?}")),

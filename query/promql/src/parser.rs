@@ -532,7 +532,8 @@ fn describe(token: &Token, raw: &str) -> String {
         Token::Number(_) => format!("number {}", short(raw)),
         Token::Duration(_) => format!("duration {}", short(raw)),
         Token::Mark(
-            mark @ ("@" | "+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | "<=" | "<" | ">=" | ">" | "</" | ">/"),
+            mark @ ("@" | "+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | "<=" | "<" | ">=" | ">" | "</"
+            | ">/"),
         ) => {
             format!("<op:{mark}>")
         }

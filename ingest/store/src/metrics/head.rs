@@ -3,7 +3,7 @@
 use super::Run;
 use super::registry::{self, Registry};
 use crate::snapshot::SeriesInfo;
-use model::{Labels, MetricBatch, SeriesSelect, TimeRange};
+use model::{Labels, Matcher, MetricBatch, SeriesSelect, TimeRange};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -15,17 +15,25 @@ pub struct Head {
     /// By id; shorter than the registry where later series have no sample here.
     series: Vec<Series>,
     samples: usize,
+    pressing: usize,
     /// Series that have a sample.
     count: usize,
 }
 
 #[derive(Default)]
 struct Series {
-    ts_ms: Vec<i64>,
-    values: Vec<f64>,
+    /// Times in milliseconds, and values.
+    samples: Vec<(i64, f64)>,
     /// Times do not ascend strictly, as they nearly always do.
     disordered: bool,
 }
+
+/// Bytes that a sample presses for a flush with. It takes 16; half of them and one, as a flush of metrics writes all series anew.
+/// The first samples of a series press hardly: where series are many, a flush for three samples of each would be made of
+/// labels.
+const PRESSING_BYTES: usize = 9;
+const PRESSING_BYTES_AT_FIRST: usize = 1;
+const AT_FIRST: usize = 6;
 
 /// Selections above this are put in order by the registry's.
 const SORTED_ALONE_MAX: u64 = 1_000;
@@ -58,10 +66,13 @@ impl Head {
                 self.series.resize_with(registry.len(), Series::default);
             }
             let series = &mut self.series[id as usize];
-            if series.ts_ms.is_empty() {
+            if series.samples.is_empty() {
                 began(label_bytes);
                 self.count += 1;
             }
+            let at_first = AT_FIRST.saturating_sub(series.samples.len()).min(ts_ms.len());
+            self.pressing +=
+                at_first * PRESSING_BYTES_AT_FIRST + (ts_ms.len() - at_first) * PRESSING_BYTES;
             series.push(ts_ms, values);
             self.samples += ts_ms.len();
         }
@@ -140,6 +151,11 @@ impl Head {
         ids
     }
 
+    /// Series that pass the matchers; some of them may have no sample here.
+    pub fn count_of(&self, matchers: &[Matcher]) -> usize {
+        self.registry.read().index().select(matchers).len() as usize
+    }
+
     /// Samples in the range, by series in the order of their labels.
     pub fn runs(&self, select: &SeriesSelect) -> Vec<Run> {
         let ids = self.registry.read().index().select(&select.matchers);
@@ -163,19 +179,29 @@ impl Head {
         self.samples
     }
 
+    /// Bytes that a flush is made for.
+    pub fn pressing(&self) -> usize {
+        self.pressing
+    }
+
     /// Every series with its samples in order, by ascending labels.
     pub fn for_each_run<E>(
         &self,
         mut each: impl FnMut(&Labels, &[i64], &[f64]) -> Result<(), E>,
     ) -> Result<(), E> {
         let (order, labels) = registry::in_order(&self.registry);
+        let (mut ts_ms, mut values) = (vec![], vec![]);
         for id in order.iter() {
             let (Some(series), labels) = (self.series.get(*id as usize), &labels[*id as usize]) else {
                 continue;
             };
             if !series.disordered {
-                if !series.ts_ms.is_empty() {
-                    each(labels, &series.ts_ms, &series.values)?;
+                if !series.samples.is_empty() {
+                    ts_ms.clear();
+                    values.clear();
+                    ts_ms.extend(series.samples.iter().map(|(ts_ms, _)| *ts_ms));
+                    values.extend(series.samples.iter().map(|(_, value)| *value));
+                    each(labels, &ts_ms, &values)?;
                 }
             } else if let Some(run) = series.run(labels, TimeRange::ALL) {
                 each(&run.labels, &run.ts_ms, &run.values)?;
@@ -187,33 +213,32 @@ impl Head {
 
 impl Series {
     fn push(&mut self, ts_ms: &[i64], values: &[f64]) {
-        let after = self.ts_ms.last().is_none_or(|last| *last < ts_ms[0]);
+        let after = self.samples.last().is_none_or(|(last, _)| *last < ts_ms[0]);
         self.disordered |= !after || !ts_ms.is_sorted_by(|a, b| a < b);
-        self.ts_ms.extend_from_slice(ts_ms);
-        self.values.extend_from_slice(values);
+        self.samples.extend(ts_ms.iter().copied().zip(values.iter().copied()));
     }
 
     fn bounds(&self) -> Option<(i64, i64)> {
         if !self.disordered {
-            return Some((*self.ts_ms.first()?, *self.ts_ms.last()?));
+            return Some((self.samples.first()?.0, self.samples.last()?.0));
         }
-        Some((*self.ts_ms.iter().min()?, *self.ts_ms.iter().max()?))
+        let times = || self.samples.iter().map(|(ts_ms, _)| *ts_ms);
+        Some((times().min()?, times().max()?))
     }
 
     fn run(&self, labels: &Labels, range: TimeRange) -> Option<Run> {
+        let of = |samples: &[(i64, f64)]| {
+            let (ts_ms, values) = samples.iter().copied().unzip();
+            Run { labels: labels.clone(), ts_ms, values }
+        };
         if self.disordered {
-            let mut run =
-                Run { labels: labels.clone(), ts_ms: self.ts_ms.clone(), values: self.values.clone() };
+            let mut run = of(&self.samples);
             super::merge::put_in_order(&mut run);
             super::merge::cut(&mut run, range);
             return (!run.ts_ms.is_empty()).then_some(run);
         }
-        let start = self.ts_ms.partition_point(|ts| *ts < range.start);
-        let end = self.ts_ms.partition_point(|ts| *ts <= range.end);
-        (start < end).then(|| Run {
-            labels: labels.clone(),
-            ts_ms: self.ts_ms[start..end].to_vec(),
-            values: self.values[start..end].to_vec(),
-        })
+        let start = self.samples.partition_point(|(ts_ms, _)| *ts_ms < range.start);
+        let end = self.samples.partition_point(|(ts_ms, _)| *ts_ms <= range.end);
+        (start < end).then(|| of(&self.samples[start..end]))
     }
 }

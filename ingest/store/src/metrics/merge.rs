@@ -3,8 +3,9 @@
 use super::Run;
 use super::part::{Runs, Writer};
 use crate::part::{Damaged, Part, PartFiles};
-use crate::snapshot::SampleBlock;
+use crate::snapshot::{BlockStream, ReadError, SampleBlock};
 use crate::tombstones::Covers;
+use futures::stream::{self, StreamExt};
 use model::{Labels, SeriesSelect, TimeRange};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -43,40 +44,6 @@ pub fn cut(run: &mut Run, range: TimeRange) {
     run.values.drain(..start);
 }
 
-/// One list of runs out of several, each sorted by labels; the sources oldest first.
-pub fn runs(sources: Vec<Vec<Run>>) -> Vec<Run> {
-    let mut merged: Vec<Run> = vec![];
-    for source in sources {
-        merged = if merged.is_empty() { source } else { pair(merged, source) };
-    }
-    merged
-}
-
-fn pair(older: Vec<Run>, newer: Vec<Run>) -> Vec<Run> {
-    let mut out = Vec::with_capacity(older.len().max(newer.len()));
-    let (mut older, mut newer) = (older.into_iter().peekable(), newer.into_iter().peekable());
-    loop {
-        let order = match (older.peek(), newer.peek()) {
-            (Some(a), Some(b)) => compare(&a.labels, &b.labels),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return out,
-        };
-        match order {
-            Ordering::Less => out.extend(older.next()),
-            Ordering::Greater => out.extend(newer.next()),
-            Ordering::Equal => {
-                if let (Some(mut run), Some(later)) = (older.next(), newer.next()) {
-                    run.ts_ms.extend(later.ts_ms);
-                    run.values.extend(later.values);
-                    put_in_order(&mut run);
-                    out.push(run);
-                }
-            }
-        }
-    }
-}
-
 /// A part's runs without what is deleted of them.
 pub struct Left {
     runs: Runs,
@@ -104,13 +71,36 @@ impl Left {
     }
 }
 
-/// Several sources, each in the order of labels, as one; the sources oldest first.
+/// Runs of one place, in the order of their labels.
+pub enum Source {
+    Part(Left),
+    /// Ends where the part turns out to be damaged, and tells.
+    Shown(Left, Tell),
+    Memory(std::vec::IntoIter<Run>),
+}
+
+pub type Tell = Arc<dyn Fn(&Damaged) + Send + Sync>;
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Run>, Damaged> {
+        match self {
+            Source::Part(left) => left.next().await,
+            Source::Shown(left, tell) => Ok(left.next().await.unwrap_or_else(|wrong| {
+                tell(&wrong);
+                None
+            })),
+            Source::Memory(runs) => Ok(runs.next()),
+        }
+    }
+}
+
+/// Several sources as one; the sources oldest first.
 struct Joined {
-    sources: Vec<(Option<Run>, Left)>,
+    sources: Vec<(Option<Run>, Source)>,
 }
 
 impl Joined {
-    async fn of(sources: Vec<Left>) -> Result<Joined, Damaged> {
+    async fn of(sources: Vec<Source>) -> Result<Joined, Damaged> {
         let mut joined = Joined { sources: vec![] };
         for mut runs in sources {
             joined.sources.push((runs.next().await?, runs));
@@ -119,6 +109,9 @@ impl Joined {
     }
 
     async fn next(&mut self) -> Result<Option<Run>, Damaged> {
+        if let [(head, runs)] = &mut self.sources[..] {
+            return Ok(std::mem::replace(head, runs.next().await?));
+        }
         let heads = self.sources.iter().filter_map(|(head, _)| Some(&head.as_ref()?.labels));
         let Some(least) = heads.min_by(|a, b| compare(a, b)).cloned() else { return Ok(None) };
         let mut joined: Option<Run> = None;
@@ -144,6 +137,25 @@ impl Joined {
     }
 }
 
+/// Samples after which a block of an answer ends with its series: 1 MiB.
+const BLOCK_SAMPLES: usize = 1 << 16;
+
+/// The sources' runs as blocks; the sources oldest first, and none of them [`Source::Part`].
+pub async fn blocks(sources: Vec<Source>) -> Result<BlockStream, Damaged> {
+    let joined = Joined::of(sources).await?;
+    let blocks = stream::try_unfold(joined, |mut joined| async {
+        let io = |wrong: Damaged| ReadError::Io(wrong.to_string());
+        let mut block = SampleBlock::default();
+        while block.ts_ms.len() < BLOCK_SAMPLES
+            && let Some(run) = joined.next().await.map_err(io)?
+        {
+            block.push(run.labels, &run.ts_ms, &run.values);
+        }
+        Ok((!block.labels.is_empty()).then_some((block, joined)))
+    });
+    Ok(blocks.boxed())
+}
+
 /// Parts, oldest first, as one; nothing where all of them is deleted. With `thinned_to`, one sample of each such interval
 /// (milliseconds) is kept.
 pub async fn merge(
@@ -155,7 +167,7 @@ pub async fn merge(
     for (part, covers) in parts {
         series = series.max(part.metrics_index().await?.len());
         rows += part.meta.rows as usize;
-        sources.push(Left::of(part, covers.clone(), &everything).await?.once());
+        sources.push(Source::Part(Left::of(part, covers.clone(), &everything).await?.once()));
     }
     let mut joined = Joined::of(sources).await?;
     let mut writer = Writer::new(rows / series)?;
@@ -170,37 +182,9 @@ pub async fn merge(
     if is_empty { Ok(None) } else { writer.finish().map(Some) }
 }
 
-/// What is left of a part's selected series, in the order of their labels.
-pub async fn read(part: &Arc<Part>, covers: Covers, select: &SeriesSelect) -> Result<Vec<Run>, Damaged> {
-    let mut left = Left::of(part, covers, select).await?;
-    let mut read = vec![];
-    while let Some(run) = left.next().await? {
-        read.push(run);
-    }
-    Ok(read)
-}
-
 /// Equal bytes are the common case of a merge and need no walk through the labels.
 pub fn compare(a: &Labels, b: &Labels) -> Ordering {
     if a.as_bytes() == b.as_bytes() { Ordering::Equal } else { a.cmp(b) }
-}
-
-pub fn block(runs: Vec<Run>) -> SampleBlock {
-    let samples = runs.iter().map(|run| run.ts_ms.len()).sum();
-    let mut block = SampleBlock {
-        labels: Vec::with_capacity(runs.len()),
-        offsets: Vec::with_capacity(runs.len() + 1),
-        ts_ms: Vec::with_capacity(samples),
-        values: Vec::with_capacity(samples),
-    };
-    block.offsets.push(0);
-    for run in runs {
-        block.labels.push(run.labels);
-        block.ts_ms.extend_from_slice(&run.ts_ms);
-        block.values.extend_from_slice(&run.values);
-        block.offsets.push(block.ts_ms.len());
-    }
-    block
 }
 
 #[cfg(test)]
@@ -215,11 +199,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_sample_written_last_stands() {
+    #[tokio::test]
+    async fn the_sample_written_last_stands() {
         let older = vec![run("a", &[(1, 1.0), (3, 3.0)]), run("c", &[(1, 1.0)])];
         let newer = vec![run("a", &[(2, 2.0), (3, 33.0)]), run("b", &[(9, 9.0)])];
-        let merged = runs(vec![older, newer]);
+        let sources = [older, newer].map(|runs| Source::Memory(runs.into_iter()));
+        let mut joined = Joined::of(sources.into()).await.unwrap();
+        let mut merged = vec![];
+        while let Some(run) = joined.next().await.unwrap() {
+            merged.push(run);
+        }
         assert_eq!(
             merged,
             [run("a", &[(1, 1.0), (2, 2.0), (3, 33.0)]), run("b", &[(9, 9.0)]), run("c", &[(1, 1.0)])]

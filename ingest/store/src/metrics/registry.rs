@@ -1,39 +1,36 @@
 //! The series of a tenant by their labels. It outlives the memtables that use it: a series that goes on after a flush is
 //! not checked, kept, indexed and put in order again.
 
+use crate::hash::NoHasher;
 use crate::labels_index::LabelsIndex;
 use model::Labels;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
-/// Label bytes are long and already distinct: one pass of xxh3 over them.
-#[derive(Default)]
-pub struct BytesHasher(u64);
+/// Label bytes as a map knows them: by 128 bits of their hash, so that a series that is known is found without a look at its
+/// labels, which are far away in memory. Of a billion series, two are taken for one once in 10^20 times.
+#[derive(PartialEq, Eq)]
+struct Identity([u64; 2]);
 
-impl Hasher for BytesHasher {
-    fn finish(&self) -> u64 {
-        self.0
+impl Identity {
+    fn of(label_bytes: &[u8]) -> Identity {
+        let hash = xxhash_rust::xxh3::xxh3_128(label_bytes);
+        Identity([hash as u64, (hash >> 64) as u64])
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.0 ^= u64::from(byte).rotate_left(17);
-    }
-
-    fn write_usize(&mut self, length: usize) {
-        self.0 ^= (length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
     }
 }
 
 /// Ids are 0, 1, 2, … in the order of adding; a series is never taken out.
 #[derive(Default)]
 pub struct Registry {
-    ids: HashMap<Labels, u32, BuildHasherDefault<BytesHasher>>,
+    ids: HashMap<Identity, u32, BuildHasherDefault<NoHasher>>,
     labels: Vec<Labels>,
     index: LabelsIndex,
     label_bytes: usize,
@@ -46,13 +43,13 @@ const SERIES_BYTES: usize = 220;
 
 impl Registry {
     pub fn find(&self, label_bytes: &[u8]) -> Option<u32> {
-        self.ids.get(label_bytes).copied()
+        self.ids.get(&Identity::of(label_bytes)).copied()
     }
 
     pub fn add(&mut self, labels: Labels) -> u32 {
         let id = self.index.add(&labels);
         self.label_bytes += labels.as_bytes().len();
-        self.ids.insert(labels.clone(), id);
+        self.ids.insert(Identity::of(labels.as_bytes()), id);
         self.labels.push(labels);
         id
     }

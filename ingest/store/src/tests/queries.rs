@@ -39,6 +39,25 @@ async fn matchers_choose_series() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_says_where_few_series_are_read_of_what_is_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let few = async |series| {
+        let select = SeriesSelect { matchers: vec![Matcher::equal("__name__", "up")], range: TimeRange::ALL };
+        store.snapshot(&Tenant::default()).await.unwrap().selects_at_most(&select, series)
+    };
+    store.write(write(samples("up", 0..3, 0..10))).await.unwrap();
+    store.write(write(samples("down", 0..3, 0..10))).await.unwrap();
+    assert!(few(3).await && !few(2).await);
+    store.flush().await.unwrap();
+    assert!(!few(100).await, "the part's index was not read yet");
+    read_samples(&store, vec![]).await;
+    store.write(write(samples("up", 0..2, 10..20))).await.unwrap();
+    // The memtable knows the third series as well, though it has no sample of it.
+    assert!(few(6).await && !few(5).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_include_both_ends() {
     let read = async |store: &Store| {
         let snapshot = store.snapshot(&Tenant::default()).await.unwrap();

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source, SpanColumns,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -179,13 +179,9 @@ impl Snapshot for PeerSnapshot {
         Ok(rows.into_iter().map(info).collect())
     }
 
-    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
-        let mut block = SampleBlock { offsets: vec![0], ..SampleBlock::default() };
-        let mut batches = self.batches(Read::Samples { select: select.clone() }).await?;
-        while let Some(batch) = batches.try_next().await? {
-            samples::append(&mut block, &batch)?;
-        }
-        Ok(block)
+    async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError> {
+        let batches = self.batches(Read::Samples { select: select.clone() }).await?;
+        Ok(batches.map(|batch| samples::block(&batch?)).boxed())
     }
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {

@@ -71,8 +71,8 @@ impl Builder {
     }
 }
 
-/// Appends a batch's series to a block.
-pub fn append(block: &mut SampleBlock, batch: &RecordBatch) -> Result<(), ReadError> {
+/// A batch's series.
+pub fn block(batch: &RecordBatch) -> Result<SampleBlock, ReadError> {
     let wrong = |what: String| ReadError::Io(format!("a peer's samples: {what}"));
     let (Some(labels), Some(ts_ms), Some(values)) = (
         batch.column_by_name("labels").and_then(|column| column.as_binary_opt::<i32>()),
@@ -81,9 +81,7 @@ pub fn append(block: &mut SampleBlock, batch: &RecordBatch) -> Result<(), ReadEr
     ) else {
         return Err(wrong("columns are missing".into()));
     };
-    if block.offsets.is_empty() {
-        block.offsets.push(0);
-    }
+    let mut block = SampleBlock::default();
     for row in 0..batch.num_rows() {
         let (ts_ms, values) = (ts_ms.value(row), values.value(row));
         let (Some(ts_ms), Some(values)) =
@@ -94,10 +92,8 @@ pub fn append(block: &mut SampleBlock, batch: &RecordBatch) -> Result<(), ReadEr
         if ts_ms.len() != values.len() {
             return Err(wrong("times and values differ in number".into()));
         }
-        block.labels.push(Labels::from_bytes(labels.value(row)).map_err(|e| wrong(e.to_string()))?);
-        block.ts_ms.extend_from_slice(ts_ms.values());
-        block.values.extend_from_slice(values.values());
-        block.offsets.push(block.values.len());
+        let labels = Labels::from_bytes(labels.value(row)).map_err(|e| wrong(e.to_string()))?;
+        block.push(labels, ts_ms.values(), values.values());
     }
-    Ok(())
+    Ok(block)
 }

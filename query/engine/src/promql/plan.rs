@@ -16,10 +16,10 @@ use ::promql::{
     AggregateOp, At, BinaryOp, Expr, Extension, Function, Modifiers, Node, Selector, Span, ValueType,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use model::{Point, TimeRange, is_stale_marker};
+use model::{Match, Point, SeriesSelect, TimeRange, is_stale_marker};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use store::Snapshot;
 
 /// Steps of a subquery where it names none, as Prometheus' default evaluation interval.
@@ -47,7 +47,15 @@ pub(super) struct Planner {
     sums_only: HashSet<usize>,
     pub samples: Arc<AtomicU64>,
     pub notes: Notes,
+    /// What was planned reads few series at few times, as far as is known.
+    small: AtomicBool,
 }
+
+/// Series that one selector of a small query may read, each counted once a part.
+const SMALL_SERIES: usize = 16;
+
+/// Times that any part of it may be asked at.
+const SMALL_STEPS: usize = 1_000;
 
 impl Planner {
     pub fn new(snapshot: Arc<dyn Snapshot>, expr: &Expr, frame: Frame, samples_max: usize) -> Planner {
@@ -55,10 +63,14 @@ impl Planner {
         let reader = Reader { snapshot, samples_max, samples: samples.clone() };
         let mut sums_only = HashSet::new();
         find_sums_only(expr, false, &mut sums_only);
-        Planner { reader, frame, sums_only, samples, notes: Notes::default() }
+        let (notes, small) = (Notes::default(), AtomicBool::new(true));
+        Planner { reader, frame, sums_only, samples, notes, small }
     }
 
     pub fn plan(&self, expr: &Expr, times: Times) -> Result<Plan, QueryError> {
+        if times.count > SMALL_STEPS {
+            self.small.store(false, Ordering::Relaxed);
+        }
         match &expr.node {
             Node::Number(number) => Ok(node::plan(Constant { value: number.value, times }, vec![])),
             Node::Parens(inner) | Node::Unary { minus: false, expr: inner } => self.plan(inner, times),
@@ -139,8 +151,24 @@ impl Planner {
         Ok(Where { at_ms, offset_ms })
     }
 
+    /// Whether the query is done sooner than a thread for it is woken.
+    pub fn is_small(&self) -> bool {
+        self.small.load(Ordering::Relaxed)
+    }
+
+    /// Patterns are not asked what they select: that may be the query's most work.
+    fn weigh(&self, scan: &Scan) {
+        let select = SeriesSelect { matchers: scan.matchers.clone(), range: scan.range() };
+        let is_small = self.is_small()
+            && select.matchers.iter().all(|matcher| matcher.op == Match::Equal)
+            && self.reader.snapshot.selects_at_most(&select, SMALL_SERIES);
+        if !is_small {
+            self.small.store(false, Ordering::Relaxed);
+        }
+    }
+
     fn scan(&self, selector: &Selector, at: usize, times: Times, mode: Mode) -> Result<Scan, QueryError> {
-        Ok(Scan {
+        let scan = Scan {
             reader: self.reader.clone(),
             matchers: selector.matchers.clone(),
             place: self.place(&selector.modifiers)?,
@@ -150,7 +178,9 @@ impl Planner {
             notes: self.notes.clone(),
             at,
             tells_resets: self.sums_only.contains(&at),
-        })
+        };
+        self.weigh(&scan);
+        Ok(scan)
     }
 
     fn call(
@@ -262,6 +292,7 @@ impl Planner {
             at: arguments[0].start,
             tells_resets: false,
         };
+        self.weigh(&scan);
         Ok(node::plan(Info { matchers, scan }, vec![self.plan(&arguments[0], times)?]))
     }
 

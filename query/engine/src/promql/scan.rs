@@ -7,12 +7,15 @@ use super::windows::{Over, Window};
 use super::{extended, mixed};
 use crate::QueryError;
 use ::promql::Extension;
-use model::{Histogram, Labels, Matcher, ResetHint, Run, SeriesSelect, TimeRange, is_stale_marker};
+use futures::TryStreamExt;
+use model::{
+    Histogram, Labels, Matcher, ResetHint, Run, SeriesSelect, TimeRange, component_of, is_stale_marker,
+};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use store::{SampleBlock, Snapshot};
+use store::{BlockStream, SampleBlock, Snapshot};
 
 /// Which time a step looks at: `@` and `offset`.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +66,16 @@ pub(super) struct Reader {
 
 impl Reader {
     pub async fn read(&self, matchers: Vec<Matcher>, range: TimeRange) -> Result<SampleBlock, QueryError> {
-        let block = self.snapshot.samples(&SeriesSelect { matchers, range }).await?;
+        let mut whole = SampleBlock::default();
+        let mut blocks = self.snapshot.sample_blocks(&SeriesSelect { matchers, range }).await?;
+        while let Some(block) = self.next(&mut blocks).await? {
+            whole.append(block);
+        }
+        Ok(whole)
+    }
+
+    async fn next(&self, blocks: &mut BlockStream) -> Result<Option<SampleBlock>, QueryError> {
+        let Some(block) = blocks.try_next().await? else { return Ok(None) };
         let read = block.values.len();
         let total = self.samples.fetch_add(read as u64, Ordering::Relaxed) as usize + read;
         if total > self.samples_max {
@@ -72,7 +84,7 @@ impl Reader {
                 self.samples_max
             )));
         }
-        Ok(block)
+        Ok(Some(block))
     }
 }
 
@@ -110,49 +122,25 @@ impl Node for Scan {
         if self.times.count == 0 {
             return Ok(Matrix::default());
         }
-        let (first, last) = (self.place.of(self.times.start_ms), self.place.of(self.times.last()));
-        let (back_ms, ahead_ms) = match self.mode {
-            Mode::Window(Asked { range_ms, extension, .. }) => match extension {
-                Extension::None => (range_ms, 0),
-                Extension::Anchored => (range_ms.saturating_add(self.lookback_ms), 0),
-                Extension::Smoothed => (range_ms.saturating_add(self.lookback_ms), self.lookback_ms),
-            },
-            Mode::Smoothed => (self.lookback_ms, self.lookback_ms),
-            _ => (self.lookback_ms, 0),
-        };
-        // Windows are open on the left.
-        let start = first.saturating_sub(back_ms).saturating_add(1);
-        let range = TimeRange { start, end: last.saturating_add(ahead_ms) };
-        let block = self.reader.read(self.matchers.clone(), range).await?;
-        let mut out = Vec::with_capacity(block.labels.len());
-        for mut run in model::runs(block.iter()) {
-            if self.tells_resets {
-                tell_resets(&mut run.histograms);
-            }
-            let series = match self.mode {
-                Mode::Window(asked) => {
-                    let windows = Windows {
-                        asked,
-                        place: self.place,
-                        times: self.times,
-                        lookback_ms: self.lookback_ms,
-                        notes: &self.notes,
-                    };
-                    let labels = run.labels.clone();
-                    windows.series(labels, !asked.over.keeps_name, &Samples::of(&run), &parameters)?
+        let select = SeriesSelect { matchers: self.matchers.clone(), range: self.range() };
+        let mut blocks = self.reader.snapshot.sample_blocks(&select).await?;
+        let mut out = vec![];
+        // A histogram's parts lie apart, but before everything else of its labels.
+        let mut with_parts: Option<SampleBlock> = None;
+        while let Some(block) = self.reader.next(&mut blocks).await? {
+            match &mut with_parts {
+                Some(earlier) => earlier.append(block),
+                None if block.labels.iter().any(|labels| component_of(labels).is_some()) => {
+                    with_parts = Some(block);
                 }
-                Mode::Smoothed => extended::smoothed(
-                    &Samples::of(&run),
-                    run.labels.clone(),
-                    |step| self.place.of(self.times.at(step)),
-                    self.times.count,
-                    self.lookback_ms,
-                    (&self.notes, self.at),
-                ),
-                Mode::Instant | Mode::Timestamp | Mode::Start | Mode::OriginalTime => self.latest(run),
-            };
-            if !series.is_empty() {
-                out.push(series);
+                None => self.evaluate_block(&block, &parameters, &mut out)?,
+            }
+        }
+        if let Some(rest) = with_parts {
+            let before = out.len();
+            self.evaluate_block(&rest, &parameters, &mut out)?;
+            if before > 0 {
+                out.sort_by(|a, b| a.labels.cmp(&b.labels));
             }
         }
         Ok(Matrix(out))
@@ -176,6 +164,62 @@ fn tell_resets(histograms: &mut [(i64, Arc<Histogram>)]) {
 }
 
 impl Scan {
+    fn evaluate_block(
+        &self,
+        block: &SampleBlock,
+        parameters: &[Matrix],
+        out: &mut Vec<Series>,
+    ) -> Result<(), QueryError> {
+        for mut run in model::runs(block.iter()) {
+            if self.tells_resets {
+                tell_resets(&mut run.histograms);
+            }
+            let series = match self.mode {
+                Mode::Window(asked) => {
+                    let windows = Windows {
+                        asked,
+                        place: self.place,
+                        times: self.times,
+                        lookback_ms: self.lookback_ms,
+                        notes: &self.notes,
+                    };
+                    let labels = run.labels.clone();
+                    windows.series(labels, !asked.over.keeps_name, &Samples::of(&run), parameters)?
+                }
+                Mode::Smoothed => extended::smoothed(
+                    &Samples::of(&run),
+                    run.labels.clone(),
+                    |step| self.place.of(self.times.at(step)),
+                    self.times.count,
+                    self.lookback_ms,
+                    (&self.notes, self.at),
+                ),
+                Mode::Instant | Mode::Timestamp | Mode::Start | Mode::OriginalTime => self.latest(run),
+            };
+            if !series.is_empty() {
+                out.push(series);
+            }
+        }
+        Ok(())
+    }
+
+    /// The times that it reads.
+    pub fn range(&self) -> TimeRange {
+        let (first, last) = (self.place.of(self.times.start_ms), self.place.of(self.times.last()));
+        let (back_ms, ahead_ms) = match self.mode {
+            Mode::Window(Asked { range_ms, extension, .. }) => match extension {
+                Extension::None => (range_ms, 0),
+                Extension::Anchored => (range_ms.saturating_add(self.lookback_ms), 0),
+                Extension::Smoothed => (range_ms.saturating_add(self.lookback_ms), self.lookback_ms),
+            },
+            Mode::Smoothed => (self.lookback_ms, self.lookback_ms),
+            _ => (self.lookback_ms, 0),
+        };
+        // Windows are open on the left.
+        let start = first.saturating_sub(back_ms).saturating_add(1);
+        TimeRange { start, end: last.saturating_add(ahead_ms) }
+    }
+
     fn latest(&self, run: Run<'_>) -> Series {
         let of_time = |ts_ms: i64| match self.mode {
             Mode::OriginalTime => Some(ts_ms as f64),

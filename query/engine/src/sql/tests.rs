@@ -8,7 +8,8 @@ use arrow::util::pretty::pretty_format_batches;
 use futures::stream::{self, StreamExt};
 use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, SystemClock};
 use store::{
-    BatchStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot,
+    Source, SpanColumns,
 };
 
 /// Two series of three samples; keeps what it was asked for.
@@ -32,7 +33,7 @@ impl Snapshot for Little {
             .collect())
     }
 
-    async fn samples(&self, select: &SeriesSelect) -> Result<SampleBlock, ReadError> {
+    async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError> {
         self.asked.lock().push(select.clone());
         let mut block = SampleBlock { offsets: vec![0], ..SampleBlock::default() };
         for info in self.series(select).await? {
@@ -43,7 +44,7 @@ impl Snapshot for Little {
             block.labels.push(info.labels);
             block.offsets.push(block.ts_ms.len());
         }
-        Ok(block)
+        Ok(stream::iter([Ok(block)]).boxed())
     }
 
     async fn metadata(&self) -> Result<Vec<Metadata>, ReadError> {

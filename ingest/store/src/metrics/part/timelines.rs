@@ -1,6 +1,6 @@
 //! Times that many series share: all series of one target are scraped at the same instants.
 
-use crate::metrics::registry::BytesHasher;
+use crate::hash::BytesHasher;
 use crate::side_index::Cursor;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -6,7 +6,7 @@
 
 use super::LOG_PAGE_ROWS as PAGE_ROWS;
 use super::cells::Grid;
-use crate::metrics::registry::BytesHasher;
+use crate::hash::BytesHasher;
 use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{Array, StringArray};
