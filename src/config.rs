@@ -145,7 +145,7 @@ pub struct Flags {
     #[arg(long, env = "BINNACLE_PER_STREAM_RATE_LIMIT_BURST", value_name = "BYTES")]
     pub per_stream_rate_limit_burst: Option<String>,
     /// What one tenant, series or record may be: KEY=VALUE for all tenants, TENANT/KEY=VALUE for one. Keys: series_max (active
-    /// series, 2000000), series_of_metric_max (off), labels_max (128), label_name_bytes_max (1024), label_value_bytes_max,
+    /// series: 2000000, or one for each 2 KiB of --memory where that is less), series_of_metric_max (off), labels_max (128), label_name_bytes_max (1024), label_value_bytes_max,
     /// label_bytes_max (65536), past_max (off), future_max (1d), line_bytes_max (2097152), exemplar_bytes_max (1024);
     /// 0 switches the series limits and past_max off. May be given more than once
     #[arg(long, env = "BINNACLE_LIMIT", value_name = "KEY=VALUE", value_delimiter = ',')]
@@ -439,9 +439,13 @@ impl Config {
 
     /// What each setting means, by itself.
     pub fn meaning(role: Role, flags: Flags) -> anyhow::Result<Config> {
+        let memory_bytes = match &flags.memory {
+            Some(text) => parse_bytes(text).with_context(|| format!("--memory {text:?}"))?,
+            None => units::memory_default(),
+        };
         let config = Config {
             #[cfg(feature = "server")]
-            server: server::Config::of(&flags)?,
+            server: server::Config::of(&flags, memory_bytes)?,
             service_name_from: match flags.discover_service_name.as_slice() {
                 [] => wire::loki::SERVICE_NAME_LABELS.map(str::to_owned).into(),
                 [none] if none == "none" => vec![],
@@ -474,10 +478,7 @@ impl Config {
                 },
                 filter: log_filter(flags.log_level)?,
             },
-            memory_bytes: match flags.memory {
-                Some(text) => parse_bytes(&text).with_context(|| format!("--memory {text:?}"))?,
-                None => units::memory_default(),
-            },
+            memory_bytes,
             token_file: flags.token_file,
             query_timeout: duration("--query-timeout", flags.query_timeout, Duration::from_secs(120))?,
             rules: flags.rules,

@@ -27,7 +27,8 @@ pub struct Retention {
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
-    pub fn of(flags: &Flags) -> anyhow::Result<Config> {
+    /// `memory_bytes`: what `--memory` comes to.
+    pub fn of(flags: &Flags, memory_bytes: usize) -> anyhow::Result<Config> {
         Ok(Config {
             line_bytes_max: flags
                 .max_line_size
@@ -51,7 +52,7 @@ impl Config {
                 Some("0" | "0s") => Duration::ZERO,
                 written => duration("--delete-request-cancel-period", written.map(str::to_owned), DAY)?,
             },
-            limits: store::LimitBook::parse(&flags.limit)
+            limits: store::LimitBook::parse(&flags.limit, store::Limits::within(memory_bytes))
                 .map_err(|wrong| anyhow::anyhow!("--limit {wrong}"))?,
             downsampling: store::Downsampling::parse(&flags.downsample)
                 .map_err(|wrong| anyhow::anyhow!("--downsample {wrong}"))?,

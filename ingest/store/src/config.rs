@@ -25,6 +25,8 @@ pub struct Config {
     pub downsampling: Downsampling,
     /// Exemplars in memory and in the catalog; past it the oldest go. This is about 100,000 of them.
     pub exemplar_bytes_max: usize,
+    /// Side indexes of parts in memory; past it those that were not used for longest go.
+    pub index_bytes_max: usize,
     /// Told when a flush or a merge begins, when a thread has computed for it, and when it has ended: these use and free
     /// much memory in a short time, and the process can have its allocator give it back at once.
     pub on_rewrite: fn(Rewrite),
@@ -105,6 +107,7 @@ impl Default for Config {
             wal_bytes_max: 8 << 30,
             fsync: true,
             exemplar_bytes_max: 32 << 20,
+            index_bytes_max: 256 << 20,
             retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, streams: vec![], spans: 14 * DAY },
             downsampling: Downsampling::default(),
             limits: LimitBook::default(),

@@ -16,6 +16,7 @@ mod delete_logs;
 mod downsample;
 mod exemplars;
 mod hash;
+mod indexes;
 mod labels_index;
 mod limits;
 mod log_deletions;

@@ -46,7 +46,17 @@ impl Default for Limits {
     }
 }
 
+/// Of `--memory`, what one active series may take at most: in the memtable, in the indexes of parts, in queries over all of
+/// them.
+const SERIES_MEMORY: usize = 2 << 10;
+
 impl Limits {
+    /// The defaults of a process with so much memory: no tenant alone has more active series than fit.
+    pub fn within(memory_bytes: usize) -> Limits {
+        let limits = Limits::default();
+        Limits { series_max: limits.series_max.min(memory_bytes / SERIES_MEMORY), ..limits }
+    }
+
     /// Those of all tenants, then those that differ for some.
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let count = || value.parse::<usize>().map_err(|_| format!("{key}: {value:?} is no whole number"));
@@ -99,9 +109,9 @@ pub struct LimitBook {
 
 impl LimitBook {
     /// From lines `key=value` for all tenants and `tenant/key=value` for one; what a tenant has no line of its own for is as
-    /// for all, whatever their order.
-    pub fn parse(lines: &[String]) -> Result<LimitBook, String> {
-        let mut book = LimitBook::default();
+    /// for all, whatever their order; what has no line, as in `defaults`.
+    pub fn parse(lines: &[String], defaults: Limits) -> Result<LimitBook, String> {
+        let mut book = LimitBook { all: defaults, own: HashMap::new() };
         let mut own = vec![];
         for line in lines {
             let (key, value) = line
@@ -141,9 +151,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_small_process_has_fewer_series_unless_told_otherwise() {
+        let small = Limits::within(700 << 20);
+        assert_eq!(small.series_max, 358_400);
+        assert_eq!(Limits::within(64 << 30), Limits::default());
+        let book = LimitBook::parse(&["a/series_max=9".to_owned()], small).unwrap();
+        let of = |tenant: &str| book.of(&Tenant::new(tenant).unwrap()).series_max;
+        assert_eq!((of("a"), of("b")), (9, 358_400));
+    }
+
+    #[test]
     fn a_tenant_has_its_own_lines_and_else_those_of_all() {
         let lines = ["team-a/series_max=5", "series_max=10", " labels_max = 3", "past_max=2h"];
-        let book = LimitBook::parse(&lines.map(str::to_owned)).unwrap();
+        let book = LimitBook::parse(&lines.map(str::to_owned), Limits::default()).unwrap();
         let (a, b) = (Tenant::new("team-a").unwrap(), Tenant::new("b").unwrap());
         assert_eq!((book.of(&a).series_max, book.of(&b).series_max), (5, 10));
         assert_eq!((book.of(&a).labels_max, book.of(&a).past_max.as_secs()), (3, 7_200));
@@ -153,7 +173,7 @@ mod tests {
             ("series_max=many", "series_max: \"many\" is no whole number"),
             ("past_max=2", "past_max: \"2\" is no duration"),
         ] {
-            let wrong = LimitBook::parse(&[line.to_owned()]).unwrap_err();
+            let wrong = LimitBook::parse(&[line.to_owned()], Limits::default()).unwrap_err();
             assert!(wrong.contains(told), "{line}: {wrong}");
         }
     }

@@ -3,6 +3,7 @@
 //! A part is named by its id in the catalog. Whoever reads holds it by `Arc`; a part that the catalog no longer lists
 //! is deleted when the last holder is gone.
 
+use crate::indexes::Indexes;
 use crate::objects::Objects;
 use crate::{metrics, rows};
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use model::Tenant;
 use object_store::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Signal {
@@ -91,12 +92,14 @@ impl PartMeta {
 pub struct Part {
     pub meta: PartMeta,
     objects: Arc<Objects>,
-    index: OnceCell<Index>,
+    indexes: Arc<Indexes>,
+    /// Held while the index is read, so that it is read once by all who ask at a time.
+    reading: Mutex<()>,
     doomed: AtomicBool,
     janitor: mpsc::UnboundedSender<PartMeta>,
 }
 
-/// A side index, read once and kept as long as the part is.
+/// A side index.
 #[derive(Clone)]
 pub enum Index {
     Metrics(Arc<metrics::part::Index>),
@@ -112,8 +115,14 @@ pub struct Damaged {
 }
 
 impl Part {
-    pub fn new(meta: PartMeta, objects: Arc<Objects>, janitor: mpsc::UnboundedSender<PartMeta>) -> Arc<Part> {
-        Arc::new(Part { meta, objects, index: OnceCell::new(), doomed: AtomicBool::new(false), janitor })
+    pub fn new(
+        meta: PartMeta,
+        objects: Arc<Objects>,
+        indexes: Arc<Indexes>,
+        janitor: mpsc::UnboundedSender<PartMeta>,
+    ) -> Arc<Part> {
+        let (reading, doomed) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Part { meta, objects, indexes, reading, doomed, janitor })
     }
 
     /// Its files go when the last holder goes.
@@ -137,8 +146,8 @@ impl Part {
     }
 
     /// The index where it is in memory.
-    pub fn metrics_index_read(&self) -> Option<&metrics::part::Index> {
-        match self.index.get()? {
+    pub fn metrics_index_read(&self) -> Option<Arc<metrics::part::Index>> {
+        match self.indexes.get(self.meta.id)? {
             Index::Metrics(index) => Some(index),
             Index::Rows(_) => None,
         }
@@ -152,26 +161,41 @@ impl Part {
     }
 
     async fn index(&self) -> Result<Index, Damaged> {
+        if let Some(index) = self.indexes.get(self.meta.id) {
+            return Ok(index);
+        }
+        let _one = self.reading.lock().await;
+        if let Some(index) = self.indexes.get(self.meta.id) {
+            return Ok(index);
+        }
+        let (index, bytes) = self.read_index().await?;
+        self.indexes.put(self.meta.id, index.clone(), bytes);
+        Ok(index)
+    }
+
+    /// With about how many bytes of memory it takes.
+    async fn read_index(&self) -> Result<(Index, usize), Damaged> {
         let path = self.meta.index_path();
-        let read = self.index.get_or_try_init(|| async {
-            let bytes = self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?;
-            let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
-            let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
-            match self.meta.signal {
-                Signal::Metrics => {
-                    metrics::part::Index::decode(&bytes, metadata).map(|i| Index::Metrics(Arc::new(i)))
-                }
-                Signal::Logs | Signal::Spans => rows::part::Index::decode(self.meta.signal, &bytes, metadata)
-                    .map(|i| Index::Rows(Arc::new(i))),
-            }
-            .map_err(|why| self.damaged(&path, why))
-        });
-        read.await.cloned()
+        let bytes = self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?;
+        let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
+        let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
+        let of_metadata = metadata.metadata().memory_size();
+        match self.meta.signal {
+            Signal::Metrics => metrics::part::Index::decode(&bytes, metadata).map(|index| {
+                let bytes = index.bytes() + of_metadata;
+                (Index::Metrics(Arc::new(index)), bytes)
+            }),
+            // Most of it is a piece of the file; what is made of the rest takes no more than that again.
+            Signal::Logs | Signal::Spans => rows::part::Index::decode(self.meta.signal, &bytes, metadata)
+                .map(|index| (Index::Rows(Arc::new(index)), 2 * bytes.len() + of_metadata)),
+        }
+        .map_err(|why| self.damaged(&path, why))
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
+        self.indexes.forget(self.meta.id);
         if self.doomed.load(Ordering::Acquire) {
             // After shutdown nobody listens; the file is an orphan then and goes at the next start.
             let _ = self.janitor.send(self.meta.clone());

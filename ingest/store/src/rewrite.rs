@@ -198,7 +198,7 @@ impl Store {
         for meta in added {
             let key = (meta.tenant.clone(), meta.signal);
             let list = parts.entry(key).or_default();
-            list.push(Part::new(meta, self.objects.clone(), self.janitor.clone()));
+            list.push(Part::new(meta, self.objects.clone(), self.indexes.clone(), self.janitor.clone()));
         }
         state.parts = Arc::new(parts);
         if !deletions.is_empty() {

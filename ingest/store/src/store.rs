@@ -6,6 +6,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Rate, Retention};
 use crate::downsample::Downsampling;
 use crate::exemplars::ExemplarBook;
+use crate::indexes::Indexes;
 use crate::limits::{LimitBook, Limits};
 use crate::log_deletions::{LogDeletion, LogDeletions};
 use crate::memory::{MetadataBook, Sealed, Tenants};
@@ -46,6 +47,7 @@ pub struct Inner {
     pub(crate) wal: Wal,
     pub(crate) catalog: Catalog,
     pub(crate) objects: Arc<Objects>,
+    pub(crate) indexes: Arc<Indexes>,
     pub(crate) state: RwLock<State>,
     pub(crate) metadata: Mutex<MetadataBook>,
     pub(crate) exemplars: Mutex<ExemplarBook>,
@@ -145,6 +147,7 @@ impl Store {
         let decoded_bytes_max = (config.memory_bytes_max / DECODED_SHARE).min(DECODED_BYTES_MAX);
         let objects = Objects::local(config.dir.join("parts"), decoded_bytes_max);
         let objects = Arc::new(objects.context("opening the parts")?);
+        let indexes = Arc::new(Indexes::new(config.index_bytes_max));
         let (janitor, doomed) = mpsc::unbounded_channel();
         let metas = catalog.parts().await?;
         remove_orphans(&objects, &metas).await?;
@@ -167,7 +170,12 @@ impl Store {
         let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
         for meta in metas {
             let key = (meta.tenant.clone(), meta.signal);
-            parts.entry(key).or_default().push(Part::new(meta, objects.clone(), janitor.clone()));
+            parts.entry(key).or_default().push(Part::new(
+                meta,
+                objects.clone(),
+                indexes.clone(),
+                janitor.clone(),
+            ));
         }
         let senders = catalog.senders().await?;
         let metadata = MetadataBook::load(catalog.metadata().await?);
@@ -183,6 +191,7 @@ impl Store {
             wal,
             catalog,
             objects: objects.clone(),
+            indexes,
             state: RwLock::new(State {
                 tenants: HashMap::new(),
                 sealed: vec![],

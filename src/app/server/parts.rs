@@ -35,9 +35,11 @@ pub struct Parts {
     role: Role,
 }
 
-/// Shares of `--memory`: what the store may hold (memtables, indexing, merging) and what all queries together may.
-const STORE_SHARE: usize = 2;
-const QUERY_SHARE: usize = 2;
+/// Shares of `--memory`, in eighths: what the store may hold of what comes in (memtables, indexing, merging), what it may keep
+/// of the side indexes of its parts, and what all queries together may hold.
+const STORE_EIGHTHS: usize = 4;
+const INDEX_EIGHTHS: usize = 1;
+const QUERY_EIGHTHS: usize = 3;
 
 /// Changes from the records that agents make of them; orders and revenue from the attributes of the spans that took them (`shop.order.*`, as the demo's shop sets them).
 const VIEWS: [(&str, &str); 3] = [
@@ -219,7 +221,8 @@ fn limits(config: &Config) -> store::LimitBook {
 fn store_config(config: &Config) -> store::Config {
     store::Config {
         dir: config.data_dir.clone(),
-        memory_bytes_max: config.memory_bytes / STORE_SHARE,
+        memory_bytes_max: config.memory_bytes / 8 * STORE_EIGHTHS,
+        index_bytes_max: config.memory_bytes / 8 * INDEX_EIGHTHS,
         retention: retention(config),
         read_log_query: logql::read_log_query,
         delete_cancel_period: config.server.delete_cancel_period,
@@ -241,7 +244,7 @@ pub fn retention(config: &Config) -> store::Retention {
 
 fn query_limits(config: &Config) -> engine::Limits {
     engine::Limits {
-        memory_bytes_max: config.memory_bytes / QUERY_SHARE,
+        memory_bytes_max: config.memory_bytes / 8 * QUERY_EIGHTHS,
         timeout: config.query_timeout,
         experimental_functions: config.experimental_functions,
         ..engine::Limits::default()

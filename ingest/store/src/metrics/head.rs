@@ -28,10 +28,10 @@ struct Series {
     disordered: bool,
 }
 
-/// Bytes that a sample presses for a flush with. It takes 16; half of them and one, as a flush of metrics writes all series anew.
-/// The first samples of a series press hardly: where series are many, a flush for three samples of each would be made of
+/// Bytes that a sample presses for a flush with. It takes 16; less counts, as a flush of metrics writes all series anew. The
+/// first samples of a series press hardly: where series are many, a flush for three samples of each would be made of
 /// labels.
-const PRESSING_BYTES: usize = 9;
+const PRESSING_BYTES: usize = 10;
 const PRESSING_BYTES_AT_FIRST: usize = 1;
 const AT_FIRST: usize = 6;
 
@@ -51,11 +51,13 @@ impl Head {
     /// left out; the admission before let none through.
     pub fn append(&mut self, batch: &MetricBatch, mut began: impl FnMut(&[u8])) {
         let mut registry = self.registry.upgradable_read();
-        for (label_bytes, ts_ms, values) in batch.iter() {
+        let known = registry.find_all(batch.iter().map(|(label_bytes, ..)| label_bytes));
+        for ((label_bytes, ts_ms, values), known) in batch.iter().zip(known) {
             if ts_ms.is_empty() {
                 continue;
             }
-            let id = match registry.find(label_bytes) {
+            // One that was not known may have come in this batch.
+            let id = match known.or_else(|| registry.find(label_bytes)) {
                 Some(id) => id,
                 None => match Labels::from_bytes(label_bytes) {
                     Ok(labels) => registry.with_upgraded(|registry| registry.add(labels)),
@@ -71,8 +73,7 @@ impl Head {
                 self.count += 1;
             }
             let at_first = AT_FIRST.saturating_sub(series.samples.len()).min(ts_ms.len());
-            self.pressing +=
-                at_first * PRESSING_BYTES_AT_FIRST + (ts_ms.len() - at_first) * PRESSING_BYTES;
+            self.pressing += at_first * PRESSING_BYTES_AT_FIRST + (ts_ms.len() - at_first) * PRESSING_BYTES;
             series.push(ts_ms, values);
             self.samples += ts_ms.len();
         }
@@ -215,6 +216,10 @@ impl Series {
     fn push(&mut self, ts_ms: &[i64], values: &[f64]) {
         let after = self.samples.last().is_none_or(|(last, _)| *last < ts_ms[0]);
         self.disordered |= !after || !ts_ms.is_sorted_by(|a, b| a < b);
+        if self.samples.capacity() - self.samples.len() < ts_ms.len() {
+            // Twice the room, as is usual, would be half of it empty in the middle of a memtable's life.
+            self.samples.reserve_exact(ts_ms.len().max(self.samples.len() / 4).max(4));
+        }
         self.samples.extend(ts_ms.iter().copied().zip(values.iter().copied()));
     }
 

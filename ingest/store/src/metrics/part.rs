@@ -110,7 +110,7 @@ impl Runs {
             let index = self.index.clone();
             let mut run = Run {
                 labels: match self.keeps_labels {
-                    true => index.labels(one.series).clone(),
+                    true => index.labels(one.series),
                     false => index.labels_once(one.series),
                 },
                 ts_ms: Vec::with_capacity(rows),

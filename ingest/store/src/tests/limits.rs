@@ -1,11 +1,11 @@
 //! What a tenant may have, and what it is told past that.
 
 use super::*;
-use crate::LimitBook;
+use crate::{LimitBook, Limits};
 
 async fn limited(dir: &Path, limits: &[&str], clock: Arc<TestClock>) -> Arc<Store> {
     let lines: Vec<String> = limits.iter().map(|line| (*line).to_owned()).collect();
-    let limits = LimitBook::parse(&lines).unwrap();
+    let limits = LimitBook::parse(&lines, Limits::default()).unwrap();
     Store::open(Config { limits, ..config(dir) }, clock).await.unwrap()
 }
 

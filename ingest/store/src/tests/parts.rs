@@ -387,3 +387,32 @@ async fn a_part_of_logs_of_the_version_before_is_read() {
     let two = LogSelect { contains: vec!["two".into()], ..all.clone() };
     assert_eq!((bodies(&store, &two).await.len(), bodies(&store, &all).await.len()), (1, 4));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_in_memory_are_those_used_last_and_those_that_went_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let one_index = {
+        let store = open(dir.path()).await;
+        for name in ["a", "b", "c"] {
+            store.write(write(samples(name, 0..20, 0..10))).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        read_samples(&store, vec![]).await;
+        assert_eq!(store.indexes.parts(), [1, 2, 3]);
+        let bytes = store.indexes.bytes() / 3;
+        killed(store).await;
+        bytes
+    };
+    let config = Config { index_bytes_max: one_index * 5 / 2, ..config(dir.path()) };
+    let store = Store::open(config, clock()).await.unwrap();
+    for (name, held) in [("a", vec![1]), ("b", vec![1, 2]), ("a", vec![1, 2]), ("c", vec![1, 3])] {
+        // Only the part of one name is asked for its samples; all are asked for the name.
+        let part = store.state.read().parts.values().flatten().cloned().collect::<Vec<_>>();
+        let part = &part[["a", "b", "c"].iter().position(|known| *known == name).unwrap()];
+        assert_eq!(part.metrics_index().await.unwrap().len(), 20);
+        assert_eq!(store.indexes.parts(), held, "after {name}");
+    }
+    assert_eq!(read_samples(&store, vec![]).await.values.len(), 600);
+    store.compact().await.unwrap();
+    assert!(store.indexes.parts().iter().all(|part| *part > 3), "those of merged parts are gone");
+}

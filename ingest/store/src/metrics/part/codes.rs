@@ -20,6 +20,14 @@ impl Codes {
         }
     }
 
+    pub fn bytes(&self) -> usize {
+        match self {
+            Codes::Narrow(codes) => codes.len(),
+            Codes::Middle(codes) => 2 * codes.len(),
+            Codes::Wide(codes) => 4 * codes.len(),
+        }
+    }
+
     pub fn get(&self, at: usize) -> u32 {
         match self {
             Codes::Narrow(codes) => u32::from(codes[at]),

@@ -6,12 +6,14 @@
 use super::codes::Codes;
 use super::timelines::{NO_TIMELINE, Timelines};
 use super::values::Scale;
+use crate::hash::BytesHasher;
 use crate::side_index::{Cursor, open, put_block, put_split, seal, take_split};
 use crate::snapshot::SeriesInfo;
 use bytes::Bytes;
 use model::{LabelSetBuilder, Labels, Match, Matcher, SeriesSelect, TimeRange};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::OnceLock;
 
 const FORMAT: &str = "BNCLMET";
@@ -30,9 +32,16 @@ pub struct Index {
     timelines: Vec<Vec<i64>>,
     bounds: Vec<(i64, i64)>,
     scales: Vec<Option<Scale>>,
+    /// Empty where the series are too many.
     made: Vec<OnceLock<Labels>>,
     pub metadata: ArrowReaderMetadata,
 }
+
+/// Series of a part whose labels are kept once they were made: 50 MB of them.
+const LABELS_KEPT_MAX: usize = 200_000;
+
+/// A label set in memory, about.
+const LABELS_BYTES: usize = 250;
 
 struct LabelColumn {
     name: String,
@@ -64,13 +73,30 @@ impl Index {
     }
 
     /// Made from the codes at the first asking, shared after.
-    pub fn labels(&self, series: u32) -> &Labels {
-        self.made[series as usize].get_or_init(|| self.make_labels(series))
+    pub fn labels(&self, series: u32) -> Labels {
+        match self.made.get(series as usize) {
+            Some(made) => made.get_or_init(|| self.make_labels(series)).clone(),
+            None => self.make_labels(series),
+        }
     }
 
     /// As [`labels`](Self::labels), and not kept where nobody asked before.
     pub fn labels_once(&self, series: u32) -> Labels {
-        self.made[series as usize].get().cloned().unwrap_or_else(|| self.make_labels(series))
+        let made = self.made.get(series as usize).and_then(OnceLock::get);
+        made.cloned().unwrap_or_else(|| self.make_labels(series))
+    }
+
+    /// About what it takes in memory, with the labels that it may keep.
+    pub fn bytes(&self) -> usize {
+        let of_column = |column: &LabelColumn| {
+            let values: usize = column.values.iter().map(|value| size_of::<String>() + value.len()).sum();
+            values + column.codes.bytes()
+        };
+        let of_series = 2 * size_of::<u32>() + size_of::<(i64, i64)>() + size_of::<Option<Scale>>();
+        self.labels.iter().map(of_column).sum::<usize>()
+            + self.timelines.iter().map(|timeline| timeline.len() * size_of::<i64>()).sum::<usize>()
+            + self.len() * of_series
+            + self.made.len() * (size_of::<OnceLock<Labels>>() + LABELS_BYTES)
     }
 
     fn make_labels(&self, series: u32) -> Labels {
@@ -136,7 +162,7 @@ impl Index {
             .into_iter()
             .map(|id| {
                 let (first_ms, last_ms) = self.bounds[id as usize];
-                SeriesInfo { labels: self.labels(id).clone(), first_ms, last_ms }
+                SeriesInfo { labels: self.labels(id), first_ms, last_ms }
             })
             .collect()
     }
@@ -220,7 +246,7 @@ pub struct Builder {
 #[derive(Default)]
 struct ColumnBuilder {
     /// In the order of first sight, from 1.
-    seen: HashMap<String, u32>,
+    seen: HashMap<String, u32, BuildHasherDefault<BytesHasher>>,
     /// Shorter than the series where later ones do not have the label.
     codes: Vec<u32>,
 }
@@ -349,7 +375,8 @@ impl Index {
         {
             return Err("its rows are not those of the Parquet file".into());
         }
-        let made = (0..count).map(|_| OnceLock::new()).collect();
+        let kept = if count as usize <= LABELS_KEPT_MAX { count } else { 0 };
+        let made = (0..kept).map(|_| OnceLock::new()).collect();
         Ok(Index { labels, first_rows, timeline_of, timelines, bounds, scales, made, metadata })
     }
 }
