@@ -1,6 +1,7 @@
 //! Configuration in two steps: [`Flags`] is what was written (command line, environment, TOML file), [`Config`] what
 //! it means: parsed, defaulted, checked against itself. Nothing is opened or bound here.
 
+mod memory_limit;
 #[cfg(feature = "server")]
 mod server;
 mod units;

@@ -1,6 +1,8 @@
 //! Durations and byte sizes as people write them, and places in texts.
 
+use super::memory_limit;
 use anyhow::{Context, bail};
+use std::path::Path;
 use std::time::Duration;
 
 /// `90s`, `15m`, `1h30m`, `31d`, `2w`, `1y`, `250ms`: Prometheus' durations. A bare number is refused, as its unit
@@ -68,7 +70,7 @@ pub fn memory_default() -> usize {
     let Ok(mut system) = sysinfo::System::new() else { return MEMORY_UNKNOWN };
     system.refresh_memory();
     let machine = system.total_memory();
-    let limit = system.cgroup_limits().map_or(machine, |limits| limits.total_memory.min(machine));
+    let limit = memory_limit::of_groups(Path::new("/")).map_or(machine, |limit| limit.min(machine));
     usize::try_from(limit / 10 * 7).unwrap_or(usize::MAX)
 }
 
