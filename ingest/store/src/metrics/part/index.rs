@@ -375,7 +375,7 @@ impl Index {
         {
             return Err("its rows are not those of the Parquet file".into());
         }
-        let kept = if count as usize <= LABELS_KEPT_MAX { count } else { 0 };
+        let kept = if count <= LABELS_KEPT_MAX { count } else { 0 };
         let made = (0..kept).map(|_| OnceLock::new()).collect();
         Ok(Index { labels, first_rows, timeline_of, timelines, bounds, scales, made, metadata })
     }
