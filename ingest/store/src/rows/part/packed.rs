@@ -308,10 +308,10 @@ impl Unpacking {
             Vec::with_capacity(whole.value_data().len() + (values.len() - values.null_count()) * 160);
         let mut ends = Vec::with_capacity(whole.len() + 1);
         ends.push(0);
-        for row in 0..whole.len() {
+        for (row, time) in times.iter().enumerate().take(whole.len()) {
             if values.is_valid(row) {
                 let ids = if ids.is_valid(row) { ids.value(row) } else { &[] };
-                let read = self.lines.unpack(values.value(row), ids, times[row], &mut text);
+                let read = self.lines.unpack(values.value(row), ids, *time, &mut text);
                 read.ok_or_else(|| wrong("a line is not of its template"))?;
             } else if whole.is_valid(row) {
                 text.extend_from_slice(whole.value(row).as_bytes());
@@ -332,7 +332,7 @@ fn times_again(
 ) -> Result<StringArray, ArrowError> {
     let mut out = StringBuilder::with_capacity(column.len(), column.len() * 24);
     let mut text = vec![];
-    for row in 0..column.len() {
+    for (row, time) in times.iter().enumerate().take(column.len()) {
         let has_it = shapes.is_valid(row) && having.get(shapes.value(row) as usize) == Some(&true);
         let difference = match column.is_valid(row).then(|| column.value(row)) {
             None if has_it => 0,
@@ -349,7 +349,7 @@ fn times_again(
             },
         };
         text.clear();
-        form.write(times[row], difference, &mut text);
+        form.write(*time, difference, &mut text);
         out.append_value(std::str::from_utf8(&text).map_err(|_| wrong("a time is no text"))?);
     }
     Ok(out.finish())
