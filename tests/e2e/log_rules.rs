@@ -91,7 +91,7 @@ fn deleted_lines_are_gone_through_kill_and_compaction() {
 fn lines_past_a_limit_are_told_in_lokis_words_and_the_others_kept() {
     let flags = ["--no-agent", "--no-web", "--no-alerts"];
     let limits = ["--max-line-size", "100", "--reject-old-samples-max-age", "1h"];
-    let labels = ["--max-label-name-length", "10", "--per-stream-rate-limit", "1KB"];
+    let labels = ["--max-label-name-length", "12", "--per-stream-rate-limit", "1KB"];
     let server = Server::up(&[&flags[..], &limits[..], &labels[..]].concat());
     let (status, why) = push(&server, json!({ "app": "a" }), &["kept".into(), "x".repeat(101)]);
     let expected = "Max entry size '100' bytes exceeded for stream '{app=\"a\", service_name=\"a\"}' while adding an entry with length \

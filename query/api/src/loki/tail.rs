@@ -166,8 +166,10 @@ impl Tail {
         };
         let asked = asked.min(self.engine.limits().log_entries_max);
         let (engine, tenant) = (self.engine.clone(), self.tenant.clone());
+        // Lines know no steps: one that no range is too long for.
+        let step_ms = end_ns.saturating_sub(self.from_ns) / 1_000_000 + 1;
         let answer =
-            engine.logql_range(&tenant, &self.query, self.from_ns, end_ns, 1_000, asked, direction).await?;
+            engine.logql_range(&tenant, &self.query, self.from_ns, end_ns, step_ms, asked, direction).await?;
         let LogResult::Streams(streams) = answer.result else { return Ok(None) };
         let full = streams.iter().map(|stream| stream.entries.len()).sum::<usize>() >= asked;
         let times = || streams.iter().flat_map(|s| &s.entries).map(|entry| entry.ts_ns);
