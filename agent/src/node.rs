@@ -3,20 +3,28 @@
 //! A collector reads files below the host's root and adds what it finds; where the machine has not what it is about it
 //! says so, and the next one goes on. Nothing here keeps a state or waits, but for mounts that do not answer.
 
+mod bcache;
+mod btrfs;
 mod clock;
 mod cpu;
 mod disk;
 mod exporter;
+mod fabric;
 mod filesystem;
 mod hardware;
 mod hwmon;
 mod ipvs;
 mod kernel;
 mod memory;
+mod multipath;
 mod network;
+mod nfs;
 mod power;
+mod raid;
 mod system;
+mod tape;
 mod textfile;
+mod xfs;
 mod zfs;
 
 pub use filesystem::Mounts;
@@ -31,23 +39,32 @@ type Collector = fn(&Root, &mut Samples) -> Option<()>;
 /// By node_exporter's names: its default ones, and those few of the others that its dashboards draw.
 const COLLECTORS: &[(&str, Collector)] = &[
     ("arp", network::arp),
+    ("bcache", bcache::bcache),
+    ("bcachefs", bcache::bcachefs),
     ("bonding", hardware::bonding),
+    ("btrfs", btrfs::btrfs),
     ("conntrack", network::conntrack),
     ("cpu", cpu::cpu),
     ("cpufreq", cpu::cpufreq),
     ("diskstats", disk::diskstats),
+    ("dmmultipath", multipath::dmmultipath),
     ("dmi", system::dmi),
     ("edac", hardware::edac),
     ("entropy", kernel::entropy),
+    ("fibrechannel", fabric::fibrechannel),
     ("filefd", kernel::filefd),
     ("hwmon", hwmon::hwmon),
+    ("infiniband", fabric::infiniband),
     ("ipvs", ipvs::ipvs),
     ("kernel_hung", kernel::kernel_hung),
     ("loadavg", cpu::loadavg),
+    ("mdadm", raid::mdadm),
     ("meminfo", memory::meminfo),
     ("netclass", network::netclass),
     ("netdev", network::netdev),
     ("netstat", network::netstat),
+    ("nfs", nfs::nfs),
+    ("nfsd", nfs::nfsd),
     ("nvme", hardware::nvme),
     ("os", system::os),
     ("powersupplyclass", power::powersupplyclass),
@@ -58,6 +75,7 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("sockstat", network::sockstat),
     ("softnet", network::softnet),
     ("stat", cpu::stat),
+    ("tapestats", tape::tapestats),
     ("thermal_zone", power::thermal_zone),
     ("time", clock::time),
     ("timex", clock::timex),
@@ -65,6 +83,7 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("uname", system::uname),
     ("vmstat", memory::vmstat),
     ("watchdog", hardware::watchdog),
+    ("xfs", xfs::xfs),
     ("zfs", zfs::zfs),
 ];
 

@@ -11,18 +11,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub const ABSENT: &[&str] = &[
-    // On by default there, and not here yet.
-    "node_bcache_",
-    "node_bcachefs_",
-    "node_btrfs_",
-    "node_dmmultipath_",
-    "node_fibrechannel_",
-    "node_infiniband_",
-    "node_md_",
-    "node_nfs_",
-    "node_nfsd_",
-    "node_tape_",
-    "node_xfs_",
     // Off by default there.
     "node_buddyinfo_",
     "node_cgroups_",
