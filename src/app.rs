@@ -45,7 +45,6 @@ pub type Again = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 /// Runs a role until a signal ends it.
 pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     telemetry::install_tls();
-    memory::use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.

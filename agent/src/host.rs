@@ -38,7 +38,7 @@ impl Host {
 pub struct Root(pub PathBuf);
 
 /// Files of /proc and /sys are small; what is larger is not one of those that are read here.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+const FILE_BYTES_MAX: usize = 16 << 20;
 
 impl Root {
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -47,10 +47,23 @@ impl Root {
 
     /// `None` where it is missing or unreadable: a kernel without a feature has no file for it.
     pub fn text(&self, relative: &str) -> Option<String> {
-        use std::io::Read;
-        let mut text = vec![];
-        fs::File::open(self.path(relative)).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
-        Some(String::from_utf8_lossy(&text).into_owned())
+        use std::io::{ErrorKind, Read};
+        let mut file = fs::File::open(self.path(relative)).ok()?;
+        // Hundreds of files are read at every collection. Asking for their length first would double the calls, and
+        // the kernel does not know it.
+        let (mut text, mut piece) = (vec![], [0; 8 << 10]);
+        while text.len() < FILE_BYTES_MAX {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => text.extend_from_slice(&piece[..read]),
+                Err(wrong) if wrong.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        Some(
+            String::from_utf8(text)
+                .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()),
+        )
     }
 
     pub fn number(&self, relative: &str) -> Option<f64> {

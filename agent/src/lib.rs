@@ -45,7 +45,7 @@ use tracing::{info, warn};
 pub use cloud::METADATA as CLOUD_METADATA;
 pub use cluster::ClusterSettings;
 pub use logs::Rules as LogRules;
-pub use memory::{give_back_code, use_small_pages};
+pub use memory::give_back_code;
 pub use preview::preview;
 pub use targets::Discover;
 

@@ -38,8 +38,14 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Between two looks at files that had nothing new.
+/// Between two looks at all files: at what no event told of, and whether one is gone.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Between two looks at files of which nobody tells, or of which a line is held.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// What is written in this time is read at once: a program that writes a line now and then wakes no more often.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// Between two looks at a file that is about to be left for its successor.
 const SOON: Duration = Duration::from_millis(25);
@@ -73,25 +79,42 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
     let with = With { host, pods, globs, rules: rules_now, limits, counts };
     let mut follower = Some(Follower::new(with, saved.files.clone()));
     let mut watch = Some(watch::Watch::new());
-    let (mut found, mut written, mut told) = (None::<Instant>, Instant::now(), false);
+    let globs = config.log_files.clone();
+    let (mut found, mut swept, mut written) = (None::<Instant>, None::<Instant>, Instant::now());
+    // Until they are saved for the first time, what the queue holds of positions may be all there is.
+    let mut unsaved = true;
     while !stop.is_cancelled() {
         let (Some(mut reading), Some(mut watching)) = (follower.take(), watch.take()) else { return };
-        let every = if watching.is_whole { FIND_EVERY_WATCHED } else { FIND_EVERY };
-        let look = told || found.is_none_or(|at| at.elapsed() > every);
+        let (find_every, sweep_every) = match watching.is_whole {
+            true => (FIND_EVERY_WATCHED, SWEEP_EVERY),
+            false => (FIND_EVERY, IDLE),
+        };
+        let begun = Instant::now();
+        let told = watching.told();
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|at| begun - at >= every);
+        let look = told.has_moved || told.everything || is_due(found, find_every);
+        let sweep = look || is_due(swept, sweep_every);
         if look {
-            found = Some(Instant::now());
+            found = Some(begun);
+        }
+        if sweep {
+            swept = Some(begun);
         }
         let (now_ns, host, rules) = (clock.now_ns(), host_root.clone(), rules.lock().clone());
-        let costs = costs.clone();
+        let (costs, globs) = (costs.clone(), globs.clone());
         // Reading waits for the disk, and splitting lines is work.
         let read = tokio::task::spawn_blocking(move || {
             let read = costs.of("logs", || {
                 reading.set_rules(rules);
                 if look {
                     // Watched before it is looked at: what comes in between wakes the next look.
-                    watching.look(&host.root);
+                    watching.look(&host.root, &globs);
                     reading.find();
                 }
+                if sweep {
+                    reading.wake_all();
+                }
+                reading.wake(&told);
                 reading.read(now_ns)
             });
             (reading, watching, read)
@@ -105,6 +128,7 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
         };
         (follower, watch) = (Some(reading), Some(watching));
         changed.journal = journal.take_into(&mut batch);
+        unsaved |= !changed.files.is_empty() || changed.journal.is_some();
         if batch.records() > 0 {
             saved.apply(&changed);
             match push(&config, &queue, &batch, &changed, &stop).await {
@@ -112,24 +136,29 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
                 None => return,
             }
         }
-        if written.elapsed() > SAVE_EVERY {
+        if unsaved && written.elapsed() > SAVE_EVERY {
             written = Instant::now();
+            unsaved = false;
             save(&path, &mut saved, &follower, &queue).await;
         }
-        told = false;
-        if next < Next::Now {
-            let changed = async {
-                match &watch {
-                    Some(watch) => watch.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(if next == Next::Soon { SOON } else { IDLE }) => {}
-                () = changed => told = true,
-                () = journal.waiting() => {}
-                () = stop.cancelled() => {}
-            }
+        let Some(watch) = &watch else { return };
+        let pause = match next {
+            Next::Now => continue,
+            Next::Soon => SOON,
+            Next::Idle => IDLE,
+            Next::Quiet if unsaved => SAVE_EVERY,
+            Next::Quiet if watch.is_whole => SWEEP_EVERY,
+            Next::Quiet => IDLE,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => continue,
+            () = watch.changed() => {}
+            () = journal.waiting() => {}
+            () = stop.cancelled() => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER.min(pause).saturating_sub(begun.elapsed())) => {}
+            () = stop.cancelled() => {}
         }
     }
     save(&path, &mut saved, &follower, &queue).await;

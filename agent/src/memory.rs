@@ -1,14 +1,6 @@
-//! Memory of a process that is an agent and nothing else: small pages, and what only the start needed is given back.
+//! Memory of a process that is an agent and nothing else: what only the start needed is given back.
 
 use tracing::debug;
-
-/// The allocator asks the kernel for huge pages, which are whole in memory once a byte of them is used: at rest that was
-/// 57 MB instead of 38.
-#[allow(unsafe_code)]
-pub fn use_small_pages() {
-    // SAFETY: a flag of this process is set; no memory is passed. Where the kernel knows it not, nothing changes.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-}
 
 /// Code and constants of the program's file are in memory since something touched them or their neighbours, most of them in
 /// the first second: loading, relocation, the command line. What is still used comes back from the page cache as it is used.

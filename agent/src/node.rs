@@ -31,6 +31,7 @@ pub use filesystem::Mounts;
 
 use crate::host::Root;
 use crate::samples::Samples;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// `None` where the machine has nothing of the kind.
@@ -112,18 +113,25 @@ fn timed(name: &str, out: &mut Samples, collector: impl FnOnce(&mut Samples) -> 
     out.gauge("node_scrape_collector_success", help, &labels, f64::from(u8::from(found)));
 }
 
-/// What the kernel handed this process in its auxiliary vector: pairs of machine words, 6 is the page's size.
-fn page_bytes() -> f64 {
-    const WORD: usize = size_of::<usize>();
-    const AT_PAGESZ: usize = 6;
-    let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
-    let mut words = vector.chunks_exact(WORD).map(|word| word.try_into().map_or(0, usize::from_ne_bytes));
-    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
-        if kind == AT_PAGESZ {
-            return value as f64;
+/// Ticks a second in files of /proc: 100 on every Linux that distributions build.
+pub const USER_HZ: f64 = 100.0;
+
+/// A page of this machine, as the kernel handed it to this process in its auxiliary vector: pairs of machine words, 6 is
+/// the page's size.
+pub fn page_bytes() -> f64 {
+    static BYTES: LazyLock<f64> = LazyLock::new(|| {
+        const WORD: usize = size_of::<usize>();
+        const AT_PAGESZ: usize = 6;
+        let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
+        let mut words = vector.chunks_exact(WORD).map(|word| word.try_into().map_or(0, usize::from_ne_bytes));
+        while let (Some(kind), Some(value)) = (words.next(), words.next()) {
+            if kind == AT_PAGESZ {
+                return value as f64;
+            }
         }
-    }
-    4096.0
+        4096.0
+    });
+    *BYTES
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The kernel keeps its log far longer, and a kill is told some time after it in any case.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What the collection of metrics adds, and reads for its counter.
 pub type Shared = Arc<Mutex<Ledger>>;

@@ -56,10 +56,32 @@ pub fn containers(root: &Root) -> Vec<Found> {
 /// Files that a glob names (`*` and `?` within one folder's names). Compressed ones and rotations of another that is
 /// named too are left out.
 pub fn by_glob(root: &Root, glob: &str) -> Vec<Found> {
-    let mut paths = vec![String::new()];
+    let mut paths = walk(root, glob).pop().unwrap_or_default();
+    paths.retain(|path| root.path(path).is_file() && !is_packed(path));
+    let all: BTreeSet<&String> = paths.iter().collect();
+    let is_rotation = |path: &String| all.iter().any(|other| is_rotation_of(path, other));
+    let kept = paths.iter().filter(|path| !is_rotation(path)).cloned();
+    kept.map(|path| Found { path, container: None }).collect()
+}
+
+/// Folders in which a file or folder that the glob names may come to be.
+pub fn folders(root: &Root, glob: &str) -> Vec<String> {
+    let mut steps = walk(root, glob);
+    steps.pop();
+    let components: Vec<&str> = glob.split('/').filter(|component| !component.is_empty()).collect();
+    // Above a name that is written out nothing is chosen: it is enough to look into the folder of that name.
+    let chosen = steps.into_iter().enumerate().filter(|(depth, _)| {
+        components.get(*depth).is_some_and(|next| next.contains(['*', '?'])) || depth + 1 == components.len()
+    });
+    chosen.flat_map(|(_, folders)| folders).collect()
+}
+
+/// What the beginnings of a glob name, from the root itself to the whole of it.
+fn walk(root: &Root, glob: &str) -> Vec<Vec<String>> {
+    let mut steps = vec![vec![String::new()]];
     for component in glob.split('/').filter(|component| !component.is_empty()) {
         let mut next = vec![];
-        for folder in &paths {
+        for folder in steps.last().into_iter().flatten() {
             let below =
                 |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if component.contains(['*', '?']) {
@@ -71,13 +93,9 @@ pub fn by_glob(root: &Root, glob: &str) -> Vec<Found> {
             }
         }
         next.truncate(FILES_MAX);
-        paths = next;
+        steps.push(next);
     }
-    paths.retain(|path| root.path(path).is_file() && !is_packed(path));
-    let all: BTreeSet<&String> = paths.iter().collect();
-    let is_rotation = |path: &String| all.iter().any(|other| is_rotation_of(path, other));
-    let kept = paths.iter().filter(|path| !is_rotation(path)).cloned();
-    kept.map(|path| Found { path, container: None }).collect()
+    steps
 }
 
 fn is_packed(path: &str) -> bool {

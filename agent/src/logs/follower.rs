@@ -7,6 +7,7 @@ use super::line;
 use super::positions::{Position, Positions};
 use super::rules::{Limits, Rules};
 use super::tail::{Tail, Turn};
+use super::watch::Told;
 use crate::host::Host;
 use crate::pods::Pods;
 use model::{LogBatch, LogStream};
@@ -50,6 +51,9 @@ pub struct Follower {
 /// When there is something to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
+    /// Nothing until the kernel tells of something.
+    Quiet,
+    /// What is held or what nobody tells of is looked at again after a while.
     Idle,
     /// A file is about to be left for its successor.
     Soon,
@@ -92,6 +96,10 @@ impl Follower {
         if self.started.elapsed() > FORGET {
             self.remembered.clear();
         }
+    }
+
+    /// More may be known of whose the files are.
+    fn identify(&mut self) {
         let version = self.with.pods.version();
         if version != self.pods_version {
             self.pods_version = version;
@@ -99,20 +107,34 @@ impl Follower {
         }
     }
 
+    /// Something happened in these folders: their files are looked at.
+    pub fn wake(&mut self, told: &Told) {
+        for tail in self.tails.values_mut() {
+            tail.is_due |= told.everything || told.folders.contains(tail.folder());
+        }
+    }
+
+    pub fn wake_all(&mut self) {
+        self.tails.values_mut().for_each(|tail| tail.is_due = true);
+    }
+
     fn begin(&mut self, file: Found) -> Tail {
         let remembered = self.remembered.remove(&file.path);
         Tail::new(file, remembered, &self.with)
     }
 
-    /// A batch of new lines, the positions behind them, and when there is more.
+    /// A batch of new lines of the files that are due, the positions behind them, and when there is more.
     pub fn read(&mut self, now_ns: i64) -> (LogBatch, Positions, Next) {
+        self.identify();
         let (mut batch, mut changed) = (LogBatch::default(), Positions::default());
-        let (mut bytes, mut next) = (0, Next::Idle);
+        let (mut bytes, mut next) = (0, Next::Quiet);
         let after = self
             .tails
             .range::<String, _>((std::ops::Bound::Excluded(&self.turn), std::ops::Bound::Unbounded));
         let before = self.tails.range::<String, _>(..=&self.turn);
-        let order: Vec<String> = after.chain(before).map(|(path, _)| path.clone()).collect();
+        let is_due = |tail: &Tail| tail.is_due || tail.is_link || tail.holds_lines();
+        let due = after.chain(before).filter(|(_, tail)| is_due(tail));
+        let order: Vec<String> = due.map(|(path, _)| path.clone()).collect();
         let mut forgotten = vec![];
         for path in order {
             let Some(tail) = self.tails.get_mut(&path) else { continue };
@@ -123,7 +145,8 @@ impl Follower {
             next = next.max(match step {
                 Step::More => Next::Now,
                 Step::Soon => Next::Soon,
-                Step::Idle | Step::Gone => Next::Idle,
+                Step::Idle | Step::Gone if tail.is_link || tail.holds_lines() => Next::Idle,
+                Step::Idle | Step::Gone => Next::Quiet,
             });
             for (stream, records) in
                 records.into_iter().enumerate().filter(|(_, records)| !records.is_empty())

@@ -30,6 +30,11 @@ pub struct Tail {
     gone: Option<Instant>,
     quiet: Option<Instant>,
     failed: bool,
+    behind: u64,
+    /// It is to be looked at: something was written, or it was not read to its end.
+    pub is_due: bool,
+    /// Nobody tells of what is written behind a link.
+    pub is_link: bool,
 }
 
 /// What a turn of reading works with.
@@ -55,9 +60,19 @@ impl Tail {
             // Somewhere inside a line, which is passed over.
             Position { offset: bytes - FIRST_BYTES_MAX, skipping: true, ..Position::default() }
         });
-        let follow = Follow::new(path, position, is_container);
-        let (identities, treatment) = (vec![], None);
-        let mut tail = Tail { file, follow, identities, treatment, gone: None, quiet: None, failed: false };
+        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+        let mut tail = Tail {
+            file,
+            follow: Follow::new(path, position, is_container),
+            identities: vec![],
+            treatment: None,
+            gone: None,
+            quiet: None,
+            failed: false,
+            behind: 0,
+            is_due: true,
+            is_link,
+        };
         tail.identify(with);
         tail
     }
@@ -88,8 +103,19 @@ impl Tail {
         self.identities.get(stream).cloned().unwrap_or_default()
     }
 
+    /// Bytes that were there and not read when it was last looked at.
     pub fn behind(&self) -> u64 {
-        self.follow.behind()
+        self.behind
+    }
+
+    /// Of its path, below the host's root.
+    pub fn folder(&self) -> &str {
+        self.file.path.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// A line is held that goes on in the next one or is let go after a while.
+    pub fn holds_lines(&self) -> bool {
+        self.follow.position.joined.iter().any(Option::is_some)
     }
 
     pub fn gone_for(&self) -> Option<Duration> {
@@ -125,7 +151,10 @@ impl Tail {
             lines.let_go(&mut self.follow.position);
         }
         counts.lost(std::mem::take(&mut self.follow.losses));
-        (lines.records, step)
+        let records = lines.records;
+        self.is_due = matches!(step, Step::More | Step::Soon);
+        self.behind = if self.is_due { self.follow.behind() } else { 0 };
+        (records, step)
     }
 
     /// The file is gone for good: what is still held is all that will come of it.

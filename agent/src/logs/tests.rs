@@ -2,6 +2,7 @@ use super::follower::{Follower, Next, With};
 use super::journal;
 use super::line::LINE_BYTES_MAX;
 use super::positions::{Position, Positions};
+use super::watch::Told;
 use crate::host::Host;
 use model::LogBatch;
 use std::collections::BTreeMap;
@@ -63,6 +64,7 @@ impl World {
     fn read_all(&mut self) -> LogBatch {
         let mut all = LogBatch::default();
         self.follower.find();
+        self.follower.wake_all();
         loop {
             let (batch, _, next) = self.follower.read(1_000_000);
             all.streams.extend(batch.streams);
@@ -70,7 +72,7 @@ impl World {
                 Next::Now => {}
                 // A file is left once its last words must have been said.
                 Next::Soon => std::thread::sleep(std::time::Duration::from_millis(5)),
-                Next::Idle => return all,
+                Next::Idle | Next::Quiet => return all,
             }
         }
     }
@@ -96,6 +98,35 @@ fn lines_come_once_and_unfinished_ones_wait() {
     assert_eq!(world.bodies(), [] as [&str; 0]);
     world.append("app.log", b"\xff\xfe\n");
     assert_eq!(world.bodies(), ["\u{fffd}\u{fffd}"]);
+}
+
+#[test]
+fn a_file_is_looked_at_when_its_folder_is_told_of() {
+    let mut world = World::new();
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    world.append("app.log", "two\n");
+    let (nothing, _, next) = world.follower.read(0);
+    assert_eq!((nothing.records(), next), (0, Next::Quiet), "nobody told of it");
+    let elsewhere = Told { folders: ["var/log/pods".to_owned()].into(), ..Told::default() };
+    world.follower.wake(&elsewhere);
+    assert_eq!(world.follower.read(0).0.records(), 0);
+    world.follower.wake(&Told { folders: ["var/log".to_owned()].into(), ..Told::default() });
+    assert_eq!(world.follower.read(0).0.records(), 1);
+    world.append("app.log", "three\n");
+    world.follower.wake(&Told { everything: true, ..Told::default() });
+    assert_eq!(world.follower.read(0).0.records(), 1);
+}
+
+#[test]
+fn what_is_behind_a_link_is_looked_at_untold() {
+    let mut world = World::new();
+    world.append("elsewhere/target", "one\n");
+    std::os::unix::fs::symlink(world.path("elsewhere/target"), world.path("app.log")).unwrap();
+    assert_eq!(world.bodies(), ["one"]);
+    world.append("elsewhere/target", "two\n");
+    assert_eq!(world.follower.read(0).0.records(), 1);
+    assert_eq!(world.follower.read(0).2, Next::Idle, "and again");
 }
 
 #[test]
@@ -397,6 +428,7 @@ fn a_file_that_is_named_back_goes_on() {
     let rotated = world.rotate(1);
     world.append(&rotated, cri(1..2));
     // There is no file of the name now; then the runtime's reopen fails and the kubelet undoes the rename.
+    world.follower.wake_all();
     let (first, _, next) = world.follower.read(0);
     assert_eq!((first.records(), next), (1, Next::Now));
     assert_eq!(world.follower.read(0).2, Next::Soon);

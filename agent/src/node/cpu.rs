@@ -1,11 +1,9 @@
 //! What CPUs did: /proc/stat, load, pressure, schedstat, frequencies, throttling.
 
+use super::USER_HZ;
 use crate::host::Root;
 use crate::samples::Samples;
 use std::collections::BTreeMap;
-
-/// Ticks of /proc/stat; 100 on every Linux that distributions build.
-const USER_HZ: f64 = 100.0;
 
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 

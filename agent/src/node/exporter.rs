@@ -1,9 +1,7 @@
 //! What the public dashboards show of the exporter itself: here this process, under the names of Prometheus' clients.
 
+use super::USER_HZ;
 use crate::samples::Samples;
-
-/// 100 on every Linux that distributions build.
-const USER_HZ: f64 = 100.0;
 
 pub fn collect(out: &mut Samples) {
     let text = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
