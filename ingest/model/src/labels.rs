@@ -85,6 +85,12 @@ impl Labels {
         Pairs { rest: label_bytes }
     }
 
+    /// As [`iter`](Self::iter), of a set's bytes, without a look whether they are text: for what compares, sorts and
+    /// looks up. Text is ordered as its bytes are.
+    pub fn raw_pairs_in(label_bytes: &[u8]) -> RawPairs<'_> {
+        RawPairs { rest: label_bytes }
+    }
+
     /// The value of `name`, or `None` where the set does not have it.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
@@ -135,16 +141,8 @@ impl Hash for Labels {
 /// Order by name and value, label by label (not by bytes, whose lengths come first), as Prometheus orders series.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Text is ordered as its bytes are, so that it need not be checked to be text: answers of many series are sorted.
-        let (mut a, mut b) = (&*self.0, &*other.0);
-        loop {
-            match (take_bytes(&mut a), take_bytes(&mut b)) {
-                (Ok(x), Ok(y)) if x == y => {}
-                (Ok(x), Ok(y)) => return x.cmp(y),
-                // A set that ends is before one that goes on.
-                (x, y) => return x.is_ok().cmp(&y.is_ok()),
-            }
-        }
+        // A set that ends is before one that goes on.
+        Labels::raw_pairs_in(&self.0).cmp(Labels::raw_pairs_in(&other.0))
     }
 }
 
@@ -207,6 +205,26 @@ impl<'a> Iterator for Pairs<'a> {
         let name = take_checked(&mut self.rest).ok()?;
         let value = take_checked(&mut self.rest).ok()?;
         Some((name, value))
+    }
+}
+
+/// Walks a label set as bytes; see [`Labels::raw_pairs_in`].
+pub struct RawPairs<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> RawPairs<'a> {
+    /// What was not walked yet: itself the bytes of a set.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for RawPairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((take_bytes(&mut self.rest).ok()?, take_bytes(&mut self.rest).ok()?))
     }
 }
 

@@ -27,7 +27,7 @@ pub use histogram::{
     Bucket, COMPONENT, CUSTOM_BUCKETS_SCHEMA, Combined, Histogram, IncompatibleSchemas, InvalidHistogram,
     ResetHint, Run, component_in, component_of, is_meta, runs, short, without_component,
 };
-pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME};
+pub use labels::{InvalidLabels, LabelSetBuilder, Labels, METRIC_NAME, RawPairs};
 pub use log_query::{JudgeLog, JudgedLog, LogQuery, ReadLogQuery};
 pub use logs::{LogBatch, LogRecord, LogStream, severity_text};
 pub use metrics::{

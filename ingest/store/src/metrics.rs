@@ -4,6 +4,7 @@ pub mod head;
 pub mod merge;
 pub mod part;
 pub mod registry;
+mod series_order;
 
 use model::Labels;
 

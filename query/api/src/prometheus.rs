@@ -17,7 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use engine::{Engine, LOOKBACK_MS, QueryError};
+use engine::{Engine, LOOKBACK_MS, PromOptions, QueryError};
 use model::{Clock, Exemplar, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
@@ -102,11 +102,12 @@ async fn query(
     let began = Instant::now();
     let at_ms = params.time("time")?.unwrap_or_else(|| SystemClock.now_ms());
     let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
-    let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, lookback_ms);
+    let stats = encode::Stats::asked_for(&params);
+    let options = PromOptions { lookback_ms, counts: stats.is_some() };
+    let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, options);
     let answer = within(&params, asked).await?;
-    let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()), histograms)))
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.map(|stats| (stats, began.elapsed())), histograms)))
 }
 
 /// The text of the query; one that does not parse is the caller's fault, and the message says of which parameter.
@@ -134,11 +135,12 @@ async fn query_range(
     let step_ms = params.duration("step")?.ok_or_else(|| required("step", "duration"))?;
     let lookback_ms = params.duration("lookback_delta")?.unwrap_or(LOOKBACK_MS);
     let query = query_text(&params)?;
-    let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, lookback_ms);
+    let stats = encode::Stats::asked_for(&params);
+    let options = PromOptions { lookback_ms, counts: stats.is_some() };
+    let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, options);
     let answer = within(&params, asked).await?;
-    let stats = params.get("stats").is_some_and(|stats| !stats.is_empty());
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.then(|| began.elapsed()), histograms)))
+    Ok(json_text(encode::answer(answer, params.limit()?, stats.map(|stats| (stats, began.elapsed())), histograms)))
 }
 
 /// The caller's own time limit, where it gives one; the engine's holds as well.

@@ -19,6 +19,7 @@ mod plan;
 mod ratio;
 mod raw;
 mod scan;
+mod tally;
 mod windows;
 
 pub use catalog::{Cardinality, Found, selector_matchers};
@@ -67,6 +68,8 @@ pub struct PromAnswer {
     pub infos: Vec<String>,
     /// Samples that the query read.
     pub samples_read: u64,
+    /// The time of each step, in milliseconds, and the samples that it looks at; empty where that was not asked.
+    pub samples_by_step: Vec<(i64, u64)>,
     pub timings: PromTimings,
 }
 
@@ -78,6 +81,21 @@ pub struct PromTimings {
     pub evaluation: Duration,
 }
 
+/// How a query is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub struct PromOptions {
+    /// How old a sample may be to stand for a time.
+    pub lookback_ms: i64,
+    /// Whether samples are counted by step.
+    pub counts: bool,
+}
+
+impl From<i64> for PromOptions {
+    fn from(lookback_ms: i64) -> PromOptions {
+        PromOptions { lookback_ms, counts: false }
+    }
+}
+
 impl Engine {
     /// Values at one time.
     pub async fn promql_instant(
@@ -85,8 +103,9 @@ impl Engine {
         tenant: &Tenant,
         query: &str,
         at_ms: i64,
-        lookback_ms: i64,
+        options: impl Into<PromOptions>,
     ) -> Result<PromAnswer, QueryError> {
+        let PromOptions { lookback_ms, counts } = options.into();
         let expr = self.parsed(query)?;
         let times = Times { start_ms: at_ms, step_ms: 1, count: 1 };
         if let ::promql::Node::Text(value) = &expr.bare().node {
@@ -96,10 +115,11 @@ impl Engine {
                 warnings: vec![],
                 infos: vec![],
                 samples_read: 0,
+                samples_by_step: vec![],
                 timings: PromTimings::default(),
             });
         }
-        let frame = Frame { times, end_ms: at_ms, lookback_ms, instant: true };
+        let frame = Frame { times, end_ms: at_ms, lookback_ms, instant: true, counts };
         self.promql(tenant, query, &expr, frame).await
     }
 
@@ -111,8 +131,9 @@ impl Engine {
         start_ms: i64,
         end_ms: i64,
         step_ms: i64,
-        lookback_ms: i64,
+        options: impl Into<PromOptions>,
     ) -> Result<PromAnswer, QueryError> {
+        let PromOptions { lookback_ms, counts } = options.into();
         let times = self.times(start_ms, end_ms, step_ms)?;
         let expr = self.parsed(query)?;
         let kind = expr.value_type();
@@ -122,7 +143,7 @@ impl Engine {
                 "invalid parameter \"query\": invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
             )));
         }
-        let frame = Frame { times, end_ms, lookback_ms, instant: false };
+        let frame = Frame { times, end_ms, lookback_ms, instant: false, counts };
         self.promql(tenant, query, &expr, frame).await
     }
 
@@ -171,10 +192,12 @@ impl Engine {
         let answered = self.promql_result(&planner, expr, frame.times, frame.instant).await;
         self.observe("promql", began.elapsed());
         let samples_read = planner.samples.load(Ordering::Relaxed);
+        let steps = planner.counts().into_iter().enumerate();
+        let samples_by_step = steps.map(|(step, count)| (frame.times.at(step), count)).collect();
         let (told, infos) = planner.notes.told(query);
         let warnings = snapshot.warnings().into_iter().chain(told).collect();
         let timings = PromTimings { preparation, evaluation: began.elapsed().saturating_sub(preparation) };
-        Ok(PromAnswer { result: answered?, warnings, infos, samples_read, timings })
+        Ok(PromAnswer { result: answered?, warnings, infos, samples_read, samples_by_step, timings })
     }
 
     async fn promql_result(

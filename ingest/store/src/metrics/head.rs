@@ -29,11 +29,11 @@ struct Series {
 }
 
 /// Bytes that a sample presses for a flush with. It takes 16; less counts, as a flush of metrics writes all series anew. The
-/// first samples of a series press hardly: where series are many, a flush for three samples of each would be made of
-/// labels.
-const PRESSING_BYTES: usize = 10;
+/// first samples of a series press hardly: where series are many, a flush for a few samples of each would be made of
+/// labels, and their labels take more memory than so many samples.
+const PRESSING_BYTES: usize = 12;
 const PRESSING_BYTES_AT_FIRST: usize = 1;
-const AT_FIRST: usize = 6;
+const AT_FIRST: usize = 12;
 
 /// Selections above this are put in order by the registry's.
 const SORTED_ALONE_MAX: u64 = 1_000;

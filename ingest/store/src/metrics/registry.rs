@@ -1,6 +1,7 @@
 //! The series of a tenant by their labels. It outlives the memtables that use it: a series that goes on after a flush is
 //! not checked, kept, indexed and put in order again.
 
+use super::series_order;
 use crate::hash::NoHasher;
 use crate::labels_index::LabelsIndex;
 use model::Labels;
@@ -87,13 +88,13 @@ pub fn in_order(registry: &RwLock<Registry>) -> (Arc<Vec<u32>>, Vec<Labels>) {
     if order.len() == labels.len() {
         return (order, labels);
     }
-    let by_labels = |a: &u32, b: &u32| labels[*a as usize].cmp(&labels[*b as usize]);
     let mut all = Vec::with_capacity(labels.len());
     all.extend_from_slice(&order);
-    all.extend(order.len() as u32..labels.len() as u32);
-    all[order.len()..].sort_unstable_by(by_labels);
-    // Two runs in order: the stable sort joins them in one pass.
-    all.sort_by(by_labels);
+    all.extend(series_order::of(&labels, order.len()));
+    if !order.is_empty() {
+        // Two runs in order: the stable sort joins them in one pass.
+        all.sort_by(|a, b| labels[*a as usize].cmp(&labels[*b as usize]));
+    }
     let all = Arc::new(all);
     let mut registry = registry.write();
     if registry.order.len() < all.len() {

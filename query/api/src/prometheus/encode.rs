@@ -25,11 +25,29 @@ impl Histograms {
     }
 }
 
-/// `stats`: how long it took, where the caller asked for it.
+/// What is told of the evaluation.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Stats {
+    Sums,
+    /// And the samples of each step.
+    BySteps,
+}
+
+impl Stats {
+    pub fn asked_for(params: &Params) -> Option<Stats> {
+        match params.get("stats")? {
+            "" => None,
+            "all" => Some(Stats::BySteps),
+            _ => Some(Stats::Sums),
+        }
+    }
+}
+
+/// `stats`: what of them, and how long it took, where the caller asked for it.
 pub(super) fn answer(
     answer: PromAnswer,
     limit: usize,
-    stats: Option<Duration>,
+    stats: Option<(Stats, Duration)>,
     histograms: Histograms,
 ) -> String {
     let (mut warnings, infos) = (capped(answer.warnings, "warning"), capped(answer.infos, "info"));
@@ -85,17 +103,27 @@ pub(super) fn answer(
             out.push(']');
         }
     }
-    if let Some(took) = stats {
+    if let Some((stats, took)) = stats {
         let _ = write!(
             out,
-            r#","stats":{{"timings":{{"evalTotalTime":{},"queryPreparationTime":{},"innerEvalTime":{},"execTotalTime":{}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+            r#","stats":{{"timings":{{"evalTotalTime":{},"queryPreparationTime":{},"innerEvalTime":{},"execTotalTime":{}}},"samples":{{"#,
             (answer.timings.preparation + answer.timings.evaluation).as_secs_f64(),
             answer.timings.preparation.as_secs_f64(),
             answer.timings.evaluation.as_secs_f64(),
             took.as_secs_f64(),
-            answer.samples_read,
-            answer.samples_read
         );
+        if stats == Stats::BySteps {
+            out.push_str(r#""totalQueryableSamplesPerStep":["#);
+            for (i, (ts_ms, count)) in answer.samples_by_step.iter().enumerate() {
+                out.push_str(if i > 0 { ",[" } else { "[" });
+                seconds(&mut out, *ts_ms);
+                let _ = write!(out, ",{count}]");
+            }
+            out.push_str("],");
+        }
+        let total: u64 = answer.samples_by_step.iter().map(|(_, count)| count).sum();
+        let _ =
+            write!(out, r#""totalQueryableSamples":{total},"peakSamples":{}}}}}"#, answer.samples_read);
     }
     out.push('}');
     if !warnings.is_empty() {

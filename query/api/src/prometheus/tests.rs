@@ -71,7 +71,9 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
         .unwrap();
     let (_, posted) = call(&api, form).await;
     assert_eq!(posted["data"]["result"][0]["value"][1], "1.5");
-    assert_eq!(posted["data"]["stats"]["samples"]["totalQueryableSamples"], 1);
+    let samples = &posted["data"]["stats"]["samples"];
+    assert_eq!(samples["totalQueryableSamples"], 1);
+    assert_eq!(samples["totalQueryableSamplesPerStep"], json!([[1700000000, 1]]));
     let (_, names) = get(&api, "/api/v1/labels").await;
     assert_eq!(names["data"], json!(["__name__", "job", "path"]));
     let (_, values) = get(&api, "/api/v1/label/job/values?limit=1").await;

@@ -10,6 +10,7 @@ use super::matrix::Matrix;
 use super::node::{self, Times};
 use super::notes::Notes;
 use super::scan::{Asked, Mode, Reader, Scan, SubqueryWindows, Where};
+use super::tally::Tally;
 use super::{PromSeries, extended, windows};
 use crate::{Engine, QueryError};
 use ::promql::{
@@ -38,8 +39,11 @@ pub(super) struct Frame {
     pub end_ms: i64,
     pub lookback_ms: i64,
     pub instant: bool,
+    /// Whether samples are counted by step.
+    pub counts: bool,
 }
 
+#[derive(Clone)]
 pub(super) struct Planner {
     reader: Reader,
     frame: Frame,
@@ -48,7 +52,9 @@ pub(super) struct Planner {
     pub samples: Arc<AtomicU64>,
     pub notes: Notes,
     /// What was planned reads few series at few times, as far as is known.
-    small: AtomicBool,
+    small: Arc<AtomicBool>,
+    /// `None` within a subquery, too, whose samples are those that it yields.
+    tally: Option<Arc<Tally>>,
 }
 
 /// Series that one selector of a small query may read, each counted once a part.
@@ -63,8 +69,14 @@ impl Planner {
         let reader = Reader { snapshot, samples_max, samples: samples.clone() };
         let mut sums_only = HashSet::new();
         find_sums_only(expr, false, &mut sums_only);
-        let (notes, small) = (Notes::default(), AtomicBool::new(true));
-        Planner { reader, frame, sums_only, samples, notes, small }
+        let (notes, small) = (Notes::default(), Arc::new(AtomicBool::new(true)));
+        let tally = frame.counts.then(|| Arc::new(Tally::new(frame.times.count)));
+        Planner { reader, frame, sums_only, samples, notes, small, tally }
+    }
+
+    /// Samples by step, where they are counted.
+    pub fn counts(&self) -> Vec<u64> {
+        self.tally.as_ref().map_or_else(Vec::new, |tally| tally.counts())
     }
 
     pub fn plan(&self, expr: &Expr, times: Times) -> Result<Plan, QueryError> {
@@ -176,6 +188,7 @@ impl Planner {
             lookback_ms: self.frame.lookback_ms,
             mode,
             notes: self.notes.clone(),
+            tally: self.tally.clone(),
             at,
             tells_resets: self.sums_only.contains(&at),
         };
@@ -289,6 +302,7 @@ impl Planner {
             lookback_ms: self.frame.lookback_ms,
             mode: Mode::OriginalTime,
             notes: self.notes.clone(),
+            tally: self.tally.clone(),
             at: arguments[0].start,
             tells_resets: false,
         };
@@ -377,10 +391,10 @@ impl Planner {
                 let place = self.place(modifiers)?;
                 let range_ms = self.span(span, false)?;
                 let inner = inner_times(times, place, range_ms, self.step(step.as_ref())?)?;
-                inputs.push(self.plan(expr, inner)?);
+                inputs.push(Planner { tally: None, ..self.clone() }.plan(expr, inner)?);
                 let asked = asked(range_ms, Extension::None);
-                let notes = self.notes.clone();
-                Ok(node::plan(SubqueryWindows { asked, place, times, inner, notes }, inputs))
+                let (notes, tally) = (self.notes.clone(), self.tally.clone());
+                Ok(node::plan(SubqueryWindows { asked, place, times, inner, notes, tally }, inputs))
             }
             _ => Err(no_range()),
         }
@@ -436,6 +450,9 @@ impl Planner {
                 let (ts_ms, values): (Vec<i64>, Vec<f64>) =
                     points.iter().map(|point| (point.ts_ms, point.value)).unzip();
                 points = extended::raw(&ts_ms, &values, (start, end), smoothed);
+            }
+            if let Some(tally) = &self.tally {
+                tally.add_raw(points.len(), &histograms);
             }
             if !points.is_empty() || !histograms.is_empty() {
                 out.push(PromSeries { labels: run.labels, points, histograms });

@@ -3,6 +3,7 @@
 use super::matrix::{Matrix, Row, Sample, Series, Values};
 use super::node::{Node, Times, scalar_at};
 use super::notes::Notes;
+use super::tally::Tally;
 use super::windows::{Over, Window};
 use super::{extended, mixed};
 use crate::QueryError;
@@ -96,6 +97,7 @@ pub(super) struct Scan {
     pub lookback_ms: i64,
     pub mode: Mode,
     pub notes: Notes,
+    pub tally: Option<Arc<Tally>>,
     /// Where the selector stands in the query.
     pub at: usize,
     /// Only counts and sums are wanted of histograms: resets are told by hints, as Prometheus' reader for them does.
@@ -183,8 +185,11 @@ impl Scan {
                         lookback_ms: self.lookback_ms,
                         notes: &self.notes,
                     };
-                    let labels = run.labels.clone();
-                    windows.series(labels, !asked.over.keeps_name, &Samples::of(&run), parameters)?
+                    let (labels, samples) = (run.labels.clone(), Samples::of(&run));
+                    if let Some(tally) = &self.tally {
+                        tally.add_windows(&windows, &samples);
+                    }
+                    windows.series(labels, !asked.over.keeps_name, &samples, parameters)?
                 }
                 Mode::Smoothed => extended::smoothed(
                     &Samples::of(&run),
@@ -196,6 +201,9 @@ impl Scan {
                 ),
                 Mode::Instant | Mode::Timestamp | Mode::Start | Mode::OriginalTime => self.latest(run),
             };
+            if let Some(tally) = self.tally.as_ref().filter(|_| !matches!(self.mode, Mode::Window(_))) {
+                tally.add_found(&series);
+            }
             if !series.is_empty() {
                 out.push(series);
             }
@@ -511,6 +519,7 @@ pub(super) struct SubqueryWindows {
     pub times: Times,
     pub inner: Times,
     pub notes: Notes,
+    pub tally: Option<Arc<Tally>>,
 }
 
 #[async_trait::async_trait]
@@ -535,6 +544,9 @@ impl Node for SubqueryWindows {
         let mut out = Vec::with_capacity(inner.0.len());
         for series in inner.0 {
             let samples = self.samples(&series);
+            if let Some(tally) = &self.tally {
+                tally.add_windows(&windows, &samples);
+            }
             let drop_name = series.drop_name || !self.asked.over.keeps_name;
             let series = windows.series(series.labels, drop_name, &samples, &inputs)?;
             if !series.is_empty() {

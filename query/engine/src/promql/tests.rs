@@ -122,6 +122,51 @@ async fn end_is_what_was_asked_for_and_not_the_last_step() {
     }
 }
 
+/// The figures are those that Prometheus counts (its `TestQueryStatistics` has the same kinds of queries).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_are_counted_by_step_as_prometheus_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut batch = MetricBatch::default();
+    let named = |name: &'static str, n: &'static str| [("__name__", name), ("n", n)];
+    for pairs in [named("one", "1"), named("three", "1"), named("three", "2"), named("three", "3")] {
+        batch.begin_series(&mut pairs.to_vec()).unwrap();
+        (0..=100).for_each(|n| batch.push(T0 + n * 10_000, n as f64));
+    }
+    let buckets = vec![(0, 1.0), (1, 2.0), (2, 1.0), (3, 1.0)];
+    let histogram = Histogram { schema: 1, count: 5.0, sum: 20.0, positive: buckets, ..Histogram::default() };
+    let points: Vec<_> = (0..=100).map(|n| (T0 + n * 10_000, histogram.clone())).collect();
+    batch.push_histograms(&Labels::from_pairs([("__name__", "large")]), &points);
+    let engine = engine_over(dir.path(), batch).await;
+    let options = PromOptions { lookback_ms: LOOKBACK_MS, counts: true };
+    for (query, at_s, expected) in [
+        ("1", 21, 0),
+        ("one", 21, 1),
+        ("large", 21, 13),
+        ("timestamp(large)", 21, 1),
+        ("three[20s] @ 1772366419", 21, 6),
+        ("large[60s]", 201, 78),
+        ("one[60s] @ 1772366430", 201, 4),
+        ("max_over_time(one[60s])[20s:5s]", 201, 24),
+        ("one[60s:5s]", 201, 12),
+        ("sum(max_over_time(three[60s:5s])) + sum(max_over_time(three[60s:5s]))", 201, 72),
+    ] {
+        let answer =
+            engine.promql_instant(&Tenant::default(), query, T0 + at_s * 1_000, options).await.unwrap();
+        assert_eq!(answer.samples_by_step, [(T0 + at_s * 1_000, expected)], "{query}");
+    }
+    for (query, times_s, expected) in [
+        ("three", (201, 220, 5), [3, 3, 3, 3]),
+        ("large", (204, 223, 5), [13, 13, 13, 13]),
+        ("max_over_time(three{n=\"1\"}[10s])", (991, 1_021, 10), [1, 1, 0, 0]),
+        ("max_over_time(three[60s] @ 1772366430)", (201, 220, 5), [12, 12, 12, 12]),
+    ] {
+        let [start, end, step] = [T0 + times_s.0 * 1_000, T0 + times_s.1 * 1_000, times_s.2 * 1_000];
+        let answer = engine.promql_range(&Tenant::default(), query, start, end, step, options).await.unwrap();
+        let counts: Vec<u64> = answer.samples_by_step.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, expected, "{query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_have_the_answers_that_prometheus_gives() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,9 +12,9 @@ use crate::snapshot::SeriesInfo;
 use bytes::Bytes;
 use model::{LabelSetBuilder, Labels, Match, Matcher, SeriesSelect, TimeRange};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 const FORMAT: &str = "BNCLMET";
 const VERSION: u8 = b'2';
@@ -235,7 +235,11 @@ impl LabelColumn {
 /// Collects series in the order of their rows.
 #[derive(Default)]
 pub struct Builder {
-    labels: BTreeMap<String, ColumnBuilder>,
+    /// In the order of first sight.
+    columns: Vec<ColumnBuilder>,
+    by_name: HashMap<Box<[u8]>, u32, BuildHasherDefault<BytesHasher>>,
+    /// Columns of the series before, in the order of its labels: the next one has the same nearly always.
+    before: Vec<u32>,
     rows: Vec<u32>,
     timelines: Timelines,
     timeline_of: Vec<u32>,
@@ -245,35 +249,63 @@ pub struct Builder {
 
 #[derive(Default)]
 struct ColumnBuilder {
+    name: Box<[u8]>,
     /// In the order of first sight, from 1.
-    seen: HashMap<String, u32, BuildHasherDefault<BytesHasher>>,
+    seen: HashMap<Arc<[u8]>, u32, BuildHasherDefault<BytesHasher>>,
+    /// Of the series before: series in order have most labels in common with their neighbours.
+    last: (Arc<[u8]>, u32),
     /// Shorter than the series where later ones do not have the label.
     codes: Vec<u32>,
+}
+
+impl ColumnBuilder {
+    /// The value's code.
+    fn see(&mut self, value: &[u8]) -> u32 {
+        if self.last.1 > 0 && *self.last.0 == *value {
+            return self.last.1;
+        }
+        self.last = match self.seen.get_key_value(value) {
+            Some((value, code)) => (value.clone(), *code),
+            None => {
+                let (value, code) = (Arc::<[u8]>::from(value), self.seen.len() as u32 + 1);
+                self.seen.insert(value.clone(), code);
+                (value, code)
+            }
+        };
+        self.last.1
+    }
 }
 
 impl Builder {
     pub fn push(&mut self, labels: &Labels, ts_ms: &[i64], scale: Option<Scale>) {
         let series = self.rows.len();
-        for (name, value) in labels.iter() {
-            let column = match self.labels.get_mut(name) {
-                Some(column) => column,
-                None => self.labels.entry(name.to_owned()).or_default(),
-            };
-            let code = match column.seen.get(value) {
-                Some(code) => *code,
-                None => {
-                    let code = column.seen.len() as u32 + 1;
-                    column.seen.insert(value.to_owned(), code);
-                    code
-                }
-            };
+        for (at, (name, value)) in Labels::raw_pairs_in(labels.as_bytes()).enumerate() {
+            let number = self.column(at, name);
+            let column = &mut self.columns[number as usize];
+            let code = column.see(value);
             column.codes.resize(series, 0);
             column.codes.push(code);
+            match self.before.get_mut(at) {
+                Some(before) => *before = number,
+                None => self.before.push(number),
+            }
         }
         self.rows.push(ts_ms.len() as u32);
         self.timeline_of.push(self.timelines.add(ts_ms));
         self.bounds.push((ts_ms.first().copied().unwrap_or(0), ts_ms.last().copied().unwrap_or(0)));
         self.scales.push(scale);
+    }
+
+    /// The column of a name, which is the `at`th of its set.
+    fn column(&mut self, at: usize, name: &[u8]) -> u32 {
+        let before = self.before.get(at).filter(|number| *self.columns[**number as usize].name == *name);
+        if let Some(number) = before.or_else(|| self.by_name.get(name)) {
+            return *number;
+        }
+        let number = self.columns.len() as u32;
+        self.columns.push(ColumnBuilder { name: name.into(), ..ColumnBuilder::default() });
+        self.by_name.insert(name.into(), number);
+        number
     }
 
     pub fn count(&self) -> u32 {
@@ -288,21 +320,22 @@ impl Builder {
         (rows, first, last)
     }
 
-    pub fn finish(self) -> std::io::Result<Bytes> {
+    pub fn finish(mut self) -> std::io::Result<Bytes> {
         let count = self.rows.len();
         let mut raw = (count as u32).to_le_bytes().to_vec();
-        raw.extend_from_slice(&(self.labels.len() as u32).to_le_bytes());
-        for (name, mut column) in self.labels {
+        raw.extend_from_slice(&(self.columns.len() as u32).to_le_bytes());
+        self.columns.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for mut column in self.columns {
             column.codes.resize(count, 0);
-            let mut values: Vec<(String, u32)> = column.seen.into_iter().collect();
+            let mut values: Vec<(Arc<[u8]>, u32)> = column.seen.into_iter().collect();
             values.sort_unstable();
             let mut code_of = vec![0; values.len() + 1];
-            put_block(&mut raw, name.as_bytes());
+            put_block(&mut raw, &column.name);
             raw.extend_from_slice(&(values.len() as u32).to_le_bytes());
             for (at, (value, seen)) in values.iter().enumerate() {
                 code_of[*seen as usize] = at as u32 + 1;
                 raw.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                raw.extend_from_slice(value.as_bytes());
+                raw.extend_from_slice(value);
             }
             let codes = column.codes.into_iter().map(|seen| code_of[seen as usize]);
             Codes::new(codes, values.len() as u32).encode(&mut raw);
