@@ -107,7 +107,12 @@ async fn query(
     let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, options);
     let answer = within(&params, asked).await?;
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.map(|stats| (stats, began.elapsed())), histograms)))
+    Ok(json_text(encode::answer(
+        answer,
+        params.limit()?,
+        stats.map(|stats| (stats, began.elapsed())),
+        histograms,
+    )))
 }
 
 /// The text of the query; one that does not parse is the caller's fault, and the message says of which parameter.
@@ -140,7 +145,12 @@ async fn query_range(
     let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, options);
     let answer = within(&params, asked).await?;
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(answer, params.limit()?, stats.map(|stats| (stats, began.elapsed())), histograms)))
+    Ok(json_text(encode::answer(
+        answer,
+        params.limit()?,
+        stats.map(|stats| (stats, began.elapsed())),
+        histograms,
+    )))
 }
 
 /// The caller's own time limit, where it gives one; the engine's holds as well.

@@ -27,7 +27,8 @@ pub use logql::{
     VolumeBy,
 };
 pub use promql::{
-    Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings, selector_matchers,
+    Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings,
+    selector_matchers,
 };
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,

@@ -122,8 +122,7 @@ pub(super) fn answer(
             out.push_str("],");
         }
         let total: u64 = answer.samples_by_step.iter().map(|(_, count)| count).sum();
-        let _ =
-            write!(out, r#""totalQueryableSamples":{total},"peakSamples":{}}}}}"#, answer.samples_read);
+        let _ = write!(out, r#""totalQueryableSamples":{total},"peakSamples":{}}}}}"#, answer.samples_read);
     }
     out.push('}');
     if !warnings.is_empty() {

@@ -105,8 +105,7 @@ impl Info {
             matchers.push(regex(name, &values.join("|"))?);
         }
         matchers.extend(data.iter().map(|matcher| (*matcher).clone()));
-        let scan =
-            Scan { reader: self.scan.reader.clone(), matchers, notes: self.scan.notes.clone(), ..self.scan };
+        let scan = Scan { matchers, ..self.scan.clone() };
         let found = scan.evaluate(vec![]).await?;
         match found.0.iter().find(|series| !series.histograms.is_empty()) {
             Some(series) => Err(QueryError::Execution(format!(

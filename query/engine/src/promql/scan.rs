@@ -89,6 +89,7 @@ impl Reader {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Scan {
     pub reader: Reader,
     pub matchers: Vec<Matcher>,

@@ -8,6 +8,7 @@ use model::Histogram;
 use parking_lot::Mutex;
 
 /// By step of the query.
+#[derive(Debug)]
 pub(super) struct Tally(Mutex<Vec<u64>>);
 
 impl Tally {
