@@ -34,7 +34,8 @@ fn sort(sets: &mut [Set]) {
     for group in groups {
         let end = at + group.len();
         sets[at..end].iter_mut().zip(group).for_each(|(place, set)| *place = set);
-        if !sets[at].rest.is_empty() {
+        // Those that end here are alike.
+        if sets[at..end].iter().any(|set| !set.rest.is_empty()) {
             sort(&mut sets[at..end]);
         }
         at = end;
