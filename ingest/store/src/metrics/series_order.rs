@@ -42,10 +42,12 @@ fn sort(sets: &mut [Set]) {
     }
 }
 
+type Label<'a> = (&'a [u8], &'a [u8]);
+
 /// By ascending first label, without it.
 fn group<'a>(sets: &[Set<'a>]) -> Vec<Vec<Set<'a>>> {
     // `None`, of sets that end here, is less than any label.
-    let mut groups: Vec<(Option<(&[u8], &[u8])>, Vec<Set>)> = vec![];
+    let mut groups: Vec<(Option<Label>, Vec<Set>)> = vec![];
     let mut numbers: HashMap<&[u8], usize, BuildHasherDefault<BytesHasher>> = HashMap::default();
     let (mut last, mut number) = ([].as_slice(), usize::MAX);
     for set in sets {
