@@ -311,6 +311,9 @@ pub struct Flags {
     /// Agent: PEM file of who signed the API server's certificate [default: the pod's service account has it]
     #[arg(long, env = "BINNACLE_KUBE_API_CA_FILE", value_name = "FILE")]
     pub kube_api_ca_file: Option<PathBuf>,
+    /// Agent: what this cluster is called, as `cluster` and `k8s.cluster.name` on every record [default: not said]
+    #[arg(long, env = "BINNACLE_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<String>,
     /// Agent: the cloud's metadata server, `auto` for that of AWS, Google and Azure, or a URL; it says what machine this is,
     /// which prices depend on [default: not asked]
     #[arg(long, env = "BINNACLE_CLOUD_METADATA", value_name = "auto|URL")]
@@ -377,6 +380,7 @@ pub struct Config {
     pub log_rules: Option<PathBuf>,
     pub kubelet: Option<agent::kubelet::Settings>,
     pub cluster: Option<agent::ClusterSettings>,
+    pub cluster_name: Option<String>,
     pub scrape_config: Option<PathBuf>,
     pub cloud_metadata: Option<String>,
     pub discover: agent::Discover,
@@ -548,6 +552,7 @@ impl Config {
             textfile_dir: flags.textfile_dir,
             log_rules: flags.log_rules,
             cluster: cluster(flags.kube_api, flags.kubelet_token_file.clone(), flags.kube_api_ca_file)?,
+            cluster_name: flags.cluster_name.filter(|name| !name.is_empty()),
             kubelet: kubelet(
                 flags.kubelet,
                 flags.kubelet_token_file,
@@ -777,6 +782,7 @@ impl Flags {
             kubelet_ca_file: self.kubelet_ca_file.or(file.kubelet_ca_file),
             kubelet_insecure: self.kubelet_insecure.or(file.kubelet_insecure),
             scrape_config: self.scrape_config.or(file.scrape_config),
+            cluster_name: self.cluster_name.or(file.cluster_name),
             cloud_metadata: self.cloud_metadata.or(file.cloud_metadata),
             scrape_discover: list(self.scrape_discover, file.scrape_discover),
             agent_queue: self.agent_queue.or(file.agent_queue),

@@ -49,6 +49,21 @@ pub fn tidy() {
     }
 }
 
+/// `mi_option_purge_delay` of mimalloc 2 and 3, which the bindings leave out.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// For a process that is an agent and nothing else: what a collection frees goes back before the next one. The thread that
+/// made it rests or has ended by then, and nobody else would; with 110 pods that is 20 MB of 60.
+pub fn keep_nothing_free() {
+    set_purge_delay(0);
+}
+
+#[allow(unsafe_code)]
+fn set_purge_delay(ms: std::ffi::c_long) {
+    // SAFETY: sets a number that the allocator reads when it frees; any value of it is valid.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, ms) }
+}
+
 /// Gives back what this thread has freed.
 #[allow(unsafe_code)]
 fn collect() {

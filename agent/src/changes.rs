@@ -1,6 +1,7 @@
 //! Changes in the world, as log records of a stream of their own: what happened, to whom, what was before and after. The
 //! SQL table `changes` is a view of them.
 
+use crate::host::Host;
 use model::{Labels, LogBatch, LogRecord, LogStream};
 use std::collections::BTreeMap;
 
@@ -25,7 +26,8 @@ pub struct Change {
 }
 
 /// By namespace one stream.
-pub fn batch(changes: Vec<Change>, node: &str) -> LogBatch {
+pub fn batch(changes: Vec<Change>, host: &Host) -> LogBatch {
+    let node = host.name.as_str();
     let mut streams: BTreeMap<String, Vec<LogRecord>> = BTreeMap::new();
     for change in changes {
         let mut attributes = change.details;
@@ -57,7 +59,8 @@ pub fn batch(changes: Vec<Change>, node: &str) -> LogBatch {
         if !namespace.is_empty() {
             resource.push(("k8s.namespace.name".to_owned(), namespace.as_str().into()));
         }
-        LogStream { labels: Labels::from_pairs(labels), resource, records }
+        let (labels, resource) = host.named((Labels::from_pairs(labels), resource));
+        LogStream { labels, resource, records }
     };
     LogBatch { streams: streams.into_iter().map(stream).collect() }
 }

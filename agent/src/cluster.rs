@@ -407,7 +407,7 @@ impl Cluster {
                 lines.push(after);
             }
         }
-        for batch in [changes::batch(told, &self.host.name), logged(&lines, now_ns)] {
+        for batch in [changes::batch(told, &self.host), logged(&lines, now_ns, &self.host)] {
             if batch.records() > 0
                 && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
             {
@@ -418,7 +418,7 @@ impl Cluster {
 }
 
 /// Events as log records, by OpenTelemetry's names for them (k8s events receiver).
-fn logged(events: &[Value], now_ns: i64) -> LogBatch {
+fn logged(events: &[Value], now_ns: i64, host: &Host) -> LogBatch {
     let mut batch = LogBatch::default();
     for event in events {
         let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or("");
@@ -454,7 +454,7 @@ fn logged(events: &[Value], now_ns: i64) -> LogBatch {
             labels.push(("namespace", namespace));
             resource.push(("k8s.namespace.name".to_owned(), namespace.into()));
         }
-        let labels = Labels::from_pairs(labels);
+        let (labels, resource) = host.named((Labels::from_pairs(labels), resource));
         match batch.streams.iter_mut().find(|stream| stream.labels == labels) {
             Some(stream) => stream.records.push(record),
             None => batch.streams.push(LogStream { labels, resource, records: vec![record] }),

@@ -1,11 +1,17 @@
 //! Which machine this is, and where its files are.
 
-use model::Attributes;
+use crate::queue::CLUSTER_LABEL;
+use model::{Attributes, LabelSetBuilder, Labels};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// OpenTelemetry's name for it.
+const CLUSTER_ATTRIBUTE: &str = "k8s.cluster.name";
+
 pub struct Host {
     pub name: String,
+    /// The cluster that this machine is a node of, where the configuration names it.
+    pub cluster: Option<String>,
     pub root: Root,
     /// What applications on this host are given: OpenTelemetry's names.
     pub attributes: Attributes,
@@ -29,7 +35,23 @@ impl Host {
         if let Some(node) = node {
             attributes.push(("k8s.node.name".into(), node.into()));
         }
-        Host { name, root, attributes }
+        Host { name, cluster: None, root, attributes }
+    }
+
+    pub fn in_cluster(mut self, name: Option<String>) -> Host {
+        if let Some(name) = &name {
+            self.attributes.push((CLUSTER_ATTRIBUTE.to_owned(), name.as_str().into()));
+        }
+        Host { cluster: name, ..self }
+    }
+
+    /// A stream of logs and its resource, with the cluster's name.
+    pub fn named(&self, (labels, mut resource): (Labels, Attributes)) -> (Labels, Attributes) {
+        let Some(cluster) = &self.cluster else { return (labels, resource) };
+        resource.push((CLUSTER_ATTRIBUTE.to_owned(), cluster.as_str().into()));
+        let mut labels = LabelSetBuilder::from_labels(&labels);
+        labels.set(CLUSTER_LABEL, cluster);
+        (labels.build(), resource)
     }
 }
 

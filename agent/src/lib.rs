@@ -30,7 +30,7 @@ use anyhow::Context;
 use costs::Costs;
 use gateway::Gateway;
 use host::Host;
-use model::{Clock, Identify, Reading, Sink};
+use model::{Clock, Identify, MetricBatch, Reading, Sink};
 use parking_lot::Mutex;
 use queue::Queue;
 use samples::Samples;
@@ -72,6 +72,8 @@ pub struct Config {
     pub log_rules: LogRules,
     /// The kubelet of this node; without it pods are known by their log folders alone.
     pub kubelet: Option<kubelet::Settings>,
+    /// What this cluster is called, on every record; it is nowhere written in the cluster itself.
+    pub cluster_name: Option<String>,
     /// The API server, of which one agent of all tells the cluster's objects.
     pub cluster: Option<ClusterSettings>,
     /// The cloud's metadata server, which says what machine this is; not asked without it.
@@ -118,6 +120,7 @@ impl Default for Config {
             textfile_dir: "/var/lib/prometheus/node-exporter".into(),
             log_rules: LogRules::default(),
             kubelet: None,
+            cluster_name: None,
             cluster: None,
             cloud_metadata: None,
             discover: Discover::default(),
@@ -176,8 +179,9 @@ impl Agent {
             .with_context(|| format!("making the agent's directory {}", config.data_dir.display()))?;
         let (dir, bytes_max) = (config.data_dir.join("queue"), config.queue_bytes_max);
         let queue = tokio::task::spawn_blocking(move || Queue::open(dir, bytes_max)).await?;
-        let queue = Arc::new(queue.context("opening the agent's queue")?);
-        let host = Arc::new(Host::of(&config.host_root));
+        let queue = queue.context("opening the agent's queue")?.of_cluster(config.cluster_name.clone());
+        let queue = Arc::new(queue);
+        let host = Arc::new(Host::of(&config.host_root).in_cluster(config.cluster_name.clone()));
         info!(host = host.name, ingest = config.ingest, waiting = queue.waiting(), "agent collects");
         let shipper = ship::Shipper::new(&config, queue.clone())?;
         let sending = CancellationToken::new();
@@ -382,10 +386,11 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
         let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
+        let (full, mut pieces) = tokio::sync::mpsc::channel(1);
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
-            let mut samples =
-                Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
+            let samples = Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
+            let mut samples = samples.in_pieces(full);
             costs.of("node", || node::collect(&host.root, &textfiles, &mounts, dear, &mut samples));
             machine.tell(&mut samples);
             if each_process {
@@ -398,13 +403,19 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             costs.of("objects", || objects::collect(&host.name, &pods, &mut samples));
             (samples.finish(), known)
         });
+        let push = async |batch: MetricBatch| {
+            if let Err(wrong) = queue.push_metrics(&config.tenant, &batch).await {
+                warn!(error = %wrong, series = batch.series.len(), "metrics of this interval are lost");
+            }
+        };
+        while let Some(piece) = pieces.recv().await {
+            push(piece).await;
+        }
         match collected.await {
-            Ok((batch, known)) => {
+            Ok((rest, known)) => {
                 processes = Some(known);
                 collection += 1;
-                if let Err(wrong) = queue.push_metrics(&config.tenant, &batch).await {
-                    warn!(error = %wrong, "metrics of this interval are lost");
-                }
+                push(rest).await;
             }
             Err(wrong) => warn!(error = %wrong, "collection ended early"),
         }

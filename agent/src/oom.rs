@@ -73,7 +73,7 @@ impl Watching {
 
     async fn tell(&self, kills: Vec<Kill>) {
         let changes = kills.iter().map(|kill| self.change(kill)).collect();
-        let batch = changes::batch(changes, &self.host.name);
+        let batch = changes::batch(changes, &self.host);
         if let Err(wrong) = self.queue.push_logs(&self.tenant, &batch, &[]).await {
             warn!(error = %wrong, "a kill for want of memory could not be queued");
         }

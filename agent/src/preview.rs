@@ -4,7 +4,7 @@ use crate::host::Host;
 use crate::kubelet::client::Client;
 use crate::pods::{PodList, Pods};
 use crate::samples::Samples;
-use crate::{Config, containers, logs, node, objects, oom};
+use crate::{Config, containers, kubelet, logs, node, objects, oom, scrape, targets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ const EXAMPLES: usize = 6;
 
 /// Lines for people.
 pub async fn preview(config: &Config) -> String {
-    let host = Host::of(&config.host_root);
+    let host = Host::of(&config.host_root).in_cluster(config.cluster_name.clone());
     let pods = Pods::default();
     let mut out = String::new();
     let line = |out: &mut String, what: &str, text: String| _ = writeln!(out, "{what:<12} {text}");
@@ -75,8 +75,22 @@ pub async fn preview(config: &Config) -> String {
             format!("/{path}{}", whose.map(|whose| format!(" ({whose})")).unwrap_or_default()),
         );
     }
-    for job in &config.scrape_jobs {
-        line(&mut out, "scrapes", format!("job {} every {} s", job.name, job.interval.as_secs_f64()));
+    let mut jobs = config.scrape_jobs.clone();
+    if let Some(settings) = &config.kubelet {
+        jobs.extend(kubelet::scrape_jobs(settings, &host, config.interval));
+    }
+    match targets::Finding::new(config, &host, pods, None) {
+        Ok(finding) => jobs.extend(finding.once().await),
+        Err(wrong) => line(&mut out, "targets", format!("cannot be looked for: {wrong:#}")),
+    }
+    for job in &jobs {
+        let urls = scrape::urls(job);
+        let of_others =
+            if job.http.is_empty() && job.dns.is_empty() { "" } else { ", and what a server names" };
+        let every = job.interval.as_secs_f64();
+        let count = format!("job {} every {every} s: {} targets{of_others}", job.name, urls.len());
+        line(&mut out, "scrapes", count);
+        urls.into_iter().for_each(|url| line(&mut out, "", url));
     }
     out
 }

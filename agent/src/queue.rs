@@ -19,6 +19,8 @@ use tracing::warn;
 use wal::{AppendError, Seq, Wal};
 
 pub struct Queue {
+    /// What every series says of itself that does not say otherwise.
+    cluster: Option<String>,
     wal: Wal,
     bytes_max: u64,
     dir: PathBuf,
@@ -40,6 +42,9 @@ pub struct Counts {
     dropped_contents: Mutex<[Contents; 3]>,
     pub log_lines: AtomicU64,
 }
+
+/// As the mixins' dashboards call it.
+pub const CLUSTER_LABEL: &str = "cluster";
 
 const KINDS: [(u8, &str); 3] = [(b'm', "metrics"), (b'l', "logs"), (b't', "traces")];
 
@@ -129,6 +134,7 @@ impl Queue {
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(0);
         Ok(Queue {
+            cluster: None,
             sender: sender(&dir)?,
             wal,
             bytes_max,
@@ -141,10 +147,17 @@ impl Queue {
         })
     }
 
+    /// What is pushed is of this cluster.
+    pub fn of_cluster(self, name: Option<String>) -> Queue {
+        Queue { cluster: name, ..self }
+    }
+
     pub async fn push_metrics(&self, tenant: &Tenant, batch: &MetricBatch) -> Result<(), PushError> {
         // Large batches are sent in pieces; what they hold is told of the first.
         let mut contents = Contents::of_metrics(batch);
-        for request in wire::otlp::encode_metrics(batch) {
+        let also: Vec<(&str, &str)> =
+            self.cluster.iter().map(|name| (CLUSTER_LABEL, name.as_str())).collect();
+        for request in wire::otlp::encode_metrics(batch, &also) {
             self.push(b'm', tenant, (&[], &std::mem::take(&mut contents)), &request).await?;
         }
         Ok(())

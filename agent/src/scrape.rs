@@ -78,6 +78,17 @@ pub struct Targets {
 }
 
 /// URL and labels of each target that a job names itself.
+/// What a job would scrape, as far as that is told without asking others.
+pub fn urls(job: &Job) -> Vec<String> {
+    let groups = Discovery::default().groups(job);
+    let found = groups.iter().flat_map(|(group, place)| target::targets(job, group, place.as_ref()));
+    let urls = found.filter_map(|found| match found {
+        Found::Target(target) => Some(target.url),
+        Found::Dropped(_) | Found::Wrong(_) => None,
+    });
+    urls.collect()
+}
+
 #[cfg(test)]
 pub fn targets_of(job: &Job) -> Vec<(String, String)> {
     let found = job.groups.iter().flat_map(|group| target::targets(job, group, None));

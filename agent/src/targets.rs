@@ -128,6 +128,15 @@ impl Finding {
         }
     }
 
+    /// What is there now; without a kubelet or an API server nothing is.
+    pub async fn once(mut self) -> Vec<scrape::Job> {
+        if let Some(api) = &mut self.api {
+            api.refresh().await;
+        }
+        let configs = self.look().await;
+        self.jobs(&configs)
+    }
+
     /// `scrape_configs` of what is there now; empty where nothing is.
     async fn look(&mut self) -> String {
         let pods = self.pods.all();

@@ -291,6 +291,7 @@ fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
 #[tokio::test]
 async fn applications_are_given_the_hosts_attributes() {
     let mut world = World::new().await;
+    world.config.cluster_name = Some("prod-eu".into());
     world.ingest.is_open.store(true, Ordering::SeqCst);
     let agent = world.start().await;
     let sink = agent.sink();
@@ -341,6 +342,13 @@ async fn applications_are_given_the_hosts_attributes() {
     assert!(has(&body("/otlp/v1/logs", b"hello"), "n1"));
     let span = body("/otlp/v1/traces", b"cart");
     assert!(has(&span, "mine") && !has(&span, "n1"), "what the sender says of itself stands");
+    for (path, _, body) in sent.iter() {
+        assert!(has(body, "prod-eu"), "{path}: every record says of which cluster it is");
+    }
+    for part in ["one", "orders_total", "node_load1"] {
+        let body = sent.iter().map(|(_, _, body)| body).find(|body| has(body, part));
+        assert!(body.is_some(), "{part}");
+    }
 }
 
 #[tokio::test]

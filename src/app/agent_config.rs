@@ -27,6 +27,7 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         interval: config.collect_interval,
         kubelet: config.kubelet.clone(),
         cluster: config.cluster.clone(),
+        cluster_name: config.cluster_name.clone(),
         cloud_metadata: config.cloud_metadata.clone(),
         discover: config.discover,
         ..agent::Config::default()

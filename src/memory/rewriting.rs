@@ -1,9 +1,7 @@
 //! When memory that is free goes back to the system while the store rewrites.
 
+use super::set_purge_delay;
 use store::Rewrite;
-
-/// `mi_option_purge_delay` of mimalloc 2 and 3, which the bindings leave out.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// mimalloc's own.
 const RELAXED_MS: std::ffi::c_long = 1_000;
@@ -20,10 +18,4 @@ pub fn on_rewrite(rewrite: Rewrite) {
             set_purge_delay(RELAXED_MS);
         }
     }
-}
-
-#[allow(unsafe_code)]
-fn set_purge_delay(ms: std::ffi::c_long) {
-    // SAFETY: sets a number that the allocator reads when it frees; any value of it is valid.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, ms) }
 }

@@ -31,7 +31,7 @@ const RESTART_MAX: Duration = Duration::from_secs(320);
 pub struct Journal {
     entries: mpsc::Receiver<Entry>,
     arrived: Arc<Notify>,
-    node: String,
+    host: Arc<Host>,
 }
 
 pub(super) struct Entry {
@@ -43,10 +43,10 @@ pub(super) struct Entry {
 
 impl Journal {
     /// Where there is a journal and a `journalctl`; otherwise nothing ever arrives.
-    pub fn start(host: &Host, cursor: Option<String>, stop: CancellationToken) -> Journal {
+    pub fn start(host: &Arc<Host>, cursor: Option<String>, stop: CancellationToken) -> Journal {
         let (sender, entries) = mpsc::channel(ENTRIES_MAX);
         let arrived = Arc::new(Notify::new());
-        let journal = Journal { entries, arrived: arrived.clone(), node: host.name.clone() };
+        let journal = Journal { entries, arrived: arrived.clone(), host: host.clone() };
         let folders = ["var/log/journal", "run/log/journal"].map(|folder| host.root.path(folder));
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
             tokio::spawn(follow(folder, cursor, sender, arrived, stop));
@@ -74,9 +74,10 @@ impl Journal {
                 ("job", "systemd-journal"),
                 ("unit", unit.as_str()),
                 ("service_name", service.strip_suffix(".service").unwrap_or(service)),
-                ("node", &self.node),
+                ("node", &self.host.name),
             ]);
-            batch.streams.push(LogStream { labels, resource: vec![], records });
+            let (labels, resource) = self.host.named((labels, vec![]));
+            batch.streams.push(LogStream { labels, resource, records });
         }
         cursor
     }

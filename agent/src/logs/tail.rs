@@ -81,14 +81,14 @@ impl Tail {
     pub fn identify(&mut self, with: &With) {
         let node = with.host.name.as_str();
         let Some(container) = &self.file.container else {
-            self.identities = vec![of_file(&self.file.path, node)];
+            self.identities = vec![with.host.named(of_file(&self.file.path, node))];
             self.treatment = Some(Treatment::none());
             return;
         };
         let pod = with.pods.by_uid(&container.uid);
         self.treatment = with.rules.treatment(container, pod.as_deref(), &with.limits);
-        self.identities =
-            cri::STREAMS.iter().map(|stream| of_container(container, pod.as_deref(), stream, node)).collect();
+        let of = |stream: &&str| with.host.named(of_container(container, pod.as_deref(), stream, node));
+        self.identities = cri::STREAMS.iter().map(of).collect();
     }
 
     pub fn path(&self) -> &str {

@@ -282,6 +282,9 @@ async fn the_api_server_names_monitors_and_a_pod_is_scraped() {
     metrics.status.pod_ip = "127.0.0.1".into();
     pods.replace(vec![metrics]);
     let host = Host::of(Path::new("/"));
+    let once = Finding::new(&config, &host, pods.clone(), None).unwrap().once().await;
+    let urls: Vec<Vec<String>> = once.iter().map(scrape::urls).collect();
+    assert_eq!(urls, [[format!("http://127.0.0.1:{port}/m")]], "as --dry-run tells");
     let finding = Finding::new(&config, &host, pods, None).unwrap();
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
     let scraping = scrape::Scraping::new(queue, model::Tenant::default(), Arc::new(SystemClock), vec![]);

@@ -13,35 +13,38 @@ const POINTS_MAX: usize = 4_000;
 /// `DataPointFlags.NO_RECORDED_VALUE_MASK`.
 const NO_RECORDED_VALUE: u64 = 1;
 
-/// Under [`AGENT_SCOPE`]: names and labels are taken over there as they are here. None for an empty batch.
-pub fn encode_metrics(batch: &MetricBatch) -> Vec<Vec<u8>> {
-    let mut requests = vec![];
-    let mut piece = Piece::default();
-    for (bytes, ts_ms, values) in batch.iter() {
-        let labels = Labels::from_bytes(bytes).unwrap_or_default();
-        let attributes = attributes(&labels);
-        for (ts_ms, value) in ts_ms.iter().zip(values) {
-            let mut point = Vec::with_capacity(attributes.len() + 20);
-            fixed64(&mut point, 3, (*ts_ms).max(0) as u64 * 1_000_000);
-            fixed64(&mut point, 4, value.to_bits());
-            point.extend_from_slice(&attributes);
-            if is_stale_marker(*value) {
-                varint_field(&mut point, 8, NO_RECORDED_VALUE);
+/// Under [`AGENT_SCOPE`]: names and labels are taken over there as they are here. None for an empty batch. Each request is
+/// made as it is asked for. Every series also has the labels `also`, but for those that it has itself.
+pub fn encode_metrics<'b>(
+    batch: &'b MetricBatch,
+    also: &'b [(&'b str, &'b str)],
+) -> impl Iterator<Item = Vec<u8>> + 'b {
+    let (mut series, mut exemplars) = (batch.iter(), batch.exemplars.iter());
+    std::iter::from_fn(move || {
+        let mut piece = Piece::default();
+        for (bytes, ts_ms, values) in series.by_ref() {
+            let labels = Labels::from_bytes(bytes).unwrap_or_default();
+            let attributes = attributes(&labels, also);
+            for (ts_ms, value) in ts_ms.iter().zip(values) {
+                let mut point = Vec::with_capacity(attributes.len() + 20);
+                fixed64(&mut point, 3, (*ts_ms).max(0) as u64 * 1_000_000);
+                fixed64(&mut point, 4, value.to_bits());
+                point.extend_from_slice(&attributes);
+                if is_stale_marker(*value) {
+                    varint_field(&mut point, 8, NO_RECORDED_VALUE);
+                }
+                piece.add(labels.metric_name(), &point);
             }
-            piece.add(labels.metric_name(), &point);
+            if piece.points >= POINTS_MAX {
+                return Some(piece.request(batch));
+            }
         }
-        if piece.points >= POINTS_MAX {
-            requests.push(std::mem::take(&mut piece).request(batch));
+        // A point of its own for each, without a value: the series it belongs to may have none in this batch.
+        for exemplar in exemplars.by_ref() {
+            piece.add(exemplar.series.metric_name(), &exemplar_point(exemplar, also));
         }
-    }
-    // A point of its own for each, without a value: the series it belongs to may have none in this batch.
-    for exemplar in &batch.exemplars {
-        piece.add(exemplar.series.metric_name(), &exemplar_point(exemplar));
-    }
-    if piece.points > 0 {
-        requests.push(piece.request(batch));
-    }
-    requests
+        (piece.points > 0).then(|| piece.request(batch))
+    })
 }
 
 /// Points by metric, encoded, in the order in which the metrics came.
@@ -97,9 +100,12 @@ impl Piece {
 }
 
 /// Field 7 of a point for each label but the name: a key, and a string in an `AnyValue`.
-fn attributes(labels: &Labels) -> Vec<u8> {
+fn attributes(labels: &Labels, also: &[(&str, &str)]) -> Vec<u8> {
     let mut out = vec![];
     for (name, value) in labels.iter().filter(|(name, _)| *name != "__name__") {
+        pair(&mut out, 7, name, value);
+    }
+    for (name, value) in also.iter().filter(|(name, _)| labels.get(name).is_none()) {
         pair(&mut out, 7, name, value);
     }
     out
@@ -114,12 +120,12 @@ fn pair(out: &mut Vec<u8>, number: u8, name: &str, value: &str) {
 }
 
 /// An exemplar's filtered attributes are field 7, its time 2, its value as a double 3.
-fn exemplar_point(exemplar: &Exemplar) -> Vec<u8> {
+fn exemplar_point(exemplar: &Exemplar, also: &[(&str, &str)]) -> Vec<u8> {
     let mut encoded = vec![];
     fixed64(&mut encoded, 2, exemplar.ts_ms.max(0) as u64 * 1_000_000);
     fixed64(&mut encoded, 3, exemplar.value.to_bits());
-    encoded.extend(attributes(&exemplar.labels));
-    let mut point = attributes(&exemplar.series);
+    encoded.extend(attributes(&exemplar.labels, &[]));
+    let mut point = attributes(&exemplar.series, also);
     field(&mut point, 5, &encoded);
     point
 }

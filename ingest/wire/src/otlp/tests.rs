@@ -245,7 +245,7 @@ fn what_the_agent_encodes_arrives_as_it_was() {
         ts_ms: 5,
         value: -0.5,
     });
-    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch)[0]).unwrap());
+    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch, &[]).next().unwrap()).unwrap());
     assert_eq!(decoded.batch.exemplars, batch.exemplars);
     assert!(decoded.rejected.0.is_empty());
     assert_eq!(decoded.batch.metadata, batch.metadata);
@@ -327,14 +327,16 @@ fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
         unit: String::new(),
     };
     batch.metadata.push(known.clone());
-    let requests = encode_metrics(&batch);
+    let requests: Vec<Vec<u8>> = encode_metrics(&batch, &[("many", "own"), ("cluster", "one")]).collect();
     assert_eq!(requests.len(), 3);
     let mut series = 0;
     for request in &requests {
         let decoded = plain(Notation::Protobuf.read(request).unwrap());
         assert_eq!(decoded.batch.metadata.first(), Some(&known));
+        let labels = Labels::from_bytes(decoded.batch.iter().next().unwrap().0).unwrap();
+        assert_eq!(labels.get("cluster"), Some("one"), "{labels}");
         series += decoded.batch.series.len();
     }
     assert_eq!(series, 9_000);
-    assert_eq!(encode_metrics(&MetricBatch::default()), Vec::<Vec<u8>>::new());
+    assert_eq!(encode_metrics(&MetricBatch::default(), &[]).count(), 0);
 }
