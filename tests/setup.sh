@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests meet for real: psql, Prometheus, node_exporter, Alertmanager, Chromium, systemd's journal,
-# rsyslog, the OpenTelemetry SDK for Python and Node, and Elastic's client for Python. Does nothing for what is there; says in one line what it cannot install.
+# rsyslog, the OpenTelemetry SDK for Python and Node, Elastic's client and DuckDB for Python. Does nothing for what is there; says in one line what it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,8 +36,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import elasticsearch, opentelemetry.exporter.otlp.proto.grpc, opentelemetry.sdk' 2>/dev/null; then
-  echo "==> installing the OpenTelemetry SDK and Elastic's client for Python"
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import duckdb, elasticsearch, opentelemetry.exporter.otlp.proto.grpc, opentelemetry.sdk' 2>/dev/null; then
+  echo "==> installing the OpenTelemetry SDK, Elastic's client and DuckDB for Python"
   python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 fi

@@ -12,6 +12,7 @@ mod journal;
 mod log_rules;
 mod page;
 mod peers;
+mod plain_parquet;
 mod postgres;
 mod roles;
 mod server;
