@@ -43,7 +43,7 @@ pub struct ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 14] = [
+const WATCHED: [(&str, &str); 16] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
     ("PersistentVolumeClaim", "/api/v1/persistentvolumeclaims"),
@@ -55,6 +55,8 @@ const WATCHED: [(&str, &str); 14] = [
     ("DaemonSet", "/apis/apps/v1/daemonsets"),
     ("Job", "/apis/batch/v1/jobs"),
     ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
+    ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
+    ("ResourceQuota", "/api/v1/resourcequotas"),
     ("Event", "/api/v1/events"),
     // Only where a role allows them: a list of either holds its contents, which are thrown away here.
     ("ConfigMap", "/api/v1/configmaps"),

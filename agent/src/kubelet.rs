@@ -178,6 +178,11 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, interval: Duration) -> Vec<
         paths.push(("cadvisor", "/metrics/cadvisor"));
     }
     let every = format!("{}ms", interval.as_millis());
+    // A port without authentication needs no token, and there may be none.
+    let authorization = match scheme == "https" || settings.token_file.exists() {
+        true => serde_json::json!({ "credentials_file": settings.token_file }),
+        false => serde_json::Value::Null,
+    };
     let jobs: Vec<_> = paths
         .into_iter()
         .map(|(job, path)| {
@@ -186,7 +191,7 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, interval: Duration) -> Vec<
                 "scrape_interval": every, "scrape_timeout": format!("{}ms", interval.as_millis().min(10_000)),
                 // The kubelet's own series name pods; what it says of itself stands.
                 "honor_labels": true,
-                "authorization": { "credentials_file": settings.token_file },
+                "authorization": authorization,
                 "tls_config": tls,
                 "metric_relabel_configs": [{
                     "source_labels": ["__name__"], "action": "drop",

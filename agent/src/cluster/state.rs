@@ -105,6 +105,19 @@ const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        kind: "PodDisruptionBudget",
+        prefix: "kube_poddisruptionbudget",
+        label: "poddisruptionbudget",
+        fields: &[
+            ("status_current_healthy", "/status/currentHealthy", true),
+            ("status_desired_healthy", "/status/desiredHealthy", true),
+            ("status_pod_disruptions_allowed", "/status/disruptionsAllowed", true),
+            ("status_expected_pods", "/status/expectedPods", true),
+            ("status_observed_generation", "/status/observedGeneration", true),
+        ],
+    },
+    Kind { kind: "ResourceQuota", prefix: "kube_resourcequota", label: "resourcequota", fields: &[] },
+    Kind {
         kind: "Node",
         prefix: "kube_node",
         label: "node",
@@ -137,9 +150,11 @@ impl Of<'_, '_> {
     fn gauge(&mut self, name: &str, more: &[(&str, &str)], value: f64) {
         let mut labels = self.labels.clone();
         labels.extend_from_slice(more);
+        // The one metric of quotas is called as their kind alone.
         let name = format!("{}_{name}", self.prefix);
+        let name = name.trim_end_matches('_');
         let help = format!("kube-state-metrics: {}.", name.replace('_', " "));
-        self.out.gauge(&name, &help, &labels, value);
+        self.out.gauge(name, &help, &labels, value);
     }
 
     fn one_of(&mut self, name: &str, label: &str, all: &[&str], is: &str) {
@@ -179,6 +194,15 @@ pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
         "Node" => node(object, of),
         "Deployment" | "HorizontalPodAutoscaler" => conditions(object, of),
         "Job" => job(object, of),
+        "StatefulSet" => {
+            for (name, path) in [
+                ("status_current_revision", "/status/currentRevision"),
+                ("status_update_revision", "/status/updateRevision"),
+            ] {
+                of.gauge(name, &[("revision", text(path))], 1.0);
+            }
+        }
+        "ResourceQuota" => quota(object, of),
         "Namespace" => of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase")),
         "PersistentVolumeClaim" => claim(object, of),
         "PersistentVolume" => volume(object, of),
@@ -200,6 +224,10 @@ fn labels_and_owner(object: &Value, of: &mut Of<'_, '_>) {
         return;
     }
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    if owners.is_none_or(|owners| owners.is_empty()) {
+        // Rules tell by it what stands alone: a label without a value is none.
+        of.gauge("owner", &[], 1.0);
+    }
     for owner in owners.into_iter().flatten() {
         let text = |name: &str| owner[name].as_str().unwrap_or("");
         let is_controller = if owner["controller"].as_bool() == Some(true) { "true" } else { "false" };
@@ -287,6 +315,17 @@ fn job(object: &Value, of: &mut Of<'_, '_>) {
         };
         let is = condition["status"].as_str().unwrap_or("").to_lowercase();
         of.one_of(name, "condition", &["true", "false", "unknown"], &is);
+    }
+}
+
+fn quota(object: &Value, of: &mut Of<'_, '_>) {
+    for (kind, path) in [("hard", "/status/hard"), ("used", "/status/used")] {
+        let all = object.pointer(path).and_then(Value::as_object);
+        for (resource, value) in all.into_iter().flatten() {
+            if let Some(value) = value.as_str().and_then(quantity::parse) {
+                of.gauge("", &[("resource", resource), ("type", kind)], value);
+            }
+        }
     }
 }
 

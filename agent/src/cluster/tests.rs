@@ -166,7 +166,7 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
 }
 
 #[test]
-fn volumes_and_services_are_told_as_kube_state_metrics_tells_them() {
+fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let mut samples = Samples::new(0, "n1", false);
     let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
@@ -174,6 +174,15 @@ fn volumes_and_services_are_told_as_kube_state_metrics_tells_them() {
         "clusterIP": "10.0.0.9" }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
     state::tell("PersistentVolume", &volume, &mut samples);
     state::tell("Service", &service, &mut samples);
+    let quota = json!({ "metadata": { "name": "q", "namespace": "shop" },
+        "status": { "hard": { "requests.cpu": "1500m" }, "used": { "requests.cpu": "1" } } });
+    let budget = json!({ "metadata": { "name": "b", "namespace": "shop" }, "status": { "currentHealthy": 1, "desiredHealthy": 2 } });
+    let stateful = json!({ "metadata": { "name": "db", "namespace": "shop" },
+        "status": { "currentRevision": "db-1", "updateRevision": "db-2" } });
+    state::tell("ResourceQuota", &quota, &mut samples);
+    state::tell("PodDisruptionBudget", &budget, &mut samples);
+    state::tell("StatefulSet", &stateful, &mut samples);
+    state::tell("Job", &json!({ "metadata": { "name": "j", "namespace": "shop" } }), &mut samples);
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
         .into_iter()
         .map(|(labels, value)| {
@@ -194,6 +203,23 @@ fn volumes_and_services_are_told_as_kube_state_metrics_tells_them() {
             "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\"}",
             1.0,
         ),
+        (
+            "kube_resourcequota{namespace=\"shop\", resource=\"requests.cpu\", resourcequota=\"q\", type=\"hard\"}",
+            1.5,
+        ),
+        (
+            "kube_resourcequota{namespace=\"shop\", resource=\"requests.cpu\", resourcequota=\"q\", type=\"used\"}",
+            1.0,
+        ),
+        (
+            "kube_poddisruptionbudget_status_desired_healthy{namespace=\"shop\", poddisruptionbudget=\"b\"}",
+            2.0,
+        ),
+        (
+            "kube_statefulset_status_update_revision{namespace=\"shop\", revision=\"db-2\", statefulset=\"db\"}",
+            1.0,
+        ),
+        ("kube_job_owner{job_name=\"j\", namespace=\"shop\"}", 1.0),
         ("kube_service_info{cluster_ip=\"10.0.0.9\", namespace=\"shop\", service=\"web\"}", 1.0),
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
