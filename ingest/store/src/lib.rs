@@ -32,6 +32,7 @@ mod rows;
 pub mod schema;
 mod side_index;
 mod snapshot;
+mod spool;
 mod store;
 mod tombstones;
 mod view;

@@ -1,12 +1,13 @@
 //! Where part files lie: an object store, by default a local directory whose writes are synced before they count.
 
 use crate::decoded::Decoded;
+use crate::spool::{Contents, Spool};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowFilter, RowSelection};
 use parquet::arrow::async_reader::{
@@ -24,6 +25,8 @@ pub struct Objects {
     /// What was decoded of them lately.
     pub decoded: Decoded,
     store: Arc<dyn ObjectStore>,
+    /// Of this machine, for what is not there to stay.
+    folder: PathBuf,
     /// Set for the local directory: its files are synced by us, as the library does not.
     local: Option<LocalFileSystem>,
 }
@@ -43,6 +46,9 @@ impl Default for Read {
     }
 }
 
+/// Pieces of one object on their way, some MiB each.
+const UPLOADS_AT_A_TIME: usize = 2;
+
 /// Rows of a batch that is read; large enough that decoding dominates, small enough to stop early.
 const READ_ROWS: usize = 16_384;
 
@@ -52,12 +58,31 @@ impl Objects {
         std::fs::create_dir_all(&dir)?;
         let local = LocalFileSystem::new_with_prefix(&dir)?;
         let decoded = Decoded::new(decoded_bytes_max);
-        Ok(Objects { decoded, store: Arc::new(LocalFileSystem::new_with_prefix(&dir)?), local: Some(local) })
+        let store = Arc::new(LocalFileSystem::new_with_prefix(&dir)?);
+        Ok(Objects { decoded, store, folder: dir, local: Some(local) })
+    }
+
+    /// For a file that may be large.
+    pub fn spool(&self) -> std::io::Result<Spool> {
+        Spool::in_file(&self.folder)
     }
 
     /// Returns once the object is there to stay.
-    pub async fn put(&self, path: &Path, bytes: Bytes) -> anyhow::Result<()> {
-        self.store.put(path, bytes.into()).await?;
+    pub async fn put(&self, path: &Path, contents: Contents) -> anyhow::Result<()> {
+        match contents {
+            Contents::Memory(bytes) => _ = self.store.put(path, bytes.into()).await?,
+            Contents::File { .. } => {
+                let mut upload = WriteMultipart::new(self.store.put_multipart(path).await?);
+                let mut at = 0;
+                while at < contents.len() {
+                    let piece = contents.piece(at)?;
+                    at += piece.len() as u64;
+                    upload.wait_for_capacity(UPLOADS_AT_A_TIME).await?;
+                    upload.put(piece);
+                }
+                upload.finish().await?;
+            }
+        }
         if let Some(local) = &self.local {
             let file = local.path_to_filesystem(path)?;
             tokio::task::spawn_blocking(move || -> std::io::Result<()> {

@@ -5,6 +5,7 @@
 
 use crate::indexes::Indexes;
 use crate::objects::Objects;
+use crate::spool::Contents;
 use crate::{metrics, rows};
 use bytes::Bytes;
 use model::Tenant;
@@ -66,7 +67,7 @@ pub struct PartMeta {
 
 /// A part's two files before they are stored.
 pub struct PartFiles {
-    pub parquet: Bytes,
+    pub parquet: Contents,
     pub index: Bytes,
     pub first_ts: i64,
     pub last_ts: i64,

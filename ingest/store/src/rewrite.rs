@@ -10,6 +10,7 @@ use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, Signal};
 use crate::rows::groups::GroupColumns;
 use crate::rows::{self, order::Ranked};
+use crate::spool::{Contents, Spool};
 use crate::store::{Parts, Report, Store};
 use crate::tombstones::Covers;
 use anyhow::Context;
@@ -23,7 +24,8 @@ use tracing::{debug, warn};
 /// Parts of one level of one day that are merged to one of the next.
 const MERGE_PARTS: usize = 6;
 
-/// Bytes of the parts of one merge: the new part's file is in memory until it is stored.
+/// Bytes of the parts of one merge: a metrics part's file is in memory until it is stored, and a log part's side index is while
+/// it is made.
 const MERGE_BYTES_MAX: i64 = 128 << 20;
 
 /// Of the memory for memtables, one part in so many may be series that stay known over a flush.
@@ -48,14 +50,13 @@ impl Drop for Told {
 /// A part before it is committed.
 pub(crate) struct NewPart {
     pub meta: PartMeta,
-    files: PartFiles,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, part: Option<&NewPart>) {
         if let Some(part) = part {
             self.parts += 1;
-            self.rows += part.files.rows;
+            self.rows += part.meta.rows as usize;
             self.bytes += part.meta.bytes as usize;
         }
     }
@@ -168,11 +169,12 @@ impl Store {
             first_ts: files.first_ts,
             last_ts: files.last_ts,
             rows: files.rows as i64,
-            bytes: (files.parquet.len() + files.index.len()) as i64,
+            bytes: files.parquet.len() as i64 + files.index.len() as i64,
         };
-        self.objects.put(&meta.parquet_path(), files.parquet.clone()).await.context("writing a part")?;
-        self.objects.put(&meta.index_path(), files.index.clone()).await.context("writing a part's index")?;
-        Ok(NewPart { meta, files })
+        self.objects.put(&meta.parquet_path(), files.parquet).await.context("writing a part")?;
+        let index = Contents::Memory(files.index);
+        self.objects.put(&meta.index_path(), index).await.context("writing a part's index")?;
+        Ok(NewPart { meta })
     }
 
     /// What readers see changes in one step.
@@ -282,7 +284,7 @@ impl Store {
     pub(crate) async fn thin_part(&self, part: &Arc<Part>, interval_ms: i64) -> anyhow::Result<usize> {
         let _told = Told::by(self.config.on_rewrite);
         let new = self.rewrite(std::slice::from_ref(part), part.meta.level, interval_ms).await?;
-        Ok(new.map_or(0, |part| part.files.rows))
+        Ok(new.map_or(0, |part| part.meta.rows as usize))
     }
 
     async fn rewrite(
@@ -359,7 +361,7 @@ impl Store {
             ..Commit::default()
         };
         self.catalog.commit(&commit).await.context("committing a merge")?;
-        let rows = new.as_ref().map_or(0, |part| part.files.rows);
+        let rows = new.as_ref().map_or(0, |part| part.meta.rows);
         debug!(%tenant, signal = signal.as_str(), window, parts = removed.len(), rows, "merged");
         self.publish(added, &removed, false, still_covering);
         self.counts.merges.fetch_add(1, Ordering::Relaxed);
@@ -513,7 +515,8 @@ fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64
     for (window, mut rows) in windows {
         rows.sort_unstable();
         let groups = GroupColumns::new(signal, groups.clone());
-        let mut writer = rows::part::Writer::new(signal, groups, keys.clone(), names.clone(), 0)?;
+        let mut writer =
+            rows::part::Writer::new(signal, groups, keys.clone(), names.clone(), Spool::Memory(vec![]))?;
         rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
         files.push((window, writer.finish()?));
     }

@@ -49,7 +49,10 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
     keys.sort_unstable();
     keys.dedup();
     let names = part::Layout::joined(signal, &indexes);
-    let bytes = parts.iter().map(|(part, _)| part.meta.bytes as usize).sum();
+    let spool = match parts.first() {
+        Some((part, _)) => part.objects().spool()?,
+        None => return Ok(None),
+    };
     let mut sources = vec![];
     for ((((part, hidden), index), number_of), of_part) in
         parts.into_iter().zip(indexes).zip(numbers).zip(of_parts)
@@ -60,7 +63,7 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());
     let mut written = 0;
-    let mut writer = Writer::new(signal, groups, keys, names, bytes)?;
+    let mut writer = Writer::new(signal, groups, keys, names, spool)?;
     loop {
         for source in &mut sources {
             source.fill().await?;

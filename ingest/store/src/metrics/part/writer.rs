@@ -3,6 +3,7 @@
 use super::values::{self, Scale};
 use super::{SCHEMA, index};
 use crate::part::PartFiles;
+use crate::spool::Contents;
 use arrow::array::{Float64Builder, Int8Array, Int64Array, RecordBatch, UInt32Array};
 use model::Labels;
 use parquet::arrow::ArrowWriter;
@@ -93,7 +94,7 @@ impl Writer {
         self.write()?;
         let (rows, first_ts, last_ts) = self.index.extent();
         Ok(PartFiles {
-            parquet: self.parquet.into_inner()?.into(),
+            parquet: Contents::Memory(self.parquet.into_inner()?.into()),
             index: self.index.finish()?,
             first_ts,
             last_ts,

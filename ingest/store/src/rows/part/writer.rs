@@ -1,5 +1,5 @@
-//! Writes a part of rows: pieces go in in the order of the part, the two files come out. What it holds meanwhile is
-//! compressed, so its memory grows with the file and not with the rows.
+//! Writes a part of rows: pieces go in in the order of the part, the two files come out. What it holds meanwhile is one row
+//! group, compressed, and what will be the side index.
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
@@ -13,6 +13,7 @@ use crate::rows::order::{Key, Row, times};
 use crate::rows::stored::{self, numbers, time_column};
 use crate::schema;
 use crate::side_index::{put_block, seal};
+use crate::spool::Spool;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
@@ -46,7 +47,7 @@ pub struct Writer {
     bodies: Option<bodies::Shredder>,
     packing: packed::Packing,
     schema: SchemaRef,
-    parquet: ArrowWriter<Vec<u8>>,
+    parquet: ArrowWriter<Spool>,
     runs: Vec<Run>,
     last_rank: Option<u32>,
     ids: ids::Ids,
@@ -57,14 +58,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `keys` are those of all rows that will come, `layout` how they will lie. About `bytes` will be written: a file
-    /// that grows by doubling is in memory twice.
+    /// `keys` are those of all rows that will come, `layout` how they will lie.
     pub fn new(
         signal: Signal,
         groups: GroupColumns,
         keys: Vec<Key>,
         layout: Layout,
-        bytes: usize,
+        spool: Spool,
     ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(layout.attributes);
         let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies));
@@ -81,7 +81,7 @@ impl Writer {
             shredder,
             bodies,
             packing,
-            parquet: ArrowWriter::try_new(Vec::with_capacity(bytes), schema.clone(), Some(properties))?,
+            parquet: ArrowWriter::try_new(spool, schema.clone(), Some(properties))?,
             schema,
             runs: vec![],
             last_rank: None,
@@ -189,7 +189,7 @@ impl Writer {
         raw.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
         self.runs.iter().for_each(|run| run.encode(&mut raw));
         let words = self.words.map(words::Builder::finish).transpose()?.unwrap_or_default();
-        let parquet = self.parquet.into_inner()?;
+        let parquet = self.parquet.into_inner()?.finish()?;
         let ids = self.ids.encode();
         let mut rest = vec![u8::from(self.shredder.has_attributes())];
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
@@ -202,7 +202,7 @@ impl Writer {
         let length = |block: &[u8]| (block.len() as u64).to_le_bytes();
         let raw = [&raw[..], &length(&ids), &ids, &length(&words), &words, &rest];
         Ok(PartFiles {
-            parquet: parquet.into(),
+            parquet,
             index: seal(FORMAT, VERSION, &raw)?,
             first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
             last_ts: self.runs.iter().map(|run| run.last_ts).max().unwrap_or(0),
