@@ -36,7 +36,9 @@ pub use metrics::{
 };
 pub use peer::Identify;
 pub use reading::{Reading, ReadingKind};
-pub use select::{InvalidMatcher, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
+pub use select::{
+    InvalidMatcher, LinePattern, LogSelect, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery,
+};
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
 pub use spans::{
     FUTURE_MS_MAX, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode,

@@ -170,6 +170,49 @@ pub struct SeriesSelect {
     pub range: TimeRange,
 }
 
+/// A regex that a log line must match somewhere, or must not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "LinePatternText", into = "LinePatternText")]
+pub struct LinePattern {
+    pub regex: Regex,
+    pub negated: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinePatternText {
+    regex: String,
+    negated: bool,
+}
+
+/// As large as the query that it came from may make it.
+const LINE_PATTERN_BYTES_MAX: usize = 10 << 20;
+
+impl TryFrom<LinePatternText> for LinePattern {
+    type Error = InvalidMatcher;
+    fn try_from(text: LinePatternText) -> Result<Self, Self::Error> {
+        let regex = regex::RegexBuilder::new(&text.regex).size_limit(LINE_PATTERN_BYTES_MAX).build()?;
+        Ok(LinePattern { regex, negated: text.negated })
+    }
+}
+
+impl From<LinePattern> for LinePatternText {
+    fn from(pattern: LinePattern) -> Self {
+        LinePatternText { regex: pattern.regex.as_str().to_owned(), negated: pattern.negated }
+    }
+}
+
+impl PartialEq for LinePattern {
+    fn eq(&self, other: &Self) -> bool {
+        (self.regex.as_str(), self.negated) == (other.regex.as_str(), other.negated)
+    }
+}
+
+impl LinePattern {
+    pub fn passes(&self, line: &str) -> bool {
+        self.regex.is_match(line) != self.negated
+    }
+}
+
 /// Log records of the streams that pass `matchers`, in `range` (ns).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogSelect {
@@ -178,6 +221,9 @@ pub struct LogSelect {
     pub range: TimeRange,
     /// Only records whose body has each of these strings, in the case as written (not a hint).
     pub contains: Vec<String>,
+    /// Only records whose body passes all of these (not a hint).
+    #[serde(default)]
+    pub patterns: Vec<LinePattern>,
     /// Only records of this trace.
     pub trace_id: Option<TraceId>,
     /// At most so many records are wanted, newest first (`Some(true)`) or oldest first (`Some(false)`).
@@ -213,12 +259,18 @@ impl LogSelect {
             matchers: vec![],
             range,
             contains: vec![],
+            patterns: vec![],
             trace_id: None,
             limit: None,
             newest_first: true,
             json_labels: vec![],
             words: vec![],
         }
+    }
+
+    /// Without what only the records themselves tell.
+    pub fn of_streams(&self) -> LogSelect {
+        LogSelect { contains: vec![], patterns: vec![], trace_id: None, ..self.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where part files lie: an object store, by default a local directory whose writes are synced before they count.
 
 use crate::decoded::Decoded;
+use crate::rows::part::Automata;
 use crate::spool::{Contents, Spool};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 pub struct Objects {
     /// What was decoded of them lately.
     pub decoded: Decoded,
+    /// Of line patterns that were asked for lately.
+    pub automata: Automata,
     store: Arc<dyn ObjectStore>,
     /// Of this machine, for what is not there to stay.
     folder: PathBuf,
@@ -59,7 +62,7 @@ impl Objects {
         let local = LocalFileSystem::new_with_prefix(&dir)?;
         let decoded = Decoded::new(decoded_bytes_max);
         let store = Arc::new(LocalFileSystem::new_with_prefix(&dir)?);
-        Ok(Objects { decoded, store, folder: dir, local: Some(local) })
+        Ok(Objects { decoded, automata: Automata::default(), store, folder: dir, local: Some(local) })
     }
 
     /// For a file that may be large.

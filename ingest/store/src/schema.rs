@@ -79,7 +79,8 @@ fn link() -> DataType {
 }
 
 /// Beside the log columns, where [`model::LogSelect::json_labels`] asks for labels: whether a row tells its labels, and
-/// its body was then left empty; and a column of each label, its name behind this.
+/// its body was then left empty; and a column of each label, its name behind this: text, or a dictionary of texts without nulls
+/// that a key names (Int32). The body is also empty of lines of which it is known that they are no object of JSON.
 pub const JSON_KNOWN: &str = "json_known";
 pub const JSON_LABEL: &str = "json:";
 

@@ -176,7 +176,7 @@ async fn streams_shown(
         return Ok(whole);
     }
     let columns = LogColumns::named(&["body", "stream"]).0;
-    let rows = LogSelect { contains: vec![], trace_id: None, ..select.clone() };
+    let rows = select.of_streams();
     let mut rows = read_shown(part.clone(), Select::Logs(rows), columns, hidden.clone()).await?;
     let mut found: BTreeMap<Labels, (u64, u64)> = BTreeMap::new();
     while let Some(batch) = rows.try_next().await? {
@@ -396,7 +396,7 @@ fn join_series(a: Vec<SeriesInfo>, b: Vec<SeriesInfo>) -> Vec<SeriesInfo> {
 
 fn streams_of(batch: &RecordBatch, groups: &GroupColumns, select: &LogSelect) -> Vec<LogStreamInfo> {
     // Only stream and time decide which streams there are; other conditions would need the bodies.
-    let select = LogSelect { contains: vec![], trace_id: None, ..select.clone() };
+    let select = select.of_streams();
     let mask = logs::mask(batch, groups, &select);
     let (Ok(numbers), Some(body)) = (stored::numbers(batch), batch.column_by_name("body")) else {
         return vec![];

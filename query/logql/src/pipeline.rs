@@ -147,6 +147,16 @@ impl Pipeline {
         Some(tests)
     }
 
+    /// Whether a line that `| json` cannot read is dropped for its error.
+    pub fn drops_broken_json(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Stage(Stage::Label(LabelFilter::Text(matcher))) => {
+                matcher.name == ERROR && !matcher.matches(JSON_ERROR)
+            }
+            _ => false,
+        })
+    }
+
     /// No stage touches labels: the labels after it are those before.
     pub fn keeps_labels(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Line { .. }))

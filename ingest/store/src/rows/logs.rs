@@ -42,6 +42,11 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &LogSelect) -> B
                 *wanted = finder.find(body.value(row).as_bytes()).is_some();
             }
         }
+        for pattern in &select.patterns {
+            for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+                *wanted = pattern.passes(body.value(row));
+            }
+        }
     }
     wanted.into()
 }
@@ -52,7 +57,7 @@ pub fn mask_columns(select: &LogSelect, times_judged: bool) -> Vec<&'static str>
     if !times_judged {
         columns.push("ts");
     }
-    if !select.contains.is_empty() {
+    if !select.contains.is_empty() || !select.patterns.is_empty() {
         columns.push("body");
     }
     if select.trace_id.is_some() {

@@ -2,8 +2,10 @@
 //! index and for logs the words by page. Layout: FORMAT.md.
 
 mod attributes;
+mod automaton;
 mod bodies;
 mod cells;
+mod conditions;
 mod cut;
 mod few;
 mod full_text;
@@ -15,10 +17,12 @@ mod read;
 mod stamps;
 mod templates;
 mod times;
+mod walk;
 mod words;
 mod writer;
 
 use attributes::named;
+pub use automaton::Automata;
 pub use read::{PartStream, Select, read, read_all};
 pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, SPAN_GROUP_ROWS};
@@ -35,7 +39,7 @@ use model::{LogSelect, SpanSelect, TimeRange};
 use needles::Needle;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use ranges::Ranges;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use words::Words;
 
 /// Rows of a page: the unit of the word index and of what is read at least. Half as many lines cost half as much to
@@ -85,6 +89,8 @@ pub struct Index {
     shapes: Arc<bodies::Shapes>,
     packed: Arc<packed::Unpacking>,
     pub metadata: ArrowReaderMetadata,
+    /// `None` where it cannot be made.
+    coded: OnceLock<Option<ArrowReaderMetadata>>,
 }
 
 /// How the rows of a part lie: which attributes and paths of JSON bodies have a column of their own, and the unit of the
@@ -181,6 +187,7 @@ impl Index {
             shapes: Arc::new(shapes),
             packed: Arc::new(packed::Unpacking::new(common)),
             metadata,
+            coded: OnceLock::new(),
         })
     }
 
@@ -202,7 +209,8 @@ impl Index {
 
     /// Rows that can be wanted, and the strings they are to be looked through for.
     fn log_ranges(&self, select: &LogSelect) -> Result<(Ranges, Vec<Needle>), String> {
-        let plain = select.contains.is_empty() && select.trace_id.is_none() && select.words.is_empty();
+        let judged = !select.contains.is_empty() || !select.patterns.is_empty() || select.trace_id.is_some();
+        let plain = !judged && select.words.is_empty();
         let keep = select.limit.filter(|_| plain);
         let mut ranges = Ranges::new(self.passing(select).map(|run| run.rows_kept(keep, select)));
         let mut needles: Vec<Needle> =

@@ -342,6 +342,18 @@ async fn lines_are_found_by_any_part_wherever_they_lie() {
         "x(3",
         "nowhere",
     ];
+    // A boundary of words has no automaton: whole lines are looked at.
+    let regexes = [
+        "took [0-9]+ms$",
+        "^2026-.*exec-[35]\\]",
+        r"12:00:0\d\.[13]",
+        "\"msg\":\"(late|order [0-9]*7)",
+        "[89a]f[0-9a-f]{3}",
+        r"(?i)INFO|warn",
+        "^$|^x",
+        r"\bexec\b",
+        r"\w{12}\s?(\w{7}\s){2}|took",
+    ];
     let check = async |expected: &[String]| {
         assert_eq!(bodies(&store, &all).await, expected);
         for needle in needles {
@@ -350,6 +362,23 @@ async fn lines_are_found_by_any_part_wherever_they_lie() {
             for _ in 0..2 {
                 let select = LogSelect { contains: vec![needle.to_owned()], ..all.clone() };
                 assert_eq!(bodies(&store, &select).await.iter().collect::<Vec<_>>(), wanted, "{needle}");
+            }
+        }
+        for regex in regexes.map(|regex| regex::Regex::new(regex).unwrap()) {
+            for negated in [false, true] {
+                let wanted: Vec<&String> =
+                    expected.iter().filter(|line| regex.is_match(line) != negated).collect();
+                let patterns = vec![LinePattern { regex: regex.clone(), negated }];
+                let select = LogSelect { patterns, ..all.clone() };
+                let found = bodies(&store, &select).await;
+                assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{regex} {negated}");
+                let select = LogSelect { contains: vec!["1".into()], ..select };
+                let found = bodies(&store, &select).await.len();
+                assert_eq!(
+                    found,
+                    wanted.iter().filter(|line| line.contains('1')).count(),
+                    "{regex} {negated} 1"
+                );
             }
         }
     };

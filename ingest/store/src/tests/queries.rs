@@ -1,8 +1,8 @@
 //! Selections: the same answer from memory, from parts, and from both.
 
 use super::*;
-use arrow::array::Array;
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
 use model::Match;
 
 /// Runs `check` with the records in memory and again with them in parts.
@@ -227,15 +227,22 @@ async fn times_come_back_to_the_nanosecond_whatever_unit_they_lie_in() {
 fn told(batches: &[RecordBatch]) -> Vec<String> {
     let mut out = vec![];
     for batch in batches {
-        let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>());
+        let plain = |column: &ArrayRef| arrow::compute::cast(column, &DataType::Utf8).unwrap();
+        let text = |name: &str| batch.column_by_name(name).map(plain);
         let known = batch.column_by_name(crate::schema::JSON_KNOWN).map(|known| known.as_boolean());
         for row in 0..batch.num_rows() {
             let value = |name: &str| {
-                text(name).map_or("-", |column| if column.is_valid(row) { column.value(row) } else { "" })
+                let column = text(name)?;
+                Some(if column.is_valid(row) {
+                    column.as_string::<i32>().value(row).to_owned()
+                } else {
+                    String::new()
+                })
             };
+            let value = |name: &str| value(name).unwrap_or("-".into());
             match known.is_some_and(|known| known.value(row)) {
                 true => out.push(format!("{}|{}|{}", value("json:user"), value("json:nope"), value("body"))),
-                false => out.push(value("body").to_owned()),
+                false => out.push(value("body")),
             }
         }
     }
@@ -256,6 +263,35 @@ async fn labels_come_without_their_bodies() {
     assert_eq!(told(&read_logs(&store, &select).await)[1], r#"{"level":"warn","user":"u-7","ms":7.5}"#);
     store.flush().await.unwrap();
     assert_eq!(told(&read_logs(&store, &select).await), ["u-7 in plain words", "u-7||"]);
+    // Of all lines the values lie coded, and come so.
+    let select = LogSelect { json_labels: vec!["level".into()], ..LogSelect::all(TimeRange::ALL) };
+    let batches = read_logs(&store, &select).await;
+    let levels = batches[0].column_by_name("json:level").unwrap();
+    let levels = levels.as_dictionary_opt::<Int32Type>().expect("a dictionary");
+    assert_eq!(levels.values().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["info", "warn"]);
+    let counts = [0, 1].map(|code| levels.keys().iter().filter(|key| *key == Some(code)).count());
+    assert_eq!((counts, levels.null_count()), ([20, 20], 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_are_no_objects_are_not_put_together_for_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let bodies: Vec<String> = (0..40)
+        .map(|i| match i % 4 {
+            0 => format!(r#"{{"user":"u-{i}"}}"#),
+            _ => format!("request {i} took {i}ms"),
+        })
+        .chain(["  {broken".to_owned()])
+        .collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    store.write(write(lines("web", &bodies, 0))).await.unwrap();
+    store.flush().await.unwrap();
+    let select = LogSelect { json_labels: vec!["user".into()], ..LogSelect::all(TimeRange::ALL) };
+    let told = told(&read_logs(&store, &select).await);
+    assert_eq!(told.iter().filter(|line| line.is_empty()).count(), 30, "{told:?}");
+    assert_eq!(told.iter().filter(|line| line.starts_with("u-")).count(), 10, "{told:?}");
+    assert!(told.contains(&"  {broken".to_owned()), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

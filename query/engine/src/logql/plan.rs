@@ -7,14 +7,15 @@ use super::combine::Combine;
 use super::lines::Lines;
 use super::matrix::Steps;
 use super::operator::Operator;
-use super::range::RangeAggregate;
+use super::range::{Extremes, RangeAggregate};
 use super::scan::{Counters, LogScan};
 use crate::QueryError;
 use datafusion::physical_plan::ExecutionPlan;
 use logql::{
     Binary, Grouping, LineMatch, LineOp, LogExpr, LogRange, MetricExpr, Pipeline, RangeOp, Stage, VectorOp,
 };
-use model::{LogSelect, TimeRange};
+use model::{LinePattern, LogSelect, TimeRange};
+use regex::Regex;
 use std::sync::Arc;
 use store::{LogColumns, Snapshot};
 
@@ -25,6 +26,8 @@ pub(crate) struct Planner {
 }
 
 type Plan = Arc<dyn ExecutionPlan>;
+/// With the scan below it.
+type Range = (RangeAggregate, Plan);
 
 impl Planner {
     pub fn lines(&self, log: &LogExpr, range: TimeRange, limit: usize, newest_first: bool) -> Plan {
@@ -60,13 +63,16 @@ impl Planner {
     pub async fn metric(&self, expr: &MetricExpr) -> Result<Plan, QueryError> {
         Ok(match expr {
             MetricExpr::Range { op, param, range, grouping } => {
-                self.range(*op, *param, range, grouping.clone()).await?
+                self.aggregate(self.range(*op, *param, range, grouping.clone()).await?)
             }
             MetricExpr::Vector { op, param, expr, grouping } => {
-                if let Some(plan) = self.fused(*op, expr, grouping.as_ref()).await? {
-                    return Ok(plan);
+                if let Some(range) = self.fused(*op, expr, grouping.as_ref()).await? {
+                    return Ok(self.aggregate(range));
                 }
-                let input = Box::pin(self.metric(expr)).await?;
+                let input = match self.extremes(*op, *param, expr, grouping.as_ref()).await? {
+                    Some(range) => self.aggregate(range),
+                    None => Box::pin(self.metric(expr)).await?,
+                };
                 let combine = Combine::Aggregate { op: *op, param: *param, grouping: grouping.clone() };
                 Operator::plan(combine, vec![input])
             }
@@ -93,7 +99,7 @@ impl Planner {
         op: VectorOp,
         expr: &MetricExpr,
         grouping: Option<&Grouping>,
-    ) -> Result<Option<Plan>, QueryError> {
+    ) -> Result<Option<Range>, QueryError> {
         let MetricExpr::Range { op: inner, param, range, grouping: None } = expr else { return Ok(None) };
         let adds = matches!(
             inner,
@@ -114,6 +120,34 @@ impl Planner {
             grouping.labels.push(unwrap.label.clone());
         }
         self.range(*inner, *param, range, Some(grouping)).await.map(Some)
+    }
+
+    /// The counts of lines below a `topk` or `bottomk` at one step, of which most need not be handed on.
+    async fn extremes(
+        &self,
+        op: VectorOp,
+        keep: Option<usize>,
+        expr: &MetricExpr,
+        grouping: Option<&Grouping>,
+    ) -> Result<Option<Range>, QueryError> {
+        let extremes = match (op, keep) {
+            (VectorOp::Topk, Some(keep)) => Extremes::Largest(keep),
+            (VectorOp::Bottomk, Some(keep)) => Extremes::Smallest(keep),
+            _ => return Ok(None),
+        };
+        let whole = grouping.is_none_or(|grouping| !grouping.without && grouping.labels.is_empty());
+        let (true, 1, MetricExpr::Vector { op: VectorOp::Sum, expr, grouping, .. }) =
+            (whole, self.steps.count, expr)
+        else {
+            return Ok(None);
+        };
+        let range = self.fused(VectorOp::Sum, expr, grouping.as_ref()).await?;
+        let counts = range.filter(|(range, _)| matches!(range.op, RangeOp::Count | RangeOp::Rate));
+        Ok(counts.map(|(range, scan)| (RangeAggregate { extremes: Some(extremes), ..range }, scan)))
+    }
+
+    fn aggregate(&self, (range, scan): Range) -> Plan {
+        Operator::plan(range, vec![scan])
     }
 
     async fn binary(&self, binary: &Binary) -> Result<Plan, QueryError> {
@@ -142,7 +176,7 @@ impl Planner {
         param: Option<f64>,
         range: &LogRange,
         grouping: Option<Grouping>,
-    ) -> Result<Plan, QueryError> {
+    ) -> Result<Range, QueryError> {
         let outputs = match &grouping {
             _ if op == RangeOp::Absent => Some(Vec::new()),
             Some(Grouping { without: false, labels }) => Some(labels.clone()),
@@ -189,13 +223,19 @@ impl Planner {
             steps: self.steps,
             reads_metadata,
             reads_level,
+            extremes: None,
         };
-        Ok(Operator::plan(aggregate, vec![self.scan(select, LogColumns::named(&columns))]))
+        Ok((aggregate, self.scan(select, LogColumns::named(&columns))))
     }
 }
 
 pub(super) fn select(log: &LogExpr, range: TimeRange) -> LogSelect {
-    LogSelect { matchers: log.matchers.clone(), contains: contains(log), ..LogSelect::all(range) }
+    LogSelect {
+        matchers: log.matchers.clone(),
+        contains: contains(log),
+        patterns: patterns(log),
+        ..LogSelect::all(range)
+    }
 }
 
 fn changes_line(stage: &Stage) -> bool {
@@ -228,14 +268,36 @@ fn text_of(stage: &Stage) -> Option<&str> {
     }
 }
 
-/// Stages that the scan has not judged with [`contains`]: a count that needs no line then reads none.
+/// The other line filters before any stage that changes the line, as regexes.
+fn patterns(log: &LogExpr) -> Vec<LinePattern> {
+    let unchanged = log.stages.iter().take_while(|stage| !changes_line(stage));
+    unchanged.filter(|stage| text_of(stage).is_none()).filter_map(pattern_of).collect()
+}
+
+/// A line filter as one regex, where it is one.
+fn pattern_of(stage: &Stage) -> Option<LinePattern> {
+    let Stage::Line(filter) = stage else { return None };
+    let regex = match &filter.any[..] {
+        [LineMatch::Regex(regex)] => regex.clone(),
+        any => {
+            let alternative = |one: &LineMatch| match one {
+                LineMatch::Text(text) => Some(regex::escape(text)),
+                LineMatch::Regex(regex) => Some(format!("(?:{regex})")),
+                LineMatch::Pattern(_) | LineMatch::Ip(_) => None,
+            };
+            let any: Vec<String> = any.iter().map(alternative).collect::<Option<_>>()?;
+            // One that is too large for a regex stays with the pipeline.
+            Regex::new(&any.join("|")).ok()?
+        }
+    };
+    Some(LinePattern { regex, negated: filter.negated })
+}
+
+/// Stages that the scan has not judged with [`contains`] and [`patterns`]: a count that needs no line then reads none.
 fn left_to_judge(stages: &[Stage]) -> impl Iterator<Item = &Stage> {
     let unchanged = stages.iter().take_while(|stage| !changes_line(stage)).count();
-    stages
-        .iter()
-        .enumerate()
-        .filter(move |(at, stage)| *at >= unchanged || text_of(stage).is_none())
-        .map(|(_, s)| s)
+    let is_judged = |stage: &Stage| text_of(stage).is_some() || pattern_of(stage).is_some();
+    stages.iter().enumerate().filter(move |(at, stage)| *at >= unchanged || !is_judged(stage)).map(|(_, s)| s)
 }
 
 /// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.

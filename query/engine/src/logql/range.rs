@@ -5,24 +5,27 @@
 
 mod columns;
 mod samples;
+mod windows;
 
 pub(crate) use samples::variance;
 
-use super::combine::is_left_out;
 use super::matrix::{MATRIX, Matrix, Series, Steps};
 use super::operator::{Batches, Work};
-use super::scan::{Rows, Streams};
+use super::scan::{Rows, Stream, Streams};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use columns::{Columns, Known, Verdict};
+use columns::{Class, Columns, Known, Verdict};
 use datafusion::common::DataFusionError;
+use datafusion::common::hash_utils::RandomState;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::StreamExt;
 use logql::{Fields, Grouping, Pipeline, RangeOp, Unwrap};
 use model::{LabelSetBuilder, Labels, Match, Matcher};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+use windows::Windows;
 
 pub(crate) struct RangeAggregate {
     pub op: RangeOp,
@@ -38,6 +41,8 @@ pub(crate) struct RangeAggregate {
     /// Whether structured metadata can matter: it is not read otherwise.
     pub reads_metadata: bool,
     pub reads_level: bool,
+    /// Of counts of lines at one step.
+    pub extremes: Option<Extremes>,
 }
 
 impl std::fmt::Debug for RangeAggregate {
@@ -46,20 +51,20 @@ impl std::fmt::Debug for RangeAggregate {
     }
 }
 
-/// What is known of one series of the answer.
-#[derive(Default)]
-struct Window {
-    /// Lines (and bytes) by step as differences: the value at a step is the sum up to it.
-    counts: Vec<i64>,
-    bytes: Vec<i64>,
-    /// Time and value of unwrapped lines.
-    samples: Vec<(i64, f64)>,
+/// The extremes alone are wanted of an answer with one step: those that a `topk` or `bottomk` above keeps, and what is equal to
+/// the last of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extremes {
+    Largest(usize),
+    Smallest(usize),
 }
 
-#[derive(Default)]
 struct State {
-    known: HashMap<Box<[u8]>, usize>,
-    windows: Vec<(Labels, Window)>,
+    /// Series by the bytes of their labels.
+    known: HashMap<Box<[u8]>, usize, RandomState>,
+    windows: Windows,
+    /// By series: time and value of unwrapped lines.
+    samples: Vec<Vec<(i64, f64)>>,
     /// Series of a stream, where its labels alone decide it.
     of_stream: Vec<Option<usize>>,
     key: Vec<u8>,
@@ -90,7 +95,7 @@ impl Work for RangeAggregate {
     ) -> Batches {
         futures::stream::once(async move {
             let reservation = MemoryConsumer::new("logql range").register(context.memory_pool());
-            let mut state = State::default();
+            let mut state = self.state();
             let mut streams = Streams::new(self.matchers.clone());
             let mut fields = Fields::default();
             let Some(input) = inputs.first_mut() else { return Matrix::default().to_batch() };
@@ -98,13 +103,28 @@ impl Work for RangeAggregate {
                 self.take(&batch?, &mut streams, &mut fields, &mut state)?;
                 reservation.try_resize(state.bytes)?;
             }
-            self.finish(state).to_batch()
+            self.finish(state)?.to_batch()
         })
         .boxed()
     }
 }
 
 impl RangeAggregate {
+    fn state(&self) -> State {
+        let steps = if self.unwrap.is_none() { self.steps.count } else { 0 };
+        let has_bytes = matches!(self.op, RangeOp::Bytes | RangeOp::BytesRate);
+        State {
+            known: HashMap::default(),
+            windows: Windows::new(steps, has_bytes),
+            samples: vec![],
+            of_stream: vec![],
+            key: vec![],
+            bytes: 0,
+            by_columns: Known::default(),
+            cached: None,
+        }
+    }
+
     fn take(
         &self,
         batch: &RecordBatch,
@@ -115,35 +135,96 @@ impl RangeAggregate {
         let rows = Rows::of(batch)?;
         let of_key = streams.of_batch(&rows)?;
         state.of_stream.resize(streams.all.len(), None);
-        let by_stream_alone = self.pipeline.keeps_labels() && !self.reads_metadata && self.unwrap.is_none();
-        let mut name = String::new();
-        let columns = Columns::of(&self.pipeline, self.grouping.as_ref(), &rows);
-        for row in 0..rows.len() {
-            let ts = rows.ts.value(row).saturating_add(self.offset_ns);
-            let Some((first, last)) = self.steps_of(ts, &mut state.cached) else { continue };
-            let stream_at = of_key[rows.stream_keys[row] as usize];
+        let mut columns = Columns::of(&self.pipeline, self.grouping.as_ref(), &rows);
+        // Lines of a stream mostly follow one another.
+        let mut start = 0;
+        for of_stream in rows.stream_keys.chunk_by(|one, next| one == next) {
+            let lines = start..start + of_stream.len();
+            start = lines.end;
+            let stream_at = of_key[of_stream[0] as usize];
             let stream = &streams.all[stream_at];
             if !stream.selected {
                 continue;
             }
-            if by_stream_alone && !self.pipeline.reads_line() {
-                let bytes = rows.line(row).len();
-                let series = self.series_of_stream(stream_at, &stream.pairs, fields, state)?;
-                self.add(state, series, first, last, bytes);
-                continue;
+            if self.by_stream_alone() && !self.pipeline.reads_line() {
+                self.count(&rows, lines, stream_at, stream, fields, state)?;
+            } else {
+                self.judge(&rows, lines, stream_at, stream, columns.as_mut(), fields, state)?;
             }
+        }
+        Ok(())
+    }
+
+    fn by_stream_alone(&self) -> bool {
+        self.pipeline.keeps_labels() && !self.reads_metadata && self.unwrap.is_none()
+    }
+
+    /// Lines of one stream that all count in the same series.
+    fn count(
+        &self,
+        rows: &Rows<'_>,
+        lines: Range<usize>,
+        stream_at: usize,
+        stream: &Stream,
+        fields: &mut Fields,
+        state: &mut State,
+    ) -> Result<(), DataFusionError> {
+        let (mut steps, mut count, mut bytes) = (None, 0, 0);
+        let mut series = None;
+        for row in lines {
+            let own = self.steps_of(rows.ts.value(row).saturating_add(self.offset_ns), &mut state.cached);
+            if own != steps {
+                if let (Some(steps), Some(series)) = (steps, series) {
+                    state.windows.add(series, steps, count, bytes);
+                }
+                (steps, count, bytes) = (own, 0, 0);
+                if own.is_some() && series.is_none() {
+                    series = Some(self.series_of_stream(stream_at, &stream.pairs, fields, state)?);
+                }
+            }
+            count += 1;
+            bytes += rows.line(row).len();
+        }
+        if let (Some(steps), Some(series)) = (steps, series) {
+            state.windows.add(series, steps, count, bytes);
+        }
+        Ok(())
+    }
+
+    /// Lines of one stream, each by itself.
+    #[allow(clippy::too_many_arguments)]
+    fn judge(
+        &self,
+        rows: &Rows<'_>,
+        lines: Range<usize>,
+        stream_at: usize,
+        stream: &Stream,
+        mut columns: Option<&mut Columns<'_>>,
+        fields: &mut Fields,
+        state: &mut State,
+    ) -> Result<(), DataFusionError> {
+        let class = match &columns {
+            Some(columns) => state.by_columns.class(stream_at, stream, columns),
+            None => Class::Mixed,
+        };
+        let mut name = String::new();
+        for row in lines {
+            let ts = rows.ts.value(row).saturating_add(self.offset_ns);
+            let Some(steps) = self.steps_of(ts, &mut state.cached) else { continue };
             let json = rows.json().filter(|json| json.knows(row));
             let mut remember = false;
-            if let (Some(_), Some(columns)) = (json, &columns) {
-                match columns.judge(row, stream_at, stream, &mut state.by_columns) {
+            match (json, &mut columns) {
+                (Some(_), Some(columns)) => match columns.judge(row, class, &mut state.by_columns) {
                     Verdict::Drops => continue,
                     Verdict::Of(series) if self.unwrap.is_none() => {
-                        self.add(state, series, first, last, 0);
+                        state.windows.add(series, steps, 1, 0);
                         continue;
                     }
                     Verdict::Of(_) => {}
                     Verdict::Unknown { remember: new } => remember = new,
-                }
+                },
+                (None, Some(columns)) if columns.drops(rows.line(row)) => continue,
+                _ => {}
             }
             fields.start(&stream.pairs);
             if self.reads_metadata {
@@ -171,7 +252,7 @@ impl RangeAggregate {
             if fields.failed() {
                 return Err(pipeline_error(fields));
             }
-            let series = match by_stream_alone {
+            let series = match self.by_stream_alone() {
                 true => self.series_of_stream(stream_at, &stream.pairs, fields, state)?,
                 false => self.series(fields, state)?,
             };
@@ -181,9 +262,9 @@ impl RangeAggregate {
             match value {
                 Some(value) => {
                     state.bytes += 16;
-                    state.windows[series].1.samples.push((ts, value));
+                    state.samples[series].push((ts, value));
                 }
-                None => self.add(state, series, first, last, line.len()),
+                None => state.windows.add(series, steps, 1, line.len()),
             }
         }
         Ok(())
@@ -220,16 +301,6 @@ impl RangeAggregate {
         Some((first as usize, last as usize))
     }
 
-    fn add(&self, state: &mut State, series: usize, first: usize, last: usize, bytes: usize) {
-        let window = &mut state.windows[series].1;
-        window.counts[first] += 1;
-        window.counts[last + 1] -= 1;
-        if let Some(sums) = window.bytes.get_mut(first) {
-            *sums += bytes as i64;
-            window.bytes[last + 1] -= bytes as i64;
-        }
-    }
-
     fn series_of_stream(
         &self,
         stream_at: usize,
@@ -264,7 +335,7 @@ impl RangeAggregate {
                 let kept = |name: &str| match grouping {
                     Some(Grouping { without: false, labels }) => labels.iter().any(|label| label == name),
                     Some(Grouping { without: true, labels }) => {
-                        name != unwrapped && !is_left_out(name, labels, |name| fields.get(name))
+                        name != unwrapped && !labels.iter().any(|label| label == name)
                     }
                     None => name != unwrapped,
                 };
@@ -280,71 +351,89 @@ impl RangeAggregate {
         let series = match state.known.get(key.as_slice()) {
             Some(series) => *series,
             None => {
-                let labels = Labels::from_bytes(&key)
-                    .map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;
-                let sums = matches!(self.op, RangeOp::Bytes | RangeOp::BytesRate);
-                let len = if self.unwrap.is_none() { self.steps.count + 1 } else { 0 };
-                let window = Window {
-                    counts: vec![0; len],
-                    bytes: vec![0; if sums { len } else { 0 }],
-                    samples: Vec::new(),
-                };
-                state.bytes +=
-                    key.len() * 2 + 160 + len * 8 * (1 + usize::from(sums)) + self.steps.count * 16;
-                state.windows.push((labels, window));
-                state.known.insert(key.as_slice().into(), state.windows.len() - 1);
-                state.windows.len() - 1
+                let series = state.known.len();
+                state.windows.push();
+                state.samples.push(vec![]);
+                state.bytes += key.len() * 2 + 160 + state.windows.bytes_of_series() + self.steps.count * 16;
+                state.known.insert(key.as_slice().into(), series);
+                series
             }
         };
         state.key = key;
         Ok(series)
     }
 
-    fn finish(&self, state: State) -> Matrix {
+    fn finish(&self, mut state: State) -> Result<Matrix, DataFusionError> {
         if self.op == RangeOp::Absent {
-            return self.absent(state);
+            return Ok(self.absent(&state));
         }
-        let mut series: Vec<Series> = state
-            .windows
-            .into_iter()
-            .map(|(labels, window)| Series { labels, values: self.values(window) })
-            .collect();
+        let least = self.extremes.and_then(|extremes| self.last_extreme(extremes, &state));
+        let mut series = vec![];
+        for (key, at) in std::mem::take(&mut state.known) {
+            if let Some((extremes, least)) = least {
+                let count = state.windows.of(at).next().map_or(0, |(lines, _)| lines);
+                let is_extreme = match extremes {
+                    Extremes::Largest(_) => count >= least,
+                    Extremes::Smallest(_) => count <= least,
+                };
+                if !is_extreme {
+                    continue;
+                }
+            }
+            let labels = Labels::from_bytes(&key)
+                .map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;
+            series.push(Series { labels, values: self.values(at, &mut state) });
+        }
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Matrix(series).without_empty()
+        Ok(Matrix(series).without_empty())
     }
 
-    fn values(&self, mut window: Window) -> Vec<Option<f64>> {
+    /// The last number of lines that is among the extremes.
+    fn last_extreme(&self, extremes: Extremes, state: &State) -> Option<(Extremes, i64)> {
+        let counts = (0..state.known.len()).filter_map(|at| state.windows.of(at).next());
+        let mut counts: Vec<i64> = counts.map(|(lines, _)| lines).filter(|lines| *lines > 0).collect();
+        let (keep, smallest) = match extremes {
+            Extremes::Largest(keep) => (keep, false),
+            Extremes::Smallest(keep) => (keep, true),
+        };
+        let last = keep.checked_sub(1).filter(|last| *last < counts.len())?;
+        let (_, count, _) =
+            counts.select_nth_unstable_by(last, |a, b| if smallest { a.cmp(b) } else { b.cmp(a) });
+        Some((extremes, *count))
+    }
+
+    fn values(&self, series: usize, state: &mut State) -> Vec<Option<f64>> {
         let seconds = self.range_ns as f64 / 1e9;
         if self.unwrap.is_some() {
-            window.samples.sort_by_key(|sample| sample.0);
-            return samples::by_step(self.op, self.param, self.range_ns, &self.steps, &window.samples);
+            let samples = &mut state.samples[series];
+            samples.sort_by_key(|sample| sample.0);
+            return samples::by_step(self.op, self.param, self.range_ns, &self.steps, samples);
         }
-        let (mut lines, mut bytes) = (0i64, 0i64);
-        (0..self.steps.count)
-            .map(|step| {
-                lines += window.counts[step];
-                bytes += window.bytes.get(step).copied().unwrap_or(0);
-                let value = match self.op {
-                    RangeOp::Rate => lines as f64 / seconds,
-                    RangeOp::Bytes => bytes as f64,
-                    RangeOp::BytesRate => bytes as f64 / seconds,
-                    _ => lines as f64,
-                };
-                (lines > 0).then_some(value)
-            })
-            .collect()
+        let value = |(lines, bytes): (i64, i64)| {
+            let value = match self.op {
+                RangeOp::Rate => lines as f64 / seconds,
+                RangeOp::Bytes => bytes as f64,
+                RangeOp::BytesRate => bytes as f64 / seconds,
+                _ => lines as f64,
+            };
+            (lines > 0).then_some(value)
+        };
+        state.windows.of(series).map(value).collect()
     }
 
     /// 1 at every step without a line, under the labels that the selector fixes.
-    fn absent(&self, state: State) -> Matrix {
+    fn absent(&self, state: &State) -> Matrix {
         let mut seen = vec![false; self.steps.count];
-        for (_, window) in state.windows {
-            let mut lines = 0;
+        for series in 0..state.known.len() {
+            if self.unwrap.is_none() {
+                seen.iter_mut()
+                    .zip(state.windows.of(series))
+                    .for_each(|(seen, (lines, _))| *seen |= lines > 0);
+            }
             for (step, seen) in seen.iter_mut().enumerate() {
-                lines += window.counts.get(step).copied().unwrap_or(0);
                 let at = self.steps.at(step);
                 let holds = |ts: i64| ts <= at && ts > at.saturating_sub(self.range_ns);
-                *seen |= lines > 0 || window.samples.iter().any(|(ts, _)| holds(*ts));
+                *seen |= state.samples[series].iter().any(|(ts, _)| holds(*ts));
             }
         }
         let fixed = self.matchers.iter().filter(|matcher| matcher.op == Match::Equal);

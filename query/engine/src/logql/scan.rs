@@ -3,9 +3,10 @@
 use super::operator::{Batches, Work};
 use crate::QueryError;
 use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, MapArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, MapArray, RecordBatch, StringArray,
+    TimestampNanosecondArray,
 };
-use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType, UInt8Type, UInt32Type};
+use arrow::datatypes::{Int32Type, Schema, SchemaRef, TimestampNanosecondType, UInt8Type, UInt32Type};
 use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{StreamExt, TryStreamExt};
@@ -157,16 +158,40 @@ pub(crate) struct Rows<'a> {
 /// Labels of JSON bodies that came without the bodies.
 pub(crate) struct Json<'a> {
     known: &'a BooleanArray,
-    labels: Vec<(&'a str, &'a StringArray)>,
+    labels: Vec<(&'a str, Values<'a>)>,
+}
+
+/// The values of one label, by row.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    Plain(&'a StringArray),
+    /// Each distinct value once, and which of them a row has.
+    Coded(&'a Int32Array, &'a StringArray),
+}
+
+impl<'a> Values<'a> {
+    fn of(column: &'a ArrayRef) -> Option<Values<'a>> {
+        match column.as_dictionary_opt::<Int32Type>() {
+            Some(coded) => Some(Values::Coded(coded.keys(), coded.values().as_string_opt()?)),
+            None => column.as_string_opt().map(Values::Plain),
+        }
+    }
+
+    pub fn get(self, row: usize) -> Option<&'a str> {
+        match self {
+            Values::Plain(values) => values.is_valid(row).then(|| values.value(row)),
+            Values::Coded(keys, values) => keys.is_valid(row).then(|| values.value(keys.value(row) as usize)),
+        }
+    }
 }
 
 impl<'a> Json<'a> {
     fn of(batch: &'a RecordBatch) -> Option<Json<'a>> {
         let known = batch.column_by_name(store::schema::JSON_KNOWN)?.as_boolean_opt()?;
         let fields = batch.schema_ref().fields().iter().zip(batch.columns());
-        let label = |(field, column): (&'a arrow::datatypes::FieldRef, &'a arrow::array::ArrayRef)| {
+        let label = |(field, column): (&'a arrow::datatypes::FieldRef, &'a ArrayRef)| {
             let name = field.name().strip_prefix(store::schema::JSON_LABEL)?;
-            Some((name, column.as_string_opt::<i32>()?))
+            Some((name, Values::of(column)?))
         };
         Some(Json { known, labels: fields.filter_map(label).collect() })
     }
@@ -175,13 +200,15 @@ impl<'a> Json<'a> {
         self.known.value(row)
     }
 
-    pub fn label(&self, name: &str) -> Option<&'a StringArray> {
+    pub fn label(&self, name: &str) -> Option<Values<'a>> {
         self.labels.iter().find(|(other, _)| *other == name).map(|(_, values)| *values)
     }
 
     pub fn extract(&self, row: usize, fields: &mut Fields) {
-        for (name, values) in self.labels.iter().filter(|(_, values)| values.is_valid(row)) {
-            fields.extract(name, values.value(row));
+        for (name, values) in &self.labels {
+            if let Some(value) = values.get(row) {
+                fields.extract(name, value);
+            }
         }
     }
 }

@@ -6,11 +6,12 @@
 //! stays whole in the column `body`. A path is an RFC 6901 pointer without its first slash (`error/kind`).
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder, UInt32Array,
-    UInt32Builder,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
+    StringBuilder, UInt32Array, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int32Type, UInt32Type};
 use arrow::error::ArrowError;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -490,51 +491,88 @@ impl Labels {
         own.chain([BODY.to_owned(), SHAPE.to_owned()]).collect()
     }
 
-    /// The values of the labels, one column each; null where a line does not have it or stands whole in its body.
-    pub fn read(&self, batch: &RecordBatch, shapes: &Shapes) -> Result<Vec<StringArray>, ArrowError> {
+    /// The values of the labels, one column each; null where a line does not have it or stands whole in its body. Columns that
+    /// were read coded stay so where all lines write the value alike.
+    pub fn read(&self, batch: &RecordBatch, shapes: &Shapes) -> Result<Vec<ArrayRef>, ArrowError> {
         let read = Read::of(batch)?;
-        self.0
-            .iter()
-            .map(|(_, path)| match path.as_deref().and_then(|path| Some((path, read.column(path)?))) {
-                Some((path, column)) => values(&read, shapes, path, column),
-                None => Ok(StringArray::new_null(batch.num_rows())),
-            })
-            .collect()
+        let of_label = |path: Option<&str>| -> Result<ArrayRef, ArrowError> {
+            let found = path.and_then(|path| Some((path, batch.column_by_name(&column_of(path))?)));
+            let Some((path, column)) = found else {
+                return Ok(Arc::new(StringArray::new_null(batch.num_rows())));
+            };
+            let kinds = Kinds::of(shapes, path);
+            if let Some(coded) = column.as_dictionary_opt::<Int32Type>() {
+                return match kinds.all {
+                    Some(kind) => coded_values(coded, kind),
+                    None => {
+                        let plain = arrow::compute::cast(column, &DataType::Utf8)?;
+                        Ok(Arc::new(values(&read, &kinds, plain.as_string())?))
+                    }
+                };
+            }
+            let column = column.as_string_opt().ok_or_else(|| wrong("values are no text"))?;
+            Ok(Arc::new(values(&read, &kinds, column)?))
+        };
+        self.0.iter().map(|(_, path)| of_label(path.as_deref())).collect()
     }
 }
 
-fn values(
-    read: &Read<'_>,
-    shapes: &Shapes,
-    path: &str,
-    column: &StringArray,
-) -> Result<StringArray, ArrowError> {
-    let kinds: Vec<Option<Kind>> = shapes
-        .0
-        .iter()
-        .map(|shape| shape.paths.iter().position(|known| known == path).map(|value| shape.kind(value)))
-        .collect();
-    let of_text = kinds.iter().flatten().all(|kind| *kind == Kind::Text);
+/// How the shapes of a file write the value of one path.
+struct Kinds {
+    by_shape: Vec<Option<Kind>>,
+    /// The one that all have.
+    all: Option<Kind>,
+}
+
+impl Kinds {
+    fn of(shapes: &Shapes, path: &str) -> Kinds {
+        let kind =
+            |shape: &Shape| shape.paths.iter().position(|known| known == path).map(|value| shape.kind(value));
+        let by_shape: Vec<Option<Kind>> = shapes.0.iter().map(kind).collect();
+        let first = by_shape.iter().flatten().next().copied();
+        let all = first.filter(|first| by_shape.iter().flatten().all(|kind| kind == first));
+        Kinds { by_shape, all }
+    }
+}
+
+/// What a label is of a value that is written so.
+fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
+    match kind {
+        Kind::Text if text.contains('\\') => {
+            let unescaped = serde_json::from_str::<String>(&format!("\"{text}\""));
+            Some(unescaped.map_or(Cow::Borrowed(text), Cow::Owned))
+        }
+        Kind::Text => Some(Cow::Borrowed(text)),
+        Kind::Scalar => (text != "null").then_some(Cow::Borrowed(text)),
+        Kind::Array => None,
+    }
+}
+
+fn coded_values(coded: &DictionaryArray<Int32Type>, kind: Kind) -> Result<ArrayRef, ArrowError> {
+    let texts = coded.values().as_string_opt::<i32>().ok_or_else(|| wrong("values are no text"))?;
+    let labels: StringArray =
+        texts.iter().map(|text| text.and_then(|text| label_value(kind, text))).collect();
+    let keys: Int32Array = match labels.null_count() {
+        0 => coded.keys().clone(),
+        _ => coded.keys().iter().map(|key| key.filter(|key| labels.is_valid(*key as usize))).collect(),
+    };
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(labels))?))
+}
+
+fn values(read: &Read<'_>, kinds: &Kinds, column: &StringArray) -> Result<StringArray, ArrowError> {
     let plain = memchr::memchr(b'\\', column.value_data()).is_none();
     let no_null = memchr::memmem::find(column.value_data(), b"null").is_none();
-    if plain && (of_text || no_null && !kinds.contains(&Some(Kind::Array))) {
+    let has_array = kinds.by_shape.contains(&Some(Kind::Array));
+    if plain && (kinds.all == Some(Kind::Text) || no_null && !has_array) {
         return Ok(column.clone());
     }
     let mut out = StringBuilder::with_capacity(column.len(), column.value_data().len());
     for row in 0..column.len() {
         let kind = match read.shapes.is_valid(row) && column.is_valid(row) {
-            true => kinds.get(read.shapes.value(row) as usize).copied().flatten(),
+            true => kinds.by_shape.get(read.shapes.value(row) as usize).copied().flatten(),
             false => None,
         };
-        match (kind, column.is_valid(row).then(|| column.value(row))) {
-            (Some(Kind::Text), Some(text)) if text.contains('\\') => {
-                let unescaped = serde_json::from_str::<String>(&format!("\"{text}\""));
-                out.append_value(unescaped.unwrap_or_else(|_| text.to_owned()));
-            }
-            (Some(Kind::Text), Some(text)) => out.append_value(text),
-            (Some(Kind::Scalar), Some(text)) if text != "null" => out.append_value(text),
-            _ => out.append_null(),
-        }
+        out.append_option(kind.and_then(|kind| label_value(kind, column.value(row))));
     }
     Ok(out.finish())
 }
@@ -662,11 +700,28 @@ pub mod tests {
         let wanted = ["error_kind", "msg", "ms", "none", "tags", "absent", "a_b_c_"].map(str::to_owned);
         let labels = Labels::new(&wanted, &paths).unwrap();
         let columns = labels.read(&batch, &shapes).unwrap();
-        let at = |label: usize, row: usize| columns[label].is_valid(row).then(|| columns[label].value(row));
+        let at = |label: usize, row: usize| {
+            columns[label].is_valid(row).then(|| columns[label].as_string::<i32>().value(row))
+        };
         assert_eq!((at(0, 0), at(0, 1), at(0, 3)), (Some("Timeout"), Some(""), None));
         assert_eq!(at(1, 2), Some("a \"quoted\" ä word\\"));
         assert_eq!((at(2, 0), at(2, 2), at(2, 13)), (Some("12.5"), Some("-1e3"), None));
         assert_eq!((at(3, 3), at(4, 3), at(5, 0), at(6, 4)), (None, None, None, Some("x")));
         assert!(Labels::new(&["a_b".to_owned()], &["a/b", "a_b"]).is_none());
+        // The same of columns that were read coded.
+        let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let as_coded = |(field, column): (&Arc<Field>, &ArrayRef)| match field.name().strip_prefix(PREFIX) {
+            Some(_) => (
+                Arc::new(Field::new(field.name(), coded.clone(), true)),
+                arrow::compute::cast(column, &coded).unwrap(),
+            ),
+            None => (field.clone(), column.clone()),
+        };
+        let of_coded = batch.schema_ref().fields().iter().zip(batch.columns()).map(as_coded);
+        let (fields, arrays): (Vec<_>, Vec<_>) = of_coded.unzip();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+        for (plain, coded) in columns.iter().zip(labels.read(&batch, &shapes).unwrap()) {
+            assert_eq!(**plain, *arrow::compute::cast(&coded, &DataType::Utf8).unwrap());
+        }
     }
 }

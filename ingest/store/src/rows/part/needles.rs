@@ -3,7 +3,7 @@
 use super::bodies::{BODY, Kind, Read, SHAPE, Shape, Shapes, column_of, wrong};
 use super::cells::{Cells, Pages, WHOLE};
 use crate::rows::tokens::{Clues, clues, indexed, tokens};
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{Array, StringArray};
 use arrow::error::ArrowError;
 
 /// What a value must be for a line to contain a string.
@@ -128,6 +128,11 @@ impl Needle {
         &self.text
     }
 
+    /// Whether a body that was not taken apart may have it.
+    pub fn may_be_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Pages that can hold it. Afterwards it is looked for only in the columns where it can be.
     pub fn narrow(
         &mut self,
@@ -189,8 +194,7 @@ impl Needle {
     }
 
     /// Takes away the rows whose line does not contain it.
-    pub fn mask(&self, batch: &RecordBatch, shapes: &Shapes, wanted: &mut [bool]) -> Result<(), ArrowError> {
-        let read = Read::of(batch)?;
+    pub fn mask(&self, read: &Read<'_>, shapes: &Shapes, wanted: &mut [bool]) -> Result<(), ArrowError> {
         let finder = memchr::memmem::Finder::new(&self.text);
         let mut columns: Vec<Option<Vec<Option<&StringArray>>>> = vec![None; shapes.0.len()];
         for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
@@ -273,7 +277,7 @@ mod tests {
         for needle in needles {
             let found = Needle::new(&needle, &shapes);
             let mut wanted = vec![true; batch.num_rows()];
-            found.mask(&batch, &shapes, &mut wanted).unwrap();
+            found.mask(&Read::of(&batch).unwrap(), &shapes, &mut wanted).unwrap();
             let expected: Vec<bool> = LINES.iter().map(|line| line.contains(&needle)).collect();
             assert_eq!(wanted, expected, "{needle:?}");
         }

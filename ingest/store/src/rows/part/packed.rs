@@ -14,6 +14,7 @@ use crate::rows::stored::time_column;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampNanosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, TimestampNanosecondType, UInt32Type};
@@ -205,96 +206,89 @@ fn as_differences(values: &StringArray, form: &Form, times: &[i64], again: &mut 
 #[derive(Default)]
 pub struct Unpacking {
     lines: Unpacker,
+    has_no_object: bool,
     common: Common,
 }
 
 impl Unpacking {
     pub fn new(common: Common) -> Unpacking {
-        Unpacking { lines: Unpacker::new(&common.templates), common }
+        let lines = Unpacker::new(&common.templates);
+        let has_no_object = (0..lines.numbers()).all(|number| !lines.may_be_object(number));
+        Unpacking { lines, has_no_object, common }
     }
 
     pub fn common(&self) -> &Common {
         &self.common
     }
 
-    /// Names the columns of the file that these are made of, too.
-    pub fn needs(&self, columns: &mut Vec<String>) {
-        let lines = !self.lines.is_empty() && columns.iter().any(|name| name == BODY);
-        let times = self.common.forms.keys().any(|path| columns.contains(&column_of(path)));
-        let mut need = |name: &str| columns.push(name.to_owned());
-        if lines {
-            need(VALUES);
-            need(IDS);
-        }
-        if times {
-            need(SHAPE);
-        }
-        if lines || times {
-            need(time_column(Signal::Logs));
+    pub fn lines(&self) -> &Unpacker {
+        &self.lines
+    }
+
+    /// Whether no packed line is an object of JSON.
+    pub fn has_no_object(&self) -> bool {
+        self.has_no_object
+    }
+
+    /// Whether values of the path may lie as differences from the row's time.
+    pub fn is_time(&self, path: &str) -> bool {
+        self.common.forms.contains_key(path)
+    }
+
+    /// Names the columns of the file that whole bodies are made of, too.
+    pub fn needs_of_lines(&self, columns: &mut Vec<String>) {
+        if !self.lines.is_empty() && columns.iter().any(|name| name == BODY) {
+            columns.extend([VALUES, IDS, time_column(Signal::Logs)].map(str::to_owned));
         }
     }
 
-    /// Rows whose line certainly has all these texts, as its template has them, and the batch without these lines: they need
-    /// not be put together to be judged.
-    pub fn without_certain(
-        &self,
-        batch: RecordBatch,
-        texts: &[&str],
-    ) -> Result<(RecordBatch, Vec<bool>), ArrowError> {
-        let having = self.lines.having(texts);
-        let found = batch.schema_ref().index_of(VALUES).ok().filter(|_| having.contains(&true));
-        let Some((at, values)) = found.and_then(|at| Some((at, batch.column(at).as_binary_opt::<i32>()?)))
-        else {
-            let none = vec![false; batch.num_rows()];
-            return Ok((batch, none));
-        };
-        let is_certain = |row: usize| {
-            let number = values.is_valid(row).then(|| self.lines.number(values.value(row))).flatten();
-            number.is_some_and(|number| having.get(number) == Some(&true))
-        };
-        let certain: Vec<bool> = (0..values.len()).map(is_certain).collect();
-        let kept: Vec<bool> = (0..values.len()).map(|row| values.is_valid(row) && !certain[row]).collect();
-        let (offsets, bytes, _) = values.clone().into_parts();
-        let left = BinaryArray::try_new(offsets, bytes, Some(kept.into()))?;
-        let mut columns = batch.columns().to_vec();
-        columns[at] = Arc::new(left);
-        Ok((RecordBatch::try_new(batch.schema(), columns)?, certain))
+    /// Names those that times in JSON are made of, too.
+    pub fn needs_of_times(&self, columns: &mut Vec<String>) {
+        if self.common.forms.keys().any(|path| columns.contains(&column_of(path))) {
+            columns.extend([SHAPE, time_column(Signal::Logs)].map(str::to_owned));
+        }
     }
 
-    /// What was read of a file, its bodies in the columns of [`bodies::Shredder::fields`].
+    /// What was read of a file, its bodies in the columns of [`bodies::Shredder::fields`]. Packed lines stay as they are where
+    /// their values were not read.
     pub fn unpack(&self, batch: RecordBatch, shapes: &Shapes) -> Result<RecordBatch, ArrowError> {
-        let of_lines = batch.column_by_name(BODY).zip(batch.column_by_name(VALUES));
+        let batch = self.unpack_times(batch, shapes)?;
+        let Some((whole, values)) = batch.column_by_name(BODY).zip(batch.column_by_name(VALUES)) else {
+            return Ok(batch);
+        };
+        let ids = batch.column_by_name(IDS).and_then(|ids| ids.as_binary_opt());
+        let (Some(whole), Some(values), Some(ids)) = (whole.as_string_opt(), values.as_binary_opt(), ids)
+        else {
+            return Err(wrong("lines are not where they should be"));
+        };
+        let lines = self.put_together(whole, values, ids, times_of(&batch)?.values())?;
+        let mut columns = batch.columns().to_vec();
+        columns[batch.schema_ref().index_of(BODY)?] = Arc::new(lines);
+        RecordBatch::try_new(batch.schema(), columns)
+    }
+
+    /// The same for times in JSON alone.
+    pub fn unpack_times(&self, batch: RecordBatch, shapes: &Shapes) -> Result<RecordBatch, ArrowError> {
         let of_times = self.common.forms.iter().filter_map(|(path, form)| {
             Some((batch.schema_ref().index_of(&column_of(path)).ok()?, path, form))
         });
         let of_times: Vec<_> = of_times.collect();
-        if of_lines.is_none() && of_times.is_empty() {
+        if of_times.is_empty() {
             return Ok(batch);
         }
-        let name = time_column(Signal::Logs);
-        let ts = batch.column_by_name(name).ok_or_else(|| wrong("no times"))?;
-        let ts = times::in_nanoseconds(Signal::Logs, name, ts)?;
-        let ts = ts.as_primitive_opt::<TimestampNanosecondType>().ok_or_else(|| wrong("no times"))?.values();
+        let ts = times_of(&batch)?;
         let mut columns = batch.columns().to_vec();
-        if let Some((whole, values)) = of_lines {
-            let ids = batch.column_by_name(IDS).and_then(|ids| ids.as_binary_opt());
-            let (Some(whole), Some(values), Some(ids)) = (whole.as_string_opt(), values.as_binary_opt(), ids)
-            else {
-                return Err(wrong("lines are not where they should be"));
-            };
-            columns[batch.schema_ref().index_of(BODY)?] = Arc::new(self.lines(whole, values, ids, ts)?);
-        }
         for (at, path, form) in of_times {
             let shapes_of = batch.column_by_name(SHAPE).and_then(|column| column.as_primitive_opt());
             let (Some(column), Some(shapes_of)) = (columns[at].as_string_opt(), shapes_of) else {
                 return Err(wrong("times are not where they should be"));
             };
-            columns[at] = Arc::new(times_again(column, form, &shapes.having(path), shapes_of, ts)?);
+            columns[at] = Arc::new(times_again(column, form, &shapes.having(path), shapes_of, ts.values())?);
         }
         RecordBatch::try_new(batch.schema(), columns)
     }
 
-    fn lines(
+    fn put_together(
         &self,
         whole: &StringArray,
         values: &BinaryArray,
@@ -321,6 +315,13 @@ impl Unpacking {
         let nulls = (0..whole.len()).map(|row| values.is_valid(row) || whole.is_valid(row)).collect();
         StringArray::try_new(OffsetBuffer::new(ends.into()), text.into(), Some(nulls))
     }
+}
+
+fn times_of(batch: &RecordBatch) -> Result<TimestampNanosecondArray, ArrowError> {
+    let name = time_column(Signal::Logs);
+    let ts = batch.column_by_name(name).ok_or_else(|| wrong("no times"))?;
+    let ts = times::in_nanoseconds(Signal::Logs, name, ts)?;
+    ts.as_primitive_opt::<TimestampNanosecondType>().cloned().ok_or_else(|| wrong("no times"))
 }
 
 fn times_again(
@@ -358,7 +359,6 @@ fn times_again(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::TimestampNanosecondArray;
     use arrow::datatypes::Schema;
 
     const TS: i64 = 1_793_491_201_045_000_291;

@@ -1,7 +1,8 @@
 //! Reads rows of a part: which rows and columns of the file, and of those the columns that were asked for.
 
+use super::conditions::Conditions;
 use super::needles::Needle;
-use super::{Index, MAY_BE_BLANK, attributes, bodies, few, times};
+use super::{Automata, Index, MAY_BE_BLANK, attributes, bodies, few, times};
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::groups::GroupColumns;
@@ -10,13 +11,16 @@ use crate::rows::{logs, spans};
 use arrow::array::{ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, new_empty_array};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use model::{LogSelect, SpanSelect, TimeRange};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowPredicate, ArrowPredicateFn, RowFilter};
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter,
+};
+use parquet::basic::Encoding;
 use std::sync::Arc;
 
 /// Rows of each part in memory while several are merged.
@@ -88,7 +92,14 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     let labels = index.labels(&select);
     let needed = needed(signal, &columns);
     let projected = match &labels {
-        Some(labels) => index.columns_with(&needed, &labels.columns()),
+        Some(labels) => {
+            let mut of_bodies = labels.columns();
+            // What is no object has no labels, whatever else it says.
+            if !index.packed.has_no_object() {
+                index.packed.needs_of_lines(&mut of_bodies);
+            }
+            index.columns_with(&needed, &of_bodies)
+        }
         None => index.columns(&needed),
     };
     // Rows that a trace id names one by one are judged when they are there: to judge them in the file would read its columns
@@ -98,8 +109,9 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         (named && judged_by.iter().all(|column| needed.contains(column))).then(|| select.clone());
     let attributes = index.attribute_predicates(&select);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
-    let judge =
-        (!judged_by.is_empty() && judged_after.is_none()).then(|| index.judge(select, &judged_by, needles));
+    let judge = (!judged_by.is_empty() && judged_after.is_none())
+        .then(|| index.judge(select, &judged_by, needles, &part.objects().automata));
+    let has_labels = labels.is_some();
     let published = {
         let index = index.clone();
         move |batch: RecordBatch| {
@@ -123,6 +135,11 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         let rows = rows.into_iter().map(move |batch| published(batch).map_err(|e| part.damaged(&path, e)));
         return Ok(futures::stream::iter(rows).boxed());
     }
+    // Values of labels are most often few, and what is found of one is found of all lines that have it.
+    let judges_fields = judge.as_ref().is_some_and(|judge| {
+        judge.columns.iter().any(|at| bodies::path_of(index.metadata.schema().field(*at).name()).is_some())
+    });
+    let metadata = if has_labels && !judges_fields { index.coded_metadata() } else { &index.metadata };
     let mut filter = attributes;
     filter.extend(judge.map(|judge| judge.predicate(&index)));
     let read = Read {
@@ -131,7 +148,7 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
         ..Read::default()
     };
-    let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+    let stream = part.objects().read(&path, metadata, read).map_err(|e| part.damaged(&path, e))?;
     let stream =
         stream.map_err(ArrowError::from).and_then(move |batch| futures::future::ready(published(batch)));
     // The part is held until the stream is dropped, so that its file stays.
@@ -157,6 +174,38 @@ pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
 impl Index {
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.metadata.schema().fields().iter().map(|field| field.name().as_str())
+    }
+
+    /// As [`metadata`](Self::metadata) with the fields of bodies that lie coded in the whole file read coded, too: each distinct
+    /// value of a row group once.
+    fn coded_metadata(&self) -> &ArrowReaderMetadata {
+        let coded = self.coded.get_or_init(|| {
+            let schema = self.metadata.schema();
+            let as_coded = |field: &Arc<Field>| match bodies::path_of(field.name()) {
+                Some(path) if !self.packed.is_time(path) && self.is_coded(field.name()) => {
+                    let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                    Arc::new(field.as_ref().clone().with_data_type(kind))
+                }
+                _ => field.clone(),
+            };
+            let fields: Vec<Arc<Field>> = schema.fields().iter().map(as_coded).collect();
+            let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+            ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options).ok()
+        });
+        coded.as_ref().unwrap_or(&self.metadata)
+    }
+
+    /// Whether no page of the column has values by themselves.
+    fn is_coded(&self, name: &str) -> bool {
+        self.metadata.metadata().row_groups().iter().all(|rows| {
+            let column = rows.columns().iter().find(|column| column.column_path().string() == name);
+            column.is_some_and(|column| {
+                let mut encodings = column.encodings();
+                column.dictionary_page_offset().is_some()
+                    && encodings.all(|encoding| encoding != Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            })
+        })
     }
 
     /// Whether nothing is in a column, neither an item nor a letter, as the file's own counts say. It is not read: each
@@ -197,8 +246,9 @@ impl Index {
     /// Columns of the file that the stored columns are made of.
     fn columns(&self, stored: &[&str]) -> Vec<usize> {
         let body = stored.contains(&bodies::BODY);
-        let all: Vec<String> =
+        let mut all: Vec<String> =
             self.field_names().filter(|name| body && bodies::is_column(name)).map(str::to_owned).collect();
+        self.packed.needs_of_lines(&mut all);
         self.columns_with(stored, &all)
     }
 
@@ -207,7 +257,7 @@ impl Index {
         let attributes = self.has_attributes
             && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let mut of_bodies = of_bodies.to_vec();
-        self.packed.needs(&mut of_bodies);
+        self.packed.needs_of_times(&mut of_bodies);
         let wanted = |name: &str| {
             (stored.contains(&name)
                 && name != attributes::REST
@@ -245,8 +295,8 @@ impl Index {
         columns.push(Arc::new(known));
         for (name, values) in labels.names().zip(labels.read(read, &self.shapes)?) {
             let name = format!("{}{name}", crate::schema::JSON_LABEL);
-            fields.push(field(&name, arrow::datatypes::DataType::Utf8));
-            columns.push(Arc::new(values));
+            fields.push(field(&name, values.data_type().clone()));
+            columns.push(values);
         }
         let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &rows)
@@ -276,8 +326,14 @@ impl Index {
     }
 
     /// Judges rows by the columns that `judged_by` are made of.
-    fn judge(&self, select: Select, judged_by: &[&'static str], needles: Vec<Needle>) -> Judge {
-        let (groups, shapes, packed) = (self.groups.clone(), self.shapes.clone(), self.packed.clone());
+    fn judge(
+        self: &Arc<Self>,
+        select: Select,
+        judged_by: &[&'static str],
+        needles: Vec<Needle>,
+        automata: &Automata,
+    ) -> Judge {
+        let groups = self.groups.clone();
         let Select::Logs(logs) = &select else {
             return Judge {
                 columns: self.columns(judged_by),
@@ -286,29 +342,22 @@ impl Index {
                 }),
             };
         };
-        // Bodies are asked for strings in the shape in which they lie.
-        let mut of_bodies: Vec<String> = needles.iter().flat_map(|needle| needle.columns(&shapes)).collect();
-        of_bodies.sort_unstable();
-        of_bodies.dedup();
-        let columns = self.columns_with(judged_by, &of_bodies);
-        let select = Select::Logs(LogSelect { contains: vec![], ..logs.clone() });
+        // Bodies are judged in the shape in which they lie.
+        let mut conditions = Conditions::new(self, needles, &logs.patterns, automata);
+        let of_bodies = conditions.columns();
+        let own = |name: &str| name != bodies::BODY && judged_by.contains(&name);
+        let wanted = |name: &str| own(name) || of_bodies.iter().any(|other| other == name);
+        let columns =
+            self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect();
+        let select = Select::Logs(LogSelect { contains: vec![], patterns: vec![], ..logs.clone() });
         let judge = move |batch: RecordBatch| {
             let batch = times::batch_in_nanoseconds(Signal::Logs, batch)?;
-            if needles.is_empty() {
-                return Ok(select.mask(&packed.unpack(batch, &shapes)?, &groups));
-            }
-            let texts: Vec<&str> = needles.iter().map(Needle::text).collect();
-            let (batch, certain) = packed.without_certain(batch, &texts)?;
-            let batch = packed.unpack(batch, &shapes)?;
             let mask = select.mask(&batch, &groups);
-            let mut wanted: Vec<bool> =
-                mask.iter().zip(&certain).map(|(wanted, certain)| wanted == Some(true) && !certain).collect();
-            for needle in &needles {
-                needle.mask(&batch, &shapes, &mut wanted)?;
+            if conditions.is_empty() {
+                return Ok(mask);
             }
-            for (row, wanted) in wanted.iter_mut().enumerate() {
-                *wanted |= certain[row] && mask.value(row);
-            }
+            let mut wanted: Vec<bool> = mask.values().iter().collect();
+            conditions.mask(&batch, &mut wanted)?;
             Ok(wanted.into())
         };
         Judge { columns, judge: Box::new(judge) }

@@ -76,6 +76,10 @@ impl Stamp {
         self.form == Form::Klog
     }
 
+    pub fn names_months(self) -> bool {
+        matches!(self.form, Form::Access | Form::Syslog)
+    }
+
     pub fn len(self) -> usize {
         self.form.len() + if self.digits > 0 { 1 + usize::from(self.digits) } else { 0 }
     }

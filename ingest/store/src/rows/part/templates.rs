@@ -264,7 +264,7 @@ fn put_hex(out: &mut Vec<u8>, digits: &str, bytes: usize) -> Option<()> {
 }
 
 /// A piece of a line that is read.
-enum Part {
+pub enum Part {
     Text(Vec<u8>),
     Token(Kind),
 }
@@ -290,21 +290,34 @@ impl Unpacker {
         self.classes.is_empty()
     }
 
-    /// For each number that a line can begin with, whether all its lines have all these texts, whatever else they have.
-    pub fn having(&self, texts: &[&str]) -> Vec<bool> {
-        let has = |parts: &Vec<Part>, wanted: &&str| {
-            let mut fixed = parts.iter().filter_map(|part| match part {
-                Part::Text(text) => Some(text),
-                Part::Token(_) => None,
-            });
-            fixed.any(|text| memchr::memmem::find(text, wanted.as_bytes()).is_some())
-        };
-        self.classes.iter().flatten().map(|parts| texts.iter().all(|wanted| has(parts, wanted))).collect()
+    /// How many numbers there are that a line can begin with.
+    pub fn numbers(&self) -> usize {
+        self.classes.len() * 2
     }
 
-    /// The number that a line begins with.
-    pub fn number(&self, mut values: &[u8]) -> Option<usize> {
-        take_number(&mut values).map(|number| number as usize)
+    /// What lines that begin with this number consist of.
+    pub fn parts(&self, number: usize) -> Option<&[Part]> {
+        self.classes.get(number / 2).map(|of_class| of_class[number % 2].as_slice())
+    }
+
+    /// Whether lines that begin with this number may be objects of JSON, by what they begin with.
+    pub fn may_be_object(&self, number: usize) -> bool {
+        let spaces = |text: &[u8]| text.trim_ascii_start().is_empty();
+        let mut parts = self.parts(number).unwrap_or_default().iter();
+        match parts.find(|part| !matches!(part, Part::Text(text) if spaces(text))) {
+            Some(Part::Text(text)) => text.trim_ascii_start().starts_with(b"{"),
+            Some(Part::Token(kind)) => *kind == Kind::Rest,
+            None => false,
+        }
+    }
+
+    /// How many frequent words there are.
+    pub fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    pub fn word(&self, place: usize) -> Option<&str> {
+        self.words.get(place).map(String::as_str)
     }
 
     /// Puts a line behind what is there; `None` where the bytes are none.
@@ -326,18 +339,7 @@ impl Unpacker {
                     place => out.extend_from_slice(self.words.get(place - 1)?.as_bytes()),
                 },
                 Kind::Rest => take_text(&mut values, out)?,
-                Kind::Hex(digits) => write_hex(ids.split_off(..usize::from(digits) / 2)?, out),
-                Kind::Uuid => {
-                    let id = ids.split_off(..16)?;
-                    for (at, group) in
-                        [&id[..4], &id[4..6], &id[6..8], &id[8..10], &id[10..]].iter().enumerate()
-                    {
-                        if at > 0 {
-                            out.push(b'-');
-                        }
-                        write_hex(group, out);
-                    }
-                }
+                Kind::Hex(_) | Kind::Uuid => take_id(kind, &mut ids, out)?,
                 Kind::Stamp(stamp) => write_stamp(stamp, take_number(&mut values)?, ts_ns, out),
             }
         }
@@ -367,7 +369,8 @@ fn parts(skeleton: &[u8], constants: &[Option<String>]) -> Vec<Part> {
     parts
 }
 
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+/// Takes a number as [`put_number`] puts it.
+pub fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     let (mut number, mut shift) = (0u64, 0);
     loop {
         let byte = *bytes.split_off_first()?;
@@ -392,7 +395,25 @@ fn write_hex(id: &[u8], out: &mut Vec<u8>) {
     let _ = hex::encode_to_slice(id, &mut out[at..]);
 }
 
-fn write_stamp(stamp: Stamp, number: u64, ts_ns: i64, out: &mut Vec<u8>) {
+/// A hex token or a UUID.
+pub fn take_id(kind: Kind, ids: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Kind::Hex(digits) => write_hex(ids.split_off(..usize::from(digits) / 2)?, out),
+        _ => {
+            let id = ids.split_off(..16)?;
+            let groups = [&id[..4], &id[4..6], &id[6..8], &id[8..10], &id[10..]];
+            for (at, group) in groups.iter().enumerate() {
+                if at > 0 {
+                    out.push(b'-');
+                }
+                write_hex(group, out);
+            }
+        }
+    }
+    Some(())
+}
+
+pub fn write_stamp(stamp: Stamp, number: u64, ts_ns: i64, out: &mut Vec<u8>) {
     let difference = (number >> 1) as i64 ^ -((number & 1) as i64);
     stamp.write(ts_ns, difference, out);
 }

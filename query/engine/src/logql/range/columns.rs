@@ -1,35 +1,55 @@
 //! JSON lines whose labels came as columns: most are judged by comparing values, and the series of a line is found again
-//! by its stream and the values that the answer groups by, without putting its labels together.
+//! by its stream and the values that the answer groups by, without putting its labels together. Where the values came
+//! coded, each distinct one is judged once.
 
-use super::super::scan::{Rows, Stream};
-use arrow::array::{Array, StringArray};
+use super::super::scan::{Rows, Stream, Values};
+use arrow::array::Array;
 use datafusion::common::hash_utils::RandomState;
 use logql::{Grouping, LabelTest, Pipeline};
-use std::cell::Cell;
 use std::collections::HashMap;
+
+/// Codes of several columns are counted as one, as long as there are no more than this.
+const SLOTS_MAX: usize = 1 << 16;
 
 /// What the lines of one batch are judged by.
 pub(super) struct Columns<'a> {
     tests: Vec<Tested<'a>>,
     /// Labels of the answer.
-    by: Vec<(&'a str, Option<&'a StringArray>)>,
+    by: Vec<(&'a str, Option<Values<'a>>)>,
+    /// By class and by the codes of the values that the answer groups by: the series, where they all came coded.
+    slots: Vec<Vec<Option<usize>>>,
+    /// How many codes there are; 0 where some value has none.
+    codes: usize,
+    /// What `| json` cannot read is dropped for its error.
+    drops_broken: bool,
 }
 
 struct Tested<'a> {
     test: LabelTest<'a>,
-    column: Option<&'a StringArray>,
+    values: Option<Values<'a>>,
+    /// Of coded values, by code: whether it passes, where it was asked.
+    by_code: Vec<Option<Option<bool>>>,
     /// The value before, which often comes again, and whether it passes.
-    last: Cell<Option<(&'a str, Option<bool>)>>,
+    last: Option<(&'a str, Option<bool>)>,
 }
 
 impl Tested<'_> {
-    fn passes(&self, row: usize) -> Option<bool> {
-        let Some(text) = value(self.column, row) else { return self.test.passes(None) };
-        match self.last.get() {
+    fn passes(&mut self, row: usize) -> Option<bool> {
+        let Some(values) = self.values else { return self.test.passes(None) };
+        if let Values::Coded(keys, texts) = values {
+            if keys.is_null(row) {
+                return self.test.passes(None);
+            }
+            let code = keys.value(row) as usize;
+            let (known, test) = (&mut self.by_code[code], &self.test);
+            return *known.get_or_insert_with(|| test.passes(Some(texts.value(code))));
+        }
+        let Some(text) = values.get(row) else { return self.test.passes(None) };
+        match self.last {
             Some((last, passes)) if last == text => passes,
             _ => {
                 let passes = self.test.passes(Some(text));
-                self.last.set(Some((text, passes)));
+                self.last = Some((text, passes));
                 passes
             }
         }
@@ -38,7 +58,7 @@ impl Tested<'_> {
 
 /// What the labels of a stream mean for its lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     New,
     /// It has a label that a line is tested by.
     Mixed,
@@ -86,44 +106,77 @@ impl<'a> Columns<'a> {
         if names.any(made_elsewhere) {
             return None;
         }
-        let by = labels.iter().map(|label| (label.as_str(), json.label(label))).collect();
-        let tested =
-            |test: LabelTest<'a>| Tested { column: json.label(test.name()), test, last: Cell::new(None) };
+        let by: Vec<_> = labels.iter().map(|label| (label.as_str(), json.label(label))).collect();
+        let tested = |test: LabelTest<'a>| {
+            let values = json.label(test.name());
+            let codes = if let Some(Values::Coded(_, texts)) = values { texts.len() } else { 0 };
+            Tested { values, test, by_code: vec![None; codes], last: None }
+        };
         let tests = tests.into_iter().map(tested).collect();
-        Some(Columns { tests, by })
+        let codes = by.iter().try_fold(1usize, |codes, (_, values)| match values {
+            None => Some(codes),
+            // One more for a line without.
+            Some(Values::Coded(_, texts)) => codes.checked_mul(texts.len() + 1),
+            Some(Values::Plain(_)) => None,
+        });
+        let codes = codes.filter(|codes| *codes <= SLOTS_MAX).unwrap_or(0);
+        Some(Columns { tests, by, slots: vec![], codes, drops_broken: pipeline.drops_broken_json() })
     }
 
-    pub fn judge(&self, row: usize, stream_at: usize, stream: &Stream, known: &mut Known) -> Verdict {
-        let Class::Plain(class) = known.class(stream_at, stream, self) else {
-            return Verdict::Unknown { remember: false };
-        };
-        for test in &self.tests {
+    /// Whether a line that did not come as columns is dropped for being no object.
+    pub fn drops(&self, line: &str) -> bool {
+        self.drops_broken && !line.trim_start().starts_with('{')
+    }
+
+    pub fn judge(&mut self, row: usize, class: Class, known: &mut Known) -> Verdict {
+        let Class::Plain(class) = class else { return Verdict::Unknown { remember: false } };
+        for test in &mut self.tests {
             match test.passes(row) {
                 Some(true) => {}
                 Some(false) => return Verdict::Drops,
                 None => return Verdict::Unknown { remember: false },
             }
         }
+        if let Some(series) = self.slot(row, class).and_then(|slot| *slot) {
+            return Verdict::Of(series);
+        }
         known.key.clear();
         known.key.extend_from_slice(&class.to_le_bytes());
-        for (_, column) in &self.by {
-            let value = value(*column, row).unwrap_or("");
+        for (_, values) in &self.by {
+            let value = values.and_then(|values| values.get(row)).unwrap_or("");
             known.key.extend_from_slice(&(value.len() as u32).to_le_bytes());
             known.key.extend_from_slice(value.as_bytes());
         }
-        match known.find() {
-            Some(series) => Verdict::Of(series),
-            None => Verdict::Unknown { remember: true },
+        let found = known.find();
+        if let (Some(series), Some(slot)) = (found, self.slot(row, class)) {
+            *slot = Some(series);
         }
+        found.map_or(Verdict::Unknown { remember: true }, Verdict::Of)
+    }
+
+    fn slot(&mut self, row: usize, class: u32) -> Option<&mut Option<usize>> {
+        if self.codes == 0 {
+            return None;
+        }
+        let mut at = 0;
+        for (_, values) in &self.by {
+            if let Some(Values::Coded(keys, texts)) = values {
+                let code = if keys.is_valid(row) { keys.value(row) as usize + 1 } else { 0 };
+                at = at * (texts.len() + 1) + code;
+            }
+        }
+        let class = class as usize;
+        if self.slots.len() <= class {
+            self.slots.resize_with(class + 1, Vec::new);
+        }
+        let slots = &mut self.slots[class];
+        slots.resize(self.codes, None);
+        slots.get_mut(at)
     }
 }
 
-fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
-    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
-}
-
 impl Known {
-    fn class(&mut self, stream_at: usize, stream: &Stream, columns: &Columns<'_>) -> Class {
+    pub fn class(&mut self, stream_at: usize, stream: &Stream, columns: &Columns<'_>) -> Class {
         if self.classes.len() <= stream_at {
             self.classes.resize(stream_at + 1, Class::New);
         }

@@ -1,0 +1,53 @@
+//! Lines by series and step. Counts and bytes are differences: the value at a step is the sum up to it, so that a line is
+//! added twice however many windows it is in. All series lie in one piece of memory, as an answer may have very many.
+
+/// Of one query.
+pub(super) struct Windows {
+    steps: usize,
+    /// One more a series than there are steps.
+    counts: Vec<i64>,
+    /// Empty where nobody asks for bytes.
+    bytes: Vec<i64>,
+    has_bytes: bool,
+}
+
+impl Windows {
+    pub fn new(steps: usize, has_bytes: bool) -> Windows {
+        Windows { steps, counts: vec![], bytes: vec![], has_bytes }
+    }
+
+    /// Bytes of memory that a series takes.
+    pub fn bytes_of_series(&self) -> usize {
+        (self.steps + 1) * 8 * (1 + usize::from(self.has_bytes))
+    }
+
+    /// One more series.
+    pub fn push(&mut self) {
+        self.counts.resize(self.counts.len() + self.steps + 1, 0);
+        if self.has_bytes {
+            self.bytes.resize(self.counts.len(), 0);
+        }
+    }
+
+    /// Lines that are in the windows of these steps, both included.
+    pub fn add(&mut self, series: usize, (first, last): (usize, usize), lines: i64, bytes: usize) {
+        let start = series * (self.steps + 1);
+        self.counts[start + first] += lines;
+        self.counts[start + last + 1] -= lines;
+        if self.has_bytes {
+            self.bytes[start + first] += bytes as i64;
+            self.bytes[start + last + 1] -= bytes as i64;
+        }
+    }
+
+    /// Lines and bytes of each step.
+    pub fn of(&self, series: usize) -> impl Iterator<Item = (i64, i64)> {
+        let (mut lines, mut bytes) = (0, 0);
+        let start = series * (self.steps + 1);
+        (start..start + self.steps).map(move |at| {
+            lines += self.counts[at];
+            bytes += self.bytes.get(at).copied().unwrap_or(0);
+            (lines, bytes)
+        })
+    }
+}
