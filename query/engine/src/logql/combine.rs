@@ -152,21 +152,7 @@ fn result(op: BinaryOp, returns_bool: bool, left: f64, right: f64, kept: f64) ->
 }
 
 fn left_out(labels: &Labels, dropped: &[String]) -> Labels {
-    labels.without(|name| is_left_out(name, dropped, |name| labels.get(name)))
-}
-
-/// Whether `without` and `ignoring` leave a label out. `service_name` is often an addition of ours with the value of another
-/// label, and goes where that goes: what is one series without the addition stays one.
-pub(super) fn is_left_out<'a>(
-    name: &str,
-    dropped: &[String],
-    value_of: impl Fn(&str) -> Option<&'a str>,
-) -> bool {
-    let is_of_one = || {
-        let own = value_of(name);
-        own.is_some() && dropped.iter().any(|dropped| value_of(dropped) == own)
-    };
-    dropped.iter().any(|dropped| dropped == name) || name == "service_name" && is_of_one()
+    labels.without(|name| dropped.iter().any(|dropped| dropped == name))
 }
 
 fn group_labels(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
