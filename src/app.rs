@@ -76,7 +76,7 @@ async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Resul
     let parts = Arc::new(Parts::start(&config, inputs, &bound.addresses, &stop).await?);
 
     if config.role == Role::Agent {
-        memory::keep_nothing_free();
+        memory::keep_little_free();
         // By then everything that is done again and again was done twice.
         let settled = config.collect_interval * 2;
         tokio::spawn(async move {
