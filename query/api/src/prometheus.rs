@@ -11,6 +11,8 @@ mod search;
 mod status;
 mod tree;
 
+pub use status::About;
+
 use crate::TenantHeader;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -25,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub fn router(engine: Arc<Engine>) -> Router {
+pub fn router(engine: Arc<Engine>, about: About) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/query", get(query).post(query))
         .route("/query_range", get(query_range).post(query_range))
@@ -37,7 +39,9 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/series", get(series).post(series))
         .route("/metadata", get(metadata))
         .route("/read", post(read::read));
-    Router::new().nest("/api/v1", routes.merge(status::routes()).merge(search::routes())).with_state(engine)
+    Router::new()
+        .nest("/api/v1", routes.merge(status::routes(about)).merge(search::routes()))
+        .with_state(engine)
 }
 
 /// Why a request is refused, in Prometheus' words.

@@ -15,6 +15,7 @@ use axum::{Json, Router, middleware};
 use receive::Doors;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -80,7 +81,7 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
         router = router.merge(admin_routes::router(config)?);
     }
     if let Some(engine) = &shared.parts.engine {
-        let prometheus = api::prometheus::router(engine.clone());
+        let prometheus = api::prometheus::router(engine.clone(), about(config));
         let queries = prometheus
             .clone()
             .merge(api::loki::router(engine.clone(), told(config, &shared.parts)))
@@ -118,6 +119,32 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
 }
 
 /// Retention is asked of the store, where it may have been set anew; a query process alone knows its own flags.
+/// Flags that a Prometheus has as well.
+fn about(config: &Config) -> api::prometheus::About {
+    let duration = |of: Duration| promql::format_duration(i64::try_from(of.as_millis()).unwrap_or(i64::MAX));
+    let retention = duration(config.server.retention.metrics);
+    let limits = engine::Limits::default();
+    let features = if config.experimental_functions { "promql-experimental-functions" } else { "" };
+    api::prometheus::About {
+        started: chrono::Utc::now(),
+        flags: [
+            ("enable-feature", features.to_owned()),
+            ("query.lookback-delta", duration(Duration::from_millis(engine::LOOKBACK_MS as u64))),
+            ("query.max-samples", limits.samples_max.to_string()),
+            ("query.timeout", duration(config.query_timeout)),
+            ("storage.tsdb.path", config.data_dir.display().to_string()),
+            ("storage.tsdb.retention.time", retention.clone()),
+            ("web.enable-admin-api", config.admin_api.to_string()),
+            ("web.enable-otlp-receiver", "true".to_owned()),
+            ("web.enable-remote-write-receiver", "true".to_owned()),
+            ("web.external-url", config.external_url.clone().unwrap_or_default()),
+            ("web.listen-address", config.http.to_string()),
+        ]
+        .into(),
+        retention,
+    }
+}
+
 fn told(config: &Config, parts: &Parts) -> Arc<api::loki::Told> {
     let (store, written) = (parts.store.clone(), super::parts::retention(config));
     Arc::new(api::loki::Told {

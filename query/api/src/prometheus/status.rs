@@ -6,23 +6,38 @@ use super::{Answered, Refusal};
 use crate::TenantHeader;
 use axum::extract::State;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use chrono::{DateTime, SecondsFormat, Utc};
 use engine::Engine;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The release whose API this is, as clients ask it before they use newer calls.
 const PROMETHEUS_VERSION: &str = "3.5.0";
 
-pub(super) fn routes() -> Router<Arc<Engine>> {
+/// What is told of this process.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub started: DateTime<Utc>,
+    /// By Prometheus' names, for those that mean the same.
+    pub flags: BTreeMap<&'static str, String>,
+    /// How long metrics are kept, as Prometheus writes durations.
+    pub retention: String,
+}
+
+pub(super) fn routes(about: About) -> Router<Arc<Engine>> {
     Router::new()
         .route("/status/buildinfo", get(buildinfo))
         .route("/status/tsdb", get(tsdb))
         .route("/status/config", get(config))
         .route("/status/runtimeinfo", get(runtimeinfo))
+        .route("/status/flags", get(flags))
+        .route("/status/walreplay", get(walreplay))
         .route("/features", get(features))
         .route("/targets/metadata", get(nothing))
         .route("/alertmanagers", get(alertmanagers))
+        .layer(Extension(Arc::new(about)))
 }
 
 fn success(data: Value) -> Json<Value> {
@@ -84,9 +99,29 @@ async fn config() -> Json<Value> {
     success(json!({ "yaml": "" }))
 }
 
-async fn runtimeinfo() -> Json<Value> {
+async fn runtimeinfo(Extension(about): Extension<Arc<About>>) -> Json<Value> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    success(json!({ "CWD": "", "reloadConfigSuccess": true, "GOMAXPROCS": cores, "storageRetention": "" }))
+    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let cwd = std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string());
+    success(json!({
+        "startTime": text(about.started),
+        "CWD": cwd,
+        "serverTime": text(Utc::now()),
+        "reloadConfigSuccess": true,
+        "lastConfigTime": text(about.started),
+        "corruptionCount": 0,
+        "GOMAXPROCS": cores,
+        "storageRetention": about.retention,
+    }))
+}
+
+async fn flags(Extension(about): Extension<Arc<About>>) -> Json<Value> {
+    success(json!(about.flags))
+}
+
+/// Who answers has read its log.
+async fn walreplay() -> Json<Value> {
+    success(json!({ "min": 0, "max": 0, "current": 0, "state": "done" }))
 }
 
 /// What of PromQL is understood. Everything is on.

@@ -34,7 +34,7 @@ async fn api(dir: &std::path::Path) -> Router {
         .write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None })
         .await
         .unwrap();
-    router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()))
+    router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()), About::default())
 }
 
 async fn call(api: &Router, request: Request<Body>) -> (u16, Value) {
@@ -71,6 +71,10 @@ async fn grafana_s_basic_calls_have_the_shapes_that_it_reads() {
         .unwrap();
     let (_, posted) = call(&api, form).await;
     assert_eq!(posted["data"]["result"][0]["value"][1], "1.5");
+    let (_, replay) = get(&api, "/api/v1/status/walreplay").await;
+    assert_eq!(replay["data"]["state"], "done");
+    let (_, flags) = get(&api, "/api/v1/status/flags").await;
+    assert_eq!(flags, json!({"status": "success", "data": {}}));
     let samples = &posted["data"]["stats"]["samples"];
     assert_eq!(samples["totalQueryableSamples"], 1);
     assert_eq!(samples["totalQueryableSamplesPerStep"], json!([[1700000000, 1]]));
@@ -178,7 +182,8 @@ async fn native_histograms_have_prometheus_shape() {
     batch.push_histograms(&labels, &[(1_700_000_000_000, histogram)]);
     let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
     store.write(write).await.unwrap();
-    let api = router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()));
+    let api =
+        router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()), About::default());
     let shape = json!({
         "count": "4",
         "sum": "1.5",

@@ -73,7 +73,10 @@ async fn api(dir: &std::path::Path) -> Router {
     batch.push_samples_of(&labels, &[(START + 2, 5f64.to_bits())]);
     let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
     store.write(write).await.unwrap();
-    crate::prometheus::router(Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()))
+    crate::prometheus::router(
+        Arc::new(Engine::new(store, clock, engine::Limits::default()).unwrap()),
+        Default::default(),
+    )
 }
 
 trait PushAll {
