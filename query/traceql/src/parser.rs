@@ -218,7 +218,7 @@ impl<'a> Parser<'a> {
                 self.expect(")")?;
                 Ok(Element::Coalesce)
             }
-            "select" if calls && !first => {
+            "select" if calls => {
                 self.advance();
                 self.expect("(")?;
                 let fields = self.fields()?;
@@ -531,6 +531,7 @@ impl<'a> Parser<'a> {
             if self.is("|") && matches!(self.peek_after(), Token::Word(w) if w == "topk" || w == "bottomk") {
                 self.count_operator()?;
                 self.advance();
+                self.checked(self.at, check::second_stage(&metrics))?;
                 let top = self.word() == "topk";
                 self.advance();
                 self.expect("(")?;

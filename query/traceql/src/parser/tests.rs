@@ -42,6 +42,17 @@ fn documented_queries() {
 }
 
 #[test]
+fn where_elements_may_stand() {
+    assert!(parse("select(.a)").is_ok() && parse("select(.a, name) | { .b }").is_ok());
+    assert!(parse("coalesce()").is_err());
+    for second in ["topk(10)", "bottomk(10)", "topk(2) | bottomk(1)"] {
+        assert!(parse(&format!("{{ }} | rate() by (name) | {second}")).is_ok());
+        let why = parse(&format!("{{ }} | compare({{ status = error }}) | {second}")).unwrap_err();
+        assert!(why.to_string().contains("compare()"), "{why}");
+    }
+}
+
+#[test]
 fn printed_and_read_again() {
     for (query, want) in [
         ("{}", "{ }"),
