@@ -76,7 +76,7 @@ pub async fn require(State(tokens): State<Arc<Tokens>>, request: Request, next: 
     let offered =
         request.headers().get(header::AUTHORIZATION).and_then(|value| offered(value.to_str().ok()?));
     let path = request.uri().path();
-    let is_health = path.starts_with("/health/") || matches!(path, "/ready" | "/loki/ready");
+    let is_health = path.starts_with("/health/") || matches!(path, "/ready" | "/loki/ready" | "/tempo/ready");
     if is_health || tokens.accepts(offered.as_deref()) {
         return next.run(request).await;
     }

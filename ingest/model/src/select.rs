@@ -289,6 +289,35 @@ pub struct SpanSelect {
     /// Attributes of the span itself, by name and text. A span whose attribute is a list is not judged by it.
     #[serde(default)]
     pub attributes: Vec<(String, String)>,
+    /// Attributes that come as columns of their own behind the others, each with the column of its types: who wants one or two
+    /// of them need not have all put together.
+    #[serde(default)]
+    pub fields: Vec<SpanField>,
+    /// One, counted from 0, of so many shares that together are all. Only who reads the store itself divides.
+    #[serde(skip)]
+    pub share: Option<(usize, usize)>,
+}
+
+/// An attribute of spans or of their resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum SpanField {
+    Span(String),
+    Resource(String),
+}
+
+impl SpanField {
+    /// The name of its column: texts, null where a span does not have it.
+    pub fn column(&self) -> String {
+        match self {
+            SpanField::Span(name) => format!("span:{name}"),
+            SpanField::Resource(name) => format!("resource:{name}"),
+        }
+    }
+
+    /// The name of the column of its type bytes.
+    pub fn types(&self) -> String {
+        format!("types:{}", self.column())
+    }
 }
 
 impl SpanSelect {
@@ -308,6 +337,8 @@ impl SpanSelect {
             duration_ns_min: None,
             errors_only: false,
             attributes: vec![],
+            fields: vec![],
+            share: None,
         }
     }
 }

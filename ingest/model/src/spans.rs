@@ -16,6 +16,9 @@ pub struct SpanBatch {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceSpans {
     pub resource: Arc<Attributes>,
+    /// Of the resource's conventions; empty where none was named.
+    pub schema_url: String,
+    pub dropped_attributes: u32,
     pub scope: Scope,
     pub spans: Vec<Span>,
 }
@@ -26,12 +29,15 @@ pub struct Scope {
     pub name: String,
     pub version: String,
     pub attributes: Attributes,
+    /// Of the conventions of its spans; empty where none was named.
+    pub schema_url: String,
+    pub dropped_attributes: u32,
 }
 
 impl Scope {
     /// Without attributes.
     pub fn named(name: impl Into<String>, version: impl Into<String>) -> Scope {
-        Scope { name: name.into(), version: version.into(), attributes: vec![] }
+        Scope { name: name.into(), version: version.into(), ..Scope::default() }
     }
 }
 
@@ -42,6 +48,8 @@ pub struct Span {
     /// `None` for a root.
     pub parent_span_id: Option<SpanId>,
     pub trace_state: String,
+    /// W3C's trace flags, and OTLP's own above them; 0 where the sender's protocol has none.
+    pub flags: u32,
     /// Nanoseconds since 1970.
     pub start_ns: i64,
     /// Not negative: a span that ends before it starts is refused at the door.
@@ -53,6 +61,10 @@ pub struct Span {
     pub attributes: Attributes,
     pub events: Vec<SpanEvent>,
     pub links: Vec<SpanLink>,
+    /// What the sender left out for its limits.
+    pub dropped_attributes: u32,
+    pub dropped_events: u32,
+    pub dropped_links: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +72,7 @@ pub struct SpanEvent {
     pub ts_ns: i64,
     pub name: String,
     pub attributes: Attributes,
+    pub dropped_attributes: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,7 +80,9 @@ pub struct SpanLink {
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub trace_state: String,
+    pub flags: u32,
     pub attributes: Attributes,
+    pub dropped_attributes: u32,
 }
 
 /// OpenTelemetry's span kinds, with their protocol numbers.

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowFilter, RowSelection};
 use parquet::arrow::async_reader::{
@@ -51,6 +51,9 @@ impl Default for Read {
 
 /// Pieces of one object on their way, some MiB each.
 const UPLOADS_AT_A_TIME: usize = 2;
+
+/// To read so many bytes more costs less than to ask once more.
+const GAP_BYTES: u64 = 8 << 10;
 
 /// Rows of a batch that is read; large enough that decoding dominates, small enough to stop early.
 const READ_ROWS: usize = 16_384;
@@ -100,6 +103,41 @@ impl Objects {
 
     pub async fn get(&self, path: &Path) -> object_store::Result<Bytes> {
         self.store.get(path).await?.bytes().await
+    }
+
+    /// These ranges of an object's bytes. What lies close together is read at once.
+    pub async fn ranges(&self, path: &Path, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ParquetError> {
+        if let Some(wrong) = ranges.iter().find(|range| range.start > range.end) {
+            return Err(ParquetError::EOF(format!("bytes {wrong:?}")));
+        }
+        let mut joined: Vec<Range<u64>> = vec![];
+        let mut places = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            match joined.last_mut() {
+                Some(last)
+                    if last.start <= range.start && range.start <= last.end.saturating_add(GAP_BYTES) =>
+                {
+                    last.end = last.end.max(range.end);
+                }
+                _ => joined.push(range.clone()),
+            }
+            places.push(joined.len() - 1);
+        }
+        let starts: Vec<u64> = joined.iter().map(|range| range.start).collect();
+        let read = self.file(path).get_byte_ranges(joined).await?;
+        let of_range = |(range, place): (&Range<u64>, usize)| {
+            let start = range.start - starts[place];
+            read[place].slice(start as usize..(start + range.end - range.start) as usize)
+        };
+        Ok(ranges.iter().zip(places).map(of_range).collect())
+    }
+
+    /// The last bytes of an object, and how many it has.
+    pub async fn tail(&self, path: &Path, bytes: u64) -> object_store::Result<(Bytes, u64)> {
+        let options = GetOptions { range: Some(GetRange::Suffix(bytes)), ..GetOptions::default() };
+        let got = self.store.get_opts(path, options).await?;
+        let size = got.meta.size;
+        Ok((got.bytes().await?, size))
     }
 
     pub async fn delete(&self, path: &Path) -> object_store::Result<()> {
@@ -225,6 +263,24 @@ impl AsyncFileReader for ObjectFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn ranges_come_as_they_were_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path().to_owned(), 0).unwrap();
+        let bytes: Vec<u8> = (0..50_000u32).map(|at| (at / 7) as u8).collect();
+        let path = Path::from("part");
+        objects.put(&path, Contents::Memory(bytes.clone().into())).await.unwrap();
+        let ranges =
+            vec![5..9, 9..9, 9..30, 8_000..8_100, 40_000..50_000, 41_000..41_001, 0..3, 49_999..50_000];
+        let read = objects.ranges(&path, ranges.clone()).await.unwrap();
+        let expected: Vec<Bytes> = ranges
+            .iter()
+            .map(|range| Bytes::copy_from_slice(&bytes[range.start as usize..range.end as usize]))
+            .collect();
+        assert_eq!(read, expected);
+        assert!(objects.ranges(&path, vec![0..5, 49_000..50_001]).await.is_err());
+    }
 
     #[test]
     fn bytes_that_a_file_does_not_have_are_an_error() {

@@ -174,10 +174,25 @@ impl Part {
         Ok(index)
     }
 
+    /// What lies before the blocks of traces; the last eight bytes say how long it is.
+    async fn index_without_traces(&self, path: &Path) -> Result<Bytes, Damaged> {
+        let (tail, size) = self.objects.tail(path, 8).await.map_err(|e| self.damaged(path, e))?;
+        let length = <[u8; 8]>::try_from(&tail[..]).map_or(u64::MAX, u64::from_le_bytes);
+        // What ends otherwise is of another version or damaged: whoever takes the whole apart says which.
+        let head = 0..if length > size { size } else { length };
+        let mut read = self.objects.ranges(path, vec![head]).await.map_err(|e| self.damaged(path, e))?;
+        read.pop().ok_or_else(|| self.damaged(path, "nothing was read"))
+    }
+
     /// With about how many bytes of memory it takes.
     async fn read_index(&self) -> Result<(Index, usize), Damaged> {
         let path = self.meta.index_path();
-        let bytes = self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?;
+        let bytes = match self.meta.signal {
+            Signal::Spans => self.index_without_traces(&path).await?,
+            Signal::Metrics | Signal::Logs => {
+                self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?
+            }
+        };
         let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
         let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
         let of_metadata = metadata.metadata().memory_size();

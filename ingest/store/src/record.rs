@@ -30,7 +30,7 @@ pub struct Record {
 #[error("log record cannot be read: {0}")]
 pub struct Unreadable(String);
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Vec<u8>, Unreadable> {
     let mut out = vec![VERSION, kind(rows), tenant.as_str().len() as u8];
@@ -50,8 +50,8 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
         }
         Rows::Logs(stored) | Rows::Spans(stored) => {
             encode_groups(stored, &mut out);
-            if has_scopes(stored) {
-                Group::encode_scopes(&stored.groups, &mut out);
+            if has_more(stored) {
+                Group::encode_more(&stored.groups, &mut out);
             }
             encode_rows(stored, &mut out)?;
         }
@@ -86,7 +86,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
             let mut rest = Cursor(rest.0);
             let mut groups = decode_groups(&mut rest)?;
             if kind == b'S' {
-                Group::decode_scopes(&mut groups, &mut rest).map_err(Unreadable)?;
+                Group::decode_more(&mut groups, &mut rest).map_err(Unreadable)?;
             }
             match kind {
                 b'l' => Rows::Logs(decode_rows(Signal::Logs, groups, rest)?),
@@ -103,13 +103,13 @@ fn kind(rows: &Rows) -> u8 {
         Rows::Metrics(batch) if batch.exemplars.is_empty() => b'm',
         Rows::Metrics(_) => b'e',
         Rows::Logs(_) => b'l',
-        Rows::Spans(stored) if has_scopes(stored) => b'S',
+        Rows::Spans(stored) if has_more(stored) => b'S',
         Rows::Spans(_) => b's',
     }
 }
 
-fn has_scopes(stored: &Stored) -> bool {
-    stored.groups.iter().any(|group| !group.scope_attributes.is_empty())
+fn has_more(stored: &Stored) -> bool {
+    stored.groups.iter().any(|group| group.has_more())
 }
 
 fn encode_metrics(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), Unreadable> {

@@ -1,6 +1,7 @@
 //! Log records and spans: both are Arrow rows in memory and in Parquet, with a side index of where which rows are.
 
 pub mod build;
+pub mod fields;
 pub mod groups;
 pub mod head;
 pub mod logs;

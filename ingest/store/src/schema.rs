@@ -65,6 +65,7 @@ fn event() -> DataType {
         Field::new("name", DataType::Utf8, false),
         Field::new("attributes", text_map(), false),
         Field::new("attribute_types", DataType::Binary, false),
+        Field::new("dropped_attributes", DataType::UInt32, false),
     ]))
 }
 
@@ -75,6 +76,8 @@ fn link() -> DataType {
         Field::new("trace_state", DataType::Utf8, false),
         Field::new("attributes", text_map(), false),
         Field::new("attribute_types", DataType::Binary, false),
+        Field::new("flags", DataType::UInt32, false),
+        Field::new("dropped_attributes", DataType::UInt32, false),
     ]))
 }
 
@@ -98,14 +101,22 @@ pub static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("status", word(), false),
         Field::new("status_message", DataType::Utf8, false),
         Field::new("trace_state", DataType::Utf8, false),
+        Field::new("flags", DataType::UInt32, false),
+        Field::new("dropped_attributes", DataType::UInt32, false),
+        Field::new("dropped_events", DataType::UInt32, false),
+        Field::new("dropped_links", DataType::UInt32, false),
         Field::new("scope_name", word(), false),
         Field::new("scope_version", word(), false),
+        Field::new("scope_schema_url", word(), false),
+        Field::new("scope_dropped_attributes", DataType::UInt32, false),
         Field::new("scope_attributes", text_map(), false),
         Field::new("scope_attribute_types", DataType::Binary, false),
         Field::new("attributes", text_map(), false),
         Field::new("attribute_types", DataType::Binary, false),
         Field::new("resource", text_map(), false),
         Field::new("resource_types", DataType::Binary, false),
+        Field::new("resource_schema_url", word(), false),
+        Field::new("resource_dropped_attributes", DataType::UInt32, false),
         Field::new("events", DataType::List(Arc::new(Field::new("item", event(), false))), false),
         Field::new("links", DataType::List(Arc::new(Field::new("item", link(), false))), false),
     ]))

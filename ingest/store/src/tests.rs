@@ -91,20 +91,21 @@ fn spans(service: &str, count: u8) -> Batch {
     let spans = (1..=count).map(|i| Span {
         trace_id: [i; 16],
         span_id: [i; 8],
-        parent_span_id: None,
-        trace_state: String::new(),
         start_ns: NOON_NS + i64::from(i),
         duration_ns: i64::from(i) * 1_000_000,
         name: "GET /".into(),
         kind: SpanKind::Server,
-        status: StatusCode::Unset,
-        status_message: String::new(),
         attributes: vec![("http.response.status_code".into(), Value::Int(200))],
-        events: vec![SpanEvent { ts_ns: NOON_NS, name: "begun".into(), attributes: vec![] }],
-        links: vec![],
+        events: vec![SpanEvent { ts_ns: NOON_NS, name: "begun".into(), ..SpanEvent::default() }],
+        ..Span::default()
     });
     let resource = Arc::new(vec![("service.name".to_owned(), Value::from(service))]);
-    let of = ResourceSpans { resource, scope: Scope::named("s", "1"), spans: spans.collect() };
+    let of = ResourceSpans {
+        resource,
+        scope: Scope::named("s", "1"),
+        spans: spans.collect(),
+        ..ResourceSpans::default()
+    };
     Batch::Spans(SpanBatch { resources: vec![of] })
 }
 

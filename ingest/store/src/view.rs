@@ -5,7 +5,8 @@ use crate::memory::Memtables;
 use crate::metrics;
 use crate::metrics::merge::{Left, Source as Runs, Tell};
 use crate::part::{Damaged, Part, Signal};
-use crate::rows::groups::GroupColumns;
+use crate::rows::fields::with_fields;
+use crate::rows::groups::{GROUP, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
@@ -99,12 +100,13 @@ impl View {
         head: fn(&Memtables) -> &RwLock<RowsHead>,
     ) -> BatchStream {
         let mut in_memory = vec![];
-        for memtables in &self.memory {
+        let memory = if select.is_first_share() { &self.memory[..] } else { &[] };
+        for memtables in memory {
             let (groups, batches) = taken(signal, &head(memtables).read());
             for batch in batches {
                 let mask = select.mask(&batch, &groups);
                 if mask.true_count() > 0 {
-                    let published = project(signal, &groups, &batch, &mask, &columns);
+                    let published = project(&select, &groups, &batch, &mask, &columns);
                     in_memory.push(published.map_err(|wrong| ReadError::Io(wrong.to_string())));
                 }
             }
@@ -208,18 +210,22 @@ fn taken(signal: Signal, head: &RowsHead) -> (GroupColumns, Vec<RecordBatch>) {
 }
 
 fn project(
-    signal: Signal,
+    select: &Select,
     groups: &GroupColumns,
     batch: &RecordBatch,
     mask: &arrow::array::BooleanArray,
     columns: &[usize],
 ) -> Result<RecordBatch, ArrowError> {
-    let needed = stored::needed(signal, columns);
+    let signal = select.signal();
+    let mut needed = stored::needed(signal, columns);
+    if !select.fields().is_empty() {
+        needed.extend([GROUP, "attributes", "attribute_types"]);
+    }
     let places =
         needed.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
     let batch = batch.project(&places)?;
     let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
-    stored::publish(signal, groups, &batch, columns)
+    with_fields(stored::publish(signal, groups, &batch, columns)?, &batch, groups, select.fields())
 }
 
 #[async_trait::async_trait]

@@ -8,8 +8,7 @@ mod policy;
 
 use crate::sampling::policy::{File, Policy, Says, duration};
 use model::{
-    Attributes, Batch, Clock, Reading, Receipt, Refused, ResourceSpans, Scope, Sink, Span, SpanBatch, Tenant,
-    TraceId, Write,
+    Batch, Clock, Reading, Receipt, Refused, ResourceSpans, Sink, Span, SpanBatch, Tenant, TraceId, Write,
 };
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -68,11 +67,7 @@ impl Sampling {
 }
 
 /// Spans of a trace with one resource and scope.
-struct Part {
-    resource: Arc<Attributes>,
-    scope: Scope,
-    spans: Vec<Span>,
-}
+type Part = ResourceSpans;
 
 struct Waiting {
     parts: Vec<Part>,
@@ -217,12 +212,7 @@ impl Sampler {
     /// What the store refuses comes back and is tried again.
     async fn keep(&self, tenant: &Tenant, parts: Vec<Part>) -> Result<(), Vec<Part>> {
         let bytes: usize = parts.iter().flat_map(|part| &part.spans).map(held).sum();
-        let resource = |part: &Part| ResourceSpans {
-            resource: part.resource.clone(),
-            scope: part.scope.clone(),
-            spans: part.spans.clone(),
-        };
-        let batch = Batch::Spans(SpanBatch { resources: parts.iter().map(resource).collect() });
+        let batch = Batch::Spans(SpanBatch { resources: parts.clone() });
         match self.next.write(Write { tenant: tenant.clone(), batch, origin: None }).await {
             Ok(_) => {
                 let mut state = self.state.lock();
@@ -297,8 +287,8 @@ impl Sampler {
         let now_ms = self.clock.now_ms();
         let mut state = self.state.lock();
         self.refuse_when_full(&state)?;
-        for resource in batch.resources {
-            let ResourceSpans { resource, scope, spans } = resource;
+        for mut group in batch.resources {
+            let spans = std::mem::take(&mut group.spans);
             let mut kept = vec![];
             for span in spans {
                 if let Some((reason, why)) = span.wrong(now_ms) {
@@ -315,12 +305,12 @@ impl Sampler {
                             kept.push(span);
                         }
                     }
-                    None => self.wait(&mut state, key, (&resource, &scope), span, now_ms),
+                    None => self.wait(&mut state, key, &group, span, now_ms),
                 }
             }
             if !kept.is_empty() {
                 state.ready_bytes += kept.iter().map(held).sum::<usize>();
-                state.ready.push((tenant.clone(), Part { resource, scope, spans: kept }));
+                state.ready.push((tenant.clone(), Part { spans: kept, ..group }));
             }
         }
         while state.waiting.len() > self.traces_max || state.bytes > self.bytes_max {
@@ -333,14 +323,7 @@ impl Sampler {
         Ok(())
     }
 
-    fn wait(
-        &self,
-        state: &mut State,
-        key: (Tenant, TraceId),
-        (resource, scope): (&Arc<Attributes>, &Scope),
-        span: Span,
-        now_ms: i64,
-    ) {
+    fn wait(&self, state: &mut State, key: (Tenant, TraceId), group: &Part, span: Span, now_ms: i64) {
         let bytes = held(&span);
         state.bytes += bytes;
         let State { waiting, due, due_after_root, .. } = state;
@@ -355,12 +338,14 @@ impl Sampler {
         }
         trace.bytes += bytes;
         trace.spans += 1;
-        let same = |part: &&mut Part| Arc::ptr_eq(&part.resource, resource) && part.scope == *scope;
+        let same = |part: &&mut Part| {
+            Arc::ptr_eq(&part.resource, &group.resource)
+                && part.scope == group.scope
+                && part.schema_url == group.schema_url
+        };
         match trace.parts.last_mut().filter(same) {
             Some(part) => part.spans.push(span),
-            None => {
-                trace.parts.push(Part { resource: resource.clone(), scope: scope.clone(), spans: vec![span] })
-            }
+            None => trace.parts.push(Part { spans: vec![span], ..group.clone() }),
         }
         if trace.spans > TRACE_SPANS_MAX {
             state.counts.early += 1;

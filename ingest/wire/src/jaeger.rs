@@ -62,9 +62,12 @@ fn batch(spans: Vec<(Sent, Arc<Attributes>)>) -> Decoded<SpanBatch> {
         let same = |last: &&mut ResourceSpans| Arc::ptr_eq(&last.resource, &process) && last.scope == scope;
         match decoded.batch.resources.last_mut().filter(same) {
             Some(last) => last.spans.push(span),
-            None => {
-                decoded.batch.resources.push(ResourceSpans { resource: process, scope, spans: vec![span] })
-            }
+            None => decoded.batch.resources.push(ResourceSpans {
+                resource: process,
+                scope,
+                spans: vec![span],
+                ..ResourceSpans::default()
+            }),
         }
     }
     decoded
@@ -136,7 +139,7 @@ pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> Scope {
 fn event((ts_ns, mut fields): (i64, Attributes)) -> SpanEvent {
     let at = fields.iter().position(|(name, value)| name == "event" && value.as_str().is_some());
     let name = at.map(|at| fields.remove(at).1.to_string()).unwrap_or_default();
-    SpanEvent { ts_ns, name, attributes: fields }
+    SpanEvent { ts_ns, name, attributes: fields, ..SpanEvent::default() }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
             resources.push(ResourceSpans {
                 resource: Arc::new(name.into_iter().collect()),
                 scope,
-                spans: vec![],
+                ..ResourceSpans::default()
             });
             resources.len() - 1
         });
@@ -130,7 +130,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
 }
 
 fn event(Annotation { timestamp, value }: Annotation) -> SpanEvent {
-    SpanEvent { ts_ns: timestamp.saturating_mul(1_000), name: value, attributes: vec![] }
+    SpanEvent { ts_ns: timestamp.saturating_mul(1_000), name: value, ..SpanEvent::default() }
 }
 
 /// A tag `error` is there when the span failed, and its text says why.

@@ -258,11 +258,9 @@ impl Assembled {
         if !self.seen.insert((spans.span_id(row), spans.kind(row) as u8, spans.start(row))) {
             return false;
         }
-        let resource = spans.to_resource(row);
-        let scope = spans.to_scope(row);
-        let key = format!("{resource:?}\u{0}{scope:?}");
-        let at = *self.known.entry(key).or_insert_with(|| {
-            self.resources.push(ResourceSpans { resource: Arc::new(resource), scope, spans: Vec::new() });
+        let group = spans.to_group(row);
+        let at = *self.known.entry(format!("{group:?}")).or_insert_with(|| {
+            self.resources.push(group);
             self.resources.len() - 1
         });
         self.resources[at].spans.push(spans.to_span(row));

@@ -61,6 +61,7 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
         .route("/health/ready", get(ready))
         .route("/ready", get(ready_text))
         .route("/loki/ready", get(ready_text))
+        .route("/tempo/ready", get(ready_text))
         .route("/metrics", get(metrics));
     if shared.parts.store.is_some() {
         router = router.route("/api/admin/flush", post(flush)).route("/api/admin/compact", post(compact));

@@ -7,11 +7,11 @@ use crate::schema;
 use arrow::array::{
     ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder, MapBuilder,
     RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
-    TimestampNanosecondBuilder, UInt8Array, UInt32Array,
+    TimestampNanosecondBuilder, UInt8Array, UInt32Array, UInt32Builder,
 };
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
-use model::{Attributes, LogBatch, LogRecord, SpanBatch, SpanKind, StatusCode, Value, attribute};
+use model::{Attributes, LogBatch, LogRecord, Span, SpanBatch, SpanKind, StatusCode, Value, attribute};
 use std::sync::{Arc, LazyLock};
 
 /// A map column and the column of its types.
@@ -233,6 +233,8 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
     let (mut kind, mut status) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     let mut message = StringBuilder::with_capacity(rows, all().map(|span| span.status_message.len()).sum());
     let mut state = StringBuilder::with_capacity(rows, all().map(|span| span.trace_state.len()).sum());
+    let counts =
+        |of: fn(&Span) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(all().map(of))) };
     let mut attributes = AttributeColumns::with_capacity(rows, all().map(|span| &span.attributes));
     let (mut events, mut links) = (list_builder("events")?, list_builder("links")?);
     let mut groups = Groups::default();
@@ -243,6 +245,8 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             scope_name: of_group.scope.name.clone(),
             scope_version: of_group.scope.version.clone(),
             scope_attributes: Packed::of(&of_group.scope.attributes),
+            urls: [&of_group.schema_url, &of_group.scope.schema_url].map(String::clone),
+            dropped: [of_group.dropped_attributes, of_group.scope.dropped_attributes],
             ..Group::default()
         }));
         for span in &of_group.spans {
@@ -283,6 +287,10 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             words(status, &STATUS_WORDS)?,
             Arc::new(message.finish()),
             Arc::new(state.finish()),
+            counts(|span| span.flags),
+            counts(|span| span.dropped_attributes),
+            counts(|span| span.dropped_events),
+            counts(|span| span.dropped_links),
             attributes,
             attribute_types,
             Arc::new(events.finish()),
@@ -338,6 +346,7 @@ fn append_event(
     row.field_builder::<TimestampNanosecondBuilder>(0).ok_or_else(mismatch)?.append_value(event.ts_ns);
     row.field_builder::<StringBuilder>(1).ok_or_else(mismatch)?.append_value(&event.name);
     append_nested(row, 2, &event.attributes, scratch)?;
+    row.field_builder::<UInt32Builder>(4).ok_or_else(mismatch)?.append_value(event.dropped_attributes);
     row.append(true);
     Ok(())
 }
@@ -351,6 +360,8 @@ fn append_link(
     row.field_builder::<FixedSizeBinaryBuilder>(1).ok_or_else(mismatch)?.append_value(link.span_id)?;
     row.field_builder::<StringBuilder>(2).ok_or_else(mismatch)?.append_value(&link.trace_state);
     append_nested(row, 3, &link.attributes, scratch)?;
+    row.field_builder::<UInt32Builder>(5).ok_or_else(mismatch)?.append_value(link.flags);
+    row.field_builder::<UInt32Builder>(6).ok_or_else(mismatch)?.append_value(link.dropped_attributes);
     row.append(true);
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::part::Signal;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, DictionaryArray, MapArray, MapBuilder, StringArray,
-    StringBuilder, UInt32Array,
+    StringBuilder, UInt8Array, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
@@ -28,6 +28,9 @@ pub struct Group {
     pub scope_name: String,
     pub scope_version: String,
     pub scope_attributes: Packed,
+    /// Of a span's resource and its scope: the schema's URL, and how many attributes the sender left out.
+    pub urls: [String; 2],
+    pub dropped: [u32; 2],
 }
 
 /// Attributes as bytes, so that they can be compared: name, type and text of each.
@@ -101,24 +104,40 @@ impl Group {
         let resource = Packed::checked(rest.block()?)?;
         let mut text = || String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string());
         let (scope_name, scope_version) = (text()?, text()?);
-        Ok(Group { labels, resource, scope_name, scope_version, scope_attributes: Packed::default() })
+        Ok(Group { labels, resource, scope_name, scope_version, ..Group::default() })
     }
 
-    /// Attributes of scopes follow the groups, of those that have some: their number, and of each the group's number and a
-    /// block. Files and records from before there were any end without.
-    pub fn encode_scopes(groups: &[Arc<Group>], out: &mut Vec<u8>) {
-        let with = groups.iter().enumerate().filter(|(_, group)| !group.scope_attributes.is_empty());
+    /// Whether it has what only OTLP tells of scopes and resources, and few senders do.
+    pub fn has_more(&self) -> bool {
+        !self.scope_attributes.is_empty()
+            || self.urls.iter().any(|url| !url.is_empty())
+            || self.dropped != [0; 2]
+    }
+
+    /// This follows the groups, of those that have it: their number, and of each the group's number, three blocks and two
+    /// counts.
+    pub fn encode_more(groups: &[Arc<Group>], out: &mut Vec<u8>) {
+        let with = groups.iter().enumerate().filter(|(_, group)| group.has_more());
         out.extend_from_slice(&(with.clone().count() as u32).to_le_bytes());
         for (number, group) in with {
             out.extend_from_slice(&(number as u32).to_le_bytes());
             put_block(out, &group.scope_attributes.0);
+            group.urls.iter().for_each(|url| put_block(out, url.as_bytes()));
+            group.dropped.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
         }
     }
 
-    pub fn decode_scopes(groups: &mut [Arc<Group>], rest: &mut Cursor<'_>) -> Result<(), String> {
+    pub fn decode_more(groups: &mut [Arc<Group>], rest: &mut Cursor<'_>) -> Result<(), String> {
         for _ in 0..rest.u32()? {
             let group = groups.get_mut(rest.u32()? as usize).ok_or("a scope is of no group")?;
-            Arc::make_mut(group).scope_attributes = Packed::checked(rest.block()?)?;
+            let group = Arc::make_mut(group);
+            group.scope_attributes = Packed::checked(rest.block()?)?;
+            for url in &mut group.urls {
+                *url = String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string())?;
+            }
+            for count in &mut group.dropped {
+                *count = rest.u32()?;
+            }
         }
         Ok(())
     }
@@ -128,6 +147,8 @@ impl Group {
         match column {
             "scope_name" => Some(&self.scope_name),
             "scope_version" => Some(&self.scope_version),
+            "resource_schema_url" => Some(&self.urls[0]),
+            "scope_schema_url" => Some(&self.urls[1]),
             "service" if signal == Signal::Spans => self.resource.text_of(&["service.name"]),
             _ => {
                 let (_, labels, attributes) = PROMOTED.iter().find(|(name, ..)| *name == column)?;
@@ -188,7 +209,7 @@ impl Groups {
 pub struct GroupColumns {
     signal: Signal,
     groups: Vec<Arc<Group>>,
-    words: [OnceLock<Words>; 7],
+    words: [OnceLock<Words>; WORDS.len()],
     streams: OnceLock<(Vec<u32>, ArrayRef)>,
     resources: OnceLock<(ArrayRef, ArrayRef)>,
     scopes: OnceLock<(ArrayRef, ArrayRef)>,
@@ -201,7 +222,17 @@ struct Words {
     values: ArrayRef,
 }
 
-const WORDS: [&str; 7] = ["service", "namespace", "pod", "container", "node", "scope_name", "scope_version"];
+const WORDS: [&str; 9] = [
+    "service",
+    "namespace",
+    "pod",
+    "container",
+    "node",
+    "scope_name",
+    "scope_version",
+    "resource_schema_url",
+    "scope_schema_url",
+];
 
 impl GroupColumns {
     pub fn new(signal: Signal, groups: Vec<Arc<Group>>) -> GroupColumns {
@@ -243,6 +274,8 @@ impl GroupColumns {
                 empty_maps(maps, numbers.len()).map_or_else(|| take(maps, numbers, None), Ok)
             }
             "resource_types" => take(&self.attributes("resource")?.1, numbers, None),
+            "resource_dropped_attributes" => Ok(self.dropped(0, numbers)),
+            "scope_dropped_attributes" => Ok(self.dropped(1, numbers)),
             "scope_attribute_types" => take(&self.attributes("scope_attributes")?.1, numbers, None),
             word => {
                 let Some(at) = WORDS.iter().position(|other| *other == word) else {
@@ -254,6 +287,29 @@ impl GroupColumns {
                 Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, words.values.clone())?))
             }
         }
+    }
+
+    /// An attribute of the resource: its texts and types.
+    pub fn attribute(&self, name: &str, numbers: &UInt32Array) -> Result<(ArrayRef, ArrayRef), ArrowError> {
+        let mut distinct = Distinct::default();
+        let of_group: Vec<Option<(u32, u8)>> = self
+            .groups
+            .iter()
+            .map(|group| {
+                let (_, kind, text) = group.resource.iter().find(|(other, ..)| *other == name)?;
+                Some((distinct.place(text), kind))
+            })
+            .collect();
+        let of_row = || numbers.values().iter().map(|number| of_group[*number as usize]);
+        let keys: UInt32Array = of_row().map(|own| own.map(|(place, _)| place)).collect();
+        let types = UInt8Array::from_iter_values(of_row().map(|own| own.map_or(0, |(_, kind)| kind)));
+        let values = Arc::new(StringArray::from(distinct.values));
+        Ok((Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values)?), Arc::new(types)))
+    }
+
+    fn dropped(&self, of: usize, numbers: &UInt32Array) -> ArrayRef {
+        let counts = numbers.values().iter().map(|number| self.groups[*number as usize].dropped[of]);
+        Arc::new(UInt32Array::from_iter_values(counts))
     }
 
     fn make_words(&self, column: &str) -> Words {
@@ -356,7 +412,7 @@ impl<'a, T: ?Sized + std::hash::Hash + Eq> Distinct<'a, T> {
 pub fn is_of_group(signal: Signal, column: &str) -> bool {
     match signal {
         Signal::Spans => {
-            matches!(column, "service" | "resource" | "resource_types") || column.starts_with("scope_")
+            column == "service" || column.starts_with("resource") || column.starts_with("scope_")
         }
         _ => {
             matches!(column, "stream" | "resource" | "resource_types")
@@ -400,20 +456,24 @@ mod tests {
         }
         let scoped = Group {
             scope_attributes: Packed::of(&vec![("n".into(), Value::Int(5))]),
+            urls: ["https://resource".into(), String::new()],
+            dropped: [0, 7],
             ..Group::clone(&group)
         };
         let (known, mut again) = ([group.clone(), Arc::new(scoped)], [group.clone(), group.clone()]);
         bytes.clear();
-        Group::encode_scopes(&known, &mut bytes);
+        Group::encode_more(&known, &mut bytes);
         for length in 0..bytes.len() {
-            assert!(Group::decode_scopes(&mut again, &mut Cursor(&bytes[..length])).is_err(), "{length}");
+            assert!(Group::decode_more(&mut again, &mut Cursor(&bytes[..length])).is_err(), "{length}");
         }
-        Group::decode_scopes(&mut again, &mut Cursor(&bytes)).unwrap();
+        Group::decode_more(&mut again, &mut Cursor(&bytes)).unwrap();
         assert_eq!(again, known);
-        assert!(Group::decode_scopes(&mut again[..1], &mut Cursor(&bytes)).is_err());
+        assert!(Group::decode_more(&mut again[..1], &mut Cursor(&bytes)).is_err());
         let scopes = GroupColumns::new(Signal::Spans, known.to_vec());
         let types = scopes.column("scope_attribute_types", &UInt32Array::from(vec![1, 0])).unwrap();
         assert_eq!(types.as_binary::<i32>().iter().collect::<Vec<_>>(), [Some(&b"i"[..]), Some(&b""[..])]);
+        let dropped = scopes.column("scope_dropped_attributes", &UInt32Array::from(vec![1, 0])).unwrap();
+        assert_eq!(dropped.as_primitive::<UInt32Type>().values(), &[7, 0]);
         let bare = Arc::new(Group::default());
         let columns = GroupColumns::new(Signal::Logs, vec![group, bare]);
         let numbers = UInt32Array::from(vec![1, 0, 0]);

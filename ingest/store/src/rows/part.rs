@@ -12,16 +12,19 @@ mod full_text;
 mod ids;
 mod needles;
 mod packed;
+mod picked;
 mod ranges;
 mod read;
 mod stamps;
 mod templates;
 mod times;
+mod traces;
 mod walk;
 mod words;
 mod writer;
 
 use attributes::named;
+pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
 pub use read::{PartStream, Select, read, read_all};
 pub use writer::Writer;
@@ -40,6 +43,7 @@ use needles::Needle;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use ranges::Ranges;
 use std::sync::{Arc, OnceLock};
+use traces::Traces;
 use words::Words;
 
 /// Rows of a page: the unit of the word index and of what is read at least. Half as many lines cost half as much to
@@ -48,17 +52,23 @@ pub const LOG_PAGE_ROWS: usize = 4_096;
 pub const SPAN_PAGE_ROWS: usize = 2_048;
 
 /// Columns of spans that are often blank, and the column of the file whose counts tell: of a list one whose items are never null.
-const MAY_BE_BLANK: [(&str, &[&str]); 4] = [
+const MAY_BE_BLANK: [(&str, &[&str]); 9] = [
     ("trace_state", &["trace_state"]),
+    ("flags", &["flags"]),
+    ("dropped_attributes", &["dropped_attributes"]),
+    ("dropped_events", &["dropped_events"]),
+    ("dropped_links", &["dropped_links"]),
     ("status_message", &["status_message"]),
     ("events", &["events", "list", "item", "ts"]),
     ("links", &["links", "list", "item", "trace_id"]),
+    (attributes::REST, &[attributes::REST, "entries", "keys"]),
 ];
 
 const FORMAT: &str = "BNCLROW";
-const VERSION: u8 = b'5';
-/// Read as well: its bodies are not packed.
-const VERSION_BEFORE: u8 = b'4';
+const LOG_VERSION: u8 = b'5';
+/// Of logs, read as well: its bodies are not packed.
+const LOG_VERSION_BEFORE: u8 = b'4';
+const SPAN_VERSION: u8 = b'6';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
 #[derive(Default)]
@@ -81,7 +91,10 @@ pub struct Index {
     signal: Signal,
     pub runs: Vec<Run>,
     pub groups: Arc<GroupColumns>,
+    /// Of logs.
     ids: Ids,
+    /// Of spans.
+    traces: Traces,
     words: Option<Words>,
     /// Some row has attributes.
     has_attributes: bool,
@@ -91,6 +104,8 @@ pub struct Index {
     pub metadata: ArrowReaderMetadata,
     /// `None` where it cannot be made.
     coded: OnceLock<Option<ArrowReaderMetadata>>,
+    /// The same for who reads columns of attributes as words.
+    words_metadata: OnceLock<ArrowReaderMetadata>,
 }
 
 /// How the rows of a part lie: which attributes and paths of JSON bodies have a column of their own, and the unit of the
@@ -101,7 +116,7 @@ pub struct Layout {
     pub bodies: Vec<String>,
     pub common: packed::Common,
     pub group_rows: usize,
-    /// About as many ids as there will be.
+    /// About as many ids, or rows with an id, as there will be.
     pub ids: usize,
     pub times: times::Unit,
 }
@@ -130,7 +145,10 @@ impl Layout {
             times: units.min().unwrap_or_default(),
             attributes: attributes::joined(indexes.iter().map(|index| named(index.field_names()))),
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { LOG_GROUP_ROWS },
-            ids: indexes.iter().map(|index| index.ids.len()).sum(),
+            ids: indexes
+                .iter()
+                .map(|index| if signal == Signal::Spans { index.total() } else { index.ids.len() })
+                .sum(),
             common: packed::Common::joined(indexes.iter().map(|index| index.packed.common())),
             bodies: bodies::joined(indexes.iter().map(|index| bodies::named(index.field_names()))),
         }
@@ -139,7 +157,11 @@ impl Layout {
 
 impl Index {
     pub fn decode(signal: Signal, bytes: &[u8], metadata: ArrowReaderMetadata) -> Result<Index, String> {
-        let version = if bytes.get(7) == Some(&VERSION_BEFORE) { VERSION_BEFORE } else { VERSION };
+        let version = match signal {
+            Signal::Spans => SPAN_VERSION,
+            _ if bytes.get(7) == Some(&LOG_VERSION_BEFORE) => LOG_VERSION_BEFORE,
+            _ => LOG_VERSION,
+        };
         let raw = open(FORMAT, version, bytes)?;
         let mut rest = Cursor(&raw);
         let mut groups = vec![];
@@ -158,7 +180,11 @@ impl Index {
         if i64::from(first_row) != metadata.metadata().file_metadata().num_rows() {
             return Err("its rows are not those of the Parquet file".into());
         }
-        let ids = Ids::decode(rest.block()?)?;
+        let of_ids = rest.block()?;
+        let (ids, traces) = match signal {
+            Signal::Spans => (Ids::default(), Traces::decode(of_ids, bytes.len() as u64)?),
+            _ => (Ids::decode(of_ids)?, Traces::default()),
+        };
         let words = match rest.block()? {
             [] => None,
             block => Some(Words::open(block)?),
@@ -170,11 +196,11 @@ impl Index {
         }
         let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
         let common = match version {
-            VERSION_BEFORE => packed::Common::default(),
+            LOG_VERSION_BEFORE => packed::Common::default(),
             _ => packed::Common::decode(&mut rest)?,
         };
         if !rest.0.is_empty() {
-            Group::decode_scopes(&mut groups, &mut rest)?;
+            Group::decode_more(&mut groups, &mut rest)?;
         }
         let groups = Arc::new(GroupColumns::new(signal, groups));
         Ok(Index {
@@ -182,12 +208,14 @@ impl Index {
             runs,
             groups,
             ids,
+            traces,
             words,
             has_attributes: has_attributes != 0,
             shapes: Arc::new(shapes),
             packed: Arc::new(packed::Unpacking::new(common)),
             metadata,
             coded: OnceLock::new(),
+            words_metadata: OnceLock::new(),
         })
     }
 
@@ -237,6 +265,7 @@ impl Index {
         Ok((ranges, needles))
     }
 
+    /// Rows of runs that can be wanted.
     fn span_ranges(&self, select: &SpanSelect) -> Ranges {
         let of_runs = self.runs.iter().filter_map(|run| {
             let wanted = select.range.overlaps(run.first_ts, run.last_ts)
@@ -246,14 +275,7 @@ impl Index {
                 && (!select.errors_only || run.errors > 0);
             wanted.then(|| run.range())
         });
-        let mut ranges = Ranges::new(of_runs);
-        if !select.trace_ids.is_empty() {
-            let rows_of = |id: &model::TraceId| self.ids.rows(&hex::encode(id)).0;
-            let mut of_traces: Vec<_> = select.trace_ids.iter().flat_map(rows_of).collect();
-            of_traces.sort_unstable_by_key(|range| range.start);
-            ranges = ranges.and(&Ranges::new(of_traces));
-        }
-        ranges
+        Ranges::new(of_runs)
     }
 
     /// Streams with records in the range; at its edges the share of a run that lies in it is estimated.

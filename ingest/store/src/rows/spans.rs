@@ -56,12 +56,9 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
     wanted.into()
 }
 
-/// Columns that [`mask`] must see of a part whose runs and times were already judged.
+/// Columns that [`mask`] must see of a part whose runs, times and traces were already judged.
 pub fn mask_columns(select: &SpanSelect, times_judged: bool) -> Vec<&'static str> {
     let mut columns = vec![];
-    if !select.trace_ids.is_empty() {
-        columns.push("trace_id");
-    }
     if !times_judged {
         columns.push("start_ts");
     }

@@ -1,8 +1,10 @@
 //! Parts give back exactly what came in, to us and to readers of plain Parquet.
 
 use super::*;
-use arrow::array::{Array, Int8Array, Int64Array};
+use arrow::array::{Array, AsArray, BooleanArray, Int8Array, Int64Array};
+use arrow::compute::filter_record_batch;
 use arrow::util::display::array_value_to_string;
+use futures::Stream;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeSet;
 
@@ -182,19 +184,31 @@ fn rich(from: i64) -> [Batch; 2] {
         status_message: if i % 3 == 2 { "deadline".into() } else { String::new() },
         attributes: attributes(i),
         events: (0..i % 3)
-            .map(|n| SpanEvent { ts_ns: NOON_NS + n, name: "e".into(), attributes: attributes(n) })
+            .map(|n| SpanEvent {
+                ts_ns: NOON_NS + n,
+                name: "e".into(),
+                attributes: attributes(n),
+                dropped_attributes: n as u32,
+            })
             .collect(),
         links: (0..i % 2)
-            .map(|_| SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() })
+            .map(|_| SpanLink { trace_id: [9; 16], span_id: [8; 8], flags: 1, ..SpanLink::default() })
             .collect(),
+        flags: 0x101,
+        dropped_attributes: u32::from(i == 77),
+        dropped_events: 0,
+        dropped_links: 0,
     };
     let of = |service: &str, version: &str| ResourceSpans {
         resource: Arc::new(resource(service)),
         // One of three has attributes, and its group is not the first.
         scope: Scope {
             attributes: if version == "2" { attributes(3) } else { vec![] },
+            schema_url: if version == "3" { "https://scope".into() } else { String::new() },
             ..Scope::named("scope", version)
         },
+        schema_url: String::new(),
+        dropped_attributes: u32::from(version == "3"),
         spans: (0..150).map(span).collect(),
     };
     [
@@ -208,16 +222,146 @@ async fn all_rows(store: &Store) -> Vec<String> {
     let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
     let logs = snapshot.logs(&LogSelect::all(TimeRange::ALL), &LogColumns::all()).await.unwrap();
     let spans = snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap();
+    let rows = texts(logs.chain(spans)).await;
+    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
+    rows
+}
+
+async fn texts(batches: impl Stream<Item = Result<RecordBatch, crate::ReadError>>) -> Vec<String> {
     let mut rows = vec![];
-    for batch in logs.chain(spans).try_collect::<Vec<RecordBatch>>().await.unwrap() {
+    for batch in batches.try_collect::<Vec<RecordBatch>>().await.unwrap() {
         rows.extend((0..batch.num_rows()).map(|row| {
             let texts = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
             texts.collect::<Vec<_>>().join(" ; ")
         }));
     }
-    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
     rows.sort();
     rows
+}
+
+/// Of traces only some pages of some columns are read; what comes is the same as of a scan of everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_are_read_as_they_would_be_with_all_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for from in [0, 500_000, 40] {
+        for batch in rich(from) {
+            store.write(write(batch)).await.unwrap();
+        }
+        for service in ["cart", "bank"] {
+            store.write(write(spans(service, 255))).await.unwrap();
+        }
+        store.flush().await.unwrap();
+    }
+    let check = async || {
+        let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let range = TimeRange { start: NOON_NS, end: NOON_NS + 100_000 };
+        for (columns, range) in [
+            (SpanColumns::all(), TimeRange::ALL),
+            (SpanColumns::all(), range),
+            (SpanColumns::named(&["name", "attributes"]), TimeRange::ALL),
+            (SpanColumns::named(&["trace_id", "flags", "links"]), range),
+        ] {
+            let mut with_id = columns.0.clone();
+            with_id.extend(SpanColumns::named(&["trace_id"]).0);
+            with_id.sort_unstable();
+            with_id.dedup();
+            let all = snapshot.spans(&SpanSelect::all(range), &SpanColumns(with_id.clone())).await.unwrap();
+            let all: Vec<RecordBatch> = all.try_collect().await.unwrap();
+            for ids in [vec![[1u8; 16]], vec![[3; 16], [4; 16], [200; 16]], vec![[0; 16]]] {
+                let select = SpanSelect { trace_ids: ids.clone(), ..SpanSelect::all(range) };
+                let found = texts(snapshot.spans(&select, &columns).await.unwrap()).await;
+                let expected = all.iter().map(|batch| {
+                    let own = batch.column_by_name("trace_id").unwrap().as_fixed_size_binary();
+                    let mask: BooleanArray =
+                        own.iter().map(|id| Some(ids.iter().any(|other| id == Some(&other[..])))).collect();
+                    let places: Vec<usize> = columns
+                        .0
+                        .iter()
+                        .map(|column| with_id.iter().position(|other| other == column).unwrap())
+                        .collect();
+                    Ok(filter_record_batch(batch, &mask).unwrap().project(&places).unwrap())
+                });
+                let what = format!("{ids:?} {columns:?} {:?}", snapshot.warnings());
+                assert_eq!(found, texts(futures::stream::iter(expected)).await, "{what}");
+            }
+        }
+        assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
+    };
+    check().await;
+    store.compact().await.unwrap();
+    check().await;
+}
+
+/// One attribute as a column says what the map of all says, in memory, in parts where it has a column of its own or has not,
+/// and of shares each row once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fields_and_shares_are_what_the_whole_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let names = ["code", "http.route", "list", "rare.0", "nowhere"];
+    let of_spans = names.map(|name| SpanField::Span(name.into()));
+    let of_resources = ["k8s.pod.name", "n", "nowhere"].map(|name| SpanField::Resource(name.into()));
+    let fields: Vec<SpanField> = of_spans.into_iter().chain(of_resources).collect();
+    let check = async || {
+        let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let columns = ["span_id", "attributes", "attribute_types", "resource", "resource_types"];
+        let all =
+            snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::named(&columns)).await.unwrap();
+        let mut expected = vec![];
+        for batch in all.try_collect::<Vec<RecordBatch>>().await.unwrap() {
+            let text = |column: usize, row| array_value_to_string(batch.column(column), row).unwrap();
+            for row in 0..batch.num_rows() {
+                let found = fields.iter().map(|field| {
+                    let (map, name) = match field {
+                        SpanField::Span(name) => ("attributes", name),
+                        SpanField::Resource(name) => ("resource", name),
+                    };
+                    let types =
+                        batch.column_by_name(&format!("{}_types", map.trim_end_matches('s'))).unwrap();
+                    let of_row = batch.column_by_name(map).unwrap().as_map().value(row);
+                    let at =
+                        of_row.column(0).as_string::<i32>().iter().position(|own| own == Some(name.as_str()));
+                    at.map_or(" 0".to_owned(), |at| {
+                        let text = of_row.column(1).as_string::<i32>().value(at);
+                        format!("{text} {}", types.as_binary::<i32>().value(row)[at])
+                    })
+                });
+                expected.push(format!("{} {}", text(0, row), found.collect::<Vec<_>>().join(" ")));
+            }
+        }
+        expected.sort();
+        for of in [1, 2, 3] {
+            let mut found = vec![];
+            for at in 0..of {
+                let select = SpanSelect {
+                    fields: fields.clone(),
+                    share: Some((at, of)),
+                    ..SpanSelect::all(TimeRange::ALL)
+                };
+                let rows = snapshot.spans(&select, &SpanColumns::named(&["span_id"])).await.unwrap();
+                for batch in rows.try_collect::<Vec<RecordBatch>>().await.unwrap() {
+                    found.extend((0..batch.num_rows()).map(|row| {
+                        let texts =
+                            batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
+                        texts.collect::<Vec<_>>().join(" ")
+                    }));
+                }
+            }
+            found.sort();
+            assert_eq!(found, expected, "{of} {:?}", snapshot.warnings());
+        }
+    };
+    for from in [0, 500_000] {
+        for batch in rich(from) {
+            store.write(write(batch)).await.unwrap();
+        }
+        check().await;
+        store.flush().await.unwrap();
+        check().await;
+    }
+    store.compact().await.unwrap();
+    check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

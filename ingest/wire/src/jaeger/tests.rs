@@ -40,6 +40,7 @@ fn expected() -> SpanBatch {
             ts_ns: 1_700_000_000_000_002_000,
             name: "retry".into(),
             attributes: vec![("first".to_owned(), Value::Bool(true))],
+            ..SpanEvent::default()
         }],
         links: vec![link(5, TRACE, "follows_from"), link(6, other, "child_of")],
         ..Span::default()
@@ -49,6 +50,7 @@ fn expected() -> SpanBatch {
             resource: Arc::new(resource),
             scope: Scope::named("tracer", ""),
             spans: vec![span],
+            ..ResourceSpans::default()
         }],
     }
 }

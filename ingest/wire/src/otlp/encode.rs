@@ -12,7 +12,7 @@ fn scope(ours: &Scope) -> Option<InstrumentationScope> {
         name: ours.name.clone(),
         version: ours.version.clone(),
         attributes: pairs(&ours.attributes),
-        ..InstrumentationScope::default()
+        dropped_attributes_count: ours.dropped_attributes,
     })
 }
 
@@ -28,13 +28,17 @@ pub fn spans_message(batch: &SpanBatch) -> TracesData {
 
 fn resource_spans(ours: &OurSpans) -> ResourceSpans {
     ResourceSpans {
-        resource: Some(Resource { attributes: pairs(&ours.resource), ..Resource::default() }),
+        resource: Some(Resource {
+            attributes: pairs(&ours.resource),
+            dropped_attributes_count: ours.dropped_attributes,
+            ..Resource::default()
+        }),
         scope_spans: vec![ScopeSpans {
             scope: scope(&ours.scope),
             spans: ours.spans.iter().map(one_span).collect(),
-            ..ScopeSpans::default()
+            schema_url: ours.scope.schema_url.clone(),
         }],
-        ..ResourceSpans::default()
+        schema_url: ours.schema_url.clone(),
     }
 }
 
@@ -44,6 +48,7 @@ fn one_span(ours: &model::Span) -> Span {
         trace_id: ours.trace_id.to_vec(),
         span_id: ours.span_id.to_vec(),
         trace_state: ours.trace_state.clone(),
+        flags: ours.flags,
         parent_span_id: ours.parent_span_id.map(|id| id.to_vec()).unwrap_or_default(),
         name: ours.name.clone(),
         kind: ours.kind as i32,
@@ -57,7 +62,7 @@ fn one_span(ours: &model::Span) -> Span {
                 time_unix_nano: event.ts_ns.max(0) as u64,
                 name: event.name.clone(),
                 attributes: pairs(&event.attributes),
-                ..span::Event::default()
+                dropped_attributes_count: event.dropped_attributes,
             })
             .collect(),
         links: ours
@@ -68,10 +73,13 @@ fn one_span(ours: &model::Span) -> Span {
                 span_id: link.span_id.to_vec(),
                 trace_state: link.trace_state.clone(),
                 attributes: pairs(&link.attributes),
-                ..span::Link::default()
+                dropped_attributes_count: link.dropped_attributes,
+                flags: link.flags,
             })
             .collect(),
         status: Some(Status { code: ours.status as i32, message: ours.status_message.clone() }),
-        ..Span::default()
+        dropped_attributes_count: ours.dropped_attributes,
+        dropped_events_count: ours.dropped_events,
+        dropped_links_count: ours.dropped_links,
     }
 }

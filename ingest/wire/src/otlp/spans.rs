@@ -10,18 +10,26 @@ use std::sync::Arc;
 pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
     for sent in request.resource_spans {
-        let resource =
-            Arc::new(attributes(sent.resource.map(|resource| resource.attributes).unwrap_or_default()));
+        let resource = sent.resource.unwrap_or_default();
+        let dropped_attributes = resource.dropped_attributes_count;
+        let resource = Arc::new(attributes(resource.attributes));
         for scope in sent.scope_spans {
             let spans =
                 scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
-            let scope = scope.scope.map(|sent| Scope {
-                name: sent.name,
-                version: sent.version,
-                attributes: attributes(sent.attributes),
+            let of_scope = scope.scope.unwrap_or_default();
+            decoded.batch.resources.push(ResourceSpans {
+                resource: resource.clone(),
+                schema_url: sent.schema_url.clone(),
+                dropped_attributes,
+                scope: Scope {
+                    name: of_scope.name,
+                    version: of_scope.version,
+                    attributes: attributes(of_scope.attributes),
+                    schema_url: scope.schema_url,
+                    dropped_attributes: of_scope.dropped_attributes_count,
+                },
+                spans,
             });
-            let (resource, scope) = (resource.clone(), scope.unwrap_or_default());
-            decoded.batch.resources.push(ResourceSpans { resource, scope, spans });
         }
     }
     decoded
@@ -47,6 +55,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
         span_id,
         parent_span_id: id(&sent.parent_span_id),
         trace_state: sent.trace_state,
+        flags: sent.flags,
         start_ns,
         duration_ns: end_ns.saturating_sub(start_ns),
         name: sent.name,
@@ -61,6 +70,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
                 ts_ns: time_ns(event.time_unix_nano),
                 name: event.name,
                 attributes: attributes(event.attributes),
+                dropped_attributes: event.dropped_attributes_count,
             })
             .collect(),
         links: sent
@@ -71,9 +81,14 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
                     trace_id: id(&link.trace_id)?,
                     span_id: id(&link.span_id)?,
                     trace_state: link.trace_state,
+                    flags: link.flags,
                     attributes: attributes(link.attributes),
+                    dropped_attributes: link.dropped_attributes_count,
                 })
             })
             .collect(),
+        dropped_attributes: sent.dropped_attributes_count,
+        dropped_events: sent.dropped_events_count,
+        dropped_links: sent.dropped_links_count,
     })
 }

@@ -274,6 +274,7 @@ fn spans_come_back_and_bad_ids_are_counted() {
         span_id: [2; 8],
         parent_span_id: Some([3; 8]),
         trace_state: "a=b".into(),
+        flags: 0x101,
         start_ns: 10,
         duration_ns: 5,
         name: "GET".into(),
@@ -281,13 +282,23 @@ fn spans_come_back_and_bad_ids_are_counted() {
         status: StatusCode::Error,
         status_message: "boom".into(),
         attributes: vec![("n".into(), Value::Int(1)), ("list".into(), Value::Json("[1,\"a\"]".into()))],
-        events: vec![SpanEvent { ts_ns: 11, name: "e".into(), attributes: vec![] }],
+        events: vec![SpanEvent {
+            ts_ns: 11,
+            name: "e".into(),
+            dropped_attributes: 6,
+            ..SpanEvent::default()
+        }],
         links: vec![SpanLink {
             trace_id: [9; 16],
             span_id: [8; 8],
             trace_state: String::new(),
+            flags: 0x300,
             attributes: vec![],
+            dropped_attributes: 7,
         }],
+        dropped_attributes: 1,
+        dropped_events: 2,
+        dropped_links: 3,
     };
     let of = ResourceSpans {
         resource: Arc::new(vec![("service.name".into(), Value::from("cart"))]),
@@ -295,7 +306,11 @@ fn spans_come_back_and_bad_ids_are_counted() {
             name: "s".into(),
             version: "1".into(),
             attributes: vec![("n".into(), Value::Int(1)), ("list".into(), Value::Json("[1,2]".into()))],
+            schema_url: "https://scope".into(),
+            dropped_attributes: 4,
         },
+        schema_url: "https://resource".into(),
+        dropped_attributes: 5,
         spans: vec![span],
     };
     let batch = SpanBatch { resources: vec![of] };

@@ -24,7 +24,12 @@ fn of(service: &str, spans: Vec<Span>) -> ResourceSpans {
         ("service.name".to_owned(), Attribute::from(service)),
         ("zone".to_owned(), Attribute::from("a")),
     ];
-    ResourceSpans { resource: Arc::new(resource), scope: Scope::named("test", ""), spans }
+    ResourceSpans {
+        resource: Arc::new(resource),
+        scope: Scope::named("test", ""),
+        spans,
+        ..ResourceSpans::default()
+    }
 }
 
 fn batch(start_ns: i64) -> SpanBatch {
@@ -43,6 +48,7 @@ fn batch(start_ns: i64) -> SpanBatch {
             ts_ns: start_ns + 1_000,
             name: "retry".into(),
             attributes: vec![("n".into(), Attribute::Bool(true))],
+            ..SpanEvent::default()
         }],
         ..Span::default()
     };

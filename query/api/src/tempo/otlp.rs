@@ -31,18 +31,19 @@ fn resource_spans(ours: &Ours) -> ResourceSpans {
         name: ours.scope.name.clone(),
         version: ours.scope.version.clone(),
         attributes: pairs(&ours.scope.attributes),
-        ..InstrumentationScope::default()
+        dropped_attributes_count: ours.scope.dropped_attributes,
     };
     let spans = ScopeSpans {
         scope: Some(scope),
         spans: ours.spans.iter().map(span).collect(),
-        ..ScopeSpans::default()
+        schema_url: ours.scope.schema_url.clone(),
     };
-    ResourceSpans {
-        resource: Some(Resource { attributes: pairs(&ours.resource), ..Resource::default() }),
-        scope_spans: vec![spans],
-        ..ResourceSpans::default()
-    }
+    let resource = Resource {
+        attributes: pairs(&ours.resource),
+        dropped_attributes_count: ours.dropped_attributes,
+        ..Resource::default()
+    };
+    ResourceSpans { resource: Some(resource), scope_spans: vec![spans], schema_url: ours.schema_url.clone() }
 }
 
 fn span(ours: &model::Span) -> Span {
@@ -51,29 +52,33 @@ fn span(ours: &model::Span) -> Span {
         time_unix_nano: event.ts_ns.max(0) as u64,
         name: event.name.clone(),
         attributes: pairs(&event.attributes),
-        ..Event::default()
+        dropped_attributes_count: event.dropped_attributes,
     };
     let link = |link: &model::SpanLink| Link {
         trace_id: link.trace_id.to_vec(),
         span_id: link.span_id.to_vec(),
         trace_state: link.trace_state.clone(),
         attributes: pairs(&link.attributes),
-        ..Link::default()
+        dropped_attributes_count: link.dropped_attributes,
+        flags: link.flags,
     };
     Span {
         trace_id: ours.trace_id.to_vec(),
         span_id: ours.span_id.to_vec(),
         trace_state: ours.trace_state.clone(),
+        flags: ours.flags,
         parent_span_id: ours.parent_span_id.map(|id| id.to_vec()).unwrap_or_default(),
         name: ours.name.clone(),
         kind: ours.kind as i32,
         start_time_unix_nano: start,
         end_time_unix_nano: start.saturating_add(ours.duration_ns.max(0) as u64),
         attributes: pairs(&ours.attributes),
+        dropped_attributes_count: ours.dropped_attributes,
         events: ours.events.iter().map(event).collect(),
+        dropped_events_count: ours.dropped_events,
         links: ours.links.iter().map(link).collect(),
+        dropped_links_count: ours.dropped_links,
         status: Some(Status { code: ours.status as i32, message: ours.status_message.clone() }),
-        ..Span::default()
     }
 }
 

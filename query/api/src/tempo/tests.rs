@@ -21,7 +21,7 @@ pub(super) struct World {
 
 fn resource(service: &str, spans: Vec<Span>) -> ResourceSpans {
     let resource = Arc::new(vec![("service.name".to_owned(), Attribute::from(service))]);
-    ResourceSpans { resource, scope: Scope::named("test", ""), spans }
+    ResourceSpans { resource, scope: Scope::named("test", ""), spans, ..ResourceSpans::default() }
 }
 
 fn batch(start_ns: i64) -> SpanBatch {

@@ -38,7 +38,7 @@ fn batch(start_ns: i64) -> SpanBatch {
             ("network.peer.address".into(), Attribute::from("192.0.2.9")),
             ("network.peer.port".into(), Attribute::Int(443)),
         ],
-        events: vec![SpanEvent { ts_ns: start_ns + 1_000, name: "ws".into(), attributes: vec![] }],
+        events: vec![SpanEvent { ts_ns: start_ns + 1_000, name: "ws".into(), ..SpanEvent::default() }],
         ..span(2, 1, SpanKind::Client, "ask")
     };
     let of = |service: &str, spans: Vec<Span>| ResourceSpans {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use model::{Batch, LogBatch, ResourceSpans, Scope, Sink, Span, SpanBatch, SystemClock, Value, Write};
+use model::{Batch, LogBatch, ResourceSpans, Sink, Span, SpanBatch, SystemClock, Value, Write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -121,8 +121,8 @@ pub(super) fn traffic(shop: Shop) -> SpanBatch {
     let names = ["frontend", "inventory", "payment"];
     let resources = names.iter().zip(services).map(|(name, spans)| ResourceSpans {
         resource: Arc::new(vec![("service.name".to_owned(), Value::from(*name))]),
-        scope: Scope::default(),
         spans,
+        ..ResourceSpans::default()
     });
     SpanBatch { resources: resources.collect() }
 }

@@ -14,6 +14,8 @@ enum Condition<'a> {
     In(&'a str, Vec<&'a ScalarValue>),
     Contains(&'a str, String),
     Label(&'a str, Operator, &'a str),
+    /// Of the column `attributes` or `resource`, a name and what it must be.
+    Attribute(&'a str, &'a str, &'a str),
     Words(WordQuery),
 }
 
@@ -104,6 +106,12 @@ pub fn span_select(filters: &[Expr]) -> SpanSelect {
                 let ids: Option<Vec<_>> = values.into_iter().map(|value| text(value).and_then(id)).collect();
                 select.trace_ids.extend(ids.unwrap_or_default());
             }
+            Condition::Attribute("attributes", name, value) => {
+                select.attributes.push((name.to_owned(), value.to_owned()))
+            }
+            Condition::Attribute("resource", "service.name", value) => {
+                select.service = Some(value.to_owned())
+            }
             Condition::Compare("service", Operator::Eq, value) => {
                 select.service = text(value).map(str::to_owned)
             }
@@ -166,6 +174,9 @@ fn comparison<'a>(left: &'a Expr, operator: Operator, right: &'a Expr) -> Option
         // `labels['app']` is the latter.
         ("label" | "attr" | "get_field", [map, key]) if column(map) == Some("labels") => {
             Some(Condition::Label(text(literal(key)?)?, operator, text(value)?))
+        }
+        ("attr" | "get_field", [map, key]) if operator == Operator::Eq => {
+            Some(Condition::Attribute(column(map)?, text(literal(key)?)?, text(value)?))
         }
         _ => None,
     }

@@ -13,18 +13,21 @@ mod values;
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, value_of};
-use super::spans::{Spans, Val, columns_of};
+use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
 use alike::{Alike, Known};
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use traceql::{
     Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, Scope, SpansetExpr,
 };
@@ -62,6 +65,7 @@ pub(super) struct Steps {
     pub count: usize,
 }
 
+#[derive(Clone)]
 pub(super) struct MetricsQuery {
     pub snapshot: Arc<dyn Snapshot>,
     pub context: Arc<TaskContext>,
@@ -74,6 +78,9 @@ pub(super) struct MetricsQuery {
 }
 
 type Labels = Vec<(String, Value)>;
+
+/// Threads of one query.
+const SHARES_MAX: usize = 8;
 
 /// Memory is asked for in such pieces: a value at a time, asking costs more than keeping.
 const GROWN_BYTES: usize = 64 << 10;
@@ -103,6 +110,21 @@ struct Bucket {
     values: Values,
     /// One of its spans: trace, start and value.
     exemplar: Option<(TraceId, i64, f64)>,
+}
+
+impl Bucket {
+    fn absorb(&mut self, other: Bucket) {
+        if other.count == 0.0 {
+            return;
+        }
+        self.min = if self.count == 0.0 { other.min } else { self.min.min(other.min) };
+        self.max = if self.count == 0.0 { other.max } else { self.max.max(other.max) };
+        self.count += other.count;
+        self.sum += other.sum;
+        self.values.absorb(other.values);
+        let larger = other.exemplar.filter(|(.., value)| self.exemplar.is_none_or(|(.., own)| *value > own));
+        self.exemplar = larger.or(self.exemplar);
+    }
 }
 
 impl MetricsQuery {
@@ -163,71 +185,119 @@ impl MetricsQuery {
         if query.op == MetricsOp::Compare {
             return self.compare(query, inspected).await;
         }
-        let mut groups = Groups::default();
-        let reservation = MemoryConsumer::new("traceql metrics").register(self.context.memory_pool());
+        let gathered = match single_filter(&query.spansets).filter(|_| !wants_trace(query)) {
+            Some(filter) => self.in_shares(query, filter, inspected).await?,
+            None => {
+                let mut columns = vec!["start_ts", "trace_state"];
+                query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
+                if self.exemplars > 0 {
+                    columns.push("trace_id");
+                }
+                let mut gathered = Gathered::new(&self.context);
+                self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
+                    gathered.add(self, query, at, None)
+                })
+                .await?;
+                gathered
+            }
+        };
+        let groups = gathered.groups.all.into_iter();
+        Ok(groups.flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
+    }
+
+    /// Gathers spans that a filter alone decides on, as many threads at a time as there are processors.
+    async fn in_shares(
+        &self,
+        query: &MetricsAggregate,
+        filter: &FieldExpr,
+        inspected: &mut u64,
+    ) -> Result<Gathered, QueryError> {
+        let of = std::thread::available_parallelism().map_or(1, usize::from).min(SHARES_MAX);
+        let ended = CancellationToken::new();
+        let _with_the_asker = ended.clone().drop_guard();
+        let mut shares = JoinSet::new();
+        for at in 0..of {
+            let (own, query, filter, ended) = (self.clone(), query.clone(), filter.clone(), ended.clone());
+            let handle = Handle::current();
+            shares.spawn_blocking(move || {
+                handle.block_on(async move {
+                    tokio::select! {
+                        gathered = own.share(&query, &filter, (at, of)) => gathered,
+                        () = ended.cancelled() => Err(QueryError::Cancelled),
+                    }
+                })
+            });
+        }
+        let mut all = Gathered::new(&self.context);
+        while let Some(done) = shares.join_next().await {
+            let (gathered, seen) =
+                done.map_err(|why| QueryError::Broken(format!("query thread ended: {why}")))??;
+            *inspected += seen;
+            all.absorb(gathered);
+        }
+        Ok(all)
+    }
+
+    /// What one share of the spans gives, and how many were looked at.
+    async fn share(
+        &self,
+        query: &MetricsAggregate,
+        filter: &FieldExpr,
+        share: (usize, usize),
+    ) -> Result<(Gathered, u64), QueryError> {
+        let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
+        let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
+        narrow(&mut select, filter);
         let mut columns = vec!["start_ts", "trace_state"];
-        query.by.iter().chain(&query.field).for_each(|field| columns_of(field, &mut columns));
+        let mut read: Vec<&Field> = query.by.iter().chain(&query.field).collect();
+        filter.fields(&mut |field| read.push(field));
+        for field in read {
+            fields_or_columns_of(field, &mut select.fields, &mut columns);
+        }
         if self.exemplars > 0 {
             columns.push("trace_id");
         }
-        let mut grown = 0;
-        let by: Vec<&Field> = query.by.iter().collect();
-        let alike = Some(by.as_slice()).filter(|_| !wants_trace(query));
-        self.each_span(&query.spansets, alike, columns, inspected, &mut |at, alike| {
-            grown += self.gather(at, alike, query, &mut groups);
-            if grown < GROWN_BYTES {
-                return Ok(());
+        let scan =
+            SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
+        let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
+            .map_err(crate::logql::broken)?;
+        let (of_words, of_rows) = parted(filter);
+        let mut words: Vec<&Field> = query.by.iter().collect();
+        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
+        let (mut passing, mut inspected) = (Known::default(), 0);
+        let mut gathered = Gathered::new(&self.context);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            inspected += batch.num_rows() as u64;
+            let spans = Spans::of(&batch);
+            let mut alike = Alike::new(&spans, &words);
+            passing.forget();
+            gathered.groups.alike.forget();
+            for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
+                let at = SpanAt { spans: &spans, row, trace: None };
+                let holds = |conditions: &[&FieldExpr]| conditions.iter().all(|c| at.holds(c) == Some(true));
+                let number = alike.as_mut().map(|alike| alike.of(row));
+                let passes = match number {
+                    Some(number) => passing.get(number, || holds(&of_words)),
+                    None => holds(&of_words),
+                };
+                if passes && holds(&of_rows) {
+                    gathered.add(self, query, &at, number)?;
+                }
             }
-            reservation.try_grow(std::mem::take(&mut grown)).map_err(crate::logql::broken)
-        })
-        .await?;
-        Ok(groups.all.into_iter().flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
+        }
+        Ok((gathered, inspected))
     }
 
-    /// Calls `each` with every span that the pipeline finds and that starts in the range. `alike` are fields in which rows with
-    /// the number that goes with them are alike; without it the whole trace is wanted.
-    async fn each_span(
+    /// Calls `each` with every span that the pipeline finds in whole traces and that starts in the range.
+    async fn each_of_traces(
         &self,
         pipeline: &Pipeline,
-        alike: Option<&[&Field]>,
         mut columns: Vec<&'static str>,
         inspected: &mut u64,
         each: &mut Each<'_>,
     ) -> Result<(), QueryError> {
         let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
-        if let (Some(filter), Some(by)) = (single_filter(pipeline), alike) {
-            let mut select = SpanSelect::all(range);
-            filter.fields(&mut |field| columns_of(field, &mut columns));
-            narrow(&mut select, filter);
-            let scan =
-                SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
-            let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
-                .map_err(crate::logql::broken)?;
-            let (of_words, of_rows) = parted(filter);
-            let mut fields: Vec<&Field> = by.to_vec();
-            of_words.iter().for_each(|condition| condition.fields(&mut |field| fields.push(field)));
-            let (mut passing, mut next) = (Known::default(), 0);
-            while let Some(batch) = batches.next().await {
-                let batch = batch.map_err(crate::logql::broken)?;
-                *inspected += batch.num_rows() as u64;
-                let spans = Spans::of(&batch);
-                let mut alike = Alike::new(&spans, &fields, &mut next);
-                for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
-                    let at = SpanAt { spans: &spans, row, trace: None };
-                    let holds =
-                        |conditions: &[&FieldExpr]| conditions.iter().all(|c| at.holds(c) == Some(true));
-                    let number = alike.as_mut().map(|alike| alike.of(row));
-                    let passes = match number {
-                        Some(number) => passing.get(number, || holds(&of_words)),
-                        None => holds(&of_words),
-                    };
-                    if passes && holds(&of_rows) {
-                        each(&at, number)?;
-                    }
-                }
-            }
-            return Ok(());
-        }
         let search = Search {
             snapshot: self.snapshot.clone(),
             context: self.context.clone(),
@@ -250,7 +320,7 @@ impl MetricsQuery {
                     for span in spans {
                         let at = trace.at(span);
                         if range.contains(at.spans.start(at.row)) {
-                            each(&at, None)?;
+                            each(&at)?;
                         }
                     }
                     Ok(())
@@ -368,6 +438,42 @@ impl MetricsQuery {
     }
 }
 
+/// Groups, and the memory that they are accounted for.
+struct Gathered {
+    groups: Groups,
+    /// Not asked for yet.
+    grown: usize,
+    reservations: Vec<MemoryReservation>,
+}
+
+impl Gathered {
+    fn new(context: &TaskContext) -> Gathered {
+        let reservation = MemoryConsumer::new("traceql metrics").register(context.memory_pool());
+        Gathered { groups: Groups::default(), grown: 0, reservations: vec![reservation] }
+    }
+
+    /// A span, and the number of the rows that are like it.
+    fn add(
+        &mut self,
+        query: &MetricsQuery,
+        aggregate: &MetricsAggregate,
+        at: &SpanAt<'_>,
+        alike: Option<u32>,
+    ) -> Result<(), QueryError> {
+        self.grown += query.gather(at, alike, aggregate, &mut self.groups);
+        if self.grown < GROWN_BYTES {
+            return Ok(());
+        }
+        let grown = std::mem::take(&mut self.grown);
+        self.reservations[0].try_grow(grown).map_err(crate::logql::broken)
+    }
+
+    fn absorb(&mut self, other: Gathered) {
+        self.reservations.extend(other.reservations);
+        self.groups.absorb(other.groups);
+    }
+}
+
 /// Groups by the text of their labels.
 #[derive(Default)]
 struct Groups {
@@ -379,6 +485,23 @@ struct Groups {
 }
 
 impl Groups {
+    fn absorb(&mut self, other: Groups) {
+        let mut theirs: Vec<Option<(Labels, Vec<Bucket>)>> = other.all.into_iter().map(Some).collect();
+        for (key, at) in other.known {
+            let Some((labels, buckets)) = theirs[at].take() else { continue };
+            match self.known.get(&key) {
+                Some(own) => {
+                    let own = &mut self.all[*own].1;
+                    own.iter_mut().zip(buckets).for_each(|(own, bucket)| own.absorb(bucket));
+                }
+                None => {
+                    self.known.insert(key, self.all.len());
+                    self.all.push((labels, buckets));
+                }
+            }
+        }
+    }
+
     /// The group of a span; `grown` by the bytes that it took to make it.
     fn of(&mut self, by: &[Field], at: &SpanAt<'_>, steps: usize, grown: &mut usize) -> usize {
         use std::fmt::Write;
@@ -410,8 +533,8 @@ fn label_name(field: &Field) -> String {
     }
 }
 
-/// Takes a span, and the number of rows that are like it.
-type Each<'a> = dyn FnMut(&SpanAt<'_>, Option<u32>) -> Result<(), QueryError> + Send + 'a;
+/// Takes a span.
+type Each<'a> = dyn FnMut(&SpanAt<'_>) -> Result<(), QueryError> + Send + 'a;
 
 /// The conditions that must all hold: those that words of the span decide, and the others.
 fn parted(filter: &FieldExpr) -> (Vec<&FieldExpr>, Vec<&FieldExpr>) {
@@ -436,7 +559,7 @@ fn parted(filter: &FieldExpr) -> (Vec<&FieldExpr>, Vec<&FieldExpr>) {
 /// As [`Spans::keys`], whatever the batch.
 fn may_be_words(field: &Field) -> bool {
     match field {
-        Field::Attribute { scope: Scope::Resource, name } => name == "service.name",
+        Field::Attribute { scope, .. } => matches!(scope, Scope::Span | Scope::Resource | Scope::Any),
         Field::Intrinsic(intrinsic) => matches!(
             intrinsic,
             Intrinsic::Name
@@ -445,7 +568,6 @@ fn may_be_words(field: &Field) -> bool {
                 | Intrinsic::InstrumentationName
                 | Intrinsic::InstrumentationVersion
         ),
-        Field::Attribute { .. } => false,
     }
 }
 

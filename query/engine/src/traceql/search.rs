@@ -4,7 +4,7 @@
 
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
-use super::spans::{Spans, Val, columns_of};
+use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use super::trace::{Spanset, Trace};
 use crate::logql::operator::Operator;
 use crate::{Limits, QueryError};
@@ -261,10 +261,10 @@ impl Search {
         }
         let mut candidates: HashMap<TraceId, Candidate> = HashMap::new();
         let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
-        for (select, judged) in self.scans(&filters) {
+        for (mut select, judged) in self.scans(&filters) {
             let mut columns = vec!["trace_id", "start_ts"];
             for (_, filter) in &judged {
-                filter.fields(&mut |field| columns_of(field, &mut columns));
+                filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
             }
             let mut batches = self.scan(select, &columns)?;
             while let Some(batch) = batches.next().await {
@@ -424,7 +424,10 @@ impl Search {
             attributes: set
                 .attributes
                 .iter()
-                .filter_map(|(name, value)| Some((name.clone(), value_of(value.clone())?)))
+                // Spans without what they are grouped by are a group as well.
+                .map(|(name, value)| {
+                    (name.clone(), value_of(value.clone()).unwrap_or_else(|| model::Value::from("nil")))
+                })
                 .collect(),
         };
         FoundTrace {

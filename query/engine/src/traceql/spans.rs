@@ -2,11 +2,13 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, ListArray, MapArray,
-    RecordBatch, StringArray, TimestampNanosecondArray,
+    RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt32Array,
 };
-use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
-use model::{Attributes, SpanId, SpanKind, StatusCode, TraceId, Value};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt8Type, UInt32Type};
+use model::{Attributes, SpanField, SpanId, SpanKind, StatusCode, TraceId, Value};
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
 use traceql::{Field, Intrinsic, Scope, Static};
 
 /// The value of a field at a span.
@@ -80,8 +82,58 @@ impl<'a> Words<'a> {
         Some(Words { keys: dictionary.keys().values(), array, values })
     }
 
+    /// The largest number stands for none.
+    fn keys_or_none(&self) -> Cow<'a, [u32]> {
+        match self.array.null_count() {
+            0 => Cow::Borrowed(self.keys),
+            _ => (0..self.keys.len())
+                .map(|row| if self.array.is_valid(row) { self.keys[row] } else { u32::MAX })
+                .collect(),
+        }
+    }
+
     fn get(&self, row: usize) -> Option<&'a str> {
         self.array.is_valid(row).then(|| self.values.value(self.keys[row] as usize))
+    }
+}
+
+/// One attribute as a column.
+struct Own<'a> {
+    of_resource: bool,
+    name: &'a str,
+    words: Words<'a>,
+    types: &'a UInt8Array,
+}
+
+impl<'a> Own<'a> {
+    /// The columns that [`SpanSelect::fields`](model::SpanSelect) brought.
+    fn of(batch: &'a RecordBatch) -> Vec<Own<'a>> {
+        let fields = batch.schema_ref().fields();
+        let own = fields.iter().zip(batch.columns()).enumerate().filter_map(|(at, (field, column))| {
+            let (of_resource, name) = match (field.name().strip_prefix("span:"), field.name()) {
+                (Some(name), _) => (false, name),
+                (None, name) => (true, name.strip_prefix("resource:")?),
+            };
+            let types = batch.columns().get(at + 1)?.as_primitive_opt::<UInt8Type>()?;
+            Some(Own { of_resource, name, words: Words::of(column)?, types })
+        });
+        own.collect()
+    }
+
+    fn keys(&self) -> Vec<Cow<'a, [u32]>> {
+        let mut keys = vec![self.words.keys_or_none()];
+        let mut types = self.types.values().iter().filter(|kind| **kind != 0);
+        // The same text may be a number here and a string there.
+        if let Some(first) = types.next()
+            && types.any(|kind| kind != first)
+        {
+            keys.push(self.types.values().iter().map(|kind| u32::from(*kind)).collect());
+        }
+        keys
+    }
+
+    fn get(&self, row: usize) -> Option<Val<'a>> {
+        self.words.get(row).map(|text| typed(self.types.value(row), text))
     }
 }
 
@@ -185,6 +237,11 @@ impl<'a> Parts<'a> {
     fn column(&self, name: &str) -> Option<&'a ArrayRef> {
         self.list.values().as_struct_opt()?.column_by_name(name)
     }
+
+    fn count(&self, name: &str, at: usize) -> u32 {
+        let counts = self.column(name).and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        counts.map_or(0, |counts| counts.value(at))
+    }
 }
 
 /// The columns of a batch; those that were not read are `None`.
@@ -201,6 +258,10 @@ pub(crate) struct Spans<'a> {
     status: Option<Words<'a>>,
     status_message: Option<&'a StringArray>,
     trace_state: Option<&'a StringArray>,
+    flags: Option<&'a UInt32Array>,
+    /// What the sender left out: attributes, events and links of the span, attributes of its resource and scope.
+    dropped: [Option<&'a UInt32Array>; 5],
+    urls: [Option<Words<'a>>; 2],
     scope_name: Option<Words<'a>>,
     scope_version: Option<Words<'a>>,
     scope_attributes: Option<Typed<'a>>,
@@ -208,7 +269,16 @@ pub(crate) struct Spans<'a> {
     resource: Option<Typed<'a>>,
     events: Option<Parts<'a>>,
     links: Option<Parts<'a>>,
+    own: Vec<Own<'a>>,
 }
+
+const DROPPED: [&str; 5] = [
+    "dropped_attributes",
+    "dropped_events",
+    "dropped_links",
+    "resource_dropped_attributes",
+    "scope_dropped_attributes",
+];
 
 fn id<const N: usize>(ids: Option<&FixedSizeBinaryArray>, row: usize) -> Option<[u8; N]> {
     let ids = ids.filter(|ids| ids.is_valid(row))?;
@@ -221,6 +291,7 @@ impl<'a> Spans<'a> {
         let ids = |name: &str| column(name).and_then(|c| c.as_fixed_size_binary_opt());
         let words = |name: &str| column(name).and_then(Words::of);
         let text = |name: &str| column(name).and_then(|c| c.as_string_opt::<i32>());
+        let count = |name: &str| column(name).and_then(|c| c.as_primitive_opt::<UInt32Type>());
         let map = |name: &str, types: &str| column(name).and_then(|map| Typed::of(map, column(types)));
         Spans {
             rows: batch.num_rows(),
@@ -235,6 +306,9 @@ impl<'a> Spans<'a> {
             status: words("status"),
             status_message: text("status_message"),
             trace_state: text("trace_state"),
+            flags: count("flags"),
+            dropped: DROPPED.map(count),
+            urls: ["resource_schema_url", "scope_schema_url"].map(words),
             scope_name: words("scope_name"),
             scope_version: words("scope_version"),
             scope_attributes: map("scope_attributes", "scope_attribute_types"),
@@ -242,6 +316,7 @@ impl<'a> Spans<'a> {
             resource: map("resource", "resource_types"),
             events: column("events").and_then(Parts::of),
             links: column("links").and_then(Parts::of),
+            own: Own::of(batch),
         }
     }
 
@@ -323,7 +398,14 @@ impl<'a> Spans<'a> {
         see(one.unwrap_or(Val::Nil));
     }
 
+    fn own(&self, of_resource: bool, name: &str) -> Option<&Own<'a>> {
+        self.own.iter().find(|own| own.of_resource == of_resource && own.name == name)
+    }
+
     fn attribute(&self, row: usize, name: &str) -> Option<Val<'a>> {
+        if let Some(own) = self.own(false, name) {
+            return own.get(row);
+        }
         self.attributes.as_ref()?.get(row, name)
     }
 
@@ -332,6 +414,9 @@ impl<'a> Spans<'a> {
             && let Some(service) = self.service.as_ref().and_then(|service| service.get(row))
         {
             return Some(Val::Text(Cow::Borrowed(service)));
+        }
+        if let Some(own) = self.own(true, name) {
+            return own.get(row);
         }
         self.resource.as_ref()?.get(row, name)
     }
@@ -430,6 +515,7 @@ impl<'a> Spans<'a> {
             span_id: self.span_id(row),
             parent_span_id: self.parent(row),
             trace_state: self.trace_state.map_or("", |state| state.value(row)).to_owned(),
+            flags: self.flags.map_or(0, |flags| flags.value(row)),
             start_ns: self.start(row),
             duration_ns: self.duration(row),
             name: self.name(row).to_owned(),
@@ -439,7 +525,15 @@ impl<'a> Spans<'a> {
             attributes: self.attributes.as_ref().map(|a| a.owned(row)).unwrap_or_default(),
             events: self.to_events(row),
             links: self.to_links(row),
+            dropped_attributes: self.dropped(0, row),
+            dropped_events: self.dropped(1, row),
+            dropped_links: self.dropped(2, row),
         }
+    }
+
+    /// By the place in [`DROPPED`].
+    fn dropped(&self, of: usize, row: usize) -> u32 {
+        self.dropped[of].map_or(0, |counts| counts.value(row))
     }
 
     fn to_events(&self, row: usize) -> Vec<model::SpanEvent> {
@@ -450,6 +544,7 @@ impl<'a> Spans<'a> {
             ts_ns: times.map_or(0, |times| times.value(at)),
             name: names.map_or("", |names| names.value(at)).to_owned(),
             attributes: events.attributes.as_ref().map(|a| a.owned(at)).unwrap_or_default(),
+            dropped_attributes: events.count("dropped_attributes", at),
         };
         events.rows(row).map(one).collect()
     }
@@ -463,18 +558,36 @@ impl<'a> Spans<'a> {
             trace_id: id(traces, at).unwrap_or_default(),
             span_id: id(spans, at).unwrap_or_default(),
             trace_state: states.map_or("", |states| states.value(at)).to_owned(),
+            flags: links.count("flags", at),
             attributes: links.attributes.as_ref().map(|a| a.owned(at)).unwrap_or_default(),
+            dropped_attributes: links.count("dropped_attributes", at),
         };
         links.rows(row).map(one).collect()
     }
 
-    pub fn to_resource(&self, row: usize) -> Attributes {
+    /// The resource and scope of the row, without spans.
+    pub fn to_group(&self, row: usize) -> model::ResourceSpans {
+        let url = |at: usize| self.urls[at].as_ref().and_then(|urls| urls.get(row)).unwrap_or("").to_owned();
+        model::ResourceSpans {
+            resource: Arc::new(self.to_resource(row)),
+            schema_url: url(0),
+            dropped_attributes: self.dropped(3, row),
+            scope: model::Scope {
+                schema_url: url(1),
+                dropped_attributes: self.dropped(4, row),
+                ..self.to_scope(row)
+            },
+            spans: vec![],
+        }
+    }
+
+    fn to_resource(&self, row: usize) -> Attributes {
         self.resource.as_ref().map(|resource| resource.owned(row)).unwrap_or_default()
     }
 
-    /// Keys of a field that is a column of few words in this batch and never missing: rows with the same keys have the same
-    /// words.
-    pub fn keys(&self, field: &Field) -> Option<&'a [u32]> {
+    /// Keys of a field whose columns in this batch are words: rows with the same keys have the same value.
+    pub fn keys(&self, field: &Field) -> Option<Vec<Cow<'a, [u32]>>> {
+        let of_attribute = |of_resource: bool, name: &str| self.own(of_resource, name).map(Own::keys);
         let words = match field {
             Field::Intrinsic(Intrinsic::Name) => &self.name,
             Field::Intrinsic(Intrinsic::Status) => &self.status,
@@ -482,12 +595,22 @@ impl<'a> Spans<'a> {
             Field::Intrinsic(Intrinsic::InstrumentationName) => &self.scope_name,
             Field::Intrinsic(Intrinsic::InstrumentationVersion) => &self.scope_version,
             Field::Attribute { scope: Scope::Resource, name } if name == "service.name" => &self.service,
+            Field::Attribute { scope: Scope::Resource, name } => return of_attribute(true, name),
+            Field::Attribute { scope: Scope::Span, name } => return of_attribute(false, name),
+            Field::Attribute { scope: Scope::Any, name } => {
+                let mut keys = of_attribute(false, name)?;
+                match name.as_str() {
+                    "service.name" => keys.push(self.service.as_ref()?.keys_or_none()),
+                    _ => keys.extend(of_attribute(true, name)?),
+                }
+                return Some(keys);
+            }
             _ => return None,
         };
-        words.as_ref().filter(|words| words.array.null_count() == 0).map(|words| words.keys)
+        Some(vec![words.as_ref()?.keys_or_none()])
     }
 
-    pub fn to_scope(&self, row: usize) -> model::Scope {
+    fn to_scope(&self, row: usize) -> model::Scope {
         let word = |words: &Option<Words<'a>>| words.as_ref().and_then(|words| words.get(row)).unwrap_or("");
         model::Scope {
             attributes: self.scope_attributes.as_ref().map(|scope| scope.owned(row)).unwrap_or_default(),
@@ -497,7 +620,8 @@ impl<'a> Spans<'a> {
 
     /// How many spans it stands for, where its sender kept some of many.
     pub fn weight(&self, row: usize) -> f64 {
-        self.trace_state.map_or(1.0, |state| model::sampling_weight(state.value(row)))
+        let state = self.trace_state.filter(|state| !state.value_data().is_empty());
+        state.map_or(1.0, |state| model::sampling_weight(state.value(row)))
     }
 }
 
@@ -520,6 +644,28 @@ fn part_attribute<'a>(
     if !any {
         see(Val::Nil);
     }
+}
+
+/// As [`columns_of`], where an attribute of a span or its resource need not come with all others.
+pub(crate) fn fields_or_columns_of(
+    field: &Field,
+    fields: &mut Vec<SpanField>,
+    columns: &mut Vec<&'static str>,
+) {
+    let Field::Attribute { scope, name } = field else { return columns_of(field, columns) };
+    if name == "service.name" && matches!(scope, Scope::Resource | Scope::Any) {
+        columns.push("service");
+    }
+    let (of_span, of_resource) = (SpanField::Span(name.clone()), SpanField::Resource(name.clone()));
+    match scope {
+        Scope::Span => fields.push(of_span),
+        Scope::Resource => fields.push(of_resource),
+        Scope::Any => fields.extend([of_span, of_resource]),
+        _ => return columns_of(field, columns),
+    }
+    // A column is there once.
+    let mut seen = HashSet::new();
+    fields.retain(|field| seen.insert(field.clone()));
 }
 
 /// The columns that a field is read from.

@@ -39,6 +39,7 @@ fn of(service: &str, spans: Vec<Span>) -> ResourceSpans {
             ..model::Scope::named("test", "1")
         },
         spans,
+        ..ResourceSpans::default()
     }
 }
 
@@ -49,7 +50,7 @@ fn batch() -> SpanBatch {
     checkout.status_message = "boom".into();
     checkout.attributes = vec![("http.response.status_code".into(), Value::Int(500))];
     let mut create = span(1, 2, 1, "create", 1, 350);
-    create.events = vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), attributes: vec![] }];
+    create.events = vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), ..SpanEvent::default() }];
     let mut acquire = span(1, 3, 2, "pool.acquire", 2, 300);
     acquire.attributes = vec![("pool.name".into(), Value::from("orders-db"))];
     let mut home = span(2, 4, 0, "GET /", 0, 20);

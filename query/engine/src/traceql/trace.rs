@@ -100,7 +100,6 @@ impl<'a> Trace<'a> {
         let name = format!("by({expr})");
         groups
             .into_iter()
-            .filter(|(key, _)| *key != Val::Nil)
             .map(|(key, spans)| {
                 let mut attributes = set.attributes.clone();
                 attributes.push((name.clone(), key));

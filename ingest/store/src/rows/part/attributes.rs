@@ -3,12 +3,14 @@
 //! A row's *shape* says which attributes it has, in their order and with their types; values of names that have no
 //! column are in a map, in the same order. Shape, columns and map give back exactly what came.
 
+use crate::rows::fields::{Typed, looked_up};
 use crate::rows::groups::empty_maps;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray, MapArray,
-    MapBuilder, RecordBatch, StringArray, StringBuilder,
+    MapBuilder, RecordBatch, StringArray, StringBuilder, UInt8Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
 use std::collections::HashMap;
@@ -74,6 +76,13 @@ pub fn judge(
     if let Some(values) = column.as_string_opt::<i32>() {
         return Ok(values.iter().map(|value| Some(value.is_some_and(&passes))).collect());
     }
+    if let Some(words) = column.as_dictionary_opt::<UInt32Type>() {
+        let values = words.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+        // A row group may have more words than the batch has rows.
+        let mut known: Vec<Option<bool>> = vec![None; values.len()];
+        let mut word = |key: usize| *known[key].get_or_insert_with(|| passes(values.value(key)));
+        return Ok((0..words.len()).map(|row| Some(words.key(row).is_some_and(&mut word))).collect());
+    }
     let map = column.as_map_opt().ok_or_else(wrong)?;
     let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
     let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
@@ -82,6 +91,39 @@ pub fn judge(
         Some(entries.any(|at| names.value(at) == name && passes(values.value(at))))
     });
     Ok(judged.collect())
+}
+
+/// Whether a field is one attribute's.
+pub fn has_own_column(field: &str) -> bool {
+    field.starts_with(PREFIX)
+}
+
+/// The names of a shape, in their order.
+pub fn names_of_shape(text: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = serde_json::from_str(text).ok()?;
+    names.iter().map(|name| name.get(1..).map(str::to_owned)).collect()
+}
+
+/// One attribute of rows as they lie in a file: its texts as words, and its types.
+pub fn of_file(batch: &RecordBatch, name: &str) -> Result<Typed, ArrowError> {
+    let wrong = || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
+    let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
+    let shapes = shapes.ok_or_else(wrong)?;
+    let texts = shapes.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+    // Its type by shape; none where the shape does not have it.
+    let kind = |text: Option<&str>| {
+        let names: Vec<String> = serde_json::from_str(text.unwrap_or("[]")).ok()?;
+        let own = names.iter().find(|own| own.get(1..) == Some(name));
+        Some(own.map_or(0, |own| own.as_bytes()[0]))
+    };
+    let kinds = texts.iter().map(kind).collect::<Option<Vec<u8>>>().ok_or_else(wrong)?;
+    let kind_of = |row: usize| shapes.key(row).and_then(|shape| kinds.get(shape).copied()).unwrap_or(0);
+    if let Some(column) = batch.column_by_name(&column_of(name)) {
+        let types = UInt8Array::from_iter_values((0..batch.num_rows()).map(kind_of));
+        return Ok((cast(column, &crate::schema::word())?, Arc::new(types)));
+    }
+    let rest = batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(wrong)?;
+    looked_up(rest, name, |row, _| kind_of(row))
 }
 
 pub fn is_column(field: &str) -> bool {

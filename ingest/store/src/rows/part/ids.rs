@@ -1,17 +1,18 @@
-//! Where an id is: a hash of each id with the span's row, or the cell of a log's page, that holds it, sorted. A search
-//! finds a few too many at worst, never too few.
+//! Where an id is: a hash of each id with the cell of a log's page that holds it, sorted. A search finds a few too many at
+//! worst, never too few.
 
 use super::cells::Grid;
-use super::ranges::Ranges;
-use crate::part::Signal;
 use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
 use crate::side_index::{Cursor, put_split, take_split};
 use arrow::array::{Array, FixedSizeBinaryArray, StringArray};
 
+/// Lines are looked through page by page, and so many find a page too many once in ten searches.
+const HASH_BITS: u32 = 24;
+
 #[derive(Default)]
 pub struct Ids {
     hash_bits: u32,
-    /// Hash, and row or cell, ascending.
+    /// Hash and cell, ascending.
     entries: Vec<(u32, u32)>,
     /// The rows hold hex tokens longer than a trace id.
     pub has_longer: bool,
@@ -32,12 +33,9 @@ fn hash(id: &str, bits: u32) -> u32 {
 }
 
 impl Ids {
-    /// Lines are looked through page by page, and 24 bits find a page too many once in ten searches; a trace's spans
-    /// are single rows in many pages.
     /// There is room for so many before more memory is taken.
-    pub fn with_room(signal: Signal, room: usize) -> Ids {
-        let hash_bits = if signal == Signal::Logs { 24 } else { 32 };
-        Ids { hash_bits, entries: Vec::with_capacity(room), has_longer: false }
+    pub fn with_room(room: usize) -> Ids {
+        Ids { hash_bits: HASH_BITS, entries: Vec::with_capacity(room), has_longer: false }
     }
 
     pub fn len(&self) -> usize {
@@ -65,16 +63,11 @@ impl Ids {
         }
     }
 
-    /// Ascending rows or cells.
+    /// Ascending cells.
     pub fn units(&self, id: &str) -> Vec<u32> {
         let wanted = hash(id, self.hash_bits);
         let start = self.entries.partition_point(|(hash, _)| *hash < wanted);
         self.entries[start..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, unit)| *unit).collect()
-    }
-
-    /// Where units are rows.
-    pub fn rows(&self, id: &str) -> Ranges {
-        Ranges::new(self.units(id).into_iter().map(|row| row as usize..row as usize + 1))
     }
 
     pub fn encode(mut self) -> Vec<u8> {

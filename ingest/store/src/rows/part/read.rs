@@ -2,26 +2,36 @@
 
 use super::conditions::Conditions;
 use super::needles::Needle;
-use super::{Automata, Index, MAY_BE_BLANK, attributes, bodies, few, times};
+use super::picked::Picked;
+use super::ranges::Ranges;
+use super::{Automata, Index, MAY_BE_BLANK, SPAN_PAGE_ROWS, attributes, bodies, few, times};
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
-use crate::rows::groups::GroupColumns;
+use crate::rows::fields::with_fields;
+use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
 use crate::rows::stored::{self, needed, publish};
 use crate::rows::{logs, spans};
-use arrow::array::{ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, new_empty_array};
+use arrow::array::{
+    ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
+};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use model::{LogSelect, SpanSelect, TimeRange};
+use model::{LogSelect, SpanField, SpanSelect, TimeRange, TraceId};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter,
 };
 use parquet::basic::Encoding;
+use parquet::errors::ParquetError;
+use parquet::file::statistics::Statistics;
 use std::sync::Arc;
+
+/// Rows of traces in one batch.
+const PICKED_ROWS: usize = 8_192;
 
 /// Rows of each part in memory while several are merged.
 const MERGE_ROWS: usize = 1_024;
@@ -47,6 +57,17 @@ impl Select {
         match self {
             Select::Logs(select) => select.range,
             Select::Spans(select) => select.range,
+        }
+    }
+
+    pub fn is_first_share(&self) -> bool {
+        !matches!(self, Select::Spans(SpanSelect { share: Some((1.., _)), .. }))
+    }
+
+    pub fn fields(&self) -> &[SpanField] {
+        match self {
+            Select::Logs(_) => &[],
+            Select::Spans(select) => &select.fields,
         }
     }
 
@@ -80,6 +101,15 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
         Select::Spans(select) => (index.span_ranges(select), vec![]),
     };
+    if let Select::Spans(select) = &select
+        && !select.trace_ids.is_empty()
+    {
+        return read_traces(part, index, ranges, select.clone(), columns).await;
+    }
+    let ranges = match &select {
+        Select::Spans(SpanSelect { share: Some(share), .. }) => ranges.share(*share, SPAN_PAGE_ROWS),
+        _ => ranges,
+    };
     if ranges.is_empty() {
         return Ok(futures::stream::empty().boxed());
     }
@@ -100,28 +130,27 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
             }
             index.columns_with(&needed, &of_bodies)
         }
-        None => index.columns(&needed),
+        None => index.columns_and_fields(&needed, select.fields()),
     };
-    // Rows that a trace id names one by one are judged when they are there: to judge them in the file would read its columns
-    // twice.
-    let named = matches!(&select, Select::Spans(select) if !select.trace_ids.is_empty());
-    let judged_after =
-        (named && judged_by.iter().all(|column| needed.contains(column))).then(|| select.clone());
+    let fields = select.fields().to_vec();
+    // Who does not want all attributes gets those that are wanted as words, which are compared once a word.
+    let all_attributes = needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+    let words = match signal == Signal::Spans && !all_attributes {
+        true => Some(index.words_metadata().map_err(|e| part.damaged(&path, e))?.clone()),
+        false => None,
+    };
     let attributes = index.attribute_predicates(&select);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
-    let judge = (!judged_by.is_empty() && judged_after.is_none())
-        .then(|| index.judge(select, &judged_by, needles, &part.objects().automata));
+    let judge =
+        (!judged_by.is_empty()).then(|| index.judge(select, &judged_by, needles, &part.objects().automata));
     let has_labels = labels.is_some();
     let published = {
         let index = index.clone();
         move |batch: RecordBatch| {
             let batch = index.packed.unpack(batch, &index.shapes)?;
             let whole = index.whole(batch.clone(), &needed, labels.is_some())?;
-            let whole = match &judged_after {
-                Some(select) => filter_record_batch(&whole, &select.mask(&whole, &index.groups))?,
-                None => whole,
-            };
             let published = publish(signal, &index.groups, &whole, &columns)?;
+            let published = with_fields(published, &batch, &index.groups, &fields)?;
             match &labels {
                 Some(labels) => index.with_labels(published, &batch, labels),
                 None => Ok(published),
@@ -148,11 +177,51 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
         ..Read::default()
     };
+    let metadata = words.as_ref().unwrap_or(metadata);
     let stream = part.objects().read(&path, metadata, read).map_err(|e| part.damaged(&path, e))?;
     let stream =
         stream.map_err(ArrowError::from).and_then(move |batch| futures::future::ready(published(batch)));
     // The part is held until the stream is dropped, so that its file stays.
     Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
+}
+
+/// The rows of some traces. They are judged when they are there: to judge them in the file would read columns twice.
+async fn read_traces(
+    part: Arc<Part>,
+    index: Arc<Index>,
+    ranges: Ranges,
+    select: SpanSelect,
+    columns: Vec<usize>,
+) -> Result<PartStream, Damaged> {
+    let path = part.meta.index_path();
+    let found = index.traces.find(part.objects(), &path, &select.trace_ids).await;
+    let mut rows = found.map_err(|why| part.damaged(&path, why))?;
+    rows.retain(|(row, _)| ranges.contains(*row as usize));
+    let mut needed = needed(Signal::Spans, &columns);
+    for column in spans::mask_columns(&select, false) {
+        if !needed.contains(&column) {
+            needed.push(column);
+        }
+    }
+    let projected = index.columns_and_fields(&needed, &select.fields);
+    let pieces: Vec<Vec<(u32, TraceId)>> = rows.chunks(PICKED_ROWS).map(<[_]>::to_vec).collect();
+    let piece = move |rows: Vec<(u32, TraceId)>| {
+        let (part, index, select) = (part.clone(), index.clone(), select.clone());
+        let (projected, needed, columns) = (projected.clone(), needed.clone(), columns.clone());
+        async move {
+            let picked = Picked { part: &part, index: &index, rows: &rows };
+            let read = picked.read(&projected).await?;
+            let published = || {
+                let whole = index.whole(read.clone(), &needed, false)?;
+                let mask = spans::mask(&whole, &index.groups, &select);
+                let published = publish(Signal::Spans, &index.groups, &whole, &columns)?;
+                let published = with_fields(published, &read, &index.groups, &select.fields)?;
+                filter_record_batch(&published, &mask)
+            };
+            published().map_err(|why| part.damaged(&part.meta.parquet_path(), why))
+        }
+    };
+    Ok(futures::stream::iter(pieces).then(piece).boxed())
 }
 
 /// All stored rows in the part's order, for merging.
@@ -215,28 +284,61 @@ impl Index {
         self.metadata.metadata().row_groups().iter().all(|rows| {
             let counted = rows.columns().iter().find(|column| column.column_path().parts() == *leaf);
             let counts = counted.and_then(|column| Some((column, column.statistics()?)));
-            counts.is_some_and(|(column, counts)| match leaf.len() {
-                1 => counts.max_bytes_opt().is_some_and(<[u8]>::is_empty) && counts.max_is_exact(),
+            counts.is_some_and(|(column, counts)| match (leaf.len(), counts) {
+                (1, Statistics::Int32(numbers)) => numbers.max_opt() == Some(&0),
+                (1, texts) => texts.max_bytes_opt().is_some_and(<[u8]>::is_empty) && texts.max_is_exact(),
                 _ => counts.null_count_opt().is_some_and(|nulls| nulls == column.num_values() as u64),
             })
         })
     }
 
+    /// The leaf of the file whose counts tell where a column is blank.
+    pub fn blank_leaf(&self, name: &str) -> Option<usize> {
+        let (_, leaf) = MAY_BE_BLANK.iter().find(|(column, _)| *column == name)?;
+        let columns = self.metadata.parquet_schema().columns();
+        columns.iter().position(|column| column.path().parts() == *leaf)
+    }
+
     fn blank(&self, name: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
-        let missing = || ArrowError::SchemaError(format!("no column {name}"));
         if !self.is_blank(name) {
-            return Err(missing());
+            return Err(ArrowError::SchemaError(format!("no column {name}")));
         }
-        match stored::schema(self.signal).field_with_name(name)?.data_type() {
-            DataType::List(item) => {
-                let (none, items) = (OffsetBuffer::new_zeroed(rows), new_empty_array(item.data_type()));
-                Ok(Arc::new(ListArray::try_new(item.clone(), none, items, None)?))
-            }
-            DataType::Utf8 => {
-                Ok(Arc::new(StringArray::try_new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None)?))
-            }
-            _ => Err(missing()),
+        nothing(stored::schema(self.signal).field_with_name(name)?.data_type(), rows)
+    }
+
+    /// The metadata with which columns of attributes are read as words.
+    fn words_metadata(&self) -> Result<&ArrowReaderMetadata, ParquetError> {
+        if let Some(made) = self.words_metadata.get() {
+            return Ok(made);
         }
+        let word = |field: &Arc<Field>| match attributes::has_own_column(field.name()) {
+            true => Arc::new(Field::new(field.name(), crate::schema::word(), true)),
+            false => field.clone(),
+        };
+        let schema = Schema::new(self.metadata.schema().fields().iter().map(word).collect::<Vec<_>>());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        let made = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?;
+        Ok(self.words_metadata.get_or_init(|| made))
+    }
+
+    /// Columns of the file that the stored columns and these fields are made of.
+    fn columns_and_fields(&self, stored: &[&str], fields: &[SpanField]) -> Vec<usize> {
+        let mut columns = self.columns(stored);
+        let names: Vec<&str> = self.field_names().collect();
+        let mut add = |name: &str| columns.extend(names.iter().position(|other| *other == name));
+        for field in fields {
+            match field {
+                SpanField::Resource(_) => add(GROUP),
+                SpanField::Span(name) => {
+                    let own = attributes::column_of(name);
+                    add(attributes::SHAPE);
+                    add(if names.contains(&own.as_str()) { &own } else { attributes::REST });
+                }
+            }
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
 
     fn mask(&self, columns: &[usize]) -> ProjectionMask {
@@ -287,11 +389,10 @@ impl Index {
         labels: &bodies::Labels,
     ) -> Result<RecordBatch, ArrowError> {
         let (_, known) = bodies::whole_or_known(read)?;
-        let mut fields: Vec<Arc<arrow::datatypes::Field>> =
-            published.schema().fields().iter().cloned().collect();
+        let mut fields: Vec<Arc<Field>> = published.schema().fields().iter().cloned().collect();
         let mut columns = published.columns().to_vec();
-        let field = |name: &str, kind| Arc::new(arrow::datatypes::Field::new(name, kind, true));
-        fields.push(field(crate::schema::JSON_KNOWN, arrow::datatypes::DataType::Boolean));
+        let field = |name: &str, kind| Arc::new(Field::new(name, kind, true));
+        fields.push(field(crate::schema::JSON_KNOWN, DataType::Boolean));
         columns.push(Arc::new(known));
         for (name, values) in labels.names().zip(labels.read(read, &self.shapes)?) {
             let name = format!("{}{name}", crate::schema::JSON_LABEL);
@@ -299,7 +400,7 @@ impl Index {
             columns.push(values);
         }
         let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
-        RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &rows)
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
     }
 
     /// Judges spans by attributes, each by the one column that it is in.
@@ -370,7 +471,7 @@ impl Index {
         needed: &[&str],
         labels_only: bool,
     ) -> Result<RecordBatch, ArrowError> {
-        if let Some(numbers) = read.column_by_name(crate::rows::groups::GROUP) {
+        if let Some(numbers) = read.column_by_name(GROUP) {
             let numbers = arrow::array::AsArray::as_primitive_opt(numbers);
             self.groups
                 .check(numbers.ok_or_else(|| ArrowError::SchemaError("groups are no numbers".into()))?)?;
@@ -382,7 +483,7 @@ impl Index {
             true => Some(attributes::none(read.num_rows())),
             false => None,
         };
-        let (mut fields, mut columns): (Vec<Arc<arrow::datatypes::Field>>, Vec<ArrayRef>) = (vec![], vec![]);
+        let (mut fields, mut columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = (vec![], vec![]);
         for name in needed {
             let column = match (*name, &restored) {
                 (attributes::REST, Some((map, _))) => map.clone(),
@@ -394,13 +495,30 @@ impl Index {
                     None => self.blank(name, read.num_rows())?,
                 },
             };
-            fields.push(Arc::new(arrow::datatypes::Field::new(*name, column.data_type().clone(), true)));
+            fields.push(Arc::new(Field::new(*name, column.data_type().clone(), true)));
             columns.push(column);
         }
         let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(read.num_rows()));
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let schema = Arc::new(Schema::new(fields));
         RecordBatch::try_new_with_options(schema, columns, &rows)
     }
+}
+
+/// So many empty texts, lists or maps, or zeros.
+pub fn nothing(kind: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+    Ok(match kind {
+        DataType::List(item) => {
+            let (none, items) = (OffsetBuffer::new_zeroed(rows), new_empty_array(item.data_type()));
+            Arc::new(ListArray::try_new(item.clone(), none, items, None)?)
+        }
+        DataType::Map(..) => empty_maps(&new_empty_array(kind), rows)
+            .ok_or_else(|| ArrowError::SchemaError("a map that is none".into()))?,
+        DataType::Utf8 => {
+            Arc::new(StringArray::try_new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None)?)
+        }
+        DataType::UInt32 => Arc::new(UInt32Array::from(vec![0; rows])),
+        other => return Err(ArrowError::SchemaError(format!("{other} is never blank"))),
+    })
 }
 
 impl Judge {

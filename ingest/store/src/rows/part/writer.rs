@@ -5,7 +5,8 @@ use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
 use super::times::Unit;
 use super::{
-    FORMAT, LOG_PAGE_ROWS, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, VERSION, bodies, ids, packed, words,
+    FORMAT, LOG_PAGE_ROWS, LOG_VERSION, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, SPAN_VERSION, bodies, ids,
+    packed, traces, words,
 };
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
@@ -34,6 +35,9 @@ pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 /// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
 const FIELD_DICTIONARY_BYTES: usize = 32 << 10;
 
+/// The same of spans, whose row groups are larger: names of users and the like repeat more often in them.
+const ATTRIBUTE_DICTIONARY_BYTES: usize = 256 << 10;
+
 /// Trace ids repeat some ten times in spans of a part and are found again in its dictionary: 1 M traces fit.
 const TRACE_DICTIONARY_BYTES: usize = 16 << 20;
 
@@ -50,7 +54,10 @@ pub struct Writer {
     parquet: ArrowWriter<Spool>,
     runs: Vec<Run>,
     last_rank: Option<u32>,
+    /// Of logs.
     ids: ids::Ids,
+    /// Of spans.
+    traces: traces::Builder,
     words: Option<words::Builder>,
     /// Of logs.
     grid: Option<Grid>,
@@ -85,7 +92,8 @@ impl Writer {
             schema,
             runs: vec![],
             last_rank: None,
-            ids: ids::Ids::with_room(signal, layout.ids),
+            ids: ids::Ids::with_room(if signal == Signal::Logs { layout.ids } else { 0 }),
+            traces: traces::Builder::with_room(if signal == Signal::Spans { layout.ids } else { 0 }),
             words: grid.map(words::Builder::new).transpose()?,
             grid,
             rows: 0,
@@ -143,11 +151,11 @@ impl Writer {
 
     fn index_trace_ids(&mut self, piece: &RecordBatch) {
         let column = piece.column_by_name("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt());
-        let (Some(ids), first, grid) = (column, self.rows, self.grid) else { return };
-        self.ids.add_column(ids, |row| match grid {
-            Some(grid) => grid.cell(first + row, grid.trace_ids()),
-            None => (first + row) as u32,
-        });
+        let (Some(ids), first) = (column, self.rows) else { return };
+        match self.grid {
+            Some(grid) => self.ids.add_column(ids, |row| grid.cell(first + row, grid.trace_ids())),
+            None => self.traces.add_column(ids, first),
+        }
     }
 
     fn add_to_runs(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
@@ -190,20 +198,30 @@ impl Writer {
         self.runs.iter().for_each(|run| run.encode(&mut raw));
         let words = self.words.map(words::Builder::finish).transpose()?.unwrap_or_default();
         let parquet = self.parquet.into_inner()?.finish()?;
-        let ids = self.ids.encode();
+        let (ids, blocks, version) = match self.signal {
+            Signal::Spans => {
+                let (directory, blocks) = self.traces.finish()?;
+                (directory, blocks, SPAN_VERSION)
+            }
+            _ => (self.ids.encode(), vec![], LOG_VERSION),
+        };
         let mut rest = vec![u8::from(self.shredder.has_attributes())];
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
         rest.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
         shapes.iter().for_each(|shape| put_block(&mut rest, shape.as_bytes()));
         self.packing.common().encode(&mut rest);
-        if self.groups.groups().iter().any(|group| !group.scope_attributes.is_empty()) {
-            Group::encode_scopes(self.groups.groups(), &mut rest);
+        if self.groups.groups().iter().any(|group| group.has_more()) {
+            Group::encode_more(self.groups.groups(), &mut rest);
         }
         let length = |block: &[u8]| (block.len() as u64).to_le_bytes();
         let raw = [&raw[..], &length(&ids), &ids, &length(&words), &words, &rest];
+        let mut index = seal(FORMAT, version, &raw)?;
+        if self.signal == Signal::Spans {
+            index = [&index[..], &blocks, &length(&index)].concat().into();
+        }
         Ok(PartFiles {
             parquet,
-            index: seal(FORMAT, VERSION, &raw)?,
+            index,
             first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
             last_ts: self.runs.iter().map(|run| run.last_ts).max().unwrap_or(0),
             rows: self.rows,
@@ -256,7 +274,7 @@ fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Res
     if signal == Signal::Spans {
         for (_, leaf) in MAY_BE_BLANK {
             let leaf = ColumnPath::new(leaf.iter().map(|name| (*name).to_owned()).collect());
-            properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Chunk);
+            properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Page);
         }
     }
     for text in ["body", packed::VALUES, packed::IDS, "status_message", "trace_state"] {
@@ -266,10 +284,9 @@ fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Res
         let name = field.name();
         if name != SHAPE && name != GROUP {
             properties = properties.set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
-            if signal == Signal::Logs {
-                properties =
-                    properties.set_column_dictionary_page_size_limit(column(name), FIELD_DICTIONARY_BYTES);
-            }
+            let bytes =
+                if signal == Signal::Logs { FIELD_DICTIONARY_BYTES } else { ATTRIBUTE_DICTIONARY_BYTES };
+            properties = properties.set_column_dictionary_page_size_limit(column(name), bytes);
         }
     }
     Ok(properties.build())

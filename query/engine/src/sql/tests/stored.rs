@@ -47,12 +47,12 @@ fn spans() -> Batch {
         kind: SpanKind::Server,
         status: if id == 1 { StatusCode::Error } else { StatusCode::Ok },
         attributes: vec![("http.response.status_code".into(), Value::Int(500))],
-        events: vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), attributes: vec![] }],
+        events: vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), ..SpanEvent::default() }],
         ..Span::default()
     };
     let resource = Arc::new(vec![("service.name".to_owned(), Value::from("orders"))]);
     let spans = vec![span(1, "create", 400), span(2, "pool.acquire", 100)];
-    let one = ResourceSpans { resource, scope: Scope::named("s", "1"), spans };
+    let one = ResourceSpans { resource, scope: Scope::named("s", "1"), spans, ..ResourceSpans::default() };
     Batch::Spans(SpanBatch { resources: vec![one] })
 }
 
@@ -68,7 +68,7 @@ async fn world() -> (Arc<Engine>, Arc<Store>, tempfile::TempDir) {
 }
 
 /// Statements with the one cell or the cells of the one row that they answer.
-const ANSWERS: [(&str, &str); 18] = [
+const ANSWERS: [(&str, &str); 20] = [
     (
         "select p.ts, p.value, label(p.labels, 'service') as s from promql('pool_pending', '2026-03-01T12:00:15Z', \
          '2026-03-01T12:00:15Z', '15s') p",
@@ -116,6 +116,12 @@ const ANSWERS: [(&str, &str); 18] = [
     ("select name from spans where status = 'error'", "| create |"),
     ("select attr(attributes, 'http.response.status_code') as c from spans where name = 'create'", "| 500 |"),
     ("select count(*) as n from spans where trace_id = '07070707070707070707070707070707'", "| 2 |"),
+    (
+        "select count(*) as n from spans where attributes['http.response.status_code'] = '500' \
+         and resource['service.name'] = 'orders'",
+        "| 2 |",
+    ),
+    ("select count(*) as n from spans where attr(attributes, 'http.response.status_code') = '404'", "| 0 |"),
     (
         "select date_bin(interval '1 minute', ts) as t, count(*) as n from logs group by 1",
         "| 2026-03-01T12:00:00Z | 2 |",

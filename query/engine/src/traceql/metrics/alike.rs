@@ -1,23 +1,30 @@
-//! Rows that are alike in fields of few words. Spans lie sorted by service and name, so what a condition or a grouping says
+//! Rows that are alike in fields that are words. Spans lie sorted by service and name, so what a condition or a grouping says
 //! of one row holds for the many after it, and is asked once.
 
 use crate::traceql::spans::Spans;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use traceql::Field;
 
-/// A number for each combination of words; it is not used again in another batch.
+/// A number for each combination of words in a batch, from 0 on.
 pub(super) struct Alike<'a> {
-    columns: Vec<&'a [u32]>,
-    known: HashMap<Vec<u32>, u32>,
+    columns: Vec<Cow<'a, [u32]>>,
+    /// Numbers of the words of the first column; none is 0.
+    first: Vec<Option<u32>>,
+    /// For each further column the number that a number and a word become.
+    further: Vec<HashMap<(u32, u32), u32>>,
     last: Option<(usize, u32)>,
-    next: &'a mut u32,
+    count: u32,
 }
 
 impl<'a> Alike<'a> {
-    /// `None` where one of the fields is no column of few words.
-    pub fn new(spans: &Spans<'a>, fields: &[&Field], next: &'a mut u32) -> Option<Alike<'a>> {
-        let columns = fields.iter().map(|field| spans.keys(field)).collect::<Option<_>>()?;
-        Some(Alike { columns, known: HashMap::new(), last: None, next })
+    /// `None` where one of the fields is not of words.
+    pub fn new(spans: &Spans<'a>, fields: &[&Field]) -> Option<Alike<'a>> {
+        let columns: Vec<Vec<Cow<'a, [u32]>>> =
+            fields.iter().map(|field| spans.keys(field)).collect::<Option<_>>()?;
+        let columns: Vec<Cow<'a, [u32]>> = columns.into_iter().flatten().collect();
+        let further = vec![HashMap::new(); columns.len().saturating_sub(1)];
+        Some(Alike { columns, first: vec![], further, last: None, count: 0 })
     }
 
     pub fn of(&mut self, row: usize) -> u32 {
@@ -27,17 +34,28 @@ impl<'a> Alike<'a> {
             self.last = Some((row, number));
             return number;
         }
-        let keys: Vec<u32> = self.columns.iter().map(|keys| keys[row]).collect();
-        let number = *self.known.entry(keys).or_insert_with(|| {
-            *self.next += 1;
-            *self.next - 1
-        });
+        let mut number = 0;
+        if let Some(keys) = self.columns.first() {
+            let word = keys[row].wrapping_add(1) as usize;
+            if self.first.len() <= word {
+                self.first.resize(word + 1, None);
+            }
+            number = *self.first[word].get_or_insert_with(|| next(&mut self.count));
+        }
+        for (keys, known) in self.columns.iter().skip(1).zip(&mut self.further) {
+            number = *known.entry((number, keys[row])).or_insert_with(|| next(&mut self.count));
+        }
         self.last = Some((row, number));
         number
     }
 }
 
-/// What is known of rows, by their number.
+fn next(count: &mut u32) -> u32 {
+    *count += 1;
+    *count - 1
+}
+
+/// What is known of the rows of a batch, by their number.
 #[derive(Default)]
 pub(super) struct Known<T>(Vec<Option<T>>);
 
@@ -48,5 +66,10 @@ impl<T: Copy> Known<T> {
             self.0.resize(at + 1, None);
         }
         *self.0[at].get_or_insert_with(make)
+    }
+
+    /// Another batch begins.
+    pub fn forget(&mut self) {
+        self.0.clear();
     }
 }

@@ -67,7 +67,7 @@ impl MetricsQuery {
             columns.extend(["trace_id", "duration_ns"]);
         }
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        self.each_span(&query.spansets, None, columns, inspected, &mut |at, _| {
+        self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
             let start = at.spans.start(at.row);
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
             if self.exemplars > 0 {

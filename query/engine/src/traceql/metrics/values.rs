@@ -22,6 +22,14 @@ impl Values {
         2 * size_of::<f64>()
     }
 
+    pub fn absorb(&mut self, other: Values) {
+        if !self.weights.is_empty() || !other.weights.is_empty() {
+            self.weights.resize(self.values.len(), 1.0);
+            self.weights.extend(other.iter().map(|(_, weight)| weight));
+        }
+        self.values.extend(other.values);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> {
         let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
         self.values.iter().copied().zip(weights)

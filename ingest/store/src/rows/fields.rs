@@ -1,0 +1,73 @@
+//! Single attributes of spans as columns of their own: texts as words, and beside them the type of each.
+
+use super::groups::GroupColumns;
+use super::part::attributes_of_file;
+use super::stored::numbers;
+use arrow::array::{
+    Array, ArrayRef, AsArray, MapArray, RecordBatch, RecordBatchOptions, StringDictionaryBuilder, UInt8Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use arrow::error::ArrowError;
+use model::SpanField;
+use std::sync::Arc;
+
+/// Texts and types.
+pub type Typed = (ArrayRef, ArrayRef);
+
+/// Rows with such columns behind the others. `rows` are the same as they lie: in memory, or in a part's file.
+pub fn with_fields(
+    published: RecordBatch,
+    rows: &RecordBatch,
+    groups: &GroupColumns,
+    asked: &[SpanField],
+) -> Result<RecordBatch, ArrowError> {
+    if asked.is_empty() {
+        return Ok(published);
+    }
+    let mut fields: Vec<Arc<Field>> = published.schema().fields().iter().cloned().collect();
+    let mut columns = published.columns().to_vec();
+    for field in asked {
+        let (texts, types) = match field {
+            SpanField::Resource(name) => groups.attribute(name, numbers(rows)?)?,
+            SpanField::Span(name) => match rows.column_by_name("attribute_types") {
+                Some(types) => of_map(rows, types, name)?,
+                None => attributes_of_file(rows, name)?,
+            },
+        };
+        fields.push(Arc::new(Field::new(field.column(), texts.data_type().clone(), true)));
+        fields.push(Arc::new(Field::new(field.types(), DataType::UInt8, false)));
+        columns.extend([texts, types]);
+    }
+    let rows = RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
+fn of_map(rows: &RecordBatch, types: &ArrayRef, name: &str) -> Result<Typed, ArrowError> {
+    let wrong = || ArrowError::SchemaError("rows have no attributes".into());
+    let map = rows.column_by_name("attributes").and_then(|map| map.as_map_opt()).ok_or_else(wrong)?;
+    let types = types.as_binary_opt::<i32>().ok_or_else(wrong)?;
+    looked_up(map, name, |row, at| types.value(row).get(at).copied().unwrap_or(b's'))
+}
+
+/// The first entry of this name in each map; its type by its row and place.
+pub fn looked_up(map: &MapArray, name: &str, kind: impl Fn(usize, usize) -> u8) -> Result<Typed, ArrowError> {
+    let wrong = || ArrowError::SchemaError("attributes are no text".into());
+    let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let mut texts = StringDictionaryBuilder::<UInt32Type>::new();
+    let mut kinds = Vec::with_capacity(map.len());
+    for row in 0..map.len() {
+        let (start, end) = (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
+        match (start..end).find(|at| names.value(*at) == name) {
+            Some(at) => {
+                texts.append_value(values.value(at));
+                kinds.push(kind(row, at - start));
+            }
+            None => {
+                texts.append_null();
+                kinds.push(0);
+            }
+        }
+    }
+    Ok((Arc::new(texts.finish()), Arc::new(UInt8Array::from(kinds))))
+}
