@@ -338,15 +338,20 @@ impl RowGroups for Pages<'_> {
             let located = self.locations(*group, pages, leaf);
             let located = located.ok_or_else(|| ParquetError::General("its pages were not chosen".into()))?;
             let chunk = self.metadata.row_group(*group).column(leaf);
-            chunks.push(Ok(match chunk.compression() {
-                Compression::ZSTD(_) => {
-                    let chunk = chunk.clone().into_builder();
-                    let chunk = chunk.set_compression(Compression::UNCOMPRESSED).build()?;
-                    let packed =
-                        SerializedPageReader::new(self.fetched.clone(), &chunk, rows, Some(located))?;
-                    Box::new(Unpacked(packed)) as Box<dyn PageReader>
-                }
-                _ => Box::new(SerializedPageReader::new(self.fetched.clone(), chunk, rows, Some(located))?),
+            let compression = chunk.compression();
+            let mut chosen = chunk.clone().into_builder();
+            // What lies before the first page would be taken for a dictionary.
+            if let (None, Some(first)) = (chunk.dictionary_page_offset(), located.first()) {
+                chosen = chosen.set_data_page_offset(first.offset);
+            }
+            if matches!(compression, Compression::ZSTD(_)) {
+                chosen = chosen.set_compression(Compression::UNCOMPRESSED);
+            }
+            let pages =
+                SerializedPageReader::new(self.fetched.clone(), &chosen.build()?, rows, Some(located))?;
+            chunks.push(Ok(match compression {
+                Compression::ZSTD(_) => Box::new(Unpacked(pages)) as Box<dyn PageReader>,
+                _ => Box::new(pages),
             }));
         }
         Ok(Box::new(Chunks(chunks.into_iter())))
