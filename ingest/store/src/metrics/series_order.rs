@@ -24,21 +24,25 @@ pub fn of(labels: &[Labels], first: usize) -> Vec<u32> {
     sets.into_iter().map(|set| set.id).collect()
 }
 
-/// As deep as a set has labels.
+/// Groups wait in a list: sets of any number of labels are no deep recursion.
 fn sort(sets: &mut [Set]) {
-    if sets.len() < GROUPED_MIN {
-        return sets.sort_unstable_by(|a, b| Labels::raw_pairs_in(a.rest).cmp(Labels::raw_pairs_in(b.rest)));
-    }
-    let groups = group(sets);
-    let mut at = 0;
-    for group in groups {
-        let end = at + group.len();
-        sets[at..end].iter_mut().zip(group).for_each(|(place, set)| *place = set);
-        // Those that end here are alike.
-        if sets[at..end].iter().any(|set| !set.rest.is_empty()) {
-            sort(&mut sets[at..end]);
+    let mut open = vec![(0, sets.len())];
+    while let Some((start, end)) = open.pop() {
+        let some = &mut sets[start..end];
+        if some.len() < GROUPED_MIN {
+            some.sort_unstable_by(|a, b| Labels::raw_pairs_in(a.rest).cmp(Labels::raw_pairs_in(b.rest)));
+            continue;
         }
-        at = end;
+        let mut at = start;
+        for group in group(some) {
+            let end = at + group.len();
+            // Those that end here are alike.
+            if group.iter().any(|set| !set.rest.is_empty()) {
+                open.push((at, end));
+            }
+            sets[at..end].iter_mut().zip(group).for_each(|(place, set)| *place = set);
+            at = end;
+        }
     }
 }
 
@@ -70,6 +74,7 @@ fn group<'a>(sets: &[Set<'a>]) -> Vec<Vec<Set<'a>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::LabelSetBuilder;
 
     #[test]
     fn it_is_the_order_that_comparing_gives() {
@@ -92,5 +97,20 @@ mod tests {
         assert_eq!(ids, (100..2_000).collect::<Vec<u32>>());
         assert!(ordered.is_sorted_by_key(|id| &labels[*id as usize]));
         assert_eq!(of(&[], 0), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn sets_of_very_many_labels_are_sorted_too() {
+        let names: Vec<String> = (0..50_000).map(|n| format!("l{n:05}")).collect();
+        let set = |n: usize| {
+            let last = (n * 7 % 30 + 10).to_string();
+            let mut pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+            pairs.push(("z", &last));
+            let mut bytes = vec![];
+            LabelSetBuilder::encode_into(&mut pairs, &mut bytes).unwrap();
+            Labels::from_bytes(&bytes).unwrap()
+        };
+        let labels: Vec<Labels> = (0..30).map(set).collect();
+        assert!(of(&labels, 0).is_sorted_by_key(|id| &labels[*id as usize]));
     }
 }
