@@ -274,7 +274,10 @@ impl LabelSetBuilder {
 
     /// As [`build`](Self::build) over borrowed pairs, for decoders: sorts in place, refuses an empty or doubled name,
     /// leaves empty values out, and appends the canonical bytes to `out`. No allocation beyond `out`.
-    pub fn encode_into(pairs: &mut [(&str, &str)], out: &mut Vec<u8>) -> Result<(), InvalidLabels> {
+    pub fn encode_into<N: AsRef<str>, V: AsRef<str>>(
+        pairs: &mut [(N, V)],
+        out: &mut Vec<u8>,
+    ) -> Result<(), InvalidLabels> {
         LabelSetBuilder::encode_those_into(pairs, out, |value| !value.is_empty())
     }
 
@@ -283,16 +286,17 @@ impl LabelSetBuilder {
         LabelSetBuilder::encode_those_into(pairs, out, |_| true)
     }
 
-    fn encode_those_into(
-        pairs: &mut [(&str, &str)],
+    fn encode_those_into<N: AsRef<str>, V: AsRef<str>>(
+        pairs: &mut [(N, V)],
         out: &mut Vec<u8>,
         stays: impl Fn(&str) -> bool,
     ) -> Result<(), InvalidLabels> {
-        if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
-            pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        if !pairs.is_sorted_by(|a, b| a.0.as_ref() < b.0.as_ref()) {
+            pairs.sort_unstable_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         }
         let mut last: Option<&str> = None;
-        for &mut (name, value) in pairs {
+        for (name, value) in &*pairs {
+            let (name, value) = (name.as_ref(), value.as_ref());
             if name.is_empty() {
                 return Err(InvalidLabels::EmptyName);
             }
@@ -310,6 +314,7 @@ impl LabelSetBuilder {
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
+    out.reserve(5 + text.len());
     let mut len = text.len();
     while len >= 0x80 {
         out.push((len as u8 & 0x7f) | 0x80);

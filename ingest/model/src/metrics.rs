@@ -91,8 +91,19 @@ impl MetricKind {
 }
 
 impl MetricBatch {
+    /// Makes room for so many series of one sample, whose labels have so many bytes.
+    pub fn reserve(&mut self, series: usize, label_bytes: usize) {
+        self.series.reserve(series);
+        self.ts_ms.reserve(series);
+        self.values.reserve(series);
+        self.label_bytes.reserve(label_bytes);
+    }
+
     /// Opens a series from borrowed pairs (sorted in place). Samples pushed from here on are its own.
-    pub fn begin_series(&mut self, pairs: &mut [(&str, &str)]) -> Result<(), InvalidLabels> {
+    pub fn begin_series<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        pairs: &mut [(N, V)],
+    ) -> Result<(), InvalidLabels> {
         let before = self.label_bytes.len();
         if let Err(bad) = LabelSetBuilder::encode_into(pairs, &mut self.label_bytes) {
             self.label_bytes.truncate(before);

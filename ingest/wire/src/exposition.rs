@@ -16,56 +16,117 @@ use std::borrow::Cow;
 /// number and column; nothing is taken from the text then.
 pub fn parse(text: &str, now_ms: i64) -> Result<Decoded<MetricBatch>, Malformed> {
     let mut decoded = Decoded::<MetricBatch>::default();
-    for (number, line) in text.lines().enumerate() {
+    decoded.batch.reserve(memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1, text.len());
+    let mut book = Book::default();
+    // One list for all lines: each clears it.
+    let mut labels: Pairs<'_> = vec![];
+    for (number, line) in lines_of(text).enumerate() {
         let at =
             |(column, what): Wrong| Malformed(format!("line {}, column {}: {what}", number + 1, column + 1));
+        if line.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
+            sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?;
+            continue;
+        }
         match line.trim_start().strip_prefix('#') {
-            Some(comment) => describe(line, comment, &mut decoded.batch.metadata).map_err(at)?,
+            Some(comment) => book.describe(line, comment).map_err(at)?,
             None if line.trim().is_empty() => {}
-            None => sample(line, now_ms, &mut decoded).map_err(at)?,
+            None => sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?,
         }
     }
+    decoded.batch.metadata = book.close();
     Ok(decoded)
+}
+
+/// As `str::lines` has them, whose search for a line's end is slower.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest.as_bytes());
+        let (line, after) = match end {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None if rest.is_empty() => return None,
+            None => (rest, ""),
+        };
+        rest = after;
+        Some(if end.is_some() { line.strip_suffix('\r').unwrap_or(line) } else { line })
+    })
 }
 
 /// Column, and what is wrong there.
 type Wrong = (usize, String);
 
-fn describe(line: &str, comment: &str, book: &mut Vec<Metadata>) -> Result<(), Wrong> {
-    let comment = comment.trim_start_matches([' ', '\t']);
-    let Some((keyword, rest)) = comment.split_once([' ', '\t']) else { return Ok(()) };
-    if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
-        return Ok(());
-    }
-    let mut of_name = Line::of(line, line.len() - rest.len());
-    of_name.spaces();
-    let name = of_name.metric_name()?;
-    let rest = of_name.rest().trim_matches([' ', '\t']);
-    let known = match book.iter().rposition(|metadata| metadata.name == name) {
-        Some(at) => &mut book[at],
-        None => {
-            let (name, kind) = (name.into_owned(), MetricKind::Unknown);
-            book.push(Metadata { name, kind, help: String::new(), unit: String::new() });
-            let last = book.len() - 1;
-            &mut book[last]
+/// What comments say of metrics.
+#[derive(Default)]
+struct Book(Vec<Metadata>);
+
+impl Book {
+    fn describe(&mut self, line: &str, comment: &str) -> Result<(), Wrong> {
+        let comment = comment.trim_start_matches([' ', '\t']);
+        let Some((keyword, rest)) = split_at_blank(comment) else { return Ok(()) };
+        if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
+            return Ok(());
         }
-    };
-    match keyword {
-        "HELP" => known.help = unescape(rest).into_owned(),
-        "UNIT" => known.unit = rest.to_owned(),
-        _ => {
-            known.kind = kind_of(rest).ok_or_else(|| {
-                let column = line.len() - of_name.rest().trim_start().len();
-                (
-                    column,
-                    format!(
-                        "{rest:?} is no type of a metric; counter, gauge, histogram, summary and untyped are"
-                    ),
-                )
-            })?;
+        let mut of_name = Line::of(line, line.len() - rest.len());
+        of_name.spaces();
+        let name = of_name.metric_name()?;
+        let rest = of_name.rest().trim_matches([' ', '\t']);
+        let known = self.page(&name);
+        match keyword {
+            "HELP" => known.help = unescape(rest).into_owned(),
+            "UNIT" => known.unit = rest.to_owned(),
+            _ => {
+                known.kind = kind_of(rest).ok_or_else(|| {
+                    let column = line.len() - of_name.rest().trim_start().len();
+                    (
+                        column,
+                        format!(
+                            "{rest:?} is no type of a metric; counter, gauge, histogram, summary and untyped are"
+                        ),
+                    )
+                })?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The last one's, where it is of `name`: what is said of a metric mostly stands together.
+    fn page(&mut self, name: &str) -> &mut Metadata {
+        if self.0.last().is_none_or(|last| last.name != name) {
+            let kind = MetricKind::Unknown;
+            self.0.push(Metadata { name: name.to_owned(), kind, help: String::new(), unit: String::new() });
+        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    /// Each metric once; what is said again goes over what was said before.
+    fn close(self) -> Vec<Metadata> {
+        let mut pages = self.0;
+        if pages.is_sorted_by(|a, b| a.name < b.name) {
+            return pages;
+        }
+        pages.sort_by(|a, b| a.name.cmp(&b.name));
+        pages.dedup_by(|later, kept| {
+            let is_same = later.name == kept.name;
+            if is_same {
+                if later.kind != MetricKind::Unknown {
+                    kept.kind = later.kind;
+                }
+                for (said, before) in [(&mut later.help, &mut kept.help), (&mut later.unit, &mut kept.unit)] {
+                    if !said.is_empty() {
+                        *before = std::mem::take(said);
+                    }
+                }
+            }
+            is_same
+        });
+        pages
+    }
+}
+
+fn split_at_blank(text: &str) -> Option<(&str, &str)> {
+    let blank = text.bytes().position(|byte| byte == b' ' || byte == b'\t')?;
+    Some((&text[..blank], &text[blank + 1..]))
 }
 
 fn kind_of(word: &str) -> Option<MetricKind> {
@@ -82,10 +143,16 @@ fn kind_of(word: &str) -> Option<MetricKind> {
     })
 }
 
-fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result<(), Wrong> {
+fn sample<'a>(
+    line: &'a str,
+    now_ms: i64,
+    labels: &mut Pairs<'a>,
+    decoded: &mut Decoded<MetricBatch>,
+) -> Result<(), Wrong> {
     let mut at = Line::of(line, 0);
     at.spaces();
-    let mut labels = at.series()?;
+    labels.clear();
+    at.series(labels)?;
     at.spaces();
     let value = at.number("a value")?;
     at.spaces();
@@ -100,20 +167,24 @@ fn sample(line: &str, now_ms: i64, decoded: &mut Decoded<MetricBatch>) -> Result
     if !at.is_at_end() {
         return Err((at.column(), format!("{:?} after the time", at.word())));
     }
-    add(&mut labels, ts_ms, value, exemplar, decoded);
+    match at.has_escapes() {
+        false => add(labels, ts_ms, value, exemplar, decoded),
+        true => add(&mut unescaped(labels), ts_ms, value, exemplar, decoded),
+    }
     Ok(())
 }
 
 /// As OpenMetrics has it, with the time in seconds. The cursor is at the `#`.
 fn exemplar(at: &mut Line<'_>) -> Result<(Labels, f64, Option<i64>), Wrong> {
-    at.take('#');
+    at.take(b'#');
     at.spaces();
     let column = at.column();
     if !at.begins("{") {
         return Err((column, "labels of an exemplar belong here, in braces".into()));
     }
-    let pairs = at.labels(false)?;
-    let labels = Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+    let mut pairs = vec![];
+    at.labels(false, &mut pairs)?;
+    let labels = Labels::from_pairs(unescaped(&pairs));
     if !at.begins(" ") && !at.begins("\t") {
         return at.wrong("a space and the exemplar's value belong here");
     }
@@ -136,28 +207,34 @@ fn ms_of(seconds: f64) -> i64 {
     (seconds * 1e3).round() as i64
 }
 
-type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+/// Names and values as they stand in the text. Most have no escapes, and a pair of references is quickly moved.
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
-fn add(
-    labels: &mut Pairs<'_>,
+type Unescaped<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn unescaped<'a>(pairs: &Pairs<'a>) -> Unescaped<'a> {
+    pairs.iter().map(|(name, value)| (unescape(name), unescape(value))).collect()
+}
+
+fn add<T: AsRef<str>>(
+    pairs: &mut [(T, T)],
     ts_ms: i64,
     value: f64,
     exemplar: Option<(Labels, f64, Option<i64>)>,
     decoded: &mut Decoded<MetricBatch>,
 ) {
-    let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
-    match decoded.batch.begin_series(&mut pairs) {
+    match decoded.batch.begin_series(pairs) {
         Ok(()) => decoded.batch.push(ts_ms, value),
         Err(wrong) => return decoded.rejected.add(RejectReason::InvalidLabels, 1, || wrong.to_string()),
     }
     if let Some((labels, value, at_ms)) = exemplar {
-        let series = Labels::from_pairs(pairs);
+        let series = Labels::from_pairs(pairs.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
         decoded.batch.exemplars.push(Exemplar { series, labels, ts_ms: at_ms.unwrap_or(ts_ms), value });
     }
 }
 
 fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return text.into();
     }
     let mut out = String::with_capacity(text.len());
@@ -259,6 +336,25 @@ mod tests {
         }
     }
 
+    /// Labels that are written as usual are read another way than others.
+    #[test]
+    fn blanks_and_commas_between_labels_change_nothing() {
+        for text in [
+            "m{a=\"1\",b=\"2\"} 3",
+            " m {a=\"1\",b=\"2\",} 3",
+            "m{ a = \"1\" , b = \"2\" , } 3",
+            "m{a=\"1\" ,b=\"2\"\t}3",
+            "m{\"b\"=\"2\",a=\"1\"} 3 \r\n",
+            "{\"m\",b=\"2\",a=\"1\",}\t3",
+        ] {
+            let (labels, _, value) = &ours(text)[0];
+            assert_eq!((labels.to_string().as_str(), *value), ("m{a=\"1\", b=\"2\"}", 3.0), "{text}");
+        }
+        for text in ["m{a=\"1\"\"b\"=\"2\"} 3", "m{a=\"1\",,b=\"2\"} 3", "m{1a=\"1\"} 3", "m{=\"1\"} 3"] {
+            assert!(parse(text, 0).is_err(), "{text}");
+        }
+    }
+
     /// Names of any characters stand in quotes, the metric's inside the braces.
     #[test]
     fn names_may_be_any_text() {
@@ -266,6 +362,22 @@ mod tests {
         let found: Vec<String> = ours(text).iter().map(|(labels, _, _)| labels.to_string()).collect();
         assert_eq!(found, ["my.metric{a b=\"c\"}", "n\"q{plain=\"x\"}", "up{ä=\"ö\"}"]);
         assert_eq!(parse(text, 0).unwrap().batch.metadata[0].name, "my.metric");
+    }
+
+    /// Also where other metrics stand between.
+    #[test]
+    fn what_is_said_of_a_metric_comes_together() {
+        let text =
+            "# HELP b One\n# TYPE b counter\n# TYPE a gauge\n# UNIT b seconds\n# HELP b Two\n# HELP a A";
+        let metadata = |name: &str, kind, help: &str, unit: &str| Metadata {
+            name: name.into(),
+            kind,
+            help: help.into(),
+            unit: unit.into(),
+        };
+        let book =
+            [metadata("a", MetricKind::Gauge, "A", ""), metadata("b", MetricKind::Counter, "Two", "seconds")];
+        assert_eq!(parse(text, 0).unwrap().batch.metadata, book);
     }
 
     #[test]

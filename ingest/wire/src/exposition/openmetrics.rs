@@ -3,7 +3,7 @@
 //! that was cut short would be.
 
 use super::line::Line;
-use super::{Pairs, Wrong, add, exemplar, kind_of, ms_of, unescape};
+use super::{Unescaped, Wrong, add, exemplar, kind_of, ms_of, unescape, unescaped};
 use crate::{Decoded, Malformed};
 use model::{Labels, METRIC_NAME, Metadata, MetricBatch, MetricKind};
 use std::collections::HashSet;
@@ -91,11 +91,11 @@ impl Parser {
             return Err((2, format!("{keyword:?} is none of HELP, TYPE, UNIT and EOF")));
         }
         let mut at = Line::of(line, 2 + keyword.len());
-        if !at.take(' ') {
+        if !at.take(b' ') {
             return at.wrong("a space and a metric name belong here");
         }
         let name = at.metric_name()?;
-        if !at.take(' ') {
+        if !at.take(b' ') {
             return at.wrong("a space belongs here");
         }
         let (column, rest) = (at.column(), at.rest());
@@ -180,20 +180,22 @@ impl Parser {
 
     fn sample(&mut self, line: &str) -> Result<(), Wrong> {
         let mut at = Line::of(line, 0);
-        let mut pairs = at.series()?;
-        if !at.take(' ') {
+        let mut written = vec![];
+        at.series(&mut written)?;
+        let mut pairs = unescaped(&written);
+        if !at.take(b' ') {
             return at.wrong("a space and a value belong here");
         }
         let value = plain_number(&mut at, "a value")?;
         let mut seconds = None;
-        if at.take(' ') && !at.begins("# ") {
+        if at.take(b' ') && !at.begins("# ") {
             let column = at.column();
             let number = plain_number(&mut at, "a time in seconds")?;
             if !number.is_finite() {
                 return Err((column, "the time is not a number of seconds".into()));
             }
             seconds = Some(number);
-            if !at.is_at_end() && !at.take(' ') {
+            if !at.is_at_end() && !at.take(b' ') {
                 return at.wrong("a space belongs here");
             }
         }
@@ -227,7 +229,7 @@ impl Parser {
     /// Finds the sample's family and the rules of its type.
     fn check(
         &mut self,
-        pairs: &Pairs<'_>,
+        pairs: &Unescaped<'_>,
         value: f64,
         seconds: Option<f64>,
         has_exemplar: bool,
@@ -291,11 +293,11 @@ fn plain_number(at: &mut Line<'_>, what: &str) -> Result<f64, Wrong> {
     at.number(what)
 }
 
-fn label<'p>(pairs: &'p Pairs<'_>, name: &str) -> Option<&'p str> {
+fn label<'p>(pairs: &'p Unescaped<'_>, name: &str) -> Option<&'p str> {
     pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
 }
 
-fn has_empty_value(pairs: &Pairs<'_>) -> bool {
+fn has_empty_value(pairs: &Unescaped<'_>) -> bool {
     pairs.iter().any(|(_, value)| value.is_empty())
 }
 
@@ -323,7 +325,7 @@ impl Family {
         &self,
         kind: MetricKind,
         suffix: &str,
-        pairs: &Pairs<'_>,
+        pairs: &Unescaped<'_>,
         value: f64,
     ) -> Result<(), String> {
         let counts = match (kind, suffix) {
@@ -368,7 +370,7 @@ impl Family {
         &mut self,
         kind: MetricKind,
         suffix: &str,
-        pairs: &Pairs<'_>,
+        pairs: &Unescaped<'_>,
         seconds: Option<f64>,
     ) -> Result<(), String> {
         let own = match (kind, suffix) {
@@ -409,7 +411,13 @@ impl Family {
         }
     }
 
-    fn note(&mut self, kind: MetricKind, suffix: &str, pairs: &Pairs<'_>, value: f64) -> Result<(), String> {
+    fn note(
+        &mut self,
+        kind: MetricKind,
+        suffix: &str,
+        pairs: &Unescaped<'_>,
+        value: f64,
+    ) -> Result<(), String> {
         let Some(group) = &mut self.group else { return Ok(()) };
         if !matches!(kind, MetricKind::Histogram | MetricKind::GaugeHistogram) {
             return Ok(());
