@@ -94,6 +94,7 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
     assert_eq!(deleted.status(), 204, "by way of the query process");
     assert!(query.promql("native").is_empty());
     assert_eq!(alerts.json("/api/v1/rules")["status"], "success");
+    assert_eq!(query.json("/api/v1/rules")["data"]["groups"], serde_json::json!([]), "as one without rules");
     eventually("this machine's metrics from the agent", || query.promql("node_load1").first().cloned());
     for server in [&ingest, &query, &alerts, &agent] {
         assert!(server.get("/health/ready").status().is_success());

@@ -104,9 +104,14 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     if shared.parts.engine.is_some() || shared.parts.agent.is_some() {
         router = router.merge(targets_routes::router(shared.parts.clone()));
     }
-    if let Some(alerts) = &shared.parts.alerts {
-        let rules = rules_routes::router(alerts.clone()).merge(ruler_routes::router(alerts.clone()));
+    let alerts = &shared.parts.alerts;
+    if shared.parts.engine.is_some() || alerts.is_some() {
+        let rules = rules_routes::router(alerts.clone());
         router = router.merge(rules.layer(middleware::from_fn(trace::request)));
+    }
+    if let Some(alerts) = alerts {
+        let ruler = ruler_routes::router(alerts.clone());
+        router = router.merge(ruler.layer(middleware::from_fn(trace::request)));
     }
     if matches!(config.role, Role::Up { web: true, .. } | Role::Query) {
         router = router
@@ -119,7 +124,6 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     Ok(router.method_not_allowed_fallback(api::refusal::no_such_method))
 }
 
-/// Retention is asked of the store, where it may have been set anew; a query process alone knows its own flags.
 /// Flags that a Prometheus has as well.
 fn about(config: &Config) -> api::prometheus::About {
     let duration = |of: Duration| promql::format_duration(i64::try_from(of.as_millis()).unwrap_or(i64::MAX));
@@ -146,6 +150,7 @@ fn about(config: &Config) -> api::prometheus::About {
     }
 }
 
+/// Retention is asked of the store, where it may have been set anew; a query process alone knows its own flags.
 fn told(config: &Config, parts: &Parts) -> Arc<api::loki::Told> {
     let (store, written) = (parts.store.clone(), super::parts::retention(config));
     Arc::new(api::loki::Told {

@@ -9,11 +9,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use model::Tenant;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub fn router(alerts: Arc<Alerts>) -> Router {
+/// A process that judges no rules has none to show, as a Prometheus without rule files.
+type MaybeAlerts = Option<Arc<Alerts>>;
+
+pub fn router(alerts: MaybeAlerts) -> Router {
     Router::new()
         .route("/api/v1/rules", get(rules))
         .route("/prometheus/api/v1/rules", get(rules))
@@ -24,7 +26,7 @@ pub fn router(alerts: Arc<Alerts>) -> Router {
 }
 
 async fn rules(
-    State(alerts): State<Arc<Alerts>>,
+    State(alerts): State<MaybeAlerts>,
     TenantHeader(tenant): TenantHeader,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -32,22 +34,20 @@ async fn rules(
         Ok(wanted) => wanted,
         Err(why) => return refuse(&why),
     };
-    let groups: Vec<GroupView> =
-        alerts.groups(&tenant).into_iter().filter_map(|group| wanted.of(group)).collect();
+    let groups = alerts.map(|alerts| alerts.groups(&tenant)).unwrap_or_default();
+    let groups: Vec<GroupView> = groups.into_iter().filter_map(|group| wanted.of(group)).collect();
     success(json!({ "groups": groups }))
 }
 
-async fn active(State(alerts): State<Arc<Alerts>>, TenantHeader(tenant): TenantHeader) -> Response {
-    success(json!({ "alerts": alerts.active(&tenant) }))
+async fn active(State(alerts): State<MaybeAlerts>, TenantHeader(tenant): TenantHeader) -> Response {
+    let active = alerts.map(|alerts| alerts.active(&tenant)).unwrap_or_default();
+    success(json!({ "alerts": active }))
 }
 
-async fn slos(State(alerts): State<Arc<Alerts>>, TenantHeader(tenant): TenantHeader) -> Response {
-    let slos = if is_theirs(&alerts, &tenant) { alerts.slos() } else { vec![] };
+async fn slos(State(alerts): State<MaybeAlerts>, TenantHeader(tenant): TenantHeader) -> Response {
+    let theirs = alerts.filter(|alerts| alerts.tenant() == &tenant);
+    let slos = theirs.map(|alerts| alerts.slos()).unwrap_or_default();
     Json(json!({ "slos": slos })).into_response()
-}
-
-fn is_theirs(alerts: &Alerts, tenant: &Tenant) -> bool {
-    alerts.tenant() == tenant
 }
 
 fn success(data: Value) -> Response {
