@@ -7,6 +7,7 @@ mod binary;
 mod catalog;
 mod exemplars;
 mod extended;
+mod fold;
 mod histogram;
 mod info;
 mod labels;

@@ -1,10 +1,11 @@
 //! Aggregations: many series of a group to one, or to the chosen ones.
 
+use super::fold::Folding;
 use super::matrix::{Matrix, Row, Sample, Series, Values};
 use super::mixed::Sum;
 use super::node::{Node, Times, join_same, scalar_at};
 use super::notes::Notes;
-use super::windows::{Kahan, mean, quantile, variance};
+use super::windows::quantile;
 use crate::QueryError;
 use ::promql::{AggregateOp, Grouping};
 use model::{LabelSetBuilder, Labels};
@@ -53,22 +54,20 @@ impl Node for Aggregate {
         if self.op == AggregateOp::CountValues {
             return self.count_values(&matrix);
         }
-        let groups = self.groups(&matrix);
         Ok(match self.op {
-            AggregateOp::Topk | AggregateOp::Bottomk => self.extremes(matrix, groups, &parameters),
-            AggregateOp::Limitk | AggregateOp::LimitRatio => self.limited(matrix, groups, &parameters),
+            AggregateOp::Topk | AggregateOp::Bottomk => {
+                let groups = self.groups(&matrix);
+                self.extremes(matrix, groups, &parameters)
+            }
+            AggregateOp::Limitk | AggregateOp::LimitRatio => {
+                let groups = self.groups(&matrix);
+                self.limited(matrix, groups, &parameters)
+            }
+            AggregateOp::Quantile => self.quantiles(&matrix, &parameters),
             _ => {
-                let mut present = vec![];
-                let series = groups.into_iter().map(|(labels, members)| {
-                    let members: Vec<&Series> = members.iter().map(|at| &matrix.0[*at]).collect();
-                    let drop_name = members.iter().any(|series| series.drop_name);
-                    if members.iter().any(|series| !series.histograms.is_empty()) {
-                        return self.with_histograms(&members, &parameters).series(labels, drop_name);
-                    }
-                    let values = self.one(&members, &parameters, &mut present);
-                    Series { labels, drop_name, values, histograms: vec![] }
-                });
-                Matrix(series.collect()).without_empty()
+                let mut folding = Folding::new(self);
+                matrix.0.into_iter().for_each(|series| folding.add(series));
+                folding.finish()
             }
         })
     }
@@ -145,7 +144,7 @@ impl Aggregate {
         groups
     }
 
-    fn key(&self, labels: &Labels, key: &mut Vec<u8>) {
+    pub fn key(&self, labels: &Labels, key: &mut Vec<u8>) {
         key.clear();
         let named = |name: &str| self.grouping.labels.iter().any(|label| label == name);
         let mut pairs: Vec<(&str, &str)> = match self.grouping.without {
@@ -157,71 +156,39 @@ impl Aggregate {
         let _ = LabelSetBuilder::encode_into(&mut pairs, key);
     }
 
-    /// Of a group that holds numbers only.
-    fn one(&self, members: &[&Series], parameters: &[f64], present: &mut Vec<f64>) -> Values {
-        let steps = self.times.count;
-        match self.op {
-            AggregateOp::Sum => {
-                let mut sums = vec![None::<Kahan>; steps];
-                for series in members {
-                    for (sum, value) in sums.iter_mut().zip(series.values.iter()) {
-                        if let Some(value) = value {
-                            sum.get_or_insert_default().add(value);
-                        }
-                    }
-                }
-                sums.into_iter().map(|sum| sum.map(Kahan::sum)).collect()
-            }
-            AggregateOp::Count | AggregateOp::Group => {
-                let mut counts = vec![0u32; steps];
-                for series in members {
-                    for (count, value) in counts.iter_mut().zip(series.values.iter()) {
-                        *count += u32::from(value.is_some());
-                    }
-                }
-                let is_group = self.op == AggregateOp::Group;
-                let of = |count: u32| if is_group { 1.0 } else { f64::from(count) };
-                counts.into_iter().map(|count| (count > 0).then(|| of(count))).collect()
-            }
-            AggregateOp::Min => folded(members, steps, |new, old| new < old),
-            AggregateOp::Max => folded(members, steps, |new, old| new > old),
-            _ => (0..steps)
-                .map(|step| {
-                    present.clear();
-                    present.extend(members.iter().filter_map(|series| series.values.get(step)));
-                    (!present.is_empty()).then(|| self.of_numbers(present, step, parameters))
-                })
-                .collect(),
-        }
-    }
-
-    fn of_numbers(&self, present: &mut [f64], step: usize, parameters: &[f64]) -> f64 {
-        match self.op {
-            AggregateOp::Sum => super::windows::kahan_sum(present.iter().copied()),
-            AggregateOp::Avg => mean(present),
-            AggregateOp::Stdvar => variance(present),
-            AggregateOp::Stddev => variance(present).sqrt(),
-            AggregateOp::Count => present.len() as f64,
-            AggregateOp::Group => 1.0,
-            AggregateOp::Min => extreme(present, |new, old| new < old),
-            AggregateOp::Max => extreme(present, |new, old| new > old),
-            _ => quantile(parameters.get(step).copied().unwrap_or(f64::NAN), present),
-        }
-    }
-
-    fn with_histograms(&self, members: &[&Series], parameters: &[f64]) -> Row {
-        let mut row = Row::new(self.times.count);
+    fn quantiles(&self, matrix: &Matrix, parameters: &[f64]) -> Matrix {
         let mut present = vec![];
+        let series = self.groups(matrix).into_iter().map(|(labels, members)| {
+            let members: Vec<&Series> = members.iter().map(|at| &matrix.0[*at]).collect();
+            let drop_name = members.iter().any(|series| series.drop_name);
+            let of_step = |step: usize| {
+                present.clear();
+                present.extend(members.iter().filter_map(|series| series.values.get(step)));
+                let parameter = parameters.get(step).copied().unwrap_or(f64::NAN);
+                (!present.is_empty()).then(|| quantile(parameter, &mut present))
+            };
+            let values: Values = (0..self.times.count).map(of_step).collect();
+            if members.iter().any(|series| !series.histograms.is_empty()) {
+                return self.with_histograms(&values, &members).series(labels, drop_name);
+            }
+            Series { labels, drop_name, values, histograms: vec![] }
+        });
+        Matrix(series.collect()).without_empty()
+    }
+
+    /// `numbers` is what the operator makes of a group's numbers, `members` are those that have histograms, and may be
+    /// others.
+    pub fn with_histograms(&self, numbers: &Values, members: &[&Series]) -> Row {
+        let mut row = Row::new(self.times.count);
         for step in 0..self.times.count {
-            present.clear();
-            present.extend(members.iter().filter_map(|series| series.values.get(step)));
+            let number = numbers.get(step);
             let histograms = || members.iter().filter_map(|series| Some((series, series.histogram(step)?)));
             let count = histograms().count();
-            if count == 0 && present.is_empty() {
+            if count == 0 && number.is_none() {
                 continue;
             }
             match self.op {
-                AggregateOp::Count => row.set(step, Sample::Number((present.len() + count) as f64)),
+                AggregateOp::Count => row.set(step, Sample::Number(number.unwrap_or(0.0) + count as f64)),
                 AggregateOp::Group => row.set(step, Sample::Number(1.0)),
                 AggregateOp::Sum | AggregateOp::Avg if count > 0 => {
                     let mut sum = Sum::default();
@@ -237,7 +204,7 @@ impl Aggregate {
                             break;
                         }
                     }
-                    if !present.is_empty() {
+                    if number.is_some() {
                         self.notes.warn(
                             self.vector_at,
                             "encountered a mix of histograms and floats for aggregation",
@@ -254,8 +221,8 @@ impl Aggregate {
                     if count > 0 {
                         self.notes.histogram_ignored(self.vector_at, self.op.as_str());
                     }
-                    if !present.is_empty() {
-                        row.set(step, Sample::Number(self.of_numbers(&mut present, step, parameters)));
+                    if let Some(number) = number {
+                        row.set(step, Sample::Number(number));
                     }
                 }
             }
@@ -382,23 +349,4 @@ fn in_order(matrix: Matrix, rows: Vec<Row>, order: Vec<usize>) -> Matrix {
         Some(row.series(labels.clone(), *drop_name))
     });
     Matrix(chosen.collect())
-}
-
-fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> f64 {
-    let first = values.first().copied().unwrap_or(f64::NAN);
-    values.iter().fold(first, |best, value| if better(*value, best) || best.is_nan() { *value } else { best })
-}
-
-fn folded(members: &[&Series], steps: usize, better: fn(f64, f64) -> bool) -> Values {
-    let mut best = vec![None::<f64>; steps];
-    for series in members {
-        for (best, value) in best.iter_mut().zip(series.values.iter()) {
-            if let Some(value) = value
-                && best.is_none_or(|best| better(value, best) || best.is_nan())
-            {
-                *best = Some(value);
-            }
-        }
-    }
-    best.into_iter().collect()
 }

@@ -27,6 +27,11 @@ pub(super) static MATRIX: LazyLock<SchemaRef> = LazyLock::new(|| {
 pub(super) struct Values(ScalarBuffer<f64>);
 
 impl Values {
+    /// The stale marker stands where there is no number.
+    pub fn of(values: Vec<f64>) -> Values {
+        Values(values.into())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -36,11 +41,11 @@ impl Values {
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<f64>> + '_ {
-        self.0.iter().map(|value| Some(*value).filter(|value| !is_stale_marker(*value)))
+        self.0.iter().map(|value| (value.to_bits() != STALE_NAN_BITS).then_some(*value))
     }
 
     pub fn any(&self) -> bool {
-        self.0.iter().any(|value| !is_stale_marker(*value))
+        self.0.iter().any(|value| value.to_bits() != STALE_NAN_BITS)
     }
 
     /// Each number by a function of it; where there is none there is none after.

@@ -2,6 +2,7 @@
 
 use super::aggregate::Aggregate;
 use super::binary::{Join, ScalarSide};
+use super::fold::{AggregateScan, Fold};
 use super::histogram::{self, Histogram};
 use super::info::Info;
 use super::labels::{LabelJoin, LabelReplace, SortByLabel};
@@ -87,16 +88,13 @@ impl Planner {
             Node::Number(number) => Ok(node::plan(Constant { value: number.value, times }, vec![])),
             Node::Parens(inner) | Node::Unary { minus: false, expr: inner } => self.plan(inner, times),
             Node::Unary { expr: inner, .. } => Ok(node::plan(Negate, vec![self.plan(inner, times)?])),
-            Node::Selector(selector) => {
-                let mode = match selector.modifiers.extension {
-                    Extension::Smoothed => Mode::Smoothed,
-                    _ => Mode::Instant,
-                };
-                Ok(node::plan(self.scan(selector, expr.start, times, mode)?, vec![]))
+            Node::Selector(_) => {
+                let (scan, inputs) = self.leaf(expr, times)?.ok_or_else(|| no_vector(expr))?;
+                Ok(node::plan(scan, inputs))
             }
             Node::Call { function, arguments } => self.call(expr.start, function, arguments, times),
             Node::Aggregate { op, grouping, parameter, expr: vector } => {
-                let mut inputs = vec![self.plan(vector, times)?];
+                let mut inputs = vec![];
                 let mut label = String::new();
                 match parameter.as_deref().map(Expr::bare) {
                     Some(Expr { node: Node::Text(text), .. }) if *op == AggregateOp::CountValues => {
@@ -119,6 +117,12 @@ impl Planner {
                     vector_at: vector.bare().start,
                     parameter_at: parameter.as_ref().map_or(expr.start, |parameter| parameter.bare().start),
                 };
+                if Fold::of(*op, 0).is_some()
+                    && let Some((scan, inputs)) = self.leaf(vector, times)?
+                {
+                    return Ok(node::plan(AggregateScan { aggregate, scan }, inputs));
+                }
+                inputs.insert(0, self.plan(vector, times)?);
                 Ok(node::plan(aggregate, inputs))
             }
             Node::Binary { op, left, right, returns_bool, matching } => {
@@ -140,9 +144,26 @@ impl Planner {
                 };
                 Ok(node::plan(join, inputs))
             }
-            Node::Text(_) | Node::Range { .. } | Node::Subquery { .. } => {
-                Err(QueryError::Bad(format!("{} cannot stand here", expr.value_type().as_str())))
+            Node::Text(_) | Node::Range { .. } | Node::Subquery { .. } => Err(no_vector(expr)),
+        }
+    }
+
+    /// What is read of the store as it stands in the query: a selector, or a function over its windows, with the
+    /// function's parameters. `None` of everything else.
+    fn leaf(&self, expr: &Expr, times: Times) -> Result<Option<(Scan, Vec<Plan>)>, QueryError> {
+        match &expr.bare().node {
+            Node::Selector(selector) => {
+                let mode = match selector.modifiers.extension {
+                    Extension::Smoothed => Mode::Smoothed,
+                    _ => Mode::Instant,
+                };
+                Ok(Some((self.scan(selector, expr.bare().start, times, mode)?, vec![])))
             }
+            Node::Call { function, arguments } => match windows::named(function.name) {
+                Some(over) => self.window_scan(over, arguments, times),
+                None => Ok(None),
+            },
+            _ => Ok(None),
         }
     }
 
@@ -366,38 +387,45 @@ impl Planner {
 
     /// A function over windows: its range vector is a selector, read as it is, or a subquery, computed first.
     fn windows(&self, over: windows::Over, arguments: &[Expr], times: Times) -> Result<Plan, QueryError> {
-        let is_range = |argument: &&Expr| argument.value_type() == ValueType::Matrix;
-        let no_range = || QueryError::Bad("no range vector".into());
-        let range = arguments.iter().find(is_range).ok_or_else(no_range)?.bare();
-        let first_at = arguments[0].bare().start;
-        let asked = |range_ms: i64, extension: Extension| Asked {
-            over,
-            range_ms,
-            extension,
-            at: range.start,
-            first_at,
-        };
-        let parameters = arguments.iter().filter(|argument| !is_range(argument));
-        let mut inputs =
-            parameters.map(|argument| self.plan(argument, times)).collect::<Result<Vec<_>, _>>()?;
-        match &range.node {
-            Node::Range { selector, range: span } => {
-                let extension = selector.modifiers.extension;
-                extended::check(extension, over.name)?;
-                let mode = Mode::Window(asked(self.span(span, false)?, extension));
-                Ok(node::plan(self.scan(selector, range.start, times, mode)?, inputs))
-            }
-            Node::Subquery { expr, range: span, step, modifiers } => {
-                let place = self.place(modifiers)?;
-                let range_ms = self.span(span, false)?;
-                let inner = inner_times(times, place, range_ms, self.step(step.as_ref())?)?;
-                inputs.push(Planner { tally: None, ..self.clone() }.plan(expr, inner)?);
-                let asked = asked(range_ms, Extension::None);
-                let (notes, tally) = (self.notes.clone(), self.tally.clone());
-                Ok(node::plan(SubqueryWindows { asked, place, times, inner, notes, tally }, inputs))
-            }
-            _ => Err(no_range()),
+        if let Some((scan, inputs)) = self.window_scan(over, arguments, times)? {
+            return Ok(node::plan(scan, inputs));
         }
+        let range = range_of(arguments)?;
+        let Node::Subquery { expr, range: span, step, modifiers } = &range.node else {
+            return Err(no_range());
+        };
+        let mut inputs = self.parameters(arguments, times)?;
+        let place = self.place(modifiers)?;
+        let range_ms = self.span(span, false)?;
+        let inner = inner_times(times, place, range_ms, self.step(step.as_ref())?)?;
+        inputs.push(Planner { tally: None, ..self.clone() }.plan(expr, inner)?);
+        let (at, first_at) = (range.start, arguments[0].bare().start);
+        let asked = Asked { over, range_ms, extension: Extension::None, at, first_at };
+        let (notes, tally) = (self.notes.clone(), self.tally.clone());
+        Ok(node::plan(SubqueryWindows { asked, place, times, inner, notes, tally }, inputs))
+    }
+
+    /// `None` where the windows are of a subquery.
+    fn window_scan(
+        &self,
+        over: windows::Over,
+        arguments: &[Expr],
+        times: Times,
+    ) -> Result<Option<(Scan, Vec<Plan>)>, QueryError> {
+        let range = range_of(arguments)?;
+        let Node::Range { selector, range: span } = &range.node else { return Ok(None) };
+        let inputs = self.parameters(arguments, times)?;
+        let extension = selector.modifiers.extension;
+        extended::check(extension, over.name)?;
+        let (at, first_at) = (range.start, arguments[0].bare().start);
+        let asked = Asked { over, range_ms: self.span(span, false)?, extension, at, first_at };
+        Ok(Some((self.scan(selector, at, times, Mode::Window(asked))?, inputs)))
+    }
+
+    /// What a function over windows is given beside them.
+    fn parameters(&self, arguments: &[Expr], times: Times) -> Result<Vec<Plan>, QueryError> {
+        let parameters = arguments.iter().filter(|argument| !is_range(argument));
+        parameters.map(|argument| self.plan(argument, times)).collect()
     }
 
     fn step(&self, step: Option<&Span>) -> Result<i64, QueryError> {
@@ -460,6 +488,22 @@ impl Planner {
         }
         Ok(out)
     }
+}
+
+fn is_range(argument: &Expr) -> bool {
+    argument.value_type() == ValueType::Matrix
+}
+
+fn range_of(arguments: &[Expr]) -> Result<&Expr, QueryError> {
+    Ok(arguments.iter().find(|argument| is_range(argument)).ok_or_else(no_range)?.bare())
+}
+
+fn no_range() -> QueryError {
+    QueryError::Bad("no range vector".into())
+}
+
+fn no_vector(expr: &Expr) -> QueryError {
+    QueryError::Bad(format!("{} cannot stand here", expr.value_type().as_str()))
 }
 
 /// No series at all.

@@ -11,6 +11,7 @@ use ::promql::Extension;
 use futures::TryStreamExt;
 use model::{
     Histogram, Labels, Matcher, ResetHint, Run, SeriesSelect, TimeRange, component_of, is_stale_marker,
+    stale_marker,
 };
 use std::borrow::Cow;
 use std::fmt;
@@ -122,29 +123,10 @@ impl Node for Scan {
     }
 
     async fn evaluate(&self, parameters: Vec<Matrix>) -> Result<Matrix, QueryError> {
-        if self.times.count == 0 {
-            return Ok(Matrix::default());
-        }
-        let select = SeriesSelect { matchers: self.matchers.clone(), range: self.range() };
-        let mut blocks = self.reader.snapshot.sample_blocks(&select).await?;
         let mut out = vec![];
-        // A histogram's parts lie apart, but before everything else of its labels.
-        let mut with_parts: Option<SampleBlock> = None;
-        while let Some(block) = self.reader.next(&mut blocks).await? {
-            match &mut with_parts {
-                Some(earlier) => earlier.append(block),
-                None if block.labels.iter().any(|labels| component_of(labels).is_some()) => {
-                    with_parts = Some(block);
-                }
-                None => self.evaluate_block(&block, &parameters, &mut out)?,
-            }
-        }
-        if let Some(rest) = with_parts {
-            let before = out.len();
-            self.evaluate_block(&rest, &parameters, &mut out)?;
-            if before > 0 {
-                out.sort_by(|a, b| a.labels.cmp(&b.labels));
-            }
+        let was_apart = self.each(&parameters, |series| out.push(series)).await?;
+        if was_apart {
+            out.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
         Ok(Matrix(out))
     }
@@ -167,11 +149,45 @@ fn tell_resets(histograms: &mut [(i64, Arc<Histogram>)]) {
 }
 
 impl Scan {
+    /// Gives each series as soon as its samples are there, by ascending labels, unless it answers that they were not:
+    /// that some with histograms came after others.
+    pub async fn each(
+        &self,
+        parameters: &[Matrix],
+        mut take: impl FnMut(Series) + Send,
+    ) -> Result<bool, QueryError> {
+        if self.times.count == 0 {
+            return Ok(false);
+        }
+        let select = SeriesSelect { matchers: self.matchers.clone(), range: self.range() };
+        let mut blocks = self.reader.snapshot.sample_blocks(&select).await?;
+        // A histogram's parts lie apart, but before everything else of its labels.
+        let mut with_parts: Option<SampleBlock> = None;
+        let mut any_before = false;
+        while let Some(block) = self.reader.next(&mut blocks).await? {
+            match &mut with_parts {
+                Some(earlier) => earlier.append(block),
+                None if block.labels.iter().any(|labels| component_of(labels).is_some()) => {
+                    with_parts = Some(block);
+                }
+                None => {
+                    any_before = true;
+                    self.evaluate_block(&block, parameters, &mut take)?;
+                }
+            }
+        }
+        if let Some(rest) = with_parts {
+            self.evaluate_block(&rest, parameters, &mut take)?;
+            return Ok(any_before);
+        }
+        Ok(false)
+    }
+
     fn evaluate_block(
         &self,
         block: &SampleBlock,
         parameters: &[Matrix],
-        out: &mut Vec<Series>,
+        take: &mut impl FnMut(Series),
     ) -> Result<(), QueryError> {
         for mut run in model::runs(block.iter()) {
             if self.tells_resets {
@@ -206,7 +222,7 @@ impl Scan {
                 tally.add_found(&series);
             }
             if !series.is_empty() {
-                out.push(series);
+                take(series);
             }
         }
         Ok(())
@@ -393,38 +409,48 @@ impl Windows<'_> {
         let (mut low, mut high) = (0, 0);
         // With `@` every step has the same window.
         let pinned = self.place.at_ms.is_some() && parameters.is_empty();
-        let mut known: Option<Option<f64>> = None;
-        let mut out = Vec::with_capacity(self.times.count);
+        let mut out = vec![stale_marker(); self.times.count];
         for step in 0..self.times.count {
-            if let Some(value) = known.filter(|_| pinned) {
-                out.push(value);
+            let (start_ms, end_ms) = self.bounds(step);
+            while high < ts_ms.len() && ts_ms[high] <= end_ms {
+                high += 1;
+            }
+            while low < high && ts_ms[low] <= start_ms {
+                low += 1;
+            }
+            if low == ts_ms.len() {
+                break;
+            }
+            if low == high {
                 continue;
             }
-            let (start_ms, end_ms) = self.bounds(step);
-            high += ts_ms[high..].iter().take_while(|ts| **ts <= end_ms).count();
-            low += ts_ms[low..high].iter().take_while(|ts| **ts <= start_ms).count();
-            let value = if low == high {
-                None
-            } else {
-                let window = Window {
-                    ts_ms: &ts_ms[low..high],
-                    values: &values[low..high],
-                    starts: part(&samples.starts, low..high),
-                    start_ms,
-                    end_ms,
-                    step_ms: self.times.at(step),
-                    ascends,
-                };
-                let parameters = self.parameters(step, parameters)?;
-                if over.is_rate() && !window.starts.is_empty() {
-                    self.note_overlap(metric, window.ts_ms.iter().copied(), window.starts);
-                }
-                (over.compute)(&window, parameters)
+            let window = Window {
+                ts_ms: &ts_ms[low..high],
+                values: &values[low..high],
+                starts: part(&samples.starts, low..high),
+                start_ms,
+                end_ms,
+                step_ms: self.times.at(step),
+                ascends,
             };
-            known = Some(value);
-            out.push(value);
+            if over.is_rate() && !window.starts.is_empty() {
+                self.note_overlap(metric, window.ts_ms.iter().copied(), window.starts);
+            }
+            let given = match parameters {
+                [] => [f64::NAN; 2],
+                _ => self.parameters(step, parameters)?,
+            };
+            if let Some(value) = (over.compute)(&window, given) {
+                out[step] = value;
+                if pinned {
+                    out.fill(value);
+                }
+            }
+            if pinned {
+                break;
+            }
         }
-        Ok(out.into_iter().collect())
+        Ok(Values::of(out))
     }
 
     /// A counter cannot have begun, again, before the sample in front of it was taken.

@@ -246,13 +246,22 @@ fn regression(w: &Window<'_>, origin_ms: i64) -> Option<(f64, f64)> {
 }
 
 /// Summation that keeps the low digits (Neumaier's).
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Kahan {
     sum: f64,
     lost: f64,
 }
 
 impl Kahan {
+    pub fn starting(sum: f64) -> Kahan {
+        Kahan { sum, lost: 0.0 }
+    }
+
+    /// The number that it began with, as long as nothing was added.
+    pub fn main(self) -> f64 {
+        self.sum
+    }
+
     pub fn add(&mut self, value: f64) {
         let sum = self.sum + value;
         if sum.is_infinite() {
@@ -276,44 +285,80 @@ pub(super) fn kahan_sum(values: impl Iterator<Item = f64>) -> f64 {
     sum.sum()
 }
 
-/// Where the plain sum leaves the range of numbers, the mean is moved value by value instead.
 pub(super) fn mean(values: &[f64]) -> f64 {
-    let mut sum = Kahan::default();
-    let mut mean: Option<Kahan> = None;
-    for (i, &value) in values.iter().enumerate() {
-        let count = (i + 1) as f64;
-        if mean.is_none() {
-            let mut next = sum;
-            if i == 0 {
-                next.sum = value;
-            } else {
+    let mut mean = Mean::default();
+    values.iter().for_each(|value| mean.add(*value));
+    mean.value().unwrap_or(f64::NAN)
+}
+
+/// A mean in the making. Where the plain sum leaves the range of numbers, the mean is moved value by value instead.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mean {
+    count: u64,
+    sum: Kahan,
+    moved: Option<Kahan>,
+}
+
+impl Mean {
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        let count = self.count as f64;
+        if self.count == 1 {
+            self.sum = Kahan::starting(value);
+            return;
+        }
+        let moved = match self.moved {
+            Some(moved) => moved,
+            None => {
+                let mut next = self.sum;
                 next.add(value);
+                if !next.sum.is_infinite() {
+                    self.sum = next;
+                    return;
+                }
+                Kahan { sum: self.sum.sum() / (count - 1.0), lost: self.sum.lost / (count - 1.0) }
             }
-            if i == 0 || !next.sum.is_infinite() {
-                sum = next;
-                continue;
-            }
-            mean = Some(Kahan { sum: sum.sum / (count - 1.0), lost: sum.lost / (count - 1.0) });
-        }
-        if let Some(mean) = &mut mean {
-            let share = (count - 1.0) / count;
-            *mean = Kahan { sum: share * mean.sum, lost: share * mean.lost };
-            mean.add(value / count);
-        }
+        };
+        let share = (count - 1.0) / count;
+        let mut moved = Kahan { sum: share * moved.sum, lost: share * moved.lost };
+        moved.add(value / count);
+        self.moved = Some(moved);
     }
-    let count = values.len() as f64;
-    mean.map_or(sum.sum / count + sum.lost / count, Kahan::sum)
+
+    /// `None` of no value.
+    pub fn value(self) -> Option<f64> {
+        let count = self.count as f64;
+        let plain = || self.sum.sum / count + self.sum.lost / count;
+        (self.count > 0).then(|| self.moved.map_or_else(plain, Kahan::sum))
+    }
+}
+
+pub(super) fn variance(values: &[f64]) -> f64 {
+    let mut variance = Variance::default();
+    values.iter().for_each(|value| variance.add(*value));
+    variance.value().unwrap_or(f64::NAN)
 }
 
 /// Of the population, in one pass without what rounding loses.
-pub(super) fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut squares) = (Kahan::default(), Kahan::default());
-    for (i, value) in values.iter().enumerate() {
-        let delta = value - mean.sum();
-        mean.add(delta / (i + 1) as f64);
-        squares.add(delta * (value - mean.sum()));
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Variance {
+    count: u64,
+    mean: Kahan,
+    squares: Kahan,
+}
+
+impl Variance {
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        let delta = value - self.mean.sum();
+        self.mean.add(delta / self.count as f64);
+        self.squares.add(delta * (value - self.mean.sum()));
     }
-    squares.sum() / values.len() as f64
+
+    /// `None` of no value.
+    pub fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| self.squares.sum() / self.count as f64)
+    }
 }
 
 fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> Option<f64> {
