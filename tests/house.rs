@@ -146,3 +146,30 @@ fn no_room_is_left_unfinished() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// The agent's page of pitfalls names tests: each is there.
+#[test]
+fn each_pitfall_has_its_tests() {
+    let page = std::fs::read_to_string(root().join("agent/PITFALLS.md")).unwrap();
+    let mut code = String::new();
+    let mut folders = vec![root().join("agent/src"), root().join("tests/e2e")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if path.extension().is_some_and(|e| e == "rs") => {
+                    code += &std::fs::read_to_string(path).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        let tests: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test in {row}");
+        let missing = tests.iter().find(|test| !code.contains(&format!("fn {test}(")));
+        assert!(missing.is_none(), "{missing:?} is no test; it is named in {row}");
+    }
+}

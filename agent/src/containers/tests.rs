@@ -151,6 +151,33 @@ fn version_2_under_systemd_and_cri_o() {
     assert!(!all.iter().any(|(labels, _)| labels.get("id").is_some_and(|id| id.contains("conmon"))));
 }
 
+/// What its processes see is the node's traffic.
+#[test]
+fn a_pod_on_the_hosts_network_tells_none() {
+    let told = |namespace: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let group = format!("sys/fs/cgroup/kubepods/pod{UID}/{APP}");
+        write(
+            dir.path(),
+            &[
+                ("sys/fs/cgroup/cgroup.controllers", ""),
+                (&format!("{group}/cpu.stat"), "usage_usec 1\n"),
+                (&format!("{group}/cgroup.procs"), "42\n"),
+                ("proc/42/net/dev", "h\nh\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
+            ],
+        );
+        for (process, namespace) in [("1", "net:[1]"), ("42", namespace)] {
+            let folder = dir.path().join(format!("proc/{process}/ns"));
+            fs::create_dir_all(&folder).unwrap();
+            std::os::unix::fs::symlink(namespace, folder.join("net")).unwrap();
+        }
+        let all = collected(dir.path(), &pods(APP));
+        of(&all, "container_network_receive_bytes_total", &[("pod", "cart-0")])
+    };
+    assert_eq!(told("net:[1]"), [] as [f64; 0]);
+    assert_eq!(told("net:[2]"), [1.0]);
+}
+
 #[test]
 fn version_1_under_cgroupfs() {
     let dir = tempfile::tempdir().unwrap();

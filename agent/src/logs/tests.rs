@@ -616,3 +616,17 @@ fn a_real_kubelets_rotations_are_read_whole() {
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "every line once, in order");
     assert_eq!(of("oom"), ["before oom", "before oom"]);
 }
+
+/// Two files of one name that begin alike for more than is looked at: what comes after must tell them apart.
+#[test]
+fn files_that_begin_alike_are_two() {
+    let mut world = World::new();
+    let banner = ["the same banner"; 200].join(" ");
+    world.append("app.log", format!("{banner}\nfirst\n"));
+    assert_eq!(world.bodies(), [banner.as_str(), "first"]);
+    world.rename("app.log", "app.log.1");
+    world.append("app.log", format!("{banner}\nsecond\n"));
+    let found = world.bodies();
+    assert_eq!(found.last().map(String::as_str), Some("second"), "{found:?}");
+    assert_eq!(found.len(), 2, "the banner is a line of the second as well: {found:?}");
+}

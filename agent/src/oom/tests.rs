@@ -1,5 +1,6 @@
-use super::kernel::{Victim, victim};
+use super::kernel::{KernelLog, Seen, Victim, victim};
 use super::ledger::{Group, Ledger};
+use crate::host::Root;
 use crate::pods::PodList;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -126,4 +127,31 @@ fn a_recorded_nodes_kills_are_told_once_each() {
         2,
         "those that the kubelet still knows"
     );
+}
+
+/// Records are numbered anew with each boot: what an old number says of a new log would hide its kills.
+#[test]
+fn the_kernels_log_begins_anew_with_a_boot() {
+    let host = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = host.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    // A file stands for the device, of which one read gives one record.
+    write(
+        "dev/kmsg",
+        &format!("6,41,1000,-;oom-kill:task_memcg=/kubepods/pod{UID}/{ID},task=tail,pid=9,uid=0"),
+    );
+    write("proc/sys/kernel/random/boot_id", "first\n");
+    let kills = |seen: Seen| {
+        let mut log = KernelLog::open(&Root(host.path().to_owned()), seen);
+        (log.read(SECOND).len(), log.seen())
+    };
+    let (found, seen) = kills(Seen::default());
+    assert_eq!((found, seen.boot_id.as_str(), seen.sequence), (1, "first", 42));
+    assert_eq!(kills(seen.clone()).0, 0, "the same boot, read again");
+    write("proc/sys/kernel/random/boot_id", "second\n");
+    let (found, seen) = kills(seen);
+    assert_eq!((found, seen.boot_id.as_str()), (1, "second"));
 }

@@ -63,3 +63,25 @@ fn telemetry_has_opentelemetrys_names() {
     }
     assert_eq!(image_parts("r:5000/x"), ("r:5000/x", None));
 }
+
+/// A StatefulSet's next pod has the name of the one before, whose last lines are still on their way.
+#[test]
+fn a_name_that_is_used_again_is_another_pod() {
+    let of = |uid: &str, image: &str| {
+        pod(&format!(
+            r#"{{"metadata":{{"name":"web-0","namespace":"shop","uid":"{uid}"}},
+               "status":{{"containerStatuses":[{{"name":"app","image":"{image}"}}]}}}}"#
+        ))
+    };
+    let pods = Pods::default();
+    pods.replace(vec![of("old", "web:1")]);
+    pods.replace(vec![of("new", "web:2")]);
+    for (uid, image) in [("old", "web"), ("new", "web")] {
+        let found = pods.by_uid(uid).unwrap();
+        let attributes = attributes(&found, Some("app"), "node1");
+        let get = |name: &str| model::attribute(&attributes, name).and_then(|value| value.as_str());
+        assert_eq!((get("k8s.pod.uid"), get("container.image.name")), (Some(uid), Some(image)));
+    }
+    let tag = |uid: &str| pods.by_uid(uid).unwrap().status.container_statuses[0].image.clone();
+    assert_eq!((tag("old").as_str(), tag("new").as_str()), ("web:1", "web:2"));
+}
