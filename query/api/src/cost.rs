@@ -1,4 +1,4 @@
-//! Cost over HTTP: OpenCost's `/cost/allocation` and `/cost/assets`, and our own `/api/cost`.
+//! Cost over HTTP: OpenCost's `/cost/allocation`, its `/summary`, and `/cost/assets`, and our own `/api/cost`.
 //!
 //! All three ask the engine for hours and add them up by what was asked for. A window is whole hours: the hours it
 //! begins and ends in are in it. What nobody had is in the answer unless it is left out, so that it adds up to what is paid.
@@ -20,6 +20,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use engine::{Costs, Engine, QueryError};
 use model::Tenant;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use sum::Sum;
 use window::Window;
@@ -30,6 +31,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/cost/allocation", get(allocation))
         .route("/cost/allocation/compute", get(allocation))
+        .route("/cost/allocation/summary", get(summary))
         .route("/cost/assets", get(assets))
         .route("/api/cost", get(cost))
         .with_state(engine)
@@ -60,24 +62,56 @@ async fn allocation(
         Ok(asked) => asked,
         Err(refusal) => return refusal,
     };
+    let sets = steps(&wanted, &costs).map(|(window, sums)| {
+        let each =
+            sums.into_iter().map(|(name, sum)| (name.clone(), opencost::allocation(&name, &sum, window)));
+        Value::Object(each.collect())
+    });
+    let sets: Vec<Value> = sets.collect();
+    Json(json!({ "code": 200, "status": "success", "data": sets })).into_response()
+}
+
+/// The same in fewer fields.
+async fn summary(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    asked: Asked,
+) -> Response {
+    let asked = costs(&engine, &tenant, asked, "cluster,node,namespace,pod,container").await;
+    let (wanted, costs) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal,
+    };
+    let sets = steps(&wanted, &costs).map(|(window, sums)| {
+        let each = sums.into_iter().map(|(name, sum)| (name.clone(), opencost::summary(&name, &sum, window)));
+        let allocations: serde_json::Map<String, Value> = each.collect();
+        json!({ "allocations": allocations, "window": opencost::window(window) })
+    });
+    let sets: Vec<Value> = sets.collect();
+    let data = json!({
+        "step": wanted.step_ms.saturating_mul(1_000_000),
+        "sets": sets,
+        "window": opencost::window(wanted.window),
+    });
+    Json(json!({ "code": 200, "status": "success", "data": data })).into_response()
+}
+
+/// Each step of the window, and what was spent in it.
+fn steps<'c>(
+    wanted: &'c Wanted,
+    costs: &'c Costs,
+) -> impl Iterator<Item = (Window, BTreeMap<String, Sum>)> + 'c {
     let Window { start_ms, end_ms } = wanted.window;
-    let mut sets = vec![];
-    let mut from_ms = start_ms;
-    while from_ms < end_ms {
+    let next = move |from_ms: &i64| Some(from_ms.saturating_add(wanted.step_ms)).filter(|at| *at < end_ms);
+    let first = Some(start_ms).filter(|_| start_ms < end_ms);
+    std::iter::successors(first, next).map(move |from_ms| {
         let to_ms = from_ms.saturating_add(wanted.step_ms).min(end_ms);
-        let inside = costs.allocations.iter().filter(|row| {
+        let inside = costs.allocations.iter().filter(move |row| {
             let at_ms = row.window_start_ms.max(start_ms);
             (from_ms..to_ms).contains(&at_ms)
         });
-        let set: serde_json::Map<String, Value> = wanted
-            .sums(inside)
-            .into_iter()
-            .map(|(name, sum)| (name.clone(), opencost::allocation(&name, &sum, from_ms, to_ms)))
-            .collect();
-        sets.push(Value::Object(set));
-        from_ms = to_ms;
-    }
-    Json(json!({ "code": 200, "status": "success", "data": sets })).into_response()
+        (Window { start_ms: from_ms, end_ms: to_ms }, wanted.sums(inside))
+    })
 }
 
 /// What is paid for, used or not: nodes, volumes, load balancers, traffic.

@@ -19,9 +19,10 @@ pub use volumes::{LoadBalancer, Traffic, UNMOUNTED, Volume};
 
 use crate::sql::{Cell, CellKind, RowTable};
 use crate::{Engine, QueryError};
-use model::{Clock, Tenant};
+use model::{Clock, Labels, Tenant};
 use parking_lot::RwLock;
 use series::{HOUR_MS, Hour};
+use std::collections::HashMap;
 use std::sync::Arc;
 use store::Source;
 use usage::Owner;
@@ -49,6 +50,8 @@ pub struct Allocation {
     pub container: String,
     pub node: String,
     pub provider_id: String,
+    /// Of the pod, as `kube_pod_labels` names them: `label_app`.
+    pub labels: Labels,
     /// Cores.
     pub cpu: Part,
     /// GiB.
@@ -189,7 +192,7 @@ async fn costs(
 }
 
 async fn of_hour(hour: &Hour<'_>, book: &PriceBook, costs: &mut Costs) -> Result<(), QueryError> {
-    let start_ms = hour.start_ms;
+    let (start_ms, before) = (hour.start_ms, costs.allocations.len());
     let mut asset = |what| costs.assets.push(Asset { window_start_ms: start_ms, what });
     let nodes = nodes::Nodes::read(hour).await?;
     if !nodes.all.is_empty() {
@@ -208,7 +211,30 @@ async fn of_hour(hour: &Hour<'_>, book: &PriceBook, costs: &mut Costs) -> Result
     if network > 0.0 {
         asset(Paid::Network(network));
     }
+    label(hour, &mut costs.allocations[before..]).await
+}
+
+async fn label(hour: &Hour<'_>, rows: &mut [Allocation]) -> Result<(), QueryError> {
+    if rows.iter().all(|row| row.pod.is_empty()) {
+        return Ok(());
+    }
+    let told = hour.labels("kube_pod_labels", None).await?;
+    let of_pod = |labels: &Labels| {
+        let text = |name: &str| labels.get(name).unwrap_or("").to_owned();
+        (text("namespace"), text("pod"))
+    };
+    let told: HashMap<(String, String), Labels> =
+        told.into_iter().map(|labels| (of_pod(&labels), labels.without(|name| !is_of_pod(name)))).collect();
+    for row in rows {
+        if let Some(labels) = told.get(&(row.namespace.clone(), row.pod.clone())) {
+            row.labels = labels.clone();
+        }
+    }
     Ok(())
+}
+
+fn is_of_pod(label: &str) -> bool {
+    label.starts_with("label_")
 }
 
 const COLUMNS: &[(&str, CellKind)] = &[

@@ -137,7 +137,7 @@ fn truth(name: &str, written: &Option<String>, default: bool) -> Result<bool, St
 }
 
 /// What rows are added up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     All,
     Cluster,
@@ -147,13 +147,21 @@ pub enum By {
     Workload,
     Pod,
     Container,
+    /// A label of the pod, by the name that metrics have for it: `label_app`.
+    Label(String),
 }
+
+/// Of what has no such label.
+const UNALLOCATED: &str = "__unallocated__";
 
 /// There is one cluster.
 pub const CLUSTER: &str = "default";
 
 impl By {
     pub fn parse(text: &str) -> Result<By, String> {
+        if let Some(label) = text.trim().strip_prefix("label:") {
+            return Ok(By::Label(label_name(label)));
+        }
         match text.trim() {
             "all" => Ok(By::All),
             "cluster" => Ok(By::Cluster),
@@ -167,16 +175,16 @@ impl By {
             "container" => Ok(By::Container),
             other => Err(format!(
                 "aggregate {other:?} is not known; use all, cluster, node, namespace, controllerKind, controller (or workload), \
-                 pod, container"
+                 pod, container, label:<name>"
             )),
         }
     }
 
-    fn is_whole(self) -> bool {
+    fn is_whole(&self) -> bool {
         matches!(self, By::All | By::Cluster)
     }
 
-    fn of(self, row: &Allocation) -> &str {
+    fn of<'r>(&self, row: &'r Allocation) -> &'r str {
         match self {
             By::All => "cluster",
             By::Cluster => CLUSTER,
@@ -186,6 +194,13 @@ impl By {
             By::Workload => &row.workload,
             By::Pod => &row.pod,
             By::Container => &row.container,
+            By::Label(name) => row.labels.get(name).unwrap_or(UNALLOCATED),
         }
     }
+}
+
+/// As kube-state-metrics writes the name of a label: other characters than a metric's are underscores.
+pub fn label_name(label: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    format!("label_{}", label.chars().map(plain).collect::<String>())
 }

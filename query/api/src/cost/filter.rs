@@ -1,5 +1,5 @@
 //! OpenCost's `filter`: `namespace:"shop","cart"+node!:"n1"`. Conditions are joined by `+`, of values one is enough; `:` is
-//! equality, `<~:` the beginning, each with `!` for its opposite.
+//! equality, `<~:` the beginning, each with `!` for its opposite. `label[app]:"cart"` asks a pod's label.
 
 use engine::Allocation;
 
@@ -7,7 +7,7 @@ use engine::Allocation;
 pub struct Filter(Vec<Condition>);
 
 struct Condition {
-    field: fn(&Allocation) -> &str,
+    field: Field,
     not: bool,
     begins: bool,
     values: Vec<String>,
@@ -55,7 +55,7 @@ impl Filter {
 
     pub fn passes(&self, row: &Allocation) -> bool {
         self.0.iter().all(|condition| {
-            let is = (condition.field)(row);
+            let is = condition.field.of(row);
             let fits = |value: &String| if condition.begins { is.starts_with(value) } else { is == value };
             condition.values.iter().any(fits) != condition.not
         })
@@ -66,8 +66,26 @@ fn form(rest: &str) -> String {
     format!("filter is not understood at {rest:?}; write for example namespace:\"shop\"+node!:\"n1\"")
 }
 
-fn field(name: &str) -> Result<fn(&Allocation) -> &str, String> {
-    Ok(match name {
+enum Field {
+    Column(fn(&Allocation) -> &str),
+    Label(String),
+}
+
+impl Field {
+    fn of<'r>(&self, row: &'r Allocation) -> &'r str {
+        match self {
+            Field::Column(column) => column(row),
+            Field::Label(name) => row.labels.get(name).unwrap_or(""),
+        }
+    }
+}
+
+fn field(name: &str) -> Result<Field, String> {
+    let label = name.strip_prefix("label[").and_then(|rest| rest.strip_suffix(']'));
+    if let Some(label) = label {
+        return Ok(Field::Label(super::ask::label_name(label)));
+    }
+    Ok(Field::Column(match name {
         "cluster" => |_| super::ask::CLUSTER,
         "node" => |row| &row.node,
         "namespace" => |row| &row.namespace,
@@ -77,10 +95,11 @@ fn field(name: &str) -> Result<fn(&Allocation) -> &str, String> {
         "container" => |row| &row.container,
         other => {
             return Err(format!(
-                "filter field {other:?} is not known; use cluster, node, namespace, controllerKind, controller, pod, container"
+                "filter field {other:?} is not known; use cluster, node, namespace, controllerKind, controller, pod, container, \
+                 label[<name>]"
             ));
         }
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -100,6 +119,12 @@ mod tests {
         assert!(!passes(r#"namespace:"a","b"+node!:"n""#, &row("b", "n")));
         assert!(passes(r#"namespace<~:"kube-""#, &row("kube-system", "n")));
         assert!(!passes(r#"namespace!<~:"kube-""#, &row("kube-system", "n")));
+        let labelled = Allocation {
+            labels: model::Labels::from_pairs([("label_app_kubernetes_io_name", "cart")]),
+            ..row("a", "n")
+        };
+        assert!(passes(r#"label[app.kubernetes.io/name]:"cart""#, &labelled));
+        assert!(!passes(r#"label[app.kubernetes.io/name]:"cart""#, &row("a", "n")));
         for bad in ["x", "mood:\"a\"", "namespace:a", "namespace:\"a", "namespace:\"a\"+", "namespace!\"a\""]
         {
             assert!(Filter::parse(bad).is_err(), "{bad}");

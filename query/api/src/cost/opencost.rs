@@ -31,7 +31,12 @@ fn total_efficiency(sum: &Sum) -> Option<f64> {
     Some((efficiency(&sum.cpu)? * sum.cpu.cost + efficiency(&sum.memory)? * sum.memory.cost) / cost)
 }
 
-pub fn allocation(name: &str, sum: &Sum, start_ms: i64, end_ms: i64) -> Value {
+pub fn window(Window { start_ms, end_ms }: Window) -> Value {
+    json!({ "start": time(start_ms), "end": time(end_ms) })
+}
+
+pub fn allocation(name: &str, sum: &Sum, of: Window) -> Value {
+    let Window { start_ms, end_ms } = of;
     let hours = ((end_ms - start_ms) as f64 / HOUR_MS).max(f64::MIN_POSITIVE);
     let mean = |hours_of: Option<f64>, unit: f64| hours_of.map(|of| of * unit / hours);
     let mut properties = Map::from_iter([("cluster".to_owned(), json!(CLUSTER))]);
@@ -52,7 +57,7 @@ pub fn allocation(name: &str, sum: &Sum, start_ms: i64, end_ms: i64) -> Value {
     let mut fields = json!({
         "name": name,
         "properties": properties,
-        "window": { "start": time(start_ms), "end": time(end_ms) },
+        "window": window(of),
         "start": time(start_ms),
         "end": time(end_ms),
         "minutes": (end_ms - start_ms) as f64 / 60_000.0,
@@ -105,6 +110,40 @@ pub fn allocation(name: &str, sum: &Sum, start_ms: i64, end_ms: i64) -> Value {
         fields.extend(more);
     }
     fields
+}
+
+/// Fields of an allocation that its summary has (summaryallocation_json.go).
+const OF_SUMMARY: [&str; 22] = [
+    "name",
+    "start",
+    "end",
+    "cpuCoreRequestAverage",
+    "cpuCoreUsageAverage",
+    "cpuCost",
+    "cpuCostIdle",
+    "gpuRequestAverage",
+    "gpuUsageAverage",
+    "gpuCost",
+    "gpuCostIdle",
+    "networkCost",
+    "loadBalancerCost",
+    "pvCost",
+    "ramByteRequestAverage",
+    "ramByteUsageAverage",
+    "ramCost",
+    "ramCostIdle",
+    "sharedCost",
+    "externalCost",
+    "totalEfficiency",
+    "totalCost",
+];
+
+pub fn summary(name: &str, sum: &Sum, of: Window) -> Value {
+    let mut whole = allocation(name, sum, of);
+    if let Value::Object(fields) = &mut whole {
+        fields.retain(|field, _| OF_SUMMARY.contains(&field.as_str()));
+    }
+    whole
 }
 
 /// An asset over the window.

@@ -19,6 +19,10 @@ fn row(hour: i64, namespace: &str, workload: &str, pod: &str, cost: f64) -> Allo
     }
 }
 
+fn hours(end_ms: i64) -> Window {
+    Window { start_ms: 0, end_ms }
+}
+
 fn asked(query: &str) -> Result<Wanted, String> {
     let uri: axum::http::Uri = format!("http://x/?{query}").parse().unwrap();
     Wanted::of(Query::try_from_uri(&uri), "namespace")
@@ -43,7 +47,7 @@ fn rows_are_added_up_by_what_is_asked_for() {
     let sums = asked("aggregate=controller").unwrap().sums(rows.iter());
     let cart = &sums["cart"];
     assert_eq!((cart.total(), cart.namespace.as_deref(), cart.pod.as_deref()), (6.0, Some("shop"), None));
-    let shown = opencost::allocation("cart", cart, 0, 2 * HOUR_MS);
+    let shown = opencost::allocation("cart", cart, hours(2 * HOUR_MS));
     assert_eq!(
         (&shown["cpuCores"], &shown["totalCost"], &shown["minutes"], &shown["cpuEfficiency"]),
         (&json!(1.0), &json!(6.0), &json!(120.0), &json!(1.0))
@@ -55,17 +59,39 @@ fn rows_are_added_up_by_what_is_asked_for() {
 }
 
 #[test]
+fn pods_are_added_up_by_their_labels() {
+    let labelled = |pod: &str, app: &str| Allocation {
+        labels: model::Labels::from_pairs([("label_app_kubernetes_io_name", app)]),
+        ..row(0, "shop", "", pod, 1.0)
+    };
+    let rows = [labelled("a-1", "a"), labelled("a-2", "a"), labelled("b-1", "b"), row(0, "x", "", "c", 1.0)];
+    let by = |query: &str| {
+        let sums = asked(query).unwrap().sums(rows.iter());
+        sums.iter().map(|(name, sum)| format!("{name} {}", sum.total())).collect::<Vec<_>>()
+    };
+    assert_eq!(by("aggregate=label:app.kubernetes.io/name"), ["__unallocated__ 2", "a 4", "b 2"]);
+    assert_eq!(
+        by("aggregate=label:app.kubernetes.io/name&filter=label%5Bapp.kubernetes.io/name%5D:%22b%22"),
+        ["b 2"]
+    );
+    let sums = asked("aggregate=namespace").unwrap().sums(rows.iter());
+    let shown = opencost::summary("shop", &sums["shop"], hours(HOUR_MS));
+    assert_eq!((&shown["totalCost"], shown.as_object().unwrap().len()), (&json!(6.0), 22));
+    assert!(asked("aggregate=colour").err().unwrap().contains("label:<name>"));
+}
+
+#[test]
 fn missing_usage_is_null_and_said() {
     let mut untold = row(0, "shop", "cart", "cart-1", 1.0);
     (untold.cpu.used, untold.memory.used) = (None, None);
     let sums = |rows: &[Allocation]| asked("aggregate=namespace").unwrap().sums(rows.iter());
-    let shown = opencost::allocation("shop", &sums(&[untold.clone()])["shop"], 0, HOUR_MS);
+    let shown = opencost::allocation("shop", &sums(&[untold.clone()])["shop"], hours(HOUR_MS));
     for name in ["cpuCoreUsageAverage", "ramByteUsageAverage", "cpuEfficiency", "totalEfficiency"] {
         assert_eq!(shown[name], Value::Null, "{name}");
     }
     assert_eq!((&shown["cpuCoreRequestAverage"], &shown["usageMissing"]), (&json!(1.0), &json!(true)));
     let both = sums(&[untold, row(0, "shop", "cart", "cart-2", 1.0)]);
-    let shown = opencost::allocation("shop", &both["shop"], 0, HOUR_MS);
+    let shown = opencost::allocation("shop", &both["shop"], hours(HOUR_MS));
     assert_eq!((&shown["cpuCoreUsageAverage"], &shown["usageMissing"]), (&json!(1.0), &json!(true)));
 }
 

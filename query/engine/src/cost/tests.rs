@@ -200,6 +200,7 @@ async fn a_clusters_costs_are_those_of_its_assets() {
             ("label_karpenter_sh_capacity_type", "spot"),
         ],
     );
+    let pod_labels = of("kube_pod_labels", &CART, &[("label_app", "cart"), ("uid", "u")]);
     let claim: &[(&str, &str)] = &[("namespace", "shop"), ("persistentvolumeclaim", "data")];
     let lost: &[(&str, &str)] = &[("namespace", "old"), ("persistentvolumeclaim", "left")];
     let size = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
@@ -219,6 +220,7 @@ async fn a_clusters_costs_are_those_of_its_assets() {
         (&done_asks, 8.0, 8.0),
         (&done_phase, 0.0, 0.0),
         (&labels, 1.0, 1.0),
+        (&pod_labels, 1.0, 1.0),
         (&claim_size, 100.0 * GIB, 100.0 * GIB),
         (&lost_size, 50.0 * GIB, 50.0 * GIB),
         (&mount, 1.0, 1.0),
@@ -238,6 +240,7 @@ async fn a_clusters_costs_are_those_of_its_assets() {
 
     let cart = costs.allocations.iter().find(|row| row.workload == "cart").unwrap();
     assert_eq!((cart.workload_kind.as_str(), cart.container.as_str()), ("deployment", "cart"));
+    assert_eq!(cart.labels.to_string(), "{label_app=\"cart\"}");
     assert_eq!((cart.cpu.requested, cart.cpu.used), (Some(0.25), None), "its usage is not told");
     assert!((cart.cpu.hours - 0.25).abs() < 1e-9 && (cart.memory.hours - 0.5).abs() < 1e-9);
     assert!((cart.volume_cost - 50.0 * 0.00005479452).abs() < 1e-9, "100 GiB for half an hour");
