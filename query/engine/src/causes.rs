@@ -36,9 +36,13 @@ const TRACE_NS_MAX: i64 = 600_000_000_000;
 /// Fewer requests, or fewer slow ones, say nothing.
 const REQUESTS_MIN: usize = 30;
 const SLOWED_MIN: usize = 5;
-/// The least share of requests, with 95 % confidence, and the least part of all requests' time that is worth a claim.
-const SHARE_MIN: f64 = 0.005;
+/// The least part of all requests' time that is worth a claim.
 const TIME_SHARE_MIN: f64 = 0.01;
+/// The least share of all requests, with 95 % confidence. Who asks for one service's requests asks for fewer: a timeout that
+/// one payment in a hundred runs into is nothing to the shop, and would be a claim of half of the answers about payments.
+const SHARE_MIN: Share = Share { least: 0.005, deviations: 1.96 };
+/// Or of the requests that reach the operation, with 99 %: a rare kind of request may be slow by any measure of its own.
+const SHARE_OF_REACHED_MIN: Share = Share { least: 0.02, deviations: 2.58 };
 const ADDS_MS_MIN: f64 = 1.0;
 /// What half of the requests of a kind take is not the usual where more than half are slow; a quarter may be left.
 const USUAL_QUANTILE: f64 = 0.25;
@@ -301,7 +305,7 @@ impl Sample {
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN
             && share_of_time >= TIME_SHARE_MIN
-            && at_least(slow.len(), requests.all.len()) >= SHARE_MIN;
+            && requests.are_many(slow.len(), paid.len());
         if !matters {
             return None;
         }
@@ -348,7 +352,7 @@ impl Sample {
 
     /// Every request and what it paid to which operation.
     fn requests(&self, service: Option<&str>, range: TimeRange) -> Requests {
-        let mut requests = Requests::default();
+        let mut requests = Requests { of_everybody: service.is_none(), ..Requests::default() };
         let wanted = |row: &Row| {
             let operation = &self.operations[row.operation as usize];
             service.is_none_or(|service| operation.service_name == service)
@@ -426,6 +430,8 @@ struct Slowest {
 
 #[derive(Default)]
 struct Requests {
+    /// And not of one service.
+    of_everybody: bool,
     all: Vec<Request>,
     kinds: HashMap<u32, usize>,
     paid: HashMap<u32, Vec<Paid>>,
@@ -448,6 +454,12 @@ impl Requests {
                 _ => paid.push(Paid { request, ns }),
             }
         });
+    }
+
+    /// Whether so many slow ones of those that reach an operation are more than chance brings.
+    fn are_many(&self, slow: usize, reached: usize) -> bool {
+        SHARE_OF_REACHED_MIN.is_met(slow, reached)
+            || self.of_everybody && SHARE_MIN.is_met(slow, self.all.len())
     }
 
     /// The twentieth that takes longest.
@@ -475,13 +487,21 @@ impl Requests {
     }
 }
 
-/// The share that `slow` of `all` stands for at the least, with 95 % confidence (Wilson).
-fn at_least(slow: usize, all: usize) -> f64 {
-    const Z: f64 = 1.96;
-    let (n, p) = (all as f64, slow as f64 / all as f64);
-    let middle = p + Z * Z / (2.0 * n);
-    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    (middle - spread) / (1.0 + Z * Z / n)
+/// A share, and with how many standard deviations a count must be above it.
+struct Share {
+    least: f64,
+    deviations: f64,
+}
+
+impl Share {
+    /// Whether `slow` of `all` stand for at least that (Wilson).
+    fn is_met(&self, slow: usize, all: usize) -> bool {
+        let (n, z) = (all as f64, self.deviations);
+        let p = slow as f64 / n;
+        let middle = p + z * z / (2.0 * n);
+        let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        (middle - spread) / (1.0 + z * z / n) >= self.least
+    }
 }
 
 #[cfg(test)]

@@ -397,7 +397,7 @@ mod tests {
 
     async fn compared(selection: &str, baseline: Option<&str>) -> Result<Comparison, QueryError> {
         let world = World::new().await;
-        world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+        world.write(traffic(Shop::new(400, 0.15, 300.0))).await;
         world.engine.compare(&Tenant::default(), (selection, range()), baseline, range()).await
     }
 
@@ -421,7 +421,7 @@ mod tests {
     #[tokio::test]
     async fn the_log_lines_of_slow_traces_tell_why_and_a_selection_may_be_a_part_of_the_time() {
         let world = World::new().await;
-        world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+        world.write(traffic(Shop::new(400, 0.15, 300.0))).await;
         let tenant = Tenant::default();
         let slow = "{ duration > 250ms && kind = server }";
         let ids = world.engine.ids(&tenant, slow, range(), 1_000).await.unwrap().0;

@@ -45,7 +45,7 @@ impl World {
 /// With 400 requests of a shop that makes some wait.
 pub(crate) async fn engine_with_a_shop() -> Engine {
     let world = World::new().await;
-    world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+    world.write(traffic(Shop::new(400, 0.15, 300.0))).await;
     // The folder is deleted with its handle; what the test reads is in memory.
     world.engine
 }
@@ -61,6 +61,15 @@ pub(super) struct Shop {
     /// The pool of `inventory` makes this share wait so long.
     pub share: f64,
     pub wait_ms: f64,
+    /// One request in so many is a checkout, and of the payments this share takes half a second longer.
+    pub checkout_every: u32,
+    pub slow_payments: f64,
+}
+
+impl Shop {
+    pub fn new(requests: u32, share: f64, wait_ms: f64) -> Shop {
+        Shop { requests, share, wait_ms, checkout_every: 4, slow_payments: 0.0 }
+    }
 }
 
 pub(super) fn traffic(shop: Shop) -> SpanBatch {
@@ -87,14 +96,17 @@ pub(super) fn traffic(shop: Shop) -> SpanBatch {
         };
         let mut work = |ms: f64| ms * (0.8 + 0.4 * rng.random::<f64>());
         // Checkouts do more than page views: two kinds of requests.
-        let checkout = number % 4 == 0;
-        let (own, payment) = (work(if checkout { 40.0 } else { 8.0 }), work(60.0));
+        let checkout = number % shop.checkout_every == 0;
+        let (own, mut payment) = (work(if checkout { 40.0 } else { 8.0 }), work(60.0));
         let (stock, select) = (work(3.0), work(4.0));
         let wait = if rng.random_bool(shop.share) {
             shop.wait_ms * (0.9 + 0.2 * rng.random::<f64>())
         } else {
             0.05 + 0.1 * rng.random::<f64>()
         };
+        if checkout && rng.random_bool(shop.slow_payments) {
+            payment += 500.0;
+        }
         let mut at = own;
         let name = if checkout { "POST /checkout" } else { "GET /" };
         let (front, mut root) = span(0, name, SpanKind::Server, 0.0, 0.0);
@@ -131,7 +143,7 @@ pub(super) fn traffic(shop: Shop) -> SpanBatch {
 async fn the_pool_is_named_with_its_effect_whoever_asks() {
     for (share, wait_ms) in [(0.15, 300.0), (0.05, 120.0), (0.3, 25.0)] {
         let world = World::new().await;
-        world.write(traffic(Shop { requests: 2_000, share, wait_ms })).await;
+        world.write(traffic(Shop::new(2_000, share, wait_ms))).await;
         for service in [None, Some("frontend"), Some("inventory")] {
             let answer = world.of(service).await;
             let [pool] = answer.found.as_slice() else { panic!("{service:?} {share}: {answer:?}") };
@@ -158,7 +170,7 @@ async fn the_pool_is_named_with_its_effect_whoever_asks() {
 #[tokio::test]
 async fn without_it_nothing_is_claimed() {
     let world = World::new().await;
-    world.write(traffic(Shop { requests: 2_000, share: 0.0, wait_ms: 0.0 })).await;
+    world.write(traffic(Shop::new(2_000, 0.0, 0.0))).await;
     for service in [None, Some("frontend"), Some("inventory"), Some("payment"), Some("nobody")] {
         assert_eq!(world.of(service).await.found, [], "{service:?}");
     }
@@ -167,11 +179,33 @@ async fn without_it_nothing_is_claimed() {
 #[tokio::test]
 async fn a_few_slow_requests_are_no_claim() {
     let world = World::new().await;
-    world.write(traffic(Shop { requests: 20, share: 0.3, wait_ms: 300.0 })).await;
+    world.write(traffic(Shop::new(20, 0.3, 300.0))).await;
     assert_eq!(world.of(None).await.found, [], "too few requests");
     let world = World::new().await;
-    world.write(traffic(Shop { requests: 2_000, share: 0.004, wait_ms: 900.0 })).await;
+    world.write(traffic(Shop::new(2_000, 0.004, 900.0))).await;
     assert_eq!(world.of(None).await.found, [], "too small a share");
+}
+
+/// Slow payments are too few to be seen among all requests, and many of those that pay.
+#[tokio::test]
+async fn a_rare_kind_of_request_is_judged_by_its_own_share() {
+    let rare = Shop { checkout_every: 25, slow_payments: 0.1, ..Shop::new(4_000, 0.0, 0.0) };
+    let world = World::new().await;
+    world.write(traffic(rare)).await;
+    for service in [None, Some("payment")] {
+        let answer = world.of(service).await;
+        let [pay] = answer.found.as_slice() else { panic!("{service:?}: {answer:?}") };
+        assert_eq!((pay.service.as_str(), pay.operation.as_str()), ("payment", "POST /payments"));
+        assert!((pay.adds_ms / 500.0 - 1.0).abs() < 0.1, "{pay:?}");
+        assert!(service.is_some() || pay.share_of_requests < 0.005, "{pay:?}");
+    }
+    // One in a hundred payments is nothing to the shop, and chance to who asks for payments.
+    let rarer = Shop { checkout_every: 4, slow_payments: 0.01, ..rare };
+    let world = World::new().await;
+    world.write(traffic(rarer)).await;
+    for service in [None, Some("payment")] {
+        assert_eq!(world.of(service).await.found, [], "{service:?}");
+    }
 }
 
 /// More spans than are held: the answer says so, and is as right.
@@ -179,7 +213,7 @@ async fn a_few_slow_requests_are_no_claim() {
 async fn more_spans_than_are_held_are_sampled_by_trace() {
     let world = World::new().await;
     let requests = 50_000;
-    let batch = traffic(Shop { requests, share: 0.15, wait_ms: 300.0 });
+    let batch = traffic(Shop::new(requests, 0.15, 300.0));
     for resource in batch.resources {
         for spans in resource.spans.chunks(5_000) {
             let part = ResourceSpans { spans: spans.to_vec(), ..resource.clone() };

@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn the_slow_span_of_a_slow_trace_stands_out() {
         let world = World::new().await;
-        world.write(traffic(Shop { requests: 400, share: 0.15, wait_ms: 300.0 })).await;
+        world.write(traffic(Shop::new(400, 0.15, 300.0))).await;
         let options = crate::SearchOptions { range: range(), limit: 1, spans_per_spanset: 1 };
         let slow = r#"{ name = "db.pool" && duration > 200ms }"#;
         let found = world.engine.traceql_search(&Tenant::default(), slow, options).await.unwrap();
