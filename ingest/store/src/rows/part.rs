@@ -12,6 +12,7 @@ mod full_text;
 mod ids;
 mod needles;
 mod packed;
+mod page_times;
 mod picked;
 mod ranges;
 mod read;
@@ -275,7 +276,15 @@ impl Index {
                 && (!select.errors_only || run.errors > 0);
             wanted.then(|| run.range())
         });
-        Ranges::new(of_runs)
+        let ranges = Ranges::new(of_runs);
+        let is_whole = |run: &Run| select.range.start <= run.first_ts && run.last_ts <= select.range.end;
+        if ranges.is_empty() || self.runs.iter().all(is_whole) {
+            return ranges;
+        }
+        match self.rows_within(select.range) {
+            Some(rows) => ranges.and(&rows),
+            None => ranges,
+        }
     }
 
     /// Streams with records in the range; at its edges the share of a run that lies in it is estimated.

@@ -1,7 +1,7 @@
 //! Parts give back exactly what came in, to us and to readers of plain Parquet.
 
 use super::*;
-use arrow::array::{Array, AsArray, BooleanArray, Int8Array, Int64Array};
+use arrow::array::{Array, AsArray, BooleanArray, Int8Array, Int64Array, TimestampNanosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::util::display::array_value_to_string;
 use futures::Stream;
@@ -242,6 +242,8 @@ async fn texts(batches: impl Stream<Item = Result<RecordBatch, crate::ReadError>
 /// Of traces only some pages of some columns are read; what comes is the same as of a scan of everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traces_are_read_as_they_would_be_with_all_others() {
+    // Of no other span.
+    const LATE: [u8; 16] = *b"behind the first";
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     for from in [0, 500_000, 40, 1, 2, 3, 4, 5] {
@@ -251,10 +253,10 @@ async fn traces_are_read_as_they_would_be_with_all_others() {
         for service in ["cart", "bank"] {
             store.write(write(spans(service, 255))).await.unwrap();
         }
-        // Of one trace all rows lie behind the first page, once the parts are one.
+        // Its rows lie behind the first page, once the parts are one.
         let [_, Batch::Spans(mut late)] = rich(from) else { panic!() };
         late.resources = vec![late.resources.swap_remove(1)];
-        late.resources[0].spans.iter_mut().for_each(|span| span.trace_id = [77; 16]);
+        late.resources[0].spans.iter_mut().for_each(|span| span.trace_id = LATE);
         store.write(write(Batch::Spans(late))).await.unwrap();
         store.flush().await.unwrap();
     }
@@ -273,7 +275,7 @@ async fn traces_are_read_as_they_would_be_with_all_others() {
             with_id.dedup();
             let all = snapshot.spans(&SpanSelect::all(range), &SpanColumns(with_id.clone())).await.unwrap();
             let all: Vec<RecordBatch> = all.try_collect().await.unwrap();
-            for ids in [vec![[1u8; 16]], vec![[77; 16]], vec![[3; 16], [4; 16], [200; 16]], vec![[0; 16]]] {
+            for ids in [vec![[1u8; 16]], vec![LATE], vec![[3; 16], [4; 16], [200; 16]], vec![[0; 16]]] {
                 let select = SpanSelect { trace_ids: ids.clone(), ..SpanSelect::all(range) };
                 let found = texts(snapshot.spans(&select, &columns).await.unwrap()).await;
                 let expected = all.iter().map(|batch| {
@@ -296,6 +298,40 @@ async fn traces_are_read_as_they_would_be_with_all_others() {
     check().await;
     store.compact().await.unwrap();
     check().await;
+}
+
+/// Pages say which times they have, so that a short range is not looked for in all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_range_of_spans_is_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for from in (0..20).map(|from| from * 1_000) {
+        let [_, spans] = rich(from);
+        store.write(write(spans)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    store.compact().await.unwrap();
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let columns = SpanColumns::named(&["start_ts", "span_id", "name"]);
+    let read = async |range| {
+        let stream = snapshot.spans(&SpanSelect::all(range), &columns).await.unwrap();
+        stream.try_collect::<Vec<RecordBatch>>().await.unwrap()
+    };
+    let all = read(TimeRange::ALL).await;
+    for (from, to) in [(0, 0), (0, 999), (5_000, 5_040), (7_149, 12_001), (18_999, 30_000), (40_000, 50_000)]
+    {
+        let range = TimeRange { start: NOON_NS + from * 1_000, end: NOON_NS + to * 1_000 };
+        let within = all.iter().map(|batch| {
+            let times: &TimestampNanosecondArray = batch.column_by_name("start_ts").unwrap().as_primitive();
+            let mask: BooleanArray = times.iter().map(|ts| ts.map(|ts| range.contains(ts))).collect();
+            Ok(filter_record_batch(batch, &mask).unwrap())
+        });
+        let expected = texts(futures::stream::iter(within)).await;
+        let found = texts(futures::stream::iter(read(range).await.into_iter().map(Ok))).await;
+        assert_eq!(found, expected, "{range:?}");
+        assert_eq!(found.is_empty(), from == 40_000, "{range:?}");
+    }
+    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
 }
 
 /// One attribute as a column says what the map of all says, in memory, in parts where it has a column of its own or has not,

@@ -42,7 +42,7 @@ impl Unit {
         }
     }
 
-    fn ns(self) -> i64 {
+    pub fn ns(self) -> i64 {
         match self {
             Unit::Nanosecond => 1,
             Unit::Microsecond => 1_000,

@@ -104,8 +104,19 @@ impl Writer {
     pub fn push(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
         self.add_to_runs(piece, rows)?;
         let columns = self.file_columns(piece)?;
-        self.rows += piece.num_rows();
-        Ok(self.parquet.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
+        let piece = RecordBatch::try_new(self.schema.clone(), columns)?;
+        if self.signal != Signal::Spans {
+            self.rows += piece.num_rows();
+            return Ok(self.parquet.write(&piece)?);
+        }
+        // A page ends where a write does, the first after it is full. Of a trace pages are read by their numbers.
+        let mut written = 0;
+        while written < piece.num_rows() {
+            let rows = (SPAN_PAGE_ROWS - self.rows % SPAN_PAGE_ROWS).min(piece.num_rows() - written);
+            self.parquet.write(&piece.slice(written, rows))?;
+            (written, self.rows) = (written + rows, self.rows + rows);
+        }
+        Ok(())
     }
 
     fn file_columns(&mut self, piece: &RecordBatch) -> anyhow::Result<Vec<ArrayRef>> {
@@ -272,6 +283,7 @@ fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Res
         properties = properties.set_column_dictionary_enabled(column("trace_id"), false);
     }
     if signal == Signal::Spans {
+        properties = properties.set_column_statistics_enabled(column(time), EnabledStatistics::Page);
         for (_, leaf) in MAY_BE_BLANK {
             let leaf = ColumnPath::new(leaf.iter().map(|name| (*name).to_owned()).collect());
             properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Page);
