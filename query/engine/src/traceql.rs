@@ -4,6 +4,7 @@ mod evaluate;
 mod metrics;
 mod scan;
 mod search;
+mod shares;
 mod spans;
 mod tags;
 mod trace;

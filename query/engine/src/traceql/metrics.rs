@@ -13,6 +13,7 @@ mod values;
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, value_of};
+use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
@@ -25,9 +26,6 @@ use model::{SpanSelect, TimeRange, TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use traceql::{
     Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, Scope, SpansetExpr,
 };
@@ -78,9 +76,6 @@ pub(super) struct MetricsQuery {
 }
 
 type Labels = Vec<(String, Value)>;
-
-/// Threads of one query.
-const SHARES_MAX: usize = 8;
 
 /// Memory is asked for in such pieces: a value at a time, asking costs more than keeping.
 const GROWN_BYTES: usize = 64 << 10;
@@ -212,26 +207,13 @@ impl MetricsQuery {
         filter: &FieldExpr,
         inspected: &mut u64,
     ) -> Result<Gathered, QueryError> {
-        let of = std::thread::available_parallelism().map_or(1, usize::from).min(SHARES_MAX);
-        let ended = CancellationToken::new();
-        let _with_the_asker = ended.clone().drop_guard();
-        let mut shares = JoinSet::new();
-        for at in 0..of {
-            let (own, query, filter, ended) = (self.clone(), query.clone(), filter.clone(), ended.clone());
-            let handle = Handle::current();
-            shares.spawn_blocking(move || {
-                handle.block_on(async move {
-                    tokio::select! {
-                        gathered = own.share(&query, &filter, (at, of)) => gathered,
-                        () = ended.cancelled() => Err(QueryError::Cancelled),
-                    }
-                })
-            });
-        }
+        let shares = in_shares(|share| {
+            let (own, query, filter) = (self.clone(), query.clone(), filter.clone());
+            async move { own.share(&query, &filter, share).await }
+        })
+        .await?;
         let mut all = Gathered::new(&self.context);
-        while let Some(done) = shares.join_next().await {
-            let (gathered, seen) =
-                done.map_err(|why| QueryError::Broken(format!("query thread ended: {why}")))??;
+        for (gathered, seen) in shares {
             *inspected += seen;
             all.absorb(gathered);
         }
@@ -309,7 +291,7 @@ impl MetricsQuery {
         columns.extend(SHOWN);
         fields_of(pipeline, &mut |field| columns_of(field, &mut columns));
         let mut found = TraceSearch::default();
-        let ids = search.candidates(&mut found).await?;
+        let ids = search.candidates(range, &mut found).await?;
         *inspected += found.inspected_spans;
         for chunk in ids.chunks(TRACES_READ * 16) {
             search

@@ -6,6 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{StreamExt, TryStreamExt};
 use model::{SpanSelect, StatusCode};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
@@ -47,6 +48,10 @@ impl Work for SpanScan {
     }
 }
 
+/// Integers that no attribute equals but with this one text: a double that is -0 equals 0, and larger ones equal their
+/// neighbours.
+const TEXTS_OF_ONE: RangeInclusive<u64> = 1..=1 << f64::MANTISSA_DIGITS;
+
 /// Narrows the selection by what the filter demands of every span.
 pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
     let (op, field, value) = match filter {
@@ -69,6 +74,14 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         }
         (Field::Attribute { scope: Scope::Span, name }, CompareOp::Equal, Static::Text(text)) => {
             select.attributes.push((name.clone(), text.clone()));
+        }
+        (Field::Attribute { scope: Scope::Span, name }, CompareOp::Equal, Static::Int(number))
+            if TEXTS_OF_ONE.contains(&number.unsigned_abs()) =>
+        {
+            select.attributes.push((name.clone(), number.to_string()));
+        }
+        (Field::Attribute { scope: Scope::Span, name }, CompareOp::Equal, Static::Bool(truth)) => {
+            select.attributes.push((name.clone(), truth.to_string()));
         }
         (Field::Intrinsic(Intrinsic::Name), CompareOp::Equal, Static::Text(text)) => {
             select.name = Some(text.clone());

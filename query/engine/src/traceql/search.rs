@@ -1,14 +1,14 @@
 //! Search in two steps. First a scan of only those columns that the filters read finds the traces in which each filter
-//! that must match does match; then these traces are read whole, newest first, and the pipeline is run on each, until
-//! there are enough.
+//! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
+//! until there are enough.
 
-use super::evaluate::SpanAt;
-use super::scan::{SpanScan, narrow};
-use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
+mod candidates;
+
+use super::scan::SpanScan;
+use super::spans::{Spans, Val, columns_of};
 use super::trace::{Spanset, Trace};
 use crate::logql::operator::Operator;
 use crate::{Limits, QueryError};
-use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
@@ -18,20 +18,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use tokio::sync::mpsc;
-use traceql::{Answers, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp};
+use traceql::{Element, Field, Intrinsic, Pipeline, Scalar, SpansetExpr};
 
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
-/// Span filters in one query: each is one bit of a mask.
-const FILTERS_MAX: usize = 64;
-/// Filters that are read for one by one.
-const SCANS_MAX: usize = 4;
 /// A trace's spans may start this long before or after the asked range.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
-/// Traces that the first step may remember (about 50 bytes each).
-const CANDIDATES_MAX: usize = 4_000_000;
-/// What a hash map takes for one: key, value and its byte of metadata.
-const CANDIDATE_BYTES: usize = size_of::<TraceId>() + size_of::<Candidate>() + 1;
 
 /// What an answer shows of every trace, and what tells how its spans hang together.
 pub(super) const SHOWN: [&str; 9] =
@@ -94,6 +86,7 @@ pub struct SearchProgress {
     pub of: usize,
 }
 
+#[derive(Clone)]
 pub(super) struct Search {
     pub snapshot: Arc<dyn Snapshot>,
     pub context: Arc<TaskContext>,
@@ -101,65 +94,6 @@ pub(super) struct Search {
     pub range: TimeRange,
     pub limit: usize,
     pub spans_per_spanset: usize,
-}
-
-/// What the first step found of a trace.
-#[derive(Clone, Copy, Default)]
-struct Candidate {
-    newest_ns: i64,
-    /// Which filters matched any of its spans.
-    filters: u64,
-}
-
-pub(super) fn filters_of<'a>(pipeline: &'a Pipeline, filters: &mut Vec<&'a FieldExpr>) {
-    for element in &pipeline.elements {
-        if let Element::Spansets(expr) = element {
-            filters_of_expr(expr, filters);
-        }
-    }
-}
-
-fn filters_of_expr<'a>(expr: &'a SpansetExpr, filters: &mut Vec<&'a FieldExpr>) {
-    match expr {
-        SpansetExpr::Filter(filter) => filters.push(filter),
-        SpansetExpr::Pipeline(pipeline) => filters_of(pipeline, filters),
-        SpansetExpr::Op { left, right, .. } => {
-            filters_of_expr(left, filters);
-            filters_of_expr(right, filters);
-        }
-    }
-}
-
-/// Whether a trace in which these filters matched can be an answer. `next` counts filters in the order of
-/// [`filters_of`].
-fn possible(pipeline: &Pipeline, matched: u64, next: &mut usize) -> bool {
-    let mut all = true;
-    for element in &pipeline.elements {
-        if let Element::Spansets(expr) = element {
-            all &= possible_expr(expr, matched, next);
-        }
-    }
-    all
-}
-
-fn possible_expr(expr: &SpansetExpr, matched: u64, next: &mut usize) -> bool {
-    match expr {
-        SpansetExpr::Filter(_) => {
-            let holds = matched >> *next & 1 == 1;
-            *next += 1;
-            holds
-        }
-        SpansetExpr::Pipeline(pipeline) => possible(pipeline, matched, next),
-        SpansetExpr::Op { op, left, right } => {
-            let left = possible_expr(left, matched, next);
-            let right = possible_expr(right, matched, next);
-            match op {
-                SpansetOp::Or => left || right,
-                SpansetOp::Structural(_, Answers::Not) => right,
-                SpansetOp::And | SpansetOp::Structural(..) => left && right,
-            }
-        }
-    }
 }
 
 /// Every field that the pipeline reads of a span.
@@ -206,137 +140,68 @@ type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryEr
 impl Search {
     pub async fn run(self, told: Option<mpsc::Sender<SearchProgress>>) -> Result<TraceSearch, QueryError> {
         let mut found = TraceSearch::default();
-        let candidates = self.candidates(&mut found).await?;
-        let chunks = candidates.chunks(TRACES_READ.min(self.limit.max(1)));
-        let of = chunks.len();
-        for (done, chunk) in chunks.enumerate() {
-            let mut traces = Vec::new();
-            let mut columns = SHOWN.to_vec();
-            fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
-            let inspected = self
-                .whole(chunk, &columns, &mut |id, trace, spansets| {
-                    traces.push(self.answer(id, trace, spansets));
-                    Ok(())
-                })
-                .await?;
-            found.inspected_traces += inspected;
-            // The last group may find more than is wanted; what is told is not taken back.
-            traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
-            traces.truncate(self.limit - found.traces.len());
-            match &told {
-                Some(told) => {
-                    found.traces.extend(traces.iter().cloned());
+        let mut columns = SHOWN.to_vec();
+        fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
+        let slices = self.slices();
+        // Traces of which a later slice told, and groups of them that were looked into.
+        let (mut known, mut before) = (HashSet::new(), 0);
+        for (at, slice) in slices.iter().enumerate() {
+            let mut candidates = self.candidates(*slice, &mut found).await?;
+            candidates.retain(|id| !known.contains(id));
+            let chunks = candidates.chunks(TRACES_READ.min(self.limit.max(1)));
+            let of = before + chunks.len() + slices.len() - at - 1;
+            for chunk in chunks {
+                let traces = self.look_into(chunk, &columns, &mut found).await?;
+                before += 1;
+                found.traces.extend(traces.iter().cloned());
+                if let Some(told) = &told {
                     let progress = SearchProgress {
                         traces,
                         inspected_spans: found.inspected_spans,
                         inspected_traces: found.inspected_traces,
-                        done: done + 1,
+                        done: before,
                         of,
                     };
                     told.send(progress).await.map_err(|_| QueryError::Cancelled)?;
                 }
-                None => found.traces.extend(traces),
+                if found.traces.len() >= self.limit {
+                    break;
+                }
             }
             if found.traces.len() >= self.limit {
                 break;
             }
+            known.extend(candidates);
+            candidates::bounded(known.len())?;
         }
         found.traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
-        found.traces.truncate(self.limit);
         found.warnings = self.snapshot.warnings();
         Ok(found)
+    }
+
+    /// Answers among these traces, no more than are wanted still: what is told is not taken back.
+    async fn look_into(
+        &self,
+        ids: &[TraceId],
+        columns: &[&str],
+        found: &mut TraceSearch,
+    ) -> Result<Vec<FoundTrace>, QueryError> {
+        let mut traces = Vec::new();
+        let inspected = self
+            .whole(ids, columns, &mut |id, trace, spansets| {
+                traces.push(self.answer(id, trace, spansets));
+                Ok(())
+            })
+            .await?;
+        found.inspected_traces += inspected;
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
+        traces.truncate(self.limit - found.traces.len());
+        Ok(traces)
     }
 
     fn scan(&self, select: SpanSelect, columns: &[&str]) -> Result<super::Rows, QueryError> {
         let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
         execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)
-    }
-
-    /// Ids of traces that may be answers, newest first.
-    pub(super) async fn candidates(&self, found: &mut TraceSearch) -> Result<Vec<TraceId>, QueryError> {
-        let mut filters = Vec::new();
-        filters_of(&self.pipeline, &mut filters);
-        if filters.len() > FILTERS_MAX {
-            return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
-        }
-        let mut candidates: HashMap<TraceId, Candidate> = HashMap::new();
-        let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
-        for (mut select, judged) in self.scans(&filters) {
-            let mut columns = vec!["trace_id", "start_ts"];
-            for (_, filter) in &judged {
-                filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
-            }
-            let mut batches = self.scan(select, &columns)?;
-            while let Some(batch) = batches.next().await {
-                let batch = batch.map_err(crate::logql::broken)?;
-                found.inspected_spans += batch.num_rows() as u64;
-                self.note(&batch, &judged, &mut candidates);
-                reservation
-                    .try_resize(candidates.capacity() * CANDIDATE_BYTES)
-                    .map_err(crate::logql::broken)?;
-                if candidates.len() > CANDIDATES_MAX {
-                    return Err(QueryError::TooMuch(format!(
-                        "more than {CANDIDATES_MAX} traces match a filter of the query; narrow the time range"
-                    )));
-                }
-            }
-        }
-        let mut ids: Vec<(i64, TraceId)> = candidates
-            .into_iter()
-            .filter(|(_, candidate)| possible(&self.pipeline, candidate.filters, &mut 0))
-            .map(|(id, candidate)| (candidate.newest_ns, id))
-            .collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(ids.into_iter().map(|(_, id)| id).collect())
-    }
-
-    /// What to read, and which filters, by their number, are judged there. Filters that each narrow what is read are
-    /// read for one by one, as together they would read everything.
-    fn scans<'a>(&self, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Vec<(usize, &'a FieldExpr)>)> {
-        let all = SpanSelect::all(self.range);
-        let narrowed: Vec<SpanSelect> = filters
-            .iter()
-            .map(|filter| {
-                let mut select = all.clone();
-                narrow(&mut select, filter);
-                select
-            })
-            .collect();
-        let numbered = filters.iter().copied().enumerate();
-        if filters.len() > SCANS_MAX || narrowed.contains(&all) || filters.is_empty() {
-            return vec![(all, numbered.collect())];
-        }
-        narrowed.into_iter().zip(numbered.map(|judged| vec![judged])).collect()
-    }
-
-    fn note(
-        &self,
-        batch: &RecordBatch,
-        filters: &[(usize, &FieldExpr)],
-        candidates: &mut HashMap<TraceId, Candidate>,
-    ) {
-        let spans = Spans::of(batch);
-        for row in 0..spans.len() {
-            let start = spans.start(row);
-            if !self.range.contains(start) {
-                continue;
-            }
-            let at = SpanAt { spans: &spans, row, trace: None };
-            let mut matched = 0u64;
-            for (bit, filter) in filters {
-                if at.holds(filter) != Some(false) {
-                    matched |= 1 << bit;
-                }
-            }
-            // Without any filter, as in `count() > 2`, every trace is one.
-            if matched != 0 || filters.is_empty() {
-                let candidate = candidates
-                    .entry(spans.trace_id(row))
-                    .or_insert(Candidate { newest_ns: i64::MIN, filters: 0 });
-                candidate.newest_ns = candidate.newest_ns.max(start);
-                candidate.filters |= matched;
-            }
-        }
     }
 
     /// Reads traces whole, runs the pipeline on each and hands on those in which it finds spans, in the order of `ids`.

@@ -432,7 +432,12 @@ async fn a_condition_on_a_list_holds_for_any_element() {
     let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
     let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
     let mut one = span(1, 1, 0, "list", 0, 1);
-    one.attributes = vec![("tags".into(), Value::Json(r#"["a",2,true]"#.into()))];
+    one.attributes = vec![
+        ("tags".into(), Value::Json(r#"["a",2,true]"#.into())),
+        ("whole".into(), Value::Double(3.0)),
+        ("zero".into(), Value::Double(-0.0)),
+        ("large".into(), Value::Double(9_007_199_254_740_992.0)),
+    ];
     let batch = Batch::Spans(SpanBatch { resources: vec![of("x", vec![one])] });
     store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
     let engine = Engine::new(store, Arc::new(SystemClock), Limits::default()).unwrap();
@@ -442,6 +447,12 @@ async fn a_condition_on_a_list_holds_for_any_element() {
         ("{ .tags = true }", 1),
         (r#"{ .tags =~ "b.*" }"#, 0),
         (r#"{ resource.tags = "a" }"#, 0),
+        ("{ span.tags = true }", 1),
+        ("{ span.tags = 3 }", 0),
+        // What is equal in numbers is so in whatever way it was sent.
+        ("{ span.whole = 3 && span.zero = 0 }", 1),
+        ("{ span.large = 9007199254740993 }", 1),
+        ("{ span.whole = 4 }", 0),
     ] {
         let options = SearchOptions { range: range(), limit: 10, spans_per_spanset: 3 };
         let found = engine.traceql_search(&Tenant::default(), query, options).await.unwrap();
@@ -456,4 +467,47 @@ async fn several_traces_at_once() {
     let (found, warnings) = world.engine.traces_by_id(&Tenant::default(), &ids, None).await.unwrap();
     assert_eq!(found.iter().map(SpanBatch::spans).collect::<Vec<_>>(), [1, 0, 3, 1]);
     assert!(warnings.is_empty());
+}
+
+/// Enough is found in the newest part of the range, and no more is looked through; what is told is what a search through all tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_traces_are_found_without_looking_at_all() {
+    const TRACES: u16 = 600;
+    let world = World::new().await;
+    let long_ago = |at: u16| {
+        let mut one = span(1, 1, 0, "tick", i64::from(at) * 5_000, 10);
+        one.trace_id[..2].copy_from_slice(&(at + 0x1000).to_be_bytes());
+        // Its oldest span is in another part of the range than the newest one.
+        let late = Span {
+            span_id: [2; 8],
+            parent_span_id: Some([1; 8]),
+            start_ns: one.start_ns + 600 * SECOND_NS,
+            ..one.clone()
+        };
+        [one, late]
+    };
+    let resources = vec![of("clock", (0..TRACES).flat_map(long_ago).collect())];
+    let batch = Batch::Spans(SpanBatch { resources });
+    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let range = TimeRange { start: NOON_NS, end: NOON_NS + 3_700 * SECOND_NS };
+    let search = async |query: &str, limit: usize| {
+        let options = SearchOptions { range, limit, spans_per_spanset: 3 };
+        world.engine.traceql_search(&Tenant::default(), query, options).await.unwrap()
+    };
+    for flushed in [false, true] {
+        for query in [r#"{ name =~ "ti.k" }"#, "{ traceDuration > 100s }", "{ } | count() > 1"] {
+            let all = search(query, 1_000).await;
+            assert_eq!(
+                all.traces.len(),
+                usize::from(TRACES) + usize::from(query.contains("count")),
+                "{query}"
+            );
+            let few = search(query, 10).await;
+            assert_eq!(few.traces, all.traces[..10], "{query}");
+            assert!(few.inspected_spans < all.inspected_spans / 4, "{query}: {few:?}");
+        }
+        if !flushed {
+            world.store.flush().await.unwrap();
+        }
+    }
 }

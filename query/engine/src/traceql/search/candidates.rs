@@ -1,0 +1,258 @@
+//! The first step of a search: which traces may be answers.
+//!
+//! Spans are looked at by several threads. Where one filter decides, the newest part of the range is looked through first, as
+//! enough may be found there.
+
+use super::Search;
+use crate::QueryError;
+use crate::traceql::evaluate::SpanAt;
+use crate::traceql::scan::narrow;
+use crate::traceql::search::TraceSearch;
+use crate::traceql::shares::in_shares;
+use crate::traceql::spans::{Spans, fields_or_columns_of};
+use arrow::array::RecordBatch;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use futures::StreamExt;
+use model::{SpanSelect, TimeRange, TraceId};
+use std::collections::HashMap;
+use traceql::{Answers, Element, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
+
+/// Span filters in one query: each is one bit of a mask.
+const FILTERS_MAX: usize = 64;
+/// Filters that are read for one by one.
+const SCANS_MAX: usize = 4;
+/// Traces that may be remembered (about 50 bytes each).
+const CANDIDATES_MAX: usize = 4_000_000;
+/// What a hash map takes for one: key, value and its byte of metadata.
+const CANDIDATE_BYTES: usize = size_of::<TraceId>() + size_of::<Candidate>() + 1;
+/// Parts of the range, the newest first, that are looked through before all of it: each begins anew in the pages of every
+/// operation.
+const NEWEST_PARTS: [i64; 2] = [64, 8];
+/// A range of a few seconds is not divided.
+const DIVIDED_NS_MIN: i64 = 60_000_000_000;
+
+/// What the first step found of a trace.
+#[derive(Clone, Copy)]
+struct Candidate {
+    newest_ns: i64,
+    /// Which filters matched any of its spans.
+    filters: u64,
+}
+
+impl Candidate {
+    const NONE: Candidate = Candidate { newest_ns: i64::MIN, filters: 0 };
+}
+
+/// What one scan found, with the memory that it takes.
+struct Candidates {
+    by_trace: HashMap<TraceId, Candidate>,
+    inspected_spans: u64,
+    reservation: MemoryReservation,
+}
+
+impl Candidates {
+    fn absorb(&mut self, other: Candidates) -> Result<(), QueryError> {
+        self.inspected_spans += other.inspected_spans;
+        for (id, candidate) in other.by_trace {
+            let own = self.by_trace.entry(id).or_insert(Candidate::NONE);
+            own.newest_ns = own.newest_ns.max(candidate.newest_ns);
+            own.filters |= candidate.filters;
+        }
+        self.account()
+    }
+
+    fn account(&mut self) -> Result<(), QueryError> {
+        let bytes = self.by_trace.capacity() * CANDIDATE_BYTES;
+        self.reservation.try_resize(bytes).map_err(crate::logql::broken)?;
+        bounded(self.by_trace.len())
+    }
+}
+
+/// Refuses more traces than may be remembered.
+pub(super) fn bounded(traces: usize) -> Result<(), QueryError> {
+    if traces <= CANDIDATES_MAX {
+        return Ok(());
+    }
+    Err(QueryError::TooMuch(format!(
+        "more than {CANDIDATES_MAX} traces match a filter of the query; narrow the time range"
+    )))
+}
+
+impl Search {
+    /// The range, from its newest part on.
+    pub(super) fn slices(&self) -> Vec<TimeRange> {
+        let mut filters = Vec::new();
+        filters_of(&self.pipeline, &mut filters);
+        let length_ns = self.range.end.saturating_sub(self.range.start);
+        let all = SpanSelect::all(self.range);
+        let mut select = all.clone();
+        filters.iter().for_each(|filter| narrow(&mut select, filter));
+        // A service alone has much; what is narrowed further is rare, and found quicker at one go.
+        select.service = None;
+        // What of a trace matches one filter may lie in another part than what matches the other.
+        if filters.len() > 1 || select != all || length_ns < DIVIDED_NS_MIN {
+            return vec![self.range];
+        }
+        let mut end = self.range.end;
+        let starts = NEWEST_PARTS.iter().map(|part| self.range.end - length_ns / part);
+        let slices = starts.chain([self.range.start]).map(|start| {
+            let slice = TimeRange { start, end };
+            end = start - 1;
+            slice
+        });
+        slices.collect()
+    }
+
+    /// Ids of traces that may be answers, those with the newest matching spans first.
+    pub(in crate::traceql) async fn candidates(
+        &self,
+        range: TimeRange,
+        found: &mut TraceSearch,
+    ) -> Result<Vec<TraceId>, QueryError> {
+        let mut shares = in_shares(|share| {
+            let own = self.clone();
+            async move { own.share_of_candidates(range, share).await }
+        })
+        .await?
+        .into_iter();
+        let Some(mut all) = shares.next() else { return Ok(vec![]) };
+        for share in shares {
+            all.absorb(share)?;
+        }
+        found.inspected_spans += all.inspected_spans;
+        let mut ids: Vec<(i64, TraceId)> = all
+            .by_trace
+            .into_iter()
+            .filter(|(_, candidate)| possible(&self.pipeline, candidate.filters, &mut 0))
+            .map(|(id, candidate)| (candidate.newest_ns, id))
+            .collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(ids.into_iter().map(|(_, id)| id).collect())
+    }
+
+    async fn share_of_candidates(
+        &self,
+        range: TimeRange,
+        share: (usize, usize),
+    ) -> Result<Candidates, QueryError> {
+        let mut filters = Vec::new();
+        filters_of(&self.pipeline, &mut filters);
+        if filters.len() > FILTERS_MAX {
+            return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
+        }
+        let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
+        let mut found = Candidates { by_trace: HashMap::new(), inspected_spans: 0, reservation };
+        let all = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
+        for (mut select, judged) in scans(&all, &filters) {
+            let mut columns = vec!["trace_id", "start_ts"];
+            for (_, filter) in &judged {
+                filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
+            }
+            let mut batches = self.scan(select, &columns)?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(crate::logql::broken)?;
+                found.inspected_spans += batch.num_rows() as u64;
+                note(&batch, range, &judged, &mut found.by_trace);
+                found.account()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What to read, and which filters, by their number, are judged there. Filters that each narrow what is read are
+/// read for one by one, as together they would read everything.
+fn scans<'a>(all: &SpanSelect, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Vec<(usize, &'a FieldExpr)>)> {
+    let narrowed: Vec<SpanSelect> = filters
+        .iter()
+        .map(|filter| {
+            let mut select = all.clone();
+            narrow(&mut select, filter);
+            select
+        })
+        .collect();
+    let numbered = filters.iter().copied().enumerate();
+    if filters.len() > SCANS_MAX || narrowed.contains(all) || filters.is_empty() {
+        return vec![(all.clone(), numbered.collect())];
+    }
+    narrowed.into_iter().zip(numbered.map(|judged| vec![judged])).collect()
+}
+
+fn note(
+    batch: &RecordBatch,
+    range: TimeRange,
+    filters: &[(usize, &FieldExpr)],
+    candidates: &mut HashMap<TraceId, Candidate>,
+) {
+    let spans = Spans::of(batch);
+    for row in 0..spans.len() {
+        let start = spans.start(row);
+        if !range.contains(start) {
+            continue;
+        }
+        let at = SpanAt { spans: &spans, row, trace: None };
+        let mut matched = 0u64;
+        for (bit, filter) in filters {
+            if at.holds(filter) != Some(false) {
+                matched |= 1 << bit;
+            }
+        }
+        // Without any filter, as in `count() > 2`, every trace is one.
+        if matched != 0 || filters.is_empty() {
+            let candidate = candidates.entry(spans.trace_id(row)).or_insert(Candidate::NONE);
+            candidate.newest_ns = candidate.newest_ns.max(start);
+            candidate.filters |= matched;
+        }
+    }
+}
+
+fn filters_of<'a>(pipeline: &'a Pipeline, filters: &mut Vec<&'a FieldExpr>) {
+    for element in &pipeline.elements {
+        if let Element::Spansets(expr) = element {
+            filters_of_expr(expr, filters);
+        }
+    }
+}
+
+fn filters_of_expr<'a>(expr: &'a SpansetExpr, filters: &mut Vec<&'a FieldExpr>) {
+    match expr {
+        SpansetExpr::Filter(filter) => filters.push(filter),
+        SpansetExpr::Pipeline(pipeline) => filters_of(pipeline, filters),
+        SpansetExpr::Op { left, right, .. } => {
+            filters_of_expr(left, filters);
+            filters_of_expr(right, filters);
+        }
+    }
+}
+
+/// Whether a trace in which these filters matched can be an answer. `next` counts filters in the order of
+/// [`filters_of`].
+fn possible(pipeline: &Pipeline, matched: u64, next: &mut usize) -> bool {
+    let mut all = true;
+    for element in &pipeline.elements {
+        if let Element::Spansets(expr) = element {
+            all &= possible_expr(expr, matched, next);
+        }
+    }
+    all
+}
+
+fn possible_expr(expr: &SpansetExpr, matched: u64, next: &mut usize) -> bool {
+    match expr {
+        SpansetExpr::Filter(_) => {
+            let holds = matched >> *next & 1 == 1;
+            *next += 1;
+            holds
+        }
+        SpansetExpr::Pipeline(pipeline) => possible(pipeline, matched, next),
+        SpansetExpr::Op { op, left, right } => {
+            let left = possible_expr(left, matched, next);
+            let right = possible_expr(right, matched, next);
+            match op {
+                SpansetOp::Or => left || right,
+                SpansetOp::Structural(_, Answers::Not) => right,
+                SpansetOp::And | SpansetOp::Structural(..) => left && right,
+            }
+        }
+    }
+}
