@@ -17,6 +17,7 @@ mod pushdown;
 mod rows;
 mod statement;
 mod table;
+mod views;
 mod yielding;
 
 pub use columns::maps_as_text;
@@ -145,6 +146,9 @@ impl Engine {
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
         let session = SessionContext::new_with_state(state);
+        if let Err(wrong) = views::register(&session, self.views()) {
+            tracing::error!(error = %wrong, "views are left out");
+        }
         for kind in TableKind::ALL {
             let table = SnapshotTable::new(kind, snapshots.clone(), self.limits.clone());
             register(&session, kind.name(), Arc::new(table));
@@ -158,17 +162,7 @@ impl Engine {
         json::register(&session);
         languages::register(&session, self, tenant, &snapshots);
         causes::register(&session, self, tenant, &snapshots);
-        self.register_views(&session);
         session
-    }
-
-    /// Views are written in SQL over the tables; one that does not parse is a broken invariant of ours, told in the log.
-    fn register_views(&self, session: &SessionContext) {
-        for (name, query) in self.views() {
-            if let Err(wrong) = table::register_view(session, name, query) {
-                tracing::error!(view = name, error = %wrong, "view is left out");
-            }
-        }
     }
 }
 

@@ -62,9 +62,11 @@ fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowE
 }
 
 fn hex_text(ids: &FixedSizeBinaryArray) -> ArrayRef {
-    let mut out = StringBuilder::with_capacity(ids.len(), ids.len() * 2 * ids.value_length() as usize);
+    let mut text = vec![0; 2 * ids.value_length() as usize];
+    let mut out = StringBuilder::with_capacity(ids.len(), ids.len() * text.len());
     for id in ids {
-        out.append_option(id.map(hex::encode));
+        let digits = id.and_then(|id| hex::encode_to_slice(id, &mut text).ok());
+        out.append_option(digits.and_then(|()| std::str::from_utf8(&text).ok()));
     }
     Arc::new(out.finish())
 }

@@ -12,9 +12,7 @@ use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::datasource::ViewTable;
 use datafusion::execution::TaskContext;
-use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -484,11 +482,4 @@ impl SampleBatches {
         }
         Ok(())
     }
-}
-
-/// A view over the tables of the session.
-pub fn register_view(session: &SessionContext, name: &str, query: &str) -> Result<()> {
-    let plan = futures::executor::block_on(session.state().create_logical_plan(query))?;
-    session.register_table(name, Arc::new(ViewTable::new(plan, Some(query.to_owned()))))?;
-    Ok(())
 }
