@@ -69,7 +69,9 @@ const FORMAT: &str = "BNCLROW";
 const LOG_VERSION: u8 = b'5';
 /// Of logs, read as well: its bodies are not packed.
 const LOG_VERSION_BEFORE: u8 = b'4';
-const SPAN_VERSION: u8 = b'6';
+const SPAN_VERSION: u8 = b'7';
+/// Read as well: its runs count too few errors.
+const SPAN_VERSION_BEFORE: u8 = b'6';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
 #[derive(Default)]
@@ -159,6 +161,7 @@ impl Layout {
 impl Index {
     pub fn decode(signal: Signal, bytes: &[u8], metadata: ArrowReaderMetadata) -> Result<Index, String> {
         let version = match signal {
+            Signal::Spans if bytes.get(7) == Some(&SPAN_VERSION_BEFORE) => SPAN_VERSION_BEFORE,
             Signal::Spans => SPAN_VERSION,
             _ if bytes.get(7) == Some(&LOG_VERSION_BEFORE) => LOG_VERSION_BEFORE,
             _ => LOG_VERSION,
@@ -171,7 +174,10 @@ impl Index {
         }
         let (mut runs, mut first_row) = (vec![], 0u32);
         for _ in 0..rest.u32()? {
-            let run = Run::decode(&mut rest, first_row)?;
+            let mut run = Run::decode(&mut rest, first_row)?;
+            if version == SPAN_VERSION_BEFORE && signal == Signal::Spans {
+                run.errors = run.rows;
+            }
             if run.group as usize >= groups.len() {
                 return Err("a run is of no group".into());
             }

@@ -334,6 +334,36 @@ async fn a_short_range_of_spans_is_all_that_is_in_it() {
     assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
 }
 
+/// Runs count their errors, so that those without are not read; each row comes from another part, and so does its word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_found_in_every_run_of_a_merged_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for failing in ["a", "b", "c", "d"] {
+        // In each part the failed ones are of another service, and the words in another order.
+        for service in ["a", "b", "c", "d"] {
+            let Batch::Spans(mut batch) = spans(service, 9) else { panic!() };
+            for (at, span) in batch.resources[0].spans.iter_mut().enumerate() {
+                span.start_ns += i64::from(failing.as_bytes()[0]) * 1_000;
+                span.status = match (service == failing, at % 2) {
+                    (true, 0) => StatusCode::Error,
+                    (_, at) => StatusCode::from_number(at as i32),
+                };
+            }
+            store.write(write(Batch::Spans(batch))).await.unwrap();
+        }
+        store.flush().await.unwrap();
+    }
+    store.compact().await.unwrap();
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let select = SpanSelect { errors_only: true, ..SpanSelect::all(TimeRange::ALL) };
+    let found = snapshot.spans(&select, &SpanColumns::named(&["service"])).await.unwrap();
+    let found = texts(found).await;
+    for service in ["a", "b", "c", "d"] {
+        assert_eq!(found.iter().filter(|own| *own == service).count(), 5, "{service}: {found:?}");
+    }
+}
+
 /// One attribute as a column says what the map of all says, in memory, in parts where it has a column of its own or has not,
 /// and of shares each row once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -175,9 +175,10 @@ impl Writer {
         let bodies = piece.column_by_name("body").map(|body| -> &StringArray { body.as_string() });
         let durations = piece.column_by_name("duration_ns").map(|d| d.as_primitive::<Int64Type>().values());
         let statuses = piece.column_by_name("status").and_then(|s| s.as_dictionary_opt::<UInt32Type>());
-        let error = statuses.and_then(|status| {
+        // Of words that come from several batches one may be there more than once.
+        let are_errors: Vec<bool> = statuses.map_or(vec![], |status| {
             let words: &StringArray = status.values().as_string();
-            words.iter().position(|word| word == Some("error"))
+            words.iter().map(|word| word == Some("error")).collect()
         });
         for (row, ((rank, ts), ..)) in rows.iter().enumerate() {
             debug_assert_eq!(*ts, times[row]);
@@ -196,8 +197,8 @@ impl Writer {
             run.last_ts = run.last_ts.max(*ts);
             run.bytes += bodies.map_or(0, |bodies| bodies.value_length(row) as u64);
             run.duration_max = run.duration_max.max(durations.map_or(0, |durations| durations[row]));
-            let is_error = error.is_some() && statuses.is_some_and(|status| status.key(row) == error);
-            run.errors += u32::from(is_error);
+            let status = statuses.and_then(|status| status.key(row));
+            run.errors += u32::from(status.is_some_and(|word| are_errors[word]));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ const CANDIDATES_MAX: usize = 4_000_000;
 const CANDIDATE_BYTES: usize = size_of::<TraceId>() + size_of::<Candidate>() + 1;
 /// Parts of the range, the newest first, that are looked through before all of it: each begins anew in the pages of every
 /// operation.
-const NEWEST_PARTS: [i64; 2] = [64, 8];
+const NEWEST_PARTS: [i64; 3] = [64, 16, 4];
 /// A range of a few seconds is not divided.
 const DIVIDED_NS_MIN: i64 = 60_000_000_000;
 
