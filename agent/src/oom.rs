@@ -120,8 +120,13 @@ impl Watching {
         let last = kill.curve.last().map(|(_, bytes)| format!(", last working set {}", mib(*bytes)));
         let limit = kill.limit_bytes.map(|limit| format!(" of limit {}", mib(limit)));
         let process = kill.victim.as_ref().map(|victim| format!(" (process {} {})", victim.pid, victim.name));
+        // Without a kubelet nobody says its name.
+        let called = match container {
+            "" => kill.container_id.get(..ID_SHOWN).unwrap_or(&kill.container_id),
+            name => name,
+        };
         let what = format!(
-            "OOM kill: container {container} of pod {name}{}{}{}",
+            "OOM kill: container {called} of pod {name}{}{}{}",
             limit.clone().unwrap_or_default(),
             last.unwrap_or_default(),
             process.unwrap_or_default()
@@ -139,6 +144,9 @@ impl Watching {
         }
     }
 }
+
+/// As much of a container's id as runtimes' tools show.
+const ID_SHOWN: usize = 12;
 
 fn mib(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / 1_048_576.0)
