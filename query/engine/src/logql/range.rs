@@ -5,6 +5,7 @@
 
 mod columns;
 mod samples;
+mod values;
 mod windows;
 
 pub(crate) use samples::variance;
@@ -14,7 +15,7 @@ use super::operator::{Batches, Work};
 use super::scan::{Rows, Stream, Streams};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use columns::{Class, Columns, Known, Verdict};
+use columns::{Class, Columns, LABELS_MAX, Verdict};
 use datafusion::common::DataFusionError;
 use datafusion::common::hash_utils::RandomState;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -25,6 +26,7 @@ use model::{LabelSetBuilder, Labels, Match, Matcher};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use values::Known;
 use windows::Windows;
 
 pub(crate) struct RangeAggregate {
@@ -63,12 +65,13 @@ struct State {
     /// Series by the bytes of their labels.
     known: HashMap<Box<[u8]>, usize, RandomState>,
     windows: Windows,
-    /// By series: time and value of unwrapped lines.
+    /// By series, as far as one has any: time and value of unwrapped lines.
     samples: Vec<Vec<(i64, f64)>>,
     /// Series of a stream, where its labels alone decide it.
     of_stream: Vec<Option<usize>>,
     key: Vec<u8>,
     bytes: usize,
+    /// Series whose labels are not made yet.
     by_columns: Known,
     /// Step range of the last line and the times for which it holds.
     cached: Option<(i64, i64, usize, usize)>,
@@ -169,24 +172,29 @@ impl RangeAggregate {
         fields: &mut Fields,
         state: &mut State,
     ) -> Result<(), DataFusionError> {
-        let (mut steps, mut count, mut bytes) = (None, 0, 0);
+        let has_bytes = matches!(self.op, RangeOp::Bytes | RangeOp::BytesRate);
+        let times = rows.ts.values();
         let mut series = None;
-        for row in lines {
-            let own = self.steps_of(rows.ts.value(row).saturating_add(self.offset_ns), &mut state.cached);
-            if own != steps {
-                if let (Some(steps), Some(series)) = (steps, series) {
-                    state.windows.add(series, steps, count, bytes);
-                }
-                (steps, count, bytes) = (own, 0, 0);
-                if own.is_some() && series.is_none() {
-                    series = Some(self.series_of_stream(stream_at, &stream.pairs, fields, state)?);
+        let mut start = lines.start;
+        while start < lines.end {
+            let ts = |row: usize| times[row].saturating_add(self.offset_ns);
+            let steps = self.steps_of(ts(start), &mut state.cached);
+            let mut end = start + 1;
+            if let (Some(_), Some((from, to, ..))) = (steps, state.cached) {
+                let is_same = |row: usize| ts(row) > from && ts(row) <= to;
+                if is_same(start) {
+                    end += (end..lines.end).take_while(|row| is_same(*row)).count();
                 }
             }
-            count += 1;
-            bytes += rows.line(row).len();
-        }
-        if let (Some(steps), Some(series)) = (steps, series) {
-            state.windows.add(series, steps, count, bytes);
+            if let Some(steps) = steps {
+                let series = match series {
+                    Some(series) => series,
+                    None => *series.insert(self.series_of_stream(stream_at, &stream.pairs, fields, state)?),
+                };
+                let bytes = if has_bytes { (start..end).map(|row| rows.line(row).len()).sum() } else { 0 };
+                state.windows.add(series, steps, (end - start) as i64, bytes);
+            }
+            start = end;
         }
         Ok(())
     }
@@ -204,27 +212,38 @@ impl RangeAggregate {
         state: &mut State,
     ) -> Result<(), DataFusionError> {
         let class = match &columns {
-            Some(columns) => state.by_columns.class(stream_at, stream, columns),
+            Some(columns) => columns.class(stream_at, stream, &mut state.by_columns),
             None => Class::Mixed,
         };
         let mut name = String::new();
         for row in lines {
+            let verdict = match (&columns, class) {
+                (Some(columns), Class::Plain(_)) => columns.verdict(row),
+                _ => Verdict::Text,
+            };
+            let json = match verdict {
+                Verdict::Text => rows.json().filter(|json| json.knows(row)),
+                _ => rows.json(),
+            };
+            let verdict = match (&columns, json) {
+                (Some(columns), None) if columns.drops(rows.line(row)) => Verdict::Drops,
+                _ => verdict,
+            };
+            if verdict == Verdict::Drops {
+                continue;
+            }
             let ts = rows.ts.value(row).saturating_add(self.offset_ns);
             let Some(steps) = self.steps_of(ts, &mut state.cached) else { continue };
-            let json = rows.json().filter(|json| json.knows(row));
-            let mut remember = false;
-            match (json, &mut columns) {
-                (Some(_), Some(columns)) => match columns.judge(row, class, &mut state.by_columns) {
-                    Verdict::Drops => continue,
-                    Verdict::Of(series) if self.unwrap.is_none() => {
-                        state.windows.add(series, steps, 1, 0);
-                        continue;
-                    }
-                    Verdict::Of(_) => {}
-                    Verdict::Unknown { remember: new } => remember = new,
-                },
-                (None, Some(columns)) if columns.drops(rows.line(row)) => continue,
-                _ => {}
+            if let (Verdict::Passes, Some(columns), Class::Plain(class), None) =
+                (verdict, &mut columns, class, &self.unwrap)
+            {
+                let State { by_columns, windows, bytes, .. } = &mut *state;
+                let series = columns.series(row, class, by_columns, |key_bytes| {
+                    *bytes += key_bytes + windows.bytes_of_series();
+                    windows.push() as u32
+                });
+                windows.add(series, steps, 1, 0);
+                continue;
             }
             fields.start(&stream.pairs);
             if self.reads_metadata {
@@ -256,9 +275,6 @@ impl RangeAggregate {
                 true => self.series_of_stream(stream_at, &stream.pairs, fields, state)?,
                 false => self.series(fields, state)?,
             };
-            if remember {
-                state.bytes += state.by_columns.remember(series);
-            }
             match value {
                 Some(value) => {
                     state.bytes += 16;
@@ -324,8 +340,8 @@ impl RangeAggregate {
         key.clear();
         let encoded = match &self.grouping {
             _ if self.op == RangeOp::Absent => Ok(()),
-            Some(Grouping { without: false, labels }) if labels.len() <= 8 => {
-                let mut pairs = [("", ""); 8];
+            Some(Grouping { without: false, labels }) if labels.len() <= LABELS_MAX => {
+                let mut pairs = [("", ""); LABELS_MAX];
                 for (pair, label) in pairs.iter_mut().zip(labels) {
                     *pair = (label, fields.get(label).unwrap_or(""));
                 }
@@ -351,9 +367,8 @@ impl RangeAggregate {
         let series = match state.known.get(key.as_slice()) {
             Some(series) => *series,
             None => {
-                let series = state.known.len();
-                state.windows.push();
-                state.samples.push(vec![]);
+                let series = state.windows.push();
+                state.samples.resize(series + 1, vec![]);
                 state.bytes += key.len() * 2 + 160 + state.windows.bytes_of_series() + self.steps.count * 16;
                 state.known.insert(key.as_slice().into(), series);
                 series
@@ -367,18 +382,22 @@ impl RangeAggregate {
         if self.op == RangeOp::Absent {
             return Ok(self.absent(&state));
         }
+        let late = self.late(&mut state)?;
         let least = self.extremes.and_then(|extremes| self.last_extreme(extremes, &state));
+        let wanted = |windows: &Windows, at: usize| {
+            let Some((extremes, least)) = least else { return true };
+            let count = windows.of(at).next().map_or(0, |(lines, _)| lines);
+            match extremes {
+                Extremes::Largest(_) => count >= least,
+                Extremes::Smallest(_) => count <= least,
+            }
+        };
+        let mut known = std::mem::take(&mut state.known);
+        self.name(late, |at| wanted(&state.windows, at), |key, at| _ = known.insert(key.into(), at))?;
         let mut series = vec![];
-        for (key, at) in std::mem::take(&mut state.known) {
-            if let Some((extremes, least)) = least {
-                let count = state.windows.of(at).next().map_or(0, |(lines, _)| lines);
-                let is_extreme = match extremes {
-                    Extremes::Largest(_) => count >= least,
-                    Extremes::Smallest(_) => count <= least,
-                };
-                if !is_extreme {
-                    continue;
-                }
+        for (key, at) in known {
+            if !wanted(&state.windows, at) {
+                continue;
             }
             let labels = Labels::from_bytes(&key)
                 .map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;
@@ -388,9 +407,47 @@ impl RangeAggregate {
         Ok(Matrix(series).without_empty())
     }
 
+    /// Series whose labels were not made, none of which has those of another. Where some may have, all of them are made.
+    fn late(&self, state: &mut State) -> Result<Known, DataFusionError> {
+        let late = std::mem::take(&mut state.by_columns);
+        if state.known.is_empty() && late.is_of_one_class() {
+            return Ok(late);
+        }
+        let State { known, windows, .. } = state;
+        self.name(
+            late,
+            |_| true,
+            |key, at| match known.get(key) {
+                Some(same) => windows.join(at, *same),
+                None => _ = known.insert(key.into(), at),
+            },
+        )?;
+        Ok(Known::default())
+    }
+
+    /// Makes the labels of series that are wanted.
+    fn name(
+        &self,
+        late: Known,
+        wanted: impl Fn(usize) -> bool,
+        mut see: impl FnMut(&[u8], usize),
+    ) -> Result<(), DataFusionError> {
+        let labels = self.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);
+        let mut key = vec![];
+        late.each(labels.len(), wanted, |values, at| {
+            let mut pairs: Vec<(&str, &str)> =
+                labels.iter().map(String::as_str).zip(values.iter().copied()).collect();
+            key.clear();
+            LabelSetBuilder::encode_into(&mut pairs, &mut key)
+                .map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;
+            see(&key, at);
+            Ok(())
+        })
+    }
+
     /// The last number of lines that is among the extremes.
     fn last_extreme(&self, extremes: Extremes, state: &State) -> Option<(Extremes, i64)> {
-        let counts = (0..state.known.len()).filter_map(|at| state.windows.of(at).next());
+        let counts = (0..state.windows.len()).filter_map(|at| state.windows.of(at).next());
         let mut counts: Vec<i64> = counts.map(|(lines, _)| lines).filter(|lines| *lines > 0).collect();
         let (keep, smallest) = match extremes {
             Extremes::Largest(keep) => (keep, false),

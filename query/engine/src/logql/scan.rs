@@ -6,6 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, MapArray, RecordBatch, StringArray,
     TimestampNanosecondArray,
 };
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int32Type, Schema, SchemaRef, TimestampNanosecondType, UInt8Type, UInt32Type};
 use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -194,6 +195,11 @@ impl<'a> Json<'a> {
             Some((name, Values::of(column)?))
         };
         Some(Json { known, labels: fields.filter_map(label).collect() })
+    }
+
+    /// By row.
+    pub fn known(&self) -> &BooleanBuffer {
+        self.known.values()
     }
 
     pub fn knows(&self, row: usize) -> bool {

@@ -223,6 +223,70 @@ async fn labels_of_json_count_the_same_from_columns_and_from_lines() {
     }
 }
 
+/// Enough lines that a dictionary of values is full, and that some row groups have pages of their own sizes.
+fn many_lines(from: i64) -> LogBatch {
+    let line = |at: i64| match at % 5 {
+        0 => format!("GET /items/{at} {} ok", 200 + at % 3 * 100),
+        _ => format!(
+            r#"{{"level":"{}","user":"user-with-a-name-of-length-{}","status":{},"ms":{}.5}}"#,
+            if at % 7 == 0 { "error" } else { "info" },
+            at * 31 % 4_001,
+            if at % 7 == 0 { 500 } else { 200 },
+            at % 900
+        ),
+    };
+    let records = |shift: i64| {
+        let at = |at: i64| (from + at) * 2 + shift;
+        let record =
+            |at: i64| LogRecord { ts_ns: NOON_NS + at * 1_000_000, body: line(at), ..LogRecord::default() };
+        (0..5_500).map(|n| record(at(n))).collect()
+    };
+    LogBatch { streams: vec![stream("api", records(0)), stream("web", records(1))] }
+}
+
+#[tokio::test]
+async fn many_lines_count_the_same_wherever_they_lie() {
+    let world = World::with(many_lines(0)).await;
+    let batch = Batch::Logs(many_lines(5_500));
+    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let queries = [
+        (r#"sum by (level) (count_over_time({env="prod"} | json | __error__="" [1m]))"#, 2),
+        (r#"sum(count_over_time({env="prod"} | json | __error__="" | status >= 500 | ms > 450 [1m]))"#, 1),
+        (r#"sum by (app) (count_over_time({env="prod"} | json | level=~"err.*" | ms < 10 [1m]))"#, 2),
+        (r#"topk(3, sum by (user) (count_over_time({app="api"} | json | __error__="" [1m])))"#, 3),
+        (r#"topk(2, sum by (app, user) (count_over_time({env="prod"} | json | status = 500 [1m])))"#, 2),
+        (
+            r#"sum by (user) (count_over_time({env="prod"} | json | user="user-with-a-name-of-length-31" [1m]))"#,
+            1,
+        ),
+        (r#"sum(count_over_time({app="web"} |~ "items/[0-9]*5 .* ok" [1m]))"#, 1),
+        (r#"sum(count_over_time({env="prod"} |= "length-1234" [1m]))"#, 1),
+        (r#"sum by (app) (count_over_time({env="prod"}[12s]))"#, 2),
+    ];
+    let lines = r#"{app="web"} | json | status >= 500 | ms > 880"#;
+    let mut in_memory = vec![];
+    for (query, series) in queries {
+        let numbers = world.numbers(query).await;
+        assert!(numbers.len() >= series, "{query}: {numbers:?}");
+        in_memory.push(numbers);
+    }
+    let found = world.lines(lines).await;
+    assert!(found.len() > 10 && found.iter().all(|line| line.contains("500")), "{found:?}");
+    for compacted in [false, true] {
+        world.store.flush().await.unwrap();
+        if compacted {
+            world.store.compact().await.unwrap();
+        }
+        for ((query, _), expected) in queries.iter().zip(&in_memory) {
+            assert_eq!(world.numbers(query).await, *expected, "{query} compacted={compacted}");
+        }
+        assert_eq!(world.lines(lines).await, found, "compacted={compacted}");
+        // What comes now lies in a part of its own, and is merged.
+        let batch = Batch::Logs(LogBatch { streams: vec![stream("db", vec![record(50, "{}")])] });
+        world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    }
+}
+
 /// What a stream got when it came without it stays with the stream as any other label, as in Loki.
 #[tokio::test]
 async fn an_added_service_name_is_a_label_as_any_other() {

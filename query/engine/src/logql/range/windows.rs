@@ -4,6 +4,7 @@
 /// Of one query.
 pub(super) struct Windows {
     steps: usize,
+    series: usize,
     /// One more a series than there are steps.
     counts: Vec<i64>,
     /// Empty where nobody asks for bytes.
@@ -13,7 +14,7 @@ pub(super) struct Windows {
 
 impl Windows {
     pub fn new(steps: usize, has_bytes: bool) -> Windows {
-        Windows { steps, counts: vec![], bytes: vec![], has_bytes }
+        Windows { steps, series: 0, counts: vec![], bytes: vec![], has_bytes }
     }
 
     /// Bytes of memory that a series takes.
@@ -21,11 +22,31 @@ impl Windows {
         (self.steps + 1) * 8 * (1 + usize::from(self.has_bytes))
     }
 
-    /// One more series.
-    pub fn push(&mut self) {
+    pub fn len(&self) -> usize {
+        self.series
+    }
+
+    /// One more series: its number.
+    pub fn push(&mut self) -> usize {
+        self.series += 1;
         self.counts.resize(self.counts.len() + self.steps + 1, 0);
         if self.has_bytes {
             self.bytes.resize(self.counts.len(), 0);
+        }
+        self.series - 1
+    }
+
+    /// Lines of one series become those of another.
+    pub fn join(&mut self, from: usize, to: usize) {
+        let (from, to) = (from * (self.steps + 1), to * (self.steps + 1));
+        for of_all in [&mut self.counts, &mut self.bytes] {
+            if of_all.is_empty() {
+                continue;
+            }
+            for step in 0..=self.steps {
+                let moved = std::mem::take(&mut of_all[from + step]);
+                of_all[to + step] += moved;
+            }
         }
     }
 
