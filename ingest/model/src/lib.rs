@@ -37,8 +37,8 @@ pub use metrics::{
 pub use peer::Identify;
 pub use reading::{Reading, ReadingKind};
 pub use select::{
-    InvalidMatcher, LinePattern, LogSelect, Match, Matcher, SeriesSelect, SpanField, SpanSelect, TimeRange,
-    WordQuery,
+    InvalidMatcher, LabelTests, LinePattern, LogSelect, Match, Matcher, SeriesSelect, SpanField, SpanSelect,
+    TestLabel, TimeRange, WordQuery,
 };
 pub use sink::{Batch, Origin, Receipt, Refused, RejectReason, Rejection, Sink, Write};
 pub use spans::{

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// From `start` to `end`, both included. The unit is the table's: ms for metrics, ns for logs and spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,9 +234,37 @@ pub struct LogSelect {
     /// are handed out say so, all others have their body.
     #[serde(default)]
     pub json_labels: Vec<String>,
+    /// Of bodies that are JSON, the texts of the values at these paths of keys are wanted and not the bodies. A hint as the
+    /// labels are, of which none are wanted then.
+    #[serde(default)]
+    pub json_values: Vec<Vec<String>>,
+    /// Only records of which these columns say this: service, namespace, pod, container, node. Only narrows.
+    #[serde(default)]
+    pub places: Vec<(String, String)>,
+    /// Records that have no label that passes are not wanted. Only narrows, and only where it costs little.
+    #[serde(skip)]
+    pub json_tests: LabelTests,
     /// Only records whose body has these words, all of the list. Only narrows: more may come back and the asker filters.
     #[serde(default)]
     pub words: Vec<WordQuery>,
+}
+
+/// Decides over lines by a label that `| json` makes.
+pub trait TestLabel: fmt::Debug + Send + Sync {
+    fn name(&self) -> &str;
+
+    /// Whether a line passes whose label has this value; `None` where it is not the value alone that decides.
+    fn passes(&self, value: Option<&str>) -> Option<bool>;
+}
+
+/// All must let a line pass. Two are equal when they are the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct LabelTests(pub Vec<Arc<dyn TestLabel>>);
+
+impl PartialEq for LabelTests {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
 }
 
 /// What words a text has. A word is a run of ASCII letters, digits, `_` and characters beyond ASCII; the case of ASCII
@@ -264,6 +292,9 @@ impl LogSelect {
             limit: None,
             newest_first: true,
             json_labels: vec![],
+            json_values: vec![],
+            places: vec![],
+            json_tests: LabelTests::default(),
             words: vec![],
         }
     }

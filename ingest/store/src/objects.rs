@@ -56,7 +56,7 @@ const UPLOADS_AT_A_TIME: usize = 2;
 const GAP_BYTES: u64 = 8 << 10;
 
 /// Rows of a batch that is read; large enough that decoding dominates, small enough to stop early.
-const READ_ROWS: usize = 16_384;
+pub const READ_ROWS: usize = 16_384;
 
 impl Objects {
     /// `decoded_bytes_max` bounds what is kept of pages that were decoded.

@@ -86,6 +86,8 @@ fn link() -> DataType {
 /// that a key names (Int32). The body is also empty of lines of which it is known that they are no object of JSON.
 pub const JSON_KNOWN: &str = "json_known";
 pub const JSON_LABEL: &str = "json:";
+/// The same where [`model::LogSelect::json_values`] asks for values: JSON, and behind this the number of the path.
+pub const JSON_VALUE: &str = "json_value:";
 
 /// All span columns, in this order; [`crate::SpanColumns`] picks from them.
 pub static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {

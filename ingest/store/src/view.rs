@@ -144,7 +144,9 @@ async fn read_shown(
 ) -> Result<PartStream, Damaged> {
     // The first rows may be hidden, so any may be among the first that show; and judges look at whole bodies.
     let select = match select {
-        Select::Logs(select) => Select::Logs(LogSelect { limit: None, json_labels: vec![], ..select }),
+        Select::Logs(select) => {
+            Select::Logs(LogSelect { limit: None, json_labels: vec![], json_values: vec![], ..select })
+        }
         other => other,
     };
     let mut with_judged = [columns.clone(), hidden.columns().0].concat();

@@ -12,7 +12,9 @@ mod scan;
 mod streams;
 
 pub use ask::LogAsk;
+pub(crate) use operator::{Batches, Operator, Work};
 pub use patterns::LogPattern;
+pub(crate) use plan::literal_of;
 pub(crate) use scan::read_error as scan_error;
 pub use streams::{LogStatistics, VolumeBy};
 

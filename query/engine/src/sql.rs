@@ -11,6 +11,7 @@ mod functions;
 mod histograms;
 mod json;
 mod languages;
+mod log_scan;
 mod map_text;
 pub mod place;
 mod pushdown;

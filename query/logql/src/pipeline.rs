@@ -5,18 +5,20 @@
 
 pub(crate) mod fields;
 pub(crate) mod json;
+mod label_test;
 mod level;
 mod logfmt;
 pub(crate) mod pattern;
 
 pub use fields::{Category, Fields};
+pub use label_test::LabelTest;
 pub use level::detect_level;
 
 use crate::ast::*;
 use crate::template::{Scope, Template};
 use crate::units::{bytes_fault, duration_fault, parse_bytes, parse_float, parse_go_duration_ns};
 use memchr::memmem::Finder;
-use model::Matcher;
+use model::LabelTests;
 use regex::Regex;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -137,14 +139,15 @@ impl Pipeline {
             let Some(Stage::Label(filter)) = stage else { return None };
             match filter {
                 LabelFilter::Text(matcher) if matcher.name == ERROR && matcher.matches("") => {}
-                LabelFilter::Text(matcher) => tests.push(LabelTest::Text(matcher)),
-                LabelFilter::Number { name, op, value, unit } => {
-                    tests.push(LabelTest::Number { name, op: *op, limit: *value, unit: *unit });
-                }
-                LabelFilter::Ip { .. } | LabelFilter::And(..) | LabelFilter::Or(..) => return None,
+                other => tests.push(LabelTest::of(other)?),
             }
         }
         Some(tests)
+    }
+
+    /// The same for who reads the lines.
+    pub fn tests_to_hand_on(&self) -> LabelTests {
+        LabelTests(self.label_tests().unwrap_or_default().iter().map(LabelTest::to_hand_on).collect())
     }
 
     /// Whether a line that `| json` cannot read is dropped for its error.
@@ -413,34 +416,6 @@ fn number(unit: Unit, text: &str) -> Option<f64> {
         Unit::Plain => parse_float(text),
         Unit::Duration => parse_go_duration_ns(text).map(|ns| ns as f64),
         Unit::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
-    }
-}
-
-/// A comparison that decides over a line by one of its labels.
-pub enum LabelTest<'a> {
-    Text(&'a Matcher),
-    Number { name: &'a str, op: Compare, limit: f64, unit: Unit },
-}
-
-impl LabelTest<'_> {
-    /// The label.
-    pub fn name(&self) -> &str {
-        match self {
-            LabelTest::Text(matcher) => &matcher.name,
-            LabelTest::Number { name, .. } => name,
-        }
-    }
-
-    /// Whether a line without an error passes whose label has this value. `None` where the value cannot be compared,
-    /// which the line gets an error for.
-    pub fn passes(&self, value: Option<&str>) -> Option<bool> {
-        match (self, value) {
-            (LabelTest::Text(matcher), _) => Some(matcher.matches(value.unwrap_or(""))),
-            (LabelTest::Number { op, limit, unit, .. }, Some(text)) => {
-                number(*unit, text).map(|number| op.holds(number, *limit))
-            }
-            (LabelTest::Number { .. }, None) => Some(false),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
 use model::{Attributes, Labels, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 /// The number of a row's group, in memory and in Parquet.
@@ -249,6 +249,14 @@ impl GroupColumns {
 
     pub fn groups(&self) -> &[Arc<Group>] {
         &self.groups
+    }
+
+    /// Labels of the groups of which the columns say this.
+    pub fn labels_of_places(&self, places: &[(String, String)]) -> HashSet<&Labels> {
+        let is_there = |group: &&Arc<Group>| {
+            places.iter().all(|(column, text)| group.word(self.signal, column) == Some(text))
+        };
+        self.groups.iter().filter(is_there).map(|group| &group.labels).collect()
     }
 
     /// Numbers that have no group are damage.

@@ -7,6 +7,7 @@ use super::stored::{publish, renumbered};
 use crate::log_deletions::Hidden;
 use crate::part::{Part, PartFiles, Signal};
 use arrow::array::RecordBatch;
+use arrow::compute::{concat_batches, interleave_record_batch};
 use futures::TryStreamExt;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
     let groups = GroupColumns::new(signal, groups.list().to_vec());
     let mut written = 0;
     let mut writer = Writer::new(signal, groups, keys, names, spool)?;
+    let mut waiting = Waiting { pieces: vec![], rows: vec![], bytes: 0 };
     loop {
         for source in &mut sources {
             source.fill().await?;
@@ -80,12 +82,61 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
             source.at = end;
         }
         if taken == 0 {
+            waiting.hand_on(&mut writer)?;
             return if written == 0 { Ok(None) } else { writer.finish().map(Some) };
         }
         written += rows.len();
         rows.sort();
         let batches: Vec<RecordBatch> = sources.iter().map(|source| source.batch.clone()).collect();
-        in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
+        in_pieces(&batches, &rows, |piece, rows| match signal {
+            // Their writer ends pages itself.
+            Signal::Spans => writer.push(&piece, rows),
+            _ => waiting.add(piece, rows, &mut writer),
+        })?;
+    }
+}
+
+/// Rows of logs that wait until a page is full of them: a column begins a new page after so many rows or a bit more, and all are to
+/// begin theirs at the same ones.
+struct Waiting {
+    pieces: Vec<RecordBatch>,
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
+/// Long lines are not many in a page.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+
+impl Waiting {
+    fn add(&mut self, piece: RecordBatch, rows: &[Row], writer: &mut Writer) -> anyhow::Result<()> {
+        self.bytes += piece.get_array_memory_size();
+        self.pieces.push(piece);
+        self.rows.extend_from_slice(rows);
+        while self.rows.len() >= part::LOG_PAGE_ROWS || self.bytes > WAITING_BYTES_MAX {
+            self.hand_on(writer)?;
+        }
+        Ok(())
+    }
+
+    /// The first page, or what there is of it.
+    fn hand_on(&mut self, writer: &mut Writer) -> anyhow::Result<()> {
+        let Some(schema) = self.pieces.first().map(RecordBatch::schema) else { return Ok(()) };
+        let rest = self.rows.split_off(self.rows.len().min(part::LOG_PAGE_ROWS));
+        let page = std::mem::replace(&mut self.rows, rest);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        if let Some(last) = pieces.pop() {
+            let own = last.num_rows() - self.rows.len();
+            pieces.push(last.slice(0, own));
+            // Copied, so that it does not keep the whole.
+            let behind: Vec<(usize, usize)> = (own..last.num_rows()).map(|row| (0, row)).collect();
+            if !behind.is_empty() {
+                self.pieces.push(interleave_record_batch(&[&last], &behind)?);
+            }
+        }
+        self.bytes = self.pieces.iter().map(RecordBatch::get_array_memory_size).sum();
+        let whole = concat_batches(&schema, &pieces)?;
+        drop(pieces);
+        writer.push(&whole, &page)
     }
 }
 

@@ -10,6 +10,7 @@ mod cut;
 mod few;
 mod full_text;
 mod ids;
+mod label_tests;
 mod needles;
 mod packed;
 mod page_times;
@@ -17,6 +18,7 @@ mod picked;
 mod ranges;
 mod read;
 mod stamps;
+mod straight;
 mod templates;
 mod times;
 mod traces;
@@ -109,6 +111,8 @@ pub struct Index {
     coded: OnceLock<Option<ArrowReaderMetadata>>,
     /// The same for who reads columns of attributes as words.
     words_metadata: OnceLock<ArrowReaderMetadata>,
+    /// Of columns that are no lists.
+    blocks: OnceLock<Option<Arc<straight::Blocks>>>,
 }
 
 /// How the rows of a part lie: which attributes and paths of JSON bodies have a column of their own, and the unit of the
@@ -223,6 +227,7 @@ impl Index {
             metadata,
             coded: OnceLock::new(),
             words_metadata: OnceLock::new(),
+            blocks: OnceLock::new(),
         })
     }
 
@@ -235,9 +240,11 @@ impl Index {
     }
 
     fn passing<'a>(&'a self, select: &'a LogSelect) -> impl Iterator<Item = &'a Run> {
-        self.runs.iter().filter(|run| {
+        let places = (!select.places.is_empty()).then(|| self.groups.labels_of_places(&select.places));
+        self.runs.iter().filter(move |run| {
             let labels = &self.group_of(run).labels;
-            select.range.overlaps(run.first_ts, run.last_ts)
+            places.as_ref().is_none_or(|places| places.contains(labels))
+                && select.range.overlaps(run.first_ts, run.last_ts)
                 && select.matchers.iter().all(|matcher| matcher.matches_labels(labels))
         })
     }

@@ -10,6 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -29,6 +30,11 @@ pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
 
     /// One partition in, one out: a query's operators run on one thread beside those of other queries.
     fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches;
+
+    /// The same that gives what a projection above makes of it.
+    fn with_projection(&self, _: &ProjectionExec) -> Option<Arc<dyn ExecutionPlan>> {
+        None
+    }
 
     /// What `EXPLAIN` shows behind the name.
     fn details(&self) -> String {
@@ -98,6 +104,13 @@ impl<W: Work> ExecutionPlan for Operator<W> {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(self.work.with_projection(projection))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -33,7 +33,10 @@ impl Planner {
     pub fn lines(&self, log: &LogExpr, range: TimeRange, limit: usize, newest_first: bool) -> Plan {
         let pipeline = Pipeline::new(&log.stages, None, None);
         let filters = log.stages.iter().any(|stage| matches!(stage, Stage::Line(_) | Stage::Label(_)));
-        let select = LogSelect { limit: (!filters).then_some(limit), newest_first, ..select(log, range) };
+        let left: Vec<Stage> = left_to_judge(&log.stages).cloned().collect();
+        let json_tests = Pipeline::new(&left, None, None).tests_to_hand_on();
+        let limit_of_scan = (!filters).then_some(limit);
+        let select = LogSelect { limit: limit_of_scan, newest_first, json_tests, ..select(log, range) };
         let scan = self.scan(
             select,
             LogColumns::named(&[
@@ -198,7 +201,8 @@ impl Planner {
             RangeOp::Bytes | RangeOp::BytesRate => None,
             _ => pipeline.json_labels().filter(|_| !reads_level),
         };
-        let select = LogSelect { json_labels: json_labels.unwrap_or_default(), ..select };
+        let json_tests = pipeline.tests_to_hand_on();
+        let select = LogSelect { json_labels: json_labels.unwrap_or_default(), json_tests, ..select };
         let mut columns = vec!["ts", "stream"];
         if pipeline.reads_line() || reads_level || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
             columns.push("body");
@@ -301,7 +305,7 @@ fn left_to_judge(stages: &[Stage]) -> impl Iterator<Item = &Stage> {
 }
 
 /// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.
-fn literal_of(regex: &str) -> Option<String> {
+pub(crate) fn literal_of(regex: &str) -> Option<String> {
     if regex.contains("(?") || regex.contains('|') {
         return None;
     }

@@ -51,7 +51,7 @@ pub fn to_sql(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Ar
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
 }
 
-fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+pub fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::FixedSizeBinary(_) => Ok(hex_text(column.as_fixed_size_binary())),
         DataType::Dictionary(_, value) if **value == DataType::Binary => label_maps(column),

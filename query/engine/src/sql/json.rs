@@ -8,8 +8,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ExpressionPlacement, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::prelude::SessionContext;
 use serde_json::Value;
 use std::sync::Arc;
@@ -112,6 +114,19 @@ impl ScalarUDFImpl for Function {
         Ok(kinds)
     }
 
+    /// Towards the scan, which may know the value without the text.
+    fn placement(&self, arguments: &[ExpressionPlacement]) -> ExpressionPlacement {
+        match arguments {
+            [ExpressionPlacement::Column, steps @ ..]
+                if self.gives != Gives::Presence
+                    && steps.iter().all(|step| *step == ExpressionPlacement::Literal) =>
+            {
+                ExpressionPlacement::MoveTowardsLeafNodes
+            }
+            _ => ExpressionPlacement::KeepInPlace,
+        }
+    }
+
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
         let Some((texts, steps)) = arguments.args.split_first() else { return exec_err!("{}", self.usage()) };
@@ -149,6 +164,66 @@ impl ScalarUDFImpl for Function {
             out.push(found);
         }
         Ok(ColumnarValue::Array(out.finish()))
+    }
+}
+
+/// What a function asks of a column, where its path is of keys alone and the same in all rows.
+#[derive(Clone)]
+pub struct Asked {
+    gives: Gives,
+    pub keys: Vec<String>,
+}
+
+impl Asked {
+    /// With the number of the column.
+    pub fn of(expression: &Arc<dyn PhysicalExpr>) -> Option<(usize, Asked)> {
+        let call = expression.downcast_ref::<ScalarFunctionExpr>()?;
+        let function = call.fun().inner().downcast_ref::<Function>()?;
+        let (text, steps) = call.args().split_first()?;
+        let column = text.downcast_ref::<Column>()?;
+        let literal = |step: &Arc<dyn PhysicalExpr>| {
+            step.downcast_ref::<Literal>()?.value().try_as_str()?.map(str::to_owned)
+        };
+        let texts: Vec<String> = steps.iter().map(literal).collect::<Option<_>>()?;
+        let keys = match (function.by_path, texts.as_slice()) {
+            (true, [path]) => parse_path(path).ok()?.into_iter().map(Step::key).collect::<Option<_>>()?,
+            (true, _) => return None,
+            (false, _) => texts,
+        };
+        (!keys.is_empty() && function.gives != Gives::Presence)
+            .then_some((column.index(), Asked { gives: function.gives, keys }))
+    }
+
+    pub fn of_bodies<'a>(&self, bodies: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+        self.of_rows(bodies.map(|body| (false, body)))
+    }
+
+    /// Of what lies at the path.
+    pub fn of_values<'a>(&self, values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+        self.of_rows(values.map(|value| (true, value)))
+    }
+
+    /// Of texts that are what lies at the path, or the whole.
+    pub fn of_rows<'a>(&self, rows: impl Iterator<Item = (bool, Option<&'a str>)>) -> ArrayRef {
+        let path: Vec<Step> = self.keys.iter().cloned().map(Step::Key).collect();
+        let mut out = Out::new(self.gives);
+        for (is_value, text) in rows {
+            match (is_value, text) {
+                (true, Some(text)) => out.push_json(text),
+                (false, Some(text)) => out.push(at(text, &path)),
+                (_, None) => out.push(None),
+            }
+        }
+        out.finish()
+    }
+}
+
+impl Step {
+    fn key(self) -> Option<String> {
+        match self {
+            Step::Key(key) => Some(key),
+            Step::Place(_) => None,
+        }
     }
 }
 
@@ -250,6 +325,14 @@ impl Out {
             Gives::Float => Out::Float(Float64Builder::new()),
             Gives::Truth => Out::Truth(BooleanBuilder::new()),
             Gives::Presence => Out::Presence(BooleanBuilder::new()),
+        }
+    }
+
+    fn push_json(&mut self, text: &str) {
+        let plain = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match (&mut *self, plain.filter(|text| !text.contains('\\'))) {
+            (Out::Text(out), Some(text)) => out.append_value(text),
+            _ => self.push(serde_json::from_str(text).ok()),
         }
     }
 

@@ -2,11 +2,15 @@
 //! is read; DataFusion applies the whole clause again.
 
 use super::full_text;
+use crate::logql::literal_of;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
-use model::{LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery};
+use model::{
+    LinePattern, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery,
+};
+use regex::Regex;
 
 /// Comparisons of a column with a constant, the column on the left.
 enum Condition<'a> {
@@ -17,6 +21,8 @@ enum Condition<'a> {
     /// Of the column `attributes` or `resource`, a name and what it must be.
     Attribute(&'a str, &'a str, &'a str),
     Words(WordQuery),
+    /// Of the column `body`.
+    Pattern(LinePattern),
 }
 
 /// Range in `unit_ns` of the column; `start..=end`.
@@ -79,6 +85,17 @@ pub fn log_select(filters: &[Expr], limit: Option<usize>) -> LogSelect {
             }
             Condition::Contains("body", part) => select.contains.push(part),
             Condition::Words(query) => select.words.push(query),
+            Condition::Pattern(pattern) => {
+                if !pattern.negated {
+                    select.contains.extend(literal_of(pattern.regex.as_str()));
+                }
+                select.patterns.push(pattern);
+            }
+            Condition::Compare(
+                column @ ("service" | "namespace" | "pod" | "container" | "node"),
+                Operator::Eq,
+                value,
+            ) => select.places.extend(text(value).map(|value| (column.to_owned(), value.to_owned()))),
             Condition::Label(name, operator, value) => select.matchers.extend(matcher(name, operator, value)),
             _ => {}
         }
@@ -137,6 +154,10 @@ fn conditions(filter: &Expr) -> Vec<Condition<'_>> {
             both.extend(conditions(right));
             both
         }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::RegexMatch | Operator::RegexNotMatch, right }) => {
+            let Expr::BinaryExpr(BinaryExpr { op, .. }) = filter else { return vec![] };
+            body_regex(left, *op, right).map(Condition::Pattern).into_iter().collect()
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => comparison(left, *op, right)
             .or_else(|| op.swap().and_then(|swapped| comparison(right, swapped, left)))
             .into_iter()
@@ -145,6 +166,7 @@ fn conditions(filter: &Expr) -> Vec<Condition<'_>> {
             let values: Option<Vec<_>> = list.iter().map(literal).collect();
             column(expr).zip(values).map(|(name, values)| Condition::In(name, values)).into_iter().collect()
         }
+        Expr::Like(like) if column(&like.expr) == Some("body") => body_like(like).unwrap_or_default(),
         Expr::Like(Like { negated: false, expr, pattern, case_insensitive: false, escape_char: None }) => {
             let part = literal(pattern).and_then(text).and_then(literal_part);
             column(expr).zip(part).map(|(name, part)| Condition::Contains(name, part)).into_iter().collect()
@@ -159,8 +181,58 @@ fn conditions(filter: &Expr) -> Vec<Condition<'_>> {
     }
 }
 
+/// Whether the scan gives only what passes, so that nobody need look at the bodies again.
+pub fn is_judged_by_scan(filter: &Expr) -> bool {
+    match filter {
+        Expr::Like(like) => column(&like.expr) == Some("body") && body_like(like).is_some(),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => body_regex(left, *op, right).is_some(),
+        _ => false,
+    }
+}
+
+/// What LIKE asks of the body; `None` where it is not known for sure.
+fn body_like(like: &Like) -> Option<Vec<Condition<'static>>> {
+    let Like { negated, pattern, case_insensitive: false, escape_char: None, .. } = like else { return None };
+    // A backslash makes the next character one that stands for itself.
+    let pattern = literal(pattern).and_then(text).filter(|pattern| !pattern.contains('\\'))?;
+    let inner = pattern.strip_prefix('%').and_then(|rest| rest.strip_suffix('%'));
+    if let (false, Some(inner)) = (negated, inner.filter(|inner| !inner.contains(['%', '_'])))
+        && !inner.is_empty()
+    {
+        return Some(vec![Condition::Contains("body", inner.to_owned())]);
+    }
+    let mut regex = "(?s)".to_owned();
+    let (start, rest) = pattern.strip_prefix('%').map_or(("^", pattern), |rest| ("", rest));
+    let (rest, end) = rest.strip_suffix('%').map_or((rest, "$"), |rest| (rest, ""));
+    regex.push_str(start);
+    for c in rest.chars() {
+        match c {
+            '%' => regex.push_str(".*"),
+            '_' => regex.push('.'),
+            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex.push_str(end);
+    let pattern_of = LinePattern { regex: Regex::new(&regex).ok()?, negated: *negated };
+    let part = literal_part(pattern).filter(|_| !negated).map(|part| Condition::Contains("body", part));
+    Some(std::iter::once(Condition::Pattern(pattern_of)).chain(part).collect())
+}
+
+/// A regex that the body must match, or must not.
+fn body_regex(left: &Expr, operator: Operator, right: &Expr) -> Option<LinePattern> {
+    let negated = match operator {
+        Operator::RegexMatch => false,
+        Operator::RegexNotMatch => true,
+        _ => return None,
+    };
+    let regex = literal(right).and_then(text).filter(|_| column(left) == Some("body"))?;
+    Some(LinePattern { regex: Regex::new(regex).ok()?, negated })
+}
+
 /// The longest run of a LIKE pattern that stands for itself.
 fn literal_part(pattern: &str) -> Option<String> {
+    // A backslash makes the next character one that stands for itself.
+    let pattern = Some(pattern).filter(|pattern| !pattern.contains('\\'))?;
     pattern.split(['%', '_']).max_by_key(|part| part.len()).filter(|part| part.len() > 1).map(str::to_owned)
 }
 

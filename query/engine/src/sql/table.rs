@@ -1,7 +1,9 @@
 //! `metrics`, `histograms`, `series`, `logs` and `spans` as DataFusion tables over a snapshot.
 
 use super::columns::{append_labels, label_map_builder, sql_field, to_sql};
+use super::log_scan::{LogScan, Output};
 use super::{histograms, pushdown};
+use crate::logql::Operator;
 use crate::{Limits, QueryError};
 use arrow::array::{
     ArrayRef, Float64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampNanosecondBuilder,
@@ -19,14 +21,14 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    COMPONENT, Labels, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, Tenant,
-    component_of, without_component,
+    COMPONENT, Labels, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, Tenant, component_of,
+    without_component,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use store::{LogColumns, ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns};
+use store::{ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
@@ -63,7 +65,7 @@ fn shown(schema: &SchemaRef) -> (SchemaRef, Vec<usize>) {
     (Arc::new(Schema::new(fields)), from)
 }
 
-static LOGS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::LOGS));
+pub(super) static LOGS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::LOGS));
 static SPANS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::SPANS));
 
 impl TableKind {
@@ -171,7 +173,11 @@ impl TableProvider for SnapshotTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let judged = |filter: &&Expr| match self.kind {
+            TableKind::Logs if pushdown::is_judged_by_scan(filter) => TableProviderFilterPushDown::Exact,
+            _ => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(judged).collect())
     }
 
     async fn scan(
@@ -188,7 +194,15 @@ impl TableProvider for SnapshotTable {
             TableKind::Metrics => Want::Samples(pushdown::series_select(filters)),
             TableKind::Histograms => Want::Histograms(pushdown::series_select(filters)),
             TableKind::Series => Want::Series(pushdown::series_select(filters)),
-            TableKind::Logs => Want::Logs(pushdown::log_select(filters, limit)),
+            TableKind::Logs => {
+                let scan = LogScan {
+                    schema,
+                    outputs: columns.into_iter().map(Output::Column).collect(),
+                    select: pushdown::log_select(filters, limit),
+                    snapshots: self.snapshots.clone(),
+                };
+                return Ok(Operator::plan(scan, vec![]));
+            }
             TableKind::Spans => Want::Spans(pushdown::span_select(filters)),
         };
         let scan = Scan {
@@ -207,7 +221,6 @@ enum Want {
     Samples(SeriesSelect),
     Histograms(SeriesSelect),
     Series(SeriesSelect),
-    Logs(LogSelect),
     Spans(SpanSelect),
 }
 
@@ -227,7 +240,6 @@ impl fmt::Debug for Scan {
             Want::Samples(select) | Want::Histograms(select) | Want::Series(select) => {
                 write!(f, "{select:?}")
             }
-            Want::Logs(select) => write!(f, "{select:?}"),
             Want::Spans(select) => write!(f, "{select:?}"),
         }
     }
@@ -247,7 +259,7 @@ impl PartitionStream for Scan {
 
 type Batches = stream::BoxStream<'static, Result<RecordBatch>>;
 
-fn external(error: ReadError) -> DataFusionError {
+pub(super) fn external(error: ReadError) -> DataFusionError {
     DataFusionError::External(Box::new(QueryError::from(error)))
 }
 
@@ -258,11 +270,6 @@ impl Scan {
             Want::Samples(select) => self.samples(snapshot, select).await,
             Want::Histograms(select) => self.histograms(snapshot, select).await,
             Want::Series(select) => self.series(snapshot, select).await,
-            Want::Logs(select) => {
-                let columns = LogColumns(self.columns.iter().map(|&column| LOGS.1[column]).collect());
-                let stream = snapshot.logs(&select, &columns).await.map_err(external)?;
-                Ok(self.converted(stream))
-            }
             Want::Spans(select) => {
                 let columns = SpanColumns(self.columns.iter().map(|&column| SPANS.1[column]).collect());
                 let stream = snapshot.spans(&select, &columns).await.map_err(external)?;

@@ -269,6 +269,18 @@ impl Shape {
         (pieces.len() == paths.len() + 1).then_some(Shape { pieces, paths })
     }
 
+    /// Such a line, its values empty, zero or an empty array.
+    fn skeleton(&self) -> Option<serde_json::Value> {
+        let mut line = String::new();
+        for (at, piece) in self.pieces.iter().enumerate() {
+            line.push_str(piece);
+            if at < self.paths.len() && self.kind(at) == Kind::Scalar {
+                line.push('0');
+            }
+        }
+        serde_json::from_str(&line).ok()
+    }
+
     pub fn kind(&self, value: usize) -> Kind {
         match self.pieces[value].as_bytes().last() {
             Some(b'"') => Kind::Text,
@@ -461,9 +473,16 @@ fn label_of(path: &str) -> String {
     label
 }
 
-/// Labels that are asked for, and the path of each in one file.
+/// What of a value is handed out.
+type Told = fn(Kind, &str) -> Option<Cow<'_, str>>;
+
+/// Labels or values that are asked for, and the path of each in one file.
 #[derive(Debug)]
-pub struct Labels(Vec<(String, Option<String>)>);
+pub struct Labels {
+    /// By the name of its column.
+    all: Vec<(String, Option<String>)>,
+    told: Told,
+}
 
 impl Labels {
     /// `None` where two paths make the same label: then which of them it is hangs on the line.
@@ -479,15 +498,39 @@ impl Labels {
                 *known = Some((*path).to_owned());
             }
         }
-        Some(Labels(labels))
+        let named = |(label, path): (String, _)| (format!("{}{label}", crate::schema::JSON_LABEL), path);
+        Some(Labels { all: labels.into_iter().map(named).collect(), told: label_value })
+    }
+
+    /// The texts of values. `None` where a shape has something else than one value, or nothing, at one of the paths.
+    pub fn of_values(wanted: &[Vec<String>], shapes: &Shapes) -> Option<Labels> {
+        let skeletons: Vec<serde_json::Value> =
+            shapes.0.iter().map(Shape::skeleton).collect::<Option<_>>()?;
+        let mut all = vec![];
+        for (at, keys) in wanted.iter().enumerate() {
+            let escaped = keys.iter().map(|key| key.replace('~', "~0").replace('/', "~1"));
+            let path = escaped.collect::<Vec<_>>().join("/");
+            for (shape, skeleton) in shapes.0.iter().zip(&skeletons) {
+                if shape.paths.contains(&path) != value_at(skeleton, keys)? {
+                    return None;
+                }
+            }
+            let has_it = shapes.0.iter().any(|shape| shape.paths.contains(&path));
+            all.push((format!("{}{at}", crate::schema::JSON_VALUE), has_it.then_some(path)));
+        }
+        Some(Labels { all, told: json_value })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(label, _)| label.as_str())
+        self.all.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().filter_map(|(_, path)| path.as_deref())
     }
 
     pub fn columns(&self) -> Vec<String> {
-        let own = self.0.iter().filter_map(|(_, path)| path.as_ref()).map(|path| column_of(path));
+        let own = self.paths().map(column_of);
         own.chain([BODY.to_owned(), SHAPE.to_owned()]).collect()
     }
 
@@ -503,18 +546,40 @@ impl Labels {
             let kinds = Kinds::of(shapes, path);
             if let Some(coded) = column.as_dictionary_opt::<Int32Type>() {
                 return match kinds.all {
-                    Some(kind) => coded_values(coded, kind),
+                    Some(kind) => coded_values(coded, kind, self.told),
                     None => {
                         let plain = arrow::compute::cast(column, &DataType::Utf8)?;
-                        Ok(Arc::new(values(&read, &kinds, plain.as_string())?))
+                        Ok(Arc::new(values(&read, &kinds, plain.as_string(), self.told)?))
                     }
                 };
             }
             let column = column.as_string_opt().ok_or_else(|| wrong("values are no text"))?;
-            Ok(Arc::new(values(&read, &kinds, column)?))
+            Ok(Arc::new(values(&read, &kinds, column, self.told)?))
         };
-        self.0.iter().map(|(_, path)| of_label(path.as_deref())).collect()
+        self.all.iter().map(|(_, path)| of_label(path.as_deref())).collect()
     }
+}
+
+/// Whether an object of JSON has a value there, which is not an object itself. `None` where it is, or where keys may lead into an
+/// array.
+fn value_at(object: &serde_json::Value, keys: &[String]) -> Option<bool> {
+    let mut at = object;
+    for key in keys {
+        at = match at {
+            serde_json::Value::Object(object) => match object.get(key) {
+                Some(value) => value,
+                None => return Some(false),
+            },
+            serde_json::Value::Array(_) => return None,
+            _ => return Some(false),
+        };
+    }
+    (!at.is_object()).then_some(true)
+}
+
+/// How all lines write the value of a path, where they write it alike.
+pub fn kind_of_all(shapes: &Shapes, path: &str) -> Option<Kind> {
+    Kinds::of(shapes, path).all
 }
 
 /// How the shapes of a file write the value of one path.
@@ -536,7 +601,7 @@ impl Kinds {
 }
 
 /// What a label is of a value that is written so.
-fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
+pub fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
     match kind {
         Kind::Text if text.contains('\\') => {
             let unescaped = serde_json::from_str::<String>(&format!("\"{text}\""));
@@ -548,10 +613,18 @@ fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-fn coded_values(coded: &DictionaryArray<Int32Type>, kind: Kind) -> Result<ArrayRef, ArrowError> {
+/// The value as JSON.
+fn json_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
+    Some(match kind {
+        Kind::Text => Cow::Owned(format!("\"{text}\"")),
+        Kind::Array => Cow::Owned(format!("[{text}]")),
+        Kind::Scalar => Cow::Borrowed(text),
+    })
+}
+
+fn coded_values(coded: &DictionaryArray<Int32Type>, kind: Kind, told: Told) -> Result<ArrayRef, ArrowError> {
     let texts = coded.values().as_string_opt::<i32>().ok_or_else(|| wrong("values are no text"))?;
-    let labels: StringArray =
-        texts.iter().map(|text| text.and_then(|text| label_value(kind, text))).collect();
+    let labels: StringArray = texts.iter().map(|text| text.and_then(|text| told(kind, text))).collect();
     let keys: Int32Array = match labels.null_count() {
         0 => coded.keys().clone(),
         _ => coded.keys().iter().map(|key| key.filter(|key| labels.is_valid(*key as usize))).collect(),
@@ -559,11 +632,17 @@ fn coded_values(coded: &DictionaryArray<Int32Type>, kind: Kind) -> Result<ArrayR
     Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(labels))?))
 }
 
-fn values(read: &Read<'_>, kinds: &Kinds, column: &StringArray) -> Result<StringArray, ArrowError> {
+fn values(
+    read: &Read<'_>,
+    kinds: &Kinds,
+    column: &StringArray,
+    told: Told,
+) -> Result<StringArray, ArrowError> {
     let plain = memchr::memchr(b'\\', column.value_data()).is_none();
     let no_null = memchr::memmem::find(column.value_data(), b"null").is_none();
     let has_array = kinds.by_shape.contains(&Some(Kind::Array));
-    if plain && (kinds.all == Some(Kind::Text) || no_null && !has_array) {
+    let is_label = std::ptr::fn_addr_eq(told, label_value as Told);
+    if is_label && plain && (kinds.all == Some(Kind::Text) || no_null && !has_array) {
         return Ok(column.clone());
     }
     let mut out = StringBuilder::with_capacity(column.len(), column.value_data().len());
@@ -572,7 +651,7 @@ fn values(read: &Read<'_>, kinds: &Kinds, column: &StringArray) -> Result<String
             true => kinds.by_shape.get(read.shapes.value(row) as usize).copied().flatten(),
             false => None,
         };
-        out.append_option(kind.and_then(|kind| label_value(kind, column.value(row))));
+        out.append_option(kind.and_then(|kind| told(kind, column.value(row))));
     }
     Ok(out.finish())
 }
@@ -690,6 +769,26 @@ pub mod tests {
         let (batch, _) = shredded(all);
         let taken_apart = batch.num_rows() - batch.column_by_name(SHAPE).unwrap().null_count();
         assert_eq!(taken_apart, 9);
+    }
+
+    #[test]
+    fn values_are_told_where_they_are_no_objects() {
+        let (batch, shapes) = shredded(all_paths());
+        let path = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        let wanted = [path(&["error", "kind"]), path(&["ms"]), path(&["a/b~c", ""]), path(&["absent", "x"])];
+        let told = Labels::of_values(&wanted, &shapes).unwrap().read(&batch, &shapes).unwrap();
+        let at = |value: usize, row: usize| {
+            told[value].is_valid(row).then(|| told[value].as_string::<i32>().value(row))
+        };
+        assert_eq!((at(0, 0), at(0, 1), at(0, 3)), (Some("\"Timeout\""), Some("\"\""), None));
+        assert_eq!(
+            (at(1, 2), at(1, 13), at(2, 4), at(3, 0)),
+            (Some("-1e3"), Some("[]"), Some("\"x\""), None)
+        );
+        // An object, and what may be in an array.
+        for not_told in [path(&["error"]), path(&["tags", "0"])] {
+            assert!(Labels::of_values(&[not_told], &shapes).is_none());
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::Compression;
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
@@ -338,21 +338,7 @@ impl RowGroups for Pages<'_> {
             let located = self.locations(*group, pages, leaf);
             let located = located.ok_or_else(|| ParquetError::General("its pages were not chosen".into()))?;
             let chunk = self.metadata.row_group(*group).column(leaf);
-            let compression = chunk.compression();
-            let mut chosen = chunk.clone().into_builder();
-            // What lies before the first page would be taken for a dictionary.
-            if let (None, Some(first)) = (chunk.dictionary_page_offset(), located.first()) {
-                chosen = chosen.set_data_page_offset(first.offset);
-            }
-            if matches!(compression, Compression::ZSTD(_)) {
-                chosen = chosen.set_compression(Compression::UNCOMPRESSED);
-            }
-            let pages =
-                SerializedPageReader::new(self.fetched.clone(), &chosen.build()?, rows, Some(located))?;
-            chunks.push(Ok(match compression {
-                Compression::ZSTD(_) => Box::new(Unpacked(pages)) as Box<dyn PageReader>,
-                _ => Box::new(pages),
-            }));
+            chunks.push(pages_of(chunk, self.fetched.clone(), located, rows));
         }
         Ok(Box::new(Chunks(chunks.into_iter())))
     }
@@ -364,6 +350,29 @@ impl RowGroups for Pages<'_> {
     fn metadata(&self) -> &ParquetMetaData {
         self.metadata
     }
+}
+
+/// Reads these pages of a chunk, which are numbered as if there were no others, with so many rows.
+pub fn pages_of(
+    chunk: &ColumnChunkMetaData,
+    fetched: Arc<Fetched>,
+    located: Vec<PageLocation>,
+    rows: usize,
+) -> Chunk {
+    let compression = chunk.compression();
+    let mut chosen = chunk.clone().into_builder();
+    // What lies before the first page would be taken for a dictionary.
+    if let (None, Some(first)) = (chunk.dictionary_page_offset(), located.first()) {
+        chosen = chosen.set_data_page_offset(first.offset);
+    }
+    if matches!(compression, Compression::ZSTD(_)) {
+        chosen = chosen.set_compression(Compression::UNCOMPRESSED);
+    }
+    let pages = SerializedPageReader::new(fetched, &chosen.build()?, rows, Some(located))?;
+    Ok(match compression {
+        Compression::ZSTD(_) => Box::new(Unpacked(pages)) as Box<dyn PageReader>,
+        _ => Box::new(pages),
+    })
 }
 
 /// Pages that come packed, as if they were not: the library makes two contexts for each column to unpack its pages with, which
@@ -429,10 +438,16 @@ impl PageReader for Unpacked {
     }
 }
 
-type Chunk = Result<Box<dyn PageReader>, ParquetError>;
+pub type Chunk = Result<Box<dyn PageReader>, ParquetError>;
+
+impl Chunks {
+    pub fn one(chunk: Chunk) -> Chunks {
+        Chunks(vec![chunk].into_iter())
+    }
+}
 
 /// The row groups' pages of one leaf.
-struct Chunks(std::vec::IntoIter<Chunk>);
+pub struct Chunks(std::vec::IntoIter<Chunk>);
 
 impl Iterator for Chunks {
     type Item = Chunk;
@@ -446,7 +461,7 @@ impl PageIterator for Chunks {}
 
 /// Pieces of a file, by where they begin.
 #[derive(Default)]
-struct Fetched(HashMap<u64, Bytes>);
+pub struct Fetched(pub HashMap<u64, Bytes>);
 
 impl Length for Fetched {
     fn len(&self) -> u64 {

@@ -1,9 +1,11 @@
 //! Reads rows of a part: which rows and columns of the file, and of those the columns that were asked for.
 
 use super::conditions::Conditions;
+use super::label_tests::CodedTests;
 use super::needles::Needle;
 use super::picked::Picked;
 use super::ranges::Ranges;
+use super::straight::Straight;
 use super::{Automata, Index, MAY_BE_BLANK, SPAN_PAGE_ROWS, attributes, bodies, few, times};
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
@@ -34,7 +36,7 @@ use std::sync::Arc;
 const PICKED_ROWS: usize = 8_192;
 
 /// Rows of each part in memory while several are merged.
-const MERGE_ROWS: usize = 1_024;
+const MERGE_ROWS: usize = 512;
 
 pub type PartStream = BoxStream<'static, Result<RecordBatch, Damaged>>;
 
@@ -86,10 +88,12 @@ impl Select {
 }
 
 /// Rows of the file that are judged by some of its columns.
-struct Judge {
+pub struct Judge {
     /// Indices of the file's columns.
-    columns: Vec<usize>,
-    judge: Box<dyn FnMut(RecordBatch) -> Result<BooleanArray, ArrowError> + Send>,
+    pub columns: Vec<usize>,
+    /// Fields of bodies are looked at as texts, and not coded.
+    judges_texts: bool,
+    pub judge: Box<dyn FnMut(RecordBatch) -> Result<BooleanArray, ArrowError> + Send>,
 }
 
 /// The selected rows, projected to `columns` (indices of the signal's public schema).
@@ -141,12 +145,22 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     };
     let attributes = index.attribute_predicates(&select);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
-    let judge =
-        (!judged_by.is_empty()).then(|| index.judge(select, &judged_by, needles, &part.objects().automata));
+    let tests = match &select {
+        Select::Logs(select) if few.is_none() && index.is_straight(&projected) => {
+            CodedTests::of(&index, &select.json_tests)
+        }
+        _ => CodedTests::default(),
+    };
     let has_labels = labels.is_some();
+    // Labels are read of all rows anyway: to judge them first would read columns twice. Lines have more columns than that.
+    let (tests, tests_of_labels) =
+        if has_labels { (CodedTests::default(), tests) } else { (tests, CodedTests::default()) };
+    let judge = (!judged_by.is_empty() || !tests.is_empty())
+        .then(|| index.judge(select, &judged_by, (needles, tests), &part.objects().automata));
     let published = {
         let index = index.clone();
         move |batch: RecordBatch| {
+            let batch = tests_of_labels.filter(batch)?;
             let batch = index.packed.unpack(batch, &index.shapes)?;
             let whole = index.whole(batch.clone(), &needed, labels.is_some())?;
             let published = publish(signal, &index.groups, &whole, &columns)?;
@@ -159,28 +173,36 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     };
     if let Some(pages) = few {
         let wanted = few::Wanted { part: &part, index: &index, ranges: &ranges };
-        let Judge { columns, judge } = judge.unwrap_or_else(Judge::of_nothing);
+        let Judge { columns, judge, .. } = judge.unwrap_or_else(Judge::of_nothing);
         let rows = wanted.rows(&pages, &columns, judge, &projected).await?;
         let rows = rows.into_iter().map(move |batch| published(batch).map_err(|e| part.damaged(&path, e)));
         return Ok(futures::stream::iter(rows).boxed());
     }
+    let judged: &[usize] = judge.as_ref().map_or(&[], |judge| &judge.columns);
+    let judges_texts = judge.as_ref().is_some_and(|judge| judge.judges_texts);
+    let is_straight = signal == Signal::Logs
+        && (judge.is_none() || index.is_straight(judged))
+        && index.is_straight(&projected);
     // Values of labels are most often few, and what is found of one is found of all lines that have it.
-    let judges_fields = judge.as_ref().is_some_and(|judge| {
-        judge.columns.iter().any(|at| bodies::path_of(index.metadata.schema().field(*at).name()).is_some())
-    });
-    let metadata = if has_labels && !judges_fields { index.coded_metadata() } else { &index.metadata };
-    let mut filter = attributes;
-    filter.extend(judge.map(|judge| judge.predicate(&index)));
-    let read = Read {
-        projection: index.mask(&projected),
-        selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
-        filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
-        ..Read::default()
+    let is_coded = has_labels && (is_straight || !judges_texts);
+    let metadata = if is_coded { index.coded_metadata() } else { &index.metadata };
+    let stream = if is_straight {
+        let judged = if judges_texts { &index.metadata } else { index.coded_metadata() };
+        Straight::of(part.clone(), &index, [metadata, judged], &ranges, judge, projected).stream().boxed()
+    } else {
+        let mut filter = attributes;
+        filter.extend(judge.map(|judge| judge.predicate(&index)));
+        let read = Read {
+            projection: index.mask(&projected),
+            selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
+            filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
+            ..Read::default()
+        };
+        let metadata = words.as_ref().unwrap_or(metadata);
+        let stream = part.objects().read(&path, metadata, read).map_err(|e| part.damaged(&path, e))?;
+        stream.map_err(ArrowError::from).boxed()
     };
-    let metadata = words.as_ref().unwrap_or(metadata);
-    let stream = part.objects().read(&path, metadata, read).map_err(|e| part.damaged(&path, e))?;
-    let stream =
-        stream.map_err(ArrowError::from).and_then(move |batch| futures::future::ready(published(batch)));
+    let stream = stream.and_then(move |batch| futures::future::ready(published(batch)));
     // The part is held until the stream is dropped, so that its file stays.
     Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
 }
@@ -266,7 +288,7 @@ impl Index {
     }
 
     /// Whether no page of the column has values by themselves.
-    fn is_coded(&self, name: &str) -> bool {
+    pub fn is_coded(&self, name: &str) -> bool {
         self.metadata.metadata().row_groups().iter().all(|rows| {
             let column = rows.columns().iter().find(|column| column.column_path().string() == name);
             column.is_some_and(|column| {
@@ -371,17 +393,23 @@ impl Index {
         self.field_names().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect()
     }
 
-    /// Labels of JSON bodies that the selection asks for, where this file can tell them without the bodies.
+    /// Labels or values of JSON bodies that the selection asks for, where this file can tell them without the bodies.
     fn labels(&self, select: &Select) -> Option<bodies::Labels> {
         let Select::Logs(select) = select else { return None };
-        if select.json_labels.is_empty() || self.shapes.is_empty() {
+        if self.shapes.is_empty() {
+            return None;
+        }
+        if !select.json_values.is_empty() {
+            return bodies::Labels::of_values(&select.json_values, &self.shapes);
+        }
+        if select.json_labels.is_empty() {
             return None;
         }
         let paths = bodies::named(self.field_names());
         bodies::Labels::new(&select.json_labels, &paths)
     }
 
-    /// The published rows with the columns of [`LogSelect::json_labels`].
+    /// The published rows with the columns of [`LogSelect::json_labels`] or [`LogSelect::json_values`].
     fn with_labels(
         &self,
         published: RecordBatch,
@@ -395,8 +423,7 @@ impl Index {
         fields.push(field(crate::schema::JSON_KNOWN, DataType::Boolean));
         columns.push(Arc::new(known));
         for (name, values) in labels.names().zip(labels.read(read, &self.shapes)?) {
-            let name = format!("{}{name}", crate::schema::JSON_LABEL);
-            fields.push(field(&name, values.data_type().clone()));
+            fields.push(field(name, values.data_type().clone()));
             columns.push(values);
         }
         let rows = arrow::array::RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
@@ -431,13 +458,14 @@ impl Index {
         self: &Arc<Self>,
         select: Select,
         judged_by: &[&'static str],
-        needles: Vec<Needle>,
+        (needles, tests): (Vec<Needle>, CodedTests),
         automata: &Automata,
     ) -> Judge {
         let groups = self.groups.clone();
         let Select::Logs(logs) = &select else {
             return Judge {
                 columns: self.columns(judged_by),
+                judges_texts: false,
                 judge: Box::new(move |batch| {
                     Ok(select.mask(&times::batch_in_nanoseconds(Signal::Spans, batch)?, &groups))
                 }),
@@ -445,7 +473,10 @@ impl Index {
         };
         // Bodies are judged in the shape in which they lie.
         let mut conditions = Conditions::new(self, needles, &logs.patterns, automata);
-        let of_bodies = conditions.columns();
+        let mut of_bodies = conditions.columns();
+        let judges_texts = of_bodies.iter().any(|name| bodies::path_of(name).is_some());
+        let tests = if judges_texts { CodedTests::default() } else { tests };
+        of_bodies.extend(tests.columns());
         let own = |name: &str| name != bodies::BODY && judged_by.contains(&name);
         let wanted = |name: &str| own(name) || of_bodies.iter().any(|other| other == name);
         let columns =
@@ -454,14 +485,17 @@ impl Index {
         let judge = move |batch: RecordBatch| {
             let batch = times::batch_in_nanoseconds(Signal::Logs, batch)?;
             let mask = select.mask(&batch, &groups);
-            if conditions.is_empty() {
+            if conditions.is_empty() && tests.is_empty() {
                 return Ok(mask);
             }
             let mut wanted: Vec<bool> = mask.values().iter().collect();
-            conditions.mask(&batch, &mut wanted)?;
+            tests.mask(&batch, &mut wanted);
+            if !conditions.is_empty() {
+                conditions.mask(&batch, &mut wanted)?;
+            }
             Ok(wanted.into())
         };
-        Judge { columns, judge: Box::new(judge) }
+        Judge { columns, judges_texts, judge: Box::new(judge) }
     }
 
     /// Stored columns out of what was read of the file. Bodies that were taken apart stay empty where `labels_only`.
@@ -525,7 +559,7 @@ impl Judge {
     /// Lets every row pass.
     fn of_nothing() -> Judge {
         let judge = |batch: RecordBatch| Ok(BooleanArray::from(vec![true; batch.num_rows()]));
-        Judge { columns: vec![], judge: Box::new(judge) }
+        Judge { columns: vec![], judges_texts: false, judge: Box::new(judge) }
     }
 
     fn predicate(self, index: &Index) -> Box<dyn ArrowPredicate> {

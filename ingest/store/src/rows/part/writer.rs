@@ -282,6 +282,10 @@ fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Res
     }
     if signal == Signal::Logs {
         properties = properties.set_column_dictionary_enabled(column("trace_id"), false);
+        for (_, leaf) in MAY_BE_BLANK.iter().filter(|(column, _)| *column == REST) {
+            let leaf = ColumnPath::new(leaf.iter().map(|name| (*name).to_owned()).collect());
+            properties = properties.set_column_statistics_enabled(leaf, EnabledStatistics::Chunk);
+        }
     }
     if signal == Signal::Spans {
         properties = properties.set_column_statistics_enabled(column(time), EnabledStatistics::Page);

@@ -142,6 +142,66 @@ async fn one_statement_joins_metrics_logs_and_spans() {
     }
 }
 
+/// JSON of all kinds, and lines that are none.
+fn json_lines() -> Batch {
+    let mut bodies = vec![
+        r#"{"level":"in\u0066o","n":1e3,"tags":["a", "b"],"user":{"id":7}}"#.to_owned(),
+        r#"{"level":null,"n":"12","tags":[],"user":{}}"#.to_owned(),
+        r#"{"level":"warn","n":true,"user":"none"}"#.to_owned(),
+        r#"[{"level":"in an array"}]"#.to_owned(),
+        r#"{"level":"broken""#.to_owned(),
+        "level=info 100% of it_all".to_owned(),
+        "two\nlines".to_owned(),
+    ];
+    bodies.extend((0..400).map(|n| format!(r#"{{"level":"info","n":{n},"user":{{"id":{}}}}}"#, n % 7)));
+    bodies.extend((0..40).map(|n| format!("request {n} took {n}ms")));
+    let record = |(at, body)| LogRecord { ts_ns: NOON_NS + at as i64, body, ..LogRecord::default() };
+    let records = bodies.into_iter().enumerate().map(record).collect();
+    let labels = Labels::from_pairs([("service_name", "json")]);
+    Batch::Logs(LogBatch { streams: vec![LogStream { labels, resource: vec![], records }] })
+}
+
+#[tokio::test]
+async fn json_is_the_same_from_columns_and_from_lines() {
+    let (engine, store, _dir) = world().await;
+    store.write(Write { tenant: Tenant::default(), batch: json_lines(), origin: None }).await.unwrap();
+    let statements = [
+        "select json_extract_string(body, '$.level') as k, count(*) as c from logs group by k order by c desc, k",
+        "select count(*) as c from logs where body like '{%' and json_get_float(body, 'n') >= 390",
+        "select json_get_int(body, 'user', 'id') as u, count(*) as c, max(json_get_float(body, 'n')) as m from logs \
+         where service = 'json' group by u order by c desc, u",
+        "select json_get(body, 'user') as u, count(*) as c from logs group by u order by c desc, u",
+        "select json_extract(body, '$.tags') as t, json_get(body, 'level') as l from logs order by ts limit 7",
+        "select body, json_get_str(body, 'n') as n from logs where service = 'json' order by ts limit 6",
+        "select count(*) as c from logs where json_contains(body, 'level')",
+        "select json_get_bool(body, 'n') as b, json_length(body, 'tags') as l, ts from logs order by ts limit 4",
+        "select count(*) as c from logs where body like 'request _ took %' and body not like '%3ms'",
+        "select count(*) as c from logs where body like '100\\% of%' or body like '%00\\% of it\\_all'",
+        "select count(*) as c from logs where body ~ '^request [0-9]+ took' and body !~ '7ms$'",
+        "select count(*) as c from logs where body like 'two%lines'",
+        "select l.body from logs l where l.service = 'orders' order by ts",
+    ];
+    let mut in_memory = vec![];
+    for statement in statements {
+        in_memory.push(table(&engine, statement).await);
+    }
+    let counts = [(1, "| 11 |"), (6, "| 403 |"), (8, "| 9 |"), (9, "| 1 |"), (10, "| 36 |"), (11, "| 1 |")];
+    for (at, expected) in counts {
+        assert!(in_memory[at].contains(expected), "{}:\n{}", statements[at], in_memory[at]);
+    }
+    for compacted in [false, true] {
+        store.flush().await.unwrap();
+        if compacted {
+            store.compact().await.unwrap();
+        }
+        for (statement, expected) in statements.iter().zip(&in_memory) {
+            assert_eq!(table(&engine, statement).await, *expected, "{statement} compacted={compacted}");
+        }
+    }
+    let explained = table(&engine, &format!("explain {}", statements[0])).await;
+    assert!(explained.contains("json_values: [[\"level\"]]"), "{explained}");
+}
+
 #[tokio::test]
 async fn a_tenant_sees_its_own_rows_only() {
     let (engine, _store, _dir) = world().await;
