@@ -52,23 +52,21 @@ async fn costs(
     }
 }
 
+/// What allocations are added up by where a question does not say it.
+const BY_EACH: &str = "cluster,node,namespace,pod,container";
+
 async fn allocation(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
-) -> Response {
-    let asked = costs(&engine, &tenant, asked, "cluster,node,namespace,pod,container").await;
-    let (wanted, costs) = match asked {
-        Ok(asked) => asked,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Response> {
+    let (wanted, costs) = costs(&engine, &tenant, asked, BY_EACH).await?;
     let sets = steps(&wanted, &costs).map(|(window, sums)| {
         let each =
             sums.into_iter().map(|(name, sum)| (name.clone(), opencost::allocation(&name, &sum, window)));
         Value::Object(each.collect())
     });
-    let sets: Vec<Value> = sets.collect();
-    Json(json!({ "code": 200, "status": "success", "data": sets })).into_response()
+    Ok(success(sets.collect()))
 }
 
 /// The same in fewer fields.
@@ -76,24 +74,19 @@ async fn summary(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
-) -> Response {
-    let asked = costs(&engine, &tenant, asked, "cluster,node,namespace,pod,container").await;
-    let (wanted, costs) = match asked {
-        Ok(asked) => asked,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Response> {
+    let (wanted, costs) = costs(&engine, &tenant, asked, BY_EACH).await?;
     let sets = steps(&wanted, &costs).map(|(window, sums)| {
         let each = sums.into_iter().map(|(name, sum)| (name.clone(), opencost::summary(&name, &sum, window)));
         let allocations: serde_json::Map<String, Value> = each.collect();
         json!({ "allocations": allocations, "window": opencost::window(window) })
     });
     let sets: Vec<Value> = sets.collect();
-    let data = json!({
+    Ok(success(json!({
         "step": wanted.step_ms.saturating_mul(1_000_000),
         "sets": sets,
         "window": opencost::window(wanted.window),
-    });
-    Json(json!({ "code": 200, "status": "success", "data": data })).into_response()
+    })))
 }
 
 /// Each step of the window, and what was spent in it.
@@ -119,14 +112,9 @@ async fn assets(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
-) -> Response {
-    match costs(&engine, &tenant, asked, "node").await {
-        Ok((wanted, costs)) => {
-            Json(json!({ "code": 200, "status": "success", "data": opencost::assets(&costs, wanted.window) }))
-                .into_response()
-        }
-        Err(refusal) => refusal,
-    }
+) -> Result<Response, Response> {
+    let (wanted, costs) = costs(&engine, &tenant, asked, "node").await?;
+    Ok(success(opencost::assets(&costs, wanted.window)))
 }
 
 /// The same in fewer words, with the prices it was computed from.
@@ -134,11 +122,8 @@ async fn cost(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
-) -> Response {
-    let (wanted, costs) = match costs(&engine, &tenant, asked, "namespace,workload").await {
-        Ok(asked) => asked,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Response> {
+    let (wanted, costs) = costs(&engine, &tenant, asked, "namespace,workload").await?;
     let total: f64 = costs.assets.iter().map(engine::Asset::cost).sum();
     let idle: f64 =
         costs.allocations.iter().filter(|row| row.is_idle()).map(engine::Allocation::total_cost).sum();
@@ -182,7 +167,7 @@ async fn cost(
             })
         })
         .collect();
-    Json(json!({
+    let answer = Json(json!({
         "start": time(wanted.window.start_ms),
         "end": time(wanted.window.end_ms),
         "currency": "USD",
@@ -190,8 +175,12 @@ async fn cost(
         "idle_cost": idle,
         "rows": sums.into_iter().map(row).collect::<Vec<_>>(),
         "prices": prices,
-    }))
-    .into_response()
+    }));
+    Ok(answer.into_response())
+}
+
+fn success(data: Value) -> Response {
+    Json(json!({ "code": 200, "status": "success", "data": data })).into_response()
 }
 
 fn time(ms: i64) -> String {
