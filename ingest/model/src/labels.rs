@@ -314,7 +314,10 @@ impl LabelSetBuilder {
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
-    out.reserve(5 + text.len());
+    if text.len() < 0x80 {
+        out.push(text.len() as u8);
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut len = text.len();
     while len >= 0x80 {
         out.push((len as u8 & 0x7f) | 0x80);

@@ -27,7 +27,8 @@ pub fn parse(text: &str, now_ms: i64) -> Result<Decoded<MetricBatch>, Malformed>
             sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?;
             continue;
         }
-        match line.trim_start().strip_prefix('#') {
+        let comment = line.strip_prefix('#').or_else(|| line.trim_start().strip_prefix('#'));
+        match comment {
             Some(comment) => book.describe(line, comment).map_err(at)?,
             None if line.trim().is_empty() => {}
             None => sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?,
@@ -61,15 +62,14 @@ struct Book(Vec<Metadata>);
 
 impl Book {
     fn describe(&mut self, line: &str, comment: &str) -> Result<(), Wrong> {
-        let comment = comment.trim_start_matches([' ', '\t']);
-        let Some((keyword, rest)) = split_at_blank(comment) else { return Ok(()) };
+        let Some((keyword, rest)) = split_at_blank(behind_blanks(comment)) else { return Ok(()) };
         if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
             return Ok(());
         }
         let mut of_name = Line::of(line, line.len() - rest.len());
         of_name.spaces();
         let name = of_name.metric_name()?;
-        let rest = of_name.rest().trim_matches([' ', '\t']);
+        let rest = trim_blanks(of_name.rest());
         let known = self.page(&name);
         match keyword {
             "HELP" => known.help = unescape(rest).into_owned(),
@@ -122,6 +122,22 @@ impl Book {
         });
         pages
     }
+}
+
+/// Byte by byte, as what follows: a search for characters takes longer than most comments have to trim.
+fn behind_blanks(text: &str) -> &str {
+    let from = text.bytes().position(is_no_blank).unwrap_or(text.len());
+    &text[from..]
+}
+
+fn trim_blanks(text: &str) -> &str {
+    let text = behind_blanks(text);
+    let to = text.bytes().rposition(is_no_blank).map_or(0, |last| last + 1);
+    &text[..to]
+}
+
+fn is_no_blank(byte: u8) -> bool {
+    byte != b' ' && byte != b'\t'
 }
 
 fn split_at_blank(text: &str) -> Option<(&str, &str)> {
@@ -367,8 +383,7 @@ mod tests {
     /// Also where other metrics stand between.
     #[test]
     fn what_is_said_of_a_metric_comes_together() {
-        let text =
-            "# HELP b One\n# TYPE b counter\n# TYPE a gauge\n# UNIT b seconds\n# HELP b Two\n# HELP a A";
+        let text = "# HELP b One\n#\tTYPE b \t counter \n # TYPE a gauge\n# UNIT b seconds\n# HELP b \t Two \t\n# HELP a A";
         let metadata = |name: &str, kind, help: &str, unit: &str| Metadata {
             name: name.into(),
             kind,
