@@ -4,8 +4,10 @@
 //! without them the last hour is asked. An answer that misses what could not be read says `PARTIAL`, or, where
 //! Grafana's strict decoder knows no such field, counts fewer completed jobs than there were.
 
+mod diff;
 mod encode;
 mod grpc;
+mod mcp;
 mod messages;
 mod otlp;
 mod params;
@@ -14,9 +16,9 @@ use crate::{TenantHeader, traces};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics};
+use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics, TraceSearch};
 use model::{SpanBatch, Tenant};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use params::Params;
@@ -38,6 +40,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/echo", get(echo))
         .route("/traces/{id}", get(trace_v1))
         .route("/v2/traces/{id}", get(trace_v2))
+        .route("/v2/traces/diff", post(diff::diff))
         .route("/search", get(search))
         .route("/search/tags", get(tags_v1))
         .route("/v2/search/tags", get(tags_v2))
@@ -45,6 +48,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/v2/search/tag/{tag}/values", get(values_v2))
         .route("/metrics/query_range", get(metrics_range))
         .route("/metrics/query", get(metrics_instant))
+        .route("/mcp", post(mcp::call))
         .route("/status/buildinfo", get(buildinfo));
     Router::new().nest("/tempo/api", routes).with_state(engine)
 }
@@ -151,19 +155,22 @@ async fn trace_v2(
     params: Params,
 ) -> Answer<Response> {
     let found = trace(&engine, &tenant, &id, &params).await?;
-    let partial = !found.warnings.is_empty();
-    let message = found.warnings.join("; ");
-    let trace = otlp::traces(&found.spans);
     if wants_protobuf(&headers) {
-        let status = i32::from(partial);
-        return Ok(protobuf(&otlp::TraceByIdResponse { trace: Some(trace), status, message }));
+        let status = i32::from(!found.warnings.is_empty());
+        let (trace, message) = (Some(otlp::traces(&found.spans)), found.warnings.join("; "));
+        return Ok(protobuf(&otlp::TraceByIdResponse { trace, status, message }));
     }
+    Ok(Json(trace_json(&found)).into_response())
+}
+
+fn trace_json(found: &TraceById) -> Value {
+    let trace = otlp::traces(&found.spans);
     let mut body = json!({ "trace": { "resourceSpans": trace.resource_spans }, "metrics": {} });
-    if partial {
+    if !found.warnings.is_empty() {
         body["status"] = json!("PARTIAL");
-        body["message"] = json!(message);
+        body["message"] = json!(found.warnings.join("; "));
     }
-    Ok(Json(body).into_response())
+    body
 }
 
 fn search_options(params: &Params) -> Answer<SearchOptions> {
@@ -179,8 +186,11 @@ async fn search(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let found = engine.traceql_search(&tenant, &params.query()?, search_options(&params)?).await?;
-    Ok(Json(encode::search(&found)))
+    Ok(Json(encode::search(&searched(&engine, &tenant, &params).await?)))
+}
+
+async fn searched(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceSearch> {
+    Ok(engine.traceql_search(tenant, &params.query()?, search_options(params)?).await?)
 }
 
 async fn tags(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<engine::TraceTags> {
@@ -203,10 +213,13 @@ async fn tags_v2(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let tags = tags(&engine, &tenant, &params).await?;
+    Ok(Json(scopes(tags(&engine, &tenant, &params).await?)))
+}
+
+fn scopes(tags: engine::TraceTags) -> Value {
     let scopes: Vec<Value> =
         tags.into_iter().map(|(name, tags)| json!({ "name": name, "tags": tags })).collect();
-    Ok(Json(json!({ "scopes": scopes, "metrics": {} })))
+    json!({ "scopes": scopes, "metrics": {} })
 }
 
 async fn values(
@@ -236,10 +249,13 @@ async fn values_v2(
     Path(tag): Path<String>,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let values = values(&engine, &tenant, &tag, &params).await?;
+    Ok(Json(typed(values(&engine, &tenant, &tag, &params).await?)))
+}
+
+fn typed(values: Vec<engine::TagValue>) -> Value {
     let values: Vec<Value> =
         values.into_iter().map(|value| json!({ "type": value.kind, "value": value.value })).collect();
-    Ok(Json(json!({ "tagValues": values, "metrics": {} })))
+    json!({ "tagValues": values, "metrics": {} })
 }
 
 async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {

@@ -186,8 +186,9 @@ fn condition(name: &str, value: &str) -> String {
         }
         _ => {}
     }
-    let any = [traceql::Scope::Any, traceql::Scope::Event];
-    format!("({})", any.map(|scope| traces::tag_condition(scope, name, value)).join(" || "))
+    use traceql::Scope::{Any, Event, Instrumentation, Link};
+    let places = [Any, Event, Instrumentation, Link];
+    format!("({})", places.map(|scope| traces::tag_condition(scope, name, value)).join(" || "))
 }
 
 #[cfg(test)]

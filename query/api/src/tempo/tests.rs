@@ -13,7 +13,7 @@ use tower::ServiceExt;
 pub(super) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 pub(super) struct World {
-    router: Router,
+    pub router: Router,
     pub engine: Arc<Engine>,
     pub start_ns: i64,
     _dir: tempfile::TempDir,
