@@ -2,6 +2,7 @@
 
 use crate::downsample::Downsampling;
 use crate::limits::LimitBook;
+pub use crate::rows::part::WordBounds;
 use model::{Labels, Matcher, ReadLogQuery};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Config {
     pub exemplar_bytes_max: usize,
     /// Side indexes of parts in memory; past it those that were not used for longest go.
     pub index_bytes_max: usize,
+    /// What the words of a part of logs may take while it is made.
+    pub words: WordBounds,
     /// Told when a flush or a merge begins, when a thread has computed for it, and when it has ended: these use and free
     /// much memory in a short time, and the process can have its allocator give it back at once.
     pub on_rewrite: fn(Rewrite),
@@ -108,6 +111,7 @@ impl Default for Config {
             fsync: true,
             exemplar_bytes_max: 32 << 20,
             index_bytes_max: 256 << 20,
+            words: WordBounds::default(),
             retention: Retention { metrics: 31 * DAY, logs: 31 * DAY, streams: vec![], spans: 14 * DAY },
             downsampling: Downsampling::default(),
             limits: LimitBook::default(),

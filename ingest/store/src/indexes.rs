@@ -38,6 +38,10 @@ impl Indexes {
         Some(entry.index.clone())
     }
 
+    pub fn has(&self, part: i64) -> bool {
+        self.held.lock().entries.contains_key(&part)
+    }
+
     /// Keeps an index of about so many bytes; those that were not used for longest go, though whoever has one keeps it.
     pub fn put(&self, part: i64, index: Index, bytes: usize) {
         let mut held = self.held.lock();

@@ -37,7 +37,7 @@ mod store;
 mod tombstones;
 mod view;
 
-pub use config::{Config, LogLimits, Rate, Retention, Rewrite, StreamRetention};
+pub use config::{Config, LogLimits, Rate, Retention, Rewrite, StreamRetention, WordBounds};
 pub use delete_logs::{CancelError, LogDeletionView};
 pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};

@@ -10,6 +10,7 @@ use crate::{metrics, rows};
 use bytes::Bytes;
 use model::Tenant;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Mutex, mpsc};
@@ -161,6 +162,16 @@ impl Part {
         }
     }
 
+    /// For who reads the whole part once: the one in memory, or one without what only searches need.
+    pub async fn rows_index_to_merge(&self) -> Result<Arc<rows::part::Index>, Damaged> {
+        if self.indexes.has(self.meta.id) {
+            return self.rows_index().await;
+        }
+        let (bytes, metadata) = self.read_files().await?;
+        let index = rows::part::Index::decode_to_merge(self.meta.signal, &bytes, metadata);
+        index.map(Arc::new).map_err(|why| self.damaged(&self.meta.index_path(), why))
+    }
+
     async fn index(&self) -> Result<Index, Damaged> {
         if let Some(index) = self.indexes.get(self.meta.id) {
             return Ok(index);
@@ -184,8 +195,7 @@ impl Part {
         read.pop().ok_or_else(|| self.damaged(path, "nothing was read"))
     }
 
-    /// With about how many bytes of memory it takes.
-    async fn read_index(&self) -> Result<(Index, usize), Damaged> {
+    async fn read_files(&self) -> Result<(Bytes, ArrowReaderMetadata), Damaged> {
         let path = self.meta.index_path();
         let bytes = match self.meta.signal {
             Signal::Spans => self.index_without_traces(&path).await?,
@@ -194,18 +204,25 @@ impl Part {
             }
         };
         let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
-        let metadata = metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?;
+        Ok((bytes, metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?))
+    }
+
+    /// With about how many bytes of memory it takes.
+    async fn read_index(&self) -> Result<(Index, usize), Damaged> {
+        let (bytes, metadata) = self.read_files().await?;
         let of_metadata = metadata.metadata().memory_size();
         match self.meta.signal {
             Signal::Metrics => metrics::part::Index::decode(&bytes, metadata).map(|index| {
                 let bytes = index.bytes() + of_metadata;
                 (Index::Metrics(Arc::new(index)), bytes)
             }),
-            // Most of it is a piece of the file; what is made of the rest takes no more than that again.
             Signal::Logs | Signal::Spans => rows::part::Index::decode(self.meta.signal, &bytes, metadata)
-                .map(|index| (Index::Rows(Arc::new(index)), 2 * bytes.len() + of_metadata)),
+                .map(|index| {
+                    let bytes = index.bytes() + of_metadata;
+                    (Index::Rows(Arc::new(index)), bytes)
+                }),
         }
-        .map_err(|why| self.damaged(&path, why))
+        .map_err(|why| self.damaged(&self.meta.index_path(), why))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::memory::{Memtables, Sealed};
 use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, Signal};
 use crate::rows::groups::GroupColumns;
+use crate::rows::part::WordBounds;
 use crate::rows::{self, order::Ranked};
 use crate::spool::{Contents, Spool};
 use crate::store::{Parts, Report, Store};
@@ -136,9 +137,9 @@ impl Store {
         for (tenant, tables) in &sealed.tenants {
             for signal in Signal::ALL {
                 let tables = tables.clone();
-                let tell = self.config.on_rewrite;
+                let (tell, words) = (self.config.on_rewrite, self.config.words);
                 let files = tokio::task::spawn_blocking(move || {
-                    let files = files_of(&tables, signal);
+                    let files = files_of(&tables, signal, words);
                     tell(Rewrite::Computed);
                     files
                 });
@@ -306,7 +307,7 @@ impl Store {
             .filter(|deletion| parts.iter().any(|part| deletion.concerns(&part.meta)))
             .partition(|deletion| self.is_due(deletion));
         let periods = self.periods();
-        let sources = parts.to_vec();
+        let (sources, words) = (parts.to_vec(), self.config.words);
         let merge = async move {
             match signal {
                 Signal::Metrics => {
@@ -320,11 +321,11 @@ impl Store {
                         let hidden = Hidden { periods: periods.clone(), ..Hidden::by(&due, &part.meta) };
                         (part, hidden)
                     };
-                    rows::merge::merge(signal, sources.into_iter().map(hidden).collect()).await
+                    rows::merge::merge(signal, sources.into_iter().map(hidden).collect(), words).await
                 }
                 Signal::Spans => {
                     let whole = sources.into_iter().map(|part| (part, Hidden::default()));
-                    rows::merge::merge(signal, whole.collect()).await
+                    rows::merge::merge(signal, whole.collect(), words).await
                 }
             }
         };
@@ -469,11 +470,11 @@ fn bounded(mut parts: Vec<Arc<Part>>) -> Vec<Arc<Part>> {
 }
 
 /// The files of one signal's memtable, one part a day.
-fn files_of(tables: &Memtables, signal: Signal) -> anyhow::Result<Vec<(i64, PartFiles)>> {
+fn files_of(tables: &Memtables, signal: Signal, words: WordBounds) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     match signal {
         Signal::Metrics => metrics_files(tables),
-        Signal::Logs => row_files(signal, &tables.logs.read()),
-        Signal::Spans => row_files(signal, &tables.spans.read()),
+        Signal::Logs => row_files(signal, &tables.logs.read(), words),
+        Signal::Spans => row_files(signal, &tables.spans.read(), words),
     }
 }
 
@@ -499,7 +500,11 @@ fn metrics_files(tables: &Memtables) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     writers.into_iter().map(|(window, writer)| Ok((window, writer.finish()?))).collect()
 }
 
-fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64, PartFiles)>> {
+fn row_files(
+    signal: Signal,
+    head: &rows::head::Head,
+    words: WordBounds,
+) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     let (groups, batches) = (head.groups(), head.batches());
     let Ranked { keys, places } = rows::order::rank(signal, &groups, &batches)?;
     let mut windows: BTreeMap<i64, Vec<rows::order::Row>> = BTreeMap::new();
@@ -510,7 +515,7 @@ fn row_files(signal: Signal, head: &rows::head::Head) -> anyhow::Result<Vec<(i64
         }
     }
     drop(places);
-    let names = rows::part::Layout::of(signal, &batches);
+    let names = rows::part::Layout::of(signal, &batches, words);
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();

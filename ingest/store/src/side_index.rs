@@ -8,21 +8,47 @@ const HEADER: usize = 8 + 4 + 8;
 /// A side index is refused past this; a part's is some megabytes.
 const RAW_BYTES_MAX: u64 = 4 << 30;
 
-/// `format` is seven letters; the eighth byte of the name is the version.
+/// A side index while it is written: what comes in is compressed at once, so that it need not lie in memory whole.
+pub struct Sealing {
+    encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    length: u64,
+}
+
+impl Sealing {
+    /// `format` is seven letters; the eighth byte of the name is the version.
+    pub fn new(format: &str, version: u8) -> std::io::Result<Sealing> {
+        let mut out = format.as_bytes().to_vec();
+        out.push(version);
+        out.extend_from_slice(&[0; HEADER - 8]);
+        Ok(Sealing { encoder: zstd::stream::write::Encoder::new(out, 3)?, length: 0 })
+    }
+
+    pub fn finish(self) -> std::io::Result<bytes::Bytes> {
+        let mut out = self.encoder.finish()?;
+        out[12..HEADER].copy_from_slice(&self.length.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[12..]);
+        out[8..12].copy_from_slice(&checksum.to_le_bytes());
+        Ok(out.into())
+    }
+}
+
+impl Write for Sealing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.encoder.write(bytes)?;
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.encoder.flush()
+    }
+}
+
 /// The raw bytes come in pieces, as some are large and need not lie side by side once more.
 pub fn seal(format: &str, version: u8, raw: &[&[u8]]) -> std::io::Result<bytes::Bytes> {
-    let mut out = format.as_bytes().to_vec();
-    out.push(version);
-    let length = raw.iter().map(|piece| piece.len() as u64).sum::<u64>();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&length.to_le_bytes());
-    let mut encoder = zstd::stream::write::Encoder::new(out, 3)?;
-    encoder.set_pledged_src_size(Some(length))?;
-    raw.iter().try_for_each(|piece| encoder.write_all(piece))?;
-    let mut out = encoder.finish()?;
-    let checksum = crc32c::crc32c(&out[12..]);
-    out[8..12].copy_from_slice(&checksum.to_le_bytes());
-    Ok(out.into())
+    let mut out = Sealing::new(format, version)?;
+    raw.iter().try_for_each(|piece| out.write_all(piece))?;
+    out.finish()
 }
 
 pub fn open(format: &str, version: u8, bytes: &[u8]) -> Result<Vec<u8>, String> {

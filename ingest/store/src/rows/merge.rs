@@ -2,7 +2,7 @@
 
 use super::groups::{GroupColumns, Groups};
 use super::order::{Key, Place, Row, in_pieces, times};
-use super::part::{self, Index, PartStream, Writer};
+use super::part::{self, Index, PartStream, WordBounds, Writer};
 use super::stored::{publish, renumbered};
 use crate::log_deletions::Hidden;
 use crate::part::{Part, PartFiles, Signal};
@@ -32,10 +32,14 @@ struct Source {
 }
 
 /// Nothing where all rows are hidden.
-pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::Result<Option<PartFiles>> {
+pub async fn merge(
+    signal: Signal,
+    parts: Vec<(Arc<Part>, Hidden)>,
+    words: WordBounds,
+) -> anyhow::Result<Option<PartFiles>> {
     let mut indexes = vec![];
     for (part, _) in &parts {
-        indexes.push(part.rows_index().await?);
+        indexes.push(part.rows_index_to_merge().await?);
     }
     let mut groups = Groups::default();
     let numbers: Vec<Vec<u32>> = indexes
@@ -49,7 +53,7 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
     let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
     keys.sort_unstable();
     keys.dedup();
-    let names = part::Layout::joined(signal, &indexes);
+    let names = part::Layout::joined(signal, &indexes, words);
     let spool = match parts.first() {
         Some((part, _)) => part.objects().spool()?,
         None => return Ok(None),
@@ -59,7 +63,7 @@ pub async fn merge(signal: Signal, parts: Vec<(Arc<Part>, Hidden)>) -> anyhow::R
         parts.into_iter().zip(indexes).zip(numbers).zip(of_parts)
     {
         let ranks = of_part.iter().map(|key| keys.partition_point(|other| other < key) as u32).collect();
-        let stream = part::read_all(&part).await?;
+        let stream = part::read_all(&part, index.clone())?;
         sources.push(Source { hidden, ..Source::new(signal, index, stream, number_of, ranks) });
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());

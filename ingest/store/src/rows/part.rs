@@ -24,12 +24,14 @@ mod times;
 mod traces;
 mod walk;
 mod words;
+mod words_builder;
 mod writer;
 
 use attributes::named;
 pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
 pub use read::{PartStream, Select, read, read_all};
+pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, SPAN_GROUP_ROWS};
 
@@ -68,9 +70,11 @@ const MAY_BE_BLANK: [(&str, &[&str]); 9] = [
 ];
 
 const FORMAT: &str = "BNCLROW";
-const LOG_VERSION: u8 = b'5';
-/// Of logs, read as well: its bodies are not packed.
-const LOG_VERSION_BEFORE: u8 = b'4';
+const LOG_VERSION: u8 = b'8';
+/// Of logs, read as well: its word index is one piece.
+const LOG_VERSION_BEFORE: u8 = b'5';
+/// Of logs, read as well: nor are its bodies packed.
+const LOG_VERSION_FIRST: u8 = b'4';
 const SPAN_VERSION: u8 = b'7';
 /// Read as well: its runs count too few errors.
 const SPAN_VERSION_BEFORE: u8 = b'6';
@@ -96,11 +100,14 @@ pub struct Index {
     signal: Signal,
     pub runs: Vec<Run>,
     pub groups: Arc<GroupColumns>,
-    /// Of logs.
+    /// Of logs; what only searches need is not there in an index that is read to merge its part.
     ids: Ids,
+    ids_count: usize,
+    words: Option<Words>,
     /// Of spans.
     traces: Traces,
-    words: Option<Words>,
+    /// Bytes that it takes, about.
+    bytes: usize,
     /// Some row has attributes.
     has_attributes: bool,
     /// Of bodies that were taken apart.
@@ -123,6 +130,7 @@ pub struct Layout {
     pub bodies: Vec<String>,
     pub common: packed::Common,
     pub group_rows: usize,
+    pub words: WordBounds,
     /// About as many ids, or rows with an id, as there will be.
     pub ids: usize,
     pub times: times::Unit,
@@ -130,7 +138,7 @@ pub struct Layout {
 
 impl Layout {
     /// For rows in memory: columns for what enough of them have.
-    pub fn of(signal: Signal, batches: &[RecordBatch]) -> Layout {
+    pub fn of(signal: Signal, batches: &[RecordBatch], words: WordBounds) -> Layout {
         let column = |name: &'static str| batches.iter().filter_map(move |batch| batch.column_by_name(name));
         let bodies: Vec<_> = column(bodies::BODY).filter_map(|column| column.as_string_opt()).collect();
         Layout {
@@ -141,12 +149,13 @@ impl Layout {
             common: packed::Common::of(&bodies),
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { FLUSHED_LOG_GROUP_ROWS },
             ids: 0,
+            words,
             bodies: bodies::frequent(bodies.into_iter()),
         }
     }
 
     /// For the rows of several files: the columns of any, as far as there is room.
-    pub fn joined(signal: Signal, indexes: &[Arc<Index>]) -> Layout {
+    pub fn joined(signal: Signal, indexes: &[Arc<Index>], words: WordBounds) -> Layout {
         let units = indexes.iter().map(|index| times::Unit::named(signal, index.metadata.schema()));
         Layout {
             times: units.min().unwrap_or_default(),
@@ -154,20 +163,46 @@ impl Layout {
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { LOG_GROUP_ROWS },
             ids: indexes
                 .iter()
-                .map(|index| if signal == Signal::Spans { index.total() } else { index.ids.len() })
+                .map(|index| if signal == Signal::Spans { index.total() } else { index.ids_count })
                 .sum(),
+            words,
             common: packed::Common::joined(indexes.iter().map(|index| index.packed.common())),
             bodies: bodies::joined(indexes.iter().map(|index| bodies::named(index.field_names()))),
         }
     }
 }
 
+/// What an index is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Search,
+    Merge,
+}
+
 impl Index {
     pub fn decode(signal: Signal, bytes: &[u8], metadata: ArrowReaderMetadata) -> Result<Index, String> {
-        let version = match signal {
-            Signal::Spans if bytes.get(7) == Some(&SPAN_VERSION_BEFORE) => SPAN_VERSION_BEFORE,
-            Signal::Spans => SPAN_VERSION,
-            _ if bytes.get(7) == Some(&LOG_VERSION_BEFORE) => LOG_VERSION_BEFORE,
+        Index::decode_for(Use::Search, signal, bytes, metadata)
+    }
+
+    /// Without what only searches need.
+    pub fn decode_to_merge(
+        signal: Signal,
+        bytes: &[u8],
+        metadata: ArrowReaderMetadata,
+    ) -> Result<Index, String> {
+        Index::decode_for(Use::Merge, signal, bytes, metadata)
+    }
+
+    fn decode_for(
+        wanted: Use,
+        signal: Signal,
+        bytes: &[u8],
+        metadata: ArrowReaderMetadata,
+    ) -> Result<Index, String> {
+        let version = match (signal, bytes.get(7)) {
+            (Signal::Spans, Some(&SPAN_VERSION_BEFORE)) => SPAN_VERSION_BEFORE,
+            (Signal::Spans, _) => SPAN_VERSION,
+            (_, Some(older @ (&LOG_VERSION_BEFORE | &LOG_VERSION_FIRST))) => *older,
             _ => LOG_VERSION,
         };
         let raw = open(FORMAT, version, bytes)?;
@@ -192,14 +227,24 @@ impl Index {
             return Err("its rows are not those of the Parquet file".into());
         }
         let of_ids = rest.block()?;
+        let mut ids_count = 0;
         let (ids, traces) = match signal {
             Signal::Spans => (Ids::default(), Traces::decode(of_ids, bytes.len() as u64)?),
-            _ => (Ids::decode(of_ids)?, Traces::default()),
+            _ => {
+                ids_count = Ids::count(of_ids)?;
+                let ids = if wanted == Use::Search { Ids::decode(of_ids)? } else { Ids::default() };
+                (ids, Traces::default())
+            }
         };
-        let words = match rest.block()? {
-            [] => None,
-            block => Some(Words::open(block)?),
+        let of_words = rest.block()?;
+        let words = match wanted {
+            Use::Search if signal == Signal::Spans => None,
+            Use::Search if version == LOG_VERSION => Some(Words::open(of_words)?),
+            Use::Search => Some(Words::open_one(of_words)?),
+            Use::Merge => None,
         };
+        // Words stand once more as texts when a part of one was looked for.
+        let bytes = raw.len() + of_words.len();
         let [has_attributes] = rest.array()?;
         let mut shapes = vec![];
         for _ in 0..rest.u32()? {
@@ -207,7 +252,7 @@ impl Index {
         }
         let shapes = bodies::Shapes::parse(&shapes).ok_or("a body's shape is no list of texts")?;
         let common = match version {
-            LOG_VERSION_BEFORE => packed::Common::default(),
+            LOG_VERSION_FIRST => packed::Common::default(),
             _ => packed::Common::decode(&mut rest)?,
         };
         if !rest.0.is_empty() {
@@ -219,8 +264,10 @@ impl Index {
             runs,
             groups,
             ids,
-            traces,
+            ids_count,
             words,
+            traces,
+            bytes,
             has_attributes: has_attributes != 0,
             shapes: Arc::new(shapes),
             packed: Arc::new(packed::Unpacking::new(common)),
@@ -229,6 +276,11 @@ impl Index {
             words_metadata: OnceLock::new(),
             blocks: OnceLock::new(),
         })
+    }
+
+    /// Bytes of memory that it takes, about, beside those of the metadata.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn group_of(&self, run: &Run) -> &Group {

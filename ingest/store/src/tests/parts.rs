@@ -540,8 +540,19 @@ fn lines_of_kinds(from: i64) -> Batch {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_are_found_by_any_part_wherever_they_lie() {
+    found_wherever_they_lie(WordBounds::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_are_found_though_their_words_are_too_many_for_the_index() {
+    let all = WordBounds { page: usize::MAX, piece: usize::MAX, part: usize::MAX };
+    found_wherever_they_lie(WordBounds { page: 2_000, ..all }).await;
+    found_wherever_they_lie(WordBounds { piece: 0, part: 0, ..all }).await;
+}
+
+async fn found_wherever_they_lie(words: WordBounds) {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let store = Store::open(Config { words, ..config(dir.path()) }, clock()).await.unwrap();
     let all = LogSelect::all(TimeRange::ALL);
     store.write(write(lines_of_kinds(0))).await.unwrap();
     let id = format!("{:032x}", 9u128 * 0x1357_9bdf_0246_8ace_1357);
@@ -610,17 +621,27 @@ async fn lines_are_found_by_any_part_wherever_they_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_of_logs_of_the_version_before_is_read() {
+async fn parts_of_logs_of_versions_before_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     let written = [r#"{"level":"info","msg":"one"}"#, r#"{"level":"warn","msg":"two"}"#];
     store.write(write(lines("web", &written, 0))).await.unwrap();
     store.flush().await.unwrap();
     killed(store).await;
-    // What was added ends it: no templates, no words, no forms.
     let path = &damage::parts(dir.path(), ".idx")[0];
-    let raw = crate::side_index::open("BNCLROW", b'5', &std::fs::read(path).unwrap()).unwrap();
-    let before = raw.strip_suffix(&[0; 12]).unwrap();
+    let raw = crate::side_index::open("BNCLROW", b'8', &std::fs::read(path).unwrap()).unwrap();
+    // The words were one index, without a number and a length of its own before it.
+    let number = |at: usize| u64::from_le_bytes(raw[at..at + 8].try_into().unwrap());
+    let is_words = |at: &usize| number(at + 8) == 1 && number(at + 16).checked_add(16) == Some(number(*at));
+    let at = (0..raw.len() - 24).find(is_words).unwrap();
+    let before = [&raw[..at], &raw[at + 16..]].concat();
+    std::fs::write(path, crate::side_index::seal("BNCLROW", b'5', &[&before]).unwrap()).unwrap();
+    let store = open(dir.path()).await;
+    let two = LogSelect { contains: vec!["two".into()], ..LogSelect::all(TimeRange::ALL) };
+    assert_eq!(bodies(&store, &two).await, written[1..]);
+    killed(store).await;
+    // What was added then ends it: no templates, no words, no forms.
+    let before = before.strip_suffix(&[0; 12]).unwrap();
     std::fs::write(path, crate::side_index::seal("BNCLROW", b'4', &[before]).unwrap()).unwrap();
     let store = open(dir.path()).await;
     let all = LogSelect::all(TimeRange::ALL);
@@ -628,7 +649,6 @@ async fn a_part_of_logs_of_the_version_before_is_read() {
     store.write(write(lines("web", &["2026 text 1", "2026 text 2"], 9))).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(store.compact().await.unwrap().parts, 1);
-    let two = LogSelect { contains: vec!["two".into()], ..all.clone() };
     assert_eq!((bodies(&store, &two).await.len(), bodies(&store, &all).await.len()), (1, 4));
 }
 

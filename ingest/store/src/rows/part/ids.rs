@@ -3,17 +3,26 @@
 
 use super::cells::Grid;
 use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
-use crate::side_index::{Cursor, put_split, take_split};
+use crate::side_index::Cursor;
 use arrow::array::{Array, FixedSizeBinaryArray, StringArray};
+use std::io::Write;
 
 /// Lines are looked through page by page, and so many find a page too many once in ten searches.
 const HASH_BITS: u32 = 24;
 
+const ENCODED_HEAD: usize = 6;
+const ENCODED_ENTRY: usize = 8;
+
+/// Bytes that are handed on at once.
+const PIECE_BYTES: usize = 16 << 10;
+
 #[derive(Default)]
 pub struct Ids {
     hash_bits: u32,
-    /// Hash and cell, ascending.
+    /// Hash and cell; ascending when all are there.
     entries: Vec<(u32, u32)>,
+    /// Entries of the pages that are done.
+    done: usize,
     /// The rows hold hex tokens longer than a trace id.
     pub has_longer: bool,
 }
@@ -35,11 +44,7 @@ fn hash(id: &str, bits: u32) -> u32 {
 impl Ids {
     /// There is room for so many before more memory is taken.
     pub fn with_room(room: usize) -> Ids {
-        Ids { hash_bits: HASH_BITS, entries: Vec::with_capacity(room), has_longer: false }
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
+        Ids { hash_bits: HASH_BITS, entries: Vec::with_capacity(room), ..Ids::default() }
     }
 
     /// The ids of a column, each with its unit.
@@ -70,21 +75,45 @@ impl Ids {
         self.entries[start..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, unit)| *unit).collect()
     }
 
-    pub fn encode(mut self) -> Vec<u8> {
+    /// What came since the last time is most often the lines of a page, which name some ids again and again: each is kept once.
+    pub fn end_page(&mut self) {
+        self.entries[self.done..].sort_unstable();
+        let (mut kept, mut last) = (self.done, None);
+        for at in self.done..self.entries.len() {
+            let entry = self.entries[at];
+            if last.replace(entry) != Some(entry) {
+                self.entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        self.entries.truncate(kept);
+        self.done = kept;
+    }
+
+    /// Bytes of what is written of them.
+    pub fn encoded_len(&self) -> usize {
+        ENCODED_HEAD + ENCODED_ENTRY * self.entries.len()
+    }
+
+    /// Before they are written; none comes after.
+    pub fn close(&mut self) {
         self.entries.sort_unstable();
         self.entries.dedup();
-        let mut out = Vec::with_capacity(6 + 8 * self.entries.len());
-        out.extend_from_slice(&[u8::from(self.has_longer), self.hash_bits as u8]);
-        out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
+    }
+
+    pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(&[u8::from(self.has_longer), self.hash_bits as u8])?;
+        out.write_all(&(self.entries.len() as u32).to_le_bytes())?;
         // Ascending hashes as their steps, most of which are one or two bytes; the high bytes are then all zero.
-        let steps = self.entries.iter().scan(0, |before, (hash, _)| {
-            let step = hash - *before;
-            *before = *hash;
-            Some(step.to_le_bytes())
-        });
-        put_split(&mut out, steps);
-        put_split(&mut out, self.entries.iter().map(|(_, unit)| unit.to_le_bytes()));
-        out
+        let steps = || {
+            self.entries.iter().scan(0, |before, (hash, _)| {
+                let step = hash - *before;
+                *before = *hash;
+                Some(step)
+            })
+        };
+        write_split(out, steps)?;
+        write_split(out, || self.entries.iter().map(|(_, unit)| *unit))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Ids, String> {
@@ -94,13 +123,57 @@ impl Ids {
             return Err("its ids are of no known kind".into());
         }
         let count = rest.u32()? as usize;
-        let steps = take_split::<4>(&mut rest, count)?;
-        let units = take_split::<4>(&mut rest, count)?;
-        let hashes = steps.into_iter().scan(0u32, |hash, step| {
-            *hash = hash.wrapping_add(u32::from_le_bytes(step));
-            Some(*hash)
-        });
-        let entries = hashes.zip(units.into_iter().map(u32::from_le_bytes)).collect();
-        Ok(Ids { hash_bits: u32::from(hash_bits), entries, has_longer: has_longer != 0 })
+        let (steps, units) = (Split::take(&mut rest, count)?, Split::take(&mut rest, count)?);
+        let mut hash = 0u32;
+        let entry = |at| {
+            hash = hash.wrapping_add(steps.number(at));
+            (hash, units.number(at))
+        };
+        let entries = (0..count).map(entry).collect();
+        Ok(Ids { hash_bits: u32::from(hash_bits), entries, done: 0, has_longer: has_longer != 0 })
     }
+
+    /// How many there are in what was written.
+    pub fn count(bytes: &[u8]) -> Result<usize, String> {
+        let mut rest = Cursor(bytes);
+        let [_, _] = rest.array()?;
+        Ok(rest.u32()? as usize)
+    }
+}
+
+/// Numbers as [`write_split`] wrote them.
+struct Split<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Split<'a> {
+    fn take(rest: &mut Cursor<'a>, count: usize) -> Result<Split<'a>, String> {
+        let bytes = rest.take(count.checked_mul(size_of::<u32>()).ok_or("it is cut short")?)?;
+        Ok(Split { bytes, count })
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        u32::from_le_bytes(std::array::from_fn(|byte| self.bytes[byte * self.count + at]))
+    }
+}
+
+/// All first bytes of the numbers, then all second ones, …
+fn write_split<I: Iterator<Item = u32>>(
+    out: &mut impl Write,
+    numbers: impl Fn() -> I,
+) -> std::io::Result<()> {
+    let mut bytes = Vec::with_capacity(PIECE_BYTES);
+    for at in 0..size_of::<u32>() {
+        for number in numbers() {
+            bytes.push(number.to_le_bytes()[at]);
+            if bytes.len() == PIECE_BYTES {
+                out.write_all(&bytes)?;
+                bytes.clear();
+            }
+        }
+        out.write_all(&bytes)?;
+        bytes.clear();
+    }
+    Ok(())
 }

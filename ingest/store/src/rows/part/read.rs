@@ -247,15 +247,22 @@ async fn read_traces(
 }
 
 /// All stored rows in the part's order, for merging.
-pub async fn read_all(part: &Arc<Part>) -> Result<PartStream, Damaged> {
-    let index = part.rows_index().await?;
+pub fn read_all(part: &Arc<Part>, index: Arc<Index>) -> Result<PartStream, Damaged> {
     let path = part.meta.parquet_path();
     let schema = stored::schema(part.meta.signal);
     let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let read = Read { projection: index.mask(&index.columns(&needed)), rows: MERGE_ROWS, ..Read::default() };
-    let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+    let columns = index.columns(&needed);
+    let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
+        let (metadata, all) = (&index.metadata, Ranges::new(std::iter::once(0..index.total())));
+        let straight = Straight::of(part.clone(), &index, [metadata, metadata], &all, None, columns);
+        straight.in_batches_of(MERGE_ROWS).stream().boxed()
+    } else {
+        let read = Read { projection: index.mask(&columns), rows: MERGE_ROWS, ..Read::default() };
+        let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+        stream.map_err(ArrowError::from).boxed()
+    };
     let part = part.clone();
-    let stream = stream.map_err(ArrowError::from).and_then(move |batch| {
+    let stream = stream.and_then(move |batch| {
         let batch = index.packed.unpack(batch, &index.shapes);
         futures::future::ready(batch.and_then(|batch| index.whole(batch, &needed, false)))
     });

@@ -41,6 +41,7 @@ pub struct Straight {
     columns: Vec<usize>,
     groups: std::vec::IntoIter<(usize, Rows)>,
     reader: Option<ParquetRecordBatchReader>,
+    batch_rows: usize,
 }
 
 /// Rows of each row group at which all columns that are no lists begin a page. They begin one after so many rows, but a column
@@ -111,7 +112,12 @@ impl Straight {
             columns,
             groups: groups.into_iter(),
             reader: None,
+            batch_rows: READ_ROWS,
         }
+    }
+
+    pub fn in_batches_of(self, batch_rows: usize) -> Straight {
+        Straight { batch_rows, ..self }
     }
 
     pub fn stream(self) -> impl Stream<Item = Result<RecordBatch, ArrowError>> {
@@ -129,7 +135,10 @@ impl Straight {
             let rows = self.left(group, rows).await?;
             self.reader = match rows.is_empty() {
                 true => None,
-                false => Some(self.file.reader_of(&self.file.metadata, group, &rows, &self.columns).await?),
+                false => {
+                    let columns = (&self.columns[..], self.batch_rows);
+                    Some(self.file.reader_of(&self.file.metadata, group, &rows, columns).await?)
+                }
             };
         }
     }
@@ -138,7 +147,8 @@ impl Straight {
     async fn left(&mut self, group: usize, rows: Rows) -> Result<Rows, ArrowError> {
         let Some(mut judge) = self.judge.take() else { return Ok(rows) };
         let mut left = Left { rows: &rows, at: 0, before: 0, judged: 0, left: vec![] };
-        for batch in self.file.reader_of(&self.file.judged, group, &rows, &judge.columns).await? {
+        let columns = (&judge.columns[..], READ_ROWS);
+        for batch in self.file.reader_of(&self.file.judged, group, &rows, columns).await? {
             left.add(&(judge.judge)(batch?)?);
         }
         let left = left.left;
@@ -153,7 +163,7 @@ impl File {
         metadata: &ArrowReaderMetadata,
         group: usize,
         rows: &[Range<usize>],
-        columns: &[usize],
+        (columns, batch_rows): (&[usize], usize),
     ) -> Result<ParquetRecordBatchReader, ParquetError> {
         let mut chosen =
             Chosen::of(metadata.metadata(), group, self.blocks.0.get(group).map_or(&[], |starts| starts));
@@ -176,7 +186,7 @@ impl File {
         let selection = selection(places.into_iter(), chosen.num_rows());
         let levels =
             parquet_to_arrow_field_levels(metadata.parquet_schema(), mask, Some(metadata.schema().fields()))?;
-        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &chosen, READ_ROWS, Some(selection))
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &chosen, batch_rows, Some(selection))
     }
 }
 

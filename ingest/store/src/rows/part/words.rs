@@ -4,16 +4,9 @@
 //! A cell as document costs a fraction of a byte a line where a row as document costs several; the cells that are found
 //! are read and each line is looked at.
 
-use super::LOG_PAGE_ROWS as PAGE_ROWS;
-use super::cells::Grid;
-use crate::hash::BytesHasher;
-use crate::rows::tokens::{Clues, Kind, WORD_BYTES_MAX, indexed, kind, tokens};
-use crate::side_index::{Cursor, put_block};
-use arrow::array::{Array, StringArray};
+use crate::rows::tokens::Clues;
+use crate::side_index::Cursor;
 use memchr::memmem;
-use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 use tantivy::collector::DocSetCollector;
@@ -21,19 +14,15 @@ use tantivy::directory::{Directory, RamDirectory};
 use tantivy::query::{Query, RegexQuery, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::termdict::TermDictionary;
-use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{
-    DocSet, Index, IndexBuilder, IndexSettings, ReloadPolicy, Searcher, SingleSegmentIndexWriter, TERMINATED,
-    TantivyDocument, Term,
-};
+use tantivy::{DocSet, Index, ReloadPolicy, Searcher, TERMINATED, Term};
 
 /// The cell has words that are indexed only by their beginning.
-const CUT_WORDS: &str = "\u{1}cut";
+pub const CUT_WORDS: &str = "\u{1}cut";
 
-/// What the writer may hold before it would write a second segment; a part's words are far below.
-const WRITER_BYTES: usize = 512 << 20;
+/// The cell has more words than were indexed.
+pub const ANY_WORD: &str = "\u{1}any";
 
-fn schema() -> (Schema, Field) {
+pub fn schema() -> (Schema, Field) {
     let mut schema = Schema::builder();
     let indexing = TextFieldIndexing::default()
         .set_tokenizer("raw")
@@ -43,114 +32,14 @@ fn schema() -> (Schema, Field) {
     (schema.build(), words)
 }
 
-/// Takes texts in, page by page.
-pub struct Builder {
-    writer: SingleSegmentIndexWriter,
-    directory: RamDirectory,
-    field: Field,
-    /// Distinct words of the page so far by column, as they stand in the texts.
-    seen: Vec<HashSet<Box<str>, BuildHasherDefault<BytesHasher>>>,
-    rows: usize,
-}
+/// The pieces of a part's index.
+pub struct Words(Vec<Piece>);
 
-impl Builder {
-    pub fn new(grid: Grid) -> anyhow::Result<Builder> {
-        let (schema, field) = schema();
-        let directory = RamDirectory::create();
-        let settings = IndexSettings {
-            docstore_compression: tantivy::store::Compressor::None,
-            ..IndexSettings::default()
-        };
-        let writer = IndexBuilder::new()
-            .schema(schema)
-            .settings(settings)
-            .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
-        let seen = (0..grid.columns()).map(|_| HashSet::default()).collect();
-        Ok(Builder { writer, directory, field, seen, rows: 0 })
-    }
-
-    /// The columns of further rows, in the order of the grid.
-    pub fn add(&mut self, columns: &[&StringArray]) -> anyhow::Result<()> {
-        let rows = columns.first().map_or(0, |column| column.len());
-        let mut from = 0;
-        while from < rows {
-            let to = rows.min(from + PAGE_ROWS - self.rows);
-            for (column, seen) in columns.iter().zip(&mut self.seen) {
-                add_words(column, from..to, seen);
-            }
-            self.rows += to - from;
-            from = to;
-            if self.rows == PAGE_ROWS {
-                self.end_page()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn end_page(&mut self) -> anyhow::Result<()> {
-        for seen in &mut self.seen {
-            let mut words: HashSet<String> = HashSet::new();
-            for token in seen.drain() {
-                if token.len() > WORD_BYTES_MAX {
-                    words.insert(CUT_WORDS.to_owned());
-                }
-                words.insert(indexed(&token).into_owned());
-            }
-            let tokens = words.into_iter().map(|text| Token { text, ..Token::default() }).collect();
-            let mut document = TantivyDocument::new();
-            document.add_pre_tokenized_text(self.field, PreTokenizedString { text: String::new(), tokens });
-            self.writer.add_document(document)?;
-        }
-        self.rows = 0;
-        Ok(())
-    }
-
-    /// The index's files end to end: each its name and its bytes.
-    pub fn finish(mut self) -> anyhow::Result<Vec<u8>> {
-        if self.rows > 0 {
-            self.end_page()?;
-        }
-        let index = self.writer.finalize()?;
-        pack(&index, &self.directory)
-    }
-}
-
-fn add_words(
-    column: &StringArray,
-    rows: Range<usize>,
-    seen: &mut HashSet<Box<str>, BuildHasherDefault<BytesHasher>>,
-) {
-    let mut before = None;
-    for row in rows.filter(|row| column.is_valid(*row)) {
-        let text = column.value(row);
-        // Fields of neighbours often are the same.
-        if before.replace(text) == Some(text) {
-            continue;
-        }
-        for token in tokens(text).filter(|token| kind(token) == Kind::Word) {
-            if !seen.contains(token) {
-                seen.insert(token.into());
-            }
-        }
-    }
-}
-
-fn pack(index: &Index, directory: &RamDirectory) -> anyhow::Result<Vec<u8>> {
-    let mut out = vec![];
-    let mut names: Vec<_> = index.load_metas()?.list_segment_files().into_iter().collect();
-    names.sort();
-    names.push("meta.json".into());
-    for name in names {
-        // A segment lists every kind of file that it may have.
-        if directory.exists(&name)? {
-            put_block(&mut out, name.to_string_lossy().as_bytes());
-            put_block(&mut out, &directory.open_read(&name)?.read_bytes()?);
-        }
-    }
-    Ok(out)
-}
-
-pub struct Words {
+/// The words of some cells that follow one another.
+struct Piece {
+    first_cell: u32,
+    /// Cells that may hold any word, counted from the first.
+    any: Vec<u32>,
     searcher: Searcher,
     field: Field,
     /// Made when a part of a word is first looked for.
@@ -198,6 +87,32 @@ impl Texts {
 
 impl Words {
     pub fn open(block: &[u8]) -> Result<Words, String> {
+        let (mut rest, mut pieces) = (Cursor(block), vec![]);
+        for _ in 0..rest.u32()? {
+            pieces.push(Piece::open(rest.u32()?, rest.block()?)?);
+        }
+        Ok(Words(pieces))
+    }
+
+    /// Of the versions that have one piece.
+    pub fn open_one(block: &[u8]) -> Result<Words, String> {
+        Ok(Words(vec![Piece::open(0, block)?]))
+    }
+
+    /// For each clue that is a word or a part of one, the cells that can hold it, ascending.
+    pub fn cells(&self, clues: &Clues) -> Result<Vec<Vec<u32>>, String> {
+        let mut found = vec![vec![]; clues.words.len() + clues.parts.len()];
+        for piece in &self.0 {
+            for (cells, of_piece) in found.iter_mut().zip(piece.cells(clues)?) {
+                cells.extend(of_piece.into_iter().map(|cell| piece.first_cell + cell));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Piece {
+    fn open(first_cell: u32, block: &[u8]) -> Result<Piece, String> {
         let directory = RamDirectory::create();
         let mut rest = Cursor(block);
         while !rest.0.is_empty() {
@@ -208,11 +123,14 @@ impl Words {
         let field = index.schema().get_field("words").map_err(|e| e.to_string())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: tantivy::IndexReader = reader.map_err(|e: tantivy::TantivyError| e.to_string())?;
-        Ok(Words { searcher: reader.searcher(), field, texts: OnceLock::new() })
+        let (searcher, texts) = (reader.searcher(), OnceLock::new());
+        let mut piece = Piece { first_cell, any: vec![], searcher, field, texts };
+        piece.any = piece.search(&piece.term(ANY_WORD))?;
+        Ok(piece)
     }
 
-    /// For each clue that is a word or a part of one, the cells that can hold it, ascending.
-    pub fn cells(&self, clues: &Clues) -> Result<Vec<Vec<u32>>, String> {
+    /// As [`Words::cells`], counted from the first cell of the piece.
+    fn cells(&self, clues: &Clues) -> Result<Vec<Vec<u32>>, String> {
         let mut found = vec![];
         for word in &clues.words {
             found.push(self.search(&self.term(word))?);
@@ -220,9 +138,12 @@ impl Words {
         for (part, open_before, open_after) in &clues.parts {
             let mut cells = self.with_part(part, *open_before, *open_after)?;
             cells.extend(self.search(&self.term(CUT_WORDS))?);
+            found.push(cells);
+        }
+        for cells in &mut found {
+            cells.extend_from_slice(&self.any);
             cells.sort_unstable();
             cells.dedup();
-            found.push(cells);
         }
         Ok(found)
     }
@@ -267,11 +188,10 @@ impl Words {
         TermQuery::new(self.word(word), IndexRecordOption::Basic)
     }
 
+    /// Not in order.
     fn search(&self, query: &dyn Query) -> Result<Vec<u32>, String> {
         let found = self.searcher.search(query, &DocSetCollector).map_err(|e| e.to_string())?;
-        let mut cells: Vec<u32> = found.into_iter().map(|address| address.doc_id).collect();
-        cells.sort_unstable();
-        Ok(cells)
+        Ok(found.into_iter().map(|address| address.doc_id).collect())
     }
 }
 

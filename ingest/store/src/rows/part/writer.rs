@@ -6,14 +6,14 @@ use super::cells::{Grid, WHOLE};
 use super::times::Unit;
 use super::{
     FORMAT, LOG_PAGE_ROWS, LOG_VERSION, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, SPAN_VERSION, bodies, ids,
-    packed, traces, words,
+    packed, traces, words_builder,
 };
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
 use crate::rows::stored::{self, numbers, time_column};
 use crate::schema;
-use crate::side_index::{put_block, seal};
+use crate::side_index::{Sealing, put_block};
 use crate::spool::Spool;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -22,6 +22,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
+use std::io::Write;
 use std::sync::Arc;
 
 /// A row group's compressed columns are held while it is written and fetched whole when it is merged, so that groups of
@@ -58,7 +59,7 @@ pub struct Writer {
     ids: ids::Ids,
     /// Of spans.
     traces: traces::Builder,
-    words: Option<words::Builder>,
+    words: Option<words_builder::Builder>,
     /// Of logs.
     grid: Option<Grid>,
     rows: usize,
@@ -94,7 +95,7 @@ impl Writer {
             last_rank: None,
             ids: ids::Ids::with_room(if signal == Signal::Logs { layout.ids } else { 0 }),
             traces: traces::Builder::with_room(if signal == Signal::Spans { layout.ids } else { 0 }),
-            words: grid.map(words::Builder::new).transpose()?,
+            words: grid.map(|grid| words_builder::Builder::new(grid, layout.words)),
             grid,
             rows: 0,
         })
@@ -138,6 +139,7 @@ impl Writer {
             columns.extend(packed);
         }
         self.index_trace_ids(piece);
+        self.ids.end_page();
         let numbers = numbers(piece)?;
         for word in words_of(self.signal) {
             columns.push(self.groups.column(word, numbers)?);
@@ -203,20 +205,33 @@ impl Writer {
         Ok(())
     }
 
+    /// One thing is made ready after the other and its memory given back, as each of them is large.
     pub fn finish(self) -> anyhow::Result<PartFiles> {
-        let mut raw = (self.groups.groups().len() as u32).to_le_bytes().to_vec();
-        self.groups.groups().iter().for_each(|group| group.encode(&mut raw));
-        raw.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
-        self.runs.iter().for_each(|run| run.encode(&mut raw));
-        let words = self.words.map(words::Builder::finish).transpose()?.unwrap_or_default();
         let parquet = self.parquet.into_inner()?.finish()?;
-        let (ids, blocks, version) = match self.signal {
-            Signal::Spans => {
-                let (directory, blocks) = self.traces.finish()?;
-                (directory, blocks, SPAN_VERSION)
-            }
-            _ => (self.ids.encode(), vec![], LOG_VERSION),
-        };
+        let mut head = (self.groups.groups().len() as u32).to_le_bytes().to_vec();
+        self.groups.groups().iter().for_each(|group| group.encode(&mut head));
+        head.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
+        self.runs.iter().for_each(|run| run.encode(&mut head));
+        let version = if self.signal == Signal::Spans { SPAN_VERSION } else { LOG_VERSION };
+        let mut index = Sealing::new(FORMAT, version)?;
+        index.write_all(&head)?;
+        let length = |bytes: usize| (bytes as u64).to_le_bytes();
+        let mut blocks = vec![];
+        if self.signal == Signal::Spans {
+            let (directory, of_traces) = self.traces.finish()?;
+            index.write_all(&length(directory.len()))?;
+            index.write_all(&directory)?;
+            blocks = of_traces;
+        } else {
+            let mut ids = self.ids;
+            ids.close();
+            index.write_all(&length(ids.encoded_len()))?;
+            ids.write(&mut index)?;
+        }
+        let words = self.words.map(words_builder::Builder::finish).transpose()?.unwrap_or_default();
+        index.write_all(&length(words.iter().map(Vec::len).sum()))?;
+        words.iter().try_for_each(|words| index.write_all(words))?;
+        drop(words);
         let mut rest = vec![u8::from(self.shredder.has_attributes())];
         let shapes = self.bodies.map(|bodies| bodies.shapes()).unwrap_or_default();
         rest.extend_from_slice(&(shapes.len() as u32).to_le_bytes());
@@ -225,11 +240,10 @@ impl Writer {
         if self.groups.groups().iter().any(|group| group.has_more()) {
             Group::encode_more(self.groups.groups(), &mut rest);
         }
-        let length = |block: &[u8]| (block.len() as u64).to_le_bytes();
-        let raw = [&raw[..], &length(&ids), &ids, &length(&words), &words, &rest];
-        let mut index = seal(FORMAT, version, &raw)?;
+        index.write_all(&rest)?;
+        let mut index = index.finish()?;
         if self.signal == Signal::Spans {
-            index = [&index[..], &blocks, &length(&index)].concat().into();
+            index = [&index[..], &blocks, &length(index.len())].concat().into();
         }
         Ok(PartFiles {
             parquet,
