@@ -212,6 +212,11 @@ fn loki_rows() {
     assert_eq!(volume["data"]["result"][0]["metric"], json!({ "service_name": "api" }), "{volume}");
     // L17
     assert_eq!(server.get("/ready").text().unwrap(), "ready\n");
+    let config = server.get("/config").text().unwrap();
+    assert!(
+        config.contains("limits_config:\n") && config.contains("  retention_period: \"31d\"\n"),
+        "{config}"
+    );
     // L14
     let limits = &server.json("/loki/api/v1/drilldown-limits")["limits"];
     assert_eq!(
@@ -245,21 +250,7 @@ fn tail_sends_what_is_there_and_what_comes() {
     let labels = || json!({ "app": "api" });
     let old: Vec<(i64, &str)> = vec![(now - 3, "one"), (now - 2, "two"), (now - 1, "three")];
     assert_eq!(loki_push(&server, labels(), &old).status(), 204);
-    let mut socket = TcpStream::connect(server.address("http")).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let query = "query=%7Bapp%3D%22api%22%7D&limit=2&delay_for=0&start=0";
-    write!(
-        socket,
-        "GET /loki/api/v1/tail?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    .unwrap();
-    let mut socket = BufReader::new(socket);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(socket.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut socket = tailing(&server, "v1", "query=%7Bapp%3D%22api%22%7D&limit=2&delay_for=0&start=0");
     let lines = |frame: &Value| -> Vec<String> {
         let values = frame["streams"][0]["values"].as_array().unwrap();
         values.iter().map(|value| value[1].as_str().unwrap().to_owned()).collect()
@@ -269,6 +260,43 @@ fn tail_sends_what_is_there_and_what_comes() {
     assert_eq!(lines(&first), ["two", "three"]);
     assert_eq!(loki_push(&server, labels(), &[(now_ms() * 1_000_000, "four")]).status(), 204);
     assert_eq!(lines(&text_frame(&mut socket)), ["four"]);
+}
+
+/// L16, as Grafana's plugin asks itself.
+#[test]
+fn tail_of_the_plugin_is_a_data_frame() {
+    let server = Server::bare();
+    let labels = || json!({ "app": "api" });
+    let at = now_ms() * 1_000_000 - 7;
+    assert_eq!(loki_push(&server, labels(), &[(at, "one")]).status(), 204);
+    let mut socket = tailing(&server, "v2alpha", "query=%7Bapp%3D%22api%22%7D");
+    let frame = text_frame(&mut socket);
+    let names: Vec<_> = frame["schema"]["fields"].as_array().unwrap().iter().map(|f| &f["name"]).collect();
+    assert_eq!(names, ["labels", "Time", "Line", "tsNs"]);
+    let values = &frame["data"]["values"];
+    assert_eq!((&values[1][0], &values[2][0]), (&json!(at / 1_000_000), &json!("one")));
+    assert_eq!((&values[0][0]["service_name"], &values[3][0]), (&json!("api"), &json!(at.to_string())));
+    assert_eq!(frame["data"]["nanos"][1][0], json!(at % 1_000_000));
+    assert_eq!(loki_push(&server, labels(), &[(now_ms() * 1_000_000, "two")]).status(), 204);
+    assert_eq!(text_frame(&mut socket)["data"]["values"][2], json!(["two"]));
+}
+
+fn tailing(server: &Server, version: &str, query: &str) -> BufReader<TcpStream> {
+    let mut socket = TcpStream::connect(server.address("http")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        socket,
+        "GET /loki/api/{version}/tail?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut socket = BufReader::new(socket);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(socket.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    socket
 }
 
 /// The next text of a server's WebSocket; its pings are passed over.

@@ -3,6 +3,7 @@
 //! Errors are plain text, as Loki's are: Grafana shows the whole body. Parameters come in the query string or, by
 //! POST, in a form; times are nanoseconds, seconds (whole or with a fraction) or RFC 3339.
 
+mod config;
 mod delete;
 mod detect;
 mod drilldown;
@@ -38,6 +39,9 @@ const VOLUME_LIMIT_MAX: usize = 5_000;
 
 /// `told` is what Logs Drilldown is told of the doors and the store.
 pub fn router(engine: Arc<Engine>, told: Arc<Told>) -> Router {
+    let of_config = told.clone();
+    let config = move |State(engine): State<Arc<Engine>>| async move { config::config(&engine, &of_config) };
+    let config = Router::new().route("/config", get(config.clone())).route("/loki/config", get(config));
     let limits = move |State(engine): State<Arc<Engine>>| async move { drilldown::limits(&engine, &told) };
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/query_range", get(query_range).post(query_range))
@@ -57,7 +61,11 @@ pub fn router(engine: Arc<Engine>, told: Arc<Told>) -> Router {
         .route("/drilldown-limits", get(limits))
         .route("/format_query", get(format_query).post(format_query))
         .route("/status/buildinfo", get(buildinfo));
-    Router::new().nest("/loki/api/v1", routes).with_state(engine)
+    Router::new()
+        .nest("/loki/api/v1", routes)
+        .route("/loki/api/v2alpha/tail", get(tail::tail_frames))
+        .merge(config)
+        .with_state(engine)
 }
 
 /// Why a request is refused: a status and a sentence.

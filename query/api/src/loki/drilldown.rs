@@ -17,8 +17,19 @@ pub struct Told {
     pub retention: Box<dyn Fn() -> store::Retention + Send + Sync>,
 }
 
-/// 0 is no limit, as in Loki.
 pub(super) fn limits(engine: &Engine, told: &Told) -> Json<Value> {
+    Json(json!({
+        "limits": limits_config(engine, told),
+        // Patterns are mined when they are asked for, which it takes as a pattern ingester.
+        "pattern_ingester_enabled": true,
+        "version": LOKI_VERSION,
+        "maxDetectedFields": detect::FIELDS_DEFAULT,
+        "maxDetectedValues": detect::VALUES_MAX,
+    }))
+}
+
+/// 0 is no limit, as in Loki.
+pub(super) fn limits_config(engine: &Engine, told: &Told) -> Value {
     let retention = (told.retention)();
     let streams: Vec<Value> = retention
         .streams
@@ -32,32 +43,25 @@ pub(super) fn limits(engine: &Engine, told: &Told) -> Json<Value> {
             })
         })
         .collect();
-    Json(json!({
-        "limits": {
-            "discover_log_levels": true,
-            "discover_service_name": told.service_name_from,
-            "log_level_fields": told.level_from,
-            "max_entries_limit_per_query": engine.limits().log_entries_max,
-            "max_line_size_truncate": false,
-            "max_query_bytes_read": "0B",
-            "max_query_length": "0s",
-            "max_query_lookback": "0s",
-            "max_query_range": "0s",
-            "max_query_series": 0,
-            "metric_aggregation_enabled": false,
-            "pattern_persistence_enabled": false,
-            "query_timeout": written(engine.timeout()),
-            "retention_period": written(retention.logs),
-            "retention_stream": streams,
-            "volume_enabled": true,
-            "volume_max_series": VOLUME_LIMIT_MAX,
-        },
-        // Patterns are mined when they are asked for, which it takes as a pattern ingester.
-        "pattern_ingester_enabled": true,
-        "version": LOKI_VERSION,
-        "maxDetectedFields": detect::FIELDS_DEFAULT,
-        "maxDetectedValues": detect::VALUES_MAX,
-    }))
+    json!({
+        "discover_log_levels": true,
+        "discover_service_name": told.service_name_from,
+        "log_level_fields": told.level_from,
+        "max_entries_limit_per_query": engine.limits().log_entries_max,
+        "max_line_size_truncate": false,
+        "max_query_bytes_read": "0B",
+        "max_query_length": "0s",
+        "max_query_lookback": "0s",
+        "max_query_range": "0s",
+        "max_query_series": 0,
+        "metric_aggregation_enabled": false,
+        "pattern_persistence_enabled": false,
+        "query_timeout": written(engine.timeout()),
+        "retention_period": written(retention.logs),
+        "retention_stream": streams,
+        "volume_enabled": true,
+        "volume_max_series": VOLUME_LIMIT_MAX,
+    })
 }
 
 fn written(duration: Duration) -> String {

@@ -1,8 +1,11 @@
-//! Live tailing: a WebSocket that first gets the newest lines there are, then new ones as they come.
+//! Live tailing: a WebSocket that first gets the newest lines there are, then new ones as they come; of `v1` as streams of lines,
+//! of `v2alpha`, which Grafana's plugin itself asks for, as data frames.
 //!
 //! New lines are asked for once a second with the query itself. A line may come late, so each question looks back a
 //! little, and what was sent in that time is remembered. Bounded: sockets at one time, lines a frame (what does not fit
 //! is told in `dropped_entries`), and the time a socket lives.
+
+mod frames;
 
 use super::params::Params;
 use super::{Answer, Refusal, encode, now_ns};
@@ -38,10 +41,30 @@ const LIFE: Duration = Duration::from_secs(3_600);
 /// `delay_for` at most, as in Loki.
 const DELAY_SECONDS_MAX: u64 = 5;
 
+/// How lines are told, up to so many.
+type Told = fn(Vec<LogLines>, usize) -> Value;
+
 pub(super) async fn tail(
+    engine: State<Arc<Engine>>,
+    tenant: TenantHeader,
+    request: Request,
+) -> Answer<Response> {
+    tailed(engine, tenant, request, frame).await
+}
+
+pub(super) async fn tail_frames(
+    engine: State<Arc<Engine>>,
+    tenant: TenantHeader,
+    request: Request,
+) -> Answer<Response> {
+    tailed(engine, tenant, request, frames::of).await
+}
+
+async fn tailed(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     request: Request,
+    told: Told,
 ) -> Answer<Response> {
     let (mut parts, body) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
@@ -89,6 +112,7 @@ pub(super) async fn tail(
         sent: BTreeSet::new(),
         hasher: RandomState::new(),
         from_ns: start_ns,
+        told,
         _place: place,
     };
     Ok(upgrade.on_upgrade(move |socket| tail.run(socket)))
@@ -105,6 +129,7 @@ struct Tail {
     hasher: RandomState,
     /// Where the next question begins.
     from_ns: i64,
+    told: Told,
     _place: OwnedSemaphorePermit,
 }
 
@@ -186,7 +211,7 @@ impl Tail {
         let keep = (self.from_ns, 0);
         self.sent = self.sent.split_off(&keep);
         let lines_max = if first { self.limit } else { FRAME_LINES_MAX };
-        Ok((!fresh.is_empty()).then(|| frame(fresh, lines_max)))
+        Ok((!fresh.is_empty()).then(|| (self.told)(fresh, lines_max)))
     }
 
     fn fresh(&mut self, streams: Vec<LogLines>) -> Vec<LogLines> {
@@ -266,6 +291,7 @@ mod tests {
             sent: BTreeSet::new(),
             hasher: RandomState::new(),
             from_ns: now_ns() - 60_000_000_000,
+            told: frame,
             _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         };
         push(&store, &[(9_000, "old"), (3_000, "a"), (2_000, "b"), (1_500, "quiet")]).await;
