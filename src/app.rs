@@ -39,6 +39,9 @@ use tracing::{error, info, warn};
 /// From SIGTERM to exit 0; what is not flushed by then is still in the WAL.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// How long a thread for blocking work waits for more of it.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// Reads the configuration once more, from where it was read at the start.
 pub type Again = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 
@@ -50,6 +53,8 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
         // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.
         .thread_stack_size(8 << 20)
         .on_thread_park(memory::tidy)
+        // What queries freed of such a thread goes back to the system when the thread ends.
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .context("starting the runtime")?;
     let ended = runtime.block_on(run_role(config, inputs, again));

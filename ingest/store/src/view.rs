@@ -306,9 +306,11 @@ impl Snapshot for View {
             sources.extend(left.map(|left| Runs::Shown(left, tell.clone())));
         }
         for memtables in &self.memory {
-            let runs = memtables.metrics.read().runs(select);
-            if !runs.is_empty() {
-                sources.push(Runs::Memory(runs.into_iter()));
+            let mut chosen = memtables.metrics.read().choose(select);
+            if !chosen.is_empty() {
+                let memtables = memtables.clone();
+                let next = move || memtables.metrics.read().next_run(&mut chosen);
+                sources.push(Runs::Memory(Box::new(std::iter::from_fn(next))));
             }
         }
         metrics::merge::blocks(sources).await.map_err(|wrong| ReadError::Io(wrong.to_string()))

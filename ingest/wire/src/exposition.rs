@@ -5,11 +5,13 @@
 mod line;
 pub mod native;
 pub mod openmetrics;
+mod order;
 pub mod protobuf;
 
 use crate::{Decoded, Malformed};
 use line::Line;
 use model::{Exemplar, Labels, Metadata, MetricBatch, MetricKind, RejectReason};
+use order::Order;
 use std::borrow::Cow;
 
 /// Text to samples; `now_ms` is the time of those that carry none. A line that does not parse is an error with its
@@ -19,19 +21,19 @@ pub fn parse(text: &str, now_ms: i64) -> Result<Decoded<MetricBatch>, Malformed>
     decoded.batch.reserve(memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1, text.len());
     let mut book = Book::default();
     // One list for all lines: each clears it.
-    let mut labels: Pairs<'_> = vec![];
+    let (mut labels, mut order): (Pairs<'_>, _) = (vec![], Order::default());
     for (number, line) in lines_of(text).enumerate() {
         let at =
             |(column, what): Wrong| Malformed(format!("line {}, column {}: {what}", number + 1, column + 1));
         if line.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
-            sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?;
+            sample(line, now_ms, &mut labels, &mut order, &mut decoded).map_err(at)?;
             continue;
         }
         let comment = line.strip_prefix('#').or_else(|| line.trim_start().strip_prefix('#'));
         match comment {
             Some(comment) => book.describe(line, comment).map_err(at)?,
             None if line.trim().is_empty() => {}
-            None => sample(line, now_ms, &mut labels, &mut decoded).map_err(at)?,
+            None => sample(line, now_ms, &mut labels, &mut order, &mut decoded).map_err(at)?,
         }
     }
     decoded.batch.metadata = book.close();
@@ -163,12 +165,14 @@ fn sample<'a>(
     line: &'a str,
     now_ms: i64,
     labels: &mut Pairs<'a>,
+    order: &mut Order<'a>,
     decoded: &mut Decoded<MetricBatch>,
 ) -> Result<(), Wrong> {
     let mut at = Line::of(line, 0);
     at.spaces();
     labels.clear();
     at.series(labels)?;
+    order.put(labels);
     at.spaces();
     let value = at.number("a value")?;
     at.spaces();

@@ -6,6 +6,7 @@
 pub mod admin;
 mod encode;
 mod params;
+mod pieces;
 mod read;
 mod search;
 mod status;
@@ -15,13 +16,14 @@ pub use status::About;
 
 use crate::TenantHeader;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use engine::{Engine, LOOKBACK_MS, PromOptions, QueryError};
+use engine::{Engine, Found, LOOKBACK_MS, PromOptions, QueryError};
 use model::{Clock, Exemplar, SystemClock, TimeRange};
 use params::Params;
+use pieces::Pieces;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,21 +83,27 @@ impl IntoResponse for Refusal {
 
 type Answered<T> = Result<T, Refusal>;
 
-fn json_text(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
 /// A list of names or label sets, cut at the caller's limit, which is then said.
-fn list<T: serde::Serialize>(mut found: Vec<T>, limit: usize, mut warnings: Vec<String>) -> Json<Value> {
-    if limit > 0 && found.len() > limit {
-        found.truncate(limit);
+fn list<T>(found: Found<T>, limit: usize) -> Response
+where
+    T: serde::Serialize + Send + 'static,
+{
+    let Found { found: mut all, mut warnings, held } = found;
+    if limit > 0 && all.len() > limit {
+        all.truncate(limit);
         warnings.push("results truncated due to limit".into());
     }
-    let mut body = json!({ "status": "success", "data": found });
-    if !warnings.is_empty() {
-        body["warnings"] = json!(warnings);
-    }
-    Json(body)
+    let tail = match &warnings[..] {
+        [] => "]}".to_owned(),
+        warnings => format!(r#"],"warnings":{}}}"#, json!(warnings)),
+    };
+    let head = r#"{"status":"success","data":["#.to_owned();
+    let write = move |out: &mut String, one: T| {
+        let _until_the_last_is_written = &held;
+        // Names and label sets always are JSON.
+        out.push_str(&serde_json::to_string(&one).unwrap_or_default());
+    };
+    Pieces::new(head, all.into_iter(), tail, write).into_response()
 }
 
 async fn query(
@@ -111,12 +119,8 @@ async fn query(
     let asked = engine.promql_instant(&tenant, query_text(&params)?, at_ms, options);
     let answer = within(&params, asked).await?;
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(
-        answer,
-        params.limit()?,
-        stats.map(|stats| (stats, began.elapsed())),
-        histograms,
-    )))
+    let stats = stats.map(|stats| (stats, began.elapsed()));
+    Ok(encode::answer(answer, params.limit()?, stats, histograms).into_response())
 }
 
 /// The text of the query; one that does not parse is the caller's fault, and the message says of which parameter.
@@ -149,12 +153,8 @@ async fn query_range(
     let asked = engine.promql_range(&tenant, query, start_ms, end_ms, step_ms, options);
     let answer = within(&params, asked).await?;
     let histograms = encode::Histograms::asked_for(&params);
-    Ok(json_text(encode::answer(
-        answer,
-        params.limit()?,
-        stats.map(|stats| (stats, began.elapsed())),
-        histograms,
-    )))
+    let stats = stats.map(|stats| (stats, began.elapsed()));
+    Ok(encode::answer(answer, params.limit()?, stats, histograms).into_response())
 }
 
 /// The caller's own time limit, where it gives one; the engine's holds as well.
@@ -173,7 +173,7 @@ async fn exemplars(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let found = engine.prom_exemplars(&tenant, query_text(&params)?, range(&params)?).await?;
     let by_series = found.found.chunk_by(|a, b| a.series == b.series).map(|exemplars| {
         let one = |exemplar: &Exemplar| {
@@ -188,7 +188,7 @@ async fn exemplars(
             "exemplars": exemplars.iter().map(one).collect::<Vec<_>>(),
         })
     });
-    Ok(list(by_series.collect(), 0, found.warnings))
+    Ok(list(Found { found: by_series.collect(), warnings: found.warnings, held: found.held }, 0))
 }
 
 async fn format_query(params: Params) -> Answered<Json<Value>> {
@@ -214,9 +214,9 @@ async fn labels(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let found = engine.prom_label_names(&tenant, &params.all("match[]"), range(&params)?).await?;
-    Ok(list(found.found, params.limit()?, found.warnings))
+    Ok(list(found, params.limit()?))
 }
 
 async fn label_values(
@@ -224,27 +224,27 @@ async fn label_values(
     TenantHeader(tenant): TenantHeader,
     Path(name): Path<String>,
     params: Params,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let name = params::unescaped_name(&name);
     if name.is_empty() {
         return Err(Refusal::bad(format!("invalid label name: {}", promql::quoted(&name))));
     }
     let selectors = params.all("match[]");
     let found = engine.prom_label_values(&tenant, &name, &selectors, range(&params)?).await?;
-    Ok(list(found.found, params.limit()?, found.warnings))
+    Ok(list(found, params.limit()?))
 }
 
 async fn series(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
-) -> Answered<Json<Value>> {
+) -> Answered<Response> {
     let selectors = params.all("match[]");
     if selectors.is_empty() {
         return Err(Refusal::bad("no match[] parameter provided"));
     }
     let found = engine.prom_series(&tenant, &selectors, range(&params)?).await?;
-    Ok(list(found.found, params.limit()?, found.warnings))
+    Ok(list(found, params.limit()?))
 }
 
 async fn metadata(

@@ -8,8 +8,10 @@ mod cost;
 mod error;
 mod limits;
 mod logql;
+mod pool;
 mod promql;
 mod recorded;
+mod room;
 pub mod session;
 mod sql;
 mod telemetry;
@@ -30,6 +32,7 @@ pub use promql::{
     Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings,
     selector_matchers,
 };
+pub use room::Held;
 pub use sql::{
     Cell, CellKind, RowTable, RowsFuture, SQL_CATALOG, SqlAnswer, SqlParameter, maps_as_text, read_only,
     sql_error,
@@ -39,10 +42,10 @@ pub use traceql::{
     TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use model::Clock;
 use parking_lot::RwLock;
+use pool::Pool;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Source;
@@ -69,7 +72,7 @@ impl Engine {
     /// `limits.memory_bytes_max` bounds what all queries together may hold.
     pub fn new(source: Arc<dyn Source>, clock: Arc<dyn Clock>, limits: Limits) -> anyhow::Result<Engine> {
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
+            .with_memory_pool(Arc::new(Pool::new(limits.memory_bytes_max, limits.on_release)))
             .build_arc()?;
         let turns = limits.concurrency_max.clamp(1, Semaphore::MAX_PERMITS);
         let prices = cost::Prices::default();

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct Limits {
     /// What all running queries may hold together.
     pub memory_bytes_max: usize,
+    /// Told when a query gives much of that back: the process can have its allocator give it back, too.
+    pub on_release: fn(),
     pub timeout: Duration,
     /// PromQL: samples one query may load, as Prometheus' `query.max-samples`.
     pub samples_max: usize,
@@ -25,6 +27,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             memory_bytes_max: 1 << 30,
+            on_release: || (),
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
             experimental_functions: true,

@@ -276,9 +276,9 @@ pub(crate) fn broken(error: DataFusionError) -> QueryError {
             Ok(ours) => *ours,
             Err(other) => QueryError::Broken(other.to_string()),
         },
-        DataFusionError::ResourcesExhausted(text) => {
-            QueryError::TooMuch(format!("query needs more memory than query.memory leaves: {text}"))
-        }
+        DataFusionError::ResourcesExhausted(text) => QueryError::TooMuch(format!(
+            "the query needs more memory than is left for queries, which have three eighths of --memory; narrow its range, its selector or its grouping: {text}"
+        )),
         DataFusionError::Context(_, inner) => broken(*inner),
         DataFusionError::Shared(inner) => match inner.as_ref() {
             DataFusionError::External(inner) if inner.is::<QueryError>() => {

@@ -26,10 +26,11 @@ mod windows;
 pub use catalog::{Cardinality, Found, selector_matchers};
 
 use crate::logql::broken;
+use crate::room::{Held, Room};
 use crate::{Engine, QueryError};
 use ::promql::{Expr, ValueType};
-use datafusion::physical_plan::collect;
-use matrix::Matrix;
+use datafusion::physical_plan::execute_stream;
+use matrix::{Matrix, Series};
 use model::{Histogram, Labels, Point, Tenant};
 use node::Times;
 use plan::{Frame, Planner};
@@ -60,6 +61,16 @@ pub struct PromSeries {
     pub histograms: Vec<(i64, Arc<Histogram>)>,
 }
 
+impl PromSeries {
+    fn bytes(&self) -> usize {
+        let of_histogram = |(_, histogram): &(i64, Arc<Histogram>)| size_of::<i64>() + 8 + histogram.bytes();
+        size_of::<PromSeries>()
+            + self.labels.as_bytes().len()
+            + size_of_val(&self.points[..])
+            + self.histograms.iter().map(of_histogram).sum::<usize>()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromAnswer {
     pub result: PromResult,
@@ -72,6 +83,8 @@ pub struct PromAnswer {
     /// The time of each step, in milliseconds, and the samples that it looks at; empty where that was not asked.
     pub samples_by_step: Vec<(i64, u64)>,
     pub timings: PromTimings,
+    /// The memory of the result.
+    pub held: Held,
 }
 
 /// Where the time of a query went.
@@ -118,6 +131,7 @@ impl Engine {
                 samples_read: 0,
                 samples_by_step: vec![],
                 timings: PromTimings::default(),
+                held: Held::default(),
             });
         }
         let frame = Frame { times, end_ms: at_ms, lookback_ms, instant: true, counts };
@@ -198,7 +212,9 @@ impl Engine {
         let (told, infos) = planner.notes.told(query);
         let warnings = snapshot.warnings().into_iter().chain(told).collect();
         let timings = PromTimings { preparation, evaluation: began.elapsed().saturating_sub(preparation) };
-        Ok(PromAnswer { result: answered?, warnings, infos, samples_read, samples_by_step, timings })
+        let (result, room) = answered?;
+        let held = room.into();
+        Ok(PromAnswer { result, warnings, infos, samples_read, samples_by_step, timings, held })
     }
 
     async fn promql_result(
@@ -207,30 +223,47 @@ impl Engine {
         expr: &Expr,
         times: Times,
         instant: bool,
-    ) -> Result<PromResult, QueryError> {
+    ) -> Result<(PromResult, Room), QueryError> {
         if expr.value_type() == ValueType::Matrix {
-            return Ok(PromResult::Matrix(planner.raw(self, expr.bare()).await?));
+            let (series, room) = planner.raw(self, expr.bare()).await?;
+            return Ok((PromResult::Matrix(series), room));
         }
-        let plan = planner.plan(expr, times)?;
-        let context = self.task_context();
-        let work = async move {
-            let batches = collect(plan, context).await.map_err(broken)?;
-            Matrix::from_batches(&batches).map_err(broken)
-        };
-        let matrix = match planner.is_small() {
-            true => self.on_thread(work).await?,
-            false => self.off_thread(work).await?,
-        };
+        let (matrix, room) = self.promql_matrix(planner, expr, times).await?;
         if expr.value_type() == ValueType::Scalar && instant {
             let value = matrix.0.first().and_then(|series| series.values.get(0)).unwrap_or(f64::NAN);
-            return Ok(PromResult::Scalar(Point { ts_ms: times.start_ms, value }));
+            return Ok((PromResult::Scalar(Point { ts_ms: times.start_ms, value }), room));
         }
-        let mut series = to_series(node::names_dropped(matrix)?, times);
+        let mut series = to_series(matrix, times, &room)?;
         if instant {
-            return Ok(PromResult::Vector(series));
+            return Ok((PromResult::Vector(series), room));
         }
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(PromResult::Matrix(series))
+        Ok((PromResult::Matrix(series), room))
+    }
+
+    async fn promql_matrix(
+        &self,
+        planner: &Planner,
+        expr: &Expr,
+        times: Times,
+    ) -> Result<(Matrix, Room), QueryError> {
+        let plan = planner.plan(expr, times)?;
+        let context = self.task_context();
+        let room = self.room();
+        let work = async move {
+            let batches = execute_stream(plan, context).map_err(broken)?;
+            let matrix = Matrix::gather(batches, &room).await.map_err(broken)?;
+            Ok((node::names_dropped(matrix)?, room))
+        };
+        match planner.is_small() {
+            true => self.on_thread(work).await,
+            false => self.off_thread(work).await,
+        }
+    }
+
+    /// For what a query answers.
+    fn room(&self) -> Room {
+        Room::of("the answer of a PromQL query", &self.runtime.memory_pool)
     }
 }
 
@@ -251,19 +284,27 @@ fn parse(query: &str) -> Result<Expr, QueryError> {
     ::promql::parse(query).map_err(|wrong| QueryError::Bad(wrong.to_string()))
 }
 
-fn to_series(matrix: Matrix, times: Times) -> Vec<PromSeries> {
-    let series = matrix.without_empty().0.into_iter();
-    series
-        .map(|series| {
-            let present = series.values.iter().enumerate();
-            let points =
-                present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? }));
-            let points = points.collect();
-            let histograms = series.histograms.into_iter().enumerate();
-            let histograms = histograms.filter_map(|(step, histogram)| Some((times.at(step), histogram?)));
-            PromSeries { points, histograms: histograms.collect(), labels: series.labels }
-        })
-        .collect()
+fn to_series(matrix: Matrix, times: Times, room: &Room) -> Result<Vec<PromSeries>, QueryError> {
+    let mut out = Vec::with_capacity(matrix.0.len());
+    for series in matrix.0 {
+        let bytes = series.bytes();
+        if !series.is_empty() {
+            let series = to_points(series, times);
+            room.take(series.bytes())?;
+            out.push(series);
+        }
+        room.give_back(bytes);
+    }
+    Ok(out)
+}
+
+fn to_points(series: Series, times: Times) -> PromSeries {
+    let mut points = Vec::with_capacity(series.values.iter().flatten().count());
+    let present = series.values.iter().enumerate();
+    points.extend(present.filter_map(|(step, value)| Some(Point { ts_ms: times.at(step), value: value? })));
+    let histograms = series.histograms.into_iter().enumerate();
+    let histograms = histograms.filter_map(|(step, histogram)| Some((times.at(step), histogram?)));
+    PromSeries { points, histograms: histograms.collect(), labels: series.labels }
 }
 
 #[cfg(test)]

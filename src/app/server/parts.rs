@@ -245,6 +245,7 @@ pub fn retention(config: &Config) -> store::Retention {
 fn query_limits(config: &Config) -> engine::Limits {
     engine::Limits {
         memory_bytes_max: config.memory_bytes / 8 * QUERY_EIGHTHS,
+        on_release: crate::memory::give_back_free,
         timeout: config.query_timeout,
         experimental_functions: config.experimental_functions,
         ..engine::Limits::default()

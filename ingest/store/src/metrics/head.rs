@@ -28,6 +28,26 @@ struct Series {
     disordered: bool,
 }
 
+/// Series by ascending labels as they were when they were chosen: what came to them later is not read, so that all
+/// series are read as of one moment, however long it takes.
+pub struct Chosen {
+    series: std::vec::IntoIter<ChosenSeries>,
+    range: TimeRange,
+}
+
+struct ChosenSeries {
+    id: u32,
+    /// How many it had.
+    samples: usize,
+    labels: Labels,
+}
+
+impl Chosen {
+    pub fn is_empty(&self) -> bool {
+        self.series.as_slice().is_empty()
+    }
+}
+
 /// Bytes that a sample presses for a flush with. It takes 16; less counts, as a flush of metrics writes all series anew. The
 /// first samples of a series press hardly: where series are many, a flush for a few samples of each would be made of
 /// labels, and their labels take more memory than so many samples.
@@ -157,23 +177,32 @@ impl Head {
         self.registry.read().index().select(matchers).len() as usize
     }
 
-    /// Samples in the range, by series in the order of their labels.
-    pub fn runs(&self, select: &SeriesSelect) -> Vec<Run> {
+    /// Series that pass, to read one after the other with [`next_run`](Self::next_run).
+    pub fn choose(&self, select: &SeriesSelect) -> Chosen {
         let ids = self.registry.read().index().select(&select.matchers);
-        if ids.len() > SORTED_ALONE_MAX {
+        let one = |id: u32, labels: &Labels| {
+            let samples = self.series.get(id as usize)?.samples.len();
+            (samples > 0).then(|| ChosenSeries { id, samples, labels: labels.clone() })
+        };
+        let series: Vec<ChosenSeries> = if ids.len() > SORTED_ALONE_MAX {
             let (order, labels) = registry::in_order(&self.registry);
             let chosen = order.iter().filter(|id| ids.contains(**id));
-            return chosen.filter_map(|id| self.run(*id, &labels[*id as usize], select.range)).collect();
-        }
-        let registry = self.registry.read();
-        let mut runs: Vec<Run> =
-            ids.iter().filter_map(|id| self.run(id, registry.labels(id), select.range)).collect();
-        runs.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        runs
+            chosen.filter_map(|id| one(*id, &labels[*id as usize])).collect()
+        } else {
+            let registry = self.registry.read();
+            let mut few: Vec<_> = ids.iter().filter_map(|id| one(id, registry.labels(id))).collect();
+            few.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            few
+        };
+        Chosen { series: series.into_iter(), range: select.range }
     }
 
-    fn run(&self, id: u32, labels: &Labels, range: TimeRange) -> Option<Run> {
-        self.series.get(id as usize)?.run(labels, range)
+    /// The samples in the range of the next series that has any.
+    pub fn next_run(&self, chosen: &mut Chosen) -> Option<Run> {
+        let range = chosen.range;
+        chosen.series.by_ref().find_map(|ChosenSeries { id, samples, labels }| {
+            self.series.get(id as usize)?.run(&labels, samples, range)
+        })
     }
 
     pub fn samples(&self) -> usize {
@@ -204,7 +233,7 @@ impl Head {
                     values.extend(series.samples.iter().map(|(_, value)| *value));
                     each(labels, &ts_ms, &values)?;
                 }
-            } else if let Some(run) = series.run(labels, TimeRange::ALL) {
+            } else if let Some(run) = series.run(labels, series.samples.len(), TimeRange::ALL) {
                 each(&run.labels, &run.ts_ms, &run.values)?;
             }
         }
@@ -231,19 +260,50 @@ impl Series {
         Some((times().min()?, times().max()?))
     }
 
-    fn run(&self, labels: &Labels, range: TimeRange) -> Option<Run> {
+    /// Of the first `count` samples, those in the range.
+    fn run(&self, labels: &Labels, count: usize, range: TimeRange) -> Option<Run> {
+        let samples = self.samples.get(..count)?;
         let of = |samples: &[(i64, f64)]| {
             let (ts_ms, values) = samples.iter().copied().unzip();
             Run { labels: labels.clone(), ts_ms, values }
         };
         if self.disordered {
-            let mut run = of(&self.samples);
+            let mut run = of(samples);
             super::merge::put_in_order(&mut run);
             super::merge::cut(&mut run, range);
             return (!run.ts_ms.is_empty()).then_some(run);
         }
-        let start = self.samples.partition_point(|(ts_ms, _)| *ts_ms < range.start);
-        let end = self.samples.partition_point(|(ts_ms, _)| *ts_ms <= range.end);
-        (start < end).then(|| of(&self.samples[start..end]))
+        let start = samples.partition_point(|(ts_ms, _)| *ts_ms < range.start);
+        let end = samples.partition_point(|(ts_ms, _)| *ts_ms <= range.end);
+        (start < end).then(|| of(&samples[start..end]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_the_choice_is_not_read() {
+        let batch = |ts_ms: i64| {
+            let mut batch = MetricBatch::default();
+            for name in ["b", "a"] {
+                batch.begin_series(&mut [("__name__", name)]).unwrap();
+                batch.push(ts_ms, ts_ms as f64);
+            }
+            batch
+        };
+        let mut head = Head::default();
+        head.append(&batch(10), |_| ());
+        let mut chosen = head.choose(&SeriesSelect { matchers: vec![], range: TimeRange::ALL });
+        // One later, one that puts the series out of order.
+        head.append(&batch(20), |_| ());
+        let first = head.next_run(&mut chosen).unwrap();
+        head.append(&batch(5), |_| ());
+        let second = head.next_run(&mut chosen).unwrap();
+        for (run, name) in [(first, "a"), (second, "b")] {
+            assert_eq!((run.labels.metric_name(), run.ts_ms), (name, vec![10]));
+        }
+        assert!(head.next_run(&mut chosen).is_none());
     }
 }

@@ -76,7 +76,8 @@ pub enum Source {
     Part(Left),
     /// Ends where the part turns out to be damaged, and tells.
     Shown(Left, Tell),
-    Memory(std::vec::IntoIter<Run>),
+    /// Those of a memtable, each made when it is asked for.
+    Memory(Box<dyn Iterator<Item = Run> + Send>),
 }
 
 pub type Tell = Arc<dyn Fn(&Damaged) + Send + Sync>;
@@ -203,7 +204,7 @@ mod tests {
     async fn the_sample_written_last_stands() {
         let older = vec![run("a", &[(1, 1.0), (3, 3.0)]), run("c", &[(1, 1.0)])];
         let newer = vec![run("a", &[(2, 2.0), (3, 33.0)]), run("b", &[(9, 9.0)])];
-        let sources = [older, newer].map(|runs| Source::Memory(runs.into_iter()));
+        let sources = [older, newer].map(|runs| Source::Memory(Box::new(runs.into_iter())));
         let mut joined = Joined::of(sources.into()).await.unwrap();
         let mut merged = vec![];
         while let Some(run) = joined.next().await.unwrap() {

@@ -1,8 +1,10 @@
-//! Answers as Prometheus' JSON, written straight into one string.
+//! Answers as Prometheus' JSON, written straight into strings.
 
 use super::params::Params;
+use super::pieces::Pieces;
+use axum::response::IntoResponse;
 use base64::Engine as _;
-use engine::{PromAnswer, PromResult, PromSeries};
+use engine::{PromAnswer, PromResult, PromSeries, PromTimings};
 use model::{Histogram, Labels, Point};
 use std::fmt::Write;
 use std::time::Duration;
@@ -49,90 +51,116 @@ pub(super) fn answer(
     limit: usize,
     stats: Option<(Stats, Duration)>,
     histograms: Histograms,
-) -> String {
-    let (mut warnings, infos) = (capped(answer.warnings, "warning"), capped(answer.infos, "info"));
-    let mut out = String::with_capacity(4096);
-    out.push_str(r#"{"status":"success","data":{"resultType":"#);
-    match answer.result {
+) -> impl IntoResponse {
+    let mut warnings = capped(answer.warnings, "warning");
+    let mut head = String::from(r#"{"status":"success","data":{"resultType":"#);
+    let (series, is_matrix) = match answer.result {
         PromResult::Scalar(point) => {
-            out.push_str(r#""scalar","result":"#);
-            sample(&mut out, point);
+            head.push_str(r#""scalar","result":"#);
+            sample(&mut head, point);
+            (None, false)
         }
         PromResult::Text { ts_ms, value } => {
-            out.push_str(r#""string","result":["#);
-            seconds(&mut out, ts_ms);
-            let _ = write!(out, ",{}]", serde_json::Value::from(value));
+            head.push_str(r#""string","result":["#);
+            seconds(&mut head, ts_ms);
+            let _ = write!(head, ",{}]", serde_json::Value::from(value));
+            (None, false)
         }
         PromResult::Vector(series) => {
-            out.push_str(r#""vector","result":["#);
-            list(&mut out, cut(series, limit, &mut warnings), |out, series| {
-                if let Some(point) = series.points.first() {
-                    out.push_str(r#","value":"#);
-                    sample(out, *point);
-                } else if let Some((ts_ms, of)) = series.histograms.first() {
-                    out.push_str(r#","histogram":"#);
-                    histogram(out, *ts_ms, of, histograms);
-                }
-            });
-            out.push(']');
+            head.push_str(r#""vector","result":["#);
+            (Some(series), false)
         }
         PromResult::Matrix(series) => {
-            out.push_str(r#""matrix","result":["#);
-            list(&mut out, cut(series, limit, &mut warnings), |out, series| {
-                if !series.points.is_empty() || series.histograms.is_empty() {
-                    out.push_str(r#","values":["#);
-                    for (i, point) in series.points.iter().enumerate() {
-                        if i > 0 {
-                            out.push(',');
-                        }
-                        sample(out, *point);
-                    }
-                    out.push(']');
-                }
-                if !series.histograms.is_empty() {
-                    out.push_str(r#","histograms":["#);
-                    for (i, (ts_ms, of)) in series.histograms.iter().enumerate() {
-                        if i > 0 {
-                            out.push(',');
-                        }
-                        histogram(out, *ts_ms, of, histograms);
-                    }
-                    out.push(']');
-                }
-            });
-            out.push(']');
+            head.push_str(r#""matrix","result":["#);
+            (Some(series), true)
         }
-    }
+    };
+    let mut tail = String::from(if series.is_some() { "]" } else { "" });
+    let series = cut(series.unwrap_or_default(), limit, &mut warnings);
     if let Some((stats, took)) = stats {
-        let _ = write!(
-            out,
-            r#","stats":{{"timings":{{"evalTotalTime":{},"queryPreparationTime":{},"innerEvalTime":{},"execTotalTime":{}}},"samples":{{"#,
-            (answer.timings.preparation + answer.timings.evaluation).as_secs_f64(),
-            answer.timings.preparation.as_secs_f64(),
-            answer.timings.evaluation.as_secs_f64(),
-            took.as_secs_f64(),
-        );
-        if stats == Stats::BySteps {
-            out.push_str(r#""totalQueryableSamplesPerStep":["#);
-            for (i, (ts_ms, count)) in answer.samples_by_step.iter().enumerate() {
-                out.push_str(if i > 0 { ",[" } else { "[" });
-                seconds(&mut out, *ts_ms);
-                let _ = write!(out, ",{count}]");
-            }
-            out.push_str("],");
+        let (timings, by_step) = (answer.timings, &answer.samples_by_step);
+        write_stats(&mut tail, stats, took, &timings, by_step, answer.samples_read);
+    }
+    tail.push('}');
+    for (name, notes) in [("warnings", warnings), ("infos", capped(answer.infos, "info"))] {
+        if !notes.is_empty() {
+            let _ = write!(tail, r#","{name}":{}"#, serde_json::Value::from(notes));
         }
-        let total: u64 = answer.samples_by_step.iter().map(|(_, count)| count).sum();
-        let _ = write!(out, r#""totalQueryableSamples":{total},"peakSamples":{}}}}}"#, answer.samples_read);
     }
-    out.push('}');
-    if !warnings.is_empty() {
-        let _ = write!(out, r#","warnings":{}"#, serde_json::Value::from(warnings));
+    tail.push('}');
+    let held = answer.held;
+    Pieces::new(head, series.into_iter(), tail, move |out, series| {
+        let _until_the_last_is_written = &held;
+        out.push_str(r#"{"metric":"#);
+        metric(out, &series.labels);
+        match is_matrix {
+            true => over_time(out, &series, histograms),
+            false => at_once(out, &series, histograms),
+        }
+        out.push('}');
+    })
+}
+
+fn at_once(out: &mut String, series: &PromSeries, form: Histograms) {
+    if let Some(point) = series.points.first() {
+        out.push_str(r#","value":"#);
+        sample(out, *point);
+    } else if let Some((ts_ms, of)) = series.histograms.first() {
+        out.push_str(r#","histogram":"#);
+        histogram(out, *ts_ms, of, form);
     }
-    if !infos.is_empty() {
-        let _ = write!(out, r#","infos":{}"#, serde_json::Value::from(infos));
+}
+
+fn over_time(out: &mut String, series: &PromSeries, form: Histograms) {
+    if !series.points.is_empty() || series.histograms.is_empty() {
+        out.push_str(r#","values":["#);
+        for (i, point) in series.points.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            sample(out, *point);
+        }
+        out.push(']');
     }
-    out.push('}');
-    out
+    if !series.histograms.is_empty() {
+        out.push_str(r#","histograms":["#);
+        for (i, (ts_ms, of)) in series.histograms.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            histogram(out, *ts_ms, of, form);
+        }
+        out.push(']');
+    }
+}
+
+fn write_stats(
+    out: &mut String,
+    stats: Stats,
+    took: Duration,
+    timings: &PromTimings,
+    samples_by_step: &[(i64, u64)],
+    samples_read: u64,
+) {
+    let _ = write!(
+        out,
+        r#","stats":{{"timings":{{"evalTotalTime":{},"queryPreparationTime":{},"innerEvalTime":{},"execTotalTime":{}}},"samples":{{"#,
+        (timings.preparation + timings.evaluation).as_secs_f64(),
+        timings.preparation.as_secs_f64(),
+        timings.evaluation.as_secs_f64(),
+        took.as_secs_f64(),
+    );
+    if stats == Stats::BySteps {
+        out.push_str(r#""totalQueryableSamplesPerStep":["#);
+        for (i, (ts_ms, count)) in samples_by_step.iter().enumerate() {
+            out.push_str(if i > 0 { ",[" } else { "[" });
+            seconds(out, *ts_ms);
+            let _ = write!(out, ",{count}]");
+        }
+        out.push_str("],");
+    }
+    let total: u64 = samples_by_step.iter().map(|(_, count)| count).sum();
+    let _ = write!(out, r#""totalQueryableSamples":{total},"peakSamples":{samples_read}}}}}"#);
 }
 
 /// Notes of each kind that an answer carries at most, as Prometheus' own.
@@ -153,15 +181,6 @@ fn cut(mut series: Vec<PromSeries>, limit: usize, warnings: &mut Vec<String>) ->
         warnings.push("results truncated due to limit".into());
     }
     series
-}
-
-fn list(out: &mut String, series: Vec<PromSeries>, points: impl Fn(&mut String, &PromSeries)) {
-    for (i, series) in series.iter().enumerate() {
-        out.push_str(if i > 0 { r#",{"metric":"# } else { r#"{"metric":"# });
-        metric(out, &series.labels);
-        points(out, series);
-        out.push('}');
-    }
 }
 
 fn metric(out: &mut String, labels: &Labels) {

@@ -12,9 +12,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use engine::{Engine, PromSeries, QueryError};
+use engine::{Engine, Found, PromSeries, QueryError};
 use futures::stream;
-use messages::{Message, Query, QueryResult, ReadRequest, ReadResponse, TimeSeries};
+use messages::{Message, Query, ReadRequest, TimeSeries};
 use model::{Match, Matcher, SeriesSelect, TimeRange};
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 
 /// Queries of one request; a Prometheus sends one.
 const QUERIES_MAX: usize = 100;
+
+/// Fields of `ReadResponse` and `QueryResult`.
+const RESULTS: u32 = 1;
+const TIMESERIES: u32 = 1;
 
 const SAMPLES: i32 = 0;
 const STREAMED_XOR_CHUNKS: i32 = 1;
@@ -46,8 +50,8 @@ pub(super) async fn read(
         Ok(found) if !found.warnings.is_empty() => {
             (StatusCode::INTERNAL_SERVER_ERROR, found.warnings.join("; ") + "\n").into_response()
         }
-        Ok(found) if kind == STREAMED_XOR_CHUNKS => streamed(found.found),
-        Ok(found) => whole(found.found).await,
+        Ok(found) if kind == STREAMED_XOR_CHUNKS => streamed(found),
+        Ok(found) => whole(found).await,
         Err(wrong) => {
             let status = match &wrong {
                 QueryError::Bad(_) => StatusCode::BAD_REQUEST,
@@ -101,12 +105,11 @@ fn kind(accepted: &[i32]) -> Result<i32, String> {
     }
 }
 
-async fn whole(found: Vec<Vec<PromSeries>>) -> Response {
+async fn whole(found: Found<Vec<PromSeries>>) -> Response {
     let encoded = tokio::task::spawn_blocking(move || {
-        let results = found
-            .into_iter()
-            .map(|series| QueryResult { timeseries: series.into_iter().map(TimeSeries::of).collect() });
-        let raw = ReadResponse { results: results.collect() }.encode_to_vec();
+        let Found { found, held, .. } = found;
+        let raw = encoded(found);
+        drop(held);
         snap::raw::Encoder::new().compress_vec(&raw)
     });
     match encoded.await {
@@ -120,9 +123,24 @@ async fn whole(found: Vec<Vec<PromSeries>>) -> Response {
     }
 }
 
+/// A `ReadResponse`, one series after the other: each is dropped when it is written.
+fn encoded(found: Vec<Vec<PromSeries>>) -> Vec<u8> {
+    let mut raw = vec![];
+    for all in found {
+        let mut result = vec![];
+        for series in all {
+            prost::encoding::message::encode(TIMESERIES, &TimeSeries::of(series), &mut result);
+        }
+        prost::encoding::bytes::encode(RESULTS, &result, &mut raw);
+    }
+    raw
+}
+
 /// Frames are made as they are sent.
-fn streamed(found: Vec<Vec<PromSeries>>) -> Response {
-    let frames = found.into_iter().enumerate().flat_map(|(query, all)| {
+fn streamed(found: Found<Vec<PromSeries>>) -> Response {
+    let Found { found, held, .. } = found;
+    let frames = found.into_iter().enumerate().flat_map(move |(query, all)| {
+        let _until_the_last_is_made = &held;
         all.into_iter().flat_map(move |series| chunks::frames(query as i64, series))
     });
     let body = Body::from_stream(stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));

@@ -7,8 +7,10 @@ use super::node::{Node, Times, join_same, scalar_at};
 use super::notes::Notes;
 use super::windows::quantile;
 use crate::QueryError;
+use crate::room::Room;
 use ::promql::{AggregateOp, Grouping};
 use model::{LabelSetBuilder, Labels};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ impl Node for Aggregate {
         format!("{}{}", self.op.as_str(), self.grouping)
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
         let mut inputs = inputs.into_iter();
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameter = inputs.next();
@@ -52,7 +54,7 @@ impl Node for Aggregate {
             return Ok(Matrix::default());
         }
         if self.op == AggregateOp::CountValues {
-            return self.count_values(&matrix);
+            return self.count_values(&matrix, room);
         }
         Ok(match self.op {
             AggregateOp::Topk | AggregateOp::Bottomk => {
@@ -65,8 +67,8 @@ impl Node for Aggregate {
             }
             AggregateOp::Quantile => self.quantiles(&matrix, &parameters),
             _ => {
-                let mut folding = Folding::new(self);
-                matrix.0.into_iter().for_each(|series| folding.add(series));
+                let mut folding = Folding::new(self, room);
+                matrix.0.into_iter().try_for_each(|series| folding.add(series))?;
                 folding.finish()
             }
         })
@@ -285,8 +287,8 @@ impl Aggregate {
     }
 
     /// The label may overwrite one that told groups apart; these then count together.
-    fn count_values(&self, matrix: &Matrix) -> Result<Matrix, QueryError> {
-        let mut counted: BTreeMap<Labels, Vec<Option<f64>>> = BTreeMap::new();
+    fn count_values(&self, matrix: &Matrix, room: &Room) -> Result<Matrix, QueryError> {
+        let mut counted: BTreeMap<Labels, Vec<u32>> = BTreeMap::new();
         let mut key = vec![];
         let with_label = Aggregate {
             grouping: Grouping {
@@ -314,14 +316,23 @@ impl Aggregate {
                     with_label.key(&named.build(), &mut key);
                     Labels::from_bytes(&key).unwrap_or_default()
                 });
-                let counts = counted.entry(labels.clone()).or_insert_with(|| vec![None; self.times.count]);
-                counts[step] = Some(counts[step].unwrap_or(0.0) + 1.0);
+                let counts = match counted.entry(labels.clone()) {
+                    Entry::Occupied(counts) => counts.into_mut(),
+                    Entry::Vacant(new) => {
+                        room.take(self.times.count * size_of::<u32>() + new.key().as_bytes().len())?;
+                        new.insert(vec![0; self.times.count])
+                    }
+                };
+                counts[step] += 1;
             }
         }
-        let series = counted.into_iter();
-        join_same(Matrix(
-            series.map(|(labels, values)| Series::of_numbers(labels, values.into_iter().collect())).collect(),
-        ))
+        let mut out = Vec::with_capacity(counted.len());
+        for (labels, counts) in counted {
+            room.take(self.times.count * size_of::<f64>())?;
+            let present = |count: u32| (count > 0).then(|| f64::from(count));
+            out.push(Series::of_numbers(labels, counts.into_iter().map(present).collect()));
+        }
+        join_same(Matrix(out))
     }
 }
 

@@ -4,6 +4,7 @@ use super::matrix::{Matrix, Row, Sample, Series};
 use super::node::{Node, Times, same_labels, scalar, scalar_at, without_name};
 use super::notes::Notes;
 use crate::QueryError;
+use crate::room::Room;
 use ::promql::{BinaryOp, Cardinality, Matching};
 use model::{Histogram, LabelSetBuilder, Labels, ResetHint};
 use std::collections::HashMap;
@@ -39,7 +40,7 @@ impl Node for Join {
         format!("{}{}", self.op.as_str(), self.matching)
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let mut inputs = inputs.into_iter();
         let (Some(left), Some(right)) = (inputs.next(), inputs.next()) else { return Ok(Matrix::default()) };
         match self.scalar {

@@ -1,5 +1,6 @@
 //! What there is to ask for: series, label names and values, metadata.
 
+use crate::room::Held;
 use crate::{Engine, QueryError};
 use ::promql::{Expr, Modifiers, Node};
 use model::{Labels, Matcher, Metadata, SeriesSelect, Tenant, TimeRange};
@@ -10,6 +11,7 @@ use store::SeriesInfo;
 pub struct Found<T> {
     pub found: Vec<T>,
     pub warnings: Vec<String>,
+    pub held: Held,
 }
 
 /// How many series there are, and what makes them many.
@@ -63,7 +65,7 @@ impl Engine {
             true => labels.collect(),
             false => labels.collect::<BTreeSet<_>>().into_iter().collect(),
         };
-        Ok(Found { found: labels, warnings: snapshot.warnings() })
+        Ok(Found { found: labels, warnings: snapshot.warnings(), held: Held::default() })
     }
 
     /// Names of labels of such series, sorted.
@@ -79,7 +81,7 @@ impl Engine {
             found.append(&mut snapshot.label_names(&SeriesSelect { matchers, range }).await?);
         }
         found.remove(model::COMPONENT);
-        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings() })
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: Held::default() })
     }
 
     /// Values of a label of such series, sorted.
@@ -95,7 +97,7 @@ impl Engine {
         for matchers in selections(selectors)?.into_iter().filter(|_| name != model::COMPONENT) {
             found.append(&mut snapshot.label_values(name, &SeriesSelect { matchers, range }).await?);
         }
-        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings() })
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: Held::default() })
     }
 
     /// What senders said of metrics, by name.

@@ -1,6 +1,7 @@
 //! Exemplars of the series that a query looks at, whatever it makes of them.
 
 use super::Found;
+use crate::room::Held;
 use crate::{Engine, QueryError};
 use ::promql::{Node, Selector};
 use model::{Exemplar, SeriesSelect, Tenant, TimeRange};
@@ -43,6 +44,6 @@ impl Engine {
             (&a.series, &a.labels, a.ts_ms, a.value.to_bits())
                 == (&b.series, &b.labels, b.ts_ms, b.value.to_bits())
         });
-        Ok(Found { found, warnings })
+        Ok(Found { found, warnings, held: Held::default() })
     }
 }

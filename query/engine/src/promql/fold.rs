@@ -7,6 +7,7 @@ use super::node::Node;
 use super::scan::Scan;
 use super::windows::{Kahan, Mean, Variance};
 use crate::QueryError;
+use crate::room::Room;
 use ::promql::AggregateOp;
 use model::{Labels, STALE_NAN_BITS, is_stale_marker, stale_marker};
 use std::collections::HashMap;
@@ -39,6 +40,17 @@ impl Fold {
             AggregateOp::Stddev => Fold::Variance(vec![Variance::default(); steps], f64::sqrt),
             _ => return None,
         })
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Fold::Sum(sums) => size_of_val(&sums[..]),
+            Fold::Count(counts) => size_of_val(&counts[..]),
+            Fold::Group(any) => size_of_val(&any[..]),
+            Fold::Best(best, _) => size_of_val(&best[..]),
+            Fold::Mean(means) => size_of_val(&means[..]),
+            Fold::Variance(variances, _) => size_of_val(&variances[..]),
+        }
     }
 
     fn add(&mut self, values: &Values) {
@@ -91,6 +103,7 @@ fn each<T>(states: &mut [T], values: &Values, mut add: impl FnMut(&mut T, f64)) 
 /// Groups in the order of their first member.
 pub(super) struct Folding<'a> {
     aggregate: &'a Aggregate,
+    room: &'a Room,
     groups: Vec<Group>,
     known: HashMap<Vec<u8>, usize>,
     key: Vec<u8>,
@@ -105,17 +118,20 @@ struct Group {
 }
 
 impl<'a> Folding<'a> {
-    pub fn new(aggregate: &'a Aggregate) -> Folding<'a> {
-        Folding { aggregate, groups: vec![], known: HashMap::new(), key: vec![] }
+    pub fn new(aggregate: &'a Aggregate, room: &'a Room) -> Folding<'a> {
+        Folding { aggregate, room, groups: vec![], known: HashMap::new(), key: vec![] }
     }
 
-    pub fn add(&mut self, series: Series) {
+    pub fn add(&mut self, series: Series) -> Result<(), QueryError> {
         self.aggregate.key(&series.labels, &mut self.key);
         let at = match self.known.get(&self.key) {
             Some(at) => *at,
             None => {
                 let labels = Labels::from_bytes(&self.key).unwrap_or_default();
-                let Some(numbers) = Fold::of(self.aggregate.op, self.aggregate.times.count) else { return };
+                let Some(numbers) = Fold::of(self.aggregate.op, self.aggregate.times.count) else {
+                    return Ok(());
+                };
+                self.room.take(numbers.bytes() + 2 * self.key.len() + size_of::<Group>())?;
                 self.known.insert(self.key.clone(), self.groups.len());
                 self.groups.push(Group { labels, drop_name: false, numbers, with_histograms: vec![] });
                 self.groups.len() - 1
@@ -125,8 +141,10 @@ impl<'a> Folding<'a> {
         group.drop_name |= series.drop_name;
         group.numbers.add(&series.values);
         if !series.histograms.is_empty() {
+            self.room.take(series.bytes())?;
             group.with_histograms.push(series);
         }
+        Ok(())
     }
 
     pub fn finish(self) -> Matrix {
@@ -160,9 +178,9 @@ impl Node for AggregateScan {
         format!("{} {}", self.aggregate.details(), self.scan.details())
     }
 
-    async fn evaluate(&self, parameters: Vec<Matrix>) -> Result<Matrix, QueryError> {
-        let mut folding = Folding::new(&self.aggregate);
-        self.scan.each(&parameters, |series| folding.add(series)).await?;
+    async fn evaluate(&self, parameters: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
+        let mut folding = Folding::new(&self.aggregate, room);
+        self.scan.each(&parameters, room, |series| folding.add(series)).await?;
         Ok(folding.finish())
     }
 }

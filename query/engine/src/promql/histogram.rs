@@ -5,6 +5,7 @@ use super::matrix::{Matrix, Row, Sample, Series};
 use super::node::{Node, Times, join_same, scalar_at};
 use super::notes::{Fixed, Notes, about};
 use crate::QueryError;
+use crate::room::Room;
 use model::{Bucket as Native, Histogram as NativeHistogram, LabelSetBuilder, Labels};
 use std::collections::HashMap;
 
@@ -54,7 +55,7 @@ impl Node for Histogram {
         }
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let mut inputs = inputs.into_iter();
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameters: Vec<Matrix> = inputs.collect();

@@ -4,6 +4,7 @@ use super::matrix::{Matrix, Row, Sample, Series};
 use super::node::{Node, same_labels};
 use super::scan::Scan;
 use crate::QueryError;
+use crate::room::Room;
 use model::{LabelSetBuilder, Labels, METRIC_NAME, Match, Matcher};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,13 +25,13 @@ impl Node for Info {
         "PromInfo"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
         let Some(base) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
         let names = self.names()?;
         // What is an info metric itself stays as it is.
         let is_info = |series: &Series| names.iter().all(|name| name.matches(series.labels.metric_name()));
         let data: Vec<&Matcher> = self.data().collect();
-        let info = self.info(&base, &names, &data, &is_info).await?;
+        let info = self.info(&base, &names, &data, &is_info, room).await?;
         let infos = by_target(&info);
         let mut out: Vec<(Labels, bool, Row)> = vec![];
         let mut known: HashMap<Labels, usize> = HashMap::new();
@@ -87,6 +88,7 @@ impl Info {
         names: &[Matcher],
         data: &[&Matcher],
         is_info: &(impl Fn(&Series) -> bool + Sync),
+        room: &Room,
     ) -> Result<Matrix, QueryError> {
         let mut targets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for series in base.0.iter().filter(|series| !is_info(series)) {
@@ -106,7 +108,7 @@ impl Info {
         }
         matchers.extend(data.iter().map(|matcher| (*matcher).clone()));
         let scan = Scan { matchers, ..self.scan.clone() };
-        let found = scan.evaluate(vec![]).await?;
+        let found = scan.evaluate(vec![], room).await?;
         match found.0.iter().find(|series| !series.histograms.is_empty()) {
             Some(series) => Err(QueryError::Execution(format!(
                 "this should be an info metric, with float samples: {}",

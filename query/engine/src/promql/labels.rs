@@ -5,6 +5,7 @@ use super::matrix::{Matrix, Series};
 use super::node::{Node, join_same};
 use super::notes::Notes;
 use crate::QueryError;
+use crate::room::Room;
 use model::{LabelSetBuilder, Labels};
 use regex::Regex;
 use std::cmp::Ordering;
@@ -59,7 +60,7 @@ impl Node for LabelReplace {
         "PromLabelReplace"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         relabelled(inputs, &self.target, |labels| self.apply(labels))
     }
 }
@@ -104,7 +105,7 @@ impl Node for LabelJoin {
         "PromLabelJoin"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         relabelled(inputs, &self.target, |labels| {
             let values: Vec<&str> =
                 self.sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
@@ -134,7 +135,7 @@ impl Node for SortByLabel {
         "PromSortByLabel"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let Some(mut matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
         if !self.instant {
             note_sort(&self.notes, self.at);

@@ -5,6 +5,7 @@ use super::node::{Node, Times, scalar, scalar_at};
 use super::notes::Notes;
 use super::windows::Kahan;
 use crate::QueryError;
+use crate::room::Room;
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use model::{Histogram, LabelSetBuilder, Labels, Match, Matcher};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Node for Constant {
         "PromConstant"
     }
 
-    async fn evaluate(&self, _: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, _: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         Ok(scalar((0..self.times.count).map(|_| self.value)))
     }
 }
@@ -39,7 +40,7 @@ impl Node for TimeOf {
         "PromTime"
     }
 
-    async fn evaluate(&self, _: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, _: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         Ok(scalar((0..self.times.count).map(|step| self.times.at(step) as f64 / 1e3)))
     }
 }
@@ -56,7 +57,7 @@ impl Node for ToScalar {
         "PromToScalar"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let series = inputs.first().map_or(&[][..], |matrix| &matrix.0);
         Ok(scalar((0..self.times.count).map(|step| {
             let mut present = series.iter().filter_map(|series| series.values.get(step));
@@ -85,7 +86,7 @@ impl Node for Elementwise {
         self.function.to_owned()
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let mut inputs = inputs.into_iter();
         let Some(matrix) = inputs.next() else { return Ok(Matrix::default()) };
         let parameters: Vec<Matrix> = inputs.collect();
@@ -136,7 +137,7 @@ impl Node for Negate {
         "PromNegate"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let series = inputs.into_iter().flat_map(|matrix| matrix.0).map(|series| {
             let negated = |histogram: Arc<Histogram>| Arc::new((*histogram).clone().scaled(-1.0));
             let histograms = series.histograms.into_iter().map(|histogram| histogram.map(negated)).collect();
@@ -281,7 +282,7 @@ impl Node for Absent {
         "PromAbsent"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let series = inputs.first().map_or(&[][..], |matrix| &matrix.0);
         let absent = |step: usize| series.iter().all(|series| !series.is_present(step));
         let values = (0..self.times.count).map(|step| absent(step).then_some(1.0)).collect();
@@ -304,7 +305,7 @@ impl Node for Sort {
         "PromSort"
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, inputs: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         let Some(mut matrix) = inputs.into_iter().next() else { return Ok(Matrix::default()) };
         let series = matrix.0.into_iter().map(Series::without_histograms);
         matrix = Matrix(series.collect()).without_empty();

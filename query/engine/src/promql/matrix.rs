@@ -3,14 +3,20 @@
 //! A row's numbers are one run of an Arrow buffer, read where it lies. A step without a number holds the stale marker,
 //! which is never a value inside a query. Histograms are rare; a row without any holds none.
 
+use crate::room::Room;
 use arrow::array::{
     ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, ListArray, ListBuilder, RecordBatch,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
 use model::{Histogram, Labels, STALE_NAN_BITS, is_stale_marker, stale_marker};
 use std::sync::{Arc, LazyLock};
+
+/// What one batch of series holds, about.
+const BATCH_BYTES: usize = 4 << 20;
 
 pub(super) static MATRIX: LazyLock<SchemaRef> = LazyLock::new(|| {
     let list = |kind, nullable| DataType::List(Arc::new(Field::new("item", kind, nullable)));
@@ -106,6 +112,12 @@ impl Series {
         !self.values.any() && self.histograms.iter().all(Option::is_none)
     }
 
+    pub fn bytes(&self) -> usize {
+        let of_histograms = self.histograms.len() * 8
+            + self.histograms.iter().flatten().map(|histogram| histogram.bytes()).sum::<usize>();
+        self.values.len() * 8 + of_histograms + self.labels.as_bytes().len() + 64
+    }
+
     /// Only the numbers.
     pub fn without_histograms(mut self) -> Series {
         self.histograms = vec![];
@@ -162,7 +174,7 @@ impl Row {
 pub(super) struct Matrix(pub Vec<Series>);
 
 impl Matrix {
-    pub fn to_batch(&self) -> Result<RecordBatch, DataFusionError> {
+    fn to_batch(&self) -> Result<RecordBatch, DataFusionError> {
         let mut labels = BinaryBuilder::with_capacity(
             self.0.len(),
             self.0.iter().map(|series| series.labels.as_bytes().len()).sum(),
@@ -203,31 +215,58 @@ impl Matrix {
         Ok(RecordBatch::try_new(MATRIX.clone(), columns)?)
     }
 
-    pub fn from_batches(batches: &[RecordBatch]) -> Result<Matrix, DataFusionError> {
-        let bad = |what: String| DataFusionError::Internal(what);
-        let mut matrix = Matrix(Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum()));
-        for batch in batches {
-            let labels = batch.column(0).as_binary::<i32>();
-            let drop_name = batch.column(1).as_boolean();
-            let values = batch.column(2).as_list::<i32>();
-            let numbers = values.values().as_primitive::<Float64Type>().values();
-            let histograms = batch.column(3).as_list::<i32>();
-            for row in 0..batch.num_rows() {
-                let labels = Labels::from_bytes(labels.value(row))
-                    .map_err(|why| bad(format!("labels of a series: {why}")))?;
-                let offsets = values.value_offsets();
-                let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-                let values = Values(numbers.slice(start, end - start));
-                let mut of_row = vec![];
-                if histograms.value_length(row) > 0 {
-                    let encoded = histograms.value(row);
-                    for bytes in encoded.as_binary::<i32>() {
-                        let decoded = bytes.map(Histogram::decode).transpose();
-                        of_row.push(decoded.map_err(|why| bad(why.to_string()))?.map(Arc::new));
-                    }
-                }
-                matrix.0.push(Series { labels, drop_name: drop_name.value(row), values, histograms: of_row });
+    /// Batches of some mebibytes, each made when it is asked for, with the bytes of the series that are dropped for it.
+    pub fn into_batches(self) -> impl Iterator<Item = Result<(RecordBatch, usize), DataFusionError>> {
+        let mut rest = self.0.into_iter();
+        std::iter::from_fn(move || {
+            let (mut piece, mut bytes) = (Matrix::default(), 0);
+            while bytes < BATCH_BYTES
+                && let Some(series) = rest.next()
+            {
+                bytes += series.bytes();
+                piece.0.push(series);
             }
+            (!piece.0.is_empty()).then(|| Ok((piece.to_batch()?, bytes)))
+        })
+    }
+
+    /// All series of a stream of batches.
+    pub async fn gather(
+        mut batches: SendableRecordBatchStream,
+        room: &Room,
+    ) -> Result<Matrix, DataFusionError> {
+        let mut matrix = Matrix::default();
+        while let Some(batch) = batches.try_next().await? {
+            let piece = Matrix::from_batch(&batch)?;
+            room.take(piece.bytes()).map_err(|wrong| DataFusionError::External(Box::new(wrong)))?;
+            matrix.0.extend(piece.0);
+        }
+        Ok(matrix)
+    }
+
+    fn from_batch(batch: &RecordBatch) -> Result<Matrix, DataFusionError> {
+        let bad = |what: String| DataFusionError::Internal(what);
+        let mut matrix = Matrix(Vec::with_capacity(batch.num_rows()));
+        let labels = batch.column(0).as_binary::<i32>();
+        let drop_name = batch.column(1).as_boolean();
+        let values = batch.column(2).as_list::<i32>();
+        let numbers = values.values().as_primitive::<Float64Type>().values();
+        let histograms = batch.column(3).as_list::<i32>();
+        for row in 0..batch.num_rows() {
+            let labels = Labels::from_bytes(labels.value(row))
+                .map_err(|why| bad(format!("labels of a series: {why}")))?;
+            let offsets = values.value_offsets();
+            let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+            let values = Values(numbers.slice(start, end - start));
+            let mut of_row = vec![];
+            if histograms.value_length(row) > 0 {
+                let encoded = histograms.value(row);
+                for bytes in encoded.as_binary::<i32>() {
+                    let decoded = bytes.map(Histogram::decode).transpose();
+                    of_row.push(decoded.map_err(|why| bad(why.to_string()))?.map(Arc::new));
+                }
+            }
+            matrix.0.push(Series { labels, drop_name: drop_name.value(row), values, histograms: of_row });
         }
         Ok(matrix)
     }
@@ -243,13 +282,6 @@ impl Matrix {
     }
 
     pub fn bytes(&self) -> usize {
-        let of_histograms = |histograms: &Histograms| -> usize {
-            histograms.len() * 8
-                + histograms.iter().flatten().map(|histogram| histogram.bytes()).sum::<usize>()
-        };
-        let of = |series: &Series| {
-            series.values.len() * 8 + of_histograms(&series.histograms) + series.labels.as_bytes().len() + 64
-        };
-        self.0.iter().map(of).sum()
+        self.0.iter().map(Series::bytes).sum()
     }
 }

@@ -4,9 +4,9 @@
 use super::matrix::{MATRIX, Matrix, Series, Values};
 use crate::QueryError;
 use crate::logql::operator::{Batches, Operator, Work};
+use crate::room::Room;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
@@ -43,7 +43,8 @@ pub(super) trait Node: Debug + Send + Sync + 'static {
         String::new()
     }
 
-    async fn evaluate(&self, inputs: Vec<Matrix>) -> Result<Matrix, QueryError>;
+    /// `room` holds the inputs and as much again.
+    async fn evaluate(&self, inputs: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError>;
 }
 
 #[derive(Debug)]
@@ -68,21 +69,36 @@ impl<N: Node> Work for NodeWork<N> {
 
     fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches {
         futures::stream::once(async move {
-            let reservation = MemoryConsumer::new(self.0.name()).register(context.memory_pool());
+            let room = Room::of(self.0.name(), context.memory_pool());
             let mut matrices = Vec::with_capacity(inputs.len());
             for input in inputs {
-                let batches: Vec<_> = input.try_collect().await?;
-                let matrix = Matrix::from_batches(&batches)?;
-                reservation.try_grow(matrix.bytes())?;
-                matrices.push(matrix);
+                matrices.push(Matrix::gather(input, &room).await?);
             }
-            let evaluated = self.0.evaluate(matrices).await;
-            let matrix = evaluated.map_err(|wrong| DataFusionError::External(Box::new(wrong)))?;
-            reservation.try_grow(matrix.bytes())?;
-            matrix.to_batch()
+            let matrix = self.within(matrices, &room).await.map_err(external)?;
+            let batches = matrix.into_batches().map(move |made| {
+                let (batch, bytes) = made?;
+                room.give_back(bytes);
+                Ok(batch)
+            });
+            Ok::<_, DataFusionError>(futures::stream::iter(batches))
         })
+        .try_flatten()
         .boxed()
     }
+}
+
+impl<N: Node> NodeWork<N> {
+    async fn within(&self, inputs: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
+        // What a node makes is mostly no larger than what it is made of; where it may be, the node says so itself.
+        room.take(room.bytes())?;
+        let matrix = self.0.evaluate(inputs, room).await?;
+        room.settle(matrix.bytes())?;
+        Ok(matrix)
+    }
+}
+
+fn external(wrong: QueryError) -> DataFusionError {
+    DataFusionError::External(Box::new(wrong))
 }
 
 /// One series without labels.

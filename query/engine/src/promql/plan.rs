@@ -13,16 +13,17 @@ use super::notes::Notes;
 use super::scan::{Asked, Mode, Reader, Scan, SubqueryWindows, Where};
 use super::tally::Tally;
 use super::{PromSeries, extended, windows};
+use crate::room::Room;
 use crate::{Engine, QueryError};
 use ::promql::{
     AggregateOp, At, BinaryOp, Expr, Extension, Function, Modifiers, Node, Selector, Span, ValueType,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use model::{Match, Point, SeriesSelect, TimeRange, is_stale_marker};
+use model::{Match, Point, Run, SeriesSelect, TimeRange, is_stale_marker};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use store::Snapshot;
+use store::{SampleBlock, Snapshot};
 
 /// Steps of a subquery where it names none, as Prometheus' default evaluation interval.
 const SUBQUERY_STEP_MS: i64 = 60_000;
@@ -433,22 +434,31 @@ impl Planner {
     }
 
     /// The samples of a range vector as they are: what an instant query of `x[5m]` answers.
-    pub async fn raw(&self, engine: &Engine, expr: &Expr) -> Result<Vec<PromSeries>, QueryError> {
+    pub async fn raw(&self, engine: &Engine, expr: &Expr) -> Result<(Vec<PromSeries>, Room), QueryError> {
         match &expr.node {
-            Node::Range { selector, range } => self.raw_range(selector, self.span(range, false)?).await,
+            Node::Range { selector, range } => {
+                let room = engine.room();
+                let read = self.raw_range(selector, self.span(range, false)?, &room);
+                let series = engine.on_thread(read).await?;
+                Ok((series, room))
+            }
             Node::Subquery { expr, range, step, modifiers } => {
                 let place = self.place(modifiers)?;
                 let step_ms = self.step(step.as_ref())?;
                 let inner = inner_times(self.frame.times, place, self.span(range, false)?, step_ms)?;
-                let batches = engine.execute(self.plan(expr, inner)?).await?;
-                let matrix = Matrix::from_batches(&batches).map_err(crate::logql::broken)?;
-                Ok(super::to_series(node::names_dropped(matrix)?, inner))
+                let (matrix, room) = engine.promql_matrix(self, expr, inner).await?;
+                Ok((super::to_series(matrix, inner, &room)?, room))
             }
             _ => Err(QueryError::Bad(format!("{expr} is no range vector"))),
         }
     }
 
-    async fn raw_range(&self, selector: &Selector, range_ms: i64) -> Result<Vec<PromSeries>, QueryError> {
+    async fn raw_range(
+        &self,
+        selector: &Selector,
+        range_ms: i64,
+        room: &Room,
+    ) -> Result<Vec<PromSeries>, QueryError> {
         let end = self.place(&selector.modifiers)?.of(self.frame.times.start_ms);
         let start = end.saturating_sub(range_ms);
         let (before, after) = match selector.modifiers.extension {
@@ -456,37 +466,54 @@ impl Planner {
             Extension::Anchored => (self.frame.lookback_ms, 0),
             Extension::Smoothed => (self.frame.lookback_ms, self.frame.lookback_ms),
         };
-        let read = TimeRange {
+        let range = TimeRange {
             start: start.saturating_sub(before).saturating_add(1),
             end: end.saturating_add(after),
         };
-        let block = self.reader.read(selector.matchers.clone(), read).await?;
-        let mut out = vec![];
-        for run in model::runs(block.iter()) {
-            let present = run.ts_ms.iter().zip(run.values).filter(|(_, value)| !is_stale_marker(**value));
-            let mut points: Vec<Point> =
-                present.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
-            let histograms: Vec<_> =
-                run.histograms.into_iter().filter(|(_, histogram)| !histogram.is_stale_marker()).collect();
-            if selector.modifiers.extension != Extension::None {
-                let smoothed = selector.modifiers.extension == Extension::Smoothed;
-                if !histograms.is_empty() {
-                    let word = if smoothed { "smoothed" } else { "anchored" };
-                    let what = format!("{word} modifier is not supported with histograms");
-                    return Err(QueryError::Execution(what));
+        let select = SeriesSelect { matchers: selector.matchers.clone(), range };
+        let mut out: Vec<PromSeries> = vec![];
+        let add = |block: &SampleBlock| {
+            for run in model::runs(block.iter()) {
+                let series = self.raw_series(run, selector.modifiers.extension, (start, end))?;
+                if !series.points.is_empty() || !series.histograms.is_empty() {
+                    room.take(series.bytes())?;
+                    out.push(series);
                 }
-                let (ts_ms, values): (Vec<i64>, Vec<f64>) =
-                    points.iter().map(|point| (point.ts_ms, point.value)).unzip();
-                points = extended::raw(&ts_ms, &values, (start, end), smoothed);
             }
-            if let Some(tally) = &self.tally {
-                tally.add_raw(points.len(), &histograms);
-            }
-            if !points.is_empty() || !histograms.is_empty() {
-                out.push(PromSeries { labels: run.labels, points, histograms });
-            }
+            Ok(())
+        };
+        if self.reader.each(&select, room, add).await? {
+            out.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
         Ok(out)
+    }
+
+    fn raw_series(
+        &self,
+        run: Run<'_>,
+        extension: Extension,
+        ends: (i64, i64),
+    ) -> Result<PromSeries, QueryError> {
+        let present = run.ts_ms.iter().zip(run.values).filter(|(_, value)| !is_stale_marker(**value));
+        let mut points = Vec::with_capacity(run.ts_ms.len());
+        points.extend(present.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }));
+        let histograms: Vec<_> =
+            run.histograms.into_iter().filter(|(_, histogram)| !histogram.is_stale_marker()).collect();
+        if extension != Extension::None {
+            let smoothed = extension == Extension::Smoothed;
+            if !histograms.is_empty() {
+                let word = if smoothed { "smoothed" } else { "anchored" };
+                let what = format!("{word} modifier is not supported with histograms");
+                return Err(QueryError::Execution(what));
+            }
+            let (ts_ms, values): (Vec<i64>, Vec<f64>) =
+                points.iter().map(|point| (point.ts_ms, point.value)).unzip();
+            points = extended::raw(&ts_ms, &values, ends, smoothed);
+        }
+        if let Some(tally) = &self.tally {
+            tally.add_raw(points.len(), &histograms);
+        }
+        Ok(PromSeries { labels: run.labels, points, histograms })
     }
 }
 
@@ -516,7 +543,7 @@ impl node::Node for Nothing {
         "PromNothing"
     }
 
-    async fn evaluate(&self, _: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, _: Vec<Matrix>, _: &Room) -> Result<Matrix, QueryError> {
         Ok(Matrix::default())
     }
 }

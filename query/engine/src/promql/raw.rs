@@ -2,9 +2,11 @@
 
 use super::scan::Reader;
 use super::{Found, PromSeries};
+use crate::room::Room;
 use crate::{Engine, QueryError};
 use model::{Point, SeriesSelect, Tenant};
 use std::sync::Arc;
+use store::SampleBlock;
 
 impl Engine {
     /// For each selection, its series in the order of their labels. All read one picture of the data, and together no
@@ -16,26 +18,36 @@ impl Engine {
     ) -> Result<Found<Vec<PromSeries>>, QueryError> {
         let snapshot = self.source.snapshot(tenant).await?;
         let (told, samples_max) = (snapshot.clone(), self.limits.samples_max);
+        let room = self.room();
         let found = self.off_thread(async move {
             let reader = Reader { snapshot, samples_max, samples: Arc::default() };
             let mut found = Vec::with_capacity(selections.len());
-            for SeriesSelect { matchers, range } in selections {
-                let block = reader.read(matchers, range).await?;
-                let series = model::runs(block.iter()).into_iter().map(|run| PromSeries {
-                    points: run
-                        .ts_ms
-                        .iter()
-                        .zip(run.values)
-                        .map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value })
-                        .collect(),
-                    labels: run.labels,
-                    histograms: run.histograms,
-                });
-                // Of starts alone there is nothing to hand out.
-                found.push(series.filter(|s| !s.points.is_empty() || !s.histograms.is_empty()).collect());
+            for select in selections {
+                let mut all = vec![];
+                let was_apart =
+                    reader.each(&select, &room, |block| add_series(block, &mut all, &room)).await?;
+                if was_apart {
+                    all.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
+                found.push(all);
             }
-            Ok(found)
+            Ok((found, room))
         });
-        Ok(Found { found: found.await?, warnings: told.warnings() })
+        let (found, room) = found.await?;
+        Ok(Found { found, warnings: told.warnings(), held: room.into() })
     }
+}
+
+fn add_series(block: &SampleBlock, to: &mut Vec<PromSeries>, room: &Room) -> Result<(), QueryError> {
+    for run in model::runs(block.iter()) {
+        let both = run.ts_ms.iter().zip(run.values);
+        let points = both.map(|(ts_ms, value)| Point { ts_ms: *ts_ms, value: *value }).collect();
+        let series = PromSeries { labels: run.labels, points, histograms: run.histograms };
+        // Of starts alone there is nothing to hand out.
+        if !series.points.is_empty() || !series.histograms.is_empty() {
+            room.take(series.bytes())?;
+            to.push(series);
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::tally::Tally;
 use super::windows::{Over, Window};
 use super::{extended, mixed};
 use crate::QueryError;
+use crate::room::Room;
 use ::promql::Extension;
 use futures::TryStreamExt;
 use model::{
@@ -67,13 +68,38 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub async fn read(&self, matchers: Vec<Matcher>, range: TimeRange) -> Result<SampleBlock, QueryError> {
-        let mut whole = SampleBlock::default();
-        let mut blocks = self.snapshot.sample_blocks(&SeriesSelect { matchers, range }).await?;
+    /// Gives whole series block by block, by ascending labels, unless it answers that they were not: that some with
+    /// histograms came after others.
+    pub async fn each(
+        &self,
+        select: &SeriesSelect,
+        room: &Room,
+        mut take: impl FnMut(&SampleBlock) -> Result<(), QueryError> + Send,
+    ) -> Result<bool, QueryError> {
+        let mut blocks = self.snapshot.sample_blocks(select).await?;
+        // A histogram's parts lie apart, but before everything else of its labels.
+        let mut with_parts: Option<SampleBlock> = None;
+        let mut any_before = false;
         while let Some(block) = self.next(&mut blocks).await? {
-            whole.append(block);
+            match &mut with_parts {
+                Some(earlier) => {
+                    room.take(bytes(&block))?;
+                    earlier.append(block);
+                }
+                None if block.labels.iter().any(|labels| component_of(labels).is_some()) => {
+                    with_parts = Some(block);
+                }
+                None => {
+                    any_before = true;
+                    take(&block)?;
+                }
+            }
         }
-        Ok(whole)
+        if let Some(rest) = with_parts {
+            take(&rest)?;
+            return Ok(any_before);
+        }
+        Ok(false)
     }
 
     async fn next(&self, blocks: &mut BlockStream) -> Result<Option<SampleBlock>, QueryError> {
@@ -122,9 +148,14 @@ impl Node for Scan {
         format!("{self:?}")
     }
 
-    async fn evaluate(&self, parameters: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, parameters: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
         let mut out = vec![];
-        let was_apart = self.each(&parameters, |series| out.push(series)).await?;
+        let keep = |series: Series| {
+            room.take(series.bytes())?;
+            out.push(series);
+            Ok(())
+        };
+        let was_apart = self.each(&parameters, room, keep).await?;
         if was_apart {
             out.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
@@ -149,45 +180,25 @@ fn tell_resets(histograms: &mut [(i64, Arc<Histogram>)]) {
 }
 
 impl Scan {
-    /// Gives each series as soon as its samples are there, by ascending labels, unless it answers that they were not:
-    /// that some with histograms came after others.
+    /// Gives each series as soon as its samples are there; in which order, [`Reader::each`] tells.
     pub async fn each(
         &self,
         parameters: &[Matrix],
-        mut take: impl FnMut(Series) + Send,
+        room: &Room,
+        mut take: impl FnMut(Series) -> Result<(), QueryError> + Send,
     ) -> Result<bool, QueryError> {
         if self.times.count == 0 {
             return Ok(false);
         }
         let select = SeriesSelect { matchers: self.matchers.clone(), range: self.range() };
-        let mut blocks = self.reader.snapshot.sample_blocks(&select).await?;
-        // A histogram's parts lie apart, but before everything else of its labels.
-        let mut with_parts: Option<SampleBlock> = None;
-        let mut any_before = false;
-        while let Some(block) = self.reader.next(&mut blocks).await? {
-            match &mut with_parts {
-                Some(earlier) => earlier.append(block),
-                None if block.labels.iter().any(|labels| component_of(labels).is_some()) => {
-                    with_parts = Some(block);
-                }
-                None => {
-                    any_before = true;
-                    self.evaluate_block(&block, parameters, &mut take)?;
-                }
-            }
-        }
-        if let Some(rest) = with_parts {
-            self.evaluate_block(&rest, parameters, &mut take)?;
-            return Ok(any_before);
-        }
-        Ok(false)
+        self.reader.each(&select, room, |block| self.evaluate_block(block, parameters, &mut take)).await
     }
 
     fn evaluate_block(
         &self,
         block: &SampleBlock,
         parameters: &[Matrix],
-        take: &mut impl FnMut(Series),
+        take: &mut impl FnMut(Series) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         for mut run in model::runs(block.iter()) {
             if self.tells_resets {
@@ -222,7 +233,7 @@ impl Scan {
                 tally.add_found(&series);
             }
             if !series.is_empty() {
-                take(series);
+                take(series)?;
             }
         }
         Ok(())
@@ -527,6 +538,11 @@ impl Windows<'_> {
     }
 }
 
+fn bytes(block: &SampleBlock) -> usize {
+    let of_labels = |labels: &Labels| labels.as_bytes().len() + size_of::<Labels>() + size_of::<usize>();
+    block.labels.iter().map(of_labels).sum::<usize>() + block.values.len() * 16
+}
+
 /// The part of what is sorted by time that lies in `(start, end]`.
 pub(super) fn between<T>(
     all: &[T],
@@ -559,7 +575,7 @@ impl Node for SubqueryWindows {
         format!("{} [{}]", self.asked.over.name, ::promql::format_duration(self.asked.range_ms))
     }
 
-    async fn evaluate(&self, mut inputs: Vec<Matrix>) -> Result<Matrix, QueryError> {
+    async fn evaluate(&self, mut inputs: Vec<Matrix>, room: &Room) -> Result<Matrix, QueryError> {
         let Some(inner) = inputs.pop() else { return Ok(Matrix::default()) };
         let windows = Windows {
             asked: self.asked,
@@ -577,6 +593,7 @@ impl Node for SubqueryWindows {
             let drop_name = series.drop_name || !self.asked.over.keeps_name;
             let series = windows.series(series.labels, drop_name, &samples, &inputs)?;
             if !series.is_empty() {
+                room.take(series.bytes())?;
                 out.push(series);
             }
         }

@@ -35,6 +35,10 @@ async fn engine(dir: &std::path::Path, series: &[Line<'_>]) -> Engine {
 }
 
 async fn engine_over(dir: &std::path::Path, batch: MetricBatch) -> Engine {
+    engine_with(dir, batch, Limits::default()).await
+}
+
+async fn engine_with(dir: &std::path::Path, batch: MetricBatch, limits: Limits) -> Engine {
     let clock: Arc<dyn Clock> = Arc::new(At(T0 + 3_600_000));
     let store =
         Store::open(store::Config { dir: dir.to_owned(), fsync: false, ..Default::default() }, clock.clone());
@@ -43,7 +47,7 @@ async fn engine_over(dir: &std::path::Path, batch: MetricBatch) -> Engine {
         .write(Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None })
         .await
         .unwrap();
-    Engine::new(store, clock, Limits::default()).unwrap()
+    Engine::new(store, clock, limits).unwrap()
 }
 
 const SHOP: &[Line<'_>] = &[
@@ -236,4 +240,35 @@ async fn what_cannot_be_matched_is_an_execution_error() {
     let wrong =
         engine.promql_range(&Tenant::default(), "up", 0, 1_000_000_000, 1, LOOKBACK_MS).await.unwrap_err();
     assert!(wrong.to_string().contains("exceeded maximum resolution"));
+}
+
+/// What a query would hold is refused while it grows, and what it held is given back with the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_asked_for_before_it_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut batch = MetricBatch::default();
+    for series in 0..200 {
+        batch.begin_series(&mut [("__name__", "m"), ("n", &series.to_string())]).unwrap();
+        (0..=100).for_each(|minute| batch.push(T0 + minute * 60_000, f64::from(series) + minute as f64));
+    }
+    let limits = Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    let engine = engine_with(dir.path(), batch, limits).await;
+    let tenant = Tenant::default();
+    let ask =
+        |query: &'static str| engine.promql_range(&tenant, query, T0, T0 + 5_999_000, 1_000, LOOKBACK_MS);
+    for query in ["m", "avg by (n) (m)", "rate(m[5m])", "count_values('v', m)", "max_over_time(m[5m:1m])"] {
+        let refused = ask(query).await;
+        assert!(
+            matches!(&refused, Err(QueryError::TooMuch(text)) if text.contains("--memory")),
+            "{query}: {refused:?}"
+        );
+        assert_eq!(engine.runtime.memory_pool.reserved(), 0, "{query}");
+    }
+    let refused = engine.promql_instant(&tenant, "m[2h]", T0 + 6_000_000, LOOKBACK_MS).await.map(|_| ());
+    assert_eq!(refused, Ok(()), "20,200 samples of 16 bytes");
+    let answer = ask("sum(m)").await.unwrap();
+    assert!(answer.held.bytes() >= 6_000 * 16, "{:?}", answer.held);
+    assert_eq!(engine.runtime.memory_pool.reserved(), answer.held.bytes());
+    drop(answer);
+    assert_eq!(engine.runtime.memory_pool.reserved(), 0);
 }

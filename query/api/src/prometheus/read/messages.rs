@@ -33,12 +33,15 @@ pub struct LabelMatcher {
     pub value: String,
 }
 
+/// Written field by field where it is answered.
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub struct ReadResponse {
     #[prost(message, repeated, tag = "1")]
     pub results: Vec<QueryResult>,
 }
 
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub struct QueryResult {
     #[prost(message, repeated, tag = "1")]

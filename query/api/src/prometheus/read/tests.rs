@@ -1,4 +1,4 @@
-use super::messages::{Chunk, ChunkedReadResponse, LabelMatcher};
+use super::messages::{Chunk, ChunkedReadResponse, LabelMatcher, ReadResponse};
 use super::*;
 use axum::Router;
 use axum::body::Body;
