@@ -320,6 +320,7 @@ impl Sampler {
                 state.decide(oldest, now_ms / 1_000);
             }
         }
+        state.forget_decided(self.traces_max);
         Ok(())
     }
 
@@ -332,8 +333,10 @@ impl Sampler {
             due.push_back((due_ms, key.clone()));
             Waiting { parts: vec![], spans: 0, bytes: 0, due_ms }
         });
-        if let Some(wait_ms) = self.after_root_ms.filter(|_| span.parent_span_id.is_none()) {
-            trace.due_ms = trace.due_ms.min(now_ms + wait_ms);
+        if let Some(wait_ms) = self.after_root_ms.filter(|_| span.parent_span_id.is_none())
+            && now_ms + wait_ms < trace.due_ms
+        {
+            trace.due_ms = now_ms + wait_ms;
             due_after_root.push_back((trace.due_ms, key.clone()));
         }
         trace.bytes += bytes;
@@ -355,6 +358,17 @@ impl Sampler {
 }
 
 impl State {
+    /// What was decided before its time leaves its place in the queues until then: with many such they would be longer than
+    /// what waits.
+    fn forget_decided(&mut self, traces_max: usize) {
+        let State { waiting, due, due_after_root, .. } = self;
+        for queue in [due, due_after_root] {
+            if queue.len() > 2 * traces_max {
+                queue.retain(|(_, key)| waiting.contains_key(key));
+            }
+        }
+    }
+
     fn decide(&mut self, key: (Tenant, TraceId), now_s: i64) {
         let Some(trace) = self.waiting.remove(&key) else { return };
         let (mut keep, mut refuse) = (false, false);

@@ -304,3 +304,44 @@ fn mistakes_are_named() {
     }
     assert!(Sampling::parse(&format!("policies: [{deep}]")).err().unwrap_or_default().contains("at most 4"));
 }
+
+/// Traces that are decided at once leave nothing behind, however many come before their time is over.
+#[tokio::test]
+async fn what_is_decided_takes_no_place_in_the_queues() {
+    let world = World::new(
+        "
+decision_wait: 10h
+num_traces: 10
+decision_cache: { sampled_cache_size: 5, non_sampled_cache_size: 5 }
+policies:
+  - { name: all, type: always_sample }
+",
+    );
+    for at in 0..1_000u16 {
+        let mut root = span(0, 1, 0, 1);
+        root.trace_id[..2].copy_from_slice(&at.to_be_bytes());
+        world.write(vec![root.clone(), Span { span_id: [2; 8], ..root }]).await;
+    }
+    let state = world.sampler.state.lock();
+    assert_eq!(state.waiting.len(), 10);
+    assert!(state.due.len() <= 20, "{}", state.due.len());
+    assert!(state.decided.known.len() <= 10, "{}", state.decided.known.len());
+}
+
+/// Roots without end in one trace are one entry in the queue.
+#[tokio::test]
+async fn many_roots_of_a_trace_wait_once() {
+    let world = World::new(
+        "
+decision_wait: 10h
+decision_wait_after_root_received: 1h
+policies:
+  - { name: all, type: always_sample }
+",
+    );
+    for id in 1..=200u8 {
+        world.write(vec![span(1, id, 0, 1)]).await;
+    }
+    assert_eq!(world.sampler.state.lock().due_after_root.len(), 1);
+    assert_eq!(world.after(3_600_000).await.len(), 200);
+}
