@@ -1,5 +1,6 @@
 //! TraceQL over snapshots: traces by id, search, metrics, and what can be asked for.
 
+mod alike;
 mod evaluate;
 mod metrics;
 mod scan;

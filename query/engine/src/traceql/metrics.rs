@@ -6,10 +6,10 @@
 //! A span that its sender kept of several counts as often as `tracestate` says (`model::sampling_weight`): in every function
 //! but the least and the largest, which it does not change.
 
-mod alike;
 mod compare;
 mod values;
 
+use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, value_of};
@@ -17,7 +17,6 @@ use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
-use alike::{Alike, Known};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
@@ -27,9 +26,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use traceql::{
-    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, Scope, SpansetExpr,
+    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
 };
-use values::Values;
+use values::{Powers, Values};
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,8 +100,10 @@ struct Bucket {
     sum: f64,
     min: f64,
     max: f64,
-    /// Kept for quantiles and histograms only.
+    /// Kept for quantiles only.
     values: Values,
+    /// Kept for histograms only.
+    powers: Powers,
     /// One of its spans: trace, start and value.
     exemplar: Option<(TraceId, i64, f64)>,
 }
@@ -117,6 +118,7 @@ impl Bucket {
         self.count += other.count;
         self.sum += other.sum;
         self.values.absorb(other.values);
+        self.powers.absorb(&other.powers);
         let larger = other.exemplar.filter(|(.., value)| self.exemplar.is_none_or(|(.., own)| *value > own));
         self.exemplar = larger.or(self.exemplar);
     }
@@ -197,7 +199,7 @@ impl MetricsQuery {
             }
         };
         let groups = gathered.groups.all.into_iter();
-        Ok(groups.flat_map(|(labels, buckets)| self.series(query, labels, buckets)).collect())
+        Ok(groups.flat_map(|(labels, numbers)| self.series(query, labels, numbers)).collect())
     }
 
     /// Gathers spans that a filter alone decides on, as many threads at a time as there are processors.
@@ -320,7 +322,6 @@ impl MetricsQuery {
         query: &MetricsAggregate,
         groups: &mut Groups,
     ) -> usize {
-        let keeps = matches!(query.op, MetricsOp::QuantileOverTime | MetricsOp::HistogramOverTime);
         let value = match &query.field {
             None => 1.0,
             Some(Field::Intrinsic(Intrinsic::Duration)) => at.spans.duration(at.row) as f64 / 1e9,
@@ -339,20 +340,31 @@ impl MetricsQuery {
         let group = match alike {
             Some(number) => {
                 let mut known = std::mem::take(&mut groups.alike);
-                let group = known.get(number, || groups.of(&query.by, at, self.steps, &mut grown));
+                let group = known.get(number, || groups.of(&query.by, at, self.numbers(query), &mut grown));
                 groups.alike = known;
                 group
             }
-            None => groups.of(&query.by, at, self.steps, &mut grown),
+            None => groups.of(&query.by, at, self.numbers(query), &mut grown),
         };
-        let Some(bucket) = groups.all[group].1.get_mut(step) else { return grown };
+        let bucket = match &mut groups.all[group].1 {
+            Numbers::Counts(counts) => {
+                if let Some(count) = counts.get_mut(step) {
+                    *count += at.spans.weight(at.row);
+                }
+                return grown;
+            }
+            Numbers::Buckets(buckets) => buckets.get_mut(step),
+        };
+        let Some(bucket) = bucket else { return grown };
         bucket.min = if bucket.count == 0.0 { value } else { bucket.min.min(value) };
         bucket.max = if bucket.count == 0.0 { value } else { bucket.max.max(value) };
         let weight = at.spans.weight(at.row);
         bucket.count += weight;
         bucket.sum += value * weight;
-        if keeps {
-            grown += bucket.values.push(value, weight);
+        match query.op {
+            MetricsOp::QuantileOverTime => grown += bucket.values.push(value, weight),
+            MetricsOp::HistogramOverTime => grown += bucket.powers.add(value, weight),
+            _ => {}
         }
         // The largest value of a step is what a reader of a chart wants to open.
         if self.exemplars > 0 && bucket.exemplar.is_none_or(|(_, _, before)| value > before) {
@@ -361,7 +373,17 @@ impl MetricsQuery {
         grown
     }
 
-    fn series(&self, query: &MetricsAggregate, labels: Labels, mut buckets: Vec<Bucket>) -> Vec<Series> {
+    /// What a group has of each step, by what is asked of it.
+    fn numbers(&self, query: &MetricsAggregate) -> impl FnOnce() -> Numbers {
+        let counts = matches!(query.op, MetricsOp::Rate | MetricsOp::CountOverTime) && self.exemplars == 0;
+        let steps = self.steps;
+        move || match counts {
+            true => Numbers::Counts(vec![0.0; steps]),
+            false => Numbers::Buckets(vec![Bucket::default(); steps]),
+        }
+    }
+
+    fn series(&self, query: &MetricsAggregate, labels: Labels, numbers: Numbers) -> Vec<Series> {
         let with = |extra: Option<(&str, Value)>| {
             let mut labels = labels.clone();
             labels.extend(extra.map(|(name, value)| (name.to_owned(), value)));
@@ -371,6 +393,14 @@ impl MetricsQuery {
             labels
         };
         let seconds = self.step_ns as f64 / 1e9;
+        let mut buckets = match numbers {
+            Numbers::Counts(counts) => {
+                let seconds = if query.op == MetricsOp::Rate { seconds } else { 1.0 };
+                let values = counts.into_iter().map(|count| Some(count / seconds)).collect();
+                return vec![Series::new(with(None), values)];
+            }
+            Numbers::Buckets(buckets) => buckets,
+        };
         let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| {
             let values: Vec<Option<f64>> =
                 buckets.iter().map(|b| (zero || b.count > 0.0).then(|| value(b, seconds))).collect();
@@ -456,36 +486,68 @@ impl Gathered {
     }
 }
 
+/// What is gathered of a group, by step.
+enum Numbers {
+    /// Where nothing but the count is asked for: a group that has few spans takes a twentieth of the memory.
+    Counts(Vec<f64>),
+    Buckets(Vec<Bucket>),
+}
+
+impl Numbers {
+    fn bytes(&self) -> usize {
+        match self {
+            Numbers::Counts(counts) => counts.len() * size_of::<f64>(),
+            Numbers::Buckets(buckets) => buckets.len() * size_of::<Bucket>(),
+        }
+    }
+
+    fn absorb(&mut self, other: Numbers) {
+        match (self, other) {
+            (Numbers::Counts(own), Numbers::Counts(counts)) => {
+                own.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
+            }
+            (Numbers::Buckets(own), Numbers::Buckets(buckets)) => {
+                own.iter_mut().zip(buckets).for_each(|(own, bucket)| own.absorb(bucket));
+            }
+            // Both are of one query.
+            _ => {}
+        }
+    }
+}
+
 /// Groups by the text of their labels.
 #[derive(Default)]
 struct Groups {
     known: HashMap<String, usize>,
     /// By rows that are alike in what is grouped by.
     alike: Known<usize>,
-    all: Vec<(Labels, Vec<Bucket>)>,
+    all: Vec<(Labels, Numbers)>,
     key: String,
 }
 
 impl Groups {
     fn absorb(&mut self, other: Groups) {
-        let mut theirs: Vec<Option<(Labels, Vec<Bucket>)>> = other.all.into_iter().map(Some).collect();
+        let mut theirs: Vec<Option<(Labels, Numbers)>> = other.all.into_iter().map(Some).collect();
         for (key, at) in other.known {
-            let Some((labels, buckets)) = theirs[at].take() else { continue };
+            let Some((labels, numbers)) = theirs[at].take() else { continue };
             match self.known.get(&key) {
-                Some(own) => {
-                    let own = &mut self.all[*own].1;
-                    own.iter_mut().zip(buckets).for_each(|(own, bucket)| own.absorb(bucket));
-                }
+                Some(own) => self.all[*own].1.absorb(numbers),
                 None => {
                     self.known.insert(key, self.all.len());
-                    self.all.push((labels, buckets));
+                    self.all.push((labels, numbers));
                 }
             }
         }
     }
 
     /// The group of a span; `grown` by the bytes that it took to make it.
-    fn of(&mut self, by: &[Field], at: &SpanAt<'_>, steps: usize, grown: &mut usize) -> usize {
+    fn of(
+        &mut self,
+        by: &[Field],
+        at: &SpanAt<'_>,
+        numbers: impl FnOnce() -> Numbers,
+        grown: &mut usize,
+    ) -> usize {
         use std::fmt::Write;
         self.key.clear();
         for field in by {
@@ -500,9 +562,10 @@ impl Groups {
         }
         let value = |field: &Field| value_of(at.value(field)).unwrap_or_else(|| Value::from("nil"));
         let labels = by.iter().map(|field| (label_name(field), value(field))).collect();
-        self.all.push((labels, vec![Bucket::default(); steps]));
+        let numbers = numbers();
+        *grown += self.key.len() * 2 + numbers.bytes() + 200;
+        self.all.push((labels, numbers));
         self.known.insert(self.key.clone(), self.all.len() - 1);
-        *grown += self.key.len() * 2 + steps * size_of::<Bucket>() + 200;
         self.all.len() - 1
     }
 }
@@ -517,41 +580,6 @@ fn label_name(field: &Field) -> String {
 
 /// Takes a span.
 type Each<'a> = dyn FnMut(&SpanAt<'_>) -> Result<(), QueryError> + Send + 'a;
-
-/// The conditions that must all hold: those that words of the span decide, and the others.
-fn parted(filter: &FieldExpr) -> (Vec<&FieldExpr>, Vec<&FieldExpr>) {
-    fn all<'a>(filter: &'a FieldExpr, conditions: &mut Vec<&'a FieldExpr>) {
-        match filter {
-            FieldExpr::And(left, right) => {
-                all(left, conditions);
-                all(right, conditions);
-            }
-            one => conditions.push(one),
-        }
-    }
-    let mut conditions = Vec::new();
-    all(filter, &mut conditions);
-    conditions.into_iter().partition(|condition| {
-        let mut words = true;
-        condition.fields(&mut |field| words &= may_be_words(field));
-        words
-    })
-}
-
-/// As [`Spans::keys`], whatever the batch.
-fn may_be_words(field: &Field) -> bool {
-    match field {
-        Field::Attribute { scope, .. } => matches!(scope, Scope::Span | Scope::Resource | Scope::Any),
-        Field::Intrinsic(intrinsic) => matches!(
-            intrinsic,
-            Intrinsic::Name
-                | Intrinsic::Status
-                | Intrinsic::Kind
-                | Intrinsic::InstrumentationName
-                | Intrinsic::InstrumentationVersion
-        ),
-    }
-}
 
 /// The filter, where the pipeline is one.
 fn single_filter(pipeline: &Pipeline) -> Option<&FieldExpr> {
@@ -583,8 +611,7 @@ fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
 fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
     let mut counts: BTreeMap<i32, Vec<Option<f64>>> = BTreeMap::new();
     for (step, bucket) in buckets.iter().enumerate() {
-        for (value, weight) in bucket.values.iter().filter(|(value, _)| *value > 0.0) {
-            let power = value.log2().ceil() as i32;
+        for (power, weight) in bucket.powers.iter() {
             let count = &mut counts.entry(power).or_insert_with(|| vec![None; buckets.len()])[step];
             *count = Some(count.unwrap_or(0.0) + weight);
         }
@@ -593,18 +620,22 @@ fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels)
     counts.into_iter().map(|(power, values)| Series::new(with(bound(power)), values)).collect()
 }
 
+/// At each step the values of so many series; of equal ones those of the first.
 fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
     let steps = series.first().map_or(0, |s| s.values.len());
+    let mut there: Vec<(f64, usize)> = Vec::with_capacity(series.len());
     for step in 0..steps {
-        let mut order: Vec<usize> =
-            (0..series.len()).filter(|at| series[*at].values[step].is_some()).collect();
-        order.sort_by(|a, b| {
-            let (a, b) = (series[*a].values[step].unwrap_or(0.0), series[*b].values[step].unwrap_or(0.0));
-            if largest { b.total_cmp(&a) } else { a.total_cmp(&b) }
-        });
-        for at in order.into_iter().skip(keep) {
-            series[at].values[step] = None;
+        there.clear();
+        there.extend(series.iter().enumerate().filter_map(|(at, of)| Some((of.values[step]?, at))));
+        if there.len() <= keep {
+            continue;
         }
+        // Nobody asks for the order of those that stay.
+        there.select_nth_unstable_by(keep, |a, b| {
+            let by_value = if largest { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) };
+            by_value.then(a.1.cmp(&b.1))
+        });
+        there[keep..].iter().for_each(|(_, at)| series[*at].values[step] = None);
     }
     series
 }

@@ -3,6 +3,8 @@
 //! until there are enough.
 
 mod candidates;
+mod facts;
+mod words;
 
 use super::scan::SpanScan;
 use super::spans::{Spans, Val, columns_of};
@@ -134,6 +136,52 @@ fn fields_of_scalar(scalar: &Scalar, see: &mut dyn FnMut(&Field)) {
     }
 }
 
+/// What was read whole.
+pub(super) struct Whole {
+    pub traces: u64,
+    pub spans: usize,
+}
+
+/// How many traces are read at a time. While few are answers, ever more: a page that has a span of one trace has some of
+/// many others.
+struct Pace {
+    traces: usize,
+    seen: usize,
+    spans: usize,
+    /// Whether traces may be left out by what the query demands of them as a whole, and it was not tried yet.
+    demands: bool,
+}
+
+/// Spans that are held at a time, about.
+const SPANS_READ: usize = 100_000;
+/// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
+const TRACES_LOOKED_INTO: usize = 512;
+
+impl Pace {
+    fn new(limit: usize, demands: bool) -> Pace {
+        Pace { traces: TRACES_READ.min(limit.max(1)), seen: 0, spans: 0, demands }
+    }
+
+    fn went(&mut self, spans: usize) {
+        self.seen += self.traces;
+        self.spans += spans;
+        let of_one = (self.spans / self.seen).max(1);
+        self.traces = (self.traces * 2).min((SPANS_READ / of_one).max(TRACES_READ));
+    }
+
+    /// Of the newest traces: where some can be left out, the others are judged together with those of the whole range.
+    fn has_enough(&self, last: bool) -> bool {
+        self.demands && !last && self.seen >= TRACES_LOOKED_INTO
+    }
+
+    /// Once.
+    fn may_leave_out(&mut self, left: usize) -> bool {
+        let now = self.demands && self.seen >= TRACES_LOOKED_INTO && left >= TRACES_LOOKED_INTO;
+        self.demands &= !now;
+        now
+    }
+}
+
 /// What is done with a trace and the span sets that were found in it.
 type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryError> + Send + 'a;
 
@@ -145,14 +193,31 @@ impl Search {
         let slices = self.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
+        let demands = self.demands_of_traces();
+        let mut pace = Pace::new(self.limit, demands);
         for (at, slice) in slices.iter().enumerate() {
+            let last = at + 1 == slices.len();
+            if pace.has_enough(last) {
+                continue;
+            }
             let mut candidates = self.candidates(*slice, &mut found).await?;
             candidates.retain(|id| !known.contains(id));
-            let chunks = candidates.chunks(TRACES_READ.min(self.limit.max(1)));
-            let of = before + chunks.len() + slices.len() - at - 1;
-            for chunk in chunks {
-                let traces = self.look_into(chunk, &columns, &mut found).await?;
+            let mut rest = candidates;
+            while !rest.is_empty() {
+                if pace.has_enough(last) {
+                    break;
+                }
+                if last && pace.may_leave_out(rest.len()) {
+                    rest = self.without_impossible(rest).await?;
+                }
+                let chunk: Vec<TraceId> = rest.drain(..pace.traces.min(rest.len())).collect();
+                if !last {
+                    known.extend(chunk.iter().copied());
+                    candidates::bounded(known.len())?;
+                }
+                let traces = self.look_into(&chunk, &columns, &mut pace, &mut found).await?;
                 before += 1;
+                let of = before + rest.len().div_ceil(pace.traces) + slices.len() - at - 1;
                 found.traces.extend(traces.iter().cloned());
                 if let Some(told) = &told {
                     let progress = SearchProgress {
@@ -171,8 +236,6 @@ impl Search {
             if found.traces.len() >= self.limit {
                 break;
             }
-            known.extend(candidates);
-            candidates::bounded(known.len())?;
         }
         found.traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
         found.warnings = self.snapshot.warnings();
@@ -184,16 +247,18 @@ impl Search {
         &self,
         ids: &[TraceId],
         columns: &[&str],
+        pace: &mut Pace,
         found: &mut TraceSearch,
     ) -> Result<Vec<FoundTrace>, QueryError> {
         let mut traces = Vec::new();
-        let inspected = self
+        let Whole { traces: inspected, spans } = self
             .whole(ids, columns, &mut |id, trace, spansets| {
                 traces.push(self.answer(id, trace, spansets));
                 Ok(())
             })
             .await?;
         found.inspected_traces += inspected;
+        pace.went(spans);
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
         traces.truncate(self.limit - found.traces.len());
         Ok(traces)
@@ -205,13 +270,12 @@ impl Search {
     }
 
     /// Reads traces whole, runs the pipeline on each and hands on those in which it finds spans, in the order of `ids`.
-    /// How many traces there were.
     pub(super) async fn whole(
         &self,
         ids: &[TraceId],
         columns: &[&str],
         each: &mut Each<'_>,
-    ) -> Result<u64, QueryError> {
+    ) -> Result<Whole, QueryError> {
         let range = TimeRange {
             start: self.range.start.saturating_sub(TRACE_NS_MAX),
             end: self.range.end.saturating_add(TRACE_NS_MAX),
@@ -240,17 +304,17 @@ impl Search {
                 }
             }
         }
-        let mut inspected = 0;
+        let mut read = Whole { traces: 0, spans: seen.len() };
         for id in ids {
             let Some(rows) = rows.remove(id) else { continue };
-            inspected += 1;
+            read.traces += 1;
             let trace = Trace::new(rows);
             let spansets = trace.find(&self.pipeline);
             if !spansets.is_empty() {
                 each(*id, &trace, &spansets)?;
             }
         }
-        Ok(inspected)
+        Ok(read)
     }
 
     fn answer(&self, trace_id: TraceId, trace: &Trace<'_>, spansets: &[Spanset]) -> FoundTrace {

@@ -610,6 +610,11 @@ impl<'a> Spans<'a> {
         Some(vec![words.as_ref()?.keys_or_none()])
     }
 
+    /// The text of a span's attribute that came as a column.
+    pub fn own_text(&self, name: &str, row: usize) -> Option<&'a str> {
+        self.own(false, name)?.words.get(row)
+    }
+
     fn to_scope(&self, row: usize) -> model::Scope {
         let word = |words: &Option<Words<'a>>| words.as_ref().and_then(|words| words.get(row)).unwrap_or("");
         model::Scope {

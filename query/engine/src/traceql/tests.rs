@@ -1,5 +1,7 @@
 //! TraceQL over a real store: the same answers from memory and from parts.
 
+mod corpus;
+
 use super::*;
 use crate::Limits;
 use model::{Batch, Sink, Span, SpanEvent, SpanKind, StatusCode, SystemClock, Value, Write};

@@ -1,4 +1,5 @@
-//! Values of one group and step, for quantiles and histograms: as they came, each as often as it counts.
+//! Values of one group and step: for quantiles as they came, each as often as it counts, and for histograms how many there
+//! are below each power of two.
 
 /// Weights are kept from the first on that is not 1.
 #[derive(Default, Clone)]
@@ -72,6 +73,61 @@ impl Values {
     }
 }
 
+/// How often values count, by the power of two that bounds them from above. Nothing is counted that is not above 0.
+#[derive(Default, Clone)]
+pub(super) struct Powers {
+    lowest: i32,
+    counts: Vec<f64>,
+}
+
+impl Powers {
+    /// The bytes that it took.
+    pub fn add(&mut self, value: f64, weight: f64) -> usize {
+        if value.is_nan() || value <= 0.0 {
+            return 0;
+        }
+        let before = self.counts.len();
+        *self.at(power(value)) += weight;
+        (self.counts.len() - before) * size_of::<f64>()
+    }
+
+    fn at(&mut self, power: i32) -> &mut f64 {
+        if self.counts.is_empty() {
+            self.lowest = power;
+        }
+        if power < self.lowest {
+            let missing = (self.lowest - power) as usize;
+            self.counts.splice(0..0, std::iter::repeat_n(0.0, missing));
+            self.lowest = power;
+        }
+        let place = (power - self.lowest) as usize;
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0.0);
+        }
+        &mut self.counts[place]
+    }
+
+    pub fn absorb(&mut self, other: &Powers) {
+        other.iter().for_each(|(power, count)| *self.at(power) += count);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (i32, f64)> {
+        (self.lowest..).zip(self.counts.iter().copied()).filter(|(_, count)| *count > 0.0)
+    }
+}
+
+/// The least power of two that is not below a value above 0: read off its exponent, as a logarithm for each span is what a
+/// histogram took most of its time for.
+fn power(value: f64) -> i32 {
+    let bits = value.to_bits();
+    let exponent = (bits >> (f64::MANTISSA_DIGITS - 1)) as i32;
+    if exponent == 0 || value.is_infinite() {
+        return value.log2().ceil().min(f64::from(f64::MAX_EXP)) as i32;
+    }
+    let exact = bits.trailing_zeros() >= f64::MANTISSA_DIGITS - 1;
+    exponent - (f64::MAX_EXP - 1) + i32::from(!exact)
+}
+
 /// Also where one of them is infinite.
 fn between(lower: f64, upper: f64, share: f64) -> f64 {
     if share == 0.0 { lower } else { lower * (1.0 - share) + upper * share }
@@ -79,7 +135,7 @@ fn between(lower: f64, upper: f64, share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Values;
+    use super::{Powers, Values};
 
     fn of(pairs: &[(f64, f64)]) -> Values {
         let mut values = Values::default();
@@ -101,5 +157,37 @@ mod tests {
         assert_eq!(of(&[]).quantile(0.5), None);
         assert_eq!(of(&[(2.0, 0.5)]).quantile(0.9), Some(2.0));
         assert_eq!(of(&[(2.0, 1.0), (f64::INFINITY, 1.0)]).quantile(0.0), Some(2.0));
+    }
+
+    #[test]
+    fn a_power_bounds_its_values() {
+        for (value, power) in [
+            (1.0, 0),
+            (1.000_000_1, 1),
+            (0.5, -1),
+            (0.3, -1),
+            (0.25, -2),
+            (3.0, 2),
+            (4.0, 2),
+            (1e-9, -29),
+            (1e300, 997),
+            (f64::MIN_POSITIVE, -1022),
+            (5e-324, -1074),
+            (f64::MAX, 1024),
+            (f64::INFINITY, 1024),
+        ] {
+            let mut one = Powers::default();
+            one.add(value, 2.0);
+            assert_eq!(one.iter().collect::<Vec<_>>(), [(power, 2.0)], "{value}");
+        }
+        let mut many = Powers::default();
+        for value in [3.0, 0.3, f64::NAN, 0.0, -1.0, 70.0, 0.3] {
+            many.add(value, 1.0);
+        }
+        let mut other = Powers::default();
+        other.add(0.01, 1.0);
+        other.add(3.5, 4.0);
+        many.absorb(&other);
+        assert_eq!(many.iter().collect::<Vec<_>>(), [(-6, 1.0), (-1, 2.0), (2, 5.0), (7, 1.0)]);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::Search;
 use crate::QueryError;
+use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::evaluate::SpanAt;
 use crate::traceql::scan::narrow;
 use crate::traceql::search::TraceSearch;
@@ -15,7 +16,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId};
 use std::collections::HashMap;
-use traceql::{Answers, Element, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
+use traceql::{Answers, Element, Field, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
 
 /// Span filters in one query: each is one bit of a mask.
 const FILTERS_MAX: usize = 64;
@@ -100,7 +101,14 @@ impl Search {
             end = start - 1;
             slice
         });
-        slices.collect()
+        let mut slices: Vec<TimeRange> = slices.collect();
+        // Of the newest not all are looked into then.
+        if self.demands_of_traces()
+            && let Some(last) = slices.last_mut()
+        {
+            *last = self.range;
+        }
+        slices
     }
 
     /// Ids of traces that may be answers, those with the newest matching spans first.
@@ -109,15 +117,20 @@ impl Search {
         range: TimeRange,
         found: &mut TraceSearch,
     ) -> Result<Vec<TraceId>, QueryError> {
-        let mut shares = in_shares(|share| {
-            let own = self.clone();
-            async move { own.share_of_candidates(range, share).await }
-        })
-        .await?
-        .into_iter();
-        let Some(mut all) = shares.next() else { return Ok(vec![]) };
-        for share in shares {
-            all.absorb(share)?;
+        let mut filters = Vec::new();
+        filters_of(&self.pipeline, &mut filters);
+        let mut all = self.no_candidates();
+        let words = match filters.as_slice() {
+            [filter] if self.wants_words(filter, range) => self.words_like(filter, range).await?,
+            _ => None,
+        };
+        match words {
+            Some((name, words)) => {
+                for word in words {
+                    self.add_candidates(range, &[(name.clone(), word)], &mut all).await?;
+                }
+            }
+            None => self.add_candidates(range, &[], &mut all).await?,
         }
         found.inspected_spans += all.inspected_spans;
         let mut ids: Vec<(i64, TraceId)> = all
@@ -130,19 +143,43 @@ impl Search {
         Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 
-    async fn share_of_candidates(
+    /// Not of what is narrowed by something else, and not in the newest part: what many have is found there as it is.
+    fn wants_words(&self, filter: &FieldExpr, range: TimeRange) -> bool {
+        let all = SpanSelect::all(range);
+        let mut select = all.clone();
+        narrow(&mut select, filter);
+        select == all && (range.end != self.range.end || range == self.range)
+    }
+
+    fn no_candidates(&self) -> Candidates {
+        let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
+        Candidates { by_trace: HashMap::new(), inspected_spans: 0, reservation }
+    }
+
+    /// Of spans that have all these attributes.
+    async fn add_candidates(
         &self,
         range: TimeRange,
-        share: (usize, usize),
-    ) -> Result<Candidates, QueryError> {
+        attributes: &[(String, String)],
+        all: &mut Candidates,
+    ) -> Result<(), QueryError> {
+        let shares = in_shares(|share| {
+            let attributes = attributes.to_vec();
+            let select = SpanSelect { share: Some(share), attributes, ..SpanSelect::all(range) };
+            let own = self.clone();
+            async move { own.share_of_candidates(select).await }
+        })
+        .await?;
+        shares.into_iter().try_for_each(|share| all.absorb(share))
+    }
+
+    async fn share_of_candidates(&self, all: SpanSelect) -> Result<Candidates, QueryError> {
         let mut filters = Vec::new();
         filters_of(&self.pipeline, &mut filters);
         if filters.len() > FILTERS_MAX {
             return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
         }
-        let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
-        let mut found = Candidates { by_trace: HashMap::new(), inspected_spans: 0, reservation };
-        let all = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
+        let mut found = self.no_candidates();
         for (mut select, judged) in scans(&all, &filters) {
             let mut columns = vec!["trace_id", "start_ts"];
             for (_, filter) in &judged {
@@ -152,7 +189,7 @@ impl Search {
             while let Some(batch) = batches.next().await {
                 let batch = batch.map_err(crate::logql::broken)?;
                 found.inspected_spans += batch.num_rows() as u64;
-                note(&batch, range, &judged, &mut found.by_trace);
+                note(&batch, all.range, &judged, &mut found.by_trace);
                 found.account()?;
             }
         }
@@ -185,6 +222,8 @@ fn note(
     candidates: &mut HashMap<TraceId, Candidate>,
 ) {
     let spans = Spans::of(batch);
+    let mut judges: Vec<(usize, Judge<'_>)> =
+        filters.iter().map(|(bit, filter)| (*bit, Judge::new(&spans, filter))).collect();
     for row in 0..spans.len() {
         let start = spans.start(row);
         if !range.contains(start) {
@@ -192,9 +231,9 @@ fn note(
         }
         let at = SpanAt { spans: &spans, row, trace: None };
         let mut matched = 0u64;
-        for (bit, filter) in filters {
-            if at.holds(filter) != Some(false) {
-                matched |= 1 << bit;
+        for (bit, judge) in &mut judges {
+            if judge.may_hold(&at) {
+                matched |= 1 << *bit;
             }
         }
         // Without any filter, as in `count() > 2`, every trace is one.
@@ -203,6 +242,33 @@ fn note(
             candidate.newest_ns = candidate.newest_ns.max(start);
             candidate.filters |= matched;
         }
+    }
+}
+
+/// A filter over one batch: what words of a span decide is asked once of all rows with the same words.
+struct Judge<'a> {
+    of_words: Vec<&'a FieldExpr>,
+    of_rows: Vec<&'a FieldExpr>,
+    alike: Option<Alike<'a>>,
+    passing: Known<bool>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(spans: &Spans<'a>, filter: &'a FieldExpr) -> Judge<'a> {
+        let (of_words, of_rows) = parted(filter);
+        let mut words: Vec<&Field> = vec![];
+        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
+        let alike = if words.is_empty() { None } else { Alike::new(spans, &words) };
+        Judge { of_words, of_rows, alike, passing: Known::default() }
+    }
+
+    fn may_hold(&mut self, at: &SpanAt<'_>) -> bool {
+        let may = |conditions: &[&FieldExpr]| conditions.iter().all(|one| at.holds(one) != Some(false));
+        let by_words = match &mut self.alike {
+            Some(alike) => self.passing.get(alike.of(at.row), || may(&self.of_words)),
+            None => may(&self.of_words),
+        };
+        by_words && may(&self.of_rows)
     }
 }
 

@@ -4,10 +4,10 @@
 use crate::traceql::spans::Spans;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use traceql::Field;
+use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// A number for each combination of words in a batch, from 0 on.
-pub(super) struct Alike<'a> {
+pub(in crate::traceql) struct Alike<'a> {
     columns: Vec<Cow<'a, [u32]>>,
     /// Numbers of the words of the first column; none is 0.
     first: Vec<Option<u32>>,
@@ -57,7 +57,7 @@ fn next(count: &mut u32) -> u32 {
 
 /// What is known of the rows of a batch, by their number.
 #[derive(Default)]
-pub(super) struct Known<T>(Vec<Option<T>>);
+pub(in crate::traceql) struct Known<T>(Vec<Option<T>>);
 
 impl<T: Copy> Known<T> {
     pub fn get(&mut self, number: u32, make: impl FnOnce() -> T) -> T {
@@ -71,5 +71,45 @@ impl<T: Copy> Known<T> {
     /// Another batch begins.
     pub fn forget(&mut self) {
         self.0.clear();
+    }
+}
+
+/// The conditions that must all hold: those that words of the span decide, and the others.
+pub(in crate::traceql) fn parted(filter: &FieldExpr) -> (Vec<&FieldExpr>, Vec<&FieldExpr>) {
+    conditions(filter).into_iter().partition(|condition| {
+        let mut words = true;
+        condition.fields(&mut |field| words &= may_be_words(field));
+        words
+    })
+}
+
+/// What must all hold for the filter to hold.
+pub(in crate::traceql) fn conditions(filter: &FieldExpr) -> Vec<&FieldExpr> {
+    fn all<'a>(filter: &'a FieldExpr, conditions: &mut Vec<&'a FieldExpr>) {
+        match filter {
+            FieldExpr::And(left, right) => {
+                all(left, conditions);
+                all(right, conditions);
+            }
+            one => conditions.push(one),
+        }
+    }
+    let mut conditions = Vec::new();
+    all(filter, &mut conditions);
+    conditions
+}
+
+/// As [`Spans::keys`], whatever the batch.
+fn may_be_words(field: &Field) -> bool {
+    match field {
+        Field::Attribute { scope, .. } => matches!(scope, Scope::Span | Scope::Resource | Scope::Any),
+        Field::Intrinsic(intrinsic) => matches!(
+            intrinsic,
+            Intrinsic::Name
+                | Intrinsic::Status
+                | Intrinsic::Kind
+                | Intrinsic::InstrumentationName
+                | Intrinsic::InstrumentationVersion
+        ),
     }
 }
