@@ -8,6 +8,7 @@ mod bad_input;
 mod container_logs;
 mod crash;
 mod grafana;
+mod jaeger_storage;
 mod journal;
 mod log_rules;
 mod page;
