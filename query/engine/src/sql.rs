@@ -16,6 +16,7 @@ mod map_text;
 pub mod place;
 mod pushdown;
 mod rows;
+mod run_counts;
 mod statement;
 mod table;
 mod views;
@@ -144,6 +145,7 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
             .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
             .build();
         let session = SessionContext::new_with_state(state);

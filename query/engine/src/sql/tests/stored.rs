@@ -203,6 +203,55 @@ async fn json_is_the_same_from_columns_and_from_lines() {
 }
 
 #[tokio::test]
+async fn lines_are_counted_run_by_run_wherever_they_lie() {
+    let (engine, store, _dir) = world().await;
+    for part in 0..3 {
+        let stream = |service: &str, every_s: i64| {
+            let record = |n: i64| LogRecord {
+                ts_ns: NOON_NS + (part * 100 + n * every_s) * 1_000_000_000,
+                severity: 9,
+                body: format!("line {n}"),
+                ..LogRecord::default()
+            };
+            let labels = Labels::from_pairs([("service_name", service)]);
+            LogStream { labels, resource: vec![], records: (0..40).map(record).collect() }
+        };
+        let streams = vec![stream("b", 7), stream("a", 11), stream("c", 1)];
+        let batch = Batch::Logs(LogBatch { streams });
+        store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+        let cases = [
+            ("date_trunc('minute', ts), service", "ts >= '2026-03-01T12:01:00Z'"),
+            ("service", "body like '%7%'"),
+            ("date_bin(interval '30 seconds', ts)", "service <> 'a'"),
+            ("severity, service", "true"),
+        ];
+        for (by, condition) in cases {
+            let counted = |count: &str| {
+                format!(
+                    "select {by}, {count} as n, {count} as m from logs where {condition} group by {by} order by {by}"
+                )
+            };
+            // A sum of ones is nothing that is counted by runs.
+            let (counts, sums) =
+                (table(&engine, &counted("count(*)")).await, table(&engine, &counted("sum(1)")).await);
+            assert_eq!(counts, sums, "{by} {condition}");
+            let explained = table(&engine, &format!("explain {}", counted("count(*)"))).await;
+            let is_parallel = std::thread::available_parallelism().is_ok_and(|threads| threads.get() > 1);
+            assert_eq!(
+                explained.contains("RunCounts"),
+                is_parallel && !by.contains("severity"),
+                "{by} {explained}"
+            );
+        }
+        match part {
+            0 => drop(store.flush().await.unwrap()),
+            1 => drop(store.compact().await.unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_sees_its_own_rows_only() {
     let (engine, _store, _dir) = world().await;
     let other = Tenant::new("other").unwrap();
