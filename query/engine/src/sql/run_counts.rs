@@ -17,8 +17,8 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use futures::StreamExt;
 use std::sync::Arc;
 
@@ -81,7 +81,10 @@ fn scan_below(input: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> 
     match input.name() {
         "LogScan" => Some(input.clone()),
         "RepartitionExec" | "CooperativeExec" => below(),
-        "FilterExec" => input.clone().with_new_children(vec![below()?]).ok(),
+        "FilterExec" => {
+            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            input.clone().replace_children(vec![below()?], options).ok()
+        }
         _ => None,
     }
 }
