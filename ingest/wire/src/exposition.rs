@@ -60,19 +60,22 @@ type Wrong = (usize, String);
 
 /// What comments say of metrics.
 #[derive(Default)]
-struct Book(Vec<Metadata>);
+struct Book<'a> {
+    pages: Vec<Metadata>,
+    /// The name of the last, as it stands in the text: what is said of a metric mostly stands together.
+    written: &'a str,
+}
 
-impl Book {
-    fn describe(&mut self, line: &str, comment: &str) -> Result<(), Wrong> {
+impl<'a> Book<'a> {
+    fn describe(&mut self, line: &'a str, comment: &str) -> Result<(), Wrong> {
         let Some((keyword, rest)) = split_at_blank(behind_blanks(comment)) else { return Ok(()) };
         if !matches!(keyword, "HELP" | "TYPE" | "UNIT") {
             return Ok(());
         }
         let mut of_name = Line::of(line, line.len() - rest.len());
         of_name.spaces();
-        let name = of_name.metric_name()?;
+        let known = self.page(&mut of_name)?;
         let rest = trim_blanks(of_name.rest());
-        let known = self.page(&name);
         match keyword {
             "HELP" => known.help = unescape(rest).into_owned(),
             "UNIT" => known.unit = rest.to_owned(),
@@ -91,19 +94,22 @@ impl Book {
         Ok(())
     }
 
-    /// The last one's, where it is of `name`: what is said of a metric mostly stands together.
-    fn page(&mut self, name: &str) -> &mut Metadata {
-        if self.0.last().is_none_or(|last| last.name != name) {
+    /// Of the name that stands next: the last one, where it is of the same, or a new one.
+    fn page(&mut self, at: &mut Line<'a>) -> Result<&mut Metadata, Wrong> {
+        if self.pages.is_empty() || !at.take_word(self.written) {
+            let from = at.rest();
+            let name = at.metric_name()?.into_owned();
+            self.written = &from[..from.len() - at.rest().len()];
             let kind = MetricKind::Unknown;
-            self.0.push(Metadata { name: name.to_owned(), kind, help: String::new(), unit: String::new() });
+            self.pages.push(Metadata { name, kind, help: String::new(), unit: String::new() });
         }
-        let last = self.0.len() - 1;
-        &mut self.0[last]
+        let last = self.pages.len() - 1;
+        Ok(&mut self.pages[last])
     }
 
     /// Each metric once; what is said again goes over what was said before.
     fn close(self) -> Vec<Metadata> {
-        let mut pages = self.0;
+        let mut pages = self.pages;
         if pages.is_sorted_by(|a, b| a.name < b.name) {
             return pages;
         }
@@ -397,6 +403,16 @@ mod tests {
         let book =
             [metadata("a", MetricKind::Gauge, "A", ""), metadata("b", MetricKind::Counter, "Two", "seconds")];
         assert_eq!(parse(text, 0).unwrap().batch.metadata, book);
+        // A name that begins like the one before, and the one before in other words.
+        let text = "# HELP a One\n# TYPE ab gauge\n# HELP \"a.b\" Two\n# TYPE \"a.b\" counter";
+        let book = [
+            metadata("a", MetricKind::Unknown, "One", ""),
+            metadata("a.b", MetricKind::Counter, "Two", ""),
+            metadata("ab", MetricKind::Gauge, "", ""),
+        ];
+        assert_eq!(parse(text, 0).unwrap().batch.metadata, book);
+        let bare = parse("# HELP \"a.b\" Two\n# TYPE a.b counter", 0);
+        assert_eq!(bare.unwrap_err().0, "line 2, column 9: a metric name ends before this");
     }
 
     #[test]

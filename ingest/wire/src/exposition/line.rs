@@ -94,6 +94,14 @@ impl<'a> Line<'a> {
         &self.line[from..self.at]
     }
 
+    /// Passes over these bytes where they stand next, up to a blank or the end.
+    pub fn take_word(&mut self, word: &str) -> bool {
+        let behind = self.line.as_bytes()[self.at..].strip_prefix(word.as_bytes());
+        let is_next = behind.is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b' ' | b'\t')));
+        self.at += if is_next { word.len() } else { 0 };
+        is_next
+    }
+
     pub fn number(&mut self, what: &str) -> Result<f64, Wrong> {
         if self.is_at_end() {
             return self.wrong(format!("{what} belongs here"));
