@@ -120,7 +120,7 @@ impl Derived {
         self.graph.give_up(now_ms);
         let mut batches = vec![];
         let mut out = Export::new(&mut batches, now_ms);
-        self.red.expire(stale_before_ms, &mut out);
+        self.red.expire(stale_before_ms, now_ms, &mut out);
         self.graph.expire(stale_before_ms, &mut out);
         self.red.export(&mut out, born_ms);
         self.graph.export(&mut out, born_ms);

@@ -23,6 +23,13 @@ const BOUNDS: [f64; 14] =
     [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
 /// Label sets of one tenant; each is about 40 series. Spans beyond are counted under one name.
 const SERIES_MAX: usize = 5_000;
+/// Once half of them are there, no service takes more than an even share of all, with one more to come, or than this: who makes names without
+/// end would leave nothing to those that come later.
+const EVEN_SHARE_MIN: usize = 50;
+/// When all are there, those that nothing was added to for so long make room, so many at a time: names that come once and
+/// never again are idle at once, and what has requests is not. Few, as each that is made anew is 40 series more on disk.
+const IDLE_MS: i64 = 60_000;
+const IDLE_ENDED_MAX: usize = 100;
 const KINDS: usize = 6;
 const STATUSES: usize = 3;
 
@@ -33,11 +40,13 @@ struct ByKind([[u32; STATUSES]; KINDS]);
 struct Service {
     label: Arc<str>,
     names: Names<ByKind>,
+    /// Label sets.
+    sets: usize,
 }
 
 impl Service {
     fn new(label: &str) -> Service {
-        Service { label: label.into(), names: Names::default() }
+        Service { label: label.into(), names: Names::default(), sets: 0 }
     }
 }
 
@@ -64,12 +73,15 @@ impl Red {
     /// The number of a span's series, made where it is new. Nothing is counted yet.
     pub fn series_of(&mut self, service: &str, span: &Span, now_ms: i64) -> u32 {
         let full = self.series.len() >= SERIES_MAX;
+        let even_share = (SERIES_MAX / (self.services.len() + 1)).max(EVEN_SHARE_MIN);
         let place = |kinds: &mut ByKind| kinds.0[span.kind as usize][span.status as usize];
         if let Some(known) = self.services.get_mut(service) {
+            let full = full || self.series.len() >= SERIES_MAX / 2 && known.sets >= even_share;
             let found = known.names.of(&span.name, |kinds, stands| match place(kinds) {
                 0 if full => Err(()),
                 0 => {
                     let made = self.series.insert(Series::new(&known.label, stands, span));
+                    known.sets += 1;
                     kinds.0[span.kind as usize][span.status as usize] = made + 1;
                     Ok(made)
                 }
@@ -125,10 +137,16 @@ impl Red {
         out.born(None);
     }
 
-    /// Ends series that nothing was added to since `before_ms`.
-    pub fn expire(&mut self, before_ms: i64, out: &mut Export<'_>) {
+    /// Ends series that nothing was added to since `before_ms`, and some of the others where there is no room.
+    pub fn expire(&mut self, before_ms: i64, now_ms: i64, out: &mut Export<'_>) {
         let mut gone = vec![];
-        self.series.retain(|series| series.touched_ms >= before_ms, |series| gone.push(series));
+        let mut to_end = if self.series.len() >= SERIES_MAX { IDLE_ENDED_MAX } else { 0 };
+        let keep = |series: &Series| {
+            let makes_room = to_end > 0 && series.touched_ms < now_ms - IDLE_MS;
+            to_end -= usize::from(makes_room);
+            series.touched_ms >= before_ms && !makes_room
+        };
+        self.series.retain(keep, |series| gone.push(series));
         if gone.is_empty() {
             return;
         }
@@ -140,6 +158,7 @@ impl Red {
                 series.latency.end(LATENCY, &labels, out);
             }
             if let Some(service) = self.services.get_mut(&*series.service) {
+                service.sets = service.sets.saturating_sub(1);
                 service.names.of(&series.name, |kinds, _| {
                     kinds.0[series.kind as usize][series.status as usize] = 0;
                 });

@@ -282,6 +282,50 @@ async fn label_sets_without_end_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_service_with_names_without_end_leaves_room_to_others() {
+    let world = World::new();
+    for name in 0..400 {
+        let kinds =
+            [SpanKind::Server, SpanKind::Client, SpanKind::Internal, SpanKind::Producer, SpanKind::Consumer];
+        let mut spans = vec![];
+        for (kind, status) in
+            kinds.into_iter().flat_map(|kind| [StatusCode::Ok, StatusCode::Error].map(|s| (kind, s)))
+        {
+            let word: String = name.to_string().bytes().map(|b| (b - b'0' + b'a') as char).collect();
+            spans.push(("greedy", Span { status, ..span(1, 0, kind, &word) }));
+        }
+        world.write(&spans).await;
+    }
+    let late = [("late", span(2, 0, SpanKind::Server, "GET /"))];
+    world.write(&late).await;
+    let counts = world.counts().await;
+    let greedy = counts.keys().filter(|key| key.contains("calls_total") && key.contains("greedy")).count();
+    assert!((2_000..=2_500).contains(&greedy), "{greedy}");
+    assert_eq!(counts.get(&calls("late")), Some(&1.0));
+}
+
+#[tokio::test]
+async fn what_came_once_makes_room_when_there_is_none() {
+    let world = World::new();
+    for service in 0..5_100 {
+        world.write(&[(format!("once-{service}").as_str(), span(1, 0, SpanKind::Server, "GET /"))]).await;
+    }
+    let late = [("late", span(2, 0, SpanKind::Server, "GET /"))];
+    for minute in 0..3 {
+        world.write(&late).await;
+        let counts = world.counts().await;
+        let ended = counts
+            .iter()
+            .filter(|(key, value)| key.contains("calls_total") && model::is_stale_marker(**value));
+        // Written once more as they are after a minute, when the first of them are idle.
+        assert_eq!(ended.count(), [0, 0, 100][minute], "{minute}");
+        world.later(60_000);
+    }
+    world.write(&late).await;
+    assert_eq!(world.counts().await.get(&calls("late")), Some(&1.0));
+}
+
+#[tokio::test]
 async fn other_signals_pass_untouched() {
     let world = World::new();
     let mut batch = MetricBatch::default();
