@@ -42,8 +42,8 @@ pub use delete_logs::{CancelError, LogDeletionView};
 pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
-    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot,
-    Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root, SampleBlock, SeriesInfo, Snapshot,
+    Source, SpanColumns, SpanNames, TraceFact, TraceFacts,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

@@ -11,3 +11,4 @@ pub mod part;
 pub mod spans;
 pub mod stored;
 pub mod tokens;
+pub mod trace_facts;

@@ -4,9 +4,11 @@
 
 use arrow::array::RecordBatch;
 use futures::stream::{BoxStream, TryStreamExt};
-use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
+use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant, TimeRange, TraceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub use crate::rows::trace_facts::Root;
 
 /// Hands out snapshots.
 #[async_trait::async_trait]
@@ -61,6 +63,36 @@ impl SpanColumns {
         columns.dedup();
         SpanColumns(columns)
     }
+}
+
+/// Names by which spans are asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanNames {
+    /// Of the spans themselves; `None` where there are too many to be handed out.
+    pub operations: Option<BTreeSet<String>>,
+    /// Of attributes of resources: all.
+    pub of_resources: BTreeSet<String>,
+    /// Of attributes of spans: those that many stored ones have.
+    pub frequent: BTreeSet<String>,
+}
+
+/// What is known of a trace without its spans. Its times are whole milliseconds that hold it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceFact {
+    pub id: TraceId,
+    pub start_ms: i64,
+    pub end_ms: i64,
+    /// A span that was sent twice may count twice.
+    pub spans: u32,
+    /// Its number is a place in [`TraceFacts::roots`].
+    pub root: Root,
+}
+
+/// Of some traces, each once; which ones a slice has is not told.
+pub struct TraceFacts {
+    /// Service and name.
+    pub roots: Vec<(String, String)>,
+    pub slices: BoxStream<'static, Vec<TraceFact>>,
 }
 
 /// One series that exists.
@@ -184,6 +216,22 @@ pub trait Snapshot: Send + Sync {
 
     /// Spans of [`crate::schema::SPANS`] projected to `columns`. All that the selection wants are among them.
     async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError>;
+
+    /// Names that spans have which start in the range, and maybe others; `None` where only the spans tell.
+    async fn span_names(&self, _range: TimeRange) -> Result<Option<SpanNames>, ReadError> {
+        Ok(None)
+    }
+
+    /// What is known, without reading spans, of all traces of which some start in the range, and maybe of others: one, counted
+    /// from 0, of so many shares. Of each it is what is known of all of its spans that are stored with any of these. `None` where
+    /// only the spans tell.
+    async fn trace_facts(
+        &self,
+        _range: TimeRange,
+        _share: (usize, usize),
+    ) -> Result<Option<TraceFacts>, ReadError> {
+        Ok(None)
+    }
 
     /// What could not be read so far, one sentence each: damaged or missing parts. Answers that used this snapshot
     /// are partial when it is not empty.

@@ -6,12 +6,13 @@ use crate::metrics;
 use crate::metrics::merge::{Left, Source as Runs, Tell};
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
-use crate::rows::groups::{GROUP, GroupColumns};
+use crate::rows::groups::{GROUP, Group, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
-    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source, SpanColumns,
+    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
+    SpanColumns, SpanNames, TraceFacts,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -26,6 +27,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::error;
+
+/// Names of spans that are handed out; more are as many as there are requests.
+const OPERATIONS_MAX: usize = 50_000;
 
 struct View {
     store: Store,
@@ -362,8 +366,66 @@ impl Snapshot for View {
         }))
     }
 
+    async fn span_names(&self, range: model::TimeRange) -> Result<Option<SpanNames>, ReadError> {
+        let mut found = SpanNames { operations: Some(BTreeSet::new()), ..SpanNames::default() };
+        let mut runs = 0;
+        for part in self.overlapping(Signal::Spans, range) {
+            let Some(index) = self.or_told(part.rows_index().await) else { continue };
+            found.frequent.extend(index.frequent_attributes().map(str::to_owned));
+            found.add_resources(index.groups.groups());
+            runs += index.runs.len();
+            if runs > OPERATIONS_MAX {
+                found.operations = None;
+            }
+            found.add_operations(index.runs.iter().map(|run| run.name.as_str()));
+        }
+        for tables in &self.memory {
+            let (groups, batches) = taken(Signal::Spans, &tables.spans.read());
+            found.add_resources(groups.groups());
+            for batch in batches {
+                let names = batch.column_by_name("name").and_then(|n| n.as_dictionary_opt::<UInt32Type>());
+                let words = names.and_then(|names| names.values().as_string_opt::<i32>());
+                found.add_operations(words.into_iter().flat_map(|words| words.iter().flatten()));
+            }
+        }
+        Ok(Some(found))
+    }
+
+    async fn trace_facts(
+        &self,
+        range: model::TimeRange,
+        share: (usize, usize),
+    ) -> Result<Option<TraceFacts>, ReadError> {
+        let parts = self.overlapping(Signal::Spans, range).cloned().collect();
+        let memory = self.memory.iter().map(|tables| taken(Signal::Spans, &tables.spans.read())).collect();
+        let (store, damaged) = (self.store.clone(), self.damaged.clone());
+        rows::trace_facts::read(parts, memory, share, move |wrong| told(&store, &damaged, wrong)).await
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.damaged.lock().iter().cloned().collect()
+    }
+}
+
+impl SpanNames {
+    fn add_resources(&mut self, groups: &[Arc<Group>]) {
+        for (name, ..) in groups.iter().flat_map(|group| group.resource.iter()) {
+            if !self.of_resources.contains(name) {
+                self.of_resources.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn add_operations<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let Some(operations) = &mut self.operations else { return };
+        for name in names {
+            if !operations.contains(name) {
+                operations.insert(name.to_owned());
+            }
+        }
+        if operations.len() > OPERATIONS_MAX {
+            self.operations = None;
+        }
     }
 }
 

@@ -36,19 +36,22 @@ pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, SPAN_GROUP_ROWS};
 
 use super::groups::{Group, GroupColumns};
-use crate::part::Signal;
+use crate::part::{Damaged, Part, Signal};
 use crate::rows::tokens::Clues;
+use crate::rows::trace_facts::Fact;
 use crate::side_index::{Cursor, open, put_block};
 use crate::snapshot::LogStreamInfo;
 use arrow::array::{AsArray, RecordBatch};
 use cells::{Cells, Grid};
 use ids::Ids;
-use model::{LogSelect, SpanSelect, TimeRange};
+use model::{LogSelect, SpanSelect, TimeRange, TraceId};
 use needles::Needle;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use ranges::Ranges;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use traces::Traces;
+pub use traces::prefix;
 use words::Words;
 
 /// Rows of a page: the unit of the word index and of what is read at least. Half as many lines cost half as much to
@@ -75,9 +78,11 @@ const LOG_VERSION: u8 = b'8';
 const LOG_VERSION_BEFORE: u8 = b'5';
 /// Of logs, read as well: nor are its bodies packed.
 const LOG_VERSION_FIRST: u8 = b'4';
-const SPAN_VERSION: u8 = b'7';
-/// Read as well: its runs count too few errors.
-const SPAN_VERSION_BEFORE: u8 = b'6';
+const SPAN_VERSION: u8 = b'8';
+/// Of spans, read as well: it knows nothing of whole traces.
+const SPAN_VERSION_BEFORE: u8 = b'7';
+/// Of spans, read as well: its runs also count too few errors.
+const SPAN_VERSION_FIRST: u8 = b'6';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
 #[derive(Default)]
@@ -105,7 +110,7 @@ pub struct Index {
     ids_count: usize,
     words: Option<Words>,
     /// Of spans.
-    traces: Traces,
+    traces: Arc<Traces>,
     /// Bytes that it takes, about.
     bytes: usize,
     /// Some row has attributes.
@@ -172,6 +177,29 @@ impl Layout {
     }
 }
 
+/// What a part knows of its traces.
+pub struct Facts(Arc<Traces>);
+
+impl Facts {
+    /// `None` where it knows nothing.
+    pub fn of_index(index: &Index) -> Option<Facts> {
+        index.traces.has_facts().then(|| Facts(index.traces.clone()))
+    }
+
+    pub async fn of(&self, part: &Part, prefixes: Range<u32>) -> Result<Vec<(TraceId, Fact)>, Damaged> {
+        let path = part.meta.index_path();
+        self.0.facts(part.objects(), &path, prefixes).await.map_err(|why| part.damaged(&path, why))
+    }
+
+    pub fn count_max(&self) -> usize {
+        self.0.count_max()
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.0.blocks()
+    }
+}
+
 /// What an index is read for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -200,7 +228,7 @@ impl Index {
         metadata: ArrowReaderMetadata,
     ) -> Result<Index, String> {
         let version = match (signal, bytes.get(7)) {
-            (Signal::Spans, Some(&SPAN_VERSION_BEFORE)) => SPAN_VERSION_BEFORE,
+            (Signal::Spans, Some(older @ (&SPAN_VERSION_BEFORE | &SPAN_VERSION_FIRST))) => *older,
             (Signal::Spans, _) => SPAN_VERSION,
             (_, Some(older @ (&LOG_VERSION_BEFORE | &LOG_VERSION_FIRST))) => *older,
             _ => LOG_VERSION,
@@ -214,7 +242,7 @@ impl Index {
         let (mut runs, mut first_row) = (vec![], 0u32);
         for _ in 0..rest.u32()? {
             let mut run = Run::decode(&mut rest, first_row)?;
-            if version == SPAN_VERSION_BEFORE && signal == Signal::Spans {
+            if version == SPAN_VERSION_FIRST && signal == Signal::Spans {
                 run.errors = run.rows;
             }
             if run.group as usize >= groups.len() {
@@ -229,11 +257,14 @@ impl Index {
         let of_ids = rest.block()?;
         let mut ids_count = 0;
         let (ids, traces) = match signal {
-            Signal::Spans => (Ids::default(), Traces::decode(of_ids, bytes.len() as u64)?),
+            Signal::Spans => {
+                let has_facts = version == SPAN_VERSION;
+                (Ids::default(), Arc::new(Traces::decode(of_ids, bytes.len() as u64, has_facts)?))
+            }
             _ => {
                 ids_count = Ids::count(of_ids)?;
                 let ids = if wanted == Use::Search { Ids::decode(of_ids)? } else { Ids::default() };
-                (ids, Traces::default())
+                (ids, Arc::default())
             }
         };
         let of_words = rest.block()?;
@@ -285,6 +316,11 @@ impl Index {
 
     pub fn group_of(&self, run: &Run) -> &Group {
         &self.groups.groups()[run.group as usize]
+    }
+
+    /// Attributes that have a column.
+    pub fn frequent_attributes(&self) -> impl Iterator<Item = &str> {
+        named(self.field_names()).into_iter()
     }
 
     fn total(&self) -> usize {

@@ -1,15 +1,19 @@
 //! Which rows each trace of a part has. Ids stand whole and sorted in blocks of the index file, so that one of a million
 //! traces costs one small read, and no row must be looked at to know that it is of the trace. What is kept in memory is
 //! where each block begins.
+//!
+//! A block has two pieces: its traces with what is known of them as a whole, and their rows. Who asks which traces can be
+//! meant reads the first one of all blocks, who asks for the rows of one both.
 
 use crate::hash::BytesHasher;
 use crate::objects::Objects;
+use crate::rows::trace_facts::{Fact, SpanOf};
 use crate::side_index::{Cursor, put_split, take_split};
-use arrow::array::{Array, FixedSizeBinaryArray};
 use model::TraceId;
 use object_store::path::Path;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
+use std::ops::Range;
 
 /// Some ten kilobytes, which cost less to unpack than to ask the system for.
 const BLOCK_TRACES: usize = 512;
@@ -22,6 +26,8 @@ pub struct Traces {
     blocks: Vec<Block>,
     /// In the file, of the first one.
     offset: u64,
+    /// Parts of older versions know nothing of traces, and their blocks are of one piece.
+    has_facts: bool,
 }
 
 struct Block {
@@ -31,11 +37,25 @@ struct Block {
     bytes: u32,
     raw_bytes: u32,
     checksum: u32,
+    rows: Rows,
+}
+
+/// The second piece of a block, which lies right behind the first one.
+#[derive(Clone, Copy, Default)]
+struct Rows {
+    bytes: u32,
+    raw_bytes: u32,
+    checksum: u32,
+}
+
+/// Where a trace's id stands in the order of all, roughly.
+pub fn prefix(id: &TraceId) -> u32 {
+    u32::from(u16::from_be_bytes([id[0], id[1]]))
 }
 
 impl Traces {
     /// From what [`Builder::finish`] gave; `offset` is where its blocks begin in the file.
-    pub fn decode(bytes: &[u8], offset: u64) -> Result<Traces, String> {
+    pub fn decode(bytes: &[u8], offset: u64, has_facts: bool) -> Result<Traces, String> {
         let mut rest = Cursor(bytes);
         let mut blocks: Vec<Block> = vec![];
         while !rest.0.is_empty() {
@@ -45,14 +65,19 @@ impl Traces {
                 bytes: rest.u32()?,
                 raw_bytes: rest.u32()?,
                 checksum: rest.u32()?,
+                rows: match has_facts {
+                    true => Rows { bytes: rest.u32()?, raw_bytes: rest.u32()?, checksum: rest.u32()? },
+                    false => Rows::default(),
+                },
             };
             let is_next = blocks.last().is_none_or(|last| last.first < block.first);
-            if !is_next || block.bytes.max(block.raw_bytes) as usize > BLOCK_BYTES_MAX {
+            let largest = block.bytes.max(block.raw_bytes).max(block.rows.bytes).max(block.rows.raw_bytes);
+            if !is_next || largest as usize > BLOCK_BYTES_MAX {
                 return Err("its blocks of traces are not in order".into());
             }
             blocks.push(block);
         }
-        Ok(Traces { blocks, offset })
+        Ok(Traces { blocks, offset, has_facts })
     }
 
     /// The rows of these traces, each with its trace's id, ascending.
@@ -71,42 +96,104 @@ impl Traces {
         let blocks = || asked.keys().map(|at| &self.blocks[*at]);
         let range = |block: &Block| {
             let start = self.offset + block.offset;
-            start..start + u64::from(block.bytes)
+            start..start + u64::from(block.bytes) + u64::from(block.rows.bytes)
         };
         let ranges = blocks().map(range).collect();
         let read = objects.ranges(path, ranges).await.map_err(|e| e.to_string())?;
         let mut rows = vec![];
         for ((block, bytes), ids) in blocks().zip(&read).zip(asked.values()) {
-            block.rows(bytes, ids, &mut rows)?;
+            block.rows(bytes, ids, self.has_facts, &mut rows)?;
         }
         rows.sort_unstable();
         rows.dedup();
         Ok(rows)
     }
+
+    /// Whether [`facts`](Self::facts) can be asked.
+    pub fn has_facts(&self) -> bool {
+        self.has_facts || self.blocks.is_empty()
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// More traces than these it has not.
+    pub fn count_max(&self) -> usize {
+        self.blocks.len() * BLOCK_TRACES
+    }
+
+    /// What is known of the traces of which the id has its [`prefix`] in the range, in order of their ids.
+    pub async fn facts(
+        &self,
+        objects: &Objects,
+        path: &Path,
+        prefixes: Range<u32>,
+    ) -> Result<Vec<(TraceId, Fact)>, String> {
+        let before = |end: u32| self.blocks.partition_point(|block| prefix(&block.first) < end);
+        let blocks = &self.blocks[before(prefixes.start).saturating_sub(1)..before(prefixes.end)];
+        let range = |block: &Block| {
+            let start = self.offset + block.offset;
+            start..start + u64::from(block.bytes)
+        };
+        let read =
+            objects.ranges(path, blocks.iter().map(range).collect()).await.map_err(|e| e.to_string())?;
+        let mut facts = vec![];
+        for (block, bytes) in blocks.iter().zip(&read) {
+            let raw = unpacked(bytes, block.raw_bytes, block.checksum)?;
+            let mut rest = Cursor(&raw);
+            let (ids, ends) = take_ids(&mut rest)?;
+            let own = Fact::take_all(&mut rest, &ends)?;
+            facts.extend(ids.iter().copied().zip(own).filter(|(id, _)| prefixes.contains(&prefix(id))));
+        }
+        Ok(facts)
+    }
+}
+
+fn unpacked(bytes: &[u8], raw_bytes: u32, checksum: u32) -> Result<Vec<u8>, String> {
+    if crc32c::crc32c(bytes) != checksum {
+        return Err("the checksum of a block of traces is wrong".into());
+    }
+    zstd::bulk::decompress(bytes, raw_bytes as usize).map_err(|e| e.to_string())
+}
+
+/// The ids of a block, and where the rows of each end.
+fn take_ids<'a>(rest: &mut Cursor<'a>) -> Result<(&'a [TraceId], Vec<u32>), String> {
+    let count = rest.u32()? as usize;
+    let known = rest.take(count.checked_mul(16).ok_or("it is cut short")?)?;
+    let ends = take_split::<4>(rest, count)?.into_iter().map(u32::from_le_bytes).collect();
+    Ok((known.as_chunks::<16>().0, ends))
 }
 
 impl Block {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.first);
         out.extend_from_slice(&self.offset.to_le_bytes());
-        for number in [self.bytes, self.raw_bytes, self.checksum] {
+        let of_rows = [self.rows.bytes, self.rows.raw_bytes, self.rows.checksum];
+        for number in [self.bytes, self.raw_bytes, self.checksum].into_iter().chain(of_rows) {
             out.extend_from_slice(&number.to_le_bytes());
         }
     }
 
-    fn rows(&self, bytes: &[u8], ids: &[TraceId], rows: &mut Vec<(u32, TraceId)>) -> Result<(), String> {
-        if crc32c::crc32c(bytes) != self.checksum {
-            return Err("the checksum of a block of traces is wrong".into());
-        }
-        let raw = zstd::bulk::decompress(bytes, self.raw_bytes as usize).map_err(|e| e.to_string())?;
+    fn rows(
+        &self,
+        bytes: &[u8],
+        ids: &[TraceId],
+        has_facts: bool,
+        rows: &mut Vec<(u32, TraceId)>,
+    ) -> Result<(), String> {
+        let (of_traces, of_rows) = bytes.split_at_checked(self.bytes as usize).ok_or("it is cut short")?;
+        let raw = unpacked(of_traces, self.raw_bytes, self.checksum)?;
         let mut rest = Cursor(&raw);
-        let count = rest.u32()? as usize;
-        let known = rest.take(count.checked_mul(16).ok_or("it is cut short")?)?;
-        let ends: Vec<u32> = take_split::<4>(&mut rest, count)?.into_iter().map(u32::from_le_bytes).collect();
+        let (known, ends) = take_ids(&mut rest)?;
         let total = ends.last().copied().unwrap_or(0) as usize;
-        let all = take_split::<4>(&mut rest, total)?;
+        let raw_rows = match has_facts {
+            true => unpacked(of_rows, self.rows.raw_bytes, self.rows.checksum)?,
+            false => rest.0.to_vec(),
+        };
+        let all = take_split::<4>(&mut Cursor(&raw_rows), total)?;
         for id in ids {
-            let Ok(at) = known.as_chunks::<16>().0.binary_search(id) else { continue };
+            let Ok(at) = known.binary_search(id) else { continue };
             let start = if at == 0 { 0 } else { ends[at - 1] as usize };
             let own = all
                 .get(start..ends[at] as usize)
@@ -121,6 +208,8 @@ impl Block {
 #[derive(Default)]
 pub struct Builder {
     numbers: HashMap<TraceId, u32, BuildHasherDefault<BytesHasher>>,
+    /// By number.
+    facts: Vec<Fact>,
     /// The trace's number, and a row.
     rows: Vec<(u32, u32)>,
 }
@@ -128,16 +217,19 @@ pub struct Builder {
 impl Builder {
     /// There is room for so many rows before more memory is taken.
     pub fn with_room(rows: usize) -> Builder {
-        Builder { numbers: HashMap::default(), rows: Vec::with_capacity(rows) }
+        Builder { rows: Vec::with_capacity(rows), ..Builder::default() }
     }
 
-    pub fn add_column(&mut self, ids: &FixedSizeBinaryArray, first_row: usize) {
-        for row in 0..ids.len() {
-            if let Ok(id) = TraceId::try_from(ids.value(row)) {
-                let next = self.numbers.len() as u32;
-                let number = *self.numbers.entry(id).or_insert(next);
-                self.rows.push((number, (first_row + row) as u32));
+    /// Spans of rows that follow one another; the root of a span is the number of its run.
+    pub fn add(&mut self, spans: impl Iterator<Item = SpanOf>, first_row: usize) {
+        for (row, span) in spans.enumerate() {
+            let next = self.numbers.len() as u32;
+            let number = *self.numbers.entry(span.trace).or_insert(next);
+            if number == next {
+                self.facts.push(Fact::default());
             }
+            self.facts[number as usize].add(&span);
+            self.rows.push((number, (first_row + row) as u32));
         }
     }
 
@@ -164,17 +256,26 @@ impl Builder {
                 (own.partition_point(|(other, _)| *other <= place) as u32).to_le_bytes()
             });
             put_split(&mut raw, ends);
-            put_split(&mut raw, own.iter().map(|(_, row)| row.to_le_bytes()));
+            Fact::put_all(&mut raw, block.iter().map(|(_, number)| &self.facts[*number as usize]));
             let packed = zstd::bulk::compress(&raw, 3)?;
+            let mut raw_rows = vec![];
+            put_split(&mut raw_rows, own.iter().map(|(_, row)| row.to_le_bytes()));
+            let packed_rows = zstd::bulk::compress(&raw_rows, 3)?;
             let block = Block {
                 first: block[0].0,
                 offset: blocks.len() as u64,
                 bytes: packed.len() as u32,
                 raw_bytes: raw.len() as u32,
                 checksum: crc32c::crc32c(&packed),
+                rows: Rows {
+                    bytes: packed_rows.len() as u32,
+                    raw_bytes: raw_rows.len() as u32,
+                    checksum: crc32c::crc32c(&packed_rows),
+                },
             };
             block.encode(&mut directory);
             blocks.extend_from_slice(&packed);
+            blocks.extend_from_slice(&packed_rows);
         }
         Ok((directory, blocks))
     }
@@ -194,13 +295,18 @@ mod tests {
         };
         let mut builder = Builder::default();
         for first in (0..6_000).step_by(1_000) {
-            let ids: Vec<TraceId> = (first..first + 1_000).map(|row| id(row % 1_500)).collect();
-            builder.add_column(&FixedSizeBinaryArray::try_from_iter(ids.iter()).unwrap(), first as usize);
+            let spans = (first..first + 1_000).map(|row| SpanOf {
+                trace: id(row % 1_500),
+                start_ns: i64::from(row) * 1_000_000,
+                end_ns: i64::from(row) * 1_000_000 + 1,
+                root: (row < 1_500).then_some(row % 7),
+            });
+            builder.add(spans, first as usize);
         }
         let (directory, blocks) = builder.finish().unwrap();
         let path = Path::from("idx");
         objects.put(&path, Contents::Memory([b"before", &blocks[..]].concat().into())).await.unwrap();
-        let traces = Traces::decode(&directory, 6).unwrap();
+        let traces = Traces::decode(&directory, 6, true).unwrap();
         assert_eq!(traces.blocks.len(), 3);
         for n in [0, 1, 511, 512, 1_499] {
             let found = traces.find(&objects, &path, &[id(n), id(7_777)]).await.unwrap();
@@ -210,10 +316,47 @@ mod tests {
         assert_eq!(traces.find(&objects, &path, &[[1; 16], [255; 16]]).await.unwrap(), vec![]);
         let all: Vec<TraceId> = (0..1_500).map(id).collect();
         assert_eq!(traces.find(&objects, &path, &all).await.unwrap().len(), 6_000);
+        let mut facts = vec![];
+        for prefixes in [0..1, 1..20_000, 20_000..20_001, 20_001..65_536] {
+            facts.extend(traces.facts(&objects, &path, prefixes).await.unwrap());
+        }
+        assert_eq!(facts.len(), 1_500);
+        assert!(facts.is_sorted_by_key(|(id, _)| *id));
+        for n in [0, 1, 511, 512, 1_499] {
+            let at = facts.binary_search_by_key(&id(n), |(id, _)| *id).unwrap();
+            let fact = facts[at].1;
+            let first = i64::from(n);
+            assert_eq!((fact.start_ms, fact.end_ms, fact.spans), (first, first + 4_501, 4), "{n}");
+            assert_eq!(fact.root, crate::rows::trace_facts::Root::One(n % 7));
+        }
 
         let mut damaged = [b"before", &blocks[..]].concat();
         damaged[50] ^= 1;
         objects.put(&path, Contents::Memory(damaged.into())).await.unwrap();
         assert!(traces.find(&objects, &path, &all).await.unwrap_err().contains("checksum"));
+    }
+
+    /// As versions before facts wrote it: one piece, and no more in the directory.
+    #[tokio::test]
+    async fn a_block_of_one_piece_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path().to_owned(), 0).unwrap();
+        let ids: [TraceId; 2] = [[1; 16], [2; 16]];
+        let mut raw = 2u32.to_le_bytes().to_vec();
+        ids.iter().for_each(|id| raw.extend_from_slice(id));
+        put_split(&mut raw, [2u32, 3].iter().map(|end| end.to_le_bytes()));
+        put_split(&mut raw, [4u32, 9, 7].iter().map(|row| row.to_le_bytes()));
+        let packed = zstd::bulk::compress(&raw, 3).unwrap();
+        let mut directory = ids[0].to_vec();
+        directory.extend_from_slice(&0u64.to_le_bytes());
+        for number in [packed.len() as u32, raw.len() as u32, crc32c::crc32c(&packed)] {
+            directory.extend_from_slice(&number.to_le_bytes());
+        }
+        let path = Path::from("idx");
+        objects.put(&path, Contents::Memory(packed.into())).await.unwrap();
+        let traces = Traces::decode(&directory, 0, false).unwrap();
+        assert!(!traces.has_facts());
+        let found = traces.find(&objects, &path, &ids).await.unwrap();
+        assert_eq!(found, [(4, ids[0]), (7, ids[1]), (9, ids[0])]);
     }
 }

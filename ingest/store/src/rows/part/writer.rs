@@ -12,6 +12,7 @@ use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
 use crate::rows::stored::{self, numbers, time_column};
+use crate::rows::trace_facts::spans_of;
 use crate::schema;
 use crate::side_index::{Sealing, put_block};
 use crate::spool::Spool;
@@ -163,11 +164,24 @@ impl Writer {
     }
 
     fn index_trace_ids(&mut self, piece: &RecordBatch) {
+        let first = self.rows;
+        let Some(grid) = self.grid else {
+            let mut run = self.runs.partition_point(|run| run.first_row as usize <= first).saturating_sub(1);
+            let run_of = |row: usize| {
+                let is_next = |run: &Run| run.first_row as usize <= first + row;
+                while self.runs.get(run + 1).is_some_and(is_next) {
+                    run += 1;
+                }
+                run as u32
+            };
+            if let Some(spans) = spans_of(piece, run_of) {
+                self.traces.add(spans, first);
+            }
+            return;
+        };
         let column = piece.column_by_name("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt());
-        let (Some(ids), first) = (column, self.rows) else { return };
-        match self.grid {
-            Some(grid) => self.ids.add_column(ids, |row| grid.cell(first + row, grid.trace_ids())),
-            None => self.traces.add_column(ids, first),
+        if let Some(ids) = column {
+            self.ids.add_column(ids, |row| grid.cell(first + row, grid.trace_ids()));
         }
     }
 
