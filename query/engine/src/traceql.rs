@@ -4,6 +4,7 @@ mod alike;
 mod evaluate;
 mod metrics;
 mod scan;
+mod scopes;
 mod search;
 mod shares;
 mod spans;
@@ -18,6 +19,7 @@ pub use search::{FoundSpan, FoundSpanset, FoundTrace, SearchProgress, ServiceSta
 pub use tags::{TagValue, TraceTags};
 
 use crate::logql::operator::Operator;
+use crate::room::{Held, Room};
 use crate::{Engine, QueryError};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execute_stream;
@@ -36,14 +38,17 @@ type Rows = SendableRecordBatchStream;
 
 /// Spans that one trace may have to be answered whole.
 const TRACE_SPANS_MAX: usize = 1_000_000;
+/// A span as it lies in a batch, as ours, as a message and as a text, which are each larger than the one before.
+const COPIES: usize = 5;
 
 /// A trace as it was sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceById {
     /// No resource: the trace is not known.
     pub spans: SpanBatch,
-    /// Not empty where parts of it could not be read.
+    /// Not empty where parts of it could not be read, or are more than there is room for.
     pub warnings: Vec<String>,
+    pub held: Held,
 }
 
 /// What a search is asked beside its query.
@@ -66,8 +71,8 @@ impl Engine {
         trace_id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceById, QueryError> {
-        let (mut found, warnings) = self.traces_by_id(tenant, &[trace_id], range).await?;
-        Ok(TraceById { spans: found.pop().unwrap_or_default(), warnings })
+        let (mut found, warnings, room) = self.assembled(tenant, &[trace_id], range).await?;
+        Ok(TraceById { spans: found.pop().unwrap_or_default(), warnings, held: room.into() })
     }
 
     /// The traces of these ids in their order, each as [`Engine::trace_by_id`] has it, and what could not be read.
@@ -80,6 +85,16 @@ impl Engine {
         if trace_ids.is_empty() {
             return Ok((vec![], vec![]));
         }
+        let (found, warnings, _) = self.assembled(tenant, trace_ids, range).await?;
+        Ok((found, warnings))
+    }
+
+    async fn assembled(
+        &self,
+        tenant: &Tenant,
+        trace_ids: &[TraceId],
+        range: Option<TimeRange>,
+    ) -> Result<(Vec<SpanBatch>, Vec<String>, Room), QueryError> {
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
         let range = range.unwrap_or(TimeRange::ALL);
@@ -89,13 +104,18 @@ impl Engine {
         let ids = trace_ids.to_vec();
         let traces = self
             .off_thread(async move {
-                let batches =
-                    execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
-                assemble(batches, &ids).await
+                let batches = execute_stream(Operator::plan(scan, vec![]), context.clone())
+                    .map_err(crate::logql::broken)?;
+                let room = Room::of("whole traces", context.memory_pool());
+                let (traces, cut) = assemble(batches, &ids, &room).await?;
+                Ok((traces, cut, room))
             })
             .await;
         self.observe("traceql", began.elapsed());
-        Ok((traces?, snapshot.warnings()))
+        let (traces, cut, room) = traces?;
+        let mut warnings = snapshot.warnings();
+        warnings.extend(cut);
+        Ok((traces, warnings, room))
     }
 
     /// Traces of which spans that start in the range match, newest first.
@@ -127,15 +147,19 @@ impl Engine {
         options: SearchOptions,
         told: Option<mpsc::Sender<SearchProgress>>,
     ) -> Result<TraceSearch, QueryError> {
-        let Root::Spansets(pipeline) = parse(query)? else {
+        let Root::Spansets(mut pipeline) = parse(query)? else {
             return Err(QueryError::Bad(
                 "metrics queries are answered by /api/metrics/query_range".to_owned(),
             ));
         };
         let limit = search::limit(options.limit, &self.limits)?;
         let began = Instant::now();
+        let snapshot = self.source.snapshot(tenant).await?;
+        if let Some(names) = snapshot.span_names(search::range_of_traces(options.range)).await? {
+            scopes::settle(&mut pipeline, &names.of_resources);
+        }
         let search = Search {
-            snapshot: self.source.snapshot(tenant).await?,
+            snapshot,
             context: self.task_context(),
             pipeline,
             range: options.range,
@@ -220,13 +244,26 @@ fn parse(query: &str) -> Result<Root, QueryError> {
     traceql::parse(query).map(|query| query.root).map_err(|why| QueryError::Bad(why.to_string()))
 }
 
-/// The spans of each trace. A span that was sent twice is answered once.
-async fn assemble(mut batches: Rows, trace_ids: &[TraceId]) -> Result<Vec<SpanBatch>, QueryError> {
+/// The spans of each trace. A span that was sent twice is answered once. Where they are more than there is room for, those that
+/// were read until then, and a sentence that says so.
+async fn assemble(
+    mut batches: Rows,
+    trace_ids: &[TraceId],
+    room: &Room,
+) -> Result<(Vec<SpanBatch>, Option<String>), QueryError> {
     let mut traces: Vec<Assembled> = trace_ids.iter().map(|_| Assembled::default()).collect();
     let places: HashMap<TraceId, usize> = trace_ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
-    let mut count = 0;
+    let (mut count, mut cut) = (0, None);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(crate::logql::broken)?;
+        let of_one = batch.get_array_memory_size() / batch.num_rows().max(1) + size_of::<model::Span>();
+        if let Err(no_room) = room.take(COPIES * of_one * batch.num_rows()) {
+            if count == 0 {
+                return Err(no_room);
+            }
+            cut = Some(format!("the first {count} spans that were found are answered: {no_room}"));
+            break;
+        }
         let spans = Spans::of(&batch);
         for row in 0..spans.len() {
             let Some(at) = places.get(&spans.trace_id(row)) else { continue };
@@ -243,7 +280,7 @@ async fn assemble(mut batches: Rows, trace_ids: &[TraceId]) -> Result<Vec<SpanBa
             done[at] = done[*last].clone();
         }
     }
-    Ok(done)
+    Ok((done, cut))
 }
 
 /// The spans of one trace while they are read.

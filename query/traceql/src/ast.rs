@@ -174,6 +174,20 @@ impl Arithmetic {
             Arithmetic::Pow => left.powf(right),
         }
     }
+
+    /// Of two integers, which stay some: a quotient has no fraction. `None` where it would be divided by zero.
+    pub fn apply_to_integers(self, left: i64, right: i64) -> Option<i64> {
+        Some(match self {
+            Arithmetic::Add => left.wrapping_add(right),
+            Arithmetic::Sub => left.wrapping_sub(right),
+            Arithmetic::Mul => left.wrapping_mul(right),
+            Arithmetic::Div if right == 0 => return None,
+            Arithmetic::Div => left.wrapping_div(right),
+            Arithmetic::Mod if right == 0 => return None,
+            Arithmetic::Mod => left.wrapping_rem(right),
+            Arithmetic::Pow => (left as f64).powf(right as f64) as i64,
+        })
+    }
 }
 
 /// A number of a spanset.

@@ -663,6 +663,8 @@ fn static_word(word: &str) -> Option<Static> {
         "true" => Static::Bool(true),
         "false" => Static::Bool(false),
         "nil" => Static::Nil,
+        "minInt" => Static::Int(i64::MIN),
+        "maxInt" => Static::Int(i64::MAX),
         _ => match (StatusCode::from_word(word), SpanKind::from_word(word)) {
             (Some(status), _) => Static::Status(status),
             (_, Some(kind)) => Static::Kind(kind),

@@ -3,8 +3,7 @@
 
 use super::spans::{Spans, Val};
 use super::trace::Trace;
-use std::cmp::Ordering;
-use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope};
+use traceql::{Arithmetic, CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
 /// A row, and where it is known what its trace says.
 #[derive(Clone, Copy)]
@@ -63,10 +62,7 @@ impl<'a> SpanAt<'a> {
                 if left == Val::Unknown || right == Val::Unknown {
                     return Val::Unknown;
                 }
-                match (left.number(), right.number()) {
-                    (Some(left), Some(right)) => Val::Float(op.apply(left, right)),
-                    _ => Val::Nil,
-                }
+                arithmetic(*op, &left, &right)
             }
             condition => self.holds(condition).map_or(Val::Unknown, Val::Bool),
         }
@@ -87,11 +83,13 @@ impl<'a> SpanAt<'a> {
             },
             FieldExpr::Not(inner) => self.holds(inner).map(|holds| !holds),
             FieldExpr::Compare(op, left, right) => self.compare(*op, left, right),
-            FieldExpr::Regex { negated, value, regex } => self.any(value, &mut |value| match value {
-                Val::Text(text) => Some(regex.is_match(text) != *negated),
-                Val::Unknown => None,
-                _ => Some(false),
-            }),
+            FieldExpr::Regex { negated, value, regex } => {
+                self.judged(value, *negated, &mut |value| match value {
+                    Val::Text(text) => Some(regex.is_match(text) != *negated),
+                    Val::Unknown => None,
+                    _ => Some(false),
+                })
+            }
             value => match self.evaluate(value) {
                 Val::Bool(truth) => Some(truth),
                 Val::Unknown => None,
@@ -100,39 +98,68 @@ impl<'a> SpanAt<'a> {
         }
     }
 
-    /// Whether any value of the operand passes: events and links have several.
-    fn any(&self, operand: &'a FieldExpr, test: &mut dyn FnMut(&Val<'a>) -> Option<bool>) -> Option<bool> {
+    /// Whether one value of the operand passes, as events and links have several; of a list in an attribute, where it is
+    /// asked that something is not so, whether each element does.
+    fn judged(
+        &self,
+        operand: &'a FieldExpr,
+        negated: bool,
+        test: &mut dyn FnMut(&Val<'a>) -> Option<bool>,
+    ) -> Option<bool> {
         let FieldExpr::Field(field) = operand else { return test(&self.evaluate(operand)) };
-        let mut answer = Some(false);
+        let decides = !negated || of_several(operand);
+        let mut answer = Some(!decides);
         self.each(field, &mut |value| {
             match test(&value) {
-                Some(true) => answer = Some(true),
-                Some(false) => {}
+                Some(passes) if passes == decides => answer = Some(decides),
+                Some(_) => {}
                 None => answer = None,
             }
-            answer == Some(true)
+            answer == Some(decides)
         });
         answer
     }
 
     fn compare(&self, op: CompareOp, left: &'a FieldExpr, right: &'a FieldExpr) -> Option<bool> {
-        let several = |expr: &FieldExpr| match expr {
-            FieldExpr::Field(Field::Attribute { scope, .. }) => matches!(scope, Scope::Event | Scope::Link),
-            FieldExpr::Field(Field::Intrinsic(intrinsic)) => matches!(
-                intrinsic,
-                Intrinsic::EventName
-                    | Intrinsic::EventTimeSinceStart
-                    | Intrinsic::LinkTraceId
-                    | Intrinsic::LinkSpanId
-            ),
-            _ => false,
-        };
-        if several(right) && !several(left) {
+        let (of_left, of_right) = (of_several(left), of_several(right));
+        let is_field = |expr: &FieldExpr| matches!(expr, FieldExpr::Field(_));
+        let negated = op == CompareOp::NotEqual;
+        if of_right && !of_left || is_field(right) && !is_field(left) {
             let left = self.evaluate(left);
-            return self.any(right, &mut |right| compare(op, &left, right));
+            return self.judged(right, negated, &mut |right| compare(op, &left, right));
         }
         let right = self.evaluate(right);
-        self.any(left, &mut |left| compare(op, left, &right))
+        // That nothing is nothing says nothing of a span.
+        if let (FieldExpr::Static(Static::Nil), Val::Nil) = (left, &right) {
+            return Some(false);
+        }
+        self.judged(left, negated, &mut |left| compare(op, left, &right))
+    }
+}
+
+/// Whether a field is of events or links, of which a span has any number.
+fn of_several(expr: &FieldExpr) -> bool {
+    match expr {
+        FieldExpr::Field(Field::Attribute { scope, .. }) => matches!(scope, Scope::Event | Scope::Link),
+        FieldExpr::Field(Field::Intrinsic(intrinsic)) => matches!(
+            intrinsic,
+            Intrinsic::EventName
+                | Intrinsic::EventTimeSinceStart
+                | Intrinsic::LinkTraceId
+                | Intrinsic::LinkSpanId
+        ),
+        _ => false,
+    }
+}
+
+/// Two integers give one, anything else with numbers a fraction.
+pub(crate) fn arithmetic(op: Arithmetic, left: &Val<'_>, right: &Val<'_>) -> Val<'static> {
+    if let (Val::Int(left), Val::Int(right)) = (left, right) {
+        return op.apply_to_integers(*left, *right).map_or(Val::Nil, Val::Int);
+    }
+    match (left.number(), right.number()) {
+        (Some(left), Some(right)) => Val::Float(op.apply(left, right)),
+        _ => Val::Nil,
     }
 }
 
@@ -161,13 +188,4 @@ pub(crate) fn compare(op: CompareOp, left: &Val<'_>, right: &Val<'_>) -> Option<
         },
     };
     Some(op.holds(order))
-}
-
-/// Whether two values are the same, for grouping.
-pub(crate) fn same(left: &Val<'_>, right: &Val<'_>) -> bool {
-    match (left, right) {
-        (Val::Nil, Val::Nil) => true,
-        (Val::Float(left), Val::Float(right)) => left.total_cmp(right) == Ordering::Equal,
-        _ => left == right,
-    }
 }

@@ -12,7 +12,10 @@ mod values;
 use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
-use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, value_of};
+use super::scopes::settle;
+use super::search::{
+    SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, range_of_traces, value_of,
+};
 use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
@@ -179,6 +182,12 @@ impl MetricsQuery {
         query: &MetricsAggregate,
         inspected: &mut u64,
     ) -> Result<Vec<Series>, QueryError> {
+        let mut query = query.clone();
+        let range = range_of_traces(TimeRange { start: self.start_ns, end: self.end_ns });
+        if let Some(names) = self.snapshot.span_names(range).await? {
+            settle(&mut query.spansets, &names.of_resources);
+        }
+        let query = &query;
         if query.op == MetricsOp::Compare {
             return self.compare(query, inspected).await;
         }

@@ -10,10 +10,13 @@ use super::scan::SpanScan;
 use super::spans::{Spans, Val, columns_of};
 use super::trace::{Spanset, Trace};
 use crate::logql::operator::Operator;
+use crate::room::{Held, Room};
+use crate::traceql::COPIES;
 use crate::{Limits, QueryError};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
+use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::{SpanId, SpanSelect, StatusCode, TimeRange, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,6 +29,11 @@ use traceql::{Element, Field, Intrinsic, Pipeline, Scalar, SpansetExpr};
 pub(super) const TRACES_READ: usize = 64;
 /// A trace's spans may start this long before or after the asked range.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
+
+/// Where the spans of traces are read from.
+pub(super) fn range_of_traces(range: TimeRange) -> TimeRange {
+    TimeRange { start: range.start.saturating_sub(TRACE_NS_MAX), end: range.end.saturating_add(TRACE_NS_MAX) }
+}
 
 /// What an answer shows of every trace, and what tells how its spans hang together.
 pub(super) const SHOWN: [&str; 9] =
@@ -67,6 +75,25 @@ pub struct FoundTrace {
     pub services: BTreeMap<String, ServiceStats>,
 }
 
+impl FoundTrace {
+    /// About what it takes with what is made of it for an answer.
+    fn bytes(&self) -> usize {
+        let of_attribute = |(name, value): &(String, model::Value)| {
+            let text = match value {
+                model::Value::String(text) | model::Value::Json(text) => text.len(),
+                _ => 0,
+            };
+            name.len() + text + size_of::<(String, model::Value)>()
+        };
+        let of_span = |span: &FoundSpan| {
+            let attributes: usize = span.attributes.iter().map(of_attribute).sum();
+            size_of::<FoundSpan>() + span.name.len() + attributes
+        };
+        let spans: usize = self.spansets.iter().flat_map(|set| &set.spans).map(of_span).sum();
+        COPIES * (size_of::<FoundTrace>() + 100 * self.services.len() + spans)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceSearch {
     /// Newest first.
@@ -74,6 +101,7 @@ pub struct TraceSearch {
     pub inspected_spans: u64,
     pub inspected_traces: u64,
     pub warnings: Vec<String>,
+    pub held: Held,
 }
 
 /// How far a search is.
@@ -136,6 +164,9 @@ fn fields_of_scalar(scalar: &Scalar, see: &mut dyn FnMut(&Field)) {
     }
 }
 
+/// What a row of a trace that is read whole takes beside its columns.
+const ROW_BYTES: usize = 150;
+
 /// What was read whole.
 pub(super) struct Whole {
     pub traces: u64,
@@ -188,6 +219,7 @@ type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryEr
 impl Search {
     pub async fn run(self, told: Option<mpsc::Sender<SearchProgress>>) -> Result<TraceSearch, QueryError> {
         let mut found = TraceSearch::default();
+        let room = Room::of("found traces", self.context.memory_pool());
         let mut columns = SHOWN.to_vec();
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
         let slices = self.slices();
@@ -200,14 +232,22 @@ impl Search {
             if pace.has_enough(last) {
                 continue;
             }
-            let mut candidates = self.candidates(*slice, &mut found).await?;
+            let indexed = match last && self.demands_nothing_else() {
+                true => self.told_by_indexes().await?,
+                false => None,
+            };
+            let by_indexes = indexed.is_some();
+            let mut candidates = match indexed {
+                Some(indexed) => indexed,
+                None => self.candidates(*slice, &mut found).await?,
+            };
             candidates.retain(|id| !known.contains(id));
             let mut rest = candidates;
             while !rest.is_empty() {
                 if pace.has_enough(last) {
                     break;
                 }
-                if last && pace.may_leave_out(rest.len()) {
+                if last && !by_indexes && pace.may_leave_out(rest.len()) {
                     rest = self.without_impossible(rest).await?;
                 }
                 let chunk: Vec<TraceId> = rest.drain(..pace.traces.min(rest.len())).collect();
@@ -216,6 +256,7 @@ impl Search {
                     candidates::bounded(known.len())?;
                 }
                 let traces = self.look_into(&chunk, &columns, &mut pace, &mut found).await?;
+                room.take(traces.iter().map(FoundTrace::bytes).sum())?;
                 before += 1;
                 let of = before + rest.len().div_ceil(pace.traces) + slices.len() - at - 1;
                 found.traces.extend(traces.iter().cloned());
@@ -239,6 +280,7 @@ impl Search {
         }
         found.traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
         found.warnings = self.snapshot.warnings();
+        found.held = room.into();
         Ok(found)
     }
 
@@ -276,24 +318,21 @@ impl Search {
         columns: &[&str],
         each: &mut Each<'_>,
     ) -> Result<Whole, QueryError> {
-        let range = TimeRange {
-            start: self.range.start.saturating_sub(TRACE_NS_MAX),
-            end: self.range.end.saturating_add(TRACE_NS_MAX),
-        };
-        let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range) };
+        let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range_of_traces(self.range)) };
         let mut stream = self.scan(select, columns)?;
         let mut batches = Vec::new();
         let reservation = MemoryConsumer::new("traceql traces").register(self.context.memory_pool());
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
-            reservation.try_grow(batch.get_array_memory_size()).map_err(crate::logql::broken)?;
+            let bytes = batch.get_array_memory_size() + ROW_BYTES * batch.num_rows();
+            reservation.try_grow(bytes).map_err(crate::logql::broken)?;
             batches.push(batch);
         }
         let views: Vec<Spans<'_>> = batches.iter().map(Spans::of).collect();
-        let wanted: HashSet<&TraceId> = ids.iter().collect();
-        let mut rows: HashMap<TraceId, Vec<(&Spans<'_>, usize)>> = HashMap::new();
+        let wanted: HashSet<&TraceId, RandomState> = ids.iter().collect();
+        let mut rows: HashMap<TraceId, Vec<(&Spans<'_>, usize)>, RandomState> = HashMap::default();
         // A span that was sent twice is counted once.
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<_, RandomState> = HashSet::default();
         for spans in &views {
             for row in 0..spans.len() {
                 let id = spans.trace_id(row);

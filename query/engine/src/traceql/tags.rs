@@ -1,20 +1,25 @@
 //! Which attributes and values spans have: what query builders complete from.
 
+use super::alike::{Alike, Known};
 use super::evaluate::SpanAt;
 use super::scan::SpanScan;
-use super::spans::{Spans, Val, columns_of};
+use super::shares::in_shares;
+use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::logql::operator::Operator;
 use crate::{Engine, QueryError};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use model::{SpanSelect, Tenant, TimeRange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns};
+use store::{Snapshot, SpanColumns, SpanNames};
 use traceql::{Element, Field, FieldExpr, Intrinsic, Root, Scope, SpansetExpr};
 
-/// Spans looked at for one list: completion needs the usual names, not the last rare one.
+/// Spans looked at for one list where each must be taken apart: completion needs the usual names, not the last rare one. They lie
+/// by service, so that the first ones are of a few alone; what many have is known without them, and values that are words
+/// are looked for in all.
 const SPANS_MAX: usize = 500_000;
 
 /// Names by scope (`resource`, `span`, `event`, `link`, `instrumentation`, `intrinsic`).
@@ -65,7 +70,17 @@ impl Engine {
             let snapshot = self.source.snapshot(tenant).await?;
             let context = self.task_context();
             let filter = query.and_then(single_filter);
-            let found = self.off_thread(names(snapshot, context, columns, filter, range)).await?;
+            // Who narrows what is asked for wants the names of those spans alone.
+            let known = match &filter {
+                None => snapshot.span_names(range).await?.unwrap_or_default(),
+                Some(_) => SpanNames::default(),
+            };
+            let mut found = self.off_thread(names(snapshot, context, columns, filter, range)).await?;
+            for (scope, known) in [("span", known.frequent), ("resource", known.of_resources)] {
+                if let Some(names) = found.get_mut(scope) {
+                    names.extend(known);
+                }
+            }
             for (scope, names) in found {
                 tags.insert(scope, names.into_iter().take(limit).collect());
             }
@@ -175,58 +190,105 @@ async fn values(
     range: TimeRange,
     limit: usize,
 ) -> Result<Vec<TagValue>, QueryError> {
-    let mut columns = vec!["start_ts"];
-    columns_of(&field, &mut columns);
-    let mut select = SpanSelect::all(range);
-    if let Some(filter) = &filter {
-        filter.fields(&mut |field| columns_of(field, &mut columns));
-        super::scan::narrow(&mut select, filter);
+    let asked = Arc::new(Asked { snapshot, context, field, filter, range, limit });
+    let shares = in_shares(|share| {
+        let asked = asked.clone();
+        async move { asked.share(share).await }
+    })
+    .await?;
+    let mut found = BTreeSet::new();
+    let mut reservations = vec![];
+    for (values, reservation) in shares {
+        found.extend(values);
+        reservations.push(reservation);
     }
-    // Root names are those of spans without a parent.
-    let root = match &field {
-        Field::Intrinsic(Intrinsic::RootName) => Some(Intrinsic::Name),
-        Field::Intrinsic(Intrinsic::RootService) => Some(Intrinsic::RootService),
-        _ => None,
-    };
-    if root.is_some() {
-        columns.extend(["name", "service", "parent_span_id"]);
-    }
-    let scan = SpanScan { snapshot, select, columns: SpanColumns::named(&columns) };
-    let mut batches = execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
-    let mut found: BTreeSet<TagValue> = BTreeSet::new();
-    let mut seen = 0;
-    'read: while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(crate::logql::broken)?;
-        let spans = Spans::of(&batch);
-        for row in 0..spans.len() {
-            let at = SpanAt { spans: &spans, row, trace: None };
-            if filter.as_ref().is_some_and(|filter| at.holds(filter) == Some(false)) {
-                continue;
-            }
-            match root {
-                Some(_) if spans.parent(row).is_some() => continue,
-                Some(Intrinsic::Name) => note(&mut found, Val::Text(spans.name(row).into())),
-                Some(_) => note(&mut found, Val::Text(spans.service(row).into())),
-                None => spans.values(&field, row, &mut |value| {
-                    note(&mut found, value);
-                    false
-                }),
-            }
-            if found.len() >= limit {
-                break 'read;
-            }
-        }
-        seen += spans.len();
-        if seen > SPANS_MAX {
-            break;
-        }
-    }
-    Ok(found.into_iter().collect())
+    Ok(found.into_iter().take(limit).collect())
 }
 
-fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) {
+/// Whose values are asked for.
+struct Asked {
+    snapshot: Arc<dyn Snapshot>,
+    context: Arc<TaskContext>,
+    field: Field,
+    filter: Option<FieldExpr>,
+    range: TimeRange,
+    limit: usize,
+}
+
+impl Asked {
+    async fn share(
+        &self,
+        share: (usize, usize),
+    ) -> Result<(BTreeSet<TagValue>, MemoryReservation), QueryError> {
+        let mut columns = vec!["start_ts"];
+        let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(self.range) };
+        fields_or_columns_of(&self.field, &mut select.fields, &mut columns);
+        if let Some(filter) = &self.filter {
+            filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
+            super::scan::narrow(&mut select, filter);
+        }
+        // Root names are those of spans without a parent.
+        let root = match &self.field {
+            Field::Intrinsic(Intrinsic::RootName) => Some(Intrinsic::Name),
+            Field::Intrinsic(Intrinsic::RootService) => Some(Intrinsic::RootService),
+            _ => None,
+        };
+        if root.is_some() {
+            columns.extend(["name", "service", "parent_span_id"]);
+        }
+        let scan =
+            SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
+        let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
+            .map_err(crate::logql::broken)?;
+        let reservation = MemoryConsumer::new("tag values").register(self.context.memory_pool());
+        let mut found: BTreeSet<TagValue> = BTreeSet::new();
+        let (mut seen, mut bytes) = (0, 0);
+        'read: while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            let spans = Spans::of(&batch);
+            // Rows with the same words have the same value.
+            let mut alike = Alike::new(&spans, &[&self.field]);
+            let mut known = Known::default();
+            for row in 0..spans.len() {
+                let at = SpanAt { spans: &spans, row, trace: None };
+                if self.filter.as_ref().is_some_and(|filter| at.holds(filter) == Some(false)) {
+                    continue;
+                }
+                if let Some(alike) = &mut alike {
+                    let mut is_new = false;
+                    known.get(alike.of(row), || is_new = true);
+                    if !is_new {
+                        continue;
+                    }
+                }
+                let mut add = |value| bytes += note(&mut found, value);
+                match root {
+                    Some(_) if spans.parent(row).is_some() => continue,
+                    Some(Intrinsic::Name) => add(Val::Text(spans.name(row).into())),
+                    Some(_) => add(Val::Text(spans.service(row).into())),
+                    None => spans.values(&self.field, row, &mut |value| {
+                        add(value);
+                        false
+                    }),
+                }
+                if found.len() >= self.limit {
+                    break 'read;
+                }
+            }
+            reservation.try_resize(bytes).map_err(crate::logql::broken)?;
+            seen += spans.len();
+            if alike.is_none() && seen > SPANS_MAX {
+                break;
+            }
+        }
+        Ok((found, reservation))
+    }
+}
+
+/// The bytes that it took.
+fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) -> usize {
     let (kind, value) = match value {
-        Val::Unknown | Val::Nil => return,
+        Val::Unknown | Val::Nil => return 0,
         Val::Int(number) => ("int", number.to_string()),
         Val::Float(number) => ("float", number.to_string()),
         Val::Duration(ns) => ("duration", format!("{ns}ns")),
@@ -236,5 +298,6 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) {
         Val::Text(text) => ("string", text.into_owned()),
         Val::Array(text) => ("string", text.to_owned()),
     };
-    found.insert(TagValue { kind, value });
+    let bytes = value.len() + 2 * size_of::<TagValue>();
+    if found.insert(TagValue { kind, value }) { bytes } else { 0 }
 }

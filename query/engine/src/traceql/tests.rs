@@ -429,13 +429,15 @@ async fn a_selection_is_compared_with_the_rest() {
 }
 
 #[tokio::test]
-async fn a_condition_on_a_list_holds_for_any_element() {
+async fn a_condition_on_a_list_holds_for_any_element_and_its_negation_for_each() {
     let dir = tempfile::tempdir().unwrap();
     let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
     let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
     let mut one = span(1, 1, 0, "list", 0, 1);
     one.attributes = vec![
         ("tags".into(), Value::Json(r#"["a",2,true]"#.into())),
+        ("words".into(), Value::Json(r#"["bar","baz"]"#.into())),
+        ("numbers".into(), Value::Json("[1,2]".into())),
         ("whole".into(), Value::Double(3.0)),
         ("zero".into(), Value::Double(-0.0)),
         ("large".into(), Value::Double(9_007_199_254_740_992.0)),
@@ -451,6 +453,19 @@ async fn a_condition_on_a_list_holds_for_any_element() {
         (r#"{ resource.tags = "a" }"#, 0),
         ("{ span.tags = true }", 1),
         ("{ span.tags = 3 }", 0),
+        (r#"{ span.words != "bar" }"#, 0),
+        (r#"{ span.words != "foo" && .words !~ "b" }"#, 1),
+        (r#"{ span.words !~ ".*z" }"#, 0),
+        (r#"{ "baz" = span.words && "foo" != .words }"#, 1),
+        (r#"{ "baz" != span.words }"#, 0),
+        ("{ 1 < span.numbers && 2 = .numbers && .numbers != 3 }", 1),
+        ("{ 3 < span.numbers || 2 != span.numbers }", 0),
+        // Integers stay some.
+        ("{ 1 / 10 = 0 && 1 / 10. = .1 && -7 % 4 = -3 && 2 ^ 3 = 8 }", 1),
+        ("{ 5 / 0 = 1 || 5 % 0 = 0 || 5.0 / 0.0 = 1.0 }", 0),
+        ("{ } | count() / 2 = 0 | sum(span.whole) > 2", 1),
+        ("{ nil = nil || nil != nil }", 0),
+        ("{ span.whole > minInt && span.whole < maxInt }", 1),
         // What is equal in numbers is so in whatever way it was sent.
         ("{ span.whole = 3 && span.zero = 0 }", 1),
         ("{ span.large = 9007199254740993 }", 1),
@@ -512,4 +527,49 @@ async fn the_newest_traces_are_found_without_looking_at_all() {
             world.store.flush().await.unwrap();
         }
     }
+}
+
+/// Its spans may lie in several parts and in memory.
+#[tokio::test]
+async fn what_a_trace_is_as_a_whole_is_known_of_all_its_spans() {
+    let world = World::new().await;
+    let check = async |expected: &[(&str, &[u8])]| {
+        for (query, expected) in expected {
+            let found = world.search(query).await.unwrap();
+            let ids: Vec<u8> = found.traces.iter().map(|trace| trace.trace_id[0]).collect();
+            assert_eq!(ids, *expected, "{query}");
+        }
+    };
+    let late = vec![of("late", vec![span(2, 9, 4, "later", 500, 100), span(3, 5, 7, "orphan", 0, 5)])];
+    let before: [(&str, &[u8]); 3] = [
+        ("{ traceDuration > 399ms }", &[1]),
+        (r#"{ rootServiceName = "frontend" }"#, &[2, 1]),
+        ("{ } | count() > 1", &[1]),
+    ];
+    let after: [(&str, &[u8]); 12] = [
+        ("{ traceDuration > 399ms }", &[2, 1]),
+        ("{ traceDuration >= 600ms }", &[2]),
+        ("{ traceDuration > 600ms }", &[]),
+        ("{ traceDuration = 400ms }", &[1]),
+        ("{ traceDuration < 20ms }", &[3]),
+        ("{ traceDuration * 2 = 800ms }", &[1]),
+        (r#"{ rootServiceName = "frontend" }"#, &[2, 1]),
+        (r#"{ rootName = "GET /checkout" && traceDuration > 1ms }"#, &[1]),
+        (r#"{ rootName =~ "GET.*" } | count() > 2"#, &[1]),
+        (r#"{ rootServiceName = "<root span not yet received>" }"#, &[3]),
+        ("{ } | count() = 2", &[2]),
+        ("{ } | count() > 3", &[]),
+    ];
+    check(&before).await;
+    world.store.flush().await.unwrap();
+    check(&before).await;
+    let batch = Batch::Spans(SpanBatch { resources: late });
+    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    check(&after).await;
+    world.store.flush().await.unwrap();
+    check(&after).await;
+    world.store.compact().await.unwrap();
+    check(&after).await;
+    let snapshot = world.engine.source.snapshot(&Tenant::default()).await.unwrap();
+    assert!(snapshot.trace_facts(range(), (0, 2)).await.unwrap().is_some(), "and without reading spans");
 }

@@ -13,6 +13,7 @@ use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, fields_or_columns_of};
 use arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId};
 use std::collections::HashMap;
@@ -44,9 +45,12 @@ impl Candidate {
     const NONE: Candidate = Candidate { newest_ns: i64::MIN, filters: 0 };
 }
 
+/// Hashed with a seed, but not as slowly as by default: every span that matches is looked up.
+type ByTrace = HashMap<TraceId, Candidate, RandomState>;
+
 /// What one scan found, with the memory that it takes.
 struct Candidates {
-    by_trace: HashMap<TraceId, Candidate>,
+    by_trace: ByTrace,
     inspected_spans: u64,
     reservation: MemoryReservation,
 }
@@ -125,12 +129,14 @@ impl Search {
             _ => None,
         };
         match words {
-            Some((name, words)) => {
+            Some(words) => {
                 for word in words {
-                    self.add_candidates(range, &[(name.clone(), word)], &mut all).await?;
+                    let mut select = SpanSelect::all(range);
+                    word.narrow(&mut select);
+                    self.add_candidates(select, &mut all).await?;
                 }
             }
-            None => self.add_candidates(range, &[], &mut all).await?,
+            None => self.add_candidates(SpanSelect::all(range), &mut all).await?,
         }
         found.inspected_spans += all.inspected_spans;
         let mut ids: Vec<(i64, TraceId)> = all
@@ -153,19 +159,13 @@ impl Search {
 
     fn no_candidates(&self) -> Candidates {
         let reservation = MemoryConsumer::new("traceql candidates").register(self.context.memory_pool());
-        Candidates { by_trace: HashMap::new(), inspected_spans: 0, reservation }
+        Candidates { by_trace: ByTrace::default(), inspected_spans: 0, reservation }
     }
 
-    /// Of spans that have all these attributes.
-    async fn add_candidates(
-        &self,
-        range: TimeRange,
-        attributes: &[(String, String)],
-        all: &mut Candidates,
-    ) -> Result<(), QueryError> {
+    /// Of spans that are selected.
+    async fn add_candidates(&self, select: SpanSelect, all: &mut Candidates) -> Result<(), QueryError> {
         let shares = in_shares(|share| {
-            let attributes = attributes.to_vec();
-            let select = SpanSelect { share: Some(share), attributes, ..SpanSelect::all(range) };
+            let select = SpanSelect { share: Some(share), ..select.clone() };
             let own = self.clone();
             async move { own.share_of_candidates(select).await }
         })
@@ -215,12 +215,7 @@ fn scans<'a>(all: &SpanSelect, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Ve
     narrowed.into_iter().zip(numbered.map(|judged| vec![judged])).collect()
 }
 
-fn note(
-    batch: &RecordBatch,
-    range: TimeRange,
-    filters: &[(usize, &FieldExpr)],
-    candidates: &mut HashMap<TraceId, Candidate>,
-) {
+fn note(batch: &RecordBatch, range: TimeRange, filters: &[(usize, &FieldExpr)], candidates: &mut ByTrace) {
     let spans = Spans::of(batch);
     let mut judges: Vec<(usize, Judge<'_>)> =
         filters.iter().map(|(bit, filter)| (*bit, Judge::new(&spans, filter))).collect();

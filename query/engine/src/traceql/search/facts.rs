@@ -1,7 +1,9 @@
-//! What of a trace few columns tell: when it begins and ends, its root, how many spans it has. Where a query demands it of the
-//! whole trace, those that do not have it need not be read whole, which for a rare one would be all of them.
+//! What of a trace is known without reading it whole: when it begins and ends, its root, how many spans it has. Where a query
+//! demands it of the whole trace, those that do not have it need not be read whole, which for a rare one would be all of them.
+//!
+//! The indexes of stored parts tell it, in milliseconds; where one is too old to, a scan of few columns does.
 
-use super::{Search, TRACE_NS_MAX};
+use super::{Search, range_of_traces};
 use crate::QueryError;
 use crate::traceql::alike::conditions;
 use crate::traceql::evaluate::SpanAt;
@@ -10,33 +12,61 @@ use crate::traceql::spans::Spans;
 use crate::traceql::trace::{Trace, TraceFacts};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use foldhash::fast::RandomState;
 use futures::StreamExt;
-use model::{SpanId, SpanSelect, TimeRange, TraceId};
-use std::collections::HashMap;
+use model::{SpanId, SpanSelect, TraceId};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use traceql::{
     Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp,
+    Static,
 };
 
 /// What a query demands of every trace that is an answer.
 struct Demands<'a> {
-    conditions: Vec<&'a FieldExpr>,
+    conditions: Vec<Condition<'a>>,
     /// The spans of the trace, whichever match.
     counts: Vec<(CompareOp, f64)>,
     roots: bool,
+    /// Nothing else is asked of single spans: what has all this is a candidate.
+    only: bool,
+}
+
+/// Of the whole trace alone.
+struct Condition<'a> {
+    expr: &'a FieldExpr,
+    of_duration: bool,
+    of_root: bool,
+    /// A bound for the duration: what holds neither for the shortest nor for the longest one holds for none in between.
+    bound: bool,
+}
+
+impl<'a> Condition<'a> {
+    fn new(expr: &'a FieldExpr) -> Condition<'a> {
+        let (mut of_duration, mut of_root) = (false, false);
+        expr.fields(&mut |field| {
+            let duration = *field == Field::Intrinsic(Intrinsic::TraceDuration);
+            of_duration |= duration;
+            of_root |= !duration;
+        });
+        let plain = |expr: &FieldExpr| matches!(expr, FieldExpr::Field(_) | FieldExpr::Static(_));
+        let bound = match expr {
+            FieldExpr::Compare(op, left, right) => {
+                !matches!(op, CompareOp::Equal | CompareOp::NotEqual) && plain(left) && plain(right)
+            }
+            _ => false,
+        };
+        Condition { expr, of_duration, of_root, bound }
+    }
 }
 
 impl<'a> Demands<'a> {
-    /// `None` where few columns cannot tell any of it.
+    /// `None` where it can be told of no trace without reading it.
     fn of(pipeline: &'a Pipeline) -> Option<Demands<'a>> {
-        let mut demands = Demands { conditions: vec![], counts: vec![], roots: false };
+        let mut demands = Demands { conditions: vec![], counts: vec![], roots: false, only: true };
         demands.pipeline(pipeline);
-        for condition in &demands.conditions {
-            condition.fields(&mut |field| {
-                demands.roots |= *field != Field::Intrinsic(Intrinsic::TraceDuration);
-            });
-        }
+        demands.roots = demands.conditions.iter().any(|condition| condition.of_root);
         (!demands.conditions.is_empty() || !demands.counts.is_empty()).then_some(demands)
     }
 
@@ -59,11 +89,16 @@ impl<'a> Demands<'a> {
     fn spansets(&mut self, expr: &'a SpansetExpr) {
         match expr {
             SpansetExpr::Filter(filter) => {
-                self.conditions.extend(conditions(filter).into_iter().filter(|one| of_trace(one)));
+                for condition in conditions(filter) {
+                    let everything = matches!(condition, FieldExpr::Static(Static::Bool(true)));
+                    let of_trace = of_trace(condition);
+                    self.only &= of_trace || everything;
+                    self.conditions.extend(of_trace.then(|| Condition::new(condition)));
+                }
             }
             SpansetExpr::Pipeline(pipeline) => self.pipeline(pipeline),
             SpansetExpr::Op { op, left, right } => match op {
-                SpansetOp::Or => {}
+                SpansetOp::Or => self.only = false,
                 SpansetOp::Structural(_, Answers::Not) => self.spansets(right),
                 SpansetOp::And | SpansetOp::Structural(..) => {
                     self.spansets(left);
@@ -86,6 +121,8 @@ fn of_trace(condition: &FieldExpr) -> bool {
     });
     some && only
 }
+
+const MS: i64 = 1_000_000;
 
 #[derive(Clone)]
 struct Fact {
@@ -162,9 +199,83 @@ impl Search {
         Demands::of(&self.pipeline).is_some()
     }
 
-    /// The traces that have what the query demands of a whole trace, in their order. Exact in what it leaves out: spans are
-    /// read from where traces are read whole.
+    /// Whether the traces that [`Search::told_by_indexes`] gives are all that can be answers.
+    pub(super) fn demands_nothing_else(&self) -> bool {
+        Demands::of(&self.pipeline).is_some_and(|demands| demands.only)
+    }
+
+    /// Traces of the range that have what the query demands of a whole trace, those that began last first; `None` where the
+    /// indexes do not tell.
+    pub(super) async fn told_by_indexes(&self) -> Result<Option<Vec<TraceId>>, QueryError> {
+        let shares = in_shares(|share| {
+            let own = self.clone();
+            async move { own.share_told_by_indexes(share).await }
+        })
+        .await?;
+        let (mut all, mut reservations) = (vec![], vec![]);
+        for share in shares {
+            let Some((traces, reservation)) = share else { return Ok(None) };
+            all.extend(traces);
+            reservations.push(reservation);
+        }
+        super::candidates::bounded(all.len())?;
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(Some(all.into_iter().map(|(_, id)| id).collect()))
+    }
+
+    async fn share_told_by_indexes(
+        &self,
+        share: (usize, usize),
+    ) -> Result<Option<(Vec<(i64, TraceId)>, MemoryReservation)>, QueryError> {
+        let Some(demands) = Demands::of(&self.pipeline) else { return Ok(None) };
+        let Some(mut told) = self.snapshot.trace_facts(range_of_traces(self.range), share).await? else {
+            return Ok(None);
+        };
+        let reservation = MemoryConsumer::new("traceql facts").register(self.context.memory_pool());
+        let empty = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let nothing = Spans::of(&empty);
+        let mut judge = Judge::new(&demands, &nothing);
+        let mut found = vec![];
+        while let Some(slice) = told.slices.next().await {
+            for fact in &slice {
+                let (start_ns, end_ns) = (fact.start_ms.saturating_mul(MS), fact.end_ms.saturating_mul(MS));
+                let longest_ns = end_ns.saturating_sub(start_ns);
+                let known = KnownOf {
+                    spans: fact.spans,
+                    // Either end may lie anywhere in its millisecond.
+                    shortest_ns: longest_ns.saturating_sub(2 * MS).max(0),
+                    longest_ns,
+                    root: match fact.root {
+                        store::Root::None => RootOf::None,
+                        store::Root::One(number) => {
+                            told.roots.get(number as usize).map_or(RootOf::Uncertain, RootOf::One)
+                        }
+                        store::Root::Uncertain => RootOf::Uncertain,
+                    },
+                };
+                if start_ns <= self.range.end && end_ns >= self.range.start && judge.possible(&known) {
+                    found.push((fact.start_ms, fact.id));
+                }
+            }
+            let bytes = found.capacity() * size_of::<(i64, TraceId)>();
+            reservation.try_resize(bytes).map_err(crate::logql::broken)?;
+        }
+        Ok(Some((found, reservation)))
+    }
+
+    /// The traces that have what the query demands of a whole trace, in their order.
     pub(super) async fn without_impossible(&self, ids: Vec<TraceId>) -> Result<Vec<TraceId>, QueryError> {
+        match self.told_by_indexes().await? {
+            Some(told) => {
+                let told: HashSet<TraceId, RandomState> = told.into_iter().collect();
+                Ok(ids.into_iter().filter(|id| told.contains(id)).collect())
+            }
+            None => self.without_impossible_by_spans(ids).await,
+        }
+    }
+
+    /// The same by a scan of few columns. Exact in what it leaves out: spans are read from where traces are read whole.
+    async fn without_impossible_by_spans(&self, ids: Vec<TraceId>) -> Result<Vec<TraceId>, QueryError> {
         let Some(demands) = Demands::of(&self.pipeline) else { return Ok(ids) };
         let places: HashMap<TraceId, u32> = ids.iter().copied().zip(0..).collect();
         let reservation = MemoryConsumer::new("traceql facts").register(self.context.memory_pool());
@@ -180,10 +291,21 @@ impl Search {
         .into_iter();
         let Some(mut all) = told.next() else { return Ok(ids) };
         told.for_each(|share| all.absorb(&share));
-        let mut judge = Judge::new(&demands, &all.roots);
+        let empty = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let nothing = Spans::of(&empty);
+        let mut judge = Judge::new(&demands, &nothing);
         let possible = |(place, _): &(usize, TraceId)| {
+            let fact = &all.of_traces[*place];
             let root = all.of_roots.get(*place).copied().flatten();
-            judge.possible(&all.of_traces[*place], root)
+            let duration_ns = fact.end_ns.saturating_sub(fact.start_ns);
+            let known = KnownOf {
+                spans: fact.spans,
+                shortest_ns: duration_ns,
+                longest_ns: duration_ns,
+                root: root.map_or(RootOf::None, |(.., number)| RootOf::One(&all.roots.all[number as usize])),
+            };
+            // Not there any more, or not within what is read of a trace: who reads it whole will see.
+            fact.spans == 0 || judge.possible(&known)
         };
         Ok(ids.into_iter().enumerate().filter(possible).map(|(_, id)| id).collect())
     }
@@ -193,10 +315,7 @@ impl Search {
         places: &HashMap<TraceId, u32>,
         share: (usize, usize),
     ) -> Result<Facts, QueryError> {
-        let range = TimeRange {
-            start: self.range.start.saturating_sub(TRACE_NS_MAX),
-            end: self.range.end.saturating_add(TRACE_NS_MAX),
-        };
+        let range = range_of_traces(self.range);
         let wants_roots = Demands::of(&self.pipeline).is_some_and(|demands| demands.roots);
         let mut columns = vec!["trace_id", "start_ts", "duration_ns"];
         if wants_roots {
@@ -224,41 +343,67 @@ impl Search {
     }
 }
 
+/// What is known of one trace.
+struct KnownOf<'k> {
+    spans: u32,
+    /// It takes something in between.
+    shortest_ns: i64,
+    longest_ns: i64,
+    root: RootOf<'k>,
+}
+
+/// Service and name.
+enum RootOf<'k> {
+    None,
+    One(&'k (String, String)),
+    Uncertain,
+}
+
 /// Judges traces one after the other.
 struct Judge<'a> {
     demands: &'a Demands<'a>,
-    roots: &'a Roots,
     /// Takes what is known of each.
     trace: Trace<'a>,
     /// What a trace without a root says.
     no_root: (String, String),
-    empty: RecordBatch,
+    /// No span.
+    nothing: &'a Spans<'a>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(demands: &'a Demands<'a>, roots: &'a Roots) -> Judge<'a> {
+    fn new(demands: &'a Demands<'a>, nothing: &'a Spans<'a>) -> Judge<'a> {
         let facts = TraceFacts::unknown();
         let no_root = (facts.root_service.clone(), facts.root_name.clone());
-        let empty = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        Judge { demands, roots, trace: Trace { rows: vec![], facts }, no_root, empty }
+        Judge { demands, trace: Trace { rows: vec![], facts }, no_root, nothing }
     }
 
-    fn possible(&mut self, fact: &Fact, root: Root) -> bool {
-        // Not there any more, or not within what is read of a trace: who reads it whole will see.
-        if fact.spans == 0 {
-            return true;
-        }
-        let spans = f64::from(fact.spans);
+    fn possible(&mut self, known: &KnownOf<'_>) -> bool {
+        let spans = f64::from(known.spans);
         if !self.demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
             return false;
         }
-        let root = root.map_or(&self.no_root, |(.., number)| &self.roots.all[number as usize]);
-        let facts = &mut self.trace.facts;
-        (facts.start_ns, facts.end_ns) = (fact.start_ns, fact.end_ns);
-        facts.root_service.clone_from(&root.0);
-        facts.root_name.clone_from(&root.1);
-        let nothing = Spans::of(&self.empty);
-        let at = SpanAt { spans: &nothing, row: 0, trace: Some((&self.trace, 0)) };
-        self.demands.conditions.iter().all(|condition| at.holds(condition) != Some(false))
+        let root = match known.root {
+            RootOf::None => Some(&self.no_root),
+            RootOf::One(root) => Some(root),
+            RootOf::Uncertain => None,
+        };
+        if let Some(root) = root.filter(|_| self.demands.roots) {
+            self.trace.facts.root_service.clone_from(&root.0);
+            self.trace.facts.root_name.clone_from(&root.1);
+        }
+        self.demands.conditions.iter().all(|condition| {
+            if condition.of_root && root.is_none() {
+                return true;
+            }
+            let mut holds = |duration_ns: i64| {
+                (self.trace.facts.start_ns, self.trace.facts.end_ns) = (0, duration_ns);
+                let at = SpanAt { spans: self.nothing, row: 0, trace: Some((&self.trace, 0)) };
+                at.holds(condition.expr) != Some(false)
+            };
+            if !condition.of_duration || known.shortest_ns == known.longest_ns {
+                return holds(known.longest_ns);
+            }
+            !condition.bound || holds(known.longest_ns) || holds(known.shortest_ns)
+        })
     }
 }

@@ -1,6 +1,6 @@
-//! A regex on one attribute of spans, by the values that there are. To look which values match takes that attribute's column
-//! alone, and each value once for all rows that have it; where few match, their spans are found as those of a value that was
-//! asked for.
+//! A regex on one attribute of spans, or on their name, by the values that there are. To look which values match takes that
+//! attribute's column alone, and each value once for all rows that have it, and the index has all names; where few match, their
+//! spans are found as those of a value that was asked for.
 
 use super::Search;
 use crate::QueryError;
@@ -11,19 +11,43 @@ use crate::traceql::spans::Spans;
 use futures::StreamExt;
 use model::{SpanField, SpanSelect, TimeRange};
 use std::collections::BTreeSet;
-use traceql::{Field, FieldExpr, Scope};
+use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// More values are sought for together.
 const VALUES_MAX: usize = 3;
+/// The same of names, whose spans lie together.
+const NAMES_MAX: usize = 8;
+
+/// What spans may be asked for that match.
+pub(super) enum Word {
+    Name(String),
+    Attribute(String, String),
+}
+
+impl Word {
+    pub fn narrow(self, select: &mut SpanSelect) {
+        match self {
+            Word::Name(name) => select.name = Some(name),
+            Word::Attribute(name, text) => select.attributes.push((name, text)),
+        }
+    }
+}
 
 impl Search {
-    /// Texts of an attribute that a filter asks for by a regex, with its name; `None` where it asks for nothing of the
-    /// kind, or where there are many.
+    /// Texts that a filter asks for by a regex; `None` where it asks for nothing of the kind, or where there are many.
     pub(super) async fn words_like(
         &self,
         filter: &FieldExpr,
         range: TimeRange,
-    ) -> Result<Option<(String, BTreeSet<String>)>, QueryError> {
+    ) -> Result<Option<Vec<Word>>, QueryError> {
+        if let Some(condition) = sought_name(filter) {
+            let names = self.snapshot.span_names(range).await?.and_then(|names| names.operations);
+            let Some(names) = names else { return Ok(None) };
+            let FieldExpr::Regex { regex, .. } = condition else { return Ok(None) };
+            let matching: Vec<String> = names.into_iter().filter(|name| regex.is_match(name)).collect();
+            let few = matching.len() <= NAMES_MAX;
+            return Ok(few.then(|| matching.into_iter().map(Word::Name).collect()));
+        }
         let Some((name, _)) = sought(filter) else { return Ok(None) };
         let shares = in_shares(|share| {
             let (own, filter) = (self.clone(), filter.clone());
@@ -35,7 +59,8 @@ impl Search {
             let Some(words) = share else { return Ok(None) };
             all.extend(words);
         }
-        Ok((all.len() <= VALUES_MAX).then(|| (name.to_owned(), all)))
+        let word = |text| Word::Attribute(name.to_owned(), text);
+        Ok((all.len() <= VALUES_MAX).then(|| all.into_iter().map(word).collect()))
     }
 
     async fn share_of_words(
@@ -82,5 +107,15 @@ fn sought(filter: &FieldExpr) -> Option<(&str, &FieldExpr)> {
             _ => None,
         },
         _ => None,
+    })
+}
+
+/// The condition on the name.
+fn sought_name(filter: &FieldExpr) -> Option<&FieldExpr> {
+    conditions(filter).into_iter().find(|condition| match condition {
+        FieldExpr::Regex { negated: false, value, .. } => {
+            matches!(value.as_ref(), FieldExpr::Field(Field::Intrinsic(Intrinsic::Name)))
+        }
+        _ => false,
     })
 }
