@@ -150,6 +150,21 @@ struct Row {
     kind: SpanKind,
 }
 
+impl Row {
+    fn of(spans: &Spans<'_>, row: usize, names: &mut Names) -> Row {
+        let start_ns = spans.start(row);
+        Row {
+            trace: spans.trace_id(row),
+            start_ns,
+            end_ns: start_ns.saturating_add(spans.duration(row).max(0)),
+            span: spans.span_id(row),
+            parent: spans.parent(row),
+            operation: names.of(spans.service(row), spans.name(row)),
+            kind: spans.kind(row),
+        }
+    }
+}
+
 /// Whole traces, in as many spans as may be held.
 struct Sample {
     rows: Vec<Row>,
@@ -201,6 +216,14 @@ fn scattered(id: &TraceId) -> u64 {
 }
 
 impl Sample {
+    /// Of all that there is.
+    fn new(mut rows: Vec<Row>, names: Names) -> Sample {
+        rows.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
+        // A span that was sent twice is looked at once.
+        rows.dedup_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
+        Sample { rows, operations: names.operations, halvings: 0 }
+    }
+
     async fn read(
         mut batches: SendableRecordBatchStream,
         context: &TaskContext,
@@ -215,16 +238,7 @@ impl Sample {
                 if scattered(&trace).leading_zeros() < halvings {
                     continue;
                 }
-                let start_ns = spans.start(row);
-                rows.push(Row {
-                    trace,
-                    start_ns,
-                    end_ns: start_ns.saturating_add(spans.duration(row).max(0)),
-                    span: spans.span_id(row),
-                    parent: spans.parent(row),
-                    operation: names.of(spans.service(row), spans.name(row)),
-                    kind: spans.kind(row),
-                });
+                rows.push(Row::of(&spans, row, &mut names));
                 while rows.len() > SPANS_MAX && halvings < 63 {
                     halvings += 1;
                     rows.retain(|row| scattered(&row.trace).leading_zeros() >= halvings);
@@ -232,14 +246,21 @@ impl Sample {
             }
             reservation.try_resize(rows.capacity() * size_of::<Row>()).map_err(crate::logql::broken)?;
         }
-        rows.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
-        // A span that was sent twice is looked at once.
-        rows.dedup_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
-        Ok(Sample { rows, operations: names.operations, halvings })
+        Ok(Sample { halvings, ..Sample::new(rows, names) })
     }
 
     fn judge(&self, service: Option<&str>, range: TimeRange) -> Bottlenecks {
-        let requests = self.requests(service, range);
+        let Some(service) = service else {
+            let mut answer = self.judge_those(&Entries::FromOutside, range);
+            // Who takes a message keeps nobody waiting, and what slows it is seen in no request from outside.
+            answer.found.extend(self.judge_those(&Entries::Messages, range).found);
+            return answer;
+        };
+        self.judge_those(&Entries::Of(service), range)
+    }
+
+    fn judge_those(&self, entries: &Entries<'_>, range: TimeRange) -> Bottlenecks {
+        let requests = self.requests(entries, range);
         let mut answer = Bottlenecks {
             requests: requests.all.len(),
             sampled: 0.5f64.powi(self.halvings as i32),
@@ -261,7 +282,7 @@ impl Sample {
             answer.found.extend(self.judge_operation(*operation, paid, &requests, total_ns));
         }
         for found in &mut answer.found {
-            found.of = service.map(str::to_owned);
+            found.of = entries.name();
             let same = |on: &&OnPath| on.service == found.service && on.operation == found.operation;
             found.share_of_p95 = answer.path.iter().find(same).map_or(0.0, |on| on.share_of_p95);
         }
@@ -278,34 +299,46 @@ impl Sample {
         requests: &Requests,
         total_ns: f64,
     ) -> Option<Bottleneck> {
-        let mut by_kind: HashMap<u32, Vec<(f64, usize)>> = HashMap::new();
+        let mut by_kind: HashMap<u32, Vec<(f64, Option<usize>)>> = HashMap::new();
+        let mut ran: HashSet<usize> = HashSet::with_capacity(paid.len());
         for paid in paid {
+            ran.insert(paid.request);
             let kind = requests.all[paid.request].kind;
-            by_kind.entry(kind).or_default().push((paid.ns as f64 / 1e6, paid.request));
+            by_kind.entry(kind).or_default().push((paid.ns as f64 / 1e6, Some(paid.request)));
+        }
+        // Of two that run at the same time now this one and now that one is waited for: what it takes when it is not is as
+        // usual as what it takes when it is, or half of the requests would seem to be slowed by either.
+        for hidden in requests.hidden.get(&operation).into_iter().flatten() {
+            if ran.insert(hidden.request) {
+                let kind = requests.all[hidden.request].kind;
+                by_kind.entry(kind).or_default().push((hidden.ns as f64 / 1e6, None));
+            }
         }
         // Beyond what is usual for the kind, the time itself, and the request; those that paid nothing are some, too.
         let mut beyond: Vec<(f64, f64, Option<usize>)> = Vec::new();
-        for (kind, paid) in by_kind {
+        for (kind, took) in by_kind {
             // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
-            let unpaid = requests.kinds.get(&kind).map_or(0, |count| count.saturating_sub(paid.len()));
-            let unpaid = if unpaid > paid.len() { unpaid } else { 0 };
-            let mut times: Vec<f64> = paid.iter().map(|(ms, _)| *ms).collect();
-            times.resize(times.len() + unpaid, 0.0);
+            let without = requests.kinds.get(&kind).map_or(0, |count| count.saturating_sub(took.len()));
+            let without = if without > took.len() { without } else { 0 };
+            let mut times: Vec<f64> = took.iter().map(|(ms, _)| *ms).collect();
+            times.resize(times.len() + without, 0.0);
             times.sort_by(f64::total_cmp);
             let usual = quantile(&times, USUAL_QUANTILE);
-            beyond.extend(paid.iter().map(|(ms, request)| (ms - usual, *ms, Some(*request))));
-            beyond.extend((0..unpaid).map(|_| (-usual, 0.0, None)));
+            beyond.extend(took.iter().map(|(ms, request)| (ms - usual, *ms, *request)));
+            beyond.extend((0..without).map(|_| (-usual, 0.0, None)));
         }
         beyond.sort_by(|a, b| a.0.total_cmp(&b.0));
         let sorted: Vec<f64> = beyond.iter().map(|(ms, _, _)| *ms).collect();
         let split = two_sizes(&sorted)?;
         let (usual, slow) = beyond.split_at(split.at);
+        // What was slow while something else was waited for slowed nobody.
+        let slow: Vec<_> = slow.iter().filter(|(_, _, request)| request.is_some()).collect();
         let share = slow.len() as f64 / requests.all.len() as f64;
         let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN
             && share_of_time >= TIME_SHARE_MIN
-            && requests.are_many(slow.len(), paid.len());
+            && requests.are_many(slow.len(), ran.len());
         if !matters {
             return None;
         }
@@ -351,11 +384,13 @@ impl Sample {
     }
 
     /// Every request and what it paid to which operation.
-    fn requests(&self, service: Option<&str>, range: TimeRange) -> Requests {
-        let mut requests = Requests { of_everybody: service.is_none(), ..Requests::default() };
-        let wanted = |row: &Row| {
-            let operation = &self.operations[row.operation as usize];
-            service.is_none_or(|service| operation.service_name == service)
+    fn requests(&self, entries: &Entries<'_>, range: TimeRange) -> Requests {
+        let of_everybody = matches!(entries, Entries::FromOutside);
+        let mut requests = Requests { of_everybody, ..Requests::default() };
+        let wanted = |row: &Row| match entries {
+            Entries::FromOutside => true,
+            Entries::Messages => row.kind == SpanKind::Consumer,
+            Entries::Of(service) => self.operations[row.operation as usize].service_name == *service,
         };
         for rows in self.rows.chunk_by(|a, b| a.trace == b.trace) {
             if !rows.iter().any(wanted) {
@@ -363,10 +398,12 @@ impl Sample {
             }
             let tree = self.tree(rows);
             for (at, row) in rows.iter().enumerate() {
-                let enters = match (service, tree.parents[at]) {
-                    (None, _) => row.parent.is_none(),
-                    (Some(_), None) => true,
-                    (Some(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
+                let enters = match (entries, tree.parents[at]) {
+                    (Entries::FromOutside, _) => row.parent.is_none(),
+                    // One without a parent is from outside.
+                    (Entries::Messages, _) => row.parent.is_some(),
+                    (Entries::Of(_), None) => true,
+                    (Entries::Of(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
                 };
                 if enters && wanted(row) && range.contains(row.start_ns) {
                     requests.add(row, rows, &tree.nodes, at);
@@ -403,6 +440,23 @@ impl Sample {
     }
 }
 
+/// Whose requests are looked at.
+enum Entries<'a> {
+    FromOutside,
+    Messages,
+    Of(&'a str),
+}
+
+impl Entries<'_> {
+    fn name(&self) -> Option<String> {
+        match self {
+            Entries::FromOutside => None,
+            Entries::Messages => Some("messages".to_owned()),
+            Entries::Of(service) => Some((*service).to_owned()),
+        }
+    }
+}
+
 struct Tree {
     nodes: Vec<Node>,
     parents: Vec<Option<usize>>,
@@ -422,6 +476,13 @@ struct Paid {
     ns: i64,
 }
 
+fn add_to(paid: &mut Vec<Paid>, request: usize, ns: i64) {
+    match paid.last_mut() {
+        Some(last) if last.request == request => last.ns += ns,
+        _ => paid.push(Paid { request, ns }),
+    }
+}
+
 /// Requests that take so long or longer, and their time together.
 struct Slowest {
     from_ns: i64,
@@ -435,6 +496,8 @@ struct Requests {
     all: Vec<Request>,
     kinds: HashMap<u32, usize>,
     paid: HashMap<u32, Vec<Paid>>,
+    /// What operations took that ran while something else was waited for: nobody paid it, but it is what they usually take.
+    hidden: HashMap<u32, Vec<Paid>>,
 }
 
 impl Requests {
@@ -447,13 +510,24 @@ impl Requests {
             kind: entry.operation,
         });
         *self.kinds.entry(entry.operation).or_default() += 1;
+        let mut on_path = vec![false; nodes.len()];
         path::walk(nodes, at, |node, ns| {
-            let paid = self.paid.entry(rows[node].operation).or_default();
-            match paid.last_mut() {
-                Some(last) if last.request == request => last.ns += ns,
-                _ => paid.push(Paid { request, ns }),
-            }
+            on_path[node] = true;
+            add_to(self.paid.entry(rows[node].operation).or_default(), request, ns);
         });
+        let length = |node: usize| (nodes[node].end_ns - nodes[node].start_ns).max(0);
+        let (mut seen, mut todo) = (vec![false; nodes.len()], vec![at]);
+        while let Some(node) = todo.pop() {
+            if std::mem::replace(&mut seen[node], true) {
+                continue;
+            }
+            let children = || nodes[node].children.iter().map(|child| *child as usize);
+            todo.extend(children());
+            if !on_path[node] {
+                let ns = (length(node) - children().map(length).sum::<i64>()).max(0);
+                add_to(self.hidden.entry(rows[node].operation).or_default(), request, ns);
+            }
+        }
     }
 
     /// Whether so many slow ones of those that reach an operation are more than chance brings.

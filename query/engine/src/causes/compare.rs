@@ -1,18 +1,24 @@
 //! What tells two sets of traces, or of log lines, apart: each thing that can be said of one of them, and how often it
 //! holds in the selection and in the baseline.
 //!
-//! What is said of a trace: attributes of its spans and resources, names, states, how long each operation took, in
+//! What is said of a trace: attributes of its spans and resources, names, states, how long each operation kept it waiting, in
 //! classes of powers of two, and the patterns of the log lines that carry its id. What is said of a line: its labels, its level, its pattern. Things are ranked by the phi
 //! coefficient: 1 where it holds for all of one set and none of the other, 0 where it is as frequent in both.
+//!
+//! An operation's time is its own on the critical path and not that of its span: where one is slow, the spans of all that wait
+//! for it are as long, up to the entry, and would stand before what made them so.
 
+use super::{Names, Row, Sample, path};
 use crate::logql::operator::Operator;
 use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
 use crate::{Direction, Engine, LogResult, QueryError};
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::UInt32Type;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use model::{LogSelect, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
+use model::{LogSelect, SpanKind, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
 use store::{LogColumns, Snapshot, SpanColumns};
 
@@ -106,40 +112,18 @@ impl Engine {
         let select = SpanSelect { trace_ids: ids, ..SpanSelect::all(around) };
         let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::all() };
         let context = self.task_context();
-        let counts = self
+        let (counts, all_lines) = self
             .off_thread(async move {
-                let mut batches =
+                let reservation = MemoryConsumer::new("compared traces").register(context.memory_pool());
+                let batches =
                     execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
-                let mut counts = counts;
-                // A thing counts once a trace, however many of its spans say it.
-                let mut said: HashMap<TraceId, HashSet<u32>> = HashMap::new();
-                let mut took: HashMap<(TraceId, u32), i64> = HashMap::new();
-                while let Some(batch) = batches.next().await {
-                    let batch = batch.map_err(crate::logql::broken)?;
-                    let spans = Spans::of(&batch);
-                    for row in 0..spans.len() {
-                        let id = spans.trace_id(row);
-                        let Some(set) = set_of.get(&id) else { continue };
-                        let said = said.entry(id).or_default();
-                        things_of_span(&spans, row, &mut |attribute, value| {
-                            counts.say(*set, attribute, value, said);
-                        });
-                        let operation = format!("duration of {}: {}", spans.service(row), spans.name(row));
-                        if let Some(operation) = counts.operation(operation) {
-                            *took.entry((id, operation)).or_default() += spans.duration(row);
-                        }
-                    }
-                }
-                for ((id, operation), ns) in took {
-                    let (Some(set), Some(said)) = (set_of.get(&id), said.get_mut(&id)) else { continue };
-                    let attribute = counts.operations[operation as usize].clone();
-                    counts.say(*set, &attribute, &class(ns as f64 / 1e6, " ms"), said);
-                }
-                let all = counts.lines_of_traces(snapshot.as_ref(), around, &set_of, &mut said).await?;
-                Ok((counts, all))
+                let mut told = Told { counts, set_of, said: HashMap::new(), reservation };
+                let sample = told.spans(batches).await?;
+                told.times(&sample);
+                let all = told.lines(snapshot.as_ref(), around).await?;
+                Ok((told.counts, all))
             })
             .await?;
-        let (counts, all_lines) = counts;
         if !all_lines {
             warnings.push(format!("log patterns are those of the first {LINES_READ_MAX} lines of the time"));
         }
@@ -226,8 +210,6 @@ struct Counts {
     baseline: usize,
     places: HashMap<(String, String), u32>,
     things: Vec<(String, String, [u32; 2])>,
-    operations: Vec<String>,
-    operation_places: HashMap<String, u32>,
 }
 
 impl Counts {
@@ -250,56 +232,6 @@ impl Counts {
         if said.insert(at) {
             self.things[at as usize].2[usize::from(set == Set::Baseline)] += 1;
         }
-    }
-
-    /// What the services logged while they worked on a trace, by pattern; whether all lines of the time were read.
-    async fn lines_of_traces(
-        &mut self,
-        snapshot: &dyn Snapshot,
-        range: TimeRange,
-        set_of: &HashMap<TraceId, Set>,
-        said: &mut HashMap<TraceId, HashSet<u32>>,
-    ) -> Result<bool, QueryError> {
-        let columns = LogColumns::named(&["body", "service", "trace_id"]);
-        let mut batches = snapshot.logs(&LogSelect::all(range), &columns).await?;
-        let mut read = 0;
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            let column = |name: &str| batch.column_by_name(name);
-            let (Some(bodies), Some(services), Some(ids)) = (
-                column("body").and_then(|bodies| bodies.as_string_opt::<i32>()),
-                column("service").and_then(|services| services.as_dictionary_opt::<UInt32Type>()),
-                column("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt()),
-            ) else {
-                continue;
-            };
-            let names: &StringArray = services.values().as_string();
-            for row in (0..batch.num_rows()).filter(|row| ids.is_valid(*row)) {
-                let Ok(id) = TraceId::try_from(ids.value(row)) else { continue };
-                let Some(set) = set_of.get(&id) else { continue };
-                let service = services.key(row).map_or("", |at| names.value(at));
-                let line = format!("{service}: {}", pattern(bodies.value(row)));
-                self.say(*set, "log pattern", &line, said.entry(id).or_default());
-            }
-            read += batch.num_rows();
-            if read > LINES_READ_MAX {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn operation(&mut self, name: String) -> Option<u32> {
-        if let Some(at) = self.operation_places.get(&name) {
-            return Some(*at);
-        }
-        if self.operations.len() >= THINGS_MAX {
-            return None;
-        }
-        let at = self.operations.len() as u32;
-        self.operations.push(name.clone());
-        self.operation_places.insert(name, at);
-        Some(at)
     }
 
     fn compared(self, warnings: Vec<String>) -> Comparison {
@@ -336,6 +268,98 @@ impl Counts {
         });
         differences.truncate(DIFFERENCES_MAX);
         Comparison { differences, selection, baseline, warnings }
+    }
+}
+
+/// What was said of each trace of the two sets.
+struct Told {
+    counts: Counts,
+    set_of: HashMap<TraceId, Set>,
+    /// A thing counts once a trace, however many of its spans say it.
+    said: HashMap<TraceId, HashSet<u32>>,
+    reservation: MemoryReservation,
+}
+
+impl Told {
+    /// What spans say by themselves; who is whose child for what they say together.
+    async fn spans(&mut self, mut batches: SendableRecordBatchStream) -> Result<Sample, QueryError> {
+        let (mut rows, mut names) = (Vec::new(), Names::default());
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            let spans = Spans::of(&batch);
+            for row in 0..spans.len() {
+                let id = spans.trace_id(row);
+                let Some(set) = self.set_of.get(&id) else { continue };
+                let said = self.said.entry(id).or_default();
+                let counts = &mut self.counts;
+                things_of_span(&spans, row, &mut |attribute, value| counts.say(*set, attribute, value, said));
+                rows.push(Row::of(&spans, row, &mut names));
+            }
+            let said: usize = self.said.values().map(HashSet::capacity).sum();
+            // A number and a byte of metadata of each that is said.
+            let bytes = rows.capacity() * size_of::<Row>() + said * (size_of::<u32>() + 1);
+            self.reservation.try_resize(bytes).map_err(crate::logql::broken)?;
+        }
+        Ok(Sample::new(rows, names))
+    }
+
+    /// How long each operation kept a trace waiting.
+    fn times(&mut self, sample: &Sample) {
+        let mut own: HashMap<u32, i64> = HashMap::new();
+        for rows in sample.rows.chunk_by(|a, b| a.trace == b.trace) {
+            let Some(id) = rows.first().map(|row| row.trace) else { continue };
+            let (Some(set), Some(said)) = (self.set_of.get(&id), self.said.get_mut(&id)) else { continue };
+            let tree = sample.tree(rows);
+            // Nobody waits for who takes a message; what follows from it is a request of its own.
+            let begins = |at: &usize| match tree.parents[*at] {
+                Some(parent) => {
+                    rows[*at].kind == SpanKind::Consumer || rows[parent].kind == SpanKind::Producer
+                }
+                None => true,
+            };
+            own.clear();
+            for entry in (0..rows.len()).filter(begins) {
+                path::walk(&tree.nodes, entry, |node, ns| {
+                    *own.entry(rows[node].operation).or_default() += ns
+                });
+            }
+            for (operation, ns) in &own {
+                let named = &sample.operations[*operation as usize];
+                let attribute = format!("time spent in {}: {}", named.service_name, named.name);
+                self.counts.say(*set, &attribute, &class(*ns as f64 / 1e6, " ms"), said);
+            }
+        }
+    }
+
+    /// What the services logged while they worked on a trace, by pattern; whether all lines of the time were read.
+    async fn lines(&mut self, snapshot: &dyn Snapshot, range: TimeRange) -> Result<bool, QueryError> {
+        let columns = LogColumns::named(&["body", "service", "trace_id"]);
+        let mut batches = snapshot.logs(&LogSelect::all(range), &columns).await?;
+        let mut read = 0;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let column = |name: &str| batch.column_by_name(name);
+            let (Some(bodies), Some(services), Some(ids)) = (
+                column("body").and_then(|bodies| bodies.as_string_opt::<i32>()),
+                column("service").and_then(|services| services.as_dictionary_opt::<UInt32Type>()),
+                column("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt()),
+            ) else {
+                continue;
+            };
+            let names: &StringArray = services.values().as_string();
+            for row in (0..batch.num_rows()).filter(|row| ids.is_valid(*row)) {
+                let Ok(id) = TraceId::try_from(ids.value(row)) else { continue };
+                let Some(set) = self.set_of.get(&id) else { continue };
+                let service = services.key(row).map_or("", |at| names.value(at));
+                let line = format!("{service}: {}", pattern(bodies.value(row)));
+                self.counts.say(*set, "log pattern", &line, self.said.entry(id).or_default());
+            }
+            read += batch.num_rows();
+            if read > LINES_READ_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -410,8 +434,12 @@ mod tests {
         assert_eq!((exhausted.selection_share, exhausted.baseline_share), (1.0, 0.0));
         assert!(found.differences[0].score > 0.99);
         assert!(found.differences.iter().all(|one| (0.0..=1.0).contains(&one.score)));
-        let named = found.differences.iter().any(|one| one.attribute == "duration of inventory: db.pool");
-        assert!(named, "{:?}", found.differences);
+        // Whoever waits for the pool takes as long, and is not what made it slow.
+        let times: Vec<&str> =
+            found.differences.iter().filter_map(|one| one.attribute.strip_prefix("time spent in ")).collect();
+        assert!(!times.is_empty() && times.iter().all(|of| *of == "inventory: db.pool"), "{times:?}");
+        let first = &found.differences[0];
+        assert!(first.attribute.contains("db.pool"), "{first:?}");
         assert!(
             !found.differences.iter().any(|one| one.attribute.contains("payment")),
             "no accident is claimed"

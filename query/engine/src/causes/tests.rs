@@ -226,3 +226,71 @@ async fn more_spans_than_are_held_are_sampled_by_trace() {
     assert!((15_000..35_000).contains(&answer.requests), "{}", answer.requests);
     assert!((answer.found[0].share_of_requests - 0.15).abs() < 0.01, "{answer:?}");
 }
+
+/// One asks two at the same time and waits for both.
+fn two_at_once(requests: u32, slow_share: f64, hidden_share: f64) -> SpanBatch {
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut services: [Vec<Span>; 4] = Default::default();
+    for number in 0..requests {
+        let start_ns = NOON_NS + i64::from(number) * 100_000_000;
+        let mut trace_id = [0; 16];
+        rng.fill(&mut trace_id);
+        let mut span = |of: usize, id: u8, parent: u8, name: &str, kind: SpanKind, from: f64, to: f64| {
+            services[of].push(Span {
+                trace_id,
+                span_id: [id; 8],
+                parent_span_id: (parent != 0).then_some([parent; 8]),
+                start_ns: start_ns + (from * MS) as i64,
+                duration_ns: ((to - from) * MS) as i64,
+                name: name.to_owned(),
+                kind,
+                ..Span::default()
+            });
+        };
+        let mut stock = 6.0 * (0.7 + 0.6 * rng.random::<f64>());
+        let price = 7.0 * (0.7 + 0.6 * rng.random::<f64>());
+        if rng.random_bool(slow_share) {
+            stock += 120.0;
+        }
+        // Who takes the message later and who audits are waited for by nobody.
+        let slow = rng.random_bool(hidden_share);
+        let taken = if slow { 250.0 } else { 10.0 };
+        let end = 2.0 + stock.max(price) + 1.0;
+        span(0, 1, 0, "GET /", SpanKind::Server, 0.0, end);
+        span(1, 2, 1, "GET /stock", SpanKind::Server, 2.0, 2.0 + stock);
+        span(2, 3, 1, "GET /price", SpanKind::Server, 2.0, 2.0 + price);
+        span(0, 4, 1, "send", SpanKind::Producer, end - 0.5, end - 0.4);
+        span(3, 5, 4, "take", SpanKind::Consumer, end, end + taken + rng.random::<f64>());
+        span(0, 6, 1, "audit", SpanKind::Internal, end - 0.5, end + taken);
+    }
+    let names = ["frontend", "stock", "price", "mailer"];
+    let resources = names.iter().zip(services).map(|(name, spans)| ResourceSpans {
+        resource: Arc::new(vec![("service.name".to_owned(), Value::from(*name))]),
+        spans,
+        ..ResourceSpans::default()
+    });
+    SpanBatch { resources: resources.collect() }
+}
+
+#[tokio::test]
+async fn of_two_at_once_neither_is_a_bottleneck_for_being_the_last() {
+    for (slow, hidden) in [(0.0, 0.0), (0.08, 0.0), (0.0, 0.1)] {
+        let world = World::new().await;
+        world.write(two_at_once(1_500, slow, hidden)).await;
+        let found = world.of(None).await.found;
+        let named: Vec<(&str, Option<&str>)> =
+            found.iter().map(|one| (one.operation.as_str(), one.of.as_deref())).collect();
+        let expected: &[(&str, Option<&str>)] = match (slow > 0.0, hidden > 0.0) {
+            (true, _) => &[("GET /stock", None)],
+            // Nobody waits for the audit, and who takes messages is told beside those who ask from outside.
+            (_, true) => &[("take", Some("messages"))],
+            _ => &[],
+        };
+        assert_eq!(named, expected, "{slow} {hidden}: {found:?}");
+        if let Some(one) = found.first() {
+            let (adds, share) = if slow > 0.0 { (120.0, slow) } else { (240.0, hidden) };
+            assert!((one.adds_ms / adds - 1.0).abs() < 0.1, "{one:?}");
+            assert!((one.share_of_requests / share - 1.0).abs() < 0.2, "{one:?}");
+        }
+    }
+}
