@@ -473,8 +473,8 @@ mod tests {
             wrong(Flags { ingestion_rate_mb: Some(-1.0), ..Flags::default() })
                 .contains("--ingestion-rate-mb")
         );
-        let rate =
-            up(Flags { ingestion_rate_mb: Some(4.0), ..Flags::default() }).unwrap().server.log_limits.rate;
+        let four_mb = up(Flags { ingestion_rate_mb: Some(4.0), ..Flags::default() }).unwrap();
+        let rate = four_mb.server.limits.of(&model::Tenant::default()).logs.rate;
         assert_eq!(rate.map(|rate| rate.burst_bytes), Some(6291456.0));
         for (written, part) in [
             ("24h", "stream selector"),

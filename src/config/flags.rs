@@ -114,7 +114,8 @@ pub struct Flags {
     /// What one tenant, series or record may be: KEY=VALUE for all tenants, TENANT/KEY=VALUE for one. Keys: series_max (active
     /// series: 2000000, or one for each 2 KiB of --memory where that is less), series_of_metric_max (off), labels_max (128), label_name_bytes_max (1024), label_value_bytes_max,
     /// label_bytes_max (65536), past_max (off), future_max (1d), line_bytes_max (2097152), exemplar_bytes_max (1024);
-    /// 0 switches the series limits and past_max off. May be given more than once
+    /// 0 switches the series limits and past_max off. For logs also the names of the flags above with underscores, as in
+    /// team-a/ingestion_rate_mb=8 and team-a/max_line_size=256KB. May be given more than once
     #[arg(long, env = "BINNACLE_LIMIT", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub limit: Vec<String>,
     /// Metrics older than AGE keep the last sample of each INTERVAL, e.g. 30d:5m; TENANT/30d:5m for one tenant. Carried out day by

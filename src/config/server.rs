@@ -9,8 +9,6 @@ use std::time::Duration;
 pub struct Config {
     pub retention: Retention,
     pub delete_cancel_period: Duration,
-    pub line_bytes_max: Option<usize>,
-    pub log_limits: store::LogLimits,
     pub limits: store::LimitBook,
     pub downsampling: store::Downsampling,
     pub demo_bottleneck: crate::demo::Bottleneck,
@@ -30,12 +28,6 @@ impl Config {
     /// `memory_bytes`: what `--memory` comes to.
     pub fn of(flags: &Flags, memory_bytes: usize) -> anyhow::Result<Config> {
         Ok(Config {
-            line_bytes_max: flags
-                .max_line_size
-                .as_deref()
-                .map(|text| parse_bytes(text).with_context(|| format!("--max-line-size {text:?}")))
-                .transpose()?,
-            log_limits: log_limits(flags)?,
             retention: Retention {
                 metrics: duration("--retention-metrics", flags.retention_metrics.clone(), 31 * DAY)?,
                 logs: duration("--retention-logs", flags.retention_logs.clone(), 31 * DAY)?,
@@ -52,7 +44,7 @@ impl Config {
                 Some("0" | "0s") => Duration::ZERO,
                 written => duration("--delete-request-cancel-period", written.map(str::to_owned), DAY)?,
             },
-            limits: store::LimitBook::parse(&flags.limit, store::Limits::within(memory_bytes))
+            limits: store::LimitBook::parse(&flags.limit, limits(flags, memory_bytes)?)
                 .map_err(|wrong| anyhow::anyhow!("--limit {wrong}"))?,
             downsampling: store::Downsampling::parse(&flags.downsample)
                 .map_err(|wrong| anyhow::anyhow!("--downsample {wrong}"))?,
@@ -63,6 +55,15 @@ impl Config {
             },
         })
     }
+}
+
+/// What holds for a tenant that `--limit` does not speak of.
+fn limits(flags: &Flags, memory_bytes: usize) -> anyhow::Result<store::Limits> {
+    let mut limits = store::Limits { logs: log_limits(flags)?, ..store::Limits::within(memory_bytes) };
+    if let Some(text) = &flags.max_line_size {
+        limits.line_bytes_max = parse_bytes(text).with_context(|| format!("--max-line-size {text:?}"))?;
+    }
+    Ok(limits)
 }
 
 /// Loki's limits under Loki's names; a megabyte is what Loki takes for one.
@@ -86,10 +87,6 @@ fn log_limits(flags: &Flags) -> anyhow::Result<store::LogLimits> {
             number => Ok(number),
         }
     };
-    let rate = |a_second: Option<f64>, burst: Option<f64>, times: f64| {
-        a_second
-            .map(|bytes_per_s| store::Rate { bytes_per_s, burst_bytes: burst.unwrap_or(bytes_per_s * times) })
-    };
     let mb = positive("--ingestion-rate-mb", flags.ingestion_rate_mb)?.map(|mb| mb * MB);
     let burst_mb = positive("--ingestion-burst-size-mb", flags.ingestion_burst_size_mb)?.map(|mb| mb * MB);
     let of_stream = bytes("--per-stream-rate-limit", &flags.per_stream_rate_limit)?;
@@ -100,9 +97,9 @@ fn log_limits(flags: &Flags) -> anyhow::Result<store::LogLimits> {
         label_value_bytes_max: flags.max_label_value_length.unwrap_or(0),
         age_max: longest("--reject-old-samples-max-age", &flags.reject_old_samples_max_age)?,
         future_max: longest("--creation-grace-period", &flags.creation_grace_period)?,
-        // Loki's own bursts are 6 MB for 4 MB a second, and 15 MB for 3 MB.
-        rate: rate(mb, burst_mb, 1.5),
-        stream_rate: rate(positive("--per-stream-rate-limit", of_stream)?, burst, 5.0),
+        rate: mb.map(|mb| store::Rate::of_tenant(mb, burst_mb)),
+        stream_rate: positive("--per-stream-rate-limit", of_stream)?
+            .map(|bytes| store::Rate::of_stream(bytes, burst)),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What one record, and one tenant, may be. A refusal names the field here, which is also the key that sets it.
 
-use crate::config::LogLimits;
+use crate::config::{LogLimits, Rate};
 use model::Tenant;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -57,7 +57,6 @@ impl Limits {
         Limits { series_max: limits.series_max.min(memory_bytes / SERIES_MEMORY), ..limits }
     }
 
-    /// Those of all tenants, then those that differ for some.
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let count = || value.parse::<usize>().map_err(|_| format!("{key}: {value:?} is no whole number"));
         let span =
@@ -73,15 +72,82 @@ impl Limits {
             "series_of_metric_max" => self.series_of_metric_max = count()?,
             "past_max" => self.past_max = span()?,
             "future_max" => self.future_max = span()?,
+            "max_line_size" => self.line_bytes_max = bytes(key, value)? as usize,
+            _ => self.logs.set(key, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl LogLimits {
+    /// By the names that Loki's `limits_config` and its overrides of a tenant have.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let count = || value.parse::<usize>().map_err(|_| format!("{key}: {value:?} is no whole number"));
+        let span =
+            || duration(value).ok_or_else(|| format!("{key}: {value:?} is no duration; write 30m, 12h, 7d"));
+        let megabytes = || {
+            let number = value.parse::<f64>().ok().filter(|mb| *mb > 0.0 && mb.is_finite());
+            number.map(|mb| mb * MB).ok_or_else(|| format!("{key}: {value:?} is no number above 0"))
+        };
+        match key {
+            "max_label_names_per_series" => self.label_names_max = count()?,
+            "max_label_name_length" => self.label_name_bytes_max = count()?,
+            "max_label_value_length" => self.label_value_bytes_max = count()?,
+            "reject_old_samples_max_age" => self.age_max = Some(span()?),
+            "creation_grace_period" => self.future_max = Some(span()?),
+            "ingestion_rate_mb" => self.rate = Some(Rate::of_tenant(megabytes()?, None)),
+            "ingestion_burst_size_mb" => burst_of(&mut self.rate, key, megabytes()?)?,
+            "per_stream_rate_limit" => self.stream_rate = Some(Rate::of_stream(bytes(key, value)?, None)),
+            "per_stream_rate_limit_burst" => burst_of(&mut self.stream_rate, key, bytes(key, value)?)?,
             _ => {
                 return Err(format!(
                     "{key:?} is no limit; one of labels_max, label_bytes_max, label_name_bytes_max, label_value_bytes_max, \
-                     line_bytes_max, exemplar_bytes_max, series_max, series_of_metric_max, past_max, future_max"
+                     line_bytes_max, exemplar_bytes_max, series_max, series_of_metric_max, past_max, future_max, and of logs \
+                     max_line_size, max_label_names_per_series, max_label_name_length, max_label_value_length, \
+                     reject_old_samples_max_age, creation_grace_period, ingestion_rate_mb, ingestion_burst_size_mb, \
+                     per_stream_rate_limit, per_stream_rate_limit_burst"
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// What Loki takes for a megabyte.
+const MB: f64 = 1048576.0;
+
+impl Rate {
+    /// Loki's own burst is 6 MB for 4 MB a second,
+    pub fn of_tenant(bytes_per_s: f64, burst_bytes: Option<f64>) -> Rate {
+        Rate { bytes_per_s, burst_bytes: burst_bytes.unwrap_or(bytes_per_s * 1.5) }
+    }
+
+    /// and 15 MB for 3 MB a second of a stream.
+    pub fn of_stream(bytes_per_s: f64, burst_bytes: Option<f64>) -> Rate {
+        Rate { bytes_per_s, burst_bytes: burst_bytes.unwrap_or(bytes_per_s * 5.0) }
+    }
+}
+
+fn burst_of(rate: &mut Option<Rate>, key: &str, burst_bytes: f64) -> Result<(), String> {
+    let rate = rate.as_mut().ok_or_else(|| format!("{key}: set the rate that it is the burst of, too"))?;
+    rate.burst_bytes = burst_bytes;
+    Ok(())
+}
+
+/// `3MB`, `512KB`, or a number of bytes.
+fn bytes(key: &str, value: &str) -> Result<f64, String> {
+    let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "kb" => Some(1024.0),
+        "mb" => Some(MB),
+        "gb" => Some(1024.0 * MB),
+        _ => None,
+    };
+    let bytes = factor.zip(number.parse::<f64>().ok()).map(|(factor, number)| number * factor);
+    bytes
+        .filter(|bytes| *bytes > 0.0)
+        .ok_or_else(|| format!("{key}: {value:?} is no size above 0; write 512KB, 3MB"))
 }
 
 pub(crate) fn duration(text: &str) -> Option<Duration> {
@@ -113,11 +179,16 @@ impl LimitBook {
     pub fn parse(lines: &[String], defaults: Limits) -> Result<LimitBook, String> {
         let mut book = LimitBook { all: defaults, own: HashMap::new() };
         let mut own = vec![];
+        let mut written = vec![];
         for line in lines {
-            let (key, value) = line
-                .split_once('=')
-                .map(|(key, value)| (key.trim(), value.trim()))
-                .ok_or_else(|| format!("{line:?}: write KEY=VALUE, or TENANT/KEY=VALUE"))?;
+            let pair = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+            let (key, value) =
+                pair.ok_or_else(|| format!("{line:?}: write KEY=VALUE, or TENANT/KEY=VALUE"))?;
+            written.push((line, key, value));
+        }
+        // A rate has its usual burst until it is given another.
+        written.sort_by_key(|(_, key, _)| key.contains("burst"));
+        for (line, key, value) in written {
             match key.rsplit_once('/') {
                 None => book.all.set(key, value)?,
                 Some((tenant, key)) => {
@@ -130,15 +201,6 @@ impl LimitBook {
             book.own.entry(tenant).or_insert_with(|| book.all.clone()).set(key, value)?;
         }
         Ok(book)
-    }
-
-    /// What holds for the log lines of every tenant; `line_bytes_max` where it is set beside the lines.
-    pub fn with_logs(mut self, logs: LogLimits, line_bytes_max: Option<usize>) -> LimitBook {
-        for limits in std::iter::once(&mut self.all).chain(self.own.values_mut()) {
-            limits.logs = logs.clone();
-            limits.line_bytes_max = line_bytes_max.unwrap_or(limits.line_bytes_max);
-        }
-        self
     }
 
     pub fn of(&self, tenant: &Tenant) -> &Limits {
@@ -172,9 +234,38 @@ mod tests {
             ("series_max", "write KEY=VALUE"),
             ("series_max=many", "series_max: \"many\" is no whole number"),
             ("past_max=2", "past_max: \"2\" is no duration"),
+            ("ingestion_rate_mb=0", "is no number above 0"),
+            ("per_stream_rate_limit=fast", "is no size above 0"),
+            ("a/ingestion_burst_size_mb=6", "set the rate that it is the burst of"),
         ] {
             let wrong = LimitBook::parse(&[line.to_owned()], Limits::default()).unwrap_err();
             assert!(wrong.contains(told), "{line}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_tenant_has_limits_of_logs_by_their_names_in_loki() {
+        let lines = [
+            "busy/ingestion_burst_size_mb=20",
+            "busy/ingestion_rate_mb=8",
+            "ingestion_rate_mb=4",
+            "busy/per_stream_rate_limit=3MB",
+            "busy/reject_old_samples_max_age=1w",
+            "busy/max_line_size=256KB",
+            "busy/max_label_names_per_series=15",
+        ];
+        let flags = LogLimits { label_name_bytes_max: 9, ..LogLimits::default() };
+        let defaults = Limits { logs: flags, ..Limits::default() };
+        let book = LimitBook::parse(&lines.map(str::to_owned), defaults).unwrap();
+        let (busy, other) = (Tenant::new("busy").unwrap(), Tenant::new("other").unwrap());
+        let rate = |bytes_per_s: f64, burst_bytes: f64| Some(Rate { bytes_per_s, burst_bytes });
+        assert_eq!(book.of(&busy).logs.rate, rate(8.0 * MB, 20.0 * MB));
+        assert_eq!(book.of(&other).logs.rate, rate(4.0 * MB, 6.0 * MB));
+        assert_eq!(book.of(&busy).logs.stream_rate, rate(3.0 * MB, 15.0 * MB));
+        assert_eq!(book.of(&other).logs.stream_rate, None);
+        let of_busy = book.of(&busy);
+        assert_eq!((of_busy.line_bytes_max, of_busy.logs.label_names_max), (256 << 10, 15));
+        assert_eq!(of_busy.logs.age_max.map(|age| age.as_secs()), Some(604_800));
+        assert_eq!((of_busy.logs.label_name_bytes_max, book.of(&other).logs.label_name_bytes_max), (9, 9));
     }
 }

@@ -159,7 +159,7 @@ impl Parts {
         }
         if let Some(store) = &self.store {
             store.set_retention(retention(config));
-            store.set_limits(limits(config));
+            store.set_limits(config.server.limits.clone());
             store.set_downsampling(config.server.downsampling.clone());
         }
         if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
@@ -214,10 +214,6 @@ impl Parts {
     }
 }
 
-fn limits(config: &Config) -> store::LimitBook {
-    config.server.limits.clone().with_logs(config.server.log_limits.clone(), config.server.line_bytes_max)
-}
-
 fn store_config(config: &Config) -> store::Config {
     store::Config {
         dir: config.data_dir.clone(),
@@ -226,7 +222,7 @@ fn store_config(config: &Config) -> store::Config {
         retention: retention(config),
         read_log_query: logql::read_log_query,
         delete_cancel_period: config.server.delete_cancel_period,
-        limits: limits(config),
+        limits: config.server.limits.clone(),
         downsampling: config.server.downsampling.clone(),
         on_rewrite: crate::memory::on_rewrite,
         ..store::Config::default()
