@@ -73,10 +73,10 @@ const MAY_BE_BLANK: [(&str, &[&str]); 9] = [
 ];
 
 const FORMAT: &str = "BNCLROW";
-const LOG_VERSION: u8 = b'8';
-/// Of logs, read as well: its word index is one piece.
-const LOG_VERSION_BEFORE: u8 = b'5';
-/// Of logs, read as well: nor are its bodies packed.
+const LOG_VERSION: u8 = b'9';
+/// Of logs, read as well, without their indexes of words and ids: a search looks at all lines until the part is merged.
+const LOG_VERSIONS_BEFORE: [u8; 2] = [b'8', b'5'];
+/// Of logs, read like these: nor are its bodies packed.
 const LOG_VERSION_FIRST: u8 = b'4';
 const SPAN_VERSION: u8 = b'8';
 /// Of spans, read as well: it knows nothing of whole traces.
@@ -230,9 +230,10 @@ impl Index {
         let version = match (signal, bytes.get(7)) {
             (Signal::Spans, Some(older @ (&SPAN_VERSION_BEFORE | &SPAN_VERSION_FIRST))) => *older,
             (Signal::Spans, _) => SPAN_VERSION,
-            (_, Some(older @ (&LOG_VERSION_BEFORE | &LOG_VERSION_FIRST))) => *older,
+            (_, Some(older)) if LOG_VERSIONS_BEFORE.contains(older) || *older == LOG_VERSION_FIRST => *older,
             _ => LOG_VERSION,
         };
+        let is_indexed = signal == Signal::Logs && wanted == Use::Search && version == LOG_VERSION;
         let raw = open(FORMAT, version, bytes)?;
         let mut rest = Cursor(&raw);
         let mut groups = vec![];
@@ -263,17 +264,12 @@ impl Index {
             }
             _ => {
                 ids_count = Ids::count(of_ids)?;
-                let ids = if wanted == Use::Search { Ids::decode(of_ids)? } else { Ids::default() };
+                let ids = if is_indexed { Ids::decode(of_ids)? } else { Ids::default() };
                 (ids, Arc::default())
             }
         };
         let of_words = rest.block()?;
-        let words = match wanted {
-            Use::Search if signal == Signal::Spans => None,
-            Use::Search if version == LOG_VERSION => Some(Words::open(of_words)?),
-            Use::Search => Some(Words::open_one(of_words)?),
-            Use::Merge => None,
-        };
+        let words = is_indexed.then(|| Words::open(of_words)).transpose()?;
         // Words stand once more as texts when a part of one was looked for.
         let bytes = raw.len() + of_words.len();
         let [has_attributes] = rest.array()?;
@@ -365,6 +361,13 @@ impl Index {
             }
         }
         Ok((ranges, needles))
+    }
+
+    /// How many rows the indexes leave to be looked at.
+    #[cfg(test)]
+    pub fn rows_to_look_at(&self, select: &LogSelect) -> usize {
+        let ranges = self.log_ranges(select).map(|(ranges, _)| ranges).unwrap_or_default();
+        (0..self.total()).filter(|row| ranges.contains(*row)).count()
     }
 
     /// Rows of runs that can be wanted.

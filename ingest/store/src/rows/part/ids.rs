@@ -2,7 +2,7 @@
 //! worst, never too few.
 
 use super::cells::Grid;
-use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens};
+use crate::rows::tokens::{Kind, LONG_ID_DIGITS, kind, tokens, uuids};
 use crate::side_index::Cursor;
 use arrow::array::{Array, FixedSizeBinaryArray, StringArray};
 use std::io::Write;
@@ -60,11 +60,18 @@ impl Ids {
 
     /// The ids in texts, whose first row is this one of the part.
     pub fn add_texts(&mut self, texts: &StringArray, grid: Grid, column: usize, first_row: usize) {
+        let mut before = None;
         for row in (0..texts.len()).filter(|row| texts.is_valid(*row)) {
-            for id in tokens(texts.value(row)).filter(|token| kind(token) == Kind::Id) {
-                self.has_longer |= id.len() > LONG_ID_DIGITS;
-                self.entries.push((hash(id, self.hash_bits), grid.cell(first_row + row, column)));
+            let (text, cell) = (texts.value(row), grid.cell(first_row + row, column));
+            // Fields of neighbours often are the same.
+            if before.replace((text, cell)) == Some((text, cell)) {
+                continue;
             }
+            for id in tokens(text).filter(|token| kind(token) == Kind::Id) {
+                self.has_longer |= id.len() > LONG_ID_DIGITS;
+                self.entries.push((hash(id, self.hash_bits), cell));
+            }
+            self.entries.extend(uuids(text).map(|id| (hash(id, self.hash_bits), cell)));
         }
     }
 

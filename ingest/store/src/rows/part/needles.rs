@@ -243,7 +243,7 @@ fn clues_of_values(needle: &str, shape: &Shape) -> Vec<Clues> {
     };
     let words = all.words.into_iter().filter(|word| !in_a_piece(word));
     let words = words.map(|word| Clues { words: vec![word], ..Clues::default() });
-    let ids = all.ids.into_iter().filter(|id| !in_a_piece(&indexed(id).into_owned()));
+    let ids = all.ids.into_iter().filter(|id| !shape.pieces.iter().any(|piece| piece.contains(id.as_str())));
     words.chain(ids.map(|id| Clues { ids: vec![id], ..Clues::default() })).collect()
 }
 

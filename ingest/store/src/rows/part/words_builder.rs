@@ -1,12 +1,13 @@
 //! Makes the word index of a part: words come in page by page, and what they take is bounded however many they are.
 //!
-//! The words of a page are collected by column, then handed to a *piece*, a tantivy index of its own. A piece that has
+//! The words of a page are collected by column, then handed to a *piece*, an index of its own. A piece that has
 //! become large is finished, which makes it small, and the next begins. What is past a bound is not indexed, and its cell says
 //! that it may hold any word.
 
 use super::LOG_PAGE_ROWS as PAGE_ROWS;
 use super::cells::Grid;
-use super::words::{ANY_WORD, CUT_WORDS, schema};
+use super::templates::put_number;
+use super::words::{ANY_WORD, CUT_WORDS};
 use crate::hash::BytesHasher;
 use crate::rows::tokens::{Kind, WORD_BYTES_MAX, indexed, kind, tokens};
 use crate::side_index::put_block;
@@ -14,10 +15,8 @@ use arrow::array::{Array, StringArray};
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
-use tantivy::directory::{Directory, RamDirectory};
-use tantivy::schema::Field;
-use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{Index, IndexBuilder, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
+use tantivy::postings::TermInfo;
+use tantivy::termdict::TermDictionaryBuilder;
 
 /// Bytes that the words of a part may take while it is made.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +35,6 @@ impl Default for Bounds {
     }
 }
 
-/// What the writer is told it may hold; it chooses the size of its first table by it.
-const WRITER_BYTES: usize = 15 << 20;
-
 /// A word in a set, beside its letters.
 const WORD_OVERHEAD_BYTES: usize = 24;
 
@@ -51,10 +47,27 @@ struct Seen {
     is_any: bool,
 }
 
+/// Each word of each cell, until they are put in order.
+#[derive(Default)]
 struct Piece {
-    writer: SingleSegmentIndexWriter,
-    directory: RamDirectory,
-    field: Field,
+    text: Vec<u8>,
+    words: Vec<Word>,
+    cells: u32,
+}
+
+/// A word in a cell, counted from the first cell of the piece.
+struct Word {
+    /// Its first eight bytes, which tell most words apart.
+    start: u64,
+    at: u32,
+    length: u8,
+    cell: u32,
+}
+
+impl Word {
+    fn of<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.at as usize..][..usize::from(self.length)]
+    }
 }
 
 /// Takes texts in, page by page.
@@ -119,15 +132,15 @@ impl Builder {
             None => {
                 self.finished.extend_from_slice(&self.cells.to_le_bytes());
                 self.pieces += 1;
-                Piece::new()?
+                Piece::default()
             }
         };
         for seen in &mut self.seen {
-            piece.add(seen, is_full)?;
+            piece.add(seen, is_full);
             self.cells += 1;
         }
         (self.rows, self.seen_bytes) = (0, 0);
-        if piece.writer.mem_usage() > self.bounds.piece {
+        if piece.bytes() > self.bounds.piece {
             put_block(&mut self.finished, &piece.finish()?);
         } else {
             self.piece = Some(piece);
@@ -163,63 +176,64 @@ impl Seen {
 }
 
 impl Piece {
-    fn new() -> anyhow::Result<Piece> {
-        let (schema, field) = schema();
-        let directory = RamDirectory::create();
-        let settings = IndexSettings {
-            docstore_compression: tantivy::store::Compressor::None,
-            ..IndexSettings::default()
-        };
-        let writer = IndexBuilder::new()
-            .schema(schema)
-            .settings(settings)
-            .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
-        Ok(Piece { writer, directory, field })
-    }
-
     /// The next cell; what was seen is forgotten.
-    fn add(&mut self, seen: &mut Seen, is_full: bool) -> anyhow::Result<()> {
-        let mut tokens: Vec<Token> = vec![];
-        let mut put = |text: String| tokens.push(Token { text, ..Token::default() });
+    fn add(&mut self, seen: &mut Seen, is_full: bool) {
         if seen.is_any || (is_full && !seen.words.is_empty()) {
-            put(ANY_WORD.to_owned());
+            self.push(ANY_WORD);
             *seen = Seen::default();
         }
         let mut has_cut = false;
-        for token in seen.words.drain() {
-            has_cut |= token.len() > WORD_BYTES_MAX;
-            put(indexed(&token).into_owned());
+        for word in seen.words.drain() {
+            has_cut |= word.len() > WORD_BYTES_MAX;
+            self.push(&indexed(&word));
         }
         if has_cut {
-            put(CUT_WORDS.to_owned());
+            self.push(CUT_WORDS);
         }
         seen.bytes = 0;
-        let mut document = TantivyDocument::new();
-        document.add_pre_tokenized_text(self.field, PreTokenizedString { text: String::new(), tokens });
-        self.writer.add_document(document)?;
-        Ok(())
+        self.cells += 1;
     }
 
-    /// The index's files end to end: each its name and its bytes.
-    fn finish(self) -> anyhow::Result<Vec<u8>> {
-        let index = self.writer.finalize()?;
-        pack(&index, &self.directory)
+    /// Of at most [`WORD_BYTES_MAX`] bytes.
+    fn push(&mut self, word: &str) {
+        let mut start = [0; 8];
+        start.iter_mut().zip(word.as_bytes()).for_each(|(byte, of_word)| *byte = *of_word);
+        let (at, length) = (self.text.len() as u32, word.len() as u8);
+        self.words.push(Word { start: u64::from_be_bytes(start), at, length, cell: self.cells });
+        self.text.extend_from_slice(word.as_bytes());
     }
-}
 
-fn pack(index: &Index, directory: &RamDirectory) -> anyhow::Result<Vec<u8>> {
-    let mut out = vec![];
-    let mut names: Vec<_> = index.load_metas()?.list_segment_files().into_iter().collect();
-    names.sort();
-    names.push("meta.json".into());
-    for name in names {
-        // A segment lists every kind of file that it may have.
-        if directory.exists(&name)? {
-            put_block(&mut out, name.to_string_lossy().as_bytes());
-            put_block(&mut out, &directory.open_read(&name)?.read_bytes()?);
+    fn bytes(&self) -> usize {
+        self.text.len() + self.words.len() * size_of::<Word>()
+    }
+
+    /// The dictionary, a block, and the cells of its words, each list as steps.
+    fn finish(mut self) -> anyhow::Result<Vec<u8>> {
+        let text = &self.text;
+        self.words.sort_unstable_by(|a, b| {
+            let by_word = || a.of(text).cmp(b.of(text));
+            a.start.cmp(&b.start).then_with(by_word).then(a.cell.cmp(&b.cell))
+        });
+        let mut dictionary = TermDictionaryBuilder::create(vec![])?;
+        let mut cells = vec![];
+        for of_word in self.words.chunk_by(|a, b| a.start == b.start && a.of(text) == b.of(text)) {
+            let from = cells.len();
+            let mut before = None;
+            for cell in of_word.iter().map(|word| word.cell) {
+                // Words that differ in case alone are one, and may be in one cell.
+                if before != Some(cell) {
+                    put_number(&mut cells, u64::from(cell - before.unwrap_or(0)));
+                    before = Some(cell);
+                }
+            }
+            let at = TermInfo { doc_freq: 0, postings_range: from..cells.len(), positions_range: 0..0 };
+            dictionary.insert(of_word[0].of(text), &at)?;
         }
+        let mut out = vec![];
+        put_block(&mut out, &dictionary.finish()?);
+        out.append(&mut cells);
+        Ok(out)
     }
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -303,6 +317,21 @@ mod tests {
                 assert!(is_fine, "{text}: {real:?} {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_part_without_words_has_none() {
+        let mut builder = Builder::new(Grid::of_fields(0), Bounds::default());
+        builder
+            .add(&[&StringArray::from(vec!["1 2", "", "0a1b"]), &StringArray::from(vec![None::<&str>; 3])])
+            .unwrap();
+        let words = Words::open(&builder.finish().unwrap().concat()).unwrap();
+        let clues = Clues {
+            words: vec!["a".to_owned()],
+            parts: vec![("b".to_owned(), true, true)],
+            ..Clues::default()
+        };
+        assert_eq!(words.cells(&clues).unwrap(), [vec![], vec![]] as [Vec<u32>; 2]);
     }
 
     #[test]
