@@ -3,6 +3,7 @@
 use crate::ip::IpMatch;
 use crate::pipeline::json::PathStep;
 use crate::pipeline::pattern::LinePattern;
+use crate::regexp::Regexp;
 use crate::template::Template;
 use model::Matcher;
 use regex::Regex;
@@ -49,7 +50,7 @@ pub enum Stage {
         keep_empty: bool,
         fields: Vec<LogfmtField>,
     },
-    Regexp(Regex),
+    Regexp(Regexp),
     Pattern(LinePattern),
     Unpack,
     LineFormat(Template),
@@ -78,7 +79,7 @@ pub struct LineFilter {
 #[derive(Clone, Debug)]
 pub enum LineMatch {
     Text(String),
-    Regex(Regex),
+    Regex(Regexp),
     Pattern(LinePattern),
     Ip(IpMatch),
 }

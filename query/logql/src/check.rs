@@ -1,9 +1,8 @@
 //! What a well-formed query must hold beyond its grammar. Each refusal says what is wrong in Loki's words.
 
 use crate::ast::*;
-use crate::parser::compile;
+use crate::regexp::Regexp;
 use model::{Match, Matcher};
-use regex::Regex;
 
 type Checked<T> = Result<T, String>;
 
@@ -19,12 +18,10 @@ pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
 }
 
 /// A regex for `| regexp`, which must name what it takes, each name once.
-pub(crate) fn named_regex(text: &str) -> Checked<Regex> {
-    let regex = compile(text).map_err(|why| match why.to_string() {
-        why if why.contains("duplicate capture group name") => {
-            format!("duplicate extracted label name: {why}")
-        }
-        why => format!("error parsing regexp: {why}"),
+pub(crate) fn named_regex(text: &str) -> Checked<Regexp> {
+    let regex = Regexp::parse(text).map_err(|why| match why.contains("duplicate capture group name") {
+        true => format!("duplicate extracted label name: {why}"),
+        false => why,
     })?;
     if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied, as (?P<status>\\d+)".to_owned());
@@ -43,7 +40,7 @@ pub(crate) fn range_aggregation(
     match (op, param) {
         (Quantile, None) => return Err(format!("parameter required for operation {name}")),
         (Quantile, Some(_)) | (_, None) => {}
-        (_, Some(_)) => return Err(format!("parameter not supported for operation {name}")),
+        (_, Some(param)) => return Err(format!("parameter {param} not supported for operation {name}")),
     }
     if grouping.is_some() && !matches!(op, Avg | Stddev | Stdvar | Quantile | Max | Min | First | Last) {
         return Err(format!("grouping not allowed for {name} aggregation"));
@@ -71,10 +68,10 @@ pub(crate) fn vector_aggregation(
     }
     match (op.has_param(), param) {
         (true, None) => Err(format!("parameter required for operation {name}")),
-        (false, Some(_)) => Err(format!("unsupported parameter for operation {name}")),
+        (false, Some(param)) => Err(format!("unsupported parameter for operation {name}({param},")),
         (false, None) => Ok(None),
         (true, Some(k)) if k < 1.0 || k.fract() != 0.0 || k > 1e9 => {
-            Err(format!("invalid parameter (must be a whole number greater than 0) {name}({k}"))
+            Err(format!("invalid parameter {name}({k}, it must be a whole number greater than 0"))
         }
         (true, Some(k)) => Ok(Some(k as usize)),
     }
@@ -91,7 +88,7 @@ pub(crate) fn binary(
     for (side, expr) in [("left", &left), ("right", &right)] {
         if let (true, MetricExpr::Literal(number)) = (op.is_set(), expr) {
             return Err(format!(
-                "unexpected literal for {side} leg of logical/set binary operation ({}): {number}",
+                "unexpected literal for {side} leg of logical/set binary operation ({}): {number:.6}",
                 op.as_str()
             ));
         }

@@ -49,7 +49,7 @@ impl Token {
     pub(crate) fn describe(&self) -> String {
         match self {
             Token::Ident(word) if KEYWORDS.contains(&word.as_str()) => word.clone(),
-            Token::Ident(word) => format!("IDENTIFIER {word:?}"),
+            Token::Ident(_) => "IDENTIFIER".to_owned(),
             Token::Text(_) => "STRING".to_owned(),
             Token::Number(_) => "NUMBER".to_owned(),
             Token::Duration(_) => "DURATION".to_owned(),
@@ -185,9 +185,7 @@ impl<'a> Lexer<'a> {
         let end = rest.find(']').ok_or_else(|| self.error("missing closing ']' in duration"))?;
         let text = rest[1..end].trim();
         let range = parse_duration_ns(text).filter(|ns| *ns > 0);
-        let range = range.ok_or_else(|| {
-            self.error(format!("not a valid duration string: {text:?}; write for example [5m]"))
-        })?;
+        let range = range.ok_or_else(|| self.error(duration_fault(text)))?;
         self.at += end + 1;
         Ok(Token::Range(range))
     }
@@ -255,10 +253,32 @@ fn is_size(text: &str) -> bool {
     unit.chars().all(|c| "BikKMGTPE".contains(c))
 }
 
+/// In the words of Go.
+fn duration_fault(text: &str) -> String {
+    let number = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let unit = &text[number..];
+    let unit = &unit[..unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len())];
+    match (number, unit) {
+        _ if parse_duration_ns(text).is_some() => {
+            format!("invalid duration {text:?}: it must be longer than 0")
+        }
+        (0, _) => format!("invalid duration {text:?}"),
+        (_, "") => format!("missing unit in duration {text:?}"),
+        (_, unit) if parse_duration_ns(&format!("1{unit}")).is_none() => {
+            format!("unknown unit {unit:?} in duration {text:?}")
+        }
+        _ => format!("invalid duration {text:?}"),
+    }
+}
+
 fn number_fault(text: &str) -> String {
     let other_base = text.starts_with('0') && text[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']);
     match other_base {
-        true => format!("unable to parse literal as a float: {text:?}"),
+        true => {
+            format!(
+                "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
+            )
+        }
         false => {
             format!("syntax error: {text:?} is neither a number nor a duration nor a size (as 10MB, 4KiB)")
         }

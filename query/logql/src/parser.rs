@@ -9,9 +9,9 @@ use crate::ip::IpMatch;
 use crate::lexer::{ParseError, Spanned, Token, tokens};
 use crate::pipeline::json::parse_path;
 use crate::pipeline::pattern::LinePattern;
+use crate::regexp::{Regexp, compile_whole};
 use crate::template::Template;
 use model::{Match, Matcher};
-use regex::{Regex, RegexBuilder};
 
 /// Longer queries are refused; Loki's own default is far below.
 const BYTES_MAX: usize = 128 << 10;
@@ -20,8 +20,6 @@ const DEPTH_MAX: usize = 64;
 /// Operators, of numbers and of label filters, in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
 const STAGES_MAX: usize = 256;
-/// Compiled size of one regex, against `x{1000}{1000}`.
-const REGEX_BYTES_MAX: usize = 10 << 20;
 
 /// Parses and checks a query.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
@@ -39,10 +37,6 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
     }
 }
 
-pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
-}
-
 /// A backslash that ends a pattern has nothing to escape; it stands for itself, as dashboards in the wild write it.
 fn closed_escape(pattern: &str) -> String {
     let open = pattern.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1;
@@ -51,6 +45,12 @@ fn closed_escape(pattern: &str) -> String {
 
 fn is_function(word: &str) -> bool {
     word == "ip" || RangeOp::from_word(word).is_some() || VectorOp::from_word(word).is_some()
+}
+
+/// Loki names the types of its tree.
+fn not_a_number(side: &str, op: BinaryOp, log: &LogExpr) -> String {
+    let kind = if log.stages.is_empty() { "*syntax.MatchersExpr" } else { "*syntax.PipelineExpr" };
+    format!("unexpected type for {side} leg of binary operation ({}): {kind}", op.as_str())
 }
 
 struct Parser<'a> {
@@ -165,9 +165,10 @@ impl Parser<'_> {
     fn expr(&mut self) -> Parsed<Expr> {
         if self.starts_log() {
             let log = self.log_expr()?;
-            return match self.peek() {
-                Token::End => Ok(Expr::Log(log)),
-                _ => Err(self.unexpected("")),
+            return match self.binary_op() {
+                Some((op, _)) => Err(self.error(not_a_number("left", op, &log))),
+                None if *self.peek() == Token::End => Ok(Expr::Log(log)),
+                None => Err(self.unexpected("")),
             };
         }
         self.metric(0).map(Expr::Metric)
@@ -196,6 +197,11 @@ impl Parser<'_> {
             let at = self.at;
             self.advance();
             let (returns_bool, matching) = self.modifiers(op)?;
+            if self.is("{") {
+                let start = self.tokens[self.at].offset;
+                let why = not_a_number("right", op, &self.log_expr()?);
+                return Err(ParseError::at(self.text, start, why));
+            }
             // `^` binds to the right; the others to the left.
             let right = self.metric(if op == BinaryOp::Pow { binding } else { binding + 1 })?;
             left = check::binary(op, returns_bool, matching, left, right)
@@ -306,11 +312,15 @@ impl Parser<'_> {
                 Ok(expr)
             }
             Token::Ident(word) => self.function(&word),
-            Token::Punct("{") => Err(self.error(
-                "unexpected stream selector: it answers lines; a number needs a function, as count_over_time({…}[5m])",
-            )),
+            Token::Punct("{") => Err(self.lines_for_a_number()?),
             _ => Err(self.unexpected("")),
         }
+    }
+
+    /// A stream selector stands where a number is wanted: as Loki's grammar has it, what follows is too much.
+    fn lines_for_a_number(&mut self) -> Parsed<ParseError> {
+        self.log_expr()?;
+        Ok(self.unexpected(""))
     }
 
     fn function(&mut self, word: &str) -> Parsed<MetricExpr> {
@@ -340,7 +350,7 @@ impl Parser<'_> {
             self.advance();
             return self.vector_aggregation(op, start);
         }
-        Err(self.unexpected("a metric function, a number or '('"))
+        Err(self.unexpected(""))
     }
 
     fn label_replace(&mut self) -> Parsed<MetricExpr> {
@@ -355,7 +365,7 @@ impl Parser<'_> {
         self.expect(",")?;
         let at = self.tokens[self.at].offset;
         let regex_text = self.string()?;
-        let regex = compile(&format!("^(?s:{regex_text})$"))
+        let regex = compile_whole(&regex_text)
             .map_err(|why| ParseError::at(self.text, at, format!("invalid regex in label_replace: {why}")))?;
         self.expect(")")?;
         Ok(MetricExpr::LabelReplace(Box::new(LabelReplace {
@@ -553,7 +563,12 @@ impl Parser<'_> {
         self.advance();
         let at = self.tokens[self.at].offset;
         let value = self.string()?;
-        Matcher::new(name, op, value).map_err(|why| ParseError::at(self.text, at, why.to_string()))
+        self.checked_matcher(name, op, value, at)
+    }
+
+    fn checked_matcher(&self, name: String, op: Match, value: String, at: usize) -> Parsed<Matcher> {
+        let told = |why: &dyn ToString| compile_whole(&value).err().unwrap_or_else(|| why.to_string());
+        Matcher::new(name, op, value.clone()).map_err(|why| ParseError::at(self.text, at, told(&why)))
     }
 
     fn stage(&mut self, stages: &mut Vec<Stage>) -> Parsed<()> {
@@ -594,13 +609,11 @@ impl Parser<'_> {
         }
         let text = match self.peek() {
             Token::Text(text) => text.clone(),
-            _ => return Err(self.unexpected("STRING or ip(…)")),
+            _ => return Err(self.unexpected("STRING or ip")),
         };
         let found = match op {
             LineOp::Contains => LineMatch::Text(text),
-            LineOp::Regex => compile(&closed_escape(&text))
-                .map(LineMatch::Regex)
-                .map_err(|why| refuse(format!("error parsing regexp: {why}")))?,
+            LineOp::Regex => Regexp::parse(&closed_escape(&text)).map(LineMatch::Regex).map_err(refuse)?,
             LineOp::Pattern => LineMatch::Pattern(LinePattern::for_filter(&text).map_err(refuse)?),
         };
         self.advance();
@@ -834,16 +847,14 @@ impl Parser<'_> {
         };
         if let (Token::Text(value), Some(text_op)) = (self.peek().clone(), text_op) {
             self.advance();
-            return Matcher::new(name, text_op, value)
-                .map(LabelFilter::Text)
-                .map_err(|why| ParseError::at(self.text, at, why.to_string()));
+            return self.checked_matcher(name, text_op, value, at).map(LabelFilter::Text);
         }
         let Some(op_number) = compare else {
             return Err(self.unexpected("STRING"));
         };
         if self.is_word("ip") {
             if !matches!(op, "=" | "!=") {
-                return Err(self.unexpected("= or != before ip(…)"));
+                return Err(self.unexpected(""));
             }
             return Ok(LabelFilter::Ip { name, negated: op == "!=", ip: self.ip()? });
         }

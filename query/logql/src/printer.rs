@@ -87,7 +87,7 @@ impl Display for Stage {
                 }
                 Ok(())
             }
-            Stage::Regexp(regex) => write!(f, "| regexp {}", Quoted(regex.as_str())),
+            Stage::Regexp(regex) => write!(f, "| regexp {}", Quoted(regex.text())),
             Stage::Pattern(pattern) => write!(f, "| pattern {}", Quoted(pattern.as_str())),
             Stage::Unpack => f.write_str("| unpack"),
             Stage::Decolorize => f.write_str("| decolorize"),
@@ -123,7 +123,7 @@ impl Display for LineFilter {
         })?;
         list(f, &self.any, " or ", |f, one| match one {
             LineMatch::Text(text) => Quoted(text).fmt(f),
-            LineMatch::Regex(regex) => Quoted(regex.as_str()).fmt(f),
+            LineMatch::Regex(regex) => Quoted(regex.text()).fmt(f),
             LineMatch::Pattern(pattern) => Quoted(pattern.as_str()).fmt(f),
             LineMatch::Ip(ip) => write!(f, "ip({})", Quoted(&ip.to_string())),
         })

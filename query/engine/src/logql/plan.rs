@@ -282,11 +282,11 @@ fn patterns(log: &LogExpr) -> Vec<LinePattern> {
 fn pattern_of(stage: &Stage) -> Option<LinePattern> {
     let Stage::Line(filter) = stage else { return None };
     let regex = match &filter.any[..] {
-        [LineMatch::Regex(regex)] => regex.clone(),
+        [LineMatch::Regex(regex)] => regex.regex().clone(),
         any => {
             let alternative = |one: &LineMatch| match one {
                 LineMatch::Text(text) => Some(regex::escape(text)),
-                LineMatch::Regex(regex) => Some(format!("(?:{regex})")),
+                LineMatch::Regex(regex) => Some(format!("(?:{})", regex.as_str())),
                 LineMatch::Pattern(_) | LineMatch::Ip(_) => None,
             };
             let any: Vec<String> = any.iter().map(alternative).collect::<Option<_>>()?;
@@ -306,6 +306,8 @@ fn left_to_judge(stages: &[Stage]) -> impl Iterator<Item = &Stage> {
 
 /// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.
 pub(crate) fn literal_of(regex: &str) -> Option<String> {
+    // An edge of a word, as it stands in regexes of LogQL.
+    let regex = regex.replace(r"(?-u:\b)", r"\b");
     if regex.contains("(?") || regex.contains('|') {
         return None;
     }
@@ -375,6 +377,8 @@ mod tests {
             ("[]abc]defg", Some("defg")),
             (r"\x41bcdef", None),
             (r"\pLong", None),
+            (r"(?-u:\b)error [0-9]+", Some("error ")),
+            (r"a[\x00-/:-@\[-\^`\{-\x{10FFFF}]bcd", Some("bcd")),
         ] {
             assert_eq!(literal_of(regex).as_deref(), literal, "{regex}");
         }

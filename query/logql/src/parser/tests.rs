@@ -133,6 +133,30 @@ fn errors_say_where() {
     assert_eq!(error("{app=}"), "parse error at line 1, col 6: syntax error: unexpected }, expecting STRING");
     assert!(error("{app=\"a\"}\n | json |").starts_with("parse error at line 2, col 10:"));
     assert!(error("").contains("unexpected $end"));
+    for (query, told) in [
+        ("unk({a=\"b\"}[5m])", "1, col 1: syntax error: unexpected IDENTIFIER"),
+        ("rate({a=\"b\"}[5minutes])", "1, col 13: unknown unit \"minutes\" in duration \"5minutes\""),
+        ("rate({a=\"b\"}[5])", "1, col 13: missing unit in duration \"5\""),
+        ("min({a=\"b\"}[5m])", "1, col 12: syntax error: unexpected RANGE"),
+        ("stddev({a=\"b\"})", "1, col 15: syntax error: unexpected )"),
+        (
+            "{a=\"b\"} + {a=\"b\"}",
+            "1, col 9: unexpected type for left leg of binary operation (+): *syntax.MatchersExpr",
+        ),
+        (
+            "rate({a=\"b\"}[5m]) > {a=\"b\"} |= \"x\"",
+            "1, col 21: unexpected type for right leg of binary operation (>): *syntax.PipelineExpr",
+        ),
+        ("sum(3, rate({a=\"b\"}[5m]))", "1, col 1: unsupported parameter for operation sum(3,"),
+        ("sum(rate({a=\"b\"}[5m])) or 1", "logical/set binary operation (or): 1.000000"),
+        ("{a=\"b\"} | x > 0x10", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
+        ("{a=~\"(\"}", "1, col 5: error parsing regexp: missing closing ): `(`"),
+        ("{a=\"b\"} |~ \"[\"", "1, col 12: error parsing regexp: missing closing ]: `[`"),
+    ] {
+        assert!(error(query).ends_with(told), "{query}: {}", error(query));
+    }
+    assert!(parse(r#"{a="b"} |~ `{"level"` | regexp `(?P<x>\{\d{2,}})`"#).is_ok());
+    assert_eq!(printed(r#"{a="b"} |~ `{\d`"#), r#"{a="b"} |~ "{\\d""#);
     assert!(
         error("sum_over_time({a=\"b\"}[1m])").contains("invalid aggregation sum_over_time without unwrap")
     );
