@@ -203,7 +203,7 @@ impl Pipeline {
                 if let Err(why) =
                     json::flatten(line, self.wanted.as_deref(), &mut |k, v| fields.extract(k, v))
                 {
-                    fields.fail(JSON_ERROR, &why);
+                    fields.fail(JSON_ERROR, why);
                 }
             }
             Stage::Json(wanted) => json_fields(wanted, line, fields),
@@ -213,8 +213,8 @@ impl Pipeline {
             Stage::Regexp(regex) => {
                 if let Some(captures) = regex.captures(line) {
                     for (name, found) in regex.capture_names().zip(captures.iter()) {
-                        if let (Some(name), Some(found)) = (name, found) {
-                            fields.extract(name, found.as_str());
+                        if let Some(name) = name {
+                            fields.extract(name, found.map_or("", |found| found.as_str()));
                         }
                     }
                 }
@@ -272,38 +272,61 @@ impl Pipeline {
         fields: &mut Fields,
     ) {
         let mut name = String::new();
-        let ended = logfmt::pairs(line, &mut |key, value| {
+        let ended = logfmt::pairs(line, strict, &mut |key, value| {
+            let is_broken = value.contains(char::REPLACEMENT_CHARACTER);
             if wanted.is_empty() {
                 if value.is_empty() && !keep_empty {
                     return;
                 }
                 json::sanitize(key, &mut name);
-                if self.wants(&name) {
-                    fields.extract(&name, value);
+                if !name.is_empty() && self.wants(&name) {
+                    match is_broken {
+                        true => fields.extract(&name, &value.replace(char::REPLACEMENT_CHARACTER, " ")),
+                        false => fields.extract(&name, value),
+                    }
                 }
             } else {
                 for field in wanted.iter().filter(|field| field.key == key) {
-                    fields.extract(&field.label, value);
+                    fields.extract(&field.label, if is_broken { "" } else { value });
                 }
             }
         });
-        if let (Err(why), true) = (ended, strict) {
+        // Asked for by name, they are there, empty.
+        for field in wanted {
+            if fields.get(&field.label).is_none() {
+                fields.extract(&field.label, "");
+            }
+        }
+        if let Err(why) = ended {
             fields.fail(LOGFMT_ERROR, &why);
         }
     }
 
     fn unpack(&self, line: &str, fields: &mut Fields) -> Option<String> {
-        let mut entry = None;
+        if !line.starts_with('{') {
+            if !line.is_empty() {
+                fields.fail(JSON_ERROR, "expecting json object(6), but it is not");
+            }
+            return None;
+        }
+        let (mut entry, mut labels, mut name) = (None, vec![], String::new());
         let unpacked = json::strings(line, &mut |key, value| {
             if key == "_entry" {
                 entry = Some(value.to_owned());
-            } else if self.wants(key) {
-                fields.extract(key, value);
+                return;
+            }
+            json::sanitize(key, &mut name);
+            if self.wants(&name) {
+                labels.push((name.clone(), value.to_owned()));
             }
         });
         if let Err(why) = unpacked {
-            fields.fail(JSON_ERROR, &why);
+            fields.fail(JSON_ERROR, why);
             return None;
+        }
+        // A line that was not packed stays as it is.
+        if entry.is_some() {
+            labels.iter().for_each(|(name, value)| fields.extract(name, value));
         }
         entry
     }
@@ -374,16 +397,16 @@ impl LineTest {
 }
 
 fn json_fields(wanted: &[JsonField], line: &str, fields: &mut Fields) {
-    if !line.trim_start().starts_with('{') {
-        return fields.fail(JSON_ERROR, json::NO_OBJECT);
+    if line.is_empty() {
+        return;
+    }
+    if !line.starts_with(['{', '[', '"']) {
+        return fields.fail(JSON_ERROR, "");
     }
     for field in wanted {
-        match json::at_path(line, &field.steps) {
-            Ok(Some(value)) => fields.extract(&field.label, &value),
-            // Asked for by name, it is there, empty.
-            Ok(None) => fields.extract(&field.label, ""),
-            Err(why) => return fields.fail(JSON_ERROR, &why),
-        }
+        // Asked for by name, it is there, empty.
+        let value = json::at_path(line, &field.steps).unwrap_or_default();
+        fields.extract(&field.label, &value);
     }
 }
 

@@ -1,14 +1,20 @@
 //! JSON lines, read once from left to right without building a tree.
 //!
-//! Only wanted fields are copied; the rest is skipped but must be well formed, as a line that is not gets an error
-//! whatever was asked of it.
+//! Only wanted fields are copied; the rest is skipped. How far a line may be from JSON before it gets an error, and what the error
+//! says, is as in the reader that Loki has (`jsonparser`): what stands behind the object does not matter, nor what is in an array.
 
 use memchr::memchr2;
 use std::borrow::Cow;
 
-/// Objects and arrays inside one another in a line.
+/// Objects inside one another in a line.
 const DEPTH_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 1024;
+
+const NO_OBJECT: &str = "Value looks like object, but can't find closing '}' symbol";
+const NO_ARRAY_END: &str = "Value is array, but can't find closing ']' symbol";
+const NO_STRING_END: &str = "Value is string, but can't find closing '\"' symbol";
+const MALFORMED: &str = "Malformed JSON error";
+const NO_VALUE: &str = "Unknown value type";
 
 /// One step of a path: `a.b[0]["c d"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,50 +25,46 @@ pub enum PathStep {
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
-pub(crate) const NO_OBJECT: &str = "line is not a JSON object";
+type Read<T> = Result<T, &'static str>;
 
 /// Every scalar of an object with its keys joined by `_`. Arrays and nulls give nothing.
-pub(crate) fn flatten(line: &str, wanted: Option<&[String]>, found: Found<'_>) -> Result<(), String> {
+pub(crate) fn flatten(line: &str, wanted: Option<&[String]>, found: Found<'_>) -> Read<()> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
-    // What most lines that are no JSON fail by: it costs no formatting.
-    if scanner.peek() != Some(b'{') {
-        return Err(NO_OBJECT.to_owned());
-    }
-    let mut name = String::new();
-    scanner.object(0, &mut name, wanted, found)?;
-    scanner.end()
+    scanner.object(0, &mut String::new(), wanted, found)
 }
 
 /// The string values of an object's own keys.
-pub(crate) fn strings(line: &str, found: Found<'_>) -> Result<(), String> {
+pub(crate) fn strings(line: &str, found: Found<'_>) -> Read<()> {
     let mut scanner = Scanner { text: line, at: 0 };
-    scanner.space();
-    scanner.members(0, &mut |scanner, key| {
+    scanner.members(&mut |scanner, key| {
         if scanner.peek() == Some(b'"') {
-            let value = scanner.string()?.text();
+            let value = scanner.string(NO_STRING_END)?.text();
             found(&key.text(), &value);
-            return Ok(());
+        } else {
+            scanner.skip()?;
         }
-        scanner.skip(1)
-    })?;
-    scanner.end()
+        Ok(true)
+    })
 }
 
-/// The text of the value at a path: strings unescaped, objects and arrays as they stand. `None` where there is none.
-pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Result<Option<Cow<'a, str>>, String> {
+/// The text of the value at a path: strings unescaped, objects as they stand. `None` where there is none.
+pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, str>> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
-    if !scanner.seek(steps, 0)? {
-        return Ok(None);
+    if !scanner.seek(steps).ok()? {
+        return None;
     }
     if scanner.peek() == Some(b'"') {
-        return scanner.string().map(|value| Some(value.text()));
+        return scanner.string(NO_STRING_END).ok().map(Raw::text);
     }
     let start = scanner.at;
-    scanner.skip(0)?;
+    scanner.skip().ok()?;
     let text = &line[start..scanner.at];
-    Ok((text != "null").then_some(Cow::Borrowed(text)))
+    match text.as_bytes().first() {
+        Some(b'[') => Some(Raw { text, escaped: text.contains('\\') }.text()),
+        _ => (text != "null").then_some(Cow::Borrowed(text)),
+    }
 }
 
 pub(crate) fn parse_path(path: &str) -> Result<Vec<PathStep>, String> {
@@ -101,10 +103,12 @@ pub(crate) fn parse_path(path: &str) -> Result<Vec<PathStep>, String> {
 /// A key as a label name: what a name cannot hold becomes `_`.
 pub(crate) fn sanitize(key: &str, out: &mut String) {
     out.clear();
-    append_sanitized(key.trim(), out);
+    append_sanitized(key, out);
 }
 
+/// Blanks around a key are no part of its name.
 fn append_sanitized(key: &str, out: &mut String) {
+    let key = key.trim();
     if out.is_empty() && key.starts_with(|c: char| c.is_ascii_digit()) {
         out.push('_');
     }
@@ -126,8 +130,16 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
+    /// An escape that is none leaves nothing of the text, and what no character stands for becomes a blank.
     fn text(self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.text)) } else { Cow::Borrowed(self.text) }
+        let text = match self.escaped {
+            true => Cow::Owned(unescape(self.text).unwrap_or_default()),
+            false => Cow::Borrowed(self.text),
+        };
+        match text.contains(char::REPLACEMENT_CHARACTER) {
+            true => Cow::Owned(text.replace(char::REPLACEMENT_CHARACTER, " ")),
+            false => text,
+        }
     }
 }
 
@@ -142,30 +154,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn error<T>(&self, what: &str) -> Result<T, String> {
-        Err(format!("{what} at byte {}", self.at))
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), String> {
-        if self.peek() != Some(byte) {
-            return self.error(&format!("expecting {:?}", byte as char));
-        }
+    /// From its opening quote on.
+    fn string(&mut self, without_end: &'static str) -> Read<Raw<'a>> {
         self.at += 1;
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        self.space();
-        if self.at == self.text.len() { Ok(()) } else { self.error("unexpected text after the object") }
-    }
-
-    fn string(&mut self) -> Result<Raw<'a>, String> {
-        self.expect(b'"')?;
         let start = self.at;
         let mut escaped = false;
         loop {
-            let Some(ahead) = memchr2(b'"', b'\\', &self.text.as_bytes()[self.at..]) else {
-                return self.error("unterminated string");
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let Some(ahead) = memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                return Err(without_end);
             };
             self.at += ahead;
             if self.peek() == Some(b'"') {
@@ -173,47 +171,54 @@ impl<'a> Scanner<'a> {
                 return Ok(Raw { text: &self.text[start..self.at - 1], escaped });
             }
             escaped = true;
-            // The escaped character may be of several bytes; `find` above goes on inside it without harm.
+            // The escaped character may be of several bytes; the search above goes on inside it without harm.
             self.at += 2;
-            if self.at > self.text.len() {
-                self.at = self.text.len();
-                return self.error("unterminated string");
-            }
         }
     }
 
-    /// Calls `member` at the value of each key of the object that begins here.
-    fn members(
-        &mut self,
-        depth: usize,
-        member: &mut dyn FnMut(&mut Self, Raw<'a>) -> Result<(), String>,
-    ) -> Result<(), String> {
-        if depth >= DEPTH_MAX {
-            return self.error("nested too deep");
+    /// Calls `member` at the value of each key of the object that begins here until it says no; then the scanner stays there.
+    fn members(&mut self, member: &mut dyn FnMut(&mut Self, Raw<'a>) -> Read<bool>) -> Read<()> {
+        if self.peek() != Some(b'{') {
+            return Err(NO_OBJECT);
         }
-        self.expect(b'{')?;
+        self.at += 1;
         self.space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
+        if self.peek().is_none() {
+            return Err(MALFORMED);
         }
         loop {
+            match self.peek() {
+                Some(b'"') => {}
+                Some(b'}') => break,
+                _ => return Err(NO_OBJECT),
+            }
+            let key = self.string(MALFORMED)?;
             self.space();
-            let key = self.string()?;
+            if self.peek() != Some(b':') {
+                return Err(MALFORMED);
+            }
+            self.at += 1;
             self.space();
-            self.expect(b':')?;
-            self.space();
-            member(self, key)?;
+            if self.peek().is_none() {
+                return Err(MALFORMED);
+            }
+            if !member(self, key)? {
+                return Ok(());
+            }
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return self.error("expecting ',' or '}'"),
+                Some(b'}') => break,
+                Some(_) => return Err(NO_OBJECT),
+                None => return Err(NO_ARRAY_END),
+            }
+            self.space();
+            if self.peek().is_none() {
+                return Err(NO_ARRAY_END);
             }
         }
+        self.at += 1;
+        Ok(())
     }
 
     fn object(
@@ -222,152 +227,153 @@ impl<'a> Scanner<'a> {
         name: &mut String,
         wanted: Option<&[String]>,
         found: Found<'_>,
-    ) -> Result<(), String> {
+    ) -> Read<()> {
+        if depth >= DEPTH_MAX {
+            return Err("nested too deep");
+        }
         let prefix = name.len();
-        self.members(depth, &mut |scanner, key| {
+        self.members(&mut |scanner, key| {
             name.truncate(prefix);
-            if prefix > 0 {
+            let key = if key.escaped { key.text() } else { Cow::Borrowed(key.text) };
+            if prefix > 0 && !key.trim().is_empty() {
                 name.push('_');
             }
-            match key.escaped {
-                true => append_sanitized(&key.text(), name),
-                false => append_sanitized(key.text, name),
-            }
+            append_sanitized(&key, name);
             if name.len() > NAME_BYTES_MAX {
-                return scanner.error("key is too long");
+                return Err("key is too long");
             }
+            let is_wanted =
+                || !name.is_empty() && wanted.is_none_or(|wanted| wanted.iter().any(|w| w == name));
             match scanner.peek() {
                 Some(b'{') => {
                     let inside = |w: &String| w.len() > name.len() && w.starts_with(name.as_str());
-                    if wanted.is_some_and(|wanted| !wanted.iter().any(inside)) {
-                        return scanner.skip(depth + 1);
+                    match wanted.is_some_and(|wanted| !wanted.iter().any(inside)) {
+                        true => scanner.skip()?,
+                        false => scanner.object(depth + 1, name, wanted, &mut *found)?,
                     }
-                    scanner.object(depth + 1, name, wanted, &mut *found)
                 }
-                Some(b'[') => scanner.skip(depth + 1),
+                Some(b'"') if is_wanted() => {
+                    let value = scanner.string(NO_STRING_END)?;
+                    found(name, &value.text());
+                }
+                Some(b'[' | b'"') => scanner.skip()?,
                 _ => {
-                    let wants = wanted.is_none_or(|wanted| wanted.iter().any(|w| w == name));
-                    if !wants {
-                        return scanner.skip(depth + 1);
-                    }
-                    if scanner.peek() == Some(b'"') {
-                        let value = scanner.string()?;
-                        found(name, &value.text());
-                        return Ok(());
-                    }
-                    let start = scanner.at;
-                    scanner.skip(depth + 1)?;
-                    let value = &scanner.text[start..scanner.at];
-                    if value != "null" {
+                    let value = scanner.scalar()?;
+                    if value != "null" && is_wanted() {
                         found(name, value);
                     }
-                    Ok(())
                 }
             }
+            Ok(true)
         })?;
         name.truncate(prefix);
         Ok(())
     }
 
-    fn skip(&mut self, depth: usize) -> Result<(), String> {
+    fn skip(&mut self) -> Read<()> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{') => self.members(depth, &mut |scanner, _| scanner.skip(depth + 1)),
-            Some(b'[') => self.array(depth, &mut |scanner, _| scanner.skip(depth + 1).map(|()| true)),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            Some(b'-' | b'0'..=b'9') => {
-                self.at += 1;
-                while matches!(self.peek(), Some(b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
-                    self.at += 1;
-                }
-                Ok(())
-            }
-            _ => self.error("expecting a value"),
+            Some(b'"') => self.string(NO_STRING_END).map(drop),
+            Some(b'{') => self.block(b'{', b'}', NO_OBJECT),
+            Some(b'[') => self.block(b'[', b']', NO_ARRAY_END),
+            _ => self.scalar().map(drop),
         }
     }
 
-    fn word(&mut self, word: &str) -> Result<(), String> {
-        if !self.text[self.at..].starts_with(word) {
-            return self.error("expecting a value");
+    /// To the bracket that closes the one here, whatever is between them.
+    fn block(&mut self, opens: u8, closes: u8, without_end: &'static str) -> Read<()> {
+        let mut depth = 0usize;
+        while let Some(byte) = self.peek() {
+            if byte == b'"' {
+                self.string(without_end)?;
+                continue;
+            }
+            self.at += 1;
+            if byte == opens {
+                depth += 1;
+            } else if byte == closes {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(());
+                }
+            }
         }
-        self.at += word.len();
-        Ok(())
+        Err(without_end)
+    }
+
+    /// A number, a truth or null: what it begins with decides, and no more is looked at.
+    fn scalar(&mut self) -> Read<&'a str> {
+        let start = self.at;
+        while self
+            .peek()
+            .is_some_and(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'}' | b']'))
+        {
+            self.at += 1;
+        }
+        let text = &self.text[start..self.at];
+        match text.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => Ok(text),
+            _ if matches!(text, "true" | "false" | "null") => Ok(text),
+            _ => Err(NO_VALUE),
+        }
     }
 
     /// Calls `item` at each item until it says no; then the scanner stays there.
-    fn array(
-        &mut self,
-        depth: usize,
-        item: &mut dyn FnMut(&mut Self, usize) -> Result<bool, String>,
-    ) -> Result<(), String> {
-        if depth >= DEPTH_MAX {
-            return self.error("nested too deep");
-        }
-        self.expect(b'[')?;
-        self.space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
+    fn array(&mut self, item: &mut dyn FnMut(&mut Self, usize) -> Read<bool>) -> Read<()> {
+        self.at += 1;
         for index in 0.. {
             self.space();
+            if self.peek() == Some(b']') {
+                self.at += 1;
+                break;
+            }
             if !item(self, index)? {
-                return Ok(());
+                break;
             }
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return self.error("expecting ',' or ']'"),
+                Some(b']') => {}
+                _ => return Err(NO_ARRAY_END),
             }
         }
         Ok(())
     }
 
     /// Goes to the value at a path; false where there is none.
-    fn seek(&mut self, steps: &[PathStep], depth: usize) -> Result<bool, String> {
+    fn seek(&mut self, steps: &[PathStep]) -> Read<bool> {
         let Some((step, rest)) = steps.split_first() else {
             return Ok(true);
         };
-        let mut target = None;
+        let mut is_there = false;
         match (step, self.peek()) {
-            (PathStep::Key(wanted), Some(b'{')) => self.members(depth, &mut |scanner, key| {
-                if target.is_none() && key.text() == wanted.as_str() {
-                    target = Some(scanner.at);
+            (PathStep::Key(wanted), Some(b'{')) => self.members(&mut |scanner, key| {
+                is_there = key.text() == wanted.as_str();
+                if !is_there {
+                    scanner.skip()?;
                 }
-                scanner.skip(depth + 1)
+                Ok(!is_there)
             })?,
-            (PathStep::Index(wanted), Some(b'[')) => self.array(depth, &mut |scanner, index| {
-                if index == *wanted {
-                    target = Some(scanner.at);
-                    return Ok(false);
+            (PathStep::Index(wanted), Some(b'[')) => self.array(&mut |scanner, index| {
+                is_there = index == *wanted;
+                if !is_there {
+                    scanner.skip()?;
                 }
-                scanner.skip(depth + 1).map(|()| true)
+                Ok(!is_there)
             })?,
             _ => return Ok(false),
         }
-        match target {
-            Some(at) => {
-                self.at = at;
-                self.seek(rest, depth + 1)
-            }
-            None => Ok(false),
-        }
+        if is_there { self.seek(rest) } else { Ok(false) }
     }
 }
 
-fn unescape(text: &str) -> String {
+/// `None` where an escape is none.
+fn unescape(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        let Some(c) = rest.chars().next() else { break };
+        let c = rest.chars().next()?;
         rest = &rest[c.len_utf8()..];
         match c {
             'n' => out.push('\n'),
@@ -380,11 +386,12 @@ fn unescape(text: &str) -> String {
                 out.push(c);
                 rest = &rest[used..];
             }
-            other => out.push(other),
+            '"' | '\\' | '/' => out.push(c),
+            _ => return None,
         }
     }
     out.push_str(rest);
-    out
+    Some(out)
 }
 
 /// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took.

@@ -16,7 +16,7 @@ pub fn detect_level(line: &str) -> &'static str {
         // A line that is not whole may still have told its level.
         let _ = super::json::strings(trimmed, &mut see);
     } else if line.contains('=') {
-        let _ = super::logfmt::pairs(line, &mut see);
+        let _ = super::logfmt::pairs(line, false, &mut see);
     }
     found.unwrap_or_else(|| from_words(line))
 }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-/// Every pair in order; a key without `=` has the value "". Goes on after a mistake and tells the first one.
-pub(crate) fn pairs(line: &str, found: &mut dyn FnMut(&str, &str)) -> Result<(), String> {
-    let mut mistake = Ok(());
-    let mut note = |at: usize, what: &str| {
-        if mistake.is_ok() {
-            mistake = Err(format!("logfmt syntax error at pos {} : {what}", at + 1));
-        }
+/// Every pair in order; a key without `=` has the value "". A mistake costs its pair, and where it is strict ends the reading.
+pub(crate) fn pairs(line: &str, is_strict: bool, found: &mut dyn FnMut(&str, &str)) -> Result<(), String> {
+    let fault = |at: usize, what: &str| match is_strict {
+        true => Err(format!("logfmt syntax error at pos {} : {what}", at + 1)),
+        false => Ok(()),
+    };
+    let unexpected = |at: usize, byte: u8| match is_strict {
+        true => fault(at, &format!("unexpected {:?}", char::from(byte))),
+        false => Ok(()),
     };
     let bytes = line.as_bytes();
     let mut at = 0;
@@ -22,25 +24,34 @@ pub(crate) fn pairs(line: &str, found: &mut dyn FnMut(&str, &str)) -> Result<(),
             at += 1;
         }
         let key = &line[start..at];
-        if at >= bytes.len() || bytes[at] <= b' ' {
-            found(key, "");
+        let is_blank = bytes.get(at).is_none_or(|byte| *byte <= b' ');
+        if !is_blank && (bytes[at] == b'"' || key.is_empty()) {
+            unexpected(at, bytes[at])?;
+            at = skip_word(bytes, at);
             continue;
         }
-        if bytes[at] == b'"' || key.is_empty() {
-            note(at, "unexpected character");
+        if key.contains(char::REPLACEMENT_CHARACTER) {
+            fault(at, "invalid key")?;
             at = skip_word(bytes, at);
+            continue;
+        }
+        if is_blank {
+            found(key, "");
             continue;
         }
         at += 1;
         if bytes.get(at) != Some(&b'"') {
             let start = at;
-            while at < bytes.len() && bytes[at] > b' ' {
-                if matches!(bytes[at], b'=' | b'"') {
-                    note(at, "unexpected character");
-                }
+            while at < bytes.len() && bytes[at] > b' ' && !matches!(bytes[at], b'=' | b'"') {
                 at += 1;
             }
-            found(key, &line[start..at]);
+            match bytes.get(at) {
+                Some(byte @ (b'=' | b'"')) => {
+                    unexpected(at, *byte)?;
+                    at = skip_word(bytes, at);
+                }
+                _ => found(key, &line[start..at]),
+            }
             continue;
         }
         match quoted(line, at + 1) {
@@ -48,13 +59,10 @@ pub(crate) fn pairs(line: &str, found: &mut dyn FnMut(&str, &str)) -> Result<(),
                 found(key, &value);
                 at = end;
             }
-            None => {
-                note(at, "unterminated quoted value");
-                return mistake;
-            }
+            None => return fault(bytes.len(), "unterminated quoted value"),
         }
     }
-    mistake
+    Ok(())
 }
 
 fn skip_word(bytes: &[u8], from: usize) -> usize {

@@ -46,15 +46,67 @@ fn parsers_find_fields() {
 
 #[test]
 fn a_line_that_does_not_parse_gets_an_error() {
-    for broken in
-        ["{\"a\":", "not json", "{\"a\":1} x", "{\"a\":tru}", "{\"a\" 1}", "{\"a\":\"x", "{\"a\":\"\\", "[1]"]
-    {
+    for broken in [
+        "{\"a\":",
+        "not json",
+        "",
+        "{\"a\":1",
+        "{\"a\":tru}",
+        "{\"a\" 1}",
+        "{\"a\":\"x",
+        "{\"a\":\"\\",
+        "[1]",
+    ] {
         assert!(run("| json", broken).contains("__error__=JSONParserErr"), "{broken}");
         assert_eq!(run("| json | __error__=\"\"", broken), "");
     }
     assert!(run("| logfmt --strict", "a=b=c").contains("__error__=LogfmtParserErr"));
     assert_eq!(run("| logfmt | a > 5", "a=x"), "a=x | __error__=LabelFilterErr a=x");
     assert_eq!(run("| json | drop __error__", "x"), "x | ");
+}
+
+#[test]
+fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
+    for (stages, line, labels) in [
+        ("| json", r#"{"a":1} and more"#, "a=1"),
+        ("| json", r#"{"a":{"b-c":1},}"#, "a_b_c=1"),
+        ("| json", r#"{" ":{"a":"x"},"":"y","n":[1 2}3]}"#, "a=x"),
+        ("| json", "{\"a\":\"\u{fffd}x\",\"b\":\"\\q\",\"c\":12ab}", "a= x b= c=12ab"),
+        ("| json", r#"{"a":1,"b":"x"#, "__error__=JSONParserErr a=1"),
+        ("| json x=\"a.b\"", r#"{"a":{"b":"y\"z"}"#, "x=y\"z"),
+        ("| json x=\"a\"", "", ""),
+        ("| json x=\"a\"", " {\"a\":1}", "__error__=JSONParserErr"),
+        ("| logfmt", "a=b=c d=e \"f g=h i\"j k=\u{fffd}", "d=e g=h k= "),
+        ("| logfmt --strict", "a=1 b=2=3 c=4", "__error__=LogfmtParserErr a=1"),
+        ("| logfmt a, z=\"no\"", "a=1", "a=1 z="),
+        ("| unpack", r#"{"k":"v"}"#, ""),
+        ("| unpack", r#"{"a.b":"v","_entry":"e"}"#, "a_b=v"),
+        ("| unpack", "", ""),
+        ("| regexp `(?P<a>x)|(?P<b>y)`", "x", "a=x b="),
+    ] {
+        let found = run(stages, line);
+        assert_eq!(found.split_once(" | ").unwrap().1, labels, "{stages} {line}");
+    }
+    let details = |stages: &str, line: &str| {
+        let Expr::Log(log) = parse(&format!("{{app=\"x\"}} {stages}")).unwrap() else {
+            panic!("no log query")
+        };
+        let mut fields = Fields::default();
+        Pipeline::new(&log.stages, None, None).run(0, line, &mut fields);
+        fields.get(ERROR_DETAILS).unwrap_or_default().to_owned()
+    };
+    for (stages, line, told) in [
+        ("| json", "plain", "Value looks like object, but can't find closing '}' symbol"),
+        ("| json", "{n}", "Value looks like object, but can't find closing '}' symbol"),
+        ("| json", "{\"a\":\"", "Value is string, but can't find closing '\"' symbol"),
+        ("| json", "{\"a\" 1}", "Malformed JSON error"),
+        ("| json", "{\"a\":what}", "Unknown value type"),
+        ("| json x=\"a\"", "plain", ""),
+        ("| unpack", "[1]", "expecting json object(6), but it is not"),
+        ("| logfmt --strict", "a=b=c", "logfmt syntax error at pos 4 : unexpected '='"),
+    ] {
+        assert_eq!(details(stages, line), told, "{stages} {line}");
+    }
 }
 
 #[test]
