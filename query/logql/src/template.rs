@@ -1,13 +1,17 @@
 //! The templates of `line_format` and `label_format`: the part of Go's text/template that log queries use.
 //!
-//! Actions hold pipelines of fields (`.name`), literals and functions, and `if … else … end`. Every function name is
-//! checked when the query is parsed. A template that fails on a line gives an error for that line, never a panic.
+//! Actions hold pipelines of fields (`.name`), variables, literals and functions, and `if`, `with` and `range` up to their `end`.
+//! Every function name is checked when the query is parsed. A template that fails on a line gives an error for that line, never
+//! a panic.
 
 mod functions;
+mod value;
 
 use crate::lexer::unescape;
+use chrono::DateTime;
 use functions::Function;
 use std::fmt;
+use value::Item;
 
 /// Actions inside one another.
 const DEPTH_MAX: usize = 16;
@@ -24,7 +28,29 @@ pub struct Template {
 enum Node {
     Text(String),
     Value(Pipe),
-    If { branches: Vec<(Pipe, Vec<Node>)>, otherwise: Vec<Node> },
+    If {
+        branches: Vec<(Pipe, Vec<Node>)>,
+        otherwise: Vec<Node>,
+    },
+    /// `with` and `range`, whose body has another dot.
+    Inside {
+        block: Block,
+        names: Vec<String>,
+        pipe: Pipe,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    /// `$name := pipe` and `$name = pipe`.
+    Set {
+        name: String,
+        pipe: Pipe,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    With,
+    Range,
 }
 
 /// `first | second | third`: each takes the value before it as its last argument.
@@ -34,47 +60,20 @@ type Pipe = Vec<Call>;
 enum Call {
     Function(Function, Vec<Argument>),
     Argument(Argument),
+    /// What Go finds out only when it comes to it.
+    Fault(String),
 }
 
 #[derive(Clone, Debug)]
 enum Argument {
     Field(String),
+    /// `$name.path`; without a name what the dot was at first.
+    Variable(String, String),
     Literal(Item),
     Pipe(Pipe),
     /// `__line__` and `__timestamp__` are functions without arguments.
     Line,
     Timestamp,
-}
-
-/// A value inside a template.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Item {
-    Text(String),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-}
-
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Item::Text(text) => f.write_str(text),
-            Item::Int(number) => write!(f, "{number}"),
-            Item::Float(number) => write!(f, "{number}"),
-            Item::Bool(truth) => write!(f, "{truth}"),
-        }
-    }
-}
-
-impl Item {
-    fn is_true(&self) -> bool {
-        match self {
-            Item::Text(text) => !text.is_empty(),
-            Item::Int(number) => *number != 0,
-            Item::Float(number) => *number != 0.0,
-            Item::Bool(truth) => *truth,
-        }
-    }
 }
 
 /// What a template reads of a line.
@@ -110,8 +109,15 @@ impl Template {
     }
 
     pub(crate) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), String> {
-        render(&self.nodes, scope, out)
+        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![] }, out)
     }
+}
+
+/// What actions see: the dot, where it is no longer the line's labels, and the variables.
+struct Frame<'a> {
+    scope: &'a Scope<'a>,
+    dot: Option<Item>,
+    variables: Vec<(String, Item)>,
 }
 
 fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
@@ -126,6 +132,12 @@ fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
                 }
                 visit_nodes(otherwise, see);
             }
+            Node::Inside { pipe, body, otherwise, .. } => {
+                visit_pipe(pipe, see);
+                visit_nodes(body, see);
+                visit_nodes(otherwise, see);
+            }
+            Node::Set { pipe, .. } => visit_pipe(pipe, see),
         }
     }
 }
@@ -135,10 +147,12 @@ fn visit_pipe(pipe: &[Call], see: &mut impl FnMut(&str)) {
         let arguments = match call {
             Call::Function(_, arguments) => arguments.as_slice(),
             Call::Argument(argument) => std::slice::from_ref(argument),
+            Call::Fault(_) => &[],
         };
         for argument in arguments {
             match argument {
                 Argument::Field(name) => see(name),
+                Argument::Variable(_, path) => see(path),
                 Argument::Pipe(inner) => visit_pipe(inner, see),
                 Argument::Literal(_) | Argument::Line | Argument::Timestamp => {}
             }
@@ -146,54 +160,117 @@ fn visit_pipe(pipe: &[Call], see: &mut impl FnMut(&str)) {
     }
 }
 
-fn render(nodes: &[Node], scope: &Scope<'_>, out: &mut String) -> Result<(), String> {
+fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(), String> {
+    let before = frame.variables.len();
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
-            Node::Value(pipe) => out.push_str(&evaluate(pipe, scope)?.to_string()),
+            Node::Value(pipe) => out.push_str(&evaluate(pipe, frame)?.to_string()),
             Node::If { branches, otherwise } => {
                 let mut taken = otherwise;
                 for (condition, body) in branches {
-                    if evaluate(condition, scope)?.is_true() {
+                    if evaluate(condition, frame)?.is_true() {
                         taken = body;
                         break;
                     }
                 }
-                render(taken, scope, out)?;
+                render(taken, frame, out)?;
+            }
+            Node::Inside { block, names, pipe, body, otherwise } => {
+                let rounds = rounds(*block, evaluate(pipe, frame)?)?;
+                if rounds.is_empty() {
+                    render(otherwise, frame, out)?;
+                }
+                for (key, item) in rounds {
+                    render_inside(names, (key, item), body, frame, out)?;
+                }
+            }
+            Node::Set { name, pipe } => {
+                let item = evaluate(pipe, frame)?;
+                frame.variables.push((name.clone(), item));
             }
         }
         if out.len() > OUTPUT_BYTES_MAX {
             return Err(format!("template output is longer than {OUTPUT_BYTES_MAX} bytes"));
         }
     }
+    frame.variables.truncate(before);
     Ok(())
 }
 
-fn evaluate(pipe: &[Call], scope: &Scope<'_>) -> Result<Item, String> {
+/// What a body is rendered for: key and dot.
+fn rounds(block: Block, item: Item) -> Result<Vec<(Item, Item)>, String> {
+    Ok(match (block, item) {
+        (Block::With, item) if item.is_true() => vec![(Item::Nothing, item)],
+        (Block::With, _) | (Block::Range, Item::Nothing) => vec![],
+        (Block::Range, Item::List(items)) => (0..).map(Item::Int).zip(items).collect(),
+        (Block::Range, Item::Map(entries)) => {
+            entries.into_iter().map(|(name, item)| (Item::Text(name), item)).collect()
+        }
+        (Block::Range, item) => return Err(format!("template: range can't iterate over {item}")),
+    })
+}
+
+/// One variable is the item, of two the first is its place.
+fn render_inside(
+    names: &[String],
+    (key, item): (Item, Item),
+    body: &[Node],
+    frame: &mut Frame<'_>,
+    out: &mut String,
+) -> Result<(), String> {
+    let before = frame.variables.len();
+    match names {
+        [of_item] => frame.variables.push((of_item.clone(), item.clone())),
+        [of_key, of_item, ..] => {
+            frame.variables.push((of_key.clone(), key));
+            frame.variables.push((of_item.clone(), item.clone()));
+        }
+        [] => {}
+    }
+    let dot = frame.dot.replace(item);
+    let rendered = render(body, frame, out);
+    frame.dot = dot;
+    frame.variables.truncate(before);
+    rendered
+}
+
+fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
     let mut value: Option<Item> = None;
     for call in pipe {
         value = Some(match call {
-            Call::Argument(argument) => argument_value(argument, scope)?,
+            Call::Argument(argument) => argument_value(argument, frame)?,
             Call::Function(function, arguments) => {
                 let mut items = Vec::with_capacity(arguments.len() + 1);
                 for argument in arguments {
-                    items.push(argument_value(argument, scope)?);
+                    items.push(argument_value(argument, frame)?);
                 }
                 items.extend(value.take());
+                function.check_count(items.len())?;
                 function.call(&items)?
             }
+            Call::Fault(why) => return Err(why.clone()),
         });
     }
     value.ok_or_else(|| "template: empty action".to_owned())
 }
 
-fn argument_value(argument: &Argument, scope: &Scope<'_>) -> Result<Item, String> {
+fn argument_value(argument: &Argument, frame: &Frame<'_>) -> Result<Item, String> {
+    let label = |name: &str| Item::Text((frame.scope.field)(name).unwrap_or_default());
     Ok(match argument {
-        Argument::Field(name) => Item::Text((scope.field)(name).unwrap_or_default()),
+        Argument::Field(name) => match &frame.dot {
+            None => label(name),
+            Some(dot) => dot.at(name),
+        },
+        Argument::Variable(name, path) if name.is_empty() => label(path),
+        Argument::Variable(name, path) => {
+            let found = frame.variables.iter().rev().find(|(known, _)| known == name);
+            found.map_or(Item::Nothing, |(_, item)| item.at(path))
+        }
         Argument::Literal(item) => item.clone(),
-        Argument::Pipe(pipe) => evaluate(pipe, scope)?,
-        Argument::Line => Item::Text(scope.line.to_owned()),
-        Argument::Timestamp => Item::Int(scope.ts_ns),
+        Argument::Pipe(pipe) => evaluate(pipe, frame)?,
+        Argument::Line => Item::Text(frame.scope.line.to_owned()),
+        Argument::Timestamp => Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns)),
     })
 }
 
@@ -260,10 +337,31 @@ impl Reader<'_> {
                 None => Ok(Action::Ends(Stop::Else)),
             },
             "if" => self.branches(parse_pipe(tail, 0)?).map(Action::Node),
-            "range" | "with" | "define" | "template" | "block" | "break" | "continue" => {
-                Err(format!("template: {{{{{word}}}}} is not supported here; use if, else and end"))
-            }
-            _ => Ok(Action::Node(Node::Value(parse_pipe(action, 0)?))),
+            "with" => self.inside(Block::With, tail).map(Action::Node),
+            "range" => self.inside(Block::Range, tail).map(Action::Node),
+            "define" | "template" | "block" | "break" | "continue" => Err(format!(
+                "template: {{{{{word}}}}} is not supported here; use if, with, range, else and end"
+            )),
+            _ => match assignment(action) {
+                Some((names, pipe)) if names.len() == 1 => {
+                    Ok(Action::Node(Node::Set { name: names[0].clone(), pipe: parse_pipe(pipe, 0)? }))
+                }
+                _ => Ok(Action::Node(Node::Value(parse_pipe(action, 0)?))),
+            },
+        }
+    }
+
+    fn inside(&mut self, block: Block, head: &str) -> Result<Node, String> {
+        let (names, pipe) = assignment(head).unwrap_or((vec![], head));
+        let pipe = parse_pipe(pipe, 0)?;
+        let (body, mut end) = self.nodes()?;
+        let mut otherwise = vec![];
+        if let Stop::Else = end {
+            (otherwise, end) = self.nodes()?;
+        }
+        match end {
+            Stop::IfEnd => Ok(Node::Inside { block, names, pipe, body, otherwise }),
+            _ => Err("template: with or range without end".to_owned()),
         }
     }
 
@@ -293,6 +391,18 @@ enum Action {
     Node(Node),
     Nothing,
     Ends(Stop),
+}
+
+/// The variables before `:=` or `=`, without their dollar signs, and what stands behind it.
+fn assignment(text: &str) -> Option<(Vec<String>, &str)> {
+    let text = text.trim_start();
+    let (before, behind) = text.starts_with('$').then(|| text.split_once('='))??;
+    let before = before.strip_suffix(':').unwrap_or(before);
+    let name = |name: &str| {
+        let name = name.trim().strip_prefix('$')?;
+        name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.to_owned())
+    };
+    Some((before.split(',').map(name).collect::<Option<_>>()?, behind))
 }
 
 /// Where the action's `}}` stands, not looking into strings.
@@ -354,11 +464,19 @@ fn next_word(text: &str, depth: usize) -> Result<(Word, &str), String> {
             Ok((Word::Argument(Argument::Literal(item)), &text[end + 1..]))
         }
         b'"' => quoted(text),
-        b'.' => {
+        sign @ (b'.' | b'$') => {
             let end = text[1..]
                 .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
                 .map_or(text.len(), |at| at + 1);
-            Ok((Word::Argument(Argument::Field(text[1..end].to_owned())), &text[end..]))
+            let name = &text[1..end];
+            let argument = match sign {
+                b'.' => Argument::Field(name.to_owned()),
+                _ => {
+                    let (name, path) = name.split_once('.').unwrap_or((name, ""));
+                    Argument::Variable(name.to_owned(), path.to_owned())
+                }
+            };
+            Ok((Word::Argument(argument), &text[end..]))
         }
         _ => {
             let end =
@@ -432,7 +550,6 @@ fn call(words: Vec<Word>, piped: bool) -> Result<Call, String> {
         Word::Name(name) if name == "__timestamp__" => Ok(Argument::Timestamp),
         Word::Name(name) => {
             let function = Function::named(&name)?;
-            function.check_count(0)?;
             Ok(Argument::Pipe(vec![Call::Function(function, Vec::new())]))
         }
     };
@@ -441,9 +558,11 @@ fn call(words: Vec<Word>, piped: bool) -> Result<Call, String> {
         Some(Word::Name(name)) if name != "__line__" && name != "__timestamp__" => {
             let function = Function::named(&name)?;
             let arguments = words.map(argument).collect::<Result<Vec<_>, _>>()?;
-            function.check_count(arguments.len() + usize::from(piped))?;
             Ok(Call::Function(function, arguments))
         }
+        Some(Word::Argument(Argument::Field(name))) if !piped && words.len() > 0 => Ok(Call::Fault(format!(
+            "template: line:1: executing \"line\" at <.{name}>: {name} is not a method but has arguments"
+        ))),
         Some(first) => {
             if piped || words.next().is_some() {
                 return Err("template: can't give argument to non-function".to_owned());

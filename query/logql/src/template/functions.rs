@@ -1,9 +1,10 @@
 //! The functions a template may call. Arguments come as Go passes them: a piped value is the last one.
 
-use super::Item;
-use crate::parser::compile;
+use super::value::Item;
+use crate::regexp::compile;
 use crate::units::{parse_bytes, parse_duration_ns};
 use base64_lite::{decode, encode};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// A function by its name, with the arguments it takes.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub(super) struct Function {
 const MANY: usize = 64;
 
 /// Name, fewest and most arguments.
-const FUNCTIONS: [(&str, usize, usize); 71] = [
+const FUNCTIONS: [(&str, usize, usize); 79] = [
     ("ToLower", 1, 1),
     ("ToUpper", 1, 1),
     ("Replace", 4, 4),
@@ -87,7 +88,15 @@ const FUNCTIONS: [(&str, usize, usize); 71] = [
     ("not", 1, 1),
     ("printf", 1, MANY),
     ("print", 0, MANY),
+    ("println", 0, MANY),
+    ("len", 1, 1),
+    ("index", 1, MANY),
+    ("fromJson", 1, 1),
     ("date", 2, 2),
+    ("toDate", 2, 2),
+    ("toDateInZone", 3, 3),
+    ("unixToTime", 1, 1),
+    ("now", 0, 0),
 ];
 
 impl Function {
@@ -102,13 +111,14 @@ impl Function {
         if (self.arguments_min..=self.arguments_max).contains(&count) {
             return Ok(());
         }
+        let at_least = if self.arguments_max > self.arguments_min { "at least " } else { "" };
         Err(format!(
-            "template: wrong number of args for {}: want {} got {count}",
+            "template: line:1: executing \"line\" at <{0}>: wrong number of args for {0}: want {at_least}{1} got {count}",
             self.name, self.arguments_min
         ))
     }
 
-    /// The parser has checked how many arguments there are.
+    /// There are as many arguments as [`check_count`](Self::check_count) wants.
     pub fn call(self, items: &[Item]) -> Result<Item, String> {
         let text = |at: usize| items.get(at).map(Item::to_string).unwrap_or_default();
         let last = || text(items.len().saturating_sub(1));
@@ -140,15 +150,15 @@ impl Function {
             "nindent" => string(format!("\n{}", indent(whole(0), &text(1)))),
             "repeat" => repeat(whole(0), &text(1)),
             "regexReplaceAll" => {
-                let regex = compile(&text(0)).map_err(|why| why.to_string())?;
+                let regex = compile(&text(0))?;
                 string(regex.replace_all(&text(1), text(2).as_str()).into_owned())
             }
             "regexReplaceAllLiteral" => {
-                let regex = compile(&text(0)).map_err(|why| why.to_string())?;
+                let regex = compile(&text(0))?;
                 string(regex.replace_all(&text(1), regex::NoExpand(&text(2))).into_owned())
             }
             "count" => {
-                let regex = compile(&text(0)).map_err(|why| why.to_string())?;
+                let regex = compile(&text(0))?;
                 Ok(Item::Int(regex.find_iter(&text(1)).count() as i64))
             }
             "alignLeft" => string(align(whole(0), &text(1), false)),
@@ -175,10 +185,16 @@ impl Function {
             "mod" => {
                 whole(0).checked_rem(whole(1)).map(Item::Int).ok_or_else(|| "template: divide by zero".into())
             }
-            "addf" => Ok(Item::Float(items.iter().map(float).sum())),
-            "mulf" => Ok(Item::Float(items.iter().map(float).product())),
-            "subf" => Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| a - b))),
-            "divf" => Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| a / b))),
+            "addf" => Ok(Item::Float(items.iter().map(float).fold(0.0, |a, b| exactly('+', a, b)))),
+            "mulf" => {
+                Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('*', a, b))))
+            }
+            "subf" => {
+                Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('-', a, b))))
+            }
+            "divf" => {
+                Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('/', a, b))))
+            }
             "max" => Ok(Item::Int(items.iter().map(int).max().unwrap_or(0))),
             "min" => Ok(Item::Int(items.iter().map(int).min().unwrap_or(0))),
             "maxf" => Ok(Item::Float(items.iter().map(float).fold(f64::NEG_INFINITY, f64::max))),
@@ -187,11 +203,17 @@ impl Function {
             "floor" => Ok(Item::Float(number(0).floor())),
             "round" => {
                 let scale = 10f64.powi(whole(1).clamp(-300, 300) as i32);
-                Ok(Item::Float((number(0) * scale).round() / scale))
+                let scaled = number(0) * scale;
+                // From what fraction on it is rounded up.
+                let up_from = items.get(2).map_or(0.5, float);
+                let rounded = if scaled.fract() >= up_from { scaled.ceil() } else { scaled.floor() };
+                Ok(Item::Float(rounded / scale))
             }
-            "unixEpoch" => string((whole(0).div_euclid(1_000_000_000)).to_string()),
-            "unixEpochMillis" => string((whole(0).div_euclid(1_000_000)).to_string()),
-            "unixEpochNanos" => string(whole(0).to_string()),
+            "unixEpoch" => string(time(&items[0])?.timestamp().to_string()),
+            "unixEpochMillis" => string(time(&items[0])?.timestamp_millis().to_string()),
+            "unixEpochNanos" => {
+                string(time(&items[0])?.timestamp_nanos_opt().unwrap_or_default().to_string())
+            }
             "eq" => Ok(Item::Bool(items[1..].iter().any(|other| same(&items[0], other)))),
             "ne" => Ok(Item::Bool(!same(&items[0], &items[1]))),
             "lt" => Ok(Item::Bool(less(&items[0], &items[1]))),
@@ -201,8 +223,31 @@ impl Function {
             "and" => Ok(items.iter().find(|item| !item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "or" => Ok(items.iter().find(|item| item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "not" => Ok(Item::Bool(!items[0].is_true())),
-            "date" => string(go_date(&text(0), whole(1))),
+            "date" => string(go_date(&text(0), time(&items[1])?)),
+            "toDate" => Ok(Item::Time(read_date(&text(0), &text(1)))),
+            // Zones other than UTC are not known here.
+            "toDateInZone" => Ok(Item::Time(read_date(&text(0), &text(2)))),
+            "unixToTime" => unix_time(&text(0)).map(Item::Time),
+            "now" => Ok(Item::Time(Utc::now())),
+            "fromJson" => Ok(serde_json::from_str(&text(0)).map_or(Item::Nothing, Item::of_json)),
+            "len" => match &items[0] {
+                Item::List(items) => Ok(Item::Int(items.len() as i64)),
+                Item::Map(entries) => Ok(Item::Int(entries.len() as i64)),
+                other => Ok(Item::Int(other.to_string().len() as i64)),
+            },
+            "index" => items[1..].iter().try_fold(items[0].clone(), |item, at| match &item {
+                Item::List(items) => usize::try_from(int(at))
+                    .ok()
+                    .and_then(|at| items.get(at).cloned())
+                    .ok_or_else(|| format!("template: index out of range: {at}")),
+                Item::Map(_) => Ok(item.at(&at.to_string())),
+                other => Err(format!("template: can't index {other}")),
+            }),
             "print" => string(items.iter().map(Item::to_string).collect()),
+            "println" => {
+                let words: Vec<String> = items.iter().map(Item::to_string).collect();
+                string(format!("{}\n", words.join(" ")))
+            }
             "printf" => string(printf(&text(0), &items[1..])),
             _ => string(last()),
         }
@@ -215,7 +260,91 @@ fn float(item: &Item) -> f64 {
         Item::Int(number) => *number as f64,
         Item::Float(number) => *number,
         Item::Bool(truth) => f64::from(u8::from(*truth)),
+        Item::Time(time) => time.timestamp_nanos_opt().unwrap_or_default() as f64,
+        Item::List(_) | Item::Map(_) | Item::Nothing => 0.0,
     }
+}
+
+/// The operation in decimal digits, as the functions for floats have it: a quotient to sixteen of them.
+fn exactly(operation: char, a: f64, b: f64) -> f64 {
+    let digits = |number: f64| -> Option<(i128, u32)> {
+        let text = format!("{number}");
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let is_short = number.is_finite() && whole.len() + fraction.len() <= 18;
+        is_short.then(|| Some((format!("{whole}{fraction}").parse().ok()?, fraction.len() as u32)))?
+    };
+    let of = |mantissa: i128, scale: u32| format!("{mantissa}e-{scale}").parse::<f64>().ok();
+    let exact = || {
+        let ((a, a_scale), (b, b_scale)) = (digits(a)?, digits(b)?);
+        let scale = a_scale.max(b_scale);
+        let [whole_a, whole_b] =
+            [(a, a_scale), (b, b_scale)].map(|(n, of_n)| n.checked_mul(10i128.pow(scale - of_n)));
+        match operation {
+            '+' => of(whole_a?.checked_add(whole_b?)?, scale),
+            '-' => of(whole_a?.checked_sub(whole_b?)?, scale),
+            '*' => of(a.checked_mul(b)?, a_scale + b_scale),
+            _ => {
+                let (a, b) = (whole_a?.checked_mul(10i128.pow(16))?, whole_b?);
+                let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
+                let away = if (a < 0) == (b < 0) { 1 } else { -1 };
+                let is_up = rest.checked_abs()?.checked_mul(2)? >= b.checked_abs()?;
+                of(quotient + if is_up { away } else { 0 }, 16)
+            }
+        }
+    };
+    exact().unwrap_or(match operation {
+        '+' => a + b,
+        '-' => a - b,
+        '*' => a * b,
+        _ => a / b,
+    })
+}
+
+fn time(item: &Item) -> Result<DateTime<Utc>, String> {
+    match item {
+        Item::Time(time) => Ok(*time),
+        // Numbers are seconds.
+        Item::Int(seconds) => {
+            DateTime::from_timestamp(*seconds, 0).ok_or_else(|| "template: no time".to_owned())
+        }
+        other => Err(format!("template: wrong type for value; expected time.Time; got {other}")),
+    }
+}
+
+/// A time of days, seconds, milliseconds, microseconds or nanoseconds since 1970, which its length tells.
+fn unix_time(text: &str) -> Result<DateTime<Utc>, String> {
+    let number: i64 = text.parse().map_err(|_| format!("unable to parse time '{text}': it is no number"))?;
+    let time = match text.len() {
+        5 => DateTime::from_timestamp(number * 86_400, 0),
+        10 => DateTime::from_timestamp(number, 0),
+        13 => DateTime::from_timestamp_millis(number),
+        16 => DateTime::from_timestamp_micros(number),
+        19 => Some(DateTime::from_timestamp_nanos(number)),
+        _ => None,
+    };
+    time.ok_or_else(|| format!("unable to parse time '{text}': it has {} digits", text.len()))
+}
+
+/// A text in Go's reference layout; what is none is the first day of the year 1, as in Go.
+fn read_date(layout: &str, text: &str) -> DateTime<Utc> {
+    let format: String = pieces(layout)
+        .map(|piece| match piece {
+            Piece::Part("Z07:00" | "-07:00") => "%#z".to_owned(),
+            Piece::Part("MST") => "%Z".to_owned(),
+            // A fraction may stand in the text and not in the layout.
+            Piece::Part("05") => "%S%.f".to_owned(),
+            Piece::Part(part) => strftime(part).to_owned(),
+            Piece::Fraction(_) => String::new(),
+            Piece::Other('%') => "%%".to_owned(),
+            Piece::Other(other) => other.to_string(),
+        })
+        .collect();
+    let zoned = || DateTime::parse_from_str(text, &format).map(|time| time.to_utc());
+    let time = || NaiveDateTime::parse_from_str(text, &format).map(|time| time.and_utc());
+    let date =
+        || NaiveDate::parse_from_str(text, &format).map(|date| date.and_time(Default::default()).and_utc());
+    let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(Default::default()).and_utc();
+    zoned().or_else(|_| time()).or_else(|_| date()).unwrap_or(first)
 }
 
 fn int(item: &Item) -> i64 {
@@ -324,39 +453,77 @@ fn repeat(count: i64, text: &str) -> Result<Item, String> {
     Ok(Item::Text(text.repeat(count)))
 }
 
-/// A time in nanoseconds by Go's reference layout (`2006-01-02T15:04:05.000`), in UTC.
-fn go_date(layout: &str, ts_ns: i64) -> String {
-    const PARTS: [(&str, &str); 16] = [
-        ("2006", "%Y"),
-        ("January", "%B"),
-        ("Jan", "%b"),
-        ("Monday", "%A"),
-        ("Mon", "%a"),
-        ("Z07:00", "Z"),
-        ("-0700", "%z"),
-        ("MST", "UTC"),
-        (".000000000", "%.9f"),
-        (".000000", "%.6f"),
-        (".000", "%.3f"),
-        ("01", "%m"),
-        ("02", "%d"),
-        ("15", "%H"),
-        ("04", "%M"),
-        ("05", "%S"),
-    ];
-    let time = chrono::DateTime::from_timestamp_nanos(ts_ns);
-    let mut out = String::new();
+/// Words of Go's reference time, the longer ones first, and what they are called elsewhere.
+const PARTS: [(&str, &str); 18] = [
+    ("2006", "%Y"),
+    ("January", "%B"),
+    ("Jan", "%b"),
+    ("Monday", "%A"),
+    ("Mon", "%a"),
+    ("Z07:00", "Z"),
+    ("-07:00", "%:z"),
+    ("-0700", "%z"),
+    ("MST", "UTC"),
+    ("01", "%m"),
+    ("02", "%d"),
+    ("_2", "%e"),
+    ("15", "%H"),
+    ("03", "%I"),
+    ("04", "%M"),
+    ("05", "%S"),
+    ("06", "%y"),
+    ("PM", "%p"),
+];
+
+fn strftime(part: &str) -> &'static str {
+    PARTS.iter().find(|(known, _)| *known == part).map_or("", |(_, format)| format)
+}
+
+/// A piece of a layout.
+enum Piece<'a> {
+    Part(&'static str),
+    /// `.000` or `.999`: so many digits, with the zeros at its end or without.
+    Fraction(&'a str),
+    Other(char),
+}
+
+fn pieces(layout: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = layout;
-    while let Some(c) = rest.chars().next() {
-        match PARTS.iter().find(|(part, _)| rest.starts_with(part)) {
-            Some((part, format)) => {
-                out.push_str(&time.format(format).to_string());
-                rest = &rest[part.len()..];
+    std::iter::from_fn(move || {
+        if let Some((part, _)) = PARTS.iter().find(|(part, _)| rest.starts_with(part)) {
+            rest = &rest[part.len()..];
+            return Some(Piece::Part(part));
+        }
+        let digit = rest.strip_prefix(['.', ',']).and_then(|rest| rest.chars().next());
+        if let Some(digit @ ('0' | '9')) = digit {
+            let length = 1 + rest[1..].chars().take_while(|c| *c == digit).count();
+            let (fraction, behind) = rest.split_at(length);
+            rest = behind;
+            return Some(Piece::Fraction(fraction));
+        }
+        let other = rest.chars().next()?;
+        rest = &rest[other.len_utf8()..];
+        Some(Piece::Other(other))
+    })
+}
+
+/// A time by Go's reference layout (`2006-01-02T15:04:05.000`), in UTC.
+fn go_date(layout: &str, time: DateTime<Utc>) -> String {
+    let mut out = String::new();
+    for piece in pieces(layout) {
+        match piece {
+            Piece::Part(part) => out.push_str(&time.format(strftime(part)).to_string()),
+            Piece::Fraction(fraction) => {
+                let digits = format!("{:09}", time.timestamp_subsec_nanos());
+                let digits = &digits[..(fraction.len() - 1).min(digits.len())];
+                let is_trimmed = fraction.ends_with('9');
+                let digits = if is_trimmed { digits.trim_end_matches('0') } else { digits };
+                if !digits.is_empty() {
+                    out.push_str(&fraction[..1]);
+                    out.push_str(digits);
+                }
             }
-            None => {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
+            Piece::Other(other) => out.push(other),
         }
     }
     out

@@ -1,0 +1,104 @@
+//! A value inside a template, as Go's templates have and print it.
+
+use chrono::{DateTime, Utc};
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Item {
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Time(DateTime<Utc>),
+    List(Vec<Item>),
+    /// By name, ascending.
+    Map(Vec<(String, Item)>),
+    Nothing,
+}
+
+impl Item {
+    pub fn is_true(&self) -> bool {
+        match self {
+            Item::Text(text) => !text.is_empty(),
+            Item::Int(number) => *number != 0,
+            Item::Float(number) => *number != 0.0,
+            Item::Bool(truth) => *truth,
+            Item::Time(_) => true,
+            Item::List(items) => !items.is_empty(),
+            Item::Map(entries) => !entries.is_empty(),
+            Item::Nothing => false,
+        }
+    }
+
+    /// The value behind names that follow one another: `a.b`.
+    pub fn at(&self, path: &str) -> Item {
+        path.split('.').filter(|name| !name.is_empty()).fold(self.clone(), |item, name| match item {
+            Item::Map(entries) => {
+                let found = entries.into_iter().find(|(known, _)| known == name);
+                found.map_or(Item::Nothing, |(_, item)| item)
+            }
+            _ => Item::Nothing,
+        })
+    }
+
+    pub fn of_json(value: serde_json::Value) -> Item {
+        use serde_json::Value;
+        match value {
+            Value::Null => Item::Nothing,
+            Value::Bool(truth) => Item::Bool(truth),
+            // Go reads every number as a float.
+            Value::Number(number) => Item::Float(number.as_f64().unwrap_or(f64::NAN)),
+            Value::String(text) => Item::Text(text),
+            Value::Array(items) => Item::List(items.into_iter().map(Item::of_json).collect()),
+            Value::Object(entries) => {
+                let mut entries: Vec<_> =
+                    entries.into_iter().map(|(name, value)| (name, Item::of_json(value))).collect();
+                entries.sort_by(|a, b| a.0.cmp(&b.0));
+                Item::Map(entries)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Text(text) => f.write_str(text),
+            Item::Int(number) => write!(f, "{number}"),
+            Item::Float(number) => f.write_str(&float_text(*number)),
+            Item::Bool(truth) => write!(f, "{truth}"),
+            Item::Time(time) => {
+                let fraction = time.format("%.9f").to_string();
+                write!(f, "{}", time.format("%Y-%m-%d %H:%M:%S"))?;
+                write!(f, "{} +0000 UTC", fraction.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Item::List(items) => {
+                let items: Vec<String> = items.iter().map(Item::to_string).collect();
+                write!(f, "[{}]", items.join(" "))
+            }
+            Item::Map(entries) => {
+                let entries: Vec<String> =
+                    entries.iter().map(|(name, item)| format!("{name}:{item}")).collect();
+                write!(f, "map[{}]", entries.join(" "))
+            }
+            Item::Nothing => f.write_str("<no value>"),
+        }
+    }
+}
+
+/// As Go writes the shortest text: with an exponent of two digits at least from a million on and below a ten thousandth.
+fn float_text(number: f64) -> String {
+    match number {
+        _ if number.is_nan() => return "NaN".to_owned(),
+        f64::INFINITY => return "+Inf".to_owned(),
+        f64::NEG_INFINITY => return "-Inf".to_owned(),
+        _ => {}
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>().unwrap_or(0) {
+        -4..6 => format!("{number}"),
+        exponent if exponent < 0 => format!("{digits}e-{:02}", -exponent),
+        exponent => format!("{digits}e+{exponent:02}"),
+    }
+}
