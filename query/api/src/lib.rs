@@ -11,6 +11,7 @@ pub mod jaeger;
 pub mod loki;
 pub mod peer;
 pub mod pg;
+mod pieces;
 pub mod prometheus;
 pub mod refusal;
 pub mod sql;

@@ -17,6 +17,7 @@ pub use delete::router as delete_router;
 pub use drilldown::Told;
 
 use crate::TenantHeader;
+use crate::pieces::Pieces;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -138,8 +139,7 @@ async fn query(
 }
 
 fn answered(answer: LogAnswer, headers: &HeaderMap) -> Response {
-    let text = encode::answer(&answer, categorizes(headers));
-    ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], text).into_response()
+    encode::answer(answer, categorizes(headers))
 }
 
 async fn labels(
@@ -166,13 +166,17 @@ async fn series(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
-) -> Answer<Json<Value>> {
+) -> Answer<Response> {
     let mut selectors = params.all("match[]");
     selectors.extend(params.all("match"));
     // `{}` asks for everything, which as a query would be refused.
     selectors.retain(|selector| selector.trim() != "{}");
     let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
-    Ok(success(json!(series)))
+    // There may be a million of them.
+    let head = "{\"status\":\"success\",\"data\":[".to_owned();
+    let pieces =
+        Pieces::new(head, series.into_iter(), "]}".to_owned(), |text, labels| encode::put(text, &labels));
+    Ok(pieces.into_response())
 }
 
 async fn stats(

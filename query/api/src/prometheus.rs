@@ -6,7 +6,6 @@
 pub mod admin;
 mod encode;
 mod params;
-mod pieces;
 mod read;
 mod search;
 mod status;
@@ -15,6 +14,7 @@ mod tree;
 pub use status::About;
 
 use crate::TenantHeader;
+use crate::pieces::Pieces;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,6 @@ use axum::{Json, Router};
 use engine::{Engine, Found, LOOKBACK_MS, PromOptions, QueryError};
 use model::{Clock, Exemplar, SystemClock, TimeRange};
 use params::Params;
-use pieces::Pieces;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

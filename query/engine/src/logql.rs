@@ -18,6 +18,7 @@ pub(crate) use plan::literal_of;
 pub(crate) use scan::read_error as scan_error;
 pub use streams::{LogStatistics, VolumeBy};
 
+use crate::room::{Held, Room};
 use crate::{Engine, QueryError};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -87,6 +88,8 @@ pub struct LogAnswer {
     pub result: LogResult,
     pub stats: LogStats,
     pub warnings: Vec<String>,
+    /// The memory of the result.
+    pub held: Held,
 }
 
 impl Engine {
@@ -171,11 +174,19 @@ impl Engine {
         let snapshot = self.source.snapshot(tenant).await?;
         let planner = Planner { snapshot: snapshot.clone(), counters: counters.clone(), steps };
         let newest_first = direction == Direction::Backward;
+        let room = Room::of("logql answer", &self.runtime.memory_pool);
         let answered: Result<LogResult, QueryError> = async {
             Ok(match expr {
                 Expr::Log(log) => {
                     let plan = planner.lines(&log, lines, limit.max(1), newest_first);
-                    LogResult::Streams(to_streams(&self.execute(plan).await?)?)
+                    let batches = self.execute(plan).await?;
+                    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+                    // Twice while it is copied out of what was computed.
+                    room.take(bytes)?;
+                    room.take(bytes)?;
+                    let streams = to_streams(&batches)?;
+                    room.give_back(bytes);
+                    LogResult::Streams(streams)
                 }
                 Expr::Metric(MetricExpr::Literal(value)) if instant => {
                     LogResult::Scalar(Point { ts_ms: steps.start_ns.div_euclid(NS_PER_MS), value })
@@ -183,6 +194,8 @@ impl Engine {
                 Expr::Metric(metric) => {
                     let plan = planner.metric(&metric).await?;
                     let matrix = Matrix::from_batches(&self.execute(plan).await?).map_err(broken)?;
+                    let points: usize = matrix.0.iter().map(|series| series.values.len()).sum();
+                    room.take(points * size_of::<Point>())?;
                     let series = to_series(matrix, &steps);
                     if instant { LogResult::Vector(series) } else { LogResult::Matrix(series) }
                 }
@@ -202,7 +215,7 @@ impl Engine {
             entries_returned,
             seconds: began.elapsed().as_secs_f64(),
         };
-        Ok(LogAnswer { result, stats, warnings: snapshot.warnings() })
+        Ok(LogAnswer { result, stats, warnings: snapshot.warnings(), held: room.into() })
     }
 
     /// Runs a plan of one partition off the async threads, as its operators compute for long; ends it when the asker

@@ -14,7 +14,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use engine::{Direction, Engine, LogEntry, LogLines, LogResult, QueryError};
+use engine::{Direction, Engine, Held, LogEntry, LogLines, LogResult, QueryError};
 use model::{Labels, Tenant};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new
 const LINES_DEFAULT: usize = 100;
 /// Lines of one frame; the first has as many as its asker wants.
 const FRAME_LINES_MAX: usize = 1_000;
+const FRAME_LINES_MIN: usize = 16;
 /// Lines that one frame may tell as dropped.
 const DROPPED_MAX: usize = 100;
 const EVERY: Duration = Duration::from_secs(1);
@@ -109,6 +110,7 @@ async fn tailed(
         query,
         limit,
         delay_ns: delay as i64 * 1_000_000_000,
+        frame_lines: FRAME_LINES_MAX,
         sent: BTreeSet::new(),
         hasher: RandomState::new(),
         from_ns: start_ns,
@@ -124,6 +126,8 @@ struct Tail {
     query: String,
     limit: usize,
     delay_ns: i64,
+    /// Fewer where lines are so long that there was no memory for as many.
+    frame_lines: usize,
     /// Time and hash of the lines sent that the next question can meet again.
     sent: BTreeSet<(i64, u64)>,
     hasher: RandomState,
@@ -153,17 +157,24 @@ impl Tail {
             }
             let frame = match self.next(first).await {
                 Ok(frame) => frame,
+                // What others hold comes back, and what was not asked for now is asked for later.
+                Err(QueryError::TooMuch(_)) if self.frame_lines > FRAME_LINES_MIN => {
+                    self.frame_lines /= 4;
+                    continue;
+                }
                 Err(why) => return self.close(&mut socket, &why.to_string()).await,
             };
             first = false;
-            let message = match frame {
-                Some(frame) => Message::Text(frame.to_string().into()),
+            // Its memory is held until whoever reads slowly has it.
+            let (message, held) = match frame {
+                Some((frame, held)) => (Message::Text(frame.to_string().into()), held),
                 // Whoever is between us keeps a silent socket open.
-                None => Message::Ping(Default::default()),
+                None => (Message::Ping(Default::default()), Held::default()),
             };
             if socket.send(message).await.is_err() {
                 return;
             }
+            drop(held);
         }
     }
 
@@ -179,15 +190,16 @@ impl Tail {
     }
 
     /// The lines that were not sent yet, if there are any.
-    async fn next(&mut self, first: bool) -> Result<Option<Value>, QueryError> {
+    async fn next(&mut self, first: bool) -> Result<Option<(Value, Held)>, QueryError> {
         let end_ns = now_ns().saturating_sub(self.delay_ns);
         if end_ns <= self.from_ns {
             return Ok(None);
         }
         // The first frame has the newest lines there are; then each line in its turn.
         let (asked, direction) = match first {
-            true => (self.limit, Direction::Backward),
-            false => (FRAME_LINES_MAX + self.sent.len(), Direction::Forward),
+            true if self.frame_lines == FRAME_LINES_MAX => (self.limit, Direction::Backward),
+            true => (self.limit.min(self.frame_lines), Direction::Backward),
+            false => (self.frame_lines + self.sent.len(), Direction::Forward),
         };
         let asked = asked.min(self.engine.limits().log_entries_max);
         let (engine, tenant) = (self.engine.clone(), self.tenant.clone());
@@ -211,7 +223,8 @@ impl Tail {
         let keep = (self.from_ns, 0);
         self.sent = self.sent.split_off(&keep);
         let lines_max = if first { self.limit } else { FRAME_LINES_MAX };
-        Ok((!fresh.is_empty()).then(|| (self.told)(fresh, lines_max)))
+        let held = answer.held;
+        Ok((!fresh.is_empty()).then(|| ((self.told)(fresh, lines_max), held)))
     }
 
     fn fresh(&mut self, streams: Vec<LogLines>) -> Vec<LogLines> {
@@ -241,7 +254,7 @@ fn frame(mut streams: Vec<LogLines>, lines_max: usize) -> Value {
         dropped.extend(told.map(|entry| told_dropped(&stream.labels, entry)));
     }
     let dropped = if dropped.is_empty() { Value::Null } else { json!(dropped) };
-    json!({ "streams": encode::merged(&streams), "dropped_entries": dropped })
+    json!({ "streams": encode::frame(streams), "dropped_entries": dropped })
 }
 
 fn told_dropped(labels: &Labels, entry: &LogEntry) -> Value {
@@ -267,7 +280,7 @@ mod tests {
     }
 
     async fn lines(tail: &mut Tail, first: bool) -> Vec<String> {
-        let Some(frame) = tail.next(first).await.unwrap() else { return vec![] };
+        let Some((frame, _)) = tail.next(first).await.unwrap() else { return vec![] };
         assert!(frame["dropped_entries"].is_null());
         let values = frame["streams"].as_array().unwrap().iter().flat_map(|stream| {
             assert_eq!(stream["stream"]["app"], "api");
@@ -287,6 +300,7 @@ mod tests {
             tenant: Tenant::default(),
             query: r#"{app="api"} != "quiet""#.into(),
             limit: 2,
+            frame_lines: FRAME_LINES_MAX,
             delay_ns: 0,
             sent: BTreeSet::new(),
             hasher: RandomState::new(),

@@ -35,6 +35,7 @@ pub async fn lines(
             result: LogResult::Streams(vec![]),
             stats: Default::default(),
             warnings: vec![],
+            held: Default::default(),
         });
         add(all, kept);
         all.stats.lines_read += answer.stats.lines_read;

@@ -1,7 +1,7 @@
 //! Answers as Prometheus' JSON, written straight into strings.
 
 use super::params::Params;
-use super::pieces::Pieces;
+use crate::pieces::Pieces;
 use axum::response::IntoResponse;
 use base64::Engine as _;
 use engine::{PromAnswer, PromResult, PromSeries, PromTimings};

@@ -7,7 +7,7 @@ use super::scan::{Rows, Streams};
 use arrow::array::{ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::StreamExt;
 use logql::{Category, Fields, Pipeline};
@@ -38,6 +38,9 @@ impl std::fmt::Debug for Lines {
         write!(f, "Lines limit={} newest_first={}", self.limit, self.newest_first)
     }
 }
+
+/// What is asked for at a time while lines are gathered.
+const BYTES_AHEAD: usize = 1 << 20;
 
 /// One line that is among the best so far; labels as canonical bytes.
 pub(crate) struct Line {
@@ -86,9 +89,11 @@ impl Work for Lines {
             let mut fields = Fields::default();
             let Some(input) = inputs.first_mut() else { return best.batch(self.newest_first) };
             while let Some(batch) = input.next().await {
-                self.take(&batch?, &mut streams, &mut fields, &mut best)?;
+                self.take(&batch?, &mut streams, &mut fields, &mut best, &reservation)?;
                 reservation.try_resize(best.bytes)?;
             }
+            // What is answered is a copy.
+            reservation.try_grow(best.bytes)?;
             best.batch(self.newest_first)
         })
         .boxed()
@@ -107,6 +112,7 @@ impl Lines {
         streams: &mut Streams,
         fields: &mut Fields,
         best: &mut Best,
+        reservation: &MemoryReservation,
     ) -> Result<(), DataFusionError> {
         let rows = Rows::of(batch)?;
         let of_key = streams.of_batch(&rows)?;
@@ -151,6 +157,10 @@ impl Lines {
             {
                 best.bytes -= worst.bytes();
             }
+            // A batch may hold lines of a megabyte with as much of labels.
+            if best.bytes > reservation.size() {
+                reservation.try_resize(best.bytes + BYTES_AHEAD)?;
+            }
         }
         Ok(())
     }
@@ -158,9 +168,12 @@ impl Lines {
 
 impl Best {
     fn batch(self, newest_first: bool) -> Result<RecordBatch, DataFusionError> {
-        let (mut ts, mut text) = (Int64Builder::new(), StringBuilder::new());
-        let (mut stream, mut metadata, mut parsed) =
-            (BinaryBuilder::new(), BinaryBuilder::new(), BinaryBuilder::new());
+        let sum = |of: fn(&Line) -> usize| -> usize { self.lines.values().map(of).sum() };
+        let text = StringBuilder::with_capacity(self.lines.len(), sum(|line| line.text.len()));
+        let (mut ts, mut text) = (Int64Builder::new(), text);
+        let parsed = sum(|line| line.parsed.as_bytes().len());
+        let (mut stream, mut metadata) = (BinaryBuilder::new(), BinaryBuilder::new());
+        let mut parsed = BinaryBuilder::with_capacity(self.lines.len(), parsed);
         for ((rank, _), line) in self.lines {
             ts.append_value(if newest_first { !rank } else { rank });
             text.append_value(line.text);

@@ -2,7 +2,11 @@
 //! parsers found. One value is used for all lines of a query; starting it anew frees nothing.
 
 use super::{ERROR, ERROR_DETAILS};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+/// Names that are looked through one by one. A line of JSON may have tens of thousands, which are looked up.
+const NAMES_LOOKED_THROUGH: usize = 64;
 
 /// Where a label comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Fields {
     /// The first `used` count; the rest are kept for their memory.
     entries: Vec<Entry>,
     used: usize,
+    /// Names of all entries, where there are many.
+    names: HashSet<String>,
     error: &'static str,
     details: String,
 }
@@ -41,6 +47,7 @@ impl Default for Fields {
             hidden: Vec::new(),
             entries: Vec::new(),
             used: 0,
+            names: HashSet::new(),
             error: "",
             details: String::new(),
         }
@@ -55,6 +62,7 @@ impl Fields {
         }
         self.hidden.clear();
         self.used = 0;
+        self.names.clear();
         self.error = "";
         self.details.clear();
     }
@@ -67,18 +75,32 @@ impl Fields {
 
     /// What a parser found; a name that the stream or the metadata has gets `_extracted`. The first one found stays.
     pub fn extract(&mut self, name: &str, value: &str) {
-        let metadata = |entry: &Entry| entry.category == Category::Metadata && entry.name == name;
-        let taken = self.stream_index(name).is_some() || self.entries[..self.used].iter().any(metadata);
-        let seen = |entry: &Entry| {
-            entry.category == Category::Parsed
-                && if taken {
-                    entry.name.strip_suffix("_extracted") == Some(name)
-                } else {
-                    entry.name == name
-                }
-        };
-        if !self.entries[..self.used].iter().any(seen) {
+        let entries = &self.entries[..self.used];
+        // Metadata came first.
+        let mut metadata = entries.iter().take_while(|entry| entry.category == Category::Metadata);
+        let taken = self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name);
+        if !self.is_parsed(name, taken) {
             self.push(name, taken, value, Category::Parsed);
+        }
+    }
+
+    /// Whether a parser has found the name already.
+    fn is_parsed(&mut self, name: &str, taken: bool) -> bool {
+        let parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
+        if self.used <= NAMES_LOOKED_THROUGH {
+            let mut parsed = parsed;
+            return parsed.any(|entry| match taken {
+                true => entry.name.strip_suffix("_extracted") == Some(name),
+                false => entry.name == name,
+            });
+        }
+        if self.names.is_empty() {
+            self.names = parsed.map(|entry| entry.name.clone()).collect();
+        }
+        // It is put there at once if it is new.
+        match taken {
+            true => !self.names.insert(format!("{name}_extracted")),
+            false => self.names.contains(name) || !self.names.insert(name.to_owned()),
         }
     }
 
@@ -152,6 +174,7 @@ impl Fields {
         if let Some(at) = self.stream_index(name) {
             self.hide_stream(at);
         }
+        self.names.clear();
         let mut at = 0;
         while at < self.used {
             if self.entries[at].name == name {
@@ -180,15 +203,15 @@ impl Fields {
                 self.hide_stream(at);
             }
         }
-        let mut at = 0;
-        while at < self.used {
+        let mut kept = 0;
+        for at in 0..self.used {
             if keep(&self.entries[at].name, &self.entries[at].value) {
-                at += 1;
-            } else {
-                self.used -= 1;
-                self.entries[at..=self.used].rotate_left(1);
+                self.entries.swap(kept, at);
+                kept += 1;
             }
         }
+        self.used = kept;
+        self.names.clear();
     }
 
     pub fn fail(&mut self, error: &'static str, details: &str) {
@@ -225,7 +248,7 @@ impl Fields {
             .chain(
                 entries
                     .iter()
-                    .filter(move |e| !shadowed(&e.name, e.category))
+                    .filter(move |e| e.category == Category::Parsed || !shadowed(&e.name, e.category))
                     .map(|e| (&*e.name, &*e.value, e.category)),
             )
             .chain(

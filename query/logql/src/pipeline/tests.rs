@@ -145,6 +145,18 @@ fn labels_are_formatted_dropped_and_kept() {
 }
 
 #[test]
+fn tens_of_thousands_of_fields_are_read_in_no_time() {
+    let field = |n: usize| format!("\"k{n}\":{}", n % 7);
+    let fields: Vec<String> = (0..60_000).chain([5, 70, 59_999]).map(field).collect();
+    let line = format!("{{{},\"app\":1,\"app\":2}}", fields.join(","));
+    let all = run("| json | line_format \"L\"", &line);
+    assert_eq!(all.matches('=').count(), 60_001, "each name once");
+    assert!(all.contains("app_extracted=1") && all.contains(" k59999=2"));
+    assert_eq!(run("| json | keep k70, k9 | line_format \"L\"", &line), "L | k70=0 k9=2");
+    assert_eq!(run("| json | drop k1 | json | keep k1, k2 | line_format \"L\"", &line), "L | k1=1 k2=2");
+}
+
+#[test]
 fn only_wanted_fields_are_written_down() {
     let Expr::Log(log) = parse("{app=\"x\"} | json | status >= 500").unwrap() else { panic!("no log query") };
     let pipeline = Pipeline::new(&log.stages, None, Some(&["level".to_owned()]));

@@ -112,6 +112,8 @@ impl Scan {
             at = space(bytes, at + 1);
             at = match bytes.get(at)? {
                 b'{' => self.object(line, at, depth + 1)?,
+                // A line with more values than there are columns is not taken apart, and may have thousands.
+                _ if self.values.len() >= COLUMNS_MAX => return None,
                 b'"' => {
                     let (start, end) = string(bytes, at)?;
                     self.value(start, end);
@@ -755,6 +757,16 @@ pub mod tests {
 
     pub fn all_paths() -> Vec<String> {
         frequent([&StringArray::from(LINES.to_vec())].into_iter())
+    }
+
+    #[test]
+    fn a_line_of_more_fields_than_columns_is_not_even_read_to_its_end() {
+        let line = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|n| format!("\"k{n}\":{n}")).collect();
+            StringArray::from(vec![format!("{{{}}}", fields.join(","))])
+        };
+        assert_eq!(frequent([&line(COLUMNS_MAX)].into_iter()).len(), COLUMNS_MAX);
+        assert_eq!(frequent([&line(COLUMNS_MAX + 1)].into_iter()).len(), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A text with a list in it.
-pub(super) struct Pieces<I, W> {
+pub(crate) struct Pieces<I, W> {
     /// What stands before the list, then what is written and not yet given.
     text: String,
     items: I,
