@@ -139,7 +139,10 @@ async fn check_numbers(world: &World) {
         (r#"sum(count_over_time({app="api"} | json | ms > 100 [1m]))"#, vec!["{} 1"]),
         (
             r#"count_over_time({app="api"} | logfmt --keep-empty gone, level | drop level, __error__ [1m])"#,
-            vec![r#"{app="api", env="prod"} 3"#, r#"{app="api", env="prod", user_id="42"} 1"#],
+            vec![
+                r#"{app="api", env="prod", gone=""} 3"#,
+                r#"{app="api", env="prod", gone="", user_id="42"} 1"#,
+            ],
         ),
         (
             r#"count_over_time({app="api"} | json none="no.where" | msg="" | user_id="" | __error__="" [1m])"#,
