@@ -29,7 +29,7 @@ pub use logql::{
     VolumeBy,
 };
 pub use promql::{
-    Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings,
+    Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings, RawStream,
     selector_matchers,
 };
 pub use room::Held;

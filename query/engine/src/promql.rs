@@ -24,6 +24,7 @@ mod tally;
 mod windows;
 
 pub use catalog::{Cardinality, Found, selector_matchers};
+pub use raw::RawStream;
 
 use crate::logql::broken;
 use crate::room::{Held, Room};

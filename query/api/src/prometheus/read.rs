@@ -6,27 +6,26 @@
 mod bits;
 mod chunks;
 mod messages;
+mod whole;
 
 use crate::TenantHeader;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use engine::{Engine, Found, PromSeries, QueryError};
-use futures::stream;
-use messages::{Message, Query, ReadRequest, TimeSeries};
-use model::{Match, Matcher, SeriesSelect, TimeRange};
+use engine::{Engine, Found, PromSeries, QueryError, RawStream};
+use futures::stream::{self, StreamExt};
+use messages::{Message, Query, ReadRequest};
+use model::{Match, Matcher, SeriesSelect, Tenant, TimeRange};
+use std::convert::Infallible;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Bytes of a request when decompressed: matchers, no data.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
 /// Queries of one request; a Prometheus sends one.
 const QUERIES_MAX: usize = 100;
-
-/// Fields of `ReadResponse` and `QueryResult`.
-const RESULTS: u32 = 1;
-const TIMESERIES: u32 = 1;
 
 const SAMPLES: i32 = 0;
 const STREAMED_XOR_CHUNKS: i32 = 1;
@@ -45,22 +44,26 @@ pub(super) async fn read(
         (Ok(selections), Ok(kind)) => (selections, kind),
         (Err(why), _) | (_, Err(why)) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
     };
-    match engine.prom_raw(&tenant, selections).await {
-        // An answer has no place for warnings: what is not whole is no answer.
-        Ok(found) if !found.warnings.is_empty() => {
-            (StatusCode::INTERNAL_SERVER_ERROR, found.warnings.join("; ") + "\n").into_response()
-        }
-        Ok(found) if kind == STREAMED_XOR_CHUNKS => streamed(found),
-        Ok(found) => whole(found).await,
-        Err(wrong) => {
-            let status = match &wrong {
-                QueryError::Bad(_) => StatusCode::BAD_REQUEST,
-                QueryError::TooMuch(_) | QueryError::Execution(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                QueryError::Timeout(_) | QueryError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-                QueryError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, format!("{wrong}\n")).into_response()
-        }
+    let answered = match kind {
+        STREAMED_XOR_CHUNKS => stream_of(&engine, &tenant, selections).await,
+        _ => engine.prom_raw(&tenant, selections).await.and_then(all_of).and_then(whole),
+    };
+    answered.unwrap_or_else(|wrong| {
+        let status = match &wrong {
+            QueryError::Bad(_) => StatusCode::BAD_REQUEST,
+            QueryError::TooMuch(_) | QueryError::Execution(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            QueryError::Timeout(_) | QueryError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, format!("{wrong}\n")).into_response()
+    })
+}
+
+/// An answer has no place for warnings: what is not whole is no answer.
+fn all_of(found: Found<Vec<PromSeries>>) -> Result<Found<Vec<PromSeries>>, QueryError> {
+    match &found.warnings[..] {
+        [] => Ok(found),
+        warnings => Err(QueryError::Broken(warnings.join("; "))),
     }
 }
 
@@ -105,47 +108,47 @@ fn kind(accepted: &[i32]) -> Result<i32, String> {
     }
 }
 
-async fn whole(found: Found<Vec<PromSeries>>) -> Response {
-    let encoded = tokio::task::spawn_blocking(move || {
-        let Found { found, held, .. } = found;
-        let raw = encoded(found);
-        drop(held);
-        snap::raw::Encoder::new().compress_vec(&raw)
-    });
-    match encoded.await {
-        Ok(Ok(body)) => {
-            let kinds =
-                [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "snappy")];
-            (kinds, body).into_response()
-        }
-        Ok(Err(wrong)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{wrong}\n")).into_response(),
-        Err(wrong) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{wrong}\n")).into_response(),
-    }
-}
-
-/// A `ReadResponse`, one series after the other: each is dropped when it is written.
-fn encoded(found: Vec<Vec<PromSeries>>) -> Vec<u8> {
-    let mut raw = vec![];
-    for all in found {
-        let mut result = vec![];
-        for series in all {
-            prost::encoding::message::encode(TIMESERIES, &TimeSeries::of(series), &mut result);
-        }
-        prost::encoding::bytes::encode(RESULTS, &result, &mut raw);
-    }
-    raw
-}
-
-/// Frames are made as they are sent.
-fn streamed(found: Found<Vec<PromSeries>>) -> Response {
+fn whole(found: Found<Vec<PromSeries>>) -> Result<Response, QueryError> {
     let Found { found, held, .. } = found;
-    let frames = found.into_iter().enumerate().flat_map(move |(query, all)| {
+    let pieces = whole::pieces(found).map_err(QueryError::TooMuch)?.map(move |piece| {
         let _until_the_last_is_made = &held;
-        all.into_iter().flat_map(move |series| chunks::frames(query as i64, series))
+        Ok::<_, Infallible>(piece)
     });
-    let body = Body::from_stream(stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));
+    let kinds = [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "snappy")];
+    Ok((kinds, Body::from_stream(stream::iter(pieces))).into_response())
+}
+
+/// Frames are made as they are sent, and where nothing is in the way of it series are read so.
+async fn stream_of(
+    engine: &Engine,
+    tenant: &Tenant,
+    selections: Vec<SeriesSelect>,
+) -> Result<Response, QueryError> {
+    let mut series: RawStream = match engine.prom_raw_stream(tenant, &selections).await? {
+        Some(series) => series,
+        None => {
+            let Found { found, held, .. } = all_of(engine.prom_raw(tenant, selections).await?)?;
+            let numbered = found.into_iter().enumerate().map(move |of_query| {
+                let _until_the_last_is_made = &held;
+                Ok(of_query)
+            });
+            stream::iter(numbered).boxed()
+        }
+    };
+    // What fails at once has a status; what fails later can only end the answer before its end.
+    let first = series.next().await.transpose()?;
+    let frames = stream::iter(first.map(Ok)).chain(series).flat_map(|piece| match piece {
+        Ok((query, all)) => {
+            let frames = all.into_iter().flat_map(move |series| chunks::frames(query as i64, series));
+            stream::iter(frames.map(Ok)).left_stream()
+        }
+        Err(wrong) => {
+            warn!(error = %wrong, "a remote read ends early");
+            stream::iter([Err(wrong)]).right_stream()
+        }
+    });
     let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(frames)).into_response())
 }
 
 #[cfg(test)]

@@ -538,7 +538,7 @@ impl Windows<'_> {
     }
 }
 
-fn bytes(block: &SampleBlock) -> usize {
+pub(super) fn bytes(block: &SampleBlock) -> usize {
     let of_labels = |labels: &Labels| labels.as_bytes().len() + size_of::<Labels>() + size_of::<usize>();
     block.labels.iter().map(of_labels).sum::<usize>() + block.values.len() * 16
 }

@@ -1,7 +1,6 @@
 //! The messages of remote read (source: prompb/remote.proto and prompb/types.proto of Prometheus); of histograms, the
 //! fields of those whose counts need not be whole.
 
-use engine::PromSeries;
 use model::{Labels, ResetHint};
 pub use prost::Message;
 
@@ -48,6 +47,7 @@ pub struct QueryResult {
     pub timeseries: Vec<TimeSeries>,
 }
 
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub struct TimeSeries {
     #[prost(message, repeated, tag = "1")]
@@ -157,31 +157,27 @@ pub fn spans(buckets: &[(i32, f64)]) -> Vec<Span> {
     spans
 }
 
-impl TimeSeries {
-    pub fn of(series: PromSeries) -> TimeSeries {
-        let samples = series.points.iter().map(|p| Sample { value: p.value, timestamp: p.ts_ms }).collect();
-        let histograms = series.histograms.iter().map(|(ts_ms, histogram)| {
-            let counts = |buckets: &[(i32, f64)]| buckets.iter().map(|(_, count)| *count).collect();
-            Histogram {
-                count_float: Some(histogram.count),
-                sum: histogram.sum,
-                schema: i32::from(histogram.schema),
-                zero_threshold: histogram.zero_threshold,
-                zero_count_float: Some(histogram.zero_count),
-                negative_spans: spans(&histogram.negative),
-                negative_counts: counts(&histogram.negative),
-                positive_spans: spans(&histogram.positive),
-                positive_counts: counts(&histogram.positive),
-                reset_hint: match histogram.hint {
-                    ResetHint::Unknown => 0,
-                    ResetHint::Reset => 1,
-                    ResetHint::NotReset => 2,
-                    ResetHint::Gauge => 3,
-                },
-                timestamp: *ts_ms,
-                custom_values: histogram.custom_values.to_vec(),
-            }
-        });
-        TimeSeries { labels: labels(&series.labels), samples, histograms: histograms.collect() }
+impl Histogram {
+    pub fn of(ts_ms: i64, histogram: &model::Histogram) -> Histogram {
+        let counts = |buckets: &[(i32, f64)]| buckets.iter().map(|(_, count)| *count).collect();
+        Histogram {
+            count_float: Some(histogram.count),
+            sum: histogram.sum,
+            schema: i32::from(histogram.schema),
+            zero_threshold: histogram.zero_threshold,
+            zero_count_float: Some(histogram.zero_count),
+            negative_spans: spans(&histogram.negative),
+            negative_counts: counts(&histogram.negative),
+            positive_spans: spans(&histogram.positive),
+            positive_counts: counts(&histogram.positive),
+            reset_hint: match histogram.hint {
+                ResetHint::Unknown => 0,
+                ResetHint::Reset => 1,
+                ResetHint::NotReset => 2,
+                ResetHint::Gauge => 3,
+            },
+            timestamp: ts_ms,
+            custom_values: histogram.custom_values.to_vec(),
+        }
     }
 }

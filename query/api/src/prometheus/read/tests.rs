@@ -142,6 +142,36 @@ async fn whole_samples_answer_each_query() {
     assert_eq!((histograms[2].schema, &histograms[2].custom_values[..]), (-53, &[0.25, 1e21][..]));
 }
 
+/// Answers of more than one piece, with a series that is longer than one and labels that are.
+#[test]
+fn pieces_are_one_block_of_snappy() {
+    let one = |n: usize, samples: usize, label: &str| PromSeries {
+        labels: Labels::from_pairs([("__name__", "number"), ("n", &n.to_string()), ("text", label)]),
+        points: (0..samples as i64).map(|i| Point { ts_ms: START + i * i, value: (i % 99) as f64 }).collect(),
+        histograms: vec![(START - 1, Arc::new(histogram(n as f64)))],
+    };
+    let found = vec![
+        vec![one(0, 20_000, "short"), one(1, 0, &"long".repeat(40_000)), one(2, 10, "short")],
+        vec![],
+        vec![one(3, 3, "last")],
+    ];
+    let pieces: Vec<Vec<u8>> = whole::pieces(found.clone()).unwrap().collect();
+    assert!(pieces.len() > 5 && pieces.iter().all(|piece| piece.len() < 80 << 10));
+    let raw = snap::raw::Decoder::new().decompress_vec(&pieces.concat()).unwrap();
+    let results = ReadResponse::decode(&raw[..]).unwrap().results;
+    assert_eq!(raw.len(), ReadResponse { results: results.clone() }.encoded_len());
+    for (result, found) in results.iter().zip(&found) {
+        assert_eq!(result.timeseries.len(), found.len());
+        for (series, found) in result.timeseries.iter().zip(found) {
+            let samples: Vec<_> = found.points.iter().map(|p| (p.ts_ms, p.value)).collect();
+            assert_eq!(series.samples.iter().map(|s| (s.timestamp, s.value)).collect::<Vec<_>>(), samples);
+            assert_eq!(series.labels, messages::labels(&found.labels));
+            assert_eq!(series.histograms[0].sum, -2.5);
+        }
+    }
+    assert_eq!(whole::pieces(vec![]).unwrap().collect::<Vec<_>>(), [[0]], "nothing is a block too");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_hold_the_same_samples() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,18 +180,11 @@ async fn chunks_hold_the_same_samples() {
         query(0, "__name__", "histogram", (i64::MIN, i64::MAX)),
         query(0, "__name__", "number", (i64::MIN, i64::MAX)),
     ];
-    let (status, kinds, mut body) =
+    let (status, kinds, body) =
         post(&api, ReadRequest { queries, accepted_response_types: vec![9, 1, 0] }).await;
     assert_eq!((status, &kinds[1][..]), (200, ""));
     assert_eq!(kinds[0], "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
-    let mut frames = vec![];
-    while !body.is_empty() {
-        let length = prost::encoding::decode_varint(&mut body).unwrap() as usize;
-        let sum = u32::from_be_bytes(body.split_to(4)[..].try_into().unwrap());
-        let message = body.split_to(length);
-        assert_eq!(crc32c::crc32c(&message), sum);
-        frames.push(ChunkedReadResponse::decode(message).unwrap());
-    }
+    let frames = frames(body);
     let series = |frame: &ChunkedReadResponse| {
         let of = &frame.chunked_series[0];
         (frame.query_index, of.labels.last().unwrap().value.clone(), of.chunks.clone())
@@ -181,6 +204,30 @@ async fn chunks_hold_the_same_samples() {
         assert!(chunks.iter().all(|chunk| read_numbers(chunk).len() <= 120));
     }
     assert_eq!(frames.len(), 3);
+
+    // Without histograms series are handed out while they are read.
+    let queries = vec![
+        self::query(0, "__name__", "nothing", (i64::MIN, i64::MAX)),
+        self::query(0, "__name__", "number", (i64::MIN, i64::MAX)),
+    ];
+    let (status, _, body) = post(&api, ReadRequest { queries, accepted_response_types: vec![1] }).await;
+    assert_eq!(status, 200);
+    assert_eq!(self::frames(body), frames[1..], "the second query's series, in the same order");
+    let (status, _, body) =
+        post(&api, ReadRequest { queries: vec![], accepted_response_types: vec![1] }).await;
+    assert_eq!((status, body.len()), (200, 0));
+}
+
+fn frames(mut body: Bytes) -> Vec<ChunkedReadResponse> {
+    let mut frames = vec![];
+    while !body.is_empty() {
+        let length = prost::encoding::decode_varint(&mut body).unwrap() as usize;
+        let sum = u32::from_be_bytes(body.split_to(4)[..].try_into().unwrap());
+        let message = body.split_to(length);
+        assert_eq!(crc32c::crc32c(&message), sum);
+        frames.push(ChunkedReadResponse::decode(message).unwrap());
+    }
+    frames
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
