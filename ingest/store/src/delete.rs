@@ -104,7 +104,7 @@ impl Store {
                     continue;
                 }
                 match part.metrics_index().await {
-                    Ok(index) if covers.iter().any(|known| !index.series(&known.select()).is_empty()) => {
+                    Ok(index) if covers.iter().any(|known| !index.select(&known.select()).is_empty()) => {
                         return Some(part.clone());
                     }
                     Ok(_) => {}

@@ -27,6 +27,27 @@ pub enum ReadError {
     TooMuch(String),
 }
 
+/// Who is asked before a list of series or of their labels grows.
+pub trait Allowance: Send + Sync {
+    /// # Errors
+    /// [`ReadError::TooMuch`] where whoever reads may not hold so many bytes more.
+    fn take(&self, bytes: usize) -> Result<(), ReadError>;
+
+    /// So many bytes of what was taken are held no longer.
+    fn give_back(&self, bytes: usize);
+}
+
+/// Allows everything: for readers whose lists are short by nature.
+pub struct Unbounded;
+
+impl Allowance for Unbounded {
+    fn take(&self, _: usize) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    fn give_back(&self, _: usize) {}
+}
+
 /// Column indices into [`crate::schema::LOGS`], ascending. Only these are read and handed out, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogColumns(pub Vec<usize>);
@@ -104,6 +125,28 @@ pub struct SeriesInfo {
     pub last_ms: i64,
 }
 
+/// What labels or a text of a set take beside their own bytes: counts of references, a place in a tree.
+const OVERHEAD: usize = 32;
+
+impl SeriesInfo {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        size_of::<SeriesInfo>() + OVERHEAD + self.labels.as_bytes().len()
+    }
+}
+
+/// Series that are listed before an allowance is asked again: a megabyte of them.
+pub(crate) const SERIES_TAKEN_AT_ONCE: usize = 4096;
+
+pub(crate) fn bytes_of_series(series: &[SeriesInfo]) -> usize {
+    series.iter().map(SeriesInfo::bytes).sum()
+}
+
+/// What a set takes in memory, about.
+pub(crate) fn bytes_of_texts(texts: &BTreeSet<String>) -> usize {
+    texts.iter().map(|text| size_of::<String>() + OVERHEAD + text.len()).sum()
+}
+
 /// One log stream that exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogStreamInfo {
@@ -166,23 +209,36 @@ pub type BatchStream = BoxStream<'static, Result<RecordBatch, ReadError>>;
 #[async_trait::async_trait]
 pub trait Snapshot: Send + Sync {
     /// Series that pass the matchers and have a sample in the range (judged by part and series bounds), each once,
-    /// sorted by labels.
-    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError>;
+    /// sorted by labels. What the list takes in the end stays taken from the allowance.
+    async fn series(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<Vec<SeriesInfo>, ReadError>;
 
     /// Whether it is known, with nothing read, that no more than so many series pass, each counted once a part.
     fn selects_at_most(&self, _select: &SeriesSelect, _series: usize) -> bool {
         false
     }
 
-    /// Names of labels that such series have.
-    async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
-        let series = self.series(select).await?;
+    /// Names of labels that such series have; what they take stays taken from the allowance.
+    async fn label_names(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<BTreeSet<String>, ReadError> {
+        let series = self.series(select, allowance).await?;
         Ok(series.iter().flat_map(|one| one.labels.iter()).map(|(name, _)| name.to_owned()).collect())
     }
 
-    /// Values that a label has in such series.
-    async fn label_values(&self, name: &str, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
-        let series = self.series(select).await?;
+    /// Values that a label has in such series; what they take stays taken from the allowance.
+    async fn label_values(
+        &self,
+        name: &str,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<BTreeSet<String>, ReadError> {
+        let series = self.series(select, allowance).await?;
         Ok(series.iter().filter_map(|one| one.labels.get(name)).map(str::to_owned).collect())
     }
 

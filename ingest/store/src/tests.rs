@@ -9,7 +9,7 @@ mod log_deletes;
 mod parts;
 mod queries;
 
-use crate::{Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, Store, WordBounds};
+use crate::{Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, Store, Unbounded, WordBounds};
 use arrow::array::{AsArray, RecordBatch};
 use futures::{StreamExt, TryStreamExt};
 use model::*;

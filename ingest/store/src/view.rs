@@ -11,8 +11,8 @@ use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
-    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
-    SpanColumns, SpanNames, TraceFacts,
+    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
+    SpanColumns, SpanNames, TraceFacts, bytes_of_series, bytes_of_texts,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -236,55 +236,74 @@ fn project(
 
 #[async_trait::async_trait]
 impl Snapshot for View {
-    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError> {
+    async fn series(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<Vec<SeriesInfo>, ReadError> {
         let mut found: Vec<SeriesInfo> = vec![];
         for part in self.overlapping(Signal::Metrics, select.range) {
             if let Some(index) = self.or_told(part.metrics_index().await) {
-                found = join_series(found, left_of(index.series(select), &self.covers(part), select));
+                let of_part =
+                    left_of(index.series(select, allowance)?, &self.covers(part), select, allowance);
+                found = join_series(found, of_part, allowance);
             }
         }
         for memtables in &self.memory {
-            found = join_series(found, memtables.metrics.read().series(select));
+            let of_memory = memtables.metrics.read().series(select, allowance)?;
+            found = join_series(found, of_memory, allowance);
         }
         Ok(found)
     }
 
-    async fn label_names(&self, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
-        let mut names = BTreeSet::new();
+    async fn label_names(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<BTreeSet<String>, ReadError> {
+        let mut names = Texts::of(allowance);
         for part in self.overlapping(Signal::Metrics, select.range) {
             let Some(index) = self.or_told(part.metrics_index().await) else { continue };
             let covers = self.covers(part);
             if covers.is_empty() {
-                index.label_names(select, &mut names);
+                names.grow(|names| index.label_names(select, names))?;
             } else {
-                let left = left_of(index.series(select), &covers, select);
-                names.extend(
-                    left.iter().flat_map(|series| series.labels.iter()).map(|(name, _)| name.to_owned()),
-                );
+                let left = left_of(index.series(select, allowance)?, &covers, select, allowance);
+                let named =
+                    left.iter().flat_map(|series| series.labels.iter()).map(|(name, _)| name.to_owned());
+                names.grow(|names| names.extend(named))?;
+                allowance.give_back(bytes_of_series(&left));
             }
         }
         for memtables in &self.memory {
-            memtables.metrics.read().label_names(select, &mut names);
+            names.grow(|names| memtables.metrics.read().label_names(select, names))?;
         }
-        Ok(names)
+        Ok(names.found)
     }
 
-    async fn label_values(&self, name: &str, select: &SeriesSelect) -> Result<BTreeSet<String>, ReadError> {
-        let mut values = BTreeSet::new();
+    async fn label_values(
+        &self,
+        name: &str,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<BTreeSet<String>, ReadError> {
+        let mut values = Texts::of(allowance);
         for part in self.overlapping(Signal::Metrics, select.range) {
             let Some(index) = self.or_told(part.metrics_index().await) else { continue };
             let covers = self.covers(part);
             if covers.is_empty() {
-                index.label_values(name, select, &mut values);
+                values.grow(|values| index.label_values(name, select, values))?;
             } else {
-                let left = left_of(index.series(select), &covers, select);
-                values.extend(left.iter().filter_map(|series| series.labels.get(name)).map(str::to_owned));
+                let left = left_of(index.series(select, allowance)?, &covers, select, allowance);
+                let of_name = left.iter().filter_map(|series| series.labels.get(name)).map(str::to_owned);
+                values.grow(|values| values.extend(of_name))?;
+                allowance.give_back(bytes_of_series(&left));
             }
         }
         for memtables in &self.memory {
-            memtables.metrics.read().label_values(name, select, &mut values);
+            values.grow(|values| memtables.metrics.read().label_values(name, select, values))?;
         }
-        Ok(values)
+        Ok(values.found)
     }
 
     fn selects_at_most(&self, select: &SeriesSelect, series: usize) -> bool {
@@ -429,20 +448,52 @@ impl SpanNames {
     }
 }
 
-/// Series of a part of which something is left in the range.
-fn left_of(series: Vec<SeriesInfo>, covers: &Covers, select: &SeriesSelect) -> Vec<SeriesInfo> {
+/// Texts that are found piece by piece, and what they take of an allowance.
+struct Texts<'a> {
+    found: BTreeSet<String>,
+    taken: usize,
+    allowance: &'a dyn Allowance,
+}
+
+impl<'a> Texts<'a> {
+    fn of(allowance: &'a dyn Allowance) -> Texts<'a> {
+        Texts { found: BTreeSet::new(), taken: 0, allowance }
+    }
+
+    /// What one part adds is no more than its dictionary, which is in memory already.
+    fn grow(&mut self, add: impl FnOnce(&mut BTreeSet<String>)) -> Result<(), ReadError> {
+        add(&mut self.found);
+        let bytes = bytes_of_texts(&self.found);
+        self.allowance.take(bytes - self.taken)?;
+        self.taken = bytes;
+        Ok(())
+    }
+}
+
+/// Series of a part of which something is left in the range; what the others took is given back.
+fn left_of(
+    series: Vec<SeriesInfo>,
+    covers: &Covers,
+    select: &SeriesSelect,
+    allowance: &dyn Allowance,
+) -> Vec<SeriesInfo> {
     if covers.is_empty() {
         return series;
     }
+    let before = bytes_of_series(&series);
     let left = series.into_iter().filter_map(|series| covers.left_of(series));
-    left.filter(|series| select.range.overlaps(series.first_ms, series.last_ms)).collect()
+    let left: Vec<SeriesInfo> =
+        left.filter(|series| select.range.overlaps(series.first_ms, series.last_ms)).collect();
+    allowance.give_back(before - bytes_of_series(&left));
+    left
 }
 
-/// Both are sorted by labels.
-fn join_series(a: Vec<SeriesInfo>, b: Vec<SeriesInfo>) -> Vec<SeriesInfo> {
+/// Both are sorted by labels; what those in both took twice is given back.
+fn join_series(a: Vec<SeriesInfo>, b: Vec<SeriesInfo>, allowance: &dyn Allowance) -> Vec<SeriesInfo> {
     if a.is_empty() {
         return b;
     }
+    let mut twice = 0;
     let mut out = Vec::with_capacity(a.len().max(b.len()));
     let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
     loop {
@@ -450,13 +501,17 @@ fn join_series(a: Vec<SeriesInfo>, b: Vec<SeriesInfo>) -> Vec<SeriesInfo> {
             (Some(x), Some(y)) => metrics::merge::compare(&x.labels, &y.labels),
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
-            (None, None) => return out,
+            (None, None) => {
+                allowance.give_back(twice);
+                return out;
+            }
         };
         match order {
             std::cmp::Ordering::Less => out.extend(a.next()),
             std::cmp::Ordering::Greater => out.extend(b.next()),
             std::cmp::Ordering::Equal => {
                 if let (Some(mut x), Some(y)) = (a.next(), b.next()) {
+                    twice += y.bytes();
                     x.first_ms = x.first_ms.min(y.first_ms);
                     x.last_ms = x.last_ms.max(y.last_ms);
                     out.push(x);

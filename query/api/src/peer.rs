@@ -21,6 +21,7 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use frames::Frame;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use listings::{List, Lists};
 use model::{Exemplar, Labels, LogSelect, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use store::{LogColumns, ReadError, Snapshot, Source, SpanColumns};
+use store::{LogColumns, ReadError, SeriesInfo, Snapshot, Source, SpanColumns};
 
 /// Snapshots held for peers at one time.
 const SNAPSHOTS_MAX: usize = 1_000;
@@ -76,6 +77,7 @@ struct Held {
 struct Peers {
     source: Arc<dyn Source>,
     shelf: Mutex<Shelf>,
+    lists: Lists,
 }
 
 #[derive(Default)]
@@ -87,7 +89,7 @@ struct Shelf {
 }
 
 pub fn router(source: Arc<dyn Source>) -> Router {
-    let peers = Peers { source, shelf: Mutex::default() };
+    let peers = Peers { source, shelf: Mutex::default(), lists: Lists::default() };
     Router::new()
         .route("/api/peer/snapshots", post(take))
         .route("/api/peer/snapshots/{id}", post(read).merge(delete(drop_one)))
@@ -160,7 +162,7 @@ async fn read(
         return (StatusCode::NOT_FOUND, format!("snapshot {id} is no longer held; ask again"))
             .into_response();
     };
-    let frames = match answer(&snapshot, read).await {
+    let frames = match answer(&snapshot, read, peers.lists.begin()).await {
         Ok(frames) => frames,
         Err(wrong) => stream::iter([Frame::error(&wrong)]).boxed(),
     };
@@ -173,14 +175,19 @@ async fn read(
 
 type Frames = BoxStream<'static, Frame>;
 
-async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read) -> Result<Frames, ReadError> {
-    let listed = |rows| stream::iter(listings::batches(rows).map(Frame::of)).boxed();
+async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read, list: List) -> Result<Frames, ReadError> {
+    let listed = |rows, list: List| {
+        let frames = listings::batches(rows).map(move |batch| {
+            let _until_the_last_is_made = &list;
+            Frame::of(batch)
+        });
+        stream::iter(frames).boxed()
+    };
     Ok(match read {
         Read::Series { select } => {
-            let series = snapshot.series(&select).await?;
-            listed(
-                series.into_iter().map(|series| (series.labels, series.first_ms, series.last_ms)).collect(),
-            )
+            let series = snapshot.series(&select, &list).await?;
+            let row = |series: SeriesInfo| (series.labels, series.first_ms, series.last_ms);
+            listed(series.into_iter().map(row).collect(), list)
         }
         Read::Metadata => {
             let metadata = Frame::json(&snapshot.metadata().await?);
@@ -196,7 +203,10 @@ async fn answer(snapshot: &Arc<dyn Snapshot>, read: Read) -> Result<Frames, Read
         Read::LogStreams { select } => {
             let streams = snapshot.log_streams(&select).await?;
             let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-            listed(streams.into_iter().map(|s| (s.labels, number(s.records), number(s.bytes))).collect())
+            listed(
+                streams.into_iter().map(|s| (s.labels, number(s.records), number(s.bytes))).collect(),
+                list,
+            )
         }
         Read::Samples { select } => {
             let blocks = snapshot.sample_blocks(&select).await?;

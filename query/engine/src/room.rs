@@ -4,6 +4,7 @@ use crate::QueryError;
 use crate::logql::broken;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use std::sync::Arc;
+use store::{Allowance, ReadError};
 
 /// What one piece of a query's work holds. It is given back when this goes.
 #[derive(Debug)]
@@ -31,6 +32,16 @@ impl Room {
     /// What is held turned out to be this.
     pub fn settle(&self, bytes: usize) -> Result<(), QueryError> {
         self.0.try_resize(bytes).map_err(broken)
+    }
+}
+
+impl Allowance for Room {
+    fn take(&self, bytes: usize) -> Result<(), ReadError> {
+        Room::take(self, bytes).map_err(|refused| ReadError::TooMuch(refused.to_string()))
+    }
+
+    fn give_back(&self, bytes: usize) {
+        Room::give_back(self, bytes);
     }
 }
 

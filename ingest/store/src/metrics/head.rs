@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::registry::{self, Registry};
-use crate::snapshot::SeriesInfo;
+use crate::snapshot::{Allowance, ReadError, SERIES_TAKEN_AT_ONCE, SeriesInfo, bytes_of_series};
 use model::{Labels, Matcher, MetricBatch, SeriesSelect, TimeRange};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
@@ -131,19 +131,29 @@ impl Head {
         Some(largest.map(|(name, values)| (name.to_owned(), values)).collect())
     }
 
-    pub fn series(&self, select: &SeriesSelect) -> Vec<SeriesInfo> {
+    pub fn series(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<Vec<SeriesInfo>, ReadError> {
         let registry = self.registry.read();
         let ids = registry.index().select(&select.matchers);
-        let mut found: Vec<SeriesInfo> = ids
-            .iter()
-            .filter_map(|id| {
-                let (first_ms, last_ms) = self.series.get(id as usize)?.bounds()?;
-                let labels = registry.labels(id).clone();
-                select.range.overlaps(first_ms, last_ms).then_some(SeriesInfo { labels, first_ms, last_ms })
-            })
-            .collect();
+        let mut passing = ids.iter().filter_map(|id| {
+            let (first_ms, last_ms) = self.series.get(id as usize)?.bounds()?;
+            let labels = registry.labels(id).clone();
+            select.range.overlaps(first_ms, last_ms).then_some(SeriesInfo { labels, first_ms, last_ms })
+        });
+        let mut found: Vec<SeriesInfo> = vec![];
+        loop {
+            let before = found.len();
+            found.extend(passing.by_ref().take(SERIES_TAKEN_AT_ONCE));
+            if found.len() == before {
+                break;
+            }
+            allowance.take(bytes_of_series(&found[before..]))?;
+        }
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        found
+        Ok(found)
     }
 
     pub fn label_names(&self, select: &SeriesSelect, into: &mut BTreeSet<String>) {

@@ -23,8 +23,8 @@ fn seconds(from: i64, to: i64) -> TimeRange {
 async fn listed(store: &Store) -> (Vec<String>, Vec<String>) {
     let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
     let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
-    let series = snapshot.series(&all).await.unwrap();
-    let values = snapshot.label_values("instance", &all).await.unwrap();
+    let series = snapshot.series(&all, &Unbounded).await.unwrap();
+    let values = snapshot.label_values("instance", &all, &Unbounded).await.unwrap();
     let series = series.iter().map(|series| series.labels.get("instance").unwrap().to_owned());
     (series.collect(), values.into_iter().collect())
 }

@@ -122,13 +122,13 @@ async fn labels_are_known_without_their_series() {
         }
         let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
         let values = async |name: &str, select: &SeriesSelect| -> Vec<String> {
-            snapshot.label_values(name, select).await.unwrap().into_iter().collect()
+            snapshot.label_values(name, select, &Unbounded).await.unwrap().into_iter().collect()
         };
         assert_eq!(values("instance", &all).await, ["i0", "i1", "i2", "i3", "i4"], "{flushed}");
         assert_eq!(values("instance", &up).await, ["i0", "i1", "i2"], "{flushed}");
         assert_eq!(values("instance", &late).await, ["i2", "i3", "i4"], "{flushed}");
         assert_eq!(values("absent", &all).await, Vec::<String>::new());
-        let names = snapshot.label_names(&up).await.unwrap();
+        let names = snapshot.label_names(&up, &Unbounded).await.unwrap();
         assert_eq!(names, BTreeSet::from(["__name__".to_owned(), "instance".to_owned()]));
     }
 }

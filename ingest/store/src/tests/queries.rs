@@ -1,6 +1,7 @@
 //! Selections: the same answer from memory, from parts, and from both.
 
 use super::*;
+use crate::{Allowance, ReadError, SeriesInfo};
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
 use model::Match;
@@ -349,7 +350,11 @@ async fn tenants_do_not_see_each_other() {
         assert_eq!(span_count(&store, &SpanSelect::all(TimeRange::ALL)).await, 0);
         let theirs = store.snapshot(&other).await.unwrap();
         assert_eq!(
-            theirs.series(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await.unwrap().len(),
+            theirs
+                .series(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }, &Unbounded)
+                .await
+                .unwrap()
+                .len(),
             3
         );
         store.flush().await.unwrap();
@@ -409,8 +414,8 @@ async fn series_that_go_on_after_a_flush_are_those_of_before() {
         assert_eq!(found.values.len(), 160);
         let late =
             SeriesSelect { range: TimeRange { start: NOON_MS + 2_000, end: i64::MAX }, ..select.clone() };
-        assert_eq!(snapshot.series(&late).await.unwrap().len(), 40);
-        assert_eq!(snapshot.label_values("instance", &late).await.unwrap().len(), 40);
+        assert_eq!(snapshot.series(&late, &Unbounded).await.unwrap().len(), 40);
+        assert_eq!(snapshot.label_values("instance", &late, &Unbounded).await.unwrap().len(), 40);
         store.flush().await.unwrap();
     }
     // Another tenant's turn: nothing came of this one since the last flush, and its series are forgotten.
@@ -419,4 +424,53 @@ async fn series_that_go_on_after_a_flush_are_those_of_before() {
     store.write(Write { tenant: other, ..write(samples("up", 0..1, 0..1)) }).await.unwrap();
     store.flush().await.unwrap();
     assert!(store.memory_bytes() < before / 10);
+}
+
+/// Counts what is taken, up to a limit.
+struct Purse {
+    taken: AtomicI64,
+    most: i64,
+}
+
+impl Allowance for Purse {
+    fn take(&self, bytes: usize) -> Result<(), ReadError> {
+        let taken = self.taken.fetch_add(bytes as i64, Ordering::Relaxed) + bytes as i64;
+        if taken > self.most { Err(ReadError::TooMuch("empty".into())) } else { Ok(()) }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes as i64, Ordering::Relaxed);
+    }
+}
+
+/// Of a list over parts, deletions and memory stays taken what it holds, and one that may not grow ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_series_take_of_an_allowance() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tenant = Tenant::default();
+    let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+    for hour in 0..3 {
+        store.write(write(samples("up", 0..5_000, hour * 3600..hour * 3600 + 2))).await.unwrap();
+        if hour < 2 {
+            store.flush().await.unwrap();
+        }
+    }
+    let gone = vec![vec![Matcher::new("instance", Match::Regex, "i1.*").unwrap()]];
+    store.delete_series(&tenant, gone, TimeRange { start: i64::MIN, end: NOON_MS + 5_000 }).await.unwrap();
+    let snapshot = store.snapshot(&tenant).await.unwrap();
+    let purse = |most| Purse { taken: AtomicI64::new(0), most };
+    let whole = purse(i64::MAX);
+    let found = snapshot.series(&all, &whole).await.unwrap();
+    assert_eq!(found.len(), 5_000);
+    let held: usize = found.iter().map(SeriesInfo::bytes).sum();
+    assert_eq!(whole.taken.load(Ordering::Relaxed), held as i64);
+    for (most, has) in [(held as i64 / 4, false), (held as i64 * 3, true)] {
+        assert_eq!(snapshot.series(&all, &purse(most)).await.is_ok(), has);
+        assert_eq!(snapshot.label_values("instance", &all, &purse(most)).await.is_ok(), has);
+    }
+    let names = purse(i64::MAX);
+    assert_eq!(snapshot.label_names(&all, &names).await.unwrap().len(), 2);
+    let left = names.taken.load(Ordering::Relaxed);
+    assert!((1..200).contains(&left), "two names: {left}");
 }

@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source, SpanColumns,
+    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
+    SpanColumns,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -173,10 +174,21 @@ impl PeerSnapshot {
 
 #[async_trait::async_trait]
 impl Snapshot for PeerSnapshot {
-    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError> {
-        let rows = self.listing(Read::Series { select: select.clone() }).await?;
-        let info = |(labels, first_ms, last_ms)| SeriesInfo { labels, first_ms, last_ms };
-        Ok(rows.into_iter().map(info).collect())
+    async fn series(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<Vec<SeriesInfo>, ReadError> {
+        let mut found: Vec<SeriesInfo> = vec![];
+        let mut batches = self.batches(Read::Series { select: select.clone() }).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let (mut rows, before) = (vec![], found.len());
+            listings::append(&mut rows, &batch)?;
+            let info = |(labels, first_ms, last_ms)| SeriesInfo { labels, first_ms, last_ms };
+            found.extend(rows.into_iter().map(info));
+            allowance.take(found[before..].iter().map(SeriesInfo::bytes).sum())?;
+        }
+        Ok(found)
     }
 
     async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError> {

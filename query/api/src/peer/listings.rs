@@ -4,10 +4,53 @@ use arrow::array::{ArrayRef, AsArray, BinaryBuilder, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use model::Labels;
 use std::sync::Arc;
-use store::ReadError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use store::{Allowance, ReadError};
 
 /// Rows of a batch: what one frame holds.
 const BATCH_ROWS: usize = 16_384;
+
+/// What lists may hold together while they are made and sent, in bytes: about a million series.
+const HELD_MAX: usize = 256 << 20;
+
+/// What the lists of a process hold.
+#[derive(Default)]
+pub struct Lists(Arc<AtomicUsize>);
+
+/// One list's part of it, given back when this goes.
+pub struct List {
+    all: Arc<AtomicUsize>,
+    own: AtomicUsize,
+}
+
+impl Lists {
+    pub fn begin(&self) -> List {
+        List { all: self.0.clone(), own: AtomicUsize::new(0) }
+    }
+}
+
+impl Allowance for List {
+    fn take(&self, bytes: usize) -> Result<(), ReadError> {
+        self.own.fetch_add(bytes, Ordering::Relaxed);
+        match self.all.fetch_add(bytes, Ordering::Relaxed) + bytes {
+            0..=HELD_MAX => Ok(()),
+            _ => Err(ReadError::TooMuch(format!(
+                "lists of series that are being sent hold more than {HELD_MAX} bytes; narrow the selector or the range"
+            ))),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.own.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+    }
+}
 
 pub type Row = (Labels, i64, i64);
 
@@ -50,4 +93,21 @@ pub fn append(rows: &mut Vec<Row>, batch: &RecordBatch) -> Result<(), ReadError>
         rows.push((labels, first.value(row), second.value(row)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_share_what_they_may_hold_and_give_it_back() {
+        let lists = Lists::default();
+        let (one, two) = (lists.begin(), lists.begin());
+        assert!(one.take(HELD_MAX / 2).is_ok() && two.take(HELD_MAX / 2).is_ok());
+        assert!(two.take(1).unwrap_err().to_string().contains("narrow"));
+        one.give_back(HELD_MAX / 4);
+        assert!(two.take(1).is_ok());
+        drop((one, two));
+        assert!(lists.begin().take(HELD_MAX).is_ok());
+    }
 }

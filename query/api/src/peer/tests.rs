@@ -1,7 +1,7 @@
 use super::*;
 use futures::TryStreamExt;
 use model::*;
-use store::Store;
+use store::{Store, Unbounded};
 use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,7 @@ async fn a_peer_reads_what_the_store_has() {
     let local = store.snapshot(&Tenant::default()).await.unwrap();
 
     let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
-    assert_eq!(remote.series(&all).await.unwrap(), local.series(&all).await.unwrap());
+    assert_eq!(remote.series(&all, &Unbounded).await.unwrap(), local.series(&all, &Unbounded).await.unwrap());
     assert_eq!(remote.samples(&all).await.unwrap(), local.samples(&all).await.unwrap());
     let exemplars = remote.exemplars(&all).await.unwrap();
     assert_eq!((exemplars.len(), exemplars), (1, local.exemplars(&all).await.unwrap()));

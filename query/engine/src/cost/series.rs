@@ -2,7 +2,7 @@
 
 use crate::QueryError;
 use model::{Labels, METRIC_NAME, Matcher, SeriesSelect, TimeRange, is_stale_marker};
-use store::{SampleBlock, Snapshot};
+use store::{SampleBlock, Snapshot, Unbounded};
 
 pub const HOUR_MS: i64 = 3_600_000;
 pub const GIB: f64 = (1u64 << 30) as f64;
@@ -34,7 +34,7 @@ impl Hour<'_> {
 
     /// The labels alone.
     pub async fn labels(&self, name: &str, matcher: Option<(&str, &str)>) -> Result<Vec<Labels>, QueryError> {
-        let series = self.snapshot.series(&select(name, matcher, self.range())).await?;
+        let series = self.snapshot.series(&select(name, matcher, self.range()), &Unbounded).await?;
         Ok(series.into_iter().map(|series| series.labels).collect())
     }
 

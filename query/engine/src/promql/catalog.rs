@@ -33,8 +33,16 @@ impl Engine {
     /// Counts all series of a tenant; lists have `top` rows.
     pub async fn prom_cardinality(&self, tenant: &Tenant, top: usize) -> Result<Cardinality, QueryError> {
         let snapshot = self.source.snapshot(tenant).await?;
-        let series = snapshot.series(&SeriesSelect { matchers: vec![], range: TimeRange::ALL }).await?;
-        self.off_thread(async move { Ok(cardinality(&series, top)) }).await
+        let room = self.room();
+        let all = SeriesSelect { matchers: vec![], range: TimeRange::ALL };
+        let series = snapshot.series(&all, &room).await?;
+        // Counting keeps about as much again: a place for each value of a label.
+        room.take(room.bytes())?;
+        self.off_thread(async move {
+            let _until_counted = room;
+            Ok(cardinality(&series, top))
+        })
+        .await
     }
 
     /// Label sets with samples in the range that pass one of the selectors (texts as `up{job="x"}`); all where there is
@@ -47,9 +55,10 @@ impl Engine {
     ) -> Result<Found<Labels>, QueryError> {
         let one = selectors.len() <= 1;
         let snapshot = self.source.snapshot(tenant).await?;
+        let room = self.room();
         let mut found: Vec<SeriesInfo> = vec![];
         for matchers in selections(selectors)? {
-            found.append(&mut snapshot.series(&SeriesSelect { matchers, range }).await?);
+            found.append(&mut snapshot.series(&SeriesSelect { matchers, range }, &room).await?);
             if found.len() > self.limits.rows_max {
                 return Err(QueryError::TooMuch(format!(
                     "more than {} series (query.rows_max); narrow the selector or the range",
@@ -65,7 +74,7 @@ impl Engine {
             true => labels.collect(),
             false => labels.collect::<BTreeSet<_>>().into_iter().collect(),
         };
-        Ok(Found { found: labels, warnings: snapshot.warnings(), held: Held::default() })
+        Ok(Found { found: labels, warnings: snapshot.warnings(), held: room.into() })
     }
 
     /// Names of labels of such series, sorted.
@@ -76,12 +85,13 @@ impl Engine {
         range: TimeRange,
     ) -> Result<Found<String>, QueryError> {
         let snapshot = self.source.snapshot(tenant).await?;
+        let room = self.room();
         let mut found = BTreeSet::new();
         for matchers in selections(selectors)? {
-            found.append(&mut snapshot.label_names(&SeriesSelect { matchers, range }).await?);
+            found.append(&mut snapshot.label_names(&SeriesSelect { matchers, range }, &room).await?);
         }
         found.remove(model::COMPONENT);
-        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: Held::default() })
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: room.into() })
     }
 
     /// Values of a label of such series, sorted.
@@ -93,11 +103,12 @@ impl Engine {
         range: TimeRange,
     ) -> Result<Found<String>, QueryError> {
         let snapshot = self.source.snapshot(tenant).await?;
+        let room = self.room();
         let mut found = BTreeSet::new();
         for matchers in selections(selectors)?.into_iter().filter(|_| name != model::COMPONENT) {
-            found.append(&mut snapshot.label_values(name, &SeriesSelect { matchers, range }).await?);
+            found.append(&mut snapshot.label_values(name, &SeriesSelect { matchers, range }, &room).await?);
         }
-        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: Held::default() })
+        Ok(Found { found: found.into_iter().collect(), warnings: snapshot.warnings(), held: room.into() })
     }
 
     /// What senders said of metrics, by name.

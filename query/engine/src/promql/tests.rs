@@ -272,3 +272,40 @@ async fn memory_is_asked_for_before_it_is_taken() {
     drop(answer);
     assert_eq!(engine.runtime.memory_pool.reserved(), 0);
 }
+
+/// Lists of series and of labels do too, and keep what they hold as long as they are somewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_ask_for_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut batch = MetricBatch::default();
+    for series in 0..6_000 {
+        batch.begin_series(&mut [("__name__", "m"), ("n", &series.to_string())]).unwrap();
+        batch.push(T0, 1.0);
+    }
+    let limits = |memory_bytes_max| Limits { memory_bytes_max, ..Limits::default() };
+    let engine = engine_with(dir.path(), batch.clone(), limits(4 << 20)).await;
+    let (tenant, all) = (Tenant::default(), ["{n!=''}".to_owned()]);
+    let series = engine.prom_series(&tenant, &all, TimeRange::ALL).await.unwrap();
+    let values = engine.prom_label_values(&tenant, "n", &all, TimeRange::ALL).await.unwrap();
+    assert_eq!((series.found.len(), values.found.len()), (6_000, 6_000));
+    assert!(series.held.bytes() > 6_000 * 64 && values.held.bytes() > 6_000 * 32);
+    assert_eq!(engine.runtime.memory_pool.reserved(), series.held.bytes() + values.held.bytes());
+    drop((series, values));
+    assert_eq!(engine.runtime.memory_pool.reserved(), 0);
+
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Arc::new(engine_with(dir.path(), batch, limits(100 << 10)).await);
+    let refused = [
+        engine.prom_series(&tenant, &all, TimeRange::ALL).await.map(|_| ()),
+        engine.prom_label_values(&tenant, "n", &all, TimeRange::ALL).await.map(|_| ()),
+        engine.prom_cardinality(&tenant, 10).await.map(|_| ()),
+        engine.sql(&tenant, "SELECT * FROM series", vec![]).await.map(|_| ()),
+    ];
+    for refused in refused {
+        assert!(
+            matches!(&refused, Err(QueryError::TooMuch(text)) if text.contains("--memory")),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(engine.runtime.memory_pool.reserved(), 0);
+}

@@ -4,6 +4,7 @@ use super::columns::{append_labels, label_map_builder, sql_field, to_sql};
 use super::log_scan::{LogScan, Output};
 use super::{histograms, pushdown};
 use crate::logql::Operator;
+use crate::room::Room;
 use crate::{Limits, QueryError};
 use arrow::array::{
     ArrayRef, Float64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampNanosecondBuilder,
@@ -250,9 +251,10 @@ impl PartitionStream for Scan {
         &self.schema
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let scan = self.clone();
-        let opened = stream::once(async move { scan.open().await }).try_flatten();
+        let room = Room::of("the series of an SQL statement", context.memory_pool());
+        let opened = stream::once(async move { scan.open(room).await }).try_flatten();
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), opened))
     }
 }
@@ -264,12 +266,12 @@ pub(super) fn external(error: ReadError) -> DataFusionError {
 }
 
 impl Scan {
-    async fn open(self) -> Result<Batches> {
+    async fn open(self, room: Room) -> Result<Batches> {
         let snapshot = self.snapshots.take().await.map_err(external)?;
         match self.want.clone() {
-            Want::Samples(select) => self.samples(snapshot, select).await,
-            Want::Histograms(select) => self.histograms(snapshot, select).await,
-            Want::Series(select) => self.series(snapshot, select).await,
+            Want::Samples(select) => self.samples(snapshot, select, &room).await,
+            Want::Histograms(select) => self.histograms(snapshot, select, &room).await,
+            Want::Series(select) => self.series(snapshot, select, room).await,
             Want::Spans(select) => {
                 let columns = SpanColumns(self.columns.iter().map(|&column| SPANS.1[column]).collect());
                 let stream = snapshot.spans(&select, &columns).await.map_err(external)?;
@@ -288,23 +290,33 @@ impl Scan {
     }
 
     /// Metric by metric when there are many series, so that what is held at once stays small.
-    async fn samples(self, snapshot: Arc<dyn Snapshot>, mut select: SeriesSelect) -> Result<Batches> {
+    async fn samples(
+        self,
+        snapshot: Arc<dyn Snapshot>,
+        mut select: SeriesSelect,
+        room: &Room,
+    ) -> Result<Batches> {
         // The parts that histograms are stored as are no samples to whoever asks.
         select.matchers.push(Matcher::equal(COMPONENT, ""));
         let scan = Arc::new(self);
-        let blocks = scan.clone().blocks(snapshot, select).await?;
+        let blocks = scan.clone().blocks(snapshot, select, room).await?;
         let batches = blocks.map_ok(move |block| {
             stream::iter(SampleBatches { scan: scan.clone(), block, series: 0, sample: 0 })
         });
         Ok(batches.try_flatten().boxed())
     }
 
-    async fn histograms(self, snapshot: Arc<dyn Snapshot>, mut select: SeriesSelect) -> Result<Batches> {
+    async fn histograms(
+        self,
+        snapshot: Arc<dyn Snapshot>,
+        mut select: SeriesSelect,
+        room: &Room,
+    ) -> Result<Batches> {
         let is_part = Matcher::new(COMPONENT, Match::NotEqual, "")
             .map_err(|wrong| DataFusionError::Internal(wrong.to_string()))?;
         select.matchers.push(is_part);
         let scan = Arc::new(self);
-        let blocks = scan.clone().blocks(snapshot, select).await?;
+        let blocks = scan.clone().blocks(snapshot, select, room).await?;
         let batches = blocks.map(move |block| {
             let (columns, rows) = histograms::columns(&block?)?;
             Ok(scan.project(&columns, rows)?)
@@ -317,8 +329,9 @@ impl Scan {
         self: Arc<Self>,
         snapshot: Arc<dyn Snapshot>,
         select: SeriesSelect,
+        room: &Room,
     ) -> Result<stream::BoxStream<'static, Result<SampleBlock>>> {
-        let series = snapshot.series(&select).await.map_err(external)?;
+        let series = snapshot.series(&select, room).await.map_err(external)?;
         let mut selects = vec![select.clone()];
         if series.len() > SERIES_AT_ONCE_MAX {
             let mut names: Vec<&str> = series.iter().map(|info| info.labels.metric_name()).collect();
@@ -350,12 +363,23 @@ impl Scan {
         Ok(blocks.boxed())
     }
 
-    async fn series(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect) -> Result<Batches> {
-        let series = whole(snapshot.series(&select).await.map_err(external)?);
+    async fn series(self, snapshot: Arc<dyn Snapshot>, select: SeriesSelect, room: Room) -> Result<Batches> {
+        let series = whole(snapshot.series(&select, &room).await.map_err(external)?);
+        let mut from = 0;
+        let batches = std::iter::from_fn(move || {
+            let _until_the_last_is_made = &room;
+            let piece = &series[from..series.len().min(from + BATCH_ROWS)];
+            from += piece.len();
+            (!piece.is_empty()).then(|| self.series_batch(piece))
+        });
+        Ok(stream::iter(batches).boxed())
+    }
+
+    fn series_batch(&self, series: &[SeriesInfo]) -> Result<RecordBatch> {
         let (mut ids, mut names, mut labels) =
             (UInt64Builder::new(), StringBuilder::new(), label_map_builder());
         let (mut first, mut last) = (timestamps(), timestamps());
-        for info in &series {
+        for info in series {
             ids.append_value(info.labels.fingerprint());
             names.append_value(info.labels.metric_name());
             append_labels(&mut labels, &info.labels)?;
@@ -369,8 +393,7 @@ impl Scan {
             Arc::new(first.finish()),
             Arc::new(last.finish()),
         ];
-        let batch = self.project(&all, series.len())?;
-        Ok(stream::iter([Ok(batch)]).boxed())
+        Ok(self.project(&all, series.len())?)
     }
 
     fn project(&self, all: &[ArrayRef], rows: usize) -> Result<RecordBatch, ArrowError> {

@@ -8,8 +8,8 @@ use arrow::util::pretty::pretty_format_batches;
 use futures::stream::{self, StreamExt};
 use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, SystemClock};
 use store::{
-    BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo, Snapshot,
-    Source, SpanColumns,
+    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SampleBlock, SeriesInfo,
+    Snapshot, Source, SpanColumns,
 };
 
 /// Two series of three samples; keeps what it was asked for.
@@ -24,7 +24,7 @@ fn labels(job: &str) -> Labels {
 
 #[async_trait::async_trait]
 impl Snapshot for Little {
-    async fn series(&self, select: &SeriesSelect) -> Result<Vec<SeriesInfo>, ReadError> {
+    async fn series(&self, select: &SeriesSelect, _: &dyn Allowance) -> Result<Vec<SeriesInfo>, ReadError> {
         let all = ["a", "b"].map(labels);
         Ok(all
             .into_iter()
@@ -36,7 +36,7 @@ impl Snapshot for Little {
     async fn sample_blocks(&self, select: &SeriesSelect) -> Result<BlockStream, ReadError> {
         self.asked.lock().push(select.clone());
         let mut block = SampleBlock { offsets: vec![0], ..SampleBlock::default() };
-        for info in self.series(select).await? {
+        for info in self.series(select, &store::Unbounded).await? {
             for ts_ms in [1_000, 2_000, 3_000].into_iter().filter(|ts| select.range.contains(*ts)) {
                 block.ts_ms.push(ts_ms);
                 block.values.push(ts_ms as f64 / 1e3);

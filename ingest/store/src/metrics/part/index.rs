@@ -8,7 +8,7 @@ use super::timelines::{NO_TIMELINE, Timelines};
 use super::values::Scale;
 use crate::hash::BytesHasher;
 use crate::side_index::{Cursor, open, put_block, put_split, seal, take_split};
-use crate::snapshot::SeriesInfo;
+use crate::snapshot::{Allowance, ReadError, SERIES_TAKEN_AT_ONCE, SeriesInfo, bytes_of_series};
 use bytes::Bytes;
 use model::{LabelSetBuilder, Labels, Match, Matcher, SeriesSelect, TimeRange};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -157,14 +157,21 @@ impl Index {
         ids
     }
 
-    pub fn series(&self, select: &SeriesSelect) -> Vec<SeriesInfo> {
-        self.select(select)
-            .into_iter()
-            .map(|id| {
-                let (first_ms, last_ms) = self.bounds[id as usize];
-                SeriesInfo { labels: self.labels(id), first_ms, last_ms }
-            })
-            .collect()
+    pub fn series(
+        &self,
+        select: &SeriesSelect,
+        allowance: &dyn Allowance,
+    ) -> Result<Vec<SeriesInfo>, ReadError> {
+        let mut found = vec![];
+        for ids in self.select(select).chunks(SERIES_TAKEN_AT_ONCE) {
+            let before = found.len();
+            found.extend(ids.iter().map(|id| {
+                let (first_ms, last_ms) = self.bounds[*id as usize];
+                SeriesInfo { labels: self.labels(*id), first_ms, last_ms }
+            }));
+            allowance.take(bytes_of_series(&found[before..]))?;
+        }
+        Ok(found)
     }
 
     /// Whether every series passes, so that dictionaries alone answer.
