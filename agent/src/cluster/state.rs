@@ -369,6 +369,18 @@ fn volume(object: &Value, of: &mut Of<'_, '_>) {
     }
 }
 
+/// What a service selects pods by, under OpenCost's name: whose pods they are cannot be told otherwise.
+fn selector(object: &Value, of: &mut Of<'_, '_>) {
+    let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object) else { return };
+    let names: Vec<(String, &str)> = selector
+        .iter()
+        .filter_map(|(name, value)| Some((format!("label_{}", label_name(name)), value.as_str()?)))
+        .collect();
+    let mut labels = of.labels.clone();
+    labels.extend(names.iter().map(|(name, value)| (name.as_str(), *value)));
+    of.out.gauge("service_selector_labels", "service selector labels", &labels, 1.0);
+}
+
 fn service(object: &Value, of: &mut Of<'_, '_>) {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
     let info = [
@@ -379,6 +391,7 @@ fn service(object: &Value, of: &mut Of<'_, '_>) {
     of.gauge("info", &info, 1.0);
     let kind = if text("/spec/type").is_empty() { "ClusterIP" } else { text("/spec/type") };
     of.gauge("spec_type", &[("type", kind)], 1.0);
+    selector(object, of);
     let all = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
     for ingress in all.into_iter().flatten() {
         let text = |name: &str| ingress[name].as_str().unwrap_or("");

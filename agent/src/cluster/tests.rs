@@ -171,7 +171,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
     let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
-        "clusterIP": "10.0.0.9" }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
+        "clusterIP": "10.0.0.9", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
     state::tell("PersistentVolume", &volume, &mut samples);
     state::tell("Service", &service, &mut samples);
     let quota = json!({ "metadata": { "name": "q", "namespace": "shop" },
@@ -220,6 +220,10 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             1.0,
         ),
         ("kube_job_owner{job_name=\"j\", namespace=\"shop\"}", 1.0),
+        (
+            "service_selector_labels{label_app_kubernetes_io_name=\"web\", namespace=\"shop\", service=\"web\"}",
+            1.0,
+        ),
         ("kube_service_info{cluster_ip=\"10.0.0.9\", namespace=\"shop\", service=\"web\"}", 1.0),
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");

@@ -52,6 +52,10 @@ pub struct Allocation {
     pub provider_id: String,
     /// Of the pod, as `kube_pod_labels` names them: `label_app`.
     pub labels: Labels,
+    /// Of the pod, as `kube_pod_annotations` names them: `annotation_team`.
+    pub annotations: Labels,
+    /// Whose selectors the pod's labels pass, sorted; a load balancer's own.
+    pub services: Vec<String>,
     /// Cores.
     pub cpu: Part,
     /// GiB.
@@ -215,26 +219,56 @@ async fn of_hour(hour: &Hour<'_>, book: &PriceBook, costs: &mut Costs) -> Result
 }
 
 async fn label(hour: &Hour<'_>, rows: &mut [Allocation]) -> Result<(), QueryError> {
+    for row in rows.iter_mut().filter(|row| row.workload_kind == "service") {
+        row.services = vec![row.workload.clone()];
+    }
     if rows.iter().all(|row| row.pod.is_empty()) {
         return Ok(());
     }
-    let told = hour.labels("kube_pod_labels", None).await?;
-    let of_pod = |labels: &Labels| {
-        let text = |name: &str| labels.get(name).unwrap_or("").to_owned();
-        (text("namespace"), text("pod"))
-    };
-    let told: HashMap<(String, String), Labels> =
-        told.into_iter().map(|labels| (of_pod(&labels), labels.without(|name| !is_of_pod(name)))).collect();
-    for row in rows {
-        if let Some(labels) = told.get(&(row.namespace.clone(), row.pod.clone())) {
-            row.labels = labels.clone();
-        }
+    let labels = by_pod(hour, "kube_pod_labels", LABEL).await?;
+    let annotations = by_pod(hour, "kube_pod_annotations", "annotation_").await?;
+    let services = hour.labels("service_selector_labels", None).await?;
+    for row in rows.iter_mut().filter(|row| !row.pod.is_empty()) {
+        let pod = (row.namespace.clone(), row.pod.clone());
+        row.labels = labels.get(&pod).cloned().unwrap_or_default();
+        row.annotations = annotations.get(&pod).cloned().unwrap_or_default();
+        row.services = services_of(row, &services);
     }
     Ok(())
 }
 
-fn is_of_pod(label: &str) -> bool {
-    label.starts_with("label_")
+const LABEL: &str = "label_";
+
+/// What a metric says of each pod (by namespace and name) in labels that begin so.
+async fn by_pod(
+    hour: &Hour<'_>,
+    metric: &str,
+    prefix: &str,
+) -> Result<HashMap<(String, String), Labels>, QueryError> {
+    let of_pod = |labels: &Labels| {
+        let text = |name: &str| labels.get(name).unwrap_or("").to_owned();
+        (text("namespace"), text("pod"))
+    };
+    let told = hour.labels(metric, None).await?.into_iter();
+    Ok(told.map(|all| (of_pod(&all), all.without(|name| !name.starts_with(prefix)))).collect())
+}
+
+/// Services of the row's namespace all of whose selector the pod's labels have.
+fn services_of(row: &Allocation, selectors: &[Labels]) -> Vec<String> {
+    let selects = |selector: &&Labels| {
+        let mut asked = selector.iter().filter(|(name, _)| name.starts_with(LABEL)).peekable();
+        selector.get("namespace") == Some(row.namespace.as_str())
+            && asked.peek().is_some()
+            && asked.all(|(name, value)| row.labels.get(name) == Some(value))
+    };
+    let mut services: Vec<String> = selectors
+        .iter()
+        .filter(selects)
+        .filter_map(|selector| selector.get("service").map(str::to_owned))
+        .collect();
+    services.sort();
+    services.dedup();
+    services
 }
 
 const COLUMNS: &[(&str, CellKind)] = &[

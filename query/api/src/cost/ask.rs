@@ -10,6 +10,7 @@ use axum::extract::rejection::QueryRejection;
 use chrono::Utc;
 use engine::Allocation;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Sets of one answer: a month of hours.
@@ -144,12 +145,30 @@ pub enum By {
     Node,
     Namespace,
     ControllerKind,
+    /// `deployment:cart`
+    Controller,
+    /// The name alone, whatever kind it is of.
     Workload,
+    /// Names of this kind; what is of another has none.
+    OfKind(&'static str),
+    Service,
     Pod,
     Container,
     /// A label of the pod, by the name that metrics have for it: `label_app`.
     Label(String),
+    Annotation(String),
 }
+
+const KINDS: [&str; 4] = ["deployment", "statefulset", "daemonset", "job"];
+
+/// OpenCost's words for labels that say whose something is.
+const OWNERS: [(&str, &str); 5] = [
+    ("department", "department"),
+    ("environment", "env"),
+    ("owner", "owner"),
+    ("product", "app"),
+    ("team", "team"),
+];
 
 /// Of what has no such label.
 const UNALLOCATED: &str = "__unallocated__";
@@ -159,23 +178,33 @@ pub const CLUSTER: &str = "default";
 
 impl By {
     pub fn parse(text: &str) -> Result<By, String> {
-        if let Some(label) = text.trim().strip_prefix("label:") {
-            return Ok(By::Label(label_name(label)));
+        let text = text.trim();
+        let named = text.split_once(':');
+        let owner = OWNERS.iter().find(|(word, _)| *word == text).map(|(_, label)| ("label", *label));
+        match named.or(owner) {
+            Some(("label", name)) => return Ok(By::Label(label_name(name))),
+            Some(("annotation", name)) => return Ok(By::Annotation(annotation_name(name))),
+            _ => {}
         }
-        match text.trim() {
+        if let Some(kind) = KINDS.into_iter().find(|kind| *kind == text) {
+            return Ok(By::OfKind(kind));
+        }
+        match text {
             "all" => Ok(By::All),
             "cluster" => Ok(By::Cluster),
             "node" => Ok(By::Node),
             "namespace" => Ok(By::Namespace),
             "controllerKind" => Ok(By::ControllerKind),
-            "workload" | "controller" | "deployment" | "statefulset" | "daemonset" | "job" => {
-                Ok(By::Workload)
-            }
+            "controller" => Ok(By::Controller),
+            "workload" => Ok(By::Workload),
+            "service" => Ok(By::Service),
             "pod" => Ok(By::Pod),
             "container" => Ok(By::Container),
             other => Err(format!(
-                "aggregate {other:?} is not known; use all, cluster, node, namespace, controllerKind, controller (or workload), \
-                 pod, container, label:<name>"
+                "aggregate {other:?} is not known; use all, cluster, node, namespace, controllerKind, controller, workload, \
+                 {}, service, pod, container, label:<name>, annotation:<name>, {}",
+                KINDS.join(", "),
+                OWNERS.map(|(word, _)| word).join(", "),
             )),
         }
     }
@@ -184,23 +213,38 @@ impl By {
         matches!(self, By::All | By::Cluster)
     }
 
-    fn of<'r>(&self, row: &'r Allocation) -> &'r str {
-        match self {
+    fn of<'r>(&self, row: &'r Allocation) -> Cow<'r, str> {
+        let known = |text: &'r str| if text.is_empty() { UNALLOCATED } else { text };
+        Cow::Borrowed(match self {
             By::All => "cluster",
             By::Cluster => CLUSTER,
             By::Node => &row.node,
             By::Namespace => &row.namespace,
-            By::ControllerKind => &row.workload_kind,
+            By::ControllerKind => known(&row.workload_kind),
+            By::Controller if row.workload_kind.is_empty() => known(&row.workload),
+            By::Controller => return Cow::Owned(format!("{}:{}", row.workload_kind, row.workload)),
             By::Workload => &row.workload,
+            By::OfKind(kind) if row.workload_kind == *kind => known(&row.workload),
+            By::OfKind(_) => UNALLOCATED,
+            // Of several the first, as OpenCost has it: a cost is counted once.
+            By::Service => row.services.first().map_or(UNALLOCATED, String::as_str),
             By::Pod => &row.pod,
             By::Container => &row.container,
             By::Label(name) => row.labels.get(name).unwrap_or(UNALLOCATED),
-        }
+            By::Annotation(name) => row.annotations.get(name).unwrap_or(UNALLOCATED),
+        })
     }
 }
 
 /// As kube-state-metrics writes the name of a label: other characters than a metric's are underscores.
 pub fn label_name(label: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    format!("label_{}", label.chars().map(plain).collect::<String>())
+    format!("label_{}", plain(label))
+}
+
+pub fn annotation_name(annotation: &str) -> String {
+    format!("annotation_{}", plain(annotation))
+}
+
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }

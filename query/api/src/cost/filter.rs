@@ -1,5 +1,6 @@
 //! OpenCost's `filter`: `namespace:"shop","cart"+node!:"n1"`. Conditions are joined by `+`, of values one is enough; `:` is
-//! equality, `<~:` the beginning, each with `!` for its opposite. `label[app]:"cart"` asks a pod's label.
+//! equality, `<~:` the beginning, each with `!` for its opposite. `label[app]:"cart"` asks a pod's label,
+//! `annotation[team]:"shop"` an annotation, and of `services` one is enough.
 
 use engine::Allocation;
 
@@ -55,9 +56,12 @@ impl Filter {
 
     pub fn passes(&self, row: &Allocation) -> bool {
         self.0.iter().all(|condition| {
-            let is = condition.field.of(row);
-            let fits = |value: &String| if condition.begins { is.starts_with(value) } else { is == value };
-            condition.values.iter().any(fits) != condition.not
+            let passes = |is: &str| {
+                let fits =
+                    |value: &String| if condition.begins { is.starts_with(value) } else { is == value };
+                condition.values.iter().any(fits)
+            };
+            condition.field.any(row, &passes) != condition.not
         })
     }
 }
@@ -69,21 +73,31 @@ fn form(rest: &str) -> String {
 enum Field {
     Column(fn(&Allocation) -> &str),
     Label(String),
+    Annotation(String),
+    Services,
 }
 
 impl Field {
-    fn of<'r>(&self, row: &'r Allocation) -> &'r str {
+    fn any(&self, row: &Allocation, passes: &dyn Fn(&str) -> bool) -> bool {
         match self {
-            Field::Column(column) => column(row),
-            Field::Label(name) => row.labels.get(name).unwrap_or(""),
+            Field::Column(column) => passes(column(row)),
+            Field::Label(name) => passes(row.labels.get(name).unwrap_or("")),
+            Field::Annotation(name) => passes(row.annotations.get(name).unwrap_or("")),
+            Field::Services => row.services.iter().any(|service| passes(service)),
         }
     }
 }
 
 fn field(name: &str) -> Result<Field, String> {
-    let label = name.strip_prefix("label[").and_then(|rest| rest.strip_suffix(']'));
-    if let Some(label) = label {
+    let named = |kind: &str| name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(']'));
+    if let Some(label) = named("label[") {
         return Ok(Field::Label(super::ask::label_name(label)));
+    }
+    if let Some(annotation) = named("annotation[") {
+        return Ok(Field::Annotation(super::ask::annotation_name(annotation)));
+    }
+    if name == "services" {
+        return Ok(Field::Services);
     }
     Ok(Field::Column(match name {
         "cluster" => |_| super::ask::CLUSTER,
@@ -96,7 +110,7 @@ fn field(name: &str) -> Result<Field, String> {
         other => {
             return Err(format!(
                 "filter field {other:?} is not known; use cluster, node, namespace, controllerKind, controller, pod, container, \
-                 label[<name>]"
+                 services, label[<name>], annotation[<name>]"
             ));
         }
     }))
@@ -125,6 +139,8 @@ mod tests {
         };
         assert!(passes(r#"label[app.kubernetes.io/name]:"cart""#, &labelled));
         assert!(!passes(r#"label[app.kubernetes.io/name]:"cart""#, &row("a", "n")));
+        let served = Allocation { services: vec!["api".into(), "web".into()], ..row("a", "n") };
+        assert!(passes(r#"services:"web""#, &served) && !passes(r#"services:"web""#, &row("a", "n")));
         for bad in ["x", "mood:\"a\"", "namespace:a", "namespace:\"a", "namespace:\"a\"+", "namespace!\"a\""]
         {
             assert!(Filter::parse(bad).is_err(), "{bad}");

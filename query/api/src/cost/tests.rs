@@ -78,6 +78,20 @@ fn pods_are_added_up_by_their_labels() {
     let shown = opencost::summary("shop", &sums["shop"], hours(HOUR_MS));
     assert_eq!((&shown["totalCost"], shown.as_object().unwrap().len()), (&json!(6.0), 22));
     assert!(asked("aggregate=colour").err().unwrap().contains("label:<name>"));
+    let of_team = |services: &[&str]| Allocation {
+        annotations: model::Labels::from_pairs([("annotation_example_com_team", "green")]),
+        services: services.iter().map(|name| (*name).to_owned()).collect(),
+        workload_kind: "statefulset".into(),
+        ..row(0, "shop", "db", "db-0", 1.0)
+    };
+    let rows = [of_team(&["api", "web"]), row(0, "x", "", "c", 1.0)];
+    let by = |query: &str| asked(query).unwrap().sums(rows.iter()).into_keys().collect::<Vec<_>>();
+    assert_eq!(by("aggregate=service"), ["__unallocated__", "api"]);
+    assert_eq!(by("aggregate=annotation:example.com/team"), ["__unallocated__", "green"]);
+    assert_eq!(by("aggregate=statefulset"), ["__unallocated__", "db"]);
+    assert_eq!(by("aggregate=deployment"), ["__unallocated__"]);
+    assert_eq!(by("aggregate=controller"), ["__unallocated__", "statefulset:db"]);
+    assert_eq!(by("aggregate=team"), ["__unallocated__"]);
 }
 
 #[test]

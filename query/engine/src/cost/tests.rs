@@ -201,6 +201,11 @@ async fn a_clusters_costs_are_those_of_its_assets() {
         ],
     );
     let pod_labels = of("kube_pod_labels", &CART, &[("label_app", "cart"), ("uid", "u")]);
+    let annotations = of("kube_pod_annotations", &CART, &[("annotation_team", "checkout")]);
+    let selects = |service: &'static str, label: &'static str, value: &'static str| {
+        of("service_selector_labels", &[("namespace", "shop"), ("service", service)], &[(label, value)])
+    };
+    let (selector, other) = (selects("cart", "label_app", "cart"), selects("other", "label_app", "web"));
     let claim: &[(&str, &str)] = &[("namespace", "shop"), ("persistentvolumeclaim", "data")];
     let lost: &[(&str, &str)] = &[("namespace", "old"), ("persistentvolumeclaim", "left")];
     let size = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
@@ -221,6 +226,9 @@ async fn a_clusters_costs_are_those_of_its_assets() {
         (&done_phase, 0.0, 0.0),
         (&labels, 1.0, 1.0),
         (&pod_labels, 1.0, 1.0),
+        (&annotations, 1.0, 1.0),
+        (&selector, 1.0, 1.0),
+        (&other, 1.0, 1.0),
         (&claim_size, 100.0 * GIB, 100.0 * GIB),
         (&lost_size, 50.0 * GIB, 50.0 * GIB),
         (&mount, 1.0, 1.0),
@@ -241,6 +249,8 @@ async fn a_clusters_costs_are_those_of_its_assets() {
     let cart = costs.allocations.iter().find(|row| row.workload == "cart").unwrap();
     assert_eq!((cart.workload_kind.as_str(), cart.container.as_str()), ("deployment", "cart"));
     assert_eq!(cart.labels.to_string(), "{label_app=\"cart\"}");
+    assert_eq!(cart.annotations.to_string(), "{annotation_team=\"checkout\"}");
+    assert_eq!(cart.services, ["cart"], "not one that selects others");
     assert_eq!((cart.cpu.requested, cart.cpu.used), (Some(0.25), None), "its usage is not told");
     assert!((cart.cpu.hours - 0.25).abs() < 1e-9 && (cart.memory.hours - 0.5).abs() < 1e-9);
     assert!((cart.volume_cost - 50.0 * 0.00005479452).abs() < 1e-9, "100 GiB for half an hour");
@@ -253,6 +263,7 @@ async fn a_clusters_costs_are_those_of_its_assets() {
     assert!((left.volume_cost - 25.0 * 0.00005479452).abs() < 1e-9);
     let web = costs.allocations.iter().find(|row| row.workload == "web").unwrap();
     assert_eq!((web.workload_kind.as_str(), web.load_balancer_cost), ("service", 0.0125));
+    assert_eq!(web.services, ["web"]);
 
     let answer = engine
         .sql(
