@@ -7,6 +7,7 @@ mod agent_config;
 #[cfg(not(feature = "server"))]
 mod agent_only;
 mod auth;
+mod connections;
 mod data_dir;
 mod doors;
 mod health;
@@ -74,7 +75,7 @@ pub fn preview(config: &Config) -> anyhow::Result<String> {
 
 async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     let bound = Listeners::bind(&config).await?;
-    let own_token = inputs.tokens.own().to_owned();
+    let own_token = inputs.guards.tokens.own().to_owned();
     let log = telemetry::start(&config.log, own_telemetry(&config, &bound.addresses, &own_token).as_ref())?;
     let _held = DataDir::hold(&config.data_dir)?;
     let stop = CancellationToken::new();

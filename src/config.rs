@@ -50,7 +50,9 @@ pub struct Config {
     pub otlp_http: SocketAddr,
     pub pg: SocketAddr,
     pub syslog: Option<SocketAddr>,
-    pub syslog_tls: Option<SyslogTls>,
+    /// Of HTTP, OTLP and PostgreSQL.
+    pub tls: Option<TlsFiles>,
+    pub syslog_tls: Option<(SocketAddr, TlsFiles)>,
     pub log: LogConfig,
     pub memory_bytes: usize,
     pub token_file: Option<PathBuf>,
@@ -94,8 +96,9 @@ pub struct Config {
 
 /// Files are read by who starts the listener.
 #[derive(Clone, Debug)]
-pub struct SyslogTls {
-    pub address: SocketAddr,
+pub struct TlsFiles {
+    /// How the flags that name them begin.
+    pub flag: &'static str,
     pub cert: PathBuf,
     pub key: PathBuf,
     pub client_ca: Option<PathBuf>,
@@ -151,9 +154,12 @@ impl Config {
             Some(text) => parse_bytes(text).with_context(|| format!("--memory {text:?}"))?,
             None => units::memory_default(),
         };
+        #[cfg(feature = "server")]
+        let server = server::Config::of(&flags, memory_bytes)?;
+        let of_all = tls("--tls", (flags.tls_cert, flags.tls_key, flags.tls_client_ca))?;
         let config = Config {
             #[cfg(feature = "server")]
-            server: server::Config::of(&flags, memory_bytes)?,
+            server,
             service_name_from: match flags.discover_service_name.as_slice() {
                 [] => wire::loki::SERVICE_NAME_LABELS.map(str::to_owned).into(),
                 [none] if none == "none" => vec![],
@@ -171,13 +177,19 @@ impl Config {
             },
             syslog_tls: match flags.syslog_tls.as_deref() {
                 None | Some("off") => None,
-                written => Some(SyslogTls {
-                    address: address("--syslog-tls", written.map(str::to_owned), "")?,
-                    cert: flags.syslog_tls_cert.context("--syslog-tls needs --syslog-tls-cert")?,
-                    key: flags.syslog_tls_key.context("--syslog-tls needs --syslog-tls-key")?,
-                    client_ca: flags.syslog_tls_client_ca,
-                }),
+                written => {
+                    let own = tls(
+                        "--syslog-tls",
+                        (flags.syslog_tls_cert, flags.syslog_tls_key, flags.syslog_tls_client_ca),
+                    )?;
+                    let files = own.or(of_all.clone());
+                    Some((
+                        address("--syslog-tls", written.map(str::to_owned), "")?,
+                        files.context("--syslog-tls needs --syslog-tls-cert and --syslog-tls-key, or --tls-cert and --tls-key")?,
+                    ))
+                }
             },
+            tls: of_all,
             log: LogConfig {
                 json: match flags.log_format.as_deref() {
                     None | Some("text") => false,
@@ -305,7 +317,7 @@ impl Config {
         let listeners: Vec<_> = listeners
             .into_iter()
             .chain(self.syslog.map(|address| ("--syslog", address)))
-            .chain(self.syslog_tls.as_ref().map(|tls| ("--syslog-tls", tls.address)))
+            .chain(self.syslog_tls.as_ref().map(|(address, _)| ("--syslog-tls", *address)))
             .collect();
         for (i, (name, address)) in listeners.iter().enumerate() {
             if let Some((other, _)) =
@@ -356,6 +368,18 @@ fn promoted(these: Vec<String>, all: bool, ignored: Vec<String>) -> anyhow::Resu
 
 /// Below this a memtable and one query do not fit beside each other.
 const MEMORY_BYTES_MIN: usize = 64 << 20;
+
+/// The files of a listener's TLS; none where there is to be none.
+fn tls(
+    flag: &'static str,
+    (cert, key, client_ca): (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+) -> anyhow::Result<Option<TlsFiles>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { flag, cert, key, client_ca })),
+        (None, None) if client_ca.is_none() => Ok(None),
+        _ => bail!("{flag}-cert and {flag}-key go together: give both files"),
+    }
+}
 
 fn address(flag: &str, written: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
     let text = written.as_deref().unwrap_or(default);

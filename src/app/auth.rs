@@ -42,6 +42,11 @@ impl Tokens {
         &self.own
     }
 
+    /// For doors that only this process' calls to itself go through.
+    pub fn of_own_calls(&self) -> Arc<Tokens> {
+        Arc::new(Tokens { accepted: RwLock::new(Some(vec![])), own: self.own.clone() })
+    }
+
     pub fn accepts(&self, offered: Option<&str>) -> bool {
         match &*self.accepted.read().unwrap_or_else(|held| held.into_inner()) {
             None => true,
@@ -124,6 +129,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens");
         std::fs::write(&path, "# on call\nabc\n\n").unwrap();
+        let own = Tokens::load(None).unwrap().of_own_calls();
+        assert!(own.accepts(Some(own.own())) && !own.accepts(None) && !own.accepts(Some("")));
         let tokens = Tokens::load(Some(&path)).unwrap();
         assert!(tokens.accepts(Some("abc")) && tokens.accepts(Some(tokens.own())));
         assert!(!tokens.accepts(Some("abd")) && !tokens.accepts(Some("ab")) && !tokens.accepts(None));

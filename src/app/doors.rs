@@ -2,7 +2,9 @@
 //! telemetry in (OTLP, syslog).
 
 use super::auth::{self, Tokens};
+use super::connections::{Connections, Peer};
 use super::listeners::Listeners;
+use super::tls::Tls;
 use crate::config::{Config, Role};
 use agent::Agent;
 use anyhow::Context;
@@ -13,11 +15,11 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use model::Sink;
 use receive::Doors;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// Tasks that end after the stop, or with what went wrong.
 pub type Servers = JoinSet<anyhow::Result<()>>;
@@ -39,25 +41,63 @@ pub fn doors(sink: Arc<dyn Sink>, agent: Option<&Agent>, config: &Config) -> Arc
     })
 }
 
+/// What the listeners ask of callers and show to them.
+#[derive(Clone)]
+pub struct Guards {
+    pub tokens: Arc<Tokens>,
+    /// Of HTTP, OTLP and PostgreSQL.
+    pub tls: Option<Arc<Tls>>,
+    pub syslog_tls: Option<Arc<Tls>>,
+}
+
+impl Guards {
+    /// Of listeners on loopback that only this process knows.
+    fn of_own_calls(&self) -> Guards {
+        Guards { tokens: self.tokens.of_own_calls(), tls: None, syslog_tls: None }
+    }
+
+    /// SIGHUP: tokens and certificates. What does not parse is logged, and what was stays in force.
+    pub fn reload(&self, config: &Config) {
+        if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
+            warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
+        }
+        for tls in self.tls.iter().chain(&self.syslog_tls) {
+            if let Err(wrong) = tls.reload() {
+                warn!(error = format!("{wrong:#}"), "the certificate is kept as it was");
+            }
+        }
+    }
+}
+
 /// Starts a server on every listener but PostgreSQL's, which is given back.
 pub fn serve(
     listeners: Listeners,
     http: Router,
     doors: Option<Arc<Doors>>,
-    (tokens, syslog_tls): (&Arc<Tokens>, Option<Arc<rustls::ServerConfig>>),
+    guards: &Guards,
     config: &Config,
     stop: &CancellationToken,
 ) -> (Servers, Option<TcpListener>) {
-    let guard = || middleware::from_fn_with_state(tokens.clone(), auth::require);
     let mut servers = JoinSet::new();
-    servers.spawn(serve_http(listeners.http, http.layer(guard()), stop.clone()));
+    let mut serve = |listener: Option<TcpListener>, router: &Router, guards: &Guards| {
+        if let Some(listener) = listener {
+            let guard = middleware::from_fn_with_state(guards.tokens.clone(), auth::require);
+            servers.spawn(serve_http(
+                listener,
+                guards.tls.clone(),
+                router.clone().layer(guard),
+                stop.clone(),
+            ));
+        }
+    };
+    let own = guards.of_own_calls();
+    serve(Some(listeners.http), &http, guards);
+    serve(listeners.own_http, &http, &own);
     let Some(doors) = doors else { return (servers, listeners.pg) };
-    if let Some(listener) = listeners.otlp_http {
-        servers.spawn(serve_http(listener, receive::otlp_http_router(&doors).layer(guard()), stop.clone()));
-    }
-    if let Some(listener) = listeners.otlp_grpc {
-        servers.spawn(serve_http(listener, receive::otlp_grpc_router(&doors).layer(guard()), stop.clone()));
-    }
+    serve(listeners.otlp_http, &receive::otlp_http_router(&doors), guards);
+    let grpc = receive::otlp_grpc_router(&doors);
+    serve(listeners.otlp_grpc, &grpc, guards);
+    serve(listeners.own_grpc, &grpc, &own);
     if let Some(sockets) = listeners.syslog {
         let (doors, tenant, stop) = (doors.clone(), config.tenant.clone(), stop.clone());
         let limits = receive::syslog::Limits::default();
@@ -65,27 +105,33 @@ pub fn serve(
             receive::syslog::serve(sockets, doors, tenant, limits, stop).await.context("syslog listener")
         });
     }
-    if let (Some(listener), Some(tls)) = (listeners.syslog_tls, syslog_tls) {
+    if let (Some(listener), Some(tls)) = (listeners.syslog_tls, guards.syslog_tls.clone()) {
         let (tenant, stop) = (config.tenant.clone(), stop.clone());
         let limits = receive::syslog::Limits::default();
         servers.spawn(async move {
-            let served = receive::syslog::serve_tls((listener, tls), doors, tenant, limits, stop).await;
+            let served =
+                receive::syslog::serve_tls((listener, tls.greeting()), doors, tenant, limits, stop).await;
             served.context("listener of syslog over TLS")
         });
     }
     (servers, listeners.pg)
 }
 
-async fn serve_http(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve_http(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let router = router.layer(middleware::from_fn(say_peer));
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+    axum::serve(Connections::of(listener, tls)?, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("HTTP listener")
 }
 
 /// The address that a request comes from, for the doors: in the place of whatever the sender wrote there.
-async fn say_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+async fn say_peer(ConnectInfo(Peer(peer)): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
     if let Ok(peer) = HeaderValue::try_from(peer.ip().to_string()) {
         request.headers_mut().insert(receive::PEER_HEADER, peer);
     }

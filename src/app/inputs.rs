@@ -3,17 +3,18 @@
 
 use super::auth::Tokens;
 use super::data_dir::DataDir;
+use super::doors::Guards;
+use super::tls::Tls;
 use crate::config::{Config, Role};
 use anyhow::{Context, bail};
 use std::path::Path;
 use std::sync::Arc;
 
 pub struct Inputs {
-    pub tokens: Arc<Tokens>,
+    pub guards: Guards,
     /// What this process shows to the ingest process.
     pub ingest_token: Option<String>,
     pub scrape_jobs: Vec<agent::scrape::Job>,
-    pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
     pub log_rules: agent::LogRules,
     #[cfg(feature = "server")]
     pub server: super::server::Inputs,
@@ -27,14 +28,18 @@ impl Inputs {
         let server = super::server::Inputs::read(config)?;
         let scrape_jobs = scrape_jobs(config)?;
         let log_rules = log_rules(config)?;
-        let syslog_tls = config.syslog_tls.as_ref().map(super::tls::server_config).transpose()?;
+        let tls = |files| Tls::read(files).map(Arc::new);
+        let guards = Guards {
+            tokens,
+            tls: config.tls.clone().map(tls).transpose()?,
+            syslog_tls: config.syslog_tls.clone().map(|(_, files)| tls(files)).transpose()?,
+        };
         // Last: a start that is refused makes no directory.
         DataDir::prepare(&config.data_dir)?;
         Ok(Inputs {
-            tokens,
+            guards,
             ingest_token,
             scrape_jobs,
-            syslog_tls,
             log_rules,
             #[cfg(feature = "server")]
             server,

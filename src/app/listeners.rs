@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, UdpSocket};
 /// Bound and not yet accepting.
 pub struct Listeners {
     pub http: TcpListener,
+    /// Where TLS is spoken on the others: on loopback, for what runs in this process.
+    pub own_http: Option<TcpListener>,
+    pub own_grpc: Option<TcpListener>,
     pub otlp_grpc: Option<TcpListener>,
     pub otlp_http: Option<TcpListener>,
     pub pg: Option<TcpListener>,
@@ -21,6 +24,12 @@ pub struct Listeners {
 /// Where they are, as `listeners.json` says it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Addresses {
+    /// Whether HTTP, OTLP and PostgreSQL are spoken over TLS.
+    pub tls: bool,
+    #[serde(skip)]
+    own_http: Option<SocketAddr>,
+    #[serde(skip)]
+    own_grpc: Option<SocketAddr>,
     pub http: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_grpc: Option<SocketAddr>,
@@ -55,11 +64,17 @@ impl Listeners {
             None => None,
         };
         let syslog_tls = match &config.syslog_tls {
-            Some(tls) => Some(bind("--syslog-tls", tls.address).await?),
+            Some((address, _)) => Some(bind("--syslog-tls", *address).await?),
             None => None,
         };
+        let (tls, own) = (config.tls.is_some(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let own_http = bind_if(tls, "--http", own).await?;
+        let own_grpc = bind_if(tls && takes_otlp, "--otlp-grpc", own).await?;
         let at = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         let addresses = Addresses {
+            tls,
+            own_http: at(&own_http)?,
+            own_grpc: at(&own_grpc)?,
             http: http.local_addr()?,
             otlp_grpc: at(&otlp_grpc)?,
             otlp_http: at(&otlp_http)?,
@@ -67,7 +82,7 @@ impl Listeners {
             syslog: syslog.as_ref().map(|(tcp, _)| tcp.local_addr()).transpose()?,
             syslog_tls: at(&syslog_tls)?,
         };
-        Ok(Listeners { http, otlp_grpc, otlp_http, pg, syslog, syslog_tls, addresses })
+        Ok(Listeners { http, own_http, own_grpc, otlp_grpc, otlp_http, pg, syslog, syslog_tls, addresses })
     }
 }
 
@@ -111,11 +126,15 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 impl Addresses {
     /// Where this process itself reaches its HTTP port: one that listens on all addresses is also on loopback.
     pub fn reachable_http(&self) -> SocketAddr {
-        reachable(self.http)
+        self.own_http.unwrap_or(reachable(self.http))
     }
 
     pub fn reachable_otlp_grpc(&self) -> Option<SocketAddr> {
-        self.otlp_grpc.map(reachable)
+        self.own_grpc.or(self.otlp_grpc.map(reachable))
+    }
+
+    pub fn http_scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 
     /// One line a listener on standard output, and `listeners.json` for programs.
@@ -126,10 +145,11 @@ impl Addresses {
             .await
             .with_context(|| format!("writing {}", written.display()))?;
         tokio::fs::rename(&written, &path).await.with_context(|| format!("writing {}", path.display()))?;
-        println!("http       http://{}", self.http);
+        let scheme = self.http_scheme();
+        println!("http       {scheme}://{}", self.http);
         for (name, address) in [("otlp-grpc", self.otlp_grpc), ("otlp-http", self.otlp_http)] {
             if let Some(address) = address {
-                println!("{name:<10} http://{address}");
+                println!("{name:<10} {scheme}://{address}");
             }
         }
         if let Some(pg) = self.pg {

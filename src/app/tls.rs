@@ -1,35 +1,73 @@
 //! What a TLS listener shows to its callers and asks of them, out of PEM files.
 
-use crate::config::SyslogTls;
+use crate::config::TlsFiles;
 use anyhow::Context;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_rustls::TlsAcceptor;
 
-/// Reads the files of `--syslog-tls`.
-pub fn server_config(tls: &SyslogTls) -> anyhow::Result<Arc<ServerConfig>> {
+/// What is spoken inside (ALPN): HTTP in its versions, and PostgreSQL where a client begins with TLS.
+const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"postgresql"];
+
+/// Certificate and key of the listeners, read again when they are renewed.
+pub struct Tls {
+    files: TlsFiles,
+    now: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    pub fn read(files: TlsFiles) -> anyhow::Result<Tls> {
+        let now = RwLock::new(server_config(&files)?);
+        Ok(Tls { files, now })
+    }
+
+    /// For the next connection.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone().into()
+    }
+
+    /// As [`acceptor`](Self::acceptor), for who knows only what a connection is greeted with.
+    pub fn greeting(self: &Arc<Tls>) -> Arc<dyn Fn() -> TlsAcceptor + Send + Sync> {
+        let tls = self.clone();
+        Arc::new(move || tls.acceptor())
+    }
+
+    /// For connections from here on. Where the files are wrong, what was stays.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let renewed = server_config(&self.files)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+}
+
+/// Reads the files; errors name them by their flags.
+fn server_config(tls: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
     crate::telemetry::install_tls();
-    let chain = certificates("--syslog-tls-cert", &tls.cert)?;
+    let flag = tls.flag;
+    let chain = certificates(&format!("{flag}-cert"), &tls.cert)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key)
-        .with_context(|| format!("--syslog-tls-key {} has no private key in PEM", tls.key.display()))?;
+        .with_context(|| format!("{flag}-key {} has no private key in PEM", tls.key.display()))?;
     let builder = match &tls.client_ca {
         None => ServerConfig::builder().with_no_client_auth(),
         Some(path) => {
+            let named = format!("{flag}-client-ca");
             let mut roots = RootCertStore::empty();
-            for authority in certificates("--syslog-tls-client-ca", path)? {
-                roots.add(authority).with_context(|| format!("--syslog-tls-client-ca {}", path.display()))?;
+            for authority in certificates(&named, path)? {
+                roots.add(authority).with_context(|| format!("{named} {}", path.display()))?;
             }
             let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
-            let verifier = verifier.with_context(|| format!("--syslog-tls-client-ca {}", path.display()))?;
+            let verifier = verifier.with_context(|| format!("{named} {}", path.display()))?;
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    let config = builder.with_single_cert(chain, key).with_context(|| {
-        format!("--syslog-tls-cert {} and --syslog-tls-key do not go together", tls.cert.display())
-    })?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .with_context(|| format!("{flag}-cert {} and {flag}-key do not go together", tls.cert.display()))?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
 }
 

@@ -28,13 +28,23 @@ pub struct Flags {
     /// PostgreSQL wire protocol [default: 127.0.0.1:5439]
     #[arg(long, env = "BINNACLE_PG", value_name = "ADDR")]
     pub pg: Option<String>,
+    /// PEM file with the certificate of HTTP, OTLP and PostgreSQL, and those it hangs on: they speak TLS only then. It
+    /// is read again at SIGHUP [default: no TLS]
+    #[arg(long, env = "BINNACLE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "BINNACLE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file with the authorities one of which must have signed a caller's certificate; without it none is asked for
+    #[arg(long, env = "BINNACLE_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Syslog, RFC 5424 and 3164, over TCP and UDP, e.g. 0.0.0.0:5514; it asks for no token [default: off]
     #[arg(long, env = "BINNACLE_SYSLOG", value_name = "ADDR")]
     pub syslog: Option<String>,
-    /// Syslog over TLS (RFC 5425), e.g. 0.0.0.0:6514; needs --syslog-tls-cert and --syslog-tls-key [default: off]
+    /// Syslog over TLS (RFC 5425), e.g. 0.0.0.0:6514 [default: off]
     #[arg(long, env = "BINNACLE_SYSLOG_TLS", value_name = "ADDR")]
     pub syslog_tls: Option<String>,
-    /// PEM file with the certificate that syslog senders are shown, and those it hangs on
+    /// PEM file with the certificate that syslog senders are shown, and those it hangs on [default: --tls-cert]
     #[arg(long, env = "BINNACLE_SYSLOG_TLS_CERT", value_name = "FILE")]
     pub syslog_tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key
@@ -346,6 +356,9 @@ impl Flags {
             otlp_grpc: self.otlp_grpc.or(file.otlp_grpc),
             otlp_http: self.otlp_http.or(file.otlp_http),
             pg: self.pg.or(file.pg),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),
             syslog: self.syslog.or(file.syslog),
             syslog_tls: self.syslog_tls.or(file.syslog_tls),
             syslog_tls_cert: self.syslog_tls_cert.or(file.syslog_tls_cert),

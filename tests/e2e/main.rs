@@ -21,5 +21,6 @@ mod shippers;
 mod sql;
 mod start;
 mod this_machine;
+mod tls;
 mod traces;
 mod traffic;

@@ -11,7 +11,7 @@ fn count(server: &Server, what: &str) -> i64 {
     server.sql(&format!("select count(*) as n from logs where {what}"))[0]["n"].as_i64().unwrap()
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
@@ -60,23 +60,10 @@ fn logger_and_python_send_syslog_over_tcp_and_udp() {
     assert_eq!(lines.map(|stream| stream["values"].as_array().unwrap().len()).sum::<usize>(), 3, "{found}");
 }
 
-/// An authority, and a certificate for `localhost` that it signed.
-fn certificates(dir: &Path) {
-    let openssl = |arguments: &[&str]| run(Command::new(program("openssl")).args(arguments).current_dir(dir));
-    let request = ["req", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
-    openssl(
-        &[&request[..], &["-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA"]].concat(),
-    );
-    openssl(&[&request[..4], &["-keyout", "key.pem", "-out", "csr.pem", "-subj", "/CN=localhost"]].concat());
-    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
-    let signed = ["x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
-    openssl(&[&signed[..], &["-out", "cert.pem", "-days", "2", "-extfile", "names"]].concat());
-}
-
 #[test]
 fn rsyslog_forwards_over_tls() {
     let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    crate::tls::certificates(dir.path());
     let file = |name: &str| dir.path().join(name).display().to_string();
     let flags = ["--no-agent", "--no-web", "--syslog-tls", "127.0.0.1:0"];
     let (cert, key, ca) = (file("cert.pem"), file("key.pem"), file("ca.pem"));

@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -59,15 +58,18 @@ pub async fn serve(
     streams.and(datagrams)
 }
 
+/// What greets a sender over TLS, for one connection.
+pub type Greeting = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+
 /// As [`serve`], over TLS alone.
 pub async fn serve_tls(
-    (tcp, tls): (TcpListener, Arc<ServerConfig>),
+    (tcp, tls): (TcpListener, Greeting),
     doors: Arc<Doors>,
     tenant: Tenant,
     limits: Limits,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    Syslog { doors, tenant, stop, tls: Some(tls.into()) }.accept(&tcp, limits).await
+    Syslog { doors, tenant, stop, tls: Some(tls) }.accept(&tcp, limits).await
 }
 
 #[derive(Clone)]
@@ -75,7 +77,7 @@ struct Syslog {
     doors: Arc<Doors>,
     tenant: Tenant,
     stop: CancellationToken,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Greeting>,
 }
 
 impl Syslog {
@@ -114,7 +116,7 @@ impl Syslog {
     async fn greet(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(tls) = &self.tls else { return self.read(stream, peer).await };
         let shaken = tokio::select! {
-            shaken = tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)) => shaken,
+            shaken = tokio::time::timeout(HANDSHAKE_MAX, tls().accept(stream)) => shaken,
             () = self.stop.cancelled() => return,
         };
         let why = match shaken {

@@ -38,6 +38,7 @@ use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::response::NoticeResponse;
 use pgwire::messages::startup::Authentication;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::tokio::TlsAcceptor;
 use statement::Statement;
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
@@ -60,11 +61,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Says whether a password is one of the tokens; `None` where none is asked for.
 pub type Passwords = Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>;
 
-/// Answers connections until `stop`.
+/// What greets a client that asks for TLS, for one connection; `None` where none is spoken.
+pub type Tls = Option<Arc<dyn Fn() -> TlsAcceptor + Send + Sync>>;
+
+/// Answers connections until `stop`. With `tls`, one that does not ask for it is refused before it shows a password.
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<Engine>,
-    passwords: Passwords,
+    (passwords, tls): (Passwords, Tls),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let manager = Arc::new(ConnectionManager::new());
@@ -89,16 +93,18 @@ pub async fn serve(
             engine: engine.clone(),
             passwords: passwords.clone(),
             has_room: permit.is_some(),
+            only_tls: tls.is_some(),
             manager: manager.clone(),
             session: OnceLock::new(),
             startup: Mutex::new(None),
             refused: CancellationToken::new(),
         });
+        let acceptor = tls.as_ref().map(|tls| tls());
         connections.spawn(async move {
             let _permit = permit;
             let refused = connection.refused.clone();
             let ended = tokio::select! {
-                ended = pgwire::tokio::process_socket(socket, None, Handlers(connection)) => ended,
+                ended = pgwire::tokio::process_socket(socket, acceptor, Handlers(connection)) => ended,
                 () = async {
                     refused.cancelled().await;
                     tokio::time::sleep(LAST_WORDS_TIMEOUT).await;
@@ -116,6 +122,7 @@ struct Connection {
     engine: Arc<Engine>,
     passwords: Passwords,
     has_room: bool,
+    only_tls: bool,
     manager: Arc<ConnectionManager>,
     session: OnceLock<Session>,
     /// Kept while the password is asked for.
@@ -223,6 +230,9 @@ impl StartupHandler for Connection {
                         "53300",
                         format!("sorry, too many clients already: {CONNECTIONS_MAX}"),
                     ));
+                }
+                if self.only_tls && !client.is_secure() {
+                    return Err(fatal("28000", "this server speaks TLS only: connect with sslmode=require"));
                 }
                 tenant(client)?;
                 let startup = PgWireFrontendMessage::Startup(startup);

@@ -1,7 +1,7 @@
 //! The agent, and where its doors write to.
 
 use crate::app::agent_config::{agent_config, reload_agent};
-use crate::app::auth::Tokens;
+use crate::app::doors::Guards;
 use crate::app::inputs::Inputs;
 use crate::app::listeners::Addresses;
 use crate::app::own_metrics;
@@ -11,15 +11,13 @@ use anyhow::bail;
 use model::{Clock, Reading, Sink, SystemClock};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 pub struct Parts {
     /// Always there; the whole binary has roles without it.
     pub agent: Option<Agent>,
     pub sink: Option<Arc<dyn Sink>>,
-    pub tokens: Arc<Tokens>,
-    /// What syslog over TLS shows and asks.
-    pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
+    pub guards: Guards,
     pub stopping: CancellationToken,
     started_ms: i64,
 }
@@ -35,7 +33,7 @@ impl Parts {
             bail!("this binary is the agent alone; role {} is in the whole one", config.role.name());
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut agent_config = agent_config(config, addresses, &inputs.tokens);
+        let mut agent_config = agent_config(config, addresses, &inputs.guards.tokens);
         agent_config.scrape_jobs = inputs.scrape_jobs;
         agent_config.log_rules = inputs.log_rules;
         let started_ms = clock.now_ms();
@@ -43,18 +41,15 @@ impl Parts {
         Ok(Parts {
             sink: Some(agent.sink()),
             agent: Some(agent),
-            tokens: inputs.tokens,
-            syslog_tls: inputs.syslog_tls,
+            guards: inputs.guards,
             stopping: stop.clone(),
             started_ms,
         })
     }
 
-    /// SIGHUP: tokens, scrape jobs, log rules. What does not parse is logged, and what was stays in force.
+    /// SIGHUP: tokens, certificates, scrape jobs, log rules. What does not parse is logged, and what was stays in force.
     pub async fn reload(&self, config: &Config) {
-        if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
-            warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
-        }
+        self.guards.reload(config);
         if let Some(agent) = &self.agent {
             reload_agent(agent, config);
         }

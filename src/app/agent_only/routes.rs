@@ -40,8 +40,7 @@ pub fn serve(
         http = http.merge(receive::http_router(doors));
     }
     let http = http.fallback(no_such_path);
-    let (servers, _) =
-        doors::serve(listeners, http, doors, (&parts.tokens, parts.syslog_tls.clone()), config, stop);
+    let (servers, _) = doors::serve(listeners, http, doors, &parts.guards, config, stop);
     Ok(servers)
 }
 

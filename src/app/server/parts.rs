@@ -2,7 +2,7 @@
 
 use super::span_path::SpanPath;
 use crate::app::agent_config::{agent_config, reload_agent};
-use crate::app::auth::Tokens;
+use crate::app::doors::Guards;
 use crate::app::inputs::Inputs;
 use crate::app::listeners::Addresses;
 use crate::app::own_metrics;
@@ -27,9 +27,7 @@ pub struct Parts {
     /// Where the doors write to: the store, through what is derived of spans, or the agent's queue.
     pub sink: Option<Arc<dyn Sink>>,
     span_path: Option<SpanPath>,
-    pub tokens: Arc<Tokens>,
-    /// What syslog over TLS shows and asks.
-    pub syslog_tls: Option<Arc<rustls::ServerConfig>>,
+    pub guards: Guards,
     pub stopping: CancellationToken,
     started_ms: i64,
     role: Role,
@@ -80,8 +78,7 @@ impl Parts {
             agent: None,
             sink: None,
             span_path: None,
-            tokens: inputs.tokens,
-            syslog_tls: inputs.syslog_tls,
+            guards: inputs.guards,
             stopping: stop.clone(),
             started_ms: clock.now_ms(),
             role: config.role,
@@ -118,7 +115,7 @@ impl Parts {
             parts.alerts = Some(parts.start_alerts(config, addresses, &clock, stop).await?);
         }
         if with_agent {
-            let mut agent_config = agent_config(config, addresses, &parts.tokens);
+            let mut agent_config = agent_config(config, addresses, &parts.guards.tokens);
             agent_config.scrape_jobs = inputs.scrape_jobs;
             agent_config.log_rules = inputs.log_rules;
             let agent = Agent::start(agent_config, clock, stop.clone()).await?;
@@ -162,9 +159,7 @@ impl Parts {
             store.set_limits(config.server.limits.clone());
             store.set_downsampling(config.server.downsampling.clone());
         }
-        if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
-            warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
-        }
+        self.guards.reload(config);
         if let Some(alerts) = &self.alerts
             && let Err(wrong) = alerts.reload().await
         {
@@ -249,7 +244,10 @@ fn query_limits(config: &Config) -> engine::Limits {
 }
 
 fn alerts_config(config: &Config, addresses: &Addresses) -> alerts::Config {
-    let external_url = config.external_url.clone().unwrap_or_else(|| format!("http://{}", addresses.http));
+    let external_url = config
+        .external_url
+        .clone()
+        .unwrap_or_else(|| format!("{}://{}", addresses.http_scheme(), addresses.http));
     alerts::Config {
         rules: config.rules.clone(),
         slos: config.slos.clone(),

@@ -4,6 +4,7 @@ use super::parts::Parts;
 use super::{admin_routes, page, ruler_routes, rules_routes, trace};
 use crate::app::auth::Tokens;
 use crate::app::listeners::Listeners;
+use crate::app::tls::Tls;
 use crate::app::{doors, health, own_metrics, targets_routes};
 use crate::config::{Config, Role};
 use anyhow::Context;
@@ -36,12 +37,12 @@ pub fn serve(
     let doors = parts.sink.clone().map(|sink| doors::doors(sink, parts.agent.as_ref(), config));
     let shared = Shared { parts: parts.clone(), doors: doors.clone() };
     let http = http_router(config, shared)?;
-    let (mut servers, pg) =
-        doors::serve(listeners, http, doors, (&parts.tokens, parts.syslog_tls.clone()), config, stop);
+    let (mut servers, pg) = doors::serve(listeners, http, doors, &parts.guards, config, stop);
     if let (Some(listener), Some(engine)) = (pg, parts.engine.clone()) {
-        let (stop, passwords) = (stop.clone(), passwords(&parts.tokens));
+        let tls: api::pg::Tls = parts.guards.tls.as_ref().map(Tls::greeting);
+        let (stop, guards) = (stop.clone(), (passwords(&parts.guards.tokens), tls));
         servers.spawn(async move {
-            api::pg::serve(listener, engine, passwords, stop).await.context("PostgreSQL listener")
+            api::pg::serve(listener, engine, guards, stop).await.context("PostgreSQL listener")
         });
     }
     Ok(servers)

@@ -40,7 +40,7 @@ async fn serving(limits: Limits, password: Option<&'static str>) -> Served {
             Arc::new(move |offered: &str| offered == right);
         accepts
     });
-    tokio::spawn(serve(listener, engine, passwords, stop.clone()));
+    tokio::spawn(serve(listener, engine, (passwords, None), stop.clone()));
     Served { address, stop, dir }
 }
 
