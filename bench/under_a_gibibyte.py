@@ -31,7 +31,7 @@ STEP_MS = 15_000
 WIDE, OLD = "wide", "old_metric"
 QUARTER_S, MONTH_S = 900, 30 * 86_400
 
-# Kind, query, seconds back, step.
+# Kind, query, seconds back, step; of a remote read the metric, and whether the answer is whole samples (0) or a stream (1).
 ASKED = [
     ("query_range", f"avg by (n, pod, ns) ({WIDE})", QUARTER_S, 1),
     ("query_range", WIDE, QUARTER_S, 1),
@@ -54,6 +54,9 @@ ASKED = [
     ("series", '{__name__=~".+"}', 0, 0),
     ("label/uuid/values", "", 0, 0),
     ("status/tsdb", "", 0, 0),
+    ("read", OLD, MONTH_S, 0),
+    ("read", WIDE, QUARTER_S, 0),
+    ("read", OLD, MONTH_S, 1),
 ]
 
 
@@ -89,14 +92,25 @@ def write(body):
         return wrong.code, wrong.read(110).decode()
 
 
+def read_request(metric, back_s, stream, end_s):
+    """A remote read of a metric, as Prometheus asks it."""
+    times = varint(1 << 3) + varint((end_s - back_s) * 1000) + varint(2 << 3) + varint(end_s * 1000)
+    query = times + field(3, field(2, "__name__") + field(3, metric))
+    body = field(1, query) + varint(2 << 3) + varint(stream)
+    return urllib.request.Request(f"{URL}/api/v1/read", bytes(cramjam.snappy.compress_raw(body)))
+
+
 def ask(kind, query, back_s, step, end_s):
     """Status, bytes of the answer, and its beginning where it is a refusal."""
     params = {"query": query, "match[]": query, "time": end_s, "start": end_s - back_s, "end": end_s, "step": step}
     params = {name: value for name, value in params.items() if value}
     if not kind.startswith("query_range"):
         params = {name: value for name, value in params.items() if name in ("query", "match[]", "time")}
+    request = f"{URL}/api/v1/{kind}?{urllib.parse.urlencode(params)}"
+    if kind == "read":
+        request = read_request(query, back_s, step, int(end_s))
     try:
-        with urllib.request.urlopen(f"{URL}/api/v1/{kind}?{urllib.parse.urlencode(params)}", timeout=200) as answer:
+        with urllib.request.urlopen(request, timeout=200) as answer:
             size = 0
             while piece := answer.read(1 << 20):
                 size += len(piece)
