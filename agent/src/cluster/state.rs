@@ -192,7 +192,8 @@ pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
     labels_and_owner(object, of);
     match kind {
         "Node" => node(object, of),
-        "Deployment" | "HorizontalPodAutoscaler" => conditions(object, of),
+        "Deployment" => conditions(object, of),
+        "HorizontalPodAutoscaler" => autoscaler(object, of),
         "Job" => job(object, of),
         "StatefulSet" => {
             for (name, path) in [
@@ -324,6 +325,40 @@ fn quota(object: &Value, of: &mut Of<'_, '_>) {
         for (resource, value) in all.into_iter().flatten() {
             if let Some(value) = value.as_str().and_then(quantity::parse) {
                 of.gauge("", &[("resource", resource), ("type", kind)], value);
+            }
+        }
+    }
+}
+
+/// What it scales, and of each metric what it shall reach and has reached.
+fn autoscaler(object: &Value, of: &mut Of<'_, '_>) {
+    conditions(object, of);
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("scaletargetref_kind", text("/spec/scaleTargetRef/kind")),
+        ("scaletargetref_name", text("/spec/scaleTargetRef/name")),
+        ("scaletargetref_api_version", text("/spec/scaleTargetRef/apiVersion")),
+    ];
+    of.gauge("info", &info, 1.0);
+    for (name, path, side) in [
+        ("spec_target_metric", "/spec/metrics", "target"),
+        ("status_target_metric", "/status/currentMetrics", "current"),
+    ] {
+        for metric in object.pointer(path).and_then(Value::as_array).into_iter().flatten() {
+            const SOURCES: [&str; 5] = ["resource", "containerResource", "pods", "object", "external"];
+            let Some(source) = SOURCES.iter().find_map(|source| metric.get(source)) else { continue };
+            let named = source.get("name").or_else(|| source.pointer("/metric/name"));
+            let named = named.and_then(Value::as_str).unwrap_or("");
+            for (kind, field) in
+                [("value", "value"), ("average", "averageValue"), ("utilization", "averageUtilization")]
+            {
+                let number = match &source[side][field] {
+                    Value::String(quantity) => quantity::parse(quantity),
+                    other => other.as_f64(),
+                };
+                if let Some(number) = number {
+                    of.gauge(name, &[("metric_name", named), ("metric_target_type", kind)], number);
+                }
             }
         }
     }

@@ -177,6 +177,13 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let quota = json!({ "metadata": { "name": "q", "namespace": "shop" },
         "status": { "hard": { "requests.cpu": "1500m" }, "used": { "requests.cpu": "1" } } });
     let budget = json!({ "metadata": { "name": "b", "namespace": "shop" }, "status": { "currentHealthy": 1, "desiredHealthy": 2 } });
+    let autoscaler = json!({ "metadata": { "name": "cart", "namespace": "shop" },
+        "spec": { "maxReplicas": 9, "scaleTargetRef": { "kind": "Deployment", "name": "cart", "apiVersion": "apps/v1" }, "metrics": [
+            { "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } },
+            { "type": "Pods", "pods": { "metric": { "name": "orders" }, "target": { "type": "AverageValue", "averageValue": "1500m" } } }] },
+        "status": { "currentMetrics": [{ "type": "Resource", "resource": { "name": "cpu",
+            "current": { "averageUtilization": 35, "averageValue": "35m" } } }] } });
+    state::tell("HorizontalPodAutoscaler", &autoscaler, &mut samples);
     let stateful = json!({ "metadata": { "name": "db", "namespace": "shop" },
         "status": { "currentRevision": "db-1", "updateRevision": "db-2" } });
     state::tell("ResourceQuota", &quota, &mut samples);
@@ -220,6 +227,26 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             1.0,
         ),
         ("kube_job_owner{job_name=\"j\", namespace=\"shop\"}", 1.0),
+        (
+            "kube_horizontalpodautoscaler_info{horizontalpodautoscaler=\"cart\", namespace=\"shop\", \
+             scaletargetref_api_version=\"apps/v1\", scaletargetref_kind=\"Deployment\", scaletargetref_name=\"cart\"}",
+            1.0,
+        ),
+        (
+            "kube_horizontalpodautoscaler_spec_target_metric{horizontalpodautoscaler=\"cart\", metric_name=\"cpu\", \
+             metric_target_type=\"utilization\", namespace=\"shop\"}",
+            80.0,
+        ),
+        (
+            "kube_horizontalpodautoscaler_spec_target_metric{horizontalpodautoscaler=\"cart\", metric_name=\"orders\", \
+             metric_target_type=\"average\", namespace=\"shop\"}",
+            1.5,
+        ),
+        (
+            "kube_horizontalpodautoscaler_status_target_metric{horizontalpodautoscaler=\"cart\", metric_name=\"cpu\", \
+             metric_target_type=\"average\", namespace=\"shop\"}",
+            0.035,
+        ),
         (
             "service_selector_labels{label_app_kubernetes_io_name=\"web\", namespace=\"shop\", service=\"web\"}",
             1.0,
