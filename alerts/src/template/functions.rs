@@ -122,12 +122,14 @@ pub fn call(name: &str, arguments: &[Value], external_url: &str, now_ms: i64) ->
         "toLower" => text(one()?.print().to_lowercase()),
         "match" => {
             let (pattern, subject) = two()?;
-            Ok(Value::Truth(regex(&pattern.print())?.is_match(&subject.print())))
+            Ok(Value::Truth(model::regexp::compile(&pattern.print())?.is_match(&subject.print())))
         }
         "reReplaceAll" => match arguments {
-            [pattern, by, subject] => {
-                text(regex(&pattern.print())?.replace_all(&subject.print(), by.print()).into_owned())
-            }
+            [pattern, by, subject] => text(
+                model::regexp::compile(&pattern.print())?
+                    .replace_all(&subject.print(), by.print())
+                    .into_owned(),
+            ),
             _ => Err("reReplaceAll takes three arguments".into()),
         },
         "stripPort" => text(strip_port(&one()?.print()).to_owned()),
@@ -146,10 +148,6 @@ pub fn call(name: &str, arguments: &[Value], external_url: &str, now_ms: i64) ->
         "args" => Ok(Value::List(arguments.to_vec())),
         other => Err(format!("{other} cannot be called here")),
     }
-}
-
-fn regex(pattern: &str) -> Result<regex::Regex, String> {
-    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|wrong| wrong.to_string())
 }
 
 fn strip_port(host: &str) -> &str {

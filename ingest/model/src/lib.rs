@@ -14,6 +14,7 @@ mod logs;
 mod metrics;
 mod peer;
 mod reading;
+pub mod regexp;
 mod select;
 mod sink;
 mod spans;
@@ -36,6 +37,7 @@ pub use metrics::{
 };
 pub use peer::Identify;
 pub use reading::{Reading, ReadingKind};
+pub use regexp::Regexp;
 pub use select::{
     InvalidMatcher, LabelTests, LinePattern, LogSelect, Match, Matcher, SeriesSelect, SpanField, SpanSelect,
     TestLabel, TimeRange, WordQuery,

@@ -1,6 +1,7 @@
 //! What a snapshot is asked for: which series, streams or spans, and when.
 
 use crate::labels::Labels;
+use crate::regexp;
 use crate::spans::TraceId;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,8 @@ impl From<Matcher> for MatcherText {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("error parsing regexp: {0}")]
-pub struct InvalidMatcher(#[from] regex::Error);
+#[error("{0}")]
+pub struct InvalidMatcher(String);
 
 /// Small regexes that were compiled before. A dashboard asks for the same ones at each refresh, and one that was used
 /// has the states of its automaton already.
@@ -88,18 +89,20 @@ const KNOWN_MAX: usize = 32;
 /// Of a regex that is kept, and of the states that it gathers in use.
 const KNOWN_BYTES_MAX: usize = 256 << 10;
 
-fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
+fn anchored(pattern: &str) -> Result<Regex, InvalidMatcher> {
     // A poisoned lock holds what is still right: entries are put in whole.
     let known = || KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(regex) = known().get(pattern) {
         return Ok(regex.clone());
     }
     // `s`: Prometheus lets `.` match a newline.
-    let mut builder = regex::RegexBuilder::new(&format!("^(?s:{pattern})$"));
+    let translated = regexp::translated(pattern);
+    let mut builder = regex::RegexBuilder::new(&format!("^(?s:{translated})$"));
     let small = builder.size_limit(KNOWN_BYTES_MAX).dfa_size_limit(KNOWN_BYTES_MAX).build();
     let Ok(regex) = small else {
         // The bound keeps `x{1000}{1000}` from eating memory.
-        return builder.size_limit(10 << 20).dfa_size_limit(2 << 20).build();
+        let large = builder.size_limit(10 << 20).dfa_size_limit(2 << 20).build();
+        return large.map_err(|why| InvalidMatcher(regexp::refusal(pattern, &translated, &why)));
     };
     let mut known = known();
     if known.len() >= KNOWN_MAX {
@@ -190,7 +193,8 @@ const LINE_PATTERN_BYTES_MAX: usize = 10 << 20;
 impl TryFrom<LinePatternText> for LinePattern {
     type Error = InvalidMatcher;
     fn try_from(text: LinePatternText) -> Result<Self, Self::Error> {
-        let regex = regex::RegexBuilder::new(&text.regex).size_limit(LINE_PATTERN_BYTES_MAX).build()?;
+        let regex = regex::RegexBuilder::new(&text.regex).size_limit(LINE_PATTERN_BYTES_MAX).build();
+        let regex = regex.map_err(|why| InvalidMatcher(why.to_string()))?;
         Ok(LinePattern { regex, negated: text.negated })
     }
 }

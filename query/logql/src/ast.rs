@@ -3,9 +3,9 @@
 use crate::ip::IpMatch;
 use crate::pipeline::json::PathStep;
 use crate::pipeline::pattern::LinePattern;
-use crate::regexp::Regexp;
 use crate::template::Template;
 use model::Matcher;
+use model::Regexp;
 use regex::Regex;
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What a well-formed query must hold beyond its grammar. Each refusal says what is wrong in Loki's words.
 
 use crate::ast::*;
-use crate::regexp::Regexp;
+use model::Regexp;
 use model::{Match, Matcher};
 
 type Checked<T> = Result<T, String>;

@@ -13,7 +13,6 @@ mod lexer;
 mod parser;
 mod pipeline;
 mod printer;
-mod regexp;
 mod template;
 mod units;
 
@@ -24,7 +23,6 @@ pub use judge::read_log_query;
 pub use lexer::ParseError;
 pub use parser::parse;
 pub use pipeline::{Category, Fields, LabelTest, Pipeline, detect_level};
-pub use regexp::Regexp;
 pub use template::Template;
 pub use units::{format_duration, parse_bytes, parse_duration_ns};
 

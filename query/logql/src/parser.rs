@@ -9,8 +9,9 @@ use crate::ip::IpMatch;
 use crate::lexer::{ParseError, Spanned, Token, tokens};
 use crate::pipeline::json::parse_path;
 use crate::pipeline::pattern::LinePattern;
-use crate::regexp::{Regexp, compile_whole};
 use crate::template::Template;
+use model::Regexp;
+use model::regexp::compile_whole;
 use model::{Match, Matcher};
 
 /// Longer queries are refused; Loki's own default is far below.
@@ -567,8 +568,7 @@ impl Parser<'_> {
     }
 
     fn checked_matcher(&self, name: String, op: Match, value: String, at: usize) -> Parsed<Matcher> {
-        let told = |why: &dyn ToString| compile_whole(&value).err().unwrap_or_else(|| why.to_string());
-        Matcher::new(name, op, value.clone()).map_err(|why| ParseError::at(self.text, at, told(&why)))
+        Matcher::new(name, op, value).map_err(|why| ParseError::at(self.text, at, why.to_string()))
     }
 
     fn stage(&mut self, stages: &mut Vec<Stage>) -> Parsed<()> {

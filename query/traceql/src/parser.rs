@@ -679,6 +679,7 @@ fn regex(negated: bool, value: Box<FieldExpr>, pattern: &FieldExpr) -> Result<Fi
             "illegal operation for the given types: a regex must be a string, not {pattern}"
         ));
     };
+    let pattern = model::regexp::translated(pattern);
     let regex = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_BYTES_MAX).build();
     let regex = regex.map_err(|why| format!("invalid regex: {why}"))?;
     Ok(FieldExpr::Regex { negated, value, regex })

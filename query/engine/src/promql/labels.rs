@@ -34,7 +34,7 @@ impl LabelReplace {
         pattern: &str,
     ) -> Result<LabelReplace, QueryError> {
         check_name("label_replace", "destination", target)?;
-        let pattern = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        let pattern = model::regexp::compile_whole(pattern).map_err(|_| {
             QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
         let (target, replacement, source) = (target.to_owned(), replacement.to_owned(), source.to_owned());

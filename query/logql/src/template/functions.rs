@@ -1,10 +1,10 @@
 //! The functions a template may call. Arguments come as Go passes them: a piped value is the last one.
 
 use super::value::Item;
-use crate::regexp::compile;
 use crate::units::{parse_bytes, parse_duration_ns};
 use base64_lite::{decode, encode};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use model::regexp::compile;
 
 /// A function by its name, with the arguments it takes.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! Regular expressions as Go's `regexp` reads them, which is what Loki's users write: in the words of the engine here. A brace
+//! Regular expressions as Go's `regexp` reads them, which is what users of Prometheus, Loki and Tempo write: in the words of the engine here. A brace
 //! that begins no count stands for itself there, as `[`, `&&`, `--` and `~~` do in a class; `\d`, `\w`, `\s` and `\b` are ASCII; `\Q…\E`
 //! quotes. Why one is refused is told in Go's words.
 
@@ -18,7 +18,9 @@ pub struct Regexp {
 }
 
 impl Regexp {
-    pub(crate) fn parse(text: &str) -> Result<Regexp, String> {
+    /// # Errors
+    /// Go's words for what is wrong.
+    pub fn parse(text: &str) -> Result<Regexp, String> {
         Ok(Regexp { regex: compile(text)?, text: text.to_owned() })
     }
 
@@ -41,13 +43,13 @@ impl Deref for Regexp {
 }
 
 /// What is refused is told as Go tells it.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+pub fn compile(pattern: &str) -> Result<Regex, String> {
     let translated = translated(pattern);
     build(&translated).map_err(|why| refusal(pattern, &translated, &why))
 }
 
 /// One that must match the whole of a text.
-pub(crate) fn compile_whole(pattern: &str) -> Result<Regex, String> {
+pub fn compile_whole(pattern: &str) -> Result<Regex, String> {
     let translated = translated(pattern);
     build(&format!("^(?s:{translated})$")).map_err(|why| refusal(pattern, &translated, &why))
 }
@@ -56,7 +58,8 @@ fn build(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
 }
 
-fn refusal(pattern: &str, translated: &str, why: &regex::Error) -> String {
+/// Why what was made of a pattern is none.
+pub(crate) fn refusal(pattern: &str, translated: &str, why: &regex::Error) -> String {
     if let regex::Error::CompiledTooBig(most) = why {
         return format!("error parsing regexp: expression is too large, it takes more than {most} bytes");
     }
@@ -111,7 +114,8 @@ fn perl_class(letter: char) -> Option<&'static str> {
     })
 }
 
-fn translated(pattern: &str) -> String {
+/// The same in the words of the engine here.
+pub fn translated(pattern: &str) -> String {
     let mut translation = Translation { rest: pattern, out: String::with_capacity(pattern.len() + 16) };
     while !translation.rest.is_empty() {
         translation.step();
