@@ -393,7 +393,10 @@ mod tests {
         assert!(check("absent", Match::Equal, ""));
         assert!(check("absent", Match::Regex, "x|"));
         assert!(!check("absent", Match::NotEqual, ""));
-        assert!(Matcher::new("job", Match::Regex, "(").is_err());
+        let route = Matcher::new("route", Match::Regex, "/users/{id}|/carts").unwrap();
+        assert!(route.matches("/users/{id}") && !route.matches("/users/7"), "the brace begins no count");
+        let refused = Matcher::new("job", Match::Regex, "(").unwrap_err();
+        assert_eq!(refused.to_string(), "error parsing regexp: missing closing ): `(`");
     }
 
     #[test]
