@@ -32,6 +32,12 @@ pub(crate) const WAIT_MS: i64 = 30_000;
 const HALVES_MAX: usize = 200_000;
 /// Edges of one tenant, each about 30 series.
 const EDGES_MAX: usize = 5_000;
+/// Once half of them are there, no node has more on either side than an even share of all, with one more to come, or than
+/// this: who makes names of peers without end would leave nothing to the others.
+const EVEN_SHARE_MIN: usize = 50;
+/// When all are there, those that nothing was added to for so long make room, so many at a time.
+const IDLE_MS: i64 = 60_000;
+const IDLE_ENDED_MAX: usize = 100;
 /// Who asks from outside, where nothing says more.
 const USER: &str = "user";
 
@@ -76,7 +82,7 @@ struct Side {
 
 /// What of a span says who is at the other end.
 #[derive(Default)]
-struct Peer<'a> {
+pub(crate) struct Peer<'a> {
     service: Option<&'a Value>,
     server: Option<&'a Value>,
     address: Option<&'a Value>,
@@ -88,7 +94,7 @@ struct Peer<'a> {
 }
 
 impl<'a> Peer<'a> {
-    fn of(attributes: &'a Attributes) -> Peer<'a> {
+    pub fn of(attributes: &'a Attributes) -> Peer<'a> {
         let mut peer = Peer::default();
         for (name, value) in attributes {
             let place = match name.as_str() {
@@ -113,6 +119,20 @@ impl<'a> Peer<'a> {
         known.map(|value| value.to_string().into())
     }
 
+    /// What the resource says goes before what the span says.
+    fn with_resource(self, resource: &Peer<'a>) -> Peer<'a> {
+        Peer {
+            service: resource.service.or(self.service),
+            server: resource.server.or(self.server),
+            address: resource.address.or(self.address),
+            port: resource.port.or(self.port),
+            namespace: resource.namespace.or(self.namespace),
+            name: resource.name.or(self.name),
+            system: resource.system.or(self.system),
+            system_name: resource.system_name.or(self.system_name),
+        }
+    }
+
     fn database(&self) -> Option<Box<str>> {
         let named = self.namespace.or(self.name).or(self.system).or(self.system_name)?;
         let node = match (self.service.or(self.server), self.address, self.port) {
@@ -127,7 +147,7 @@ impl<'a> Peer<'a> {
 
 impl Half {
     /// `None` for a span that is neither side.
-    pub fn of(service: &Arc<str>, span: &Span, weight: f64) -> Option<Half> {
+    pub fn of(service: &Arc<str>, resource: &Peer<'_>, span: &Span, weight: f64) -> Option<Half> {
         let (is_client, messaging) = match span.kind {
             SpanKind::Client => (true, false),
             SpanKind::Producer => (true, true),
@@ -136,7 +156,8 @@ impl Half {
             SpanKind::Internal | SpanKind::Unspecified => return None,
         };
         let peer = Peer::of(&span.attributes);
-        let database = if is_client { peer.database() } else { None };
+        let node = peer.node();
+        let database = if is_client { peer.with_resource(resource).database() } else { None };
         let connection = match (&database, messaging) {
             (Some(_), _) => Connection::Database,
             (None, true) => Connection::Messaging,
@@ -153,7 +174,7 @@ impl Half {
                 failed: span.status == StatusCode::Error,
                 weight,
                 connection,
-                peer: database.or_else(|| peer.node()),
+                peer: database.or(node),
             },
         })
     }
@@ -178,6 +199,33 @@ struct Edge {
     told: bool,
 }
 
+/// How many edges each node has on one side.
+#[derive(Default)]
+struct Edges(HashMap<Box<str>, usize>);
+
+impl Edges {
+    fn added(&mut self, node: &str) {
+        match self.0.get_mut(node) {
+            Some(count) => *count += 1,
+            None => _ = self.0.insert(node.into(), 1),
+        }
+    }
+
+    fn ended(&mut self, node: &str) {
+        if let Some(count) = self.0.get_mut(node) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(node);
+            }
+        }
+    }
+
+    fn has_its_share(&self, node: &str) -> bool {
+        let share = (EDGES_MAX / (self.0.len() + 1)).max(EVEN_SHARE_MIN);
+        node != OVERFLOW && self.0.get(node).is_some_and(|count| *count >= share)
+    }
+}
+
 /// Edges between two nodes by connection, plus one; 0 where there is none.
 type ByConnection = [u32; 4];
 
@@ -191,6 +239,8 @@ pub(crate) struct Graph {
     found: usize,
     places: HashMap<Box<str>, HashMap<Box<str>, ByConnection>>,
     edges: Slab<Edge>,
+    of_clients: Edges,
+    of_servers: Edges,
     pub dropped_halves: u64,
     pub expired_halves: u64,
     pub overflowed: u64,
@@ -290,13 +340,10 @@ impl Graph {
         if let Some(at) = known.map(|by| by[connection as usize]).filter(|at| *at > 0) {
             return at - 1;
         }
-        let (client, server) = match self.edges.len() < EDGES_MAX || client == OVERFLOW {
-            true => (client, server),
-            false => {
-                self.overflowed += 1;
-                return self.edge(OVERFLOW, OVERFLOW, connection);
-            }
-        };
+        if let Some((client, server)) = self.instead_of(client, server) {
+            self.overflowed += 1;
+            return self.edge(client, server, connection);
+        }
         let made = self.edges.insert(Edge {
             client: client.into(),
             server: server.into(),
@@ -310,7 +357,25 @@ impl Graph {
         });
         let servers = self.places.entry(client.into()).or_default();
         servers.entry(server.into()).or_default()[connection as usize] = made + 1;
+        self.of_clients.added(client);
+        self.of_servers.added(server);
         made
+    }
+
+    /// Between which nodes a new edge is counted for which there is no room; `None` where there is.
+    fn instead_of<'a>(&self, client: &'a str, server: &'a str) -> Option<(&'a str, &'a str)> {
+        if (client, server) == (OVERFLOW, OVERFLOW) || self.edges.len() < EDGES_MAX / 2 {
+            return None;
+        }
+        if self.edges.len() >= EDGES_MAX {
+            return Some((OVERFLOW, OVERFLOW));
+        }
+        match (self.of_clients.has_its_share(client), self.of_servers.has_its_share(server)) {
+            _ if client == OVERFLOW || server == OVERFLOW => None,
+            (true, _) => Some((client, OVERFLOW)),
+            (_, true) => Some((OVERFLOW, server)),
+            _ => None,
+        }
     }
 
     /// Gives up waiting where it was long enough: a call that names its other end was one to a node without spans.
@@ -349,29 +414,34 @@ impl Graph {
         out.born(None);
     }
 
-    /// Ends edges that nothing was added to since `before_ms`.
-    pub fn expire(&mut self, before_ms: i64, out: &mut Export<'_>) {
-        let places = &mut self.places;
-        self.edges.retain(
-            |edge| edge.touched_ms >= before_ms,
-            |edge| {
-                if edge.told {
-                    let labels = labels(&edge.client, &edge.server, edge.connection);
-                    out.end(REQUESTS, "", &labels);
-                    out.end(FAILED, "", &labels);
-                    edge.server_seconds.end(SERVER, &labels, out);
-                    edge.client_seconds.end(CLIENT, &labels, out);
-                }
-                let Some(servers) = places.get_mut(&edge.client) else { return };
-                if let Some(by) = servers.get_mut(&edge.server) {
-                    by[edge.connection as usize] = 0;
-                }
-                servers.retain(|_, by| *by != ByConnection::default());
-                if servers.is_empty() {
-                    places.remove(&edge.client);
-                }
-            },
-        );
+    /// Ends edges that nothing was added to since `before_ms`, and some of the others where there is no room.
+    pub fn expire(&mut self, before_ms: i64, now_ms: i64, out: &mut Export<'_>) {
+        let mut to_end = if self.edges.len() >= EDGES_MAX { IDLE_ENDED_MAX } else { 0 };
+        let keep = |edge: &Edge| {
+            let makes_room = to_end > 0 && edge.touched_ms < now_ms - IDLE_MS;
+            to_end -= usize::from(makes_room);
+            edge.touched_ms >= before_ms && !makes_room
+        };
+        let (places, of_clients, of_servers) = (&mut self.places, &mut self.of_clients, &mut self.of_servers);
+        self.edges.retain(keep, |edge| {
+            if edge.told {
+                let labels = labels(&edge.client, &edge.server, edge.connection);
+                out.end(REQUESTS, "", &labels);
+                out.end(FAILED, "", &labels);
+                edge.server_seconds.end(SERVER, &labels, out);
+                edge.client_seconds.end(CLIENT, &labels, out);
+            }
+            of_clients.ended(&edge.client);
+            of_servers.ended(&edge.server);
+            let Some(servers) = places.get_mut(&edge.client) else { return };
+            if let Some(by) = servers.get_mut(&edge.server) {
+                by[edge.connection as usize] = 0;
+            }
+            servers.retain(|_, by| *by != ByConnection::default());
+            if servers.is_empty() {
+                places.remove(&edge.client);
+            }
+        });
     }
 
     pub fn len(&self) -> usize {
@@ -400,9 +470,9 @@ mod tests {
         for number in 0..calls {
             let mut span = Span { kind: SpanKind::Client, trace_id: [7; 16], ..Span::default() };
             span.span_id = (number + 1).to_be_bytes();
-            graph.add(Half::of(&shop, &span, 1.0).unwrap(), 0);
+            graph.add(Half::of(&shop, &Peer::default(), &span, 1.0).unwrap(), 0);
             let server = Span { kind: SpanKind::Server, parent_span_id: Some(span.span_id), ..span };
-            graph.add(Half::of(&stock, &server, 1.0).unwrap(), 0);
+            graph.add(Half::of(&stock, &Peer::default(), &server, 1.0).unwrap(), 0);
         }
         let at = graph.edge("shop", "stock", Connection::Direct);
         assert_eq!(graph.edges.get_mut(at).unwrap().requests, calls as f64);
@@ -410,5 +480,47 @@ mod tests {
         assert!(graph.waiting() <= HALVES_MAX);
         graph.give_up(WAIT_MS);
         assert_eq!((graph.waiting(), graph.clients.len(), graph.found, graph.expired_halves), (0, 0, 0, 0));
+    }
+
+    /// One client whose peers have names without end leaves room for others, and is still told from them.
+    #[test]
+    fn nobody_takes_the_edges_of_all() {
+        let mut graph = Graph::default();
+        for number in 0..2 * EDGES_MAX {
+            graph.edge("crawler", &format!("host-{number}"), Connection::Virtual);
+            graph.edge(&format!("visitor-{number}"), "shop", Connection::Virtual);
+        }
+        let taken = graph.len();
+        assert!(taken < EDGES_MAX, "{taken}");
+        let overflowed = graph.overflowed;
+        graph.edge("shop", "stock", Connection::Direct);
+        assert_eq!((graph.len(), graph.overflowed), (taken + 1, overflowed));
+        let known =
+            |client: &str, server: &str| graph.places.get(client).is_some_and(|s| s.contains_key(server));
+        assert!(known("crawler", OVERFLOW) && known(OVERFLOW, "shop") && known("shop", "stock"));
+    }
+
+    #[test]
+    fn edges_without_requests_make_room_when_there_is_none() {
+        let mut graph = Graph::default();
+        for number in 0..EDGES_MAX {
+            let at = graph.edge(&format!("c{number}"), &format!("s{number}"), Connection::Direct);
+            graph.edges.get_mut(at).unwrap().touched_ms = number as i64;
+        }
+        assert_eq!(graph.len(), EDGES_MAX);
+        let mut batches = vec![];
+        graph.expire(0, IDLE_MS + 50, &mut Export::new(&mut batches, 0));
+        assert_eq!(graph.len(), EDGES_MAX - 50);
+        assert_eq!((graph.of_clients.0.len(), graph.of_servers.0.len()), (EDGES_MAX - 50, EDGES_MAX - 50));
+    }
+
+    #[test]
+    fn a_resource_may_name_the_database() {
+        let resource = vec![("server.address".to_owned(), Value::from("db.internal"))];
+        let attributes = vec![("db.system".to_owned(), Value::from("postgresql"))];
+        let span = Span { kind: SpanKind::Client, attributes, ..Span::default() };
+        let half = Half::of(&"shop".into(), &Peer::of(&resource), &span, 1.0).unwrap();
+        assert_eq!(half.side.peer.as_deref(), Some("db.internal"));
+        assert!(half.side.connection == Connection::Database);
     }
 }

@@ -19,7 +19,7 @@ mod slab;
 pub use sampling::{Sampler, Sampling};
 
 use export::Export;
-use graph::{Graph, Half};
+use graph::{Graph, Half, Peer};
 use model::{
     Batch, Clock, Metadata, MetricBatch, Reading, Receipt, Refused, Sink, SpanBatch, Tenant, Value, Write,
     attribute,
@@ -81,6 +81,7 @@ impl Noted {
         for resource in &batch.resources {
             let service = attribute(&resource.resource, "service.name").map(Value::to_string);
             let service: Arc<str> = service.unwrap_or_default().into();
+            let peer = Peer::of(&resource.resource);
             for spans in resource.spans.chunks(LOCKED_SPANS) {
                 let mut derived = derived.lock();
                 for span in spans.iter().filter(|span| span.wrong(now_ms).is_none()) {
@@ -94,7 +95,9 @@ impl Noted {
                         trace: span.trace_id,
                     });
                     // A node of the graph has a name.
-                    noted.halves.extend(Half::of(&service, span, weight).filter(|_| !service.is_empty()));
+                    noted
+                        .halves
+                        .extend(Half::of(&service, &peer, span, weight).filter(|_| !service.is_empty()));
                 }
             }
         }
@@ -121,7 +124,7 @@ impl Derived {
         let mut batches = vec![];
         let mut out = Export::new(&mut batches, now_ms);
         self.red.expire(stale_before_ms, now_ms, &mut out);
-        self.graph.expire(stale_before_ms, &mut out);
+        self.graph.expire(stale_before_ms, now_ms, &mut out);
         self.red.export(&mut out, born_ms);
         self.graph.export(&mut out, born_ms);
         if let Some(batch) = batches.first_mut() {
