@@ -89,6 +89,7 @@ pub struct Config {
     pub scrape_config: Option<PathBuf>,
     pub cloud_metadata: Option<String>,
     pub discover: agent::Discover,
+    pub metadata: agent::objects::Metadata,
     pub agent_queue_bytes: Option<u64>,
     pub collect_interval: Duration,
     pub self_telemetry: SelfTelemetry,
@@ -288,6 +289,7 @@ impl Config {
                 names => agent::Discover::parse(names)
                     .map_err(|wrong| anyhow::anyhow!("--scrape-discover {wrong}"))?,
             },
+            metadata: node::metadata(flags.metric_labels_allowlist, flags.metric_annotations_allowlist)?,
             agent_queue_bytes: flags.agent_queue.map(|text| node::queue_bytes(&text)).transpose()?,
             collect_interval: duration(
                 "--collect-interval",

@@ -4,9 +4,11 @@
 //! A list that the API server no longer can go on from (410, an ERROR on a stream of status 200) is read anew; what was
 //! missed in between then shows as a difference. A kind that may not be read is said once and left out.
 
+mod asked;
 mod difference;
 mod known;
 mod lease;
+mod schedule;
 mod state;
 
 use crate::Config;
@@ -16,6 +18,7 @@ use crate::kubelet::client::{Client, TIMEOUT, beginning, body, explained};
 use crate::kubelet::{Settings, Trust};
 use crate::queue::Queue;
 use crate::samples::{KUBE_STATE, Samples};
+use asked::Asked;
 use known::{Event, Known};
 use lease::{Candidate, Step};
 use model::{Clock, Labels, LogBatch, LogRecord, LogStream, Reading};
@@ -43,9 +46,11 @@ pub struct ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 16] = [
+const WATCHED: [(&str, &str); 18] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
+    // Those that no node has yet.
+    ("Pod", "/api/v1/pods?fieldSelector=spec.nodeName%3D"),
     ("PersistentVolumeClaim", "/api/v1/persistentvolumeclaims"),
     ("PersistentVolume", "/api/v1/persistentvolumes"),
     ("Service", "/api/v1/services"),
@@ -54,6 +59,7 @@ const WATCHED: [(&str, &str); 16] = [
     ("StatefulSet", "/apis/apps/v1/statefulsets"),
     ("DaemonSet", "/apis/apps/v1/daemonsets"),
     ("Job", "/apis/batch/v1/jobs"),
+    ("CronJob", "/apis/batch/v1/cronjobs"),
     ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
     ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     ("ResourceQuota", "/api/v1/resourcequotas"),
@@ -85,7 +91,18 @@ pub struct Cluster {
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     known: Vec<Mutex<Known>>,
+    told: Mutex<Told>,
+    asked: Mutex<Asked>,
     pub counts: Arc<Counts>,
+}
+
+/// Which events were told: each once, whoever leads.
+#[derive(Default)]
+struct Told {
+    /// By the holder of the lease before, up to this version.
+    before: Option<u64>,
+    /// By us.
+    version: String,
 }
 
 /// For the agent's own metrics, and for who asks whether this agent leads.
@@ -141,7 +158,8 @@ impl Cluster {
         let client = Client::new(&Settings { url, token_file, trust })?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
-        Ok(Cluster { client, settings, config, host, queue, clock, known, counts: Arc::default() })
+        let (told, asked, counts) = (Mutex::default(), Mutex::default(), Arc::default());
+        Ok(Cluster { client, settings, config, host, queue, clock, known, told, asked, counts })
     }
 
     /// Stands for election, and watches while elected.
@@ -189,7 +207,21 @@ impl Cluster {
             for task in tasks {
                 let _ = task.await;
             }
+            if let Err(why) = self.give_back(&candidate).await {
+                debug!(why, "the lease runs out by itself");
+            }
         }
+    }
+
+    async fn give_back(&self, candidate: &Candidate) -> Result<(), String> {
+        let namespace = &self.settings.namespace;
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
+        let (_, lease) = self.json(Method::GET, &path, None).await?;
+        let told = self.told.lock().version.clone();
+        if let Some(lease) = candidate.give_back(&lease, &told) {
+            self.json(Method::PUT, &path, Some(&lease)).await?;
+        }
+        Ok(())
     }
 
     async fn campaign(&self, candidate: &mut Candidate) -> Result<bool, String> {
@@ -203,10 +235,17 @@ impl Cluster {
                 let first = candidate.first(namespace, LEASE, &time);
                 self.json(Method::POST, &all, Some(&first)).await?
             }
-            StatusCode::OK => match candidate.decide(&found, Instant::now(), &time) {
-                Step::Wait => return Ok(false),
-                Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
-            },
+            StatusCode::OK => {
+                let leads = found["spec"]["holderIdentity"].as_str() == Some(&candidate.identity);
+                if !leads {
+                    *self.told.lock() = Told { before: lease::told(&found), version: String::new() };
+                }
+                let told = self.told.lock().version.clone();
+                match candidate.decide(&found, Instant::now(), &time, &told) {
+                    Step::Wait => return Ok(false),
+                    Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
+                }
+            }
             _ => (status, found),
         };
         match status {
@@ -254,8 +293,12 @@ impl Cluster {
             let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
             samples.of_job(&KUBE_STATE, "");
             for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
-                known.lock().all().for_each(|object| state::tell(kind, object, &mut samples));
+                known
+                    .lock()
+                    .all()
+                    .for_each(|object| state::tell(kind, object, &self.config.metadata, &mut samples));
             }
+            self.asked.lock().tell(&mut samples);
             let batch = samples.finish();
             if batch.samples() > 0
                 && let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &batch).await
@@ -274,9 +317,13 @@ impl Cluster {
         loop {
             let work = async {
                 if lists {
-                    self.list(at, kind, path).await?;
+                    let listed = self.list(at, kind, path).await;
+                    self.asked.lock().listed(kind, path, listed.is_ok());
+                    listed?;
                 }
-                self.follow(at, kind, path).await
+                let followed = self.follow(at, kind, path).await;
+                self.asked.lock().watched(kind, path, followed.is_ok());
+                followed
             };
             let came_to = tokio::select! {
                 came_to = work => came_to,
@@ -324,8 +371,8 @@ impl Cluster {
         let (mut items, mut next, mut version) = (vec![], String::new(), String::new());
         loop {
             let page = match next.is_empty() {
-                true => format!("{path}?limit={PAGE}"),
-                false => format!("{path}?limit={PAGE}&continue={next}"),
+                true => with(path, &format!("limit={PAGE}")),
+                false => with(path, &format!("limit={PAGE}&continue={next}")),
             };
             let (status, mut list) = self.json(Method::GET, &page, None).await.map_err(Trouble::Other)?;
             let message = || list["message"].as_str().unwrap_or("").to_owned();
@@ -343,17 +390,19 @@ impl Cluster {
                 break;
             }
         }
-        let events = self.known[at].lock().replace(items, version);
+        let since = if kind == "Event" { self.told.lock().before } else { None };
+        let events = self.known[at].lock().replace(items, version, since);
         self.tell(kind, events).await;
+        self.note(at, kind);
         Ok(())
     }
 
     /// Until the watch ends; the text is why the list is to be read anew.
     async fn follow(&self, at: usize, kind: &str, path: &str) -> Result<Option<String>, Trouble> {
         let version = self.known[at].lock().version.clone();
-        let path = format!(
-            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_S}&resourceVersion={version}"
-        );
+        let watch =
+            format!("watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_S}&resourceVersion={version}");
+        let path = with(path, &watch);
         let timeout = Duration::from_secs(WATCH_S + 30);
         let mut response =
             self.client.send(Method::GET, &path, None, timeout).await.map_err(Trouble::Other)?;
@@ -390,9 +439,17 @@ impl Cluster {
                 _ => None,
             });
             self.tell(kind, events).await;
+            self.note(at, kind);
             if relist.is_some() {
                 return Ok(relist);
             }
+        }
+    }
+
+    /// Up to where events are in the queue.
+    fn note(&self, at: usize, kind: &str) {
+        if kind == "Event" {
+            self.told.lock().version.clone_from(&self.known[at].lock().version);
         }
     }
 
@@ -463,6 +520,12 @@ fn logged(events: &[Value], now_ns: i64, host: &Host) -> LogBatch {
         }
     }
     batch
+}
+
+/// The path of a kind, which may ask for some of it, and what is asked more.
+fn with(path: &str, query: &str) -> String {
+    let between = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{between}{query}")
 }
 
 fn backoff(failures: u32) -> Duration {

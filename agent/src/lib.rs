@@ -15,7 +15,7 @@ pub mod kubelet;
 mod logs;
 mod memory;
 mod node;
-mod objects;
+pub mod objects;
 mod oom;
 mod pods;
 mod preview;
@@ -80,6 +80,8 @@ pub struct Config {
     pub cloud_metadata: Option<String>,
     /// Which pods of this node are scraped without being named.
     pub discover: Discover,
+    /// Which labels and annotations of objects are told.
+    pub metadata: objects::Metadata,
     /// What is scraped beside this machine.
     pub scrape_jobs: Vec<scrape::Job>,
     /// The queue on disk; past it the oldest records are dropped and counted.
@@ -124,6 +126,7 @@ impl Default for Config {
             cluster: None,
             cloud_metadata: None,
             discover: Discover::default(),
+            metadata: objects::Metadata::default(),
             scrape_jobs: vec![],
             queue_bytes_max: 2 << 30,
         }
@@ -373,6 +376,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
     // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut processes = Some(processes::Processes::default());
+    let metadata = Arc::new(config.metadata.clone());
     let mut collection = 0u64;
     let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
     loop {
@@ -381,7 +385,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             () = stop.cancelled() => return,
         }
         let (host, clock, pods) = (host.clone(), clock.clone(), pods.clone());
-        let machine = machine.clone();
+        let (machine, metadata) = (machine.clone(), metadata.clone());
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
         let mut known = processes.take().unwrap_or_default();
@@ -400,7 +404,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
                 pods.look(&host.root);
                 containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);
             });
-            costs.of("objects", || objects::collect(&host.name, &pods, &mut samples));
+            costs.of("objects", || objects::collect(&host.name, &pods, &metadata, &mut samples));
             (samples.finish(), known)
         });
         let push = async |batch: MetricBatch| {

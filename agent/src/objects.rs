@@ -3,21 +3,26 @@
 //! Each agent tells of its node's pods, which it has from the kubelet; what belongs to no node is watched and told by one
 //! agent of all, the holder of a lease.
 
+mod allowed;
 mod pod;
 pub mod quantity;
+
+pub(crate) use allowed::named;
+pub use allowed::{Allowed, Metadata};
+pub use pod::tell;
 
 use crate::pods::Pods;
 use crate::samples::{KUBE_STATE, Samples};
 
 /// This node's pods.
-pub fn collect(node: &str, pods: &Pods, out: &mut Samples) {
+pub fn collect(node: &str, pods: &Pods, metadata: &Metadata, out: &mut Samples) {
     out.of_job(&KUBE_STATE, node);
     for pod in pods.all().iter().filter(|pod| !pod.status.phase.is_empty()) {
-        pod::tell(pod, out);
+        tell(pod, metadata, out);
     }
 }
 
-/// `app.kubernetes.io/name` → `app_kubernetes_io_name`, as labels are written there.
+/// `app.kubernetes.io/name` → `app_kubernetes_io_name`, as Prometheus' discovery writes them.
 pub fn label_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }

@@ -47,7 +47,7 @@ pub async fn preview(config: &Config) -> String {
     let textfiles = config.textfile_dir.to_string_lossy();
     node::collect(&host.root, &textfiles, &node::Mounts::default(), true, &mut samples);
     containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);
-    objects::collect(&host.name, &pods, &mut samples);
+    objects::collect(&host.name, &pods, &config.metadata, &mut samples);
     let batch = samples.finish();
     let mut by_kind: BTreeMap<String, (usize, BTreeSet<String>)> = BTreeMap::new();
     for (labels, _, _) in batch.iter() {

@@ -30,6 +30,7 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         cluster_name: config.cluster_name.clone(),
         cloud_metadata: config.cloud_metadata.clone(),
         discover: config.discover,
+        metadata: config.metadata.clone(),
         ..agent::Config::default()
     };
     if let Some(folder) = &config.textfile_dir {

@@ -303,6 +303,13 @@ pub struct Flags {
     /// CoreDNS, kube-proxy, Istio; the API server by one agent of all); or none [default: all three]
     #[arg(long, env = "BINNACLE_SCRAPE_DISCOVER", value_name = "WHAT", value_delimiter = ',')]
     pub scrape_discover: Vec<String>,
+    /// Agent: which labels of objects are in kube_*_labels, as kube-state-metrics' flag has it: pods=[app,team],namespaces=[*];
+    /// `*` is every kind, and an empty text none [default: *=[*]]
+    #[arg(long, env = "BINNACLE_METRIC_LABELS_ALLOWLIST", value_name = "KIND=[KEY,…],…")]
+    pub metric_labels_allowlist: Option<String>,
+    /// Agent: which annotations are in kube_*_annotations, likewise; costs can then be asked for by them [default: none]
+    #[arg(long, env = "BINNACLE_METRIC_ANNOTATIONS_ALLOWLIST", value_name = "KIND=[KEY,…],…")]
+    pub metric_annotations_allowlist: Option<String>,
     /// Agent: the most its queue may take on disk, e.g. 500MiB; past it the oldest records are dropped and counted [default: 2GiB]
     #[arg(long, env = "BINNACLE_AGENT_QUEUE", value_name = "BYTES")]
     pub agent_queue: Option<String>,
@@ -448,6 +455,10 @@ impl Flags {
             cluster_name: self.cluster_name.or(file.cluster_name),
             cloud_metadata: self.cloud_metadata.or(file.cloud_metadata),
             scrape_discover: list(self.scrape_discover, file.scrape_discover),
+            metric_labels_allowlist: self.metric_labels_allowlist.or(file.metric_labels_allowlist),
+            metric_annotations_allowlist: self
+                .metric_annotations_allowlist
+                .or(file.metric_annotations_allowlist),
             agent_queue: self.agent_queue.or(file.agent_queue),
             collect_interval: self.collect_interval.or(file.collect_interval),
             self_telemetry: self.self_telemetry.or(file.self_telemetry),

@@ -65,6 +65,23 @@ pub(super) fn kubelet(
     Ok(Some(Settings { url, token_file, trust }))
 }
 
+pub(super) fn metadata(
+    labels: Option<String>,
+    annotations: Option<String>,
+) -> anyhow::Result<agent::objects::Metadata> {
+    use agent::objects::Allowed;
+    let mut metadata = agent::objects::Metadata::default();
+    let parsed =
+        |flag: &str, text: String| Allowed::parse(&text).map_err(|wrong| anyhow::anyhow!("{flag}: {wrong}"));
+    if let Some(text) = labels {
+        metadata.labels = parsed("--metric-labels-allowlist", text)?;
+    }
+    if let Some(text) = annotations {
+        metadata.annotations = parsed("--metric-annotations-allowlist", text)?;
+    }
+    Ok(metadata)
+}
+
 /// Less holds no batch of log lines and its neighbours.
 const QUEUE_BYTES_MIN: usize = 16 << 20;
 

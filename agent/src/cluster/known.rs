@@ -52,8 +52,9 @@ impl Known {
         self.objects.values()
     }
 
-    /// The whole list. Objects that differ from what was known come back as before and after, as if watched.
-    pub fn replace(&mut self, items: Vec<Value>, version: String) -> Vec<Event> {
+    /// The whole list. Objects that differ from what was known come back as before and after, as if watched. Of a first
+    /// list, objects are new that were written after the version `since`.
+    pub fn replace(&mut self, items: Vec<Value>, version: String, since: Option<u64>) -> Vec<Event> {
         let mut before = std::mem::take(&mut self.objects);
         let is_first = self.version.is_empty();
         self.version = version;
@@ -63,7 +64,13 @@ impl Known {
             let key = key(&object);
             let after = trimmed(object);
             let was = before.remove(&key);
-            if !is_first && was.as_ref().map(version_of) != Some(version_of(&after)) {
+            let is_new = match (is_first, since) {
+                (false, _) => was.as_ref().map(version_of) != Some(version_of(&after)),
+                // Versions are opaque but for their order.
+                (true, Some(since)) => version_of(&after).parse::<u64>().is_ok_and(|version| version > since),
+                (true, None) => false,
+            };
+            if is_new {
                 events.push(Event::Changed { before: was, after: Some(after.clone()) });
             }
             self.keep(key, after);
@@ -132,7 +139,7 @@ mod tests {
     #[test]
     fn events_move_what_is_known() {
         let mut known = Known::default();
-        assert_eq!(known.replace(vec![], "5".into()), []);
+        assert_eq!(known.replace(vec![], "5".into(), None), []);
         let Event::Changed { before: None, after: Some(after) } = known.apply(&event("ADDED", "a", "6"))
         else {
             panic!("added")
@@ -151,8 +158,9 @@ mod tests {
         let object =
             |name: &str, version: &str| json!({ "metadata": { "name": name, "resourceVersion": version } });
         let mut known = Known::default();
-        known.replace(vec![object("a", "1"), object("b", "2"), object("c", "3")], "3".into());
-        let missed = known.replace(vec![object("a", "1"), object("b", "8"), object("d", "9")], "9".into());
+        known.replace(vec![object("a", "1"), object("b", "2"), object("c", "3")], "3".into(), None);
+        let missed =
+            known.replace(vec![object("a", "1"), object("b", "8"), object("d", "9")], "9".into(), None);
         let names = |event: &Event| match event {
             Event::Changed { before, after } => {
                 let name =
@@ -164,6 +172,16 @@ mod tests {
         let missed: Vec<_> = missed.iter().map(names).collect();
         let (b, c, d) = (Some(json!("b")), Some(json!("c")), Some(json!("d")));
         assert_eq!(missed, [(b.clone(), b), (None, d), (c, None)]);
+    }
+
+    #[test]
+    fn a_first_list_tells_what_nobody_did() {
+        let object = |version: &str| json!({ "metadata": { "name": version, "resourceVersion": version } });
+        let told = |since| {
+            let all = vec![object("9"), object("10"), object("x")];
+            Known::default().replace(all, "12".into(), since).len()
+        };
+        assert_eq!((told(None), told(Some(9)), told(Some(8)), told(Some(12))), (0, 1, 2, 0));
     }
 
     /// What a real API server sent: a watch that begins with all objects, and an error on a stream of status 200.

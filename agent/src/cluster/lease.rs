@@ -18,6 +18,9 @@ pub enum Step {
     Wait,
 }
 
+/// Up to which version events were told, so that who comes next tells those that nobody did.
+const TOLD: &str = "/metadata/annotations/binnacle.io~1events-told";
+
 pub struct Candidate {
     pub identity: String,
     /// The lease as last seen, and since when it is so.
@@ -30,7 +33,7 @@ impl Candidate {
     }
 
     /// `lease` is what the API server has; `time` is the wall clock's for the text.
-    pub fn decide(&mut self, lease: &Value, now: Instant, time: &str) -> Step {
+    pub fn decide(&mut self, lease: &Value, now: Instant, time: &str, told: &str) -> Step {
         let spec = &lease["spec"];
         let holder = spec["holderIdentity"].as_str().unwrap_or("");
         let since = match &self.seen {
@@ -46,7 +49,7 @@ impl Candidate {
         if !(is_mine || holder.is_empty() || has_run_out) {
             return Step::Wait;
         }
-        let mut next = lease.clone();
+        let mut next = noted(lease, told);
         let transitions = spec["leaseTransitions"].as_u64().unwrap_or(0);
         if !is_mine {
             next["spec"]["acquireTime"] = json!(time);
@@ -56,6 +59,15 @@ impl Candidate {
         next["spec"]["leaseDurationSeconds"] = json!(DURATION.as_secs());
         next["spec"]["renewTime"] = json!(time);
         Step::Write(next)
+    }
+
+    /// The lease given back, if it is ours, so that another need not wait until it runs out.
+    pub fn give_back(&self, lease: &Value, told: &str) -> Option<Value> {
+        let is_mine = lease["spec"]["holderIdentity"].as_str() == Some(&self.identity);
+        let mut next = is_mine.then(|| noted(lease, told))?;
+        next["spec"]["holderIdentity"] = json!("");
+        next["spec"]["leaseDurationSeconds"] = json!(1);
+        Some(next)
     }
 
     /// The first lease of all.
@@ -71,6 +83,22 @@ impl Candidate {
     }
 }
 
+/// What the holder before wrote.
+pub fn told(lease: &Value) -> Option<u64> {
+    lease.pointer(TOLD)?.as_str()?.parse().ok()
+}
+
+fn noted(lease: &Value, told: &str) -> Value {
+    let mut next = lease.clone();
+    if !told.is_empty() {
+        if !next["metadata"]["annotations"].is_object() {
+            next["metadata"]["annotations"] = json!({});
+        }
+        next["metadata"]["annotations"]["binnacle.io/events-told"] = json!(told);
+    }
+    next
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,21 +109,26 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut lease = one.first("b", "agent", "t0");
-        assert_eq!(two.decide(&lease, at(0), "t0"), Step::Wait);
+        assert_eq!(two.decide(&lease, at(0), "t0", ""), Step::Wait);
         // Renewed: the other's patience begins anew, whatever the clocks say.
-        let Step::Write(renewed) = one.decide(&lease, at(5), "1999") else { panic!("it is mine") };
+        let Step::Write(renewed) = one.decide(&lease, at(5), "1999", "") else { panic!("it is mine") };
         lease = renewed;
         assert_eq!(lease["spec"]["leaseTransitions"], 0);
-        assert_eq!(two.decide(&lease, at(10), "t"), Step::Wait);
-        assert_eq!(two.decide(&lease, at(25), "t"), Step::Wait);
-        let Step::Write(taken) = two.decide(&lease, at(26), "t26") else { panic!("it has run out") };
+        assert_eq!(two.decide(&lease, at(10), "t", ""), Step::Wait);
+        assert_eq!(two.decide(&lease, at(25), "t", ""), Step::Wait);
+        let Step::Write(taken) = two.decide(&lease, at(26), "t26", "") else { panic!("it has run out") };
         assert_eq!(
             (&taken["spec"]["holderIdentity"], &taken["spec"]["leaseTransitions"]),
             (&json!("two"), &json!(1))
         );
-        assert_eq!(one.decide(&taken, at(27), "t"), Step::Wait);
-        // Given back on purpose.
-        lease["spec"]["holderIdentity"] = json!("");
-        assert!(matches!(one.decide(&lease, at(28), "t"), Step::Write(_)));
+        assert_eq!(one.decide(&taken, at(27), "t", ""), Step::Wait);
+        // Given back on purpose, with what was told until then; who does not hold it gives nothing back.
+        assert_eq!(one.give_back(&taken, "7"), None);
+        let given = two.give_back(&taken, "7").unwrap();
+        assert_eq!(told(&given), Some(7));
+        let Step::Write(back) = one.decide(&given, at(28), "t", "") else { panic!("nobody holds it") };
+        assert_eq!((&back["spec"]["holderIdentity"], told(&back)), (&json!("one"), Some(7)));
+        let Step::Write(back) = one.decide(&back, at(29), "t", "9") else { panic!("it is mine") };
+        assert_eq!((told(&back), told(&lease)), (Some(9), None));
     }
 }

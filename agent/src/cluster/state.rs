@@ -1,9 +1,11 @@
 //! Objects of the cluster under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics).
 
-use crate::objects::{label_name, quantity};
-use crate::pods::time_ns;
+use super::schedule::Schedule;
+use crate::objects::{self, Metadata, quantity};
+use crate::pods::{Pod, time_ns};
 use crate::samples::Samples;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// A number of an object: the metric behind the kind's prefix, where it stands, and whether its absence is a zero.
 type Field = (&'static str, &'static str, bool);
@@ -11,6 +13,8 @@ type Field = (&'static str, &'static str, bool);
 /// A kind: the metrics' prefix, the label that names the object, its numbers.
 struct Kind {
     kind: &'static str,
+    /// As flags and paths name it.
+    plural: &'static str,
     prefix: &'static str,
     label: &'static str,
     fields: &'static [Field],
@@ -19,6 +23,7 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind {
         kind: "Deployment",
+        plural: "deployments",
         prefix: "kube_deployment",
         label: "deployment",
         fields: &[
@@ -35,6 +40,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         kind: "ReplicaSet",
+        plural: "replicasets",
         prefix: "kube_replicaset",
         label: "replicaset",
         fields: &[
@@ -48,6 +54,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         kind: "StatefulSet",
+        plural: "statefulsets",
         prefix: "kube_statefulset",
         label: "statefulset",
         fields: &[
@@ -63,6 +70,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         kind: "DaemonSet",
+        plural: "daemonsets",
         prefix: "kube_daemonset",
         label: "daemonset",
         fields: &[
@@ -79,6 +87,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         kind: "Job",
+        plural: "jobs",
         prefix: "kube_job",
         label: "job_name",
         fields: &[
@@ -93,7 +102,20 @@ const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        kind: "CronJob",
+        plural: "cronjobs",
+        prefix: "kube_cronjob",
+        label: "cronjob",
+        fields: &[
+            ("spec_suspend", "/spec/suspend", true),
+            ("spec_starting_deadline_seconds", "/spec/startingDeadlineSeconds", false),
+            ("spec_successful_job_history_limit", "/spec/successfulJobsHistoryLimit", false),
+            ("spec_failed_job_history_limit", "/spec/failedJobsHistoryLimit", false),
+        ],
+    },
+    Kind {
         kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
         prefix: "kube_horizontalpodautoscaler",
         label: "horizontalpodautoscaler",
         fields: &[
@@ -106,6 +128,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         kind: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
         prefix: "kube_poddisruptionbudget",
         label: "poddisruptionbudget",
         fields: &[
@@ -116,27 +139,42 @@ const KINDS: &[Kind] = &[
             ("status_observed_generation", "/status/observedGeneration", true),
         ],
     },
-    Kind { kind: "ResourceQuota", prefix: "kube_resourcequota", label: "resourcequota", fields: &[] },
+    Kind {
+        kind: "ResourceQuota",
+        plural: "resourcequotas",
+        prefix: "kube_resourcequota",
+        label: "resourcequota",
+        fields: &[],
+    },
     Kind {
         kind: "Node",
+        plural: "nodes",
         prefix: "kube_node",
         label: "node",
         fields: &[("spec_unschedulable", "/spec/unschedulable", true)],
     },
-    Kind { kind: "Namespace", prefix: "kube_namespace", label: "namespace", fields: &[] },
+    Kind {
+        kind: "Namespace",
+        plural: "namespaces",
+        prefix: "kube_namespace",
+        label: "namespace",
+        fields: &[],
+    },
     Kind {
         kind: "PersistentVolumeClaim",
+        plural: "persistentvolumeclaims",
         prefix: "kube_persistentvolumeclaim",
         label: "persistentvolumeclaim",
         fields: &[],
     },
     Kind {
         kind: "PersistentVolume",
+        plural: "persistentvolumes",
         prefix: "kube_persistentvolume",
         label: "persistentvolume",
         fields: &[],
     },
-    Kind { kind: "Service", prefix: "kube_service", label: "service", fields: &[] },
+    Kind { kind: "Service", plural: "services", prefix: "kube_service", label: "service", fields: &[] },
 ];
 
 /// An object's own labels, and where its series go.
@@ -164,7 +202,14 @@ impl Of<'_, '_> {
     }
 }
 
-pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
+pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
+    // One that no node has yet: those of a node are told by its agent.
+    if kind == "Pod" {
+        if let Ok(pod) = Pod::deserialize(object) {
+            objects::tell(&pod, told, out);
+        }
+        return;
+    }
     let Some(known) = KINDS.iter().find(|known| known.kind == kind) else { return };
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
     let mut labels = vec![(known.label, text("/metadata/name"))];
@@ -189,12 +234,14 @@ pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
             of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
         }
     }
-    labels_and_owner(object, of);
+    own_words(object, known.plural, told, of);
+    owner(object, of);
     match kind {
         "Node" => node(object, of),
         "Deployment" => conditions(object, of),
         "HorizontalPodAutoscaler" => autoscaler(object, of),
         "Job" => job(object, of),
+        "CronJob" => cron_job(object, of),
         "StatefulSet" => {
             for (name, path) in [
                 ("status_current_revision", "/status/currentRevision"),
@@ -212,15 +259,20 @@ pub fn tell(kind: &str, object: &Value, out: &mut Samples) {
     }
 }
 
-fn labels_and_owner(object: &Value, of: &mut Of<'_, '_>) {
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let names: Vec<(String, &str)> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((format!("label_{}", label_name(name)), value.as_str()?)))
-        .collect();
-    let labels: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    of.gauge("labels", &labels, 1.0);
+fn own_words(object: &Value, plural: &str, told: &Metadata, of: &mut Of<'_, '_>) {
+    for (word, allowed) in [("label", &told.labels), ("annotation", &told.annotations)] {
+        let all = object.pointer(&format!("/metadata/{word}s")).and_then(Value::as_object);
+        let Some(named) = allowed.of(plural, word, texts(all)) else { continue };
+        let labels: Vec<(&str, &str)> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        of.gauge(&format!("{word}s"), &labels, 1.0);
+    }
+}
+
+fn texts(all: Option<&Map<String, Value>>) -> impl Iterator<Item = (&str, &str)> {
+    all.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+}
+
+fn owner(object: &Value, of: &mut Of<'_, '_>) {
     if !matches!(of.prefix, "kube_replicaset" | "kube_job" | "kube_deployment") {
         return;
     }
@@ -319,6 +371,37 @@ fn job(object: &Value, of: &mut Of<'_, '_>) {
     }
 }
 
+fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("schedule", text("/spec/schedule")),
+        ("concurrency_policy", text("/spec/concurrencyPolicy")),
+        ("timezone", text("/spec/timeZone")),
+    ];
+    of.gauge("info", &info, 1.0);
+    let active = object.pointer("/status/active").and_then(Value::as_array).map_or(0, Vec::len);
+    of.gauge("status_active", &[], active as f64);
+    for (name, path) in [
+        ("status_last_schedule_time", "/status/lastScheduleTime"),
+        ("status_last_successful_time", "/status/lastSuccessfulTime"),
+    ] {
+        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
+            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
+        }
+    }
+    // Other time zones are not known here.
+    let is_utc = matches!(text("/spec/timeZone"), "" | "UTC" | "Etc/UTC");
+    let last = ["/status/lastScheduleTime", "/metadata/creationTimestamp"];
+    let last = last.iter().find_map(|path| time_ns(object.pointer(path).and_then(Value::as_str)));
+    if object.pointer("/spec/suspend") != Some(&Value::Bool(true))
+        && is_utc
+        && let Some(schedule) = Schedule::parse(text("/spec/schedule"))
+        && let Some(next) = last.and_then(|last| schedule.next(last.div_euclid(1_000_000_000)))
+    {
+        of.gauge("next_schedule_time", &[], next as f64);
+    }
+}
+
 fn quota(object: &Value, of: &mut Of<'_, '_>) {
     for (kind, path) in [("hard", "/status/hard"), ("used", "/status/used")] {
         let all = object.pointer(path).and_then(Value::as_object);
@@ -407,10 +490,7 @@ fn volume(object: &Value, of: &mut Of<'_, '_>) {
 /// What a service selects pods by, under OpenCost's name: whose pods they are cannot be told otherwise.
 fn selector(object: &Value, of: &mut Of<'_, '_>) {
     let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object) else { return };
-    let names: Vec<(String, &str)> = selector
-        .iter()
-        .filter_map(|(name, value)| Some((format!("label_{}", label_name(name)), value.as_str()?)))
-        .collect();
+    let names = objects::named("label", texts(Some(selector)));
     let mut labels = of.labels.clone();
     labels.extend(names.iter().map(|(name, value)| (name.as_str(), *value)));
     of.out.gauge("service_selector_labels", "service selector labels", &labels, 1.0);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::objects::{Allowed, Metadata};
 use axum::extract::{Path, RawQuery, State as Shared};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -158,7 +159,10 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
     let mut samples = Samples::new(1, "n", true);
     samples.of_job(&KUBE_STATE, "");
-    cluster.known[at].lock().all().for_each(|object| state::tell("Deployment", object, &mut samples));
+    cluster.known[at]
+        .lock()
+        .all()
+        .for_each(|object| state::tell("Deployment", object, &Metadata::default(), &mut samples));
     let all = crate::tests::labels_and_values(&samples.finish());
     let replicas =
         all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
@@ -172,8 +176,8 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
     let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
         "clusterIP": "10.0.0.9", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
-    state::tell("PersistentVolume", &volume, &mut samples);
-    state::tell("Service", &service, &mut samples);
+    state::tell("PersistentVolume", &volume, &Metadata::default(), &mut samples);
+    state::tell("Service", &service, &Metadata::default(), &mut samples);
     let quota = json!({ "metadata": { "name": "q", "namespace": "shop" },
         "status": { "hard": { "requests.cpu": "1500m" }, "used": { "requests.cpu": "1" } } });
     let budget = json!({ "metadata": { "name": "b", "namespace": "shop" }, "status": { "currentHealthy": 1, "desiredHealthy": 2 } });
@@ -183,13 +187,28 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             { "type": "Pods", "pods": { "metric": { "name": "orders" }, "target": { "type": "AverageValue", "averageValue": "1500m" } } }] },
         "status": { "currentMetrics": [{ "type": "Resource", "resource": { "name": "cpu",
             "current": { "averageUtilization": 35, "averageValue": "35m" } } }] } });
-    state::tell("HorizontalPodAutoscaler", &autoscaler, &mut samples);
+    state::tell("HorizontalPodAutoscaler", &autoscaler, &Metadata::default(), &mut samples);
     let stateful = json!({ "metadata": { "name": "db", "namespace": "shop" },
         "status": { "currentRevision": "db-1", "updateRevision": "db-2" } });
-    state::tell("ResourceQuota", &quota, &mut samples);
-    state::tell("PodDisruptionBudget", &budget, &mut samples);
-    state::tell("StatefulSet", &stateful, &mut samples);
-    state::tell("Job", &json!({ "metadata": { "name": "j", "namespace": "shop" } }), &mut samples);
+    state::tell("ResourceQuota", &quota, &Metadata::default(), &mut samples);
+    state::tell("PodDisruptionBudget", &budget, &Metadata::default(), &mut samples);
+    state::tell("StatefulSet", &stateful, &Metadata::default(), &mut samples);
+    state::tell(
+        "Job",
+        &json!({ "metadata": { "name": "j", "namespace": "shop" } }),
+        &Metadata::default(),
+        &mut samples,
+    );
+    let cron = json!({ "metadata": { "name": "tick", "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:30Z",
+            "labels": { "partOf": "shop" }, "annotations": { "owner/team": "a", "note": "b" } },
+        "spec": { "schedule": "*/5 * * * *", "concurrencyPolicy": "Allow", "suspend": false },
+        "status": { "active": [{}, {}], "lastScheduleTime": "2026-01-01T00:05:00Z" } });
+    let annotations = Allowed::parse("cronjobs=[owner/team]").unwrap();
+    state::tell("CronJob", &cron, &Metadata { annotations, ..Metadata::default() }, &mut samples);
+    let waiting = json!({ "metadata": { "name": "nofit", "namespace": "shop", "uid": "u" }, "spec": {},
+        "status": { "phase": "Pending", "conditions": [
+            { "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] } });
+    state::tell("Pod", &waiting, &Metadata::default(), &mut samples);
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
         .into_iter()
         .map(|(labels, value)| {
@@ -226,6 +245,16 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "kube_statefulset_status_update_revision{namespace=\"shop\", revision=\"db-2\", statefulset=\"db\"}",
             1.0,
         ),
+        ("kube_cronjob_status_active{cronjob=\"tick\", namespace=\"shop\"}", 2.0),
+        (
+            "kube_cronjob_info{concurrency_policy=\"Allow\", cronjob=\"tick\", namespace=\"shop\", schedule=\"*/5 * * * *\"}",
+            1.0,
+        ),
+        ("kube_cronjob_next_schedule_time{cronjob=\"tick\", namespace=\"shop\"}", 1_767_226_200.0),
+        ("kube_cronjob_labels{cronjob=\"tick\", label_part_of=\"shop\", namespace=\"shop\"}", 1.0),
+        ("kube_cronjob_annotations{annotation_owner_team=\"a\", cronjob=\"tick\", namespace=\"shop\"}", 1.0),
+        ("kube_pod_status_unschedulable{namespace=\"shop\", pod=\"nofit\", uid=\"u\"}", 1.0),
+        ("kube_pod_status_phase{namespace=\"shop\", phase=\"Pending\", pod=\"nofit\", uid=\"u\"}", 1.0),
         ("kube_job_owner{job_name=\"j\", namespace=\"shop\"}", 1.0),
         (
             "kube_horizontalpodautoscaler_info{horizontalpodautoscaler=\"cart\", namespace=\"shop\", \

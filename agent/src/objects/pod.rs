@@ -1,6 +1,6 @@
 //! This node's pods under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics/workload/pod-metrics.md).
 
-use super::quantity;
+use super::{Metadata, quantity};
 use crate::pods::{ContainerSpec, ContainerStatus, OwnerReference, Pod, time_ns};
 use crate::samples::Samples;
 use std::collections::BTreeMap;
@@ -51,12 +51,13 @@ impl Of<'_, '_> {
     }
 }
 
-pub fn tell(pod: &Pod, out: &mut Samples) {
+pub fn tell(pod: &Pod, told: &Metadata, out: &mut Samples) {
     let (metadata, status) = (&pod.metadata, &pod.status);
     let labels =
         [("namespace", metadata.namespace.as_str()), ("pod", metadata.name.as_str()), ("uid", &metadata.uid)];
     let of = &mut Of { labels, out };
     identity(pod, of);
+    own_words(pod, told, of);
     of.time("kube_pod_created", "Unix creation timestamp", metadata.creation_timestamp.as_deref());
     of.time("kube_pod_deletion_timestamp", "Unix deletion timestamp", metadata.deletion_timestamp.as_deref());
     of.time("kube_pod_start_time", "Start time in unix timestamp for a pod.", status.start_time.as_deref());
@@ -124,13 +125,6 @@ fn identity(pod: &Pod, of: &mut Of<'_, '_>) {
         ];
         of.gauge("kube_pod_owner", help, &labels, 1.0);
     }
-    let names: Vec<(String, &str)> = metadata
-        .labels
-        .iter()
-        .map(|(name, value)| (format!("label_{}", super::label_name(name)), value.as_str()))
-        .collect();
-    let labels: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    of.gauge("kube_pod_labels", "Kubernetes labels converted to Prometheus labels.", &labels, 1.0);
     for ip in &status.pod_ips {
         let family = if ip.ip.contains(':') { "6" } else { "4" };
         of.gauge("kube_pod_ips", "Pod IP addresses", &[("ip", &ip.ip), ("ip_family", family)], 1.0);
@@ -148,6 +142,20 @@ fn identity(pod: &Pod, of: &mut Of<'_, '_>) {
         let help = "Describes whether a persistentvolumeclaim is mounted read only.";
         let read_only = f64::from(u8::from(claim.read_only));
         of.gauge("kube_pod_spec_volumes_persistentvolumeclaims_readonly", help, &labels, read_only);
+    }
+}
+
+/// Labels and annotations, as far as they are asked for.
+fn own_words(pod: &Pod, told: &Metadata, of: &mut Of<'_, '_>) {
+    let Metadata { labels, annotations } = told;
+    for (word, allowed, all) in
+        [("label", labels, &pod.metadata.labels), ("annotation", annotations, &pod.metadata.annotations)]
+    {
+        let all = all.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let Some(named) = allowed.of("pods", word, all) else { continue };
+        let labels: Vec<(&str, &str)> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let help = format!("Kubernetes {word}s converted to Prometheus labels.");
+        of.gauge(&format!("kube_pod_{word}s"), &help, &labels, 1.0);
     }
 }
 

@@ -34,7 +34,7 @@ fn a_recorded_nodes_pods_are_told_as_kube_state_metrics_tells_them() {
     let list: PodList = serde_json::from_slice(&std::fs::read(folder.join("kubelet/pods")).unwrap()).unwrap();
     pods.replace(list.items);
     let mut samples = Samples::new(0, "datagen-1-35", true);
-    collect("datagen-1-35", &pods, &mut samples);
+    collect("datagen-1-35", &pods, &Metadata::default(), &mut samples);
     let batch = samples.finish();
     let kinds: BTreeMap<&str, MetricKind> = batch.metadata.iter().map(|m| (&*m.name, m.kind)).collect();
     // A static pod has another uid at its kubelet; labels are told there only where they are asked for.

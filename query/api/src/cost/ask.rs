@@ -236,7 +236,7 @@ impl By {
     }
 }
 
-/// As kube-state-metrics writes the name of a label: other characters than a metric's are underscores.
+/// As kube-state-metrics writes the name of a label: small, with underscores between words and for what no metric has.
 pub fn label_name(label: &str) -> String {
     format!("label_{}", plain(label))
 }
@@ -245,6 +245,16 @@ pub fn annotation_name(annotation: &str) -> String {
     format!("annotation_{}", plain(annotation))
 }
 
+/// `app.kubernetes.io/partOf` → `app_kubernetes_io_part_of`.
 fn plain(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+    let mut out = String::with_capacity(name.len() + 2);
+    let mut before = ' ';
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit()) {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+        before = c;
+    }
+    out
 }

@@ -88,6 +88,8 @@ fn pods_are_added_up_by_their_labels() {
     let by = |query: &str| asked(query).unwrap().sums(rows.iter()).into_keys().collect::<Vec<_>>();
     assert_eq!(by("aggregate=service"), ["__unallocated__", "api"]);
     assert_eq!(by("aggregate=annotation:example.com/team"), ["__unallocated__", "green"]);
+    // Words are told apart as kube-state-metrics does it.
+    assert_eq!(by("aggregate=annotation:exampleCom/team"), ["__unallocated__", "green"]);
     assert_eq!(by("aggregate=statefulset"), ["__unallocated__", "db"]);
     assert_eq!(by("aggregate=deployment"), ["__unallocated__"]);
     assert_eq!(by("aggregate=controller"), ["__unallocated__", "statefulset:db"]);
