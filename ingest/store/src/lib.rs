@@ -42,8 +42,8 @@ pub use delete_logs::{CancelError, LogDeletionView};
 pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
-    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root, SampleBlock, SeriesInfo,
-    Snapshot, Source, SpanColumns, SpanNames, TraceFact, TraceFacts, Unbounded,
+    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root, RootNames, SampleBlock,
+    SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, TraceFact, TraceFacts, Unbounded,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

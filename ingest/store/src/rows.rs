@@ -8,6 +8,7 @@ pub mod logs;
 pub mod merge;
 pub mod order;
 pub mod part;
+pub mod root_names;
 pub mod spans;
 pub mod stored;
 pub mod tokens;

@@ -8,6 +8,7 @@ use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Ten
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use crate::rows::root_names::RootNames;
 pub use crate::rows::trace_facts::Root;
 
 /// Hands out snapshots.
@@ -105,14 +106,14 @@ pub struct TraceFact {
     pub end_ms: i64,
     /// A span that was sent twice may count twice.
     pub spans: u32,
-    /// Its number is a place in [`TraceFacts::roots`].
+    /// Its number is one of [`TraceFacts::roots`].
     pub root: Root,
 }
 
 /// Of some traces, each once; which ones a slice has is not told.
 pub struct TraceFacts {
     /// Service and name.
-    pub roots: Vec<(String, String)>,
+    pub roots: RootNames,
     pub slices: BoxStream<'static, Vec<TraceFact>>,
 }
 

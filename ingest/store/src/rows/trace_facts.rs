@@ -5,6 +5,7 @@
 
 use super::groups::GroupColumns;
 use super::part::{Facts, prefix};
+use super::root_names::RootNames;
 use super::stored::numbers;
 use crate::part::{Damaged, Part};
 use crate::side_index::{Cursor, put_split, take_split};
@@ -138,24 +139,6 @@ pub fn spans_of<'a>(
     }))
 }
 
-/// Services and names of roots, each once.
-#[derive(Default)]
-struct Roots {
-    all: Vec<(String, String)>,
-    numbers: HashMap<(String, String), u32>,
-}
-
-impl Roots {
-    fn number(&mut self, service: &str, name: &str) -> u32 {
-        let root = (service.to_owned(), name.to_owned());
-        let next = self.all.len() as u32;
-        *self.numbers.entry(root.clone()).or_insert_with(|| {
-            self.all.push(root);
-            next
-        })
-    }
-}
-
 /// A part that is asked.
 struct Source {
     part: Arc<Part>,
@@ -199,7 +182,7 @@ pub async fn read(
 ) -> Result<Option<TraceFacts>, ReadError> {
     let cut = |share: usize| (PREFIXES as usize * share / of.max(1)) as u32;
     let own = cut(at)..cut(at + 1);
-    let mut roots = Roots::default();
+    let mut roots = RootNames::default();
     let (mut sources, mut count, mut largest) = (vec![], 0, 0);
     for part in parts {
         let index = match part.rows_index().await {
@@ -244,11 +227,11 @@ pub async fn read(
             all
         }
     });
-    Ok(Some(TraceFacts { roots: roots.all, slices: slices.boxed() }))
+    Ok(Some(TraceFacts { roots, slices: slices.boxed() }))
 }
 
 /// In order of their ids.
-fn in_memory(memory: Vec<(GroupColumns, Vec<RecordBatch>)>, roots: &mut Roots) -> Vec<TraceFact> {
+fn in_memory(memory: Vec<(GroupColumns, Vec<RecordBatch>)>, roots: &mut RootNames) -> Vec<TraceFact> {
     let mut all: BTreeMap<TraceId, Fact> = BTreeMap::new();
     for (groups, batches) in memory {
         for batch in batches {
@@ -269,7 +252,7 @@ fn in_memory(memory: Vec<(GroupColumns, Vec<RecordBatch>)>, roots: &mut Roots) -
             }
         }
     }
-    let same: Vec<u32> = (0..roots.all.len() as u32).collect();
+    let same: Vec<u32> = (0..roots.len() as u32).collect();
     all.into_iter().map(|(id, fact)| named(id, &fact, &same)).collect()
 }
 

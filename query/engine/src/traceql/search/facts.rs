@@ -18,6 +18,7 @@ use futures::StreamExt;
 use model::{SpanId, SpanSelect, TraceId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use store::RootNames;
 use traceql::{
     Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp,
     Static,
@@ -151,42 +152,23 @@ fn first(own: Root, other: Root) -> Root {
     }
 }
 
-/// Services and names of roots.
-#[derive(Default)]
-struct Roots {
-    numbers: HashMap<(String, String), u32>,
-    all: Vec<(String, String)>,
-}
-
-impl Roots {
-    fn number(&mut self, service: &str, name: &str) -> u32 {
-        let root = (service.to_owned(), name.to_owned());
-        let next = self.all.len() as u32;
-        *self.numbers.entry(root.clone()).or_insert_with(|| {
-            self.all.push(root);
-            next
-        })
-    }
-}
-
 /// Of each trace by its place.
 struct Facts {
     of_traces: Vec<Fact>,
     /// Empty where nobody asks for roots.
     of_roots: Vec<Root>,
-    roots: Roots,
+    roots: RootNames,
 }
 
 impl Facts {
     fn new(traces: usize, wants_roots: bool) -> Facts {
         let of_roots = vec![None; if wants_roots { traces } else { 0 }];
-        Facts { of_traces: vec![Fact::NONE; traces], of_roots, roots: Roots::default() }
+        Facts { of_traces: vec![Fact::NONE; traces], of_roots, roots: RootNames::default() }
     }
 
     fn absorb(&mut self, other: &Facts) {
         self.of_traces.iter_mut().zip(&other.of_traces).for_each(|(own, fact)| own.absorb(fact));
-        let renamed: Vec<u32> =
-            other.roots.all.iter().map(|(service, name)| self.roots.number(service, name)).collect();
+        let renamed = self.roots.absorb(&other.roots);
         for (own, root) in self.of_roots.iter_mut().zip(&other.of_roots) {
             *own = first(*own, root.map(|(start, id, number)| (start, id, renamed[number as usize])));
         }
@@ -248,7 +230,7 @@ impl Search {
                     root: match fact.root {
                         store::Root::None => RootOf::None,
                         store::Root::One(number) => {
-                            told.roots.get(number as usize).map_or(RootOf::Uncertain, RootOf::One)
+                            told.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
                         }
                         store::Root::Uncertain => RootOf::Uncertain,
                     },
@@ -302,7 +284,9 @@ impl Search {
                 spans: fact.spans,
                 shortest_ns: duration_ns,
                 longest_ns: duration_ns,
-                root: root.map_or(RootOf::None, |(.., number)| RootOf::One(&all.roots.all[number as usize])),
+                root: root.map_or(RootOf::None, |(.., number)| {
+                    all.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
+                }),
             };
             // Not there any more, or not within what is read of a trace: who reads it whole will see.
             fact.spans == 0 || judge.possible(&known)
