@@ -1,6 +1,7 @@
 //! TraceQL over snapshots: traces by id, search, metrics, and what can be asked for.
 
 mod alike;
+mod durations;
 mod evaluate;
 mod metrics;
 mod scan;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
 use tokio::sync::mpsc;
-use traceql::Root;
+use traceql::{Root, Static};
 
 type Rows = SendableRecordBatchStream;
 
@@ -48,7 +49,17 @@ pub struct TraceById {
     pub spans: SpanBatch,
     /// Not empty where parts of it could not be read, or are more than there is room for.
     pub warnings: Vec<String>,
+    /// Whether it is more than there is room for.
+    pub cut: bool,
     pub held: Held,
+}
+
+/// Traces, and what of them could not be read or is more than there is room for.
+struct Whole {
+    traces: Vec<SpanBatch>,
+    warnings: Vec<String>,
+    cut: bool,
+    room: Room,
 }
 
 /// What a search is asked beside its query.
@@ -71,8 +82,9 @@ impl Engine {
         trace_id: TraceId,
         range: Option<TimeRange>,
     ) -> Result<TraceById, QueryError> {
-        let (mut found, warnings, room) = self.assembled(tenant, &[trace_id], range).await?;
-        Ok(TraceById { spans: found.pop().unwrap_or_default(), warnings, held: room.into() })
+        let mut found = self.assembled(tenant, &[trace_id], range).await?;
+        let spans = found.traces.pop().unwrap_or_default();
+        Ok(TraceById { spans, warnings: found.warnings, cut: found.cut, held: found.room.into() })
     }
 
     /// The traces of these ids in their order, each as [`Engine::trace_by_id`] has it, and what could not be read.
@@ -85,8 +97,8 @@ impl Engine {
         if trace_ids.is_empty() {
             return Ok((vec![], vec![]));
         }
-        let (found, warnings, _) = self.assembled(tenant, trace_ids, range).await?;
-        Ok((found, warnings))
+        let found = self.assembled(tenant, trace_ids, range).await?;
+        Ok((found.traces, found.warnings))
     }
 
     async fn assembled(
@@ -94,7 +106,7 @@ impl Engine {
         tenant: &Tenant,
         trace_ids: &[TraceId],
         range: Option<TimeRange>,
-    ) -> Result<(Vec<SpanBatch>, Vec<String>, Room), QueryError> {
+    ) -> Result<Whole, QueryError> {
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
         let range = range.unwrap_or(TimeRange::ALL);
@@ -114,8 +126,9 @@ impl Engine {
         self.observe("traceql", began.elapsed());
         let (traces, cut, room) = traces?;
         let mut warnings = snapshot.warnings();
+        let is_cut = cut.is_some();
         warnings.extend(cut);
-        Ok((traces, warnings, room))
+        Ok(Whole { traces, warnings, cut: is_cut, room })
     }
 
     /// Traces of which spans that start in the range match, newest first.
@@ -184,16 +197,13 @@ impl Engine {
         if step_ns <= 0 || range.end <= range.start {
             return Err(QueryError::Bad("step must be positive and end after start".to_owned()));
         }
-        // Steps are aligned, so that the same span counts for the same time in every answer.
-        let start_ns = range.start.div_euclid(step_ns).saturating_mul(step_ns);
-        let steps = ((range.end - start_ns + step_ns - 1) / step_ns) as usize;
-        if steps > self.limits.points_max {
+        let steps = metrics::Steps::over(range, step_ns);
+        if steps.count > self.limits.points_max {
             return Err(QueryError::Bad(format!(
                 "more than {} points a series; raise step",
                 self.limits.points_max
             )));
         }
-        let steps = metrics::Steps { start_ns, end_ns: range.end, step_ns, count: steps };
         self.traceql_metrics_at(tenant, query, steps, exemplars).await
     }
 
@@ -207,9 +217,7 @@ impl Engine {
         if range.end <= range.start {
             return Err(QueryError::Bad("end must be after start".to_owned()));
         }
-        let step_ns = range.end - range.start;
-        let steps = metrics::Steps { start_ns: range.start, end_ns: range.end, step_ns, count: 1 };
-        self.traceql_metrics_at(tenant, query, steps, 0).await
+        self.traceql_metrics_at(tenant, query, metrics::Steps::one(range), 0).await
     }
 
     async fn traceql_metrics_at(
@@ -219,7 +227,9 @@ impl Engine {
         steps: metrics::Steps,
         exemplars: usize,
     ) -> Result<TraceMetrics, QueryError> {
-        let Root::Metrics(metrics) = parse(query)? else {
+        let parsed = traceql::parse(query).map_err(|why| QueryError::Bad(why.to_string()))?;
+        let exemplars = hinted_exemplars(&parsed.hints, exemplars);
+        let Root::Metrics(metrics) = parsed.root else {
             return Err(QueryError::Bad(
                 "this query answers traces; a metrics query ends in a function, as { } | rate()".to_owned(),
             ));
@@ -228,15 +238,21 @@ impl Engine {
         let query = MetricsQuery {
             snapshot: self.source.snapshot(tenant).await?,
             context: self.task_context(),
-            start_ns: steps.start_ns,
-            end_ns: steps.end_ns,
-            step_ns: steps.step_ns,
-            steps: steps.count,
+            steps,
             exemplars,
         };
         let answer = self.off_thread(async move { query.run(&metrics).await }).await;
         self.observe("traceql", began.elapsed());
         answer
+    }
+}
+
+/// `with (exemplars=false)` and `with (exemplars=20)`: a query may ask for fewer than its caller does.
+fn hinted_exemplars(hints: &[(String, Static)], asked: usize) -> usize {
+    match hints.iter().find(|(name, _)| name == "exemplars") {
+        Some((_, Static::Bool(false))) => 0,
+        Some((_, Static::Int(number))) => asked.min(usize::try_from(*number).unwrap_or(0)),
+        _ => asked,
     }
 }
 

@@ -351,7 +351,9 @@ impl Intrinsic {
 
     pub fn as_str(self) -> &'static str {
         let found = Self::ALL.iter().find(|(intrinsic, _, _)| *intrinsic == self);
-        found.map_or("", |(_, plain, scoped)| if plain.is_empty() { scoped } else { plain })
+        // Tempo has a word for it with its scope alone.
+        let scoped_alone = self == Intrinsic::ChildCount;
+        found.map_or("", |(_, plain, scoped)| if plain.is_empty() || scoped_alone { scoped } else { plain })
     }
 
     /// Only known when the whole trace is.

@@ -429,7 +429,7 @@ impl<'a> Parser<'a> {
             left = match (punct, compare, arithmetic) {
                 ("&&", ..) => FieldExpr::And(a, Box::new(b)),
                 ("||", ..) => FieldExpr::Or(a, Box::new(b)),
-                (_, Some(op), _) => FieldExpr::Compare(op, a, Box::new(b)),
+                (_, Some(op), _) => compared(op, *a, b),
                 (_, _, Some((op, _))) => FieldExpr::Arithmetic(op, a, Box::new(b)),
                 _ => self.checked(start, regex(punct == "!~", a, &b))?,
             };
@@ -511,6 +511,12 @@ impl<'a> Parser<'a> {
                 _ => return Err(self.unexpected("a number")),
             });
             self.advance();
+        }
+        let in_bounds = |q: &f64| (0.0..=1.0).contains(q);
+        if op == MetricsOp::QuantileOverTime
+            && let Some(wrong) = aggregate.params.iter().find(|q| !in_bounds(q))
+        {
+            return Err(self.error(format!("quantile must be between 0 and 1: {wrong}")));
         }
         if op == MetricsOp::QuantileOverTime && aggregate.params.is_empty() {
             return Err(self.unexpected("a quantile, as quantile_over_time(duration, .99)"));
@@ -656,6 +662,25 @@ impl<'a> Parser<'a> {
         self.expect(")")?;
         Ok(metrics)
     }
+}
+
+/// Zeros at the front of a trace's id may be left out.
+fn compared(op: CompareOp, left: FieldExpr, right: FieldExpr) -> FieldExpr {
+    let is_id = |expr: &FieldExpr| {
+        matches!(expr, FieldExpr::Field(Field::Intrinsic(Intrinsic::TraceId | Intrinsic::LinkTraceId)))
+    };
+    let whole = |expr: FieldExpr| match expr {
+        FieldExpr::Static(Static::Text(text)) if !text.is_empty() => {
+            FieldExpr::Static(Static::Text(format!("{:0>32}", text.to_ascii_lowercase())))
+        }
+        other => other,
+    };
+    let (left, right) = match (is_id(&left), is_id(&right)) {
+        (true, _) => (left, whole(right)),
+        (_, true) => (whole(left), right),
+        _ => (left, right),
+    };
+    FieldExpr::Compare(op, Box::new(left), Box::new(right))
 }
 
 fn static_word(word: &str) -> Option<Static> {

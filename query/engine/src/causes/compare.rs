@@ -370,7 +370,7 @@ fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(&str, &str)
         say("failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
     }
     spans.each_attribute(row, &mut |scope, name, value| {
-        let attribute = format!("{scope}.{name}");
+        let attribute = format!("{}.{name}", scope.as_str());
         match value {
             Val::Float(number) => say(&attribute, &class(number, "")),
             Val::Int(number) => say(&attribute, &number.to_string()),

@@ -1,7 +1,7 @@
 //! Conditions on one span. What only the whole trace would tell is `Unknown`, and a condition that hangs on it may
 //! hold.
 
-use super::spans::{Spans, Val};
+use super::spans::{Spans, Val, elements};
 use super::trace::Trace;
 use traceql::{Arithmetic, CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
@@ -36,12 +36,12 @@ impl<'a> SpanAt<'a> {
         }
     }
 
-    /// The first value.
+    /// The first value that there is.
     pub fn value(&self, field: &Field) -> Val<'a> {
         let mut first = Val::Nil;
         self.each(field, &mut |value| {
             first = value;
-            true
+            first != Val::Nil
         });
         first
     }
@@ -110,7 +110,7 @@ impl<'a> SpanAt<'a> {
         let decides = !negated || of_several(operand);
         let mut answer = Some(!decides);
         self.each(field, &mut |value| {
-            match test(&value) {
+            match each_element(&value, negated, test) {
                 Some(passes) if passes == decides => answer = Some(decides),
                 Some(_) => {}
                 None => answer = None,
@@ -126,15 +126,38 @@ impl<'a> SpanAt<'a> {
         let negated = op == CompareOp::NotEqual;
         if of_right && !of_left || is_field(right) && !is_field(left) {
             let left = self.evaluate(left);
-            return self.judged(right, negated, &mut |right| compare(op, &left, right));
+            return self.judged(right, negated, &mut |right| {
+                each_element(&left, negated, &mut |left| compare(op, left, right))
+            });
         }
         let right = self.evaluate(right);
         // That nothing is nothing says nothing of a span.
         if let (FieldExpr::Static(Static::Nil), Val::Nil) = (left, &right) {
             return Some(false);
         }
-        self.judged(left, negated, &mut |left| compare(op, left, &right))
+        self.judged(left, negated, &mut |left| {
+            each_element(&right, negated, &mut |right| compare(op, left, right))
+        })
     }
+}
+
+/// Of a list, whether one element passes; where it is asked that something is not so, whether all do.
+fn each_element<'a>(
+    value: &Val<'a>,
+    negated: bool,
+    test: &mut dyn FnMut(&Val<'a>) -> Option<bool>,
+) -> Option<bool> {
+    let Val::Array(text) = value else { return test(value) };
+    let mut answer = Some(negated);
+    elements(text, &mut |element| {
+        match test(&element) {
+            Some(passes) if passes != negated => answer = Some(!negated),
+            Some(_) => {}
+            None => answer = None,
+        }
+        answer == Some(!negated)
+    });
+    answer
 }
 
 /// Whether a field is of events or links, of which a span has any number.

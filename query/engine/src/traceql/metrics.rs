@@ -7,6 +7,7 @@
 //! but the least and the largest, which it does not change.
 
 mod compare;
+mod steps;
 mod values;
 
 use super::alike::{Alike, Known, parted};
@@ -24,14 +25,17 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use model::{SpanSelect, TimeRange, TraceId, Value};
+use model::{SpanSelect, TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use traceql::{
-    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
+    Arithmetic, Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline,
+    SpansetExpr,
 };
 use values::{Powers, Values};
+
+pub(super) use steps::Steps;
 
 /// One series of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,22 +61,11 @@ pub struct TraceMetrics {
     pub warnings: Vec<String>,
 }
 
-/// When numbers are asked for.
-pub(super) struct Steps {
-    pub start_ns: i64,
-    pub end_ns: i64,
-    pub step_ns: i64,
-    pub count: usize,
-}
-
 #[derive(Clone)]
 pub(super) struct MetricsQuery {
     pub snapshot: Arc<dyn Snapshot>,
     pub context: Arc<TaskContext>,
-    pub start_ns: i64,
-    pub end_ns: i64,
-    pub step_ns: i64,
-    pub steps: usize,
+    pub steps: Steps,
     /// At most in the whole answer.
     pub exemplars: usize,
 }
@@ -107,9 +100,11 @@ struct Bucket {
     values: Values,
     /// Kept for histograms only.
     powers: Powers,
-    /// One of its spans: trace, start and value.
-    exemplar: Option<(TraceId, i64, f64)>,
+    exemplar: Option<Example>,
 }
+
+/// A span of a step: trace, start and value.
+type Example = (TraceId, i64, f64);
 
 impl Bucket {
     fn absorb(&mut self, other: Bucket) {
@@ -131,7 +126,6 @@ impl MetricsQuery {
     pub async fn run(&self, metrics: &Metrics) -> Result<TraceMetrics, QueryError> {
         let mut inspected = 0;
         let series = self.evaluate(metrics, &mut inspected).await?;
-        let at = |step: usize| (self.start_ns + self.step_ns * step as i64).div_euclid(1_000_000);
         let mut left = self.exemplars;
         let mut series: Vec<TraceSeries> = series
             .into_iter()
@@ -142,7 +136,7 @@ impl MetricsQuery {
                     .values
                     .iter()
                     .enumerate()
-                    .filter_map(|(step, v)| Some((at(step), (*v)?)))
+                    .filter_map(|(step, v)| Some((self.steps.told_at_ms(step), (*v)?)))
                     .collect(),
             })
             .filter(|series| !series.points.is_empty())
@@ -167,12 +161,12 @@ impl MetricsQuery {
                 series
             }
             Metrics::Number(number) => {
-                vec![Series::new(Vec::new(), vec![Some(*number); self.steps])]
+                vec![Series::new(Vec::new(), vec![Some(*number); self.steps.count])]
             }
             Metrics::Arithmetic(op, left, right) => {
                 let left = Box::pin(self.evaluate(left, inspected)).await?;
                 let right = Box::pin(self.evaluate(right, inspected)).await?;
-                arithmetic(&left, &right, |a, b| op.apply(a, b))
+                arithmetic(*op, &left, &right)
             }
         })
     }
@@ -183,7 +177,7 @@ impl MetricsQuery {
         inspected: &mut u64,
     ) -> Result<Vec<Series>, QueryError> {
         let mut query = query.clone();
-        let range = range_of_traces(TimeRange { start: self.start_ns, end: self.end_ns });
+        let range = range_of_traces(self.steps.range());
         if let Some(names) = self.snapshot.span_names(range).await? {
             settle(&mut query.spansets, &names.of_resources);
         }
@@ -207,7 +201,13 @@ impl MetricsQuery {
                 gathered
             }
         };
-        let groups = gathered.groups.all.into_iter();
+        let mut groups = gathered.groups.all;
+        // Nothing was counted, which is a number: 0.
+        let counts = matches!(query.op, MetricsOp::Rate | MetricsOp::CountOverTime);
+        if groups.is_empty() && query.by.is_empty() && counts {
+            groups.push((vec![], self.numbers(query)()));
+        }
+        let groups = groups.into_iter();
         Ok(groups.flat_map(|(labels, numbers)| self.series(query, labels, numbers)).collect())
     }
 
@@ -238,7 +238,7 @@ impl MetricsQuery {
         filter: &FieldExpr,
         share: (usize, usize),
     ) -> Result<(Gathered, u64), QueryError> {
-        let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
+        let range = self.steps.range();
         let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
         narrow(&mut select, filter);
         let mut columns = vec!["start_ts", "trace_state"];
@@ -290,7 +290,7 @@ impl MetricsQuery {
         inspected: &mut u64,
         each: &mut Each<'_>,
     ) -> Result<(), QueryError> {
-        let range = TimeRange { start: self.start_ns, end: self.end_ns - 1 };
+        let range = self.steps.range();
         let search = Search {
             snapshot: self.snapshot.clone(),
             context: self.context.clone(),
@@ -331,20 +331,20 @@ impl MetricsQuery {
         query: &MetricsAggregate,
         groups: &mut Groups,
     ) -> usize {
-        let value = match &query.field {
-            None => 1.0,
-            Some(Field::Intrinsic(Intrinsic::Duration)) => at.spans.duration(at.row) as f64 / 1e9,
+        // Durations are answered in seconds and sorted by powers of two of nanoseconds.
+        let (value, whole) = match &query.field {
+            None => (1.0, 1.0),
+            Some(Field::Intrinsic(Intrinsic::Duration)) => in_seconds(at.spans.duration(at.row)),
             Some(field) => match at.value(field) {
-                // Durations are answered in seconds.
-                Val::Duration(ns) => ns as f64 / 1e9,
-                other => match other.number() {
-                    Some(number) => number,
+                Val::Duration(ns) => in_seconds(ns),
+                other => match other.number().filter(|number| !number.is_nan()) {
+                    Some(number) => (number, number),
                     None => return 0,
                 },
             },
         };
         let start = at.spans.start(at.row);
-        let step = ((start - self.start_ns) / self.step_ns) as usize;
+        let step = self.steps.of(start);
         let mut grown = 0;
         let group = match alike {
             Some(number) => {
@@ -356,9 +356,12 @@ impl MetricsQuery {
             None => groups.of(&query.by, at, self.numbers(query), &mut grown),
         };
         let bucket = match &mut groups.all[group].1 {
-            Numbers::Counts(counts) => {
+            Numbers::Counts(counts, examples) => {
                 if let Some(count) = counts.get_mut(step) {
                     *count += at.spans.weight(at.row);
+                }
+                if let Some(example) = examples.get_mut(step).filter(|example| example.is_none()) {
+                    *example = Some((at.spans.trace_id(at.row), start, value));
                 }
                 return grown;
             }
@@ -372,7 +375,7 @@ impl MetricsQuery {
         bucket.sum += value * weight;
         match query.op {
             MetricsOp::QuantileOverTime => grown += bucket.values.push(value, weight),
-            MetricsOp::HistogramOverTime => grown += bucket.powers.add(value, weight),
+            MetricsOp::HistogramOverTime => grown += bucket.powers.add(whole, weight),
             _ => {}
         }
         // The largest value of a step is what a reader of a chart wants to open.
@@ -384,10 +387,11 @@ impl MetricsQuery {
 
     /// What a group has of each step, by what is asked of it.
     fn numbers(&self, query: &MetricsAggregate) -> impl FnOnce() -> Numbers {
-        let counts = matches!(query.op, MetricsOp::Rate | MetricsOp::CountOverTime) && self.exemplars == 0;
-        let steps = self.steps;
+        let counts = matches!(query.op, MetricsOp::Rate | MetricsOp::CountOverTime);
+        let steps = self.steps.count;
+        let examples = if self.exemplars > 0 { steps } else { 0 };
         move || match counts {
-            true => Numbers::Counts(vec![0.0; steps]),
+            true => Numbers::Counts(vec![0.0; steps], vec![None; examples]),
             false => Numbers::Buckets(vec![Bucket::default(); steps]),
         }
     }
@@ -401,32 +405,29 @@ impl MetricsQuery {
             }
             labels
         };
-        let seconds = self.step_ns as f64 / 1e9;
+        let seconds = self.steps.seconds();
         let mut buckets = match numbers {
-            Numbers::Counts(counts) => {
+            Numbers::Counts(counts, examples) => {
                 let seconds = if query.op == MetricsOp::Rate { seconds } else { 1.0 };
-                let values = counts.into_iter().map(|count| Some(count / seconds)).collect();
-                return vec![Series::new(with(None), values)];
+                let values: Vec<f64> = counts.into_iter().map(|count| count / seconds).collect();
+                // A count has no value of one span: its exemplar stands at the height of the line.
+                let exemplars = self.exemplars_of(examples.into_iter(), |step, _| values[step]);
+                let values = values.into_iter().map(Some).collect();
+                return vec![Series { labels: with(None), values, exemplars }];
             }
             Numbers::Buckets(buckets) => buckets,
         };
-        let plain = |value: fn(&Bucket, f64) -> f64, zero: bool| {
-            let values: Vec<Option<f64>> =
-                buckets.iter().map(|b| (zero || b.count > 0.0).then(|| value(b, seconds))).collect();
-            // A count has no value of one span: its exemplar stands at the height of the line.
-            let exemplars = self.exemplars_of(&buckets, |step, value| match query.field {
-                Some(_) => value,
-                None => values[step].unwrap_or(value),
-            });
-            Series { labels: with(None), values, exemplars }
+        let examples: Vec<Option<Example>> = buckets.iter().map(|bucket| bucket.exemplar).collect();
+        let exemplars = self.exemplars_of(examples.into_iter(), |_, value| value);
+        let plain = |value: fn(&Bucket) -> f64, exemplars: Vec<TraceExemplar>| {
+            let values = buckets.iter().map(|b| (b.count > 0.0).then(|| value(b))).collect();
+            vec![Series { labels: with(None), values, exemplars }]
         };
         match query.op {
-            MetricsOp::Rate => vec![plain(|b, seconds| b.count / seconds, true)],
-            MetricsOp::CountOverTime => vec![plain(|b, _| b.count, true)],
-            MetricsOp::MinOverTime => vec![plain(|b, _| b.min, false)],
-            MetricsOp::MaxOverTime => vec![plain(|b, _| b.max, false)],
-            MetricsOp::SumOverTime => vec![plain(|b, _| b.sum, false)],
-            MetricsOp::AvgOverTime => vec![plain(|b, _| b.sum / b.count, false)],
+            MetricsOp::MinOverTime => plain(|b| b.min, exemplars),
+            MetricsOp::MaxOverTime => plain(|b| b.max, exemplars),
+            MetricsOp::SumOverTime => plain(|b| b.sum, exemplars),
+            MetricsOp::AvgOverTime => plain(|b| b.sum / b.count, exemplars),
             MetricsOp::QuantileOverTime => {
                 let mut of = |q: f64| {
                     let values = buckets.iter_mut().map(|bucket| bucket.values.quantile(q)).collect();
@@ -434,22 +435,34 @@ impl MetricsQuery {
                 };
                 let mut series: Vec<Series> = query.params.iter().map(|q| of(*q)).collect();
                 if let Some(last) = series.last_mut() {
-                    last.exemplars = self.exemplars_of(&buckets, |_, value| value);
+                    last.exemplars = exemplars;
                 }
                 series
             }
-            MetricsOp::HistogramOverTime | MetricsOp::Compare => {
-                let mut series = histogram(&buckets, with);
+            // What is counted alone has no buckets, and who compares no series of this kind.
+            MetricsOp::Rate | MetricsOp::CountOverTime | MetricsOp::Compare => vec![],
+            MetricsOp::HistogramOverTime => {
+                let of_durations = matches!(
+                    query.field,
+                    Some(Field::Intrinsic(
+                        Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart
+                    ))
+                );
+                let mut series = histogram(&buckets, if of_durations { 1e9 } else { 1.0 }, with);
                 if let Some(last) = series.last_mut() {
-                    last.exemplars = self.exemplars_of(&buckets, |_, value| value);
+                    last.exemplars = exemplars;
                 }
                 series
             }
         }
     }
 
-    fn exemplars_of(&self, buckets: &[Bucket], value: impl Fn(usize, f64) -> f64) -> Vec<TraceExemplar> {
-        let all = buckets.iter().enumerate().filter_map(|(step, bucket)| Some((step, bucket.exemplar?)));
+    fn exemplars_of(
+        &self,
+        examples: impl Iterator<Item = Option<Example>>,
+        value: impl Fn(usize, f64) -> f64,
+    ) -> Vec<TraceExemplar> {
+        let all = examples.enumerate().filter_map(|(step, example)| Some((step, example?)));
         all.map(|(step, (trace_id, start, of_span))| TraceExemplar {
             trace_id,
             ts_ms: start.div_euclid(1_000_000),
@@ -497,23 +510,27 @@ impl Gathered {
 
 /// What is gathered of a group, by step.
 enum Numbers {
-    /// Where nothing but the count is asked for: a group that has few spans takes a twentieth of the memory.
-    Counts(Vec<f64>),
+    /// Where nothing but the count is asked for, and a span of each step where examples are: a group that has few spans
+    /// takes a fraction of the memory.
+    Counts(Vec<f64>, Vec<Option<Example>>),
     Buckets(Vec<Bucket>),
 }
 
 impl Numbers {
     fn bytes(&self) -> usize {
         match self {
-            Numbers::Counts(counts) => counts.len() * size_of::<f64>(),
+            Numbers::Counts(counts, examples) => {
+                counts.len() * size_of::<f64>() + examples.len() * size_of::<Option<Example>>()
+            }
             Numbers::Buckets(buckets) => buckets.len() * size_of::<Bucket>(),
         }
     }
 
     fn absorb(&mut self, other: Numbers) {
         match (self, other) {
-            (Numbers::Counts(own), Numbers::Counts(counts)) => {
+            (Numbers::Counts(own, own_examples), Numbers::Counts(counts, examples)) => {
                 own.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
+                own_examples.iter_mut().zip(examples).for_each(|(own, example)| *own = own.or(example));
             }
             (Numbers::Buckets(own), Numbers::Buckets(buckets)) => {
                 own.iter_mut().zip(buckets).for_each(|(own, bucket)| own.absorb(bucket));
@@ -569,8 +586,12 @@ impl Groups {
         if let Some(group) = self.known.get(&self.key) {
             return *group;
         }
-        let value = |field: &Field| value_of(at.value(field)).unwrap_or_else(|| Value::from("nil"));
-        let labels = by.iter().map(|field| (label_name(field), value(field))).collect();
+        // What a span does not have is no label; without any the first says so.
+        let label = |field: &Field| Some((label_name(field), value_of(at.value(field))?));
+        let mut labels: Labels = by.iter().filter_map(label).collect();
+        if labels.is_empty() {
+            labels.extend(by.first().map(|field| (label_name(field), Value::from("nil"))));
+        }
         let numbers = numbers();
         *grown += self.key.len() * 2 + numbers.bytes() + 200;
         self.all.push((labels, numbers));
@@ -616,16 +637,20 @@ fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
     all.into_iter().step_by(every).collect()
 }
 
-/// Counts by the power of two that bounds a value from above.
-fn histogram(buckets: &[Bucket], with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
+fn in_seconds(ns: i64) -> (f64, f64) {
+    (ns as f64 / 1e9, ns as f64)
+}
+
+/// Counts by the power of two that bounds a value from above, of which `parts` are one in the answer.
+fn histogram(buckets: &[Bucket], parts: f64, with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
     let mut counts: BTreeMap<i32, Vec<Option<f64>>> = BTreeMap::new();
     for (step, bucket) in buckets.iter().enumerate() {
         for (power, weight) in bucket.powers.iter() {
-            let count = &mut counts.entry(power).or_insert_with(|| vec![None; buckets.len()])[step];
+            let count = &mut counts.entry(power).or_insert_with(|| vec![Some(0.0); buckets.len()])[step];
             *count = Some(count.unwrap_or(0.0) + weight);
         }
     }
-    let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power))));
+    let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power) / parts)));
     counts.into_iter().map(|(power, values)| Series::new(with(bound(power)), values)).collect()
 }
 
@@ -649,18 +674,24 @@ fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
     series
 }
 
-/// By equal labels; a side without `by` goes with every series of the other.
-fn arithmetic(left: &[Series], right: &[Series], apply: impl Fn(f64, f64) -> f64) -> Vec<Series> {
+/// By equal labels; a side without `by` goes with every series of the other. Nothing is what is divided by nothing.
+fn arithmetic(op: Arithmetic, left: &[Series], right: &[Series]) -> Vec<Series> {
     let plain = |series: &Series| !series.labels.iter().any(|(name, _)| name != "__name__");
+    let apply = |a: f64, b: f64| (op != Arithmetic::Div || b != 0.0).then(|| op.apply(a, b));
     let mut out = Vec::new();
     for a in left {
         for b in right {
-            let pairs = a.labels == b.labels || plain(a) || plain(b);
-            if pairs {
-                let labels = if plain(a) { b.labels.clone() } else { a.labels.clone() };
-                let values = a.values.iter().zip(&b.values).map(|(a, b)| Some(apply((*a)?, (*b)?))).collect();
-                out.push(Series::new(labels, values));
-            }
+            let labels = match (a.labels.as_slice(), b.labels.as_slice()) {
+                ([(name, of_a)], [(_, of_b)]) if plain(a) && plain(b) => {
+                    vec![(name.clone(), Value::String(format!("({of_a} {} {of_b})", op.as_str())))]
+                }
+                (_, []) => a.labels.clone(),
+                _ if plain(a) => b.labels.clone(),
+                _ if plain(b) || a.labels == b.labels => a.labels.clone(),
+                _ => continue,
+            };
+            let values = a.values.iter().zip(&b.values).map(|(a, b)| apply((*a)?, (*b)?)).collect();
+            out.push(Series::new(labels, values));
         }
     }
     out

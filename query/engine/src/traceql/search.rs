@@ -6,6 +6,7 @@ mod candidates;
 mod facts;
 mod words;
 
+use super::durations::go_duration;
 use super::scan::SpanScan;
 use super::spans::{Spans, Val, columns_of};
 use super::trace::{Spanset, Trace};
@@ -25,6 +26,7 @@ use store::{Snapshot, SpanColumns};
 use tokio::sync::mpsc;
 use traceql::{Element, Field, Intrinsic, Pipeline, Scalar, SpansetExpr};
 
+const ROOT_MISSING: &str = "<root span not yet received>";
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
 /// A trace's spans may start this long before or after the asked range.
@@ -365,9 +367,7 @@ impl Search {
         }
         let mut shown: Vec<Field> = Vec::new();
         fields_of(&self.pipeline, &mut |field| {
-            // Name and duration stand in every answer as they are.
-            let told = matches!(field, Field::Intrinsic(Intrinsic::Name | Intrinsic::Duration));
-            if !told && !shown.contains(field) {
+            if !told_anyway(field) && !shown.contains(field) {
                 shown.push(field.clone());
             }
         });
@@ -400,7 +400,11 @@ impl Search {
         };
         FoundTrace {
             trace_id,
-            root_service: trace.facts.root_service.clone(),
+            // What Tempo writes where the root is not there.
+            root_service: match trace.facts.root_service.as_str() {
+                "" => ROOT_MISSING.to_owned(),
+                service => service.to_owned(),
+            },
             root_name: trace.facts.root_name.clone(),
             start_ns: trace.facts.start_ns,
             duration_ns: trace.facts.end_ns.saturating_sub(trace.facts.start_ns),
@@ -408,6 +412,13 @@ impl Search {
             services,
         }
     }
+}
+
+/// What stands in every answer as it is, of the span or of its trace.
+fn told_anyway(field: &Field) -> bool {
+    use Intrinsic::{Duration, Name, RootName, RootService, SpanId, TraceDuration, TraceId};
+    let Field::Intrinsic(intrinsic) = field else { return false };
+    matches!(intrinsic, Name | Duration | TraceDuration | RootName | RootService | SpanId | TraceId)
 }
 
 /// An attribute's name without its scope, as Tempo answers it.
@@ -421,13 +432,14 @@ pub(super) fn field_key(field: &Field) -> String {
 pub(super) fn value_of(value: Val<'_>) -> Option<model::Value> {
     Some(match value {
         Val::Unknown | Val::Nil => return None,
-        Val::Int(number) | Val::Duration(number) => model::Value::Int(number),
+        Val::Int(number) => model::Value::Int(number),
+        Val::Duration(ns) => model::Value::String(go_duration(ns)),
         Val::Float(number) => model::Value::Double(number),
         Val::Text(text) => model::Value::String(text.into_owned()),
         Val::Bool(truth) => model::Value::Bool(truth),
         Val::Status(status) => model::Value::String(status.as_str().to_owned()),
         Val::Kind(kind) => model::Value::String(kind.as_str().to_owned()),
-        Val::Array(text) => model::Value::Json(text.to_owned()),
+        Val::Array(text) => model::Value::Json(text.into_owned()),
     })
 }
 

@@ -24,8 +24,8 @@ pub(crate) enum Val<'a> {
     Bool(bool),
     Status(StatusCode),
     Kind(SpanKind),
-    /// A list, as JSON; whoever looks at a field gets its elements.
-    Array(&'a str),
+    /// A list, as JSON. A condition on it is one on its elements.
+    Array(Cow<'a, str>),
 }
 
 impl Val<'_> {
@@ -48,7 +48,7 @@ impl Val<'_> {
             Val::Bool(truth) => Val::Bool(truth),
             Val::Status(status) => Val::Status(status),
             Val::Kind(kind) => Val::Kind(kind),
-            Val::Array(text) => Val::Text(Cow::Owned(text.to_owned())),
+            Val::Array(text) => Val::Array(Cow::Owned(text.into_owned())),
         }
     }
 }
@@ -184,20 +184,18 @@ fn typed(kind: u8, text: &str) -> Val<'_> {
         b'i' => text.parse().map(Val::Int).unwrap_or_else(|_| string()),
         b'd' => text.parse().map(Val::Float).unwrap_or_else(|_| string()),
         b'b' => text.parse().map(Val::Bool).unwrap_or_else(|_| string()),
-        b'j' if text.starts_with('[') => Val::Array(text),
+        b'j' if text == "[]" => Val::Nil,
+        b'j' if text.starts_with('[') => Val::Array(Cow::Borrowed(text)),
         _ => string(),
     }
 }
 
 /// The elements of a list; a condition on the field holds where it holds for one of them.
-fn elements<'a>(text: &'a str, see: &mut dyn FnMut(Val<'a>) -> bool) {
+pub(super) fn elements<'a>(text: &str, see: &mut dyn FnMut(Val<'a>) -> bool) {
     let Ok(serde_json::Value::Array(items)) = serde_json::from_str(text) else {
-        see(Val::Text(Cow::Borrowed(text)));
+        see(Val::Text(Cow::Owned(text.to_owned())));
         return;
     };
-    if items.is_empty() {
-        see(Val::Nil);
-    }
     for item in items {
         let value = match item {
             serde_json::Value::String(text) => Val::Text(Cow::Owned(text)),
@@ -364,24 +362,14 @@ impl<'a> Spans<'a> {
     }
 
     /// Calls `see` with each value that the field has at the row, until it says stop (true). Events and links may have
-    /// several; other fields have one, `Nil` where it is missing.
+    /// several or none; other fields have one, `Nil` where it is missing. A list is one value.
     pub fn values(&self, field: &Field, row: usize, see: &mut dyn FnMut(Val<'a>) -> bool) {
         let one = match field {
             Field::Attribute { scope, name } => match scope {
-                Scope::Span | Scope::Resource | Scope::Any | Scope::Instrumentation => {
-                    let found = match scope {
-                        Scope::Span => self.attribute(row, name),
-                        Scope::Resource => self.resource(row, name),
-                        Scope::Instrumentation => {
-                            self.scope_attributes.as_ref().and_then(|of| of.get(row, name))
-                        }
-                        _ => self.attribute(row, name).or_else(|| self.resource(row, name)),
-                    };
-                    match found {
-                        Some(Val::Array(text)) => return elements(text, see),
-                        found => found,
-                    }
-                }
+                Scope::Span => self.attribute(row, name),
+                Scope::Resource => self.resource(row, name),
+                Scope::Any => self.attribute(row, name).or_else(|| self.resource(row, name)),
+                Scope::Instrumentation => self.scope_attributes.as_ref().and_then(|of| of.get(row, name)),
                 Scope::Event => return part_attribute(self.events.as_ref(), row, name, see),
                 Scope::Link => return part_attribute(self.links.as_ref(), row, name, see),
                 // Whoever knows the parent asks there.
@@ -476,9 +464,14 @@ impl<'a> Spans<'a> {
         }
     }
 
-    /// Calls `see` with the scope, name and value of each attribute of the span and of its resource.
-    pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(&'static str, &str, Val<'a>)) {
-        for (scope, attributes) in [("span", &self.attributes), ("resource", &self.resource)] {
+    /// Calls `see` with the scope, name and value of each attribute of the span, its resource and what made it.
+    pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(Scope, &str, Val<'a>)) {
+        let all = [
+            (Scope::Span, &self.attributes),
+            (Scope::Resource, &self.resource),
+            (Scope::Instrumentation, &self.scope_attributes),
+        ];
+        for (scope, attributes) in all {
             let Some(attributes) = attributes else { continue };
             for (name, text, kind) in attributes.entries(row) {
                 see(scope, name, typed(kind, text));
@@ -636,18 +629,12 @@ fn part_attribute<'a>(
     name: &str,
     see: &mut dyn FnMut(Val<'a>) -> bool,
 ) {
-    let found = parts.and_then(|parts| Some((parts, parts.attributes.as_ref()?)));
-    let mut any = false;
-    if let Some((parts, attributes)) = found {
-        for value in parts.rows(row).filter_map(|at| attributes.get(at, name)) {
-            any = true;
-            if see(value) {
-                return;
-            }
+    let Some(parts) = parts else { return };
+    for at in parts.rows(row) {
+        let value = parts.attributes.as_ref().and_then(|attributes| attributes.get(at, name));
+        if see(value.unwrap_or(Val::Nil)) {
+            return;
         }
-    }
-    if !any {
-        see(Val::Nil);
     }
 }
 

@@ -4,7 +4,7 @@ use super::alike::{Alike, Known};
 use super::evaluate::SpanAt;
 use super::scan::SpanScan;
 use super::shares::in_shares;
-use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
+use super::spans::{Spans, Val, columns_of, elements, fields_or_columns_of};
 use crate::logql::operator::Operator;
 use crate::{Engine, QueryError};
 use datafusion::execution::TaskContext;
@@ -86,12 +86,7 @@ impl Engine {
             }
         }
         if wants("intrinsic") {
-            let words =
-                Intrinsic::ALL.iter().map(|(_, plain, scoped)| if plain.is_empty() { scoped } else { plain });
-            tags.insert(
-                "intrinsic",
-                words.filter(|word| **word != "parent").map(|w| (*w).to_owned()).collect(),
-            );
+            tags.insert("intrinsic", intrinsic_words());
         }
         Ok(tags)
     }
@@ -120,6 +115,17 @@ impl Engine {
     }
 }
 
+/// Each with its scope and without. What tells where a span lies in its trace is nothing that is typed.
+fn intrinsic_words() -> Vec<String> {
+    use Intrinsic::{ChildCount, NestedSetLeft, NestedSetParent, NestedSetRight, Parent};
+    let typed = Intrinsic::ALL.iter().filter(|(intrinsic, _, _)| {
+        !matches!(intrinsic, ChildCount | NestedSetLeft | NestedSetParent | NestedSetRight | Parent)
+    });
+    let words: BTreeSet<&str> =
+        typed.flat_map(|(_, plain, scoped)| [*plain, *scoped]).filter(|word| !word.is_empty()).collect();
+    words.into_iter().map(str::to_owned).collect()
+}
+
 fn keywords(field: &Field) -> Option<&'static [&'static str]> {
     match field {
         Field::Intrinsic(Intrinsic::Status) => Some(&["error", "ok", "unset"]),
@@ -130,8 +136,50 @@ fn keywords(field: &Field) -> Option<&'static [&'static str]> {
     }
 }
 
+/// The one filter of a query; of one that is being typed, what of it is whole.
 fn single_filter(query: &str) -> Option<FieldExpr> {
-    let Root::Spansets(mut pipeline) = traceql::parse(query).ok()?.root else { return None };
+    let Ok(parsed) = traceql::parse(query) else {
+        let whole = conditions_so_far(query)?
+            .into_iter()
+            .filter(|one| !one.trim().is_empty())
+            .filter_map(|one| parsed_filter(&format!("{{ {one} }}")));
+        return whole.reduce(|left, right| FieldExpr::And(Box::new(left), Box::new(right)));
+    };
+    filter_of(parsed.root)
+}
+
+fn parsed_filter(query: &str) -> Option<FieldExpr> {
+    filter_of(traceql::parse(query).ok()?.root)
+}
+
+/// The texts between `&&`; `None` where they are not all demanded.
+fn conditions_so_far(query: &str) -> Option<Vec<&str>> {
+    let inner = query.trim().strip_prefix('{')?;
+    let inner = inner.strip_suffix('}').unwrap_or(inner);
+    let (mut conditions, mut from, mut depth, mut quote) = (vec![], 0, 0, None);
+    let mut chars = inner.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (Some('"'), '\\') => _ = chars.next(),
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '`') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth -= 1,
+            (None, '|') => return None,
+            (None, '&') if depth == 0 && inner[at..].starts_with("&&") => {
+                conditions.push(&inner[from..at]);
+                from = at + 2;
+            }
+            _ => {}
+        }
+    }
+    conditions.push(inner.get(from..)?);
+    Some(conditions)
+}
+
+fn filter_of(root: Root) -> Option<FieldExpr> {
+    let Root::Spansets(mut pipeline) = root else { return None };
     match (pipeline.elements.len(), pipeline.elements.pop()) {
         (1, Some(Element::Spansets(SpansetExpr::Filter(filter)))) => Some(filter),
         _ => None,
@@ -291,13 +339,45 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) -> usize {
         Val::Unknown | Val::Nil => return 0,
         Val::Int(number) => ("int", number.to_string()),
         Val::Float(number) => ("float", number.to_string()),
-        Val::Duration(ns) => ("duration", format!("{ns}ns")),
+        Val::Duration(ns) => ("duration", super::durations::go_duration(ns)),
         Val::Bool(truth) => ("bool", truth.to_string()),
         Val::Status(status) => ("keyword", status.as_str().to_owned()),
         Val::Kind(kind) => ("keyword", kind.as_str().to_owned()),
         Val::Text(text) => ("string", text.into_owned()),
-        Val::Array(text) => ("string", text.to_owned()),
+        Val::Array(text) => {
+            let mut bytes = 0;
+            elements(&text, &mut |element| {
+                bytes += note(found, element);
+                false
+            });
+            return bytes;
+        }
     };
     let bytes = value.len() + 2 * size_of::<TagValue>();
     if found.insert(TagValue { kind, value }) { bytes } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::single_filter;
+
+    #[test]
+    fn of_a_query_that_is_typed_what_is_whole_narrows() {
+        let told = |query: &str| single_filter(query).map(|filter| filter.to_string());
+        let whole = told(r#"{ span.a = "x" }"#);
+        for typed in [
+            r#"{ span.a = "x" && span.b = "#,
+            r#"{ span.a = "x" && span.b = }"#,
+            r#"{ span.b = && span.a = "x" "#,
+            r#"{ span.a = "x" && "#,
+        ] {
+            assert_eq!(told(typed), whole, "{typed}");
+        }
+        assert_eq!(told(r#"{ span.a = "&& | \"" && .b = }"#), told(r#"{ span.a = "&& | \"" }"#));
+        for nothing in
+            [r#"{ span.a = "x" || span.b = "#, "{ span.a = ", "{", "", "span.a", r#"{ span.a = "x"#]
+        {
+            assert_eq!(told(nothing), None, "{nothing}");
+        }
+    }
 }

@@ -2,15 +2,18 @@
 
 use super::evaluate::{SpanAt, arithmetic, compare};
 use super::spans::{Spans, Val};
-use model::SpanId;
+use model::{SpanId, SpanKind};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use traceql::{Aggregate, Answers, Element, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp};
 
 /// What the spans of a trace are to one another.
 pub(crate) struct TraceFacts {
     /// The parent of each span, where it is in the trace.
     parents: Vec<Option<usize>>,
+    /// Spans that have no parent.
+    roots: Vec<bool>,
     children: Vec<u32>,
     /// Left and right of each span in the nested-set numbering from 1.
     nested: Vec<(i64, i64)>,
@@ -225,28 +228,37 @@ impl TraceFacts {
     }
 
     fn of(rows: &[(&Spans<'_>, usize)]) -> TraceFacts {
-        // A server span may share its id with the client's; the first by time stands for both.
-        let mut by_id: HashMap<SpanId, usize> = HashMap::new();
+        // A server's span may share its id with the client's. What is below that id was asked by the server, unless it is a
+        // server itself; of several the first by time stands for the others.
+        let mut by_id: HashMap<SpanId, (usize, Option<usize>)> = HashMap::new();
         for (at, (spans, row)) in rows.iter().enumerate() {
-            by_id.entry(spans.span_id(*row)).or_insert(at);
+            match by_id.entry(spans.span_id(*row)) {
+                Entry::Vacant(place) => _ = place.insert((at, None)),
+                Entry::Occupied(mut known) => _ = known.get_mut().1.get_or_insert(at),
+            }
         }
+        let kind = |at: usize| rows[at].0.kind(rows[at].1);
         let parent = |at: usize| {
             let (spans, row) = rows[at];
-            by_id.get(&spans.parent(row)?).copied().filter(|parent| *parent != at)
+            let (first, second) = *by_id.get(&spans.parent(row)?)?;
+            let wanted = if kind(at) == SpanKind::Server { SpanKind::Client } else { SpanKind::Server };
+            let second = second.filter(|second| kind(*second) == wanted && kind(first) != wanted);
+            Some(second.unwrap_or(first)).filter(|parent| *parent != at)
         };
         let parents: Vec<Option<usize>> = (0..rows.len()).map(parent).collect();
+        let roots: Vec<bool> = rows.iter().map(|(spans, row)| spans.parent(*row).is_none()).collect();
         let mut children = vec![0u32; rows.len()];
         parents.iter().flatten().for_each(|parent| children[*parent] += 1);
-        let root = rows.iter().position(|(spans, row)| spans.parent(*row).is_none());
+        let root = roots.iter().position(|root| *root);
         let start_ns = rows.iter().map(|(spans, row)| spans.start(*row)).min().unwrap_or(0);
         let end = |(spans, row): &(&Spans<'_>, usize)| spans.start(*row).saturating_add(spans.duration(*row));
         let end_ns = rows.iter().map(end).max().unwrap_or(0);
-        let nested = nested(&parents);
+        let nested = nested(&parents, &roots);
         let (root_name, root_service) = match root {
             Some(at) => (rows[at].0.name(rows[at].1).to_owned(), rows[at].0.service(rows[at].1).to_owned()),
-            None => (ROOT_MISSING.to_owned(), ROOT_MISSING.to_owned()),
+            None => (String::new(), String::new()),
         };
-        TraceFacts { parents, children, nested, start_ns, end_ns, root_name, root_service }
+        TraceFacts { parents, roots, children, nested, start_ns, end_ns, root_name, root_service }
     }
 
     /// The parent of a span, where it is in the trace.
@@ -262,9 +274,10 @@ impl TraceFacts {
             Intrinsic::ChildCount => Val::Int(i64::from(self.children[at])),
             Intrinsic::NestedSetLeft => Val::Int(self.nested[at].0),
             Intrinsic::NestedSetRight => Val::Int(self.nested[at].1),
-            // A root's parent is -1, as Tempo has it.
+            // A root's parent is -1 and one that is not there 0, as Tempo has it: `nestedSetParent < 0` asks for roots.
+            Intrinsic::NestedSetParent if self.roots[at] => Val::Int(-1),
             Intrinsic::NestedSetParent => {
-                Val::Int(self.parents[at].map_or(-1, |parent| self.nested[parent].0))
+                Val::Int(self.parents[at].map_or(0, |parent| self.nested[parent].0))
             }
             _ => Val::Nil,
         }
@@ -319,15 +332,17 @@ impl TraceFacts {
                 }
             }
             Relation::Sibling => {
-                let mut of_parent: HashMap<usize, (usize, usize)> = HashMap::new();
+                // Roots are siblings as well.
+                let family = |at: usize| self.parents[at].map(Some).or(self.roots[at].then_some(None));
+                let mut of_parent: HashMap<Option<usize>, (usize, usize)> = HashMap::new();
                 for at in (0..count).filter(|at| to[*at]) {
-                    if let Some(parent) = self.parents[at] {
+                    if let Some(parent) = family(at) {
                         let entry = of_parent.entry(parent).or_insert((0, at));
                         entry.0 += 1;
                     }
                 }
                 for (at, related) in related.iter_mut().enumerate() {
-                    let others = self.parents[at].and_then(|parent| of_parent.get(&parent));
+                    let others = family(at).and_then(|parent| of_parent.get(&parent));
                     *related = others.is_some_and(|(count, only)| *count > 1 || *only != at);
                 }
             }
@@ -341,10 +356,8 @@ impl TraceFacts {
     }
 }
 
-const ROOT_MISSING: &str = "<root span not yet received>";
-
-/// Left and right of each span by a walk through the trees, without recursion. Spans in a loop keep 0.
-fn nested(parents: &[Option<usize>]) -> Vec<(i64, i64)> {
+/// Left and right of each span by a walk through the trees, without recursion. Spans that no root is above keep 0.
+fn nested(parents: &[Option<usize>], roots: &[bool]) -> Vec<(i64, i64)> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); parents.len()];
     for (at, parent) in parents.iter().enumerate() {
         if let Some(parent) = parent {
@@ -353,8 +366,7 @@ fn nested(parents: &[Option<usize>]) -> Vec<(i64, i64)> {
     }
     let mut nested = vec![(0, 0); parents.len()];
     let mut counter = 0;
-    let roots = (0..parents.len()).filter(|at| parents[*at].is_none());
-    for root in roots {
+    for root in (0..parents.len()).filter(|at| roots[*at]) {
         let mut stack = vec![(root, 0usize)];
         while let Some((at, child)) = stack.pop() {
             if child == 0 {
@@ -394,7 +406,8 @@ mod tests {
                 parents.push((parent != at && rng.random_bool(0.85)).then_some(parent));
             }
             let to: Vec<bool> = (0..count).map(|_| rng.random_bool(0.2)).collect();
-            let facts = TraceFacts { parents, ..TraceFacts::unknown() };
+            let roots = parents.iter().map(Option::is_none).collect();
+            let facts = TraceFacts { parents, roots, ..TraceFacts::unknown() };
             let expected: Vec<bool> =
                 (0..count).map(|at| facts.ancestors(at).any(|above| to[above])).collect();
             assert_eq!(facts.related(Relation::Descendant, &to), expected, "{:?} {to:?}", facts.parents);

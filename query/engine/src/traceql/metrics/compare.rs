@@ -3,23 +3,25 @@
 
 use super::{MetricsQuery, Series, SpanAt, TraceExemplar};
 use crate::QueryError;
-use crate::traceql::spans::Val;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use model::{TraceId, Value};
 use std::collections::{BTreeMap, HashMap};
-use traceql::{FieldExpr, Intrinsic, MetricsAggregate, Scope};
+use traceql::{FieldExpr, Intrinsic, MetricsAggregate};
 
 const TOP_DEFAULT: usize = 10;
 /// Values of one attribute that are told apart on either side.
 const VALUES_MAX: usize = 10_000;
 /// Fields that every span has, compared like attributes.
-const INTRINSICS: [Intrinsic; 6] = [
+const INTRINSICS: [Intrinsic; 9] = [
     Intrinsic::Name,
     Intrinsic::Kind,
     Intrinsic::Status,
     Intrinsic::StatusMessage,
     Intrinsic::RootName,
     Intrinsic::RootService,
+    Intrinsic::ChildCount,
+    Intrinsic::InstrumentationName,
+    Intrinsic::InstrumentationVersion,
 ];
 const SIDES: [&str; 2] = ["baseline", "selection"];
 
@@ -27,7 +29,8 @@ const SIDES: [&str; 2] = ["baseline", "selection"];
 #[derive(Default)]
 struct Counts {
     total: Vec<f64>,
-    values: HashMap<String, Vec<f64>>,
+    /// By type and text.
+    values: HashMap<String, (Value, Vec<f64>)>,
     too_many: bool,
 }
 
@@ -60,6 +63,10 @@ impl MetricsQuery {
             "resource",
             "resource_types",
             "status_message",
+            "scope_name",
+            "scope_version",
+            "scope_attributes",
+            "scope_attribute_types",
         ];
         selection.fields(&mut |field| super::columns_of(field, &mut columns));
         let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
@@ -71,7 +78,7 @@ impl MetricsQuery {
             let start = at.spans.start(at.row);
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
             if self.exemplars > 0 {
-                let step = self.step_of(start);
+                let step = self.steps.of(start);
                 let example = (at.spans.trace_id(at.row), start, at.spans.duration(at.row) as f64 / 1e9);
                 examples[usize::from(selected)].entry(step).or_insert(example);
             }
@@ -97,25 +104,20 @@ impl MetricsQuery {
         Ok(series)
     }
 
-    fn step_of(&self, start_ns: i64) -> usize {
-        ((start_ns - self.start_ns) / self.step_ns) as usize
-    }
-
     /// Counts the values of a span; the bytes that it took.
     fn note(&self, at: &SpanAt<'_>, counts: &mut HashMap<String, Counts>) -> usize {
-        let (step, weight) = (self.step_of(at.spans.start(at.row)), at.spans.weight(at.row));
+        let (step, weight) = (self.steps.of(at.spans.start(at.row)), at.spans.weight(at.row));
         let mut grown = 0;
-        let mut add = |name: String, value: String| {
+        let mut add = |name: String, value: Value| {
             grown += self.add((step, weight), name, value, counts);
         };
         for intrinsic in INTRINSICS {
-            if let Some(value) = text(at.value(&traceql::Field::Intrinsic(intrinsic))) {
+            if let Some(value) = super::value_of(at.value(&traceql::Field::Intrinsic(intrinsic))) {
                 add(intrinsic.as_str().to_owned(), value);
             }
         }
         at.spans.each_attribute(at.row, &mut |scope, name, value| {
-            let scope = if scope == "resource" { Scope::Resource } else { Scope::Span };
-            if let Some(value) = text(value) {
+            if let Some(value) = super::value_of(value) {
                 add(traceql::Field::Attribute { scope, name: name.to_owned() }.to_string(), value);
             }
         });
@@ -126,24 +128,25 @@ impl MetricsQuery {
         &self,
         (step, weight): (usize, f64),
         name: String,
-        value: String,
+        value: Value,
         counts: &mut HashMap<String, Counts>,
     ) -> usize {
         let mut grown = 0;
         let counts = counts.entry(name).or_insert_with_key(|name| {
-            grown += name.len() + self.steps * 8 + 200;
-            Counts { total: vec![0.0; self.steps], ..Counts::default() }
+            grown += name.len() + self.steps.count * 8 + 200;
+            Counts { total: vec![0.0; self.steps.count], ..Counts::default() }
         });
         if let Some(total) = counts.total.get_mut(step) {
             *total += weight;
         }
-        if counts.values.len() >= VALUES_MAX && !counts.values.contains_key(&value) {
+        let key = key_of(&value);
+        if counts.values.len() >= VALUES_MAX && !counts.values.contains_key(&key) {
             counts.too_many = true;
             return grown;
         }
-        let of_value = counts.values.entry(value).or_insert_with_key(|value| {
-            grown += value.len() + self.steps * 8 + 100;
-            vec![0.0; self.steps]
+        let (_, of_value) = counts.values.entry(key).or_insert_with_key(|key| {
+            grown += 2 * key.len() + self.steps.count * 8 + 100;
+            (value, vec![0.0; self.steps.count])
         });
         if let Some(count) = of_value.get_mut(step) {
             *count += weight;
@@ -167,8 +170,15 @@ fn holds(at: &SpanAt<'_>, selection: &FieldExpr) -> bool {
     at.holds(selection) == Some(true)
 }
 
-fn text(value: Val<'_>) -> Option<String> {
-    super::value_of(value).map(|value| value.to_string()).filter(|text| !text.is_empty())
+/// The same text may be a number here and a string there.
+fn key_of(value: &Value) -> String {
+    let kind = match value {
+        Value::Int(_) => 'i',
+        Value::Double(_) => 'd',
+        Value::Bool(_) => 'b',
+        _ => 's',
+    };
+    format!("{kind}{value}")
 }
 
 fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
@@ -176,15 +186,13 @@ fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
         vec![("__meta_type".to_owned(), Value::from(kind.as_str())), (name.to_owned(), value)]
     };
     let some = |values: Vec<f64>| values.into_iter().map(Some).collect();
-    let mut all: Vec<(String, Vec<f64>)> = counts.values.into_iter().collect();
-    let sum = |values: &[f64]| values.iter().sum::<f64>();
+    let mut all: Vec<(String, (Value, Vec<f64>))> = counts.values.into_iter().collect();
+    let sum = |(_, values): &(Value, Vec<f64>)| values.iter().sum::<f64>();
     all.sort_by(|a, b| sum(&b.1).total_cmp(&sum(&a.1)).then_with(|| a.0.cmp(&b.0)));
     all.truncate(top);
     let mut series: Vec<Series> = all
         .into_iter()
-        .map(|(value, counts)| {
-            Series::new(labels(side.to_owned(), Value::from(value.as_str())), some(counts))
-        })
+        .map(|(_, (value, counts))| Series::new(labels(side.to_owned(), value), some(counts)))
         .collect();
     series.push(Series::new(labels(format!("{side}_total"), Value::from("nil")), some(counts.total)));
     if counts.too_many {

@@ -16,7 +16,8 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use traceql::{Answers, Element, Field, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
 
 /// Span filters in one query: each is one bit of a mask.
@@ -92,8 +93,9 @@ impl Search {
         let all = SpanSelect::all(self.range);
         let mut select = all.clone();
         filters.iter().for_each(|filter| narrow(&mut select, filter));
-        // A service alone has much; what is narrowed further is rare, and found quicker at one go.
+        // A service or a duration alone has much; what is narrowed further is rare, and found quicker at one go.
         select.service = None;
+        select.duration_ns_min = None;
         // What of a trace matches one filter may lie in another part than what matches the other.
         if filters.len() > 1 || select != all || length_ns < DIVIDED_NS_MIN {
             return vec![self.range];
@@ -162,44 +164,100 @@ impl Search {
         Candidates { by_trace: ByTrace::default(), inspected_spans: 0, reservation }
     }
 
-    /// Of spans that are selected.
+    /// Of spans that are selected. Where a trace must have spans of every filter, the rarest is looked for first, and what
+    /// is looked for then is of those traces alone: most have spans of what is common.
     async fn add_candidates(&self, select: SpanSelect, all: &mut Candidates) -> Result<(), QueryError> {
-        let shares = in_shares(|share| {
-            let select = SpanSelect { share: Some(share), ..select.clone() };
-            let own = self.clone();
-            async move { own.share_of_candidates(select).await }
-        })
-        .await?;
-        shares.into_iter().try_for_each(|share| all.absorb(share))
-    }
-
-    async fn share_of_candidates(&self, all: SpanSelect) -> Result<Candidates, QueryError> {
         let mut filters = Vec::new();
         filters_of(&self.pipeline, &mut filters);
         if filters.len() > FILTERS_MAX {
             return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
         }
+        let mut scans = scans(&select, &filters);
+        let demanded = scans.len() > 1 && demands_all(&self.pipeline);
+        if demanded {
+            scans.sort_by_key(|scan| how_common(&scan.select));
+        }
+        let mut judged = 0u64;
+        for (at, scan) in scans.into_iter().enumerate() {
+            let among = (demanded && at > 0).then(|| Arc::new(all.by_trace.keys().copied().collect()));
+            judged |= scan.filters.iter().fold(0, |bits, filter| bits | 1 << filter);
+            let shares = in_shares(|share| {
+                let mut scan = scan.clone();
+                scan.select.share = Some(share);
+                let (own, among) = (self.clone(), among.clone());
+                async move { own.share_of_candidates(scan, among).await }
+            })
+            .await?;
+            shares.into_iter().try_for_each(|share| all.absorb(share))?;
+            if demanded {
+                all.by_trace.retain(|_, candidate| candidate.filters & judged == judged);
+            }
+        }
+        Ok(())
+    }
+
+    async fn share_of_candidates(
+        &self,
+        scan: Scan,
+        among: Option<Arc<HashSet<TraceId, RandomState>>>,
+    ) -> Result<Candidates, QueryError> {
+        let mut all = Vec::new();
+        filters_of(&self.pipeline, &mut all);
+        let judged: Vec<(usize, &FieldExpr)> =
+            scan.filters.iter().filter_map(|at| Some((*at, *all.get(*at)?))).collect();
+        let (range, mut select) = (scan.select.range, scan.select);
+        let mut columns = vec!["trace_id", "start_ts"];
+        for (_, filter) in &judged {
+            filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
+        }
         let mut found = self.no_candidates();
-        for (mut select, judged) in scans(&all, &filters) {
-            let mut columns = vec!["trace_id", "start_ts"];
-            for (_, filter) in &judged {
-                filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
-            }
-            let mut batches = self.scan(select, &columns)?;
-            while let Some(batch) = batches.next().await {
-                let batch = batch.map_err(crate::logql::broken)?;
-                found.inspected_spans += batch.num_rows() as u64;
-                note(&batch, all.range, &judged, &mut found.by_trace);
-                found.account()?;
-            }
+        let mut batches = self.scan(select, &columns)?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(crate::logql::broken)?;
+            found.inspected_spans += batch.num_rows() as u64;
+            note(&batch, range, &judged, among.as_deref(), &mut found.by_trace);
+            found.account()?;
         }
         Ok(found)
     }
 }
 
-/// What to read, and which filters, by their number, are judged there. Filters that each narrow what is read are
-/// read for one by one, as together they would read everything.
-fn scans<'a>(all: &SpanSelect, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Vec<(usize, &'a FieldExpr)>)> {
+/// What to read, and which filters, by their number, are judged there.
+#[derive(Clone)]
+struct Scan {
+    select: SpanSelect,
+    filters: Vec<usize>,
+}
+
+/// Roughly how many spans a selection has, the fewest first.
+fn how_common(select: &SpanSelect) -> u8 {
+    match select {
+        SpanSelect { attributes, .. } if !attributes.is_empty() => 0,
+        SpanSelect { errors_only: true, .. } => 1,
+        SpanSelect { duration_ns_min: Some(_), .. } => 2,
+        SpanSelect { name: Some(_), .. } => 3,
+        _ => 4,
+    }
+}
+
+/// Whether an answer has spans of every filter.
+fn demands_all(pipeline: &Pipeline) -> bool {
+    fn of_expr(expr: &SpansetExpr) -> bool {
+        match expr {
+            SpansetExpr::Filter(_) => true,
+            SpansetExpr::Pipeline(pipeline) => demands_all(pipeline),
+            SpansetExpr::Op { op: SpansetOp::Or | SpansetOp::Structural(_, Answers::Not), .. } => false,
+            SpansetExpr::Op { left, right, .. } => of_expr(left) && of_expr(right),
+        }
+    }
+    pipeline.elements.iter().all(|element| match element {
+        Element::Spansets(expr) => of_expr(expr),
+        _ => true,
+    })
+}
+
+/// Filters that each narrow what is read are read for one by one, as together they would read everything.
+fn scans(all: &SpanSelect, filters: &[&FieldExpr]) -> Vec<Scan> {
     let narrowed: Vec<SpanSelect> = filters
         .iter()
         .map(|filter| {
@@ -208,14 +266,19 @@ fn scans<'a>(all: &SpanSelect, filters: &[&'a FieldExpr]) -> Vec<(SpanSelect, Ve
             select
         })
         .collect();
-    let numbered = filters.iter().copied().enumerate();
     if filters.len() > SCANS_MAX || narrowed.contains(all) || filters.is_empty() {
-        return vec![(all.clone(), numbered.collect())];
+        return vec![Scan { select: all.clone(), filters: (0..filters.len()).collect() }];
     }
-    narrowed.into_iter().zip(numbered.map(|judged| vec![judged])).collect()
+    narrowed.into_iter().enumerate().map(|(at, select)| Scan { select, filters: vec![at] }).collect()
 }
 
-fn note(batch: &RecordBatch, range: TimeRange, filters: &[(usize, &FieldExpr)], candidates: &mut ByTrace) {
+fn note(
+    batch: &RecordBatch,
+    range: TimeRange,
+    filters: &[(usize, &FieldExpr)],
+    among: Option<&HashSet<TraceId, RandomState>>,
+    candidates: &mut ByTrace,
+) {
     let spans = Spans::of(batch);
     let mut judges: Vec<(usize, Judge<'_>)> =
         filters.iter().map(|(bit, filter)| (*bit, Judge::new(&spans, filter))).collect();
@@ -233,7 +296,11 @@ fn note(batch: &RecordBatch, range: TimeRange, filters: &[(usize, &FieldExpr)], 
         }
         // Without any filter, as in `count() > 2`, every trace is one.
         if matched != 0 || filters.is_empty() {
-            let candidate = candidates.entry(spans.trace_id(row)).or_insert(Candidate::NONE);
+            let id = spans.trace_id(row);
+            if among.is_some_and(|among| !among.contains(&id)) {
+                continue;
+            }
+            let candidate = candidates.entry(id).or_insert(Candidate::NONE);
             candidate.newest_ns = candidate.newest_ns.max(start);
             candidate.filters |= matched;
         }
@@ -315,5 +382,38 @@ fn possible_expr(expr: &SpansetExpr, matched: u64, next: &mut usize) -> bool {
                 SpansetOp::And | SpansetOp::Structural(..) => left && right,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traceql::Root;
+
+    fn pipeline(query: &str) -> Pipeline {
+        match traceql::parse(query).unwrap().root {
+            Root::Spansets(pipeline) => pipeline,
+            Root::Metrics(_) => panic!("{query} is of metrics"),
+        }
+    }
+
+    #[test]
+    fn what_is_rare_is_looked_for_first_where_all_is_demanded() {
+        for (query, demanded) in [
+            ("{ status = error } >> { name = `a` }", true),
+            ("{ status = error } && ({ name = `a` } | count() > 1)", true),
+            ("{ status = error } || { name = `a` }", false),
+            ("{ status = error } !> { name = `a` }", false),
+            ("{ name = `a` } | { status = error } | by(name)", true),
+        ] {
+            assert_eq!(demands_all(&pipeline(query)), demanded, "{query}");
+        }
+        let of = pipeline("{ resource.service.name = `s` } >> { name = `a` } >> { status = error }");
+        let mut filters = vec![];
+        filters_of(&of, &mut filters);
+        let mut all = scans(&SpanSelect::all(TimeRange::ALL), &filters);
+        all.sort_by_key(|scan| how_common(&scan.select));
+        let order: Vec<usize> = all.iter().flat_map(|scan| scan.filters.clone()).collect();
+        assert_eq!(order, [2, 1, 0]);
     }
 }
