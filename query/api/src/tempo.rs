@@ -24,6 +24,7 @@ use opentelemetry_proto::tonic::trace::v1::TracesData;
 use params::Params;
 use prost::Message;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const PROTOBUF: &str = "application/protobuf";
@@ -32,6 +33,8 @@ const SPANS_PER_SPANSET_DEFAULT: usize = 3;
 const TAGS_DEFAULT: usize = 5_000;
 /// Names or values one completion may have, whatever is asked.
 const TAGS_MAX: usize = 50_000;
+/// Exemplars one answer has where nothing is asked, as in Tempo.
+const EXEMPLARS_DEFAULT: usize = 100;
 /// Exemplars one answer may have, whatever is asked.
 const EXEMPLARS_MAX: usize = 1_000;
 
@@ -124,7 +127,7 @@ fn protobuf(message: &impl Message) -> Response {
     ([(header::CONTENT_TYPE, PROTOBUF)], message.encode_to_vec()).into_response()
 }
 
-/// The first version has no room to say that a trace is not whole: then there is no answer.
+/// The first version has no room to say that a trace is not whole: then there is no answer, but a word on where one is.
 async fn trace_v1(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
@@ -133,13 +136,18 @@ async fn trace_v1(
     params: Params,
 ) -> Answer<Response> {
     let found = trace(&engine, &tenant, &id, &params).await?;
+    if found.cut {
+        let why = found.warnings.join("; ");
+        let why = format!("trace exceeds max size: {why}; /tempo/api/v2/traces/{id} answers it as PARTIAL");
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
     if !found.warnings.is_empty() {
         return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, found.warnings.join("; ")));
     }
     if found.spans.resources.is_empty() {
         return Err(Refusal(StatusCode::NOT_FOUND, format!("trace {id} not found")));
     }
-    let trace = otlp::traces(&found.spans);
+    let trace = otlp::drawn(&found.spans);
     if wants_protobuf(&headers) {
         return Ok(protobuf(&trace));
     }
@@ -157,14 +165,14 @@ async fn trace_v2(
     let found = trace(&engine, &tenant, &id, &params).await?;
     if wants_protobuf(&headers) {
         let status = i32::from(!found.warnings.is_empty());
-        let (trace, message) = (Some(otlp::traces(&found.spans)), found.warnings.join("; "));
+        let (trace, message) = (Some(otlp::drawn(&found.spans)), found.warnings.join("; "));
         return Ok(protobuf(&otlp::TraceByIdResponse { trace, status, message }));
     }
     Ok(Json(trace_json(&found)).into_response())
 }
 
 fn trace_json(found: &TraceById) -> Value {
-    let trace = otlp::traces(&found.spans);
+    let trace = otlp::drawn(&found.spans);
     let mut body = json!({ "trace": { "resourceSpans": trace.resource_spans }, "metrics": {} });
     if !found.warnings.is_empty() {
         body["status"] = json!("PARTIAL");
@@ -176,8 +184,8 @@ fn trace_json(found: &TraceById) -> Value {
 fn search_options(params: &Params) -> Answer<SearchOptions> {
     Ok(SearchOptions {
         range: params.range()?,
-        limit: params.number("limit", TRACES_DEFAULT)?,
-        spans_per_spanset: params.number("spss", SPANS_PER_SPANSET_DEFAULT)?,
+        limit: params.limit(TRACES_DEFAULT)?,
+        spans_per_spanset: params.spans_told(SPANS_PER_SPANSET_DEFAULT)?,
     })
 }
 
@@ -204,8 +212,15 @@ async fn tags_v1(
     params: Params,
 ) -> Answer<Json<Value>> {
     let tags = tags(&engine, &tenant, &params).await?;
-    let names: std::collections::BTreeSet<String> = tags.into_values().flatten().collect();
-    Ok(Json(json!({ "tagNames": names, "metrics": {} })))
+    Ok(Json(json!({ "tagNames": names_v1(tags, &params), "metrics": {} })))
+}
+
+/// The first version names what spans have by itself to who asks for that alone.
+fn names_v1(mut tags: engine::TraceTags, params: &Params) -> BTreeSet<String> {
+    if params.get("scope") != Some("intrinsic") {
+        tags.remove("intrinsic");
+    }
+    tags.into_values().flatten().collect()
 }
 
 async fn tags_v2(
@@ -238,9 +253,29 @@ async fn values_v1(
     Path(tag): Path<String>,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let values = values(&engine, &tenant, &tag, &params).await?;
-    let values: Vec<String> = values.into_iter().map(|value| value.value).collect();
+    let values = values_by_old_name(&engine, &tenant, &tag, &params).await?;
     Ok(Json(json!({ "tagValues": values, "metrics": {} })))
+}
+
+/// The first version has names of its own for what is no attribute.
+async fn values_by_old_name(
+    engine: &Engine,
+    tenant: &Tenant,
+    tag: &str,
+    params: &Params,
+) -> Answer<BTreeSet<String>> {
+    let field = match tag {
+        "status.code" => "status",
+        "root.name" => "rootName",
+        "root.service.name" => "rootServiceName",
+        other => other,
+    };
+    let found = values(engine, tenant, field, params).await?;
+    let mut texts: BTreeSet<String> = found.into_iter().map(|value| value.value).collect();
+    if tag == "error" {
+        texts.insert("true".to_owned());
+    }
+    Ok(texts)
 }
 
 async fn values_v2(
@@ -259,10 +294,10 @@ fn typed(values: Vec<engine::TagValue>) -> Value {
 }
 
 async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
-    let range = params.range()?;
+    let range = params.metrics_range()?;
     let step_ms = params.step_ms(range)?;
-    let exemplars = params.number("exemplars", 0)?.min(EXEMPLARS_MAX);
-    Ok(engine.traceql_metrics(tenant, &params.query()?, range, step_ms, exemplars).await?)
+    let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?.min(EXEMPLARS_MAX);
+    Ok(engine.traceql_metrics(tenant, &params.metrics_query()?, range, step_ms, exemplars).await?)
 }
 
 async fn metrics_range(
@@ -274,7 +309,8 @@ async fn metrics_range(
 }
 
 async fn instant_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
-    Ok(engine.traceql_metrics_instant(tenant, &params.query()?, params.range()?).await?)
+    let range = params.metrics_range()?;
+    Ok(engine.traceql_metrics_instant(tenant, &params.metrics_query()?, range).await?)
 }
 
 async fn metrics_instant(

@@ -48,7 +48,7 @@ export function counted(query: string): string {
 }
 
 export async function traceMetrics(query: string, span: TimeSpan, signal?: AbortSignal): Promise<{ series: Series[]; warnings: string[] }> {
-  const parameters = { q: query, step: `${Math.max(1, Math.round(span.stepMs / 1000))}s`, start: Math.floor(span.startMs / 1000), end: Math.ceil(span.endMs / 1000) };
+  const parameters = { q: query, step: `${Math.max(1, Math.round(span.stepMs / 1000))}s`, start: Math.floor(span.startMs / 1000), end: Math.ceil(span.endMs / 1000), exemplars: 0 };
   const answer = await getJson<{
     series?: { labels?: KeyValue[]; samples?: { timestampMs: string; value?: number | string }[] }[]; status?: string; message?: string;
   }>("/tempo/api/metrics/query_range", parameters, signal);

@@ -28,12 +28,15 @@ fn trace(found: &FoundTrace) -> Value {
             (service.clone(), json!({ "spanCount": stats.spans, "errorCount": stats.errors }))
         })
         .collect();
+    // What readers older than `spanSets` look for.
+    let first = found.spansets.first().map(spanset);
     json!({
         "traceID": hex::encode(found.trace_id),
         "rootServiceName": found.root_service,
         "rootTraceName": found.root_name,
         "startTimeUnixNano": found.start_ns.to_string(),
         "durationMs": (found.duration_ns / 1_000_000).clamp(0, i64::from(u32::MAX)),
+        "spanSet": first,
         "spanSets": found.spansets.iter().map(spanset).collect::<Vec<_>>(),
         "serviceStats": stats,
     })
@@ -68,7 +71,32 @@ fn any_value(value: &Attribute) -> Value {
         Attribute::Double(number) if !number.is_finite() => json!({ "doubleValue": not_finite(*number) }),
         Attribute::Double(number) => json!({ "doubleValue": number }),
         Attribute::Bool(truth) => json!({ "boolValue": truth }),
+        Attribute::Json(text) => match serde_json::from_str(text) {
+            Ok(list) => nested(&list),
+            Err(_) => json!({ "stringValue": text }),
+        },
         other => json!({ "stringValue": other.to_string() }),
+    }
+}
+
+/// Lists keep the types of their elements. serde_json bounds how deep they lie in one another.
+fn nested(json: &Value) -> Value {
+    match json {
+        Value::Null => json!({}),
+        Value::Bool(truth) => any_value(&Attribute::Bool(*truth)),
+        Value::String(text) => json!({ "stringValue": text }),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => any_value(&Attribute::Int(number)),
+            (None, number) => any_value(&Attribute::Double(number.unwrap_or(f64::NAN))),
+        },
+        Value::Array(items) => {
+            json!({ "arrayValue": { "values": items.iter().map(nested).collect::<Vec<_>>() } })
+        }
+        Value::Object(items) => {
+            let pairs: Vec<Value> =
+                items.iter().map(|(key, item)| json!({ "key": key, "value": nested(item) })).collect();
+            json!({ "kvlistValue": { "values": pairs } })
+        }
     }
 }
 

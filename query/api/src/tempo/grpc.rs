@@ -78,16 +78,17 @@ async fn search(
     asked: message::SearchRequest,
     told: Told<message::SearchResponse>,
 ) -> Result<(), Status> {
-    let params = params([
+    let mut params = params([
         ("q", asked.query),
         ("tags", tags(asked.tags)),
         ("minDuration", milliseconds(asked.min_duration_ms)),
         ("maxDuration", milliseconds(asked.max_duration_ms)),
         ("limit", asked.limit.to_string()),
-        ("spss", asked.spans_per_span_set.to_string()),
         ("start", asked.start.to_string()),
         ("end", asked.end.to_string()),
     ]);
+    // Where the message has none, all are told.
+    params.0.insert("spss".to_owned(), asked.spans_per_span_set.to_string());
     let (query, options) = (params.query()?, search_options(&params)?);
     let (progress, mut goes_on) = mpsc::channel::<SearchProgress>(1);
     let searched = engine.traceql_search_told(&tenant, &query, options, progress);
@@ -150,8 +151,8 @@ async fn tags_v1(
     asked: message::SearchTagsRequest,
     told: Told<message::SearchTagsResponse>,
 ) -> Result<(), Status> {
-    let tags = super::tags(&engine, &tenant, &tag_params(asked)).await?;
-    let names: std::collections::BTreeSet<String> = tags.into_values().flatten().collect();
+    let params = tag_params(asked);
+    let names = super::names_v1(super::tags(&engine, &tenant, &params).await?, &params);
     tell_parts(&told, names.into_iter().collect(), String::len, |tag_names, at, of| {
         message::SearchTagsResponse { tag_names, metrics: done(at, of) }
     })
@@ -183,8 +184,8 @@ async fn values_v1(
     asked: message::SearchTagValuesRequest,
     told: Told<message::SearchTagValuesResponse>,
 ) -> Result<(), Status> {
-    let values = super::values(&engine, &tenant, &asked.tag_name, &value_params(&asked)).await?;
-    let values = values.into_iter().map(|value| value.value).collect();
+    let values = super::values_by_old_name(&engine, &tenant, &asked.tag_name, &value_params(&asked)).await?;
+    let values = values.into_iter().collect();
     tell_parts(&told, values, String::len, |tag_values, at, of| message::SearchTagValuesResponse {
         tag_values,
         metrics: done(at, of),

@@ -9,8 +9,12 @@ use std::collections::HashMap;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const HOUR_NS: i64 = 3_600 * SECOND_NS;
-/// Points a series has where no step is given, about.
-const POINTS_DEFAULT: i64 = 120;
+/// Points a series has where no step is given, about: each 15 seconds of an hour.
+const POINTS_DEFAULT: i64 = 240;
+/// Steps of less than a minute's range are whole multiples of it, in milliseconds.
+const SHORT_STEP_MS: i64 = 50;
+/// Longer ones are whole multiples of the largest of these that is below them, in seconds.
+const STEPS: [i64; 6] = [3_600, 300, 60, 15, 5, 1];
 
 pub(super) struct Params(pub HashMap<String, String>);
 
@@ -33,7 +37,12 @@ impl Params {
     /// The query: TraceQL in `q`, or `tags` and durations as Tempo had them before.
     pub fn query(&self) -> Result<String, Refusal> {
         if let Some(query) = self.get("q") {
-            return Ok(query.to_owned());
+            return match self.get("tags") {
+                None => Ok(query.to_owned()),
+                Some(_) => Err(Refusal::bad(
+                    "invalid request: can't specify tags and q in the same query; write one",
+                )),
+            };
         }
         let mut conditions = Vec::new();
         for (name, value) in tags(self.get("tags").unwrap_or(""))? {
@@ -47,13 +56,44 @@ impl Params {
         Ok(format!("{{ {} }}", conditions.join(" && ")))
     }
 
-    /// 0 means the default, as it is never meant.
-    pub fn number(&self, name: &str, default: usize) -> Result<usize, Refusal> {
+    /// That of a metrics call: `q`, or `query` as Prometheus has it.
+    pub fn metrics_query(&self) -> Result<String, Refusal> {
+        let query = self.get("q").or_else(|| self.get("query")).map(str::to_owned);
+        query.ok_or_else(|| Refusal::bad("q is missing; write a TraceQL metrics query, as { } | rate()"))
+    }
+
+    fn given_number(&self, name: &str) -> Result<Option<usize>, Refusal> {
         match self.get(name).map(str::parse::<usize>) {
-            None | Some(Ok(0)) => Ok(default),
-            Some(Ok(number)) => Ok(number),
-            Some(Err(_)) => Err(Refusal::bad(format!("{name} must be a whole number"))),
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(Refusal::bad(format!("invalid {name}: it must be a whole number"))),
         }
+    }
+
+    /// 0 means the default.
+    pub fn number(&self, name: &str, default: usize) -> Result<usize, Refusal> {
+        Ok(self.given_number(name)?.filter(|number| *number != 0).unwrap_or(default))
+    }
+
+    /// 0 are none.
+    pub fn exemplars(&self, default: usize) -> Result<usize, Refusal> {
+        Ok(self.given_number("exemplars")?.unwrap_or(default))
+    }
+
+    /// At least one.
+    pub fn limit(&self, default: usize) -> Result<usize, Refusal> {
+        match self.given_number("limit")? {
+            Some(0) => Err(Refusal::bad("invalid limit: must be a positive number")),
+            given => Ok(given.unwrap_or(default)),
+        }
+    }
+
+    /// Spans of a spanset that are told; 0 are all.
+    pub fn spans_told(&self, default: usize) -> Result<usize, Refusal> {
+        Ok(match self.given_number("spss")? {
+            Some(0) => usize::MAX,
+            given => given.unwrap_or(default),
+        })
     }
 
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
@@ -85,18 +125,36 @@ impl Params {
         traces::within(start.unwrap_or_else(|| end.saturating_sub(HOUR_NS)), end).map_err(Refusal::bad)
     }
 
+    /// As [`Params::range`], or what `since` says of the time before the end.
+    pub fn metrics_range(&self) -> Result<TimeRange, Refusal> {
+        let Some(text) = self.get("since").filter(|_| self.get("start").is_none()) else {
+            return self.range();
+        };
+        let since = logql::parse_duration_ns(text)
+            .ok_or_else(|| Refusal::bad(format!("since is {text:?}; write a duration, as 1h")))?;
+        let end = self.time("end")?.filter(|end| *end != 0).unwrap_or_else(|| SystemClock.now_ns());
+        traces::within(end.saturating_sub(since), end).map_err(Refusal::bad)
+    }
+
     /// A duration or seconds.
     pub fn step_ms(&self, range: TimeRange) -> Result<i64, Refusal> {
-        let Some(text) = self.get("step") else {
-            let seconds = range.end.saturating_sub(range.start) / POINTS_DEFAULT / SECOND_NS;
-            return Ok(seconds.max(1) * 1_000);
-        };
+        let Some(text) = self.get("step") else { return Ok(default_step_ms(range)) };
         let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1e3) as i64);
         let step = seconds.or_else(|| logql::parse_duration_ns(text).map(|ns| ns / 1_000_000));
         step.filter(|step| *step > 0).ok_or_else(|| {
             Refusal::bad(format!("step is {text:?}; write a duration, as 15s, or seconds above 0"))
         })
     }
+}
+
+fn default_step_ms(range: TimeRange) -> i64 {
+    let length_ns = range.end.saturating_sub(range.start);
+    let wanted_ms = length_ns / POINTS_DEFAULT / 1_000_000;
+    if length_ns < 60 * SECOND_NS {
+        return (wanted_ms / SHORT_STEP_MS).max(1) * SHORT_STEP_MS;
+    }
+    let of = STEPS.iter().map(|seconds| seconds * 1_000).find(|step_ms| wanted_ms > *step_ms);
+    of.map_or(1_000, |step_ms| wanted_ms / step_ms * step_ms)
 }
 
 /// Whole numbers of at most ten digits are seconds, longer ones nanoseconds.
@@ -184,6 +242,43 @@ mod tests {
         for bad in ["api", "=x", r#"a="b"#, "a b=c"] {
             assert!(query(&[("tags", bad)]).is_err(), "{bad}");
         }
+        assert!(query(&[("tags", "a=b"), ("q", "{ }")]).is_err());
+    }
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn how_much_is_told() {
+        assert_eq!(params(&[]).limit(20).ok(), Some(20));
+        assert_eq!(params(&[("limit", "7")]).limit(20).ok(), Some(7));
+        assert!(params(&[("limit", "0")]).limit(20).is_err());
+        assert!(params(&[("limit", "-1")]).limit(20).is_err());
+        assert_eq!(params(&[]).spans_told(3).ok(), Some(3));
+        assert_eq!(params(&[("spss", "0")]).spans_told(3).ok(), Some(usize::MAX));
+        assert_eq!(params(&[("limit", "0")]).number("limit", 5).ok(), Some(5));
+    }
+
+    #[test]
+    fn the_step_follows_the_range() {
+        let step = |seconds: i64| {
+            params(&[]).step_ms(TimeRange { start: 0, end: seconds * SECOND_NS }).unwrap_or_default()
+        };
+        let expected = [(1, 50), (30, 100), (60, 1_000), (600, 2_000), (3_600, 15_000), (7_200, 30_000)];
+        for (seconds, step_ms) in expected {
+            assert_eq!(step(seconds), step_ms, "{seconds}");
+        }
+        assert_eq!(step(86_400), 300_000);
+        assert_eq!(step(86_400 * 30), 10_800_000);
+        let since = params(&[("since", "30m"), ("end", "1700000000")]).metrics_range().map_err(|r| r.1);
+        let end = 1_700_000_000 * SECOND_NS;
+        assert_eq!(since, Ok(TimeRange { start: end - HOUR_NS / 2, end }));
+        assert_eq!(
+            params(&[("query", "{ } | rate()")]).metrics_query().ok().as_deref(),
+            Some("{ } | rate()")
+        );
+        assert!(params(&[]).metrics_query().is_err());
     }
 
     #[test]

@@ -178,7 +178,14 @@ async fn t5_search() {
     assert_eq!(set["spans"][0]["durationNanos"], "400000000");
     let attribute = json!({ "key": "http.response.status_code", "value": { "intValue": "500" } });
     assert!(set["spans"][0]["attributes"].as_array().unwrap().contains(&attribute), "{set}");
+    assert_eq!(answer["traces"][0]["spanSet"], answer["traces"][0]["spanSets"][0]);
     assert_eq!(world.search("{ duration > 10s }").await["traces"], json!([]));
+    // A list keeps the types of its elements.
+    let answer = world.search("{ span.list != nil } | select(span.list)").await;
+    let list =
+        &answer["traces"][0]["spanSets"][0]["spans"][0]["attributes"][0]["value"]["arrayValue"]["values"];
+    assert_eq!(list[0], json!({ "intValue": "1" }), "{answer}");
+    assert_eq!(list[1], json!({ "stringValue": "two" }), "{answer}");
 }
 
 /// Grafana's decoder refuses a search answer with a field that Tempo's message does not have.
@@ -271,6 +278,9 @@ async fn t10_t11_t12_tags_and_values() {
     assert_eq!(one["scopes"], json!([{ "name": "resource", "tags": ["service.name"] }]));
     let names = world.json("/search/tags").await;
     assert!(names["tagNames"].as_array().unwrap().contains(&json!("pool.name")));
+    assert!(!names["tagNames"].as_array().unwrap().contains(&json!("duration")), "{names}");
+    let names = world.json("/search/tags?scope=intrinsic").await;
+    assert!(names["tagNames"].as_array().unwrap().contains(&json!("span:duration")), "{names}");
 
     let values = world.json("/v2/search/tag/resource.service.name/values").await;
     assert_eq!(
@@ -282,6 +292,14 @@ async fn t10_t11_t12_tags_and_values() {
     assert_eq!(values["tagValues"], json!([{ "type": "int", "value": "500" }]));
     let values = world.json("/search/tag/service.name/values").await;
     assert_eq!(values["tagValues"], json!(["frontend", "orders"]));
+    for (old, expected) in [
+        ("status.code", json!(["error", "ok", "unset"])),
+        ("root.name", json!(["GET /checkout"])),
+        ("root.service.name", json!(["frontend"])),
+        ("error", json!(["true"])),
+    ] {
+        assert_eq!(world.json(&format!("/search/tag/{old}/values")).await["tagValues"], expected, "{old}");
+    }
 }
 
 #[tokio::test]
@@ -315,7 +333,10 @@ async fn t7_exemplars() {
     assert_eq!(exemplar["labels"], json!([{ "key": "trace:id", "value": { "stringValue": TRACE } }]));
     assert_eq!(exemplar["value"], 0.4);
     assert_eq!(exemplar["timestampMs"], (world.start_ns / 1_000_000).to_string());
-    assert_eq!(world.json(&path).await["series"][0]["exemplars"], json!([]));
+    let none = world.json(&format!("{path}&exemplars=0")).await;
+    assert_eq!(none["series"][0]["exemplars"], json!([]));
+    let unasked = world.json(&path).await;
+    assert_eq!(unasked["series"][0]["exemplars"].as_array().map(Vec::len), Some(1));
 }
 
 /// Grafana's decoder refuses a field that it does not know.

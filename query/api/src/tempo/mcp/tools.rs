@@ -195,7 +195,8 @@ async fn run(engine: &Engine, tenant: &Tenant, tool: &Tool, given: &Params) -> R
             encode::metrics_instant(&tempo::instant_metrics(engine, tenant, &given).await?)
         }
         "traceql-metrics-range" => {
-            let given = renamed(given, "query", "q");
+            let mut given = renamed(given, "query", "q");
+            given.0.insert("exemplars".to_owned(), "0".to_owned());
             encode::metrics(&tempo::range_metrics(engine, tenant, &given).await?)
         }
         "get-trace" => trace(engine, tenant, &given).await?,
