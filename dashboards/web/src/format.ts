@@ -72,6 +72,11 @@ export function format(value: number | null | undefined, unit = "short", decimal
   }
 }
 
+/** A part of a whole, 0 to 1, in sentences and tables: below a hundredth of a percent nobody asks how far below. */
+export function share(value: number | null | undefined): string {
+  return value && Math.abs(value) < 1e-4 ? "<0.01 %" : format(value, "percentunit");
+}
+
 /** Two decimals from 1 to 1,000; smaller amounts as many as it takes to see three digits. */
 function money(sign: string, value: number, decimals?: number): string {
   const size = Math.abs(value);

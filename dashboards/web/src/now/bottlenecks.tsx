@@ -4,7 +4,7 @@ import { Button, Group, Stack, Text } from "@mantine/core";
 import { IconArrowRight, IconGitCompare, IconList } from "@tabler/icons-react";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type Bottleneck, type Bottlenecks, slowed } from "../api/causes";
-import { format } from "../format";
+import { format, share } from "../format";
 import { Answered, Warnings } from "../parts/answer";
 import { Compared } from "../parts/compared";
 import { useGo } from "../parts/link";
@@ -40,7 +40,7 @@ function Found({ found }: { found: Bottleneck }) {
     <div data-bottleneck={name}>
       <Text size="md" fw={600}>{sentence(found)}</Text>
       <Text size="sm" c="dimmed">
-        For the other requests it takes {format(found.usual_ms, "ms")}. In all it is {format(found.share_of_time, "percentunit")} of the time that requests take, and {format(found.share_of_p95, "percentunit")} of the time of the slowest twentieth.
+        For the other requests it takes {format(found.usual_ms, "ms")}. In all it is {share(found.share_of_time)} of the time that requests take, and {share(found.share_of_p95)} of the time of the slowest twentieth.
       </Text>
       <Group gap="xs" mt={6}>
         {trace && <Button size="compact-sm" leftSection={<IconArrowRight size={14} />} onClick={() => go(`/trace/${trace}`, { at: name })}>Open a slow trace</Button>}
@@ -58,7 +58,7 @@ function Differences({ found }: { found: Bottleneck }) {
 
 /** "orders waits in pool.acquire: that adds 301 ms to 15 % of requests." */
 export function sentence(found: Bottleneck): string {
-  return `${found.service} waits in ${found.operation}: that adds ${format(found.adds_ms, "ms")} to ${format(found.share_of_requests, "percentunit")} of requests.`;
+  return `${found.service} waits in ${found.operation}: that adds ${format(found.adds_ms, "ms")} to ${share(found.share_of_requests)} of requests.`;
 }
 
 export function nothing(data: Bottlenecks): string {

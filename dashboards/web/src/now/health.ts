@@ -1,6 +1,6 @@
 // What instant queries say about machines, as sentences a person on call would say. Pure: answers in, findings out.
 
-import { format } from "../format";
+import { format, share } from "../format";
 import type { Series } from "../api/prometheus";
 
 export type Grade = "ok" | "watch" | "bad";
@@ -46,17 +46,17 @@ export const CHECKS: Check[] = [
   {
     topic: "Waiting for CPU", watch: 0.25, bad: 0.6,
     query: "max by (instance) (rate(node_pressure_cpu_waiting_seconds_total[5m]))",
-    say: (value, _, grade) => (grade === "ok" ? `is bearable: some task waited ${format(value, "percentunit")} of the time` : `costs time: some task waited for a CPU ${format(value, "percentunit")} of the time`),
+    say: (value, _, grade) => (grade === "ok" ? `is bearable: some task waited ${share(value)} of the time` : `costs time: some task waited for a CPU ${share(value)} of the time`),
   },
   {
     topic: "Waiting for disks", watch: 0.2, bad: 0.5,
     query: "max by (instance) (rate(node_pressure_io_waiting_seconds_total[5m]))",
-    say: (value, _, grade) => (grade === "ok" ? `is small: ${format(value, "percentunit")} of the time` : `costs time: tasks waited for disks ${format(value, "percentunit")} of the time`),
+    say: (value, _, grade) => (grade === "ok" ? `is small: ${share(value)} of the time` : `costs time: tasks waited for disks ${share(value)} of the time`),
   },
   {
     topic: "Waiting for memory", watch: 0.05, bad: 0.2,
     query: "max by (instance) (rate(node_pressure_memory_waiting_seconds_total[5m]))",
-    say: (value, _, grade) => (grade === "ok" ? `is small: ${format(value, "percentunit")} of the time` : `costs time: tasks waited for memory ${format(value, "percentunit")} of the time`),
+    say: (value, _, grade) => (grade === "ok" ? `is small: ${share(value)} of the time` : `costs time: tasks waited for memory ${share(value)} of the time`),
   },
   {
     topic: "Killed for memory", watch: 0.5, bad: 0.5,

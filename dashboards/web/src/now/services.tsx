@@ -2,7 +2,7 @@
 
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { type Row, sql } from "../api/sql";
-import { format } from "../format";
+import { format, share } from "../format";
 import { Answered, Warnings } from "../parts/answer";
 import { useClock } from "../parts/clock";
 import { useGo } from "../parts/link";
@@ -35,7 +35,7 @@ export function Services() {
               columns={[
                 { name: "Service", value: (row) => text(row, "service") },
                 { name: "Requests", number: true, value: (row) => value(row, "per_second"), show: (row) => format(value(row, "per_second"), "reqps") },
-                { name: "Errors", number: true, value: (row) => value(row, "errors"), show: (row) => format(value(row, "errors"), "percentunit") },
+                { name: "Errors", number: true, value: (row) => value(row, "errors"), show: (row) => share(value(row, "errors")) },
                 { name: "Usual", number: true, value: (row) => value(row, "p50"), show: (row) => format(value(row, "p50"), "s") },
                 { name: "1 in 20 takes", number: true, value: (row) => value(row, "p95"), show: (row) => format(value(row, "p95"), "s") },
               ]}

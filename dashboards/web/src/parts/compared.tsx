@@ -3,7 +3,7 @@
 import { Text } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { compare, type Difference, type Part } from "../api/causes";
-import { format } from "../format";
+import { share } from "../format";
 import { Answered, Warnings } from "./answer";
 import { useSpan } from "./clock";
 import { Rows } from "./rows";
@@ -36,8 +36,8 @@ export function Compared({ selection, what, baseline, part }: Properties) {
               columns={[
                 { name: "What", value: (row) => row.attribute },
                 { name: "Value", value: (row) => row.value },
-                { name: "These", number: true, value: (row) => row.selection_share, show: (row) => <b title={`${row.selection_count}`}>{format(row.selection_share, "percentunit")}</b> },
-                { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => <span title={`${row.baseline_count}`}>{format(row.baseline_share, "percentunit")}</span> },
+                { name: "These", number: true, value: (row) => row.selection_share, show: (row) => <b title={`${row.selection_count}`}>{share(row.selection_share)}</b> },
+                { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => <span title={`${row.baseline_count}`}>{share(row.baseline_share)}</span> },
               ]}
             />
           </>
