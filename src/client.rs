@@ -10,6 +10,7 @@ use crate::cli::Language;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Args, Clone)]
 pub struct QueryArgs {
@@ -18,6 +19,8 @@ pub struct QueryArgs {
     /// Base URL of the server
     #[arg(long, env = "BINNACLE_SERVER", default_value = "http://127.0.0.1:7400", value_name = "URL")]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) tls: crate::server_tls::ServerTls,
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
@@ -49,6 +52,9 @@ pub enum Format {
     Arrow,
 }
 
+/// A query may take as long as the server lets it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Runs one query, or the prompt, to its end.
 pub fn run(language: Language, args: QueryArgs) -> ExitCode {
     match run_to_end(language, args) {
@@ -74,7 +80,7 @@ fn run_to_end(language: Language, args: QueryArgs) -> anyhow::Result<()> {
 
 /// The server that is asked, and how to reach it.
 pub(crate) struct Server {
-    http: reqwest::Client,
+    caller: agent::Caller,
     base: String,
     tenant: Option<String>,
     token: Option<String>,
@@ -93,7 +99,7 @@ impl Server {
             None => None,
         };
         Ok(Server {
-            http: reqwest::Client::builder().build()?,
+            caller: agent::Caller::new(args.tls.certificates()?, CONNECT_TIMEOUT, None)?,
             base: args.server.trim_end_matches('/').to_owned(),
             tenant: args.tenant.clone(),
             token,
@@ -122,7 +128,7 @@ impl Server {
             Format::Csv => "csv",
         };
         let body = serde_json::json!({ "query": query, "format": wire });
-        let asked = self.send(self.http.post(format!("{}/api/sql", self.base)).json(&body)).await;
+        let asked = self.send(self.caller.http().post(format!("{}/api/sql", self.base)).json(&body)).await;
         let bytes = asked.map_err(|wrong| answer::pointing(wrong, query))?;
         if args.format == Format::Table { answer::arrow_table(&bytes) } else { Ok(bytes) }
     }
@@ -144,7 +150,7 @@ impl Server {
                 "query_range"
             }
         };
-        let bytes = self.send(self.http.get(self.url(&format!("/api/v1/{path}"), &form)?)).await?;
+        let bytes = self.send(self.caller.http().get(self.url(&format!("/api/v1/{path}"), &form)?)).await?;
         answer::metric(&bytes, args.format)
     }
 
@@ -159,7 +165,7 @@ impl Server {
             ("step", time::step(args.step.as_deref(), start, end)?),
             ("limit", args.limit.unwrap_or(100).to_string()),
         ];
-        let bytes = self.send(self.http.get(self.url("/loki/api/v1/query_range", &form)?)).await?;
+        let bytes = self.send(self.caller.http().get(self.url("/loki/api/v1/query_range", &form)?)).await?;
         answer::log(&bytes, args.format)
     }
 
@@ -173,7 +179,7 @@ impl Server {
             ("end", (end.timestamp() + 1).to_string()),
             ("limit", args.limit.unwrap_or(20).to_string()),
         ];
-        let bytes = self.send(self.http.get(self.url("/tempo/api/search", &form)?)).await?;
+        let bytes = self.send(self.caller.http().get(self.url("/tempo/api/search", &form)?)).await?;
         answer::traces(&bytes, args.format)
     }
 
@@ -190,8 +196,13 @@ impl Server {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let response = request.send().await.with_context(|| {
-            format!("no server at {}; start one with `binnacle up`, or give --server", self.base)
+        let response = request.send().await.map_err(|wrong| {
+            let why = self.caller.cause(&wrong);
+            let what = match wrong.is_connect() && !self.base.starts_with("https") {
+                true => "; start one with `binnacle up`, or give --server",
+                false => "",
+            };
+            anyhow::anyhow!("no answer of {}: {why}{what}", self.base)
         })?;
         let status = response.status();
         let bytes = response.bytes().await.context("the answer broke off")?.to_vec();

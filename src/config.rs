@@ -78,6 +78,8 @@ pub struct Config {
     pub ingest_url: String,
     pub query_url: String,
     pub ingest_token_file: Option<PathBuf>,
+    /// Shown to --ingest and --query, and believed of them.
+    pub ingest_certificates: agent::Certificates,
     pub tenant: model::Tenant,
     pub host_root: PathBuf,
     pub log_files: Vec<String>,
@@ -259,6 +261,12 @@ impl Config {
             ingest_url: base_url("--ingest", flags.ingest)?,
             query_url: base_url("--query", flags.query)?,
             ingest_token_file: flags.ingest_token_file,
+            ingest_certificates: agent::Certificates::of(
+                "--ingest-tls",
+                flags.ingest_tls_ca,
+                flags.ingest_tls_cert,
+                flags.ingest_tls_key,
+            )?,
             tenant: match flags.tenant {
                 Some(name) => model::Tenant::new(&name).with_context(|| format!("--tenant {name:?}"))?,
                 None => model::Tenant::default(),

@@ -15,6 +15,7 @@ mod demo;
 mod memory;
 #[cfg(feature = "server")]
 mod remote;
+mod server_tls;
 mod telemetry;
 mod top;
 

@@ -1,13 +1,15 @@
 //! The contracts over the network, for roles that run as processes of their own: [`RemoteAsk`] asks a query process,
 //! [`RemoteSink`] writes to an ingest process. Both speak the public Prometheus protocols.
 
-use anyhow::Context;
+use crate::config::Config;
+use agent::{Caller, Certificates};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use model::{
     Answer, Ask, AskError, Batch, Histogram, Labels, Point, Receipt, Refused, SeriesPoints, Sink, Tenant,
     Write,
 };
+use reqwest::{IntoUrl, Method, RequestBuilder};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,48 +19,72 @@ use std::time::Duration;
 const ASK_TIMEOUT: Duration = Duration::from_secs(150);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    crate::telemetry::install_tls();
-    reqwest::Client::builder().timeout(timeout).build().context("building the HTTP client")
+/// What is shown to other processes, and believed of them: a token, read at each use as tokens in files rotate, and
+/// certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    pub token_file: Option<PathBuf>,
+    pub certificates: Certificates,
 }
 
-/// The token that other processes ask for, read at each use: tokens in files rotate.
-#[derive(Clone, Debug, Default)]
-pub struct Bearer(Option<PathBuf>);
+impl Access {
+    pub fn of(config: &Config) -> Access {
+        Access {
+            token_file: config.ingest_token_file.clone(),
+            certificates: config.ingest_certificates.clone(),
+        }
+    }
+}
 
-impl Bearer {
-    pub fn of(file: Option<PathBuf>) -> Bearer {
-        Bearer(file)
+/// Another process of ours, at its URL.
+pub struct Process {
+    base: String,
+    access: Access,
+    caller: Caller,
+}
+
+impl Process {
+    pub fn new(base: &str, access: Access, timeout: Duration) -> anyhow::Result<Process> {
+        crate::telemetry::install_tls();
+        let caller = Caller::new(access.certificates.clone(), timeout, Some(timeout))?;
+        Ok(Process { base: base.to_owned(), access, caller })
     }
 
-    /// What cannot be read is not shown, and the other side says that it misses it.
-    pub fn show(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match self.0.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
+    /// A token that cannot be read is not shown, and the other side says that it misses it.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        let request = self.caller.http().request(method, url);
+        match self.access.token_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
             Some(token) => request.bearer_auth(token.trim()),
             None => request,
         }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn no_answer(&self, wrong: &reqwest::Error) -> String {
+        format!("no answer of {}: {}", self.base, self.caller.cause(wrong))
     }
 }
 
 /// Asks a query process, in PromQL or LogQL.
 pub struct RemoteAsk {
-    http: reqwest::Client,
-    base: String,
+    process: Process,
     /// Below it are `query`, `query_range` and `format_query`.
     root: &'static str,
-    bearer: Bearer,
 }
 
 const METRICS_ROOT: &str = "/api/v1";
 const LOGS_ROOT: &str = "/loki/api/v1";
 
 impl RemoteAsk {
-    pub fn metrics(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
-        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), root: METRICS_ROOT, bearer })
+    pub fn metrics(base: &str, access: Access) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { process: Process::new(base, access, ASK_TIMEOUT)?, root: METRICS_ROOT })
     }
 
-    pub fn logs(base: &str, bearer: Bearer) -> anyhow::Result<RemoteAsk> {
-        Ok(RemoteAsk { http: client(ASK_TIMEOUT)?, base: base.to_owned(), root: LOGS_ROOT, bearer })
+    pub fn logs(base: &str, access: Access) -> anyhow::Result<RemoteAsk> {
+        Ok(RemoteAsk { process: Process::new(base, access, ASK_TIMEOUT)?, root: LOGS_ROOT })
     }
 
     async fn get(
@@ -67,21 +93,20 @@ impl RemoteAsk {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Value, AskError> {
-        let url = reqwest::Url::parse_with_params(&format!("{}{}/{path}", self.base, self.root), query)
-            .map_err(|wrong| AskError::Broken(format!("{}: {wrong}", self.base)))?;
-        let mut request = self.bearer.show(self.http.get(url));
+        let base = self.process.base();
+        let url = reqwest::Url::parse_with_params(&format!("{base}{}/{path}", self.root), query)
+            .map_err(|wrong| AskError::Broken(format!("{base}: {wrong}")))?;
+        let mut request = self.process.request(Method::GET, url);
         if let Some(tenant) = tenant {
             request = request.header("X-Scope-OrgID", tenant.as_str());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|wrong| AskError::Broken(format!("no answer of {}: {wrong}", self.base)))?;
+        let response =
+            request.send().await.map_err(|wrong| AskError::Broken(self.process.no_answer(&wrong)))?;
         let status = response.status().as_u16();
         let text = response
             .text()
             .await
-            .map_err(|wrong| AskError::Broken(format!("no whole answer of {}: {wrong}", self.base)))?;
+            .map_err(|wrong| AskError::Broken(format!("no whole answer of {base}: {wrong}")))?;
         // Loki's errors are plain text.
         let json = serde_json::from_str(&text).unwrap_or_else(|_| serde_json::json!({ "error": text }));
         if json["status"] == "success" {
@@ -192,15 +217,11 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// Writes metrics to an ingest process by remote write.
-pub struct RemoteSink {
-    http: reqwest::Client,
-    base: String,
-    bearer: Bearer,
-}
+pub struct RemoteSink(Process);
 
 impl RemoteSink {
-    pub fn new(base: &str, bearer: Bearer) -> anyhow::Result<RemoteSink> {
-        Ok(RemoteSink { http: client(WRITE_TIMEOUT)?, base: base.to_owned(), bearer })
+    pub fn new(base: &str, access: Access) -> anyhow::Result<RemoteSink> {
+        Ok(RemoteSink(Process::new(base, access, WRITE_TIMEOUT)?))
     }
 }
 
@@ -210,10 +231,9 @@ impl Sink for RemoteSink {
         let Batch::Metrics(batch) = &write.batch else {
             return Err(Refused::Broken("only metrics are written to a remote ingest process".into()));
         };
-        let request = self.http.post(format!("{}/api/v1/write", self.base));
-        let response = self
-            .bearer
-            .show(request)
+        let process = &self.0;
+        let response = process
+            .request(Method::POST, format!("{}/api/v1/write", process.base()))
             .header("Content-Type", "application/x-protobuf")
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Write-Version", "0.1.0")
@@ -221,7 +241,7 @@ impl Sink for RemoteSink {
             .body(wire::remote_write::encode(batch))
             .send()
             .await
-            .map_err(|wrong| Refused::Broken(format!("no answer of {}: {wrong}", self.base)))?;
+            .map_err(|wrong| Refused::Broken(process.no_answer(&wrong)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(Receipt::of_all(&write.batch));
@@ -230,7 +250,7 @@ impl Sink for RemoteSink {
         Err(match status.as_u16() {
             429 | 503 => Refused::Busy { why: text, retry_after: Duration::from_secs(1) },
             400 | 413 => Refused::TooMuch(text),
-            other => Refused::Broken(format!("{} answered {other}: {text}", self.base)),
+            other => Refused::Broken(format!("{} answered {other}: {text}", process.base())),
         })
     }
 }

@@ -9,6 +9,8 @@ pub struct TopArgs {
     /// Base URL of the agent (or of `binnacle up`)
     #[arg(long, env = "BINNACLE_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
     server: String,
+    #[command(flatten)]
+    tls: crate::server_tls::ServerTls,
     /// Seconds between two looks
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     every: f64,
@@ -23,16 +25,16 @@ type Exposed = BTreeMap<String, f64>;
 pub fn run(args: &TopArgs) -> ExitCode {
     crate::telemetry::install_tls();
     let every = Duration::from_secs_f64(args.every.clamp(0.2, 3_600.0));
-    let mut before = match look(&args.server) {
+    let mut before = match look(args) {
         Ok(exposed) => (exposed, Instant::now()),
         Err(why) => {
-            eprintln!("binnacle: {}: {why}; is the agent there? (--server URL)", args.server);
+            eprintln!("binnacle: {}: {why:#}; is the agent there? (--server URL)", args.server);
             return ExitCode::FAILURE;
         }
     };
     loop {
         std::thread::sleep(every);
-        match look(&args.server) {
+        match look(args) {
             Ok(exposed) => {
                 let text = table(&before.0, &exposed, before.1.elapsed().as_secs_f64());
                 if args.once {
@@ -44,17 +46,23 @@ pub fn run(args: &TopArgs) -> ExitCode {
                 let _ = std::io::Write::flush(&mut std::io::stdout());
                 before = (exposed, Instant::now());
             }
-            Err(why) => eprintln!("binnacle: {}: {why}", args.server),
+            Err(why) => eprintln!("binnacle: {}: {why:#}", args.server),
         }
     }
 }
 
-fn look(server: &str) -> Result<Exposed, String> {
-    let url = format!("{}/metrics", server.trim_end_matches('/'));
-    let text = reqwest::blocking::get(url)
-        .and_then(|response| response.error_for_status()?.text())
-        .map_err(|wrong| wrong.to_string())?;
-    Ok(exposed(&text))
+fn look(args: &TopArgs) -> anyhow::Result<Exposed> {
+    let url = format!("{}/metrics", args.server.trim_end_matches('/'));
+    let certificates = args.tls.certificates()?;
+    let mut builder = reqwest::blocking::Client::builder();
+    if let Some(authorities) = certificates.authorities()? {
+        builder = builder.tls_certs_only(authorities);
+    }
+    if let Some(identity) = certificates.identity()? {
+        builder = builder.identity(identity);
+    }
+    let asked = builder.build()?.get(url).send().and_then(|response| response.error_for_status()?.text());
+    Ok(exposed(&asked.map_err(|wrong| anyhow::anyhow!(certificates.cause(&wrong)))?))
 }
 
 fn exposed(text: &str) -> Exposed {

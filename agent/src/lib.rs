@@ -4,6 +4,7 @@
 //! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
 
+mod caller;
 mod changes;
 mod cloud;
 mod cluster;
@@ -42,6 +43,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use caller::{Caller, Certificates, Stamp, stamp};
 pub use cloud::METADATA as CLOUD_METADATA;
 pub use cluster::ClusterSettings;
 pub use logs::Rules as LogRules;
@@ -58,6 +60,8 @@ pub struct Config {
     pub ingest: String,
     /// Shown to ingest.
     pub token: Token,
+    /// Shown to ingest, and believed of it.
+    pub certificates: Certificates,
     /// Under which this machine's own telemetry is stored.
     pub tenant: model::Tenant,
     /// Where the host's `/proc`, `/sys` and `/var/log` are; not `/` inside a container.
@@ -114,6 +118,7 @@ impl Default for Config {
             data_dir: "binnacle-agent".into(),
             ingest: "http://127.0.0.1:7400".into(),
             token: Token::None,
+            certificates: Certificates::default(),
             tenant: model::Tenant::default(),
             host_root: "/".into(),
             interval: Duration::from_secs(15),

@@ -15,6 +15,7 @@ pub use config::{Job, Mistake, Parsed, parse as parse_jobs};
 
 use crate::queue::Queue;
 use client::Speaker;
+pub(crate) use client::cause;
 use discover::remote::Remote;
 use discover::{Discovery, Groups};
 use model::{Clock, Labels, Reading, Tenant};

@@ -1,7 +1,7 @@
 //! Sends what the queue has to ingest, in order, until it is taken.
 
 use crate::queue::{Queue, Record};
-use crate::{Config, Token};
+use crate::{Caller, Config, Token};
 use anyhow::Context;
 use parking_lot::Mutex;
 use reqwest::{StatusCode, header};
@@ -23,7 +23,7 @@ const READ_BYTES: usize = 4 << 20;
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Shipper {
-    http: reqwest::Client,
+    caller: Caller,
     base: String,
     token: Token,
     /// As last read.
@@ -43,14 +43,10 @@ enum Sent {
 
 impl Shipper {
     pub fn new(config: &Config, queue: Arc<Queue>) -> anyhow::Result<Shipper> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(SEND_TIMEOUT)
-            .build()
-            .context("making the HTTP client")?;
+        let caller = Caller::new(config.certificates.clone(), CONNECT_TIMEOUT, Some(SEND_TIMEOUT))?;
         let base = config.ingest.trim_end_matches('/').to_owned();
         let bearer = config.token.read().context("reading the token for ingest")?;
-        Ok(Shipper { http, base, token: config.token.clone(), bearer: Mutex::new(bearer), queue })
+        Ok(Shipper { caller, base, token: config.token.clone(), bearer: Mutex::new(bearer), queue })
     }
 
     /// Until `stop`, and then until the queue is empty or ingest does not answer.
@@ -123,7 +119,8 @@ impl Shipper {
 
     async fn send(&self, record: &Record) -> Sent {
         let mut request = self
-            .http
+            .caller
+            .http()
             .post(format!("{}{}", self.base, record.path()))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
@@ -135,7 +132,7 @@ impl Shipper {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(wrong) => return Sent::Later { why: wrong.to_string(), after: None },
+            Err(wrong) => return Sent::Later { why: self.caller.cause(&wrong), after: None },
         };
         let status = response.status();
         if status.is_success() {

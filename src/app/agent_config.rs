@@ -31,6 +31,11 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         cloud_metadata: config.cloud_metadata.clone(),
         discover: config.discover,
         metadata: config.metadata.clone(),
+        certificates: match config.role {
+            Role::Agent => config.ingest_certificates.clone(),
+            // Its own listener on loopback.
+            _ => agent::Certificates::default(),
+        },
         ..agent::Config::default()
     };
     if let Some(folder) = &config.textfile_dir {

@@ -1,6 +1,7 @@
 //! What a TLS listener shows to its callers and asks of them, out of PEM files.
 
 use crate::config::TlsFiles;
+use agent::Stamp;
 use anyhow::Context;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -8,7 +9,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio_rustls::TlsAcceptor;
+use tracing::warn;
 
 /// What is spoken inside (ALPN): HTTP in its versions, and PostgreSQL where a client begins with TLS.
 const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"postgresql"];
@@ -16,18 +19,48 @@ const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"postgresql"];
 /// Certificate and key of the listeners, read again when they are renewed.
 pub struct Tls {
     files: TlsFiles,
-    now: RwLock<Arc<ServerConfig>>,
+    now: RwLock<Now>,
 }
+
+struct Now {
+    config: Arc<ServerConfig>,
+    /// Of the files when they were read.
+    stamp: Stamp,
+    looked: Instant,
+}
+
+/// Between two looks at whether the files are others.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Tls {
     pub fn read(files: TlsFiles) -> anyhow::Result<Tls> {
-        let now = RwLock::new(server_config(&files)?);
-        Ok(Tls { files, now })
+        let (stamp, config) = (stamp(&files), server_config(&files)?);
+        Ok(Tls { files, now: RwLock::new(Now { config, stamp, looked: Instant::now() }) })
     }
 
     /// For the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).clone().into()
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        if now.looked.elapsed() < LOOK_EVERY {
+            return now.config.clone().into();
+        }
+        drop(now);
+        self.look()
+    }
+
+    /// Half of a renewal (a certificate without its key yet) is told, and what was stays until the other half is there.
+    fn look(&self) -> TlsAcceptor {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        now.looked = Instant::now();
+        let stamp = stamp(&self.files);
+        if stamp != now.stamp {
+            match server_config(&self.files) {
+                Ok(config) => now.config = config,
+                Err(wrong) => warn!(error = format!("{wrong:#}"), "renewed certificates are not used"),
+            }
+            now.stamp = stamp;
+        }
+        now.config.clone().into()
     }
 
     /// As [`acceptor`](Self::acceptor), for who knows only what a connection is greeted with.
@@ -38,10 +71,15 @@ impl Tls {
 
     /// For connections from here on. Where the files are wrong, what was stays.
     pub fn reload(&self) -> anyhow::Result<()> {
-        let renewed = server_config(&self.files)?;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        let (stamp, config) = (stamp(&self.files), server_config(&self.files)?);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) =
+            Now { config, stamp, looked: Instant::now() };
         Ok(())
     }
+}
+
+fn stamp(tls: &TlsFiles) -> Stamp {
+    agent::stamp([&tls.cert, &tls.key].into_iter().chain(&tls.client_ca))
 }
 
 /// Reads the files; errors name them by their flags.

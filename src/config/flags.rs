@@ -29,7 +29,7 @@ pub struct Flags {
     #[arg(long, env = "BINNACLE_PG", value_name = "ADDR")]
     pub pg: Option<String>,
     /// PEM file with the certificate of HTTP, OTLP and PostgreSQL, and those it hangs on: they speak TLS only then. It
-    /// is read again at SIGHUP [default: no TLS]
+    /// is read again when it changes, and at SIGHUP [default: no TLS]
     #[arg(long, env = "BINNACLE_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key
@@ -251,6 +251,16 @@ pub struct Flags {
     /// Roles alone: file with the bearer token to show to --ingest and --query
     #[arg(long, env = "BINNACLE_INGEST_TOKEN_FILE", value_name = "FILE")]
     pub ingest_token_file: Option<PathBuf>,
+    /// Roles alone: PEM file with who must have signed the certificate of --ingest and --query; it and the next two are read
+    /// again when they change [default: what the machine trusts]
+    #[arg(long, env = "BINNACLE_INGEST_TLS_CA", value_name = "FILE")]
+    pub ingest_tls_ca: Option<PathBuf>,
+    /// Roles alone: PEM file with the certificate to show to --ingest and --query (their --tls-client-ca) [default: none]
+    #[arg(long, env = "BINNACLE_INGEST_TLS_CERT", value_name = "FILE")]
+    pub ingest_tls_cert: Option<PathBuf>,
+    /// Roles alone: PEM file with that certificate's private key
+    #[arg(long, env = "BINNACLE_INGEST_TLS_KEY", value_name = "FILE")]
+    pub ingest_tls_key: Option<PathBuf>,
     /// Tenant that the agent ships as and that syslog is written to [default: default]
     #[arg(long, env = "BINNACLE_TENANT", value_name = "NAME")]
     pub tenant: Option<String>,
@@ -440,6 +450,9 @@ impl Flags {
             ingest: self.ingest.or(file.ingest),
             query: self.query.or(file.query),
             ingest_token_file: self.ingest_token_file.or(file.ingest_token_file),
+            ingest_tls_ca: self.ingest_tls_ca.or(file.ingest_tls_ca),
+            ingest_tls_cert: self.ingest_tls_cert.or(file.ingest_tls_cert),
+            ingest_tls_key: self.ingest_tls_key.or(file.ingest_tls_key),
             tenant: self.tenant.or(file.tenant),
             host_root: self.host_root.or(file.host_root),
             log_files: list(self.log_files, file.log_files),

@@ -2,7 +2,7 @@
 //! called is switched on in both (`--web.enable-admin-api`), as whoever reaches one may not be meant to reach the other.
 
 use crate::config::Config;
-use crate::remote::Bearer;
+use crate::remote::{Access, Process};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
@@ -14,9 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 struct Ingest {
-    http: reqwest::Client,
-    base: String,
-    bearer: Bearer,
+    process: Process,
     is_on: bool,
 }
 
@@ -25,9 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 
 pub fn router(config: &Config) -> anyhow::Result<Router> {
     let ingest = Arc::new(Ingest {
-        http: crate::remote::client(TIMEOUT)?,
-        base: config.ingest_url.clone(),
-        bearer: Bearer::of(config.ingest_token_file.clone()),
+        process: Process::new(&config.ingest_url, Access::of(config), TIMEOUT)?,
         is_on: config.admin_api,
     });
     let routes = Router::new()
@@ -48,7 +44,7 @@ async fn forward(
         return refused("admin APIs disabled; start with --web.enable-admin-api".into());
     }
     let path = uri.path_and_query().map_or("", |path| path.as_str());
-    let mut request = ingest.bearer.show(ingest.http.request(method, format!("{}{path}", ingest.base)));
+    let mut request = ingest.process.request(method, format!("{}{path}", ingest.process.base()));
     for name in [header::CONTENT_TYPE, header::HeaderName::from_static("x-scope-orgid")] {
         if let Some(value) = headers.get(&name) {
             request = request.header(name, value);
@@ -65,7 +61,7 @@ async fn forward(
             }
             response
         }
-        Err(wrong) => refused(format!("no answer of {} (--ingest): {wrong}", ingest.base)),
+        Err(wrong) => refused(format!("{} (--ingest)", ingest.process.no_answer(&wrong))),
     }
 }
 

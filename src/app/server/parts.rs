@@ -7,7 +7,7 @@ use crate::app::inputs::Inputs;
 use crate::app::listeners::Addresses;
 use crate::app::own_metrics;
 use crate::config::{Config, Role};
-use crate::remote::{Bearer, RemoteAsk, RemoteSink};
+use crate::remote::{Access, RemoteAsk, RemoteSink};
 use agent::Agent;
 use alerts::{Alerts, Asks};
 use anyhow::Context;
@@ -134,17 +134,17 @@ impl Parts {
         clock: &Arc<dyn Clock>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Arc<Alerts>> {
-        let bearer = Bearer::of(config.ingest_token_file.clone());
+        let access = Access::of(config);
         let asks = match &self.engine {
             Some(engine) => Asks { metrics: engine.clone(), logs: Arc::new(LogAsk::new(engine.clone())) },
             None => Asks {
-                metrics: Arc::new(RemoteAsk::metrics(&config.query_url, bearer.clone())?),
-                logs: Arc::new(RemoteAsk::logs(&config.query_url, bearer.clone())?),
+                metrics: Arc::new(RemoteAsk::metrics(&config.query_url, access.clone())?),
+                logs: Arc::new(RemoteAsk::logs(&config.query_url, access.clone())?),
             },
         };
         let sink: Arc<dyn Sink> = match &self.store {
             Some(store) => store.clone(),
-            None => Arc::new(RemoteSink::new(&config.ingest_url, bearer)?),
+            None => Arc::new(RemoteSink::new(&config.ingest_url, access)?),
         };
         Alerts::start(alerts_config(config, addresses), asks, sink, clock.clone(), stop.clone()).await
     }
