@@ -8,6 +8,7 @@ mod cells;
 mod conditions;
 mod cut;
 mod few;
+mod forms;
 mod full_text;
 mod ids;
 mod label_tests;
@@ -146,12 +147,13 @@ impl Layout {
     pub fn of(signal: Signal, batches: &[RecordBatch], words: WordBounds) -> Layout {
         let column = |name: &'static str| batches.iter().filter_map(move |batch| batch.column_by_name(name));
         let bodies: Vec<_> = column(bodies::BODY).filter_map(|column| column.as_string_opt()).collect();
+        let records: Vec<_> = batches.iter().filter_map(|batch| forms::Records::of(batch).ok()).collect();
         Layout {
             times: times::Unit::of(signal, batches),
             attributes: attributes::frequent(
                 column(attributes::REST).filter_map(|column| column.as_map_opt()),
             ),
-            common: packed::Common::of(&bodies),
+            common: packed::Common::of(&bodies, &records),
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { FLUSHED_LOG_GROUP_ROWS },
             ids: 0,
             words,

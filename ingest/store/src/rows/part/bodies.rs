@@ -201,15 +201,18 @@ fn array(line: &str, at: usize) -> Option<usize> {
     Some(at + stream.byte_offset())
 }
 
-/// Shows path and value of everything in some of the lines, and says how many of them can be taken apart.
-pub fn look(bodies: &[&StringArray], mut show: impl FnMut(&str, &str)) -> usize {
+/// Shows path and value of everything in some of the lines, with the number of the batch and of the row in it, and says how many
+/// of them can be taken apart.
+pub fn look(bodies: &[&StringArray], mut show: impl FnMut((usize, usize), &str, &str)) -> usize {
     let rows: usize = bodies.iter().map(|bodies| bodies.len()).sum();
     let every = (rows / LINES_LOOKED_AT).max(1);
     let (mut scan, mut lines) = (Scan::default(), 0usize);
-    for line in bodies.iter().flat_map(|bodies| bodies.iter()).flatten().step_by(every) {
+    let rows = |(batch, bodies): (usize, &&StringArray)| (0..bodies.len()).map(move |row| (batch, row));
+    for at @ (batch, row) in bodies.iter().enumerate().flat_map(rows).step_by(every) {
+        let line = bodies[batch].value(row);
         if scan.read(line) {
             lines += 1;
-            scan.values.iter().for_each(|value| show(scan.path(value), &line[value.start..value.end]));
+            scan.values.iter().for_each(|value| show(at, scan.path(value), &line[value.start..value.end]));
         }
     }
     lines
@@ -219,7 +222,7 @@ pub fn look(bodies: &[&StringArray], mut show: impl FnMut(&str, &str)) -> usize 
 pub fn frequent<'a>(bodies: impl Iterator<Item = &'a StringArray>) -> Vec<String> {
     let bodies: Vec<&StringArray> = bodies.collect();
     let mut counts: HashMap<String, usize> = HashMap::new();
-    let lines = look(&bodies, |path, _| match counts.get_mut(path) {
+    let lines = look(&bodies, |_, path, _| match counts.get_mut(path) {
         Some(count) => *count += 1,
         None => _ = counts.insert(path.to_owned(), 1),
     });

@@ -101,7 +101,7 @@ impl Conditions {
                 columns.extend(times.then(|| time_column(Signal::Logs).to_owned()));
             }
         }
-        packed.needs_of_times(&mut columns);
+        packed.needs_of_forms(&mut columns);
         columns.sort_unstable();
         columns.dedup();
         columns
@@ -118,7 +118,7 @@ impl Conditions {
                 *wanted &= !is_packed[row];
             }
         }
-        let shredded = index.packed.unpack_times(batch.clone(), &index.shapes)?;
+        let shredded = index.packed.unpack_forms(batch.clone(), &index.shapes)?;
         let read = Read::of(&shredded)?;
         let mut whole_lines: Option<StringArray> = None;
         for condition in all {

@@ -31,7 +31,7 @@ impl CodedTests {
             let path = labels.paths().next()?;
             let column = column_of(path);
             let is_fit = !index.is_label_elsewhere(test.name())
-                && !index.packed.is_time(path)
+                && !index.packed.has_form(path)
                 && index.is_coded(&column);
             let kind = bodies::kind_of_all(&index.shapes, path)?;
             is_fit.then(|| Coded { column, kind, test: test.clone() })

@@ -1,68 +1,29 @@
-//! How bodies lie in the file: whole lines as values of their template, and times in JSON that are the record's own as
-//! nothing at all. Everybody else in this room knows the columns as [`super::bodies`] has them; they are packed last
-//! when a part is written, and unpacked first when it is read.
-//!
-//! A time in a column of JSON values that has a form is null where it is the record's time in that form, though the line's
-//! shape has a value there; where it differs, it is [`DIFFERS`] and by how many units. No value begins so.
+//! How bodies lie in the file: whole lines as values of their template, and what JSON says of the record's own time and ids
+//! as nothing at all ([`super::forms`]). Everybody else in this room knows the columns as [`super::bodies`] has them; they
+//! are packed last when a part is written, and unpacked first when it is read.
 
 use super::bodies::{self, BODY, SHAPE, Shapes, column_of, wrong};
-use super::stamps::Stamp;
+use super::forms::{Form, Records};
 use super::templates::{Packer, Templates, Unpacker};
-use super::times;
 use crate::part::Signal;
 use crate::rows::stored::time_column;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, StringArray, StringBuilder,
-    TimestampNanosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, TimestampNanosecondType, UInt32Type};
+use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub const VALUES: &str = "body_values";
 pub const IDS: &str = "body_ids";
-const DIFFERS: char = '\u{1}';
 
 /// Lines looked at to find what they have in common.
 const LINES_LOOKED_AT: usize = 8_192;
 /// A path has a form when so many of its values that were looked at have it, of 100.
 const PERCENT_OF_A_FORM: usize = 80;
-
-/// A time in JSON: the stamp, and what stands behind it, as `Z`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Form {
-    stamp: Stamp,
-    behind: String,
-}
-
-impl Form {
-    fn of(value: &str) -> Option<Form> {
-        let (stamp, length) = Stamp::at_start(value.as_bytes()).filter(|_| value.is_ascii())?;
-        let behind = &value[length..];
-        (behind.len() <= 8).then(|| Form { stamp, behind: behind.to_owned() })
-    }
-
-    /// How far the value is from the record's time, where that gives it back.
-    fn difference(&self, value: &str, ts_ns: i64, again: &mut Vec<u8>) -> Option<i64> {
-        let written = value.strip_suffix(self.behind.as_str())?.as_bytes();
-        let (stamp, length) = Stamp::at_start(written)?;
-        if stamp != self.stamp || length != written.len() {
-            return None;
-        }
-        let difference = stamp.difference(written, ts_ns)?;
-        again.clear();
-        stamp.write(ts_ns, difference, again);
-        (again == written).then_some(difference)
-    }
-
-    fn write(&self, ts_ns: i64, difference: i64, out: &mut Vec<u8>) {
-        self.stamp.write(ts_ns, difference, out);
-        out.extend_from_slice(self.behind.as_bytes());
-    }
-}
 
 /// What the bodies of a part have in common.
 #[derive(Clone, Debug, Default)]
@@ -73,15 +34,15 @@ pub struct Common {
 }
 
 impl Common {
-    /// Of rows in memory.
-    pub fn of(bodies: &[&StringArray]) -> Common {
+    /// Of rows in memory, the records of which are those of the bodies, batch by batch.
+    pub fn of(bodies: &[&StringArray], records: &[Records]) -> Common {
         let rows: usize = bodies.iter().map(|bodies| bodies.len()).sum();
         let lines = bodies.iter().flat_map(|bodies| bodies.iter()).flatten();
         let looked_at = lines.step_by((rows / LINES_LOOKED_AT).max(1));
         let lines: Vec<&str> = looked_at.filter(|line| !line.starts_with('{')).collect();
         let mut counts: HashMap<String, (usize, HashMap<Form, usize>)> = HashMap::new();
-        bodies::look(bodies, |path, value| {
-            let form = Form::of(value);
+        bodies::look(bodies, |(batch, row), path, value| {
+            let form = records.get(batch).and_then(|records| Form::of(value, records, row));
             if form.is_none() && !counts.contains_key(path) {
                 return;
             }
@@ -112,8 +73,7 @@ impl Common {
         out.extend_from_slice(&(forms.len() as u32).to_le_bytes());
         for (path, form) in forms {
             put_block(out, path.as_bytes());
-            out.extend_from_slice(&form.stamp.code());
-            put_block(out, form.behind.as_bytes());
+            form.encode(out);
         }
     }
 
@@ -122,9 +82,7 @@ impl Common {
         let mut forms = HashMap::new();
         for _ in 0..rest.u32()? {
             let path = String::from_utf8(rest.block()?.to_vec()).map_err(|wrong| wrong.to_string())?;
-            let stamp = Stamp::of_code(rest.array()?).ok_or("a time has no known form")?;
-            let behind = String::from_utf8(rest.block()?.to_vec()).map_err(|wrong| wrong.to_string())?;
-            forms.insert(path, Form { stamp, behind });
+            forms.insert(path, Form::decode(rest)?);
         }
         Ok(Common { templates, forms })
     }
@@ -139,12 +97,11 @@ impl Common {
 pub struct Packing {
     common: Common,
     lines: Packer,
-    again: Vec<u8>,
 }
 
 impl Packing {
     pub fn new(common: Common) -> Packing {
-        Packing { lines: Packer::new(common.templates.clone()), common, again: vec![] }
+        Packing { lines: Packer::new(common.templates.clone()), common }
     }
 
     pub fn common(&self) -> &Common {
@@ -152,22 +109,27 @@ impl Packing {
     }
 
     /// From the columns of [`bodies::Shredder::fields`] those of the file, with [`Common::fields`] behind them.
-    pub fn pack(&mut self, mut columns: Vec<ArrayRef>, paths: &[String], times: &[i64]) -> Vec<ArrayRef> {
+    pub fn pack(
+        &mut self,
+        mut columns: Vec<ArrayRef>,
+        paths: &[String],
+        records: &Records,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         for (path, column) in paths.iter().zip(columns.iter_mut().skip(2)) {
             if let (Some(form), Some(values)) = (self.common.forms.get(path), column.as_string_opt()) {
-                *column = Arc::new(as_differences(values, form, times, &mut self.again));
+                *column = Arc::new(form.pack(values, records)?);
             }
         }
         let Some(whole) = columns.first().and_then(|whole| whole.as_string_opt::<i32>()) else {
-            return columns;
+            return Ok(columns);
         };
         if self.common.templates.is_empty() {
-            return columns;
+            return Ok(columns);
         }
         let mut rest = StringBuilder::new();
         let (mut values, mut ids) = (BinaryBuilder::new(), BinaryBuilder::new());
         let (mut of_line, mut ids_of_line) = (vec![], vec![]);
-        for (line, ts) in whole.iter().zip(times) {
+        for (line, ts) in whole.iter().zip(records.times()?) {
             of_line.clear();
             ids_of_line.clear();
             match line {
@@ -186,20 +148,8 @@ impl Packing {
         columns[0] = Arc::new(rest.finish());
         columns.push(Arc::new(values.finish()));
         columns.push(Arc::new(ids.finish()));
-        columns
+        Ok(columns)
     }
-}
-
-fn as_differences(values: &StringArray, form: &Form, times: &[i64], again: &mut Vec<u8>) -> StringArray {
-    let mut out = StringBuilder::new();
-    for (value, ts) in values.iter().zip(times) {
-        match value.map(|value| (value, form.difference(value, *ts, again))) {
-            None | Some((_, Some(0))) => out.append_null(),
-            Some((_, Some(difference))) => out.append_value(format!("{DIFFERS}{difference}")),
-            Some((value, None)) => out.append_value(value),
-        }
-    }
-    out.finish()
 }
 
 /// Gives the columns of bodies back.
@@ -230,8 +180,8 @@ impl Unpacking {
         self.has_no_object
     }
 
-    /// Whether values of the path may lie as differences from the row's time.
-    pub fn is_time(&self, path: &str) -> bool {
+    /// Whether values of the path may lie as differences from what the row has.
+    pub fn has_form(&self, path: &str) -> bool {
         self.common.forms.contains_key(path)
     }
 
@@ -242,17 +192,17 @@ impl Unpacking {
         }
     }
 
-    /// Names those that times in JSON are made of, too.
-    pub fn needs_of_times(&self, columns: &mut Vec<String>) {
-        if self.common.forms.keys().any(|path| columns.contains(&column_of(path))) {
-            columns.extend([SHAPE, time_column(Signal::Logs)].map(str::to_owned));
-        }
+    /// Names those that values in JSON are made of, too.
+    pub fn needs_of_forms(&self, columns: &mut Vec<String>) {
+        let wanted = self.common.forms.iter().filter(|(path, _)| columns.contains(&column_of(path)));
+        let needed: Vec<&str> = wanted.flat_map(|(_, form)| [SHAPE, form.column()]).collect();
+        columns.extend(needed.into_iter().map(str::to_owned));
     }
 
     /// What was read of a file, its bodies in the columns of [`bodies::Shredder::fields`]. Packed lines stay as they are where
     /// their values were not read.
     pub fn unpack(&self, batch: RecordBatch, shapes: &Shapes) -> Result<RecordBatch, ArrowError> {
-        let batch = self.unpack_times(batch, shapes)?;
+        let batch = self.unpack_forms(batch, shapes)?;
         let Some((whole, values)) = batch.column_by_name(BODY).zip(batch.column_by_name(VALUES)) else {
             return Ok(batch);
         };
@@ -261,29 +211,29 @@ impl Unpacking {
         else {
             return Err(wrong("lines are not where they should be"));
         };
-        let lines = self.put_together(whole, values, ids, times_of(&batch)?.values())?;
+        let lines = self.put_together(whole, values, ids, Records::of(&batch)?.times()?)?;
         let mut columns = batch.columns().to_vec();
         columns[batch.schema_ref().index_of(BODY)?] = Arc::new(lines);
         RecordBatch::try_new(batch.schema(), columns)
     }
 
-    /// The same for times in JSON alone.
-    pub fn unpack_times(&self, batch: RecordBatch, shapes: &Shapes) -> Result<RecordBatch, ArrowError> {
-        let of_times = self.common.forms.iter().filter_map(|(path, form)| {
+    /// The same for values in JSON alone.
+    pub fn unpack_forms(&self, batch: RecordBatch, shapes: &Shapes) -> Result<RecordBatch, ArrowError> {
+        let of_forms = self.common.forms.iter().filter_map(|(path, form)| {
             Some((batch.schema_ref().index_of(&column_of(path)).ok()?, path, form))
         });
-        let of_times: Vec<_> = of_times.collect();
-        if of_times.is_empty() {
+        let of_forms: Vec<_> = of_forms.collect();
+        if of_forms.is_empty() {
             return Ok(batch);
         }
-        let ts = times_of(&batch)?;
+        let records = Records::of(&batch)?;
         let mut columns = batch.columns().to_vec();
-        for (at, path, form) in of_times {
+        for (at, path, form) in of_forms {
             let shapes_of = batch.column_by_name(SHAPE).and_then(|column| column.as_primitive_opt());
             let (Some(column), Some(shapes_of)) = (columns[at].as_string_opt(), shapes_of) else {
-                return Err(wrong("times are not where they should be"));
+                return Err(wrong("values are not where they should be"));
             };
-            columns[at] = Arc::new(times_again(column, form, &shapes.having(path), shapes_of, ts.values())?);
+            columns[at] = Arc::new(form.unpack(column, &shapes.having(path), shapes_of, &records)?);
         }
         RecordBatch::try_new(batch.schema(), columns)
     }
@@ -317,51 +267,60 @@ impl Unpacking {
     }
 }
 
-fn times_of(batch: &RecordBatch) -> Result<TimestampNanosecondArray, ArrowError> {
-    let name = time_column(Signal::Logs);
-    let ts = batch.column_by_name(name).ok_or_else(|| wrong("no times"))?;
-    let ts = times::in_nanoseconds(Signal::Logs, name, ts)?;
-    ts.as_primitive_opt::<TimestampNanosecondType>().cloned().ok_or_else(|| wrong("no times"))
-}
-
-fn times_again(
-    column: &StringArray,
-    form: &Form,
-    having: &[bool],
-    shapes: &arrow::array::PrimitiveArray<UInt32Type>,
-    times: &[i64],
-) -> Result<StringArray, ArrowError> {
-    let mut out = StringBuilder::with_capacity(column.len(), column.len() * 24);
-    let mut text = vec![];
-    for (row, time) in times.iter().enumerate().take(column.len()) {
-        let has_it = shapes.is_valid(row) && having.get(shapes.value(row) as usize) == Some(&true);
-        let difference = match column.is_valid(row).then(|| column.value(row)) {
-            None if has_it => 0,
-            None => {
-                out.append_null();
-                continue;
-            }
-            Some(value) => match value.strip_prefix(DIFFERS) {
-                None => {
-                    out.append_value(value);
-                    continue;
-                }
-                Some(units) => units.parse().map_err(|_| wrong("a time differs by no number"))?,
-            },
-        };
-        text.clear();
-        form.write(*time, difference, &mut text);
-        out.append_value(std::str::from_utf8(&text).map_err(|_| wrong("a time is no text"))?);
-    }
-    Ok(out.finish())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{FixedSizeBinaryBuilder, TimestampNanosecondArray};
     use arrow::datatypes::Schema;
 
     const TS: i64 = 1_793_491_201_045_000_291;
+
+    /// Records of these lines, all of one time; each has ids by its number, but every tenth has no span id.
+    fn records(lines: usize) -> RecordBatch {
+        let ts = TimestampNanosecondArray::from(vec![TS; lines]).with_timezone("UTC");
+        let mut trace_ids = FixedSizeBinaryBuilder::new(16);
+        let mut span_ids = FixedSizeBinaryBuilder::new(8);
+        for n in 0..lines {
+            trace_ids.append_value([(n as u8).wrapping_add(16); 16]).unwrap();
+            match n % 10 {
+                0 => span_ids.append_null(),
+                _ => span_ids.append_value([(n as u8).wrapping_add(160); 8]).unwrap(),
+            }
+        }
+        let columns: [(&str, ArrayRef); 3] = [
+            ("ts", Arc::new(ts)),
+            ("trace_id", Arc::new(trace_ids.finish())),
+            ("span_id", Arc::new(span_ids.finish())),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    /// The columns of the file, and the bodies read from these again.
+    fn packed(lines: &[String]) -> (RecordBatch, StringArray, usize) {
+        let bodies = StringArray::from(lines.to_vec());
+        let own = records(lines.len());
+        let of_rows = Records::of(&own).unwrap();
+        let common = Common::of(&[&bodies], std::slice::from_ref(&of_rows));
+        let forms = common.forms.len();
+        let mut stored = vec![];
+        common.encode(&mut stored);
+        let read = Unpacking::new(Common::decode(&mut Cursor(&stored)).unwrap());
+        let paths = bodies::frequent([&bodies].into_iter());
+        let mut shredder = bodies::Shredder::new(paths.clone());
+        let mut fields = [shredder.fields(), common.fields()].concat();
+        let mut packing = Packing::new(common);
+        let shredded = shredder.shred(&bodies);
+        let columns = packing.pack(shredded.clone(), &paths, &of_rows).unwrap();
+        let shapes = Shapes::parse(&shredder.shapes()).unwrap();
+        fields.extend(own.schema_ref().fields().iter().map(|field| (**field).clone()));
+        let columns = [columns, own.columns().to_vec()].concat();
+        let file = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+        let batch = read.unpack(file.clone(), &shapes).unwrap();
+        for (column, before) in batch.columns().iter().zip(&shredded) {
+            assert_eq!(column, before);
+        }
+        (file, bodies::restore(&batch, &shapes).unwrap(), forms)
+    }
 
     #[test]
     fn bodies_come_back_from_the_columns_of_the_file() {
@@ -382,38 +341,32 @@ mod tests {
             ]
             .map(str::to_owned),
         );
-        let bodies = StringArray::from(lines.clone());
-        let common = Common::of(&[&bodies]);
-        assert_eq!(common.forms.len(), 1, "{:?}", common.forms);
-        let mut stored = vec![];
-        common.encode(&mut stored);
-        let read = Unpacking::new(Common::decode(&mut Cursor(&stored)).unwrap());
-        let paths = bodies::frequent([&bodies].into_iter());
-        let mut shredder = bodies::Shredder::new(paths.clone());
-        let times: Vec<i64> = lines.iter().map(|_| TS).collect();
-        let fields = [shredder.fields(), common.fields()].concat();
-        let mut packing = Packing::new(common);
-        let shredded = shredder.shred(&bodies);
-        let columns = packing.pack(shredded.clone(), &paths, &times);
-        let shapes = Shapes::parse(&shredder.shapes()).unwrap();
-        let at = |name: &str| fields.iter().position(|field| field.name() == name).unwrap();
-        assert_eq!(columns[at(BODY)].len() - columns[at(BODY)].null_count(), 2, "two lines stay whole");
-        let ts: &StringArray = columns[at("json.ts")].as_string();
-        assert_eq!((ts.value(0), ts.is_null(2)), ("\u{1}-1", true));
-        let mut fields = fields;
-        fields.push(Field::new(
-            "ts",
-            crate::schema::LOGS.field_with_name("ts").unwrap().data_type().clone(),
-            false,
-        ));
-        let time: ArrayRef = Arc::new(TimestampNanosecondArray::from(times).with_timezone("UTC"));
-        let columns = [columns, vec![time]].concat();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-        let batch = read.unpack(batch, &shapes).unwrap();
-        for (column, before) in batch.columns().iter().zip(&shredded) {
-            assert_eq!(column, before);
-        }
-        let again = bodies::restore(&batch, &shapes).unwrap();
-        assert_eq!(again, bodies);
+        let (file, again, forms) = packed(&lines);
+        let column = |name: &str| -> &StringArray { file.column_by_name(name).unwrap().as_string() };
+        assert_eq!(column(BODY).len() - column(BODY).null_count(), 2, "two lines stay whole");
+        assert_eq!((column("json.ts").value(0), column("json.ts").is_null(2)), ("\u{1}-1", true));
+        assert_eq!(forms, 1);
+        assert_eq!(again, StringArray::from(lines));
+    }
+
+    #[test]
+    fn ids_that_the_record_has_do_not_lie_in_the_file_again() {
+        let line = |n: usize| {
+            let trace = hex::encode([n as u8 + 16; 16]);
+            // The first is another's, the last but one is written in capitals.
+            let span = hex::encode([n as u8 + if n == 0 { 1 } else { 160 }; 8]);
+            let span = if n == 58 { span.to_uppercase() } else { span };
+            format!(r#"{{"trace_id":"{trace}","span":{{"id":"{span}"}},"n":{n}}}"#)
+        };
+        let mut lines: Vec<String> = (0..60).map(line).collect();
+        lines.push(r#"{"trace_id":"","n":1}"#.into());
+        lines.push(r#"{"trace_id":null,"n":1}"#.into());
+        let (file, again, forms) = packed(&lines);
+        let column = |name: &str| -> &StringArray { file.column_by_name(name).unwrap().as_string() };
+        assert_eq!(forms, 2);
+        assert_eq!(column("json.trace_id").null_count(), 60);
+        // Those without a span id of their own, every tenth, and the one in capitals.
+        assert_eq!(column("json.span/id").len() - column("json.span/id").null_count(), 7);
+        assert_eq!(again, StringArray::from(lines));
     }
 }

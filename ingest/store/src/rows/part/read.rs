@@ -280,7 +280,7 @@ impl Index {
         let coded = self.coded.get_or_init(|| {
             let schema = self.metadata.schema();
             let as_coded = |field: &Arc<Field>| match bodies::path_of(field.name()) {
-                Some(path) if !self.packed.is_time(path) && self.is_coded(field.name()) => {
+                Some(path) if !self.packed.has_form(path) && self.is_coded(field.name()) => {
                     let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                     Arc::new(field.as_ref().clone().with_data_type(kind))
                 }
@@ -388,7 +388,7 @@ impl Index {
         let attributes = self.has_attributes
             && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
         let mut of_bodies = of_bodies.to_vec();
-        self.packed.needs_of_times(&mut of_bodies);
+        self.packed.needs_of_forms(&mut of_bodies);
         let wanted = |name: &str| {
             (stored.contains(&name)
                 && name != attributes::REST

@@ -3,6 +3,7 @@
 
 use super::attributes::{REST, SHAPE, Shredder, TYPES};
 use super::cells::{Grid, WHOLE};
+use super::forms::Records;
 use super::times::Unit;
 use super::{
     FORMAT, LOG_PAGE_ROWS, LOG_VERSION, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, SPAN_VERSION, bodies, ids,
@@ -135,7 +136,7 @@ impl Writer {
         columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
         if let (Some(shredder), Some(bodies)) = (&mut self.bodies, piece.column_by_name(bodies::BODY)) {
             let of_bodies = shredder.shred(bodies.as_string());
-            let packed = self.packing.pack(of_bodies.clone(), shredder.paths(), times(self.signal, piece)?);
+            let packed = self.packing.pack(of_bodies.clone(), shredder.paths(), &Records::of(piece)?)?;
             self.index_texts(&bodies::Shredder::texts(&of_bodies))?;
             columns.extend(packed);
         }
