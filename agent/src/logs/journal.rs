@@ -163,7 +163,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let cut = body.len() > LINE_BYTES_MAX;
     body.truncate(LINE_BYTES_MAX);
     let mut record = super::line::record(time_us.checked_mul(1_000)?, body, cut);
-    record.severity = text("PRIORITY").parse().map_or(0, wire::level::of_syslog);
+    record.severity = text("PRIORITY").parse().map_or(0, model::level::of_syslog);
     let pid = text("_PID");
     if !pid.is_empty() {
         record.attributes.push(("process.pid".into(), pid.into()));

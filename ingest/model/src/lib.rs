@@ -9,6 +9,7 @@ mod attributes;
 mod clock;
 mod histogram;
 mod labels;
+pub mod level;
 mod log_query;
 mod logs;
 mod metrics;

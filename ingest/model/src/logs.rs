@@ -24,7 +24,7 @@ pub struct LogStream {
 pub struct LogRecord {
     /// Nanoseconds since 1970.
     pub ts_ns: i64,
-    /// OpenTelemetry severity number 1..=24; 0 is unknown.
+    /// OpenTelemetry severity number 1..=24; 0 where its sender said none: the store then takes what the line says.
     pub severity: u8,
     /// As sent; may be empty.
     pub severity_text: String,
@@ -41,7 +41,7 @@ impl LogBatch {
     }
 }
 
-/// The level a severity number stands for, in Loki's words: trace debug info warn error fatal, or "unknown".
+/// The level a severity number stands for, in Loki's words: trace debug info warn error critical fatal, or "unknown".
 pub fn severity_text(severity: u8) -> &'static str {
     match severity {
         1..=4 => "trace",
@@ -49,6 +49,7 @@ pub fn severity_text(severity: u8) -> &'static str {
         9..=12 => "info",
         13..=16 => "warn",
         17..=20 => "error",
+        23 => "critical",
         21..=24 => "fatal",
         _ => "unknown",
     }

@@ -4,9 +4,8 @@
 //! Nested objects become dotted names (`kubernetes.pod.name`), as they are searched in Elasticsearch. Which protocol it
 //! was, and what an error is called there, is not known here.
 
-use crate::level;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, Value};
+use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, Value, level};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
@@ -141,10 +140,7 @@ impl<'a> Document<'a> {
             Some(line) => (line.strip_suffix('\n').unwrap_or(&line).to_owned(), self.fields),
             None => (self.text.to_owned(), vec![]),
         };
-        let severity = match level::of_word(&severity_text) {
-            0 => level::of_line(&body),
-            known => known,
-        };
+        let severity = level::of_word(&severity_text);
         Ok(LogRecord { ts_ns, severity, severity_text, trace_id, span_id, body, attributes })
     }
 

@@ -4,8 +4,8 @@
 //! A whole journal comes as one body, so bytes are fed as they arrive, and what is in memory is at most one entry.
 
 use crate::document::Streams;
-use crate::{Decoded, Malformed, Rejected, level};
-use model::{Attributes, Labels, LogBatch, LogRecord, RejectReason, Value};
+use crate::{Decoded, Malformed, Rejected};
+use model::{Attributes, Labels, LogBatch, LogRecord, RejectReason, Value, level};
 
 /// A longer value is cut here; of a message it is past what a store keeps, and so refused and counted there.
 const VALUE_BYTES_MAX: usize = (2 << 20) + 1;

@@ -12,7 +12,6 @@ pub mod influx;
 pub mod jaeger;
 pub mod journal;
 pub mod jsonline;
-pub mod level;
 pub mod loki;
 pub mod otlp;
 mod protobuf;

@@ -3,9 +3,10 @@
 mod selector;
 
 use crate::protobuf::Fields;
-use crate::{Decoded, Malformed, Rejected, level};
+use crate::{Decoded, Malformed, Rejected};
 use model::{
     Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, SpanId, TraceId, Value, attribute,
+    level,
 };
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -215,21 +216,26 @@ const SPAN_IDS: [&str; 3] = ["span_id", "spanid", "spanID"];
 impl Given {
     fn by(labels: &Labels) -> Given {
         Given {
-            severity: level::NAMES.iter().find_map(|name| labels.get(name)).map_or(0, level::of_word),
+            severity: level::named(|name| labels.get(name)).map_or(0, level::of_word),
             trace_id: TRACE_IDS.iter().find_map(|name| hex_id(labels.get(name)?)),
             span_id: SPAN_IDS.iter().find_map(|name| hex_id(labels.get(name)?)),
         }
     }
 }
 
-/// Level and trace ids from where Loki's clients put them: structured metadata, the stream's labels, the line.
+/// Level and trace ids from where Loki's clients put them: structured metadata and the stream's labels.
 fn complete(record: &mut LogRecord, given: &Given) {
+    for (_, value) in record.attributes.iter_mut().filter(|(name, _)| name == "detected_level") {
+        if let Value::String(level) = value {
+            *level = level::normal(level).into();
+        }
+    }
     let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str);
-    let named = level::NAMES.iter().find_map(|name| text_of(name));
-    record.severity = match named.map_or(given.severity, level::of_word) {
-        0 => level::of_line(&record.body),
-        known => known,
-    };
+    let said = |word: Option<&str>| word.map(level::of_word).filter(|level| *level > 0);
+    record.severity = said(text_of("detected_level"))
+        .or(Some(given.severity).filter(|level| *level > 0))
+        .or_else(|| said(level::named(text_of)))
+        .unwrap_or(0);
     record.trace_id = TRACE_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.trace_id);
     record.span_id = SPAN_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.span_id);
 }

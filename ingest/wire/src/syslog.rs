@@ -2,9 +2,8 @@
 //! (RFC 5424, or the older habits that RFC 3164 describes). A message that is neither is a line like any other.
 
 use crate::document::Streams;
-use crate::level;
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, TimeZone};
-use model::{Attributes, Labels, LogBatch, LogRecord, Value};
+use model::{Attributes, Labels, LogBatch, LogRecord, Value, level};
 use syslog_loose::{Message, Variant, decompose_pri, parse_message_with_year_exact_tz};
 
 /// A longer message is cut here and marked. Senders cut at 8 KiB unless told otherwise.
@@ -248,7 +247,7 @@ fn of_line(text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
     }
     let record = LogRecord {
         ts_ns: now_ns,
-        severity: severity.map_or_else(|| level::of_line(line), |severity| level::of_syslog(severity as u8)),
+        severity: severity.map_or(0, |severity| level::of_syslog(severity as u8)),
         severity_text: severity.map_or("", |severity| severity.as_str()).to_owned(),
         body: line.to_owned(),
         attributes,

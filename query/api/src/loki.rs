@@ -114,7 +114,7 @@ async fn query_range(
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
     let step_ms = params.step_ms(start, end)?;
-    let (limit, direction) = (params.lines(LIMIT_DEFAULT)?, params.direction()?);
+    let (limit, direction) = (params.limit("limit", LIMIT_DEFAULT)?, params.direction()?);
     let answer = match params.interval_ns()? {
         0 => engine.logql_range(&tenant, query, start, end, step_ms, limit, direction).await?,
         interval => {
@@ -133,7 +133,7 @@ async fn query(
 ) -> Answer<Response> {
     let query = params.required("query")?;
     let at = params.time("time")?.unwrap_or_else(now_ns);
-    let limit = params.lines(LIMIT_DEFAULT)?;
+    let limit = params.limit("limit", LIMIT_DEFAULT)?;
     let answer = engine.logql_instant(&tenant, query, at, limit, params.direction()?).await?;
     Ok(answered(answer, &headers))
 }

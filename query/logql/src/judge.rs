@@ -2,8 +2,8 @@
 
 use crate::ast::Expr;
 use crate::parser::parse;
-use crate::pipeline::{Fields, Pipeline, detect_level};
-use model::{JudgeLog, JudgedLog, LogQuery};
+use crate::pipeline::{Fields, Pipeline};
+use model::{JudgeLog, JudgedLog, LogQuery, level};
 use std::sync::Arc;
 
 /// Reads a stream selector and the stages behind it. A query that gives numbers names no records.
@@ -40,10 +40,10 @@ impl JudgeLog for Judge {
                 }
             }
             if fields.get("detected_level").is_none() {
-                let level = match record.severity {
-                    0 => detect_level(record.body),
-                    severity => model::severity_text(severity),
-                };
+                let of_label = level::named(|name| record.labels.get(name));
+                let of_name = |name: &str| record.metadata.iter().find(|(other, _)| *other == name);
+                let said = of_label.or_else(|| level::named(|name| of_name(name).map(|(_, value)| *value)));
+                let level = said.unwrap_or_else(|| model::severity_text(record.severity));
                 fields.add_metadata("detected_level", level);
             }
         }
@@ -64,7 +64,7 @@ mod tests {
             body: r#"level=debug user=7 msg="card 4111""#,
             labels: &labels,
             metadata: &[("user.id", "7")],
-            severity: 0,
+            severity: 5,
         };
         for (query, expected) in [
             (r#"{app="api"} |= "card""#, true),

@@ -22,7 +22,7 @@ pub use ip::IpMatch;
 pub use judge::read_log_query;
 pub use lexer::ParseError;
 pub use parser::parse;
-pub use pipeline::{Category, Fields, LabelTest, Pipeline, detect_level};
+pub use pipeline::{Category, Fields, LabelTest, Pipeline};
 pub use template::Template;
 pub use units::{format_duration, parse_bytes, parse_duration_ns};
 

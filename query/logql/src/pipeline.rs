@@ -6,13 +6,11 @@
 pub(crate) mod fields;
 pub(crate) mod json;
 mod label_test;
-mod level;
 mod logfmt;
 pub(crate) mod pattern;
 
 pub use fields::{Category, Fields};
 pub use label_test::LabelTest;
-pub use level::detect_level;
 
 use crate::ast::*;
 use crate::template::{Scope, Template};

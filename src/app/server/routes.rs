@@ -156,7 +156,7 @@ fn told(config: &Config, parts: &Parts) -> Arc<api::loki::Told> {
     let (store, written) = (parts.store.clone(), super::parts::retention(config));
     Arc::new(api::loki::Told {
         service_name_from: config.service_name_from.clone(),
-        level_from: &wire::level::NAMES,
+        level_from: &model::level::FIELDS,
         retention: Box::new(move || {
             store.as_ref().map_or_else(|| written.clone(), |store| store.retention())
         }),

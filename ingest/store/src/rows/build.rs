@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
-use model::{Attributes, LogBatch, LogRecord, Span, SpanBatch, SpanKind, StatusCode, Value, attribute};
+use model::{Attributes, LogBatch, Span, SpanBatch, SpanKind, StatusCode, Value, attribute, level};
 use std::sync::{Arc, LazyLock};
 
 /// A map column and the column of its types.
@@ -67,7 +67,7 @@ fn append_map(
 }
 
 /// Severities in the order of their places in the dictionary.
-const LEVELS: [&str; 7] = ["unknown", "trace", "debug", "info", "warn", "error", "fatal"];
+const LEVELS: [&str; 8] = ["unknown", "trace", "debug", "info", "warn", "error", "fatal", "critical"];
 static LEVEL_WORDS: LazyLock<ArrayRef> = LazyLock::new(|| shared_words(&LEVELS));
 const KINDS: [SpanKind; 6] = [
     SpanKind::Unspecified,
@@ -103,13 +103,16 @@ pub fn logs(batch: &LogBatch) -> Result<Stored, ArrowError> {
             resource: Packed::of(&stream.resource),
             ..Group::default()
         }));
-        let level_of_stream = LEVEL_NAMES.iter().find_map(|name| stream.labels.get(name));
         for record in &stream.records {
             group_numbers.push(group);
             ts.push(record.ts_ns);
-            let level = level(level_of_stream, record);
+            let known = match record.severity {
+                0 => level::of_line(&record.body),
+                said => said,
+            };
+            let level = model::severity_text(known);
             severity.push(LEVELS.iter().position(|other| *other == level).unwrap_or(0) as u32);
-            number.push(record.severity);
+            number.push(known);
             body.append_value(&record.body);
             append_id(
                 &mut trace_id,
@@ -160,65 +163,6 @@ fn append_id<const N: usize>(
             Ok(())
         }
     }
-}
-
-/// Names under which a level is said beside the line.
-const LEVEL_NAMES: [&str; 5] = ["level", "severity", "detected_level", "log_level", "lvl"];
-
-/// From the sender's number, else what the sender calls it, else what the line itself says first. `of_stream` is what
-/// the stream's labels say.
-fn level(of_stream: Option<&str>, record: &LogRecord) -> &'static str {
-    if record.severity > 0 {
-        return model::severity_text(record.severity);
-    }
-    let said = |name: &&str| attribute(&record.attributes, name).and_then(Value::as_str);
-    let named = Some(record.severity_text.as_str())
-        .filter(|text| !text.is_empty())
-        .or_else(|| LEVEL_NAMES.iter().find_map(said))
-        .or(of_stream);
-    match named.and_then(level_word) {
-        Some(level) => level,
-        None => level_of_line(&record.body),
-    }
-}
-
-fn level_word(word: &str) -> Option<&'static str> {
-    let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
-    Some(match () {
-        () if is(&["error", "err", "e"]) => "error",
-        () if is(&["info", "information", "informational", "i", "notice"]) => "info",
-        () if is(&["warn", "warning", "w"]) => "warn",
-        () if is(&["debug", "dbg", "d"]) => "debug",
-        () if is(&["trace", "trc"]) => "trace",
-        () if is(&["fatal", "critical", "crit", "alert", "emergency", "emerg", "panic", "f"]) => "fatal",
-        () => return None,
-    })
-}
-
-/// A level later in the line is more likely a word of the message.
-const LEVEL_WITHIN_BYTES: usize = 256;
-
-fn level_of_line(line: &str) -> &'static str {
-    let mut end = line.len().min(LEVEL_WITHIN_BYTES);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut after_key = false;
-    for token in super::tokens::tokens(&line[..end]) {
-        if after_key && let Some(level) = level_word(token) {
-            return level;
-        }
-        after_key =
-            ["level", "lvl", "severity", "loglevel"].iter().any(|key| token.eq_ignore_ascii_case(key));
-        // Without a key only words of three letters and more are a level.
-        if token.len() >= 3
-            && token.bytes().all(|b| b.is_ascii_uppercase())
-            && let Some(level) = level_word(token)
-        {
-            return level;
-        }
-    }
-    "unknown"
 }
 
 pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {

@@ -43,11 +43,11 @@ fn filebeat_and_fluent_bit_give_the_labels_of_the_agent() {
         ])
     );
     let (beat, bit) = (&streams[0].records[0], &streams[1].records[0]);
-    assert_eq!((beat.ts_ns, beat.severity), (1_772_366_400_123_000_000, 17));
+    assert_eq!((beat.ts_ns, beat.severity), (1_772_366_400_123_000_000, 0));
     assert_eq!(beat.body, "level=error pool exhausted");
     assert_eq!(attribute(&beat.attributes, "log.offset"), Some(&Value::Int(4711)));
     assert_eq!(attribute(&beat.attributes, "kubernetes.pod.ip"), Some(&"10.0.0.7".into()));
-    assert_eq!((bit.ts_ns, bit.severity), (1_772_366_401_250_000_000, 13));
+    assert_eq!((bit.ts_ns, bit.severity), (1_772_366_401_250_000_000, 0));
     assert_eq!(bit.body, r#"{"level":"warn","msg":"slow"}"#);
     assert_eq!(attribute(&bit.attributes, "kubernetes.docker_id"), Some(&"a1b2".into()));
     assert!(bulk.decoded.rejected.0.is_empty());

@@ -40,7 +40,7 @@ fn without_parameters_the_usual_names_are_looked_for() {
     let record = &stream.records[0];
     assert_eq!(
         (record.ts_ns, record.severity, record.body.as_str()),
-        (1_772_366_400_000_000_000, 13, "level=warn x")
+        (1_772_366_400_000_000_000, 0, "level=warn x")
     );
     assert_eq!(record.attributes, [("message".into(), "kept".into())]);
 }

@@ -27,7 +27,7 @@ fn protobuf_and_json_say_the_same() {
         "values":[["1700000000000000005","level=warn late",{"trace_id":"0af7651916cd43dd8448eb211c80319c"}]]}]}"#;
     assert_eq!(decode_json(json, &[]).unwrap(), protobuf);
     let record = &protobuf.batch.streams[0].records[0];
-    assert_eq!((record.severity, record.trace_id.unwrap()[0]), (13, 0x0a));
+    assert_eq!((record.severity, record.trace_id.unwrap()[0]), (0, 0x0a));
     assert_eq!(protobuf.batch.streams[0].labels.get("app"), Some("w\"eb"));
 }
 
@@ -82,4 +82,20 @@ fn a_stream_without_service_name_gets_it() {
     assert_eq!(of(&from), Labels::from_pairs([("app", "web"), ("service_name", "web")]));
     assert_eq!(of(&["env".to_owned()]).get("service_name"), Some("unknown_service"));
     assert_eq!(of(&[]), Labels::from_pairs([("app", "web")]));
+}
+
+#[test]
+fn levels_are_those_that_are_said_beside_the_line() {
+    let json = br#"{"streams":[
+        {"stream":{"app":"x"},"values":[
+            ["1","error",{"detected_level":"WARNING"}],["2","error",{"level":"Critical"}],["3","error",{"level":"odd"}]]},
+        {"stream":{"severity":"ERR"},"values":[["1","info",{"level":"debug"}]]}]}"#;
+    let decoded = decode_json(json, &[]).unwrap();
+    let levels = |stream: &LogStream| -> Vec<&str> {
+        stream.records.iter().map(|record| model::severity_text(record.severity)).collect()
+    };
+    assert_eq!(levels(&decoded.batch.streams[0]), ["warn", "critical", "unknown"]);
+    assert_eq!(levels(&decoded.batch.streams[1]), ["error"]);
+    let said = attribute(&decoded.batch.streams[0].records[0].attributes, "detected_level");
+    assert_eq!(said.and_then(Value::as_str), Some("warn"));
 }

@@ -2,8 +2,9 @@
 
 use super::attributes::{attributes, value};
 use super::{ExportLogsServiceRequest, id, names, time_ns};
-use crate::{AGENT_SCOPE, Decoded, level};
-use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, Value, attribute};
+use crate::{AGENT_SCOPE, Decoded};
+use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, Value, attribute, level};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord as Sent;
 
 /// Resource attributes that Loki makes labels (source: `limits_config.otlp_config` defaults).
@@ -34,7 +35,12 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch>
         let attributes =
             attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
         for scope in resource.scope_logs {
-            let agent = scope.scope.filter(|scope| scope.name == AGENT_SCOPE);
+            let (agent, scope_of_app) = match scope.scope {
+                Some(scope) if scope.name == AGENT_SCOPE => (Some(scope), None),
+                other => (None, other),
+            };
+            // What the agent sends says all in its labels.
+            let of_scope = agent.is_none().then(|| scope_of_app.map(of_scope).unwrap_or_default());
             // The agent names a stream's labels in its scope, beside the resource; without them the resource is they.
             let named = agent.as_ref().map(|scope| super::attributes::attributes(scope.attributes.clone()));
             let named = named.map(|named| if named.is_empty() { attributes.clone() } else { named });
@@ -47,7 +53,8 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch>
                     continue;
                 }
             };
-            let records = scope.log_records.into_iter().map(|sent| record(sent, now_ns)).collect();
+            let records =
+                scope.log_records.into_iter().map(|sent| record(sent, of_scope.as_ref(), now_ns)).collect();
             decoded.batch.streams.push(LogStream { labels, resource: attributes.clone(), records });
         }
     }
@@ -72,7 +79,17 @@ fn labels(resource: &Attributes, by_agent: bool) -> Result<Labels, String> {
     Ok(Labels::from_pairs(pairs))
 }
 
-fn record(sent: Sent, now_ns: i64) -> LogRecord {
+/// What a scope says of each of its records, by the names that Loki gives it.
+fn of_scope(scope: InstrumentationScope) -> Attributes {
+    let mut said = attributes(scope.attributes);
+    let named = [("scope_name", scope.name), ("scope_version", scope.version)];
+    said.extend(
+        named.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name.into(), text.into())),
+    );
+    said
+}
+
+fn record(sent: Sent, of_scope: Option<&Attributes>, now_ns: i64) -> LogRecord {
     let times = [sent.time_unix_nano, sent.observed_time_unix_nano];
     let ts_ns = times.into_iter().find(|time| *time > 0).map_or(now_ns, time_ns);
     let body = match value(sent.body) {
@@ -83,12 +100,21 @@ fn record(sent: Sent, now_ns: i64) -> LogRecord {
     if !sent.event_name.is_empty() && attribute(&attributes, "event.name").is_none() {
         attributes.push(("event.name".into(), sent.event_name.into()));
     }
+    let level = ("severity_text".to_owned(), Value::from(sent.severity_text.clone()));
+    let level = Some(level).filter(|_| of_scope.is_some() && !sent.severity_text.is_empty());
+    for (name, value) in level.iter().chain(of_scope.into_iter().flatten()) {
+        if attribute(&attributes, name).is_none() {
+            attributes.push((name.clone(), value.clone()));
+        }
+    }
     let severity = match u8::try_from(sent.severity_number) {
         Ok(number @ 1..=24) => number,
-        _ => match level::of_word(&sent.severity_text) {
-            0 => level::of_line(&body),
-            known => known,
-        },
+        _ => {
+            let named = level::named(|name| attribute(&attributes, name).and_then(Value::as_str));
+            let mut said =
+                [Some(sent.severity_text.as_str()), named].into_iter().flatten().map(level::of_word);
+            said.find(|level| *level > 0).unwrap_or(0)
+        }
     };
     LogRecord {
         ts_ns,

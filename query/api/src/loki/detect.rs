@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const LINES_DEFAULT: usize = 1_000;
+/// As many as Loki looks at.
+const LINES_DEFAULT: usize = 100;
+const LINES_MAX: usize = 5_000;
 pub(super) const FIELDS_DEFAULT: usize = 1_000;
 /// Values kept of one field; its cardinality is not counted further.
 pub(super) const VALUES_MAX: usize = 1_000;
@@ -30,9 +32,28 @@ pub(super) async fn labels(
     }
     let found: Vec<Value> = values
         .into_iter()
+        .filter(|(name, values)| ALWAYS_SHOWN.contains(name) || !are_ids(values))
         .map(|(name, values)| json!({ "label": name, "cardinality": values.len() }))
         .collect();
     Ok(Json(json!({ "detectedLabels": found })))
+}
+
+/// Labels that people look for whatever their values are.
+const ALWAYS_SHOWN: [&str; 4] = ["cluster", "namespace", "instance", "pod"];
+
+/// Whether all values are numbers or UUIDs, which nobody picks from a list; 0 and 1 alone are a yes and a no.
+fn are_ids(values: &BTreeSet<&str>) -> bool {
+    let is_id = |value: &str| value.parse::<f64>().is_ok() || is_uuid(value);
+    let is_truth = values.len() <= 2 && values.iter().all(|value| matches!(*value, "0" | "1"));
+    !is_truth && values.iter().all(|value| is_id(value))
+}
+
+fn is_uuid(text: &str) -> bool {
+    let is_fine = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(is_fine)
 }
 
 /// What was seen of one field.
@@ -47,7 +68,7 @@ struct Field {
 async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<BTreeMap<String, Field>> {
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
-    let lines = params.limit("line_limit", LINES_DEFAULT)?.min(LINES_DEFAULT);
+    let lines = params.limit("line_limit", LINES_DEFAULT)?.min(LINES_MAX);
     let step_ms = params.step_ms(start, end)?;
     let answer = engine.logql_range(tenant, query, start, end, step_ms, lines, Direction::Backward).await?;
     let LogResult::Streams(streams) = answer.result else {
@@ -71,20 +92,22 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
                 note(&mut found, name, value, None);
             }
             let is_json = entry.line.trim_start().starts_with('{');
-            let (name, parser) = if is_json { ("json", &json) } else { ("logfmt", &logfmt) };
-            let Some(parser) = parser.as_ref().filter(|_| is_json || entry.line.contains('=')) else {
-                continue;
-            };
-            if is_json {
-                note_paths(&mut found, &entry.line);
-            }
-            fields.start(&pairs);
-            if parser.run(entry.ts_ns, &entry.line, &mut fields).is_some() && !fields.failed() {
+            for (name, parser) in [("json", &json), ("logfmt", &logfmt)] {
+                let may_be = if name == "json" { is_json } else { entry.line.contains('=') };
+                let Some(parser) = parser.as_ref().filter(|_| may_be) else { continue };
+                fields.start(&pairs);
+                if parser.run(entry.ts_ns, &entry.line, &mut fields).is_none() || fields.failed() {
+                    continue;
+                }
+                if name == "json" {
+                    note_paths(&mut found, &entry.line);
+                }
                 for (field, value, category) in fields.iter() {
                     if category == logql::Category::Parsed {
                         note(&mut found, field, value, Some(name));
                     }
                 }
+                break;
             }
         }
     }
@@ -140,7 +163,7 @@ impl Field {
             "int"
         } else if all(|value| value.parse::<f64>().is_ok()) {
             "float"
-        } else if all(|value| matches!(value, "true" | "false")) {
+        } else if all(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "t" | "f")) {
             "boolean"
         } else if all(|value| logql::parse_duration_ns(value).is_some()) {
             "duration"

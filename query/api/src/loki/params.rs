@@ -75,12 +75,14 @@ impl Params {
     /// Start and end, by default the last hour.
     pub fn range(&self, now_ns: i64) -> Result<(i64, i64), Refusal> {
         let end = self.time("end")?.unwrap_or(now_ns);
+        // A range that is asked for without a start ends at the latest now.
+        let until = end.min(now_ns);
         let since = match self.get("since").filter(|text| !text.is_empty()) {
             None => HOUR_NS,
             Some(text) => logql::parse_duration_ns(text)
                 .ok_or_else(|| Refusal::bad(format!("since is {text:?}; write a duration, as 30m")))?,
         };
-        let start = self.time("start")?.unwrap_or(end.saturating_sub(since));
+        let start = self.time("start")?.unwrap_or(until.saturating_sub(since));
         if end < start {
             return Err(Refusal::bad("end timestamp must not be before or equal to start time"));
         }
@@ -108,23 +110,13 @@ impl Params {
         }
     }
 
-    /// 0 means the default, as it is never meant.
+    /// Of lines, fields or values; Loki refuses what is not above nothing.
     pub fn limit(&self, name: &str, default: usize) -> Result<usize, Refusal> {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(default) };
-        match text.parse::<usize>() {
-            Ok(0) => Ok(default),
-            Ok(limit) => Ok(limit),
-            Err(_) => Err(Refusal::bad(format!("{name} is {text:?}; write a whole number"))),
-        }
-    }
-
-    /// Of lines; Loki refuses what is not above nothing.
-    pub fn lines(&self, default: usize) -> Result<usize, Refusal> {
-        let Some(text) = self.get("limit").filter(|text| !text.is_empty()) else { return Ok(default) };
         match text.parse::<i64>() {
             Ok(limit) if limit > 0 => Ok(limit as usize),
             Ok(_) => Err(Refusal::bad("limit must be a positive value")),
-            Err(_) => Err(Refusal::bad(format!("limit is {text:?}; write a whole number"))),
+            Err(_) => Err(Refusal::bad(format!("{name} is {text:?}; write a whole number"))),
         }
     }
 

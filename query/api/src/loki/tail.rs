@@ -77,7 +77,7 @@ async fn tailed(
             return Err(Refusal::bad("only log selectors and pipelines can be tailed, not a metric query"));
         }
     }
-    let (limit, limit_max) = (params.lines(LINES_DEFAULT)?, engine.limits().log_entries_max);
+    let (limit, limit_max) = (params.limit("limit", LINES_DEFAULT)?, engine.limits().log_entries_max);
     if limit > limit_max {
         return Err(Refusal::bad(format!(
             "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {limit_max})"

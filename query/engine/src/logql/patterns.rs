@@ -111,7 +111,7 @@ impl Mining {
             self.lines += 1;
             if let Some(pattern) = self.drain.learn(&line) {
                 let step = ts.div_euclid(self.step_ns) * self.step_ns;
-                *self.counts.entry((pattern, rows.level(row))).or_default().entry(step).or_default() += 1;
+                *self.counts.entry((pattern, rows.severity(row))).or_default().entry(step).or_default() += 1;
             }
         }
         Ok(())

@@ -204,7 +204,7 @@ impl Planner {
         let json_tests = pipeline.tests_to_hand_on();
         let select = LogSelect { json_labels: json_labels.unwrap_or_default(), json_tests, ..select };
         let mut columns = vec!["ts", "stream"];
-        if pipeline.reads_line() || reads_level || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
+        if pipeline.reads_line() || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
             columns.push("body");
         }
         if reads_level {

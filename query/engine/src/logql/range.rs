@@ -250,7 +250,7 @@ impl RangeAggregate {
                 rows.metadata_into(row, fields, &mut name);
             }
             if self.reads_level && fields.get("detected_level").is_none() {
-                fields.add_metadata("detected_level", rows.level(row));
+                fields.add_metadata("detected_level", rows.level(row, stream));
             }
             let line = match json {
                 // The bytes of the line are not asked for then.

@@ -11,8 +11,8 @@ use arrow::datatypes::{Int32Type, Schema, SchemaRef, TimestampNanosecondType, UI
 use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{StreamExt, TryStreamExt};
-use logql::{Fields, detect_level};
-use model::{Labels, LogSelect, Matcher};
+use logql::Fields;
+use model::{Labels, LogSelect, Matcher, level};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,6 +101,8 @@ pub(crate) type StreamLabels = Arc<[(String, String)]>;
 pub(crate) struct Stream {
     pub labels: Labels,
     pub pairs: StreamLabels,
+    /// The level that a label gives all of its lines.
+    level: Option<String>,
     /// Passes the matchers: a snapshot may hand out others too.
     pub selected: bool,
 }
@@ -125,7 +127,8 @@ impl Streams {
             .map_err(|why| DataFusionError::Execution(format!("a log stream's labels are damaged: {why}")))?;
         let pairs = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let selected = self.matchers.iter().all(|matcher| matcher.matches_labels(&labels));
-        self.all.push(Stream { labels, pairs, selected });
+        let level = level::named(|name| labels.get(name)).map(str::to_owned);
+        self.all.push(Stream { labels, pairs, level, selected });
         self.known.insert(bytes.into(), self.all.len() - 1);
         Ok(self.all.len() - 1)
     }
@@ -150,6 +153,8 @@ pub(crate) struct Rows<'a> {
     stream_values: &'a BinaryArray,
     pub body: Option<&'a StringArray>,
     metadata: Vec<&'a MapArray>,
+    /// Names of levels that some metadata has.
+    level_names: Vec<&'static str>,
     trace_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
     span_id: Option<&'a arrow::array::FixedSizeBinaryArray>,
     severity: Option<&'a arrow::array::UInt8Array>,
@@ -219,6 +224,15 @@ impl<'a> Json<'a> {
     }
 }
 
+/// In the order in which they are believed.
+fn level_names(metadata: &[&MapArray]) -> Vec<&'static str> {
+    let has = |name: &&str| {
+        let keys = |map: &&MapArray| map.keys().as_string::<i32>().iter().flatten().any(|key| key == *name);
+        metadata.iter().any(keys)
+    };
+    level::FIELDS.iter().copied().filter(has).collect()
+}
+
 /// Whether labels spell the name of metadata so: other characters than letters and digits are `_`.
 fn spelled(key: &str, name: &str) -> bool {
     let spelling = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
@@ -232,7 +246,7 @@ impl<'a> Rows<'a> {
         let column = |name: &str| batch.column_by_name(name).ok_or_else(|| missing(name));
         let stream = column("stream")?.as_dictionary_opt::<UInt32Type>().ok_or_else(|| missing("stream"))?;
         let optional = |name: &str| batch.column_by_name(name);
-        let metadata = ["attributes", "resource"]
+        let metadata: Vec<_> = ["attributes", "resource"]
             .into_iter()
             .filter_map(|name| optional(name)?.as_map_opt())
             .filter(|map| map.offsets().last() != map.offsets().first())
@@ -245,6 +259,7 @@ impl<'a> Rows<'a> {
             stream_keys: stream.keys().values(),
             stream_values: stream.values().as_binary_opt::<i32>().ok_or_else(|| missing("stream"))?,
             body: optional("body").and_then(|body| body.as_string_opt::<i32>()),
+            level_names: level_names(&metadata),
             metadata,
             trace_id: ids("trace_id"),
             span_id: ids("span_id"),
@@ -300,11 +315,28 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The level by the record's severity, else guessed from its line.
-    pub fn level(&self, row: usize) -> &'static str {
-        match self.severity.map_or(0, |severity| severity.value(row)) {
-            0 => detect_level(self.line(row)),
-            severity => model::severity_text(severity),
+    /// What the row's stream or its metadata calls its level, else its severity, which its line had a say in when it came.
+    pub fn level<'s>(&self, row: usize, stream: &'s Stream) -> &'s str
+    where
+        'a: 's,
+    {
+        if let Some(level) = &stream.level {
+            return level;
         }
+        let named = self.level_names.iter().find_map(|name| self.metadata_of(row, name));
+        named.filter(|word| !word.is_empty()).map_or_else(|| self.severity(row), level::normal)
+    }
+
+    /// The level by the severity alone.
+    pub fn severity(&self, row: usize) -> &'static str {
+        model::severity_text(self.severity.map_or(0, |severity| severity.value(row)))
+    }
+
+    fn metadata_of(&self, row: usize, name: &str) -> Option<&'a str> {
+        self.metadata.iter().find_map(|map| {
+            let mut range = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+            let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+            range.find(|at| keys.value(*at) == name).map(|at| values.value(at))
+        })
     }
 }

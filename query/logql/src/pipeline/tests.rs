@@ -167,18 +167,6 @@ fn only_wanted_fields_are_written_down() {
     assert_eq!(names, ["level", "status"]);
 }
 
-#[test]
-fn levels_are_guessed() {
-    for (line, level) in [
-        ("{\"level\":\"WARN\",\"msg\":\"an error\"}", "warn"),
-        ("ts=1 lvl=dbg msg=x", "debug"),
-        ("2024 [ERROR] failed", "error"),
-        ("all is well", "unknown"),
-    ] {
-        assert_eq!(detect_level(line), level, "{line}");
-    }
-}
-
 proptest! {
     #[test]
     fn no_line_panics(line in "\\PC{0,60}", json in "[{}\\[\\]\":,\\\\a-c0-9 uD8n.e-]{0,60}") {
@@ -189,7 +177,7 @@ proptest! {
             run(stages, &line);
             run(stages, &json);
         }
-        detect_level(&json);
+        model::level::of_line(&json);
     }
 
     #[test]
