@@ -166,6 +166,8 @@ fn labels_of<'a>(
     if pairs.iter().all(|(_, value)| value.is_empty()) {
         return Err("error at least one label pair is required per stream".into());
     }
+    // A label without a value is none.
+    pairs.retain(|(_, value)| !value.is_empty());
     pairs.extend(service_name(&pairs, service_from).map(|service| ("service_name", service)));
     Ok(Labels::from_pairs(pairs))
 }
@@ -177,7 +179,7 @@ fn service_name<'a>(pairs: &[(&'a str, &'a str)], service_from: &[String]) -> Op
     if service_from.is_empty() || pairs.iter().any(|(name, _)| is_complete(name)) {
         return None;
     }
-    let of = |wanted: &String| pairs.iter().find(|(name, value)| name == wanted && !value.is_empty());
+    let of = |wanted: &String| pairs.iter().find(|(name, _)| name == wanted);
     Some(service_from.iter().find_map(of).map_or("unknown_service", |(_, value)| value))
 }
 

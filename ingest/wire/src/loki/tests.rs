@@ -72,6 +72,7 @@ fn a_stream_without_service_name_gets_it() {
         (r#"{app="", k8s_job_name="nightly"}"#, Some("nightly")),
         (r#"{env="prod"}"#, Some("unknown_service")),
         (r#"{app="web", service_name="shop"}"#, Some("shop")),
+        (r#"{app="web", service_name=""}"#, Some("web")),
         (r#"{__aggregated_metric__="shop", app="web"}"#, None),
     ] {
         let decoded = decode_protobuf(&push(labels, &[b"line"]), &from).unwrap();

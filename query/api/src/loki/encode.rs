@@ -94,15 +94,22 @@ fn put_line(text: &mut String, line: &Line, categorize: bool) {
     }
     text.push_str(&format!("[\"{}\",", line.entry.ts_ns));
     put(text, &line.entry.line);
-    // What is known of a line besides stands with the line.
     if categorize {
-        text.push_str(",{\"structuredMetadata\":");
-        put(text, &line.entry.metadata);
-        text.push_str(",\"parsed\":");
-        put(text, &line.entry.parsed);
-        text.push('}');
+        put_categories(text, &line.entry);
     }
     text.push_str(if line.ends { "]]}" } else { "]" });
+}
+
+/// What is known of a line besides stands with the line, and a category of which nothing is is left out.
+fn put_categories(text: &mut String, entry: &LogEntry) {
+    text.push_str(",{");
+    let categories = [("\"structuredMetadata\":", &entry.metadata), ("\"parsed\":", &entry.parsed)];
+    for (at, (name, labels)) in categories.into_iter().filter(|(_, labels)| !labels.is_empty()).enumerate() {
+        text.push_str(if at > 0 { "," } else { "" });
+        text.push_str(name);
+        put(text, labels);
+    }
+    text.push('}');
 }
 
 /// Streams by all labels that their lines have.
@@ -241,7 +248,10 @@ mod tests {
                 labels: labels(&[("app", "a")]),
                 entries: vec![entry(3, &long, "info"), entry(2, "two", "warn"), entry(1, "one", "info")],
             },
-            LogLines { labels: labels(&[("app", "b\"")]), entries: vec![entry(9, "", "info")] },
+            LogLines {
+                labels: labels(&[("app", "b\"")]),
+                entries: vec![entry(9, "", "info"), entry(8, "", "")],
+            },
         ];
         let beside =
             |level: &str| json!({ "structuredMetadata": { "pod": "p" }, "parsed": { "level": level } });
@@ -257,7 +267,7 @@ mod tests {
                         ["1", "one", beside("info")],
                     ],
                 },
-                { "stream": { "app": "b\"" }, "values": [["9", "", beside("info")]] },
+                { "stream": { "app": "b\"" }, "values": [["9", "", beside("info")], ["8", "", { "structuredMetadata": { "pod": "p" } }]] },
             ],
         });
         assert_eq!(written(LogResult::Streams(streams.clone()), true).await, expected);
