@@ -102,8 +102,12 @@ impl Certificates {
     /// Why a request came to nothing, with the innermost reason: the outer ones only repeat the URL.
     pub fn cause(&self, wrong: &reqwest::Error) -> String {
         let (inner, flag) = (crate::scrape::cause(wrong), self.flag);
-        if inner.contains("CertificateRequired") {
-            return format!("{inner}: it asks callers for a certificate ({flag}-cert and {flag}-key)");
+        // In TLS 1.3 the other side judges after the handshake, and closing can overtake what it says of it.
+        let closed =
+            ["connection closed", "reset by peer", "Broken pipe"].iter().any(|what| inner.contains(what));
+        let over_tls = wrong.url().is_some_and(|url| url.scheme() == "https");
+        if inner.contains("CertificateRequired") || (closed && over_tls && self.own.is_none()) {
+            return format!("{inner}: it may ask callers for a certificate ({flag}-cert and {flag}-key)");
         }
         if inner.contains("UnknownIssuer") {
             return format!("{inner}: name who signed its certificate ({flag}-ca)");
