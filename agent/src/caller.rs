@@ -109,7 +109,8 @@ impl Certificates {
         if inner.contains("CertificateRequired") || (closed && over_tls && self.own.is_none()) {
             return format!("{inner}: it may ask callers for a certificate ({flag}-cert and {flag}-key)");
         }
-        if inner.contains("UnknownIssuer") {
+        // An authority of the same name but another key is told by the signature.
+        if inner.contains("UnknownIssuer") || inner.contains("BadSignature") {
             return format!("{inner}: name who signed its certificate ({flag}-ca)");
         }
         inner
