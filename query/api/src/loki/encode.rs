@@ -278,6 +278,7 @@ mod tests {
                 { "stream": all("a", "info"), "values": [["3", &long], ["1", "one"]] },
                 { "stream": all("a", "warn"), "values": [["2", "two"]] },
                 { "stream": all("b\"", "info"), "values": [["9", ""]] },
+                { "stream": { "app": "b\"", "pod": "p" }, "values": [["8", ""]] },
             ],
         });
         assert_eq!(written(LogResult::Streams(streams), false).await, expected);
