@@ -180,6 +180,7 @@ mod tests {
 
     #[test]
     fn a_certificate_goes_with_its_key() {
+        _ = rustls::crypto::ring::default_provider().install_default();
         let wrong = Certificates::of("--x-tls", None, Some("c".into()), None).unwrap_err();
         assert!(wrong.to_string().contains("--x-tls-cert needs --x-tls-key"), "{wrong}");
         let wrong = Certificates::of("--x-tls", None, None, Some("k".into())).unwrap_err();
