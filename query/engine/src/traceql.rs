@@ -1,7 +1,6 @@
 //! TraceQL over snapshots: traces by id, search, metrics, and what can be asked for.
 
 mod alike;
-mod durations;
 mod evaluate;
 mod metrics;
 mod scan;
@@ -33,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
 use tokio::sync::mpsc;
-use traceql::{Root, Static};
+use traceql::{ParseError, Root, Static};
 
 type Rows = SendableRecordBatchStream;
 
@@ -227,11 +226,13 @@ impl Engine {
         steps: metrics::Steps,
         exemplars: usize,
     ) -> Result<TraceMetrics, QueryError> {
-        let parsed = traceql::parse(query).map_err(|why| QueryError::Bad(why.to_string()))?;
+        let parsed = traceql::parse(query).map_err(|why| {
+            QueryError::Bad(if why.of_meaning { format!("compiling query: {why}") } else { why.to_string() })
+        })?;
         let exemplars = hinted_exemplars(&parsed.hints, exemplars);
         let Root::Metrics(metrics) = parsed.root else {
             return Err(QueryError::Bad(
-                "this query answers traces; a metrics query ends in a function, as { } | rate()".to_owned(),
+                "not a metrics query: it answers traces; one ends in a function, as { } | rate()".to_owned(),
             ));
         };
         let began = Instant::now();
@@ -257,7 +258,12 @@ fn hinted_exemplars(hints: &[(String, Static)], asked: usize) -> usize {
 }
 
 fn parse(query: &str) -> Result<Root, QueryError> {
-    traceql::parse(query).map(|query| query.root).map_err(|why| QueryError::Bad(why.to_string()))
+    traceql::parse(query).map(|query| query.root).map_err(refused)
+}
+
+/// In Tempo's words, which for metrics are others.
+fn refused(why: ParseError) -> QueryError {
+    QueryError::Bad(format!("invalid TraceQL query: {why}"))
 }
 
 /// The spans of each trace. A span that was sent twice is answered once. Where they are more than there is room for, those that

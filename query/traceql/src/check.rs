@@ -48,35 +48,24 @@ fn type_of(expr: &FieldExpr) -> Checked<Type> {
         FieldExpr::Field(field) => field_type(field),
         FieldExpr::Not(inner) => match type_of(inner)? {
             Type::Any | Type::Bool => Type::Bool,
-            _ => return Err(format!("illegal operation for the given type: !{inner}")),
+            _ => return Err(format!("illegal operation for the given type: {expr}")),
         },
         FieldExpr::Negate(inner) => match type_of(inner)? {
             Type::Any | Type::Number => Type::Number,
-            _ => return Err(format!("illegal operation for the given type: -{inner}")),
+            _ => return Err(format!("illegal operation for the given type: {expr}")),
         },
         FieldExpr::And(left, right) | FieldExpr::Or(left, right) => {
-            for side in [left, right] {
-                if !matches!(type_of(side)?, Type::Any | Type::Bool) {
-                    return Err(format!(
-                        "binary operations must operate on the same type: {side} is no condition"
-                    ));
-                }
-            }
+            both(expr, left, right, |t| t == Type::Bool)?;
             Type::Bool
         }
         FieldExpr::Arithmetic(_, left, right) => {
-            for side in [left, right] {
-                if !matches!(type_of(side)?, Type::Any | Type::Number) {
-                    return Err(format!(
-                        "illegal operation for the given types: {side} is no number in {expr}"
-                    ));
-                }
-            }
+            both(expr, left, right, |t| t == Type::Number)?;
             Type::Number
         }
         FieldExpr::Regex { value, .. } => match type_of(value)? {
             Type::Any | Type::Text => Type::Bool,
-            _ => return Err(format!("illegal operation for the given types: {expr} matches text only")),
+            Type::Nil => return Err(format!("illegal operation for the given types: {expr}")),
+            _ => return Err(format!("binary operations must operate on the same type: {expr}")),
         },
         FieldExpr::Compare(op, left, right) => {
             compare(expr, *op, left, right)?;
@@ -85,33 +74,44 @@ fn type_of(expr: &FieldExpr) -> Checked<Type> {
     })
 }
 
-fn compare(whole: &FieldExpr, op: CompareOp, left: &FieldExpr, right: &FieldExpr) -> Checked<()> {
+/// Two operands of one type, for which there is the operation. In Tempo's words, as the other refusals.
+fn both(
+    whole: &FieldExpr,
+    left: &FieldExpr,
+    right: &FieldExpr,
+    is_for: impl Fn(Type) -> bool,
+) -> Checked<(Type, Type)> {
     let (a, b) = (type_of(left)?, type_of(right)?);
-    if a == Type::Nil || b == Type::Nil {
-        return compare_nil(whole, op, left, right);
-    }
-    if a != Type::Any && b != Type::Any && a != b {
+    let any = |t| matches!(t, Type::Any | Type::Nil);
+    if a != b && !any(a) && !any(b) {
         return Err(format!("binary operations must operate on the same type: {whole}"));
     }
-    let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
-    let unordered = |t| matches!(t, Type::Status | Type::Kind | Type::Bool);
-    if ordered && (unordered(a) || unordered(b)) {
+    if [a, b].into_iter().any(|t| t != Type::Any && !is_for(t)) {
         return Err(format!("illegal operation for the given types: {whole}"));
     }
-    Ok(())
+    Ok((a, b))
+}
+
+fn compare(whole: &FieldExpr, op: CompareOp, left: &FieldExpr, right: &FieldExpr) -> Checked<()> {
+    let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
+    let unordered = |t| matches!(t, Type::Status | Type::Kind | Type::Bool | Type::Nil);
+    let (a, b) = both(whole, left, right, |t| !ordered || !unordered(t))?;
+    match op {
+        CompareOp::Equal if a == Type::Nil || b == Type::Nil => may_be_nil(left).and(may_be_nil(right)),
+        _ => Ok(()),
+    }
 }
 
 /// `= nil` asks whether something is missing, which makes no sense of what every span has; a root has no parent.
-fn compare_nil(whole: &FieldExpr, op: CompareOp, left: &FieldExpr, right: &FieldExpr) -> Checked<()> {
-    let always = |side: &FieldExpr| match side {
-        FieldExpr::Field(Field::Intrinsic(intrinsic)) => *intrinsic != Intrinsic::Parent,
-        FieldExpr::Field(Field::Attribute { scope: Scope::Resource, name }) => name == "service.name",
-        _ => false,
-    };
-    match op {
-        CompareOp::NotEqual => Ok(()),
-        CompareOp::Equal if !always(left) && !always(right) => Ok(()),
-        _ => Err(format!("illegal operation with nil: {whole}")),
+fn may_be_nil(side: &FieldExpr) -> Checked<()> {
+    let FieldExpr::Field(field) = side else { return Ok(()) };
+    match field {
+        Field::Intrinsic(Intrinsic::Parent) => Ok(()),
+        Field::Intrinsic(_) => Err(format!("{field}=nil is not valid because intrinsics cannot be nil")),
+        Field::Attribute { scope: Scope::Resource, name } if name == "service.name" => {
+            Err(format!("{field}=nil is not valid because {field} cannot be nil"))
+        }
+        Field::Attribute { .. } => Ok(()),
     }
 }
 
@@ -148,18 +148,14 @@ pub(crate) fn by(expr: &FieldExpr) -> Checked<()> {
     Err(format!("grouping field expressions must reference the span: by({expr})"))
 }
 
-pub(crate) fn metrics_field(op: MetricsOp, field: &Field) -> Checked<()> {
-    match field_type(field) {
-        Type::Any | Type::Number => Ok(()),
-        _ => Err(format!("{}({field}) needs a number", op.as_str())),
-    }
-}
-
 fn is_compare(metrics: &Metrics) -> bool {
     matches!(metrics, Metrics::Aggregate(aggregate) if aggregate.op == MetricsOp::Compare)
 }
 
 /// `compare` answers pairs of counts, which cannot be computed with.
 pub(crate) fn second_stage(input: &Metrics) -> Checked<()> {
-    if is_compare(input) { Err("compare() cannot be filtered or computed with".to_owned()) } else { Ok(()) }
+    match is_compare(input) {
+        true => Err("`compare()` cannot be used with second stage functions".to_owned()),
+        false => Ok(()),
+    }
 }

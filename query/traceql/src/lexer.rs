@@ -5,12 +5,22 @@ use crate::ast::Scope;
 
 /// Where and why a query was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parse error at line {line}, col {column}: {message}")]
 pub struct ParseError {
     pub line: usize,
     /// Counted in characters from 1.
     pub column: usize,
     pub message: String,
+    /// Whether it is written well and means nothing: then the message quotes what, as Tempo's do, and says no place.
+    pub of_meaning: bool,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.of_meaning {
+            write!(f, "parse error at line {}, col {}: ", self.line, self.column)?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 impl ParseError {
@@ -21,6 +31,7 @@ impl ParseError {
             line: before.bytes().filter(|b| *b == b'\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             message: message.into(),
+            of_meaning: false,
         }
     }
 }
@@ -39,13 +50,14 @@ pub(crate) enum Token {
 }
 
 impl Token {
+    /// As Tempo's parser names it.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Token::Word(word) => format!("{word:?}"),
-            Token::Attribute(scope, name) => format!("attribute {}.{name}", scope.as_str()),
+            Token::Word(word) => word.clone(),
+            Token::Attribute(scope, _) => format!("{}.", scope.as_str()),
             Token::Text(_) => "STRING".to_owned(),
-            Token::Int(number) => format!("INTEGER {number}"),
-            Token::Float(number) => format!("FLOAT {number}"),
+            Token::Int(_) => "INTEGER".to_owned(),
+            Token::Float(_) => "FLOAT".to_owned(),
             Token::Duration(_) => "DURATION".to_owned(),
             Token::Punct(punct) => (*punct).to_owned(),
             Token::End => "$end".to_owned(),
@@ -80,7 +92,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Spanned>, ParseError> {
     let mut out = Vec::new();
     let mut at = 0;
     loop {
-        at += text[at..].len() - text[at..].trim_start().len();
+        at = after_blank(text, at)?;
         let (token, length) = next(&text[at..]).map_err(|message| ParseError::at(text, at, message))?;
         let end = token == Token::End;
         out.push(Spanned { token, offset: at });
@@ -88,6 +100,22 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Spanned>, ParseError> {
             return Ok(out);
         }
         at += length;
+    }
+}
+
+/// Where the next token begins: behind white space and comments, which are those of Go.
+fn after_blank(text: &str, mut at: usize) -> Result<usize, ParseError> {
+    loop {
+        at += text[at..].len() - text[at..].trim_start().len();
+        let rest = &text[at..];
+        if rest.starts_with("//") {
+            at += rest.find('\n').unwrap_or(rest.len());
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let end = comment.find("*/");
+            at += end.ok_or_else(|| ParseError::at(text, at, "comment not terminated"))? + 4;
+        } else {
+            return Ok(at);
+        }
     }
 }
 
@@ -161,9 +189,9 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
         .ok_or_else(|| format!("syntax error: {text:?} is no number that fits 64 bits"))
 }
 
-/// Go's durations, and days.
+/// Go's durations, and Prometheus' days, weeks and years.
 fn duration_ns(text: &str) -> Option<i64> {
-    const UNITS: [(&str, f64); 9] = [
+    const UNITS: [(&str, f64); 11] = [
         ("ns", 1.0),
         ("us", 1e3),
         ("µs", 1e3),
@@ -173,6 +201,8 @@ fn duration_ns(text: &str) -> Option<i64> {
         ("m", 60e9),
         ("h", 3_600e9),
         ("d", 86_400e9),
+        ("w", 604_800e9),
+        ("y", 31_536_000e9),
     ];
     let mut rest = text;
     let mut total = 0.0f64;
@@ -195,23 +225,53 @@ fn string(rest: &str) -> Result<(String, usize), String> {
         return Ok((inner[..end].to_owned(), end + 2));
     }
     let mut value = String::new();
-    let mut chars = rest.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
+    let mut at = 1;
+    while let Some(c) = rest[at..].chars().next() {
+        at += c.len_utf8();
         match c {
-            '"' => return Ok((value, at + 1)),
-            '\\' => match chars.next().ok_or_else(unterminated)?.1 {
-                'n' => value.push('\n'),
-                't' => value.push('\t'),
-                'r' => value.push('\r'),
-                escape @ ('\\' | '"' | '\'' | '`') => value.push(escape),
-                // Regexes are written with single backslashes as often as with two.
-                other => {
-                    value.push('\\');
-                    value.push(other);
-                }
-            },
+            '"' => return Ok((value, at)),
+            '\\' => at += escaped(&rest[at..], &mut value).ok_or_else(unterminated)?,
             c => value.push(c),
         }
     }
     Err(unterminated())
+}
+
+/// What stands behind a backslash, as Go reads it, and the bytes that it took.
+fn escaped(rest: &str, value: &mut String) -> Option<usize> {
+    let kind = rest.chars().next()?;
+    let plain = match kind {
+        'a' => Some('\u{7}'),
+        'f' => Some('\u{c}'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'v' => Some('\u{b}'),
+        '\\' | '"' | '\'' | '`' => Some(kind),
+        _ => None,
+    };
+    if let Some(plain) = plain {
+        value.push(plain);
+        return Some(kind.len_utf8());
+    }
+    let digits = match kind {
+        'u' => rest.get(1..5),
+        'U' => rest.get(1..9),
+        'x' => rest.get(1..3),
+        _ => None,
+    };
+    let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let code = digits.and_then(|digits| char::from_u32(u32::from_str_radix(digits, 16).ok()?));
+    match (digits, code) {
+        (Some(digits), Some(code)) => {
+            value.push(code);
+            Some(1 + digits.len())
+        }
+        // Regexes are written with single backslashes as often as with two.
+        _ => {
+            value.push('\\');
+            value.push(kind);
+            Some(kind.len_utf8())
+        }
+    }
 }

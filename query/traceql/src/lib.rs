@@ -5,10 +5,12 @@
 
 mod ast;
 mod check;
+mod durations;
 mod lexer;
 mod parser;
 mod printer;
 
 pub use ast::*;
+pub use durations::go_duration;
 pub use lexer::ParseError;
 pub use parser::{parse, parse_field};

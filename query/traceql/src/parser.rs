@@ -7,13 +7,11 @@ use crate::ast::*;
 use crate::check;
 use crate::lexer::{ParseError, Spanned, Token, tokens};
 use model::{SpanKind, StatusCode};
-use regex::RegexBuilder;
 
 const BYTES_MAX: usize = 128 << 10;
 const DEPTH_MAX: usize = 64;
 /// Operators in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
-const REGEX_BYTES_MAX: usize = 10 << 20;
 
 type Parsed<T> = Result<T, ParseError>;
 
@@ -68,6 +66,7 @@ impl<'a> Parser<'a> {
         let hints = self.hints()?;
         match self.peek() {
             Token::End => Ok(Query { root, hints }),
+            _ if hints.is_empty() => Err(self.unexpected("with")),
             _ => Err(self.unexpected("")),
         }
     }
@@ -140,7 +139,10 @@ impl<'a> Parser<'a> {
     }
 
     fn checked<T>(&self, start: usize, result: Result<T, String>) -> Parsed<T> {
-        result.map_err(|message| ParseError::at(self.text, self.tokens[start].offset, message))
+        result.map_err(|message| ParseError {
+            of_meaning: true,
+            ..ParseError::at(self.text, self.tokens[start].offset, message)
+        })
     }
 
     fn hints(&mut self) -> Parsed<Vec<(String, Static)>> {
@@ -247,8 +249,12 @@ impl<'a> Parser<'a> {
             Token::Word(word) => Intrinsic::from_word(word).map(Field::Intrinsic),
             _ => None,
         };
-        let field = field
-            .ok_or_else(|| self.unexpected("an attribute, as span.http.route, or an intrinsic, as name"))?;
+        let field = field.ok_or_else(|| match self.peek() {
+            Token::Word(word) if static_word(word).is_none() => {
+                self.error(format!("unknown identifier: {word}"))
+            }
+            _ => self.unexpected("an attribute, as span.http.route, or an intrinsic, as name"),
+        })?;
         self.advance();
         Ok(field)
     }
@@ -498,9 +504,7 @@ impl<'a> Parser<'a> {
             MetricsOp::Rate | MetricsOp::CountOverTime => {}
             MetricsOp::Compare => aggregate.selection = Some(self.filter()?),
             _ => {
-                let field = self.field()?;
-                self.checked(start, check::metrics_field(op, &field))?;
-                aggregate.field = Some(field);
+                aggregate.field = Some(self.field()?);
             }
         }
         while matches!(op, MetricsOp::QuantileOverTime | MetricsOp::Compare) && self.take(",") {
@@ -516,7 +520,7 @@ impl<'a> Parser<'a> {
         if op == MetricsOp::QuantileOverTime
             && let Some(wrong) = aggregate.params.iter().find(|q| !in_bounds(q))
         {
-            return Err(self.error(format!("quantile must be between 0 and 1: {wrong}")));
+            return self.checked(start, Err(format!("quantile must be between 0 and 1: {wrong}")));
         }
         if op == MetricsOp::QuantileOverTime && aggregate.params.is_empty() {
             return Err(self.unexpected("a quantile, as quantile_over_time(duration, .99)"));
@@ -543,7 +547,7 @@ impl<'a> Parser<'a> {
                 self.expect("(")?;
                 let Token::Int(count) = *self.peek() else { return Err(self.unexpected("INTEGER")) };
                 if count < 1 {
-                    return Err(self.error("the number of series to keep must be at least 1"));
+                    return self.checked(start, Err("limit must be greater than 0".to_owned()));
                 }
                 self.advance();
                 self.expect(")")?;
@@ -699,14 +703,15 @@ fn static_word(word: &str) -> Option<Static> {
 }
 
 fn regex(negated: bool, value: Box<FieldExpr>, pattern: &FieldExpr) -> Result<FieldExpr, String> {
-    let FieldExpr::Static(Static::Text(pattern)) = pattern else {
-        return Err(format!(
-            "illegal operation for the given types: a regex must be a string, not {pattern}"
-        ));
+    let op = if negated { "!~" } else { "=~" };
+    let FieldExpr::Static(Static::Text(text)) = pattern else {
+        return Err(match pattern {
+            FieldExpr::Field(_) => format!("invalid type for =~ or !~: {pattern}"),
+            _ => format!("illegal operation for the given types: {value} {op} {pattern}"),
+        });
     };
-    let pattern = model::regexp::translated(pattern);
-    let regex = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_BYTES_MAX).build();
-    let regex = regex.map_err(|why| format!("invalid regex: {why}"))?;
+    let regex =
+        model::regexp::compile_whole(text).map_err(|why| format!("invalid regex: {pattern}: {why}"))?;
     Ok(FieldExpr::Regex { negated, value, regex })
 }
 

@@ -1,6 +1,7 @@
 //! A tree back to a query.
 
 use crate::ast::*;
+use crate::durations::go_duration;
 use std::fmt::{self, Display, Formatter};
 
 struct Quoted<'a>(&'a str);
@@ -12,30 +13,27 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// Nanoseconds as `1m30s`.
-struct Duration(i64);
+/// A text in backquotes, as Tempo writes it, where it can be.
+struct Literal<'a>(&'a str);
 
-impl Display for Duration {
+impl Display for Literal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.unsigned_abs();
-        if rest == 0 {
-            return f.write_str("0s");
+        match self.0.contains('`') {
+            true => Quoted(self.0).fmt(f),
+            false => write!(f, "`{}`", self.0),
         }
-        const UNITS: [(&str, u64); 6] = [
-            ("h", 3_600_000_000_000),
-            ("m", 60_000_000_000),
-            ("s", 1_000_000_000),
-            ("ms", 1_000_000),
-            ("us", 1_000),
-            ("ns", 1),
-        ];
-        for (unit, size) in UNITS {
-            if rest >= size {
-                write!(f, "{}{unit}", rest / size)?;
-                rest %= size;
-            }
+    }
+}
+
+/// An operand: in parentheses where it is computed.
+struct Operand<'a>(&'a FieldExpr);
+
+impl Display for Operand<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FieldExpr::Static(_) | FieldExpr::Field(_) => self.0.fmt(f),
+            computed => write!(f, "({computed})"),
         }
-        Ok(())
     }
 }
 
@@ -45,8 +43,8 @@ impl Display for Static {
             Static::Int(number) => write!(f, "{number}"),
             // `{:?}` keeps the `.0` that makes it a float again.
             Static::Float(number) => write!(f, "{number:?}"),
-            Static::Duration(ns) => Duration(*ns).fmt(f),
-            Static::Text(text) => Quoted(text).fmt(f),
+            Static::Duration(ns) => f.write_str(&go_duration(*ns)),
+            Static::Text(text) => Literal(text).fmt(f),
             Static::Bool(truth) => write!(f, "{truth}"),
             Static::Status(status) => f.write_str(status.as_str()),
             Static::Kind(kind) => f.write_str(kind.as_str()),
@@ -69,23 +67,28 @@ impl Display for Field {
     }
 }
 
+/// As Tempo writes it: answers name what they computed so.
 impl Display for FieldExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             FieldExpr::Static(value) => value.fmt(f),
             FieldExpr::Field(field) => field.fmt(f),
-            FieldExpr::Not(inner) => write!(f, "!({inner})"),
-            FieldExpr::Negate(inner) => write!(f, "-({inner})"),
-            FieldExpr::And(left, right) => write!(f, "({left} && {right})"),
-            FieldExpr::Or(left, right) => write!(f, "({left} || {right})"),
-            FieldExpr::Compare(op, left, right) => write!(f, "({left} {} {right})", op.as_str()),
+            FieldExpr::Not(inner) => write!(f, "!{}", Operand(inner)),
+            FieldExpr::Negate(inner) => write!(f, "-{}", Operand(inner)),
+            FieldExpr::And(left, right) => write!(f, "{} && {}", Operand(left), Operand(right)),
+            FieldExpr::Or(left, right) => write!(f, "{} || {}", Operand(left), Operand(right)),
+            FieldExpr::Compare(op, left, right) => {
+                write!(f, "{} {} {}", Operand(left), op.as_str(), Operand(right))
+            }
             FieldExpr::Regex { negated, value, regex } => {
                 let op = if *negated { "!~" } else { "=~" };
                 // What anchors it was added when it was compiled.
-                let text = regex.as_str().strip_prefix("^(?:").and_then(|t| t.strip_suffix(")$"));
-                write!(f, "({value} {op} {})", Quoted(text.unwrap_or(regex.as_str())))
+                let text = regex.as_str().strip_prefix("^(?s:").and_then(|t| t.strip_suffix(")$"));
+                write!(f, "{} {op} {}", Operand(value), Literal(text.unwrap_or(regex.as_str())))
             }
-            FieldExpr::Arithmetic(op, left, right) => write!(f, "({left} {} {right})", op.as_str()),
+            FieldExpr::Arithmetic(op, left, right) => {
+                write!(f, "{} {} {}", Operand(left), op.as_str(), Operand(right))
+            }
         }
     }
 }

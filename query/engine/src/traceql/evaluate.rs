@@ -123,20 +123,23 @@ impl<'a> SpanAt<'a> {
     fn compare(&self, op: CompareOp, left: &'a FieldExpr, right: &'a FieldExpr) -> Option<bool> {
         let (of_left, of_right) = (of_several(left), of_several(right));
         let is_field = |expr: &FieldExpr| matches!(expr, FieldExpr::Field(_));
+        let is_nil = |expr: &FieldExpr| matches!(expr, FieldExpr::Static(Static::Nil));
         let negated = op == CompareOp::NotEqual;
+        // What is missing is neither like nor unlike something else that is; and that nothing is nothing says nothing of a span.
+        let asks_for_nil = is_nil(left) != is_nil(right);
+        let compared = |left: &Val<'a>, right: &Val<'a>| match (left, right) {
+            (Val::Nil, _) | (_, Val::Nil) if !asks_for_nil => Some(false),
+            _ => compare(op, left, right),
+        };
         if of_right && !of_left || is_field(right) && !is_field(left) {
             let left = self.evaluate(left);
             return self.judged(right, negated, &mut |right| {
-                each_element(&left, negated, &mut |left| compare(op, left, right))
+                each_element(&left, negated, &mut |left| compared(left, right))
             });
         }
         let right = self.evaluate(right);
-        // That nothing is nothing says nothing of a span.
-        if let (FieldExpr::Static(Static::Nil), Val::Nil) = (left, &right) {
-            return Some(false);
-        }
         self.judged(left, negated, &mut |left| {
-            each_element(&right, negated, &mut |right| compare(op, left, right))
+            each_element(&right, negated, &mut |right| compared(left, right))
         })
     }
 }

@@ -6,7 +6,6 @@ mod candidates;
 mod facts;
 mod words;
 
-use super::durations::go_duration;
 use super::scan::SpanScan;
 use super::spans::{Spans, Val, columns_of};
 use super::trace::{Spanset, Trace};
@@ -24,7 +23,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use tokio::sync::mpsc;
-use traceql::{Element, Field, Intrinsic, Pipeline, Scalar, SpansetExpr};
+use traceql::{
+    CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, Static, go_duration,
+};
 
 const ROOT_MISSING: &str = "<root span not yet received>";
 /// Traces that are read whole at a time.
@@ -371,13 +372,16 @@ impl Search {
                 shown.push(field.clone());
             }
         });
+        let missing = fields_asked_for_nil(&self.pipeline);
         let span = |at: &usize| {
             let (spans, row) = trace.rows[*at];
             let here = trace.at(*at);
-            let attributes = shown
-                .iter()
-                .filter_map(|field| Some((field_key(field), value_of(here.value(field))?)))
-                .collect();
+            let told = |field: &Field| match value_of(here.value(field)) {
+                None if missing.contains(&field) => Some(model::Value::from("nil")),
+                told => told,
+            };
+            let attributes =
+                shown.iter().filter_map(|field| Some((field_key(field), told(field)?))).collect();
             FoundSpan {
                 span_id: spans.span_id(row),
                 name: spans.name(row).to_owned(),
@@ -412,6 +416,42 @@ impl Search {
             services,
         }
     }
+}
+
+/// Fields of which a filter asks that they are missing: an answer says so.
+fn fields_asked_for_nil(pipeline: &Pipeline) -> Vec<&Field> {
+    fn of_filter<'a>(filter: &'a FieldExpr, found: &mut Vec<&'a Field>) {
+        match filter {
+            FieldExpr::Compare(CompareOp::Equal, left, right) => match (left.as_ref(), right.as_ref()) {
+                (FieldExpr::Field(field), FieldExpr::Static(Static::Nil))
+                | (FieldExpr::Static(Static::Nil), FieldExpr::Field(field)) => found.push(field),
+                _ => {}
+            },
+            FieldExpr::And(left, right) | FieldExpr::Or(left, right) => {
+                of_filter(left, found);
+                of_filter(right, found);
+            }
+            FieldExpr::Not(inner) => of_filter(inner, found),
+            _ => {}
+        }
+    }
+    fn of_spansets<'a>(expr: &'a SpansetExpr, found: &mut Vec<&'a Field>) {
+        match expr {
+            SpansetExpr::Filter(filter) => of_filter(filter, found),
+            SpansetExpr::Pipeline(pipeline) => found.extend(fields_asked_for_nil(pipeline)),
+            SpansetExpr::Op { left, right, .. } => {
+                of_spansets(left, found);
+                of_spansets(right, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for element in &pipeline.elements {
+        if let Element::Spansets(expr) = element {
+            of_spansets(expr, &mut found);
+        }
+    }
+    found
 }
 
 /// What stands in every answer as it is, of the span or of its trace.

@@ -398,10 +398,11 @@ impl<'a> Spans<'a> {
     }
 
     fn resource(&self, row: usize, name: &str) -> Option<Val<'a>> {
+        // Every resource has a service, if one without a name.
         if name == "service.name"
-            && let Some(service) = self.service.as_ref().and_then(|service| service.get(row))
+            && let Some(services) = &self.service
         {
-            return Some(Val::Text(Cow::Borrowed(service)));
+            return Some(Val::Text(Cow::Borrowed(services.get(row).unwrap_or(""))));
         }
         if let Some(own) = self.own(true, name) {
             return own.get(row);

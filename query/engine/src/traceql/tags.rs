@@ -339,7 +339,7 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) -> usize {
         Val::Unknown | Val::Nil => return 0,
         Val::Int(number) => ("int", number.to_string()),
         Val::Float(number) => ("float", number.to_string()),
-        Val::Duration(ns) => ("duration", super::durations::go_duration(ns)),
+        Val::Duration(ns) => ("duration", traceql::go_duration(ns)),
         Val::Bool(truth) => ("bool", truth.to_string()),
         Val::Status(status) => ("keyword", status.as_str().to_owned()),
         Val::Kind(kind) => ("keyword", kind.as_str().to_owned()),

@@ -58,24 +58,77 @@ fn printed_and_read_again() {
         ("{}", "{ }"),
         (
             "{ .a = 1 && span.b != `x` || -2 < duration }",
-            "{ (((.a = 1) && (span.b != \"x\")) || (-2 < duration)) }",
+            "{ ((.a = 1) && (span.b != `x`)) || (-2 < duration) }",
         ),
         ("{ .a } >> { .b } && { .c }", "(({ .a } >> { .b }) && { .c })"),
         (
             "{ name =~ \"a.*\" } | by(.x) | count() > 2 | select(.y, span:name)",
-            "{ (name =~ \"a.*\") } | by(.x) | count() > 2 | select(.y, name)",
+            "{ name =~ `a.*` } | by(.x) | count() > 2 | select(.y, name)",
         ),
         ("({} | rate()) * 2 + 3 > 1", "(((({ } | rate()) * 2.0) + 3.0) > 1.0)"),
         (
             "{} | quantile_over_time(duration, .9, 1) by (name) with(sample=0.1)",
             "({ } | quantile_over_time(duration, 0.9, 1.0) by (name)) with (sample=0.1)",
         ),
-        ("{ .\"a b\" = 1h30m }", "{ (.\"a b\" = 1h30m) }"),
+        ("{ .\"a b\" = 1h30m }", "{ .\"a b\" = 1h30m0s }"),
+        ("{ !.a && name = \"`\\n\" }", "{ (!.a) && (name = \"`\\n\") }"),
+        ("{} | by(span.a + 1 * duration) | avg(-.b) > 1", "{ } | by(span.a + (1 * duration)) | avg(-.b) > 1"),
     ] {
         let once = parse(query).unwrap_or_else(|why| panic!("{query}: {why}")).to_string();
         assert_eq!(once, want);
         assert_eq!(parse(&once).unwrap_or_else(|why| panic!("{once}: {why}")).to_string(), once);
     }
+}
+
+#[test]
+fn comments_are_passed_over() {
+    for query in [
+        "// all errors\n{ status = error } // of a trace",
+        "{ /* a\n b */ status = error }/**/",
+        "/**/{ status /*=ok*/ = error // }\n}",
+    ] {
+        let printed = parse(query).unwrap_or_else(|why| panic!("{query}: {why}")).to_string();
+        assert_eq!(printed, "{ status = error }");
+    }
+    for open in ["{ } /*", "{ } /* *", "{ /*/ }", "{ } /"] {
+        assert!(parse(open).is_err(), "{open}");
+    }
+    // What stands in a text or a name is none.
+    assert_eq!(
+        parse("{ .a//b = \"//c\" }").map(|query| query.to_string()),
+        Ok("{ .a//b = `//c` }".to_owned())
+    );
+}
+
+#[test]
+fn durations_may_be_days_weeks_and_years() {
+    for (text, hours) in [("1d", 24), ("2w", 336), ("1y", 8_760), ("1y1w1d1h", 8_953), ("1.5d", 36)] {
+        let printed = parse(&format!("{{ duration > {text} }}")).map(|query| query.to_string());
+        assert_eq!(printed, Ok(format!("{{ duration > {hours}h0m0s }}")), "{text}");
+    }
+}
+
+#[test]
+fn texts_are_escaped_as_in_go() {
+    let text = r#"{ name = "a\n\t\u00e9\x41\U0001F600\\\"" }"#;
+    let Root::Spansets(pipeline) = parse(text).unwrap().root else { panic!() };
+    let Element::Spansets(SpansetExpr::Filter(FieldExpr::Compare(_, _, right))) = &pipeline.elements[0]
+    else {
+        panic!()
+    };
+    let FieldExpr::Static(Static::Text(told)) = right.as_ref() else { panic!() };
+    assert_eq!(told, "a\n\t\u{e9}A\u{1F600}\\\"");
+    assert!(parse(r#"{ name =~ "\d+\.\xg\u1" }"#).is_err());
+    assert!(parse(r#"{ name =~ "\d+\.\w" }"#).is_ok());
+}
+
+#[test]
+fn a_dot_of_a_regex_is_any_character() {
+    let Root::Spansets(pipeline) = parse("{ name =~ `a.b` }").unwrap().root else { panic!() };
+    let Element::Spansets(SpansetExpr::Filter(FieldExpr::Regex { regex, .. })) = &pipeline.elements[0] else {
+        panic!()
+    };
+    assert!(regex.is_match("a\nb") && !regex.is_match("a\nbc"));
 }
 
 #[test]
@@ -85,7 +138,27 @@ fn errors_say_where() {
         error("{ duration >").starts_with("parse error at line 1, col 13: syntax error: unexpected $end")
     );
     assert!(error("{ .a = 1 }\n | nope()").starts_with("parse error at line 2, col 4:"));
-    assert!(error("{ name > 5 }").contains("same type"));
+    for (query, why) in [
+        ("{ name > 5 }", "binary operations must operate on the same type: name > 5"),
+        ("{ .a && 5 }", "illegal operation for the given types: .a && 5"),
+        ("{ name && true }", "binary operations must operate on the same type: name && true"),
+        ("{ status > ok }", "illegal operation for the given types: status > ok"),
+        ("{ .a > nil }", "illegal operation for the given types: .a > nil"),
+        ("{ !name }", "illegal operation for the given type: !name"),
+        ("{ -name = 1 }", "illegal operation for the given type: -name"),
+        ("{ name = nil }", "name=nil is not valid because intrinsics cannot be nil"),
+        (
+            "{ nil = resource.service.name }",
+            "resource.service.name=nil is not valid because resource.service.name cannot be nil",
+        ),
+        ("{ 1 }", "span filter field expressions must resolve to a boolean: { 1 }"),
+        ("{ } | by(1)", "grouping field expressions must reference the span: by(1)"),
+        ("{ } | avg(name) > 1", "aggregate field expressions must resolve to a number type: avg(name)"),
+        ("{ .a =~ 5 }", "illegal operation for the given types: .a =~ 5"),
+    ] {
+        assert_eq!(error(query), why);
+    }
+    assert!(error("{ .a =~ `(` }").starts_with("invalid regex: `(`"));
 }
 
 #[test]

@@ -207,3 +207,58 @@ async fn what_is_compared_keeps_its_type() {
         found.series.iter().filter(code).map(|series| series.labels[1].1.clone()).collect();
     assert!(values.contains(&Value::Int(500)) && values.contains(&Value::Int(200)), "{values:?}");
 }
+
+#[tokio::test]
+async fn who_has_no_service_has_an_empty_one() {
+    let without =
+        ResourceSpans { resource: Arc::new(vec![]), ..of("x", vec![span(1, 1, 0, "without", 0, 5)]) };
+    let world = world_of(vec![without, of("x", vec![span(2, 2, 0, "with", 0, 5)])]).await;
+    for sealed in [false, true] {
+        if sealed {
+            world.store.flush().await.unwrap();
+        }
+        for (query, expected) in [
+            ("{ resource.service.name = `` }", vec!["without"]),
+            ("{ .service.name = `` }", vec!["without"]),
+            ("{ resource.service.name != `x` }", vec!["without"]),
+            ("{ resource.service.name =~ `.*` }", vec!["with", "without"]),
+            ("{ resource.service.name != nil }", vec!["with", "without"]),
+            ("{ resource.service.name = `x` }", vec!["with"]),
+        ] {
+            assert_eq!(names(&world, query).await, expected, "{query} {sealed}");
+        }
+        let found = world.metrics("{ } | count_over_time() by (resource.service.name)").await.unwrap();
+        let labels: Vec<String> = found.series.iter().map(|series| prom_labels(&series.labels)).collect();
+        assert_eq!(labels, [r#"{resource.service.name=""}"#, r#"{resource.service.name="x"}"#]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_neither_like_nor_unlike_another() {
+    let with = |id, name, attributes: &[(&str, i64)]| Span {
+        attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), Value::Int(*value))).collect(),
+        ..span(1, id, 0, name, 0, 5)
+    };
+    let spans = vec![
+        with(1, "none", &[]),
+        with(2, "one", &[("a", 1)]),
+        with(3, "same", &[("a", 1), ("b", 1)]),
+        with(4, "two", &[("a", 1), ("b", 2)]),
+    ];
+    let world = world_of(vec![of("x", spans)]).await;
+    for (query, expected) in [
+        ("{ span.a = span.b }", vec!["same"]),
+        ("{ span.a != span.b }", vec!["two"]),
+        ("{ span.b - 1 = span.a - 1 }", vec!["same"]),
+        ("{ span.b = nil && span.a != nil }", vec!["one"]),
+        ("{ nil = span.a }", vec!["none"]),
+    ] {
+        assert_eq!(names(&world, query).await, expected, "{query}");
+    }
+    let found = world.search("{ span.b = nil && span.a != nil }").await.unwrap().traces.remove(0);
+    let told = [("b".to_owned(), Value::from("nil")), ("a".to_owned(), Value::Int(1))];
+    assert_eq!(found.spansets[0].spans[0].attributes, told);
+    let found = world.search("{ } | by(span.a + 1) | avg(-duration) < 0s").await.unwrap().traces.remove(0);
+    let told: Vec<&str> = found.spansets[0].attributes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(told, ["by(span.a + 1)", "avg(-duration)"]);
+}

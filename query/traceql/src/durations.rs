@@ -1,7 +1,7 @@
 //! Durations as texts: Tempo is written in Go, and answers them as Go writes them.
 
 /// As Go writes a duration: `1h2m3.5s`, `250.1ms`, `7ns`.
-pub(super) fn go_duration(ns: i64) -> String {
+pub fn go_duration(ns: i64) -> String {
     const UNITS: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")];
     let sign = if ns < 0 { "-" } else { "" };
     let whole = ns.unsigned_abs();
