@@ -8,6 +8,7 @@ mod asked;
 mod difference;
 mod known;
 mod lease;
+mod rollouts;
 mod schedule;
 mod state;
 
@@ -24,6 +25,7 @@ use lease::{Candidate, Step};
 use model::{Clock, Labels, LogBatch, LogRecord, LogStream, Reading};
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
+use rollouts::{Rollouts, Until};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,15 +94,16 @@ pub struct Cluster {
     clock: Arc<dyn Clock>,
     known: Vec<Mutex<Known>>,
     told: Mutex<Told>,
+    rollouts: Mutex<Rollouts>,
     asked: Mutex<Asked>,
     pub counts: Arc<Counts>,
 }
 
-/// Which events were told: each once, whoever leads.
+/// What was told: everything once, whoever leads.
 #[derive(Default)]
 struct Told {
-    /// By the holder of the lease before, up to this version.
-    before: Option<u64>,
+    /// By the holder of the lease before.
+    before: Option<Until>,
     /// By us.
     version: String,
 }
@@ -158,8 +161,9 @@ impl Cluster {
         let client = Client::new(&Settings { url, token_file, trust })?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
-        let (told, asked, counts) = (Mutex::default(), Mutex::default(), Arc::default());
-        Ok(Cluster { client, settings, config, host, queue, clock, known, told, asked, counts })
+        let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let counts = Arc::default();
+        Ok(Cluster { client, settings, config, host, queue, clock, known, told, rollouts, asked, counts })
     }
 
     /// Stands for election, and watches while elected.
@@ -218,7 +222,7 @@ impl Cluster {
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
         let (_, lease) = self.json(Method::GET, &path, None).await?;
         let told = self.told.lock().version.clone();
-        if let Some(lease) = candidate.give_back(&lease, &told) {
+        if let Some(lease) = candidate.give_back(&lease, &micro_time(self.clock.now_ns()), &told) {
             self.json(Method::PUT, &path, Some(&lease)).await?;
         }
         Ok(())
@@ -236,8 +240,8 @@ impl Cluster {
                 self.json(Method::POST, &all, Some(&first)).await?
             }
             StatusCode::OK => {
-                let leads = found["spec"]["holderIdentity"].as_str() == Some(&candidate.identity);
-                if !leads {
+                // Not by the holder's name: it may be that of an agent that was here before us.
+                if !self.counts.leads() {
                     *self.told.lock() = Told { before: lease::told(&found), version: String::new() };
                 }
                 let told = self.told.lock().version.clone();
@@ -368,6 +372,42 @@ impl Cluster {
     }
 
     async fn list(&self, at: usize, kind: &str, path: &str) -> Result<(), Trouble> {
+        let (items, version) = self.pages(path).await?;
+        let before = self.told.lock().before.filter(|_| self.known[at].lock().version.is_empty());
+        if let Some(until) = before.filter(|_| rollouts::KINDS.contains(&kind)) {
+            self.tell_missed(kind, &items, until).await;
+        }
+        let since = before.filter(|_| matches!(kind, "Event" | "ConfigMap" | "Secret"));
+        let mut events = self.known[at].lock().replace(items, version, since.map(|until| until.version));
+        if let Some(until) = since.filter(|_| kind != "Event") {
+            events = events.into_iter().filter_map(|event| difference::changed_since(event, until)).collect();
+        }
+        self.tell(kind, events).await;
+        self.note(at, kind);
+        Ok(())
+    }
+
+    /// Rollouts between the last word of who watched before and our first.
+    async fn tell_missed(&self, kind: &str, workloads: &[Value], until: Until) {
+        let is_later =
+            |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
+        let workloads: Vec<&Value> = workloads.iter().filter(is_later).collect();
+        if workloads.is_empty() {
+            return;
+        }
+        match self.pages(rollouts::history_path(kind)).await {
+            Ok((history, _)) => {
+                let missed = rollouts::missed(kind, &workloads, &history, until, self.clock.now_ns());
+                self.push(changes::batch(missed, &self.host)).await;
+            }
+            Err(Trouble::Forbidden(why) | Trouble::Other(why)) => {
+                warn!(kind, why, "rollouts while nobody watched are not told: their history cannot be had");
+            }
+        }
+    }
+
+    /// A whole list, and its version.
+    async fn pages(&self, path: &str) -> Result<(Vec<Value>, String), Trouble> {
         let (mut items, mut next, mut version) = (vec![], String::new(), String::new());
         loop {
             let page = match next.is_empty() {
@@ -387,14 +427,9 @@ impl Cluster {
                 items.extend(page);
             }
             if next.is_empty() {
-                break;
+                return Ok((items, version));
             }
         }
-        let since = if kind == "Event" { self.told.lock().before } else { None };
-        let events = self.known[at].lock().replace(items, version, since);
-        self.tell(kind, events).await;
-        self.note(at, kind);
-        Ok(())
     }
 
     /// Until the watch ends; the text is why the list is to be read anew.
@@ -459,6 +494,7 @@ impl Cluster {
         for event in events {
             let Event::Changed { before, after } = event else { continue };
             self.counts.events.fetch_add(1, Ordering::Relaxed);
+            told.extend(self.rollouts.lock().change(kind, before.as_ref(), after.as_ref(), now_ns));
             told.extend(difference::changes(kind, before.as_ref(), after.as_ref(), now_ns));
             if kind == "Event"
                 && let Some(after) = after
@@ -467,11 +503,15 @@ impl Cluster {
             }
         }
         for batch in [changes::batch(told, &self.host), logged(&lines, now_ns, &self.host)] {
-            if batch.records() > 0
-                && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
-            {
-                warn!(error = %wrong, "events of the cluster are lost");
-            }
+            self.push(batch).await;
+        }
+    }
+
+    async fn push(&self, batch: LogBatch) {
+        if batch.records() > 0
+            && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
+        {
+            warn!(error = %wrong, "events of the cluster are lost");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! What the difference between an object before and after says to people: a rollout, a scaling, a node that went away, a
-//! configuration that changed. Contents of config maps and secrets are never told, only that they changed.
+//! What the difference between an object before and after says to people: a scaling, a node that went away, a
+//! configuration that changed (rollouts have their own room). Contents of config maps and secrets are never told, only that they changed.
 
+use super::known::Event;
+use super::rollouts::Until;
 use crate::changes::Change;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An event of the cluster is also a change where its reason is one of these.
 const REASONS: [(&str, &str); 12] = [
@@ -24,7 +26,7 @@ fn text<'v>(object: &'v Value, path: &str) -> &'v str {
     object.pointer(path).and_then(Value::as_str).unwrap_or("")
 }
 
-/// Deletion and creation are changes of workloads only.
+/// Deletion and creation are changes of nodes only here.
 pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns: i64) -> Vec<Change> {
     let Some(object) = after.or(before) else { return vec![] };
     let change = |of: &str, what: String, before: String, after: String| Change {
@@ -41,25 +43,14 @@ pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns
     let name = format!("{kind} {}", text(object, "/metadata/name"));
     match (kind, before, after) {
         ("Deployment" | "StatefulSet" | "DaemonSet", Some(before), Some(after)) => {
-            let mut found = vec![];
-            let (old, new) = (template(before), template(after));
-            if old != new {
-                found.push(change("rollout", format!("{name} is rolled out"), old, new));
-            }
             let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_u64);
             if let (Some(old), Some(new)) = (replicas(before), replicas(after))
                 && old != new
             {
                 let what = format!("{name} is scaled from {old} to {new}");
-                found.push(change("scale", what, old.to_string(), new.to_string()));
+                return vec![change("scale", what, old.to_string(), new.to_string())];
             }
-            found
-        }
-        ("Deployment" | "StatefulSet" | "DaemonSet", None, Some(after)) => {
-            vec![change("rollout", format!("{name} is created"), String::new(), template(after))]
-        }
-        ("Deployment" | "StatefulSet" | "DaemonSet", Some(before), None) => {
-            vec![change("rollout", format!("{name} is deleted"), template(before), String::new())]
+            vec![]
         }
         ("ConfigMap" | "Secret", Some(before), Some(after)) => {
             let (old, new) =
@@ -89,17 +80,12 @@ pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns
     }
 }
 
-/// Revision and images: what a rollout is told by.
-fn template(object: &Value) -> String {
-    let revision = text(object, "/metadata/annotations/deployment.kubernetes.io~1revision");
-    let revision = if revision.is_empty() { text(object, "/status/updateRevision") } else { revision };
-    let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let images: Vec<&str> =
-        containers.into_iter().flatten().map(|container| text(container, "/image")).collect();
-    match revision {
-        "" => images.join(", "),
-        revision => format!("revision {revision}: {}", images.join(", ")),
-    }
+/// An object that was not there before is no change; of others that nobody watched only the end is known.
+pub fn changed_since(event: Event, until: Until) -> Option<Event> {
+    let Event::Changed { before: None, after: Some(after) } = event else { return Some(event) };
+    let created = crate::pods::time_ns(after.pointer("/metadata/creationTimestamp").and_then(Value::as_str))?;
+    let before = json!({ "metadata": { "resourceVersion": format!("up to {}", until.version) } });
+    (created < until.time_ns).then_some(Event::Changed { before: Some(before), after: Some(after) })
 }
 
 fn node(
@@ -160,13 +146,9 @@ pub fn event_time(event: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn deployment(revision: &str, image: &str, replicas: u32) -> Value {
-        json!({
-            "metadata": { "name": "cart", "namespace": "shop", "annotations": { "deployment.kubernetes.io/revision": revision } },
-            "spec": { "replicas": replicas, "template": { "spec": { "containers": [{ "image": image }] } } },
-        })
+    fn deployment(replicas: u32) -> Value {
+        json!({ "metadata": { "name": "cart", "namespace": "shop" }, "spec": { "replicas": replicas } })
     }
 
     fn told(kind: &str, before: Option<&Value>, after: Option<&Value>) -> Vec<(String, String, String)> {
@@ -179,14 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn rollouts_and_scalings_say_before_and_after() {
-        let (old, new) = (deployment("1", "cart:1", 2), deployment("2", "cart:2", 3));
-        assert_eq!(
-            told("Deployment", Some(&old), Some(&new)),
-            [is("rollout", "revision 1: cart:1", "revision 2: cart:2"), is("scale", "2", "3")]
-        );
+    fn scalings_say_before_and_after() {
+        let (old, new) = (deployment(2), deployment(3));
+        assert_eq!(told("Deployment", Some(&old), Some(&new)), [is("scale", "2", "3")]);
         assert_eq!(told("Deployment", Some(&old), Some(&old)), []);
-        assert_eq!(told("Deployment", Some(&old), None), [is("rollout", "revision 1: cart:1", "")]);
         assert_eq!(told("ReplicaSet", Some(&old), Some(&new)), []);
     }
 
@@ -205,6 +183,23 @@ mod tests {
             told("Node", Some(&node("True", false)), Some(&node("Unknown", true))),
             [is("node", "Ready=True", "Ready=Unknown"), is("node", "", "cordoned")]
         );
+    }
+
+    #[test]
+    fn a_configuration_that_nobody_watched_tells_where_it_came_to() {
+        let config = |created: &str| {
+            let after =
+                json!({ "metadata": { "name": "c", "resourceVersion": "9", "creationTimestamp": created } });
+            Event::Changed { before: None, after: Some(after) }
+        };
+        let until = Until { version: 7, time_ns: 1_767_225_600_000_000_000 };
+        let Some(Event::Changed { before, after }) = changed_since(config("2025-12-31T00:00:00Z"), until)
+        else {
+            panic!("it was there before")
+        };
+        let change = told("ConfigMap", before.as_ref(), after.as_ref());
+        assert_eq!(change, [is("config", "version up to 7", "version 9")]);
+        assert_eq!(changed_since(config("2026-01-01T00:00:01Z"), until), None, "it is new");
     }
 
     #[test]

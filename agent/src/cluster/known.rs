@@ -119,7 +119,8 @@ impl Known {
     }
 }
 
-fn version_of(object: &Value) -> String {
+/// Opaque but for its order.
+pub fn version_of(object: &Value) -> String {
     object["metadata"]["resourceVersion"].as_str().unwrap_or("").to_owned()
 }
 

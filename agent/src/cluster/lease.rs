@@ -3,6 +3,7 @@
 //! Clocks of nodes differ, so whether a lease has run out is judged by how long it has not changed as seen from here, and
 //! not by the time that is written in it.
 
+use super::rollouts::Until;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -62,11 +63,12 @@ impl Candidate {
     }
 
     /// The lease given back, if it is ours, so that another need not wait until it runs out.
-    pub fn give_back(&self, lease: &Value, told: &str) -> Option<Value> {
+    pub fn give_back(&self, lease: &Value, time: &str, told: &str) -> Option<Value> {
         let is_mine = lease["spec"]["holderIdentity"].as_str() == Some(&self.identity);
         let mut next = is_mine.then(|| noted(lease, told))?;
         next["spec"]["holderIdentity"] = json!("");
         next["spec"]["leaseDurationSeconds"] = json!(1);
+        next["spec"]["renewTime"] = json!(time);
         Some(next)
     }
 
@@ -83,9 +85,10 @@ impl Candidate {
     }
 }
 
-/// What the holder before wrote.
-pub fn told(lease: &Value) -> Option<u64> {
-    lease.pointer(TOLD)?.as_str()?.parse().ok()
+/// Until when the holder before told what it saw: it wrote how far it was whenever it renewed the lease.
+pub fn told(lease: &Value) -> Option<Until> {
+    let version = lease.pointer(TOLD)?.as_str()?.parse().ok()?;
+    Some(Until { version, time_ns: crate::pods::time_ns(lease["spec"]["renewTime"].as_str())? })
 }
 
 fn noted(lease: &Value, told: &str) -> Value {
@@ -123,12 +126,17 @@ mod tests {
         );
         assert_eq!(one.decide(&taken, at(27), "t", ""), Step::Wait);
         // Given back on purpose, with what was told until then; who does not hold it gives nothing back.
-        assert_eq!(one.give_back(&taken, "7"), None);
-        let given = two.give_back(&taken, "7").unwrap();
-        assert_eq!(told(&given), Some(7));
-        let Step::Write(back) = one.decide(&given, at(28), "t", "") else { panic!("nobody holds it") };
-        assert_eq!((&back["spec"]["holderIdentity"], told(&back)), (&json!("one"), Some(7)));
-        let Step::Write(back) = one.decide(&back, at(29), "t", "9") else { panic!("it is mine") };
-        assert_eq!((told(&back), told(&lease)), (Some(9), None));
+        assert_eq!(one.give_back(&taken, "t", "7"), None);
+        let given = two.give_back(&taken, "2026-01-01T00:00:00.5Z", "7").unwrap();
+        let until = |version| Some(Until { version, time_ns: 1_767_225_600_500_000_000 });
+        assert_eq!(told(&given), until(7));
+        let Step::Write(back) = one.decide(&given, at(28), "2026-01-01T00:00:00.5Z", "") else {
+            panic!("nobody holds it")
+        };
+        assert_eq!((&back["spec"]["holderIdentity"], told(&back)), (&json!("one"), until(7)));
+        let Step::Write(back) = one.decide(&back, at(29), "2026-01-01T00:00:00.5Z", "9") else {
+            panic!("it is mine")
+        };
+        assert_eq!((told(&back), told(&lease)), (until(9), None));
     }
 }

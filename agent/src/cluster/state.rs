@@ -1,6 +1,6 @@
 //! Objects of the cluster under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics).
 
-use super::schedule::Schedule;
+use super::schedule::Due;
 use crate::objects::{self, Metadata, quantity};
 use crate::pods::{Pod, time_ns};
 use crate::samples::Samples;
@@ -238,7 +238,10 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
     owner(object, of);
     match kind {
         "Node" => node(object, of),
-        "Deployment" => conditions(object, of),
+        "Deployment" => {
+            conditions(object, of);
+            strategy(object, of);
+        }
         "HorizontalPodAutoscaler" => autoscaler(object, of),
         "Job" => job(object, of),
         "CronJob" => cron_job(object, of),
@@ -248,6 +251,12 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
                 ("status_update_revision", "/status/updateRevision"),
             ] {
                 of.gauge(name, &[("revision", text(path))], 1.0);
+            }
+            let policy = "/spec/persistentVolumeClaimRetentionPolicy";
+            if let Some(policy) = object.pointer(policy) {
+                let text = |name: &str| policy[name].as_str().unwrap_or("");
+                let when = [("when_deleted", text("whenDeleted")), ("when_scaled", text("whenScaled"))];
+                of.gauge("persistentvolumeclaim_retention_policy", &when, 1.0);
             }
         }
         "ResourceQuota" => quota(object, of),
@@ -304,6 +313,26 @@ fn conditions(object: &Value, of: &mut Of<'_, '_>) {
                 labels.push(("reason", text("reason")));
             }
             of.gauge("status_condition", &labels, f64::from(u8::from(is == status)));
+        }
+    }
+}
+
+/// How many more or fewer there may be while a rollout goes on; a share of the replicas is rounded as the controller does it.
+fn strategy(object: &Value, of: &mut Of<'_, '_>) {
+    let replicas = object.pointer("/spec/replicas").and_then(Value::as_f64).unwrap_or(1.0);
+    let rounded: [(&str, &str, fn(f64) -> f64); 2] =
+        [("max_unavailable", "maxUnavailable", f64::floor), ("max_surge", "maxSurge", f64::ceil)];
+    for (name, field, round) in rounded {
+        let number = match object.pointer(&format!("/spec/strategy/rollingUpdate/{field}")) {
+            Some(Value::String(share)) => {
+                let percent = share.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok());
+                percent.map(|percent| round(replicas * percent / 100.0))
+            }
+            Some(number) => number.as_f64(),
+            None => None,
+        };
+        if let Some(number) = number {
+            of.gauge(&format!("spec_strategy_rollingupdate_{name}"), &[], number);
         }
     }
 }
@@ -379,6 +408,9 @@ fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
         ("timezone", text("/spec/timeZone")),
     ];
     of.gauge("info", &info, 1.0);
+    if let Ok(version) = text("/metadata/resourceVersion").parse::<f64>() {
+        of.gauge("metadata_resource_version", &[], version);
+    }
     let active = object.pointer("/status/active").and_then(Value::as_array).map_or(0, Vec::len);
     of.gauge("status_active", &[], active as f64);
     for (name, path) in [
@@ -389,14 +421,12 @@ fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
             of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
         }
     }
-    // Other time zones are not known here.
-    let is_utc = matches!(text("/spec/timeZone"), "" | "UTC" | "Etc/UTC");
     let last = ["/status/lastScheduleTime", "/metadata/creationTimestamp"];
     let last = last.iter().find_map(|path| time_ns(object.pointer(path).and_then(Value::as_str)));
     if object.pointer("/spec/suspend") != Some(&Value::Bool(true))
-        && is_utc
-        && let Some(schedule) = Schedule::parse(text("/spec/schedule"))
-        && let Some(next) = last.and_then(|last| schedule.next(last.div_euclid(1_000_000_000)))
+        && let Some(due) = Due::parse(text("/spec/schedule"))
+        && let Some(next) =
+            last.and_then(|last| due.next(last.div_euclid(1_000_000_000), text("/spec/timeZone")))
     {
         of.gauge("next_schedule_time", &[], next as f64);
     }

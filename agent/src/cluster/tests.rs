@@ -118,8 +118,37 @@ async fn one_agent_holds_the_lease_and_loses_it_to_who_was_quicker() {
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true));
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true), "renewed");
     assert_eq!(world.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
+    // Of an agent that had our name before us: what it told is told.
+    let note = json!({ "binnacle.io/events-told": "70" });
+    world.server.lease.lock().as_mut().unwrap()["metadata"]["annotations"] = note;
+    assert_eq!(world.cluster.campaign(&mut one).await, Ok(true));
+    assert_eq!(world.cluster.told.lock().before.map(|until| until.version), Some(70));
     world.server.lease.lock().as_mut().unwrap()["spec"]["holderIdentity"] = json!("two");
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_rollout_between_two_watchers_is_told_by_the_second() {
+    let world = world().await;
+    let templated = |name: &str, revision: &str, version: &str, uid: &str| {
+        json!({ "metadata": { "name": name, "namespace": "shop", "resourceVersion": version, "uid": uid,
+                "creationTimestamp": "2026-01-01T00:00:07Z", "ownerReferences": [{ "controller": true, "uid": "d" }],
+                "annotations": { "deployment.kubernetes.io/revision": revision } },
+            "spec": { "template": { "spec": { "containers": [{ "image": format!("cart:{revision}") }] } } } })
+    };
+    let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
+    let of = |version: &str| list(vec![templated("cart", "2", version, "d")]);
+    let sets = list(vec![templated("cart-a", "1", "90", "a"), templated("cart-b", "2", "120", "b")]);
+    *world.server.lists.lock() = vec![of("130"), sets, of("130")];
+    let until = Until { version: 100, time_ns: 1_767_225_600_000_000_000 };
+    world.cluster.told.lock().before = Some(until);
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let (kind, path) = WATCHED[at];
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(world.changes(), ["Deployment cart is rolled out"]);
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(world.changes().len(), 1, "a later list has what was known to differ from");
+    assert_eq!(world.server.asked.lock().len(), 3, "the history is asked for once");
 }
 
 #[tokio::test]
@@ -189,7 +218,11 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "current": { "averageUtilization": 35, "averageValue": "35m" } } }] } });
     state::tell("HorizontalPodAutoscaler", &autoscaler, &Metadata::default(), &mut samples);
     let stateful = json!({ "metadata": { "name": "db", "namespace": "shop" },
+        "spec": { "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Retain", "whenScaled": "Delete" } },
         "status": { "currentRevision": "db-1", "updateRevision": "db-2" } });
+    let rolling = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "replicas": 7, "strategy": {
+        "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } } } });
+    state::tell("Deployment", &rolling, &Metadata::default(), &mut samples);
     state::tell("ResourceQuota", &quota, &Metadata::default(), &mut samples);
     state::tell("PodDisruptionBudget", &budget, &Metadata::default(), &mut samples);
     state::tell("StatefulSet", &stateful, &Metadata::default(), &mut samples);
@@ -201,7 +234,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     );
     let cron = json!({ "metadata": { "name": "tick", "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:30Z",
             "labels": { "partOf": "shop" }, "annotations": { "owner/team": "a", "note": "b" } },
-        "spec": { "schedule": "*/5 * * * *", "concurrencyPolicy": "Allow", "suspend": false },
+        "spec": { "schedule": "*/5 * * * *", "concurrencyPolicy": "Allow", "suspend": false, "timeZone": "Asia/Kolkata" },
         "status": { "active": [{}, {}], "lastScheduleTime": "2026-01-01T00:05:00Z" } });
     let annotations = Allowed::parse("cronjobs=[owner/team]").unwrap();
     state::tell("CronJob", &cron, &Metadata { annotations, ..Metadata::default() }, &mut samples);
@@ -245,9 +278,22 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "kube_statefulset_status_update_revision{namespace=\"shop\", revision=\"db-2\", statefulset=\"db\"}",
             1.0,
         ),
+        (
+            "kube_statefulset_persistentvolumeclaim_retention_policy{namespace=\"shop\", statefulset=\"db\", \
+             when_deleted=\"Retain\", when_scaled=\"Delete\"}",
+            1.0,
+        ),
+        (
+            "kube_deployment_spec_strategy_rollingupdate_max_unavailable{deployment=\"web\", namespace=\"shop\"}",
+            1.0,
+        ),
+        (
+            "kube_deployment_spec_strategy_rollingupdate_max_surge{deployment=\"web\", namespace=\"shop\"}",
+            2.0,
+        ),
         ("kube_cronjob_status_active{cronjob=\"tick\", namespace=\"shop\"}", 2.0),
         (
-            "kube_cronjob_info{concurrency_policy=\"Allow\", cronjob=\"tick\", namespace=\"shop\", schedule=\"*/5 * * * *\"}",
+            "kube_cronjob_info{concurrency_policy=\"Allow\", cronjob=\"tick\", namespace=\"shop\", schedule=\"*/5 * * * *\", timezone=\"Asia/Kolkata\"}",
             1.0,
         ),
         ("kube_cronjob_next_schedule_time{cronjob=\"tick\", namespace=\"shop\"}", 1_767_226_200.0),
