@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -378,9 +379,11 @@ impl Cluster {
             self.tell_missed(kind, &items, until).await;
         }
         let since = before.filter(|_| matches!(kind, "Event" | "ConfigMap" | "Secret"));
+        let late = since.map(|until| late(&items, until)).unwrap_or_default();
         let mut events = self.known[at].lock().replace(items, version, since.map(|until| until.version));
         if let Some(until) = since.filter(|_| kind != "Event") {
-            events = events.into_iter().filter_map(|event| difference::changed_since(event, until)).collect();
+            let changed = |event| difference::changed_since(event, until, &late);
+            events = events.into_iter().filter_map(changed).collect();
         }
         self.tell(kind, events).await;
         self.note(at, kind);
@@ -514,6 +517,13 @@ impl Cluster {
             warn!(error = %wrong, "events of the cluster are lost");
         }
     }
+}
+
+/// Names of what was written since; times of objects are of whole seconds.
+fn late(items: &[Value], until: Until) -> BTreeSet<String> {
+    let since = until.time_ns.saturating_sub(999_999_999);
+    let late = items.iter().filter(|one| rollouts::written(one).is_none_or(|written| written >= since));
+    late.filter_map(|one| Some(one["metadata"]["name"].as_str()?.to_owned())).collect()
 }
 
 /// Events as log records, by OpenTelemetry's names for them (k8s events receiver).

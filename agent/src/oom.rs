@@ -88,7 +88,7 @@ impl Watching {
     fn change(&self, kill: &Kill) -> Change {
         let pod = self.pods.by_uid(&kill.uid);
         let known = self.pods.container(&kill.container_id);
-        let container = known.as_ref().map_or("", |known| &known.name);
+        let container = known.as_ref().map_or(kill.name.as_str(), |known| &known.name);
         let name = pod.as_ref().map_or(kill.uid.as_str(), |pod| &pod.metadata.name);
         let workload = pod.as_ref().and_then(|pod| pod.workload()).map_or(name.to_owned(), |(_, name)| name);
         let mut details = match &pod {
@@ -108,7 +108,9 @@ impl Watching {
             details.push(("exit.code".into(), model::Value::Int(i64::from(*code))));
             after = format!("{reason}, exit code {code}");
         }
-        if let Some(limit) = kill.limit_bytes {
+        // A container may have come and gone between two looks at the groups: then its limit is the one that was asked for.
+        let limit_bytes = kill.limit_bytes.or_else(|| pod.as_ref()?.memory_limit(container));
+        if let Some(limit) = limit_bytes {
             details.push(("memory.limit_bytes".into(), model::Value::Int(limit as i64)));
         }
         if !kill.curve.is_empty() {
@@ -118,7 +120,7 @@ impl Watching {
             details.push(("memory.working_set".into(), model::Value::Json(text)));
         }
         let last = kill.curve.last().map(|(_, bytes)| format!(", last working set {}", mib(*bytes)));
-        let limit = kill.limit_bytes.map(|limit| format!(" of limit {}", mib(limit)));
+        let limit = limit_bytes.map(|limit| format!(" of limit {}", mib(limit)));
         let process = kill.victim.as_ref().map(|victim| format!(" (process {} {})", victim.pid, victim.name));
         // Without a kubelet nobody says its name.
         let called = match container {

@@ -193,10 +193,14 @@ impl Finding {
 fn access(config: &Config, cluster: Option<&ClusterSettings>) -> Access {
     let token_file = cluster
         .map(|cluster| cluster.token_file.clone())
-        .or_else(|| config.kubelet.as_ref().map(|kubelet| kubelet.token_file.clone()));
+        .or_else(|| config.kubelet.as_ref().map(|kubelet| kubelet.token_file.clone()))
+        .map(|path| std::path::absolute(&path).unwrap_or(path));
     let trust = cluster.map(|cluster| &cluster.trust);
     let ca_file: Option<PathBuf> = match trust {
-        Some(kubelet::Trust::CaFile(path)) => Some(path.clone()),
+        // The jobs that are made of it know no working directory.
+        Some(kubelet::Trust::CaFile(path)) => {
+            Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        }
         _ => None,
     };
     Access {

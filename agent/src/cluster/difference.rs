@@ -5,6 +5,7 @@ use super::known::Event;
 use super::rollouts::Until;
 use crate::changes::Change;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// An event of the cluster is also a change where its reason is one of these.
 const REASONS: [(&str, &str); 12] = [
@@ -80,12 +81,15 @@ pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns
     }
 }
 
-/// An object that was not there before is no change; of others that nobody watched only the end is known.
-pub fn changed_since(event: Event, until: Until) -> Option<Event> {
+/// An object that was not there before is no change; of others that nobody watched only the end is known. `late` are names
+/// of those that were written afterwards: the version that is noted may be older than what was told.
+pub fn changed_since(event: Event, until: Until, late: &BTreeSet<String>) -> Option<Event> {
     let Event::Changed { before: None, after: Some(after) } = event else { return Some(event) };
     let created = crate::pods::time_ns(after.pointer("/metadata/creationTimestamp").and_then(Value::as_str))?;
     let before = json!({ "metadata": { "resourceVersion": format!("up to {}", until.version) } });
-    (created < until.time_ns).then_some(Event::Changed { before: Some(before), after: Some(after) })
+    let is_late = late.contains(text(&after, "/metadata/name"));
+    (is_late && created < until.time_ns)
+        .then_some(Event::Changed { before: Some(before), after: Some(after) })
 }
 
 fn node(
@@ -193,13 +197,19 @@ mod tests {
             Event::Changed { before: None, after: Some(after) }
         };
         let until = Until { version: 7, time_ns: 1_767_225_600_000_000_000 };
+        let late = BTreeSet::from(["c".to_owned()]);
         let Some(Event::Changed { before, after }) = changed_since(config("2025-12-31T00:00:00Z"), until)
         else {
             panic!("it was there before")
         };
         let change = told("ConfigMap", before.as_ref(), after.as_ref());
         assert_eq!(change, [is("config", "version up to 7", "version 9")]);
-        assert_eq!(changed_since(config("2026-01-01T00:00:01Z"), until), None, "it is new");
+        assert_eq!(changed_since(config("2026-01-01T00:00:01Z"), until, &late), None, "it is new");
+        assert_eq!(
+            changed_since(config("2025-12-31T00:00:00Z"), until, &BTreeSet::new()),
+            None,
+            "it was told"
+        );
     }
 
     #[test]

@@ -178,13 +178,19 @@ fn rolled_out(workload: &Value, last: &Value, until: Until) -> Option<i64> {
     }
     // An old one that was taken back into use. Controller revisions are written for nothing else.
     if last["revision"].is_u64() {
-        return (version > until.version).then_some(until.time_ns);
+        return written(last).filter(is_later);
     }
     let has_been_before =
         !text(last, "/metadata/annotations/deployment.kubernetes.io~1revision-history").is_empty();
     let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
     let progress = conditions.into_iter().flatten().find(|one| one["type"] == "Progressing");
     progress.filter(|_| has_been_before).and_then(|one| time(one, "/lastUpdateTime")).filter(is_later)
+}
+
+/// When anybody last wrote an object, where it says who writes what of it.
+pub fn written(object: &Value) -> Option<i64> {
+    let all = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(|one| crate::pods::time_ns(one["time"].as_str())).max()
 }
 
 #[cfg(test)]
@@ -274,9 +280,10 @@ mod tests {
     fn stateful_and_daemon_sets_have_controller_revisions() {
         let until = Until { version: 100, time_ns: 1_767_225_600_000_000_000 };
         let revision = |number: u64, name: &str, image: &str, version: &str| {
+            let written = if number == 3 { "2026-01-01T00:00:02Z" } else { "2025-12-31T11:00:00Z" };
             json!({
                 "metadata": { "name": name, "resourceVersion": version, "creationTimestamp": "2025-12-31T10:00:00Z",
-                    "ownerReferences": [{ "uid": "s", "controller": true }] },
+                    "managedFields": [{ "time": written }], "ownerReferences": [{ "uid": "s", "controller": true }] },
                 "revision": number, "data": { "spec": { "template": { "spec": { "containers": [{ "image": image }] } } } },
             })
         };
@@ -285,8 +292,12 @@ mod tests {
             "spec": { "template": { "spec": { "containers": [{ "image": "db:1" }] } } },
         });
         let history = [revision(3, "db-a", "db:1", "130"), revision(2, "db-b", "db:2", "99")];
-        let found = missed("StatefulSet", &[&workload], &history, until, i64::MAX);
-        let found: Vec<_> = found.into_iter().map(|change| told(Some(change))).collect();
-        assert_eq!(found, [is("revision db-b: db:2", "revision db-a: db:1")]);
+        let find = |until| -> Vec<(String, String)> {
+            let found = missed("StatefulSet", &[&workload], &history, until, i64::MAX);
+            found.into_iter().map(|change| told(Some(change))).collect()
+        };
+        assert_eq!(find(until), [is("revision db-b: db:2", "revision db-a: db:1")]);
+        // Told by who watched then, though the version that is noted is older.
+        assert_eq!(find(Until { time_ns: until.time_ns + 10_000_000_000, ..until }), []);
     }
 }

@@ -20,6 +20,8 @@ pub struct Kill {
     pub ts_ns: i64,
     pub uid: String,
     pub container_id: String,
+    /// The container's name where the kubelet said it; of an id that it has forgotten since, too.
+    pub name: String,
     pub victim: Option<Victim>,
     /// Exit code and reason of the container, where it ended with it.
     pub exit: Option<(i32, String)>,
@@ -168,6 +170,7 @@ impl Ledger {
                     ts_ns,
                     uid: container.uid.clone(),
                     container_id: id.clone(),
+                    name: container.name.clone(),
                     victim,
                     exit,
                     limit_bytes: curve.and_then(|curve| curve.limit_bytes),

@@ -38,7 +38,7 @@ fn three_sources_are_one_event() {
     let due = ledger.due(102 * SECOND);
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].victim.as_ref().unwrap().pid, 7);
-    assert_eq!(due[0].exit, Some((137, "OOMKilled".into())));
+    assert_eq!((due[0].exit.clone(), due[0].name.as_str()), (Some((137, "OOMKilled".into())), "oom"));
     assert_eq!((due[0].curve.as_slice(), due[0].limit_bytes), (&[(90 * SECOND, 5.0)][..], Some(9.0)));
     ledger.status(&pod("OOMKilled"), 110 * SECOND);
     assert_eq!(ledger.due(200 * SECOND), []);

@@ -334,6 +334,15 @@ impl Pod {
     }
 }
 
+impl Pod {
+    /// Bytes that a container may have, as it was asked for.
+    pub fn memory_limit(&self, container: &str) -> Option<f64> {
+        let mut specs = self.spec.containers.iter().chain(&self.spec.init_containers);
+        let limits = &specs.find(|spec| spec.name == container)?.resources.limits;
+        crate::objects::quantity::parse(limits.get("memory")?)
+    }
+}
+
 /// Nanoseconds since 1970 of an API time.
 pub fn time_ns(text: Option<&str>) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(text?).ok()?.timestamp_nanos_opt()
