@@ -198,7 +198,8 @@ mod tests {
         };
         let until = Until { version: 7, time_ns: 1_767_225_600_000_000_000 };
         let late = BTreeSet::from(["c".to_owned()]);
-        let Some(Event::Changed { before, after }) = changed_since(config("2025-12-31T00:00:00Z"), until)
+        let Some(Event::Changed { before, after }) =
+            changed_since(config("2025-12-31T00:00:00Z"), until, &late)
         else {
             panic!("it was there before")
         };

@@ -320,13 +320,14 @@ fn conditions(object: &Value, of: &mut Of<'_, '_>) {
 /// How many more or fewer there may be while a rollout goes on; a share of the replicas is rounded as the controller does it.
 fn strategy(object: &Value, of: &mut Of<'_, '_>) {
     let replicas = object.pointer("/spec/replicas").and_then(Value::as_f64).unwrap_or(1.0);
-    let rounded: [(&str, &str, fn(f64) -> f64); 2] =
-        [("max_unavailable", "maxUnavailable", f64::floor), ("max_surge", "maxSurge", f64::ceil)];
-    for (name, field, round) in rounded {
+    for (name, field, is_rounded_up) in
+        [("max_unavailable", "maxUnavailable", false), ("max_surge", "maxSurge", true)]
+    {
         let number = match object.pointer(&format!("/spec/strategy/rollingUpdate/{field}")) {
             Some(Value::String(share)) => {
                 let percent = share.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok());
-                percent.map(|percent| round(replicas * percent / 100.0))
+                let exact = percent.map(|percent| replicas * percent / 100.0);
+                exact.map(|exact| if is_rounded_up { exact.ceil() } else { exact.floor() })
             }
             Some(number) => number.as_f64(),
             None => None,
