@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         1 => prints_alike(text, |text| logql::parse(text).map(|query| query.to_string())),
         2 => prints_alike(text, |text| traceql::parse(text).map(|query| query.to_string())),
         3 => drop(promql::series::parse_series(text)),
-        4 => drop(logql::Template::parse(text)),
+        4 => drop(logql::Template::parse("line", text)),
         _ => drop(model::regexp::compile_whole(text)),
     }
 });

@@ -39,8 +39,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 const NS_PER_MS: i64 = 1_000_000;
-/// How far back an instant query for lines looks.
-const INSTANT_LINES_NS: i64 = 3_600_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -112,13 +110,22 @@ impl Engine {
         if expr.holds(VectorOp::ApproxTopk) {
             return Err(QueryError::Bad("approx_topk is only supported on instant queries".into()));
         }
-        let steps = self.steps(start_ns, end_ns, step_ms)?;
+        // Steps lie on multiples of the step, so that those of one answer are among those of the next.
+        let step_ns = step_ms.saturating_mul(NS_PER_MS).max(1);
+        let (first, last) = match expr {
+            Expr::Log(_) => (start_ns, end_ns),
+            Expr::Metric(_) => (
+                start_ns - start_ns.rem_euclid(step_ns),
+                end_ns.saturating_add((-end_ns).rem_euclid(step_ns)),
+            ),
+        };
+        let steps = self.steps(first, last, step_ms)?;
         let lines = TimeRange { start: start_ns, end: end_ns.saturating_sub(1).max(start_ns) };
         let steps = if matches!(expr, Expr::Log(_)) { Steps { count: 1, ..steps } } else { steps };
         self.logql(tenant, expr, steps, lines, limit, direction, false).await
     }
 
-    /// Numbers at one time; lines of the hour up to it.
+    /// Numbers at one time. Lines are of a range.
     pub async fn logql_instant(
         &self,
         tenant: &Tenant,
@@ -128,8 +135,14 @@ impl Engine {
         direction: Direction,
     ) -> Result<LogAnswer, QueryError> {
         let expr = parse(query)?;
+        if let Expr::Log(_) = expr {
+            return Err(QueryError::Bad(
+                "log queries are not supported as an instant query type, please change your query to a range query type"
+                    .into(),
+            ));
+        }
         let steps = Steps { start_ns: at_ns, step_ns: 1, count: 1 };
-        let lines = TimeRange { start: at_ns.saturating_sub(INSTANT_LINES_NS), end: at_ns };
+        let lines = TimeRange { start: at_ns, end: at_ns };
         self.logql(tenant, expr, steps, lines, limit, direction, true).await
     }
 

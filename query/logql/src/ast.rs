@@ -1,7 +1,7 @@
 //! The tree of a checked query. Every regex in it compiles and every template parses.
 
 use crate::ip::IpMatch;
-use crate::pipeline::json::PathStep;
+use crate::pipeline::paths::PathStep;
 use crate::pipeline::pattern::LinePattern;
 use crate::template::Template;
 use model::Matcher;
@@ -102,6 +102,15 @@ pub struct LogfmtField {
 pub enum LabelFormat {
     Rename { to: String, from: String },
     Template { to: String, template: Template },
+}
+
+impl LabelFormat {
+    /// The label that is made.
+    pub fn to(&self) -> &str {
+        match self {
+            LabelFormat::Rename { to, .. } | LabelFormat::Template { to, .. } => to,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

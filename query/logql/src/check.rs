@@ -1,14 +1,14 @@
 //! What a well-formed query must hold beyond its grammar. Each refusal says what is wrong in Loki's words.
 
 use crate::ast::*;
+use model::Matcher;
 use model::Regexp;
-use model::{Match, Matcher};
 
 type Checked<T> = Result<T, String>;
 
 /// A selector that only holds matchers which an absent label passes would read everything.
 pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
-    let narrows = |m: &Matcher| matches!(m.op, Match::Equal | Match::Regex) && !m.matches("");
+    let narrows = |m: &Matcher| !m.matches("");
     if matchers.iter().any(narrows) {
         return Ok(());
     }
@@ -17,21 +17,53 @@ pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
         .to_owned())
 }
 
-/// A regex for `| regexp`, which must name what it takes, each name once.
+/// A regex for `| regexp`, which must name what it takes.
 pub(crate) fn named_regex(text: &str) -> Checked<Regexp> {
-    let regex = Regexp::parse(text).map_err(|why| match why.contains("duplicate capture group name") {
-        true => format!("duplicate extracted label name: {why}"),
-        false => why,
+    let regex = Regexp::parse(&names_as_labels(text)).map_err(|why| {
+        if why.contains("duplicate capture group name") {
+            return format!("duplicate extracted label name '{}'", doubled_name(text));
+        }
+        match (why.contains("invalid named capture"), text.find("(?P<")) {
+            (true, Some(start)) => {
+                let end = text[start..].find('>').map_or(text.len(), |end| start + end + 1);
+                format!("error parsing regexp: invalid named capture: `{}`", &text[start..end])
+            }
+            _ => why,
+        }
     })?;
     if regex.capture_names().flatten().next().is_none() {
-        return Err("at least one named capture must be supplied, as (?P<status>\\d+)".to_owned());
+        return Err("at least one named capture must be supplied".to_owned());
     }
     Ok(regex)
 }
 
+/// A name that begins with a digit, which the engine here has not, gets `_` before it, as its label has.
+fn names_as_labels(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("(?P<") {
+        let (before, name) = rest.split_at(at + 4);
+        out.push_str(before);
+        let is_escaped = before.strip_suffix("(?P<").is_some_and(|before| before.ends_with('\\'));
+        if !is_escaped && name.starts_with(|c: char| c.is_ascii_digit()) {
+            out.push('_');
+        }
+        rest = name;
+    }
+    out + rest
+}
+
+/// The name that stands a second time.
+fn doubled_name(text: &str) -> &str {
+    let names: Vec<&str> =
+        text.split("(?P<").skip(1).filter_map(|rest| Some(rest.split_once('>')?.0)).collect();
+    let doubled = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+    doubled.map_or("", |(_, name)| *name)
+}
+
 pub(crate) fn range_aggregation(
     op: RangeOp,
-    param: Option<f64>,
+    param: Option<&str>,
     range: &LogRange,
     grouping: Option<&Grouping>,
 ) -> Checked<()> {
@@ -52,29 +84,38 @@ pub(crate) fn range_aggregation(
     }
 }
 
-/// The number of series to keep, where the aggregation takes one.
+/// The number of series to keep, where the aggregation takes one, from how it is written.
 pub(crate) fn vector_aggregation(
     op: VectorOp,
-    param: Option<f64>,
+    param: Option<&str>,
     grouping: Option<&Grouping>,
     expr: &MetricExpr,
 ) -> Checked<Option<usize>> {
     let name = op.as_str();
+    let kept = match (op.has_param(), param) {
+        (true, None) => return Err(format!("parameter required for operation {name}")),
+        (false, Some(param)) => return Err(format!("unsupported parameter for operation {name}({param},")),
+        (false, None) => None,
+        (true, Some(written)) => {
+            let wrong = || format!("invalid parameter {name}({written},");
+            let number: i64 = written.parse().map_err(|_| wrong())?;
+            if number <= 0 {
+                return Err(format!("invalid parameter (must be greater than 0) {name}({written}"));
+            }
+            Some(usize::try_from(number).map_err(|_| wrong())?)
+        }
+    };
+    if grouping.is_some() && op == VectorOp::ApproxTopk {
+        return Err(format!("grouping not allowed for {name} aggregation"));
+    }
+    let is_grouped = grouping.is_some_and(|grouping| !grouping.labels.is_empty());
+    if is_grouped && matches!(op, VectorOp::Sort | VectorOp::SortDesc) {
+        return Err("sort and sort_desc doesn't allow grouping by ".to_owned());
+    }
     if let MetricExpr::Literal(_) = expr {
         return Err(format!("{name} aggregates series, not a number; write vector(…)"));
     }
-    if grouping.is_some() && matches!(op, VectorOp::ApproxTopk | VectorOp::Sort | VectorOp::SortDesc) {
-        return Err(format!("grouping not allowed for {name} aggregation"));
-    }
-    match (op.has_param(), param) {
-        (true, None) => Err(format!("parameter required for operation {name}")),
-        (false, Some(param)) => Err(format!("unsupported parameter for operation {name}({param},")),
-        (false, None) => Ok(None),
-        (true, Some(k)) if k < 1.0 || k.fract() != 0.0 || k > 1e9 => {
-            Err(format!("invalid parameter {name}({k}, it must be a whole number greater than 0"))
-        }
-        (true, Some(k)) => Ok(Some(k as usize)),
-    }
+    Ok(kept)
 }
 
 /// The operation, computed at once where both sides are numbers.

@@ -20,6 +20,11 @@ fn number(ip: IpAddr) -> u128 {
 }
 
 impl IpMatch {
+    /// A set of no address.
+    pub(crate) fn none() -> IpMatch {
+        IpMatch { text: String::new(), first: 1, last: 0, v4: true }
+    }
+
     /// `None` where the text is no address, block or range.
     pub fn parse(text: &str) -> Option<IpMatch> {
         let make = |first: u128, last: u128, v4| {

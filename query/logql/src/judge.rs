@@ -17,6 +17,13 @@ pub fn read_log_query(text: &str) -> Result<LogQuery, String> {
     Ok(LogQuery { matchers: log.matchers, judge })
 }
 
+/// A name of metadata as labels spell it: other characters than letters and digits are `_`, and before a digit stands
+/// `key_`, as Loki has it from OpenTelemetry.
+pub fn metadata_name(key: &str) -> impl Iterator<Item = char> + '_ {
+    let before = if key.starts_with(|c: char| c.is_ascii_digit()) { "key_" } else { "" };
+    before.chars().chain(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }))
+}
+
 struct Judge(Pipeline);
 
 impl std::fmt::Debug for Judge {
@@ -33,9 +40,8 @@ impl JudgeLog for Judge {
             fields.start(&labels.collect());
             // As a query shows them: names as labels spell them, and what a label says already is not said twice.
             for (name, value) in record.metadata {
-                let name: String =
-                    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-                if fields.get(&name) != Some(value) {
+                let name: String = metadata_name(name).collect();
+                if !value.is_empty() && fields.get(&name) != Some(*value) {
                     fields.add_metadata(&name, value);
                 }
             }

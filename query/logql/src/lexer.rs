@@ -2,17 +2,39 @@
 
 use crate::units::{parse_bytes, parse_duration_ns, parse_float};
 
-/// Where and why a query was refused, in Loki's wording.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parse error at line {line}, col {column}: {message}")]
+/// Why a query was refused, in Loki's words, and where, which Loki tells of what does not read and not of what reads and
+/// does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
+    /// From 1; 0 where no place is told.
     pub line: usize,
-    /// Counted in characters from 1.
+    /// Counted in characters from 1; 0 where no place is told.
     pub column: usize,
     pub message: String,
 }
 
+impl std::error::Error for ParseError {}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.line, self.column) {
+            (0, 0) => write!(f, "parse error : {}", self.message),
+            (line, column) => write!(f, "parse error at line {line}, col {column}: {}", self.message),
+        }
+    }
+}
+
 impl ParseError {
+    /// Of no place.
+    pub(crate) fn of(message: impl Into<String>) -> ParseError {
+        ParseError { line: 0, column: 0, message: message.into() }
+    }
+
+    /// Of a stage, as the printer writes it.
+    pub(crate) fn of_stage(stage: impl std::fmt::Display, why: impl std::fmt::Display) -> ParseError {
+        ParseError::of(format!("stage '{stage}' : {why}"))
+    }
+
     pub(crate) fn at_start(message: impl Into<String>) -> ParseError {
         ParseError { line: 1, column: 1, message: message.into() }
     }
@@ -48,7 +70,7 @@ impl Token {
     /// How an error names it.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Token::Ident(word) if KEYWORDS.contains(&word.as_str()) => word.clone(),
+            Token::Ident(word) if is_keyword(word) => word.to_lowercase(),
             Token::Ident(_) => "IDENTIFIER".to_owned(),
             Token::Text(_) => "STRING".to_owned(),
             Token::Number(_) => "NUMBER".to_owned(),
@@ -62,8 +84,8 @@ impl Token {
     }
 }
 
-/// Words that are no names wherever they stand.
-const KEYWORDS: [&str; 24] = [
+/// Words that are no names wherever they stand, in any case of letters.
+const KEYWORDS: [&str; 22] = [
     "and",
     "bool",
     "by",
@@ -75,7 +97,6 @@ const KEYWORDS: [&str; 24] = [
     "json",
     "keep",
     "label_format",
-    "label_replace",
     "line_format",
     "logfmt",
     "offset",
@@ -86,19 +107,33 @@ const KEYWORDS: [&str; 24] = [
     "unless",
     "unpack",
     "unwrap",
-    "vector",
     "without",
 ];
 
+pub(crate) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
 /// Longest first, so that `|=` is not read as `|` and `=`.
-const PUNCT: [&str; 27] = [
+const PUNCT: [&str; 28] = [
     "|=", "|~", "|>", "!=", "!~", "!>", "=~", "==", ">=", "<=", "{", "}", "(", ")", ",", "|", "=", ">", "<",
-    "+", "-", "*", "/", "%", "^", "[", "]",
+    "+", "-", "*", "/", "%", "^", "[", "]", ".",
 ];
 
 pub(crate) struct Spanned {
     pub token: Token,
     pub offset: usize,
+}
+
+impl Spanned {
+    /// Loki's reader forgets the line of what it read in two steps, and tells 0 then.
+    pub fn line_is_known(&self) -> bool {
+        match &self.token {
+            Token::Punct(punct) => punct.len() < 2,
+            Token::Duration(_) | Token::Bytes(_) | Token::Range(_) | Token::Flag(_) => false,
+            _ => true,
+        }
+    }
 }
 
 /// All tokens, the last of them [`Token::End`].
@@ -154,19 +189,23 @@ impl<'a> Lexer<'a> {
         if first.is_ascii_digit() || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())) {
             return self.number();
         }
-        if first.is_ascii_alphabetic() || first == '_' {
-            let end = rest
-                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
-                .unwrap_or(rest.len());
+        if first.is_alphabetic() || first == '_' {
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
             self.at += end;
             return Ok(Token::Ident(rest[..end].to_owned()));
         }
-        if let Some(flag) =
-            rest.strip_prefix("--").filter(|f| f.starts_with(|c: char| c.is_ascii_alphabetic()))
+        if let Some(flag) = rest.strip_prefix("--") {
+            let end = flag.find(|c: char| !(c.is_alphabetic() || c == '-')).unwrap_or(flag.len());
+            if matches!(&flag[..end], "strict" | "keep-empty") {
+                self.at += 2 + end;
+                return Ok(Token::Flag(flag[..end].to_owned()));
+            }
+        }
+        if first == '-'
+            && let Some((ns, end)) = duration_ahead(&rest[1..])
         {
-            let end = flag.find(|c: char| !(c.is_ascii_alphabetic() || c == '-')).unwrap_or(flag.len());
-            self.at += 2 + end;
-            return Ok(Token::Flag(flag[..end].to_owned()));
+            self.at += 1 + end;
+            return Ok(Token::Duration(-ns));
         }
         if first == '[' {
             return self.range();
@@ -176,16 +215,19 @@ impl<'a> Lexer<'a> {
                 self.at += punct.len();
                 Ok(Token::Punct(punct))
             }
-            None => Err(self.error(format!("syntax error: unexpected character {first:?}"))),
+            // Whatever else stands there is a name to Loki's reader.
+            None => {
+                self.at += first.len_utf8();
+                Ok(Token::Ident(first.to_string()))
+            }
         }
     }
 
     fn range(&mut self) -> Result<Token, ParseError> {
         let rest = self.rest();
-        let end = rest.find(']').ok_or_else(|| self.error("missing closing ']' in duration"))?;
-        let text = rest[1..end].trim();
-        let range = parse_duration_ns(text).filter(|ns| *ns > 0);
-        let range = range.ok_or_else(|| self.error(duration_fault(text)))?;
+        let error = |why: String| ParseError { line: 0, ..self.error(why) };
+        let end = rest.find(']').ok_or_else(|| error("missing closing ']' in duration".into()))?;
+        let range = range_ns(&rest[1..end]).map_err(error)?;
         self.at += end + 1;
         Ok(Token::Range(range))
     }
@@ -209,13 +251,42 @@ impl<'a> Lexer<'a> {
             end += c.len_utf8();
         }
         let text = &rest[..end];
-        let token = parse_float(text)
-            .map(Token::Number)
-            .or_else(|| parse_duration_ns(text).map(Token::Duration))
-            .or_else(|| parse_bytes(text).filter(|_| is_size(text)).map(Token::Bytes))
-            .ok_or_else(|| self.error(number_fault(text)))?;
+        if let Some(number) = parse_float(text) {
+            if number.is_infinite() {
+                return Err(ParseError::of(format!(
+                    "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: value out of range"
+                )));
+            }
+            self.at += end;
+            return Ok(Token::Number(number));
+        }
+        let exponent = text.find(['e', 'E']);
+        if exponent.is_some_and(|at| at > 0 && text[..at].bytes().all(|b| b.is_ascii_digit() || b == b'.')) {
+            return Err(self.error("exponent has no digits"));
+        }
+        if let Some((ns, end)) = duration_ahead(rest) {
+            self.at += end;
+            return Ok(Token::Duration(ns));
+        }
+        if let Some(bytes) = parse_bytes(text).filter(|_| is_size(text)) {
+            self.at += end;
+            return Ok(Token::Bytes(bytes));
+        }
+        if text.starts_with('0') && text[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']) {
+            return Err(ParseError::of(format!(
+                "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
+            )));
+        }
+        // Digits with a word behind them.
+        let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(end);
+        let number = parse_float(&text[..end]).ok_or_else(|| {
+            ParseError::of(format!(
+                "unable to parse literal as a float: strconv.ParseFloat: parsing {:?}: invalid syntax",
+                &text[..end]
+            ))
+        })?;
         self.at += end;
-        Ok(token)
+        Ok(Token::Number(number))
     }
 
     fn string(&mut self, quote: char) -> Result<Token, ParseError> {
@@ -236,7 +307,7 @@ impl<'a> Lexer<'a> {
                 }
                 '\n' => return Err(unterminated()),
                 '\\' => {
-                    let bad = || self.error("invalid char escape in a string; use \\\\ or a `raw string`");
+                    let bad = || self.error("invalid char escape");
                     let (_, escape) = chars.next().ok_or_else(unterminated)?;
                     value.push(unescape(escape, &mut chars).ok_or_else(bad)?);
                 }
@@ -250,39 +321,54 @@ impl<'a> Lexer<'a> {
 /// Sizes in queries have their units as they are written in print: `kB`, `MB`, `GiB`.
 fn is_size(text: &str) -> bool {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    unit.chars().all(|c| "BikKMGTPE".contains(c))
+    unit.chars().all(|c| "BikKMGTP".contains(c))
 }
 
-/// In the words of Go.
-fn duration_fault(text: &str) -> String {
-    let number = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let unit = &text[number..];
-    let unit = &unit[..unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len())];
-    match (number, unit) {
-        _ if parse_duration_ns(text).is_some() => {
-            format!("invalid duration {text:?}: it must be longer than 0")
-        }
-        (0, _) => format!("invalid duration {text:?}"),
-        (_, "") => format!("missing unit in duration {text:?}"),
-        (_, unit) if parse_duration_ns(&format!("1{unit}")).is_none() => {
-            format!("unknown unit {unit:?} in duration {text:?}")
-        }
-        _ => format!("invalid duration {text:?}"),
-    }
+/// The duration that the text begins with, and its length.
+fn duration_ahead(text: &str) -> Option<(i64, usize)> {
+    let is_part = |c: char| c.is_ascii_digit() || c == '.' || "nuµmshdwy".contains(c);
+    let end = text.find(|c: char| !is_part(c)).unwrap_or(text.len());
+    let unit = text[..end].find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    (unit > 0).then(|| Some((parse_duration_ns(&text[..end])?, end)))?
 }
 
-fn number_fault(text: &str) -> String {
-    let other_base = text.starts_with('0') && text[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']);
-    match other_base {
-        true => {
-            format!(
-                "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
-            )
-        }
-        false => {
-            format!("syntax error: {text:?} is neither a number nor a duration nor a size (as 10MB, 4KiB)")
-        }
+/// Units from the longest to the shortest, each in whole numbers and once, as Prometheus has them.
+fn range_ns(text: &str) -> Result<i64, String> {
+    const UNITS: [(&str, i64); 7] = [
+        ("y", 31_536_000_000_000_000),
+        ("w", 604_800_000_000_000),
+        ("d", 86_400_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+    ];
+    let invalid = || format!("not a valid duration string: {text:?}");
+    match text {
+        "" => return Err("empty duration string".to_owned()),
+        "0" => return Ok(0),
+        _ => {}
     }
+    let (mut total, mut rest, mut longest) = (0i64, text, 0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let number: i64 = rest[..digits].parse().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let unit = &rest[..rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len())];
+        rest = &rest[unit.len()..];
+        if unit.is_empty() {
+            return Err(invalid());
+        }
+        let found = UNITS.iter().position(|(known, _)| *known == unit);
+        let at = found.ok_or_else(|| format!("unknown unit {unit:?} in duration {text:?}"))?;
+        if at < longest {
+            return Err(invalid());
+        }
+        longest = at + 1;
+        let more = number.checked_mul(UNITS[at].1).and_then(|ns| total.checked_add(ns));
+        total = more.ok_or_else(|| "duration out of range".to_owned())?;
+    }
+    Ok(total)
 }
 
 /// The character of a Go escape whose first character after the backslash is `escape`.

@@ -19,7 +19,7 @@ mod units;
 pub use ast::*;
 pub use drain::{Drain, line_pattern};
 pub use ip::IpMatch;
-pub use judge::read_log_query;
+pub use judge::{metadata_name, read_log_query};
 pub use lexer::ParseError;
 pub use parser::parse;
 pub use pipeline::{Category, Fields, LabelTest, Pipeline};

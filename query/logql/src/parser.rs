@@ -6,12 +6,14 @@
 use crate::ast::*;
 use crate::check;
 use crate::ip::IpMatch;
-use crate::lexer::{ParseError, Spanned, Token, tokens};
-use crate::pipeline::json::parse_path;
+use crate::lexer::{ParseError, Spanned, Token, is_keyword, tokens};
+use crate::pipeline::ERROR;
+use crate::pipeline::paths::{logfmt_key, parse_path};
 use crate::pipeline::pattern::LinePattern;
+use crate::printer::Quoted;
 use crate::template::Template;
 use model::Regexp;
-use model::regexp::compile_whole;
+use model::regexp::{compile, compile_whole};
 use model::{Match, Matcher};
 
 /// Longer queries are refused; Loki's own default is far below.
@@ -24,17 +26,26 @@ const STAGES_MAX: usize = 256;
 
 /// Parses and checks a query.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
-    if text.len() > BYTES_MAX {
-        return Err(ParseError::at_start(format!(
-            "query of {} bytes is too long, the most is {BYTES_MAX}",
-            text.len()
-        )));
+    if text.len() >= BYTES_MAX {
+        return Err(ParseError::of(format!("input size too long ({} > {BYTES_MAX})", text.len())));
     }
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, operators: 0 };
+    let mut parser = Parser {
+        text,
+        tokens: tokens(text)?,
+        at: 0,
+        depth: 0,
+        operators: 0,
+        faults: vec![],
+        stage_faults: vec![],
+    };
     let expr = parser.expr()?;
-    match parser.peek() {
-        Token::End => Ok(expr),
-        _ => Err(parser.unexpected("")),
+    if *parser.peek() != Token::End {
+        return Err(parser.unexpected(""));
+    }
+    let Parser { faults, stage_faults, .. } = parser;
+    match faults.into_iter().chain(stage_faults).next() {
+        None => Ok(expr),
+        Some(fault) => Err(fault),
     }
 }
 
@@ -44,8 +55,18 @@ fn closed_escape(pattern: &str) -> String {
     format!("{pattern}{}", if open { "\\" } else { "" })
 }
 
-fn is_function(word: &str) -> bool {
-    word == "ip" || RangeOp::from_word(word).is_some() || VectorOp::from_word(word).is_some()
+/// What Loki's grammar calls a word before a parenthesis, where it is a function.
+fn function_token(word: &str) -> Option<String> {
+    let word = word.to_ascii_lowercase();
+    match word.as_str() {
+        "ip" | "label_replace" => Some(word),
+        "vector" => Some("VECTOR".to_owned()),
+        "bytes" | "duration" | "duration_seconds" => Some(format!("{}_CONV", word.to_uppercase())),
+        _ if RangeOp::from_word(&word).is_some() || VectorOp::from_word(&word).is_some() => {
+            Some(word.to_uppercase())
+        }
+        _ => None,
+    }
 }
 
 /// Loki names the types of its tree.
@@ -54,12 +75,24 @@ fn not_a_number(side: &str, op: BinaryOp, log: &LogExpr) -> String {
     format!("unexpected type for {side} leg of binary operation ({}): {kind}", op.as_str())
 }
 
+fn checked_matcher(name: String, op: Match, value: String) -> Parsed<Matcher> {
+    Matcher::new(name, op, value).map_err(|why| ParseError::of(why.to_string()))
+}
+
+fn no_address(text: &str) -> String {
+    format!("ip: invalid pattern: {}", Quoted(text))
+}
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Spanned>,
     at: usize,
     depth: usize,
     operators: usize,
+    /// What reads and does not hold, in the order in which it is told. It is told where all of the query reads.
+    faults: Vec<ParseError>,
+    /// What is told after those.
+    stage_faults: Vec<ParseError>,
 }
 
 type Parsed<T> = Result<T, ParseError>;
@@ -82,14 +115,42 @@ impl Parser<'_> {
     }
 
     fn error(&self, message: impl Into<String>) -> ParseError {
-        ParseError::at(self.text, self.tokens[self.at].offset, message)
+        let token = &self.tokens[self.at];
+        let error = ParseError::at(self.text, token.offset, message);
+        if token.line_is_known() { error } else { ParseError { line: 0, ..error } }
+    }
+
+    /// A fault of an expression that began when there were so many faults: it stands for all that are within.
+    fn fault(&mut self, before: usize, message: String) {
+        self.faults.truncate(before);
+        self.faults.push(ParseError::of(message));
+    }
+
+    /// A number as it is written.
+    fn number_text(&self) -> &str {
+        let rest = &self.text[self.tokens[self.at].offset..];
+        let end =
+            rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ')' | '#')).unwrap_or(rest.len());
+        &rest[..end]
+    }
+
+    /// Whether a name is one of a function, as it stands before a parenthesis or a grouping.
+    fn function_ahead(&self) -> Option<String> {
+        let Token::Ident(word) = self.peek() else { return None };
+        let is_called = match self.peek_after() {
+            Token::Punct("(") => true,
+            Token::Ident(next) => {
+                let after = self.tokens.get(self.at + 2).map(|spanned| &spanned.token);
+                (next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"))
+                    && after == Some(&Token::Punct("("))
+            }
+            _ => false,
+        };
+        function_token(word).filter(|_| is_called)
     }
 
     fn unexpected(&self, expecting: &str) -> ParseError {
-        let found = match (self.peek(), self.peek_after()) {
-            (Token::Ident(word), Token::Punct("(")) if is_function(word) => word.clone(),
-            (found, _) => found.describe(),
-        };
+        let found = self.function_ahead().unwrap_or_else(|| self.peek().describe());
         self.error(if expecting.is_empty() {
             format!("syntax error: unexpected {found}")
         } else {
@@ -126,12 +187,16 @@ impl Parser<'_> {
     }
 
     fn ident(&mut self) -> Parsed<String> {
-        match self.peek() {
-            Token::Ident(_) => match self.advance() {
-                Token::Ident(word) => Ok(word),
-                _ => Err(self.unexpected("IDENTIFIER")),
-            },
-            _ => Err(self.unexpected("IDENTIFIER")),
+        self.ident_or("IDENTIFIER")
+    }
+
+    fn ident_or(&mut self, expecting: &str) -> Parsed<String> {
+        match self.peek().clone() {
+            Token::Ident(word) if !is_keyword(&word) && self.function_ahead().is_none() => {
+                self.advance();
+                Ok(word)
+            }
+            _ => Err(self.unexpected(expecting)),
         }
     }
 
@@ -167,7 +232,18 @@ impl Parser<'_> {
         if self.starts_log() {
             let log = self.log_expr()?;
             return match self.binary_op() {
-                Some((op, _)) => Err(self.error(not_a_number("left", op, &log))),
+                Some((op, _)) => {
+                    self.advance();
+                    self.modifiers()?;
+                    // What follows must read; what it is does not matter.
+                    if self.starts_log() {
+                        _ = self.log_expr()?
+                    } else {
+                        _ = self.metric(0)?
+                    }
+                    self.fault(0, not_a_number("left", op, &log));
+                    Ok(Expr::Log(log))
+                }
                 None if *self.peek() == Token::End => Ok(Expr::Log(log)),
                 None => Err(self.unexpected("")),
             };
@@ -189,24 +265,29 @@ impl Parser<'_> {
     }
 
     fn metric_inner(&mut self, level: u8) -> Parsed<MetricExpr> {
+        let before = self.faults.len();
         let mut left = self.operand()?;
         while let Some((op, binding)) = self.binary_op() {
             if binding < level {
                 break;
             }
             self.count_operator()?;
-            let at = self.at;
             self.advance();
-            let (returns_bool, matching) = self.modifiers(op)?;
+            let (returns_bool, matching) = self.modifiers()?;
             if self.is("{") {
-                let start = self.tokens[self.at].offset;
                 let why = not_a_number("right", op, &self.log_expr()?);
-                return Err(ParseError::at(self.text, start, why));
+                self.fault(before, why);
+                continue;
             }
             // `^` binds to the right; the others to the left.
             let right = self.metric(if op == BinaryOp::Pow { binding } else { binding + 1 })?;
-            left = check::binary(op, returns_bool, matching, left, right)
-                .map_err(|message| ParseError::at(self.text, self.tokens[at].offset, message))?;
+            left = match check::binary(op, returns_bool, matching, left, right) {
+                Ok(expr) => expr,
+                Err(why) => {
+                    self.fault(before, why);
+                    MetricExpr::Constant(0.0)
+                }
+            };
         }
         Ok(left)
     }
@@ -238,22 +319,14 @@ impl Parser<'_> {
         })
     }
 
-    fn modifiers(&mut self, op: BinaryOp) -> Parsed<(bool, Matching)> {
+    fn modifiers(&mut self) -> Parsed<(bool, Matching)> {
         let returns_bool = self.take_word("bool");
-        if returns_bool && !matches!(op, BinaryOp::Compare(_)) {
-            return Err(
-                self.error(format!("unexpected bool modifier on {}: only comparisons take it", op.as_str()))
-            );
-        }
         let mut matching = Matching::default();
         if self.is_word("on") || self.is_word("ignoring") {
             matching.on = self.is_word("on");
             self.advance();
             matching.labels = self.label_list()?;
             if self.is_word("group_left") || self.is_word("group_right") {
-                if op.is_set() {
-                    return Err(self.error(format!("no grouping allowed for {:?} operation", op.as_str())));
-                }
                 matching.cardinality = match self.is_word("group_left") {
                     true => Cardinality::ManyToOne,
                     false => Cardinality::OneToMany,
@@ -277,14 +350,14 @@ impl Parser<'_> {
         self.expect("(")?;
         let mut labels = Vec::new();
         if !self.is(")") {
-            loop {
+            labels.push(self.ident_or("IDENTIFIER or )")?);
+            while self.take(",") {
                 labels.push(self.ident()?);
-                if !self.take(",") {
-                    break;
-                }
             }
         }
-        self.expect(")")?;
+        if !self.take(")") {
+            return Err(self.unexpected(", or )"));
+        }
         labels.sort_unstable();
         labels.dedup();
         Ok(labels)
@@ -325,17 +398,15 @@ impl Parser<'_> {
     }
 
     fn function(&mut self, word: &str) -> Parsed<MetricExpr> {
-        let start = self.tokens[self.at].offset;
-        let refuse = |text: &str, message: String| ParseError::at(text, start, message);
+        if self.function_ahead().is_none() {
+            return Err(self.unexpected(""));
+        }
+        let word = word.to_ascii_lowercase();
         if word == "vector" {
             self.advance();
             self.expect("(")?;
-            if !matches!(self.peek(), Token::Number(_) | Token::Punct("-" | "+")) {
-                return Err(self.unexpected("NUMBER"));
-            }
-            let MetricExpr::Literal(value) = self.operand()? else {
-                return Err(refuse(self.text, "vector takes a number".into()));
-            };
+            let Token::Number(value) = *self.peek() else { return Err(self.unexpected("NUMBER")) };
+            self.advance();
             self.expect(")")?;
             return Ok(MetricExpr::Constant(value));
         }
@@ -343,32 +414,41 @@ impl Parser<'_> {
             self.advance();
             return self.label_replace();
         }
-        if let Some(op) = RangeOp::from_word(word) {
+        if let Some(op) = RangeOp::from_word(&word) {
             self.advance();
-            return self.range_aggregation(op, start);
+            return self.range_aggregation(op);
         }
-        if let Some(op) = VectorOp::from_word(word) {
+        if let Some(op) = VectorOp::from_word(&word) {
             self.advance();
-            return self.vector_aggregation(op, start);
+            return self.vector_aggregation(op);
         }
         Err(self.unexpected(""))
     }
 
     fn label_replace(&mut self) -> Parsed<MetricExpr> {
+        let before = self.faults.len();
         self.expect("(")?;
         let expr = self.metric(0)?;
-        self.expect(",")?;
+        if !self.take(",") {
+            return Err(self.unexpected(""));
+        }
         let to = self.string()?;
         self.expect(",")?;
         let replacement = self.string()?;
         self.expect(",")?;
         let from = self.string()?;
         self.expect(",")?;
-        let at = self.tokens[self.at].offset;
         let regex_text = self.string()?;
-        let regex = compile_whole(&regex_text)
-            .map_err(|why| ParseError::at(self.text, at, format!("invalid regex in label_replace: {why}")))?;
         self.expect(")")?;
+        let regex = match compile_whole(&regex_text) {
+            Ok(regex) => regex,
+            Err(why) => {
+                // Loki's words are of what it makes of it.
+                let why = compile(&format!("^(?:{regex_text})$")).err().unwrap_or(why);
+                self.fault(before, format!("invalid regex in label_replace: {why}"));
+                return Ok(MetricExpr::Constant(0.0));
+            }
+        };
         Ok(MetricExpr::LabelReplace(Box::new(LabelReplace {
             expr,
             to,
@@ -379,21 +459,24 @@ impl Parser<'_> {
         })))
     }
 
-    fn range_aggregation(&mut self, op: RangeOp, start: usize) -> Parsed<MetricExpr> {
+    fn range_aggregation(&mut self, op: RangeOp) -> Parsed<MetricExpr> {
+        let before = self.faults.len();
         self.expect("(")?;
-        let param = match *self.peek() {
-            Token::Number(number) => {
-                self.advance();
-                self.expect(",")?;
-                Some(number)
-            }
-            _ => None,
-        };
+        let (mut param, mut written) = (None, None);
+        if let Token::Number(number) = *self.peek() {
+            written = Some(self.number_text().to_owned());
+            param = Some(number);
+            self.advance();
+            self.expect(",")?;
+        } else if !matches!(self.peek(), Token::Punct("{" | "(")) {
+            return Err(self.unexpected("NUMBER or { or ("));
+        }
         let range = self.log_range()?;
         self.expect(")")?;
         let grouping = self.grouping()?;
-        check::range_aggregation(op, param, &range, grouping.as_ref())
-            .map_err(|message| ParseError::at(self.text, start, message))?;
+        if let Err(why) = check::range_aggregation(op, written.as_deref(), &range, grouping.as_ref()) {
+            self.fault(before, why);
+        }
         Ok(MetricExpr::Range { op, param, range: Box::new(range), grouping })
     }
 
@@ -406,22 +489,30 @@ impl Parser<'_> {
         Ok(Some(Grouping { without, labels: self.label_list()? }))
     }
 
-    fn vector_aggregation(&mut self, op: VectorOp, start: usize) -> Parsed<MetricExpr> {
+    fn vector_aggregation(&mut self, op: VectorOp) -> Parsed<MetricExpr> {
+        let before = self.faults.len();
         let mut grouping = self.grouping()?;
         self.expect("(")?;
         let mut param = None;
-        if let (Token::Number(number), Token::Punct(",")) = (self.peek().clone(), self.peek_after()) {
+        if let (Token::Number(_), Token::Punct(",")) = (self.peek(), self.peek_after()) {
+            param = Some(self.number_text().to_owned());
             self.advance();
             self.advance();
-            param = Some(number);
         }
         let expr = self.metric(0)?;
-        self.expect(")")?;
+        if !self.take(")") {
+            return Err(self.unexpected(""));
+        }
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
-        let param = check::vector_aggregation(op, param, grouping.as_ref(), &expr)
-            .map_err(|message| ParseError::at(self.text, start, message))?;
+        let param = match check::vector_aggregation(op, param.as_deref(), grouping.as_ref(), &expr) {
+            Ok(param) => param,
+            Err(why) => {
+                self.fault(before, why);
+                None
+            }
+        };
         Ok(MetricExpr::Vector { op, param, expr: Box::new(expr), grouping })
     }
 
@@ -455,7 +546,7 @@ impl Parser<'_> {
     fn log_range(&mut self) -> Parsed<LogRange> {
         let (log, unwrap, window) = self.log_range_parts()?;
         let Some((range_ns, offset_ns)) = window else {
-            return Err(self.unexpected("RANGE, as [5m]"));
+            return Err(self.unexpected(if unwrap.is_some() { "RANGE or |" } else { "" }));
         };
         Ok(LogRange { log, unwrap, range_ns, offset_ns })
     }
@@ -473,18 +564,19 @@ impl Parser<'_> {
         loop {
             if let Token::Range(range_ns) = *self.peek() {
                 if window.is_some() {
-                    return Err(self.unexpected(""));
+                    return Err(self.unexpected(")"));
                 }
                 self.advance();
                 window = Some((range_ns, self.offset()?));
             } else if self.at_unwrap() {
                 if unwrap.is_some() {
-                    return Err(self.unexpected("one unwrap"));
+                    self.advance();
+                    return Err(self.unexpected("IDENTIFIER or ("));
                 }
                 unwrap = Some(self.unwrap()?);
             } else if self.at_stage() {
                 if unwrap.is_some() {
-                    return Err(self.error("only label filters may follow unwrap"));
+                    return Err(self.unexpected(""));
                 }
                 self.stage(&mut log.stages)?;
             } else {
@@ -499,11 +591,10 @@ impl Parser<'_> {
         if !self.take_word("offset") {
             return Ok(0);
         }
-        let negative = self.take("-");
         match *self.peek() {
             Token::Duration(ns) => {
                 self.advance();
-                Ok(if negative { -ns } else { ns })
+                Ok(ns)
             }
             _ => Err(self.unexpected("DURATION")),
         }
@@ -512,43 +603,50 @@ impl Parser<'_> {
     fn unwrap(&mut self) -> Parsed<Unwrap> {
         self.advance();
         self.advance();
-        let word = self.ident()?;
-        let conversion = match (word.as_str(), self.is("(")) {
-            ("bytes", true) => Conversion::Bytes,
-            ("duration", true) => Conversion::Duration,
-            ("duration_seconds", true) => Conversion::DurationSeconds,
-            (_, true) => return Err(self.unexpected("bytes(…), duration(…) or duration_seconds(…)")),
+        let conversion = match self.function_ahead().as_deref() {
+            Some("BYTES_CONV") => Conversion::Bytes,
+            Some("DURATION_CONV") => Conversion::Duration,
+            Some("DURATION_SECONDS_CONV") => Conversion::DurationSeconds,
             _ => Conversion::Number,
         };
-        let label = if self.take("(") {
-            let label = self.ident()?;
-            self.expect(")")?;
-            label
-        } else {
-            word
+        let label = match conversion {
+            Conversion::Number => {
+                self.ident_or("IDENTIFIER or BYTES_CONV or DURATION_CONV or DURATION_SECONDS_CONV")?
+            }
+            _ => {
+                self.advance();
+                self.expect("(")?;
+                let label = self.ident()?;
+                self.expect(")")?;
+                label
+            }
         };
         let mut filters = Vec::new();
         while self.is("|") && !self.at_unwrap() {
             self.advance();
-            filters.push(self.label_filter()?);
+            filters.push(self.label_filter("IDENTIFIER or (")?);
         }
         Ok(Unwrap { label, conversion, filters })
     }
 
     fn selector(&mut self) -> Parsed<Vec<Matcher>> {
-        let start = self.tokens[self.at].offset;
         self.expect("{")?;
         let mut matchers = Vec::new();
-        while !self.is("}") {
+        if !self.is("}") {
+            if !matches!(self.peek(), Token::Ident(_)) {
+                return Err(self.unexpected("IDENTIFIER or }"));
+            }
             matchers.push(self.matcher()?);
-            if !self.take(",") {
-                break;
+            while self.take(",") {
+                matchers.push(self.matcher()?);
             }
         }
         if !self.take("}") {
             return Err(self.unexpected("} or ,"));
         }
-        check::selector(&matchers).map_err(|message| ParseError::at(self.text, start, message))?;
+        if let Err(why) = check::selector(&matchers) {
+            self.faults.push(ParseError::of(why));
+        }
         Ok(matchers)
     }
 
@@ -559,16 +657,11 @@ impl Parser<'_> {
             Token::Punct("!=") => Match::NotEqual,
             Token::Punct("=~") => Match::Regex,
             Token::Punct("!~") => Match::NotRegex,
-            _ => return Err(self.unexpected("= or != or =~ or !~")),
+            _ => return Err(self.unexpected("= or =~ or !~ or !=")),
         };
         self.advance();
-        let at = self.tokens[self.at].offset;
         let value = self.string()?;
-        self.checked_matcher(name, op, value, at)
-    }
-
-    fn checked_matcher(&self, name: String, op: Match, value: String, at: usize) -> Parsed<Matcher> {
-        Matcher::new(name, op, value).map_err(|why| ParseError::at(self.text, at, why.to_string()))
+        checked_matcher(name, op, value)
     }
 
     fn stage(&mut self, stages: &mut Vec<Stage>) -> Parsed<()> {
@@ -581,7 +674,8 @@ impl Parser<'_> {
     }
 
     fn line_filter(&mut self) -> Parsed<LineFilter> {
-        let (op, negated) = match self.advance() {
+        let first = self.advance();
+        let (op, negated) = match first {
             Token::Punct("|=") => (LineOp::Contains, false),
             Token::Punct("!=") => (LineOp::Contains, true),
             Token::Punct("|~") => (LineOp::Regex, false),
@@ -589,61 +683,64 @@ impl Parser<'_> {
             Token::Punct("|>") => (LineOp::Pattern, false),
             _ => (LineOp::Pattern, true),
         };
-        let mut any = vec![self.line_match(op)?];
+        let symbol = first.describe();
+        let mut any = vec![self.line_match(op, &symbol)?];
         while self.is_word("or") {
             self.advance();
             self.count_operator()?;
-            any.push(self.line_match(op)?);
+            any.push(self.line_match(op, &symbol)?);
         }
         Ok(LineFilter { op, negated, any })
     }
 
-    fn line_match(&mut self, op: LineOp) -> Parsed<LineMatch> {
-        let at = self.tokens[self.at].offset;
-        let refuse = |message: String| ParseError::at(self.text, at, message);
-        if self.is_word("ip") {
-            if op != LineOp::Contains {
-                return Err(refuse("ip: invalid operation: ip(…) works with |= and != only".into()));
-            }
-            return self.ip().map(LineMatch::Ip);
+    fn line_match(&mut self, op: LineOp, symbol: &str) -> Parsed<LineMatch> {
+        if self.function_ahead().as_deref() == Some("ip") {
+            let text = self.ip_text()?;
+            let found = match op {
+                LineOp::Contains => IpMatch::parse(&text).ok_or_else(|| no_address(&text)),
+                _ => Err("ip: invalid operation".to_owned()),
+            };
+            return Ok(match found {
+                Ok(ip) => LineMatch::Ip(ip),
+                Err(why) => {
+                    let stage = format!("{symbol} ip({})", Quoted(&text));
+                    self.stage_faults.push(ParseError::of_stage(stage, why));
+                    LineMatch::Text(text)
+                }
+            });
         }
         let text = match self.peek() {
             Token::Text(text) => text.clone(),
             _ => return Err(self.unexpected("STRING or ip")),
         };
-        let found = match op {
-            LineOp::Contains => LineMatch::Text(text),
-            LineOp::Regex => Regexp::parse(&closed_escape(&text)).map(LineMatch::Regex).map_err(refuse)?,
-            LineOp::Pattern => LineMatch::Pattern(LinePattern::for_filter(&text).map_err(refuse)?),
-        };
         self.advance();
-        Ok(found)
+        let found = match op {
+            LineOp::Contains => Ok(LineMatch::Text(text.clone())),
+            LineOp::Regex => Regexp::parse(&closed_escape(&text)).map(LineMatch::Regex),
+            LineOp::Pattern => LinePattern::for_filter(&text).map(LineMatch::Pattern),
+        };
+        Ok(found.unwrap_or_else(|why| {
+            let stage = format!("{symbol} {}", Quoted(&text));
+            self.stage_faults.push(ParseError::of_stage(stage, why));
+            LineMatch::Text(text)
+        }))
     }
 
-    fn ip(&mut self) -> Parsed<IpMatch> {
+    fn ip_text(&mut self) -> Parsed<String> {
         self.advance();
         self.expect("(")?;
-        let at = self.tokens[self.at].offset;
         let text = self.string()?;
         self.expect(")")?;
-        IpMatch::parse(&text).ok_or_else(|| {
-            ParseError::at(
-                self.text,
-                at,
-                format!("ip: invalid pattern: {text:?} is no address, block (a/24) or range (a-b)"),
-            )
-        })
+        Ok(text)
     }
 
     fn piped_stage(&mut self) -> Parsed<Stage> {
         self.expect("|")?;
         let word = match self.peek() {
-            Token::Ident(word) => word.clone(),
-            Token::Punct("(") => return self.label_filter().map(Stage::Label),
-            _ => return Err(self.unexpected("a pipeline stage or a label filter")),
+            Token::Ident(word) => word.to_ascii_lowercase(),
+            Token::Punct("(") => return self.label_filter("").map(Stage::Label),
+            _ => return Err(self.unexpected("")),
         };
-        let at = self.tokens[(self.at + 1).min(self.tokens.len() - 1)].offset;
-        let refuse = |message: String| ParseError::at(self.text, at, message);
         Ok(match word.as_str() {
             "json" => {
                 self.advance();
@@ -656,11 +753,13 @@ impl Parser<'_> {
             "regexp" => {
                 self.advance();
                 let text = self.string()?;
+                let refuse = |why| ParseError::of(format!("invalid regexp parser: {why}"));
                 Stage::Regexp(check::named_regex(&text).map_err(refuse)?)
             }
             "pattern" => {
                 self.advance();
                 let text = self.string()?;
+                let refuse = |why| ParseError::of(format!("invalid pattern parser: {why}"));
                 Stage::Pattern(LinePattern::for_parser(&text).map_err(refuse)?)
             }
             "unpack" => {
@@ -674,7 +773,13 @@ impl Parser<'_> {
             "line_format" => {
                 self.advance();
                 let text = self.string()?;
-                Stage::LineFormat(Template::parse(&text).map_err(refuse)?)
+                let template = Template::parse("line", &text).unwrap_or_else(|why| {
+                    let stage = format!("| line_format {}", Quoted(&text));
+                    let why = format!("invalid line template: {why}");
+                    self.stage_faults.push(ParseError::of_stage(stage, why));
+                    Template::default()
+                });
+                Stage::LineFormat(template)
             }
             "label_format" => {
                 self.advance();
@@ -685,24 +790,32 @@ impl Parser<'_> {
                 let picks = self.label_picks()?;
                 if word == "drop" { Stage::Drop(picks) } else { Stage::Keep(picks) }
             }
-            _ => Stage::Label(self.label_filter()?),
+            _ => Stage::Label(self.label_filter("")?),
         })
     }
 
     fn json_fields(&mut self) -> Parsed<Vec<JsonField>> {
-        let mut fields = Vec::new();
+        let (mut fields, mut fault) = (Vec::new(), None);
         while matches!(self.peek(), Token::Ident(_)) {
-            let at = self.tokens[self.at].offset;
             let (label, path) = self.extraction()?;
-            let steps = parse_path(&path).map_err(|why| {
-                ParseError::at(self.text, at, format!("cannot parse expression [{path}]: {why}"))
-            })?;
-            fields.push(JsonField { label, path, steps });
+            match parse_path(&path) {
+                Ok(steps) => fields.push(JsonField { label, path, steps }),
+                Err(why) => {
+                    fault.get_or_insert(format!("cannot parse expression [{path}]: {why}"));
+                    fields.push(JsonField { label, path, steps: vec![] });
+                }
+            }
             if !self.take(",") {
-                return Ok(fields);
+                break;
+            }
+            if !matches!(self.peek(), Token::Ident(_)) {
+                return Err(self.unexpected("IDENTIFIER"));
             }
         }
-        if fields.is_empty() { Ok(fields) } else { Err(self.unexpected("IDENTIFIER")) }
+        if let Some(why) = fault {
+            self.stage_faults.push(ParseError::of_stage(Stage::Json(fields.clone()), why));
+        }
+        Ok(fields)
     }
 
     /// `label="source"`, or `label` for both.
@@ -717,57 +830,68 @@ impl Parser<'_> {
         while let Token::Flag(flag) = self.peek() {
             match flag.as_str() {
                 "strict" => strict = true,
-                "keep-empty" => keep_empty = true,
-                _ => return Err(self.unexpected("--strict or --keep-empty")),
+                _ => keep_empty = true,
             }
             self.advance();
         }
-        let mut fields = Vec::new();
+        let (mut fields, mut fault) = (Vec::new(), None);
         while matches!(self.peek(), Token::Ident(_)) {
-            let (label, key) = self.extraction()?;
-            fields.push(LogfmtField { label, key });
+            let (label, written) = self.extraction()?;
+            match logfmt_key(&written) {
+                Ok(key) => fields.push(LogfmtField { label, key }),
+                Err(why) => {
+                    fault.get_or_insert(format!("cannot parse expression [{written}]: {why}"));
+                    fields.push(LogfmtField { label, key: written });
+                }
+            }
             if !self.take(",") {
-                return Ok(Stage::Logfmt { strict, keep_empty, fields });
+                break;
+            }
+            if !matches!(self.peek(), Token::Ident(_)) {
+                return Err(self.unexpected("IDENTIFIER"));
             }
         }
-        if !fields.is_empty() {
-            return Err(self.unexpected("IDENTIFIER"));
+        let stage = Stage::Logfmt { strict, keep_empty, fields };
+        if let Some(why) = fault {
+            self.stage_faults.push(ParseError::of_stage(&stage, why));
         }
-        Ok(Stage::Logfmt { strict, keep_empty, fields })
+        Ok(stage)
     }
 
     fn label_format(&mut self) -> Parsed<Stage> {
         let mut formats: Vec<LabelFormat> = Vec::new();
+        let (mut of_names, mut of_templates) = (None, None);
         loop {
             let to = self.ident()?;
-            let used = formats.iter().any(|format| match format {
-                LabelFormat::Rename { to: name, .. } | LabelFormat::Template { to: name, .. } => *name == to,
-            });
-            if used {
-                return Err(self
-                    .error(format!("multiple label name {to:?} not allowed in a single format operation")));
+            let used = formats.iter().any(|format| format.to() == to);
+            if to == ERROR {
+                of_names.get_or_insert(format!("{ERROR} cannot be formatted"));
+            } else if used {
+                of_names.get_or_insert(format!(
+                    "multiple label name '{to}' not allowed in a single format operation"
+                ));
             }
             self.expect("=")?;
-            let at = self.tokens[self.at].offset;
-            formats.push(match self.advance() {
-                Token::Ident(from) => LabelFormat::Rename { to, from },
+            formats.push(match self.peek().clone() {
                 Token::Text(text) => {
-                    let template =
-                        Template::parse(&text).map_err(|message| ParseError::at(self.text, at, message))?;
+                    self.advance();
+                    let template = Template::parse("label", &text).unwrap_or_else(|why| {
+                        of_templates.get_or_insert(format!("invalid template for label '{to}': {why}"));
+                        Template::unread(&text)
+                    });
                     LabelFormat::Template { to, template }
                 }
-                _ => {
-                    return Err(ParseError::at(
-                        self.text,
-                        at,
-                        "syntax error: label_format wants a label or a STRING",
-                    ));
-                }
+                _ => LabelFormat::Rename { to, from: self.ident_or("IDENTIFIER or STRING")? },
             });
             if !self.take(",") {
-                return Ok(Stage::LabelFormat(formats));
+                break;
             }
         }
+        let stage = Stage::LabelFormat(formats);
+        if let Some(why) = of_names.or(of_templates) {
+            self.stage_faults.push(ParseError::of_stage(&stage, why));
+        }
+        Ok(stage)
     }
 
     fn label_picks(&mut self) -> Parsed<Vec<LabelPick>> {
@@ -786,45 +910,44 @@ impl Parser<'_> {
 
     // ---- label filters: `or` binds loosest; `and`, a comma and juxtaposition are one
 
-    fn label_filter(&mut self) -> Parsed<LabelFilter> {
+    /// `expecting` is what an error says that the filter may begin with.
+    fn label_filter(&mut self, expecting: &str) -> Parsed<LabelFilter> {
         self.enter()?;
-        let mut left = self.label_filter_and()?;
+        let mut left = self.label_filter_and(expecting)?;
         while self.take_word("or") {
             self.count_operator()?;
-            let right = self.label_filter_and()?;
+            let right = self.label_filter_and("IDENTIFIER or (")?;
             left = LabelFilter::Or(Box::new(left), Box::new(right));
         }
         self.depth -= 1;
         Ok(left)
     }
 
-    fn label_filter_and(&mut self) -> Parsed<LabelFilter> {
-        let mut left = self.label_filter_one()?;
+    fn label_filter_and(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+        let mut left = self.label_filter_one(expecting)?;
         loop {
             let joined = self.take_word("and") || self.take(",");
-            let adjacent = matches!(self.peek(), Token::Ident(word) if !word.eq_ignore_ascii_case("or"))
-                && matches!(
-                    self.peek_after(),
-                    Token::Punct("=" | "==" | "!=" | "=~" | "!~" | ">" | ">=" | "<" | "<=")
-                );
+            let adjacent = matches!(self.peek(), Token::Ident(word) if !is_keyword(word));
             if !joined && !adjacent {
                 return Ok(left);
             }
             self.count_operator()?;
-            let right = self.label_filter_one()?;
+            let right = self.label_filter_one("IDENTIFIER or (")?;
             left = LabelFilter::And(Box::new(left), Box::new(right));
         }
     }
 
-    fn label_filter_one(&mut self) -> Parsed<LabelFilter> {
+    fn label_filter_one(&mut self, expecting: &str) -> Parsed<LabelFilter> {
         if self.take("(") {
-            let filter = self.label_filter()?;
-            self.expect(")")?;
+            let filter = self.label_filter("IDENTIFIER or (")?;
+            if !self.take(")") {
+                return Err(self.unexpected(""));
+            }
             return Ok(filter);
         }
-        let name = self.ident()?;
+        let name = self.ident_or(expecting)?;
         let Token::Punct(op) = *self.peek() else {
-            return Err(self.unexpected("a comparison"));
+            return Err(self.unexpected(""));
         };
         let compare = match op {
             "=" | "==" => Some(Compare::Equal),
@@ -834,10 +957,9 @@ impl Parser<'_> {
             "<" => Some(Compare::Less),
             "<=" => Some(Compare::LessEqual),
             "=~" | "!~" => None,
-            _ => return Err(self.unexpected("a comparison")),
+            _ => return Err(self.unexpected("")),
         };
         self.advance();
-        let at = self.tokens[self.at].offset;
         let text_op = match op {
             "=" => Some(Match::Equal),
             "!=" => Some(Match::NotEqual),
@@ -847,16 +969,22 @@ impl Parser<'_> {
         };
         if let (Token::Text(value), Some(text_op)) = (self.peek().clone(), text_op) {
             self.advance();
-            return self.checked_matcher(name, text_op, value, at).map(LabelFilter::Text);
+            return checked_matcher(name, text_op, value).map(LabelFilter::Text);
         }
         let Some(op_number) = compare else {
             return Err(self.unexpected("STRING"));
         };
-        if self.is_word("ip") {
+        if self.function_ahead().as_deref() == Some("ip") {
             if !matches!(op, "=" | "!=") {
                 return Err(self.unexpected(""));
             }
-            return Ok(LabelFilter::Ip { name, negated: op == "!=", ip: self.ip()? });
+            let text = self.ip_text()?;
+            let ip = IpMatch::parse(&text).unwrap_or_else(|| {
+                let stage = format!("| {name}{}ip({})", if op == "=" { "=" } else { "!=" }, Quoted(&text));
+                self.stage_faults.push(ParseError::of_stage(stage, no_address(&text)));
+                IpMatch::none()
+            });
+            return Ok(LabelFilter::Ip { name, negated: op == "!=", ip });
         }
         let sign = if self.take("-") {
             -1.0
@@ -868,7 +996,7 @@ impl Parser<'_> {
             Token::Number(number) => (number, Unit::Plain),
             Token::Duration(ns) => (ns as f64, Unit::Duration),
             Token::Bytes(bytes) => (bytes as f64, Unit::Bytes),
-            _ => return Err(self.unexpected("STRING, NUMBER, DURATION or BYTES")),
+            _ => return Err(self.unexpected("")),
         };
         self.advance();
         Ok(LabelFilter::Number { name, op: op_number, value: sign * value, unit })

@@ -7,6 +7,7 @@ pub(crate) mod fields;
 pub(crate) mod json;
 mod label_test;
 mod logfmt;
+pub(crate) mod paths;
 pub(crate) mod pattern;
 
 pub use fields::{Category, Fields};
@@ -270,6 +271,12 @@ impl Pipeline {
         fields: &mut Fields,
     ) {
         let mut name = String::new();
+        // Asked for by name, they are there, empty.
+        for field in wanted {
+            if fields.get(&field.label).is_none() {
+                fields.extract(&field.label, "");
+            }
+        }
         let ended = logfmt::pairs(line, strict, &mut |key, value| {
             let is_broken = value.contains(char::REPLACEMENT_CHARACTER);
             if wanted.is_empty() {
@@ -284,17 +291,15 @@ impl Pipeline {
                     }
                 }
             } else {
-                for field in wanted.iter().filter(|field| field.key == key) {
-                    fields.extract(&field.label, if is_broken { "" } else { value });
+                json::sanitize(key, &mut name);
+                // A key is also its own label where it is among them.
+                let is_one = wanted.iter().any(|field| field.key == name);
+                let asked = |field: &&LogfmtField| field.key == name || !is_one && field.label == name;
+                for field in wanted.iter().filter(asked) {
+                    fields.extract_last(&field.label, if is_broken { "" } else { value });
                 }
             }
         });
-        // Asked for by name, they are there, empty.
-        for field in wanted {
-            if fields.get(&field.label).is_none() {
-                fields.extract(&field.label, "");
-            }
-        }
         if let Err(why) = ended {
             fields.fail(LOGFMT_ERROR, &why);
         }
@@ -412,7 +417,13 @@ fn render(template: &Template, ts_ns: i64, line: &str, fields: &mut Fields) -> O
     let mut out = String::new();
     let rendered = {
         let field = |name: &str| fields.get(name).map(str::to_owned);
-        template.render(&Scope { field: &field, line, ts_ns }, &mut out)
+        let all = || {
+            let mut all: Vec<(String, String)> =
+                fields.iter().map(|(name, value, _)| (name.to_owned(), value.to_owned())).collect();
+            all.sort();
+            all
+        };
+        template.render(&Scope { field: &field, all: &all, line, ts_ns }, &mut out)
     };
     match rendered {
         Ok(()) => Some(out),

@@ -5,7 +5,7 @@ use crate::units::format_duration;
 use model::Matcher;
 use std::fmt::{self, Display, Formatter, Write};
 
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub &'a str);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

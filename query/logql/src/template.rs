@@ -5,9 +5,10 @@
 //! a panic.
 
 mod functions;
+mod print;
+mod read;
 mod value;
 
-use crate::lexer::unescape;
 use chrono::DateTime;
 use functions::Function;
 use std::fmt;
@@ -18,7 +19,7 @@ const DEPTH_MAX: usize = 16;
 /// What one line may grow to.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Template {
     text: String,
     nodes: Vec<Node>,
@@ -39,12 +40,22 @@ enum Node {
         pipe: Pipe,
         body: Vec<Node>,
         otherwise: Vec<Node>,
+        /// Of the pipe.
+        place: Place,
     },
-    /// `$name := pipe` and `$name = pipe`.
+    /// `$name := pipe`, and `$name = pipe` where it is not new.
     Set {
         name: String,
         pipe: Pipe,
+        is_new: bool,
     },
+    Stop(LoopStop),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LoopStop {
+    Break,
+    Continue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +67,40 @@ enum Block {
 /// `first | second | third`: each takes the value before it as its last argument.
 type Pipe = Vec<Call>;
 
+/// How Go tells where in a template it failed: what it was to be `line` or `label`, and the node.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    kind: &'static str,
+    line: usize,
+    column: usize,
+    shown: String,
+}
+
+impl Place {
+    fn fails(&self, why: impl fmt::Display) -> String {
+        let Place { kind, line, column, shown } = self;
+        format!("template: {kind}:{line}:{column}: executing {kind:?} at <{shown}>: {why}")
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Call {
-    Function(Function, Vec<Argument>),
-    Argument(Argument),
+    /// With the place of the whole call and of the name.
+    Function {
+        function: Function,
+        arguments: Vec<Operand>,
+        place: Place,
+        name: Place,
+    },
+    Operand(Operand),
     /// What Go finds out only when it comes to it.
     Fault(String),
+}
+
+#[derive(Clone, Debug)]
+struct Operand {
+    argument: Argument,
+    place: Place,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +110,8 @@ enum Argument {
     Variable(String, String),
     Literal(Item),
     Pipe(Pipe),
+    /// `(pipe).path`
+    Chain(Pipe, String),
     /// `__line__` and `__timestamp__` are functions without arguments.
     Line,
     Timestamp,
@@ -79,6 +120,7 @@ enum Argument {
 /// What a template reads of a line.
 pub(crate) struct Scope<'a> {
     pub field: &'a dyn Fn(&str) -> Option<String>,
+    pub all: &'a dyn Fn() -> Vec<(String, String)>,
     pub line: &'a str,
     pub ts_ns: i64,
 }
@@ -90,13 +132,17 @@ impl fmt::Debug for Template {
 }
 
 impl Template {
-    pub fn parse(text: &str) -> Result<Template, String> {
-        let mut reader = Reader { rest: text, depth: 0 };
-        let (nodes, end) = reader.nodes()?;
-        match end {
-            Stop::TextEnd => Ok(Template { text: text.to_owned(), nodes }),
-            _ => Err("template: unexpected {{end}} or {{else}}".to_owned()),
-        }
+    /// A template of a `line` or of a `label`, as its errors call it.
+    ///
+    /// # Errors
+    /// Go's words for what does not read.
+    pub fn parse(kind: &'static str, text: &str) -> Result<Template, String> {
+        Ok(Template { text: text.to_owned(), nodes: read::nodes(kind, text)? })
+    }
+
+    /// One that writes nothing, for a text that did not read.
+    pub(crate) fn unread(text: &str) -> Template {
+        Template { text: text.to_owned(), nodes: vec![] }
     }
 
     pub fn as_str(&self) -> &str {
@@ -109,7 +155,7 @@ impl Template {
     }
 
     pub(crate) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), String> {
-        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![] }, out)
+        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![], stopped: None }, out)
     }
 }
 
@@ -118,12 +164,14 @@ struct Frame<'a> {
     scope: &'a Scope<'a>,
     dot: Option<Item>,
     variables: Vec<(String, Item)>,
+    /// The round of a `range` is over before its end.
+    stopped: Option<LoopStop>,
 }
 
 fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
     for node in nodes {
         match node {
-            Node::Text(_) => {}
+            Node::Text(_) | Node::Stop(_) => {}
             Node::Value(pipe) => visit_pipe(pipe, see),
             Node::If { branches, otherwise } => {
                 for (condition, body) in branches {
@@ -144,20 +192,24 @@ fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
 
 fn visit_pipe(pipe: &[Call], see: &mut impl FnMut(&str)) {
     for call in pipe {
-        let arguments = match call {
-            Call::Function(_, arguments) => arguments.as_slice(),
-            Call::Argument(argument) => std::slice::from_ref(argument),
+        let operands = match call {
+            Call::Function { arguments, .. } => arguments.as_slice(),
+            Call::Operand(operand) => std::slice::from_ref(operand),
             Call::Fault(_) => &[],
         };
-        for argument in arguments {
-            match argument {
-                Argument::Field(name) => see(name),
-                Argument::Variable(_, path) => see(path),
-                Argument::Pipe(inner) => visit_pipe(inner, see),
+        for operand in operands {
+            match &operand.argument {
+                Argument::Field(path) | Argument::Variable(_, path) => see(first_of(path).0),
+                Argument::Pipe(inner) | Argument::Chain(inner, _) => visit_pipe(inner, see),
                 Argument::Literal(_) | Argument::Line | Argument::Timestamp => {}
             }
         }
     }
+}
+
+/// The first name of a path, and the rest.
+fn first_of(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
 }
 
 fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(), String> {
@@ -166,6 +218,10 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Value(pipe) => out.push_str(&evaluate(pipe, frame)?.to_string()),
+            Node::Stop(stop) => {
+                frame.stopped = Some(*stop);
+                break;
+            }
             Node::If { branches, otherwise } => {
                 let mut taken = otherwise;
                 for (condition, body) in branches {
@@ -176,19 +232,29 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
                 }
                 render(taken, frame, out)?;
             }
-            Node::Inside { block, names, pipe, body, otherwise } => {
-                let rounds = rounds(*block, evaluate(pipe, frame)?)?;
+            Node::Inside { block, names, pipe, body, otherwise, place } => {
+                let rounds = rounds(*block, evaluate(pipe, frame)?).map_err(|why| place.fails(why))?;
                 if rounds.is_empty() {
                     render(otherwise, frame, out)?;
                 }
                 for (key, item) in rounds {
                     render_inside(names, (key, item), body, frame, out)?;
+                    if *block == Block::Range && frame.stopped.take() == Some(LoopStop::Break) {
+                        break;
+                    }
                 }
             }
-            Node::Set { name, pipe } => {
+            Node::Set { name, pipe, is_new } => {
                 let item = evaluate(pipe, frame)?;
-                frame.variables.push((name.clone(), item));
+                let known = frame.variables.iter_mut().rev().find(|(known, _)| known == name);
+                match known.filter(|_| !is_new) {
+                    Some((_, old)) => *old = item,
+                    None => frame.variables.push((name.clone(), item)),
+                }
             }
+        }
+        if frame.stopped.is_some() {
+            break;
         }
         if out.len() > OUTPUT_BYTES_MAX {
             return Err(format!("template output is longer than {OUTPUT_BYTES_MAX} bytes"));
@@ -207,7 +273,7 @@ fn rounds(block: Block, item: Item) -> Result<Vec<(Item, Item)>, String> {
         (Block::Range, Item::Map(entries)) => {
             entries.into_iter().map(|(name, item)| (Item::Text(name), item)).collect()
         }
-        (Block::Range, item) => return Err(format!("template: range can't iterate over {item}")),
+        (Block::Range, item) => return Err(format!("range can't iterate over {item}")),
     })
 }
 
@@ -239,15 +305,26 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
     let mut value: Option<Item> = None;
     for call in pipe {
         value = Some(match call {
-            Call::Argument(argument) => argument_value(argument, frame)?,
-            Call::Function(function, arguments) => {
-                let mut items = Vec::with_capacity(arguments.len() + 1);
-                for argument in arguments {
-                    items.push(argument_value(argument, frame)?);
+            Call::Operand(operand) => operand_value(operand, frame)?,
+            Call::Function { function, arguments, place, name } => {
+                let count = arguments.len() + usize::from(value.is_some());
+                function.check_count(count).map_err(|why| name.fails(why))?;
+                let mut items = Vec::with_capacity(count);
+                for operand in arguments {
+                    let item = operand_value(operand, frame)?;
+                    let is_written = matches!(operand.argument, Argument::Literal(_));
+                    let checked =
+                        function.check(items.len(), &item, is_written.then_some(&operand.place.shown));
+                    checked.map_err(|why| operand.place.fails(why))?;
+                    items.push(item);
                 }
-                items.extend(value.take());
-                function.check_count(items.len())?;
-                function.call(&items)?
+                if let Some(item) = value.take() {
+                    let checked = function.check(items.len(), &item, None);
+                    checked.map_err(|why| arguments.last().map_or(name, |last| &last.place).fails(why))?;
+                    items.push(item);
+                }
+                let called = function.call(&items);
+                called.map_err(|why| place.fails(format!("error calling {}: {why}", function.name())))?
             }
             Call::Fault(why) => return Err(why.clone()),
         });
@@ -255,321 +332,32 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
     value.ok_or_else(|| "template: empty action".to_owned())
 }
 
-fn argument_value(argument: &Argument, frame: &Frame<'_>) -> Result<Item, String> {
-    let label = |name: &str| Item::Text((frame.scope.field)(name).unwrap_or_default());
-    Ok(match argument {
-        Argument::Field(name) => match &frame.dot {
-            None => label(name),
-            Some(dot) => dot.at(name),
+fn operand_value(operand: &Operand, frame: &Frame<'_>) -> Result<Item, String> {
+    let of_line = |path: &str| {
+        let (name, rest) = first_of(path);
+        if name.is_empty() {
+            let labels = (frame.scope.all)().into_iter().map(|(name, value)| (name, Item::Text(value)));
+            return Ok(Item::Map(labels.collect()));
+        }
+        Item::Text((frame.scope.field)(name).unwrap_or_default()).at(rest)
+    };
+    let found = match &operand.argument {
+        Argument::Field(path) => match &frame.dot {
+            None => of_line(path),
+            Some(dot) => dot.at(path),
         },
-        Argument::Variable(name, path) if name.is_empty() => label(path),
+        Argument::Variable(name, path) if name.is_empty() => of_line(path),
         Argument::Variable(name, path) => {
             let found = frame.variables.iter().rev().find(|(known, _)| known == name);
-            found.map_or(Item::Nothing, |(_, item)| item.at(path))
+            found.map_or(Ok(Item::Nothing), |(_, item)| item.at(path))
         }
-        Argument::Literal(item) => item.clone(),
-        Argument::Pipe(pipe) => evaluate(pipe, frame)?,
-        Argument::Line => Item::Text(frame.scope.line.to_owned()),
-        Argument::Timestamp => Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns)),
-    })
-}
-
-/// Where a run of nodes stopped.
-enum Stop {
-    TextEnd,
-    IfEnd,
-    Else,
-    ElseIf(Pipe),
-}
-
-struct Reader<'a> {
-    rest: &'a str,
-    depth: usize,
-}
-
-impl Reader<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), String> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(format!("template: nested deeper than {DEPTH_MAX}"));
-        }
-        let mut nodes = Vec::new();
-        let end = loop {
-            let Some(open) = self.rest.find("{{") else {
-                nodes.push(Node::Text(std::mem::take(&mut self.rest).to_owned()));
-                break Stop::TextEnd;
-            };
-            let mut text = &self.rest[..open];
-            self.rest = &self.rest[open + 2..];
-            let close = action_end(self.rest).ok_or("template: unclosed action")?;
-            let mut action = &self.rest[..close];
-            self.rest = &self.rest[close + 2..];
-            if let Some(trimmed) = action.strip_prefix("- ") {
-                text = text.trim_end();
-                action = trimmed;
-            }
-            if let Some(trimmed) = action.strip_suffix(" -") {
-                self.rest = self.rest.trim_start();
-                action = trimmed;
-            }
-            if !text.is_empty() {
-                nodes.push(Node::Text(text.to_owned()));
-            }
-            match self.action(action.trim())? {
-                Action::Node(node) => nodes.push(node),
-                Action::Nothing => {}
-                Action::Ends(end) => break end,
-            }
-        };
-        self.depth -= 1;
-        Ok((nodes, end))
-    }
-
-    fn action(&mut self, action: &str) -> Result<Action, String> {
-        if action.starts_with("/*") {
-            return Ok(Action::Nothing);
-        }
-        let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
-        match word {
-            "end" => Ok(Action::Ends(Stop::IfEnd)),
-            "else" => match tail.trim().strip_prefix("if ") {
-                Some(condition) => Ok(Action::Ends(Stop::ElseIf(parse_pipe(condition, 0)?))),
-                None => Ok(Action::Ends(Stop::Else)),
-            },
-            "if" => self.branches(parse_pipe(tail, 0)?).map(Action::Node),
-            "with" => self.inside(Block::With, tail).map(Action::Node),
-            "range" => self.inside(Block::Range, tail).map(Action::Node),
-            "define" | "template" | "block" | "break" | "continue" => Err(format!(
-                "template: {{{{{word}}}}} is not supported here; use if, with, range, else and end"
-            )),
-            _ => match assignment(action) {
-                Some((names, pipe)) if names.len() == 1 => {
-                    Ok(Action::Node(Node::Set { name: names[0].clone(), pipe: parse_pipe(pipe, 0)? }))
-                }
-                _ => Ok(Action::Node(Node::Value(parse_pipe(action, 0)?))),
-            },
-        }
-    }
-
-    fn inside(&mut self, block: Block, head: &str) -> Result<Node, String> {
-        let (names, pipe) = assignment(head).unwrap_or((vec![], head));
-        let pipe = parse_pipe(pipe, 0)?;
-        let (body, mut end) = self.nodes()?;
-        let mut otherwise = vec![];
-        if let Stop::Else = end {
-            (otherwise, end) = self.nodes()?;
-        }
-        match end {
-            Stop::IfEnd => Ok(Node::Inside { block, names, pipe, body, otherwise }),
-            _ => Err("template: with or range without end".to_owned()),
-        }
-    }
-
-    fn branches(&mut self, condition: Pipe) -> Result<Node, String> {
-        let mut branches = Vec::new();
-        let mut condition = Some(condition);
-        loop {
-            let (body, end) = self.nodes()?;
-            let otherwise = match condition.take() {
-                Some(pipe) => {
-                    branches.push((pipe, body));
-                    Vec::new()
-                }
-                None => body,
-            };
-            match end {
-                Stop::IfEnd => return Ok(Node::If { branches, otherwise }),
-                Stop::ElseIf(next) => condition = Some(next),
-                Stop::Else if otherwise.is_empty() => {}
-                Stop::Else | Stop::TextEnd => return Err("template: if without end".to_owned()),
-            }
-        }
-    }
-}
-
-enum Action {
-    Node(Node),
-    Nothing,
-    Ends(Stop),
-}
-
-/// The variables before `:=` or `=`, without their dollar signs, and what stands behind it.
-fn assignment(text: &str) -> Option<(Vec<String>, &str)> {
-    let text = text.trim_start();
-    let (before, behind) = text.starts_with('$').then(|| text.split_once('='))??;
-    let before = before.strip_suffix(':').unwrap_or(before);
-    let name = |name: &str| {
-        let name = name.trim().strip_prefix('$')?;
-        name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.to_owned())
+        Argument::Literal(item) => Ok(item.clone()),
+        Argument::Pipe(pipe) => return evaluate(pipe, frame),
+        Argument::Chain(pipe, path) => evaluate(pipe, frame)?.at(path),
+        Argument::Line => Ok(Item::Text(frame.scope.line.to_owned())),
+        Argument::Timestamp => Ok(Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns))),
     };
-    Some((before.split(',').map(name).collect::<Option<_>>()?, behind))
-}
-
-/// Where the action's `}}` stands, not looking into strings.
-fn action_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut quote = None;
-    let mut at = 0;
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(b'"'), b'\\') => at += 1,
-            (Some(open), b) if open == b => quote = None,
-            (Some(_), _) => {}
-            (None, b @ (b'"' | b'`')) => quote = Some(b),
-            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => return Some(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-fn parse_pipe(text: &str, depth: usize) -> Result<Pipe, String> {
-    if depth > DEPTH_MAX {
-        return Err(format!("template: nested deeper than {DEPTH_MAX}"));
-    }
-    let mut pipe = Vec::new();
-    let mut words: Vec<Word> = Vec::new();
-    let mut rest = text.trim_start();
-    loop {
-        if rest.is_empty() || rest.starts_with('|') {
-            pipe.push(call(std::mem::take(&mut words), !pipe.is_empty())?);
-            if rest.is_empty() {
-                return Ok(pipe);
-            }
-            rest = rest[1..].trim_start();
-            continue;
-        }
-        let (word, tail) = next_word(rest, depth)?;
-        words.push(word);
-        rest = tail.trim_start();
-    }
-}
-
-enum Word {
-    Name(String),
-    Argument(Argument),
-}
-
-fn next_word(text: &str, depth: usize) -> Result<(Word, &str), String> {
-    let bytes = text.as_bytes();
-    match bytes[0] {
-        b'(' => {
-            let end = closing(text).ok_or("template: unclosed left paren")?;
-            Ok((Word::Argument(Argument::Pipe(parse_pipe(&text[1..end], depth + 1)?)), &text[end + 1..]))
-        }
-        b'`' => {
-            let end = text[1..].find('`').ok_or("template: unterminated raw quoted string")? + 1;
-            let item = Item::Text(text[1..end].to_owned());
-            Ok((Word::Argument(Argument::Literal(item)), &text[end + 1..]))
-        }
-        b'"' => quoted(text),
-        sign @ (b'.' | b'$') => {
-            let end = text[1..]
-                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
-                .map_or(text.len(), |at| at + 1);
-            let name = &text[1..end];
-            let argument = match sign {
-                b'.' => Argument::Field(name.to_owned()),
-                _ => {
-                    let (name, path) = name.split_once('.').unwrap_or((name, ""));
-                    Argument::Variable(name.to_owned(), path.to_owned())
-                }
-            };
-            Ok((Word::Argument(argument), &text[end..]))
-        }
-        _ => {
-            let end =
-                text.find(|c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')')).unwrap_or(text.len());
-            if end == 0 {
-                return Err(format!("template: unexpected {:?}", &text[..1.min(text.len())]));
-            }
-            let word = &text[..end];
-            let literal = match word {
-                "true" => Some(Item::Bool(true)),
-                "false" => Some(Item::Bool(false)),
-                _ => word.parse::<i64>().map(Item::Int).or_else(|_| word.parse().map(Item::Float)).ok(),
-            };
-            let starts_name = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
-            match literal {
-                Some(item) if !starts_name || matches!(item, Item::Bool(_)) => {
-                    Ok((Word::Argument(Argument::Literal(item)), &text[end..]))
-                }
-                _ if starts_name => Ok((Word::Name(word.to_owned()), &text[end..])),
-                _ => Err(format!("template: unexpected {word:?}")),
-            }
-        }
-    }
-}
-
-fn quoted(text: &str) -> Result<(Word, &str), String> {
-    let mut value = String::new();
-    let mut chars = text[1..].char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Ok((Word::Argument(Argument::Literal(Item::Text(value))), &text[at + 2..])),
-            '\\' => {
-                let escape = chars.next().map(|(_, c)| c).ok_or("template: unterminated quoted string")?;
-                value.push(unescape(escape, &mut chars).ok_or("template: invalid escape in a string")?);
-            }
-            c => value.push(c),
-        }
-    }
-    Err("template: unterminated quoted string".to_owned())
-}
-
-/// Where the parenthesis that opens the text closes.
-fn closing(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut depth, mut quote, mut at) = (0usize, None, 0);
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(b'"'), b'\\') => at += 1,
-            (Some(open), b) if open == b => quote = None,
-            (Some(_), _) => {}
-            (None, b @ (b'"' | b'`')) => quote = Some(b),
-            (None, b'(') => depth += 1,
-            (None, b')') => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-fn call(words: Vec<Word>, piped: bool) -> Result<Call, String> {
-    let mut words = words.into_iter();
-    let argument = |word| match word {
-        Word::Argument(argument) => Ok(argument),
-        Word::Name(name) if name == "__line__" => Ok(Argument::Line),
-        Word::Name(name) if name == "__timestamp__" => Ok(Argument::Timestamp),
-        Word::Name(name) => {
-            let function = Function::named(&name)?;
-            Ok(Argument::Pipe(vec![Call::Function(function, Vec::new())]))
-        }
-    };
-    match words.next() {
-        None => Err("template: missing value for command".to_owned()),
-        Some(Word::Name(name)) if name != "__line__" && name != "__timestamp__" => {
-            let function = Function::named(&name)?;
-            let arguments = words.map(argument).collect::<Result<Vec<_>, _>>()?;
-            Ok(Call::Function(function, arguments))
-        }
-        Some(Word::Argument(Argument::Field(name))) if !piped && words.len() > 0 => Ok(Call::Fault(format!(
-            "template: line:1: executing \"line\" at <.{name}>: {name} is not a method but has arguments"
-        ))),
-        Some(first) => {
-            if piped || words.next().is_some() {
-                return Err("template: can't give argument to non-function".to_owned());
-            }
-            argument(first).map(Call::Argument)
-        }
-    }
+    found.map_err(|why| operand.place.fails(why))
 }
 
 #[cfg(test)]

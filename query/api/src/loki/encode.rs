@@ -54,7 +54,8 @@ pub(super) fn answer(answer: LogAnswer, categorize: bool) -> Response {
             .into_response()
         }
         LogResult::Scalar(point) => {
-            let pair = [seconds(point.ts_ms), json!(number(point.value))];
+            // A scalar alone has its time in milliseconds, as Loki writes it.
+            let pair = [json!(point.ts_ms), json!(number(point.value))];
             Pieces::new(head, pair.into_iter(), tail, |text, item: Value| put(text, &item)).into_response()
         }
     };

@@ -11,7 +11,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::StreamExt;
 use logql::{Category, Fields, Pipeline};
-use model::{Labels, Matcher, TimeRange};
+use model::{LabelSetBuilder, Labels, Matcher, TimeRange};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -139,15 +139,14 @@ impl Lines {
                 fields.add_metadata("detected_level", rows.level(row, stream));
             }
             let Some(text) = self.pipeline.run(ts, rows.line(row), fields) else { continue };
-            let of = |category| {
-                Labels::from_pairs(fields.iter().filter(|(_, _, c)| *c == category).map(|(n, v, _)| (n, v)))
-            };
+            // What a line has empty is not what it has not.
+            let of = |category| labels_of(fields.iter().filter(|(_, _, of)| *of == category));
             let untouched = self.pipeline.keeps_labels();
             let line = Line {
                 text: text.into_owned(),
-                stream: if untouched { stream.labels.clone() } else { of(Category::Stream) },
-                metadata: of(Category::Metadata),
-                parsed: if untouched { Labels::empty() } else { of(Category::Parsed) },
+                stream: if untouched { stream.labels.clone() } else { of(Category::Stream)? },
+                metadata: of(Category::Metadata)?,
+                parsed: if untouched { Labels::empty() } else { of(Category::Parsed)? },
             };
             best.arrivals += 1;
             best.bytes += line.bytes();
@@ -164,6 +163,17 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// With those that are empty.
+fn labels_of<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a str, Category)>,
+) -> Result<Labels, DataFusionError> {
+    let mut pairs: Vec<(&str, &str)> = fields.map(|(name, value, _)| (name, value)).collect();
+    let mut bytes = vec![];
+    let labels =
+        LabelSetBuilder::encode_all_into(&mut pairs, &mut bytes).and_then(|()| Labels::from_bytes(&bytes));
+    labels.map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))
 }
 
 impl Best {

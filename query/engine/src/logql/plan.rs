@@ -193,7 +193,7 @@ impl Planner {
         let select = select(&range.log, TimeRange { start: start.saturating_add(1), end });
         let streams = self.snapshot.log_streams(&select).await?;
         let from_stream = |name: &str| streams.iter().all(|stream| stream.labels.get(name).is_some());
-        let reads_level = pipeline.wanted().is_some_and(|names| names.iter().any(|n| n == "detected_level"));
+        let reads_level = pipeline.wanted().is_none_or(|names| names.iter().any(|n| n == "detected_level"));
         let reads_metadata =
             pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
         // Where `| json` alone looks at the line, its labels are enough.

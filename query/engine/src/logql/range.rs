@@ -341,11 +341,17 @@ impl RangeAggregate {
         let encoded = match &self.grouping {
             _ if self.op == RangeOp::Absent => Ok(()),
             Some(Grouping { without: false, labels }) if labels.len() <= LABELS_MAX => {
-                let mut pairs = [("", ""); LABELS_MAX];
-                for (pair, label) in pairs.iter_mut().zip(labels) {
-                    *pair = (label, fields.get(label).unwrap_or(""));
+                let (mut pairs, mut count) = ([("", ""); LABELS_MAX], 0);
+                for label in labels {
+                    // A label that a line has empty makes another series than one that it has not.
+                    if let Some(value) =
+                        fields.get(label).filter(|value| !value.is_empty() || !is_error(label))
+                    {
+                        pairs[count] = (label, value);
+                        count += 1;
+                    }
                 }
-                LabelSetBuilder::encode_into(&mut pairs[..labels.len()], &mut key)
+                LabelSetBuilder::encode_all_into(&mut pairs[..count], &mut key)
             }
             grouping => {
                 let kept = |name: &str| match grouping {
@@ -435,10 +441,11 @@ impl RangeAggregate {
         let labels = self.grouping.as_ref().map_or(&[][..], |grouping| &grouping.labels);
         let mut key = vec![];
         late.each(labels.len(), wanted, |values, at| {
-            let mut pairs: Vec<(&str, &str)> =
-                labels.iter().map(String::as_str).zip(values.iter().copied()).collect();
+            let named =
+                labels.iter().zip(values).filter_map(|(label, value)| Some((label.as_str(), (*value)?)));
+            let mut pairs: Vec<(&str, &str)> = named.collect();
             key.clear();
-            LabelSetBuilder::encode_into(&mut pairs, &mut key)
+            LabelSetBuilder::encode_all_into(&mut pairs, &mut key)
                 .map_err(|why| DataFusionError::Execution(format!("labels of a line: {why}")))?;
             see(&key, at);
             Ok(())
@@ -493,11 +500,18 @@ impl RangeAggregate {
                 *seen |= state.samples[series].iter().any(|(ts, _)| holds(*ts));
             }
         }
-        let fixed = self.matchers.iter().filter(|matcher| matcher.op == Match::Equal);
+        // A name that stands twice fixes nothing.
+        let is_once = |name: &str| self.matchers.iter().filter(|other| other.name == name).count() == 1;
+        let fixed = self.matchers.iter().filter(|m| m.op == Match::Equal && is_once(&m.name));
         let labels = Labels::from_pairs(fixed.map(|matcher| (&matcher.name, &matcher.value)));
         let values = seen.into_iter().map(|seen| (!seen).then_some(1.0)).collect();
         Matrix(vec![Series { labels, values }]).without_empty()
     }
+}
+
+/// Errors are none where they are empty.
+fn is_error(label: &str) -> bool {
+    matches!(label, "__error__" | "__error_details__")
 }
 
 /// Loki's refusal of a line whose error nobody asked to skip.

@@ -233,10 +233,15 @@ fn level_names(metadata: &[&MapArray]) -> Vec<&'static str> {
     level::FIELDS.iter().copied().filter(has).collect()
 }
 
-/// Whether labels spell the name of metadata so: other characters than letters and digits are `_`.
+/// Whether labels spell the name of metadata so.
 fn spelled(key: &str, name: &str) -> bool {
-    let spelling = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    key.len() >= name.len() && spelling.eq(name.chars())
+    let of_digit = key.starts_with(|c: char| c.is_ascii_digit()).then(|| name.strip_prefix("key_")).flatten();
+    key.len() >= of_digit.unwrap_or(name).len() && logql::metadata_name(key).eq(name.chars())
+}
+
+fn spell(key: &str, name: &mut String) {
+    name.clear();
+    name.extend(logql::metadata_name(key));
 }
 
 impl<'a> Rows<'a> {
@@ -298,10 +303,10 @@ impl<'a> Rows<'a> {
             let range = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
             let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
             for at in range {
-                name.clear();
-                name.extend(keys.value(at).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+                spell(keys.value(at), name);
                 let value = if values.is_null(at) { "" } else { values.value(at) };
-                if fields.get(name) != Some(value) {
+                // Loki takes no empty metadata.
+                if !value.is_empty() && fields.get(name) != Some(value) {
                     fields.add_metadata(name, value);
                 }
             }

@@ -84,6 +84,24 @@ impl Fields {
         }
     }
 
+    /// As [`extract`](Self::extract), where the last one found stays.
+    pub fn extract_last(&mut self, name: &str, value: &str) {
+        let entries = &self.entries[..self.used];
+        let mut metadata = entries.iter().take_while(|entry| entry.category == Category::Metadata);
+        let taken = self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name);
+        let is_it = |entry: &&mut Entry| {
+            entry.category == Category::Parsed
+                && match taken {
+                    true => entry.name.strip_suffix("_extracted") == Some(name),
+                    false => entry.name == name,
+                }
+        };
+        match self.entries[..self.used].iter_mut().find(is_it) {
+            Some(entry) => value.clone_into(&mut entry.value),
+            None => self.extract(name, value),
+        }
+    }
+
     /// Whether a parser has found the name already.
     fn is_parsed(&mut self, name: &str, taken: bool) -> bool {
         let parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);

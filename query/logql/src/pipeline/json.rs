@@ -3,6 +3,7 @@
 //! Only wanted fields are copied; the rest is skipped. How far a line may be from JSON before it gets an error, and what the error
 //! says, is as in the reader that Loki has (`jsonparser`): what stands behind the object does not matter, nor what is in an array.
 
+use super::paths::PathStep;
 use memchr::memchr2;
 use std::borrow::Cow;
 
@@ -15,13 +16,6 @@ const NO_ARRAY_END: &str = "Value is array, but can't find closing ']' symbol";
 const NO_STRING_END: &str = "Value is string, but can't find closing '\"' symbol";
 const MALFORMED: &str = "Malformed JSON error";
 const NO_VALUE: &str = "Unknown value type";
-
-/// One step of a path: `a.b[0]["c d"]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathStep {
-    Key(String),
-    Index(usize),
-}
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
@@ -65,39 +59,6 @@ pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, s
         Some(b'[') => Some(Raw { text, escaped: text.contains('\\') }.text()),
         _ => (text != "null").then_some(Cow::Borrowed(text)),
     }
-}
-
-pub(crate) fn parse_path(path: &str) -> Result<Vec<PathStep>, String> {
-    let mut steps = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        if let Some(inner) = rest.strip_prefix('[') {
-            if let Some(quoted) = inner.strip_prefix('"') {
-                let end = quoted.find("\"]").ok_or("missing \"]")?;
-                steps.push(PathStep::Key(quoted[..end].replace("\\\"", "\"")));
-                rest = &quoted[end + 2..];
-            } else {
-                let end = inner.find(']').ok_or("missing ]")?;
-                let index = inner[..end].parse().map_err(|_| format!("{:?} is no index", &inner[..end]))?;
-                steps.push(PathStep::Index(index));
-                rest = &inner[end + 1..];
-            }
-            continue;
-        }
-        if !steps.is_empty() {
-            rest = rest.strip_prefix('.').ok_or_else(|| format!("unexpected {rest:?}"))?;
-        }
-        let end = rest.find(['.', '[']).unwrap_or(rest.len());
-        let key = &rest[..end];
-        let valid =
-            !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '$'));
-        if !valid || key.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(format!("{key:?} is no key; write [\"{key}\"]"));
-        }
-        steps.push(PathStep::Key(key.to_owned()));
-        rest = &rest[end..];
-    }
-    if steps.is_empty() { Err("empty path".to_owned()) } else { Ok(steps) }
 }
 
 /// A key as a label name: what a name cannot hold becomes `_`.

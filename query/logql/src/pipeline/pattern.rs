@@ -1,5 +1,9 @@
 //! `<ip> - <_> "<method> <path>"`: literals and captures in turn.
 
+/// What Loki's reader of patterns says of an empty one.
+const NOTHING: &str =
+    "parse error at line 1, col 1: syntax error: unexpected $end, expecting IDENTIFIER or LITERAL";
+
 #[derive(Clone, Debug)]
 enum Part {
     Literal(String),
@@ -16,28 +20,46 @@ pub struct LinePattern {
 impl LinePattern {
     /// For `| pattern`: at least one named capture.
     pub(crate) fn for_parser(text: &str) -> Result<LinePattern, String> {
-        let pattern = LinePattern::parse(text)?;
-        let mut names: Vec<&str> = pattern.names().collect();
-        if names.is_empty() {
-            return Err(format!("pattern {text:?}: at least one capture is required, as <status>"));
+        if text.is_empty() {
+            return Err(NOTHING.to_owned());
         }
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("pattern {text:?}: duplicate capture name <{}>", pair[0]));
+        let pattern = LinePattern::parse(text);
+        let names: Vec<&str> = pattern.names().collect();
+        if names.is_empty() {
+            return Err("at least one capture is required".to_owned());
+        }
+        pattern.check_neighbours()?;
+        let doubled = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+        if let Some((_, name)) = doubled {
+            return Err(format!("duplicate capture name ({name}): invalid expression"));
         }
         Ok(pattern)
     }
 
     /// For `|>`: only `<_>`.
     pub(crate) fn for_filter(text: &str) -> Result<LinePattern, String> {
-        let pattern = LinePattern::parse(text)?;
+        let pattern = LinePattern::parse(text);
+        pattern.check_neighbours()?;
         let named = pattern.names().next().map(str::to_owned);
         match named {
-            Some(name) => {
-                Err(format!("pattern {text:?}: named captures are not allowed, write <_> for <{name}>"))
-            }
+            Some(name) => Err(format!("named captures are not allowed: found '<{name}>'")),
             None => Ok(pattern),
         }
+    }
+
+    /// Between two captures nothing says where the first ends.
+    fn check_neighbours(&self) -> Result<(), String> {
+        for pair in self.parts.windows(2) {
+            if let [Part::Capture(one), Part::Capture(next)] = pair {
+                let name = |capture: &Option<String>| capture.clone().unwrap_or_else(|| "_".to_owned());
+                return Err(format!(
+                    "found consecutive capture '<{}><{}>': invalid expression",
+                    name(one),
+                    name(next)
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -47,7 +69,7 @@ impl LinePattern {
         })
     }
 
-    fn parse(text: &str) -> Result<LinePattern, String> {
+    fn parse(text: &str) -> LinePattern {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -65,9 +87,6 @@ impl LinePattern {
                     if !literal.is_empty() {
                         parts.push(Part::Literal(std::mem::take(&mut literal)));
                     }
-                    if matches!(parts.last(), Some(Part::Capture(_))) {
-                        return Err(format!("pattern {text:?}: two captures need a literal between them"));
-                    }
                     parts.push(Part::Capture((name != "_").then(|| name.to_owned())));
                     rest = &rest[name.len() + 2..];
                 }
@@ -80,7 +99,7 @@ impl LinePattern {
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
         }
-        Ok(LinePattern { text: text.to_owned(), parts })
+        LinePattern { text: text.to_owned(), parts }
     }
 
     pub fn as_str(&self) -> &str {
@@ -117,28 +136,21 @@ impl LinePattern {
         }
     }
 
-    /// Whether the whole line is the pattern, `<_>` standing for one or more characters.
+    /// Whether the line is the pattern, `<_>` standing for one or more characters. Before a literal that it begins with there may
+    /// be anything, as in Loki.
     pub(crate) fn matches(&self, line: &str) -> bool {
+        if line.is_empty() || self.parts.is_empty() {
+            return line.is_empty() && self.parts.is_empty();
+        }
         let mut rest = line;
-        let mut gap = false;
-        for part in &self.parts {
-            match part {
-                Part::Capture(_) => gap = true,
-                Part::Literal(literal) if gap => {
-                    let Some(first) = rest.chars().next() else { return false };
-                    let from = first.len_utf8();
-                    match rest[from..].find(literal.as_str()) {
-                        Some(at) => rest = &rest[from + at + literal.len()..],
-                        None => return false,
-                    }
-                    gap = false;
-                }
-                Part::Literal(literal) => match rest.strip_prefix(literal.as_str()) {
-                    Some(tail) => rest = tail,
-                    None => return false,
-                },
+        for (at, part) in self.parts.iter().enumerate() {
+            let Part::Literal(literal) = part else { continue };
+            match rest.find(literal.as_str()) {
+                Some(0) if at > 0 => return false,
+                Some(found) => rest = &rest[found + literal.len()..],
+                None => return false,
             }
         }
-        gap != rest.is_empty()
+        matches!(self.parts.last(), Some(Part::Capture(_))) != rest.is_empty()
     }
 }

@@ -1,124 +1,157 @@
 //! The functions a template may call. Arguments come as Go passes them: a piped value is the last one.
 
+use super::print::{html, js, print, printf};
 use super::value::Item;
-use crate::units::{parse_bytes, parse_duration_ns};
+use crate::units::{bytes_fault, duration_fault, parse_bytes, parse_go_duration_ns};
 use base64_lite::{decode, encode};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use model::regexp::compile;
+use std::cmp::Ordering;
 
-/// A function by its name, with the arguments it takes.
+/// A function by its name, with what it takes: `s` a string, `i` a whole number, `f` a float, `t` a time, `a` anything, and a
+/// star behind the last where there may be none or many of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Function {
     name: &'static str,
-    arguments_min: usize,
-    arguments_max: usize,
+    takes: &'static str,
 }
 
 const MANY: usize = 64;
 
-/// Name, fewest and most arguments.
-const FUNCTIONS: [(&str, usize, usize); 79] = [
-    ("ToLower", 1, 1),
-    ("ToUpper", 1, 1),
-    ("Replace", 4, 4),
-    ("Trim", 2, 2),
-    ("TrimLeft", 2, 2),
-    ("TrimRight", 2, 2),
-    ("TrimPrefix", 2, 2),
-    ("TrimSuffix", 2, 2),
-    ("TrimSpace", 1, 1),
-    ("lower", 1, 1),
-    ("upper", 1, 1),
-    ("title", 1, 1),
-    ("trunc", 2, 2),
-    ("substr", 3, 3),
-    ("contains", 2, 2),
-    ("hasPrefix", 2, 2),
-    ("hasSuffix", 2, 2),
-    ("indent", 2, 2),
-    ("nindent", 2, 2),
-    ("replace", 3, 3),
-    ("repeat", 2, 2),
-    ("trim", 1, 1),
-    ("trimAll", 2, 2),
-    ("trimSuffix", 2, 2),
-    ("trimPrefix", 2, 2),
-    ("regexReplaceAll", 3, 3),
-    ("regexReplaceAllLiteral", 3, 3),
-    ("count", 2, 2),
-    ("alignLeft", 2, 2),
-    ("alignRight", 2, 2),
-    ("default", 2, 2),
-    ("urldecode", 1, 1),
-    ("urlencode", 1, 1),
-    ("b64enc", 1, 1),
-    ("b64dec", 1, 1),
-    ("bytes", 1, 1),
-    ("duration", 1, 1),
-    ("duration_seconds", 1, 1),
-    ("int", 1, 1),
-    ("float64", 1, 1),
-    ("add", 1, MANY),
-    ("sub", 2, 2),
-    ("mul", 1, MANY),
-    ("div", 2, 2),
-    ("mod", 2, 2),
-    ("addf", 1, MANY),
-    ("subf", 1, MANY),
-    ("mulf", 1, MANY),
-    ("divf", 1, MANY),
-    ("max", 1, MANY),
-    ("min", 1, MANY),
-    ("maxf", 1, MANY),
-    ("minf", 1, MANY),
-    ("ceil", 1, 1),
-    ("floor", 1, 1),
-    ("round", 2, 3),
-    ("unixEpoch", 1, 1),
-    ("unixEpochMillis", 1, 1),
-    ("unixEpochNanos", 1, 1),
-    ("eq", 2, MANY),
-    ("ne", 2, 2),
-    ("lt", 2, 2),
-    ("le", 2, 2),
-    ("gt", 2, 2),
-    ("ge", 2, 2),
-    ("and", 1, MANY),
-    ("or", 1, MANY),
-    ("not", 1, 1),
-    ("printf", 1, MANY),
-    ("print", 0, MANY),
-    ("println", 0, MANY),
-    ("len", 1, 1),
-    ("index", 1, MANY),
-    ("fromJson", 1, 1),
-    ("date", 2, 2),
-    ("toDate", 2, 2),
-    ("toDateInZone", 3, 3),
-    ("unixToTime", 1, 1),
-    ("now", 0, 0),
+const FUNCTIONS: [(&str, &str); 84] = [
+    ("ToLower", "s"),
+    ("ToUpper", "s"),
+    ("Replace", "sssi"),
+    ("Trim", "ss"),
+    ("TrimLeft", "ss"),
+    ("TrimRight", "ss"),
+    ("TrimPrefix", "ss"),
+    ("TrimSuffix", "ss"),
+    ("TrimSpace", "s"),
+    ("lower", "s"),
+    ("upper", "s"),
+    ("title", "s"),
+    ("trunc", "is"),
+    ("substr", "iis"),
+    ("contains", "ss"),
+    ("hasPrefix", "ss"),
+    ("hasSuffix", "ss"),
+    ("indent", "is"),
+    ("nindent", "is"),
+    ("replace", "sss"),
+    ("repeat", "is"),
+    ("trim", "s"),
+    ("trimAll", "ss"),
+    ("trimSuffix", "ss"),
+    ("trimPrefix", "ss"),
+    ("regexReplaceAll", "sss"),
+    ("regexReplaceAllLiteral", "sss"),
+    ("count", "ss"),
+    ("alignLeft", "is"),
+    ("alignRight", "is"),
+    ("default", "aa*"),
+    ("urldecode", "s"),
+    ("urlencode", "s"),
+    ("b64enc", "s"),
+    ("b64dec", "s"),
+    ("bytes", "s"),
+    ("duration", "s"),
+    ("duration_seconds", "s"),
+    ("int", "a"),
+    ("float64", "a"),
+    ("add", "a*"),
+    ("sub", "aa"),
+    ("mul", "aa*"),
+    ("div", "aa"),
+    ("mod", "aa"),
+    ("addf", "a*"),
+    ("subf", "aa*"),
+    ("mulf", "aa*"),
+    ("divf", "aa*"),
+    ("max", "aa*"),
+    ("min", "aa*"),
+    ("maxf", "aa*"),
+    ("minf", "aa*"),
+    ("ceil", "a"),
+    ("floor", "a"),
+    ("round", "aif*"),
+    ("unixEpoch", "t"),
+    ("unixEpochMillis", "t"),
+    ("unixEpochNanos", "t"),
+    ("eq", "aa*"),
+    ("ne", "aa"),
+    ("lt", "aa"),
+    ("le", "aa"),
+    ("gt", "aa"),
+    ("ge", "aa"),
+    ("and", "aa*"),
+    ("or", "aa*"),
+    ("not", "a"),
+    ("printf", "sa*"),
+    ("print", "a*"),
+    ("println", "a*"),
+    ("len", "a"),
+    ("index", "aa*"),
+    ("slice", "aa*"),
+    ("call", "aa*"),
+    ("html", "a*"),
+    ("js", "a*"),
+    ("urlquery", "a*"),
+    ("fromJson", "s"),
+    ("date", "sa"),
+    ("toDate", "ss"),
+    ("toDateInZone", "sss"),
+    ("unixToTime", "s"),
+    ("now", ""),
 ];
 
 impl Function {
     pub fn named(name: &str) -> Result<Function, String> {
-        let found = FUNCTIONS.iter().find(|(known, _, _)| *known == name);
-        let (name, arguments_min, arguments_max) =
-            *found.ok_or_else(|| format!("template: line:1: function {name:?} not defined"))?;
-        Ok(Function { name, arguments_min, arguments_max })
+        let found = FUNCTIONS.iter().find(|(known, _)| *known == name);
+        let (name, takes) = *found.ok_or_else(|| format!("function {name:?} not defined"))?;
+        Ok(Function { name, takes })
+    }
+
+    pub fn name(self) -> &'static str {
+        self.name
     }
 
     pub fn check_count(self, count: usize) -> Result<(), String> {
-        if (self.arguments_min..=self.arguments_max).contains(&count) {
+        let (least, most) = match self.takes.strip_suffix('*') {
+            Some(takes) => (takes.len() - 1, MANY),
+            None => (self.takes.len(), self.takes.len()),
+        };
+        if (least..=most).contains(&count) {
             return Ok(());
         }
-        let at_least = if self.arguments_max > self.arguments_min { "at least " } else { "" };
-        Err(format!(
-            "template: line:1: executing \"line\" at <{0}>: wrong number of args for {0}: want {at_least}{1} got {count}",
-            self.name, self.arguments_min
-        ))
+        let at_least = if most > least { "at least " } else { "" };
+        let name = self.name;
+        Err(format!("wrong number of args for {name}: want {at_least}{least} got {count}"))
     }
 
-    /// There are as many arguments as [`check_count`](Self::check_count) wants.
+    /// Whether the argument at a place may be what it is; `written` is how a literal stands in the template.
+    pub fn check(self, at: usize, item: &Item, written: Option<&String>) -> Result<(), String> {
+        let takes = self.takes.trim_end_matches('*').as_bytes();
+        let Some(wanted) = takes.get(at).or(takes.last()) else { return Ok(()) };
+        let (fits, name, literal) = match wanted {
+            b's' => (matches!(item, Item::Text(_)), "string", "string"),
+            b'i' => (matches!(item, Item::Int(_)), "int", "integer"),
+            b'f' => (matches!(item, Item::Float(_) | Item::Int(_)), "float64", "float"),
+            b't' => (matches!(item, Item::Time(_)), "time.Time", "time.Time"),
+            _ => return Ok(()),
+        };
+        match (fits, item, written) {
+            (true, ..) => Ok(()),
+            (false, Item::Nothing, Some(_)) => Err(format!("cannot assign nil to {name}")),
+            (false, Item::Nothing, None) => Err(format!("invalid value; expected {name}")),
+            (false, _, Some(written)) => Err(format!("expected {literal}; found {written}")),
+            (false, item, None) => {
+                Err(format!("wrong type for value; expected {name}; got {}", item.type_name()))
+            }
+        }
+    }
+
+    /// There are as many arguments as [`check_count`](Self::check_count) wants, of the types that [`check`](Self::check) wants.
     pub fn call(self, items: &[Item]) -> Result<Item, String> {
         let text = |at: usize| items.get(at).map(Item::to_string).unwrap_or_default();
         let last = || text(items.len().saturating_sub(1));
@@ -142,12 +175,12 @@ impl Function {
             "trimPrefix" => string(strip(&text(1), &text(0), true)),
             "trimSuffix" => string(strip(&text(1), &text(0), false)),
             "trunc" => string(trunc(whole(0), &text(1))),
-            "substr" => string(substr(whole(0), whole(1), &text(2))),
+            "substr" => string(substr(whole(0), whole(1), &text(2))?),
             "contains" => Ok(Item::Bool(text(1).contains(&text(0)))),
             "hasPrefix" => Ok(Item::Bool(text(1).starts_with(&text(0)))),
             "hasSuffix" => Ok(Item::Bool(text(1).ends_with(&text(0)))),
-            "indent" => string(indent(whole(0), &text(1))),
-            "nindent" => string(format!("\n{}", indent(whole(0), &text(1)))),
+            "indent" => string(indent(whole(0), &text(1))?),
+            "nindent" => string(format!("\n{}", indent(whole(0), &text(1))?)),
             "repeat" => repeat(whole(0), &text(1)),
             "regexReplaceAll" => {
                 let regex = compile(&text(0))?;
@@ -163,28 +196,25 @@ impl Function {
             }
             "alignLeft" => string(align(whole(0), &text(1), false)),
             "alignRight" => string(align(whole(0), &text(1), true)),
-            "default" => Ok(if items[1].is_true() { items[1].clone() } else { items[0].clone() }),
+            "default" => Ok(items.get(1).filter(|given| given.is_true()).unwrap_or(&items[0]).clone()),
             "urldecode" => string(url_decode(&text(0))?),
             "urlencode" => string(url_encode(&text(0))),
             "b64enc" => string(encode(text(0).as_bytes())),
-            "b64dec" => string(decode(&text(0)).ok_or("template: illegal base64 data")?),
+            "b64dec" => string(decode(&text(0)).unwrap_or_else(|why| why)),
             "bytes" => parse_bytes(&text(0))
                 .map(|bytes| Item::Float(bytes as f64))
-                .ok_or_else(|| format!("template: invalid size {:?}", text(0))),
-            "duration" | "duration_seconds" => parse_duration_ns(&text(0))
+                .ok_or_else(|| bytes_fault(&text(0))),
+            "duration" | "duration_seconds" => parse_go_duration_ns(&text(0))
                 .map(|ns| Item::Float(ns as f64 / 1e9))
-                .ok_or_else(|| format!("template: invalid duration {:?}", text(0))),
+                .ok_or_else(|| duration_fault(&text(0))),
             "int" => Ok(Item::Int(whole(0))),
             "float64" => Ok(Item::Float(number(0))),
             "add" => Ok(Item::Int(items.iter().map(int).fold(0, i64::wrapping_add))),
             "mul" => Ok(Item::Int(items.iter().map(int).fold(1, i64::wrapping_mul))),
             "sub" => Ok(Item::Int(whole(0).wrapping_sub(whole(1)))),
-            "div" => {
-                whole(0).checked_div(whole(1)).map(Item::Int).ok_or_else(|| "template: divide by zero".into())
-            }
-            "mod" => {
-                whole(0).checked_rem(whole(1)).map(Item::Int).ok_or_else(|| "template: divide by zero".into())
-            }
+            "div" | "mod" if whole(1) == 0 => Err("runtime error: integer divide by zero".into()),
+            "div" => Ok(Item::Int(whole(0).wrapping_div(whole(1)))),
+            "mod" => Ok(Item::Int(whole(0).wrapping_rem(whole(1)))),
             "addf" => Ok(Item::Float(items.iter().map(float).fold(0.0, |a, b| exactly('+', a, b)))),
             "mulf" => {
                 Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('*', a, b))))
@@ -214,16 +244,25 @@ impl Function {
             "unixEpochNanos" => {
                 string(time(&items[0])?.timestamp_nanos_opt().unwrap_or_default().to_string())
             }
-            "eq" => Ok(Item::Bool(items[1..].iter().any(|other| same(&items[0], other)))),
-            "ne" => Ok(Item::Bool(!same(&items[0], &items[1]))),
-            "lt" => Ok(Item::Bool(less(&items[0], &items[1]))),
-            "gt" => Ok(Item::Bool(less(&items[1], &items[0]))),
-            "le" => Ok(Item::Bool(!less(&items[1], &items[0]))),
-            "ge" => Ok(Item::Bool(!less(&items[0], &items[1]))),
+            "eq" if items.len() < 2 => Err("missing argument for comparison".into()),
+            "eq" => {
+                for other in &items[1..] {
+                    if same(&items[0], other)? {
+                        return Ok(Item::Bool(true));
+                    }
+                }
+                Ok(Item::Bool(false))
+            }
+            "ne" => Ok(Item::Bool(!same(&items[0], &items[1])?)),
+            "lt" => Ok(Item::Bool(order(&items[0], &items[1])?.is_lt())),
+            "gt" => Ok(Item::Bool(order(&items[0], &items[1])?.is_gt())),
+            "le" => Ok(Item::Bool(order(&items[0], &items[1])?.is_le())),
+            "ge" => Ok(Item::Bool(order(&items[0], &items[1])?.is_ge())),
             "and" => Ok(items.iter().find(|item| !item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "or" => Ok(items.iter().find(|item| item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "not" => Ok(Item::Bool(!items[0].is_true())),
-            "date" => string(go_date(&text(0), time(&items[1])?)),
+            // What is no time is the time it is.
+            "date" => string(go_date(&text(0), time(&items[1]).unwrap_or_else(|_| Utc::now()))),
             "toDate" => Ok(Item::Time(read_date(&text(0), &text(1)))),
             // Zones other than UTC are not known here.
             "toDateInZone" => Ok(Item::Time(read_date(&text(0), &text(2)))),
@@ -233,17 +272,17 @@ impl Function {
             "len" => match &items[0] {
                 Item::List(items) => Ok(Item::Int(items.len() as i64)),
                 Item::Map(entries) => Ok(Item::Int(entries.len() as i64)),
-                other => Ok(Item::Int(other.to_string().len() as i64)),
+                Item::Text(text) => Ok(Item::Int(text.len() as i64)),
+                Item::Nothing => Err("len of nil pointer".into()),
+                other => Err(format!("len of type {}", other.type_name())),
             },
-            "index" => items[1..].iter().try_fold(items[0].clone(), |item, at| match &item {
-                Item::List(items) => usize::try_from(int(at))
-                    .ok()
-                    .and_then(|at| items.get(at).cloned())
-                    .ok_or_else(|| format!("template: index out of range: {at}")),
-                Item::Map(_) => Ok(item.at(&at.to_string())),
-                other => Err(format!("template: can't index {other}")),
-            }),
-            "print" => string(items.iter().map(Item::to_string).collect()),
+            "index" => items[1..].iter().try_fold(items[0].clone(), |item, at| index(&item, at)),
+            "slice" => slice(&items[0], &items[1..]),
+            "call" => Err(format!("non-function {} of type {}", text(0), items[0].type_name())),
+            "print" => string(print(items)),
+            "html" => string(html(&print(items))),
+            "js" => string(js(&print(items))),
+            "urlquery" => string(url_encode(&print(items))),
             "println" => {
                 let words: Vec<String> = items.iter().map(Item::to_string).collect();
                 string(format!("{}\n", words.join(" ")))
@@ -304,16 +343,16 @@ fn time(item: &Item) -> Result<DateTime<Utc>, String> {
     match item {
         Item::Time(time) => Ok(*time),
         // Numbers are seconds.
-        Item::Int(seconds) => {
-            DateTime::from_timestamp(*seconds, 0).ok_or_else(|| "template: no time".to_owned())
-        }
-        other => Err(format!("template: wrong type for value; expected time.Time; got {other}")),
+        Item::Int(seconds) => DateTime::from_timestamp(*seconds, 0).ok_or_else(|| "no time".to_owned()),
+        other => Err(format!("wrong type for value; expected time.Time; got {}", other.type_name())),
     }
 }
 
 /// A time of days, seconds, milliseconds, microseconds or nanoseconds since 1970, which its length tells.
 fn unix_time(text: &str) -> Result<DateTime<Utc>, String> {
-    let number: i64 = text.parse().map_err(|_| format!("unable to parse time '{text}': it is no number"))?;
+    let unread =
+        || format!("unable to parse time '{text}': strconv.ParseInt: parsing {text:?}: invalid syntax");
+    let number: i64 = text.parse().map_err(|_| unread())?;
     let time = match text.len() {
         5 => DateTime::from_timestamp(number * 86_400, 0),
         10 => DateTime::from_timestamp(number, 0),
@@ -322,7 +361,7 @@ fn unix_time(text: &str) -> Result<DateTime<Utc>, String> {
         19 => Some(DateTime::from_timestamp_nanos(number)),
         _ => None,
     };
-    time.ok_or_else(|| format!("unable to parse time '{text}': it has {} digits", text.len()))
+    time.ok_or_else(|| format!("unable to parse time '{text}': %!w(<nil>)"))
 }
 
 /// A text in Go's reference layout; what is none is the first day of the year 1, as in Go.
@@ -355,20 +394,96 @@ fn int(item: &Item) -> i64 {
     }
 }
 
-fn same(left: &Item, right: &Item) -> bool {
+const INCOMPATIBLE: &str = "incompatible types for comparison";
+
+fn same(left: &Item, right: &Item) -> Result<bool, String> {
     match (left, right) {
-        (Item::Text(a), Item::Text(b)) => a == b,
-        (Item::Bool(a), Item::Bool(b)) => a == b,
-        (Item::Text(_), _) | (_, Item::Text(_)) => left.to_string() == right.to_string(),
-        _ => float(left) == float(right),
+        (Item::Text(a), Item::Text(b)) => Ok(a == b),
+        (Item::Bool(a), Item::Bool(b)) => Ok(a == b),
+        (Item::Int(a), Item::Int(b)) => Ok(a == b),
+        (Item::Float(a), Item::Float(b)) => Ok(a == b),
+        (Item::Time(a), Item::Time(b)) => Ok(a == b),
+        (Item::Nothing, other) | (other, Item::Nothing) => Ok(*other == Item::Nothing),
+        (Item::List(_) | Item::Map(_), Item::List(_) | Item::Map(_)) => {
+            Err(format!("non-comparable types {left}: {}, {right}: {}", left.type_name(), right.type_name()))
+        }
+        _ => Err(INCOMPATIBLE.to_owned()),
     }
 }
 
-fn less(left: &Item, right: &Item) -> bool {
+fn order(left: &Item, right: &Item) -> Result<Ordering, String> {
     match (left, right) {
-        (Item::Text(a), Item::Text(b)) => a < b,
-        _ => float(left) < float(right),
+        (Item::Text(a), Item::Text(b)) => Ok(a.cmp(b)),
+        (Item::Int(a), Item::Int(b)) => Ok(a.cmp(b)),
+        (Item::Float(a), Item::Float(b)) => Ok(a.total_cmp(b)),
+        (Item::Text(_) | Item::Int(_) | Item::Float(_) | Item::Bool(_), Item::Text(_) | Item::Int(_))
+        | (Item::Text(_) | Item::Int(_) | Item::Bool(_), Item::Float(_))
+        | (Item::Text(_) | Item::Int(_) | Item::Float(_), Item::Bool(_)) => Err(INCOMPATIBLE.to_owned()),
+        _ => Err("invalid type for comparison".to_owned()),
     }
+}
+
+fn index(item: &Item, at: &Item) -> Result<Item, String> {
+    let place = |length: usize| match at {
+        Item::Int(at) => {
+            let found = usize::try_from(*at).ok().filter(|at| *at < length);
+            found.ok_or_else(|| format!("index out of range: {at}"))
+        }
+        other => Err(format!("cannot index slice/array with type {}", other.type_name())),
+    };
+    match item {
+        Item::List(items) => Ok(items[place(items.len())?].clone()),
+        Item::Text(text) => Ok(Item::Int(i64::from(text.as_bytes()[place(text.len())?]))),
+        Item::Map(entries) => match at {
+            // What is not there is empty in a map of strings.
+            Item::Text(name) => match entries.iter().find(|(known, _)| known == name) {
+                Some((_, item)) => Ok(item.clone()),
+                None if entries.iter().all(|(_, item)| matches!(item, Item::Text(_))) => {
+                    Ok(Item::Text(String::new()))
+                }
+                None => Ok(Item::Nothing),
+            },
+            other => Err(format!("value has type {}; should be string", other.type_name())),
+        },
+        Item::Nothing => Err("index of untyped nil".to_owned()),
+        other => Err(format!("can't index item of type {}", other.type_name())),
+    }
+}
+
+fn slice(item: &Item, bounds: &[Item]) -> Result<Item, String> {
+    let length = match item {
+        Item::Text(text) => text.len(),
+        Item::List(items) => items.len(),
+        Item::Nothing => return Err("slice of untyped nil".to_owned()),
+        other => return Err(format!("can't slice item of type {}", other.type_name())),
+    };
+    if bounds.len() > 3 {
+        return Err(format!("too many slice indexes: {}", bounds.len()));
+    }
+    if bounds.len() == 3 && matches!(item, Item::Text(_)) {
+        return Err("cannot 3-index slice a string".to_owned());
+    }
+    let mut places = vec![];
+    for bound in bounds {
+        let Item::Int(at) = bound else {
+            return Err(format!("cannot index slice/array with type {}", bound.type_name()));
+        };
+        let place = usize::try_from(*at).ok().filter(|at| *at <= length);
+        places.push(place.ok_or_else(|| format!("index out of range: {at}"))?);
+    }
+    let (from, to) = (places.first().copied().unwrap_or(0), places.get(1).copied().unwrap_or(length));
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
+    }
+    Ok(match item {
+        Item::List(items) => Item::List(items[from..to].to_vec()),
+        other => Item::Text(bytes_of(&other.to_string(), from, to)),
+    })
+}
+
+/// Go cuts strings between bytes, whatever characters they are of.
+fn bytes_of(text: &str, from: usize, to: usize) -> String {
+    String::from_utf8_lossy(&text.as_bytes()[from..to]).into_owned()
 }
 
 fn title(text: &str) -> String {
@@ -392,7 +507,7 @@ fn replace_some(text: &str, from: &str, to: &str, count: i64) -> String {
 /// A replacement may multiply a line's length; past the bound it is refused.
 fn bounded_replace(text: &str, from: &str, to: &str) -> Result<String, String> {
     if text.len().saturating_mul(to.len().max(1)) > 64 << 20 {
-        return Err("template: replace makes the line too long".to_owned());
+        return Err("replace makes the line too long".to_owned());
     }
     Ok(text.replace(from, to))
 }
@@ -414,28 +529,44 @@ fn strip(text: &str, part: &str, prefix: bool) -> String {
 }
 
 fn trunc(count: i64, text: &str) -> String {
-    let length = text.chars().count();
-    let keep = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    if count >= 0 {
-        text.chars().take(keep).collect()
-    } else {
-        text.chars().skip(length.saturating_sub(keep)).collect()
+    let keep = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX).min(text.len());
+    match count {
+        0.. => bytes_of(text, 0, keep),
+        _ => bytes_of(text, text.len() - keep, text.len()),
     }
 }
 
-fn substr(start: i64, end: i64, text: &str) -> String {
-    let start = usize::try_from(start).unwrap_or(0);
-    let end = usize::try_from(end).unwrap_or(usize::MAX);
-    text.chars().skip(start).take(end.saturating_sub(start)).collect()
+/// Where the bounds are none, Go's runtime fails and says how.
+fn substr(start: i64, end: i64, text: &str) -> Result<String, String> {
+    let length = text.len() as i64;
+    let fails = |bounds: String| Err(format!("runtime error: slice bounds out of range {bounds}"));
+    let (from, to) = match (start, end) {
+        (..0, end) if end < 0 => return fails(format!("[:{end}]")),
+        (..0, end) if end > length => return fails(format!("[:{end}] with length {length}")),
+        (..0, end) => (0, end),
+        (start, end) if end < 0 || end > length => match start > length {
+            true => return fails(format!("[{start}:{length}]")),
+            false => (start, length),
+        },
+        (start, end) if start > end => return fails(format!("[{start}:{end}]")),
+        bounds => bounds,
+    };
+    Ok(bytes_of(text, from as usize, to as usize))
 }
 
-fn indent(count: i64, text: &str) -> String {
-    let pad = " ".repeat(count.clamp(0, 1000) as usize);
-    text.split('\n').map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n")
+fn indent(count: i64, text: &str) -> Result<String, String> {
+    if count < 0 {
+        return Err("strings: negative Repeat count".to_owned());
+    }
+    let pad = " ".repeat(count.min(1000) as usize);
+    Ok(text.split('\n').map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n"))
 }
 
 fn align(count: i64, text: &str, right: bool) -> String {
-    let width = count.clamp(0, 10_000) as usize;
+    if count < 0 {
+        return text.to_owned();
+    }
+    let width = count.min(10_000) as usize;
     let length = text.chars().count();
     if length >= width {
         let skip = if right { length - width } else { 0 };
@@ -446,9 +577,9 @@ fn align(count: i64, text: &str, right: bool) -> String {
 }
 
 fn repeat(count: i64, text: &str) -> Result<Item, String> {
-    let count = usize::try_from(count).unwrap_or(0);
+    let count = usize::try_from(count).map_err(|_| "strings: negative Repeat count".to_owned())?;
     if count.saturating_mul(text.len()) > 1 << 20 {
-        return Err("template: repeat makes the line too long".to_owned());
+        return Err("repeat makes the line too long".to_owned());
     }
     Ok(Item::Text(text.repeat(count)))
 }
@@ -538,7 +669,9 @@ fn url_decode(text: &str) -> Result<String, String> {
             b'+' => out.push(b' '),
             b'%' => {
                 let hex = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-                out.push(hex.ok_or("template: invalid URL escape")?);
+                let shown = &bytes[at..bytes.len().min(at + 3)];
+                let fault = || format!("invalid URL escape {:?}", String::from_utf8_lossy(shown));
+                out.push(hex.ok_or_else(fault)?);
                 at += 2;
             }
             b => out.push(b),
@@ -560,68 +693,6 @@ fn url_encode(text: &str) -> String {
     out
 }
 
-/// `%s %v %d %f %.2f %5d %-5s %q %t %x %%`; anything else is written as Go writes a bad verb.
-fn printf(format: &str, items: &[Item]) -> String {
-    let mut out = String::new();
-    let mut items = items.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut spec = String::new();
-        while let Some(c) = chars.next_if(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | ' ' | '#'))
-        {
-            spec.push(c);
-        }
-        let Some(verb) = chars.next() else {
-            out.push_str("%!(NOVERB)");
-            break;
-        };
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(item) = items.next() else {
-            out.push_str(&format!("%!{verb}(MISSING)"));
-            continue;
-        };
-        out.push_str(&verb_text(verb, &spec, item));
-    }
-    out
-}
-
-fn verb_text(verb: char, spec: &str, item: &Item) -> String {
-    let left = spec.starts_with('-');
-    let body = spec.trim_start_matches(['-', '+', ' ', '#']);
-    let zero = body.starts_with('0') && !left;
-    let (width, precision) = body.split_once('.').unwrap_or((body, ""));
-    let width = width.parse::<usize>().unwrap_or(0).min(10_000);
-    let precision = precision.parse::<usize>().ok().map(|p| p.min(100));
-    let text = match verb {
-        's' | 'v' => match precision {
-            Some(count) if verb == 's' => item.to_string().chars().take(count).collect(),
-            _ => item.to_string(),
-        },
-        'd' => int(item).to_string(),
-        'f' | 'g' | 'e' => format!("{:.*}", precision.unwrap_or(6), float(item)),
-        'q' => format!("{:?}", item.to_string()),
-        't' => item.is_true().to_string(),
-        'x' => match item {
-            Item::Int(number) => format!("{number:x}"),
-            other => other.to_string().bytes().map(|b| format!("{b:02x}")).collect(),
-        },
-        other => return format!("%!{other}({item})"),
-    };
-    let length = text.chars().count();
-    if length >= width {
-        return text;
-    }
-    let pad = if zero && verb != 's' { "0" } else { " " }.repeat(width - length);
-    if left { format!("{text}{pad}") } else { format!("{pad}{text}") }
-}
-
 /// Standard base64 with padding, as templates use it.
 mod base64_lite {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -639,11 +710,13 @@ mod base64_lite {
         out
     }
 
-    pub fn decode(text: &str) -> Option<String> {
+    /// The text, or what Go says of one that is none. Padding may be missing.
+    pub fn decode(text: &str) -> Result<String, String> {
         let mut bytes = Vec::new();
         let (mut group, mut bits) = (0u32, 0u32);
-        for b in text.trim_end_matches('=').bytes() {
-            let code = ALPHABET.iter().position(|a| *a == b)? as u32;
+        for (at, b) in text.trim_end_matches('=').bytes().enumerate() {
+            let illegal = || format!("illegal base64 data at input byte {at}");
+            let code = ALPHABET.iter().position(|a| *a == b).ok_or_else(illegal)? as u32;
             group = (group << 6 | code) & 0xff_ffff;
             bits += 6;
             if bits >= 8 {
@@ -651,6 +724,6 @@ mod base64_lite {
                 bytes.push((group >> bits) as u8);
             }
         }
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

@@ -1,14 +1,15 @@
 use super::*;
 
 fn rendered(template: &str) -> Result<String, String> {
-    let template = Template::parse(template)?;
+    let template = Template::parse("line", template)?;
     let field = |name: &str| match name {
         "msg" => Some("hello world".to_owned()),
         "status" => Some("503".to_owned()),
         _ => None,
     };
     let mut out = String::new();
-    template.render(&Scope { field: &field, line: "the line", ts_ns: 1_500_000_000 }, &mut out)?;
+    let all = || vec![("msg".to_owned(), "hello world".to_owned()), ("status".to_owned(), "503".to_owned())];
+    template.render(&Scope { field: &field, all: &all, line: "the line", ts_ns: 1_500_000_000 }, &mut out)?;
     Ok(out)
 }
 
@@ -20,7 +21,7 @@ fn fields_pipes_and_functions() {
         ("{{.msg | upper | trunc 5}}", "HELLO"),
         ("{{ __line__ | replace \"line\" \"end\" }}", "the end"),
         ("{{ printf \"%5d|%-4s|%.1f|%%\" 42 \"ab\" 2.25 }}", "   42|ab  |2.2|%"),
-        ("{{ if gt .status 500 }}bad{{ else if eq .status \"200\" }}ok{{ else }}?{{ end }}", "bad"),
+        ("{{ if gt (int .status) 500 }}bad{{ else if eq .status \"200\" }}ok{{ else }}?{{ end }}", "bad"),
         ("{{ if .missing }}x{{ else }}y{{ end }}", "y"),
         ("{{ default \"none\" .missing }}", "none"),
         ("{{ add 1 2 | mul 3 }}", "9"),
@@ -51,6 +52,20 @@ fn fields_pipes_and_functions() {
         ),
         ("{{ unixToTime `1679577215` | date \"Jan _2 15:04:05.999\" }}", "Mar 23 13:13:35"),
         ("{{ div (unixEpoch now) (unixEpoch now) }}", "1"),
+        (
+            "{{ html `<a>` }} {{ js `it's` }} {{ urlquery .msg }} {{ slice .msg 1 3 }}",
+            "&lt;a&gt; it\\'s hello+world el",
+        ),
+        ("{{ (fromJson `{\"y\":{\"z\":1}}`).y.z }} {{ 'a' }} {{ eq .msg nil }}", "1 97 false"),
+        (
+            "{{ substr 0 3 .msg }} {{ trunc -3 .msg }} {{ substr -1 2 .msg }} {{ substr 2 -1 .msg }}",
+            "hel rld he llo world",
+        ),
+        (
+            "{{ $a := 1 }}{{ if true }}{{ $a = 2 }}{{ end }}{{ $a }} {{ . }}",
+            "2 map[msg:hello world status:503]",
+        ),
+        ("{{ range fromJson `[1,2,3]` }}{{ if eq . 2.0 }}{{ break }}{{ end }}{{ . }}{{ end }}", "1"),
         ("{{ __timestamp__ | date \"2006-01-02T15:04:05.000\" }}", "1970-01-01T00:00:01.500"),
     ] {
         assert_eq!(rendered(template).as_deref(), Ok(want), "{template}");
@@ -60,17 +75,49 @@ fn fields_pipes_and_functions() {
 #[test]
 fn what_cannot_work_is_refused_when_parsed() {
     for bad in ["{{", "{{ nosuchfunc }}", "{{ .a | }}", "{{ if .a }}", "{{ end }}", "{{}}"] {
-        assert!(Template::parse(bad).is_err(), "{bad}");
+        assert!(Template::parse("line", bad).is_err(), "{bad}");
     }
     assert!(rendered("{{ repeat 100000000 .msg }}").is_err());
     for (fails, told) in [
-        ("{{ upper }}", "wrong number of args for upper: want 1 got 0"),
-        ("{{ .msg | now }}", "wrong number of args for now: want 0 got 1"),
-        ("{{ .a .b }}", "a is not a method but has arguments"),
-        ("{{ range .msg }}x{{ end }}", "range can't iterate over hello world"),
+        ("{{ upper }}", "1:3: executing \"line\" at <upper>: wrong number of args for upper: want 1 got 0"),
+        ("{{ .msg | now }}", "1:10: executing \"line\" at <now>: wrong number of args for now: want 0 got 1"),
+        ("{{ .a .b }}", "1:3: executing \"line\" at <.a>: a is not a method but has arguments"),
+        (
+            "{{ range .msg }}x{{ end }}",
+            "1:9: executing \"line\" at <.msg>: range can't iterate over hello world",
+        ),
+        (
+            "a\n{{div .status 0}}",
+            "2:2: executing \"line\" at <div .status 0>: error calling div: runtime error: integer divide by zero",
+        ),
+        (
+            "{{ substr 20 30 .msg }}",
+            "1:3: executing \"line\" at <substr 20 30 .msg>: error calling substr: runtime error: slice bounds out of \
+             range [20:11]",
+        ),
+        ("{{ upper 5 }}", "1:9: executing \"line\" at <5>: expected string; found 5"),
+        (
+            "{{ trunc .status .msg }}",
+            "1:9: executing \"line\" at <.status>: wrong type for value; expected int; got string",
+        ),
+        (
+            "{{ if gt .status 300 }}x{{ end }}",
+            "1:6: executing \"line\" at <gt .status 300>: error calling gt: incompatible types for comparison",
+        ),
+        ("{{ nil }}", "1:3: executing \"line\" at <nil>: nil is not a command"),
+        ("{{ .msg.x }}", "1:3: executing \"line\" at <.msg.x>: can't evaluate field x in type string"),
     ] {
         let why = rendered(fails).unwrap_err();
-        assert!(why.ends_with(told), "{fails}: {why}");
+        assert_eq!(why, format!("template: line:{told}"), "{fails}");
+    }
+    for (text, told) in [
+        ("{{ nosuch .a }}", "template: line:1: function \"nosuch\" not defined"),
+        ("a\n{{ $x }}", "template: line:2: undefined variable \"$x\""),
+        ("{{ if .a }}", "template: line:1: unexpected EOF"),
+        ("{{ end }}", "template: line:1: unexpected {{end}}"),
+        ("{{}}", "template: line:1: missing value for command"),
+    ] {
+        assert_eq!(Template::parse("line", text).unwrap_err(), told);
     }
     assert!(rendered("{{ div 1 0 }}").is_err());
 }

@@ -30,14 +30,29 @@ impl Item {
         }
     }
 
+    /// What Go calls the type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Item::Text(_) => "string",
+            Item::Int(_) => "int",
+            Item::Float(_) => "float64",
+            Item::Bool(_) => "bool",
+            Item::Time(_) => "time.Time",
+            Item::List(_) => "[]interface {}",
+            Item::Map(_) => "map[string]interface {}",
+            Item::Nothing => "<nil>",
+        }
+    }
+
     /// The value behind names that follow one another: `a.b`.
-    pub fn at(&self, path: &str) -> Item {
-        path.split('.').filter(|name| !name.is_empty()).fold(self.clone(), |item, name| match item {
+    pub fn at(&self, path: &str) -> Result<Item, String> {
+        path.split('.').filter(|name| !name.is_empty()).try_fold(self.clone(), |item, name| match item {
             Item::Map(entries) => {
                 let found = entries.into_iter().find(|(known, _)| known == name);
-                found.map_or(Item::Nothing, |(_, item)| item)
+                Ok(found.map_or(Item::Nothing, |(_, item)| item))
             }
-            _ => Item::Nothing,
+            Item::Nothing => Err(format!("nil pointer evaluating interface {{}}.{name}")),
+            other => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
         })
     }
 

@@ -3,7 +3,7 @@
 //! distinct one is judged once.
 
 use super::super::scan::{Rows, Stream, Values};
-use super::values::Known;
+use super::values::{Known, NO_VALUE};
 use arrow::array::Array;
 use logql::{Grouping, LabelTest, Pipeline};
 
@@ -149,15 +149,17 @@ impl<'a> Columns<'a> {
         known: &mut Known,
         make: impl FnOnce(usize) -> u32,
     ) -> u32 {
-        let value = |values: &Option<Values<'a>>| values.and_then(|values| values.get(row)).unwrap_or("");
+        let value = |values: &Option<Values<'a>>| {
+            values.and_then(|values| values.get(row)).map_or(NO_VALUE, str::as_bytes)
+        };
         if let [(_, values)] = self.by.as_slice() {
-            return known.series(class, value(values).as_bytes(), make);
+            return known.series(class, value(values), make);
         }
         self.key.clear();
         for (_, values) in &self.by {
             let value = value(values);
             self.key.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            self.key.extend_from_slice(value.as_bytes());
+            self.key.extend_from_slice(value);
         }
         known.series(class, &self.key, make)
     }

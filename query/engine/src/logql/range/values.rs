@@ -107,7 +107,7 @@ impl Known {
         self,
         labels: usize,
         wanted: impl Fn(usize) -> bool,
-        mut see: impl FnMut(&[&str], usize) -> Result<(), E>,
+        mut see: impl FnMut(&[Option<&str>], usize) -> Result<(), E>,
     ) -> Result<(), E> {
         for of_class in self.of_class {
             let short = of_class.short.into_iter().filter(|(_, series)| wanted(*series as usize));
@@ -116,7 +116,7 @@ impl Known {
             for (key, series) in short.chain(long.map(|(value, series)| (value.into_vec(), series))) {
                 let mut values = parts(&key, labels);
                 for (value, of_stream) in values.iter_mut().zip(&of_class.of_streams) {
-                    *value = of_stream.as_deref().unwrap_or(value);
+                    *value = of_stream.as_deref().or(*value);
                 }
                 see(&values, series as usize)?;
             }
@@ -125,9 +125,14 @@ impl Known {
     }
 }
 
+/// Of a label that a line has not, which is another value than an empty one: no text is so.
+pub(super) const NO_VALUE: &[u8] = &[0xff];
+
 /// The values that a key is made of.
-fn parts(key: &[u8], labels: usize) -> Vec<&str> {
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+fn parts(key: &[u8], labels: usize) -> Vec<Option<&str>> {
+    fn text(bytes: &[u8]) -> Option<&str> {
+        (bytes != NO_VALUE).then(|| std::str::from_utf8(bytes).unwrap_or_default())
+    }
     if labels == 1 {
         return vec![text(key)];
     }
@@ -167,7 +172,7 @@ mod tests {
             1,
             |series| series != 0,
             |values, series| {
-                seen.push((series, values[0].len()));
+                seen.push((series, values[0].map_or(0, str::len)));
                 Ok(())
             },
         );
@@ -185,7 +190,14 @@ mod tests {
         assert!(known.class(2, || false, own) == Class::Plain(class));
         let key = [&3u32.to_le_bytes()[..], b"api", &4u32.to_le_bytes(), b"test"].concat();
         known.series(class, &key, |_| 7);
-        let seen = known.each(2, |_| true, |values, series| Err::<(), _>((values.join(" "), series)));
+        let seen = known.each(
+            2,
+            |_| true,
+            |values, series| {
+                let texts: Vec<&str> = values.iter().flatten().copied().collect();
+                Err::<(), _>((texts.join(" "), series))
+            },
+        );
         assert_eq!(seen, Err(("api prod".to_owned(), 7)));
     }
 }
