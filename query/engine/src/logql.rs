@@ -159,7 +159,7 @@ impl Engine {
             return Err(QueryError::Bad(format!(
                 "exceeded maximum resolution of {} points per time series. Try increasing the value of the step \
                  parameter",
-                self.limits.points_max
+                with_commas(self.limits.points_max)
             )));
         }
         Ok(Steps { start_ns, step_ns, count })
@@ -179,7 +179,7 @@ impl Engine {
         let began = Instant::now();
         if limit > self.limits.log_entries_max {
             return Err(QueryError::Bad(format!(
-                "max entries limit per query exceeded, limit > max_entries_limit ({limit} > {})",
+                "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {})",
                 self.limits.log_entries_max
             )));
         }
@@ -289,6 +289,13 @@ impl Engine {
     async fn log_snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, QueryError> {
         Ok(self.source.snapshot(tenant).await?)
     }
+}
+
+fn with_commas(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 fn parse(query: &str) -> Result<Expr, QueryError> {

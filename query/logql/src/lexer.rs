@@ -35,10 +35,6 @@ impl ParseError {
         ParseError::of(format!("stage '{stage}' : {why}"))
     }
 
-    pub(crate) fn at_start(message: impl Into<String>) -> ParseError {
-        ParseError { line: 1, column: 1, message: message.into() }
-    }
-
     pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> ParseError {
         let before = &text[..offset.min(text.len())];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

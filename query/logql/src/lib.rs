@@ -27,11 +27,12 @@ pub use template::Template;
 pub use units::{format_duration, parse_bytes, parse_duration_ns};
 
 /// Parses a query that must be a stream selector alone, as `match[]` and volume calls send.
-pub fn parse_selector(text: &str) -> Result<Vec<model::Matcher>, ParseError> {
-    match parse(text)? {
-        Expr::Log(log) => Ok(log.matchers),
-        Expr::Metric(_) => {
-            Err(ParseError::at_start("only a stream selector is allowed here, as {app=\"web\"}"))
-        }
+///
+/// # Errors
+/// Loki's words for what is none.
+pub fn parse_selector(text: &str) -> Result<Vec<model::Matcher>, String> {
+    match parse(text).map_err(|why| why.to_string())? {
+        Expr::Log(log) if log.stages.is_empty() => Ok(log.matchers),
+        _ => Err("only label matchers are supported".to_owned()),
     }
 }

@@ -26,6 +26,9 @@ const STAGES_MAX: usize = 256;
 
 /// Parses and checks a query.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    if text.is_empty() {
+        return Err(ParseError::of("syntax error: unexpected $end"));
+    }
     if text.len() >= BYTES_MAX {
         return Err(ParseError::of(format!("input size too long ({} > {BYTES_MAX})", text.len())));
     }

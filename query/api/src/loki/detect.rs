@@ -72,10 +72,7 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
     let step_ms = params.step_ms(start, end)?;
     let answer = engine.logql_range(tenant, query, start, end, step_ms, lines, Direction::Backward).await?;
     let LogResult::Streams(streams) = answer.result else {
-        return Err(QueryError::Bad(
-            "fields are found in lines: the query must not be a metric query".into(),
-        )
-        .into());
+        return Err(QueryError::Bad("only log selector is supported".into()).into());
     };
     let parser = |stage: &str| match logql::parse(&format!("{{a=\"b\"}} | {stage}")) {
         Ok(logql::Expr::Log(log)) => Some(Pipeline::new(&log.stages, None, None)),
@@ -88,7 +85,8 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
         let pairs: Arc<[(String, String)]> =
             stream.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         for entry in &stream.entries {
-            for (name, value) in entry.metadata.iter().chain(entry.parsed.iter()) {
+            let said = entry.metadata.iter().chain(entry.parsed.iter());
+            for (name, value) in said.filter(|(name, _)| !name.starts_with("__error")) {
                 note(&mut found, name, value, None);
             }
             let is_json = entry.line.trim_start().starts_with('{');
@@ -187,13 +185,16 @@ pub(super) async fn fields(
         .take(limit)
         .map(|(name, field)| {
             let parsers = if field.parsers.is_empty() { Value::Null } else { json!(field.parsers) };
-            json!({
+            let mut said = json!({
                 "label": name,
                 "type": field.kind(),
                 "cardinality": field.values.len(),
                 "parsers": parsers,
-                "jsonPath": if field.parsers.contains("json") { json!(field.path) } else { Value::Null },
-            })
+            });
+            if field.parsers.contains("json") {
+                said["jsonPath"] = json!(field.path);
+            }
+            said
         })
         .collect();
     Ok(Json(json!({ "fields": fields, "limit": limit })))

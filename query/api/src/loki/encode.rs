@@ -303,7 +303,7 @@ mod tests {
             json!({ "resultType": "vector", "result": [{ "metric": { "a": "b" }, "value": [1.5, "2"] }] })
         );
         let scalar = written(LogResult::Scalar(point(1_000, 0.5)), false).await;
-        assert_eq!(scalar, json!({ "resultType": "scalar", "result": [1, "0.5"] }));
+        assert_eq!(scalar, json!({ "resultType": "scalar", "result": [1_000, "0.5"] }));
         assert_eq!(written(LogResult::Streams(vec![]), false).await["result"], json!([]));
     }
 }

@@ -52,9 +52,10 @@ impl Params {
         let value = self.get(name).filter(|value| !value.trim().is_empty());
         value.ok_or_else(|| {
             // What Loki's parser says of an empty query.
-            Refusal::bad(format!(
-                "parse error at line 1, col 1: syntax error: parameter {name:?} is missing or empty"
-            ))
+            Refusal::bad(match name {
+                "query" => "parse error : syntax error: unexpected $end".to_owned(),
+                name => format!("parameter {name:?} is missing or empty"),
+            })
         })
     }
 
@@ -66,9 +67,11 @@ impl Params {
     pub fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
         parse_time(text).map(Some).ok_or_else(|| {
-            Refusal::bad(format!(
-                "{name} is {text:?}; write nanoseconds, seconds or RFC 3339, as 2026-01-02T15:04:05Z"
-            ))
+            let why = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+            Refusal::bad(match name {
+                "start" | "end" => format!("could not parse '{name}' parameter: {why}"),
+                _ => why,
+            })
         })
     }
 
@@ -79,8 +82,11 @@ impl Params {
         let until = end.min(now_ns);
         let since = match self.get("since").filter(|text| !text.is_empty()) {
             None => HOUR_NS,
-            Some(text) => logql::parse_duration_ns(text)
-                .ok_or_else(|| Refusal::bad(format!("since is {text:?}; write a duration, as 30m")))?,
+            Some(text) => logql::parse_duration_ns(text).ok_or_else(|| {
+                Refusal::bad(format!(
+                    "could not parse 'since' parameter: not a valid duration string: {text:?}"
+                ))
+            })?,
         };
         let start = self.time("start")?.unwrap_or(until.saturating_sub(since));
         if end < start {
@@ -106,7 +112,7 @@ impl Params {
             Some(_) => Err(Refusal::bad(
                 "zero or negative query resolution step widths are not accepted. Try a positive integer",
             )),
-            None => Err(Refusal::bad(format!("step is {text:?}; write a duration, as 15s, or seconds"))),
+            None => Err(Refusal::bad(format!("cannot parse {text:?} to a valid duration"))),
         }
     }
 
@@ -116,7 +122,7 @@ impl Params {
         match text.parse::<i64>() {
             Ok(limit) if limit > 0 => Ok(limit as usize),
             Ok(_) => Err(Refusal::bad("limit must be a positive value")),
-            Err(_) => Err(Refusal::bad(format!("{name} is {text:?}; write a whole number"))),
+            Err(_) => Err(Refusal::bad(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))),
         }
     }
 
@@ -135,7 +141,7 @@ impl Params {
         match self.get("direction").unwrap_or("").to_ascii_lowercase().as_str() {
             "" | "backward" => Ok(Direction::Backward),
             "forward" => Ok(Direction::Forward),
-            other => Err(Refusal::bad(format!("invalid direction '{other}'; it can be forward or backward"))),
+            other => Err(Refusal::bad(format!("invalid direction '{other}'"))),
         }
     }
 }

@@ -43,9 +43,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<LogPattern>, QueryError> {
         let Expr::Log(log) = parse(query)? else {
-            return Err(QueryError::Bad(
-                "patterns are of lines: the query must not be a metric query".into(),
-            ));
+            return Err(QueryError::Bad("only label matchers are supported".into()));
         };
         // Refuses what would have more points than a series may have.
         let steps = self.steps(range.start, range.end, step_ms)?;

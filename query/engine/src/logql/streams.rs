@@ -23,6 +23,14 @@ pub enum VolumeBy {
     Labels,
 }
 
+/// `{}` is every stream where sizes are asked for.
+fn matchers_of(selector: &str) -> Result<Vec<Matcher>, QueryError> {
+    match selector.trim() {
+        "{}" => Ok(vec![]),
+        selector => logql::parse_selector(selector).map_err(QueryError::Bad),
+    }
+}
+
 impl Engine {
     async fn log_streams(
         &self,
@@ -32,7 +40,7 @@ impl Engine {
     ) -> Result<Vec<LogStreamInfo>, QueryError> {
         let mut wanted: Vec<Vec<Matcher>> = Vec::new();
         for selector in selectors {
-            wanted.push(logql::parse_selector(selector).map_err(|why| QueryError::Bad(why.to_string()))?);
+            wanted.push(matchers_of(selector)?);
         }
         if wanted.is_empty() {
             wanted.push(Vec::new());
@@ -113,7 +121,8 @@ impl Engine {
         by: VolumeBy,
         limit: usize,
     ) -> Result<Vec<(Labels, u64)>, QueryError> {
-        let matchers = logql::parse_selector(query).map_err(|why| QueryError::Bad(why.to_string()))?;
+        let matchers = matchers_of(query)?;
+        let all = matchers.is_empty() && targets.is_empty();
         let names: Vec<String> = match targets.is_empty() {
             true => matchers.into_iter().map(|matcher| matcher.name).collect(),
             false => targets.to_vec(),
@@ -122,7 +131,7 @@ impl Engine {
         for stream in self.log_streams(tenant, &[query.to_owned()], range).await? {
             match by {
                 VolumeBy::Series => {
-                    let labels = stream.labels.without(|name| !names.iter().any(|n| n == name));
+                    let labels = stream.labels.without(|name| !all && !names.iter().any(|n| n == name));
                     *volumes.entry(labels).or_default() += stream.bytes;
                 }
                 VolumeBy::Labels => {

@@ -140,13 +140,17 @@ async fn check_numbers(world: &World) {
         (
             r#"count_over_time({app="api"} | logfmt --keep-empty gone, level | drop level, __error__ [1m])"#,
             vec![
-                r#"{app="api", env="prod", gone=""} 3"#,
-                r#"{app="api", env="prod", gone="", user_id="42"} 1"#,
+                r#"{app="api", detected_level="error", env="prod", gone=""} 1"#,
+                r#"{app="api", detected_level="info", env="prod", gone=""} 2"#,
+                r#"{app="api", detected_level="warn", env="prod", gone="", user_id="42"} 1"#,
             ],
         ),
         (
             r#"count_over_time({app="api"} | json none="no.where" | msg="" | user_id="" | __error__="" [1m])"#,
-            vec![r#"{app="api", env="prod", none=""} 2"#],
+            vec![
+                r#"{app="api", detected_level="error", env="prod", none=""} 1"#,
+                r#"{app="api", detected_level="info", env="prod", none=""} 1"#,
+            ],
         ),
         (r#"sum(sum_over_time({app="api"} | json | __error__="" | unwrap ms [1m]))"#, vec!["{} 524"]),
         (r#"count(count_over_time({app="api"} | json | __error__="" [1m]))"#, vec!["{} 2"]),
@@ -196,10 +200,10 @@ fn odd_json() -> LogBatch {
 async fn labels_of_json_count_the_same_from_columns_and_from_lines() {
     let world = World::with(odd_json()).await;
     let queries = [
-        (r#"sum by (level) (count_over_time({env="prod"} | json | __error__="" [1m]))"#, 2),
-        (r#"sum by (level, app) (count_over_time({env="prod"} | json | ms < 100 | __error__="" [1m]))"#, 4),
+        (r#"sum by (level) (count_over_time({env="prod"} | json | __error__="" [1m]))"#, 3),
+        (r#"sum by (level, app) (count_over_time({env="prod"} | json | ms < 100 | __error__="" [1m]))"#, 6),
         (r#"sum by (app_extracted) (count_over_time({env="prod"} | json [1m]))"#, 3),
-        (r#"sum by (level) (count_over_time({env="prod"} | json | app="api" [1m]))"#, 2),
+        (r#"sum by (level) (count_over_time({env="prod"} | json | app="api" [1m]))"#, 3),
         (
             r#"sum by (deep_level) (count_over_time({env="prod"} | json | __error__="" | level!="info" [1m]))"#,
             2,
@@ -436,8 +440,8 @@ async fn a_full_house_is_said_after_the_time_is_up() {
     let engine = Engine::new(world.store.clone(), Arc::new(SystemClock), limits).unwrap();
     let _taken = engine.turns.clone().acquire_owned().await.unwrap();
     let end = NOON_NS + 60 * SECOND_NS;
-    let refused =
-        engine.logql_instant(&Tenant::default(), r#"{app="web"}"#, end, 1, Direction::Backward).await;
+    let query = r#"count_over_time({app="web"}[1m])"#;
+    let refused = engine.logql_instant(&Tenant::default(), query, end, 1, Direction::Backward).await;
     assert!(
         matches!(&refused, Err(QueryError::TooMuch(text)) if text.contains("concurrency")),
         "{refused:?}"

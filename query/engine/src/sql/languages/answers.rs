@@ -145,9 +145,18 @@ fn alone(point: Point) -> SeriesPoints {
     SeriesPoints { labels: model::Labels::empty(), points: vec![point] }
 }
 
+const HOUR_NS: i64 = 3_600_000_000_000;
+
 async fn logql(engine: &Engine, tenant: &Tenant, call: &Call) -> Result<LogResult, QueryError> {
     let (query, backward) = (&call.query, Direction::Backward);
+    let is_of_lines = matches!(logql::parse(query), Ok(logql::Expr::Log(_)));
     let answer = match call.instant {
+        // Lines are of a range: of the hour up to the time.
+        true if is_of_lines => {
+            let start = call.end_ns.saturating_sub(HOUR_NS);
+            let end = call.end_ns.saturating_add(1);
+            engine.logql_range(tenant, query, start, end, HOUR_NS / NS_PER_MS, call.limit, backward).await?
+        }
         true => engine.logql_instant(tenant, query, call.end_ns, call.limit, backward).await?,
         false => {
             let (start, end) = (call.start_ns, call.end_ns);
