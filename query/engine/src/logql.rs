@@ -114,10 +114,11 @@ impl Engine {
         let step_ns = step_ms.saturating_mul(NS_PER_MS).max(1);
         let (first, last) = match expr {
             Expr::Log(_) => (start_ns, end_ns),
-            Expr::Metric(_) => (
-                start_ns - start_ns.rem_euclid(step_ns),
-                end_ns.saturating_add((-end_ns).rem_euclid(step_ns)),
-            ),
+            Expr::Metric(_) => {
+                let behind = end_ns.rem_euclid(step_ns);
+                let ahead = if behind == 0 { 0 } else { step_ns - behind };
+                (start_ns.saturating_sub(start_ns.rem_euclid(step_ns)), end_ns.saturating_add(ahead))
+            }
         };
         let steps = self.steps(first, last, step_ms)?;
         let lines = TimeRange { start: start_ns, end: end_ns.saturating_sub(1).max(start_ns) };

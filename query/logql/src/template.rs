@@ -313,8 +313,11 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
                 for operand in arguments {
                     let item = operand_value(operand, frame)?;
                     let is_written = matches!(operand.argument, Argument::Literal(_));
-                    let checked =
-                        function.check(items.len(), &item, is_written.then_some(&operand.place.shown));
+                    let checked = function.check(
+                        items.len(),
+                        &item,
+                        is_written.then_some(operand.place.shown.as_str()),
+                    );
                     checked.map_err(|why| operand.place.fails(why))?;
                     items.push(item);
                 }

@@ -130,7 +130,7 @@ impl Function {
     }
 
     /// Whether the argument at a place may be what it is; `written` is how a literal stands in the template.
-    pub fn check(self, at: usize, item: &Item, written: Option<&String>) -> Result<(), String> {
+    pub fn check(self, at: usize, item: &Item, written: Option<&str>) -> Result<(), String> {
         let takes = self.takes.trim_end_matches('*').as_bytes();
         let Some(wanted) = takes.get(at).or(takes.last()) else { return Ok(()) };
         let (fits, name, literal) = match wanted {

@@ -446,7 +446,7 @@ fn call(words: Vec<Word>, piped: bool, place: Place) -> Result<Call, String> {
         }
         What::Argument(Argument::Literal(Item::Nothing)) => Call::Fault(place.fails("nil is not a command")),
         What::Argument(Argument::Literal(_)) if piped => {
-            return Err(format!("non executable command in pipeline stage {}", 2));
+            return Err("non executable command in pipeline stage 2".to_owned());
         }
         What::Argument(Argument::Field(ref path)) if is_called => {
             let name = path.rsplit('.').next().unwrap_or_default();

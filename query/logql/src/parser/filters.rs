@@ -1,0 +1,97 @@
+//! Filters by labels: `or` binds loosest; `and`, a comma and juxtaposition are one.
+
+use super::*;
+
+impl Parser<'_> {
+    /// `expecting` is what an error says that the filter may begin with.
+    pub(super) fn label_filter(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+        self.enter()?;
+        let mut left = self.label_filter_and(expecting)?;
+        while self.take_word("or") {
+            self.count_operator()?;
+            let right = self.label_filter_and("IDENTIFIER or (")?;
+            left = LabelFilter::Or(Box::new(left), Box::new(right));
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn label_filter_and(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+        let mut left = self.label_filter_one(expecting)?;
+        loop {
+            let joined = self.take_word("and") || self.take(",");
+            let adjacent = matches!(self.peek(), Token::Ident(word) if !is_keyword(word));
+            if !joined && !adjacent {
+                return Ok(left);
+            }
+            self.count_operator()?;
+            let right = self.label_filter_one("IDENTIFIER or (")?;
+            left = LabelFilter::And(Box::new(left), Box::new(right));
+        }
+    }
+
+    fn label_filter_one(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+        if self.take("(") {
+            let filter = self.label_filter("IDENTIFIER or (")?;
+            if !self.take(")") {
+                return Err(self.unexpected(""));
+            }
+            return Ok(filter);
+        }
+        let name = self.ident_or(expecting)?;
+        let Token::Punct(op) = *self.peek() else {
+            return Err(self.unexpected(""));
+        };
+        let compare = match op {
+            "=" | "==" => Some(Compare::Equal),
+            "!=" => Some(Compare::NotEqual),
+            ">" => Some(Compare::Greater),
+            ">=" => Some(Compare::GreaterEqual),
+            "<" => Some(Compare::Less),
+            "<=" => Some(Compare::LessEqual),
+            "=~" | "!~" => None,
+            _ => return Err(self.unexpected("")),
+        };
+        self.advance();
+        let text_op = match op {
+            "=" => Some(Match::Equal),
+            "!=" => Some(Match::NotEqual),
+            "=~" => Some(Match::Regex),
+            "!~" => Some(Match::NotRegex),
+            _ => None,
+        };
+        if let (Token::Text(value), Some(text_op)) = (self.peek().clone(), text_op) {
+            self.advance();
+            return checked_matcher(name, text_op, value).map(LabelFilter::Text);
+        }
+        let Some(op_number) = compare else {
+            return Err(self.unexpected("STRING"));
+        };
+        if self.function_ahead().as_deref() == Some("ip") {
+            if !matches!(op, "=" | "!=") {
+                return Err(self.unexpected(""));
+            }
+            let text = self.ip_text()?;
+            let ip = IpMatch::parse(&text).unwrap_or_else(|| {
+                let stage = format!("| {name}{}ip({})", if op == "=" { "=" } else { "!=" }, Quoted(&text));
+                self.stage_faults.push(ParseError::of_stage(stage, no_address(&text)));
+                IpMatch::none()
+            });
+            return Ok(LabelFilter::Ip { name, negated: op == "!=", ip });
+        }
+        let sign = if self.take("-") {
+            -1.0
+        } else {
+            self.take("+");
+            1.0
+        };
+        let (value, unit) = match *self.peek() {
+            Token::Number(number) => (number, Unit::Plain),
+            Token::Duration(ns) => (ns as f64, Unit::Duration),
+            Token::Bytes(bytes) => (bytes as f64, Unit::Bytes),
+            _ => return Err(self.unexpected("")),
+        };
+        self.advance();
+        Ok(LabelFilter::Number { name, op: op_number, value: sign * value, unit })
+    }
+}
