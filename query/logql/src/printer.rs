@@ -72,8 +72,8 @@ impl Display for Stage {
             Stage::Json(fields) => {
                 f.write_str("| json")?;
                 for (at, field) in fields.iter().enumerate() {
-                    let comma = if at > 0 { "," } else { "" };
-                    write!(f, "{comma} {}={}", field.label, Quoted(&field.path))?;
+                    let before = if at > 0 { "," } else { " " };
+                    write!(f, "{before}{}={}", field.label, Quoted(&field.path))?;
                 }
                 Ok(())
             }
@@ -82,8 +82,8 @@ impl Display for Stage {
                 f.write_str(if *strict { " --strict" } else { "" })?;
                 f.write_str(if *keep_empty { " --keep-empty" } else { "" })?;
                 for (at, field) in fields.iter().enumerate() {
-                    let comma = if at > 0 { "," } else { "" };
-                    write!(f, "{comma} {}={}", field.label, Quoted(&field.key))?;
+                    let before = if at > 0 { "," } else { " " };
+                    write!(f, "{before}{}={}", field.label, Quoted(&field.key))?;
                 }
                 Ok(())
             }
@@ -94,7 +94,7 @@ impl Display for Stage {
             Stage::LineFormat(template) => write!(f, "| line_format {}", Quoted(template.as_str())),
             Stage::LabelFormat(formats) => {
                 f.write_str("| label_format ")?;
-                list(f, formats, ", ", |f, format| match format {
+                list(f, formats, ",", |f, format| match format {
                     LabelFormat::Rename { to, from } => write!(f, "{to}={from}"),
                     LabelFormat::Template { to, template } => write!(f, "{to}={}", Quoted(template.as_str())),
                 })
@@ -102,7 +102,7 @@ impl Display for Stage {
             Stage::Label(filter) => write!(f, "| {filter}"),
             Stage::Drop(picks) | Stage::Keep(picks) => {
                 f.write_str(if matches!(self, Stage::Drop(_)) { "| drop " } else { "| keep " })?;
-                list(f, picks, ", ", |f, pick| match pick {
+                list(f, picks, ",", |f, pick| match pick {
                     LabelPick::Name(name) => f.write_str(name),
                     LabelPick::Matching(m) => matcher(f, m),
                 })
