@@ -356,7 +356,10 @@ fn operand_value(operand: &Operand, frame: &Frame<'_>) -> Result<Item, String> {
         }
         Argument::Literal(item) => Ok(item.clone()),
         Argument::Pipe(pipe) => return evaluate(pipe, frame),
-        Argument::Chain(pipe, path) => evaluate(pipe, frame)?.at(path),
+        Argument::Chain(pipe, path) => match evaluate(pipe, frame)? {
+            Item::Nothing => Ok(Item::Nothing),
+            item => item.at(path),
+        },
         Argument::Line => Ok(Item::Text(frame.scope.line.to_owned())),
         Argument::Timestamp => Ok(Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns))),
     };

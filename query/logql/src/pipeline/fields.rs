@@ -205,9 +205,6 @@ impl Fields {
     }
 
     pub fn rename(&mut self, from: &str, to: &str) {
-        if from == to {
-            return;
-        }
         if let Some(value) = self.get(from).map(str::to_owned) {
             self.set(to, &value);
             self.remove(from);

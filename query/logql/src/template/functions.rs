@@ -159,8 +159,8 @@ impl Function {
         let whole = |at: usize| items.get(at).map_or(0, int);
         let string = |value: String| Ok(Item::Text(value));
         match self.name {
-            "ToLower" | "lower" => string(text(0).to_lowercase()),
-            "ToUpper" | "upper" => string(text(0).to_uppercase()),
+            "ToLower" | "lower" => string(lower(&text(0))),
+            "ToUpper" | "upper" => string(upper(&text(0))),
             "title" => string(title(&text(0))),
             "TrimSpace" | "trim" => string(text(0).trim().to_owned()),
             // The capitalised ones are Go's own, the subject first; the others take it last.
@@ -221,6 +221,9 @@ impl Function {
             }
             "subf" => {
                 Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('-', a, b))))
+            }
+            "divf" if items[1..].iter().any(|item| float(item) == 0.0) => {
+                Err("decimal division by 0".to_owned())
             }
             "divf" => {
                 Ok(Item::Float(items.iter().skip(1).map(float).fold(number(0), |a, b| exactly('/', a, b))))
@@ -394,7 +397,9 @@ fn int(item: &Item) -> i64 {
     }
 }
 
-const INCOMPATIBLE: &str = "incompatible types for comparison";
+fn incompatible(left: &Item, right: &Item) -> String {
+    format!("incompatible types for comparison: {} and {}", left.type_name(), right.type_name())
+}
 
 fn same(left: &Item, right: &Item) -> Result<bool, String> {
     match (left, right) {
@@ -407,7 +412,7 @@ fn same(left: &Item, right: &Item) -> Result<bool, String> {
         (Item::List(_) | Item::Map(_), Item::List(_) | Item::Map(_)) => {
             Err(format!("non-comparable types {left}: {}, {right}: {}", left.type_name(), right.type_name()))
         }
-        _ => Err(INCOMPATIBLE.to_owned()),
+        _ => Err(incompatible(left, right)),
     }
 }
 
@@ -418,7 +423,7 @@ fn order(left: &Item, right: &Item) -> Result<Ordering, String> {
         (Item::Float(a), Item::Float(b)) => Ok(a.total_cmp(b)),
         (Item::Text(_) | Item::Int(_) | Item::Float(_) | Item::Bool(_), Item::Text(_) | Item::Int(_))
         | (Item::Text(_) | Item::Int(_) | Item::Bool(_), Item::Float(_))
-        | (Item::Text(_) | Item::Int(_) | Item::Float(_), Item::Bool(_)) => Err(INCOMPATIBLE.to_owned()),
+        | (Item::Text(_) | Item::Int(_) | Item::Float(_), Item::Bool(_)) => Err(incompatible(left, right)),
         _ => Err("invalid type for comparison".to_owned()),
     }
 }
@@ -433,7 +438,13 @@ fn index(item: &Item, at: &Item) -> Result<Item, String> {
     };
     match item {
         Item::List(items) => Ok(items[place(items.len())?].clone()),
-        Item::Text(text) => Ok(Item::Int(i64::from(text.as_bytes()[place(text.len())?]))),
+        Item::Text(text) => {
+            let at = place(text.len()).map_err(|why| match why.starts_with("index out of range") {
+                true => "reflect: string index out of range".to_owned(),
+                false => why,
+            })?;
+            Ok(Item::Int(i64::from(text.as_bytes()[at])))
+        }
         Item::Map(entries) => match at {
             // What is not there is empty in a map of strings.
             Item::Text(name) => match entries.iter().find(|(known, _)| known == name) {
@@ -484,6 +495,23 @@ fn slice(item: &Item, bounds: &[Item]) -> Result<Item, String> {
 /// Go cuts strings between bytes, whatever characters they are of.
 fn bytes_of(text: &str, from: usize, to: usize) -> String {
     String::from_utf8_lossy(&text.as_bytes()[from..to]).into_owned()
+}
+
+/// Each character becomes one, as in Go.
+fn lower(text: &str) -> String {
+    text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
+}
+
+/// One that would become several stays.
+fn upper(text: &str) -> String {
+    let one = |c: char| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(upper), None) => upper,
+            _ => c,
+        }
+    };
+    text.chars().map(one).collect()
 }
 
 fn title(text: &str) -> String {
@@ -585,7 +613,7 @@ fn repeat(count: i64, text: &str) -> Result<Item, String> {
 }
 
 /// Words of Go's reference time, the longer ones first, and what they are called elsewhere.
-const PARTS: [(&str, &str); 18] = [
+const PARTS: [(&str, &str); 24] = [
     ("2006", "%Y"),
     ("January", "%B"),
     ("Jan", "%b"),
@@ -604,6 +632,12 @@ const PARTS: [(&str, &str); 18] = [
     ("05", "%S"),
     ("06", "%y"),
     ("PM", "%p"),
+    ("pm", "%P"),
+    ("1", "%-m"),
+    ("2", "%-d"),
+    ("3", "%-I"),
+    ("4", "%-M"),
+    ("5", "%-S"),
 ];
 
 fn strftime(part: &str) -> &'static str {

@@ -228,7 +228,10 @@ impl Reader<'_> {
 
     fn word<'t>(&self, text: &'t str, depth: usize) -> Result<(Word, &'t str), String> {
         let operand = |argument: Argument, length: usize| {
-            let place = self.place(text, text[..length].to_owned());
+            // Of `.a.b` Go names the place of the last.
+            let is_path = matches!(argument, Argument::Field(_));
+            let last = text[..length].rfind('.').filter(|_| is_path).unwrap_or(0);
+            let place = self.place(&text[last..], text[..length].to_owned());
             Ok((Word { what: What::Argument(argument), place }, &text[length..]))
         };
         match text.as_bytes()[0] {

@@ -65,6 +65,11 @@ fn fields_pipes_and_functions() {
             "{{ $a := 1 }}{{ if true }}{{ $a = 2 }}{{ end }}{{ $a }} {{ . }}",
             "2 map[msg:hello world status:503]",
         ),
+        (
+            "{{ upper `straße` }} {{ fromJson `[1,null]` }} {{ (fromJson `bad`).y }}",
+            "STRAßE [1 <nil>] <no value>",
+        ),
+        ("{{ __timestamp__ | date `Jan 2 3:04` }}", "Jan 1 12:00"),
         ("{{ range fromJson `[1,2,3]` }}{{ if eq . 2.0 }}{{ break }}{{ end }}{{ . }}{{ end }}", "1"),
         ("{{ __timestamp__ | date \"2006-01-02T15:04:05.000\" }}", "1970-01-01T00:00:01.500"),
     ] {
@@ -102,10 +107,10 @@ fn what_cannot_work_is_refused_when_parsed() {
         ),
         (
             "{{ if gt .status 300 }}x{{ end }}",
-            "1:6: executing \"line\" at <gt .status 300>: error calling gt: incompatible types for comparison",
+            "1:6: executing \"line\" at <gt .status 300>: error calling gt: incompatible types for comparison: string and int",
         ),
         ("{{ nil }}", "1:3: executing \"line\" at <nil>: nil is not a command"),
-        ("{{ .msg.x }}", "1:3: executing \"line\" at <.msg.x>: can't evaluate field x in type string"),
+        ("{{ .msg.x }}", "1:7: executing \"line\" at <.msg.x>: can't evaluate field x in type string"),
     ] {
         let why = rendered(fails).unwrap_err();
         assert_eq!(why, format!("template: line:{told}"), "{fails}");

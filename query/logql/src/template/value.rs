@@ -30,6 +30,14 @@ impl Item {
         }
     }
 
+    /// As it is printed inside a list or a map.
+    fn inside(&self) -> String {
+        match self {
+            Item::Nothing => "<nil>".to_owned(),
+            item => item.to_string(),
+        }
+    }
+
     /// What Go calls the type.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -88,12 +96,12 @@ impl fmt::Display for Item {
                 write!(f, "{} +0000 UTC", fraction.trim_end_matches('0').trim_end_matches('.'))
             }
             Item::List(items) => {
-                let items: Vec<String> = items.iter().map(Item::to_string).collect();
+                let items: Vec<String> = items.iter().map(Item::inside).collect();
                 write!(f, "[{}]", items.join(" "))
             }
             Item::Map(entries) => {
                 let entries: Vec<String> =
-                    entries.iter().map(|(name, item)| format!("{name}:{item}")).collect();
+                    entries.iter().map(|(name, item)| format!("{name}:{}", item.inside())).collect();
                 write!(f, "map[{}]", entries.join(" "))
             }
             Item::Nothing => f.write_str("<no value>"),
