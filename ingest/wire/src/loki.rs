@@ -10,7 +10,7 @@ use model::{
 };
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What `service_name` is taken from where a stream has none, the first that is there: `discover_service_name` of Loki 3.
 pub const SERVICE_NAME_LABELS: [&str; 13] = [
@@ -189,17 +189,48 @@ fn is_label_name(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':'))
 }
 
-fn add(labels: Result<Labels, String>, mut records: Vec<LogRecord>, decoded: &mut Decoded<LogBatch>) {
+fn add(labels: Result<Labels, String>, records: Vec<LogRecord>, decoded: &mut Decoded<LogBatch>) {
     let Decoded { batch, rejected } = decoded;
     match labels {
         Ok(labels) => {
             let given = Given::by(&labels);
+            let mut records = each_once(records);
             records.iter_mut().for_each(|record| complete(record, &given));
             batch.streams.push(LogStream { labels, resource: vec![], records });
         }
         Err(wrong) => reject(rejected, records.len(), wrong),
     }
 }
+
+/// A record that a stream of the request has twice, metadata and all, is kept once, as in Loki: it was read twice.
+fn each_once(mut records: Vec<LogRecord>) -> Vec<LogRecord> {
+    // Most come in order and no two of one time.
+    if records.windows(2).all(|pair| pair[0].ts_ns < pair[1].ts_ns) {
+        return records;
+    }
+    let mut of_time: HashMap<i64, Vec<usize>> = HashMap::new();
+    let mut twice = vec![false; records.len()];
+    for (at, record) in records.iter().enumerate() {
+        let seen = of_time.entry(record.ts_ns).or_default();
+        let is_same = |other: &&usize| {
+            let other = &records[**other];
+            other.body == record.body && other.attributes == record.attributes
+        };
+        // A sender whose lines all have one time is not compared line by line.
+        if seen.len() < SAME_TIME_MAX {
+            match seen.iter().find(is_same) {
+                Some(_) => twice[at] = true,
+                None => seen.push(at),
+            }
+        }
+    }
+    let mut twice = twice.into_iter();
+    records.retain(|_| !twice.next().unwrap_or(false));
+    records
+}
+
+/// So many different records of one time are told apart.
+const SAME_TIME_MAX: usize = 256;
 
 fn reject(rejected: &mut Rejected, records: usize, wrong: String) {
     rejected.add(RejectReason::InvalidLabels, records.max(1) as u64, || wrong);

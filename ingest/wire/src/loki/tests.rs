@@ -20,6 +20,19 @@ fn push(labels: &str, lines: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
+fn a_record_that_stands_twice_in_a_stream_is_kept_once() {
+    let body = br#"{"streams":[{"stream":{"app":"a"},"values":[
+        ["1","x"],["1","y"],["1","x"],["2","x"],["2","x",{"k":"v"}],["2","x",{"k":"v"}],["2","x",{"k":"w"}]]}]}"#;
+    let decoded = decode_json(body, &[]).unwrap();
+    let kept: Vec<_> = decoded.batch.streams[0]
+        .records
+        .iter()
+        .map(|r| (r.ts_ns, r.body.as_str(), r.attributes.len()))
+        .collect();
+    assert_eq!(kept, [(1, "x", 0), (1, "y", 0), (2, "x", 0), (2, "x", 1), (2, "x", 1)]);
+}
+
+#[test]
 fn protobuf_and_json_say_the_same() {
     let protobuf =
         decode_protobuf(&push(r#"{app="w\"eb", env=`prod`}"#, &[b"level=warn late"]), &[]).unwrap();

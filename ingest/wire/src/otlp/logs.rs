@@ -100,9 +100,11 @@ fn record(sent: Sent, of_scope: Option<&Attributes>, now_ns: i64) -> LogRecord {
     if !sent.event_name.is_empty() && attribute(&attributes, "event.name").is_none() {
         attributes.push(("event.name".into(), sent.event_name.into()));
     }
-    let level = ("severity_text".to_owned(), Value::from(sent.severity_text.clone()));
-    let level = Some(level).filter(|_| of_scope.is_some() && !sent.severity_text.is_empty());
-    for (name, value) in level.iter().chain(of_scope.into_iter().flatten()) {
+    let text = ("severity_text".to_owned(), Value::from(sent.severity_text.clone()));
+    let number = ("severity_number".to_owned(), Value::Int(sent.severity_number.into()));
+    let text = Some(text).filter(|_| of_scope.is_some() && !sent.severity_text.is_empty());
+    let number = Some(number).filter(|_| of_scope.is_some() && sent.severity_number != 0);
+    for (name, value) in number.iter().chain(&text).chain(of_scope.into_iter().flatten()) {
         if attribute(&attributes, name).is_none() {
             attributes.push((name.clone(), value.clone()));
         }

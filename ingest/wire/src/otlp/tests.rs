@@ -272,14 +272,18 @@ fn what_a_scope_says_of_log_records_is_kept() {
     let request = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},
         "scopeLogs":[{"scope":{"name":"lib.http","version":"1.2","attributes":[{"key":"team","value":{"stringValue":"a"}}]},
         "logRecords":[
-            {"timeUnixNano":"5","severityText":"Notice","body":{"stringValue":"x"},"attributes":[{"key":"team","value":{"stringValue":"b"}}]},
+            {"timeUnixNano":"5","severityNumber":10,"severityText":"Notice","body":{"stringValue":"x"},"attributes":[{"key":"team","value":{"stringValue":"b"}}]},
             {"timeUnixNano":"6","body":{"stringValue":"level=critical"}}]}]}]}"#;
     let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0);
     let [one, other] = &decoded.batch.streams[0].records[..] else { panic!("{decoded:?}") };
     let said = |record: &LogRecord| -> Vec<String> {
         record.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect()
     };
-    assert_eq!(said(one), ["team=b", "severity_text=Notice", "scope_name=lib.http", "scope_version=1.2"]);
+    let of_scope = ["scope_name=lib.http", "scope_version=1.2"];
+    assert_eq!(
+        said(one),
+        [&["team=b", "severity_number=10", "severity_text=Notice"], &of_scope[..]].concat()
+    );
     assert_eq!(said(other), ["team=a", "scope_name=lib.http", "scope_version=1.2"]);
     assert_eq!([one, other].map(|record| model::severity_text(record.severity)), ["info", "unknown"]);
 }
