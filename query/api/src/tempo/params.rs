@@ -44,16 +44,28 @@ impl Params {
                 )),
             };
         }
-        let mut conditions = Vec::new();
+        // Each is asked of the trace: one span may have this, and another that.
+        let mut filters = Vec::new();
         for (name, value) in tags(self.get("tags").unwrap_or(""))? {
-            conditions.push(condition(&name, &value));
+            filters.push(format!("{{ {} }}", condition(&name, &value)));
         }
-        for (name, op) in [("minDuration", ">="), ("maxDuration", "<=")] {
-            if let Some(duration) = self.get(name) {
-                conditions.push(format!("duration {op} {duration}"));
-            }
+        let (min, max) = (self.duration_ns("minDuration")?, self.duration_ns("maxDuration")?);
+        if min.zip(max).is_some_and(|(min, max)| min > max) {
+            return Err(Refusal::bad("invalid maxDuration: must be greater than minDuration"));
         }
-        Ok(format!("{{ {} }}", conditions.join(" && ")))
+        for (duration, op) in [(min, ">="), (max, "<=")] {
+            filters.extend(duration.map(|ns| format!("{{ traceDuration {op} {ns}ns }}")));
+        }
+        if filters.is_empty() {
+            filters.push("{ }".to_owned());
+        }
+        Ok(filters.join(" && "))
+    }
+
+    fn duration_ns(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let ns = logql::parse_duration_ns(text).filter(|ns| *ns >= 0);
+        ns.map(Some).ok_or_else(|| Refusal::bad(format!("invalid {name}: {text:?} is no duration, as 100ms")))
     }
 
     /// That of a metrics call: `q`, or `query` as Prometheus has it.
@@ -234,7 +246,7 @@ mod tests {
     fn tags_become_traceql() {
         let tags = r#"service.name=api http.status_code=500 name="GET /" error=true"#;
         let found = query(&[("tags", tags), ("minDuration", "100ms")]).unwrap();
-        let expected = r#"{ .service.name = "api" && (.http.status_code = "500" || .http.status_code = 500) && name = "GET /" && status = error && duration >= 100ms }"#;
+        let expected = r#"{ .service.name = "api" } && { (.http.status_code = "500" || .http.status_code = 500) } && { name = "GET /" } && { status = error } && { traceDuration >= 100000000ns }"#;
         assert_eq!(found.replace('`', "\""), expected);
         assert!(traceql::parse(&found).is_ok());
         assert!(traceql::parse(&query(&[]).unwrap()).is_ok());
@@ -243,6 +255,9 @@ mod tests {
             assert!(query(&[("tags", bad)]).is_err(), "{bad}");
         }
         assert!(query(&[("tags", "a=b"), ("q", "{ }")]).is_err());
+        assert!(query(&[("minDuration", "1s"), ("maxDuration", "10ms")]).is_err());
+        assert!(query(&[("minDuration", "long")]).is_err());
+        assert_eq!(query(&[]).unwrap(), "{ }");
     }
 
     fn params(pairs: &[(&str, &str)]) -> Params {
