@@ -42,11 +42,12 @@ pub use traceql::{
     TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
+use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use model::Clock;
 use parking_lot::RwLock;
 use pool::Pool;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Source;
 use telemetry::QueryTimes;
@@ -66,6 +67,7 @@ pub struct Engine {
     prices: cost::Prices,
     row_tables: Arc<RwLock<Vec<RowTable>>>,
     views: Arc<RwLock<Vec<(&'static str, &'static str)>>>,
+    sql_template: Arc<OnceLock<SessionState>>,
 }
 
 impl Engine {
@@ -88,6 +90,7 @@ impl Engine {
             prices,
             row_tables: Arc::new(RwLock::new(vec![allocation])),
             views: Arc::new(RwLock::new(recorded::VIEWS.to_vec())),
+            sql_template: Arc::default(),
         })
     }
 
@@ -118,6 +121,7 @@ impl Engine {
             prices: self.prices.clone(),
             row_tables: self.row_tables.clone(),
             views: self.views.clone(),
+            sql_template: self.sql_template.clone(),
         }
     }
 

@@ -19,6 +19,7 @@ mod rows;
 mod run_counts;
 mod statement;
 mod table;
+mod template;
 mod views;
 mod yielding;
 
@@ -32,8 +33,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::execution::context::{SQLOptions, SessionContext};
 use futures::StreamExt;
 use model::Tenant;
 use std::sync::Arc;
@@ -135,22 +135,10 @@ impl Engine {
     }
 
     fn session(self: &Arc<Self>, tenant: &Tenant, snapshots: Snapshots) -> SessionContext {
-        let config = SessionConfig::new()
-            .with_information_schema(true)
-            .with_default_catalog_and_schema(SQL_CATALOG, "public")
-            // Errors say where in the statement they are.
-            .set_bool("datafusion.sql_parser.collect_spans", true)
-            .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(self.runtime.clone())
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
-            .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
-            .build();
+        let state = self.sql_template.get_or_init(|| template::state(self.runtime.clone())).clone();
         let session = SessionContext::new_with_state(state);
         if let Err(wrong) = views::register(&session, self.views()) {
-            tracing::error!(error = %wrong, "views are left out");
+            tracing::error!(error = %wrong, "tables are left out");
         }
         for kind in TableKind::ALL {
             let table = SnapshotTable::new(kind, snapshots.clone(), self.limits.clone());
@@ -160,9 +148,6 @@ impl Engine {
             let provider = rows::RowTableProvider::new(table.clone(), tenant.clone());
             register(&session, table.name, Arc::new(provider));
         }
-        bounded::register(&session);
-        functions::register(&session);
-        json::register(&session);
         languages::register(&session, self, tenant, &snapshots);
         causes::register(&session, self, tenant, &snapshots);
         session

@@ -59,6 +59,10 @@ impl<W: Work> Operator<W> {
         );
         Arc::new(Operator { work: Arc::new(work), inputs, properties: Arc::new(properties) })
     }
+
+    pub fn work(&self) -> &W {
+        &self.work
+    }
 }
 
 impl<W: Work> DisplayAs for Operator<W> {

@@ -26,7 +26,7 @@ const FUNCTIONS: [(&str, Makes); 7] = [
 
 pub fn register(session: &SessionContext) {
     for (name, makes) in FUNCTIONS {
-        let found = session.state().scalar_functions().get(name).cloned();
+        let found = session.state_ref().read().scalar_functions().get(name).cloned();
         match found {
             Some(inner) => {
                 session

@@ -4,6 +4,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, MapArray, MapBuilder, RecordBatch,
     RecordBatchOptions, StringArray, StringBuilder,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
@@ -53,7 +54,7 @@ pub fn to_sql(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Ar
 
 pub fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
-        DataType::FixedSizeBinary(_) => Ok(hex_text(column.as_fixed_size_binary())),
+        DataType::FixedSizeBinary(_) => hex_text(column.as_fixed_size_binary()),
         DataType::Dictionary(_, value) if **value == DataType::Binary => label_maps(column),
         DataType::Dictionary(_, _) => cast(column, field.data_type()),
         DataType::List(_) => json_text(column),
@@ -61,14 +62,14 @@ pub fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, Ar
     }
 }
 
-fn hex_text(ids: &FixedSizeBinaryArray) -> ArrayRef {
-    let mut text = vec![0; 2 * ids.value_length() as usize];
-    let mut out = StringBuilder::with_capacity(ids.len(), ids.len() * text.len());
-    for id in ids {
-        let digits = id.and_then(|id| hex::encode_to_slice(id, &mut text).ok());
-        out.append_option(digits.and_then(|()| std::str::from_utf8(&text).ok()));
-    }
-    Arc::new(out.finish())
+/// The digits of all ids at once, as they lie side by side in the column and in the text.
+fn hex_text(ids: &FixedSizeBinaryArray) -> Result<ArrayRef, ArrowError> {
+    let size = ids.value_length() as usize;
+    let mut digits = vec![0; 2 * size * ids.len()];
+    hex::encode_to_slice(&ids.value_data()[..size * ids.len()], &mut digits)
+        .map_err(|why| ArrowError::InvalidArgumentError(why.to_string()))?;
+    let offsets = OffsetBuffer::from_repeated_length(2 * size, ids.len());
+    Ok(Arc::new(StringArray::try_new(offsets, digits.into(), ids.nulls().cloned())?))
 }
 
 fn label_maps(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {

@@ -7,7 +7,7 @@ use super::table::{LOGS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::take;
-use arrow::datatypes::{Int32Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
@@ -92,6 +92,24 @@ impl Work for LogScan {
 }
 
 impl LogScan {
+    /// The same that gives texts as they lie: those that lie as words of a dictionary stay so.
+    pub fn of_words(&self) -> LogScan {
+        let words = |(field, output): (&Arc<Field>, &Output)| match output {
+            Output::Column(column) => {
+                let stored = store::schema::LOGS.field(LOGS.1[*column]).data_type();
+                let is_word = matches!(stored, DataType::Dictionary(_, value) if **value == DataType::Utf8);
+                if is_word {
+                    Field::new(field.name(), stored.clone(), field.is_nullable()).into()
+                } else {
+                    field.clone()
+                }
+            }
+            Output::Json(..) => field.clone(),
+        };
+        let fields: Vec<Arc<Field>> = self.schema.fields().iter().zip(&self.outputs).map(words).collect();
+        LogScan { schema: Arc::new(Schema::new(fields)), ..self.clone() }
+    }
+
     async fn open(self: Arc<Self>) -> Result<Batches> {
         let mut columns: Vec<usize> = self
             .outputs

@@ -4,17 +4,19 @@
 //!
 //! What it makes is what DataFusion's own first step of an aggregation makes, with a group more than once: the last step adds them up.
 
+use super::log_scan::LogScan;
 use crate::logql::{Batches, Operator, Work};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{partition, take};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, make_array};
+use arrow::compute::{cast, partition, take};
+use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -22,8 +24,10 @@ use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceCh
 use futures::StreamExt;
 use std::sync::Arc;
 
+const TIME: &str = "ts";
+
 /// Columns of `logs` by which lines lie, and the time within.
-const IN_ORDER: [&str; 6] = ["ts", "service", "namespace", "pod", "container", "node"];
+const IN_ORDER: [&str; 6] = [TIME, "service", "namespace", "pod", "container", "node"];
 
 #[derive(Debug)]
 pub struct RunCounts;
@@ -63,6 +67,7 @@ fn counts_of(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
         collect_columns(group).iter().all(|column| IN_ORDER.contains(&column.name()))
     };
     let is_fine = !groups.is_empty() && groups.iter().all(in_order);
+    let scan = of_words(&scan, &groups).unwrap_or(scan);
     is_fine.then(|| Operator::plan(Counts { groups, schema: step.schema() }, vec![scan]))
 }
 
@@ -87,6 +92,21 @@ fn scan_below(input: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> 
         }
         _ => None,
     }
+}
+
+/// The scan with its texts as words, where nothing else is made of them: words are compared by their numbers.
+fn of_words(
+    scan: &Arc<dyn ExecutionPlan>,
+    groups: &[Arc<dyn PhysicalExpr>],
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let is_time =
+        |group: &Arc<dyn PhysicalExpr>| collect_columns(group).iter().all(|column| column.name() == TIME);
+    let is_column = |group: &Arc<dyn PhysicalExpr>| group.downcast_ref::<Column>().is_some();
+    let scan = scan.downcast_ref::<Operator<LogScan>>()?;
+    groups
+        .iter()
+        .all(|group| is_time(group) || is_column(group))
+        .then(|| Operator::plan(scan.work().of_words(), vec![]))
 }
 
 #[derive(Debug)]
@@ -122,14 +142,23 @@ impl Counts {
         let rows = batch.num_rows();
         let value = |group: &Arc<dyn PhysicalExpr>| group.evaluate(batch)?.into_array(rows);
         let groups = self.groups.iter().map(value).collect::<Result<Vec<ArrayRef>>>()?;
-        let runs = partition(&groups)?.ranges();
+        let keys: Vec<ArrayRef> = groups.iter().map(key).collect();
+        let runs = partition(&keys)?.ranges();
         let firsts: UInt32Array = runs.iter().map(|run| run.start as u32).collect();
         let counts: ArrayRef = Arc::new(runs.iter().map(|run| run.len() as i64).collect::<Int64Array>());
-        let mut columns = groups
-            .iter()
-            .map(|group| take(group, &firsts, None))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let first =
+            |(group, field): (&ArrayRef, &FieldRef)| cast(&take(group, &firsts, None)?, field.data_type());
+        let mut columns =
+            groups.iter().zip(self.schema.fields()).map(first).collect::<Result<Vec<_>, ArrowError>>()?;
         columns.resize(self.schema.fields().len(), counts);
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+/// What tells the values of a group apart within a batch: of words their numbers.
+fn key(group: &ArrayRef) -> ArrayRef {
+    match group.as_any_dictionary_opt() {
+        Some(words) => make_array(words.keys().to_data()),
+        None => group.clone(),
     }
 }

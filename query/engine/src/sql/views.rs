@@ -3,8 +3,11 @@
 
 use super::SQL_CATALOG;
 use async_trait::async_trait;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+use datafusion::common::Result;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
@@ -19,12 +22,14 @@ struct Tables {
     session: Weak<RwLock<SessionState>>,
 }
 
-/// Gives the session its schema; tables are registered after it.
+/// Gives the session a catalog and schema of its own; tables are registered after it.
 pub fn register(session: &SessionContext, views: Vec<(&'static str, &'static str)>) -> Result<()> {
-    let catalog = session.catalog(SQL_CATALOG);
-    let catalog = catalog.ok_or_else(|| DataFusionError::Internal(format!("no catalog {SQL_CATALOG}")))?;
+    let (catalog, catalogs) = (MemoryCatalogProvider::new(), MemoryCatalogProviderList::new());
     let tables = Tables { tables: MemorySchemaProvider::new(), views, session: session.state_weak_ref() };
-    catalog.register_schema("public", Arc::new(tables)).map(drop)
+    catalog.register_schema("public", Arc::new(tables))?;
+    catalogs.register_catalog(SQL_CATALOG.to_owned(), Arc::new(catalog));
+    session.state_ref().write().register_catalog_list(Arc::new(catalogs));
+    Ok(())
 }
 
 impl Tables {

@@ -243,12 +243,12 @@ pub fn restore(batch: &RecordBatch) -> Result<(ArrayRef, ArrayRef), ArrowError> 
     let rest =
         batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(|| wrong("no map"))?;
     let rest_values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
-    let mut columns: HashMap<&str, &StringArray> = HashMap::new();
+    let mut columns: HashMap<&str, StringArray> = HashMap::new();
     let schema = batch.schema_ref();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if let (Some(name), Some(column)) = (field.name().strip_prefix(PREFIX), column.as_string_opt::<i32>())
-        {
-            columns.insert(name, column);
+        if let Some(name) = field.name().strip_prefix(PREFIX) {
+            // Where rows were judged by attributes these are words.
+            columns.insert(name, cast(column, &DataType::Utf8)?.as_string().clone());
         }
     }
     let parsed = texts.iter().map(|text| Shape::parse(text.unwrap_or("[]"), &columns));
@@ -295,14 +295,14 @@ struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    fn parse(text: &str, columns: &HashMap<&str, &'a StringArray>) -> Option<Shape<'a>> {
+    fn parse(text: &str, columns: &'a HashMap<&str, StringArray>) -> Option<Shape<'a>> {
         let names: Vec<String> = serde_json::from_str(text).ok()?;
         let (mut types, mut entries) = (vec![], Vec::<(String, Option<&StringArray>)>::new());
         for name in names {
             let kind = *name.as_bytes().first().filter(|kind| kind.is_ascii())?;
             let name = name[1..].to_owned();
             let again = entries.iter().any(|(other, _)| *other == name);
-            let column = columns.get(name.as_str()).copied().filter(|_| !again);
+            let column = columns.get(name.as_str()).filter(|_| !again);
             types.push(kind);
             entries.push((name, column));
         }

@@ -137,11 +137,13 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         None => index.columns_and_fields(&needed, select.fields()),
     };
     let fields = select.fields().to_vec();
-    // Who does not want all attributes gets those that are wanted as words, which are compared once a word.
+    // Attributes by which rows are judged, and those of whoever does not want all, are read as words, which are compared once a word.
     let all_attributes = needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
-    let words = match signal == Signal::Spans && !all_attributes {
-        true => Some(index.words_metadata().map_err(|e| part.damaged(&path, e))?.clone()),
-        false => None,
+    let words = match &select {
+        Select::Spans(select) if !all_attributes || !select.attributes.is_empty() => {
+            Some(index.words_metadata().map_err(|e| part.damaged(&path, e))?.clone())
+        }
+        _ => None,
     };
     let attributes = index.attribute_predicates(&select);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();

@@ -1,0 +1,32 @@
+//! What all sessions have alike: settings, rules and the functions that ask nothing of the engine. It is made once, as to make it
+//! takes longer than a small statement.
+
+use super::{SQL_CATALOG, bounded, functions, json, run_counts, yielding};
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use std::sync::Arc;
+
+/// A state without tables.
+pub fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
+    let config = SessionConfig::new()
+        .with_information_schema(true)
+        // Each session has a catalog of its own.
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(SQL_CATALOG, "public")
+        // Errors say where in the statement they are.
+        .set_bool("datafusion.sql_parser.collect_spans", true)
+        .with_target_partitions(std::thread::available_parallelism().map_or(2, usize::from));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
+        .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
+        .build();
+    let session = SessionContext::new_with_state(state);
+    bounded::register(&session);
+    functions::register(&session);
+    json::register(&session);
+    session.state()
+}
