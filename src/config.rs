@@ -70,6 +70,7 @@ pub struct Config {
     pub admin_api: bool,
     pub experimental_functions: bool,
     pub span_metrics: bool,
+    pub discover_log_levels: bool,
     pub tail_sampling: Option<PathBuf>,
     pub otlp: wire::otlp::Translation,
     pub otlp_delta_bytes: usize,
@@ -225,6 +226,7 @@ impl Config {
             experimental_functions: experimental_functions(&flags.enable_feature)?,
             admin_api: flags.web_enable_admin_api.unwrap_or(false),
             span_metrics: flags.span_metrics.unwrap_or(true),
+            discover_log_levels: flags.discover_log_levels.unwrap_or(true),
             tail_sampling: flags.tail_sampling,
             otlp: wire::otlp::Translation {
                 strategy: match flags.otlp_translation_strategy {

@@ -91,6 +91,9 @@ pub struct Flags {
     /// container, container_name, k8s_container_name, component, workload, job, k8s_job_name]
     #[arg(long, env = "BINNACLE_DISCOVER_SERVICE_NAME", value_name = "LABEL", value_delimiter = ',')]
     pub discover_service_name: Vec<String>,
+    /// Logs: whether lines, and series of LogQL that are not grouped, have `detected_level`, as in Loki [default: true]
+    #[arg(long, env = "BINNACLE_DISCOVER_LOG_LEVELS", value_name = "true|false")]
+    pub discover_log_levels: Option<bool>,
     /// Logs: the longest line, e.g. 256KB; longer ones are left out [default: 2MiB]
     #[arg(long, env = "BINNACLE_MAX_LINE_SIZE", value_name = "BYTES")]
     pub max_line_size: Option<String>,
@@ -387,6 +390,7 @@ impl Flags {
             token_file: self.token_file.or(file.token_file),
             retention_metrics: self.retention_metrics.or(file.retention_metrics),
             retention_logs: self.retention_logs.or(file.retention_logs),
+            discover_log_levels: self.discover_log_levels.or(file.discover_log_levels),
             discover_service_name: list(self.discover_service_name, file.discover_service_name),
             max_line_size: self.max_line_size.or(file.max_line_size),
             max_label_names_per_series: self.max_label_names_per_series.or(file.max_label_names_per_series),

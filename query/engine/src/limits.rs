@@ -17,6 +17,8 @@ pub struct Limits {
     pub points_max: usize,
     /// Log lines one query may return, as Loki's `max_entries_limit_per_query`.
     pub log_entries_max: usize,
+    /// LogQL: whether lines, and series that are not grouped, have `detected_level`, as with Loki's `discover_log_levels`.
+    pub discover_log_levels: bool,
     /// Rows an SQL answer may have.
     pub rows_max: usize,
     /// Queries running at once; others wait in line up to the timeout.
@@ -33,6 +35,7 @@ impl Default for Limits {
             experimental_functions: true,
             points_max: 11_000,
             log_entries_max: 5_000,
+            discover_log_levels: true,
             rows_max: 1_000_000,
             concurrency_max: 20,
         }

@@ -110,17 +110,7 @@ impl Engine {
         if expr.holds(VectorOp::ApproxTopk) {
             return Err(QueryError::Bad("approx_topk is only supported on instant queries".into()));
         }
-        // Steps lie on multiples of the step, so that those of one answer are among those of the next.
-        let step_ns = step_ms.saturating_mul(NS_PER_MS).max(1);
-        let (first, last) = match expr {
-            Expr::Log(_) => (start_ns, end_ns),
-            Expr::Metric(_) => {
-                let behind = end_ns.rem_euclid(step_ns);
-                let ahead = if behind == 0 { 0 } else { step_ns - behind };
-                (start_ns.saturating_sub(start_ns.rem_euclid(step_ns)), end_ns.saturating_add(ahead))
-            }
-        };
-        let steps = self.steps(first, last, step_ms)?;
+        let steps = self.steps(start_ns, end_ns, step_ms)?;
         let lines = TimeRange { start: start_ns, end: end_ns.saturating_sub(1).max(start_ns) };
         let steps = if matches!(expr, Expr::Log(_)) { Steps { count: 1, ..steps } } else { steps };
         self.logql(tenant, expr, steps, lines, limit, direction, false).await
@@ -186,7 +176,8 @@ impl Engine {
         }
         let counters = Arc::new(Counters::default());
         let snapshot = self.source.snapshot(tenant).await?;
-        let planner = Planner { snapshot: snapshot.clone(), counters: counters.clone(), steps };
+        let levels = self.limits.discover_log_levels;
+        let planner = Planner { snapshot: snapshot.clone(), counters: counters.clone(), steps, levels };
         let newest_first = direction == Direction::Backward;
         let room = Room::of("logql answer", &self.runtime.memory_pool);
         let answered: Result<LogResult, QueryError> = async {

@@ -239,6 +239,7 @@ fn query_limits(config: &Config) -> engine::Limits {
         on_release: crate::memory::give_back_free,
         timeout: config.query_timeout,
         experimental_functions: config.experimental_functions,
+        discover_log_levels: config.discover_log_levels,
         ..engine::Limits::default()
     }
 }

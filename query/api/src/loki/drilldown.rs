@@ -44,7 +44,7 @@ pub(super) fn limits_config(engine: &Engine, told: &Told) -> Value {
         })
         .collect();
     json!({
-        "discover_log_levels": true,
+        "discover_log_levels": engine.limits().discover_log_levels,
         "discover_service_name": told.service_name_from,
         "log_level_fields": told.level_from,
         "max_entries_limit_per_query": engine.limits().log_entries_max,

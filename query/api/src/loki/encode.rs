@@ -5,10 +5,10 @@ use crate::pieces::Pieces;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use engine::{LogAnswer, LogEntry, LogLines, LogResult, LogStats};
-use model::{Labels, SeriesPoints};
+use model::{LabelSetBuilder, Labels, SeriesPoints};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The answer, written while it is sent: its lines go one by one.
@@ -120,7 +120,7 @@ fn merged(streams: Vec<LogLines>) -> Vec<LogLines> {
     for stream in streams {
         for mut entry in stream.entries {
             let all = stream.labels.iter().chain(entry.metadata.iter()).chain(entry.parsed.iter());
-            let labels = Labels::from_pairs(all);
+            let labels = with_empty_ones(all);
             (entry.metadata, entry.parsed) = (Labels::empty(), Labels::empty());
             let at = *known.entry(labels.clone()).or_insert_with(|| {
                 out.push(LogLines { labels, entries: Vec::new() });
@@ -130,6 +130,14 @@ fn merged(streams: Vec<LogLines>) -> Vec<LogLines> {
         }
     }
     out
+}
+
+/// What a line has empty is told, too.
+fn with_empty_ones<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Labels {
+    let by_name: BTreeMap<&str, &str> = pairs.collect();
+    let (mut pairs, mut bytes): (Vec<(&str, &str)>, Vec<u8>) = (by_name.into_iter().collect(), vec![]);
+    let encoded = LabelSetBuilder::encode_all_into(&mut pairs, &mut bytes);
+    encoded.ok().and_then(|()| Labels::from_bytes(&bytes).ok()).unwrap_or_else(|| Labels::from_pairs(pairs))
 }
 
 /// The few lines of a frame that live tailing sends.

@@ -31,6 +31,7 @@ pub(crate) struct Lines {
     pub range: TimeRange,
     pub limit: usize,
     pub newest_first: bool,
+    pub levels: bool,
 }
 
 impl std::fmt::Debug for Lines {
@@ -135,7 +136,7 @@ impl Lines {
             }
             fields.start(&stream.pairs);
             rows.metadata_into(row, fields, &mut name);
-            if fields.get("detected_level").is_none() {
+            if self.levels && fields.get("detected_level").is_none() {
                 fields.add_metadata("detected_level", rows.level(row, stream));
             }
             let Some(text) = self.pipeline.run(ts, rows.line(row), fields) else { continue };

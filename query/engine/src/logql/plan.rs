@@ -23,6 +23,8 @@ pub(crate) struct Planner {
     pub snapshot: Arc<dyn Snapshot>,
     pub counters: Arc<Counters>,
     pub steps: Steps,
+    /// Whether lines have a level that is asked for by no name.
+    pub levels: bool,
 }
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -51,7 +53,14 @@ impl Planner {
             ]),
         );
         Operator::plan(
-            Lines { pipeline, matchers: log.matchers.clone(), range, limit, newest_first },
+            Lines {
+                pipeline,
+                matchers: log.matchers.clone(),
+                range,
+                limit,
+                newest_first,
+                levels: self.levels,
+            },
             vec![scan],
         )
     }
@@ -193,7 +202,8 @@ impl Planner {
         let select = select(&range.log, TimeRange { start: start.saturating_add(1), end });
         let streams = self.snapshot.log_streams(&select).await?;
         let from_stream = |name: &str| streams.iter().all(|stream| stream.labels.get(name).is_some());
-        let reads_level = pipeline.wanted().is_none_or(|names| names.iter().any(|n| n == "detected_level"));
+        let reads_level =
+            pipeline.wanted().map_or(self.levels, |names| names.iter().any(|n| n == "detected_level"));
         let reads_metadata =
             pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
         // Where `| json` alone looks at the line, its labels are enough.
