@@ -41,7 +41,7 @@ impl JudgeLog for Judge {
             // As a query shows them: names as labels spell them, and what a label says already is not said twice.
             for (name, value) in record.metadata {
                 let name: String = metadata_name(name).collect();
-                if !value.is_empty() && fields.get(&name) != Some(*value) {
+                if fields.get(&name) != Some(*value) {
                     fields.add_metadata(&name, value);
                 }
             }

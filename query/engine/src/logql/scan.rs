@@ -305,8 +305,7 @@ impl<'a> Rows<'a> {
             for at in range {
                 spell(keys.value(at), name);
                 let value = if values.is_null(at) { "" } else { values.value(at) };
-                // Loki takes no empty metadata.
-                if !value.is_empty() && fields.get(name) != Some(value) {
+                if fields.get(name) != Some(value) {
                     fields.add_metadata(name, value);
                 }
             }

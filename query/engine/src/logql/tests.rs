@@ -303,7 +303,10 @@ async fn an_added_service_name_is_a_label_as_any_other() {
         records: vec![record(1, "x")],
     };
     let world = World::with(LogBatch { streams: vec![of("a"), of("b")] }).await;
-    let without_app = [r#"{env="e", service_name="a"} 1"#, r#"{env="e", service_name="b"} 1"#];
+    let without_app = [
+        r#"{detected_level="unknown", env="e", service_name="a"} 1"#,
+        r#"{detected_level="unknown", env="e", service_name="b"} 1"#,
+    ];
     let query = r#"sum without (app) (count_over_time({app=~".+"}[1m]))"#;
     assert_eq!(world.numbers(query).await, without_app);
     let query = r#"count_over_time({app="a"}[1m]) + ignoring (app) count_over_time({app="b"}[1m])"#;
