@@ -125,7 +125,7 @@ fn lines(text: &str, boot_ns: i64, seen: &mut Seen) -> Vec<Victim> {
         let Some((us, text)) = timed(line) else { continue };
         if us > before {
             seen.us = seen.us.max(us);
-            victims.extend(victim(text, boot_ns + us * 1_000));
+            victims.extend(victim(text, boot_ns.saturating_add(us.saturating_mul(1_000))));
         }
     }
     victims
@@ -135,7 +135,8 @@ fn lines(text: &str, boot_ns: i64, seen: &mut Seen) -> Vec<Victim> {
 fn timed(line: &str) -> Option<(i64, &str)> {
     let (time, text) = line.split_once('[')?.1.split_once(']')?;
     let (seconds, micros) = time.trim().split_once('.')?;
-    Some((seconds.parse::<i64>().ok()?.checked_mul(1_000_000)? + micros.parse::<i64>().ok()?, text))
+    let seconds = seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+    Some((seconds.checked_add(micros.parse().ok()?)?, text))
 }
 
 fn since_boot_ns() -> i64 {

@@ -11,6 +11,7 @@ mod value;
 
 use chrono::DateTime;
 use functions::Function;
+use std::cell::Cell;
 use std::fmt;
 use value::Item;
 
@@ -18,6 +19,12 @@ use value::Item;
 const DEPTH_MAX: usize = 16;
 /// What one line may grow to.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// What a function may be given at a time: lines are shorter, and a value that is doubled again and again is not.
+const ARGUMENT_BYTES_MAX: usize = 4 << 20;
+/// Bytes that are handled for one line, so that `range` in `range` ends, too. Some tenths of a second.
+const WORK_BYTES_MAX: usize = 1 << 28;
+/// What a node costs that handles nothing.
+const NODE_BYTES: usize = 64;
 
 #[derive(Clone, Default)]
 pub struct Template {
@@ -155,7 +162,8 @@ impl Template {
     }
 
     pub(crate) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), String> {
-        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![], stopped: None }, out)
+        let work = Cell::new(0);
+        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![], stopped: None, work }, out)
     }
 }
 
@@ -166,6 +174,19 @@ struct Frame<'a> {
     variables: Vec<(String, Item)>,
     /// The round of a `range` is over before its end.
     stopped: Option<LoopStop>,
+    /// Bytes handled so far.
+    work: Cell<usize>,
+}
+
+impl Frame<'_> {
+    fn spend(&self, bytes: usize) -> Result<(), String> {
+        let done = self.work.get().saturating_add(bytes);
+        self.work.set(done);
+        match done > WORK_BYTES_MAX {
+            true => Err(format!("template handles more than {WORK_BYTES_MAX} bytes for one line")),
+            false => Ok(()),
+        }
+    }
 }
 
 fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
@@ -215,6 +236,7 @@ fn first_of(path: &str) -> (&str, &str) {
 fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(), String> {
     let before = frame.variables.len();
     for node in nodes {
+        frame.spend(NODE_BYTES)?;
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Value(pipe) => out.push_str(&evaluate(pipe, frame)?.to_string()),
@@ -238,6 +260,7 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
                     render(otherwise, frame, out)?;
                 }
                 for (key, item) in rounds {
+                    frame.spend(NODE_BYTES)?;
                     render_inside(names, (key, item), body, frame, out)?;
                     if *block == Block::Range && frame.stopped.take() == Some(LoopStop::Break) {
                         break;
@@ -326,8 +349,14 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
                     checked.map_err(|why| arguments.last().map_or(name, |last| &last.place).fails(why))?;
                     items.push(item);
                 }
-                let called = function.call(&items);
-                called.map_err(|why| place.fails(format!("error calling {}: {why}", function.name())))?
+                let fails = |why| place.fails(format!("error calling {}: {why}", function.name()));
+                if items.iter().map(Item::bytes).sum::<usize>() > ARGUMENT_BYTES_MAX {
+                    return Err(fails(format!("more than {ARGUMENT_BYTES_MAX} bytes are given to it")));
+                }
+                frame.spend(function.bytes())?;
+                let made = function.call(&items).map_err(fails)?;
+                frame.spend(made.bytes())?;
+                made
             }
             Call::Fault(why) => return Err(why.clone()),
         });
@@ -363,7 +392,9 @@ fn operand_value(operand: &Operand, frame: &Frame<'_>) -> Result<Item, String> {
         Argument::Line => Ok(Item::Text(frame.scope.line.to_owned())),
         Argument::Timestamp => Ok(Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns))),
     };
-    found.map_err(|why| operand.place.fails(why))
+    let item = found.map_err(|why| operand.place.fails(why))?;
+    frame.spend(item.bytes())?;
+    Ok(item)
 }
 
 #[cfg(test)]

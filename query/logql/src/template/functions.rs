@@ -17,6 +17,10 @@ pub(super) struct Function {
 }
 
 const MANY: usize = 64;
+/// What functions that make texts longer may make of one.
+const GROWN_BYTES_MAX: usize = 8 << 20;
+/// To read a regex takes as long as to handle so much.
+const REGEX_BYTES: usize = 64 << 10;
 
 const FUNCTIONS: [(&str, &str); 84] = [
     ("ToLower", "s"),
@@ -116,6 +120,14 @@ impl Function {
         self.name
     }
 
+    /// What a call costs besides what it makes, in bytes that are handled.
+    pub fn bytes(self) -> usize {
+        match self.name {
+            "regexReplaceAll" | "regexReplaceAllLiteral" | "count" => REGEX_BYTES,
+            _ => 0,
+        }
+    }
+
     pub fn check_count(self, count: usize) -> Result<(), String> {
         let (least, most) = match self.takes.strip_suffix('*') {
             Some(takes) => (takes.len() - 1, MANY),
@@ -164,8 +176,8 @@ impl Function {
             "title" => string(title(&text(0))),
             "TrimSpace" | "trim" => string(text(0).trim().to_owned()),
             // The capitalised ones are Go's own, the subject first; the others take it last.
-            "Replace" => string(replace_some(&text(0), &text(1), &text(2), whole(3))),
-            "replace" => string(bounded_replace(&text(2), &text(0), &text(1))?),
+            "Replace" => string(replace(&text(0), &text(1), &text(2), whole(3))?),
+            "replace" => string(replace(&text(2), &text(0), &text(1), -1)?),
             "Trim" => string(trim_set(&text(0), &text(1), true, true)),
             "TrimLeft" => string(trim_set(&text(0), &text(1), true, false)),
             "TrimRight" => string(trim_set(&text(0), &text(1), false, true)),
@@ -183,12 +195,12 @@ impl Function {
             "nindent" => string(format!("\n{}", indent(whole(0), &text(1))?)),
             "repeat" => repeat(whole(0), &text(1)),
             "regexReplaceAll" => {
-                let regex = compile(&text(0))?;
-                string(regex.replace_all(&text(1), text(2).as_str()).into_owned())
+                string(replace_matches(&text(0), &text(1), &text(2), |found, with, out| {
+                    found.expand(with, out)
+                })?)
             }
             "regexReplaceAllLiteral" => {
-                let regex = compile(&text(0))?;
-                string(regex.replace_all(&text(1), regex::NoExpand(&text(2))).into_owned())
+                string(replace_matches(&text(0), &text(1), &text(2), |_, with, out| out.push_str(with))?)
             }
             "count" => {
                 let regex = compile(&text(0))?;
@@ -525,19 +537,42 @@ fn title(text: &str) -> String {
         .collect()
 }
 
-fn replace_some(text: &str, from: &str, to: &str, count: i64) -> String {
-    match usize::try_from(count) {
-        Ok(count) => text.replacen(from, to, count),
-        Err(_) => text.replace(from, to),
-    }
+/// So many of the places from the start on, all of them where the count is negative. It may multiply a text's length; past the
+/// bound it is refused.
+fn replace(text: &str, from: &str, to: &str, count: i64) -> Result<String, String> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let places = text.matches(from).count().min(count);
+    grown(text.len().saturating_add(places.saturating_mul(to.len())))?;
+    Ok(text.replacen(from, to, count))
 }
 
-/// A replacement may multiply a line's length; past the bound it is refused.
-fn bounded_replace(text: &str, from: &str, to: &str) -> Result<String, String> {
-    if text.len().saturating_mul(to.len().max(1)) > 64 << 20 {
-        return Err("replace makes the line too long".to_owned());
+/// Every match of the regex, by what `write` writes for it.
+fn replace_matches(
+    regex: &str,
+    text: &str,
+    with: &str,
+    write: impl Fn(&regex::Captures<'_>, &str, &mut String),
+) -> Result<String, String> {
+    let regex = compile(regex)?;
+    let (mut out, mut done) = (String::new(), 0);
+    for found in regex.captures_iter(text) {
+        let whole = found.get_match();
+        out.push_str(&text[done..whole.start()]);
+        // Each dollar sign may be as much as was matched.
+        let most = with.len().saturating_add(with.matches('$').count().saturating_mul(whole.len()));
+        grown(out.len().saturating_add(most))?;
+        write(&found, with, &mut out);
+        done = whole.end();
     }
-    Ok(text.replace(from, to))
+    out.push_str(&text[done..]);
+    Ok(out)
+}
+
+fn grown(bytes: usize) -> Result<(), String> {
+    match bytes > GROWN_BYTES_MAX {
+        true => Err("it makes the line too long".to_owned()),
+        false => Ok(()),
+    }
 }
 
 fn trim_set(text: &str, set: &str, left: bool, right: bool) -> String {
@@ -587,6 +622,7 @@ fn indent(count: i64, text: &str) -> Result<String, String> {
         return Err("strings: negative Repeat count".to_owned());
     }
     let pad = " ".repeat(count.min(1000) as usize);
+    grown(text.len().saturating_add(text.split('\n').count().saturating_mul(pad.len())))?;
     Ok(text.split('\n').map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n"))
 }
 

@@ -345,7 +345,7 @@ fn number(text: &str) -> Option<Item> {
     for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
         if let Some(digits) = digits.strip_prefix(prefix) {
             let number = i64::from_str_radix(&digits.replace('_', ""), radix).ok()?;
-            return Some(Item::Int(sign * number));
+            return number.checked_mul(sign).map(Item::Int);
         }
     }
     let plain = text.replace('_', "");

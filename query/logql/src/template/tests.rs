@@ -126,3 +126,41 @@ fn what_cannot_work_is_refused_when_parsed() {
     }
     assert!(rendered("{{ div 1 0 }}").is_err());
 }
+
+/// Each of these would take all memory, or for ever.
+#[test]
+fn what_a_line_may_take_is_bounded() {
+    let doubled = "{{ $a = print $a $a $a $a $a $a $a $a }}".repeat(12);
+    let inside = |depth: usize, body: &str| {
+        let open = "{{ range $l }}".repeat(depth);
+        let list = format!("[{}]", vec!["1"; 1_000].join(","));
+        format!("{{{{ $l := fromJson `{list}` }}}}{open}{body}{}", "{{ end }}".repeat(depth))
+    };
+    let long = |text: &str, by: usize| format!("`{}`", text.repeat(by));
+    for (template, why) in [
+        (format!("{{{{ $a := .msg }}}}{doubled}"), "are given to it"),
+        (inside(6, ""), "for one line"),
+        (inside(4, "{{ $x := count `l` $.msg }}"), "for one line"),
+        (format!("{{{{ Replace {} `` {} -1 }}}}", long("a", 5_000), long("b", 5_000)), "too long"),
+        (format!("{{{{ replace `a` {} {} }}}}", long("b", 5_000), long("a", 5_000)), "too long"),
+        (format!("{{{{ regexReplaceAll `.*` {} {} }}}}", long("a", 5_000), long("${0}", 5_000)), "too long"),
+        (
+            format!("{{{{ regexReplaceAllLiteral `a` {} {} }}}}", long("a", 5_000), long("b", 5_000)),
+            "too long",
+        ),
+        (format!("{{{{ indent 1000 {} }}}}", long("\n", 20_000)), "too long"),
+    ] {
+        let said = rendered(&template).expect_err(&template[..40]);
+        assert!(said.contains(why), "{said:.200}");
+    }
+    assert_eq!(
+        rendered("{{ Replace `aaa` `a` `bb` 2 }} {{ Replace `ab` `` `-` -1 }}").unwrap(),
+        "bbbba -a-b-"
+    );
+    assert_eq!(
+        rendered("{{ regexReplaceAll `(h)(e)` .msg `$2$1` }} {{ regexReplaceAllLiteral `o` .msg `$1` }}")
+            .unwrap(),
+        "ehllo world hell$1 w$1rld"
+    );
+    assert!(Template::parse("line", "{{ -0x-8000000000000000 }}").is_err());
+}

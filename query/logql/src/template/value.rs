@@ -30,6 +30,17 @@ impl Item {
         }
     }
 
+    /// What it takes, and about as much when it is printed.
+    pub fn bytes(&self) -> usize {
+        let inside = match self {
+            Item::Text(text) => text.len(),
+            Item::List(items) => items.iter().map(Item::bytes).sum(),
+            Item::Map(entries) => entries.iter().map(|(name, item)| name.len() + item.bytes()).sum(),
+            _ => 0,
+        };
+        inside + size_of::<Item>()
+    }
+
     /// As it is printed inside a list or a map.
     fn inside(&self) -> String {
         match self {
