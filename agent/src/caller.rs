@@ -103,10 +103,8 @@ impl Certificates {
     pub fn cause(&self, wrong: &reqwest::Error) -> String {
         let (inner, flag) = (crate::scrape::cause(wrong), self.flag);
         // In TLS 1.3 the other side judges after the handshake, and closing can overtake what it says of it.
-        let closed =
-            ["connection closed", "reset by peer", "Broken pipe"].iter().any(|what| inner.contains(what));
         let over_tls = wrong.url().is_some_and(|url| url.scheme() == "https");
-        if inner.contains("CertificateRequired") || (closed && over_tls && self.own.is_none()) {
+        if inner.contains("CertificateRequired") || (over_tls && self.own.is_none() && closed(wrong)) {
             return format!("{inner}: it may ask callers for a certificate ({flag}-cert and {flag}-key)");
         }
         // An authority of the same name but another key is told by the signature.
@@ -119,6 +117,21 @@ impl Certificates {
     fn read(&self, name: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
         std::fs::read(path).with_context(|| format!("reading {}-{name} {}", self.flag, path.display()))
     }
+}
+
+/// Whether the other side went away without an answer. What is told of it depends on who noticed first: the reader or the
+/// writer of HTTP/1 or HTTP/2, within the handshake or after it.
+fn closed(wrong: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    if !wrong.is_connect() {
+        return wrong.is_request() && !wrong.is_timeout();
+    }
+    let causes = std::iter::successors(std::error::Error::source(wrong), |cause| cause.source());
+    let mut kinds =
+        causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.any(|kind| {
+        matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+    })
 }
 
 impl Caller {
