@@ -92,6 +92,12 @@ impl Pipeline {
         self.changes_line
     }
 
+    /// Whether a template may ask for the line's time.
+    pub fn reads_time(&self) -> bool {
+        let formats = |stage: &Stage| matches!(stage, Stage::LineFormat(_) | Stage::LabelFormat(_));
+        self.steps.iter().any(|step| matches!(step, Step::Stage(stage) if formats(stage)))
+    }
+
     /// Names of the labels that stages or the asker read; `None` where it is all.
     pub fn wanted(&self) -> Option<&[String]> {
         self.wanted.as_deref()

@@ -116,13 +116,14 @@ impl Lines {
         reservation: &MemoryReservation,
     ) -> Result<(), DataFusionError> {
         let rows = Rows::of(batch)?;
-        let of_key = streams.of_batch(&rows)?;
+        streams.see(&rows)?;
+        let times = rows.needs_times()?;
         let mut name = String::new();
         let count = rows.len();
         for at in 0..count {
             // Batches mostly ascend in time: from the back the first rows are the best and displace nothing later.
             let row = if self.newest_first { count - 1 - at } else { at };
-            let ts = rows.ts.value(row);
+            let ts = times[row];
             let rank = self.rank(ts);
             let full = best.lines.len() >= self.limit;
             if !self.range.contains(ts)
@@ -130,7 +131,7 @@ impl Lines {
             {
                 continue;
             }
-            let stream = &streams.all[of_key[rows.stream_keys[row] as usize]];
+            let stream = &streams.all[streams.of_key(rows.stream_keys[row])];
             if !stream.selected {
                 continue;
             }

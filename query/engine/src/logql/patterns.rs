@@ -95,11 +95,12 @@ impl Mining {
         streams: &mut Streams,
     ) -> Result<(), datafusion::common::DataFusionError> {
         let rows = Rows::of(batch)?;
-        let of_key = streams.of_batch(&rows)?;
+        streams.see(&rows)?;
+        let times = rows.needs_times()?;
         let (mut fields, mut name) = (Fields::default(), String::new());
         for row in 0..rows.len() {
-            let ts = rows.ts.value(row);
-            let stream = &streams.all[of_key[rows.stream_keys[row] as usize]];
+            let ts = times[row];
+            let stream = &streams.all[streams.of_key(rows.stream_keys[row])];
             if !stream.selected || !self.range.contains(ts) {
                 continue;
             }

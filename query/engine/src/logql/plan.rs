@@ -213,7 +213,11 @@ impl Planner {
         };
         let json_tests = pipeline.tests_to_hand_on();
         let select = LogSelect { json_labels: json_labels.unwrap_or_default(), json_tests, ..select };
-        let mut columns = vec!["ts", "stream"];
+        let mut columns = vec!["stream"];
+        // What is read for one step is what is in its window: no line has to be told from another by its time.
+        if self.steps.count != 1 || range.unwrap.is_some() || pipeline.reads_time() {
+            columns.push("ts");
+        }
         if pipeline.reads_line() || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
             columns.push("body");
         }

@@ -61,6 +61,9 @@ pub(crate) enum Extremes {
     Smallest(usize),
 }
 
+/// The step of a line that came without its time.
+const ONLY_STEP: (usize, usize) = (0, 0);
+
 struct State {
     /// Series by the bytes of their labels.
     known: HashMap<Box<[u8]>, usize, RandomState>,
@@ -136,7 +139,7 @@ impl RangeAggregate {
         state: &mut State,
     ) -> Result<(), DataFusionError> {
         let rows = Rows::of(batch)?;
-        let of_key = streams.of_batch(&rows)?;
+        streams.see(&rows)?;
         state.of_stream.resize(streams.all.len(), None);
         let mut columns = Columns::of(&self.pipeline, self.grouping.as_ref(), &rows);
         // Lines of a stream mostly follow one another.
@@ -144,7 +147,7 @@ impl RangeAggregate {
         for of_stream in rows.stream_keys.chunk_by(|one, next| one == next) {
             let lines = start..start + of_stream.len();
             start = lines.end;
-            let stream_at = of_key[of_stream[0] as usize];
+            let stream_at = streams.of_key(of_stream[0]);
             let stream = &streams.all[stream_at];
             if !stream.selected {
                 continue;
@@ -173,7 +176,15 @@ impl RangeAggregate {
         state: &mut State,
     ) -> Result<(), DataFusionError> {
         let has_bytes = matches!(self.op, RangeOp::Bytes | RangeOp::BytesRate);
-        let times = rows.ts.values();
+        let bytes = |lines: Range<usize>| match has_bytes {
+            true => lines.map(|row| rows.line(row).len()).sum(),
+            false => 0,
+        };
+        let Some(times) = rows.times() else {
+            let series = self.series_of_stream(stream_at, &stream.pairs, fields, state)?;
+            state.windows.add(series, ONLY_STEP, lines.len() as i64, bytes(lines));
+            return Ok(());
+        };
         let mut series = None;
         let mut start = lines.start;
         while start < lines.end {
@@ -191,8 +202,7 @@ impl RangeAggregate {
                     Some(series) => series,
                     None => *series.insert(self.series_of_stream(stream_at, &stream.pairs, fields, state)?),
                 };
-                let bytes = if has_bytes { (start..end).map(|row| rows.line(row).len()).sum() } else { 0 };
-                state.windows.add(series, steps, (end - start) as i64, bytes);
+                state.windows.add(series, steps, (end - start) as i64, bytes(start..end));
             }
             start = end;
         }
@@ -215,8 +225,21 @@ impl RangeAggregate {
             Some(columns) => columns.class(stream_at, stream, &mut state.by_columns),
             None => Class::Mixed,
         };
+        let mut left = vec![];
+        let one_by_one: &mut dyn Iterator<Item = usize> = match (&mut columns, class, rows.times()) {
+            (Some(columns), Class::Plain(class), None) if columns.is_coded() => {
+                let State { by_columns, windows, bytes, .. } = &mut *state;
+                let make = |key_bytes, windows: &mut Windows| {
+                    *bytes += key_bytes + windows.bytes_of_series();
+                    windows.push() as u32
+                };
+                columns.count(lines, class, by_columns, windows, make, &mut left);
+                &mut left.into_iter()
+            }
+            _ => &mut { lines },
+        };
         let mut name = String::new();
-        for row in lines {
+        for row in one_by_one {
             let verdict = match (&columns, class) {
                 (Some(columns), Class::Plain(_)) => columns.verdict(row),
                 _ => Verdict::Text,
@@ -232,8 +255,11 @@ impl RangeAggregate {
             if verdict == Verdict::Drops {
                 continue;
             }
-            let ts = rows.ts.value(row).saturating_add(self.offset_ns);
-            let Some(steps) = self.steps_of(ts, &mut state.cached) else { continue };
+            let ts = rows.times().map(|times| times[row].saturating_add(self.offset_ns));
+            let steps = ts.map_or(Some(ONLY_STEP), |ts| self.steps_of(ts, &mut state.cached));
+            let Some(steps) = steps else { continue };
+            // Nothing asks for the time of a line that came without.
+            let ts = ts.unwrap_or_default();
             if let (Verdict::Passes, Some(columns), Class::Plain(class), None) =
                 (verdict, &mut columns, class, &self.unwrap)
             {

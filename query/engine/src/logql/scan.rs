@@ -111,12 +111,14 @@ pub(crate) struct Stream {
 pub(crate) struct Streams {
     matchers: Vec<Matcher>,
     known: HashMap<Box<[u8]>, usize>,
+    /// The entries of the batch before, which the batches of a part have alike, and the stream of each that a row had.
+    of_batch: Option<(BinaryArray, Vec<usize>)>,
     pub all: Vec<Stream>,
 }
 
 impl Streams {
     pub fn new(matchers: Vec<Matcher>) -> Streams {
-        Streams { matchers, known: HashMap::new(), all: Vec::new() }
+        Streams { matchers, known: HashMap::new(), of_batch: None, all: Vec::new() }
     }
 
     fn index(&mut self, bytes: &[u8]) -> Result<usize, DataFusionError> {
@@ -133,22 +135,39 @@ impl Streams {
         Ok(self.all.len() - 1)
     }
 
-    /// The stream of each of the batch's dictionary entries that a row has.
-    pub fn of_batch(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>, DataFusionError> {
+    /// Learns the streams of a batch's rows, for [`of_key`](Self::of_key).
+    pub fn see(&mut self, rows: &Rows<'_>) -> Result<(), DataFusionError> {
+        let mut of_batch = match self.of_batch.take() {
+            Some((values, streams)) if is_same(&values, rows.stream_values) => (values, streams),
+            _ => (rows.stream_values.clone(), vec![usize::MAX; rows.stream_values.len()]),
+        };
         // A part's streams may be many more than those of the few lines that were found.
-        let mut streams = vec![usize::MAX; rows.stream_values.len()];
-        for key in rows.stream_keys {
-            if let Some(stream @ &mut usize::MAX) = streams.get_mut(*key as usize) {
-                *stream = self.index(rows.stream_values.value(*key as usize))?;
+        for of_stream in rows.stream_keys.chunk_by(|one, next| one == next) {
+            let key = of_stream[0] as usize;
+            if let Some(stream @ &mut usize::MAX) = of_batch.1.get_mut(key) {
+                *stream = self.index(rows.stream_values.value(key))?;
             }
         }
-        Ok(streams)
+        self.of_batch = Some(of_batch);
+        Ok(())
     }
+
+    /// The place in [`all`](Self::all) of a stream of the batch that was seen last, by its dictionary's key.
+    pub fn of_key(&self, key: u32) -> usize {
+        self.of_batch.as_ref().map_or(usize::MAX, |(_, streams)| streams[key as usize])
+    }
+}
+
+/// Whether both are one piece of memory.
+fn is_same(one: &BinaryArray, other: &BinaryArray) -> bool {
+    one.len() == other.len()
+        && std::ptr::eq(one.value_data(), other.value_data())
+        && std::ptr::eq(one.value_offsets(), other.value_offsets())
 }
 
 /// The columns of one batch, taken apart once.
 pub(crate) struct Rows<'a> {
-    pub ts: &'a TimestampNanosecondArray,
+    times: Option<&'a TimestampNanosecondArray>,
     pub stream_keys: &'a [u32],
     stream_values: &'a BinaryArray,
     pub body: Option<&'a StringArray>,
@@ -260,7 +279,7 @@ impl<'a> Rows<'a> {
             optional(name)?.as_fixed_size_binary_opt().filter(|ids| ids.null_count() < ids.len())
         };
         Ok(Rows {
-            ts: column("ts")?.as_primitive_opt::<TimestampNanosecondType>().ok_or_else(|| missing("ts"))?,
+            times: optional("ts").and_then(|ts| ts.as_primitive_opt::<TimestampNanosecondType>()),
             stream_keys: stream.keys().values(),
             stream_values: stream.values().as_binary_opt::<i32>().ok_or_else(|| missing("stream"))?,
             body: optional("body").and_then(|body| body.as_string_opt::<i32>()),
@@ -274,7 +293,16 @@ impl<'a> Rows<'a> {
     }
 
     pub fn len(&self) -> usize {
-        self.ts.len()
+        self.stream_keys.len()
+    }
+
+    /// `None` where nobody asked for them.
+    pub fn times(&self) -> Option<&'a [i64]> {
+        self.times.map(|times| &times.values()[..])
+    }
+
+    pub fn needs_times(&self) -> Result<&'a [i64], DataFusionError> {
+        self.times().ok_or_else(|| DataFusionError::Internal("log batch without times".into()))
     }
 
     /// Whether any row may have metadata that labels spell so.

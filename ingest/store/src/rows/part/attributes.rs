@@ -3,6 +3,7 @@
 //! A row's *shape* says which attributes it has, in their order and with their types; values of names that have no
 //! column are in a map, in the same order. Shape, columns and map give back exactly what came.
 
+use crate::objects::READ_ROWS;
 use crate::rows::fields::{Typed, looked_up};
 use crate::rows::groups::empty_maps;
 use arrow::array::{
@@ -14,7 +15,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub const SHAPE: &str = "attribute_shape";
 pub const REST: &str = "attributes";
@@ -281,8 +282,16 @@ pub fn restore(batch: &RecordBatch) -> Result<(ArrayRef, ArrayRef), ArrowError> 
     Ok((Arc::new(map.finish()), Arc::new(types.finish())))
 }
 
-/// The same of rows without any.
+/// The same of rows without any. Most lines have none: what stands for it is made once.
 pub fn none(rows: usize) -> (ArrayRef, ArrayRef) {
+    static NONE: LazyLock<(ArrayRef, ArrayRef)> = LazyLock::new(|| made_of_none(READ_ROWS));
+    match rows {
+        0..=READ_ROWS => (NONE.0.slice(0, rows), NONE.1.slice(0, rows)),
+        _ => made_of_none(rows),
+    }
+}
+
+fn made_of_none(rows: usize) -> (ArrayRef, ArrayRef) {
     let map: ArrayRef = Arc::new(MapBuilder::new(None, StringBuilder::new(), StringBuilder::new()).finish());
     let types = BinaryArray::new(OffsetBuffer::new_zeroed(rows), Buffer::from(&[]), None);
     (empty_maps(&map, rows).unwrap_or(map), Arc::new(types))

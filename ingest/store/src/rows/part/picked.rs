@@ -27,6 +27,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 use zstd::bulk::Decompressor;
@@ -396,15 +397,16 @@ fn unpacked(bytes: &Bytes, first: usize) -> Result<Bytes, ParquetError> {
     }
     let mut out = Vec::with_capacity(first + size as usize);
     out.extend_from_slice(plain);
+    let mut out = Cursor::new(out);
+    out.set_position(first as u64);
     UNPACKING.with_borrow_mut(|kept| {
         let context = match kept {
             Some(context) => context,
             None => kept.insert(Decompressor::new()?),
         };
-        out.extend(context.decompress(packed, size as usize)?);
-        Ok::<_, std::io::Error>(())
+        context.decompress_to_buffer(packed, &mut out)
     })?;
-    Ok(out.into())
+    Ok(out.into_inner().into())
 }
 
 impl Iterator for Unpacked {

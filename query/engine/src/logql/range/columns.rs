@@ -4,8 +4,10 @@
 
 use super::super::scan::{Rows, Stream, Values};
 use super::values::{Known, NO_VALUE};
+use super::windows::Windows;
 use arrow::array::Array;
 use logql::{Grouping, LabelTest, Pipeline};
+use std::ops::Range;
 
 /// Codes of several columns are counted as one, as long as there are no more than this.
 const SLOTS_MAX: usize = 1 << 16;
@@ -45,6 +47,10 @@ pub(super) struct Columns<'a> {
     slots: Vec<Vec<u32>>,
     /// How many codes there are; 0 where some value has none.
     codes: usize,
+    /// By row, where values have codes: one for all of them.
+    code_of: Vec<u32>,
+    /// By code, for a while: lines, and the first of them.
+    counted: Vec<(u32, u32)>,
     /// What `| json` cannot read is dropped for its error.
     drops_broken: bool,
     /// The values of the line at hand, where there are several.
@@ -96,7 +102,9 @@ impl<'a> Columns<'a> {
         });
         let codes = codes.filter(|codes| *codes <= SLOTS_MAX).unwrap_or(0);
         let drops_broken = pipeline.drops_broken_json();
-        Some(Columns { tests, verdicts, by, slots: vec![], codes, drops_broken, key: vec![] })
+        let code_of = if codes > 0 { codes_by_row(&by, verdicts.len()) } else { vec![] };
+        let (slots, counted) = (vec![], vec![]);
+        Some(Columns { tests, verdicts, by, slots, codes, code_of, counted, drops_broken, key: vec![] })
     }
 
     /// Whether a line that did not come as columns is dropped for being no object.
@@ -120,13 +128,7 @@ impl<'a> Columns<'a> {
         if self.codes == 0 {
             return self.series_by_values(row, class, known, make) as usize;
         }
-        let mut at = 0;
-        for (_, values) in &self.by {
-            if let Some(Values::Coded(keys, texts)) = values {
-                let code = if keys.is_null(row) { 0 } else { keys.values()[row] as usize + 1 };
-                at = at * (texts.len() + 1) + code;
-            }
-        }
+        let at = self.code_of[row] as usize;
         let of_class = class as usize;
         if self.slots.len() <= of_class {
             self.slots.resize_with(of_class + 1, Vec::new);
@@ -140,6 +142,46 @@ impl<'a> Columns<'a> {
         };
         self.slots[of_class][at] = series;
         series as usize
+    }
+
+    /// Whether lines can be [counted](Self::count) by their codes.
+    pub fn is_coded(&self) -> bool {
+        self.codes > 0
+    }
+
+    /// Counts lines of a plain class at the one step there is; `left` gets those that must be looked at one by one.
+    pub fn count(
+        &mut self,
+        lines: Range<usize>,
+        class: u32,
+        known: &mut Known,
+        windows: &mut Windows,
+        mut make: impl FnMut(usize, &mut Windows) -> u32,
+        left: &mut Vec<usize>,
+    ) {
+        let mut counted = std::mem::take(&mut self.counted);
+        counted.resize(self.codes, (0, 0));
+        let mut seen = vec![];
+        for row in lines {
+            match self.verdicts[row] {
+                Verdict::Drops => {}
+                Verdict::Passes => {
+                    let (count, first) = &mut counted[self.code_of[row] as usize];
+                    if *count == 0 {
+                        *first = row as u32;
+                        seen.push(self.code_of[row]);
+                    }
+                    *count += 1;
+                }
+                Verdict::Text | Verdict::Unknown => left.push(row),
+            }
+        }
+        for code in seen {
+            let (count, first) = std::mem::take(&mut counted[code as usize]);
+            let series = self.series(first as usize, class, known, |bytes| make(bytes, windows));
+            windows.add(series, (0, 0), i64::from(count), 0);
+        }
+        self.counted = counted;
     }
 
     fn series_by_values(
@@ -170,6 +212,26 @@ impl<'a> Columns<'a> {
             || self.by.iter().map(|(label, _)| stream.labels.get(label).map(str::to_owned)).collect();
         known.class(stream_at, mixed, of_answer)
     }
+}
+
+fn codes_by_row(by: &[(&str, Option<Values<'_>>)], rows: usize) -> Vec<u32> {
+    let mut codes = vec![0; rows];
+    for (_, values) in by {
+        let Some(Values::Coded(keys, texts)) = values else { continue };
+        let range = texts.len() as u32 + 1;
+        let add = |code: &mut u32, own: u32| *code = *code * range + own;
+        match keys.nulls() {
+            Some(valid) => {
+                let own = keys.values().iter().zip(valid);
+                let own = own.map(|(key, valid)| if valid { *key as u32 + 1 } else { 0 });
+                codes.iter_mut().zip(own).for_each(|(code, own)| add(code, own));
+            }
+            None => {
+                codes.iter_mut().zip(keys.values()).for_each(|(code, key)| add(code, *key as u32 + 1));
+            }
+        }
+    }
+    codes
 }
 
 /// A line that an earlier test has decided over is not looked at: what follows an error does not count.
