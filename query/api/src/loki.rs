@@ -284,9 +284,15 @@ fn is_label_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-async fn format_query(params: Params) -> Answer<Json<Value>> {
-    let expr = logql::parse(params.required("query")?).map_err(|why| Refusal::bad(why.to_string()))?;
-    Ok(success(json!(expr.to_string())))
+/// The one call whose refusals are JSON in Loki, too.
+async fn format_query(params: Params) -> Response {
+    match logql::parse(params.get("query").unwrap_or("")) {
+        Ok(expr) => success(json!(logql::pretty(&expr))).into_response(),
+        Err(why) => {
+            let refusal = json!({ "status": "invalid-query", "error": why.to_string() });
+            (StatusCode::BAD_REQUEST, Json(refusal)).into_response()
+        }
+    }
 }
 
 async fn buildinfo() -> Json<Value> {

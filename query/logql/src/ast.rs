@@ -340,6 +340,18 @@ impl BinaryOp {
         }
     }
 
+    /// How tightly: the greater, the nearer.
+    pub(crate) fn binding(self) -> u8 {
+        match self {
+            BinaryOp::Or => 1,
+            BinaryOp::And | BinaryOp::Unless => 2,
+            BinaryOp::Compare(_) => 3,
+            BinaryOp::Add | BinaryOp::Sub => 4,
+            BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod => 5,
+            BinaryOp::Pow => 6,
+        }
+    }
+
     pub fn is_set(self) -> bool {
         matches!(self, BinaryOp::Or | BinaryOp::And | BinaryOp::Unless)
     }
@@ -367,6 +379,8 @@ pub struct Grouping {
     pub without: bool,
     /// Sorted, each once.
     pub labels: Vec<String>,
+    /// As the query has them, for the printer.
+    pub written: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -383,7 +397,10 @@ pub enum Cardinality {
 pub struct Matching {
     /// `on` where true, else `ignoring`.
     pub on: bool,
+    /// Sorted, each once.
     pub labels: Vec<String>,
+    /// As the query has them, for the printer.
+    pub written: Vec<String>,
     pub cardinality: Cardinality,
     /// Labels taken from the "one" side.
     pub include: Vec<String>,

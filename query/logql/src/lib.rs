@@ -2,7 +2,7 @@
 //!
 //! [`parse`] takes a query and gives an [`Expr`] that is checked: regexes compile, templates parse, aggregations have
 //! the unwrap they need, matching is legal. [`Pipeline`] runs the stages of such a tree over one line and its labels.
-//! The printer (`Display` of [`Expr`]) writes a tree back as a query. Nothing here knows Arrow, a file or a socket.
+//! The printer (`Display` of [`Expr`]) writes a tree back as a query, and [`pretty`] lays it out. Nothing here knows Arrow, a file or a socket.
 
 mod ast;
 mod check;
@@ -23,6 +23,7 @@ pub use judge::{metadata_name, read_log_query};
 pub use lexer::ParseError;
 pub use parser::parse;
 pub use pipeline::{Category, Fields, LabelTest, Pipeline};
+pub use printer::pretty;
 pub use template::Template;
 pub use units::{format_duration, parse_bytes, parse_duration_ns};
 

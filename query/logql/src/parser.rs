@@ -76,6 +76,13 @@ fn not_a_number(side: &str, op: BinaryOp, log: &LogExpr) -> String {
     format!("unexpected type for {side} leg of binary operation ({}): {kind}", op.as_str())
 }
 
+fn each_once(written: &[String]) -> Vec<String> {
+    let mut labels = written.to_vec();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
+}
+
 fn checked_matcher(name: String, op: Match, value: String) -> Parsed<Matcher> {
     Matcher::new(name, op, value).map_err(|why| ParseError::of(why.to_string()))
 }
@@ -233,7 +240,7 @@ impl Parser<'_> {
         if self.starts_log() {
             let log = self.log_expr()?;
             return match self.binary_op() {
-                Some((op, _)) => {
+                Some(op) => {
                     self.advance();
                     self.modifiers()?;
                     // What follows must read; what it is does not matter.
@@ -268,7 +275,8 @@ impl Parser<'_> {
     fn metric_inner(&mut self, level: u8) -> Parsed<MetricExpr> {
         let before = self.faults.len();
         let mut left = self.operand()?;
-        while let Some((op, binding)) = self.binary_op() {
+        while let Some(op) = self.binary_op() {
+            let binding = op.binding();
             if binding < level {
                 break;
             }
@@ -293,27 +301,27 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    fn binary_op(&self) -> Option<(BinaryOp, u8)> {
+    fn binary_op(&self) -> Option<BinaryOp> {
         Some(match self.peek() {
             Token::Ident(word) => match word.to_ascii_lowercase().as_str() {
-                "or" => (BinaryOp::Or, 1),
-                "and" => (BinaryOp::And, 2),
-                "unless" => (BinaryOp::Unless, 2),
+                "or" => BinaryOp::Or,
+                "and" => BinaryOp::And,
+                "unless" => BinaryOp::Unless,
                 _ => return None,
             },
             Token::Punct(punct) => match *punct {
-                "==" => (BinaryOp::Compare(Compare::Equal), 3),
-                "!=" => (BinaryOp::Compare(Compare::NotEqual), 3),
-                ">" => (BinaryOp::Compare(Compare::Greater), 3),
-                ">=" => (BinaryOp::Compare(Compare::GreaterEqual), 3),
-                "<" => (BinaryOp::Compare(Compare::Less), 3),
-                "<=" => (BinaryOp::Compare(Compare::LessEqual), 3),
-                "+" => (BinaryOp::Add, 4),
-                "-" => (BinaryOp::Sub, 4),
-                "*" => (BinaryOp::Mul, 5),
-                "/" => (BinaryOp::Div, 5),
-                "%" => (BinaryOp::Mod, 5),
-                "^" => (BinaryOp::Pow, 6),
+                "==" => BinaryOp::Compare(Compare::Equal),
+                "!=" => BinaryOp::Compare(Compare::NotEqual),
+                ">" => BinaryOp::Compare(Compare::Greater),
+                ">=" => BinaryOp::Compare(Compare::GreaterEqual),
+                "<" => BinaryOp::Compare(Compare::Less),
+                "<=" => BinaryOp::Compare(Compare::LessEqual),
+                "+" => BinaryOp::Add,
+                "-" => BinaryOp::Sub,
+                "*" => BinaryOp::Mul,
+                "/" => BinaryOp::Div,
+                "%" => BinaryOp::Mod,
+                "^" => BinaryOp::Pow,
                 _ => return None,
             },
             _ => return None,
@@ -326,7 +334,8 @@ impl Parser<'_> {
         if self.is_word("on") || self.is_word("ignoring") {
             matching.on = self.is_word("on");
             self.advance();
-            matching.labels = self.label_list()?;
+            matching.written = self.label_list()?;
+            matching.labels = each_once(&matching.written);
             if self.is_word("group_left") || self.is_word("group_right") {
                 matching.cardinality = match self.is_word("group_left") {
                     true => Cardinality::ManyToOne,
@@ -359,8 +368,6 @@ impl Parser<'_> {
         if !self.take(")") {
             return Err(self.unexpected(", or )"));
         }
-        labels.sort_unstable();
-        labels.dedup();
         Ok(labels)
     }
 
@@ -487,7 +494,8 @@ impl Parser<'_> {
             return Ok(None);
         }
         self.advance();
-        Ok(Some(Grouping { without, labels: self.label_list()? }))
+        let written = self.label_list()?;
+        Ok(Some(Grouping { without, labels: each_once(&written), written }))
     }
 
     fn vector_aggregation(&mut self, op: VectorOp) -> Parsed<MetricExpr> {

@@ -1,8 +1,15 @@
-//! A tree back to a query, on one line. Parsing what is printed gives the same tree.
+//! A tree back to a query, on one line and spelled as Loki spells it. Parsing what is printed gives the same tree: where Loki's
+//! own spelling would read as another query (a size that it rounds), it is not followed.
+
+mod pretty;
+mod simplified;
+
+pub use pretty::pretty;
 
 use crate::ast::*;
-use crate::units::format_duration;
-use model::Matcher;
+use crate::template::float_text;
+use crate::units::{go_duration, parse_bytes, short_duration};
+use model::{Match, Matcher};
 use std::fmt::{self, Display, Formatter, Write};
 
 pub(crate) struct Quoted<'a>(pub &'a str);
@@ -17,12 +24,28 @@ impl Display for Quoted<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                c if c.is_control() => write!(f, "\\u{:04x}", c as u32)?,
+                '\x07' => f.write_str("\\a")?,
+                '\x08' => f.write_str("\\b")?,
+                '\x0b' => f.write_str("\\v")?,
+                '\x0c' => f.write_str("\\f")?,
+                c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32)?,
+                c if is_unseen(c) => match c as u32 {
+                    code @ ..0x10000 => write!(f, "\\u{code:04x}")?,
+                    code => write!(f, "\\U{code:08x}")?,
+                },
                 c => f.write_char(c)?,
             }
         }
         f.write_char('"')
     }
+}
+
+/// What Go writes as a number because nobody would see it: spaces but the usual one, and what formats text.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..)
 }
 
 fn matcher(f: &mut Formatter<'_>, m: &Matcher) -> fmt::Result {
@@ -111,17 +134,25 @@ impl Display for Stage {
     }
 }
 
+impl LineFilter {
+    fn symbol(&self) -> &'static str {
+        match (self.op, self.negated) {
+            (LineOp::Contains, false) => "|=",
+            (LineOp::Contains, true) => "!=",
+            (LineOp::Regex, false) => "|~",
+            (LineOp::Regex, true) => "!~",
+            (LineOp::Pattern, false) => "|>",
+            (LineOp::Pattern, true) => "!>",
+        }
+    }
+}
+
 impl Display for LineFilter {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.op, self.negated) {
-            (LineOp::Contains, false) => "|= ",
-            (LineOp::Contains, true) => "!= ",
-            (LineOp::Regex, false) => "|~ ",
-            (LineOp::Regex, true) => "!~ ",
-            (LineOp::Pattern, false) => "|> ",
-            (LineOp::Pattern, true) => "!> ",
-        })?;
-        list(f, &self.any, " or ", |f, one| match one {
+        // None of some is not one, and not the other.
+        let between = if self.negated { format!(" {} ", self.symbol()) } else { " or ".to_owned() };
+        write!(f, "{} ", self.symbol())?;
+        list(f, &self.any, &between, |f, one| match one {
             LineMatch::Text(text) => Quoted(text).fmt(f),
             LineMatch::Regex(regex) => Quoted(regex.text()).fmt(f),
             LineMatch::Pattern(pattern) => Quoted(pattern.as_str()).fmt(f),
@@ -133,49 +164,72 @@ impl Display for LineFilter {
 impl Display for LabelFilter {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            LabelFilter::Text(m) if m.op == Match::Regex && simplified::stays_a_regex(&m.value) => {
+                match m.value.contains('`') {
+                    true => matcher(f, m),
+                    false => write!(f, "{}=~`{}`", m.name, m.value),
+                }
+            }
             LabelFilter::Text(m) => matcher(f, m),
             LabelFilter::Number { name, op, value, unit } => {
                 write!(f, "{name}{}", op.as_str())?;
                 match unit {
                     Unit::Plain => write!(f, "{value}"),
-                    Unit::Duration => f.write_str(&format_duration(*value as i64)),
-                    Unit::Bytes => write!(f, "{value}B"),
+                    Unit::Duration => f.write_str(&go_duration(*value as i64)),
+                    Unit::Bytes => f.write_str(&size(*value)),
                 }
             }
             LabelFilter::Ip { name, negated, ip } => {
                 write!(f, "{name}{}ip({})", if *negated { "!=" } else { "=" }, Quoted(&ip.to_string()))
             }
-            LabelFilter::And(left, right) => write!(f, "({left} and {right})"),
-            LabelFilter::Or(left, right) => write!(f, "({left} or {right})"),
+            LabelFilter::And(left, right) => write!(f, "( {left} , {right} )"),
+            LabelFilter::Or(left, right) => write!(f, "( {left} or {right} )"),
         }
     }
+}
+
+/// In the largest decimal unit with one digit behind the point below ten, where that is the size; else in bytes.
+fn size(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let power = (1..=UNITS.len()).rev().find(|power| bytes >= 1000f64.powi(*power as i32));
+    let Some(power) = power else { return format!("{bytes}B") };
+    let tenths = (bytes / 1000f64.powi(power as i32) * 10.0 + 0.5).floor();
+    let digits = usize::from(tenths < 100.0);
+    let text = format!("{:.digits$}{}", tenths / 10.0, UNITS[power - 1]);
+    if parse_bytes(&text).is_some_and(|read| read as f64 == bytes) { text } else { format!("{bytes}B") }
 }
 
 impl Display for LogRange {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.log.fmt(f)?;
         if let Some(unwrap) = &self.unwrap {
-            match unwrap.conversion {
-                Conversion::Number => write!(f, " | unwrap {}", unwrap.label)?,
-                Conversion::Bytes => write!(f, " | unwrap bytes({})", unwrap.label)?,
-                Conversion::Duration => write!(f, " | unwrap duration({})", unwrap.label)?,
-                Conversion::DurationSeconds => write!(f, " | unwrap duration_seconds({})", unwrap.label)?,
-            }
+            write!(f, " {}", unwrap.stage())?;
             for filter in &unwrap.filters {
                 write!(f, " | {filter}")?;
             }
         }
-        write!(f, "[{}]", format_duration(self.range_ns))?;
+        write!(f, "[{}]", short_duration(self.range_ns))?;
         if self.offset_ns != 0 {
-            write!(f, " offset {}", format_duration(self.offset_ns))?;
+            write!(f, " offset {}", go_duration(self.offset_ns))?;
         }
         Ok(())
     }
 }
 
+impl Unwrap {
+    fn stage(&self) -> String {
+        match self.conversion {
+            Conversion::Number => format!("| unwrap {}", self.label),
+            Conversion::Bytes => format!("| unwrap bytes({})", self.label),
+            Conversion::Duration => format!("| unwrap duration({})", self.label),
+            Conversion::DurationSeconds => format!("| unwrap duration_seconds({})", self.label),
+        }
+    }
+}
+
 impl Display for Grouping {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", if self.without { "without" } else { "by" }, self.labels.join(", "))
+        write!(f, "{} ({})", if self.without { "without" } else { "by" }, self.written.join(","))
     }
 }
 
@@ -185,7 +239,7 @@ impl Display for MetricExpr {
             MetricExpr::Range { op, param, range, grouping } => {
                 write!(f, "{}(", op.as_str())?;
                 if let Some(param) = param {
-                    write!(f, "{param}, ")?;
+                    write!(f, "{param},")?;
                 }
                 write!(f, "{range})")?;
                 match grouping {
@@ -195,25 +249,32 @@ impl Display for MetricExpr {
             }
             MetricExpr::Vector { op, param, expr, grouping } => {
                 f.write_str(op.as_str())?;
-                if let Some(grouping) = grouping {
-                    write!(f, " {grouping} ")?;
+                // By no label is as without a word of it.
+                if let Some(grouping) = grouping.as_ref().filter(|by| by.without || !by.labels.is_empty()) {
+                    write!(f, " {grouping}")?;
                 }
                 match param {
-                    Some(param) => write!(f, "({param}, {expr})"),
+                    Some(param) => write!(f, "({param},{expr})"),
                     None => write!(f, "({expr})"),
                 }
             }
             MetricExpr::Binary(binary) => binary.fmt(f),
             MetricExpr::LabelReplace(replace) => write!(
                 f,
-                "label_replace({}, {}, {}, {}, {})",
+                "label_replace({},{},{},{},{})",
                 replace.expr,
                 Quoted(&replace.to),
                 Quoted(&replace.replacement),
                 Quoted(&replace.from),
                 Quoted(&replace.regex_text)
             ),
-            MetricExpr::Constant(value) => write!(f, "vector({})", Number(*value)),
+            MetricExpr::Constant(value) => {
+                let text = format!("{value:.6}");
+                match text.parse() == Ok(*value) {
+                    true => write!(f, "vector({text})"),
+                    false => write!(f, "vector({})", Number(*value)),
+                }
+            }
             MetricExpr::Literal(value) => Number(*value).fmt(f),
         }
     }
@@ -229,26 +290,36 @@ impl Display for Number {
         } else if self.0.is_infinite() {
             f.write_str(if self.0 > 0.0 { "1e999" } else { "-1e999" })
         } else {
-            write!(f, "{}", self.0)
+            f.write_str(&float_text(self.0))
         }
     }
 }
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "({} {}", self.left, self.op.as_str())?;
+        write!(f, "({} {} {})", self.left, self.operator(","), self.right)
+    }
+}
+
+impl Binary {
+    /// The operator with all that modifies it. Behind labels there is a blank, which a group follows or the next blank.
+    fn operator(&self, between: &str) -> String {
+        let mut text = self.op.as_str().to_owned();
         if self.returns_bool {
-            f.write_str(" bool")?;
+            text.push_str(" bool");
         }
-        let matching = &self.matching;
-        if matching.on || !matching.labels.is_empty() || matching.cardinality != Cardinality::OneToOne {
-            write!(f, " {} ({})", if matching.on { "on" } else { "ignoring" }, matching.labels.join(", "))?;
+        let Matching { on, written, cardinality, include, .. } = &self.matching;
+        if *on || !written.is_empty() || *cardinality != Cardinality::OneToOne {
+            text += &format!(" {} ({}) ", if *on { "on" } else { "ignoring" }, written.join(between));
         }
-        match matching.cardinality {
-            Cardinality::OneToOne => {}
-            Cardinality::ManyToOne => write!(f, " group_left ({})", matching.include.join(", "))?,
-            Cardinality::OneToMany => write!(f, " group_right ({})", matching.include.join(", "))?,
+        text.push_str(match cardinality {
+            Cardinality::OneToOne => "",
+            Cardinality::ManyToOne => "group_left",
+            Cardinality::OneToMany => "group_right",
+        });
+        if !include.is_empty() {
+            text += &format!(" ({})", include.join(between));
         }
-        write!(f, " {})", self.right)
+        text
     }
 }

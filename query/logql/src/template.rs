@@ -14,6 +14,7 @@ use functions::Function;
 use std::cell::Cell;
 use std::fmt;
 use value::Item;
+pub(crate) use value::float_text;
 
 /// Actions inside one another.
 const DEPTH_MAX: usize = 16;

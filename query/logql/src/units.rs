@@ -157,6 +157,53 @@ pub fn format_duration(ns: i64) -> String {
     text
 }
 
+/// A duration as Go prints it: `1h30m0s`, `1.5s`, `250ms`.
+pub(crate) fn go_duration(ns: i64) -> String {
+    let (sign, all) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
+    let of = |unit: u64| all as f64 / unit as f64;
+    let (hours, minutes) = (all / 3_600_000_000_000, all / 60_000_000_000 % 60);
+    let (whole, rest) = (all / 1_000_000_000 % 60, all % 1_000_000_000);
+    let seconds = match rest {
+        0 => whole.to_string(),
+        _ => format!("{whole}.{}", format!("{rest:09}").trim_end_matches('0')),
+    };
+    match all {
+        0 => "0s".to_owned(),
+        ..1_000 => format!("{sign}{all}ns"),
+        ..1_000_000 => format!("{sign}{}µs", of(1_000)),
+        ..1_000_000_000 => format!("{sign}{}ms", of(1_000_000)),
+        ..60_000_000_000 => format!("{sign}{seconds}s"),
+        ..3_600_000_000_000 => format!("{sign}{minutes}m{seconds}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+/// A duration as Prometheus prints it: years and weeks where nothing is left of them, no unit of which there is none. What is
+/// finer than a millisecond, which it would drop, is as [`format_duration`] has it.
+pub(crate) fn short_duration(ns: i64) -> String {
+    const UNITS: [(&str, u64, bool); 7] = [
+        ("y", 31_536_000_000, true),
+        ("w", 604_800_000, true),
+        ("d", 86_400_000, false),
+        ("h", 3_600_000, false),
+        ("m", 60_000, false),
+        ("s", 1_000, false),
+        ("ms", 1, false),
+    ];
+    if ns == 0 || ns % 1_000_000 != 0 {
+        return format_duration(ns);
+    }
+    let mut text = if ns < 0 { "-".to_owned() } else { String::new() };
+    let mut rest = ns.unsigned_abs() / 1_000_000;
+    for (unit, size, is_exact) in UNITS {
+        if rest >= size && (!is_exact || rest % size == 0) {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +220,18 @@ mod tests {
         assert_eq!(parse_go_duration_ns("1d"), None);
         assert_eq!(parse_go_duration_ns("2us"), Some(2_000));
         assert_eq!(format_duration(5_400_000_000_000), "1h30m");
+        for (ns, go, short) in [
+            (5_400_000_000_000, "1h30m0s", "1h30m"),
+            (-300_000_000_000, "-5m0s", "-5m"),
+            (1_500_000_000, "1.5s", "1s500ms"),
+            (2_500_000, "2.5ms", "2ms500us"),
+            (1_500, "1.5µs", "1us500ns"),
+            (604_800_000_000_000, "168h0m0s", "1w"),
+            (691_200_000_000_000, "192h0m0s", "8d"),
+            (0, "0s", "0s"),
+        ] {
+            assert_eq!((go_duration(ns).as_str(), short_duration(ns).as_str()), (go, short));
+        }
     }
 
     #[test]

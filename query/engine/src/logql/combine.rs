@@ -158,8 +158,8 @@ fn left_out(labels: &Labels, dropped: &[String]) -> Labels {
 fn group_labels(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
     match grouping {
         None => Labels::empty(),
-        Some(Grouping { without: true, labels: dropped }) => left_out(labels, dropped),
-        Some(Grouping { without: false, labels: kept }) => {
+        Some(Grouping { without: true, labels: dropped, .. }) => left_out(labels, dropped),
+        Some(Grouping { without: false, labels: kept, .. }) => {
             labels.without(|name| !kept.iter().any(|k| k == name))
         }
     }

@@ -191,7 +191,7 @@ impl Planner {
     ) -> Result<Range, QueryError> {
         let outputs = match &grouping {
             _ if op == RangeOp::Absent => Some(Vec::new()),
-            Some(Grouping { without: false, labels }) => Some(labels.clone()),
+            Some(Grouping { without: false, labels, .. }) => Some(labels.clone()),
             _ => None,
         };
         let stages: Vec<Stage> = left_to_judge(&range.log.stages).cloned().collect();

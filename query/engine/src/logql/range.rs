@@ -366,7 +366,7 @@ impl RangeAggregate {
         key.clear();
         let encoded = match &self.grouping {
             _ if self.op == RangeOp::Absent => Ok(()),
-            Some(Grouping { without: false, labels }) if labels.len() <= LABELS_MAX => {
+            Some(Grouping { without: false, labels, .. }) if labels.len() <= LABELS_MAX => {
                 let (mut pairs, mut count) = ([("", ""); LABELS_MAX], 0);
                 for label in labels {
                     // A label that a line has empty makes another series than one that it has not.
@@ -381,8 +381,8 @@ impl RangeAggregate {
             }
             grouping => {
                 let kept = |name: &str| match grouping {
-                    Some(Grouping { without: false, labels }) => labels.iter().any(|label| label == name),
-                    Some(Grouping { without: true, labels }) => {
+                    Some(Grouping { without: false, labels, .. }) => labels.iter().any(|label| label == name),
+                    Some(Grouping { without: true, labels, .. }) => {
                         name != unwrapped && !labels.iter().any(|label| label == name)
                     }
                     None => name != unwrapped,

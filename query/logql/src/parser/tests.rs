@@ -110,14 +110,19 @@ fn precedence_and_folding() {
         ("-2^2", "4"),
         ("10 / 0", "0 / 0"),
         ("1 > 1 < 1", "1"),
-        ("vector(1)+vector(1)", "(vector(1) + vector(1))"),
+        ("vector(1)+vector(1)", "(vector(1.000000) + vector(1.000000))"),
+        ("vector(1e-9)", "vector(1e-09)"),
         (
             "sum by (b, a) (rate({x=\"y\"} |= `q\"` [1m])) > bool on (a) group_left (c) vector(2) * 3",
-            "(sum by (a, b) (rate({x=\"y\"} |= \"q\\\"\"[1m])) > bool on (a) group_left (c) (vector(2) * 3))",
+            "(sum by (b,a)(rate({x=\"y\"} |= \"q\\\"\"[1m])) > bool on (a) group_left (c) (vector(2.000000) * 3))",
         ),
         (
             "{a=\"b\"} | json | x > 5 or y<=2.5KiB and z=\"q\" | line_format \"{{.x}}\"",
-            "{a=\"b\"} | json | (x>5 or (y<=2560B and z=\"q\")) | line_format \"{{.x}}\"",
+            "{a=\"b\"} | json | ( x>5 or ( y<=2560B , z=\"q\" ) ) | line_format \"{{.x}}\"",
+        ),
+        (
+            "{a=\"b\"} | d>90m | s>=5MB | l=~`5..` | m=~`x|yy` |= `\u{a0}\t` != `p` or `q`",
+            "{a=\"b\"} | d>1h30m0s | s>=5.0MB | l=~`5..` | m=~\"x|yy\" |= \"\\u00a0\\t\" != \"p\" != \"q\"",
         ),
     ] {
         let once = printed(query);

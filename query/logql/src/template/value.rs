@@ -121,7 +121,7 @@ impl fmt::Display for Item {
 }
 
 /// As Go writes the shortest text: with an exponent of two digits at least from a million on and below a ten thousandth.
-fn float_text(number: f64) -> String {
+pub(crate) fn float_text(number: f64) -> String {
     match number {
         _ if number.is_nan() => return "NaN".to_owned(),
         f64::INFINITY => return "+Inf".to_owned(),

@@ -78,7 +78,7 @@ impl<'a> Columns<'a> {
         rows: &Rows<'a>,
     ) -> Option<Columns<'a>> {
         let json = rows.json()?;
-        let Some(Grouping { without: false, labels }) = grouping else { return None };
+        let Some(Grouping { without: false, labels, .. }) = grouping else { return None };
         if labels.len() > LABELS_MAX {
             return None;
         }
