@@ -9,8 +9,9 @@ use crate::export::Export;
 use crate::latency::Latency;
 use crate::names::OVERFLOW;
 use crate::slab::Slab;
+use foldhash::HashMap;
 use model::{Attributes, MetricKind, Span, SpanId, SpanKind, StatusCode, TraceId, Value};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 const REQUESTS: &str = "traces_service_graph_request_total";

@@ -1,7 +1,7 @@
 //! Names of spans, told apart as long as there are few. A sender that puts an id into each name would make a series of
 //! each request: names that differ in words with a digit alone are clustered, and what is still too much is one.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// What stands for names, services and edges beyond the bounds, as in Tempo.
 pub(crate) const OVERFLOW: &str = "__cardinality_overflow__";

@@ -5,8 +5,8 @@ use crate::export::Export;
 use crate::latency::Latency;
 use crate::names::{Names, OVERFLOW};
 use crate::slab::Slab;
+use foldhash::HashMap;
 use model::{MetricKind, Span, SpanKind, StatusCode};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 const CALLS: &str = "traces_spanmetrics_calls_total";

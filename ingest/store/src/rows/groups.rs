@@ -13,8 +13,9 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
+use foldhash::{HashMap, HashMapExt};
 use model::{Attributes, Labels, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 /// The number of a row's group, in memory and in Parquet.

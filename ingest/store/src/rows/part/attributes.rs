@@ -14,7 +14,7 @@ use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::sync::{Arc, LazyLock};
 
 pub const SHAPE: &str = "attribute_shape";
