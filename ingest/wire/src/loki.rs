@@ -9,8 +9,10 @@ use model::{
     level,
 };
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// What `service_name` is taken from where a stream has none, the first that is there: `discover_service_name` of Loki 3.
 pub const SERVICE_NAME_LABELS: [&str; 13] = [
@@ -100,29 +102,55 @@ fn pair(message: &[u8]) -> Result<(String, Value), Malformed> {
 
 #[derive(Deserialize)]
 struct Push<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     streams: Vec<Stream<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Stream<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     stream: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     values: Vec<Entry<'a>>,
 }
 
-/// `[time, line]` or `[time, line, {metadata}]`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry<'a> {
-    Bare(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>),
-    Rich(
-        #[serde(borrow)] Cow<'a, str>,
-        #[serde(borrow)] Cow<'a, str>,
-        #[serde(borrow)] BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-    ),
+/// `[time, line]` or `[time, line, {metadata}]`. Without a line it is empty, and what follows is not looked at, as in Loki.
+struct Entry<'a> {
+    ts: Cow<'a, str>,
+    line: Cow<'a, str>,
+    metadata: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entry<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[\"<ns>\",\"line\"] or [\"<ns>\",\"line\",{\"name\":\"value\"}]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entry<'de>, A::Error> {
+        let Text(ts) = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let Text(line) = seq.next_element()?.unwrap_or_default();
+        let Pairs(metadata) = seq.next_element()?.unwrap_or_default();
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Entry { ts, line, metadata })
+    }
+}
+
+/// Taken from the body without a copy where it has no escapes.
+#[derive(Default, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Default, Deserialize)]
+struct Pairs<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, Cow<'a, str>>);
 
 /// `service_from` as in [`decode_protobuf`].
 pub fn decode_json(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBatch>, Malformed> {
@@ -142,10 +170,7 @@ pub fn decode_json(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBa
 }
 
 fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {
-    let (ts, line, metadata) = match entry {
-        Entry::Bare(ts, line) => (ts, line, BTreeMap::new()),
-        Entry::Rich(ts, line, metadata) => (ts, line, metadata),
-    };
+    let Entry { ts, line, metadata } = entry;
     let ts_ns =
         ts.parse().map_err(|_| Malformed(format!("time {ts:?} is not nanoseconds since 1970 in decimal")))?;
     let attributes: Attributes =
@@ -158,18 +183,28 @@ fn labels_of<'a>(
     service_from: &'a [String],
 ) -> Result<Labels, String> {
     let mut pairs: Vec<_> = pairs.collect();
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_label_name(name)) {
-        return Err(format!(
-            "label name {name:?} is not valid: letters, digits and underscores, no digit first"
-        ));
-    }
-    if pairs.iter().all(|(_, value)| value.is_empty()) {
-        return Err("error at least one label pair is required per stream".into());
+    if !pairs.iter().all(|(name, _)| is_label_name(name)) {
+        // Loki reads them from this text, and tells where in it they are wrong.
+        let why = selector::parse(&written(&pairs)).err();
+        return Err(why.unwrap_or_else(|| format!("stream '{}' has an invalid label name", written(&pairs))));
     }
     // A label without a value is none.
     pairs.retain(|(_, value)| !value.is_empty());
     pairs.extend(service_name(&pairs, service_from).map(|service| ("service_name", service)));
+    if pairs.is_empty() {
+        return Err("error at least one label pair is required per stream".into());
+    }
+    pairs.sort_by_key(|(name, _)| *name);
+    if let Some(same) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
+        let name = same[0].0;
+        return Err(format!("stream '{}' has duplicate label name: '{name}'", written(&pairs)));
+    }
     Ok(Labels::from_pairs(pairs))
+}
+
+fn written(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 /// What Loki adds to a stream that was pushed without: Logs Drilldown finds streams by it.

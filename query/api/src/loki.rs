@@ -12,6 +12,7 @@ mod params;
 mod patterns;
 mod tail;
 mod thinned;
+mod volume;
 
 pub use delete::router as delete_router;
 pub use drilldown::Told;
@@ -19,12 +20,13 @@ pub use drilldown::Told;
 use crate::TenantHeader;
 use crate::pieces::Pieces;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Direction, Engine, LogAnswer, LogResult, QueryError, VolumeBy};
-use model::{Clock, Labels, SeriesPoints, SystemClock, TimeRange};
+use engine::{Engine, LogAnswer, QueryError};
+use model::{Clock, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,7 +36,6 @@ const CATEGORIZE: &str = "categorize-labels";
 /// Of the Loki whose API this is: Grafana shows what that version has.
 const LOKI_VERSION: &str = "3.5.0";
 const LIMIT_DEFAULT: usize = 100;
-const VOLUME_LIMIT_DEFAULT: usize = 100;
 /// As Loki's `volume_max_series`; Grafana asks for so many.
 const VOLUME_LIMIT_MAX: usize = 5_000;
 
@@ -52,12 +53,13 @@ pub fn router(engine: Arc<Engine>, told: Arc<Told>) -> Router {
         .route("/label/{name}/values", get(label_values).post(label_values))
         .route("/series", get(series).post(series))
         .route("/index/stats", get(stats).post(stats))
-        .route("/index/volume", get(volume).post(volume))
-        .route("/index/volume_range", get(volume_range).post(volume_range))
+        .route("/index/volume", get(volume::at_once).post(volume::at_once))
+        .route("/index/volume_range", get(volume::by_step).post(volume::by_step))
         .route("/detected_labels", get(detect::labels).post(detect::labels))
         .route("/detected_fields", get(detect::fields).post(detect::fields))
         .route("/detected_field/{name}/values", get(detect::field_values).post(detect::field_values))
         .route("/patterns", get(patterns::patterns).post(patterns::patterns))
+        .layer(map_response(with_charset))
         .route("/tail", get(tail::tail))
         .route("/drilldown-limits", get(limits))
         .route("/format_query", get(format_query).post(format_query))
@@ -67,6 +69,15 @@ pub fn router(engine: Arc<Engine>, told: Arc<Told>) -> Router {
         .route("/loki/api/v2alpha/tail", get(tail::tail_frames))
         .merge(config)
         .with_state(engine)
+}
+
+/// Loki names the charset of most of its answers.
+async fn with_charset(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    }
+    response
 }
 
 /// Why a request is refused: a status and a sentence.
@@ -94,6 +105,14 @@ type Answer<T> = Result<T, Refusal>;
 
 fn success(data: Value) -> Json<Value> {
     Json(json!({ "status": "success", "data": data }))
+}
+
+/// Loki leaves out an empty list of names or values.
+fn success_of_any(found: &[String]) -> Json<Value> {
+    match found.is_empty() {
+        true => Json(json!({ "status": "success" })),
+        false => success(json!(found)),
+    }
 }
 
 fn now_ns() -> i64 {
@@ -147,8 +166,8 @@ async fn labels(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let names = engine.log_labels(&tenant, params.selector(), params.time_range(now_ns())?).await?;
-    Ok(success(json!(names)))
+    let names = engine.log_labels(&tenant, params.selector()?, params.time_range(now_ns())?).await?;
+    Ok(success_of_any(&names))
 }
 
 async fn label_values(
@@ -158,8 +177,8 @@ async fn label_values(
     params: Params,
 ) -> Answer<Json<Value>> {
     let range = params.time_range(now_ns())?;
-    let values = engine.log_label_values(&tenant, &name, params.selector(), range).await?;
-    Ok(success(json!(values)))
+    let values = engine.log_label_values(&tenant, &name, params.selector()?, range).await?;
+    Ok(success_of_any(&values))
 }
 
 async fn series(
@@ -196,103 +215,13 @@ async fn stats(
     })))
 }
 
-/// The stream selector of a whole query: sizes are known of streams only.
-fn selector_of(query: &str) -> String {
-    match logql::parse(query) {
-        Ok(logql::Expr::Log(log)) => {
-            logql::Expr::Log(logql::LogExpr { matchers: log.matchers, stages: Vec::new() }).to_string()
-        }
-        _ => query.to_owned(),
-    }
-}
-
-fn volume_by(params: &Params) -> Answer<VolumeBy> {
-    match params.get("aggregateBy") {
-        None | Some("" | "series") => Ok(VolumeBy::Series),
-        Some("labels") => Ok(VolumeBy::Labels),
-        Some(_) => Err(Refusal::bad("invalid aggregation option")),
-    }
-}
-
-fn target_labels(params: &Params) -> Vec<String> {
-    let text = params.get("targetLabels").unwrap_or("");
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-async fn volume(
-    State(engine): State<Arc<Engine>>,
-    TenantHeader(tenant): TenantHeader,
-    params: Params,
-) -> Answer<Json<Value>> {
-    let query = params.required("query")?;
-    let range = params.time_range(now_ns())?;
-    let limit = params.limit("limit", VOLUME_LIMIT_DEFAULT)?.min(VOLUME_LIMIT_MAX);
-    let (by, targets) = (volume_by(&params)?, target_labels(&params));
-    let volumes = engine.log_volume(&tenant, query, range, &targets, by, limit).await?;
-    let at = encode::seconds(range.end.div_euclid(1_000_000));
-    let result: Vec<Value> = volumes
-        .into_iter()
-        .map(|(labels, bytes)| json!({ "metric": by_name(&labels, by), "value": [at, bytes.to_string()] }))
-        .collect();
-    Ok(success(json!({ "resultType": "vector", "result": result, "stats": encode::no_stats() })))
-}
-
-/// By label, the metric is the label's name with an empty value, as Loki writes it.
-fn by_name(labels: &Labels, by: VolumeBy) -> Value {
-    match by {
-        VolumeBy::Series => json!(labels),
-        VolumeBy::Labels => {
-            Value::Object(labels.iter().map(|(name, _)| (name.to_owned(), json!(""))).collect())
-        }
-    }
-}
-
-async fn volume_range(
-    State(engine): State<Arc<Engine>>,
-    TenantHeader(tenant): TenantHeader,
-    headers: HeaderMap,
-    params: Params,
-) -> Answer<Response> {
-    let query = params.required("query")?;
-    volume_by(&params)?;
-    let matchers = logql::parse_selector(query).map_err(Refusal::bad)?;
-    let (start, end) = params.range(now_ns())?;
-    let step_ms = params.step_ms(start, end)?;
-    let mut names = target_labels(&params);
-    if names.is_empty() {
-        names = matchers.into_iter().map(|matcher| matcher.name).collect();
-    }
-    if let Some(wrong) = names.iter().find(|name| !is_label_name(name)) {
-        return Err(Refusal::bad(format!("targetLabels: {wrong:?} is no label name")));
-    }
-    let volume = format!("sum by ({}) (bytes_over_time({query}[{step_ms}ms]))", names.join(","));
-    let limit = params.limit("limit", VOLUME_LIMIT_DEFAULT)?.min(VOLUME_LIMIT_MAX);
-    let mut answer =
-        engine.logql_range(&tenant, &volume, start, end, step_ms, 1, Direction::Backward).await?;
-    if let LogResult::Matrix(series) = &mut answer.result
-        && series.len() > limit
-    {
-        let bytes = |one: &SeriesPoints| one.points.iter().map(|point| point.value).sum::<f64>();
-        series.sort_by(|a, b| bytes(b).total_cmp(&bytes(a)));
-        series.truncate(limit);
-    }
-    Ok(answered(answer, &headers))
-}
-
-fn is_label_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 /// The one call whose refusals are JSON in Loki, too.
 async fn format_query(params: Params) -> Response {
-    match logql::parse(params.get("query").unwrap_or("")) {
-        Ok(expr) => success(json!(logql::pretty(&expr))).into_response(),
-        Err(why) => {
-            let refusal = json!({ "status": "invalid-query", "error": why.to_string() });
-            (StatusCode::BAD_REQUEST, Json(refusal)).into_response()
-        }
-    }
+    let (status, said) = match logql::parse(params.get("query").unwrap_or("")) {
+        Ok(expr) => (StatusCode::OK, json!({ "status": "success", "data": logql::pretty(&expr) })),
+        Err(why) => (StatusCode::BAD_REQUEST, json!({ "status": "invalid-query", "error": why.to_string() })),
+    };
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], said.to_string()).into_response()
 }
 
 async fn buildinfo() -> Json<Value> {

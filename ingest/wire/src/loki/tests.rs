@@ -64,6 +64,51 @@ fn streams_with_bad_labels_are_counted_and_the_others_stay() {
 }
 
 #[test]
+fn labels_are_refused_in_the_words_of_their_parser() {
+    let why = |labels: &str| selector::parse(labels).unwrap_err();
+    for (labels, told) in [
+        ("{1a=\"b\"}", "1:2: parse error: unexpected character inside braces: '1'"),
+        ("{a=b}", "1:4: parse error: unexpected identifier \"b\" in label set, expected string"),
+        ("{a=\"b\"", "1:7: parse error: unexpected end of input inside braces"),
+        (
+            "{a=\"b\" c=\"d\"}",
+            "1:8: parse error: unexpected identifier \"c\" in label set, expected \",\" or \"}\"",
+        ),
+        ("{a=~\"b\"}", "1:3: parse error: unexpected <op:=~> in label set, expected \"=\""),
+        ("{=\"b\"}", "1:2: parse error: unexpected \"=\" in label set, expected identifier or \"}\""),
+    ] {
+        assert_eq!(why(labels), format!("couldn't parse labels: {told}"));
+    }
+    let pairs = |labels: &str| selector::parse(labels).unwrap();
+    let one = [("a.b".to_owned(), "c\"".to_owned())];
+    for labels in [r#"{a.b="c\""}"#, r#"{"a.b"='c"'}"#, "{ a.b = `c\"` , }"] {
+        assert_eq!(pairs(labels), one, "{labels}");
+    }
+    let json = br#"{"streams":[{"stream":{"a":"x","b-c":"y"},"values":[["1","z"]]}]}"#;
+    let told = &decode_json(json, &[]).unwrap().rejected.0[0].example;
+    assert_eq!(told, "couldn't parse labels: 1:10: parse error: unexpected character inside braces: '-'");
+    let twice = decode_protobuf(&push(r#"{b="1", a="x", b="2"}"#, &[b"line"]), &[]).unwrap();
+    assert_eq!(
+        twice.rejected.0[0].example,
+        r#"stream '{a="x", b="1", b="2"}' has duplicate label name: 'b'"#
+    );
+}
+
+#[test]
+fn json_may_leave_out_what_loki_does_not_need() {
+    let read = |body: &str| decode_json(body.as_bytes(), &["app".to_owned()]).unwrap().batch;
+    assert!(read("{}").streams.is_empty());
+    let lines = |body: &str| -> Vec<String> {
+        let batch = read(body);
+        assert_eq!(batch.streams[0].labels, Labels::from_pairs([("service_name", "unknown_service")]));
+        batch.streams[0].records.iter().map(|record| record.body.clone()).collect()
+    };
+    assert_eq!(lines(r#"{"streams":[{"stream":{"a":""},"values":[["1"],["2","x",{},5]]}]}"#), ["", "x"]);
+    assert_eq!(lines(r#"{"streams":[{"values":[["1","x"]]}]}"#), ["x"]);
+    assert!(lines(r#"{"streams":[{"stream":{}}]}"#).is_empty());
+}
+
+#[test]
 fn a_body_that_is_not_one_says_where() {
     let wrong = decode_json(b"{\"streams\": [{\"stream\":\n 1}]}", &[]).unwrap_err();
     assert!(wrong.0.contains("line 2"), "{wrong}");

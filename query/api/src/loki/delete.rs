@@ -65,8 +65,8 @@ fn range(params: &Params, now_ns: i64) -> Answer<TimeRange> {
     if end > now_ns {
         return Err(Refusal::bad("deletes in the future are not allowed"));
     }
-    if start > end {
-        return Err(Refusal::bad("start time can't be greater than end time"));
+    if start >= end {
+        return Err(Refusal::bad("start time can't be greater than or equal to end time"));
     }
     interval(params, start, end)?;
     Ok(TimeRange { start, end })

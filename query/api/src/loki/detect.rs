@@ -1,7 +1,7 @@
 //! What fields lines have, found by looking at the newest lines: the pickers of Logs Drilldown.
 
 use super::params::Params;
-use super::{Answer, now_ns, selector_of};
+use super::{Answer, Refusal, now_ns};
 use crate::TenantHeader;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 /// As many as Loki looks at.
 const LINES_DEFAULT: usize = 100;
-const LINES_MAX: usize = 5_000;
 pub(super) const FIELDS_DEFAULT: usize = 1_000;
 /// Values kept of one field; its cardinality is not counted further.
 pub(super) const VALUES_MAX: usize = 1_000;
@@ -24,7 +23,7 @@ pub(super) async fn labels(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let selectors: Vec<String> = params.selector().map(selector_of).into_iter().collect();
+    let selectors: Vec<String> = params.selector()?.map(str::to_owned).into_iter().collect();
     let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in series.iter().flat_map(|labels| labels.iter()) {
@@ -35,7 +34,8 @@ pub(super) async fn labels(
         .filter(|(name, values)| ALWAYS_SHOWN.contains(name) || !are_ids(values))
         .map(|(name, values)| json!({ "label": name, "cardinality": values.len() }))
         .collect();
-    Ok(Json(json!({ "detectedLabels": found })))
+    // Loki leaves out an empty list.
+    Ok(Json(if found.is_empty() { json!({}) } else { json!({ "detectedLabels": found }) }))
 }
 
 /// Labels that people look for whatever their values are.
@@ -60,7 +60,8 @@ fn is_uuid(text: &str) -> bool {
 #[derive(Default)]
 struct Field {
     values: BTreeSet<String>,
-    parsers: BTreeSet<&'static str>,
+    /// In the order in which they were first of use.
+    parsers: Vec<&'static str>,
     /// Keys that lead to it in a JSON line.
     path: Vec<String>,
 }
@@ -68,7 +69,12 @@ struct Field {
 async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<BTreeMap<String, Field>> {
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
-    let lines = params.limit("line_limit", LINES_DEFAULT)?.min(LINES_MAX);
+    let (lines, lines_max) = (params.limit("line_limit", LINES_DEFAULT)?, engine.limits().log_entries_max);
+    if lines > lines_max {
+        return Err(Refusal::bad(format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({lines} > {lines_max})"
+        )));
+    }
     let step_ms = params.step_ms(start, end)?;
     let answer = engine.logql_range(tenant, query, start, end, step_ms, lines, Direction::Backward).await?;
     let LogResult::Streams(streams) = answer.result else {
@@ -85,27 +91,30 @@ async fn detected(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<B
         let pairs: Arc<[(String, String)]> =
             stream.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         for entry in &stream.entries {
-            let said = entry.metadata.iter().chain(entry.parsed.iter());
-            for (name, value) in said.filter(|(name, _)| !name.starts_with("__error")) {
+            for (name, value) in entry.metadata.iter() {
                 note(&mut found, name, value, None);
             }
-            let is_json = entry.line.trim_start().starts_with('{');
+            let mut read_by = None;
             for (name, parser) in [("json", &json), ("logfmt", &logfmt)] {
-                let may_be = if name == "json" { is_json } else { entry.line.contains('=') };
-                let Some(parser) = parser.as_ref().filter(|_| may_be) else { continue };
+                let Some(parser) = parser else { continue };
                 fields.start(&pairs);
                 if parser.run(entry.ts_ns, &entry.line, &mut fields).is_none() || fields.failed() {
                     continue;
                 }
+                read_by = Some(name);
                 if name == "json" {
                     note_paths(&mut found, &entry.line);
                 }
                 for (field, value, category) in fields.iter() {
                     if category == logql::Category::Parsed {
-                        note(&mut found, field, value, Some(name));
+                        note(&mut found, field, value, read_by);
                     }
                 }
                 break;
+            }
+            // What the query itself made of the line is of its parser, too, as Loki has it.
+            for (name, value) in entry.parsed.iter().filter(|(name, _)| !name.starts_with("__error")) {
+                note(&mut found, name, value, read_by);
             }
         }
     }
@@ -119,7 +128,7 @@ fn note(found: &mut BTreeMap<String, Field>, name: &str, value: &str, parser: Op
         found.insert(name.to_owned(), Field::default());
     }
     if let Some(field) = found.get_mut(name) {
-        field.parsers.extend(parser);
+        field.parsers.extend(parser.filter(|parser| !field.parsers.contains(parser)));
         if field.values.len() < VALUES_MAX && !field.values.contains(value) {
             field.values.insert(value.to_owned());
         }
@@ -178,7 +187,7 @@ pub(super) async fn fields(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let limit = params.limit("limit", FIELDS_DEFAULT)?;
+    let limit = limit(&params)?;
     let found = detected(&engine, &tenant, &params).await?;
     let fields: Vec<Value> = found
         .iter()
@@ -191,13 +200,24 @@ pub(super) async fn fields(
                 "cardinality": field.values.len(),
                 "parsers": parsers,
             });
-            if field.parsers.contains("json") {
+            if field.parsers.contains(&"json") && !field.path.is_empty() {
                 said["jsonPath"] = json!(field.path);
             }
             said
         })
         .collect();
-    Ok(Json(json!({ "fields": fields, "limit": limit })))
+    Ok(told("fields", fields, limit))
+}
+
+/// `field_limit` is its older name.
+fn limit(params: &Params) -> Answer<usize> {
+    let name = if params.get("limit").is_some_and(|text| !text.is_empty()) { "limit" } else { "field_limit" };
+    params.limit(name, FIELDS_DEFAULT)
+}
+
+/// Loki leaves out an empty list, and the limit with it.
+fn told(name: &str, found: Vec<Value>, limit: usize) -> Json<Value> {
+    Json(if found.is_empty() { json!({}) } else { json!({ name: found, "limit": limit }) })
 }
 
 pub(super) async fn field_values(
@@ -206,9 +226,48 @@ pub(super) async fn field_values(
     Path(name): Path<String>,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let limit = params.limit("limit", FIELDS_DEFAULT)?;
+    let limit = limit(&params)?;
     let found = detected(&engine, &tenant, &params).await?;
-    let values: Vec<&String> =
-        found.get(&name).into_iter().flat_map(|field| &field.values).take(limit).collect();
-    Ok(Json(json!({ "values": values, "limit": limit })))
+    let values: BTreeSet<String> = match found.get(&name) {
+        Some(field) if field.parsers.is_empty() => field.values.iter().cloned().collect(),
+        Some(field) => field.values.iter().map(|value| as_in_a_query(value)).collect(),
+        None => BTreeSet::new(),
+    };
+    Ok(told("values", values.into_iter().take(limit).map(Value::from).collect(), limit))
+}
+
+/// A size as it may stand in a query, as Loki rounds it; anything else as it is. Letters without a `b` may be minutes.
+fn as_in_a_query(value: &str) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let is_size = value.ends_with(['b', 'B']);
+    let Some(bytes) = logql::parse_bytes(value).filter(|_| is_size) else { return value.to_owned() };
+    let (mut scaled, mut unit) = (bytes as f64, 0);
+    while scaled >= 1_000.0 && unit + 1 < UNITS.len() {
+        scaled /= 1_000.0;
+        unit += 1;
+    }
+    let tenths = (scaled * 10.0 + 0.5).floor() / 10.0;
+    let digits = usize::from(unit > 0 && tenths < 10.0);
+    format!("{tenths:.digits$}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_in_a_query;
+
+    #[test]
+    fn sizes_are_values_that_a_query_can_have() {
+        for (value, told) in [
+            ("5KB", "5.0kB"),
+            ("2KiB", "2.0kB"),
+            ("1.5MB", "1.5MB"),
+            ("100B", "100B"),
+            ("12345kb", "12MB"),
+            ("5m", "5m"),
+            ("7", "7"),
+            ("b", "b"),
+        ] {
+            assert_eq!(as_in_a_query(value), told, "{value}");
+        }
+    }
 }

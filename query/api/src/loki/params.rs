@@ -6,10 +6,13 @@ use axum::extract::{FromRequest, Query, Request};
 use axum::http::{StatusCode, header};
 use engine::Direction;
 use model::TimeRange;
+use std::num::IntErrorKind;
 
 /// A form longer than this is no query.
 const FORM_BYTES_MAX: usize = 1 << 20;
 const HOUR_NS: i64 = 3_600_000_000_000;
+/// Of a series, as Prometheus and Loki have it.
+const POINTS_MAX: i64 = 11_000;
 
 pub(super) struct Params(Vec<(String, String)>);
 
@@ -59,15 +62,16 @@ impl Params {
         })
     }
 
-    /// The selector that narrows a labels call; `{}` narrows nothing.
-    pub fn selector(&self) -> Option<&str> {
-        self.get("query").filter(|query| !matches!(query.trim(), "" | "{}"))
+    /// The selector that narrows a labels call, which may be asked for without, and not with one that narrows nothing.
+    pub fn selector(&self) -> Result<Option<&str>, Refusal> {
+        let Some(selector) = self.get("query").filter(|query| !query.is_empty()) else { return Ok(None) };
+        logql::parse_selector(selector).map_err(Refusal::bad)?;
+        Ok(Some(selector))
     }
 
     pub fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        parse_time(text).map(Some).ok_or_else(|| {
-            let why = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+        parse_time(text).map(Some).map_err(|why| {
             Refusal::bad(match name {
                 "start" | "end" => format!("could not parse '{name}' parameter: {why}"),
                 _ => why,
@@ -105,15 +109,19 @@ impl Params {
             let seconds = end_ns.saturating_sub(start_ns) / 250 / 1_000_000_000;
             return Ok(seconds.max(1) * 1_000);
         };
-        let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1e3) as i64);
-        let step = seconds.or_else(|| logql::parse_duration_ns(text).map(|ns| ns / 1_000_000));
-        match step {
-            Some(step) if step > 0 => Ok(step),
-            Some(_) => Err(Refusal::bad(
+        let step_ns = duration(text)?;
+        if step_ns <= 0 {
+            return Err(Refusal::bad(
                 "zero or negative query resolution step widths are not accepted. Try a positive integer",
-            )),
-            None => Err(Refusal::bad(format!("cannot parse {text:?} to a valid duration"))),
+            ));
         }
+        // More are refused below, too, but not of steps under the millisecond that is counted in.
+        if end_ns.saturating_sub(start_ns) / step_ns > POINTS_MAX {
+            return Err(Refusal::bad(
+                "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
+            ));
+        }
+        Ok((step_ns / 1_000_000).max(1))
     }
 
     /// Of lines, fields or values; Loki refuses what is not above nothing.
@@ -129,11 +137,9 @@ impl Params {
     /// The least time between two lines of an answer; 0 where every line is wanted.
     pub fn interval_ns(&self) -> Result<i64, Refusal> {
         let Some(text) = self.get("interval").filter(|text| !text.is_empty()) else { return Ok(0) };
-        let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite()).map(|s| (s * 1e9) as i64);
-        match seconds.or_else(|| logql::parse_duration_ns(text)) {
-            Some(interval) if interval >= 0 => Ok(interval),
-            Some(_) => Err(Refusal::bad("interval must be >= 0")),
-            None => Err(Refusal::bad(format!("cannot parse {text:?} to a valid duration"))),
+        match duration(text)? {
+            interval @ 0.. => Ok(interval),
+            _ => Err(Refusal::bad("interval must be >= 0")),
         }
     }
 
@@ -146,19 +152,49 @@ impl Params {
     }
 }
 
-/// Whole numbers of at most ten digits are seconds, longer ones nanoseconds.
-fn parse_time(text: &str) -> Option<i64> {
-    if let Ok(number) = text.parse::<i64>() {
-        let digits = text.trim_start_matches(['-', '+']).len();
-        return if digits <= 10 { number.checked_mul(1_000_000_000) } else { Some(number) };
-    }
+/// Nanoseconds of seconds, or of a duration in the units of Prometheus.
+fn duration(text: &str) -> Result<i64, Refusal> {
     if let Ok(seconds) = text.parse::<f64>() {
         let ns = seconds * 1e9;
-        // Milliseconds survive a double; below that its digits are noise.
-        return (ns.is_finite() && ns.abs() < i64::MAX as f64)
-            .then(|| (seconds * 1e3).round() as i64 * 1_000_000);
+        if ns.abs() > i64::MAX as f64 {
+            let why = format!("cannot parse {text:?} to a valid duration. It overflows int64");
+            return Err(Refusal::bad(why));
+        }
+        // What is no number is no step either.
+        return Ok(if ns.is_nan() { -1 } else { ns as i64 });
     }
-    chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+    // Prometheus' own have neither fractions nor anything finer than a millisecond.
+    let is_known = !text.contains(['.', '-', '+', 'n', 'u', 'µ', 'μ']);
+    let ns = logql::parse_duration_ns(text).filter(|_| is_known);
+    ns.ok_or_else(|| Refusal::bad(format!("cannot parse {text:?} to a valid duration")))
+}
+
+/// Whole numbers of at most ten characters are seconds, longer ones nanoseconds; seconds with a fraction need its point. What is
+/// none of these is refused in Go's words.
+fn parse_time(text: &str) -> Result<i64, String> {
+    let refused = |why: &str| Err(format!("strconv.ParseInt: parsing {text:?}: {why}"));
+    if let (true, Ok(seconds)) = (text.contains('.'), text.parse::<f64>()) {
+        // Milliseconds survive a double; below that its digits are noise.
+        return match seconds.is_finite() && (seconds * 1e9).abs() < i64::MAX as f64 {
+            true => Ok((seconds * 1e3).round() as i64 * 1_000_000),
+            false => refused("value out of range"),
+        };
+    }
+    match text.parse::<i64>() {
+        Ok(number) if text.len() <= 10 => {
+            number.checked_mul(1_000_000_000).map_or_else(|| refused("value out of range"), Ok)
+        }
+        Ok(number) => Ok(number),
+        Err(why) => {
+            let read =
+                chrono::DateTime::parse_from_rfc3339(text).ok().and_then(|time| time.timestamp_nanos_opt());
+            let is_long = matches!(why.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+            match read {
+                Some(time) => Ok(time),
+                None => refused(if is_long { "value out of range" } else { "invalid syntax" }),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -167,12 +203,47 @@ mod tests {
 
     #[test]
     fn times() {
-        assert_eq!(parse_time("4000000000"), Some(4_000_000_000_000_000_000));
-        assert_eq!(parse_time("1700000000123456789"), Some(1_700_000_000_123_456_789));
-        assert_eq!(parse_time("1700000000.5"), Some(1_700_000_000_500_000_000));
-        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Some(1_500_000_000));
-        for bad in ["yesterday", "1e99", "NaN", ""] {
-            assert_eq!(parse_time(bad), None, "{bad}");
+        assert_eq!(parse_time("4000000000"), Ok(4_000_000_000_000_000_000));
+        assert_eq!(parse_time("1700000000123456789"), Ok(1_700_000_000_123_456_789));
+        assert_eq!(parse_time("1700000000.5"), Ok(1_700_000_000_500_000_000));
+        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Ok(1_500_000_000));
+        for bad in ["yesterday", "1e99", "1e9", "NaN", ""] {
+            assert_eq!(
+                parse_time(bad),
+                Err(format!("strconv.ParseInt: parsing {bad:?}: invalid syntax")),
+                "{bad}"
+            );
+        }
+        for long in ["99999999999999999999", "1.5e300", "9999999999999.5"] {
+            assert!(parse_time(long).is_err_and(|why| why.ends_with("value out of range")), "{long}");
+        }
+    }
+
+    #[test]
+    fn steps() {
+        let step = |text: &str| {
+            let params = Params(vec![("step".into(), text.into())]);
+            params.step_ms(0, 3_600_000_000_000).map_err(|Refusal(_, why)| why)
+        };
+        for (text, ms) in
+            [("60", 60_000), ("1.5", 1_500), ("1h30m", 5_400_000), ("500ms", 500), ("1e3", 1_000_000)]
+        {
+            assert_eq!(step(text), Ok(ms), "{text}");
+        }
+        for (text, why) in [
+            ("0", "zero or negative"),
+            ("-1", "zero or negative"),
+            ("NaN", "zero or negative"),
+            ("0s", "zero or negative"),
+            ("0.0001", "11,000 points"),
+            ("1ms", "11,000 points"),
+            ("1.5h", "to a valid duration"),
+            ("5us", "to a valid duration"),
+            ("-5m", "to a valid duration"),
+            ("x", "to a valid duration"),
+            ("1e300", "overflows int64"),
+        ] {
+            assert!(step(text).is_err_and(|told| told.contains(why)), "{text}");
         }
     }
 }

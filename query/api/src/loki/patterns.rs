@@ -1,7 +1,7 @@
 //! The patterns of a query's lines, as Logs Drilldown draws them.
 
 use super::params::Params;
-use super::{Answer, now_ns, success};
+use super::{Answer, Refusal, now_ns, success};
 use crate::TenantHeader;
 use axum::Json;
 use axum::extract::State;
@@ -22,6 +22,7 @@ pub(super) async fn patterns(
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
     let step_ms = params.step_ms(start, end)?.max(STEP_MS_MIN);
+    logql::parse_selector(query).map_err(Refusal::bad)?;
     let range = TimeRange { start, end };
     let found = engine.log_patterns(&tenant, query, range, step_ms, PATTERNS_MAX).await?;
     let patterns = found.into_iter().map(|pattern| {

@@ -40,7 +40,7 @@ const LATE_NS: i64 = 30_000_000_000;
 /// As Loki's `tail_max_duration`.
 const LIFE: Duration = Duration::from_secs(3_600);
 /// `delay_for` at most, as in Loki.
-const DELAY_SECONDS_MAX: u64 = 5;
+const DELAY_SECONDS_MAX: i64 = 5;
 
 /// How lines are told, up to so many.
 type Told = fn(Vec<LogLines>, usize) -> Value;
@@ -84,17 +84,18 @@ async fn tailed(
         )));
     }
     let start_ns = params.time("start")?.unwrap_or_else(|| now_ns().saturating_sub(3_600_000_000_000));
-    let delay = match params.get("delay_for").filter(|text| !text.is_empty()).map(str::parse::<u64>) {
+    let delay = match params.get("delay_for").filter(|text| !text.is_empty()) {
         None => 0,
-        Some(Ok(seconds)) if seconds <= DELAY_SECONDS_MAX => seconds,
-        Some(Ok(_)) => {
-            return Err(Refusal::bad(format!("delay_for can't be greater than {DELAY_SECONDS_MAX}")));
-        }
-        Some(Err(_)) => {
-            let why = format!("delay_for is a whole number of seconds, 0 to {DELAY_SECONDS_MAX}");
-            return Err(Refusal::bad(why));
-        }
+        Some(text) => text
+            .parse::<i64>()
+            .map_err(|_| Refusal::bad(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))?,
     };
+    if !(0..=i64::from(u32::MAX)).contains(&delay) {
+        return Err(Refusal::bad(format!("delay_for value {delay} is out of range [0, {}]", u32::MAX)));
+    }
+    if delay > DELAY_SECONDS_MAX {
+        return Err(Refusal::bad(format!("delay_for can't be greater than {DELAY_SECONDS_MAX}")));
+    }
     let upgrade = upgrade.map_err(|why| {
         Refusal::bad(format!("tail speaks WebSocket: {why}; ask /query_range for lines that are there"))
     })?;
@@ -109,7 +110,7 @@ async fn tailed(
         tenant,
         query,
         limit,
-        delay_ns: delay as i64 * 1_000_000_000,
+        delay_ns: delay * 1_000_000_000,
         frame_lines: FRAME_LINES_MAX,
         sent: BTreeSet::new(),
         hasher: RandomState::new(),

@@ -158,7 +158,10 @@ async fn what_cannot_be_deleted_is_refused_in_lokis_words() {
         ),
         (vec![("query", CARD), ("start", &start), ("end", "x")], "invalid end time"),
         (vec![("query", CARD), ("start", &start), ("end", &later)], "deletes in the future are not allowed"),
-        (vec![("query", CARD), ("start", &start), ("end", "5")], "start time can't be greater than end time"),
+        (
+            vec![("query", CARD), ("start", &start), ("end", "5")],
+            "start time can't be greater than or equal to end time",
+        ),
         (vec![("query", CARD), ("start", &start), ("max_interval", "1x")], "invalid max_interval"),
         (vec![("query", CARD), ("start", &start), ("max_interval", "9h")], "max_interval can't be greater"),
         (
