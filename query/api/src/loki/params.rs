@@ -163,8 +163,8 @@ fn duration(text: &str) -> Result<i64, Refusal> {
         // What is no number is no step either.
         return Ok(if ns.is_nan() { -1 } else { ns as i64 });
     }
-    // Prometheus' own have neither fractions nor anything finer than a millisecond.
-    let is_known = !text.contains(['.', '-', '+', 'n', 'u', 'µ', 'μ']);
+    // Nothing is finer than a millisecond. Loki refuses fractions, which clients here send: `20.0s`.
+    let is_known = !text.contains(['-', '+', 'n', 'u', 'µ', 'μ']);
     let ns = logql::parse_duration_ns(text).filter(|_| is_known);
     ns.ok_or_else(|| Refusal::bad(format!("cannot parse {text:?} to a valid duration")))
 }
@@ -225,9 +225,14 @@ mod tests {
             let params = Params(vec![("step".into(), text.into())]);
             params.step_ms(0, 3_600_000_000_000).map_err(|Refusal(_, why)| why)
         };
-        for (text, ms) in
-            [("60", 60_000), ("1.5", 1_500), ("1h30m", 5_400_000), ("500ms", 500), ("1e3", 1_000_000)]
-        {
+        for (text, ms) in [
+            ("60", 60_000),
+            ("1.5", 1_500),
+            ("20.0s", 20_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("1e3", 1_000_000),
+        ] {
             assert_eq!(step(text), Ok(ms), "{text}");
         }
         for (text, why) in [
@@ -237,7 +242,6 @@ mod tests {
             ("0s", "zero or negative"),
             ("0.0001", "11,000 points"),
             ("1ms", "11,000 points"),
-            ("1.5h", "to a valid duration"),
             ("5us", "to a valid duration"),
             ("-5m", "to a valid duration"),
             ("x", "to a valid duration"),
