@@ -394,9 +394,15 @@ pub enum FieldExpr {
     Not(Box<FieldExpr>),
     Negate(Box<FieldExpr>),
     And(Box<FieldExpr>, Box<FieldExpr>),
+    /// Conditions that hold of one event, or of one link: each compares one of its fields with a value.
+    OfOne(Vec<FieldExpr>),
     Or(Box<FieldExpr>, Box<FieldExpr>),
     Compare(CompareOp, Box<FieldExpr>, Box<FieldExpr>),
-    Regex { negated: bool, value: Box<FieldExpr>, regex: Regex },
+    Regex {
+        negated: bool,
+        value: Box<FieldExpr>,
+        regex: Regex,
+    },
     Arithmetic(Arithmetic, Box<FieldExpr>, Box<FieldExpr>),
 }
 
@@ -409,6 +415,7 @@ impl FieldExpr {
             FieldExpr::Not(inner) | FieldExpr::Negate(inner) | FieldExpr::Regex { value: inner, .. } => {
                 inner.fields(see);
             }
+            FieldExpr::OfOne(conditions) => conditions.iter().for_each(|condition| condition.fields(see)),
             FieldExpr::And(left, right)
             | FieldExpr::Or(left, right)
             | FieldExpr::Compare(_, left, right)

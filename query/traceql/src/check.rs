@@ -58,6 +58,12 @@ fn type_of(expr: &FieldExpr) -> Checked<Type> {
             both(expr, left, right, |t| t == Type::Bool)?;
             Type::Bool
         }
+        FieldExpr::OfOne(conditions) => {
+            for condition in conditions {
+                type_of(condition)?;
+            }
+            Type::Bool
+        }
         FieldExpr::Arithmetic(_, left, right) => {
             both(expr, left, right, |t| t == Type::Number)?;
             Type::Number

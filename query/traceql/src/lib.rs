@@ -9,6 +9,7 @@ mod durations;
 mod lexer;
 mod parser;
 mod printer;
+mod together;
 
 pub use ast::*;
 pub use durations::go_duration;

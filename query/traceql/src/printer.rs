@@ -76,6 +76,13 @@ impl Display for FieldExpr {
             FieldExpr::Not(inner) => write!(f, "!{}", Operand(inner)),
             FieldExpr::Negate(inner) => write!(f, "-{}", Operand(inner)),
             FieldExpr::And(left, right) => write!(f, "{} && {}", Operand(left), Operand(right)),
+            FieldExpr::OfOne(conditions) => {
+                for (at, condition) in conditions.iter().enumerate() {
+                    let and = if at == 0 { "" } else { " && " };
+                    write!(f, "{and}{}", Operand(condition))?;
+                }
+                Ok(())
+            }
             FieldExpr::Or(left, right) => write!(f, "{} || {}", Operand(left), Operand(right)),
             FieldExpr::Compare(op, left, right) => {
                 write!(f, "{} {} {}", Operand(left), op.as_str(), Operand(right))

@@ -15,7 +15,7 @@ pub(crate) struct SpanAt<'a> {
 }
 
 impl<'a> SpanAt<'a> {
-    fn each(&self, field: &Field, see: &mut dyn FnMut(Val<'a>) -> bool) {
+    pub fn each(&self, field: &Field, see: &mut dyn FnMut(Val<'a>) -> bool) {
         match (field, self.trace) {
             (Field::Intrinsic(intrinsic), Some((trace, at))) if intrinsic.of_trace() => {
                 see(trace.facts.value(*intrinsic, at));
@@ -76,6 +76,7 @@ impl<'a> SpanAt<'a> {
                 (Some(true), Some(true)) => Some(true),
                 _ => None,
             },
+            FieldExpr::OfOne(conditions) => Some(self.one_passes(conditions)),
             FieldExpr::Or(left, right) => match (self.holds(left), self.holds(right)) {
                 (Some(true), _) | (_, Some(true)) => Some(true),
                 (Some(false), Some(false)) => Some(false),
@@ -96,6 +97,25 @@ impl<'a> SpanAt<'a> {
                 _ => Some(false),
             },
         }
+    }
+
+    /// Whether one event, or one link, passes all conditions: each field of it is seen once for every one of them.
+    fn one_passes(&self, conditions: &'a [FieldExpr]) -> bool {
+        let mut passing: Option<Vec<bool>> = None;
+        for condition in conditions {
+            let mut of_condition = Vec::new();
+            condition.fields(&mut |field| {
+                self.each(field, &mut |value| {
+                    of_condition.push(passes(condition, &value));
+                    false
+                });
+            });
+            passing = Some(match passing {
+                None => of_condition,
+                Some(before) => before.iter().zip(of_condition).map(|(a, b)| *a && b).collect(),
+            });
+        }
+        passing.is_some_and(|passing| passing.contains(&true))
     }
 
     /// Whether one value of the operand passes, as events and links have several; of a list in an attribute, where it is
@@ -142,6 +162,33 @@ impl<'a> SpanAt<'a> {
             each_element(&right, negated, &mut |right| compared(left, right))
         })
     }
+}
+
+/// Whether a value passes a condition that compares one field with a value; `false` of other conditions.
+pub(crate) fn passes<'a>(condition: &'a FieldExpr, value: &Val<'a>) -> bool {
+    if matches!(value, Val::Nil) {
+        return false;
+    }
+    let passes = match condition {
+        FieldExpr::Compare(op, left, right) => {
+            let negated = *op == CompareOp::NotEqual;
+            match (left.as_ref(), right.as_ref()) {
+                (FieldExpr::Field(_), FieldExpr::Static(right)) => {
+                    each_element(value, negated, &mut |value| compare(*op, value, &right.into()))
+                }
+                (FieldExpr::Static(left), FieldExpr::Field(_)) => {
+                    each_element(value, negated, &mut |value| compare(*op, &left.into(), value))
+                }
+                _ => None,
+            }
+        }
+        FieldExpr::Regex { negated, regex, .. } => each_element(value, *negated, &mut |value| match value {
+            Val::Text(text) => Some(regex.is_match(text) != *negated),
+            _ => Some(false),
+        }),
+        _ => None,
+    };
+    passes == Some(true)
 }
 
 /// Of a list, whether one element passes; where it is asked that something is not so, whether all do.

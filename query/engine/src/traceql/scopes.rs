@@ -36,6 +36,9 @@ fn settle_filter(filter: &mut FieldExpr, of_resources: &BTreeSet<String>) {
         FieldExpr::Field(Field::Intrinsic(_)) => {}
         FieldExpr::Negate(inner) | FieldExpr::Not(inner) => settle_filter(inner, of_resources),
         FieldExpr::Regex { value, .. } => settle_filter(value, of_resources),
+        FieldExpr::OfOne(conditions) => {
+            conditions.iter_mut().for_each(|condition| settle_filter(condition, of_resources));
+        }
         FieldExpr::And(left, right)
         | FieldExpr::Or(left, right)
         | FieldExpr::Compare(_, left, right)

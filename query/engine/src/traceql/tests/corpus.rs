@@ -51,6 +51,9 @@ fn constants(pipeline: &Pipeline, into: &mut Vec<Static>) {
             FieldExpr::Static(value) => into.push(value.clone()),
             FieldExpr::Field(_) => {}
             FieldExpr::Not(inner) | FieldExpr::Negate(inner) => of_filter(inner, into),
+            FieldExpr::OfOne(conditions) => {
+                conditions.iter().for_each(|condition| of_filter(condition, into));
+            }
             FieldExpr::And(left, right)
             | FieldExpr::Or(left, right)
             | FieldExpr::Compare(_, left, right)
