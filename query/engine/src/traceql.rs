@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
 use tokio::sync::mpsc;
-use traceql::{ParseError, Root, Static};
+use traceql::{Element, Field, Metrics, MetricsAggregate, ParseError, Pipeline, Root, Static};
 
 type Rows = SendableRecordBatchStream;
 
@@ -159,10 +159,9 @@ impl Engine {
         options: SearchOptions,
         told: Option<mpsc::Sender<SearchProgress>>,
     ) -> Result<TraceSearch, QueryError> {
-        let Root::Spansets(mut pipeline) = parse(query)? else {
-            return Err(QueryError::Bad(
-                "metrics queries are answered by /api/metrics/query_range".to_owned(),
-            ));
+        let mut pipeline = match parse(query)? {
+            Root::Spansets(pipeline) => pipeline,
+            Root::Metrics(metrics) => counted(metrics)?,
         };
         let limit = search::limit(options.limit, &self.limits)?;
         let began = Instant::now();
@@ -245,6 +244,24 @@ impl Engine {
         let answer = self.off_thread(async move { query.run(&metrics).await }).await;
         self.observe("traceql", began.elapsed());
         answer
+    }
+}
+
+/// The spans of which numbers are asked for, with what is read of them: a search for those answers them.
+fn counted(metrics: Metrics) -> Result<Pipeline, QueryError> {
+    match metrics {
+        Metrics::Aggregate(aggregate) => {
+            let MetricsAggregate { mut spansets, by, field, .. } = *aggregate;
+            let read: Vec<Field> = by.into_iter().chain(field).collect();
+            spansets.elements.extend((!read.is_empty()).then_some(Element::Select(read)));
+            Ok(spansets)
+        }
+        Metrics::Topk(inner, _) | Metrics::Bottomk(inner, _) | Metrics::Filter(inner, _, _) => {
+            counted(*inner)
+        }
+        Metrics::Arithmetic(..) | Metrics::Number(_) => Err(QueryError::Bad(
+            "what is computed of metrics is no search; it is answered by /api/metrics/query_range".to_owned(),
+        )),
     }
 }
 

@@ -4,10 +4,11 @@
 
 mod candidates;
 mod facts;
+mod told;
 mod words;
 
 use super::scan::SpanScan;
-use super::spans::{Spans, Val, columns_of};
+use super::spans::{Spans, columns_of};
 use super::trace::{Spanset, Trace};
 use crate::logql::operator::Operator;
 use crate::room::{Held, Room};
@@ -18,16 +19,15 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
 use foldhash::fast::RandomState;
 use futures::StreamExt;
-use model::{SpanId, SpanSelect, StatusCode, TimeRange, TraceId};
+use model::{SpanId, SpanSelect, TimeRange, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use tokio::sync::mpsc;
-use traceql::{
-    CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, Static, go_duration,
-};
+use traceql::{Element, Field, Pipeline, Scalar, SpansetExpr};
 
-const ROOT_MISSING: &str = "<root span not yet received>";
+pub(super) use told::{field_key, value_of};
+
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
 /// A trace's spans may start this long before or after the asked range.
@@ -358,129 +358,6 @@ impl Search {
         }
         Ok(read)
     }
-
-    fn answer(&self, trace_id: TraceId, trace: &Trace<'_>, spansets: &[Spanset]) -> FoundTrace {
-        let mut services: BTreeMap<String, ServiceStats> = BTreeMap::new();
-        for (spans, row) in &trace.rows {
-            let service = services.entry(spans.service(*row).to_owned()).or_default();
-            service.spans += 1;
-            service.errors += u32::from(spans.status(*row) == StatusCode::Error);
-        }
-        let mut shown: Vec<Field> = Vec::new();
-        fields_of(&self.pipeline, &mut |field| {
-            if !told_anyway(field) && !shown.contains(field) {
-                shown.push(field.clone());
-            }
-        });
-        let missing = fields_asked_for_nil(&self.pipeline);
-        let span = |at: &usize| {
-            let (spans, row) = trace.rows[*at];
-            let here = trace.at(*at);
-            let told = |field: &Field| match value_of(here.value(field)) {
-                None if missing.contains(&field) => Some(model::Value::from("nil")),
-                told => told,
-            };
-            let attributes =
-                shown.iter().filter_map(|field| Some((field_key(field), told(field)?))).collect();
-            FoundSpan {
-                span_id: spans.span_id(row),
-                name: spans.name(row).to_owned(),
-                start_ns: spans.start(row),
-                duration_ns: spans.duration(row),
-                attributes,
-            }
-        };
-        let spanset = |set: &Spanset| FoundSpanset {
-            spans: set.spans.iter().take(self.spans_per_spanset).map(span).collect(),
-            matched: set.spans.len(),
-            attributes: set
-                .attributes
-                .iter()
-                // Spans without what they are grouped by are a group as well.
-                .map(|(name, value)| {
-                    (name.clone(), value_of(value.clone()).unwrap_or_else(|| model::Value::from("nil")))
-                })
-                .collect(),
-        };
-        FoundTrace {
-            trace_id,
-            // What Tempo writes where the root is not there.
-            root_service: match trace.facts.root_service.as_str() {
-                "" => ROOT_MISSING.to_owned(),
-                service => service.to_owned(),
-            },
-            root_name: trace.facts.root_name.clone(),
-            start_ns: trace.facts.start_ns,
-            duration_ns: trace.facts.end_ns.saturating_sub(trace.facts.start_ns),
-            spansets: spansets.iter().map(spanset).collect(),
-            services,
-        }
-    }
-}
-
-/// Fields of which a filter asks that they are missing: an answer says so.
-fn fields_asked_for_nil(pipeline: &Pipeline) -> Vec<&Field> {
-    fn of_filter<'a>(filter: &'a FieldExpr, found: &mut Vec<&'a Field>) {
-        match filter {
-            FieldExpr::Compare(CompareOp::Equal, left, right) => match (left.as_ref(), right.as_ref()) {
-                (FieldExpr::Field(field), FieldExpr::Static(Static::Nil))
-                | (FieldExpr::Static(Static::Nil), FieldExpr::Field(field)) => found.push(field),
-                _ => {}
-            },
-            FieldExpr::And(left, right) | FieldExpr::Or(left, right) => {
-                of_filter(left, found);
-                of_filter(right, found);
-            }
-            FieldExpr::Not(inner) => of_filter(inner, found),
-            _ => {}
-        }
-    }
-    fn of_spansets<'a>(expr: &'a SpansetExpr, found: &mut Vec<&'a Field>) {
-        match expr {
-            SpansetExpr::Filter(filter) => of_filter(filter, found),
-            SpansetExpr::Pipeline(pipeline) => found.extend(fields_asked_for_nil(pipeline)),
-            SpansetExpr::Op { left, right, .. } => {
-                of_spansets(left, found);
-                of_spansets(right, found);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for element in &pipeline.elements {
-        if let Element::Spansets(expr) = element {
-            of_spansets(expr, &mut found);
-        }
-    }
-    found
-}
-
-/// What stands in every answer as it is, of the span or of its trace.
-fn told_anyway(field: &Field) -> bool {
-    use Intrinsic::{Duration, Name, RootName, RootService, SpanId, TraceDuration, TraceId};
-    let Field::Intrinsic(intrinsic) = field else { return false };
-    matches!(intrinsic, Name | Duration | TraceDuration | RootName | RootService | SpanId | TraceId)
-}
-
-/// An attribute's name without its scope, as Tempo answers it.
-pub(super) fn field_key(field: &Field) -> String {
-    match field {
-        Field::Attribute { name, .. } => name.clone(),
-        Field::Intrinsic(intrinsic) => intrinsic.as_str().to_owned(),
-    }
-}
-
-pub(super) fn value_of(value: Val<'_>) -> Option<model::Value> {
-    Some(match value {
-        Val::Unknown | Val::Nil => return None,
-        Val::Int(number) => model::Value::Int(number),
-        Val::Duration(ns) => model::Value::String(go_duration(ns)),
-        Val::Float(number) => model::Value::Double(number),
-        Val::Text(text) => model::Value::String(text.into_owned()),
-        Val::Bool(truth) => model::Value::Bool(truth),
-        Val::Status(status) => model::Value::String(status.as_str().to_owned()),
-        Val::Kind(kind) => model::Value::String(kind.as_str().to_owned()),
-        Val::Array(text) => model::Value::Json(text.into_owned()),
-    })
 }
 
 /// The bound on how many traces a search may answer.
