@@ -25,7 +25,12 @@ fn trace(found: &FoundTrace) -> Value {
         .services
         .iter()
         .map(|(service, stats)| {
-            (service.clone(), json!({ "spanCount": stats.spans, "errorCount": stats.errors }))
+            let mut counts = json!({ "spanCount": stats.spans });
+            // As protobuf's JSON has it: what is 0 is left out.
+            if stats.errors > 0 {
+                counts["errorCount"] = json!(stats.errors);
+            }
+            (service.clone(), counts)
         })
         .collect();
     // What readers older than `spanSets` look for.
@@ -143,9 +148,8 @@ fn series(found: &TraceSeries) -> Value {
     let sample =
         |(ts_ms, value): &(i64, f64)| json!({ "timestampMs": ts_ms.to_string(), "value": number(*value) });
     let exemplar = |exemplar: &TraceExemplar| {
-        let id = model::Value::String(hex::encode(exemplar.trace_id));
         json!({
-            "labels": pairs(&[("trace:id".to_owned(), id)]),
+            "labels": pairs(&exemplar.labels()),
             "value": number(exemplar.value),
             "timestampMs": exemplar.ts_ms.to_string(),
         })

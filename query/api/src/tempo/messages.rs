@@ -331,7 +331,7 @@ fn pairs(attributes: &[(String, Value)]) -> Vec<KeyValue> {
 
 pub fn series(found: &TraceSeries) -> TimeSeries {
     let exemplar = |exemplar: &TraceExemplar| Exemplar {
-        labels: pairs(&[("trace:id".to_owned(), Value::String(hex::encode(exemplar.trace_id)))]),
+        labels: pairs(&exemplar.labels()),
         value: exemplar.value,
         timestamp_ms: exemplar.ts_ms,
     };

@@ -7,6 +7,9 @@
 //! but the least and the largest, which it does not change.
 
 mod compare;
+mod exemplars;
+mod groups;
+mod series;
 mod steps;
 mod values;
 
@@ -14,27 +17,26 @@ use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
-use super::search::{
-    SHOWN, Search, TRACES_READ, TraceSearch, field_key, fields_of, range_of_traces, value_of,
-};
+use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, fields_of, range_of_traces, value_of};
 use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
+use exemplars::{Example, spread};
 use futures::StreamExt;
-use model::{SpanSelect, TraceId, Value};
-use std::collections::{BTreeMap, HashMap};
+use groups::{Bucket, Gathered, Groups, Numbers, label_name};
+use model::{SpanSelect, Value};
+use series::{Series, arithmetic, best, histogram};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use traceql::{
-    Arithmetic, Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline,
-    SpansetExpr,
+    Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
 };
-use values::{Powers, Values};
 
+pub use exemplars::TraceExemplar;
+pub use series::prom_labels;
 pub(super) use steps::Steps;
 
 /// One series of an answer.
@@ -44,14 +46,6 @@ pub struct TraceSeries {
     /// Milliseconds and value.
     pub points: Vec<(i64, f64)>,
     pub exemplars: Vec<TraceExemplar>,
-}
-
-/// A span that stands for others of its series and step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TraceExemplar {
-    pub trace_id: TraceId,
-    pub ts_ms: i64,
-    pub value: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,56 +65,6 @@ pub(super) struct MetricsQuery {
 }
 
 type Labels = Vec<(String, Value)>;
-
-/// Memory is asked for in such pieces: a value at a time, asking costs more than keeping.
-const GROWN_BYTES: usize = 64 << 10;
-
-/// Values by step; `None` where there is none.
-struct Series {
-    labels: Labels,
-    values: Vec<Option<f64>>,
-    exemplars: Vec<TraceExemplar>,
-}
-
-impl Series {
-    fn new(labels: Labels, values: Vec<Option<f64>>) -> Series {
-        Series { labels, values, exemplars: Vec::new() }
-    }
-}
-
-/// What is gathered of one group at one step.
-#[derive(Default, Clone)]
-struct Bucket {
-    /// Spans, each as many times as its sender's sampling says.
-    count: f64,
-    sum: f64,
-    min: f64,
-    max: f64,
-    /// Kept for quantiles only.
-    values: Values,
-    /// Kept for histograms only.
-    powers: Powers,
-    exemplar: Option<Example>,
-}
-
-/// A span of a step: trace, start and value.
-type Example = (TraceId, i64, f64);
-
-impl Bucket {
-    fn absorb(&mut self, other: Bucket) {
-        if other.count == 0.0 {
-            return;
-        }
-        self.min = if self.count == 0.0 { other.min } else { self.min.min(other.min) };
-        self.max = if self.count == 0.0 { other.max } else { self.max.max(other.max) };
-        self.count += other.count;
-        self.sum += other.sum;
-        self.values.absorb(other.values);
-        self.powers.absorb(&other.powers);
-        let larger = other.exemplar.filter(|(.., value)| self.exemplar.is_none_or(|(.., own)| *value > own));
-        self.exemplar = larger.or(self.exemplar);
-    }
-}
 
 impl MetricsQuery {
     pub async fn run(&self, metrics: &Metrics) -> Result<TraceMetrics, QueryError> {
@@ -166,7 +110,7 @@ impl MetricsQuery {
             Metrics::Arithmetic(op, left, right) => {
                 let left = Box::pin(self.evaluate(left, inspected)).await?;
                 let right = Box::pin(self.evaluate(right, inspected)).await?;
-                arithmetic(*op, &left, &right)
+                arithmetic(*op, &left, &right, &self.steps)
             }
         })
     }
@@ -193,7 +137,7 @@ impl MetricsQuery {
                 if self.exemplars > 0 {
                     columns.push("trace_id");
                 }
-                let mut gathered = Gathered::new(&self.context);
+                let mut gathered = self.gathered(query);
                 self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
                     gathered.add(self, query, at, None)
                 })
@@ -223,7 +167,7 @@ impl MetricsQuery {
             async move { own.share(&query, &filter, share).await }
         })
         .await?;
-        let mut all = Gathered::new(&self.context);
+        let mut all = self.gathered(query);
         for (gathered, seen) in shares {
             *inspected += seen;
             all.absorb(gathered);
@@ -258,7 +202,7 @@ impl MetricsQuery {
         let mut words: Vec<&Field> = query.by.iter().collect();
         of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
         let (mut passing, mut inspected) = (Known::default(), 0);
-        let mut gathered = Gathered::new(&self.context);
+        let mut gathered = self.gathered(query);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             inspected += batch.num_rows() as u64;
@@ -360,8 +304,10 @@ impl MetricsQuery {
                 if let Some(count) = counts.get_mut(step) {
                     *count += at.spans.weight(at.row);
                 }
-                if let Some(example) = examples.get_mut(step).filter(|example| example.is_none()) {
-                    *example = Some((at.spans.trace_id(at.row), start, value));
+                if let Some(place) = examples.get_mut(step).filter(|example| example.is_none()) {
+                    let example = Example::new(at, value, &groups.read);
+                    grown += example.bytes();
+                    *place = Some(example);
                 }
                 return grown;
             }
@@ -379,10 +325,19 @@ impl MetricsQuery {
             _ => {}
         }
         // The largest value of a step is what a reader of a chart wants to open.
-        if self.exemplars > 0 && bucket.exemplar.is_none_or(|(_, _, before)| value > before) {
-            bucket.exemplar = Some((at.spans.trace_id(at.row), start, value));
+        let before = bucket.exemplar.as_ref().map(|example| example.value);
+        if self.exemplars > 0 && before.is_none_or(|before| value > before) {
+            let example = Example::new(at, value, &groups.read);
+            if before.is_none() {
+                grown += example.bytes();
+            }
+            bucket.exemplar = Some(example);
         }
         grown
+    }
+
+    fn gathered(&self, query: &MetricsAggregate) -> Gathered {
+        Gathered::new(&self.context, if self.exemplars > 0 { exemplars::read_by(query) } else { vec![] })
     }
 
     /// What a group has of each step, by what is asked of it.
@@ -401,7 +356,11 @@ impl MetricsQuery {
             let mut labels = labels.clone();
             labels.extend(extra.map(|(name, value)| (name.to_owned(), value)));
             if labels.is_empty() {
-                labels.push(("__name__".to_owned(), Value::from(query.op.as_str())));
+                // A series has a label: what its spans do not have, or what it is.
+                labels.push(match query.by.first() {
+                    Some(field) => (label_name(field), Value::from("nil")),
+                    None => ("__name__".to_owned(), Value::from(query.op.as_str())),
+                });
             }
             labels
         };
@@ -411,14 +370,14 @@ impl MetricsQuery {
                 let seconds = if query.op == MetricsOp::Rate { seconds } else { 1.0 };
                 let values: Vec<f64> = counts.into_iter().map(|count| count / seconds).collect();
                 // A count has no value of one span: its exemplar stands at the height of the line.
-                let exemplars = self.exemplars_of(examples.into_iter(), |step, _| values[step]);
+                let exemplars = told(examples, |step, _| values[step]);
                 let values = values.into_iter().map(Some).collect();
                 return vec![Series { labels: with(None), values, exemplars }];
             }
             Numbers::Buckets(buckets) => buckets,
         };
-        let examples: Vec<Option<Example>> = buckets.iter().map(|bucket| bucket.exemplar).collect();
-        let exemplars = self.exemplars_of(examples.into_iter(), |_, value| value);
+        let examples = buckets.iter_mut().map(|bucket| bucket.exemplar.take()).collect();
+        let exemplars = told(examples, |_, value| value);
         let plain = |value: fn(&Bucket) -> f64, exemplars: Vec<TraceExemplar>| {
             let values = buckets.iter().map(|b| (b.count > 0.0).then(|| value(b))).collect();
             vec![Series { labels: with(None), values, exemplars }]
@@ -456,156 +415,16 @@ impl MetricsQuery {
             }
         }
     }
-
-    fn exemplars_of(
-        &self,
-        examples: impl Iterator<Item = Option<Example>>,
-        value: impl Fn(usize, f64) -> f64,
-    ) -> Vec<TraceExemplar> {
-        let all = examples.enumerate().filter_map(|(step, example)| Some((step, example?)));
-        all.map(|(step, (trace_id, start, of_span))| TraceExemplar {
-            trace_id,
-            ts_ms: start.div_euclid(1_000_000),
-            value: value(step, of_span),
-        })
-        .collect()
-    }
 }
 
-/// Groups, and the memory that they are accounted for.
-struct Gathered {
-    groups: Groups,
-    /// Not asked for yet.
-    grown: usize,
-    reservations: Vec<MemoryReservation>,
-}
-
-impl Gathered {
-    fn new(context: &TaskContext) -> Gathered {
-        let reservation = MemoryConsumer::new("traceql metrics").register(context.memory_pool());
-        Gathered { groups: Groups::default(), grown: 0, reservations: vec![reservation] }
-    }
-
-    /// A span, and the number of the rows that are like it.
-    fn add(
-        &mut self,
-        query: &MetricsQuery,
-        aggregate: &MetricsAggregate,
-        at: &SpanAt<'_>,
-        alike: Option<u32>,
-    ) -> Result<(), QueryError> {
-        self.grown += query.gather(at, alike, aggregate, &mut self.groups);
-        if self.grown < GROWN_BYTES {
-            return Ok(());
-        }
-        let grown = std::mem::take(&mut self.grown);
-        self.reservations[0].try_grow(grown).map_err(crate::logql::broken)
-    }
-
-    fn absorb(&mut self, other: Gathered) {
-        self.reservations.extend(other.reservations);
-        self.groups.absorb(other.groups);
-    }
-}
-
-/// What is gathered of a group, by step.
-enum Numbers {
-    /// Where nothing but the count is asked for, and a span of each step where examples are: a group that has few spans
-    /// takes a fraction of the memory.
-    Counts(Vec<f64>, Vec<Option<Example>>),
-    Buckets(Vec<Bucket>),
-}
-
-impl Numbers {
-    fn bytes(&self) -> usize {
-        match self {
-            Numbers::Counts(counts, examples) => {
-                counts.len() * size_of::<f64>() + examples.len() * size_of::<Option<Example>>()
-            }
-            Numbers::Buckets(buckets) => buckets.len() * size_of::<Bucket>(),
-        }
-    }
-
-    fn absorb(&mut self, other: Numbers) {
-        match (self, other) {
-            (Numbers::Counts(own, own_examples), Numbers::Counts(counts, examples)) => {
-                own.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
-                own_examples.iter_mut().zip(examples).for_each(|(own, example)| *own = own.or(example));
-            }
-            (Numbers::Buckets(own), Numbers::Buckets(buckets)) => {
-                own.iter_mut().zip(buckets).for_each(|(own, bucket)| own.absorb(bucket));
-            }
-            // Both are of one query.
-            _ => {}
-        }
-    }
-}
-
-/// Groups by the text of their labels.
-#[derive(Default)]
-struct Groups {
-    known: HashMap<String, usize>,
-    /// By rows that are alike in what is grouped by.
-    alike: Known<usize>,
-    all: Vec<(Labels, Numbers)>,
-    key: String,
-}
-
-impl Groups {
-    fn absorb(&mut self, other: Groups) {
-        let mut theirs: Vec<Option<(Labels, Numbers)>> = other.all.into_iter().map(Some).collect();
-        for (key, at) in other.known {
-            let Some((labels, numbers)) = theirs[at].take() else { continue };
-            match self.known.get(&key) {
-                Some(own) => self.all[*own].1.absorb(numbers),
-                None => {
-                    self.known.insert(key, self.all.len());
-                    self.all.push((labels, numbers));
-                }
-            }
-        }
-    }
-
-    /// The group of a span; `grown` by the bytes that it took to make it.
-    fn of(
-        &mut self,
-        by: &[Field],
-        at: &SpanAt<'_>,
-        numbers: impl FnOnce() -> Numbers,
-        grown: &mut usize,
-    ) -> usize {
-        use std::fmt::Write;
-        self.key.clear();
-        for field in by {
-            // Formatting a value into a string cannot fail.
-            let _ = match at.value(field) {
-                Val::Text(text) => write!(self.key, "s{text}\u{0}"),
-                other => write!(self.key, "{other:?}\u{0}"),
-            };
-        }
-        if let Some(group) = self.known.get(&self.key) {
-            return *group;
-        }
-        // What a span does not have is no label; without any the first says so.
-        let label = |field: &Field| Some((label_name(field), value_of(at.value(field))?));
-        let mut labels: Labels = by.iter().filter_map(label).collect();
-        if labels.is_empty() {
-            labels.extend(by.first().map(|field| (label_name(field), Value::from("nil"))));
-        }
-        let numbers = numbers();
-        *grown += self.key.len() * 2 + numbers.bytes() + 200;
-        self.all.push((labels, numbers));
-        self.known.insert(self.key.clone(), self.all.len() - 1);
-        self.all.len() - 1
-    }
-}
-
-/// A series' label keeps its scope, as in `resource.service.name`.
-fn label_name(field: &Field) -> String {
-    match field {
-        Field::Attribute { .. } => field.to_string(),
-        Field::Intrinsic(_) => field_key(field),
-    }
+/// At the step of each.
+fn told(examples: Vec<Option<Example>>, value: impl Fn(usize, f64) -> f64) -> Vec<TraceExemplar> {
+    let all = examples.into_iter().enumerate().filter_map(|(step, example)| Some((step, example?)));
+    all.map(|(step, example)| {
+        let value = value(step, example.value);
+        example.told(value)
+    })
+    .collect()
 }
 
 /// Takes a span.
@@ -626,80 +445,6 @@ fn wants_trace(query: &MetricsAggregate) -> bool {
     wants
 }
 
-/// Not more than are left, evenly taken.
-fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
-    let keep = all.len().min(*left);
-    if keep == 0 {
-        return vec![];
-    }
-    *left -= keep;
-    let every = all.len().div_ceil(keep);
-    all.into_iter().step_by(every).collect()
-}
-
 fn in_seconds(ns: i64) -> (f64, f64) {
     (ns as f64 / 1e9, ns as f64)
-}
-
-/// Counts by the power of two that bounds a value from above, of which `parts` are one in the answer.
-fn histogram(buckets: &[Bucket], parts: f64, with: impl Fn(Option<(&str, Value)>) -> Labels) -> Vec<Series> {
-    let mut counts: BTreeMap<i32, Vec<Option<f64>>> = BTreeMap::new();
-    for (step, bucket) in buckets.iter().enumerate() {
-        for (power, weight) in bucket.powers.iter() {
-            let count = &mut counts.entry(power).or_insert_with(|| vec![Some(0.0); buckets.len()])[step];
-            *count = Some(count.unwrap_or(0.0) + weight);
-        }
-    }
-    let bound = |power: i32| Some(("__bucket", Value::Double(2f64.powi(power) / parts)));
-    counts.into_iter().map(|(power, values)| Series::new(with(bound(power)), values)).collect()
-}
-
-/// At each step the values of so many series; of equal ones those of the first.
-fn best(mut series: Vec<Series>, keep: usize, largest: bool) -> Vec<Series> {
-    let steps = series.first().map_or(0, |s| s.values.len());
-    let mut there: Vec<(f64, usize)> = Vec::with_capacity(series.len());
-    for step in 0..steps {
-        there.clear();
-        there.extend(series.iter().enumerate().filter_map(|(at, of)| Some((of.values[step]?, at))));
-        if there.len() <= keep {
-            continue;
-        }
-        // Nobody asks for the order of those that stay.
-        there.select_nth_unstable_by(keep, |a, b| {
-            let by_value = if largest { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) };
-            by_value.then(a.1.cmp(&b.1))
-        });
-        there[keep..].iter().for_each(|(_, at)| series[*at].values[step] = None);
-    }
-    series
-}
-
-/// By equal labels; a side without `by` goes with every series of the other. Nothing is what is divided by nothing.
-fn arithmetic(op: Arithmetic, left: &[Series], right: &[Series]) -> Vec<Series> {
-    let plain = |series: &Series| !series.labels.iter().any(|(name, _)| name != "__name__");
-    let apply = |a: f64, b: f64| (op != Arithmetic::Div || b != 0.0).then(|| op.apply(a, b));
-    let mut out = Vec::new();
-    for a in left {
-        for b in right {
-            let labels = match (a.labels.as_slice(), b.labels.as_slice()) {
-                ([(name, of_a)], [(_, of_b)]) if plain(a) && plain(b) => {
-                    vec![(name.clone(), Value::String(format!("({of_a} {} {of_b})", op.as_str())))]
-                }
-                (_, []) => a.labels.clone(),
-                _ if plain(a) => b.labels.clone(),
-                _ if plain(b) || a.labels == b.labels => a.labels.clone(),
-                _ => continue,
-            };
-            let values = a.values.iter().zip(&b.values).map(|(a, b)| apply((*a)?, (*b)?)).collect();
-            out.push(Series::new(labels, values));
-        }
-    }
-    out
-}
-
-/// `{a="b", c="1"}`, as Prometheus writes labels.
-pub fn prom_labels(labels: &[(String, Value)]) -> String {
-    let pairs: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}={:?}", value.to_string())).collect();
-    format!("{{{}}}", pairs.join(", "))
 }

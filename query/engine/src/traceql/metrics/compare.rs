@@ -1,10 +1,11 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
-use super::{MetricsQuery, Series, SpanAt, TraceExemplar};
+use super::exemplars::Example;
+use super::{MetricsQuery, Series, SpanAt};
 use crate::QueryError;
 use datafusion::execution::memory_pool::MemoryConsumer;
-use model::{TraceId, Value};
+use model::Value;
 use std::collections::{BTreeMap, HashMap};
 use traceql::{FieldExpr, Intrinsic, MetricsAggregate};
 
@@ -34,8 +35,8 @@ struct Counts {
     too_many: bool,
 }
 
-/// One span of each step on a side: its trace, start and duration in seconds.
-type Examples = [BTreeMap<usize, (TraceId, i64, f64)>; 2];
+/// One span of each step on a side.
+type Examples = [BTreeMap<usize, Example>; 2];
 
 /// By side (0 the baseline, 1 the selection) and the attribute's name with its scope.
 type Attributes = [HashMap<String, Counts>; 2];
@@ -79,8 +80,7 @@ impl MetricsQuery {
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
             if self.exemplars > 0 {
                 let step = self.steps.of(start);
-                let example = (at.spans.trace_id(at.row), start, at.spans.duration(at.row) as f64 / 1e9);
-                examples[usize::from(selected)].entry(step).or_insert(example);
+                examples[usize::from(selected)].entry(step).or_insert_with(|| example(at));
             }
             let grown = self.note(at, &mut attributes[usize::from(selected)]);
             if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
@@ -96,7 +96,7 @@ impl MetricsQuery {
                     && let Some(total) = of_name.iter_mut().find(|series| series.is_total())
                 {
                     total.exemplars =
-                        examples.take().unwrap_or_default().into_values().map(exemplar).collect();
+                        examples.take().unwrap_or_default().into_values().map(Example::at_its_own).collect();
                 }
                 series.extend(of_name);
             }
@@ -108,19 +108,7 @@ impl MetricsQuery {
     fn note(&self, at: &SpanAt<'_>, counts: &mut HashMap<String, Counts>) -> usize {
         let (step, weight) = (self.steps.of(at.spans.start(at.row)), at.spans.weight(at.row));
         let mut grown = 0;
-        let mut add = |name: String, value: Value| {
-            grown += self.add((step, weight), name, value, counts);
-        };
-        for intrinsic in INTRINSICS {
-            if let Some(value) = super::value_of(at.value(&traceql::Field::Intrinsic(intrinsic))) {
-                add(intrinsic.as_str().to_owned(), value);
-            }
-        }
-        at.spans.each_attribute(at.row, &mut |scope, name, value| {
-            if let Some(value) = super::value_of(value) {
-                add(traceql::Field::Attribute { scope, name: name.to_owned() }.to_string(), value);
-            }
-        });
+        each_compared(at, &mut |name, value| grown += self.add((step, weight), name, value, counts));
         grown
     }
 
@@ -162,8 +150,25 @@ impl Series {
     }
 }
 
-fn exemplar((trace_id, start_ns, value): (TraceId, i64, f64)) -> TraceExemplar {
-    TraceExemplar { trace_id, ts_ms: start_ns.div_euclid(1_000_000), value }
+/// At the height of its duration in seconds, with all that is compared.
+fn example(at: &SpanAt<'_>) -> Example {
+    let mut example = Example::new(at, at.spans.duration(at.row) as f64 / 1e9, &[]);
+    each_compared(at, &mut |name, value| example.labels.push((name, value)));
+    example
+}
+
+/// Calls `see` with name and value of all that is compared of a span.
+fn each_compared(at: &SpanAt<'_>, see: &mut dyn FnMut(String, Value)) {
+    for intrinsic in INTRINSICS {
+        if let Some(value) = super::value_of(at.value(&traceql::Field::Intrinsic(intrinsic))) {
+            see(intrinsic.as_str().to_owned(), value);
+        }
+    }
+    at.spans.each_attribute(at.row, &mut |scope, name, value| {
+        if let Some(value) = super::value_of(value) {
+            see(traceql::Field::Attribute { scope, name: name.to_owned() }.to_string(), value);
+        }
+    });
 }
 
 fn holds(at: &SpanAt<'_>, selection: &FieldExpr) -> bool {
