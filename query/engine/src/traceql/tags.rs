@@ -1,7 +1,9 @@
 //! Which attributes and values spans have: what query builders complete from.
 
-use super::alike::{Alike, Known};
-use super::evaluate::SpanAt;
+mod of_traces;
+
+use super::alike::{Alike, Known, conditions};
+use super::evaluate::{SpanAt, passes};
 use super::scan::SpanScan;
 use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, elements, fields_or_columns_of};
@@ -15,7 +17,7 @@ use model::{SpanSelect, Tenant, TimeRange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns, SpanNames};
-use traceql::{Element, Field, FieldExpr, Intrinsic, Root, Scope, SpansetExpr};
+use traceql::{Element, Field, FieldExpr, Intrinsic, Root, Scope, SpansetExpr, Static};
 
 /// Spans looked at for one list where each must be taken apart: completion needs the usual names, not the last rare one. They lie
 /// by service, so that the first ones are of a few alone; what many have is known without them, and values that are words
@@ -81,7 +83,7 @@ impl Engine {
                     names.extend(known);
                 }
             }
-            for (scope, names) in found {
+            for (scope, names) in found.into_iter().filter(|(_, names)| !names.is_empty()) {
                 tags.insert(scope, names.into_iter().take(limit).collect());
             }
         }
@@ -107,6 +109,9 @@ impl Engine {
         if let Some(words) = keywords(&field) {
             let word = |word: &&str| TagValue { kind: "keyword", value: (*word).to_owned() };
             return Ok(words.iter().map(word).collect());
+        }
+        if nobody_types(&field) {
+            return Ok(vec![]);
         }
         let filter = query.and_then(single_filter);
         let snapshot = self.source.snapshot(tenant).await?;
@@ -134,6 +139,13 @@ fn keywords(field: &Field) -> Option<&'static [&'static str]> {
         }
         _ => None,
     }
+}
+
+/// Ids and durations: each span has another, and none is the one that is looked for.
+fn nobody_types(field: &Field) -> bool {
+    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceDuration, TraceId};
+    let Field::Intrinsic(intrinsic) = field else { return false };
+    matches!(intrinsic, Duration | LinkSpanId | LinkTraceId | ParentId | SpanId | TraceDuration | TraceId)
 }
 
 /// The one filter of a query; of one that is being typed, what of it is whole.
@@ -179,11 +191,35 @@ fn conditions_so_far(query: &str) -> Option<Vec<&str>> {
 }
 
 fn filter_of(root: Root) -> Option<FieldExpr> {
-    let Root::Spansets(mut pipeline) = root else { return None };
-    match (pipeline.elements.len(), pipeline.elements.pop()) {
-        (1, Some(Element::Spansets(SpansetExpr::Filter(filter)))) => Some(filter),
+    let pipeline = match root {
+        Root::Spansets(pipeline) => pipeline,
+        Root::Metrics(metrics) => super::counted(metrics).ok()?,
+    };
+    let mut elements = pipeline.elements.into_iter();
+    let first = elements.next();
+    let keeps_all =
+        |element: Element| matches!(element, Element::Select(_) | Element::By(_) | Element::Coalesce);
+    match first {
+        Some(Element::Spansets(SpansetExpr::Filter(filter))) if elements.all(keeps_all) => Some(filter),
         _ => None,
     }
+}
+
+/// What a filter asks of the field's own values, of which a span may have several.
+fn own_conditions<'a>(filter: &'a FieldExpr, field: &Field) -> Vec<&'a FieldExpr> {
+    let of_one = |condition: &'a FieldExpr| match condition {
+        FieldExpr::OfOne(conditions) => conditions.iter().collect(),
+        other => vec![other],
+    };
+    let is_own = |condition: &&FieldExpr| match condition {
+        FieldExpr::Compare(_, left, right) => match (left.as_ref(), right.as_ref()) {
+            (FieldExpr::Field(own), FieldExpr::Static(value)) => own == field && *value != Static::Nil,
+            _ => false,
+        },
+        FieldExpr::Regex { value, .. } => matches!(value.as_ref(), FieldExpr::Field(own) if own == field),
+        _ => false,
+    };
+    conditions(filter).into_iter().flat_map(of_one).filter(is_own).collect()
 }
 
 async fn names(
@@ -239,6 +275,9 @@ async fn values(
     limit: usize,
 ) -> Result<Vec<TagValue>, QueryError> {
     let asked = Arc::new(Asked { snapshot, context, field, filter, range, limit });
+    if let Some(filter) = asked.filter.as_ref().filter(|filter| asked.hangs_on_traces(filter)) {
+        return asked.of_traces(filter).await;
+    }
     let shares = in_shares(|share| {
         let asked = asked.clone();
         async move { asked.share(share).await }
@@ -291,6 +330,7 @@ impl Asked {
         let reservation = MemoryConsumer::new("tag values").register(self.context.memory_pool());
         let mut found: BTreeSet<TagValue> = BTreeSet::new();
         let (mut seen, mut bytes) = (0, 0);
+        let own = self.filter.as_ref().map_or(vec![], |filter| own_conditions(filter, &self.field));
         'read: while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             let spans = Spans::of(&batch);
@@ -315,7 +355,9 @@ impl Asked {
                     Some(Intrinsic::Name) => add(Val::Text(spans.name(row).into())),
                     Some(_) => add(Val::Text(spans.service(row).into())),
                     None => spans.values(&self.field, row, &mut |value| {
-                        add(value);
+                        if own.iter().all(|condition| passes(condition, &value)) {
+                            add(value);
+                        }
                         false
                     }),
                 }
@@ -338,7 +380,8 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) -> usize {
     let (kind, value) = match value {
         Val::Unknown | Val::Nil => return 0,
         Val::Int(number) => ("int", number.to_string()),
-        Val::Float(number) => ("float", number.to_string()),
+        // A whole one has its `.0`, as it is typed.
+        Val::Float(number) => ("float", format!("{number:?}")),
         Val::Duration(ns) => ("duration", traceql::go_duration(ns)),
         Val::Bool(truth) => ("bool", truth.to_string()),
         Val::Status(status) => ("keyword", status.as_str().to_owned()),

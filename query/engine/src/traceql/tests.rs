@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpus;
+mod told;
 
 use super::*;
 use crate::Limits;
@@ -259,13 +260,25 @@ async fn tags_and_their_values() {
         assert_eq!(values("pool.name", Some("{ name = ")).await, ["string orders-db"]);
         assert_eq!(values("status", None).await, ["keyword error", "keyword ok", "keyword unset"]);
         assert_eq!(values("rootServiceName", None).await, ["string frontend"]);
+        // The root of those that are found, and those that are found by their root.
+        let of_orders = r#"{ resource.service.name = "orders" }"#;
+        assert_eq!(values("rootName", Some(of_orders)).await, ["string GET /checkout"]);
+        let below_checkout = r#"{ rootName = "GET /checkout" && nestedSetParent > 0 }"#;
+        assert_eq!(values("name", Some(below_checkout)).await, ["string create", "string pool.acquire"]);
+        assert_eq!(
+            values("name", Some(r#"{ resource.service.name = "orders" } | rate() by (name)"#)).await,
+            ["string create", "string pool.acquire"]
+        );
+        assert!(values("duration", None).await.is_empty() && values("span:id", None).await.is_empty());
+        let none = engine.traceql_tags(&tenant, Some("link"), None, range(), 9).await.unwrap();
+        assert!(none.is_empty(), "{none:?}");
     }
 }
 
 #[tokio::test]
 async fn wrong_queries_are_named() {
     let world = World::new().await;
-    for query in ["{ duration >", "{ } | rate()", "{ .a = 1 } | nonsense()", "", "}"] {
+    for query in ["{ duration >", "({ } | rate()) / 2", "{ .a = 1 } | nonsense()", "", "}"] {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }

@@ -3,7 +3,7 @@
 use super::*;
 use model::Attributes;
 
-async fn world_of(resources: Vec<ResourceSpans>) -> World {
+pub(super) async fn world_of(resources: Vec<ResourceSpans>) -> World {
     let dir = tempfile::tempdir().unwrap();
     let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
     let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
