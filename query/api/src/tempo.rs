@@ -7,6 +7,7 @@
 mod diff;
 mod encode;
 mod grpc;
+mod json;
 mod mcp;
 mod messages;
 mod otlp;
@@ -151,7 +152,7 @@ async fn trace_v1(
     if wants_protobuf(&headers) {
         return Ok(protobuf(&trace));
     }
-    Ok(Json(json!({ "batches": trace.resource_spans })).into_response())
+    Ok(Json(json!({ "batches": json::resources(&trace) })).into_response())
 }
 
 /// A trace that is not known is an empty one: Grafana looks into it.
@@ -172,8 +173,11 @@ async fn trace_v2(
 }
 
 fn trace_json(found: &TraceById) -> Value {
-    let trace = otlp::drawn(&found.spans);
-    let mut body = json!({ "trace": { "resourceSpans": trace.resource_spans }, "metrics": {} });
+    let resources = json::resources(&otlp::drawn(&found.spans));
+    let mut body = json!({ "trace": {}, "metrics": {} });
+    if !resources.is_empty() {
+        body["trace"]["resourceSpans"] = json!(resources);
+    }
     if !found.warnings.is_empty() {
         body["status"] = json!("PARTIAL");
         body["message"] = json!(found.warnings.join("; "));

@@ -334,7 +334,9 @@ async fn t7_exemplars() {
     let path = format!("/metrics/query_range?q={query}&start={}&end={}&step=60s", start - 60, start + 60);
     let answer = world.json(&format!("{path}&exemplars=5")).await;
     let exemplar = &answer["series"][0]["exemplars"][0];
-    assert_eq!(exemplar["labels"], json!([{ "key": "trace:id", "value": { "stringValue": TRACE } }]));
+    let labels = [("duration", "400ms"), ("trace:id", TRACE)]
+        .map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } }));
+    assert_eq!(exemplar["labels"], json!(labels));
     assert_eq!(exemplar["value"], 0.4);
     assert_eq!(exemplar["timestampMs"], (world.start_ns / 1_000_000).to_string());
     let none = world.json(&format!("{path}&exemplars=0")).await;

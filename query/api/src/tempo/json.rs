@@ -1,0 +1,101 @@
+//! A trace in the JSON that protobuf has for it, as Tempo writes it: kinds and codes by their names, what is nothing left out.
+//! Ids stay in hex, as in OTLP's JSON.
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
+use serde_json::{Value, json};
+
+pub(super) fn resources(trace: &TracesData) -> Vec<Value> {
+    trace.resource_spans.iter().map(resource).collect()
+}
+
+fn resource(spans: &ResourceSpans) -> Value {
+    let mut told = json!(spans);
+    leave_out(&mut told);
+    told
+}
+
+/// What is 0 or empty goes, but for values of attributes, which are what they are.
+fn leave_out(told: &mut Value) {
+    match told {
+        Value::Array(items) => items.iter_mut().for_each(leave_out),
+        Value::Object(fields) => {
+            fields.retain(|name, field| name == "value" || !is_nothing(field));
+            for (name, field) in fields {
+                match (name.as_str(), field.as_i64().and_then(|number| i32::try_from(number).ok())) {
+                    ("value", _) => {}
+                    ("kind", Some(kind)) => {
+                        name_of(field, SpanKind::try_from(kind).ok().map(|kind| kind.as_str_name()))
+                    }
+                    ("code", Some(code)) => {
+                        name_of(field, StatusCode::try_from(code).ok().map(|code| code.as_str_name()));
+                    }
+                    _ => leave_out(field),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_nothing(field: &Value) -> bool {
+    match field {
+        Value::Null => true,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn name_of(field: &mut Value, name: Option<&'static str>) {
+    if let Some(name) = name {
+        *field = json!(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span, Status};
+
+    #[test]
+    fn names_are_told_and_nothing_is_not() {
+        let zero = KeyValue {
+            key: "n".to_owned(),
+            value: Some(AnyValue { value: Some(Any::IntValue(0)) }),
+            ..KeyValue::default()
+        };
+        let span = Span {
+            span_id: vec![7; 8],
+            name: "get".to_owned(),
+            kind: SpanKind::Client as i32,
+            status: Some(Status { code: StatusCode::Error as i32, message: String::new() }),
+            attributes: vec![zero],
+            start_time_unix_nano: 5,
+            end_time_unix_nano: 6,
+            ..Span::default()
+        };
+        let plain = Span { kind: 0, status: Some(Status::default()), attributes: vec![], ..span.clone() };
+        let scope_spans = vec![ScopeSpans { spans: vec![span, plain], ..ScopeSpans::default() }];
+        let told = resources(&TracesData {
+            resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+        });
+        let same = |more: Value| {
+            let mut span = json!({
+                "spanId": "0707070707070707", "name": "get", "startTimeUnixNano": "5", "endTimeUnixNano": "6",
+            });
+            span.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            span
+        };
+        let first = same(json!({
+            "kind": "SPAN_KIND_CLIENT",
+            "status": { "code": "STATUS_CODE_ERROR" },
+            "attributes": [{ "key": "n", "value": { "intValue": "0" } }],
+        }));
+        assert_eq!(told, [json!({ "scopeSpans": [{ "spans": [first, same(json!({ "status": {} }))] }] })]);
+    }
+}
