@@ -169,11 +169,11 @@ pub(crate) fn go_duration(ns: i64) -> String {
     };
     match all {
         0 => "0s".to_owned(),
-        ..1_000 => format!("{sign}{all}ns"),
-        ..1_000_000 => format!("{sign}{}µs", of(1_000)),
-        ..1_000_000_000 => format!("{sign}{}ms", of(1_000_000)),
-        ..60_000_000_000 => format!("{sign}{seconds}s"),
-        ..3_600_000_000_000 => format!("{sign}{minutes}m{seconds}s"),
+        1..1_000 => format!("{sign}{all}ns"),
+        1_000..1_000_000 => format!("{sign}{}µs", of(1_000)),
+        1_000_000..1_000_000_000 => format!("{sign}{}ms", of(1_000_000)),
+        1_000_000_000..60_000_000_000 => format!("{sign}{seconds}s"),
+        60_000_000_000..3_600_000_000_000 => format!("{sign}{minutes}m{seconds}s"),
         _ => format!("{sign}{hours}h{minutes}m{seconds}s"),
     }
 }
@@ -196,7 +196,7 @@ pub(crate) fn short_duration(ns: i64) -> String {
     let mut text = if ns < 0 { "-".to_owned() } else { String::new() };
     let mut rest = ns.unsigned_abs() / 1_000_000;
     for (unit, size, is_exact) in UNITS {
-        if rest >= size && (!is_exact || rest % size == 0) {
+        if rest >= size && (!is_exact || rest.is_multiple_of(size)) {
             text.push_str(&format!("{}{unit}", rest / size));
             rest %= size;
         }

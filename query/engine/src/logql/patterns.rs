@@ -98,8 +98,7 @@ impl Mining {
         streams.see(&rows)?;
         let times = rows.needs_times()?;
         let (mut fields, mut name) = (Fields::default(), String::new());
-        for row in 0..rows.len() {
-            let ts = times[row];
+        for (row, ts) in times.iter().copied().enumerate() {
             let stream = &streams.all[streams.of_key(rows.stream_keys[row])];
             if !stream.selected || !self.range.contains(ts) {
                 continue;

@@ -76,7 +76,7 @@ impl<'a> SpanAt<'a> {
                 (Some(true), Some(true)) => Some(true),
                 _ => None,
             },
-            FieldExpr::OfOne(conditions) => Some(self.one_passes(conditions)),
+            FieldExpr::OfOne(conditions) => Some(self.passing(conditions).contains(&true)),
             FieldExpr::Or(left, right) => match (self.holds(left), self.holds(right)) {
                 (Some(true), _) | (_, Some(true)) => Some(true),
                 (Some(false), Some(false)) => Some(false),
@@ -99,8 +99,8 @@ impl<'a> SpanAt<'a> {
         }
     }
 
-    /// Whether one event, or one link, passes all conditions: each field of it is seen once for every one of them.
-    fn one_passes(&self, conditions: &'a [FieldExpr]) -> bool {
+    /// By event, or by link, whether it passes all conditions: each field of it is seen once for every one of them.
+    pub fn passing(&self, conditions: &[FieldExpr]) -> Vec<bool> {
         let mut passing: Option<Vec<bool>> = None;
         for condition in conditions {
             let mut of_condition = Vec::new();
@@ -115,7 +115,7 @@ impl<'a> SpanAt<'a> {
                 Some(before) => before.iter().zip(of_condition).map(|(a, b)| *a && b).collect(),
             });
         }
-        passing.is_some_and(|passing| passing.contains(&true))
+        passing.unwrap_or_default()
     }
 
     /// Whether one value of the operand passes, as events and links have several; of a list in an attribute, where it is

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use engine::Engine;
 use model::Tenant;
 use serde_json::{Map, Value, json};
+use traceql::Root;
 
 /// A tool's argument: its name, what it is, whether it must be there.
 type Argument = (&'static str, &'static str, bool);
@@ -187,6 +188,12 @@ async fn run(engine: &Engine, tenant: &Tenant, tool: &Tool, given: &Params) -> R
         "docs-traceql" => return page(TRACEQL, named),
         "docs-config" => return page(CONFIG, named),
         "traceql-search" => {
+            let asks_numbers =
+                |text: &str| traceql::parse(text).is_ok_and(|query| matches!(query.root, Root::Metrics(_)));
+            if given.get("query").is_some_and(asks_numbers) {
+                let tools = "traceql-metrics-instant and traceql-metrics-range take it";
+                return Err(Refusal::bad(format!("the query answers numbers: {tools}")));
+            }
             let given = renamed(given, "query", "q");
             encode::search(&tempo::searched(engine, tenant, &given).await?)
         }

@@ -66,25 +66,37 @@ impl Search {
 struct Told<'a> {
     field: &'a Field,
     /// What is asked of it; a value that passes none of them is not told.
-    conditions: Vec<&'a FieldExpr>,
+    conditions: Vec<Condition<'a>>,
     /// It is also read for itself: whatever it is, is told.
     any: bool,
     /// It is asked whether it is missing: an answer says so.
     missing: bool,
 }
 
+#[derive(Clone, Copy)]
+struct Condition<'a> {
+    asks: &'a FieldExpr,
+    /// What the same event or link must pass, it among it; empty where it is asked alone.
+    together: &'a [FieldExpr],
+}
+
 impl Told<'_> {
     /// Of several events or links the last that passes, as Tempo has it.
     fn value(&self, at: &SpanAt<'_>) -> Option<model::Value> {
-        let (mut last, mut there) = (Val::Nil, false);
+        let (mut last, mut there, mut event) = (Val::Nil, false, 0);
+        let together: Vec<Vec<bool>> = self.conditions.iter().map(|one| at.passing(one.together)).collect();
+        let conditions = || self.conditions.iter().zip(&together);
         at.each(self.field, &mut |value| {
             there |= value != Val::Nil;
+            let passed = |(one, together): &(&Condition<'_>, &Vec<bool>)| {
+                passes(one.asks, &value) && (one.together.is_empty() || together.get(event) == Some(&true))
+            };
             if self.any && value != Val::Nil {
                 last = value;
-            } else if let Some(condition) = self.conditions.iter().find(|condition| passes(condition, &value))
-            {
-                last = only_element(condition, &value).unwrap_or(value);
+            } else if let Some((condition, _)) = conditions().find(passed) {
+                last = only_element(condition.asks, &value).unwrap_or(value);
             }
+            event += 1;
             false
         });
         match value_of(last) {
@@ -135,7 +147,7 @@ impl<'a> Fields<'a> {
 
     fn of_spansets(&mut self, expr: &'a SpansetExpr) {
         match expr {
-            SpansetExpr::Filter(filter) => self.of_filter(filter),
+            SpansetExpr::Filter(filter) => self.of_filter(filter, &[]),
             SpansetExpr::Pipeline(pipeline) => self.of_pipeline(pipeline),
             SpansetExpr::Op { left, right, .. } => {
                 self.of_spansets(left);
@@ -155,13 +167,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn of_filter(&mut self, filter: &'a FieldExpr) {
+    fn of_filter(&mut self, filter: &'a FieldExpr, together: &'a [FieldExpr]) {
         match filter {
             FieldExpr::And(left, right) | FieldExpr::Or(left, right) => {
-                self.of_filter(left);
-                self.of_filter(right);
+                self.of_filter(left, together);
+                self.of_filter(right, together);
             }
-            FieldExpr::OfOne(conditions) => conditions.iter().for_each(|condition| self.of_filter(condition)),
+            FieldExpr::OfOne(conditions) => conditions.iter().for_each(|one| self.of_filter(one, conditions)),
             FieldExpr::Compare(op, left, right) => match (left.as_ref(), right.as_ref()) {
                 (FieldExpr::Field(field), FieldExpr::Static(Static::Nil))
                 | (FieldExpr::Static(Static::Nil), FieldExpr::Field(field)) => {
@@ -171,11 +183,11 @@ impl<'a> Fields<'a> {
                     }
                 }
                 (FieldExpr::Field(field), FieldExpr::Static(_))
-                | (FieldExpr::Static(_), FieldExpr::Field(field)) => self.asked(field, filter),
+                | (FieldExpr::Static(_), FieldExpr::Field(field)) => self.asked(field, filter, together),
                 _ => self.read(filter),
             },
             FieldExpr::Regex { value, .. } => match value.as_ref() {
-                FieldExpr::Field(field) => self.asked(field, filter),
+                FieldExpr::Field(field) => self.asked(field, filter, together),
                 _ => self.read(filter),
             },
             other => self.read(other),
@@ -192,9 +204,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn asked(&mut self, field: &'a Field, condition: &'a FieldExpr) {
+    fn asked(&mut self, field: &'a Field, asks: &'a FieldExpr, together: &'a [FieldExpr]) {
         if let Some(told) = self.place(field) {
-            told.conditions.push(condition);
+            told.conditions.push(Condition { asks, together });
         }
     }
 
