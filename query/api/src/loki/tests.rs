@@ -226,6 +226,34 @@ async fn l14_the_limits_in_force() {
 }
 
 #[tokio::test]
+async fn volumes_by_step_follow_the_lines_and_add_up() {
+    let world = World::new().await;
+    let last = (world.last_ns / SECOND_NS) as f64;
+    let volumes = async |step: &str, more: &[(&str, &str)]| {
+        let params = [&[("query", r#"{app="api"}"#), ("step", step)], more].concat();
+        world.within("/index/volume_range", &params).await["data"]["result"].take()
+    };
+    // Each line lies where one step ends and the next begins; of 73 bytes each has its third.
+    let values = json!([[last - 1.001, "24"], [last - 0.001, "24"], [world.last_ns / SECOND_NS + 1, "25"]]);
+    assert_eq!(volumes("1s", &[]).await, json!([{ "metric": { "app": "api" }, "values": values }]));
+    let of_labels = volumes("1s", &[("aggregateBy", "labels"), ("targetLabels", "app,none")]).await;
+    assert_eq!(of_labels, json!([{ "metric": { "app": "" }, "values": values }]));
+    let names = volumes("1s", &[("aggregateBy", "labels")]).await;
+    assert_eq!(names.as_array().map(Vec::len), Some(2), "{names}");
+    for step in ["7s", "40s", "1h"] {
+        let found = volumes(step, &[]).await;
+        let of = |series: &Value| {
+            let values = series["values"].as_array().cloned();
+            values.unwrap_or_else(|| vec![series["value"].clone()])
+        };
+        let bytes: u64 =
+            of(&found[0]).iter().map(|value| value[1].as_str().unwrap().parse::<u64>().unwrap()).sum();
+        assert_eq!(bytes, 73, "{step}: {found}");
+    }
+    assert_eq!(volumes("1s", &[("targetLabels", "no name")]).await, json!([]));
+}
+
+#[tokio::test]
 async fn wrong_requests_say_what_is_wrong_as_text() {
     let world = World::new().await;
     for (path, params, says) in [

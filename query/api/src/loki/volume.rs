@@ -1,17 +1,20 @@
 //! How many bytes of lines streams have, `/index/volume` and `/index/volume_range`, by the labels that are asked for. What Loki
 //! counts besides lines, its own bytes of structured metadata, is not counted.
+//!
+//! Bytes are told by the index alone, which knows them of a stream and not of each time. By step, lines are counted, and the bytes of
+//! what has the same labels are shared out among them: steps add up to what `/index/volume` tells, and a burst shows, but for
+//! lines that are longer than others of theirs.
 
 use super::params::Params;
 use super::{Answer, Refusal, VOLUME_LIMIT_MAX, encode, now_ns, success};
 use crate::TenantHeader;
 use axum::Json;
 use axum::extract::State;
-use engine::{Engine, QueryError, VolumeBy};
-use model::{Labels, TimeRange};
+use engine::{Direction, Engine, LogResult, VolumeBy};
+use model::{Labels, SeriesPoints, Tenant, TimeRange};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 const LIMIT_DEFAULT: usize = 100;
 const NS_PER_MS: i64 = 1_000_000;
@@ -65,7 +68,6 @@ fn named(labels: &Labels, by: VolumeBy) -> Value {
     }
 }
 
-/// A question for each step: which streams are the largest is another matter in each.
 pub(super) async fn by_step(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
@@ -73,16 +75,16 @@ pub(super) async fn by_step(
 ) -> Answer<Json<Value>> {
     let limit = limit(&params)?;
     let (start, end) = params.range(now_ns())?;
-    let step_ns = params.step_ms(start, end)?.saturating_mul(NS_PER_MS);
+    let step_ms = params.step_ms(start, end)?;
     let (by, targets) = (volume_by(&params)?, target_labels(&params));
     let query = params.required("query")?;
-    let (began, timeout) = (Instant::now(), engine.timeout());
+    let asked = Asked { engine: &engine, tenant: &tenant, query };
+    let range = TimeRange { start, end };
+    let names = asked.names(&targets, by, range).await?;
     let mut found: BTreeMap<Labels, Vec<(i64, u64)>> = BTreeMap::new();
-    for (range, told_ms) in windows(start, end, step_ns) {
-        if began.elapsed() > timeout {
-            return Err(QueryError::Timeout(timeout.as_millis() as u64).into());
-        }
-        for (labels, bytes) in engine.log_volume(&tenant, query, range, &targets, by, limit).await? {
+    for (told_ms, volumes) in asked.volumes(&names, range, step_ms).await? {
+        // Which are the largest is another matter in each step.
+        for (labels, bytes) in largest(volumes, by, limit) {
             found.entry(labels).or_default().push((told_ms, bytes));
         }
     }
@@ -105,18 +107,146 @@ pub(super) async fn by_step(
     Ok(success(json!({ "resultType": kind, "result": result, "stats": encode::no_stats() })))
 }
 
+/// Whose lines are measured.
+struct Asked<'a> {
+    engine: &'a Engine,
+    tenant: &'a Tenant,
+    query: &'a str,
+}
+
+impl Asked<'_> {
+    /// The labels of streams that tell volumes apart: those that are asked for, else those of the matchers, or all.
+    async fn names(&self, targets: &[String], by: VolumeBy, range: TimeRange) -> Answer<Vec<String>> {
+        let matchers = logql::parse_selector(self.query).map_err(Refusal::bad)?;
+        let mut names = self.engine.log_labels(self.tenant, Some(self.query), range).await?;
+        if !targets.is_empty() {
+            names.retain(|name| targets.contains(name));
+        } else if by == VolumeBy::Series && !matchers.is_empty() {
+            names.retain(|name| matchers.iter().any(|matcher| matcher.name == *name));
+        }
+        Ok(names)
+    }
+
+    /// The bytes of each window that has lines, by the time that it is told with.
+    async fn volumes(
+        &self,
+        names: &[String],
+        range: TimeRange,
+        step_ms: i64,
+    ) -> Answer<BTreeMap<i64, Vec<(Labels, u64)>>> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (series, all) = (VolumeBy::Series, usize::MAX);
+        let bytes = self.engine.log_volume(self.tenant, self.query, range, names, series, all).await?;
+        let bytes: BTreeMap<Labels, u64> = bytes.into_iter().collect();
+        Ok(shared_out(self.lines(names, range, step_ms).await?, &bytes))
+    }
+
+    /// The lines of each window that has any. Whole windows are one question, the first and the last, which what was asked
+    /// for may cut, one each.
+    async fn lines(
+        &self,
+        names: &[String],
+        range: TimeRange,
+        step_ms: i64,
+    ) -> Answer<BTreeMap<i64, Vec<(Labels, u64)>>> {
+        let all: Vec<Window> = windows(range.start, range.end, step_ms.saturating_mul(NS_PER_MS)).collect();
+        let (whole, cut) = match all.as_slice() {
+            [first, whole @ .., last] if whole.len() > 1 => (whole, vec![first, last]),
+            few => (&[][..], few.iter().collect()),
+        };
+        let direction = Direction::Backward;
+        let mut found: BTreeMap<i64, Vec<(Labels, u64)>> = BTreeMap::new();
+        if let [first, .., last] = whole {
+            let text = self.counted(names, step_ms);
+            let (first, last) = (first.range.end, last.range.end);
+            let answer =
+                self.engine.logql_range(self.tenant, &text, first, last, step_ms, 1, direction).await?;
+            take(answer.result, None, &mut found);
+        }
+        for window in cut {
+            let TimeRange { start, end } = window.range;
+            let text = self.counted(names, (end - start) / NS_PER_MS + 1);
+            let answer = self.engine.logql_instant(self.tenant, &text, end, 1, direction).await?;
+            take(answer.result, Some(window.told_ms), &mut found);
+        }
+        Ok(found)
+    }
+
+    fn counted(&self, names: &[String], range_ms: i64) -> String {
+        format!("sum by ({}) (count_over_time({}[{range_ms}ms]))", names.join(","), self.query)
+    }
+}
+
+/// The bytes of all, by labels, in the place of lines by window and labels.
+fn shared_out(
+    mut lines: BTreeMap<i64, Vec<(Labels, u64)>>,
+    bytes: &BTreeMap<Labels, u64>,
+) -> BTreeMap<i64, Vec<(Labels, u64)>> {
+    let mut all: BTreeMap<Labels, u64> = BTreeMap::new();
+    lines.values().flatten().for_each(|(labels, count)| *all.entry(labels.clone()).or_default() += count);
+    let mut before: BTreeMap<Labels, u64> = BTreeMap::new();
+    for (labels, count) in lines.values_mut().flatten() {
+        let (of_all, total) = (u128::from(all[labels]), u128::from(bytes.get(labels).copied().unwrap_or(0)));
+        // What was shared out so far is rounded, and not each share: they add up.
+        let shared = |lines: u64| (total * u128::from(lines) / of_all.max(1)) as u64;
+        let before = before.entry(labels.clone()).or_default();
+        let (from, to) = (*before, *before + *count);
+        (*before, *count) = (to, shared(to) - shared(from));
+    }
+    lines
+}
+
+/// `told_ms` is the time of all points, where it is not their own.
+fn take(answer: LogResult, told_ms: Option<i64>, found: &mut BTreeMap<i64, Vec<(Labels, u64)>>) {
+    let (LogResult::Matrix(series) | LogResult::Vector(series)) = answer else { return };
+    for SeriesPoints { labels, points } in series {
+        for point in points {
+            let of_window = found.entry(told_ms.unwrap_or(point.ts_ms)).or_default();
+            of_window.push((labels.clone(), point.value as u64));
+        }
+    }
+}
+
+fn largest(volumes: Vec<(Labels, u64)>, by: VolumeBy, limit: usize) -> Vec<(Labels, u64)> {
+    let mut found: Vec<_> = match by {
+        VolumeBy::Series => volumes,
+        VolumeBy::Labels => {
+            let mut of_names: BTreeMap<Labels, u64> = BTreeMap::new();
+            for (labels, bytes) in volumes {
+                for (name, _) in labels.iter() {
+                    *of_names.entry(Labels::from_pairs([(name, "volume")])).or_default() += bytes;
+                }
+            }
+            of_names.into_iter().collect()
+        }
+    };
+    found.retain(|(labels, _)| !labels.is_empty());
+    found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    found.truncate(limit);
+    found
+}
+
+#[derive(Debug, PartialEq)]
+struct Window {
+    /// Both ends are of it. It begins at a whole millisecond, but for the first.
+    range: TimeRange,
+    told_ms: i64,
+}
+
 /// Ranges between multiples of the step, the first and the last cut by what was asked for, and the time in milliseconds that each
-/// is told with: its end, which is a millisecond before the next.
-fn windows(start: i64, end: i64, step_ns: i64) -> impl Iterator<Item = (TimeRange, i64)> {
+/// is told with: its end, which is a millisecond before the next. What is at the end of what was asked for is not of it.
+fn windows(start: i64, end: i64, step_ns: i64) -> impl Iterator<Item = Window> {
     let mut from = start;
     std::iter::from_fn(move || {
         if from >= end {
             return None;
         }
         let next = from.div_euclid(step_ns).saturating_add(1).saturating_mul(step_ns).min(end);
-        let range = TimeRange { start: from, end: next };
+        let range = TimeRange { start: from, end: next - 1 };
         from = next;
-        Some((range, next.div_euclid(NS_PER_MS) - i64::from(next < end)))
+        Some(Window { range, told_ms: next.div_euclid(NS_PER_MS) - i64::from(next < end) })
     })
 }
 
@@ -128,9 +258,11 @@ mod tests {
     fn windows_lie_at_multiples_of_the_step() {
         let ms = |ms: i64| ms * NS_PER_MS;
         let found: Vec<_> = windows(ms(5), ms(32), ms(10))
-            .map(|(range, told)| (range.start / NS_PER_MS, range.end / NS_PER_MS, told))
+            .map(|Window { range, told_ms }| (range.start, range.end, told_ms))
             .collect();
-        assert_eq!(found, [(5, 10, 9), (10, 20, 19), (20, 30, 29), (30, 32, 32)]);
+        let before = |at| ms(at) - 1;
+        let expected = [(5, before(10), 9), (10, before(20), 19), (20, before(30), 29), (30, before(32), 32)];
+        assert_eq!(found, expected.map(|(from, to, told)| (ms(from), to, told)));
         assert_eq!(windows(ms(10), ms(20), ms(10)).count(), 1);
         assert_eq!(windows(ms(10), ms(10), ms(10)).count(), 0);
     }
