@@ -52,8 +52,8 @@ fn otlp_logs(notation: Notation, body: &[u8]) {
 }
 
 fn otlp_spans(notation: Notation, body: &[u8]) {
-    let Ok(request) = notation.read::<otlp::ExportTraceServiceRequest>(body) else { return };
-    let batch = otlp::spans(request).batch;
+    let Ok(decoded) = otlp::decode_spans(notation, body) else { return };
+    let batch = decoded.batch;
     Notation::Protobuf
         .read::<otlp::TracesData>(&otlp::encode_spans(&batch))
         .expect("what was written is read");

@@ -38,7 +38,7 @@ pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
 
 pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
     let decode = |notation: Notation, body: &[u8]| {
-        let decoded = otlp::spans(notation.read(body)?);
+        let decoded = otlp::decode_spans(notation, body)?;
         Ok((Batch::Spans(decoded.batch), decoded.rejected))
     };
     answer(&doors, headers, body, "rejectedSpans", decode).await

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 mod bytes;
+mod decode_spans;
 mod delta;
 mod encode;
 mod encode_logs;
@@ -20,7 +21,8 @@ pub use metrics::{Promoted, Translation, has_deltas, metrics};
 pub use names::Strategy;
 pub use spans::spans;
 
-use crate::Malformed;
+use crate::{Decoded, Malformed};
+use model::SpanBatch;
 pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -49,9 +51,7 @@ impl Notation {
         body: &[u8],
     ) -> Result<M, Malformed> {
         match self {
-            Notation::Protobuf => {
-                M::decode(body).map_err(|wrong| Malformed(format!("not a protobuf request of OTLP: {wrong}")))
-            }
+            Notation::Protobuf => M::decode(body).map_err(Malformed::otlp),
             // An array would pass as the fields of a message in their order.
             Notation::Json if body.trim_ascii_start().first() != Some(&b'{') => {
                 Err(Malformed("not a JSON request of OTLP: an object belongs at line 1 column 1".into()))
@@ -59,6 +59,20 @@ impl Notation {
             Notation::Json => serde_json::from_slice(body)
                 .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}"))),
         }
+    }
+}
+
+impl Malformed {
+    fn otlp(wrong: prost::DecodeError) -> Malformed {
+        Malformed(format!("not a protobuf request of OTLP: {wrong}"))
+    }
+}
+
+/// Spans of a body.
+pub fn decode_spans(notation: Notation, body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+    match notation {
+        Notation::Protobuf => decode_spans::decode(body),
+        Notation::Json => Ok(spans(notation.read(body)?)),
     }
 }
 

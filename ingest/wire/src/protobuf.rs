@@ -1,5 +1,5 @@
-//! Protobuf fields straight from the bytes that hold them: what remote write and Loki push need, without a message
-//! tree of owned strings.
+//! Protobuf fields straight from the bytes that hold them: what remote write, Loki push and OTLP's spans need, without a
+//! message tree of owned strings.
 
 use crate::Malformed;
 
@@ -9,8 +9,7 @@ pub enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
-    /// None of our messages has one.
-    Fixed32,
+    Fixed32(u32),
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
@@ -42,6 +41,15 @@ impl<'a> Fields<'a> {
         Fields { rest: message, length: message.len() }
     }
 
+    /// How often a message has a field, so that what it becomes gets the room that it needs.
+    pub fn count(message: &'a [u8], number: u32) -> Result<usize, Malformed> {
+        let (mut fields, mut count) = (Fields::of(message), 0);
+        while let Some((field, _)) = fields.next()? {
+            count += usize::from(field == number);
+        }
+        Ok(count)
+    }
+
     fn wrong(&self, what: &str) -> Malformed {
         Malformed(format!(
             "not a protobuf message of this kind: {what} at byte {}",
@@ -62,6 +70,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field's number and value; `None` at the end.
+    #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -78,10 +87,7 @@ impl<'a> Fields<'a> {
                 let length = self.varint()?;
                 Value::Bytes(self.take(usize::try_from(length).unwrap_or(usize::MAX))?)
             }
-            5 => {
-                self.take(4)?;
-                Value::Fixed32
-            }
+            5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().unwrap_or_default())),
             other => return Err(self.wrong(&format!("wire type {other}"))),
         };
         Ok(Some((number, value)))
@@ -109,9 +115,20 @@ impl<'a> Value<'a> {
     }
 
     pub fn double(self) -> Result<f64, Malformed> {
+        self.fixed64().map(f64::from_bits)
+    }
+
+    pub fn fixed64(self) -> Result<u64, Malformed> {
         match self {
-            Value::Fixed64(bits) => Ok(f64::from_bits(bits)),
-            other => Err(Malformed(format!("a field is {other:?} where a double belongs"))),
+            Value::Fixed64(bits) => Ok(bits),
+            other => Err(Malformed(format!("a field is {other:?} where eight bytes belong"))),
+        }
+    }
+
+    pub fn fixed32(self) -> Result<u32, Malformed> {
+        match self {
+            Value::Fixed32(bits) => Ok(bits),
+            other => Err(Malformed(format!("a field is {other:?} where four bytes belong"))),
         }
     }
 }

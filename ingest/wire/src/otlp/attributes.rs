@@ -1,13 +1,50 @@
 //! `AnyValue` and its containers to attributes and back.
 
+use crate::Malformed;
+use crate::protobuf::Fields;
 use base64::Engine;
 use model::{Attributes, Value};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use prost::Message;
 use serde_json::json;
 
 /// Moves the strings; nothing is copied.
 pub fn attributes(pairs: Vec<KeyValue>) -> Attributes {
     pairs.into_iter().map(|pair| (pair.key, value(pair.value))).collect()
+}
+
+/// A `KeyValue` from its bytes.
+pub fn decode(message: &[u8]) -> Result<(String, Value), Malformed> {
+    let (mut key, mut value) = ("", Value::String(String::new()));
+    let mut fields = Fields::of(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => key = field.text()?,
+            2 => value = decode_value(field.bytes()?)?,
+            _ => {}
+        }
+    }
+    Ok((key.to_owned(), value))
+}
+
+fn decode_value(message: &[u8]) -> Result<Value, Malformed> {
+    let mut value = Value::String(String::new());
+    let mut fields = Fields::of(message);
+    while let Some((number, field)) = fields.next()? {
+        value = match number {
+            1 => Value::String(field.text()?.to_owned()),
+            2 => Value::Bool(field.integer()? != 0),
+            3 => Value::Int(field.integer()?),
+            4 => Value::Double(field.double()?),
+            // A tree, which the message's own decoder bounds.
+            5 | 6 => {
+                return AnyValue::decode(message).map(|any| self::value(Some(any))).map_err(Malformed::otlp);
+            }
+            7 => Value::Bytes(field.bytes()?.to_owned()),
+            _ => continue,
+        };
+    }
+    Ok(value)
 }
 
 pub fn value(any: Option<AnyValue>) -> Value {

@@ -3,7 +3,10 @@
 use super::attributes::attributes;
 use super::{ExportTraceServiceRequest, id, time_ns};
 use crate::{Decoded, Rejected};
-use model::{RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
+use model::{
+    RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode,
+    TraceId,
+};
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 use std::sync::Arc;
 
@@ -35,18 +38,32 @@ pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
     decoded
 }
 
+/// A span's own ids as they came.
+pub(super) struct Ids<'a> {
+    pub trace: &'a [u8],
+    pub span: &'a [u8],
+}
+
+impl Ids<'_> {
+    /// `None`, and the span is counted as rejected, where one of them is none.
+    pub fn whole(&self, name: &str, rejected: &mut Rejected) -> Option<(TraceId, SpanId)> {
+        let whole = id(self.trace).zip(id(self.span));
+        if whole.is_none() {
+            rejected.add(RejectReason::InvalidId, 1, || {
+                format!(
+                    "span {name:?}: trace and span id have {} and {} bytes; they must have 16 and 8 and not be zero",
+                    self.trace.len(),
+                    self.span.len()
+                )
+            });
+        }
+        whole
+    }
+}
+
 fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
-    let (Some(trace_id), Some(span_id)) = (id(&sent.trace_id), id(&sent.span_id)) else {
-        rejected.add(RejectReason::InvalidId, 1, || {
-            format!(
-                "span {:?}: trace and span id have {} and {} bytes; they must have 16 and 8 and not be zero",
-                sent.name,
-                sent.trace_id.len(),
-                sent.span_id.len()
-            )
-        });
-        return None;
-    };
+    let (trace_id, span_id) =
+        Ids { trace: &sent.trace_id, span: &sent.span_id }.whole(&sent.name, rejected)?;
     let (start_ns, end_ns) = (time_ns(sent.start_time_unix_nano), time_ns(sent.end_time_unix_nano));
     let (status, status_message) =
         sent.status.map(|status| (StatusCode::from_number(status.code), status.message)).unwrap_or_default();

@@ -302,19 +302,28 @@ fn spans_come_back_and_bad_ids_are_counted() {
         kind: SpanKind::Server,
         status: StatusCode::Error,
         status_message: "boom".into(),
-        attributes: vec![("n".into(), Value::Int(1)), ("list".into(), Value::Json("[1,\"a\"]".into()))],
+        attributes: vec![
+            ("n".into(), Value::Int(-1)),
+            ("list".into(), Value::Json("[1,\"a\"]".into())),
+            ("map".into(), Value::Json("{\"a\":true}".into())),
+            ("text".into(), Value::from("ä")),
+            ("half".into(), Value::Double(0.5)),
+            ("true".into(), Value::Bool(true)),
+            ("bytes".into(), Value::Bytes(vec![0, 255])),
+            ("nothing".into(), Value::from("")),
+        ],
         events: vec![SpanEvent {
             ts_ns: 11,
             name: "e".into(),
+            attributes: vec![("n".into(), Value::Int(2))],
             dropped_attributes: 6,
-            ..SpanEvent::default()
         }],
         links: vec![SpanLink {
             trace_id: [9; 16],
             span_id: [8; 8],
-            trace_state: String::new(),
+            trace_state: "c=d".into(),
             flags: 0x300,
-            attributes: vec![],
+            attributes: vec![("n".into(), Value::Int(3))],
             dropped_attributes: 7,
         }],
         dropped_attributes: 1,
@@ -335,10 +344,21 @@ fn spans_come_back_and_bad_ids_are_counted() {
         spans: vec![span],
     };
     let batch = SpanBatch { resources: vec![of] };
-    let decoded = spans(Notation::Protobuf.read(&encode_spans(&batch)).unwrap());
-    assert_eq!(decoded.batch, batch);
+    let body = encode_spans(&batch);
+    assert_eq!(decode_spans(Notation::Protobuf, &body).unwrap().batch, batch);
+    // The message tree's decoder says the same of it, and of what is cut anywhere.
+    for end in 0..=body.len() {
+        let straight = decode_spans(Notation::Protobuf, &body[..end]);
+        let by_tree = Notation::Protobuf.read(&body[..end]).map(spans);
+        assert_eq!(straight.as_ref().ok(), by_tree.as_ref().ok(), "{end} bytes: {straight:?}");
+    }
+    let id_cut = body.windows(18).position(|w| w == [&[0x0a, 16][..], &[1; 16]].concat()).unwrap();
+    let mut bad = body.clone();
+    bad[id_cut + 2..id_cut + 18].fill(0);
+    let decoded = decode_spans(Notation::Protobuf, &bad).unwrap();
+    assert_eq!((decoded.batch.spans(), decoded.rejected.0[0].reason), (0, RejectReason::InvalidId));
     let bad = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "traceId": "", "spanId": "0102030405060708" }] }] }] });
-    let decoded = spans(Notation::Json.read(bad.to_string().as_bytes()).unwrap());
+    let decoded = decode_spans(Notation::Json, bad.to_string().as_bytes()).unwrap();
     assert_eq!((decoded.batch.spans(), decoded.rejected.0[0].reason), (0, RejectReason::InvalidId));
 }
 
