@@ -25,8 +25,9 @@ type Exposed = BTreeMap<String, f64>;
 pub fn run(args: &TopArgs) -> ExitCode {
     crate::telemetry::install_tls();
     let every = Duration::from_secs_f64(args.every.clamp(0.2, 3_600.0));
-    let mut before = match look(args) {
-        Ok(exposed) => (exposed, Instant::now()),
+    let first = Asking::of(args).and_then(|asking| Ok((asking.look()?, Instant::now(), asking)));
+    let (mut before, asking) = match first {
+        Ok((exposed, at, asking)) => ((exposed, at), asking),
         Err(why) => {
             eprintln!("binnacle: {}: {why:#}; is the agent there? (--server URL)", args.server);
             return ExitCode::FAILURE;
@@ -34,7 +35,7 @@ pub fn run(args: &TopArgs) -> ExitCode {
     };
     loop {
         std::thread::sleep(every);
-        match look(args) {
+        match asking.look() {
             Ok(exposed) => {
                 let text = table(&before.0, &exposed, before.1.elapsed().as_secs_f64());
                 if args.once {
@@ -51,18 +52,29 @@ pub fn run(args: &TopArgs) -> ExitCode {
     }
 }
 
-fn look(args: &TopArgs) -> anyhow::Result<Exposed> {
-    let url = format!("{}/metrics", args.server.trim_end_matches('/'));
-    let certificates = args.tls.certificates()?;
-    let mut builder = reqwest::blocking::Client::builder();
-    if let Some(authorities) = certificates.authorities()? {
-        builder = builder.tls_certs_only(authorities);
+/// Who asks the agent.
+struct Asking {
+    url: String,
+    caller: agent::Caller,
+    runtime: tokio::runtime::Runtime,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Asking {
+    fn of(args: &TopArgs) -> anyhow::Result<Asking> {
+        let url = format!("{}/metrics", args.server.trim_end_matches('/'));
+        let caller = agent::Caller::new(args.tls.certificates()?, TIMEOUT, Some(TIMEOUT))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Asking { url, caller, runtime })
     }
-    if let Some(identity) = certificates.identity()? {
-        builder = builder.identity(identity);
+
+    fn look(&self) -> anyhow::Result<Exposed> {
+        let asked =
+            async { self.caller.http().get(&self.url).send().await?.error_for_status()?.text().await };
+        let text = self.runtime.block_on(asked);
+        Ok(exposed(&text.map_err(|wrong| anyhow::anyhow!(self.caller.cause(&wrong)))?))
     }
-    let asked = builder.build()?.get(url).send().and_then(|response| response.error_for_status()?.text());
-    Ok(exposed(&asked.map_err(|wrong| anyhow::anyhow!(certificates.cause(&wrong)))?))
 }
 
 fn exposed(text: &str) -> Exposed {

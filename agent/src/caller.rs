@@ -69,7 +69,7 @@ impl Certificates {
     }
 
     /// The builder with what the files say; errors name them by their flags.
-    pub fn apply(&self, mut builder: ClientBuilder) -> anyhow::Result<ClientBuilder> {
+    fn apply(&self, mut builder: ClientBuilder) -> anyhow::Result<ClientBuilder> {
         if let Some(authorities) = self.authorities()? {
             builder = builder.tls_certs_only(authorities);
         }
@@ -79,7 +79,7 @@ impl Certificates {
         Ok(builder)
     }
 
-    pub fn authorities(&self) -> anyhow::Result<Option<Vec<Certificate>>> {
+    fn authorities(&self) -> anyhow::Result<Option<Vec<Certificate>>> {
         let Some(path) = &self.ca else { return Ok(None) };
         let wrong = || format!("{}-ca {} has no certificates in PEM", self.flag, path.display());
         let found = Certificate::from_pem_bundle(&self.read("ca", path)?).with_context(wrong)?;
@@ -87,7 +87,7 @@ impl Certificates {
         Ok(Some(found))
     }
 
-    pub fn identity(&self) -> anyhow::Result<Option<Identity>> {
+    fn identity(&self) -> anyhow::Result<Option<Identity>> {
         let Some((cert, key)) = &self.own else { return Ok(None) };
         let mut pem = self.read("key", key)?;
         pem.push(b'\n');
@@ -170,19 +170,68 @@ impl Caller {
 }
 
 fn client(of: &Certificates, connecting: Duration, answering: Option<Duration>) -> anyhow::Result<Client> {
-    let mut builder = Client::builder().connect_timeout(connecting);
-    if let Some(answering) = answering {
-        builder = builder.timeout(answering);
-    }
-    of.apply(builder)?.build().with_context(|| {
+    let builder = || {
+        let mut builder = Client::builder().connect_timeout(connecting);
+        if let Some(answering) = answering {
+            builder = builder.timeout(answering);
+        }
+        of.apply(builder)
+    };
+    built(builder).with_context(|| {
         let named: Vec<String> = of.files().map(|path| path.display().to_string()).collect();
         format!("making the HTTP client {} {}", of.flag, named.join(", "))
     })
 }
 
+/// The client of a builder. Where the machine trusts nobody (an image without certificates of authorities), none could be
+/// made, not even for plain HTTP: it gets one that trusts nobody, and says so when it is to speak over TLS.
+pub fn built<E>(builder: impl Fn() -> Result<ClientBuilder, E>) -> Result<Client, E>
+where
+    E: From<reqwest::Error>,
+{
+    match builder()?.build() {
+        Ok(client) => Ok(client),
+        Err(wrong) => builder()?.tls_certs_only([]).build().map_err(|_| wrong.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where a machine's authorities lie is told by the environment, which belongs to the process: in one of its own.
+    fn without_authorities(test: &str) -> bool {
+        let nowhere = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| (name, "/nowhere"));
+        if nowhere.iter().all(|(name, value)| std::env::var_os(name).is_some_and(|is| is == *value)) {
+            return true;
+        }
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = again.args(["--exact", test]).envs(nowhere).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+        false
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_trusts_nobody_is_spoken_from_over_plain_http() {
+        let name = "caller::tests::a_machine_that_trusts_nobody_is_spoken_from_over_plain_http";
+        if !without_authorities(name) {
+            return;
+        }
+        _ = rustls::crypto::ring::default_provider().install_default();
+        assert!(Client::builder().build().is_err(), "nothing to fall back from");
+        let router = axum::Router::new().route("/", axum::routing::get(|| async { "here" }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let caller = Caller::new(Certificates::default(), Duration::from_secs(9), None).unwrap();
+        assert_eq!(caller.http().get(&url).send().await.unwrap().text().await.unwrap(), "here");
+        let (token_file, trust) = ("/nowhere".into(), crate::kubelet::Trust::System);
+        let kubelet = crate::kubelet::Settings { url: url.clone(), token_file, trust };
+        let kubelet = crate::kubelet::client::Client::new(&kubelet).unwrap();
+        assert_eq!(kubelet.get("/").await.unwrap(), b"here");
+        crate::scrape::client::Speaker::new(&Default::default(), &url).unwrap();
+    }
 
     const PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kubelet/tests");
 

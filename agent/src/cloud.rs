@@ -38,7 +38,8 @@ pub struct Known(Arc<Mutex<Option<Machine>>>);
 impl Known {
     /// Asks until one of the clouds answers.
     pub async fn ask(self, base: String, stop: CancellationToken) {
-        let Ok(http) = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build() else { return };
+        let builder = || anyhow::Ok(reqwest::Client::builder().no_proxy().timeout(TIMEOUT));
+        let Ok(http) = crate::caller::built(builder) else { return };
         let mut said = false;
         loop {
             let asked = async { tokio::join!(aws(&http, &base), gcp(&http, &base), azure(&http, &base)) };

@@ -4,7 +4,7 @@
 //! Targets are looked for again and again: one that is still there goes on undisturbed, one that is gone has its series
 //! ended. `/api/v1/targets` shows them all.
 
-mod client;
+pub(crate) mod client;
 mod config;
 mod discover;
 mod relabel;

@@ -1,6 +1,7 @@
 //! One request to the kubelet, bounded in time and size; a refusal names the right that is missing.
 
 use super::Settings;
+use crate::caller::built;
 use anyhow::Context;
 use reqwest::{Method, Response, StatusCode};
 use std::path::PathBuf;
@@ -39,22 +40,24 @@ pub struct Client {
 
 impl Client {
     pub fn new(settings: &Settings) -> anyhow::Result<Client> {
-        let mut builder =
-            reqwest::Client::builder().connect_timeout(TIMEOUT).no_proxy().pool_max_idle_per_host(1);
-        match &settings.trust {
-            Trust::System => {}
+        let authorities = match &settings.trust {
+            Trust::System | Trust::Anyone => vec![],
             Trust::CaFile(path) => {
                 let pem = std::fs::read(path)
                     .with_context(|| format!("reading the kubelet's CA {}", path.display()))?;
-                let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                    .with_context(|| format!("{} holds no certificate in PEM", path.display()))?;
-                for certificate in certificates {
-                    builder = builder.add_root_certificate(certificate);
-                }
+                reqwest::Certificate::from_pem_bundle(&pem)
+                    .with_context(|| format!("{} holds no certificate in PEM", path.display()))?
             }
-            Trust::Anyone => builder = builder.danger_accept_invalid_certs(true),
-        }
-        let http = builder.build().context("making the kubelet's HTTP client")?;
+        };
+        let builder = || {
+            let builder = reqwest::Client::builder()
+                .connect_timeout(TIMEOUT)
+                .no_proxy()
+                .pool_max_idle_per_host(1)
+                .tls_certs_merge(authorities.clone());
+            anyhow::Ok(builder.danger_accept_invalid_certs(settings.trust == Trust::Anyone))
+        };
+        let http = built(builder).context("making the kubelet's HTTP client")?;
         let base = settings.url.trim_end_matches('/').to_owned();
         Ok(Client { http, base, token_file: settings.token_file.clone() })
     }

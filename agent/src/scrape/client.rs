@@ -4,6 +4,7 @@ mod oauth2;
 
 use super::config::{Client, Job, Proxy, Secret, Tls, TlsVersion};
 use super::target::Target;
+use crate::caller::built;
 use oauth2::Tokens;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
@@ -105,6 +106,10 @@ impl reqwest::dns::Resolve for To {
 }
 
 fn client(of: &Client, url: &str) -> Result<reqwest::Client, String> {
+    built(|| builder(of, url).map_err(anyhow::Error::msg)).map_err(|wrong| wrong.to_string())
+}
+
+fn builder(of: &Client, url: &str) -> Result<reqwest::ClientBuilder, String> {
     let mut builder = reqwest::Client::builder()
         .redirect(if of.follow_redirects {
             reqwest::redirect::Policy::limited(10)
@@ -151,7 +156,7 @@ fn client(of: &Client, url: &str) -> Result<reqwest::Client, String> {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).into();
         builder = builder.dns_resolver(Arc::new(To(host)));
     }
-    builder.danger_accept_invalid_certs(*insecure_skip_verify).build().map_err(|wrong| wrong.to_string())
+    Ok(builder.danger_accept_invalid_certs(*insecure_skip_verify))
 }
 
 /// Versions before 1.2 are not spoken; asked for as the oldest, they mean the oldest there is.
