@@ -142,7 +142,10 @@ impl Finding {
         let pods = self.pods.all();
         let mut jobs = vec![];
         if self.discover.annotations {
-            jobs.extend(annotations::job(&pods, &self.place));
+            let asking =
+                pods.iter().filter(|pod| !(self.discover.control_plane && control_plane::is_part(pod)));
+            let asking: Vec<_> = asking.cloned().collect();
+            jobs.extend(annotations::job(&asking, &self.place));
         }
         if self.discover.control_plane {
             jobs.extend(control_plane::jobs(&pods, &self.place, &self.access));

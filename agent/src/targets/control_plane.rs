@@ -9,6 +9,7 @@ use super::annotations;
 use super::meta::{self, Place};
 use crate::pods::Pod;
 use serde_json::{Value, json};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ struct Part {
     /// A label of its pods.
     label: (&'static str, &'static str),
     scheme: &'static str,
-    /// The flag that says where it listens, and the port where it does not say.
+    /// The flag that says where it listens (a port, or an address with one), and the port where it does not say.
     port_flag: &'static str,
     port: u16,
     path: &'static str,
@@ -51,38 +52,48 @@ const PARTS: [Part; 7] = [
         ("component", "kube-controller-manager"),
         ("https", "--secure-port", 10257),
     ),
-    part("kube-proxy", ("k8s-app", "kube-proxy"), ("http", "--metrics-port", 10249)),
+    part("kube-proxy", ("k8s-app", "kube-proxy"), ("http", "--metrics-bind-address", 10249)),
     part("kube-dns", ("k8s-app", "kube-dns"), ("http", "", 9153)),
     part("kube-dns", ("k8s-app", "coredns"), ("http", "", 9153)),
     part("istiod", ("app", "istiod"), ("http", "", 15014)),
     part("istiod", ("istio", "pilot"), ("http", "", 15014)),
 ];
 
+const ETCD: (&str, &str) = ("component", "etcd");
+
 /// Of an Envoy beside an application, or of a gateway.
 const ENVOY_CONTAINER: &str = "istio-proxy";
 const ENVOY_PORT: u16 = 15090;
 const ENVOY_PATH: &str = "/stats/prometheus";
 
+fn has(pod: &Pod, (name, value): (&str, &str)) -> bool {
+    pod.metadata.labels.get(name).is_some_and(|label| label == value)
+}
+
+/// The first that fits: Istio's pods have both labels of theirs.
+fn part_of(pod: &Pod) -> Option<&'static Part> {
+    PARTS.iter().find(|part| has(pod, part.label))
+}
+
+/// Whether it is scraped as one of the cluster's parts, and for no annotation beside that (istiod has them).
+pub fn is_part(pod: &Pod) -> bool {
+    part_of(pod).is_some()
+}
+
 /// Jobs of what runs on this node.
 pub fn jobs(pods: &[Arc<Pod>], place: &Place, access: &Access) -> Vec<Value> {
     let up = || pods.iter().filter(|pod| meta::is_up(pod));
-    let has = |pod: &Pod, (name, value): (&str, &str)| {
-        pod.metadata.labels.get(name).is_some_and(|label| label == value)
-    };
     let mut jobs = vec![];
     for part in &PARTS {
-        // CoreDNS is asked where it says by annotation that it wants to be by nobody else.
-        let found: Vec<Value> =
-            up().filter(|pod| has(pod, part.label)).map(|pod| of_part(part, pod, place)).collect();
+        let is_it = |pod: &&Arc<Pod>| part_of(pod).is_some_and(|known| known.label == part.label);
+        let found: Vec<Value> = up().filter(is_it).map(|pod| of_part(part, pod, place)).collect();
         if !found.is_empty() {
             let name = format!("{}/{}", part.job, part.label.1);
             jobs.push(job(&name, part.scheme, part.path, found, place, &auth(part, access)));
         }
     }
-    let etcd: Vec<Value> = up()
-        .filter(|pod| has(pod, ("component", "etcd")))
-        .filter_map(|pod| of_etcd(pod, place, access))
-        .collect();
+    let etcd: Vec<Value> =
+        up().filter(|pod| has(pod, ETCD)).filter_map(|pod| of_etcd(pod, place, access)).collect();
     jobs.extend(etcd);
     let envoys: Vec<Value> = up().filter_map(|pod| of_envoy(pod, place)).collect();
     if !envoys.is_empty() {
@@ -145,20 +156,34 @@ fn target(job: &str, pod: &Pod, address: &str, place: &Place) -> Value {
 }
 
 fn of_part(part: &Part, pod: &Pod, place: &Place) -> Value {
-    let port = flag(pod, part.port_flag).and_then(|port| port.parse().ok()).or_else(|| {
+    let (ip, port) = listening(flag(pod, part.port_flag).unwrap_or(""));
+    let port = port.or_else(|| {
         let named = meta::ports(pod);
         let named = named.iter().find(|port| matches!(port.name.as_str(), "metrics" | "http-monitoring"));
         named.filter(|_| part.port_flag.is_empty()).map(|port| port.number)
     });
-    let address = meta::address(&listens_at(pod), port.unwrap_or(part.port));
-    target(part.job, pod, &address, place)
+    let address = meta::address(&listens_at(pod, ip), port.unwrap_or(part.port));
+    let mut target = target(part.job, pod, &address, place);
+    // Istio's dashboards ask for it.
+    if part.label.0 == "app" {
+        target["labels"]["app"] = json!(part.label.1);
+    }
+    target
+}
+
+/// What a flag says of where its part listens: `10259`, `127.0.0.1:10249`, `[::]:10249` or an address alone.
+fn listening(said: &str) -> (Option<IpAddr>, Option<u16>) {
+    match said.parse::<SocketAddr>() {
+        Ok(address) => (Some(address.ip()), Some(address.port())),
+        Err(_) => (said.parse().ok(), said.parse().ok()),
+    }
 }
 
 /// On the node's network a part without a flag is on loopback, and one that listens everywhere is there too.
-fn listens_at(pod: &Pod) -> String {
-    let bound = flag(pod, "--bind-address").filter(|ip| !matches!(*ip, "0.0.0.0" | "::"));
-    match bound {
-        Some(ip) => ip.to_owned(),
+fn listens_at(pod: &Pod, said: Option<IpAddr>) -> String {
+    let bound = said.or_else(|| flag(pod, "--bind-address")?.parse().ok());
+    match bound.filter(|ip| !ip.is_unspecified()) {
+        Some(ip) => ip.to_string(),
         None if pod.spec.host_network => "127.0.0.1".to_owned(),
         None => pod.status.pod_ip.clone(),
     }

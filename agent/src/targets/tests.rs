@@ -170,6 +170,35 @@ fn envoys_are_scraped_once() {
     assert!(jobs(merged).is_empty());
 }
 
+/// As Istio's chart and kubeadm have them.
+#[test]
+fn parts_are_scraped_once_and_where_they_listen() {
+    let istiod = pod(
+        json!({ "name": "istiod-1", "namespace": "istio-system", "labels": { "app": "istiod", "istio": "pilot" },
+            "annotations": { "prometheus.io/scrape": "true", "prometheus.io/port": "15014" } }),
+        json!({ "containers": [{ "name": "discovery", "ports": [{ "name": "http-monitoring", "containerPort": 15014 }] }] }),
+    );
+    let proxy = |bound: &str| {
+        let command = ["kube-proxy", bound];
+        pod(
+            json!({ "name": "kube-proxy-a", "namespace": "kube-system", "labels": { "k8s-app": "kube-proxy" } }),
+            json!({ "hostNetwork": true, "containers": [{ "name": "kube-proxy", "command": command }] }),
+        )
+    };
+    let found = |pod: Arc<Pod>| only(control_plane::jobs(&[pod], &place(), &access()));
+    assert!(control_plane::is_part(&istiod));
+    let (url, labels) = found(istiod);
+    assert!(url == "http://10.1.2.3:15014/metrics" && labels.contains("app=\"istiod\""), "{url} {labels}");
+    for (bound, url) in [
+        ("", "http://127.0.0.1:10249/metrics"),
+        ("--metrics-bind-address=0.0.0.0:10250", "http://127.0.0.1:10250/metrics"),
+        ("--metrics-bind-address=10.0.0.7:11249", "http://10.0.0.7:11249/metrics"),
+        ("--metrics-bind-address=[::]:11249", "http://127.0.0.1:11249/metrics"),
+    ] {
+        assert_eq!(found(proxy(bound)).0, url, "{bound}");
+    }
+}
+
 fn monitors(objects: Objects) -> (Vec<(String, String)>, Vec<String>) {
     let (jobs, troubles) = super::monitors::jobs(&objects, &[cart(json!({}))], &place());
     (if jobs.is_empty() { vec![] } else { scraped(jobs) }, troubles)
