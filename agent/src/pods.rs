@@ -170,6 +170,9 @@ fn linked_containers(root: &Root, pods: &BTreeMap<String, Arc<Pod>>) -> HashMap<
     containers
 }
 
+/// The label by which stateful and daemon sets tell their pods of one template from those of another.
+const REVISION: &str = "controller-revision-hash";
+
 /// OpenTelemetry's attributes of a container's telemetry (semantic conventions: resource/k8s, resource/container).
 pub fn attributes(pod: &Pod, container: Option<&str>, node: &str) -> Attributes {
     let mut attributes: Attributes = vec![
@@ -180,6 +183,10 @@ pub fn attributes(pod: &Pod, container: Option<&str>, node: &str) -> Attributes 
     ];
     for (name, value) in pod.owner_attributes() {
         attributes.push((name.to_owned(), value.into()));
+    }
+    // A replica set's name has its revision; of other workloads the pod alone says it.
+    if let Some(revision) = pod.metadata.labels.get(REVISION) {
+        attributes.push((format!("k8s.pod.label.{REVISION}"), revision.as_str().into()));
     }
     let Some(container) = container else { return attributes };
     attributes.push(("k8s.container.name".into(), container.into()));

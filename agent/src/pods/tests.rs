@@ -46,14 +46,17 @@ fn a_pod_that_is_gone_is_known_for_a_while() {
 
 #[test]
 fn telemetry_has_opentelemetrys_names() {
-    let pod = pod(r#"{"metadata":{"name":"p","namespace":"n","uid":"u"},"status":{"containerStatuses":[
-        {"name":"c","image":"r:5000/team/shop:1.2@sha256:ab","containerID":"containerd://id","restartCount":2}]}}"#);
+    let pod = pod(
+        r#"{"metadata":{"name":"p","namespace":"n","uid":"u","labels":{"controller-revision-hash":"db-7"}},"status":{"containerStatuses":[
+        {"name":"c","image":"r:5000/team/shop:1.2@sha256:ab","containerID":"containerd://id","restartCount":2}]}}"#,
+    );
     let found = attributes(&pod, Some("c"), "node1");
     let get = |name: &str| model::attribute(&found, name).and_then(|value| value.as_str().map(str::to_owned));
     for (name, value) in [
         ("k8s.namespace.name", "n"),
         ("k8s.pod.uid", "u"),
         ("k8s.node.name", "node1"),
+        ("k8s.pod.label.controller-revision-hash", "db-7"),
         ("k8s.container.name", "c"),
         ("container.image.name", "r:5000/team/shop"),
         ("container.image.tags", "1.2"),
