@@ -6,8 +6,11 @@
 
 mod asked;
 mod difference;
+mod election;
+mod events;
 mod known;
 mod lease;
+mod missed;
 mod rollouts;
 mod schedule;
 mod state;
@@ -21,8 +24,7 @@ use crate::queue::Queue;
 use crate::samples::{KUBE_STATE, Samples};
 use asked::Asked;
 use known::{Event, Known};
-use lease::{Candidate, Step};
-use model::{Clock, Labels, LogBatch, LogRecord, LogStream, Reading};
+use model::{Clock, LogBatch, Reading};
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
@@ -31,9 +33,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// Where the API server is and who we are to it.
 #[derive(Clone, Debug)]
@@ -167,105 +169,6 @@ impl Cluster {
         Ok(Cluster { client, settings, config, host, queue, clock, known, told, rollouts, asked, counts })
     }
 
-    /// Stands for election, and watches while elected.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut candidate = Candidate::new(self.settings.identity.clone());
-        let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
-        let mut renewed = Instant::now();
-        let mut said = String::new();
-        loop {
-            let leads = match self.campaign(&mut candidate).await {
-                Ok(leads) => {
-                    said.clear();
-                    leads
-                }
-                Err(why) => {
-                    if why != said {
-                        warn!(why, "the lease for watching the cluster cannot be had");
-                        said = why;
-                    }
-                    // Held until it would have run out for the others too.
-                    term.is_some() && renewed.elapsed() < lease::DURATION
-                }
-            };
-            if leads && said.is_empty() {
-                renewed = Instant::now();
-            }
-            if leads && term.is_none() {
-                info!(identity = self.settings.identity, "this agent watches the cluster");
-                let ending = stop.child_token();
-                term = Some((ending.clone(), self.clone().begin(&ending)));
-            } else if !leads && let Some((ending, tasks)) = term.take() {
-                info!("another agent watches the cluster");
-                ending.cancel();
-                for task in tasks {
-                    let _ = task.await;
-                }
-            }
-            self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
-            tokio::select! {
-                () = tokio::time::sleep(lease::RENEW_EVERY) => {}
-                () = stop.cancelled() => break,
-            }
-        }
-        if let Some((_, tasks)) = term {
-            for task in tasks {
-                let _ = task.await;
-            }
-            if let Err(why) = self.give_back(&candidate).await {
-                debug!(why, "the lease runs out by itself");
-            }
-        }
-    }
-
-    async fn give_back(&self, candidate: &Candidate) -> Result<(), String> {
-        let namespace = &self.settings.namespace;
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
-        let (_, lease) = self.json(Method::GET, &path, None).await?;
-        let told = self.told.lock().version.clone();
-        if let Some(lease) = candidate.give_back(&lease, &micro_time(self.clock.now_ns()), &told) {
-            self.json(Method::PUT, &path, Some(&lease)).await?;
-        }
-        Ok(())
-    }
-
-    async fn campaign(&self, candidate: &mut Candidate) -> Result<bool, String> {
-        let namespace = &self.settings.namespace;
-        let all = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
-        let one = format!("{all}/{LEASE}");
-        let time = micro_time(self.clock.now_ns());
-        let (status, found) = self.json(Method::GET, &one, None).await?;
-        let (status, answer) = match status {
-            StatusCode::NOT_FOUND => {
-                let first = candidate.first(namespace, LEASE, &time);
-                self.json(Method::POST, &all, Some(&first)).await?
-            }
-            StatusCode::OK => {
-                // Not by the holder's name: it may be that of an agent that was here before us.
-                if !self.counts.leads() {
-                    *self.told.lock() = Told { before: lease::told(&found), version: String::new() };
-                }
-                let told = self.told.lock().version.clone();
-                match candidate.decide(&found, Instant::now(), &time, &told) {
-                    Step::Wait => return Ok(false),
-                    Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
-                }
-            }
-            _ => (status, found),
-        };
-        match status {
-            StatusCode::OK | StatusCode::CREATED => Ok(true),
-            // Another was quicker.
-            StatusCode::CONFLICT => Ok(false),
-            StatusCode::FORBIDDEN => Err(format!(
-                "403: the agent's Role in namespace {namespace} must allow get, create and update on `leases` \
-                 (apiGroup coordination.k8s.io); it says: {}",
-                answer["message"].as_str().unwrap_or("")
-            )),
-            other => Err(format!("{other}: {}", answer["message"].as_str().unwrap_or(""))),
-        }
-    }
-
     async fn json(
         &self,
         method: Method,
@@ -375,7 +278,7 @@ impl Cluster {
     async fn list(&self, at: usize, kind: &str, path: &str) -> Result<(), Trouble> {
         let (items, version) = self.pages(path).await?;
         let before = self.told.lock().before.filter(|_| self.known[at].lock().version.is_empty());
-        if let Some(until) = before.filter(|_| rollouts::KINDS.contains(&kind)) {
+        if let Some(until) = before {
             self.tell_missed(kind, &items, until).await;
         }
         let since = before.filter(|_| matches!(kind, "Event" | "ConfigMap" | "Secret"));
@@ -390,23 +293,38 @@ impl Cluster {
         Ok(())
     }
 
-    /// Rollouts between the last word of who watched before and our first.
-    async fn tell_missed(&self, kind: &str, workloads: &[Value], until: Until) {
+    /// What became of workloads and nodes between the last word of who watched before and our first.
+    async fn tell_missed(&self, kind: &str, items: &[Value], until: Until) {
         let is_later =
             |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
-        let workloads: Vec<&Value> = workloads.iter().filter(is_later).collect();
-        if workloads.is_empty() {
-            return;
-        }
-        match self.pages(rollouts::history_path(kind)).await {
-            Ok((history, _)) => {
-                let missed = rollouts::missed(kind, &workloads, &history, until, self.clock.now_ns());
-                self.push(changes::batch(missed, &self.host)).await;
+        let missed = match kind {
+            "Node" => missed::of_nodes(items, until),
+            _ if rollouts::KINDS.contains(&kind) => {
+                let workloads: Vec<&Value> = items.iter().filter(is_later).collect();
+                self.missed_of(kind, &workloads, until).await
             }
+            _ => return,
+        };
+        self.push(changes::batch(missed, &self.host)).await;
+    }
+
+    /// Rollouts and scalings, out of what the cluster keeps of them.
+    async fn missed_of(&self, kind: &str, workloads: &[&Value], until: Until) -> Vec<Change> {
+        let kept = async |path: &str| match self.pages(path).await {
+            Ok((kept, _)) => kept,
             Err(Trouble::Forbidden(why) | Trouble::Other(why)) => {
-                warn!(kind, why, "rollouts while nobody watched are not told: their history cannot be had");
+                warn!(kind, path, why, "what nobody watched is told in part: it cannot be had");
+                vec![]
             }
+        };
+        if workloads.is_empty() {
+            return vec![];
         }
+        let history = kept(rollouts::history_path(kind)).await;
+        let events = if kind == "Deployment" { kept(missed::SCALINGS_PATH).await } else { vec![] };
+        let mut found = rollouts::missed(kind, workloads, &history, until, self.clock.now_ns());
+        found.extend(missed::scalings(kind, workloads, &events, &found, until));
+        found
     }
 
     /// A whole list, and its version.
@@ -505,7 +423,7 @@ impl Cluster {
                 lines.push(after);
             }
         }
-        for batch in [changes::batch(told, &self.host), logged(&lines, now_ns, &self.host)] {
+        for batch in [changes::batch(told, &self.host), events::logged(&lines, now_ns, &self.host)] {
             self.push(batch).await;
         }
     }
@@ -524,52 +442,6 @@ fn late(items: &[Value], until: Until) -> BTreeSet<String> {
     let since = until.time_ns.saturating_sub(999_999_999);
     let late = items.iter().filter(|one| rollouts::written(one).is_none_or(|written| written >= since));
     late.filter_map(|one| Some(one["metadata"]["name"].as_str()?.to_owned())).collect()
-}
-
-/// Events as log records, by OpenTelemetry's names for them (k8s events receiver).
-fn logged(events: &[Value], now_ns: i64, host: &Host) -> LogBatch {
-    let mut batch = LogBatch::default();
-    for event in events {
-        let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or("");
-        let namespace = text("/involvedObject/namespace");
-        let mut attributes: model::Attributes = vec![];
-        for (name, path) in [
-            ("k8s.event.reason", "/reason"),
-            ("k8s.event.name", "/metadata/name"),
-            ("k8s.event.uid", "/metadata/uid"),
-            ("k8s.object.kind", "/involvedObject/kind"),
-            ("k8s.object.name", "/involvedObject/name"),
-            ("k8s.object.uid", "/involvedObject/uid"),
-            ("k8s.event.reporter", "/source/component"),
-        ] {
-            if !text(path).is_empty() {
-                attributes.push((name.to_owned(), text(path).into()));
-            }
-        }
-        if let Some(count) = event["count"].as_i64() {
-            attributes.push(("k8s.event.count".to_owned(), model::Value::Int(count)));
-        }
-        let record = LogRecord {
-            ts_ns: difference::event_time(event).unwrap_or(now_ns),
-            severity: if text("/type") == "Warning" { 13 } else { 9 },
-            severity_text: text("/type").to_owned(),
-            body: text("/message").to_owned(),
-            attributes,
-            ..LogRecord::default()
-        };
-        let mut labels = vec![("service_name", "kubernetes-events"), ("job", "kubernetes-events")];
-        let mut resource = vec![("service.name".to_owned(), "kubernetes-events".into())];
-        if !namespace.is_empty() {
-            labels.push(("namespace", namespace));
-            resource.push(("k8s.namespace.name".to_owned(), namespace.into()));
-        }
-        let (labels, resource) = host.named((Labels::from_pairs(labels), resource));
-        match batch.streams.iter_mut().find(|stream| stream.labels == labels) {
-            Some(stream) => stream.records.push(record),
-            None => batch.streams.push(LogStream { labels, resource, records: vec![record] }),
-        }
-    }
-    batch
 }
 
 /// The path of a kind, which may ask for some of it, and what is asked more.

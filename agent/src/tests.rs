@@ -14,6 +14,18 @@ pub fn labels_and_values(batch: &MetricBatch) -> Vec<(model::Labels, f64)> {
     all.map(|(labels, _, values)| (model::Labels::from_bytes(labels).unwrap(), values[0])).collect()
 }
 
+/// Bodies of the log records that wait in a queue.
+pub fn queued_lines(queue: &Queue) -> Vec<String> {
+    let logs =
+        queue.next_unsent(1 << 20).unwrap().into_iter().filter(|record| record.path().ends_with("/logs"));
+    let batches = logs.map(|record| {
+        let body = wire::otlp::Notation::Protobuf.read(&decoded(record.body.into()));
+        wire::otlp::logs(body.unwrap(), 0).batch
+    });
+    let records = batches.flat_map(|batch| batch.streams).flat_map(|stream| stream.records);
+    records.map(|record| record.body).collect()
+}
+
 /// What an ingest was sent: path, origin, and the body out of its compression.
 type Sent = (String, String, Vec<u8>);
 

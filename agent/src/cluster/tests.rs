@@ -1,3 +1,4 @@
+use super::lease::Candidate;
 use super::*;
 use crate::objects::{Allowed, Metadata};
 use axum::extract::{Path, RawQuery, State as Shared};
@@ -76,6 +77,7 @@ async fn world() -> World {
         .route(leases, axum::routing::post(write))
         .route(&format!("{leases}/binnacle-agent"), get(lease).put(write))
         .route("/apis/apps/v1/{kind}", get(deployments))
+        .route("/api/v1/{kind}", get(deployments))
         .with_state(server.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -96,18 +98,9 @@ async fn world() -> World {
 }
 
 impl World {
-    /// Kinds of the changes that were queued.
+    /// What the changes that were queued say.
     fn changes(&self) -> Vec<String> {
-        let records = self.cluster.queue.next_unsent(1 << 20).unwrap();
-        let batches = records.into_iter().map(|record| {
-            let body = wire::compression::Encoding::Zstd.decompress(record.body.into(), 1 << 20).unwrap();
-            wire::otlp::logs(wire::otlp::Notation::Protobuf.read(&body).unwrap(), 0).batch
-        });
-        batches
-            .flat_map(|batch| batch.streams)
-            .flat_map(|stream| stream.records)
-            .map(|record| record.body)
-            .collect()
+        crate::tests::queued_lines(&self.cluster.queue)
     }
 }
 
@@ -139,7 +132,7 @@ async fn a_rollout_between_two_watchers_is_told_by_the_second() {
     let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
     let of = |version: &str| list(vec![templated("cart", "2", version, "d")]);
     let sets = list(vec![templated("cart-a", "1", "90", "a"), templated("cart-b", "2", "120", "b")]);
-    *world.server.lists.lock() = vec![of("130"), sets, of("130")];
+    *world.server.lists.lock() = vec![of("130"), sets, list(vec![]), of("130")];
     let until = Until { version: 100, time_ns: 1_767_225_600_000_000_000 };
     world.cluster.told.lock().before = Some(until);
     let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
@@ -148,7 +141,45 @@ async fn a_rollout_between_two_watchers_is_told_by_the_second() {
     assert_eq!(world.changes(), ["Deployment cart is rolled out"]);
     assert!(world.cluster.list(at, kind, path).await.is_ok());
     assert_eq!(world.changes().len(), 1, "a later list has what was known to differ from");
-    assert_eq!(world.server.asked.lock().len(), 3, "the history is asked for once");
+    assert_eq!(world.server.asked.lock().len(), 4, "the history is asked for once");
+}
+
+#[tokio::test]
+async fn a_scaling_between_two_watchers_is_told_by_the_second() {
+    let world = world().await;
+    let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
+    let (early, late) = ("2025-12-31T00:00:00Z", "2026-01-01T00:00:07Z");
+    let mut cart = deployment("130", 4);
+    cart["metadata"]["creationTimestamp"] = json!(early);
+    cart["metadata"]["uid"] = json!("d");
+    let scaled = json!({ "involvedObject": { "uid": "d" }, "firstTimestamp": late, "lastTimestamp": late,
+        "message": "Scaled up replica set cart-a from 2 to 4" });
+    *world.server.lists.lock() =
+        vec![list(vec![cart.clone()]), list(vec![]), list(vec![scaled]), list(vec![cart])];
+    world.cluster.told.lock().before = Some(Until { version: 100, time_ns: 1_767_225_600_000_000_000 });
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let (kind, path) = WATCHED[at];
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(world.changes(), ["Deployment cart is scaled from 2 to 4"]);
+    let asked = world.server.asked.lock().clone();
+    assert!(asked[2].starts_with("fieldSelector=reason%3DScalingReplicaSet&limit="), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_became_of_a_node_between_two_watchers_is_told_by_the_second() {
+    let world = world().await;
+    let ready = json!({ "type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:07Z" });
+    let node = json!({ "metadata": { "name": "n1", "resourceVersion": "130", "creationTimestamp": "2025-12-31T00:00:00Z" },
+        "status": { "conditions": [ready] } });
+    let list = json!({ "metadata": { "resourceVersion": "150" }, "items": [node] });
+    *world.server.lists.lock() = vec![list];
+    world.cluster.told.lock().before = Some(Until { version: 100, time_ns: 1_767_225_600_000_000_000 });
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Node").unwrap();
+    let (kind, path) = WATCHED[at];
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert!(world.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(world.changes(), ["Node n1: Ready is False"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,111 @@
+//! Standing for election, and watching while elected.
+
+use super::{Cluster, LEASE, Told, lease, micro_time};
+use lease::{Candidate, Step};
+use reqwest::{Method, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+impl Cluster {
+    /// Stands for election, and watches while elected.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut candidate = Candidate::new(self.settings.identity.clone());
+        let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
+        let mut renewed = Instant::now();
+        let mut said = String::new();
+        loop {
+            let leads = match self.campaign(&mut candidate).await {
+                Ok(leads) => {
+                    said.clear();
+                    leads
+                }
+                Err(why) => {
+                    if why != said {
+                        warn!(why, "the lease for watching the cluster cannot be had");
+                        said = why;
+                    }
+                    // Held until it would have run out for the others too.
+                    term.is_some() && renewed.elapsed() < lease::DURATION
+                }
+            };
+            if leads && said.is_empty() {
+                renewed = Instant::now();
+            }
+            if leads && term.is_none() {
+                info!(identity = self.settings.identity, "this agent watches the cluster");
+                let ending = stop.child_token();
+                term = Some((ending.clone(), self.clone().begin(&ending)));
+            } else if !leads && let Some((ending, tasks)) = term.take() {
+                info!("another agent watches the cluster");
+                ending.cancel();
+                for task in tasks {
+                    let _ = task.await;
+                }
+            }
+            self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep(lease::RENEW_EVERY) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        if let Some((_, tasks)) = term {
+            for task in tasks {
+                let _ = task.await;
+            }
+            if let Err(why) = self.give_back(&candidate).await {
+                debug!(why, "the lease runs out by itself");
+            }
+        }
+    }
+
+    async fn give_back(&self, candidate: &Candidate) -> Result<(), String> {
+        let namespace = &self.settings.namespace;
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
+        let (_, lease) = self.json(Method::GET, &path, None).await?;
+        let told = self.told.lock().version.clone();
+        if let Some(lease) = candidate.give_back(&lease, &micro_time(self.clock.now_ns()), &told) {
+            self.json(Method::PUT, &path, Some(&lease)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn campaign(&self, candidate: &mut Candidate) -> Result<bool, String> {
+        let namespace = &self.settings.namespace;
+        let all = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let one = format!("{all}/{LEASE}");
+        let time = micro_time(self.clock.now_ns());
+        let (status, found) = self.json(Method::GET, &one, None).await?;
+        let (status, answer) = match status {
+            StatusCode::NOT_FOUND => {
+                let first = candidate.first(namespace, LEASE, &time);
+                self.json(Method::POST, &all, Some(&first)).await?
+            }
+            StatusCode::OK => {
+                // Not by the holder's name: it may be that of an agent that was here before us.
+                if !self.counts.leads() {
+                    *self.told.lock() = Told { before: lease::told(&found), version: String::new() };
+                }
+                let told = self.told.lock().version.clone();
+                match candidate.decide(&found, Instant::now(), &time, &told) {
+                    Step::Wait => return Ok(false),
+                    Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
+                }
+            }
+            _ => (status, found),
+        };
+        match status {
+            StatusCode::OK | StatusCode::CREATED => Ok(true),
+            // Another was quicker.
+            StatusCode::CONFLICT => Ok(false),
+            StatusCode::FORBIDDEN => Err(format!(
+                "403: the agent's Role in namespace {namespace} must allow get, create and update on `leases` \
+                 (apiGroup coordination.k8s.io); it says: {}",
+                answer["message"].as_str().unwrap_or("")
+            )),
+            other => Err(format!("{other}: {}", answer["message"].as_str().unwrap_or(""))),
+        }
+    }
+}
