@@ -9,6 +9,8 @@ mod summary;
 
 pub use client::Trust;
 
+use crate::changes;
+use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::pods::{PodList, Pods};
 use crate::queue::Queue;
@@ -49,6 +51,9 @@ pub struct Kubelet {
     config: Config,
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
+    evictions: Evictions,
+    /// When this agent began.
+    since_ns: i64,
     /// What was said of a path last, so that a lasting trouble is one line.
     said: BTreeMap<&'static str, String>,
 }
@@ -62,8 +67,9 @@ impl Kubelet {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
-        let (config, counts) = (config.clone(), Arc::default());
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, said: BTreeMap::new() })
+        let (config, counts, since_ns) = (config.clone(), Arc::default(), clock.now_ns());
+        let (evictions, said) = (Evictions::default(), BTreeMap::new());
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, since_ns, said })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -87,9 +93,23 @@ impl Kubelet {
     async fn look(&mut self) {
         if let Some(body) = self.get("/pods").await {
             match serde_json::from_slice::<PodList>(&body) {
-                Ok(list) => self.pods.replace(list.items),
+                Ok(list) => {
+                    self.pods.replace(list.items);
+                    self.tell_evictions().await;
+                }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
+        }
+    }
+
+    async fn tell_evictions(&mut self) {
+        let evicted = self.evictions.new_of(&self.pods.all(), self.since_ns, &self.host.name);
+        if evicted.is_empty() {
+            return;
+        }
+        let batch = changes::batch(evicted, &self.host);
+        if let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await {
+            warn!(error = %wrong, "evictions are lost");
         }
     }
 

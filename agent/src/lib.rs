@@ -10,6 +10,7 @@ mod cloud;
 mod cluster;
 mod containers;
 mod costs;
+mod evictions;
 mod gateway;
 mod host;
 pub mod kubelet;

@@ -132,6 +132,24 @@ async fn pods_of_the_kubelet_name_containers() {
     assert_eq!(failed, [0.0, 1.0], "the summary was not there");
 }
 
+#[tokio::test]
+async fn a_pod_that_is_drained_away_is_told_once() {
+    const EVICTED: &str = r#"{"items":[{"metadata":{"name":"cart-0","namespace":"shop","uid":"u"},
+      "status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"EvictionByEvictionAPI",
+        "lastTransitionTime":"2200-01-01T00:00:00Z"}]}}]}"#;
+    let world = World::new(&[("/pods", 200, EVICTED)]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
+    let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
+    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
+    let clock = Arc::new(model::SystemClock);
+    let mut kubelet = Kubelet::new(&settings, &Config::default(), place, Pods::default(), clock).unwrap();
+    kubelet.look().await;
+    kubelet.look().await;
+    let told = crate::tests::queued_lines(&queue);
+    assert!(told.len() == 1 && told[0].starts_with("Pod cart-0 is evicted from node"), "{told:?}");
+}
+
 #[test]
 fn its_metrics_are_jobs_with_its_token() {
     let dir = tempfile::tempdir().unwrap();
