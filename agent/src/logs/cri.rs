@@ -5,8 +5,9 @@
 
 use super::line::LINE_BYTES_MAX;
 use super::positions::Pending;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 pub const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
@@ -68,20 +69,24 @@ fn joined<'r>(part: Part<'r>, pending: &mut [Option<Pending>; 2], each: &mut dyn
 /// Where in a record's text another one begins. A line may show such a record on purpose, and then stands a space or a
 /// quote before it.
 fn glued(part: &Part<'_>) -> Option<usize> {
-    for stream in [&b" stdout "[..], b" stderr "] {
-        for at in memmem::find_iter(part.text, stream).take(4) {
-            let from = at.saturating_sub(35);
-            // The longest that is a time; digits of the cut text before it would make it a longer one that is none.
-            let begins = (from..at.saturating_sub(19)).find(|from| time(&part.text[*from..at]).is_some());
-            let Some(begins) = begins.filter(|begins| *begins > 0) else { continue };
-            let is_shown = matches!(part.text[begins - 1], b' ' | b'"' | b'\'' | b'`' | b'\t');
-            if !is_shown && parse(&part.text[begins..]).is_some_and(|next| next.ts_ns >= part.ts_ns) {
-                return Some(begins);
-            }
+    // Asked of every line, so both streams are looked for at once.
+    let named = STREAM.find_iter(part.text);
+    let named = named.filter(|at| matches!(part.text.get(at + 4..at + 8), Some(b"out " | b"err ")));
+    for at in named.take(8) {
+        let from = at.saturating_sub(35);
+        // The longest that is a time; digits of the cut text before it would make it a longer one that is none.
+        let begins = (from..at.saturating_sub(19)).find(|from| time(&part.text[*from..at]).is_some());
+        let Some(begins) = begins.filter(|begins| *begins > 0) else { continue };
+        let is_shown = matches!(part.text[begins - 1], b' ' | b'"' | b'\'' | b'`' | b'\t');
+        if !is_shown && parse(&part.text[begins..]).is_some_and(|next| next.ts_ns >= part.ts_ns) {
+            return Some(begins);
         }
     }
     None
 }
+
+/// How both ` stdout ` and ` stderr ` begin.
+static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(" std"));
 
 fn parse(raw: &[u8]) -> Option<Part<'_>> {
     // The shortest time has 20 bytes, the longest 35.

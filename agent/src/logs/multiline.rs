@@ -4,9 +4,10 @@
 //! A line that may begin one is held until the next line of its stream does not go on, or for a moment. What is held is
 //! part of the file's position, so a crash neither loses nor doubles it.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
 /// What a held line is the beginning of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,14 +69,21 @@ fn begins(line: &[u8]) -> Option<Kind> {
     {
         return Some(Kind::Go);
     }
-    if memmem::find(line, b"Traceback (most recent call last):").is_some() {
+    // A line of JSON is whole, whatever it tells of.
+    if first == b'{' {
+        return None;
+    }
+    if TRACEBACK.find(line).is_some() {
         return Some(Kind::Python);
     }
-    let is_java = [&b"Exception"[..], b"Error", b"Throwable"];
-    // A line of JSON is whole, whatever it tells of.
-    let may_be = first != b'{' && is_java.iter().any(|word| memmem::find(line, word).is_some());
-    may_be.then_some(Kind::Java)
+    JAVA.iter().any(|word| word.find(line).is_some()).then_some(Kind::Java)
 }
+
+/// To make ready for a search costs more than to search a line.
+static TRACEBACK: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new("Traceback (most recent call last):"));
+static JAVA: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
 
 fn is_of_java(line: &[u8]) -> bool {
     let indented = line.trim_ascii_start();
@@ -156,6 +164,8 @@ mod tests {
         assert_eq!(joined(&Joining::Traces, "Error: a\nError: b\n  indented").len(), 3);
         assert_eq!(joined(&Joining::Only(Kind::Go), "FooException: a\n\tat b").len(), 2);
         assert_eq!(joined(&Joining::Traces, "{\"m\":\"Error\"}\n\tat b").len(), 2);
+        let of_json = "{\"m\":\"Traceback (most recent call last):\"}\n  b";
+        assert_eq!(joined(&Joining::Traces, of_json).len(), 2);
     }
 
     #[test]
