@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
-use wal::{AppendError, Seq, Wal};
+use wal::{AppendError, Reader, Seq, Wal};
 
 pub struct Queue {
     /// What every series says of itself that does not say otherwise.
@@ -26,6 +26,9 @@ pub struct Queue {
     dir: PathBuf,
     /// Everything up to here has been taken by ingest.
     sent: AtomicU64,
+    /// Where sending reads on. A reader begins at the first record of a segment, and what is before its place is read and
+    /// checked for nothing: with one made anew for every batch that was a fifth of what log lines cost.
+    reader: Mutex<Option<Reader>>,
     pub pushed: Notify,
     pub sender: u128,
     pub counts: Counts,
@@ -140,6 +143,7 @@ impl Queue {
             bytes_max,
             dir,
             sent: AtomicU64::new(sent),
+            reader: Mutex::default(),
             pushed: Notify::new(),
             counts: Counts::default(),
             // Until positions are first saved, what the queue holds of them may be all there is.
@@ -270,7 +274,10 @@ impl Queue {
 
     /// The next records that were not sent, up to about so many bytes.
     pub fn next_unsent(&self, bytes_max: usize) -> std::io::Result<Vec<Record>> {
-        let mut reader = self.wal.read_from((self.sent() + 1).max(self.wal.first_seq()));
+        let from = (self.sent() + 1).max(self.wal.first_seq());
+        let mut held = self.reader.lock();
+        let goes_on = held.take().filter(|reader| reader.position() == from);
+        let reader = held.insert(goes_on.unwrap_or_else(|| self.wal.read_from(from)));
         loop {
             let batch = reader.next_batch(bytes_max)?;
             let Some(last) = batch.last().map(|(seq, _)| *seq) else { return Ok(vec![]) };
@@ -384,3 +391,6 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,12 @@ pub struct Shipper {
     queue: Arc<Queue>,
 }
 
+/// What was sent, as last written down.
+struct Saved {
+    at: Instant,
+    seq: wal::Seq,
+}
+
 enum Sent {
     Taken,
     /// Never taken as it is.
@@ -51,7 +57,7 @@ impl Shipper {
 
     /// Until `stop`, and then until the queue is empty or ingest does not answer.
     pub async fn run(self, stop: CancellationToken) {
-        let mut saved = Instant::now();
+        let mut saved = Saved { at: Instant::now(), seq: self.queue.sent() };
         let mut failures = 0u32;
         loop {
             let records = self.queue.next_unsent(READ_BYTES).unwrap_or_else(|wrong| {
@@ -59,11 +65,15 @@ impl Shipper {
                 vec![]
             });
             if records.is_empty() {
-                self.save(&mut saved, true);
+                let is_unsaved = saved.seq != self.queue.sent();
+                let due = SAVE_EVERY.saturating_sub(saved.at.elapsed());
                 tokio::select! {
-                    () = self.queue.pushed.notified() => continue,
-                    () = stop.cancelled() => return,
+                    () = self.queue.pushed.notified() => {}
+                    // Not at once: where something is sent every second, writing that down would be most of the work.
+                    () = tokio::time::sleep(due), if is_unsaved => self.save(&mut saved, true),
+                    () = stop.cancelled() => return self.save(&mut saved, true),
                 }
+                continue;
             }
             for record in records {
                 match self.send(&record).await {
@@ -108,9 +118,9 @@ impl Shipper {
         }
     }
 
-    fn save(&self, saved: &mut Instant, now: bool) {
-        if now || saved.elapsed() > SAVE_EVERY {
-            *saved = Instant::now();
+    fn save(&self, saved: &mut Saved, now: bool) {
+        if now || saved.at.elapsed() > SAVE_EVERY {
+            *saved = Saved { at: Instant::now(), seq: self.queue.sent() };
             if let Err(wrong) = self.queue.save_sent() {
                 warn!(error = %wrong, "what was sent cannot be written down");
             }
