@@ -7,14 +7,15 @@ use crate::changes::Change;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// An event of the cluster is also a change where its reason is one of these.
+/// An event of the cluster is also a change where its reason is one of these. That a node is not ready is told by its
+/// condition, with what it was before.
 const REASONS: [(&str, &str); 12] = [
     ("Evicted", "eviction"),
     ("Preempted", "eviction"),
     ("TaintManagerEviction", "eviction"),
     ("Unhealthy", "probe"),
     ("ProbeWarning", "probe"),
-    ("NodeNotReady", "node"),
+    ("EvictionThresholdMet", "node"),
     ("Rebooted", "node"),
     ("SystemOOM", "node"),
     ("FailedScheduling", "scheduling"),
@@ -220,6 +221,15 @@ mod tests {
             "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0" } });
         assert_eq!(told("Event", None, Some(&event)), [is("probe", "", "Unhealthy")]);
         assert_eq!(told("Event", Some(&event), Some(&event)), []);
-        assert_eq!(told("Event", None, Some(&json!({ "reason": "Pulled" }))), []);
+        for reason in ["Pulled", "NodeNotReady"] {
+            assert_eq!(
+                told(
+                    "Event",
+                    None,
+                    Some(&json!({ "reason": reason, "lastTimestamp": "2026-01-01T00:00:00Z" }))
+                ),
+                []
+            );
+        }
     }
 }
