@@ -49,7 +49,13 @@ pub type Again = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 /// Runs a role until a signal ends it.
 pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     telemetry::install_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.role == Role::Agent {
+        agent::stand_back();
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        runtime.worker_threads(cores.min(agent::THREADS_MAX));
+    }
+    let runtime = runtime
         .enable_all()
         // Plans of deeply nested queries recurse; DataFusion's own guard needs room to do so.
         .thread_stack_size(8 << 20)

@@ -89,6 +89,7 @@ pub struct Config {
     pub kubelet: Option<agent::kubelet::Settings>,
     pub cluster: Option<agent::ClusterSettings>,
     pub cluster_name: Option<String>,
+    pub node_job: Option<String>,
     pub scrape_config: Option<PathBuf>,
     pub cloud_metadata: Option<String>,
     pub discover: agent::Discover,
@@ -279,6 +280,7 @@ impl Config {
             log_rules: flags.log_rules,
             cluster: node::cluster(flags.kube_api, flags.kubelet_token_file.clone(), flags.kube_api_ca_file)?,
             cluster_name: flags.cluster_name.filter(|name| !name.is_empty()),
+            node_job: flags.node_job.filter(|name| !name.is_empty()),
             kubelet: node::kubelet(
                 flags.kubelet,
                 flags.kubelet_token_file,

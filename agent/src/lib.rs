@@ -21,6 +21,7 @@ pub mod objects;
 mod oom;
 mod pods;
 mod preview;
+mod priority;
 mod processes;
 mod queue;
 mod samples;
@@ -50,6 +51,7 @@ pub use cluster::ClusterSettings;
 pub use logs::Rules as LogRules;
 pub use memory::give_back_code;
 pub use preview::preview;
+pub use priority::{THREADS_MAX, stand_back};
 pub use targets::Discover;
 
 /// What the agent collects, and where it goes.
@@ -67,6 +69,8 @@ pub struct Config {
     pub tenant: model::Tenant,
     /// Where the host's `/proc`, `/sys` and `/var/log` are; not `/` inside a container.
     pub host_root: PathBuf,
+    /// The job that metrics of the node are of; the public mixins ask for two names.
+    pub node_job: String,
     /// Between two collections of metrics.
     pub interval: Duration,
     /// Globs of plain log files.
@@ -122,6 +126,7 @@ impl Default for Config {
             certificates: Certificates::default(),
             tenant: model::Tenant::default(),
             host_root: "/".into(),
+            node_job: samples::NODE_JOB.into(),
             interval: Duration::from_secs(15),
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
             // Where Debian's node_exporter reads them.
@@ -394,13 +399,14 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
         let (machine, metadata) = (machine.clone(), metadata.clone());
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
+        let job = config.node_job.clone();
         let mut known = processes.take().unwrap_or_default();
         let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
         let (full, mut pieces) = tokio::sync::mpsc::channel(1);
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
             let samples = Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
-            let mut samples = samples.in_pieces(full);
+            let mut samples = samples.in_job(&job).in_pieces(full);
             costs.of("node", || node::collect(&host.root, &textfiles, &mounts, dear, &mut samples));
             machine.tell(&mut samples);
             if each_process {

@@ -43,7 +43,7 @@ pub async fn preview(config: &Config) -> String {
     };
     line(&mut out, "cluster", cluster);
     pods.look(&host.root);
-    let mut samples = Samples::new(0, &host.name, false);
+    let mut samples = Samples::new(0, &host.name, false).in_job(&config.node_job);
     let textfiles = config.textfile_dir.to_string_lossy();
     node::collect(&host.root, &textfiles, &node::Mounts::default(), true, &mut samples);
     containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);

@@ -4,8 +4,8 @@ use model::{Metadata, MetricBatch, MetricKind};
 use std::collections::HashSet;
 use tokio::sync::mpsc;
 
-/// What Prometheus' own job for node_exporter is called in the public dashboards' examples.
-const JOB: &str = "node";
+/// What Prometheus' own job for node_exporter is called in the public dashboards' examples, and in node-mixin.
+pub const NODE_JOB: &str = "node";
 
 /// The job under which kubernetes-mixin looks for `container_*`, and the path that kube-prometheus asks for beside it.
 pub const CADVISOR: [(&str, &str); 2] = [("job", "cadvisor"), ("metrics_path", "/metrics/cadvisor")];
@@ -34,9 +34,15 @@ impl Samples {
             batch: MetricBatch::default(),
             full: None,
             now_ns,
-            target: vec![("job", JOB.to_owned()), ("instance", instance.to_owned())],
+            target: vec![("job", NODE_JOB.to_owned()), ("instance", instance.to_owned())],
             described: describe.then(HashSet::new),
         }
+    }
+
+    /// Metrics of the node under another job's name; those of other jobs have theirs.
+    pub fn in_job(mut self, job: &str) -> Samples {
+        self.target[0].1 = job.to_owned();
+        self
     }
 
     /// Hands each batch on as it is full; what is left is given at the end.
@@ -104,6 +110,17 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nodes_job_is_called_as_is_asked_for() {
+        let mut samples = Samples::new(1, "n1", false).in_job("node-exporter");
+        samples.gauge("node_load1", "", &[], 1.0);
+        samples.of_job(&CADVISOR, "n1");
+        samples.gauge("container_processes", "", &[], 1.0);
+        let all = crate::tests::labels_and_values(&samples.finish());
+        let jobs: Vec<_> = all.iter().map(|(labels, _)| labels.get("job")).collect();
+        assert_eq!(jobs, [Some("node-exporter"), Some("cadvisor")]);
+    }
 
     #[tokio::test]
     async fn a_batch_that_is_full_is_handed_on() {

@@ -44,6 +44,9 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
     if let Some(bytes) = config.agent_queue_bytes {
         agent.queue_bytes_max = bytes;
     }
+    if let Some(job) = &config.node_job {
+        agent.node_job = job.clone();
+    }
     if !config.log_files.is_empty() {
         agent.log_files = config.log_files.clone();
     }

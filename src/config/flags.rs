@@ -304,6 +304,10 @@ pub struct Flags {
     /// Agent: what this cluster is called, as `cluster` and `k8s.cluster.name` on every record [default: not said]
     #[arg(long, env = "BINNACLE_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
+    /// Agent: the job that the node's own metrics are of: node-mixin asks for `node`, kubernetes-mixin and kube-prometheus
+    /// for `node-exporter` [default: node]
+    #[arg(long, env = "BINNACLE_NODE_JOB", value_name = "NAME")]
+    pub node_job: Option<String>,
     /// Agent: the cloud's metadata server, `auto` for that of AWS, Google and Azure, or a URL; it says what machine this is,
     /// which prices depend on [default: not asked]
     #[arg(long, env = "BINNACLE_CLOUD_METADATA", value_name = "auto|URL")]
@@ -470,6 +474,7 @@ impl Flags {
             kubelet_insecure: self.kubelet_insecure.or(file.kubelet_insecure),
             scrape_config: self.scrape_config.or(file.scrape_config),
             cluster_name: self.cluster_name.or(file.cluster_name),
+            node_job: self.node_job.or(file.node_job),
             cloud_metadata: self.cloud_metadata.or(file.cloud_metadata),
             scrape_discover: list(self.scrape_discover, file.scrape_discover),
             metric_labels_allowlist: self.metric_labels_allowlist.or(file.metric_labels_allowlist),
