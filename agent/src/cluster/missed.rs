@@ -1,8 +1,10 @@
 //! What objects say of a time in which nobody watched: scalings of workloads, and what became of nodes. Rollouts have
 //! their own room, as their history is kept.
 //!
-//! Of a scaling the API server keeps who wrote the number last and when. What it was before stands in the events of the
-//! deployment's controller alone, so that of other workloads only the end is known.
+//! Of a scaling the API server keeps who wrote the number last and when, but for the subresource `scale` (`kubectl scale`,
+//! autoscalers), which it notes without a time (seen on 1.36). What the number was before stands in the events of the
+//! deployments' controller alone. So every scaling of a deployment is told whole, that of a stateful set only where somebody
+//! wrote its replicas himself, and then where it came to.
 
 use super::rollouts::Until;
 use crate::changes::Change;
