@@ -20,7 +20,7 @@ pub fn queued_lines(queue: &Queue) -> Vec<String> {
         queue.next_unsent(1 << 20).unwrap().into_iter().filter(|record| record.path().ends_with("/logs"));
     let batches = logs.map(|record| {
         let body = wire::otlp::Notation::Protobuf.read(&decoded(record.body.into()));
-        wire::otlp::logs(body.unwrap(), 0).batch
+        wire::otlp::logs(body.unwrap(), 0, &[]).batch
     });
     let records = batches.flat_map(|batch| batch.streams).flat_map(|stream| stream.records);
     records.map(|record| record.body).collect()
@@ -74,7 +74,7 @@ impl Ingest {
         let sent = self.sent.lock();
         let requests = sent.iter().filter(|(path, _, _)| path == "/otlp/v1/logs");
         let batches = requests.map(|(_, _, body)| {
-            wire::otlp::logs(wire::otlp::Notation::Protobuf.read(body).unwrap(), 0).batch
+            wire::otlp::logs(wire::otlp::Notation::Protobuf.read(body).unwrap(), 0, &[]).batch
         });
         let streams = batches.flat_map(|batch| batch.streams);
         streams.flat_map(|stream| stream.records).map(|record| record.body).collect()

@@ -45,7 +45,7 @@ fn otlp_metrics(notation: Notation, body: &[u8]) {
 
 fn otlp_logs(notation: Notation, body: &[u8]) {
     let Ok(request) = notation.read::<otlp::ExportLogsServiceRequest>(body) else { return };
-    let batch = otlp::logs(request, NOW_NS).batch;
+    let batch = otlp::logs(request, NOW_NS, &[]).batch;
     Notation::Protobuf
         .read::<otlp::ExportLogsServiceRequest>(&otlp::encode_logs(&batch))
         .expect("what was written is read");

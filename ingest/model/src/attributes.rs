@@ -27,6 +27,11 @@ impl Value {
         }
     }
 
+    /// A text without a character.
+    pub fn is_empty(&self) -> bool {
+        self.as_str() == Some("")
+    }
+
     /// One byte that names the type on disk: `s i d b x j`.
     pub fn type_byte(&self) -> u8 {
         match self {
@@ -54,12 +59,19 @@ impl Value {
     }
 }
 
+/// From here on, and below a millionth, numbers are written with an exponent, as JSON's are.
+const LONG: f64 = 1e21;
+
 /// The text of a value: strings as they are, numbers in decimal, bytes in lower-case hex, arrays and maps as JSON.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::String(text) | Value::Json(text) => f.write_str(text),
             Value::Int(number) => write!(f, "{number}"),
+            Value::Double(number) if number.is_finite() && number.abs() >= LONG => {
+                f.write_str(&format!("{number:e}").replace('e', "e+"))
+            }
+            Value::Double(number) if *number != 0.0 && number.abs() < 1e-6 => write!(f, "{number:e}"),
             Value::Double(number) => write!(f, "{number}"),
             Value::Bool(truth) => write!(f, "{truth}"),
             Value::Bytes(bytes) => f.write_str(&hex::encode(bytes)),
@@ -113,11 +125,16 @@ mod tests {
             Value::Int(-5),
             Value::Double(0.1),
             Value::Double(f64::INFINITY),
+            Value::Double(-1.5e21),
+            Value::Double(1e-7),
+            Value::Double(-0.0),
             Value::Bool(true),
             Value::Bytes(vec![0, 255]),
             Value::Json("[1,2]".into()),
         ] {
             assert_eq!(Value::from_typed_text(value.type_byte(), &value.to_string()), value);
         }
+        let texts = [1e20, -1.5e21, 0.000_001, 1e-7].map(|number| Value::Double(number).to_string());
+        assert_eq!(texts, ["100000000000000000000", "-1.5e+21", "0.000001", "1e-7"]);
     }
 }

@@ -29,7 +29,7 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// What becomes of the names and resources of OTLP metrics.
     pub otlp: wire::otlp::Translation,
-    /// Loki push: labels that `service_name` is taken from where a stream has none; with none it is not added.
+    /// Of logs by Loki push and OTLP: labels that `service_name` is taken from where a stream has none; with none it is not added.
     pub service_name_from: Vec<String>,
     /// Sums of delta points, of one tenant.
     pub delta_bytes_max: usize,

@@ -104,7 +104,8 @@ impl LogsService for Services {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let caller = caller(&request);
-        let decoded = otlp::logs(request.into_inner(), SystemClock.now_ns());
+        let service_from = &self.0.config.service_name_from;
+        let decoded = otlp::logs(request.into_inner(), SystemClock.now_ns(), service_from);
         let receipt = self.write(caller, Batch::Logs(decoded.batch), decoded.rejected).await?;
         let partial_success = told(&receipt).map(|error_message| ExportLogsPartialSuccess {
             rejected_log_records: receipt.rejected_count() as i64,

@@ -29,22 +29,23 @@ pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: 
 }
 
 pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |notation: Notation, body: &[u8]| {
-        let decoded = otlp::logs(notation.read(body)?, SystemClock.now_ns());
+    let decode = |doors: &Doors, notation: Notation, body: &[u8]| {
+        let service_from = &doors.config.service_name_from;
+        let decoded = otlp::logs(notation.read(body)?, SystemClock.now_ns(), service_from);
         Ok((Batch::Logs(decoded.batch), decoded.rejected))
     };
     answer(&doors, headers, body, "rejectedLogRecords", decode).await
 }
 
 pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |notation: Notation, body: &[u8]| {
+    let decode = |_: &Doors, notation: Notation, body: &[u8]| {
         let decoded = otlp::decode_spans(notation, body)?;
         Ok((Batch::Spans(decoded.batch), decoded.rejected))
     };
     answer(&doors, headers, body, "rejectedSpans", decode).await
 }
 
-type Decode = fn(Notation, &[u8]) -> Result<(Batch, Rejected), wire::Malformed>;
+type Decode = fn(&Doors, Notation, &[u8]) -> Result<(Batch, Rejected), wire::Malformed>;
 
 async fn answer(
     doors: &Doors,
@@ -89,7 +90,7 @@ async fn take(
 ) -> Result<Receipt, Refusal> {
     let caller = Caller::of(headers)?;
     let body = body::read(doors, headers, body, Encoding::Identity).await?;
-    let (batch, rejected) = decode(notation, &body.bytes)?;
+    let (batch, rejected) = decode(doors, notation, &body.bytes)?;
     doors.write(caller, batch, rejected).await
 }
 

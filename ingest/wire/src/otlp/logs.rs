@@ -1,14 +1,14 @@
 //! OTLP log records to streams, with the labels that Loki gives them.
 
-use super::attributes::{attributes, value};
-use super::{ExportLogsServiceRequest, id, names, time_ns};
+use super::{ExportLogsServiceRequest, attributes, id, names, time_ns};
 use crate::{AGENT_SCOPE, Decoded};
+use base64::Engine;
 use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, RejectReason, Value, attribute, level};
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord as Sent;
 
-/// Resource attributes that Loki makes labels (source: `limits_config.otlp_config` defaults).
-const LABELS: [&str; 17] = [
+/// Resource attributes that Loki makes labels (source: `default_resource_attributes_as_index_labels`).
+const LABELS: [&str; 18] = [
     "service.name",
     "service.namespace",
     "service.instance.id",
@@ -25,15 +25,16 @@ const LABELS: [&str; 17] = [
     "k8s.job.name",
     "k8s.namespace.name",
     "k8s.pod.name",
+    "k8s.replicaset.name",
     "k8s.statefulset.name",
 ];
 
-/// `now_ns` is the time of records that carry none.
-pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch> {
+/// `now_ns` is the time of records that carry none; `service_from` names the labels that `service_name` is taken from where
+/// the resource has none, and with none it is not added.
+pub fn logs(request: ExportLogsServiceRequest, now_ns: i64, service_from: &[String]) -> Decoded<LogBatch> {
     let mut decoded = Decoded::<LogBatch>::default();
     for resource in request.resource_logs {
-        let attributes =
-            attributes(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+        let attributes = flat(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
         for scope in resource.scope_logs {
             let (agent, scope_of_app) = match scope.scope {
                 Some(scope) if scope.name == AGENT_SCOPE => (Some(scope), None),
@@ -42,9 +43,9 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch>
             // What the agent sends says all in its labels.
             let of_scope = agent.is_none().then(|| scope_of_app.map(of_scope).unwrap_or_default());
             // The agent names a stream's labels in its scope, beside the resource; without them the resource is they.
-            let named = agent.as_ref().map(|scope| super::attributes::attributes(scope.attributes.clone()));
+            let named = agent.as_ref().map(|scope| attributes::attributes(scope.attributes.clone()));
             let named = named.map(|named| if named.is_empty() { attributes.clone() } else { named });
-            let labels = match labels(named.as_ref().unwrap_or(&attributes), named.is_some()) {
+            let labels = match labels(named.as_ref().unwrap_or(&attributes), named.is_some(), service_from) {
                 Ok(labels) => labels,
                 Err(wrong) => {
                     decoded
@@ -61,7 +62,7 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64) -> Decoded<LogBatch>
     decoded
 }
 
-fn labels(resource: &Attributes, by_agent: bool) -> Result<Labels, String> {
+fn labels(resource: &Attributes, by_agent: bool, service_from: &[String]) -> Result<Labels, String> {
     if resource.iter().any(|(name, _)| name.is_empty()) {
         return Err("a resource attribute has no name".into());
     }
@@ -73,38 +74,86 @@ fn labels(resource: &Attributes, by_agent: bool) -> Result<Labels, String> {
     let named =
         LABELS.iter().filter_map(|name| Some((names::label(name), attribute(resource, name)?.to_string())));
     let mut pairs: Vec<_> = named.collect();
-    if attribute(resource, "service.name").is_none() {
-        pairs.push(("service_name".into(), "unknown_service".into()));
+    if attribute(resource, "service.name").is_none() && !service_from.is_empty() {
+        let of = |from: &String| pairs.iter().find(|(name, _)| name == from).map(|(_, value)| value.clone());
+        let found = service_from.iter().find_map(of);
+        pairs.push(("service_name".into(), found.unwrap_or_else(|| "unknown_service".into())));
     }
     Ok(Labels::from_pairs(pairs))
 }
 
+/// Attributes as Loki has them: what is in a map has a name of its own, bytes are base64, what is empty is not there.
+fn flat(pairs: Vec<KeyValue>) -> Attributes {
+    let mut flat = Attributes::with_capacity(pairs.len());
+    pairs.into_iter().for_each(|pair| flatten(pair.key, pair.value, &mut flat));
+    flat
+}
+
+/// How deep a message may be bounds how deep this goes.
+fn flatten(name: String, value: Option<AnyValue>, flat: &mut Attributes) {
+    match value.as_ref().and_then(|any| any.value.as_ref()) {
+        Some(any_value::Value::KvlistValue(map)) => {
+            for pair in &map.values {
+                flatten(format!("{name}.{}", pair.key), pair.value.clone(), flat);
+            }
+        }
+        Some(any_value::Value::BytesValue(bytes)) => flat.push((name, base64(bytes).into())),
+        _ => flat.extend(Some((name, attributes::value(value))).filter(|(_, value)| !value.is_empty())),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
 /// What a scope says of each of its records, by the names that Loki gives it.
 fn of_scope(scope: InstrumentationScope) -> Attributes {
-    let mut said = attributes(scope.attributes);
-    let named = [("scope_name", scope.name), ("scope_version", scope.version)];
-    said.extend(
-        named.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name.into(), text.into())),
-    );
+    let mut said = flat(scope.attributes);
+    said.extend(text("scope_name", scope.name));
+    said.extend(text("scope_version", scope.version));
+    said.extend(number("scope_dropped_attributes_count", scope.dropped_attributes_count.into()));
     said
+}
+
+fn text(name: &str, text: String) -> Option<(String, Value)> {
+    (!text.is_empty()).then(|| (name.to_owned(), text.into()))
+}
+
+fn number(name: &str, number: i64) -> Option<(String, Value)> {
+    (number != 0).then(|| (name.to_owned(), Value::Int(number)))
+}
+
+/// What a record says beside its attributes, by the names that Loki gives it. The time when it was seen is its own time
+/// where it has no other.
+fn of_record(sent: &Sent) -> impl Iterator<Item = (String, Value)> {
+    let observed = if sent.time_unix_nano == 0 { 0 } else { sent.observed_time_unix_nano };
+    [
+        number("observed_timestamp", time_ns(observed)),
+        number("severity_number", sent.severity_number.into()),
+        text("severity_text", sent.severity_text.clone()),
+        number("dropped_attributes_count", sent.dropped_attributes_count.into()),
+        number("flags", sent.flags.into()),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn record(sent: Sent, of_scope: Option<&Attributes>, now_ns: i64) -> LogRecord {
     let times = [sent.time_unix_nano, sent.observed_time_unix_nano];
     let ts_ns = times.into_iter().find(|time| *time > 0).map_or(now_ns, time_ns);
-    let body = match value(sent.body) {
+    let said: Attributes = of_scope.map(|_| of_record(&sent).collect()).unwrap_or_default();
+    let body = match attributes::value(sent.body) {
         Value::String(text) | Value::Json(text) => text,
+        Value::Bytes(bytes) => base64(&bytes),
         other => other.to_string(),
     };
-    let mut attributes = attributes(sent.attributes);
-    if !sent.event_name.is_empty() && attribute(&attributes, "event.name").is_none() {
+    let mut attributes = flat(sent.attributes);
+    if !sent.event_name.is_empty() {
+        // The record's own field goes before attributes that are called so.
+        attributes.retain(|(name, _)| name != "event.name" && name != "event_name");
         attributes.push(("event.name".into(), sent.event_name.into()));
     }
-    let text = ("severity_text".to_owned(), Value::from(sent.severity_text.clone()));
-    let number = ("severity_number".to_owned(), Value::Int(sent.severity_number.into()));
-    let text = Some(text).filter(|_| of_scope.is_some() && !sent.severity_text.is_empty());
-    let number = Some(number).filter(|_| of_scope.is_some() && sent.severity_number != 0);
-    for (name, value) in number.iter().chain(&text).chain(of_scope.into_iter().flatten()) {
+    for (name, value) in said.iter().chain(of_scope.into_iter().flatten()) {
         if attribute(&attributes, name).is_none() {
             attributes.push((name.clone(), value.clone()));
         }

@@ -262,7 +262,7 @@ fn what_the_agent_encodes_arrives_as_it_was() {
     let labels = Labels::from_pairs([("filename", "/var/log/x")]);
     let logs_batch =
         LogBatch { streams: vec![LogStream { labels, resource: vec![], records: vec![record] }] };
-    let decoded = logs(Notation::Protobuf.read(&encode_logs(&logs_batch)).unwrap(), 0);
+    let decoded = logs(Notation::Protobuf.read(&encode_logs(&logs_batch)).unwrap(), 0, &[]);
     assert_eq!(decoded.batch.streams[0].labels, logs_batch.streams[0].labels);
     assert_eq!(decoded.batch.streams[0].records, logs_batch.streams[0].records);
 }
@@ -270,22 +270,52 @@ fn what_the_agent_encodes_arrives_as_it_was() {
 #[test]
 fn what_a_scope_says_of_log_records_is_kept() {
     let request = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},
-        "scopeLogs":[{"scope":{"name":"lib.http","version":"1.2","attributes":[{"key":"team","value":{"stringValue":"a"}}]},
+        "scopeLogs":[{"scope":{"name":"lib.http","version":"1.2","attributes":[{"key":"team","value":{"stringValue":"a"}}],"droppedAttributesCount":2},
         "logRecords":[
-            {"timeUnixNano":"5","severityNumber":10,"severityText":"Notice","body":{"stringValue":"x"},"attributes":[{"key":"team","value":{"stringValue":"b"}}]},
-            {"timeUnixNano":"6","body":{"stringValue":"level=critical"}}]}]}]}"#;
-    let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0);
+            {"timeUnixNano":"5","observedTimeUnixNano":"7","severityNumber":10,"severityText":"Notice","flags":1,"droppedAttributesCount":3,
+                "body":{"bytesValue":"AP8="},"attributes":[{"key":"team","value":{"stringValue":"b"}},
+                {"key":"http","value":{"kvlistValue":{"values":[{"key":"status","value":{"intValue":"200"}},
+                    {"key":"raw","value":{"bytesValue":"AP8="}},{"key":"list","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]}}}]},
+            {"observedTimeUnixNano":"6","body":{"stringValue":"level=critical"},"eventName":"e",
+                "attributes":[{"key":"event_name","value":{"stringValue":"x"}},{"key":"none","value":{}}]}]}]}]}"#;
+    let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &[]);
     let [one, other] = &decoded.batch.streams[0].records[..] else { panic!("{decoded:?}") };
     let said = |record: &LogRecord| -> Vec<String> {
         record.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect()
     };
-    let of_scope = ["scope_name=lib.http", "scope_version=1.2"];
-    assert_eq!(
-        said(one),
-        [&["team=b", "severity_number=10", "severity_text=Notice"], &of_scope[..]].concat()
-    );
-    assert_eq!(said(other), ["team=a", "scope_name=lib.http", "scope_version=1.2"]);
+    let of_scope = ["scope_name=lib.http", "scope_version=1.2", "scope_dropped_attributes_count=2"];
+    let own = ["team=b", "http.status=200", "http.raw=AP8=", "http.list=[1]"];
+    let of_record = [
+        "observed_timestamp=7",
+        "severity_number=10",
+        "severity_text=Notice",
+        "dropped_attributes_count=3",
+        "flags=1",
+    ];
+    assert_eq!(said(one), [&own[..], &of_record, &of_scope].concat());
+    assert_eq!(said(other), [&["event.name=e", "team=a"], &of_scope[..]].concat());
+    assert_eq!((one.body.as_str(), other.ts_ns), ("AP8=", 6));
     assert_eq!([one, other].map(|record| model::severity_text(record.severity)), ["info", "unknown"]);
+}
+
+#[test]
+fn a_service_without_a_name_is_called_as_its_labels_say() {
+    let service_of = |resource: serde_json::Value, from: &[&str]| {
+        let pair = |(name, text)| json!({"key": name, "value": {"stringValue": text}});
+        let attributes: Vec<_> = resource.as_object().unwrap().iter().map(pair).collect();
+        let request = json!({"resourceLogs": [{
+            "resource": {"attributes": attributes},
+            "scopeLogs": [{"logRecords": [{"body": {"stringValue": "x"}}]}]}]});
+        let from: Vec<String> = from.iter().map(|name| (*name).to_owned()).collect();
+        let decoded = logs(Notation::Json.read(request.to_string().as_bytes()).unwrap(), 5, &from);
+        decoded.batch.streams[0].labels.get("service_name").map(str::to_owned)
+    };
+    let of_both = ["k8s_container_name", "container_name"];
+    let container = json!({"container.name": "a", "service.name": ""});
+    assert_eq!(service_of(container.clone(), &of_both).as_deref(), Some("a"));
+    assert_eq!(service_of(json!({"k8s.pod.name": "p"}), &of_both).as_deref(), Some("unknown_service"));
+    assert_eq!(service_of(container, &[]), None);
+    assert_eq!(service_of(json!({"service.name": "s"}), &of_both).as_deref(), Some("s"));
 }
 
 #[test]

@@ -67,10 +67,17 @@ impl Fields {
         self.details.clear();
     }
 
-    /// Structured metadata; a name that the stream has gets `_extracted`.
+    /// Structured metadata; a name that the stream has gets `_extracted`. Of several that labels spell alike the last stays.
     pub fn add_metadata(&mut self, name: &str, value: &str) {
         let taken = self.stream_index(name).is_some();
-        self.push(name, taken, value, Category::Metadata);
+        let is_it = |entry: &&mut Entry| match taken {
+            true => entry.name.strip_suffix("_extracted") == Some(name),
+            false => entry.name == name,
+        };
+        match self.entries[..self.used].iter_mut().find(is_it) {
+            Some(entry) => value.clone_into(&mut entry.value),
+            None => self.push(name, taken, value, Category::Metadata),
+        }
     }
 
     /// What a parser found; a name that the stream or the metadata has gets `_extracted`. The first one found stays.

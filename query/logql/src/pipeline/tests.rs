@@ -25,6 +25,18 @@ fn run(stages: &str, line: &str) -> String {
 }
 
 #[test]
+fn of_metadata_that_labels_spell_alike_the_last_stays() {
+    let mut fields = Fields::default();
+    fields.start(&Arc::from([("app".to_owned(), "x".to_owned())]));
+    for value in ["1", "2"] {
+        fields.add_metadata("event_name", value);
+        fields.add_metadata("app", value);
+    }
+    let found: Vec<String> = fields.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
+    assert_eq!(found, ["app=x", "event_name=2", "app_extracted=2"]);
+}
+
+#[test]
 fn parsers_find_fields() {
     let json = r#"{"a":1,"b":{"c":"x\ty","d":[1,{"e":true}]},"app":"y","pod":"q","n":null,"we-ird":false}"#;
     assert_eq!(
