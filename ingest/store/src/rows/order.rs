@@ -8,8 +8,8 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{TimestampNanosecondType, UInt32Type};
 use arrow::error::ArrowError;
+use foldhash::{HashMap, HashMapExt};
 use model::Labels;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the rows of one run have in common; runs follow one another in this order.
@@ -109,10 +109,11 @@ pub fn in_pieces(
         let mut used: Vec<u32> = piece.iter().map(|(_, batch, _)| *batch).collect();
         used.sort_unstable();
         used.dedup();
-        let places: HashMap<u32, usize> = used.iter().enumerate().map(|(at, batch)| (*batch, at)).collect();
+        let mut place_of = vec![0; batches.len()];
+        used.iter().enumerate().for_each(|(place, batch)| place_of[*batch as usize] = place);
         let sources: Vec<&RecordBatch> = used.iter().map(|batch| &batches[*batch as usize]).collect();
         let indices: Vec<(usize, usize)> =
-            piece.iter().map(|(_, batch, row)| (places[batch], *row as usize)).collect();
+            piece.iter().map(|(_, batch, row)| (place_of[*batch as usize], *row as usize)).collect();
         each(interleave_record_batch(&sources, &indices)?, piece)?;
     }
     Ok(())

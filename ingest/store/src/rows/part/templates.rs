@@ -9,7 +9,7 @@
 use super::cut::{self, Cutter, Kind, Piece, Token};
 use super::stamps::Stamp;
 use crate::side_index::{Cursor, put_block};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// Of a part. Lines of a further class stay whole.
 const CLASSES_MAX: usize = 512;
