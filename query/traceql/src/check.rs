@@ -158,6 +158,23 @@ fn is_compare(metrics: &Metrics) -> bool {
     matches!(metrics, Metrics::Aggregate(aggregate) if aggregate.op == MetricsOp::Compare)
 }
 
+/// How many values are told, and of what time the selection is.
+pub(crate) fn comparison(params: &[f64]) -> Checked<()> {
+    const VALUES_MAX: f64 = 1000.0;
+    if params.first().is_some_and(|top| !(1.0..=VALUES_MAX).contains(top)) {
+        return Err(format!("compare() top number of values must be an integer between 1 and {VALUES_MAX}"));
+    }
+    match params.get(1..3) {
+        Some([start, end]) if *start <= 0.0 || *end <= 0.0 => {
+            Err("compare() timestamps must be positive integer unix nanoseconds".to_owned())
+        }
+        Some([start, end]) if end <= start => {
+            Err("compare() end timestamp must be greater than start timestamp".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `compare` answers pairs of counts, which cannot be computed with.
 pub(crate) fn second_stage(input: &Metrics) -> Checked<()> {
     match is_compare(input) {

@@ -4,6 +4,7 @@
 //! shows only at its end, so the two readings are tried one after the other. Depth and length are bounded.
 
 mod metrics;
+mod scalars;
 
 use crate::ast::*;
 use crate::check;
@@ -213,7 +214,10 @@ impl<'a> Parser<'a> {
         let word = self.word().to_owned();
         let calls = matches!(self.peek_after(), Token::Punct("("));
         match word.as_str() {
-            "" => self.spansets(0).map(Element::Spansets),
+            "" => match self.scalar_in_parentheses() {
+                Some(element) => Ok(element),
+                None => self.spansets(0).map(Element::Spansets),
+            },
             "by" if calls => {
                 let start = self.at;
                 self.advance();
@@ -268,14 +272,6 @@ impl<'a> Parser<'a> {
         Ok(field)
     }
 
-    fn scalar_filter(&mut self) -> Parsed<Element> {
-        let left = self.scalar(0)?;
-        let op = self.compare_op().ok_or_else(|| self.unexpected("a comparison"))?;
-        self.advance();
-        let right = self.scalar(0)?;
-        Ok(Element::Scalar { left, op, right })
-    }
-
     fn compare_op(&self) -> Option<CompareOp> {
         let Token::Punct(punct) = self.peek() else { return None };
         Some(match *punct {
@@ -300,57 +296,6 @@ impl<'a> Parser<'a> {
             "^" => (Arithmetic::Pow, 6),
             _ => return None,
         })
-    }
-
-    fn scalar(&mut self, level: u8) -> Parsed<Scalar> {
-        self.enter()?;
-        let mut left = self.scalar_operand()?;
-        while let Some((op, binding)) = self.arithmetic_op().filter(|(_, binding)| *binding >= level.max(1)) {
-            self.count_operator()?;
-            self.advance();
-            let right = self.scalar(if op == Arithmetic::Pow { binding } else { binding + 1 })?;
-            left = Scalar::Arithmetic(op, Box::new(left), Box::new(right));
-        }
-        self.depth -= 1;
-        Ok(left)
-    }
-
-    fn scalar_operand(&mut self) -> Parsed<Scalar> {
-        let start = self.at;
-        let negative = self.take("-");
-        let sign = if negative { -1 } else { 1 };
-        let number = match *self.peek() {
-            Token::Int(number) => Some(Static::Int(sign * number)),
-            Token::Float(number) => Some(Static::Float(sign as f64 * number)),
-            Token::Duration(ns) => Some(Static::Duration(sign * ns)),
-            _ => None,
-        };
-        if let Some(number) = number {
-            self.advance();
-            return Ok(Scalar::Static(number));
-        }
-        if negative {
-            return Err(self.unexpected("a number"));
-        }
-        if self.take("(") {
-            let scalar = self.scalar(0)?;
-            self.expect(")")?;
-            return Ok(scalar);
-        }
-        let word = self.word().to_owned();
-        if word == "count" {
-            self.advance();
-            self.expect("(")?;
-            self.expect(")")?;
-            return Ok(Scalar::Count);
-        }
-        let op = Aggregate::from_word(&word).ok_or_else(|| self.unexpected("a number or an aggregate"))?;
-        self.advance();
-        self.expect("(")?;
-        let expr = self.field_expr(0)?;
-        self.expect(")")?;
-        self.checked(start, check::aggregate(op, &expr))?;
-        Ok(Scalar::Aggregate(op, expr))
     }
 
     fn spansets(&mut self, level: u8) -> Parsed<SpansetExpr> {

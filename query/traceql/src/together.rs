@@ -97,8 +97,9 @@ fn gather(part: Scope, conditions: &mut Vec<FieldExpr>) {
 fn part_of(condition: &FieldExpr) -> Option<Scope> {
     let field = match condition {
         FieldExpr::Compare(_, left, right) => match (left.as_ref(), right.as_ref()) {
-            (FieldExpr::Field(_), FieldExpr::Static(Static::Nil)) => None,
-            (FieldExpr::Field(field), FieldExpr::Static(_)) => Some(field),
+            (_, FieldExpr::Static(Static::Nil)) | (FieldExpr::Static(Static::Nil), _) => None,
+            (FieldExpr::Field(field), FieldExpr::Static(_))
+            | (FieldExpr::Static(_), FieldExpr::Field(field)) => Some(field),
             _ => None,
         },
         FieldExpr::Regex { value, .. } => match value.as_ref() {
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn conditions_on_events_are_of_one() {
-        let cases: [(&str, &[usize]); 9] = [
+        let cases: [(&str, &[usize]); 11] = [
             ("{ event.a = 1 && event.b = 2 }", &[2]),
             ("{ event.a = 1 && span.x = 3 && event:name =~ `x.*` && event:timeSinceStart > 1s }", &[3]),
             ("{ event.a = 1 && link.b = 2 }", &[]),
@@ -149,6 +150,8 @@ mod tests {
             ("{ (event.a = 1 && event.b = 2) || span.c = 3 }", &[2]),
             ("{ !(event.a = 1 && event.b = 2) }", &[2]),
             ("{ event.a = nil && event.b = 2 }", &[]),
+            ("{ 1 = event.a && event.b = 2 }", &[2]),
+            ("{ nil = event.a && event.b = 2 }", &[]),
             ("{ event.a = 1 && (event.b = 2 || event.c = 3) }", &[]),
         ];
         for (text, expected) in cases {

@@ -45,6 +45,9 @@ impl Parser<'_> {
         if op == MetricsOp::QuantileOverTime && aggregate.params.is_empty() {
             return Err(self.unexpected("a quantile, as quantile_over_time(duration, .99)"));
         }
+        if op == MetricsOp::Compare {
+            self.checked(start, check::comparison(&aggregate.params))?;
+        }
         self.expect(")")?;
         if self.word() == "by" {
             self.advance();

@@ -53,6 +53,30 @@ fn where_elements_may_stand() {
 }
 
 #[test]
+fn scalars_in_parentheses() {
+    for (query, printed) in [
+        ("{ } | (count()) > 1", "{ } | count() > 1"),
+        ("{ } | ((count() + 1) * 2) > 3", "{ } | (count() + 1) * 2 > 3"),
+        ("{ } | (avg(duration)) > 1s | { .a = 1 }", "{ } | avg(duration) > 1s | { .a = 1 }"),
+    ] {
+        let (read, again) = (parse(query).unwrap(), parse(printed).unwrap());
+        assert_eq!(read.to_string(), again.to_string(), "{query}");
+    }
+    assert!(parse("(count() > 1) && { .a }").is_ok());
+}
+
+#[test]
+fn numbers_of_compare() {
+    let compared = |numbers: &str| parse(&format!("{{ }} | compare({{ status = error }}{numbers})"));
+    for good in ["", ", 1", ", 1000", ", 5, 10, 20"] {
+        assert!(compared(good).is_ok(), "{good}");
+    }
+    for bad in [", 0", ", 1001", ", 5, 0, 20", ", 5, 20, 10"] {
+        assert!(compared(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn printed_and_read_again() {
     for (query, want) in [
         ("{}", "{ }"),
