@@ -259,8 +259,14 @@ fn counted(metrics: Metrics) -> Result<Pipeline, QueryError> {
         Metrics::Topk(inner, _) | Metrics::Bottomk(inner, _) | Metrics::Filter(inner, _, _) => {
             counted(*inner)
         }
+        Metrics::Arithmetic(_, inner, number) | Metrics::Arithmetic(_, number, inner)
+            if matches!(*number, Metrics::Number(_)) =>
+        {
+            counted(*inner)
+        }
         Metrics::Arithmetic(..) | Metrics::Number(_) => Err(QueryError::Bad(
-            "what is computed of metrics is no search; it is answered by /api/metrics/query_range".to_owned(),
+            "what is computed of several metrics is no search; it is answered by /api/metrics/query_range"
+                .to_owned(),
         )),
     }
 }

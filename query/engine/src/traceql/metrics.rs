@@ -74,7 +74,7 @@ impl MetricsQuery {
         let mut series: Vec<TraceSeries> = series
             .into_iter()
             .map(|series| TraceSeries {
-                exemplars: spread(series.exemplars, &mut left),
+                exemplars: spread(series.standing(&self.steps), &mut left),
                 labels: series.labels,
                 points: series
                     .values

@@ -17,7 +17,7 @@ use model::{SpanSelect, Tenant, TimeRange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns, SpanNames};
-use traceql::{Element, Field, FieldExpr, Intrinsic, Root, Scope, SpansetExpr, Static};
+use traceql::{Element, Field, FieldExpr, Intrinsic, ParseError, Root, Scope, SpansetExpr, Static};
 
 /// Spans looked at for one list where each must be taken apart: completion needs the usual names, not the last rare one. They lie
 /// by service, so that the first ones are of a few alone; what many have is known without them, and values that are words
@@ -53,7 +53,8 @@ impl Engine {
         range: TimeRange,
         limit: usize,
     ) -> Result<TraceTags, QueryError> {
-        const KNOWN: [&str; 6] = ["resource", "span", "event", "link", "instrumentation", "intrinsic"];
+        const KNOWN: [&str; 7] =
+            ["resource", "span", "event", "link", "instrumentation", "intrinsic", "trace"];
         let scope = scope.filter(|scope| !matches!(*scope, "" | "none"));
         if let Some(wrong) = scope.filter(|scope| !KNOWN.contains(scope)) {
             return Err(QueryError::Bad(format!(
@@ -103,9 +104,7 @@ impl Engine {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<TagValue>, QueryError> {
-        let field = traceql::parse_field(tag)
-            .or_else(|_| traceql::parse_field(&format!(".{tag}")))
-            .map_err(|why| QueryError::Bad(why.to_string()))?;
+        let field = field_named(tag).map_err(|why| QueryError::Bad(why.to_string()))?;
         if let Some(words) = keywords(&field) {
             let word = |word: &&str| TagValue { kind: "keyword", value: (*word).to_owned() };
             return Ok(words.iter().map(word).collect());
@@ -113,7 +112,7 @@ impl Engine {
         if nobody_types(&field) {
             return Ok(vec![]);
         }
-        let filter = query.and_then(single_filter);
+        let filter = query.and_then(single_filter).or_else(|| told_by_traces(&field));
         let snapshot = self.source.snapshot(tenant).await?;
         let context = self.task_context();
         self.off_thread(values(snapshot, context, field, filter, range, limit)).await
@@ -141,11 +140,36 @@ fn keywords(field: &Field) -> Option<&'static [&'static str]> {
     }
 }
 
+/// A name that is none of a field is an attribute's. What parents have, spans have.
+fn field_named(tag: &str) -> Result<Field, ParseError> {
+    let attribute = |_| traceql::parse_field(&format!(".{tag}"));
+    // Not all that a name may be can be written without quotes.
+    let quoted = |_| traceql::parse_field(&format!(".{tag:?}"));
+    Ok(match traceql::parse_field(tag).or_else(attribute).or_else(quoted)? {
+        Field::Attribute { scope, name } => {
+            Field::Attribute { scope: scope.at_parent().unwrap_or(scope), name }
+        }
+        intrinsic => intrinsic,
+    })
+}
+
+/// All spans, where no column has the field: a trace must be put together for it.
+fn told_by_traces(field: &Field) -> Option<FieldExpr> {
+    use Intrinsic::{ChildCount, NestedSetLeft, NestedSetParent, NestedSetRight};
+    let Field::Intrinsic(ChildCount | NestedSetLeft | NestedSetParent | NestedSetRight) = field else {
+        return None;
+    };
+    Some(FieldExpr::Static(Static::Bool(true)))
+}
+
 /// Ids and durations: each span has another, and none is the one that is looked for.
 fn nobody_types(field: &Field) -> bool {
-    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, ParentId, SpanId, TraceDuration, TraceId};
+    use Intrinsic::{Duration, LinkSpanId, LinkTraceId, Parent, ParentId, SpanId, TraceDuration, TraceId};
     let Field::Intrinsic(intrinsic) = field else { return false };
-    matches!(intrinsic, Duration | LinkSpanId | LinkTraceId | ParentId | SpanId | TraceDuration | TraceId)
+    matches!(
+        intrinsic,
+        Duration | LinkSpanId | LinkTraceId | Parent | ParentId | SpanId | TraceDuration | TraceId
+    )
 }
 
 /// The one filter of a query; of one that is being typed, what of it is whole.
@@ -402,7 +426,21 @@ fn note(found: &mut BTreeSet<TagValue>, value: Val<'_>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::single_filter;
+    use super::{field_named, single_filter};
+    use traceql::{Field, Scope};
+
+    #[test]
+    fn any_name_is_an_attributes() {
+        for (tag, scope, name) in [
+            ("user id", Scope::Any, "user id"),
+            (r#"a "b""#, Scope::Any, r#"a "b""#),
+            ("http.route", Scope::Any, "http.route"),
+            ("parent.span.a", Scope::Span, "a"),
+        ] {
+            let expected = Field::Attribute { scope, name: name.to_owned() };
+            assert_eq!(field_named(tag).unwrap(), expected, "{tag}");
+        }
+    }
 
     #[test]
     fn of_a_query_that_is_typed_what_is_whole_narrows() {

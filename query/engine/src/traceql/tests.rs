@@ -269,7 +269,12 @@ async fn tags_and_their_values() {
             values("name", Some(r#"{ resource.service.name = "orders" } | rate() by (name)"#)).await,
             ["string create", "string pool.acquire"]
         );
-        assert!(values("duration", None).await.is_empty() && values("span:id", None).await.is_empty());
+        for nobody_types in ["duration", "span:id", "parent"] {
+            assert!(values(nobody_types, None).await.is_empty(), "{nobody_types}");
+        }
+        assert_eq!(values("span:childCount", None).await, ["int 0", "int 1"]);
+        assert_eq!(values("parent.pool.name", None).await, ["string orders-db"]);
+        assert!(engine.traceql_tags(&tenant, Some("trace"), None, range(), 9).await.unwrap().is_empty());
         let none = engine.traceql_tags(&tenant, Some("link"), None, range(), 9).await.unwrap();
         assert!(none.is_empty(), "{none:?}");
     }
@@ -278,7 +283,7 @@ async fn tags_and_their_values() {
 #[tokio::test]
 async fn wrong_queries_are_named() {
     let world = World::new().await;
-    for query in ["{ duration >", "({ } | rate()) / 2", "{ .a = 1 } | nonsense()", "", "}"] {
+    for query in ["{ duration >", "({ } | rate()) / ({ } | rate())", "{ .a = 1 } | nonsense()", "", "}"] {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }

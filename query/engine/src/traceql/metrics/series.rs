@@ -19,6 +19,15 @@ impl Series {
     pub fn new(labels: Labels, values: Vec<Option<f64>>) -> Series {
         Series { labels, values, exemplars: Vec::new() }
     }
+
+    /// Exemplars of steps that still have a value: a stage may have taken it, and theirs with it.
+    pub fn standing(&self, steps: &Steps) -> Vec<TraceExemplar> {
+        let stands = |exemplar: &&TraceExemplar| {
+            let step = steps.of(exemplar.ts_ms.saturating_mul(1_000_000));
+            self.values.get(step).is_some_and(Option::is_some)
+        };
+        self.exemplars.iter().filter(stands).cloned().collect()
+    }
 }
 
 /// Counts by the power of two that bounds a value from above, of which `parts` are one in the answer.

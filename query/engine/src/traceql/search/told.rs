@@ -7,7 +7,8 @@ use super::{FoundSpan, FoundSpanset, FoundTrace, Search, ServiceStats};
 use model::{StatusCode, TraceId};
 use std::collections::BTreeMap;
 use traceql::{
-    CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, Static, go_duration,
+    CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, Scope, SpansetExpr, Static,
+    go_duration,
 };
 
 const ROOT_MISSING: &str = "<root span not yet received>";
@@ -83,11 +84,14 @@ struct Condition<'a> {
 impl Told<'_> {
     /// Of several events or links the last that passes, as Tempo has it.
     fn value(&self, at: &SpanAt<'_>) -> Option<model::Value> {
-        let (mut last, mut there, mut event) = (Val::Nil, false, 0);
+        let (mut last, mut there, mut lacking, mut event) = (Val::Nil, false, false, 0);
         let together: Vec<Vec<bool>> = self.conditions.iter().map(|one| at.passing(one.together)).collect();
         let conditions = || self.conditions.iter().zip(&together);
         at.each(self.field, &mut |value| {
-            there |= value != Val::Nil;
+            match value {
+                Val::Nil => lacking = true,
+                _ => there = true,
+            }
             let passed = |(one, together): &(&Condition<'_>, &Vec<bool>)| {
                 passes(one.asks, &value) && (one.together.is_empty() || together.get(event) == Some(&true))
             };
@@ -100,10 +104,17 @@ impl Told<'_> {
             false
         });
         match value_of(last) {
-            None if self.missing && !there => Some(model::Value::from("nil")),
+            None if self.missing && (!there || lacking && of_several(self.field)) => {
+                Some(model::Value::from("nil"))
+            }
             told => told,
         }
     }
+}
+
+/// Whether a field is of events or links: one of them may lack what another has.
+fn of_several(field: &Field) -> bool {
+    matches!(field, Field::Attribute { scope: Scope::Event | Scope::Link, .. })
 }
 
 /// Of a list, the one element that passes.
@@ -176,12 +187,10 @@ impl<'a> Fields<'a> {
             FieldExpr::OfOne(conditions) => conditions.iter().for_each(|one| self.of_filter(one, conditions)),
             FieldExpr::Compare(op, left, right) => match (left.as_ref(), right.as_ref()) {
                 (FieldExpr::Field(field), FieldExpr::Static(Static::Nil))
-                | (FieldExpr::Static(Static::Nil), FieldExpr::Field(field)) => {
-                    self.any(field);
-                    if let Some(told) = self.place(field).filter(|_| *op == CompareOp::Equal) {
-                        told.missing = true;
-                    }
-                }
+                | (FieldExpr::Static(Static::Nil), FieldExpr::Field(field)) => match op {
+                    CompareOp::Equal => self.missing(field),
+                    _ => self.any(field),
+                },
                 (FieldExpr::Field(field), FieldExpr::Static(_))
                 | (FieldExpr::Static(_), FieldExpr::Field(field)) => self.asked(field, filter, together),
                 _ => self.read(filter),
@@ -201,6 +210,13 @@ impl<'a> Fields<'a> {
     fn any(&mut self, field: &'a Field) {
         if let Some(told) = self.place(field) {
             told.any = true;
+        }
+    }
+
+    /// What is there, has not passed.
+    fn missing(&mut self, field: &'a Field) {
+        if let Some(told) = self.place(field) {
+            told.missing = true;
         }
     }
 

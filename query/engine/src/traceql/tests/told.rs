@@ -81,6 +81,10 @@ async fn what_did_not_pass_is_not_told() {
         ("{ span.code != 500 }", vec!["second code=200"]),
         ("{ span.words = `b` }", vec!["second words=b"]),
         ("{ span.words = nil }", vec!["first words=nil"]),
+        ("{ span.words = nil || span.code = 200 }", vec!["first words=nil", "second code=200"]),
+        ("{ event.n = nil }", vec!["second n=nil"]),
+        ("{ 5 = event.ms && event.n = 2 }", vec!["first ms=5 n=2"]),
+        ("{ 5 = event.ms && 1 = event.n }", vec![]),
     ] {
         assert_eq!(told_of(&world, query).await, expected, "{query}");
     }
@@ -107,6 +111,8 @@ async fn a_search_for_numbers_answers_their_spans() {
         ("{ span.code > 200 } | rate()", vec!["first code=500"]),
         ("{ } | count_over_time() by (span.code) | topk(3)", vec!["first code=500", "second code=200"]),
         ("{ name = `second` } | avg_over_time(duration) > 1", vec!["second"]),
+        ("({ name = `second` } | rate()) * 100 > 1", vec!["second"]),
+        ("1 / (2 - ({ name = `second` } | rate()))", vec!["second"]),
     ] {
         assert_eq!(told_of(&world, query).await, expected, "{query}");
     }
@@ -145,6 +151,19 @@ async fn of_equal_series_the_first_by_name_are_largest_and_the_last_smallest() {
         let found = world.metrics(query).await.unwrap();
         let names: Vec<String> = found.series.iter().map(|series| prom_labels(&series.labels)).collect();
         assert_eq!(names, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn exemplars_go_with_their_values() {
+    let spans = vec![span(1, 1, 0, "slow", 0, 100), span(1, 2, 1, "quick", 30_000, 10)];
+    let world = answers::world_of(vec![of("x", spans)]).await;
+    for (query, expected) in
+        [("{ } | max_over_time(duration)", 2), ("{ } | max_over_time(duration) > 0.05", 1)]
+    {
+        let found =
+            world.engine.traceql_metrics(&Tenant::default(), query, range(), 15_000, 10).await.unwrap();
+        assert_eq!(found.series[0].exemplars.len(), expected, "{query}");
     }
 }
 
