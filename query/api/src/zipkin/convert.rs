@@ -1,7 +1,8 @@
 //! OpenTelemetry's spans as Zipkin writes them: tags are text, events are annotations, the peer is the remote endpoint.
 
 use model::{
-    Attributes, ResourceSpans, Span, SpanBatch, SpanId, SpanKind, StatusCode, Value as Attribute, attribute,
+    Attributes, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode, Value as Attribute,
+    attribute,
 };
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -56,7 +57,6 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
         tell("remoteEndpoint", remote);
     }
     if !span.events.is_empty() {
-        let annotation = |event: &model::SpanEvent| json!({ "timestamp": event.ts_ns.div_euclid(1_000), "value": event.name });
         tell("annotations", span.events.iter().map(annotation).collect());
     }
     let tags = tags(resource, span);
@@ -64,6 +64,27 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
         tell("tags", Value::Object(tags));
     }
     Value::Object(told)
+}
+
+/// An annotation is one text: what an event has beside its name stands behind it, as OpenTelemetry's exporters write it.
+fn annotation(event: &SpanEvent) -> Value {
+    let attributes: Map<String, Value> =
+        event.attributes.iter().map(|(name, value)| (name.clone(), as_json(value))).collect();
+    let value = match attributes.is_empty() {
+        true => event.name.clone(),
+        false => format!("{}: {}", json!(event.name), Value::Object(attributes)),
+    };
+    json!({ "timestamp": event.ts_ns.div_euclid(1_000), "value": value })
+}
+
+fn as_json(value: &Attribute) -> Value {
+    match value {
+        Attribute::Bool(truth) => json!(truth),
+        Attribute::Int(number) => json!(number),
+        Attribute::Double(number) if number.is_finite() => json!(number),
+        Attribute::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        other => json!(other.to_string()),
+    }
 }
 
 const ENDPOINTS: [&str; 5] = [

@@ -38,7 +38,15 @@ fn batch(start_ns: i64) -> SpanBatch {
             ("network.peer.address".into(), Attribute::from("192.0.2.9")),
             ("network.peer.port".into(), Attribute::Int(443)),
         ],
-        events: vec![SpanEvent { ts_ns: start_ns + 1_000, name: "ws".into(), ..SpanEvent::default() }],
+        events: vec![
+            SpanEvent { ts_ns: start_ns + 1_000, name: "ws".into(), ..SpanEvent::default() },
+            SpanEvent {
+                ts_ns: start_ns + 2_000,
+                name: "retry".into(),
+                attributes: vec![("n".into(), Attribute::Int(2)), ("why".into(), Attribute::from("busy"))],
+                ..SpanEvent::default()
+            },
+        ],
         ..span(2, 1, SpanKind::Client, "ask")
     };
     let of = |service: &str, spans: Vec<Span>| ResourceSpans {
@@ -113,7 +121,10 @@ async fn a_trace() {
             { "traceId": TRACE, "id": "0202020202020202", "parentId": "0101010101010101", "name": "ask",
               "kind": "CLIENT", "timestamp": us(2), "duration": 100_000, "localEndpoint": { "serviceName": "shop" },
               "remoteEndpoint": { "serviceName": "bank", "ipv4": "192.0.2.9", "port": 443 },
-              "annotations": [{ "timestamp": world.start_us + 1, "value": "ws" }],
+              "annotations": [
+                { "timestamp": world.start_us + 1, "value": "ws" },
+                { "timestamp": world.start_us + 2, "value": r#""retry": {"n":2,"why":"busy"}"# },
+              ],
               "tags": { "http.method": "GET", "otel.status_code": "ERROR", "error": "refused" } },
             { "traceId": TRACE, "id": "0202020202020202", "parentId": "0101010101010101", "shared": true,
               "name": "pay", "kind": "SERVER", "timestamp": us(3), "duration": 100_000,
