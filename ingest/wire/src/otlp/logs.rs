@@ -89,16 +89,22 @@ fn flat(pairs: Vec<KeyValue>) -> Attributes {
     flat
 }
 
+/// What is in a map of a longer name stays one text: each of its values would have that name again.
+const MAP_NAME_BYTES_MAX: usize = 128;
+
 /// How deep a message may be bounds how deep this goes.
-fn flatten(name: String, value: Option<AnyValue>, flat: &mut Attributes) {
-    match value.as_ref().and_then(|any| any.value.as_ref()) {
-        Some(any_value::Value::KvlistValue(map)) => {
-            for pair in &map.values {
-                flatten(format!("{name}.{}", pair.key), pair.value.clone(), flat);
+fn flatten(name: String, any: Option<AnyValue>, flat: &mut Attributes) {
+    match any.and_then(|any| any.value) {
+        Some(any_value::Value::KvlistValue(map)) if name.len() <= MAP_NAME_BYTES_MAX => {
+            for pair in map.values {
+                flatten(format!("{name}.{}", pair.key), pair.value, flat);
             }
         }
-        Some(any_value::Value::BytesValue(bytes)) => flat.push((name, base64(bytes).into())),
-        _ => flat.extend(Some((name, attributes::value(value))).filter(|(_, value)| !value.is_empty())),
+        Some(any_value::Value::BytesValue(bytes)) => flat.push((name, base64(&bytes).into())),
+        value => {
+            let value = attributes::value(Some(AnyValue { value }));
+            flat.extend(Some((name, value)).filter(|(_, value)| !value.is_empty()));
+        }
     }
 }
 

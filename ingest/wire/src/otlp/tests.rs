@@ -299,6 +299,21 @@ fn what_a_scope_says_of_log_records_is_kept() {
 }
 
 #[test]
+fn maps_of_long_names_are_not_multiplied() {
+    let of = |name: &str| {
+        let values =
+            json!([{"key": "x", "value": {"intValue": "1"}}, {"key": "y", "value": {"intValue": "2"}}]);
+        let map = json!({"key": name, "value": {"kvlistValue": {"values": values}}});
+        let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": [map]}]}]}]});
+        let decoded = logs(Notation::Json.read(request.to_string().as_bytes()).unwrap(), 5, &[]);
+        decoded.batch.streams[0].records[0].attributes.clone()
+    };
+    assert_eq!(of("m"), [("m.x".to_owned(), Value::Int(1)), ("m.y".to_owned(), Value::Int(2))]);
+    let long = "m".repeat(129);
+    assert_eq!(of(&long), [(long.clone(), Value::Json(r#"{"x":1,"y":2}"#.into()))]);
+}
+
+#[test]
 fn a_service_without_a_name_is_called_as_its_labels_say() {
     let service_of = |resource: serde_json::Value, from: &[&str]| {
         let pair = |(name, text)| json!({"key": name, "value": {"stringValue": text}});
