@@ -16,6 +16,7 @@ mod multiline;
 mod positions;
 mod rotations;
 mod rules;
+mod script;
 mod source;
 mod tail;
 mod watch;

@@ -190,7 +190,7 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     let event = |kind: &str, object: Value| json!({ "type": kind, "object": object }).to_string() + "\n";
     let bookmark = event("BOOKMARK", json!({ "metadata": { "resourceVersion": "25" } }));
     *world.server.watches.lock() = vec![
-        (200, event("MODIFIED", deployment("20", 2)) + &bookmark),
+        (200, event("MODIFIED", deployment("20", 2)) + bookmark.as_str()),
         (
             200,
             event(

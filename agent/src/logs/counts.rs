@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Namespaces told by name; lines of further ones are counted together.
 const NAMESPACES_MAX: usize = 200;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Counts {
     left_out: Mutex<BTreeMap<(Reason, String), u64>>,
+    /// By the rule's number.
+    script_errors: Mutex<BTreeMap<(usize, String), u64>>,
     lost_files: AtomicU64,
     cut_files: AtomicU64,
     cut_bytes: AtomicU64,
@@ -24,6 +26,12 @@ impl Counts {
         let mut counts = self.left_out.lock();
         let namespace = if counts.len() < NAMESPACES_MAX { namespace } else { "" };
         *counts.entry((reason, namespace.to_owned())).or_default() += 1;
+    }
+
+    pub fn script_failed(&self, rule: usize, namespace: &str) {
+        let mut errors = self.script_errors.lock();
+        let namespace = if errors.len() < NAMESPACES_MAX { namespace } else { "" };
+        *errors.entry((rule, namespace.to_owned())).or_default() += 1;
     }
 
     pub fn lost(&self, losses: Losses) {
@@ -68,6 +76,17 @@ impl Counts {
                     *count as f64,
                 )
                 .with("reason", *reason)
+                .with("namespace", namespace.clone()),
+            );
+        }
+        for ((rule, namespace), count) in &*self.script_errors.lock() {
+            readings.push(
+                Reading::counter(
+                    "binnacle_agent_log_script_errors_total",
+                    "Log lines at which the script of a rule failed",
+                    *count as f64,
+                )
+                .with("rule", rule.to_string())
                 .with("namespace", namespace.clone()),
             );
         }

@@ -18,6 +18,11 @@ pub fn of(line: &str) -> u8 {
     words.take(WORDS_MAX).map(of_word).find(|level| *level > 0).unwrap_or(0)
 }
 
+/// Of a severity number.
+pub fn name(severity: u8) -> &'static str {
+    ["", "trace", "debug", "info", "warn", "error", "fatal"][usize::from(severity.min(24)).div_ceil(4)]
+}
+
 /// `E0102 15:04:05.000000       1 file.go:1] …`.
 fn klog(line: &[u8]) -> Option<u8> {
     let (first, rest) = line.split_first()?;
@@ -72,5 +77,10 @@ mod tests {
         ] {
             assert_eq!(of(line), level, "{line}");
         }
+        let named = [0, 1, 4, 5, 9, 13, 17, 21, 24, 255].map(name);
+        assert_eq!(
+            named,
+            ["", "trace", "trace", "debug", "info", "warn", "error", "fatal", "fatal", "fatal"]
+        );
     }
 }

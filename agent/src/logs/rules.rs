@@ -9,12 +9,18 @@
 //!     keep: ["order"]                                    # with these only lines that match one stay
 //!     redact: [{ pattern: "\\d{16}", with: "****" }]
 //!     sample: 0.1                                        # share that is kept
+//!     script: |                                          # a program, see `script.rs`; what it leaves goes on to limit and redaction
+//!       if matches(line, "GET /(health|ready)") { drop() }
+//!     on_error: drop                                     # a line at which the script fails: keep (default) sends it as it was
 //!     lines_per_second: 1000                             # of each namespace
 //! ```
 
+use super::counts::Counts;
 use super::find::{Container, matches};
 use super::multiline::{Joining, Kind};
+use super::script::{OnError, Script, Scripts, Treated};
 use crate::pods::Pod;
+use model::{Attributes, Labels};
 use parking_lot::Mutex;
 use regex::bytes::Regex;
 use serde::Deserialize;
@@ -38,6 +44,8 @@ struct Written {
     keep: Vec<String>,
     redact: Vec<WrittenRedaction>,
     sample: Option<f64>,
+    script: Option<String>,
+    on_error: Option<OnError>,
     lines_per_second: Option<f64>,
 }
 
@@ -75,6 +83,7 @@ struct Rule {
     keep: Vec<Regex>,
     redact: Vec<(Regex, Vec<u8>)>,
     sample: Option<f64>,
+    script: Option<Arc<Script>>,
     lines_per_second: Option<f64>,
 }
 
@@ -87,7 +96,7 @@ impl Rules {
     pub fn parse(text: &str) -> Result<Rules, Mistake> {
         let file: File = serde_yaml_ng::from_str(text).map_err(|wrong| Mistake(wrong.to_string()))?;
         let rules = file.rules.into_iter().enumerate().map(|(at, written)| {
-            written.compiled().map_err(|why| Mistake(format!("rule {}: {why}", at + 1)))
+            written.compiled(at + 1).map_err(|why| Mistake(format!("rule {}: {why}", at + 1)))
         });
         Ok(Rules(rules.collect::<Result<_, _>>()?))
     }
@@ -103,6 +112,7 @@ impl Rules {
             treatment.drop.extend(rule.drop.iter().cloned());
             treatment.keep.extend(rule.keep.iter().cloned());
             treatment.redact.extend(rule.redact.iter().cloned());
+            rule.script.iter().for_each(|script| treatment.scripts.add(script));
             treatment.sample = rule.sample.or(treatment.sample);
             rate = rule.lines_per_second.or(rate);
         }
@@ -136,7 +146,7 @@ impl Names {
 }
 
 impl Written {
-    fn compiled(self) -> Result<Rule, String> {
+    fn compiled(self, number: usize) -> Result<Rule, String> {
         let regex = |text: &String| Regex::new(text).map_err(|wrong| format!("regex {text:?}: {wrong}"));
         let joining = match self.multiline {
             None => None,
@@ -151,6 +161,11 @@ impl Written {
         if self.lines_per_second.is_some_and(|rate| rate.is_nan() || rate < 0.0) {
             return Err("lines_per_second is a number of lines, 0 or more".into());
         }
+        if self.on_error.is_some() && self.script.is_none() {
+            return Err("on_error is of a script, and there is none".into());
+        }
+        let script =
+            self.script.map(|text| Script::compile(&text, number, self.on_error.unwrap_or_default()));
         let redact = self.redact.iter().map(|one| Ok((regex(&one.pattern)?, one.with.clone().into_bytes())));
         Ok(Rule {
             names: self.r#match,
@@ -159,6 +174,7 @@ impl Written {
             keep: self.keep.iter().map(regex).collect::<Result<_, _>>()?,
             redact: redact.collect::<Result<_, String>>()?,
             sample: self.sample,
+            script: script.transpose()?,
             lines_per_second: self.lines_per_second,
         })
     }
@@ -176,13 +192,14 @@ fn named(name: &str) -> Option<Joining> {
 }
 
 /// What is done with the lines of one container.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Treatment {
     pub joining: Joining,
     drop: Vec<Regex>,
     keep: Vec<Regex>,
     redact: Vec<(Regex, Vec<u8>)>,
     sample: Option<f64>,
+    scripts: Scripts,
     limit: Option<Arc<Mutex<Bucket>>>,
 }
 
@@ -195,8 +212,19 @@ impl Treatment {
         Treatment { joining: Joining::None, ..Treatment::default() }
     }
 
+    /// What a script can ask about the container, by stream.
+    pub fn name(&mut self, streams: &[(Labels, Attributes)], namespace: &str, counts: &Arc<Counts>) {
+        self.scripts.name(streams, namespace, counts);
+    }
+
     /// The line as it is sent, or why it is not.
-    pub fn of<'l>(&self, line: &'l [u8], ts_ns: i64, now_ns: i64) -> Result<Cow<'l, [u8]>, Reason> {
+    pub fn of<'l>(
+        &self,
+        stream: usize,
+        line: &'l [u8],
+        ts_ns: i64,
+        now_ns: i64,
+    ) -> Result<Treated<'l>, Reason> {
         if self.drop.iter().any(|regex| regex.is_match(line))
             || !self.keep.is_empty() && !self.keep.iter().any(|regex| regex.is_match(line))
         {
@@ -209,16 +237,17 @@ impl Treatment {
                 return Err("sampled");
             }
         }
+        // What it drops is not counted as sent.
+        let mut treated = self.scripts.of(stream, line)?;
         if self.limit.as_ref().is_some_and(|bucket| !bucket.lock().take(now_ns)) {
             return Err("rate_limited");
         }
-        let mut line = Cow::Borrowed(line);
         for (regex, with) in &self.redact {
-            if let Cow::Owned(changed) = regex.replace_all(&line, with.as_slice()) {
-                line = Cow::Owned(changed);
+            if let Cow::Owned(changed) = regex.replace_all(&treated.line, with.as_slice()) {
+                treated.line = Cow::Owned(changed);
             }
         }
-        Ok(line)
+        Ok(treated)
     }
 }
 
@@ -271,21 +300,25 @@ mod tests {
     fn lines_are_dropped_kept_and_redacted() {
         let rules = "rules: [{match: {namespace: 'shop-*'}, drop: [health], keep: [order], redact: [{pattern: '\\d{4}', with: '#'}]}]";
         let treatment = treatment(rules);
-        assert_eq!(treatment.of(b"order 1234 5678", 0, 0).unwrap().as_ref(), b"order # #");
-        assert_eq!(treatment.of(b"order health", 0, 0), Err("rule"));
-        assert_eq!(treatment.of(b"other", 0, 0), Err("rule"));
+        assert_eq!(treatment.of(0, b"order 1234 5678", 0, 0).unwrap().line.as_ref(), b"order # #");
+        assert_eq!(treatment.of(0, b"order health", 0, 0), Err("rule"));
+        assert_eq!(treatment.of(0, b"other", 0, 0), Err("rule"));
         let other = "rules: [{match: {namespace: 'bank'}, drop: ['.*']}]";
-        assert!(self::treatment(other).of(b"x", 0, 0).is_ok());
+        assert!(self::treatment(other).of(0, b"x", 0, 0).is_ok());
     }
 
     #[test]
     fn samples_and_rates_keep_their_share() {
         let sampled = treatment("rules: [{sample: 0.25}]");
-        let kept = (0..4_000).filter(|ts| sampled.of(b"line", *ts, 0).is_ok()).count();
+        let kept = (0..4_000).filter(|ts| sampled.of(0, b"line", *ts, 0).is_ok()).count();
         assert!((900..1_100).contains(&kept), "{kept}");
-        assert_eq!(sampled.of(b"line", 7, 0), sampled.of(b"line", 7, 99), "the same line, the same fate");
+        assert_eq!(
+            sampled.of(0, b"line", 7, 0),
+            sampled.of(0, b"line", 7, 99),
+            "the same line, the same fate"
+        );
         let limited = treatment("rules: [{lines_per_second: 10}]");
-        let at = |now_ns: i64| (0..50).filter(|_| limited.of(b"x", 0, now_ns).is_ok()).count();
+        let at = |now_ns: i64| (0..50).filter(|_| limited.of(0, b"x", 0, now_ns).is_ok()).count();
         assert_eq!((at(1_000_000_000), at(1_500_000_000), at(9_000_000_000)), (10, 5, 10));
     }
 
@@ -302,7 +335,7 @@ mod tests {
         assert!(of(r#"{"fluentbit.io/exclude":"true"}"#).is_none());
         let go = of(r#"{"binnacle.io/logs-multiline.cart":"go","binnacle.io/logs-sample":"0"}"#).unwrap();
         assert!(matches!(go.joining, Joining::Only(Kind::Go)));
-        assert_eq!(go.of(b"x", 0, 0), Err("sampled"));
+        assert_eq!(go.of(0, b"x", 0, 0), Err("sampled"));
     }
 
     #[test]
@@ -311,6 +344,9 @@ mod tests {
             ("rules: [{}, {drop: ['(']}]", "rule 2: regex \"(\""),
             ("rules: [{multiline: perl}]", "rule 1: multiline \"perl\" is not known"),
             ("rules: [{sample: 2}]", "between 0 and 1"),
+            ("rules: [{}, {script: \"let a = 1;\\n  a = ;\"}]", "rule 2: script line 2, column 7: "),
+            ("rules: [{on_error: drop}]", "rule 1: on_error is of a script"),
+            ("rules: [{script: 'drop()', on_error: explode}]", "unknown variant `explode`"),
             ("rules: [{dorp: []}]", "unknown field `dorp`"),
         ] {
             let wrong = Rules::parse(text).unwrap_err().to_string();

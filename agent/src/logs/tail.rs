@@ -8,6 +8,7 @@ use super::follower::With;
 use super::line::{self, LINE_BYTES_MAX};
 use super::positions::{Pending, Position};
 use super::rules::Treatment;
+use super::script::Treated;
 use crate::pods;
 use model::{Attributes, Labels, LogRecord};
 use std::borrow::Cow;
@@ -86,9 +87,12 @@ impl Tail {
             return;
         };
         let pod = with.pods.by_uid(&container.uid);
-        self.treatment = with.rules.treatment(container, pod.as_deref(), &with.limits);
         let of = |stream: &&str| with.host.named(of_container(container, pod.as_deref(), stream, node));
         self.identities = cri::STREAMS.iter().map(of).collect();
+        self.treatment = with.rules.treatment(container, pod.as_deref(), &with.limits);
+        if let Some(treatment) = &mut self.treatment {
+            treatment.name(&self.identities, &container.namespace, &with.counts);
+        }
     }
 
     pub fn path(&self) -> &str {
@@ -256,8 +260,12 @@ impl<'l> Lines<'l> {
 
     fn send(&mut self, stream: usize, ts_ns: i64, line: &[u8], cut: bool) {
         let Some(treatment) = self.treatment else { return };
-        match treatment.of(line, ts_ns, self.now_ns) {
-            Ok(line) => self.records[stream].push(line::record(ts_ns, line.into_owned(), cut)),
+        match treatment.of(stream, line, ts_ns, self.now_ns) {
+            Ok(Treated { line, attributes }) => {
+                let mut record = line::record(ts_ns, line.into_owned(), cut);
+                record.attributes.extend(attributes);
+                self.records[stream].push(record);
+            }
             Err(reason) => {
                 let namespace = self.container.map_or("", |container| &container.namespace);
                 self.counts.left_out(reason, namespace);

@@ -587,6 +587,22 @@ fn rules_and_annotations_treat_lines_and_count_what_they_leave_out() {
     assert_eq!(world.reading("binnacle_agent_log_lines_dropped_total"), 1.0);
 }
 
+#[test]
+fn scripts_treat_lines_and_a_mistake_leaves_the_rules_as_they_were() {
+    let mut world = World::new();
+    let rules = r#"rules: [{match: {namespace: shop}, script: 'if line == "line 1" { drop() } line += " of " + labels.namespace;'}]"#;
+    let parse = |text: &str| super::Rules::parse(text).map(Arc::new);
+    world.append(CURRENT, cri(0..3));
+    world.follower.set_rules(parse(rules).unwrap());
+    assert_eq!(world.bodies(), ["line 0 of shop", "line 2 of shop"]);
+    assert_eq!(world.reading("binnacle_agent_log_lines_dropped_total"), 1.0);
+    let wrong =
+        parse("rules: [{script: 'line = '}]").map(|rules| world.follower.set_rules(rules)).unwrap_err();
+    assert!(wrong.to_string().starts_with("rule 1: script line 1, column"), "{wrong}");
+    world.append(CURRENT, cri(3..4));
+    assert_eq!(world.bodies(), ["line 3 of shop"]);
+}
+
 /// Files of a real kubelet: two packed, one rotated and the current one, with a partial line in between.
 #[test]
 fn a_real_kubelets_rotations_are_read_whole() {
