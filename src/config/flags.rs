@@ -276,7 +276,7 @@ pub struct Flags {
     /// Agent: folder where other programs leave metrics as `*.prom` files [default: /var/lib/prometheus/node-exporter]
     #[arg(long, env = "BINNACLE_TEXTFILE_DIR", value_name = "DIR")]
     pub textfile_dir: Option<PathBuf>,
-    /// Agent: file of rules for container logs: joining, dropping, redaction, sampling, limits by namespace
+    /// Agent: file of rules for container logs: joining, dropping, redaction, sampling, limits, scripts, by namespace
     #[arg(long, env = "BINNACLE_LOG_RULES", value_name = "FILE")]
     pub log_rules: Option<PathBuf>,
     /// Agent: the node's kubelet, e.g. https://10.0.0.7:10250; it names pods and tells their file systems and probes [default: not asked]
