@@ -1,6 +1,7 @@
 //! When memory that is free goes back to the system while the store rewrites.
 
 use super::set_purge_delay;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use store::Rewrite;
 
 /// mimalloc's own.
@@ -14,12 +15,19 @@ const REWRITING_MS: std::ffi::c_long = 20;
 /// costs twice the CPU time. Flushes and merges go through memory once; keeping what they freed made a process of 180
 /// MiB one of 400.
 pub fn on_rewrite(rewrite: Rewrite) {
+    // A flush may go on beside a merge.
+    static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
     match rewrite {
-        Rewrite::Begins => set_purge_delay(REWRITING_MS),
+        Rewrite::Begins => {
+            UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+            set_purge_delay(REWRITING_MS);
+        }
         Rewrite::Computed => super::collect(),
         Rewrite::Ended => {
             super::give_back_free();
-            set_purge_delay(RELAXED_MS);
+            if UNDER_WAY.fetch_sub(1, Ordering::Relaxed) == 1 {
+                set_purge_delay(RELAXED_MS);
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Config {
     /// Memtables are flushed at this size (rows, and half of samples), or at `flush_interval` where they hold anything.
     /// Small, as a merge costs little memory and a flush as much as the memtable.
     pub flush_bytes: usize,
+    /// Log lines of so many bytes come so fast that their part stays raw until it is merged.
+    pub raw_from_bytes: usize,
     pub flush_interval: Duration,
     /// The log may grow to this while flushes fail; past it writes are refused.
     pub wal_bytes_max: u64,
@@ -106,6 +108,7 @@ impl Default for Config {
             dir: "binnacle-data".into(),
             memory_bytes_max: 1 << 30,
             flush_bytes: 24 << 20,
+            raw_from_bytes: 8 << 20,
             flush_interval: Duration::from_secs(60),
             wal_bytes_max: 8 << 30,
             fsync: true,

@@ -27,8 +27,7 @@ impl Store {
             return Err(DeleteError::TooMany);
         }
         // What is in memory becomes parts: a tombstone names what it covers by part.
-        self.seal().await?;
-        self.write_out().await?;
+        let (_, _flushed) = self.flush_and_hold().await?;
         let parts_before = self.next_part.load(Ordering::Relaxed);
         let tombstones = self.state.read().tombstones.clone();
         let next_id = tombstones.values().flatten().map(|known| known.id + 1).max().unwrap_or(0);
@@ -68,7 +67,6 @@ impl Store {
         let mut report = Report::default();
         let mut unreadable: BTreeSet<i64> = BTreeSet::new();
         loop {
-            // Between parts a flush may run.
             let _one = self.rewriting.lock().await;
             let Some(part) = self.covered_part(&mut unreadable).await else { break };
             match self.merge_parts(std::slice::from_ref(&part), part.meta.level).await {

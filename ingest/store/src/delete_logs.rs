@@ -53,8 +53,7 @@ impl Store {
             return Err(DeleteError::TooMany);
         }
         // What is in memory becomes parts: a deletion names what it covers by part.
-        self.seal().await?;
-        self.write_out().await?;
+        let (_, _flushed) = self.flush_and_hold().await?;
         let id = known.values().flatten().map(|deletion| deletion.id + 1).max().unwrap_or(1);
         let created_ms = self.clock.now_ms();
         let identity = format!("{tenant}\n{query}\n{range:?}\n{created_ms}\n{id}");
@@ -135,7 +134,6 @@ impl Store {
         let mut report = Report::default();
         let mut looked_at = LookedAt::default();
         loop {
-            // Between parts a flush may run.
             let _one = self.rewriting.lock().await;
             let Some(part) = self.part_with_deleted_lines(&mut looked_at).await else { break };
             match self.merge_parts(std::slice::from_ref(&part), part.meta.level).await {

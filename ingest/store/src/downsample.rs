@@ -90,7 +90,6 @@ impl Store {
     pub async fn downsample(&self) -> anyhow::Result<usize> {
         let (mut done, mut given_up) = (0, BTreeSet::new());
         loop {
-            // Between two parts a flush may run.
             let _one = self.rewriting.lock().await;
             let Some((part, interval_ms)) = self.due(&given_up) else { return Ok(done) };
             let rows = part.meta.rows;

@@ -46,6 +46,9 @@ impl Signal {
     }
 }
 
+/// The level of a raw part, which is merged soon.
+pub const RAW: i64 = -1;
+
 /// What the catalog knows of a part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartMeta {
@@ -54,7 +57,7 @@ pub struct PartMeta {
     pub signal: Signal,
     /// Days since 1970; every record of the part is of this day.
     pub window: i64,
-    /// 0 from a flush, then one more at each merge.
+    /// 0 from a flush, then one more at each merge; [`RAW`] where the flush left the rows as they came.
     pub level: i64,
     /// Times of the first and last record, in the signal's unit.
     pub first_ts: i64,
@@ -73,9 +76,14 @@ pub struct PartFiles {
     pub first_ts: i64,
     pub last_ts: i64,
     pub rows: usize,
+    pub is_raw: bool,
 }
 
 impl PartMeta {
+    pub fn is_raw(&self) -> bool {
+        self.level == RAW
+    }
+
     pub fn parquet_path(&self) -> Path {
         self.path("parquet")
     }

@@ -7,7 +7,7 @@ use crate::delete_logs;
 use crate::log_deletions::{Hidden, LogDeletion, Periods};
 use crate::memory::{Memtables, Sealed};
 use crate::metrics;
-use crate::part::{Part, PartFiles, PartMeta, Signal};
+use crate::part::{Part, PartFiles, PartMeta, RAW, Signal};
 use crate::rows::groups::GroupColumns;
 use crate::rows::part::WordBounds;
 use crate::rows::{self, order::Ranked};
@@ -20,10 +20,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
 /// Parts of one level of one day that are merged to one of the next.
 const MERGE_PARTS: usize = 6;
+
+/// Raw parts of one day that are merged without waiting for the next look: 1.4 million lines of some 300 bytes, which are
+/// looked through in a third of a second.
+pub(crate) const RAW_PARTS: usize = 24;
 
 /// Bytes of the parts of one merge: a metrics part's file is in memory until it is stored, and a log part's side index is while
 /// it is made.
@@ -66,23 +71,34 @@ impl Report {
 impl Store {
     /// Everything that is in memory becomes committed parts.
     pub async fn flush(&self) -> anyhow::Result<Report> {
-        let _one = self.rewriting.lock().await;
-        let _told = Told::by(self.config.on_rewrite);
-        self.seal().await?;
-        self.write_out().await
+        self.flush_and_hold().await.map(|(report, _)| report)
+    }
+
+    /// As [`flush`](Self::flush); nothing else is flushed while what it returns is held.
+    pub(crate) async fn flush_and_hold(&self) -> anyhow::Result<(Report, MutexGuard<'_, ()>)> {
+        let one = self.flushing.lock().await;
+        let report = {
+            let _told = Told::by(self.config.on_rewrite);
+            self.seal().await?;
+            self.write_out().await?
+        };
+        if self.has_many_raw_parts() {
+            self.merge_now.notify_one();
+        }
+        Ok((report, one))
     }
 
     /// While the log is read at the start: what was read becomes parts. Nobody writes yet; the records before `covered`
     /// are those in memory.
     pub(crate) async fn flush_replayed(&self, covered: u64) -> anyhow::Result<Report> {
-        let _one = self.rewriting.lock().await;
+        let _one = self.flushing.lock().await;
         let _told = Told::by(self.config.on_rewrite);
         self.seal_up_to(covered);
         self.write_out().await
     }
 
     /// Sealed memtables to parts, the oldest first.
-    pub(crate) async fn write_out(&self) -> anyhow::Result<Report> {
+    async fn write_out(&self) -> anyhow::Result<Report> {
         let mut report = Report::default();
         loop {
             let Some(sealed) = self.state.read().sealed.first().cloned() else { return Ok(report) };
@@ -110,7 +126,7 @@ impl Store {
     }
 
     /// From here on records go to new memtables; those that are sealed hold exactly what is before a WAL position.
-    pub(crate) async fn seal(&self) -> anyhow::Result<()> {
+    async fn seal(&self) -> anyhow::Result<()> {
         let _gate = self.gate.write().await;
         if self.state.read().tenants.values().all(|tables| tables.is_empty()) {
             return Ok(());
@@ -138,14 +154,16 @@ impl Store {
             for signal in Signal::ALL {
                 let tables = tables.clone();
                 let (tell, words) = (self.config.on_rewrite, self.config.words);
+                let raw_from = self.config.raw_from_bytes;
                 let files = tokio::task::spawn_blocking(move || {
-                    let files = files_of(&tables, signal, words);
+                    let files = files_of(&tables, signal, words, raw_from);
                     tell(Rewrite::Computed);
                     files
                 });
                 let files = files.await??;
                 for (window, files) in files {
-                    new.push(self.store_files(tenant, signal, window, (0, 0), files).await?);
+                    let level = if files.is_raw { RAW } else { 0 };
+                    new.push(self.store_files(tenant, signal, window, (level, 0), files).await?);
                 }
             }
         }
@@ -214,12 +232,28 @@ impl Store {
         }
     }
 
-    /// Merges that are due: several parts of one level in one day.
-    pub(crate) async fn merge_small(&self) -> anyhow::Result<Report> {
+    fn has_many_raw_parts(&self) -> bool {
+        let parts = self.state.read().parts.clone();
+        parts.values().any(|list| {
+            let mut of_days: BTreeMap<i64, usize> = BTreeMap::new();
+            let raw = list.iter().filter(|part| part.meta.is_raw());
+            raw.for_each(|part| *of_days.entry(part.meta.window).or_default() += 1);
+            of_days.into_values().any(|parts| parts >= RAW_PARTS)
+        })
+    }
+
+    /// Merges that are due: several parts of one level in one day, or so many that are raw.
+    pub(crate) async fn merge_small(&self, raw_parts: usize) -> anyhow::Result<Report> {
         self.merge(|parts| {
             let mut by_level: BTreeMap<i64, Vec<Arc<Part>>> = BTreeMap::new();
-            parts.iter().for_each(|part| by_level.entry(part.meta.level).or_default().push(part.clone()));
-            by_level.into_values().find(|level| level.len() >= MERGE_PARTS).unwrap_or_default()
+            parts
+                .iter()
+                .for_each(|part| by_level.entry(part.meta.level.max(0)).or_default().push(part.clone()));
+            let is_due = |level: &Vec<Arc<Part>>| {
+                let raw = level.iter().filter(|part| part.meta.is_raw()).count();
+                if raw > 0 { raw >= raw_parts } else { level.len() >= MERGE_PARTS }
+            };
+            by_level.into_values().find(is_due).unwrap_or_default()
         })
         .await
     }
@@ -234,12 +268,11 @@ impl Store {
         Ok(report)
     }
 
-    /// Merges what `choose` picks of a day's parts, until it picks fewer than two.
+    /// Merges what `choose` picks of a day's parts, until it picks fewer than two and none that is raw.
     async fn merge(&self, choose: impl Fn(&[Arc<Part>]) -> Vec<Arc<Part>>) -> anyhow::Result<Report> {
         let mut report = Report::default();
         let mut given_up: BTreeSet<i64> = BTreeSet::new();
         loop {
-            // Between merges a flush may run: a long compaction must not let memory fill.
             let _one = self.rewriting.lock().await;
             let (parts, deletions): (Parts, _) = {
                 let state = self.state.read();
@@ -254,12 +287,15 @@ impl Store {
                 for part in list.iter().filter(|part| !given_up.contains(&part.meta.id) && !waits(part)) {
                     by_day.entry(part.meta.window).or_default().push(part.clone());
                 }
-                by_day.into_values().map(|day| bounded(choose(&day))).find(|chosen| chosen.len() > 1)
+                let is_worth_it = |chosen: &Vec<Arc<Part>>| {
+                    chosen.len() > 1 || chosen.iter().any(|part| part.meta.is_raw())
+                };
+                by_day.into_values().map(|day| bounded(choose(&day))).find(is_worth_it)
             });
             drop(parts);
             let Some(chosen) = chosen else { return Ok(report) };
             let _told = Told::by(self.config.on_rewrite);
-            let level = chosen.iter().map(|part| part.meta.level).max().unwrap_or(0) + 1;
+            let level = chosen.iter().map(|part| part.meta.level).max().unwrap_or(0).max(0) + 1;
             match self.merge_parts(&chosen, level).await {
                 Ok(part) => report.add(part.as_ref()),
                 Err(wrong) => {
@@ -340,7 +376,7 @@ impl Store {
         let tenant = first.tenant.clone();
         let new = match files {
             Some(files) => {
-                Some(self.store_files(&tenant, signal, window, (level, interval_ms), files).await?)
+                Some(self.store_files(&tenant, signal, window, (level.max(0), interval_ms), files).await?)
             }
             None => None,
         };
@@ -470,11 +506,19 @@ fn bounded(mut parts: Vec<Arc<Part>>) -> Vec<Arc<Part>> {
 }
 
 /// The files of one signal's memtable, one part a day.
-fn files_of(tables: &Memtables, signal: Signal, words: WordBounds) -> anyhow::Result<Vec<(i64, PartFiles)>> {
+fn files_of(
+    tables: &Memtables,
+    signal: Signal,
+    words: WordBounds,
+    raw_from_bytes: usize,
+) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     match signal {
         Signal::Metrics => metrics_files(tables),
-        Signal::Logs => row_files(signal, &tables.logs.read(), words),
-        Signal::Spans => row_files(signal, &tables.spans.read(), words),
+        Signal::Logs => {
+            let logs = tables.logs.read();
+            row_files(signal, &logs, words, logs.bytes() >= raw_from_bytes)
+        }
+        Signal::Spans => row_files(signal, &tables.spans.read(), words, false),
     }
 }
 
@@ -504,6 +548,7 @@ fn row_files(
     signal: Signal,
     head: &rows::head::Head,
     words: WordBounds,
+    is_raw: bool,
 ) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     let (groups, batches) = (head.groups(), head.batches());
     let Ranked { keys, places } = rows::order::rank(signal, &groups, &batches)?;
@@ -515,13 +560,16 @@ fn row_files(
         }
     }
     drop(places);
-    let names = rows::part::Layout::of(signal, &batches, words);
+    let layout = match is_raw {
+        true => rows::part::Layout::raw(signal, &batches),
+        false => rows::part::Layout::of(signal, &batches, words),
+    };
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();
         let groups = GroupColumns::new(signal, groups.clone());
         let mut writer =
-            rows::part::Writer::new(signal, groups, keys.clone(), names.clone(), Spool::Memory(vec![]))?;
+            rows::part::Writer::new(signal, groups, keys.clone(), layout.clone(), Spool::Memory(vec![]))?;
         rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
         files.push((window, writer.finish()?));
     }

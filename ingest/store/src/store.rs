@@ -14,6 +14,7 @@ use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
 use crate::rates::Rates;
 use crate::record::{self, Rows};
+use crate::rewrite::RAW_PARTS;
 use crate::rows::build;
 use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
@@ -54,8 +55,11 @@ pub struct Inner {
     /// Held for reading from before a record enters the WAL until it is in its memtable, for writing while memtables
     /// are sealed: so a sealed one holds exactly the records before its WAL position.
     pub(crate) gate: tokio::sync::RwLock<()>,
-    /// One flush or merge at a time.
+    /// Held by whoever replaces parts by others.
     pub(crate) rewriting: tokio::sync::Mutex<()>,
+    /// Held by whoever makes parts of memtables; after `rewriting` where both are. A flush goes on beside a merge, which is
+    /// long: memory must not fill meanwhile.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
     pub(crate) next_part: AtomicI64,
     pub(crate) janitor: mpsc::UnboundedSender<PartMeta>,
     pub(crate) counts: Counts,
@@ -66,6 +70,8 @@ pub struct Inner {
     pub(crate) unsealed_bytes: AtomicUsize,
     flushed: Notify,
     flush_now: Notify,
+    /// There are many raw parts.
+    pub(crate) merge_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Set when the disk refused, and when; shown by readiness.
@@ -203,6 +209,7 @@ impl Store {
             exemplars: Mutex::new(exemplars),
             gate: tokio::sync::RwLock::new(()),
             rewriting: tokio::sync::Mutex::new(()),
+            flushing: tokio::sync::Mutex::new(()),
             next_part: AtomicI64::new(next_part),
             janitor,
             counts: Counts::default(),
@@ -214,6 +221,7 @@ impl Store {
             unsealed_bytes: AtomicUsize::new(0),
             flushed: Notify::new(),
             flush_now: Notify::new(),
+            merge_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![]),
             refuses: Mutex::new(None),
@@ -519,8 +527,8 @@ impl Store {
     async fn keep_house(self) {
         let interval = self.config.flush_interval * 2;
         while !self.stopping.load(Ordering::Acquire) {
-            tokio::time::sleep(interval).await;
-            if let Err(wrong) = self.merge_small().await {
+            let is_time = tokio::time::timeout(interval, self.merge_now.notified()).await.is_err();
+            if let Err(wrong) = self.merge_small(if is_time { 1 } else { RAW_PARTS }).await {
                 warn!(error = format!("{wrong:#}"), "merge failed; the parts stay as they are");
             }
             if let Err(wrong) = self.clean_tombstones().await {

@@ -8,6 +8,7 @@ mod limits;
 mod log_deletes;
 mod parts;
 mod queries;
+mod raw;
 
 use crate::{Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, Store, Unbounded, WordBounds};
 use arrow::array::{AsArray, RecordBatch};

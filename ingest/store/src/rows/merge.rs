@@ -53,7 +53,13 @@ pub async fn merge(
     let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
     keys.sort_unstable();
     keys.dedup();
-    let names = part::Layout::joined(signal, &indexes, words);
+    let mut sampled = vec![];
+    let raw: Vec<_> = parts.iter().zip(&indexes).filter(|(_, index)| index.is_raw()).collect();
+    for (number, ((part, _), index)) in raw.iter().enumerate() {
+        sampled.extend(part::sample(part, index, (number, raw.len())).await?);
+    }
+    let layout = part::Layout::joined(signal, &indexes, &sampled, words);
+    drop((raw, sampled));
     let spool = match parts.first() {
         Some((part, _)) => part.objects().spool()?,
         None => return Ok(None),
@@ -68,7 +74,7 @@ pub async fn merge(
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());
     let mut written = 0;
-    let mut writer = Writer::new(signal, groups, keys, names, spool)?;
+    let mut writer = Writer::new(signal, groups, keys, layout, spool)?;
     let mut waiting = Waiting { pieces: vec![], rows: vec![], bytes: 0 };
     loop {
         for source in &mut sources {

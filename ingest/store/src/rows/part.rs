@@ -31,7 +31,7 @@ mod writer;
 use attributes::named;
 pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
-pub use read::{PartStream, Select, read, read_all};
+pub use read::{PartStream, Select, read, read_all, sample};
 pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, SPAN_GROUP_ROWS};
@@ -75,6 +75,9 @@ const MAY_BE_BLANK: [(&str, &[&str]); 9] = [
 
 const FORMAT: &str = "BNCLROW";
 const LOG_VERSION: u8 = b'9';
+/// Of logs whose part is raw: rows lie as they came, but in order, and nothing of them is indexed. To write them so costs a
+/// fifth, and what comes fast is merged soon, with columns and indexes; a search looks at all lines until then.
+const LOG_VERSION_RAW: u8 = b'R';
 /// Of logs, read as well, without their indexes of words and ids: a search looks at all lines until the part is merged.
 const LOG_VERSIONS_BEFORE: [u8; 2] = [b'8', b'5'];
 /// Of logs, read like these: nor are its bodies packed.
@@ -114,6 +117,7 @@ pub struct Index {
     traces: Arc<Traces>,
     /// Bytes that it takes, about.
     bytes: usize,
+    is_raw: bool,
     /// Some row has attributes.
     has_attributes: bool,
     /// Of bodies that were taken apart.
@@ -140,6 +144,8 @@ pub struct Layout {
     /// About as many ids, or rows with an id, as there will be.
     pub ids: usize,
     pub times: times::Unit,
+    /// Rows of logs as they came, without columns of their own for anything, or indexes.
+    pub is_raw: bool,
 }
 
 impl Layout {
@@ -158,23 +164,51 @@ impl Layout {
             ids: 0,
             words,
             bodies: bodies::frequent(bodies.into_iter()),
+            is_raw: false,
         }
     }
 
-    /// For the rows of several files: the columns of any, as far as there is room.
-    pub fn joined(signal: Signal, indexes: &[Arc<Index>], words: WordBounds) -> Layout {
+    /// For rows in memory that soon are merged.
+    pub fn raw(signal: Signal, batches: &[RecordBatch]) -> Layout {
+        Layout {
+            times: times::Unit::of(signal, batches),
+            group_rows: FLUSHED_LOG_GROUP_ROWS,
+            is_raw: true,
+            ..Layout::default()
+        }
+    }
+
+    /// For the rows of several files: the columns of any, as far as there is room. What raw ones would have comes from a
+    /// [`sample`] of their rows.
+    pub fn joined(
+        signal: Signal,
+        indexes: &[Arc<Index>],
+        of_raw: &[RecordBatch],
+        words: WordBounds,
+    ) -> Layout {
         let units = indexes.iter().map(|index| times::Unit::named(signal, index.metadata.schema()));
+        let sampled = (!of_raw.is_empty()).then(|| Layout::of(signal, of_raw, words));
+        let cooked = || indexes.iter().filter(|index| !index.is_raw);
+        let names = |of: fn(&Layout) -> &Vec<String>| {
+            sampled.iter().map(move |layout| of(layout).iter().map(String::as_str).collect())
+        };
+        let of_files = cooked().map(|index| named(index.field_names()));
+        let attributes = attributes::joined(of_files.chain(names(|layout| &layout.attributes)));
+        let of_files = cooked().map(|index| bodies::named(index.field_names()));
+        let bodies = bodies::joined(of_files.chain(names(|layout| &layout.bodies)));
+        let common = cooked().map(|index| index.packed.common());
         Layout {
             times: units.min().unwrap_or_default(),
-            attributes: attributes::joined(indexes.iter().map(|index| named(index.field_names()))),
+            attributes,
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { LOG_GROUP_ROWS },
             ids: indexes
                 .iter()
                 .map(|index| if signal == Signal::Spans { index.total() } else { index.ids_count })
                 .sum(),
             words,
-            common: packed::Common::joined(indexes.iter().map(|index| index.packed.common())),
-            bodies: bodies::joined(indexes.iter().map(|index| bodies::named(index.field_names()))),
+            common: packed::Common::joined(common.chain(sampled.iter().map(|layout| &layout.common))),
+            bodies,
+            is_raw: false,
         }
     }
 }
@@ -232,7 +266,12 @@ impl Index {
         let version = match (signal, bytes.get(7)) {
             (Signal::Spans, Some(older @ (&SPAN_VERSION_BEFORE | &SPAN_VERSION_FIRST))) => *older,
             (Signal::Spans, _) => SPAN_VERSION,
-            (_, Some(older)) if LOG_VERSIONS_BEFORE.contains(older) || *older == LOG_VERSION_FIRST => *older,
+            (_, Some(other))
+                if LOG_VERSIONS_BEFORE.contains(other)
+                    || [LOG_VERSION_FIRST, LOG_VERSION_RAW].contains(other) =>
+            {
+                *other
+            }
             _ => LOG_VERSION,
         };
         let is_indexed = signal == Signal::Logs && wanted == Use::Search && version == LOG_VERSION;
@@ -297,6 +336,7 @@ impl Index {
             words,
             traces,
             bytes,
+            is_raw: signal == Signal::Logs && version == LOG_VERSION_RAW,
             has_attributes: has_attributes != 0,
             shapes: Arc::new(shapes),
             packed: Arc::new(packed::Unpacking::new(common)),
@@ -312,6 +352,11 @@ impl Index {
         self.bytes
     }
 
+    /// Whether rows lie as they came.
+    pub fn is_raw(&self) -> bool {
+        self.is_raw
+    }
+
     pub fn group_of(&self, run: &Run) -> &Group {
         &self.groups.groups()[run.group as usize]
     }
@@ -321,7 +366,7 @@ impl Index {
         named(self.field_names()).into_iter()
     }
 
-    fn total(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.runs.last().map_or(0, |run| (run.first_row + run.rows) as usize)
     }
 

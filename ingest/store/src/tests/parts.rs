@@ -133,7 +133,7 @@ async fn labels_are_known_without_their_series() {
     }
 }
 
-fn rich(from: i64) -> [Batch; 2] {
+pub(super) fn rich(from: i64) -> [Batch; 2] {
     let attributes = |i: i64| -> Attributes {
         let mut attributes = vec![("http.route".to_owned(), Value::from("/cart"))];
         if i % 2 == 0 {
@@ -218,7 +218,7 @@ fn rich(from: i64) -> [Batch; 2] {
 }
 
 /// Every row as text, sorted.
-async fn all_rows(store: &Store) -> Vec<String> {
+pub(super) async fn all_rows(store: &Store) -> Vec<String> {
     let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
     let logs = snapshot.logs(&LogSelect::all(TimeRange::ALL), &LogColumns::all()).await.unwrap();
     let spans = snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::all()).await.unwrap();

@@ -6,20 +6,25 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Int32Type, TimestampNanosecondType};
 use model::Match;
 
-/// Runs `check` with the records in memory and again with them in parts.
+/// Runs `read` with the records in memory and again with them in parts, in raw ones, and in what these are merged to.
 async fn in_memory_and_in_parts<F, T>(batches: Vec<Batch>, read: F, expected: T)
 where
     F: AsyncFn(&Store) -> T,
     T: PartialEq + std::fmt::Debug,
 {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
-    for batch in batches {
-        store.write(write(batch)).await.unwrap();
+    for raw_from_bytes in [usize::MAX, 0] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { raw_from_bytes, ..config(dir.path()) };
+        let store = Store::open(config, clock()).await.unwrap();
+        for batch in &batches {
+            store.write(write(batch.clone())).await.unwrap();
+        }
+        assert_eq!(read(&store).await, expected, "in memory");
+        store.flush().await.unwrap();
+        assert_eq!(read(&store).await, expected, "in parts, raw from {raw_from_bytes}");
+        store.compact().await.unwrap();
+        assert_eq!(read(&store).await, expected, "in merged parts, raw from {raw_from_bytes}");
     }
-    assert_eq!(read(&store).await, expected, "in memory");
-    store.flush().await.unwrap();
-    assert_eq!(read(&store).await, expected, "in parts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

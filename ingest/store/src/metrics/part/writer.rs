@@ -94,6 +94,7 @@ impl Writer {
         self.write()?;
         let (rows, first_ts, last_ts) = self.index.extent();
         Ok(PartFiles {
+            is_raw: false,
             parquet: Contents::Memory(self.parquet.into_inner()?.into()),
             index: self.index.finish()?,
             first_ts,

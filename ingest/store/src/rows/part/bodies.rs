@@ -401,6 +401,9 @@ impl Shredder {
 
     /// The columns of [`fields`](Self::fields).
     pub fn shred(&mut self, bodies: &StringArray) -> Vec<ArrayRef> {
+        if self.paths.is_empty() {
+            return vec![Arc::new(bodies.clone()), Arc::new(UInt32Array::new_null(bodies.len()))];
+        }
         let mut whole = StringBuilder::new();
         let mut shapes = UInt32Builder::with_capacity(bodies.len());
         let mut columns: Vec<StringBuilder> = self.paths.iter().map(|_| StringBuilder::new()).collect();

@@ -6,7 +6,8 @@ use super::needles::Needle;
 use super::picked::Picked;
 use super::ranges::Ranges;
 use super::straight::Straight;
-use super::{Automata, Index, MAY_BE_BLANK, SPAN_PAGE_ROWS, attributes, bodies, few, times};
+use super::{Automata, Index, LOG_PAGE_ROWS, MAY_BE_BLANK, SPAN_PAGE_ROWS, attributes, bodies, few, times};
+use crate::metrics::part::selection;
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
@@ -17,7 +18,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
@@ -37,6 +38,12 @@ const PICKED_ROWS: usize = 8_192;
 
 /// Rows of each part in memory while several are merged.
 const MERGE_ROWS: usize = 512;
+
+/// Of the rows of all raw parts so many are looked at, about, to choose how they will lie.
+const SAMPLED_ROWS: usize = 16_384;
+
+/// Of each part one page in so many is read for that.
+const SAMPLED_PAGES: usize = 4;
 
 pub type PartStream = BoxStream<'static, Result<RecordBatch, Damaged>>;
 
@@ -196,7 +203,7 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         filter.extend(judge.map(|judge| judge.predicate(&index)));
         let read = Read {
             projection: index.mask(&projected),
-            selection: Some(crate::metrics::part::selection(ranges.0.into_iter(), index.total())),
+            selection: Some(selection(ranges.0.into_iter(), index.total())),
             filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
             ..Read::default()
         };
@@ -250,16 +257,48 @@ async fn read_traces(
 
 /// All stored rows in the part's order, for merging.
 pub fn read_all(part: &Arc<Part>, index: Arc<Index>) -> Result<PartStream, Damaged> {
+    let all = std::iter::once(0..index.total());
+    read_stored(part, index.clone(), Ranges::new(all))
+}
+
+/// Some rows of a raw part, which is one of so many: other pages of each, and evenly.
+pub async fn sample(
+    part: &Arc<Part>,
+    index: &Arc<Index>,
+    (number, parts): (usize, usize),
+) -> Result<Vec<RecordBatch>, Damaged> {
+    let every = parts.clamp(1, SAMPLED_PAGES);
+    let (total, page) = (index.total(), LOG_PAGE_ROWS);
+    let pages = (0..total.div_ceil(page)).filter(|at| at % every == number % every);
+    let ranges = Ranges::new(pages.map(|at| at * page..total.min((at + 1) * page)));
+    let step = (total * parts / every / SAMPLED_ROWS).max(1);
+    let mut rows = read_stored(part, index.clone(), ranges)?;
+    let (mut sampled, mut next) = (vec![], 0);
+    while let Some(batch) = rows.try_next().await? {
+        let taken: Vec<usize> = (next..batch.num_rows()).step_by(step).collect();
+        next = taken.last().map_or(next, |last| last + step) - batch.num_rows();
+        if !taken.is_empty() {
+            let taken: Vec<(usize, usize)> = taken.into_iter().map(|row| (0, row)).collect();
+            let taken = interleave_record_batch(&[&batch], &taken);
+            sampled.push(taken.map_err(|why| part.damaged(&part.meta.parquet_path(), why))?);
+        }
+    }
+    Ok(sampled)
+}
+
+/// Stored rows in the part's order.
+fn read_stored(part: &Arc<Part>, index: Arc<Index>, ranges: Ranges) -> Result<PartStream, Damaged> {
     let path = part.meta.parquet_path();
     let schema = stored::schema(part.meta.signal);
     let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let columns = index.columns(&needed);
     let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
-        let (metadata, all) = (&index.metadata, Ranges::new(std::iter::once(0..index.total())));
-        let straight = Straight::of(part.clone(), &index, [metadata, metadata], &all, None, columns);
+        let metadata = &index.metadata;
+        let straight = Straight::of(part.clone(), &index, [metadata, metadata], &ranges, None, columns);
         straight.in_batches_of(MERGE_ROWS).stream().boxed()
     } else {
-        let read = Read { projection: index.mask(&columns), rows: MERGE_ROWS, ..Read::default() };
+        let selection = Some(selection(ranges.0.into_iter(), index.total()));
+        let read = Read { projection: index.mask(&columns), rows: MERGE_ROWS, selection, ..Read::default() };
         let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
         stream.map_err(ArrowError::from).boxed()
     };

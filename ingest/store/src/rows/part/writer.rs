@@ -6,8 +6,8 @@ use super::cells::{Grid, WHOLE};
 use super::forms::Records;
 use super::times::Unit;
 use super::{
-    FORMAT, LOG_PAGE_ROWS, LOG_VERSION, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS, SPAN_VERSION, bodies, ids,
-    packed, traces, words_builder,
+    FORMAT, LOG_PAGE_ROWS, LOG_VERSION, LOG_VERSION_RAW, Layout, MAY_BE_BLANK, Run, SPAN_PAGE_ROWS,
+    SPAN_VERSION, bodies, ids, packed, traces, words_builder,
 };
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
@@ -62,8 +62,9 @@ pub struct Writer {
     /// Of spans.
     traces: traces::Builder,
     words: Option<words_builder::Builder>,
-    /// Of logs.
+    /// Of logs that are indexed.
     grid: Option<Grid>,
+    is_raw: bool,
     rows: usize,
 }
 
@@ -78,12 +79,13 @@ impl Writer {
     ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(layout.attributes);
         let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies));
-        let grid = bodies.as_ref().map(|bodies| Grid::of_fields(bodies.paths().len()));
+        let indexed = bodies.as_ref().filter(|_| !layout.is_raw);
+        let grid = indexed.map(|bodies| Grid::of_fields(bodies.paths().len()));
         let packing = packed::Packing::new(layout.common);
         let mut of_bodies: Vec<Field> = bodies.iter().flat_map(bodies::Shredder::fields).collect();
         of_bodies.extend(packing.common().fields());
         let schema = file_schema(signal, layout.times, &shredder, of_bodies);
-        let properties = properties(signal, &schema, layout.group_rows)?;
+        let properties = properties(signal, &schema, layout.group_rows, layout.is_raw)?;
         Ok(Writer {
             signal,
             groups,
@@ -99,6 +101,7 @@ impl Writer {
             traces: traces::Builder::with_room(if signal == Signal::Spans { layout.ids } else { 0 }),
             words: grid.map(|grid| words_builder::Builder::new(grid, layout.words)),
             grid,
+            is_raw: layout.is_raw,
             rows: 0,
         })
     }
@@ -166,7 +169,7 @@ impl Writer {
 
     fn index_trace_ids(&mut self, piece: &RecordBatch) {
         let first = self.rows;
-        let Some(grid) = self.grid else {
+        if self.signal == Signal::Spans {
             let mut run = self.runs.partition_point(|run| run.first_row as usize <= first).saturating_sub(1);
             let run_of = |row: usize| {
                 let is_next = |run: &Run| run.first_row as usize <= first + row;
@@ -179,9 +182,9 @@ impl Writer {
                 self.traces.add(spans, first);
             }
             return;
-        };
+        }
         let column = piece.column_by_name("trace_id").and_then(|ids| ids.as_fixed_size_binary_opt());
-        if let Some(ids) = column {
+        if let (Some(grid), Some(ids)) = (self.grid, column) {
             self.ids.add_column(ids, |row| grid.cell(first + row, grid.trace_ids()));
         }
     }
@@ -227,7 +230,11 @@ impl Writer {
         self.groups.groups().iter().for_each(|group| group.encode(&mut head));
         head.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
         self.runs.iter().for_each(|run| run.encode(&mut head));
-        let version = if self.signal == Signal::Spans { SPAN_VERSION } else { LOG_VERSION };
+        let version = match self.signal {
+            Signal::Spans => SPAN_VERSION,
+            _ if self.is_raw => LOG_VERSION_RAW,
+            _ => LOG_VERSION,
+        };
         let mut index = Sealing::new(FORMAT, version)?;
         index.write_all(&head)?;
         let length = |bytes: usize| (bytes as u64).to_le_bytes();
@@ -261,6 +268,7 @@ impl Writer {
             index = [&index[..], &blocks, &length(index.len())].concat().into();
         }
         Ok(PartFiles {
+            is_raw: self.is_raw,
             parquet,
             index,
             first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
@@ -290,13 +298,21 @@ fn file_schema(signal: Signal, times: Unit, shredder: &Shredder, of_bodies: Vec<
     Arc::new(Schema::new(fields))
 }
 
-fn properties(signal: Signal, schema: &Schema, group_rows: usize) -> anyhow::Result<WriterProperties> {
+fn properties(
+    signal: Signal,
+    schema: &Schema,
+    group_rows: usize,
+    is_raw: bool,
+) -> anyhow::Result<WriterProperties> {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let time = time_column(signal);
     let page_rows = if signal == Signal::Spans { SPAN_PAGE_ROWS } else { LOG_PAGE_ROWS };
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_compression(match is_raw {
+            true => Compression::LZ4_RAW,
+            false => Compression::ZSTD(ZstdLevel::try_new(1)?),
+        })
         .set_statistics_enabled(EnabledStatistics::None)
         .set_column_statistics_enabled(column(time), EnabledStatistics::Chunk)
         .set_column_dictionary_enabled(column(time), false)
