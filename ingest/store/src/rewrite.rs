@@ -514,11 +514,8 @@ fn files_of(
 ) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     match signal {
         Signal::Metrics => metrics_files(tables),
-        Signal::Logs => {
-            let logs = tables.logs.read();
-            row_files(signal, &logs, words, logs.bytes() >= raw_from_bytes)
-        }
-        Signal::Spans => row_files(signal, &tables.spans.read(), words, false),
+        Signal::Logs => row_files(signal, &tables.logs.read(), words, raw_from_bytes),
+        Signal::Spans => row_files(signal, &tables.spans.read(), words, usize::MAX),
     }
 }
 
@@ -548,7 +545,7 @@ fn row_files(
     signal: Signal,
     head: &rows::head::Head,
     words: WordBounds,
-    is_raw: bool,
+    raw_from_bytes: usize,
 ) -> anyhow::Result<Vec<(i64, PartFiles)>> {
     let (groups, batches) = (head.groups(), head.batches());
     let Ranked { keys, places } = rows::order::rank(signal, &groups, &batches)?;
@@ -560,8 +557,8 @@ fn row_files(
         }
     }
     drop(places);
-    let layout = match is_raw {
-        true => rows::part::Layout::raw(signal, &batches),
+    let layout = match head.bytes() >= raw_from_bytes {
+        true => rows::part::Layout::raw(&batches),
         false => rows::part::Layout::of(signal, &batches, words),
     };
     let mut files = vec![];

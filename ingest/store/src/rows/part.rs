@@ -168,10 +168,10 @@ impl Layout {
         }
     }
 
-    /// For rows in memory that soon are merged.
-    pub fn raw(signal: Signal, batches: &[RecordBatch]) -> Layout {
+    /// For rows of logs in memory that soon are merged.
+    pub fn raw(batches: &[RecordBatch]) -> Layout {
         Layout {
-            times: times::Unit::of(signal, batches),
+            times: times::Unit::of(Signal::Logs, batches),
             group_rows: FLUSHED_LOG_GROUP_ROWS,
             is_raw: true,
             ..Layout::default()

@@ -12,7 +12,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
-use crate::rows::stored::{self, needed, publish};
+use crate::rows::stored::{self, needed, publish, time_column};
 use crate::rows::{logs, spans};
 use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
@@ -257,11 +257,13 @@ async fn read_traces(
 
 /// All stored rows in the part's order, for merging.
 pub fn read_all(part: &Arc<Part>, index: Arc<Index>) -> Result<PartStream, Damaged> {
+    let schema = stored::schema(part.meta.signal);
+    let needed = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let all = std::iter::once(0..index.total());
-    read_stored(part, index.clone(), Ranges::new(all))
+    read_stored(part, index.clone(), Ranges::new(all), needed)
 }
 
-/// Some rows of a raw part, which is one of so many: other pages of each, and evenly.
+/// What decides how lines will lie, of some lines of a raw part, which is one of so many: other pages of each, and evenly.
 pub async fn sample(
     part: &Arc<Part>,
     index: &Arc<Index>,
@@ -272,7 +274,8 @@ pub async fn sample(
     let pages = (0..total.div_ceil(page)).filter(|at| at % every == number % every);
     let ranges = Ranges::new(pages.map(|at| at * page..total.min((at + 1) * page)));
     let step = (total * parts / every / SAMPLED_ROWS).max(1);
-    let mut rows = read_stored(part, index.clone(), ranges)?;
+    let needed = vec![time_column(Signal::Logs), bodies::BODY, "trace_id", "span_id", attributes::REST];
+    let mut rows = read_stored(part, index.clone(), ranges, needed)?;
     let (mut sampled, mut next) = (vec![], 0);
     while let Some(batch) = rows.try_next().await? {
         let taken: Vec<usize> = (next..batch.num_rows()).step_by(step).collect();
@@ -287,10 +290,13 @@ pub async fn sample(
 }
 
 /// Stored rows in the part's order.
-fn read_stored(part: &Arc<Part>, index: Arc<Index>, ranges: Ranges) -> Result<PartStream, Damaged> {
+fn read_stored(
+    part: &Arc<Part>,
+    index: Arc<Index>,
+    ranges: Ranges,
+    needed: Vec<&'static str>,
+) -> Result<PartStream, Damaged> {
     let path = part.meta.parquet_path();
-    let schema = stored::schema(part.meta.signal);
-    let needed: Vec<&'static str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let columns = index.columns(&needed);
     let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
         let metadata = &index.metadata;

@@ -84,7 +84,8 @@ impl Writer {
         let packing = packed::Packing::new(layout.common);
         let mut of_bodies: Vec<Field> = bodies.iter().flat_map(bodies::Shredder::fields).collect();
         of_bodies.extend(packing.common().fields());
-        let schema = file_schema(signal, layout.times, &shredder, of_bodies);
+        let of_groups = if layout.is_raw { vec![] } else { fields_of_groups(signal) };
+        let schema = file_schema(signal, layout.times, &shredder, of_bodies, of_groups);
         let properties = properties(signal, &schema, layout.group_rows, layout.is_raw)?;
         Ok(Writer {
             signal,
@@ -145,6 +146,9 @@ impl Writer {
         }
         self.index_trace_ids(piece);
         self.ids.end_page();
+        if self.is_raw {
+            return Ok(columns);
+        }
         let numbers = numbers(piece)?;
         for word in words_of(self.signal) {
             columns.push(self.groups.column(word, numbers)?);
@@ -283,8 +287,21 @@ fn is_own(name: &str) -> bool {
     name != REST && name != TYPES && name != bodies::BODY
 }
 
-/// The columns that we read, then those that the groups decide, which are there for other readers.
-fn file_schema(signal: Signal, times: Unit, shredder: &Shredder, of_bodies: Vec<Field>) -> SchemaRef {
+/// What the groups decide, for other readers.
+fn fields_of_groups(signal: Signal) -> Vec<Field> {
+    let texts: &[&str] = if signal == Signal::Logs { &["stream", "resource"] } else { &["resource"] };
+    let words = words_of(signal).iter().map(|word| Field::new(*word, schema::word(), true));
+    words.chain(texts.iter().map(|text| Field::new(*text, schema::word(), false))).collect()
+}
+
+/// The columns that we read, then those of the groups.
+fn file_schema(
+    signal: Signal,
+    times: Unit,
+    shredder: &Shredder,
+    of_bodies: Vec<Field>,
+    of_groups: Vec<Field>,
+) -> SchemaRef {
     let own = stored::schema(signal).fields().iter().filter(|field| is_own(field.name()));
     let mut fields: Vec<Arc<Field>> = own.cloned().collect();
     for field in fields.iter_mut().filter(|field| field.name() == time_column(signal)) {
@@ -292,9 +309,7 @@ fn file_schema(signal: Signal, times: Unit, shredder: &Shredder, of_bodies: Vec<
     }
     fields.extend(shredder.fields().into_iter().map(Arc::new));
     fields.extend(of_bodies.into_iter().map(Arc::new));
-    fields.extend(words_of(signal).iter().map(|word| Arc::new(Field::new(*word, schema::word(), true))));
-    let texts: &[&str] = if signal == Signal::Logs { &["stream", "resource"] } else { &["resource"] };
-    fields.extend(texts.iter().map(|text| Arc::new(Field::new(*text, schema::word(), false))));
+    fields.extend(of_groups.into_iter().map(Arc::new));
     Arc::new(Schema::new(fields))
 }
 
@@ -322,6 +337,11 @@ fn properties(
         .set_data_page_size_limit(8 << 20)
         .set_max_row_group_row_count(Some(group_rows))
         .set_column_dictionary_page_size_limit(column("trace_id"), TRACE_DICTIONARY_BYTES);
+    if is_raw {
+        // To look each value up costs more than to write it again, and is done at the merge.
+        properties = properties.set_dictionary_enabled(false).set_encoding(Encoding::PLAIN);
+        properties = properties.set_column_dictionary_enabled(column(SHAPE), true);
+    }
     for plain in ["body", packed::VALUES, packed::IDS, "span_id", "parent_span_id", "duration_ns"] {
         properties = properties.set_column_dictionary_enabled(column(plain), false);
     }
@@ -344,7 +364,7 @@ fn properties(
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
         let name = field.name();
-        if name != SHAPE && name != GROUP {
+        if name != SHAPE && name != GROUP && !is_raw {
             properties = properties.set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
             let bytes =
                 if signal == Signal::Logs { FIELD_DICTIONARY_BYTES } else { ATTRIBUTE_DICTIONARY_BYTES };
