@@ -20,15 +20,19 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tracing::{debug, warn};
 
 /// Parts of one level of one day that are merged to one of the next.
 const MERGE_PARTS: usize = 6;
 
-/// Raw parts of one day that are merged without waiting for the next look: 1.4 million lines of some 300 bytes, which are
-/// looked through in a third of a second.
+/// Raw parts of one day that are merged at once: 1.4 million lines of some 300 bytes, to look through which takes a quarter of a
+/// second.
 pub(crate) const RAW_PARTS: usize = 24;
+
+/// How long fewer wait for others.
+pub(crate) const RAW_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of the parts of one merge: a metrics part's file is in memory until it is stored, and a log part's side index is while
 /// it is made.
@@ -82,8 +86,8 @@ impl Store {
             self.seal().await?;
             self.write_out().await?
         };
-        if self.has_many_raw_parts() {
-            self.merge_now.notify_one();
+        if self.has_raw_parts(1) {
+            self.raw_written.notify_one();
         }
         Ok((report, one))
     }
@@ -232,28 +236,29 @@ impl Store {
         }
     }
 
-    fn has_many_raw_parts(&self) -> bool {
-        let parts = self.state.read().parts.clone();
-        parts.values().any(|list| {
+    /// Whether some day of some tenant has as many.
+    pub(crate) fn has_raw_parts(&self, parts: usize) -> bool {
+        let all = self.state.read().parts.clone();
+        all.values().any(|list| {
             let mut of_days: BTreeMap<i64, usize> = BTreeMap::new();
             let raw = list.iter().filter(|part| part.meta.is_raw());
             raw.for_each(|part| *of_days.entry(part.meta.window).or_default() += 1);
-            of_days.into_values().any(|parts| parts >= RAW_PARTS)
+            of_days.into_values().any(|of_day| of_day >= parts)
         })
     }
 
-    /// Merges that are due: several parts of one level in one day, or so many that are raw.
-    pub(crate) async fn merge_small(&self, raw_parts: usize) -> anyhow::Result<Report> {
+    /// Merges raw parts, each day's to one.
+    pub(crate) async fn merge_raw(&self) -> anyhow::Result<Report> {
+        self.merge(|parts| parts.iter().filter(|part| part.meta.is_raw()).cloned().collect()).await
+    }
+
+    /// Merges that are due: several parts of one level in one day.
+    pub(crate) async fn merge_small(&self) -> anyhow::Result<Report> {
         self.merge(|parts| {
             let mut by_level: BTreeMap<i64, Vec<Arc<Part>>> = BTreeMap::new();
-            parts
-                .iter()
-                .for_each(|part| by_level.entry(part.meta.level.max(0)).or_default().push(part.clone()));
-            let is_due = |level: &Vec<Arc<Part>>| {
-                let raw = level.iter().filter(|part| part.meta.is_raw()).count();
-                if raw > 0 { raw >= raw_parts } else { level.len() >= MERGE_PARTS }
-            };
-            by_level.into_values().find(is_due).unwrap_or_default()
+            let indexed = parts.iter().filter(|part| !part.meta.is_raw());
+            indexed.for_each(|part| by_level.entry(part.meta.level).or_default().push(part.clone()));
+            by_level.into_values().find(|level| level.len() >= MERGE_PARTS).unwrap_or_default()
         })
         .await
     }
@@ -279,13 +284,14 @@ impl Store {
                 (state.parts.clone(), state.log_deletions.clone())
             };
             // What a deletion covers stays apart from what it does not, until it is carried out.
-            let waits = |part: &Part| {
-                deletions.get(&part.meta.tenant).into_iter().flatten().any(|known| known.concerns(&part.meta))
+            let covered_by = |part: &Part| -> Vec<i64> {
+                let of_tenant = deletions.get(&part.meta.tenant).into_iter().flatten();
+                of_tenant.filter(|known| known.concerns(&part.meta)).map(|known| known.id).collect()
             };
             let chosen = parts.values().find_map(|list| {
-                let mut by_day: BTreeMap<i64, Vec<Arc<Part>>> = BTreeMap::new();
-                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id) && !waits(part)) {
-                    by_day.entry(part.meta.window).or_default().push(part.clone());
+                let mut by_day: BTreeMap<(i64, Vec<i64>), Vec<Arc<Part>>> = BTreeMap::new();
+                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id)) {
+                    by_day.entry((part.meta.window, covered_by(part))).or_default().push(part.clone());
                 }
                 let is_worth_it = |chosen: &Vec<Arc<Part>>| {
                     chosen.len() > 1 || chosen.iter().any(|part| part.meta.is_raw())

@@ -14,7 +14,7 @@ use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
 use crate::rates::Rates;
 use crate::record::{self, Rows};
-use crate::rewrite::RAW_PARTS;
+use crate::rewrite::{RAW_PARTS, RAW_WAIT_MAX};
 use crate::rows::build;
 use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
@@ -70,8 +70,7 @@ pub struct Inner {
     pub(crate) unsealed_bytes: AtomicUsize,
     flushed: Notify,
     flush_now: Notify,
-    /// There are many raw parts.
-    pub(crate) merge_now: Notify,
+    pub(crate) raw_written: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Set when the disk refused, and when; shown by readiness.
@@ -221,7 +220,7 @@ impl Store {
             unsealed_bytes: AtomicUsize::new(0),
             flushed: Notify::new(),
             flush_now: Notify::new(),
-            merge_now: Notify::new(),
+            raw_written: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![]),
             refuses: Mutex::new(None),
@@ -230,6 +229,7 @@ impl Store {
         store.replay(covered).await?;
         let tasks = vec![
             tokio::spawn(store.clone().flush_forever()),
+            tokio::spawn(store.clone().merge_raw_forever()),
             tokio::spawn(store.clone().keep_house()),
             tokio::spawn(delete_doomed(objects, doomed)),
         ];
@@ -523,12 +523,34 @@ impl Store {
         }
     }
 
+    /// Raw parts are merged when they are many, or when the first has waited for others.
+    async fn merge_raw_forever(self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            if !self.has_raw_parts(1) {
+                self.raw_written.notified().await;
+            }
+            let deadline = tokio::time::Instant::now() + RAW_WAIT_MAX;
+            while !self.has_raw_parts(RAW_PARTS)
+                && tokio::time::timeout_at(deadline, self.raw_written.notified()).await.is_ok()
+            {}
+            match self.merge_raw().await {
+                Ok(merged) if merged.parts > 0 => {}
+                // What cannot be merged now is not tried again at once.
+                Ok(_) => tokio::time::sleep(RAW_WAIT_MAX).await,
+                Err(wrong) => {
+                    warn!(error = format!("{wrong:#}"), "merge failed; the parts stay as they are");
+                    tokio::time::sleep(RAW_WAIT_MAX).await;
+                }
+            }
+        }
+    }
+
     /// Merging and retention, after every few flushes.
     async fn keep_house(self) {
         let interval = self.config.flush_interval * 2;
         while !self.stopping.load(Ordering::Acquire) {
-            let is_time = tokio::time::timeout(interval, self.merge_now.notified()).await.is_err();
-            if let Err(wrong) = self.merge_small(if is_time { 1 } else { RAW_PARTS }).await {
+            tokio::time::sleep(interval).await;
+            if let Err(wrong) = self.merge_small().await {
                 warn!(error = format!("{wrong:#}"), "merge failed; the parts stay as they are");
             }
             if let Err(wrong) = self.clean_tombstones().await {

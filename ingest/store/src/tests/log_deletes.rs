@@ -147,3 +147,25 @@ async fn streams_are_kept_as_long_as_is_said_of_them() {
     assert_eq!(after(101).await, [] as [&str; 0]);
     assert_eq!(store.state.read().parts.values().flatten().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_parts_are_merged_apart_while_a_deletion_that_covers_some_can_be_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tenant, clock) = (Tenant::default(), clock());
+    let store = open_with(dir.path(), &clock, |config| config.raw_from_bytes = 0).await;
+    store.end_tasks();
+    for from in [0, 10, 20, 30] {
+        if from == 20 {
+            store.delete_logs(&tenant, "a two", TimeRange::ALL).await.unwrap();
+        }
+        store.write(write(lines("a", &["one", "two"], from))).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    assert_eq!(left(&store).await, ["one", "one", "one", "one", "two", "two"]);
+    assert_eq!(store.merge_raw().await.unwrap().parts, 2);
+    assert!(!store.has_raw_parts(1));
+    assert_eq!(left(&store).await, ["one", "one", "one", "one", "two", "two"]);
+    let deletion = store.log_deletions(&tenant)[0].request_id.clone();
+    store.cancel_log_deletion(&tenant, &deletion).await.unwrap();
+    assert_eq!(left(&store).await.len(), 8);
+}

@@ -73,24 +73,35 @@ async fn what_raw_parts_become_lies_as_if_they_had_never_been_raw() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_raw_parts_are_merged_at_once_and_few_in_time() {
+async fn many_raw_parts_are_merged_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_raw(dir.path()).await;
-    // Its own task would merge them first.
-    store.end_tasks();
     for second in 0..RAW_PARTS as i64 {
-        assert_eq!(store.merge_small(RAW_PARTS).await.unwrap().parts, 0);
         store.write(write(lines("web", &["one"], second))).await.unwrap();
         store.flush().await.unwrap();
     }
-    assert_eq!(store.merge_small(RAW_PARTS).await.unwrap().parts, 1);
-    assert_eq!(levels(&store), [1]);
-    store.write(write(lines("web", &["two"], 100))).await.unwrap();
+    while levels(&store) != [1] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), RAW_PARTS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_raw_part_is_merged_and_others_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(lines("web", &["small"], 0))).await.unwrap();
     store.flush().await.unwrap();
-    assert_eq!(levels(&store), [-1, 1]);
-    store.merge_small(1).await.unwrap();
-    assert_eq!(levels(&store), [1, 1]);
-    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), RAW_PARTS + 1);
+    killed(store).await;
+    let store = open_raw(dir.path()).await;
+    store.end_tasks();
+    store.write(write(lines("web", &["much"], 1))).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(levels(&store), [-1, 0]);
+    assert!(store.has_raw_parts(1) && !store.has_raw_parts(2));
+    assert_eq!(store.merge_raw().await.unwrap().parts, 1);
+    assert_eq!(levels(&store), [0, 1]);
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["much", "small"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
