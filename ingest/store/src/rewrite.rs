@@ -38,6 +38,10 @@ pub(crate) const RAW_WAIT_MAX: Duration = Duration::from_secs(10);
 /// it is made.
 const MERGE_BYTES_MAX: i64 = 128 << 20;
 
+/// A part of logs of so many bytes, a million lines, is not merged any more: all of its lines would be taken apart again, and to ask
+/// three such parts for a needle costs a millisecond more than one.
+const GROWN_BYTES: i64 = 32 << 20;
+
 /// Of the memory for memtables, one part in so many may be series that stay known over a flush.
 const REGISTRY_SHARE: usize = 8;
 
@@ -290,7 +294,7 @@ impl Store {
             };
             let chosen = parts.values().find_map(|list| {
                 let mut by_day: BTreeMap<(i64, Vec<i64>), Vec<Arc<Part>>> = BTreeMap::new();
-                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id)) {
+                for part in list.iter().filter(|part| !given_up.contains(&part.meta.id) && !is_grown(part)) {
                     by_day.entry((part.meta.window, covered_by(part))).or_default().push(part.clone());
                 }
                 let is_worth_it = |chosen: &Vec<Arc<Part>>| {
@@ -496,6 +500,10 @@ enum Expired {
     Nothing,
     Streams,
     All,
+}
+
+fn is_grown(part: &Part) -> bool {
+    part.meta.signal == Signal::Logs && !part.meta.is_raw() && part.meta.bytes >= GROWN_BYTES
 }
 
 /// As many of the parts, small ones first, as fit the memory of a merge.
