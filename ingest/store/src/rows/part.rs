@@ -34,7 +34,7 @@ pub use automaton::Automata;
 pub use read::{PartStream, Select, read, read_all, sample};
 pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
-use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, SPAN_GROUP_ROWS};
+use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, RAW_GROUP_ROWS, SPAN_GROUP_ROWS};
 
 use super::groups::{Group, GroupColumns};
 use crate::part::{Damaged, Part, Signal};
@@ -172,7 +172,7 @@ impl Layout {
     pub fn raw(batches: &[RecordBatch]) -> Layout {
         Layout {
             times: times::Unit::of(Signal::Logs, batches),
-            group_rows: FLUSHED_LOG_GROUP_ROWS,
+            group_rows: RAW_GROUP_ROWS,
             is_raw: true,
             ..Layout::default()
         }

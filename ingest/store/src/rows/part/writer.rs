@@ -34,6 +34,10 @@ pub const LOG_GROUP_ROWS: usize = 1 << 16;
 pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
 pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
+/// Of raw parts two dozen are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
+pub const RAW_GROUP_ROWS: usize = 1 << 13;
+const RAW_PAGE_ROWS: usize = 1 << 10;
+
 /// Whoever reads one page of a column reads its dictionary too. Values that are all different would fill one of a MiB
 /// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
 const FIELD_DICTIONARY_BYTES: usize = 32 << 10;
@@ -321,7 +325,11 @@ fn properties(
 ) -> anyhow::Result<WriterProperties> {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let time = time_column(signal);
-    let page_rows = if signal == Signal::Spans { SPAN_PAGE_ROWS } else { LOG_PAGE_ROWS };
+    let page_rows = match signal {
+        Signal::Spans => SPAN_PAGE_ROWS,
+        _ if is_raw => RAW_PAGE_ROWS,
+        _ => LOG_PAGE_ROWS,
+    };
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_compression(match is_raw {
