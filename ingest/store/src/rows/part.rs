@@ -75,8 +75,8 @@ const MAY_BE_BLANK: [(&str, &[&str]); 9] = [
 
 const FORMAT: &str = "BNCLROW";
 const LOG_VERSION: u8 = b'9';
-/// Of logs whose part is raw: rows lie as they came, but in order, and nothing of them is indexed. To write them so costs a
-/// fifth, and what comes fast is merged soon, with columns and indexes; a search looks at all lines until then.
+/// Of logs whose part is raw: rows lie as they came, but in order, and nothing of them is indexed. What comes fast is written so
+/// and merged soon, with columns and indexes; a search looks at all lines until then.
 const LOG_VERSION_RAW: u8 = b'R';
 /// Of logs, read as well, without their indexes of words and ids: a search looks at all lines until the part is merged.
 const LOG_VERSIONS_BEFORE: [u8; 2] = [b'8', b'5'];

@@ -104,6 +104,31 @@ async fn one_raw_part_is_merged_and_others_are_left_alone() {
     assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["much", "small"]);
 }
 
+/// Fewer of them are looked at and read at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lines_come_back_from_raw_parts_and_from_what_they_become() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_raw(dir.path()).await;
+    store.end_tasks();
+    let long = |n: usize| match n % 3 {
+        0 => format!("{n} {}", "word ".repeat(100_000)),
+        1 => format!(r#"{{"n":{n},"text":"{}"}}"#, "long ".repeat(200_000)),
+        _ => format!("short {n}"),
+    };
+    let mut expected: Vec<String> = (0..60).map(long).collect();
+    for (from, piece) in expected.chunks(30).enumerate() {
+        let piece: Vec<&str> = piece.iter().map(String::as_str).collect();
+        store.write(write(lines("web", &piece, from as i64 * 30))).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    expected.sort();
+    let all = LogSelect::all(TimeRange::ALL);
+    assert!(bodies(&store, &all).await == expected, "raw");
+    store.merge_raw().await.unwrap();
+    assert_eq!(levels(&store), [1]);
+    assert!(bodies(&store, &all).await == expected, "merged");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_does_not_wait_for_a_merge() {
     let dir = tempfile::tempdir().unwrap();

@@ -36,11 +36,15 @@ use std::sync::Arc;
 /// Rows of traces in one batch.
 const PICKED_ROWS: usize = 8_192;
 
-/// Rows of each part in memory while several are merged.
+/// Rows of each part in memory while several are merged, and of long lines about so many bytes.
 const MERGE_ROWS: usize = 512;
+const MERGE_BYTES: usize = 1 << 20;
 
 /// Of the rows of all raw parts so many are looked at, about, to choose how they will lie.
 const SAMPLED_ROWS: usize = 16_384;
+
+/// Of long lines it is fewer.
+const SAMPLED_BYTES: usize = 16 << 20;
 
 /// Of each part one page in so many is read for that.
 const SAMPLED_PAGES: usize = 4;
@@ -276,14 +280,18 @@ pub async fn sample(
     let step = (total * parts / every / SAMPLED_ROWS).max(1);
     let needed = vec![time_column(Signal::Logs), bodies::BODY, "trace_id", "span_id", attributes::REST];
     let mut rows = read_stored(part, index.clone(), ranges, needed)?;
-    let (mut sampled, mut next) = (vec![], 0);
-    while let Some(batch) = rows.try_next().await? {
+    let (mut sampled, mut next, mut left) = (vec![], 0, SAMPLED_BYTES / parts);
+    while let Some(batch) = rows.try_next().await?
+        && left > 0
+    {
         let taken: Vec<usize> = (next..batch.num_rows()).step_by(step).collect();
         next = taken.last().map_or(next, |last| last + step) - batch.num_rows();
         if !taken.is_empty() {
             let taken: Vec<(usize, usize)> = taken.into_iter().map(|row| (0, row)).collect();
             let taken = interleave_record_batch(&[&batch], &taken);
-            sampled.push(taken.map_err(|why| part.damaged(&part.meta.parquet_path(), why))?);
+            let taken = taken.map_err(|why| part.damaged(&part.meta.parquet_path(), why))?;
+            left = left.saturating_sub(taken.get_array_memory_size());
+            sampled.push(taken);
         }
     }
     Ok(sampled)
@@ -301,10 +309,11 @@ fn read_stored(
     let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
         let metadata = &index.metadata;
         let straight = Straight::of(part.clone(), &index, [metadata, metadata], &ranges, None, columns);
-        straight.in_batches_of(MERGE_ROWS).stream().boxed()
+        straight.in_batches_of(index.merge_rows()).stream().boxed()
     } else {
         let selection = Some(selection(ranges.0.into_iter(), index.total()));
-        let read = Read { projection: index.mask(&columns), rows: MERGE_ROWS, selection, ..Read::default() };
+        let read =
+            Read { projection: index.mask(&columns), rows: index.merge_rows(), selection, ..Read::default() };
         let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
         stream.map_err(ArrowError::from).boxed()
     };
@@ -317,6 +326,13 @@ fn read_stored(
 }
 
 impl Index {
+    /// Rows that are read at a time to be merged.
+    fn merge_rows(&self) -> usize {
+        let bytes: u64 = self.runs.iter().map(|run| run.bytes).sum();
+        let of_a_row = bytes as usize / self.total().max(1);
+        (MERGE_BYTES / of_a_row.max(1)).clamp(1, MERGE_ROWS)
+    }
+
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.metadata.schema().fields().iter().map(|field| field.name().as_str())
     }

@@ -34,9 +34,12 @@ pub const LOG_GROUP_ROWS: usize = 1 << 16;
 pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
 pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
-/// Of raw parts two dozen are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
+/// Two dozen raw parts are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
 pub const RAW_GROUP_ROWS: usize = 1 << 13;
 const RAW_PAGE_ROWS: usize = 1 << 10;
+const RAW_PAGE_BYTES: usize = 1 << 20;
+/// After so many it is looked whether the page is full of bytes.
+const RAW_WRITE_ROWS: usize = 128;
 
 /// Whoever reads one page of a column reads its dictionary too. Values that are all different would fill one of a MiB
 /// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
@@ -349,6 +352,7 @@ fn properties(
         // To look each value up costs more than to write it again, and is done at the merge.
         properties = properties.set_dictionary_enabled(false).set_encoding(Encoding::PLAIN);
         properties = properties.set_column_dictionary_enabled(column(SHAPE), true);
+        properties = properties.set_write_batch_size(RAW_WRITE_ROWS).set_data_page_size_limit(RAW_PAGE_BYTES);
     }
     for plain in ["body", packed::VALUES, packed::IDS, "span_id", "parent_span_id", "duration_ns"] {
         properties = properties.set_column_dictionary_enabled(column(plain), false);
