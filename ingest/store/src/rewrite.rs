@@ -170,15 +170,22 @@ impl Store {
                 let files = files.await??;
                 for (window, files) in files {
                     let level = if files.is_raw { RAW } else { 0 };
-                    new.push(self.store_files(tenant, signal, window, (level, 0), files).await?);
+                    let id = self.new_id();
+                    new.push(self.store_files(id, tenant, signal, window, (level, 0), files).await?);
                 }
             }
         }
         Ok(new)
     }
 
+    /// Of a part; the later one's samples stand where two have the same.
+    fn new_id(&self) -> i64 {
+        self.next_part.fetch_add(1, Ordering::Relaxed)
+    }
+
     async fn store_files(
         &self,
+        id: i64,
         tenant: &Tenant,
         signal: Signal,
         window: i64,
@@ -187,7 +194,7 @@ impl Store {
     ) -> anyhow::Result<NewPart> {
         let meta = PartMeta {
             interval_ms,
-            id: self.next_part.fetch_add(1, Ordering::Relaxed),
+            id,
             tenant: tenant.clone(),
             signal,
             window,
@@ -341,6 +348,8 @@ impl Store {
     ) -> anyhow::Result<Option<NewPart>> {
         let first = &parts[0].meta;
         let (signal, window) = (first.signal, first.window);
+        // Of what is flushed meanwhile it is older.
+        let id = self.new_id();
         let (tombstones, deletions) = {
             let state = self.state.read();
             let tombstones = state.tombstones.get(&first.tenant).cloned().unwrap_or_default();
@@ -385,7 +394,7 @@ impl Store {
         let tenant = first.tenant.clone();
         let new = match files {
             Some(files) => {
-                Some(self.store_files(&tenant, signal, window, (level.max(0), interval_ms), files).await?)
+                Some(self.store_files(id, &tenant, signal, window, (level.max(0), interval_ms), files).await?)
             }
             None => None,
         };
