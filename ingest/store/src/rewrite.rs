@@ -273,7 +273,7 @@ impl Store {
         .await
     }
 
-    /// All merges that can be done: each day's parts become as few as the memory bound allows.
+    /// All merges that can be done: each day's parts become as few as the memory bound allows, but for grown ones.
     pub async fn compact(&self) -> anyhow::Result<Report> {
         let mut report = self.carry_out_log_deletions().await?;
         let merged = self.merge(|parts| parts.to_vec()).await?;
