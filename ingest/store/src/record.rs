@@ -1,11 +1,12 @@
 //! What a WAL record holds: tenant, origin and one batch. Metrics are their flat arrays as they are; log records and
-//! spans are their groups and the Arrow batch that the memtable holds, as an IPC stream. Format: FORMAT.md.
+//! spans are their groups, the shapes of their attributes and the Arrow batch that the memtable holds, as an IPC stream. Format: FORMAT.md.
 
 use crate::part::Signal;
 use crate::rows::groups::Group;
+use crate::rows::shapes::{self, Shape, Shapes};
 use crate::rows::stored::{self, Stored};
 use crate::side_index::Cursor;
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use model::{Exemplar, Labels, Metadata, MetricBatch, Origin, SeriesSamples, Tenant};
@@ -30,7 +31,9 @@ pub struct Record {
 #[error("log record cannot be read: {0}")]
 pub struct Unreadable(String);
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+/// Read as well: attributes of rows are a map, as whoever asks for them gets them.
+const VERSION_BEFORE: u8 = 3;
 
 pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Vec<u8>, Unreadable> {
     let mut out = vec![VERSION, kind(rows), tenant.as_str().len() as u8];
@@ -53,6 +56,7 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
             if has_more(stored) {
                 Group::encode_more(&stored.groups, &mut out);
             }
+            encode_shapes(stored, &mut out);
             encode_rows(stored, &mut out)?;
         }
     }
@@ -62,7 +66,7 @@ pub fn encode(tenant: &Tenant, origin: Option<Origin>, rows: &Rows) -> Result<Ve
 pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
     let mut rest = Bytes(bytes);
     let [version, kind, tenant_len] = rest.array()?;
-    if version != VERSION {
+    if ![VERSION, VERSION_BEFORE].contains(&version) {
         return Err(Unreadable(format!("version {version} is not known")));
     }
     let tenant =
@@ -88,9 +92,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
             if kind == b'S' {
                 Group::decode_more(&mut groups, &mut rest).map_err(Unreadable)?;
             }
+            let shapes = if version == VERSION { Some(decode_shapes(&mut rest)?) } else { None };
             match kind {
-                b'l' => Rows::Logs(decode_rows(Signal::Logs, groups, rest)?),
-                _ => Rows::Spans(decode_rows(Signal::Spans, groups, rest)?),
+                b'l' => Rows::Logs(decode_rows(Signal::Logs, groups, shapes, rest)?),
+                _ => Rows::Spans(decode_rows(Signal::Spans, groups, shapes, rest)?),
             }
         }
         other => return Err(Unreadable(format!("kind {other} is not known"))),
@@ -203,6 +208,17 @@ fn decode_groups(rest: &mut Cursor<'_>) -> Result<Vec<Arc<Group>>, Unreadable> {
     (0..count).map(group).collect()
 }
 
+fn encode_shapes(stored: &Stored, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(stored.shapes.len() as u32).to_le_bytes());
+    stored.shapes.iter().for_each(|shape| shape.encode(out));
+}
+
+fn decode_shapes(rest: &mut Cursor<'_>) -> Result<Vec<Arc<Shape>>, Unreadable> {
+    let count = rest.u32().map_err(Unreadable)?;
+    let shape = |_| Shape::decode(rest).map(Arc::new).map_err(Unreadable);
+    (0..count).map(shape).collect()
+}
+
 fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
     out.reserve(stored.batch.get_array_memory_size() + 4_096);
@@ -211,14 +227,32 @@ fn encode_rows(stored: &Stored, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     writer.finish().map_err(failed)
 }
 
-fn decode_rows(signal: Signal, groups: Vec<Arc<Group>>, rest: Cursor<'_>) -> Result<Stored, Unreadable> {
+/// Without shapes the rows are of the version before.
+fn decode_rows(
+    signal: Signal,
+    groups: Vec<Arc<Group>>,
+    shapes: Option<Vec<Arc<Shape>>>,
+    rest: Cursor<'_>,
+) -> Result<Stored, Unreadable> {
     let failed = |e: arrow::error::ArrowError| Unreadable(e.to_string());
     let mut reader = StreamReader::try_new(rest.0, None).map_err(failed)?;
     let batch = reader.next().ok_or_else(|| Unreadable("no batch".into()))?.map_err(failed)?;
+    let mut columns = batch.columns().to_vec();
+    let shapes = match shapes {
+        Some(shapes) => shapes,
+        None => {
+            let mut shapes = Shapes::default();
+            let at = batch.schema_ref().index_of("attributes").map_err(failed)?;
+            let (map, types) = (columns[at].as_map_opt(), columns[at + 1].as_binary_opt());
+            let (map, types) = map.zip(types).ok_or_else(|| Unreadable("attributes are no map".into()))?;
+            let [numbers, values] = shapes::of_maps(map, types, &mut shapes).map_err(failed)?;
+            (columns[at], columns[at + 1]) = (numbers, values);
+            shapes.list().to_vec()
+        }
+    };
     // The rows of a version always have the columns of that version.
-    let batch =
-        RecordBatch::try_new(stored::schema(signal).clone(), batch.columns().to_vec()).map_err(failed)?;
-    Ok(Stored { groups, batch })
+    let batch = RecordBatch::try_new(stored::schema(signal).clone(), columns).map_err(failed)?;
+    Ok(Stored { groups, shapes, batch })
 }
 
 /// A slice that is taken from its front, never past its end.

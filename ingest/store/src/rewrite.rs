@@ -8,7 +8,6 @@ use crate::log_deletions::{Hidden, LogDeletion, Periods};
 use crate::memory::{Memtables, Sealed};
 use crate::metrics;
 use crate::part::{Part, PartFiles, PartMeta, RAW, Signal};
-use crate::rows::groups::GroupColumns;
 use crate::rows::part::WordBounds;
 use crate::rows::{self, order::Ranked};
 use crate::spool::{Contents, Spool};
@@ -569,8 +568,8 @@ fn row_files(
     words: WordBounds,
     raw_from_bytes: usize,
 ) -> anyhow::Result<Vec<(i64, PartFiles)>> {
-    let (groups, batches) = (head.groups(), head.batches());
-    let Ranked { keys, places } = rows::order::rank(signal, &groups, &batches)?;
+    let (groups, shapes, batches) = (head.groups(signal), head.shapes(), head.batches());
+    let Ranked { keys, places } = rows::order::rank(signal, groups.groups(), &batches)?;
     let mut windows: BTreeMap<i64, Vec<rows::order::Row>> = BTreeMap::new();
     for (batch, places) in places.iter().enumerate() {
         for (row, place) in places.iter().enumerate() {
@@ -581,15 +580,15 @@ fn row_files(
     drop(places);
     let layout = match head.bytes() >= raw_from_bytes {
         true => rows::part::Layout::raw(&batches),
-        false => rows::part::Layout::of(signal, &batches, words),
+        false => rows::part::Layout::of(signal, &batches, &shapes, words),
     };
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();
-        let groups = GroupColumns::new(signal, groups.clone());
+        let groups = head.groups(signal);
         let mut writer =
             rows::part::Writer::new(signal, groups, keys.clone(), layout.clone(), Spool::Memory(vec![]))?;
-        rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows))?;
+        rows::order::in_pieces(&batches, &rows, |piece, rows| writer.push(&piece, rows, &shapes))?;
         files.push((window, writer.finish()?));
     }
     Ok(files)

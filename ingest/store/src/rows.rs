@@ -9,6 +9,7 @@ pub mod merge;
 pub mod order;
 pub mod part;
 pub mod root_names;
+pub mod shapes;
 pub mod spans;
 pub mod stored;
 pub mod tokens;

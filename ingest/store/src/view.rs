@@ -9,6 +9,7 @@ use crate::rows::fields::with_fields;
 use crate::rows::groups::{GROUP, Group, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
+use crate::rows::shapes::{SHAPE, VALUES};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
     Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
@@ -212,7 +213,7 @@ async fn streams_shown(
 }
 
 fn taken(signal: Signal, head: &RowsHead) -> (GroupColumns, Vec<RecordBatch>) {
-    (GroupColumns::new(signal, head.groups()), head.batches())
+    (head.groups(signal), head.batches())
 }
 
 fn project(
@@ -223,14 +224,17 @@ fn project(
     columns: &[usize],
 ) -> Result<RecordBatch, ArrowError> {
     let signal = select.signal();
-    let mut needed = stored::needed(signal, columns);
+    let needed = stored::needed(signal, columns);
+    let mut own = stored::in_memory(&needed);
     if !select.fields().is_empty() {
-        needed.extend([GROUP, "attributes", "attribute_types"]);
+        own.extend([GROUP, SHAPE, VALUES]);
+        own.sort_unstable();
+        own.dedup();
     }
-    let places =
-        needed.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let places = own.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
     let batch = batch.project(&places)?;
     let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
+    let batch = stored::of_memory(&batch, groups, &needed)?;
     with_fields(stored::publish(signal, groups, &batch, columns)?, &batch, groups, select.fields())
 }
 

@@ -1,69 +1,74 @@
 //! Records and spans to rows as they are stored.
 
 use super::groups::{Group, Groups, Packed};
+use super::shapes::{self, Shape, Shapes};
 use super::stored::{self, Stored, shared_words};
 use crate::part::Signal;
 use crate::schema;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder, MapBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder, MapBuilder,
     RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
     TimestampNanosecondBuilder, UInt8Array, UInt32Array, UInt32Builder,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
 use model::{Attributes, LogBatch, Span, SpanBatch, SpanKind, StatusCode, Value, attribute, level};
+use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
-/// A map column and the column of its types.
+/// Attributes of rows: the number of their shape and their values.
 struct AttributeColumns {
-    map: MapBuilder<StringBuilder, StringBuilder>,
-    types: BinaryBuilder,
-    scratch: Vec<u8>,
+    shapes: Shapes,
+    numbers: Vec<u32>,
+    ends: Vec<i32>,
+    values: StringBuilder,
+    key: Vec<u8>,
+    scratch: String,
 }
 
 impl AttributeColumns {
     fn with_capacity<'a>(rows: usize, all: impl Iterator<Item = &'a Attributes>) -> Self {
-        let (mut entries, mut name_bytes, mut value_bytes) = (0, 0, 0);
-        for (name, value) in all.flatten() {
+        let (mut entries, mut value_bytes) = (0, 0);
+        for (_, value) in all.flatten() {
             entries += 1;
-            name_bytes += name.len();
             value_bytes += value.as_str().map_or(8, str::len);
         }
-        let names = StringBuilder::with_capacity(entries, name_bytes);
-        let values = StringBuilder::with_capacity(entries, value_bytes);
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
         AttributeColumns {
-            map: MapBuilder::with_capacity(None, names, values, rows),
-            types: BinaryBuilder::with_capacity(rows, entries),
-            scratch: vec![],
+            shapes: Shapes::default(),
+            numbers: Vec::with_capacity(rows),
+            ends,
+            values: StringBuilder::with_capacity(entries, value_bytes),
+            key: vec![],
+            scratch: String::new(),
         }
     }
 
-    fn append(&mut self, attributes: &[(String, Value)]) -> Result<(), ArrowError> {
-        append_map(&mut self.map, &mut self.types, &mut self.scratch, attributes)
-    }
-
-    fn finish(mut self) -> (ArrayRef, ArrayRef) {
-        (Arc::new(self.map.finish()), Arc::new(self.types.finish()))
-    }
-}
-
-fn append_map(
-    map: &mut MapBuilder<StringBuilder, StringBuilder>,
-    types: &mut BinaryBuilder,
-    scratch: &mut Vec<u8>,
-    attributes: &[(String, Value)],
-) -> Result<(), ArrowError> {
-    scratch.clear();
-    for (name, value) in attributes {
-        map.keys().append_value(name);
-        match value {
-            Value::String(text) | Value::Json(text) => map.values().append_value(text),
-            other => map.values().append_value(other.to_string()),
+    fn append(&mut self, attributes: &[(String, Value)]) {
+        self.key.clear();
+        for (name, value) in attributes {
+            Shape::push(&mut self.key, name, value.type_byte());
+            match value {
+                Value::String(text) | Value::Json(text) => self.values.append_value(text),
+                other => {
+                    self.scratch.clear();
+                    // A String takes all that is written.
+                    let _ = write!(self.scratch, "{other}");
+                    self.values.append_value(&self.scratch);
+                }
+            }
         }
-        scratch.push(value.type_byte());
+        self.numbers.push(self.shapes.number_of_key(&self.key));
+        self.ends.push(self.values.len() as i32);
     }
-    types.append_value(&*scratch);
-    map.append(true)
+
+    fn finish(mut self) -> Result<(Vec<Arc<Shape>>, [ArrayRef; 2]), ArrowError> {
+        let offsets = OffsetBuffer::new(self.ends.into());
+        let values = shapes::values_column(offsets, Arc::new(self.values.finish()))?;
+        Ok((self.shapes.list().to_vec(), [Arc::new(UInt32Array::from(self.numbers)), values]))
+    }
 }
 
 /// Severities in the order of their places in the dictionary.
@@ -122,10 +127,10 @@ pub fn logs(batch: &LogBatch) -> Result<Stored, ArrowError> {
                 &mut span_id,
                 id_of(record.span_id, &record.attributes, &["span_id", "spanID", "spanid"]),
             )?;
-            attributes.append(&record.attributes)?;
+            attributes.append(&record.attributes);
         }
     }
-    let (attributes, attribute_types) = attributes.finish();
+    let (shapes, [shape, values]) = attributes.finish()?;
     let batch = RecordBatch::try_new(
         stored::schema(Signal::Logs).clone(),
         vec![
@@ -136,11 +141,11 @@ pub fn logs(batch: &LogBatch) -> Result<Stored, ArrowError> {
             Arc::new(body.finish()),
             Arc::new(trace_id.finish()),
             Arc::new(span_id.finish()),
-            attributes,
-            attribute_types,
+            shape,
+            values,
         ],
     )?;
-    Ok(Stored { groups: groups.list().to_vec(), batch })
+    Ok(Stored { groups: groups.list().to_vec(), shapes, batch })
 }
 
 fn id_of<const N: usize>(given: Option<[u8; N]>, attributes: &Attributes, names: &[&str]) -> Option<[u8; N]> {
@@ -205,7 +210,7 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             status.push(STATUSES.iter().position(|status| *status == span.status).unwrap_or(0) as u32);
             message.append_value(&span.status_message);
             state.append_value(&span.trace_state);
-            attributes.append(&span.attributes)?;
+            attributes.append(&span.attributes);
             for event in &span.events {
                 append_event(events.values(), event, &mut scratch)?;
             }
@@ -216,7 +221,7 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             links.append(true);
         }
     }
-    let (attributes, attribute_types) = attributes.finish();
+    let (shapes, [shape, values]) = attributes.finish()?;
     let batch = RecordBatch::try_new(
         stored::schema(Signal::Spans).clone(),
         vec![
@@ -235,13 +240,13 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             counts(|span| span.dropped_attributes),
             counts(|span| span.dropped_events),
             counts(|span| span.dropped_links),
-            attributes,
-            attribute_types,
+            shape,
+            values,
             Arc::new(events.finish()),
             Arc::new(links.finish()),
         ],
     )?;
-    Ok(Stored { groups: groups.list().to_vec(), batch })
+    Ok(Stored { groups: groups.list().to_vec(), shapes, batch })
 }
 
 fn list_builder(column: &str) -> Result<ListBuilder<StructBuilder>, ArrowError> {

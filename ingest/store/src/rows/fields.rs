@@ -2,9 +2,11 @@
 
 use super::groups::GroupColumns;
 use super::part::attributes_of_file;
+use super::shapes;
 use super::stored::numbers;
 use arrow::array::{
-    Array, ArrayRef, AsArray, MapArray, RecordBatch, RecordBatchOptions, StringDictionaryBuilder, UInt8Array,
+    Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StringDictionaryBuilder,
+    UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
@@ -29,8 +31,8 @@ pub fn with_fields(
     for field in asked {
         let (texts, types) = match field {
             SpanField::Resource(name) => groups.attribute(name, numbers(rows)?)?,
-            SpanField::Span(name) => match rows.column_by_name("attribute_types") {
-                Some(types) => of_map(rows, types, name)?,
+            SpanField::Span(name) => match shapes::columns(rows) {
+                Some(columns) => of_memory(columns, groups, name)?,
                 None => attributes_of_file(rows, name)?,
             },
         };
@@ -42,11 +44,29 @@ pub fn with_fields(
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
 }
 
-fn of_map(rows: &RecordBatch, types: &ArrayRef, name: &str) -> Result<Typed, ArrowError> {
-    let wrong = || ArrowError::SchemaError("rows have no attributes".into());
-    let map = rows.column_by_name("attributes").and_then(|map| map.as_map_opt()).ok_or_else(wrong)?;
-    let types = types.as_binary_opt::<i32>().ok_or_else(wrong)?;
-    looked_up(map, name, |row, at| types.value(row).get(at).copied().unwrap_or(b's'))
+fn of_memory(
+    (numbers, values): (&UInt32Array, &ListArray),
+    groups: &GroupColumns,
+    name: &str,
+) -> Result<Typed, ArrowError> {
+    let wrong = || ArrowError::SchemaError("attributes are no text".into());
+    let own = values.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let of_shape: Vec<Option<(usize, u8)>> = groups.shapes().iter().map(|shape| shape.find(name)).collect();
+    let mut texts = StringDictionaryBuilder::<UInt32Type>::new();
+    let mut kinds = Vec::with_capacity(numbers.len());
+    for (row, number) in numbers.values().iter().enumerate() {
+        match of_shape.get(*number as usize).copied().flatten() {
+            Some((at, kind)) => {
+                texts.append_value(own.value(values.value_offsets()[row] as usize + at));
+                kinds.push(kind);
+            }
+            None => {
+                texts.append_null();
+                kinds.push(0);
+            }
+        }
+    }
+    Ok((Arc::new(texts.finish()), Arc::new(UInt8Array::from(kinds))))
 }
 
 /// The first entry of this name in each map; its type by its row and place.

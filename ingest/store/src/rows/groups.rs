@@ -3,6 +3,7 @@
 //! Rows carry the number of their group. The columns that depend on the group alone (service, pod, resource, stream, …)
 //! are made from the numbers when somebody asks for them.
 
+use super::shapes::Shape;
 use crate::part::Signal;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
@@ -210,6 +211,8 @@ impl Groups {
 pub struct GroupColumns {
     signal: Signal,
     groups: Vec<Arc<Group>>,
+    /// Of rows in memory, what their attributes are.
+    shapes: Vec<Arc<Shape>>,
     words: [OnceLock<Words>; WORDS.len()],
     streams: OnceLock<(Vec<u32>, ArrayRef)>,
     resources: OnceLock<(ArrayRef, ArrayRef)>,
@@ -240,6 +243,7 @@ impl GroupColumns {
         GroupColumns {
             signal,
             groups,
+            shapes: vec![],
             words: Default::default(),
             streams: OnceLock::new(),
             resources: OnceLock::new(),
@@ -248,8 +252,16 @@ impl GroupColumns {
         }
     }
 
+    pub fn with_shapes(self, shapes: Vec<Arc<Shape>>) -> GroupColumns {
+        GroupColumns { shapes, ..self }
+    }
+
     pub fn groups(&self) -> &[Arc<Group>] {
         &self.groups
+    }
+
+    pub fn shapes(&self) -> &[Arc<Shape>] {
+        &self.shapes
     }
 
     /// Labels of the groups of which the columns say this.

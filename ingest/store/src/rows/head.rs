@@ -1,7 +1,9 @@
 //! Recent rows in memory: batches as they came, tiny ones joined so that reading does not go from one to the next.
 
-use super::groups::{Group, Groups};
+use super::groups::{GROUP, GroupColumns, Groups};
+use super::shapes::{SHAPE, Shape, Shapes};
 use super::stored::{Stored, renumbered};
+use crate::part::Signal;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Head {
     groups: Groups,
+    shapes: Shapes,
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
@@ -21,7 +24,9 @@ const JOIN_ROWS_MAX: usize = 2_048;
 impl Head {
     pub fn append(&mut self, stored: &Stored) -> Result<(), ArrowError> {
         let number_of: Vec<u32> = stored.groups.iter().map(|group| self.groups.number(group)).collect();
-        let batch = renumbered(&stored.batch, &number_of)?;
+        let shape_of: Vec<u32> = stored.shapes.iter().map(|shape| self.shapes.number(shape)).collect();
+        let batch = renumbered(&stored.batch, GROUP, &number_of)?;
+        let batch = renumbered(&batch, SHAPE, &shape_of)?;
         let before = self.bytes;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
@@ -49,12 +54,16 @@ impl Head {
     }
 
     /// By their numbers in the batches.
-    pub fn groups(&self) -> Vec<Arc<Group>> {
-        self.groups.list().to_vec()
+    pub fn groups(&self, signal: Signal) -> GroupColumns {
+        GroupColumns::new(signal, self.groups.list().to_vec()).with_shapes(self.shapes())
+    }
+
+    pub fn shapes(&self) -> Vec<Arc<Shape>> {
+        self.shapes.list().to_vec()
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes + self.groups.bytes()
+        self.bytes + self.groups.bytes() + self.shapes.bytes()
     }
 
     pub fn is_empty(&self) -> bool {

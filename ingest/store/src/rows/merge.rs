@@ -1,9 +1,10 @@
 //! Parts of rows as one part: each is read once from its beginning, and of each only one batch is in memory.
 
-use super::groups::{GroupColumns, Groups};
+use super::groups::{GROUP, GroupColumns, Groups};
 use super::order::{Key, Place, Row, in_pieces, times};
 use super::part::{self, Index, PartStream, WordBounds, Writer};
-use super::stored::{publish, renumbered};
+use super::shapes::{Shape, Shapes};
+use super::stored::{needed, of_memory, publish, renumbered};
 use crate::log_deletions::Hidden;
 use crate::part::{Part, PartFiles, Signal};
 use arrow::array::RecordBatch;
@@ -53,12 +54,12 @@ pub async fn merge(
     let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
     keys.sort_unstable();
     keys.dedup();
-    let mut sampled = vec![];
+    let (mut sampled, mut shapes) = (vec![], Shapes::default());
     let raw: Vec<_> = parts.iter().zip(&indexes).filter(|(_, index)| index.is_raw()).collect();
     for (number, ((part, _), index)) in raw.iter().enumerate() {
-        sampled.extend(part::sample(part, index, (number, raw.len())).await?);
+        sampled.extend(part::sample(part, index, (number, raw.len()), &mut shapes).await?);
     }
-    let layout = part::Layout::joined(signal, &indexes, &sampled, words);
+    let layout = part::Layout::joined(signal, &indexes, (&sampled, shapes.list()), words);
     drop((raw, sampled));
     let spool = match parts.first() {
         Some((part, _)) => part.objects().spool()?,
@@ -78,7 +79,7 @@ pub async fn merge(
     let mut waiting = Waiting { pieces: vec![], rows: vec![], bytes: 0 };
     loop {
         for source in &mut sources {
-            source.fill().await?;
+            source.fill(&mut shapes).await?;
         }
         // Up to the first end of what is in memory, every row that is to come is known.
         let ends = sources.iter().filter(|source| !source.ended).filter_map(|source| source.places.last());
@@ -92,7 +93,7 @@ pub async fn merge(
             source.at = end;
         }
         if taken == 0 {
-            waiting.hand_on(&mut writer)?;
+            waiting.hand_on(&mut writer, shapes.list())?;
             return if written == 0 { Ok(None) } else { writer.finish().map(Some) };
         }
         written += rows.len();
@@ -100,8 +101,8 @@ pub async fn merge(
         let batches: Vec<RecordBatch> = sources.iter().map(|source| source.batch.clone()).collect();
         in_pieces(&batches, &rows, |piece, rows| match signal {
             // Their writer ends pages itself.
-            Signal::Spans => writer.push(&piece, rows),
-            _ => waiting.add(piece, rows, &mut writer),
+            Signal::Spans => writer.push(&piece, rows, shapes.list()),
+            _ => waiting.add(piece, rows, &mut writer, shapes.list()),
         })?;
     }
 }
@@ -118,18 +119,24 @@ struct Waiting {
 const WAITING_BYTES_MAX: usize = 8 << 20;
 
 impl Waiting {
-    fn add(&mut self, piece: RecordBatch, rows: &[Row], writer: &mut Writer) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        piece: RecordBatch,
+        rows: &[Row],
+        writer: &mut Writer,
+        shapes: &[Arc<Shape>],
+    ) -> anyhow::Result<()> {
         self.bytes += piece.get_array_memory_size();
         self.pieces.push(piece);
         self.rows.extend_from_slice(rows);
         while self.rows.len() >= part::LOG_PAGE_ROWS || self.bytes > WAITING_BYTES_MAX {
-            self.hand_on(writer)?;
+            self.hand_on(writer, shapes)?;
         }
         Ok(())
     }
 
     /// The first page, or what there is of it.
-    fn hand_on(&mut self, writer: &mut Writer) -> anyhow::Result<()> {
+    fn hand_on(&mut self, writer: &mut Writer, shapes: &[Arc<Shape>]) -> anyhow::Result<()> {
         let Some(schema) = self.pieces.first().map(RecordBatch::schema) else { return Ok(()) };
         let rest = self.rows.split_off(self.rows.len().min(part::LOG_PAGE_ROWS));
         let page = std::mem::replace(&mut self.rows, rest);
@@ -146,7 +153,7 @@ impl Waiting {
         self.bytes = self.pieces.iter().map(RecordBatch::get_array_memory_size).sum();
         let whole = concat_batches(&schema, &pieces)?;
         drop(pieces);
-        writer.push(&whole, &page)
+        writer.push(&whole, &page, shapes)
     }
 }
 
@@ -178,7 +185,7 @@ impl Source {
     }
 
     /// The next batch, where the last one is used up.
-    async fn fill(&mut self) -> Result<(), anyhow::Error> {
+    async fn fill(&mut self, shapes: &mut Shapes) -> Result<(), anyhow::Error> {
         while !self.ended && self.at == self.places.len() {
             let Some(batch) = self.stream.try_next().await? else {
                 self.ended = true;
@@ -186,11 +193,16 @@ impl Source {
                 return Ok(());
             };
             self.kept.clear();
+            let batch = shapes.numbered(&batch)?;
             if !self.hidden.is_nothing() {
-                let shown = publish(self.signal, &self.index.groups, &batch, &self.hidden.columns().0)?;
+                let columns = self.hidden.columns().0;
+                let groups = GroupColumns::new(self.signal, self.index.groups.groups().to_vec());
+                let groups = groups.with_shapes(shapes.list().to_vec());
+                let whole = of_memory(&batch, &groups, &needed(self.signal, &columns))?;
+                let shown = publish(self.signal, &groups, &whole, &columns)?;
                 self.kept.extend(self.hidden.kept(&shown)?.iter().map(|kept| kept == Some(true)));
             }
-            let batch = renumbered(&batch, &self.number_of)?;
+            let batch = renumbered(&batch, GROUP, &self.number_of)?;
             let schema = super::stored::schema(self.signal).clone();
             self.batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;
             self.places.clear();

@@ -28,6 +28,7 @@ mod words;
 mod words_builder;
 mod writer;
 
+use super::shapes::Shape;
 use attributes::named;
 pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
@@ -150,14 +151,15 @@ pub struct Layout {
 
 impl Layout {
     /// For rows in memory: columns for what enough of them have.
-    pub fn of(signal: Signal, batches: &[RecordBatch], words: WordBounds) -> Layout {
+    pub fn of(signal: Signal, batches: &[RecordBatch], shapes: &[Arc<Shape>], words: WordBounds) -> Layout {
         let column = |name: &'static str| batches.iter().filter_map(move |batch| batch.column_by_name(name));
         let bodies: Vec<_> = column(bodies::BODY).filter_map(|column| column.as_string_opt()).collect();
         let records: Vec<_> = batches.iter().filter_map(|batch| forms::Records::of(batch).ok()).collect();
         Layout {
             times: times::Unit::of(signal, batches),
             attributes: attributes::frequent(
-                column(attributes::REST).filter_map(|column| column.as_map_opt()),
+                column(attributes::SHAPE).filter_map(|column| column.as_primitive_opt()),
+                shapes,
             ),
             common: packed::Common::of(&bodies, &records),
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { FLUSHED_LOG_GROUP_ROWS },
@@ -183,11 +185,11 @@ impl Layout {
     pub fn joined(
         signal: Signal,
         indexes: &[Arc<Index>],
-        of_raw: &[RecordBatch],
+        (of_raw, shapes): (&[RecordBatch], &[Arc<Shape>]),
         words: WordBounds,
     ) -> Layout {
         let units = indexes.iter().map(|index| times::Unit::named(signal, index.metadata.schema()));
-        let sampled = (!of_raw.is_empty()).then(|| Layout::of(signal, of_raw, words));
+        let sampled = (!of_raw.is_empty()).then(|| Layout::of(signal, of_raw, shapes, words));
         let cooked = || indexes.iter().filter(|index| !index.is_raw);
         let names = |of: fn(&Layout) -> &Vec<String>| {
             sampled.iter().map(move |layout| of(layout).iter().map(String::as_str).collect())

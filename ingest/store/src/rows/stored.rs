@@ -1,7 +1,8 @@
 //! The columns in which rows lie in memory, in the log and, with their attributes by name, in Parquet: those of
-//! [`crate::schema`] that belong to a row, and the number of its group.
+//! [`crate::schema`] that belong to a row, and the numbers of its group and of the shape of its attributes.
 
 use super::groups::{GROUP, Group, GroupColumns, is_of_group};
+use super::shapes::{self, SHAPE, Shape, VALUES};
 use crate::part::Signal;
 use crate::schema;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
@@ -9,10 +10,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 use std::sync::{Arc, LazyLock};
 
-/// Rows of one write, and the groups that their numbers mean.
+/// Rows of one write, and the groups and shapes that their numbers mean.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub groups: Vec<Arc<Group>>,
+    pub shapes: Vec<Arc<Shape>>,
     pub batch: RecordBatch,
 }
 
@@ -30,7 +32,12 @@ pub fn schema(signal: Signal) -> &'static SchemaRef {
 fn stored(signal: Signal) -> SchemaRef {
     let own = public_schema(signal).fields().iter().filter(|field| !is_of_group(signal, field.name()));
     let group = Arc::new(Field::new(GROUP, DataType::UInt32, false));
-    Arc::new(Schema::new(std::iter::once(group).chain(own.cloned()).collect::<Vec<_>>()))
+    let own = own.map(|field| match field.name().as_str() {
+        "attributes" => Arc::new(Field::new(SHAPE, DataType::UInt32, false)),
+        "attribute_types" => Arc::new(Field::new(VALUES, shapes::values_type(), false)),
+        _ => field.clone(),
+    });
+    Arc::new(Schema::new(std::iter::once(group).chain(own).collect::<Vec<_>>()))
 }
 
 pub fn time_column(signal: Signal) -> &'static str {
@@ -77,17 +84,51 @@ pub fn publish(
     RecordBatch::try_new_with_options(schema, published, &rows)
 }
 
-/// The same rows with other numbers for their groups.
-pub fn renumbered(batch: &RecordBatch, number_of: &[u32]) -> Result<RecordBatch, ArrowError> {
-    let numbers = numbers(batch)?;
+/// The same rows with other numbers for their groups, or for their shapes.
+pub fn renumbered(batch: &RecordBatch, column: &str, number_of: &[u32]) -> Result<RecordBatch, ArrowError> {
+    let at = batch.schema_ref().index_of(column)?;
+    let numbers = batch.column(at).as_primitive_opt::<UInt32Type>();
+    let numbers = numbers.map(|numbers| numbers.values().iter()).into_iter().flatten();
     let renumbered: Option<Vec<u32>> =
-        numbers.values().iter().map(|number| number_of.get(*number as usize).copied()).collect();
+        numbers.map(|number| number_of.get(*number as usize).copied()).collect();
     let renumbered =
-        renumbered.ok_or_else(|| ArrowError::InvalidArgumentError("a row is of no group".into()))?;
-    let at = batch.schema_ref().index_of(GROUP)?;
+        renumbered.ok_or_else(|| ArrowError::InvalidArgumentError(format!("a row has no {column}")))?;
     let mut columns = batch.columns().to_vec();
     columns[at] = Arc::new(UInt32Array::from(renumbered));
     RecordBatch::try_new(batch.schema(), columns)
+}
+
+/// Columns of rows in memory of which these stored ones are made.
+pub fn in_memory(needed: &[&'static str]) -> Vec<&'static str> {
+    let mut names = vec![];
+    for name in needed {
+        match *name {
+            "attributes" | "attribute_types" => names.extend([SHAPE, VALUES]),
+            own => names.push(own),
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// These stored columns of rows in memory.
+pub fn of_memory(
+    batch: &RecordBatch,
+    groups: &GroupColumns,
+    needed: &[&'static str],
+) -> Result<RecordBatch, ArrowError> {
+    if !needed.iter().any(|name| ["attributes", "attribute_types"].contains(name)) {
+        return Ok(batch.clone());
+    }
+    let (map, types) = shapes::maps(batch, groups.shapes())?;
+    let mut fields: Vec<Arc<Field>> = batch.schema_ref().fields().iter().cloned().collect();
+    let mut columns = batch.columns().to_vec();
+    for (name, column) in [("attributes", map), ("attribute_types", types)] {
+        fields.push(Arc::new(Field::new(name, column.data_type().clone(), false)));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// Words that are known beforehand, as a dictionary that all batches share.

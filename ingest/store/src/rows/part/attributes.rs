@@ -6,9 +6,11 @@
 use crate::objects::READ_ROWS;
 use crate::rows::fields::{Typed, looked_up};
 use crate::rows::groups::empty_maps;
+pub use crate::rows::shapes::SHAPE;
+use crate::rows::shapes::{self, Shape};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray, MapArray,
-    MapBuilder, RecordBatch, StringArray, StringBuilder, UInt8Array,
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray,
+    ListArray, MapArray, MapBuilder, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt32Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -17,7 +19,6 @@ use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
 use std::sync::{Arc, LazyLock};
 
-pub const SHAPE: &str = "attribute_shape";
 pub const REST: &str = "attributes";
 pub const TYPES: &str = "attribute_types";
 const PREFIX: &str = "attr.";
@@ -28,15 +29,16 @@ const COLUMNS_MAX: usize = 64;
 /// A name gets a column when one row in so many has it.
 const ROWS_OF_A_NAME: usize = 200;
 
-/// Names that get a column, by how many rows have them.
-pub fn frequent<'a>(maps: impl Iterator<Item = &'a MapArray>) -> Vec<String> {
-    let (mut rows, mut counts) = (0, HashMap::<&str, usize>::new());
-    for map in maps {
-        rows += map.len();
-        let names: &StringArray = map.keys().as_string();
-        names.iter().flatten().for_each(|name| *counts.entry(name).or_default() += 1);
+/// Names that get a column, by how many rows have them: `numbers` are the rows' shapes.
+pub fn frequent<'a>(numbers: impl Iterator<Item = &'a UInt32Array>, shapes: &[Arc<Shape>]) -> Vec<String> {
+    let mut rows_of = vec![0; shapes.len()];
+    numbers.flat_map(|numbers| numbers.values()).for_each(|shape| rows_of[*shape as usize] += 1);
+    let (rows, mut counts) = (rows_of.iter().sum::<usize>(), HashMap::<&str, usize>::new());
+    for (shape, rows) in shapes.iter().zip(rows_of) {
+        shape.entries().for_each(|(name, _)| *counts.entry(name).or_default() += rows);
     }
-    let mut counts: Vec<_> = counts.into_iter().filter(|(_, count)| count * ROWS_OF_A_NAME >= rows).collect();
+    let is_frequent = |(_, count): &(&str, usize)| *count > 0 && count * ROWS_OF_A_NAME >= rows;
+    let mut counts: Vec<_> = counts.into_iter().filter(is_frequent).collect();
     counts.sort_unstable_by(|a, b| (b.1, a.0).cmp(&(a.1, b.0)));
     counts.truncate(COLUMNS_MAX);
     let mut names: Vec<String> = counts.into_iter().map(|(name, _)| name.to_owned()).collect();
@@ -101,8 +103,7 @@ pub fn has_own_column(field: &str) -> bool {
 
 /// The names of a shape, in their order.
 pub fn names_of_shape(text: &str) -> Option<Vec<String>> {
-    let names: Vec<String> = serde_json::from_str(text).ok()?;
-    names.iter().map(|name| name.get(1..).map(str::to_owned)).collect()
+    Some(Shape::of_text(text)?.entries().map(|(name, _)| name.to_owned()).collect())
 }
 
 /// One attribute of rows as they lie in a file: its texts as words, and its types.
@@ -113,9 +114,8 @@ pub fn of_file(batch: &RecordBatch, name: &str) -> Result<Typed, ArrowError> {
     let texts = shapes.values().as_string_opt::<i32>().ok_or_else(wrong)?;
     // Its type by shape; none where the shape does not have it.
     let kind = |text: Option<&str>| {
-        let names: Vec<String> = serde_json::from_str(text.unwrap_or("[]")).ok()?;
-        let own = names.iter().find(|own| own.get(1..) == Some(name));
-        Some(own.map_or(0, |own| own.as_bytes()[0]))
+        let own = Shape::of_text(text.unwrap_or("[]"))?.find(name);
+        Some(own.map_or(0, |(_, kind)| kind))
     };
     let kinds = texts.iter().map(kind).collect::<Option<Vec<u8>>>().ok_or_else(wrong)?;
     let kind_of = |row: usize| shapes.key(row).and_then(|shape| kinds.get(shape).copied()).unwrap_or(0);
@@ -134,14 +134,21 @@ pub fn is_column(field: &str) -> bool {
 /// Puts attributes into their columns.
 pub struct Shredder {
     names: Vec<String>,
-    shapes: HashMap<Vec<u8>, usize>,
-    /// Text of each shape, and the column of each of its attributes.
-    known: Vec<(String, Vec<Option<usize>>)>,
+    /// By number of shape, what is known of those that came.
+    known: Vec<Option<Known>>,
+    texts: Vec<String>,
+}
+
+struct Known {
+    /// Its place among the texts.
+    text: u32,
+    /// The column of each of its attributes.
+    columns: Vec<Option<usize>>,
 }
 
 impl Shredder {
     pub fn new(names: Vec<String>) -> Shredder {
-        Shredder { names, shapes: HashMap::new(), known: vec![] }
+        Shredder { names, known: vec![], texts: vec![] }
     }
 
     pub fn fields(&self) -> Vec<Field> {
@@ -155,72 +162,66 @@ impl Shredder {
         fields
     }
 
-    fn shape(&mut self, key: &[u8], names: &mut dyn Iterator<Item = (&str, u8)>) -> usize {
-        if let Some(shape) = self.shapes.get(key) {
-            return *shape;
+    fn know(&mut self, numbers: &UInt32Array, shapes: &[Arc<Shape>]) {
+        self.known.resize_with(self.known.len().max(shapes.len()), || None);
+        for number in numbers.values() {
+            let (known, shape) = (&mut self.known[*number as usize], &shapes[*number as usize]);
+            if known.is_some() {
+                continue;
+            }
+            let mut columns = vec![];
+            for (name, _) in shape.entries() {
+                let column = self.names.binary_search_by(|other| other.as_str().cmp(name)).ok();
+                // A name that comes twice has one place in its column; the second one goes with the rest.
+                columns.push(column.filter(|column| !columns.contains(&Some(*column))));
+            }
+            *known = Some(Known { text: self.texts.len() as u32, columns });
+            self.texts.push(shape.text());
         }
-        let (mut text, mut columns) = (vec![], vec![]);
-        for (name, kind) in names {
-            let column = self.names.binary_search_by(|other| other.as_str().cmp(name)).ok();
-            // A name that comes twice has one place in its column; the second one goes with the rest.
-            columns.push(column.filter(|column| !columns.contains(&Some(*column))));
-            text.push(format!("{}{name}", char::from(kind)));
-        }
-        let text = serde_json::Value::from(text).to_string();
-        self.known.push((text, columns));
-        self.shapes.insert(key.to_vec(), self.known.len() - 1);
-        self.known.len() - 1
     }
 
     /// Whether any row so far has some.
     pub fn has_attributes(&self) -> bool {
-        self.known.iter().any(|(_, columns)| !columns.is_empty())
+        self.known.iter().flatten().any(|known| !known.columns.is_empty())
     }
 
-    /// The columns of [`fields`](Self::fields).
-    pub fn shred(&mut self, map: &MapArray, types: &BinaryArray) -> Result<Vec<ArrayRef>, ArrowError> {
-        let names: &StringArray = map.keys().as_string();
-        let values: &StringArray = map.values().as_string();
+    /// The columns of [`fields`](Self::fields), of rows with these shapes and values.
+    pub fn shred(
+        &mut self,
+        (numbers, values): (&UInt32Array, &ListArray),
+        shapes: &[Arc<Shape>],
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.know(numbers, shapes);
+        let texts: &StringArray = values.values().as_string();
         let mut columns: Vec<StringBuilder> = self.names.iter().map(|_| StringBuilder::new()).collect();
         let mut rest = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
-        let mut shape_of = Vec::with_capacity(map.len());
-        let mut key = vec![];
-        for row in 0..map.len() {
-            let entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
-            let kinds = types.value(row);
-            key.clear();
-            for (at, entry) in entries.clone().enumerate() {
-                key.extend_from_slice(names.value(entry).as_bytes());
-                key.extend_from_slice(&[0xff, kinds.get(at).copied().unwrap_or(b's')]);
-            }
-            let shape = self.shape(
-                &key,
-                &mut entries
-                    .clone()
-                    .enumerate()
-                    .map(|(at, entry)| (names.value(entry), kinds.get(at).copied().unwrap_or(b's'))),
-            );
-            shape_of.push(shape as u32);
-            for (entry, column) in entries.zip(&self.known[shape].1) {
+        let mut shape_of = Vec::with_capacity(numbers.len());
+        for (row, number) in numbers.values().iter().enumerate() {
+            let Some(known) = &self.known[*number as usize] else { continue };
+            shape_of.push(known.text);
+            let first = values.value_offsets()[row] as usize;
+            for (at, column) in known.columns.iter().enumerate() {
+                let text = texts.value(first + at);
                 match column {
                     Some(column) => {
                         let column = &mut columns[*column];
                         fill(column, row);
-                        column.append_value(values.value(entry));
+                        column.append_value(text);
                     }
                     None => {
-                        rest.keys().append_value(names.value(entry));
-                        rest.values().append_value(values.value(entry));
+                        let name = shapes[*number as usize].entries().nth(at).map_or("", |(name, _)| name);
+                        rest.keys().append_value(name);
+                        rest.values().append_value(text);
                     }
                 }
             }
             rest.append(true)?;
         }
-        let texts: StringArray = self.known.iter().map(|(text, _)| Some(text.as_str())).collect();
-        let shapes = DictionaryArray::<UInt32Type>::try_new(shape_of.into(), Arc::new(texts))?;
+        let texts = Arc::new(StringArray::from_iter_values(&self.texts));
+        let shapes = DictionaryArray::<UInt32Type>::try_new(shape_of.into(), texts)?;
         let mut shredded: Vec<ArrayRef> = vec![Arc::new(shapes), Arc::new(rest.finish())];
         for mut column in columns {
-            fill(&mut column, map.len());
+            fill(&mut column, numbers.len());
             shredded.push(Arc::new(column.finish()));
         }
         Ok(shredded)
@@ -237,49 +238,107 @@ fn fill(column: &mut StringBuilder, row: usize) {
 
 /// The map and its types again, from the columns of a file.
 pub fn restore(batch: &RecordBatch) -> Result<(ArrayRef, ArrayRef), ArrowError> {
-    let wrong = |what: &str| ArrowError::InvalidArgumentError(format!("attributes: {what}"));
-    let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
-    let shapes = shapes.ok_or_else(|| wrong("no shapes"))?;
-    let texts = shapes.values().as_string_opt::<i32>().ok_or_else(|| wrong("shapes are no text"))?;
-    let rest =
-        batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(|| wrong("no map"))?;
-    let rest_values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
-    let mut columns: HashMap<&str, StringArray> = HashMap::new();
-    let schema = batch.schema_ref();
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if let Some(name) = field.name().strip_prefix(PREFIX) {
-            // Where rows were judged by attributes these are words.
-            columns.insert(name, cast(column, &DataType::Utf8)?.as_string().clone());
-        }
-    }
-    let parsed = texts.iter().map(|text| Shape::parse(text.unwrap_or("[]"), &columns));
-    let parsed =
-        parsed.collect::<Option<Vec<Shape>>>().ok_or_else(|| wrong("a shape that is no list of names"))?;
-    let entries = parsed.iter().map(|shape| shape.entries.len()).max().unwrap_or(0) * batch.num_rows();
+    let placed = Placed::of(batch)?;
+    let (rows, entries) = (batch.num_rows(), placed.entries());
     let mut map = MapBuilder::with_capacity(
         None,
         StringBuilder::with_capacity(entries, entries * 16),
         StringBuilder::with_capacity(entries, entries * 12),
-        batch.num_rows(),
+        rows,
     );
-    let mut types = BinaryBuilder::with_capacity(batch.num_rows(), entries);
-    for row in 0..batch.num_rows() {
-        let shape = shapes.key(row).and_then(|shape| parsed.get(shape)).ok_or_else(|| wrong("no shape"))?;
-        let mut of_rest = rest.value_offsets()[row] as usize..rest.value_offsets()[row + 1] as usize;
-        for (name, column) in &shape.entries {
+    let mut types = BinaryBuilder::with_capacity(rows, entries);
+    for row in 0..rows {
+        let shape = placed.for_each(row, |name, value| {
             map.keys().append_value(name);
-            match column {
-                Some(column) => map.values().append_value(column.value(row)),
-                None => {
-                    let entry = of_rest.next().ok_or_else(|| wrong("a value is missing"))?;
-                    map.values().append_value(rest_values.value(entry));
-                }
-            }
-        }
+            map.values().append_value(value);
+        })?;
         map.append(true)?;
         types.append_value(&shape.types);
     }
     Ok((Arc::new(map.finish()), Arc::new(types.finish())))
+}
+
+/// The values alone, in the order of their shape.
+pub fn restore_values(batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+    let placed = Placed::of(batch)?;
+    let (rows, entries) = (batch.num_rows(), placed.entries());
+    let mut values = StringBuilder::with_capacity(entries, entries * 12);
+    let mut ends = Vec::with_capacity(rows + 1);
+    ends.push(0);
+    for row in 0..rows {
+        placed.for_each(row, |_, value| values.append_value(value))?;
+        ends.push(values.len() as i32);
+    }
+    shapes::values_column(OffsetBuffer::new(ends.into()), Arc::new(values.finish()))
+}
+
+/// Where the values of rows of a file are.
+struct Placed {
+    shape_of: DictionaryArray<UInt32Type>,
+    shapes: Vec<PlacedShape>,
+    rest: MapArray,
+    rest_values: StringArray,
+}
+
+struct PlacedShape {
+    types: Vec<u8>,
+    /// The column where the value is, or `None` where it is in the rest.
+    entries: Vec<(String, Option<StringArray>)>,
+}
+
+fn wrong(what: &str) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("attributes: {what}"))
+}
+
+impl Placed {
+    fn of(batch: &RecordBatch) -> Result<Placed, ArrowError> {
+        let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
+        let shapes = shapes.ok_or_else(|| wrong("no shapes"))?;
+        let texts = shapes.values().as_string_opt::<i32>().ok_or_else(|| wrong("shapes are no text"))?;
+        let rest = batch.column_by_name(REST).and_then(|column| column.as_map_opt());
+        let rest = rest.ok_or_else(|| wrong("no map"))?;
+        let rest_values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
+        let mut columns: HashMap<&str, StringArray> = HashMap::new();
+        let schema = batch.schema_ref();
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            if let Some(name) = field.name().strip_prefix(PREFIX) {
+                // Where rows were judged by attributes these are words.
+                columns.insert(name, cast(column, &DataType::Utf8)?.as_string().clone());
+            }
+        }
+        let parsed = texts.iter().map(|text| PlacedShape::parse(text.unwrap_or("[]"), &columns));
+        let parsed = parsed.collect::<Option<Vec<PlacedShape>>>();
+        let parsed = parsed.ok_or_else(|| wrong("a shape that is no list of names"))?;
+        Ok(Placed {
+            shape_of: shapes.clone(),
+            shapes: parsed,
+            rest: rest.clone(),
+            rest_values: rest_values.clone(),
+        })
+    }
+
+    /// Of all rows, at most.
+    fn entries(&self) -> usize {
+        self.shapes.iter().map(|shape| shape.entries.len()).max().unwrap_or(0) * self.shape_of.len()
+    }
+
+    /// Names and values of a row, in their order.
+    fn for_each(&self, row: usize, mut each: impl FnMut(&str, &str)) -> Result<&PlacedShape, ArrowError> {
+        let shape = self.shape_of.key(row).and_then(|shape| self.shapes.get(shape));
+        let shape = shape.ok_or_else(|| wrong("no shape"))?;
+        let offsets = self.rest.value_offsets();
+        let mut of_rest = offsets[row] as usize..offsets[row + 1] as usize;
+        for (name, column) in &shape.entries {
+            match column {
+                Some(column) => each(name, column.value(row)),
+                None => {
+                    let entry = of_rest.next().ok_or_else(|| wrong("a value is missing"))?;
+                    each(name, self.rest_values.value(entry));
+                }
+            }
+        }
+        Ok(shape)
+    }
 }
 
 /// The same of rows without any. Most lines have none: what stands for it is made once.
@@ -297,31 +356,22 @@ fn made_of_none(rows: usize) -> (ArrayRef, ArrayRef) {
     (empty_maps(&map, rows).unwrap_or(map), Arc::new(types))
 }
 
-struct Shape<'a> {
-    types: Vec<u8>,
-    /// The column where the value is, or `None` where it is in the rest.
-    entries: Vec<(String, Option<&'a StringArray>)>,
-}
-
-impl<'a> Shape<'a> {
-    fn parse(text: &str, columns: &'a HashMap<&str, StringArray>) -> Option<Shape<'a>> {
-        let names: Vec<String> = serde_json::from_str(text).ok()?;
-        let (mut types, mut entries) = (vec![], Vec::<(String, Option<&StringArray>)>::new());
-        for name in names {
-            let kind = *name.as_bytes().first().filter(|kind| kind.is_ascii())?;
-            let name = name[1..].to_owned();
-            let again = entries.iter().any(|(other, _)| *other == name);
-            let column = columns.get(name.as_str()).filter(|_| !again);
+impl PlacedShape {
+    fn parse(text: &str, columns: &HashMap<&str, StringArray>) -> Option<PlacedShape> {
+        let (mut types, mut entries) = (vec![], Vec::<(String, Option<StringArray>)>::new());
+        for (name, kind) in Shape::of_text(text)?.entries() {
+            let again = entries.iter().any(|(other, _)| other == name);
             types.push(kind);
-            entries.push((name, column));
+            entries.push((name.to_owned(), columns.get(name).filter(|_| !again).cloned()));
         }
-        Some(Shape { types, entries })
+        Some(PlacedShape { types, entries })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::shapes::Shapes;
     use arrow::datatypes::Schema;
 
     #[test]
@@ -344,13 +394,29 @@ mod tests {
             types.append_value(row.iter().map(|(_, _, kind)| *kind).collect::<Vec<u8>>());
         }
         let (map, types) = (map.finish(), types.finish());
-        assert_eq!(frequent([&map].into_iter()), ["a", "b", "c", "rare \"name\""]);
+        let mut shapes = Shapes::default();
+        let [numbers, values] = shapes::of_maps(&map, &types, &mut shapes).unwrap();
+        let (numbers, values) = (numbers.as_primitive::<UInt32Type>(), values.as_list::<i32>());
+        let shapes = shapes.list();
+        assert_eq!(frequent([numbers].into_iter(), shapes), ["a", "b", "c", "rare \"name\""]);
         for names in [vec![], vec!["a"], vec!["a", "b"], vec!["a", "b", "c", "rare \"name\"", "unused"]] {
             let mut shredder = Shredder::new(names.iter().map(|name| name.to_string()).collect());
-            let columns = shredder.shred(&map, &types).unwrap();
+            let columns = shredder.shred((numbers, values), shapes).unwrap();
             let batch = RecordBatch::try_new(Arc::new(Schema::new(shredder.fields())), columns).unwrap();
             let (again, types_again) = restore(&batch).unwrap();
             assert_eq!((again.as_map(), types_again.as_binary::<i32>()), (&map, &types), "{names:?}");
+            assert_eq!(restore_values(&batch).unwrap().as_list::<i32>(), values);
+            let mut of_file = Shapes::default();
+            of_file.numbered(&batch).unwrap();
+            assert_eq!(of_file.list(), shapes);
         }
+        let fields = [Field::new(SHAPE, DataType::UInt32, false), Field::new(shapes::VALUES, shapes::values_type(), false)];
+        let kept = RecordBatch::try_new(
+            Arc::new(Schema::new(fields.to_vec())),
+            vec![Arc::new(numbers.clone()), Arc::new(values.clone())],
+        );
+        let (again, types_again) = shapes::maps(&kept.unwrap().slice(1, 3), shapes).unwrap();
+        assert_eq!(again.as_map(), &map.slice(1, 3));
+        assert_eq!(types_again.as_binary::<i32>(), &types.slice(1, 3));
     }
 }

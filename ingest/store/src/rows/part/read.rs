@@ -12,6 +12,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
+use crate::rows::shapes::{self, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
 use crate::rows::{logs, spans};
 use arrow::array::{
@@ -259,7 +260,7 @@ async fn read_traces(
     Ok(futures::stream::iter(pieces).then(piece).boxed())
 }
 
-/// All stored rows in the part's order, for merging.
+/// All stored rows in the part's order, for merging; their shapes are texts.
 pub fn read_all(part: &Arc<Part>, index: Arc<Index>) -> Result<PartStream, Damaged> {
     let schema = stored::schema(part.meta.signal);
     let needed = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -272,13 +273,14 @@ pub async fn sample(
     part: &Arc<Part>,
     index: &Arc<Index>,
     (number, parts): (usize, usize),
+    shapes: &mut Shapes,
 ) -> Result<Vec<RecordBatch>, Damaged> {
     let every = parts.clamp(1, SAMPLED_PAGES);
     let (total, page) = (index.total(), LOG_PAGE_ROWS);
     let pages = (0..total.div_ceil(page)).filter(|at| at % every == number % every);
     let ranges = Ranges::new(pages.map(|at| at * page..total.min((at + 1) * page)));
     let step = (total * parts / every / SAMPLED_ROWS).max(1);
-    let needed = vec![time_column(Signal::Logs), bodies::BODY, "trace_id", "span_id", attributes::REST];
+    let needed = vec![time_column(Signal::Logs), bodies::BODY, "trace_id", "span_id", attributes::SHAPE];
     let mut rows = read_stored(part, index.clone(), ranges, needed)?;
     let (mut sampled, mut next, mut left) = (vec![], 0, SAMPLED_BYTES / parts);
     while let Some(batch) = rows.try_next().await?
@@ -288,7 +290,7 @@ pub async fn sample(
         next = taken.last().map_or(next, |last| last + step) - batch.num_rows();
         if !taken.is_empty() {
             let taken: Vec<(usize, usize)> = taken.into_iter().map(|row| (0, row)).collect();
-            let taken = interleave_record_batch(&[&batch], &taken);
+            let taken = interleave_record_batch(&[&batch], &taken).and_then(|taken| shapes.numbered(&taken));
             let taken = taken.map_err(|why| part.damaged(&part.meta.parquet_path(), why))?;
             left = left.saturating_sub(taken.get_array_memory_size());
             sampled.push(taken);
@@ -449,7 +451,7 @@ impl Index {
     /// The same with only these columns of the bodies.
     fn columns_with(&self, stored: &[&str], of_bodies: &[String]) -> Vec<usize> {
         let attributes = self.has_attributes
-            && stored.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
+            && stored.iter().any(|name| [attributes::REST, attributes::TYPES, VALUES].contains(name));
         let mut of_bodies = of_bodies.to_vec();
         self.packed.needs_of_forms(&mut of_bodies);
         let wanted = |name: &str| {
@@ -587,9 +589,14 @@ impl Index {
             true => Some(attributes::none(read.num_rows())),
             false => None,
         };
+        let kept = needed.contains(&attributes::SHAPE).then_some(read.num_rows());
+        let none = kept.filter(|_| !self.has_attributes).map(shapes::none).transpose()?;
         let (mut fields, mut columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = (vec![], vec![]);
         for name in needed {
             let column = match (*name, &restored) {
+                (attributes::SHAPE, _) if let Some([shapes, _]) = &none => shapes.clone(),
+                (VALUES, _) if let Some([_, values]) = &none => values.clone(),
+                (VALUES, _) => attributes::restore_values(&read)?,
                 (attributes::REST, Some((map, _))) => map.clone(),
                 (attributes::TYPES, Some((_, types))) => types.clone(),
                 (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),

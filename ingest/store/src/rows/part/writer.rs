@@ -1,7 +1,7 @@
 //! Writes a part of rows: pieces go in in the order of the part, the two files come out. What it holds meanwhile is one row
 //! group, compressed, and what will be the side index.
 
-use super::attributes::{REST, SHAPE, Shredder, TYPES};
+use super::attributes::{REST, SHAPE, Shredder};
 use super::cells::{Grid, WHOLE};
 use super::forms::Records;
 use super::times::Unit;
@@ -12,6 +12,7 @@ use super::{
 use crate::part::{PartFiles, Signal};
 use crate::rows::groups::{GROUP, Group, GroupColumns, words_of};
 use crate::rows::order::{Key, Row, times};
+use crate::rows::shapes::{self, Shape, VALUES};
 use crate::rows::stored::{self, numbers, time_column};
 use crate::rows::trace_facts::spans_of;
 use crate::schema;
@@ -114,10 +115,10 @@ impl Writer {
         })
     }
 
-    /// Stored rows in the part's order, with their ranks.
-    pub fn push(&mut self, piece: &RecordBatch, rows: &[Row]) -> anyhow::Result<()> {
+    /// Stored rows in the part's order, with their ranks and the shapes that their numbers mean.
+    pub fn push(&mut self, piece: &RecordBatch, rows: &[Row], shapes: &[Arc<Shape>]) -> anyhow::Result<()> {
         self.add_to_runs(piece, rows)?;
-        let columns = self.file_columns(piece)?;
+        let columns = self.file_columns(piece, shapes)?;
         let piece = RecordBatch::try_new(self.schema.clone(), columns)?;
         if self.signal != Signal::Spans {
             self.rows += piece.num_rows();
@@ -133,7 +134,7 @@ impl Writer {
         Ok(())
     }
 
-    fn file_columns(&mut self, piece: &RecordBatch) -> anyhow::Result<Vec<ArrayRef>> {
+    fn file_columns(&mut self, piece: &RecordBatch, shapes: &[Arc<Shape>]) -> anyhow::Result<Vec<ArrayRef>> {
         let mut columns = vec![];
         for (field, column) in piece.schema_ref().fields().iter().zip(piece.columns()) {
             if field.name() == time_column(self.signal) {
@@ -142,9 +143,8 @@ impl Writer {
                 columns.push(column.clone());
             }
         }
-        let attributes =
-            |name: &str| piece.column_by_name(name).ok_or_else(|| anyhow::anyhow!("rows have no {name}"));
-        columns.extend(self.shredder.shred(attributes(REST)?.as_map(), attributes(TYPES)?.as_binary())?);
+        let attributes = shapes::columns(piece).ok_or_else(|| anyhow::anyhow!("rows have no attributes"))?;
+        columns.extend(self.shredder.shred(attributes, shapes)?);
         if let (Some(shredder), Some(bodies)) = (&mut self.bodies, piece.column_by_name(bodies::BODY)) {
             let of_bodies = shredder.shred(bodies.as_string());
             let packed = self.packing.pack(of_bodies.clone(), shredder.paths(), &Records::of(piece)?)?;
@@ -291,7 +291,7 @@ impl Writer {
 
 /// Stored columns that lie in the file as they are.
 fn is_own(name: &str) -> bool {
-    name != REST && name != TYPES && name != bodies::BODY
+    name != SHAPE && name != VALUES && name != bodies::BODY
 }
 
 /// What the groups decide, for other readers.
