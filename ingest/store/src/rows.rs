@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod fields;
+pub mod gather;
 pub mod groups;
 pub mod head;
 pub mod logs;

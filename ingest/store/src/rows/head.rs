@@ -19,7 +19,7 @@ pub struct Head {
 }
 
 /// Batches of this many rows and more stay as they are: joining copies.
-const JOIN_ROWS_MAX: usize = 2_048;
+const JOIN_ROWS_MAX: usize = 1_024;
 
 impl Head {
     pub fn append(&mut self, stored: &Stored) -> Result<(), ArrowError> {

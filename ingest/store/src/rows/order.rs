@@ -1,11 +1,11 @@
 //! The order of rows in a part, and rows of several places put in it piece by piece, so that neither a flush nor a merge
 //! holds them all a second time.
 
+use super::gather::gather;
 use super::groups::Group;
 use super::stored::{numbers, time_column};
 use crate::part::Signal;
 use arrow::array::{AsArray, RecordBatch, StringArray};
-use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{TimestampNanosecondType, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
@@ -114,7 +114,7 @@ pub fn in_pieces(
         let sources: Vec<&RecordBatch> = used.iter().map(|batch| &batches[*batch as usize]).collect();
         let indices: Vec<(usize, usize)> =
             piece.iter().map(|(_, batch, row)| (place_of[*batch as usize], *row as usize)).collect();
-        each(interleave_record_batch(&sources, &indices)?, piece)?;
+        each(gather(&sources, &indices)?, piece)?;
     }
     Ok(())
 }

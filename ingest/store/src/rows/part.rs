@@ -32,7 +32,7 @@ use super::shapes::Shape;
 use attributes::named;
 pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
-pub use read::{PartStream, Select, read, read_all, sample};
+pub use read::{PartStream, Select, nothing, read, read_all, sample};
 pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, RAW_GROUP_ROWS, SPAN_GROUP_ROWS};

@@ -56,7 +56,7 @@ fn attributes_and_dropped(
     attributes_field: u32,
     dropped_field: u32,
 ) -> Result<(Attributes, u32), Malformed> {
-    let mut attributes = Attributes::with_capacity(Fields::count(message, attributes_field)?);
+    let mut attributes = Attributes::new();
     let mut dropped = 0;
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
@@ -76,7 +76,11 @@ fn scope_spans(message: &[u8], decoded: &mut Decoded<SpanBatch>) -> Result<(Scop
     while let Some((field, value)) = fields.next()? {
         match field {
             1 => scope = Scope { schema_url: scope.schema_url, ..decode_scope(value.bytes()?)? },
-            2 => spans.extend(span(value.bytes()?, decoded)?),
+            2 => {
+                // Neighbours have about as many attributes.
+                let room = spans.last().map_or(0, |span: &Span| span.attributes.len());
+                spans.extend(span(value.bytes()?, room, decoded)?);
+            }
             3 => scope.schema_url = value.text()?.to_owned(),
             _ => {}
         }
@@ -98,10 +102,13 @@ fn decode_scope(message: &[u8]) -> Result<Scope, Malformed> {
     Ok(scope)
 }
 
-/// `None` where it has no ids; that is counted.
-fn span(message: &[u8], decoded: &mut Decoded<SpanBatch>) -> Result<Option<Span>, Malformed> {
-    let mut span =
-        Span { attributes: Attributes::with_capacity(Fields::count(message, 9)?), ..Span::default() };
+/// `None` where it has no ids; that is counted. There is room for so many attributes at first.
+fn span(
+    message: &[u8],
+    room: usize,
+    decoded: &mut Decoded<SpanBatch>,
+) -> Result<Option<Span>, Malformed> {
+    let mut span = Span { attributes: Attributes::with_capacity(room), ..Span::default() };
     let mut ids = Ids { trace: &[], span: &[] };
     let (mut start, mut end) = (0, 0);
     let mut fields = Fields::of(message);

@@ -365,6 +365,11 @@ fn properties(
         }
     }
     if signal == Signal::Spans {
+        // Random bytes, in which there is nothing to find.
+        for id in ["span_id", "parent_span_id"] {
+            properties = properties.set_column_encoding(column(id), Encoding::PLAIN);
+            properties = properties.set_column_compression(column(id), Compression::UNCOMPRESSED);
+        }
         properties = properties.set_column_statistics_enabled(column(time), EnabledStatistics::Page);
         for (_, leaf) in MAY_BE_BLANK {
             let leaf = ColumnPath::new(leaf.iter().map(|name| (*name).to_owned()).collect());
