@@ -1,10 +1,11 @@
-//! A part: one Parquet file and one side index of one tenant, signal and day, written once and never changed.
+//! A part: one file of data, most often Parquet, and one side index of one tenant, signal and day, written once and never changed.
 //!
 //! A part is named by its id in the catalog. Whoever reads holds it by `Arc`; a part that the catalog no longer lists
 //! is deleted when the last holder is gone.
 
 use crate::indexes::Indexes;
 use crate::objects::Objects;
+use crate::rows::spilled::Spilled;
 use crate::spool::Contents;
 use crate::{metrics, rows};
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub struct PartMeta {
 
 /// A part's two files before they are stored.
 pub struct PartFiles {
-    pub parquet: Contents,
+    pub data: Contents,
     pub index: Bytes,
     pub first_ts: i64,
     pub last_ts: i64,
@@ -84,8 +85,13 @@ impl PartMeta {
         self.level == RAW
     }
 
-    pub fn parquet_path(&self) -> Path {
-        self.path("parquet")
+    /// Whether its rows lie as they did in memory: [`rows::spilled`].
+    pub fn is_spilled(&self) -> bool {
+        self.is_raw() && self.signal == Signal::Spans
+    }
+
+    pub fn data_path(&self) -> Path {
+        self.path(if self.is_spilled() { "arrows" } else { "parquet" })
     }
 
     pub fn index_path(&self) -> Path {
@@ -114,6 +120,7 @@ pub struct Part {
 pub enum Index {
     Metrics(Arc<metrics::part::Index>),
     Rows(Arc<rows::part::Index>),
+    Spilled(Arc<Spilled>),
 }
 
 /// Why a part cannot be read: names the file.
@@ -151,7 +158,7 @@ impl Part {
     pub async fn metrics_index(&self) -> Result<Arc<metrics::part::Index>, Damaged> {
         match self.index().await? {
             Index::Metrics(index) => Ok(index),
-            Index::Rows(_) => Err(self.damaged(&self.meta.index_path(), "it is no index of metrics")),
+            _ => Err(self.damaged(&self.meta.index_path(), "it is no index of metrics")),
         }
     }
 
@@ -159,14 +166,22 @@ impl Part {
     pub fn metrics_index_read(&self) -> Option<Arc<metrics::part::Index>> {
         match self.indexes.get(self.meta.id)? {
             Index::Metrics(index) => Some(index),
-            Index::Rows(_) => None,
+            _ => None,
         }
     }
 
     pub async fn rows_index(&self) -> Result<Arc<rows::part::Index>, Damaged> {
         match self.index().await? {
             Index::Rows(index) => Ok(index),
-            Index::Metrics(_) => Err(self.damaged(&self.meta.index_path(), "it is no index of rows")),
+            _ => Err(self.damaged(&self.meta.index_path(), "it is no index of rows")),
+        }
+    }
+
+    /// Of a part for which [`PartMeta::is_spilled`] holds.
+    pub async fn spilled(&self) -> Result<Arc<Spilled>, Damaged> {
+        match self.index().await? {
+            Index::Spilled(spilled) => Ok(spilled),
+            _ => Err(self.damaged(&self.meta.index_path(), "it is no index of spilled rows")),
         }
     }
 
@@ -211,12 +226,19 @@ impl Part {
                 self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?
             }
         };
-        let metadata = self.objects.parquet_metadata(&self.meta.parquet_path()).await;
-        Ok((bytes, metadata.map_err(|e| self.damaged(&self.meta.parquet_path(), e))?))
+        let metadata = self.objects.parquet_metadata(&self.meta.data_path()).await;
+        Ok((bytes, metadata.map_err(|e| self.damaged(&self.meta.data_path(), e))?))
     }
 
     /// With about how many bytes of memory it takes.
     async fn read_index(&self) -> Result<(Index, usize), Damaged> {
+        if self.meta.is_spilled() {
+            let path = self.meta.index_path();
+            let bytes = self.objects.get(&path).await.map_err(|e| self.damaged(&path, e))?;
+            let spilled = Spilled::decode(&bytes).map_err(|why| self.damaged(&path, why))?;
+            let bytes = spilled.bytes();
+            return Ok((Index::Spilled(Arc::new(spilled)), bytes));
+        }
         let (bytes, metadata) = self.read_files().await?;
         let of_metadata = metadata.metadata().memory_size();
         match self.meta.signal {

@@ -26,8 +26,11 @@ use tracing::{debug, warn};
 /// Parts of one level of one day that are merged to one of the next.
 const MERGE_PARTS: usize = 6;
 
-/// Raw parts of one day that are merged at once: 1.4 million lines of some 300 bytes, which take a search 0.4 CPU seconds.
-pub(crate) const RAW_PARTS: usize = 24;
+/// Raw parts of one day that are merged at once: 1.4 million lines of some 300 bytes, which take a search 0.4 CPU seconds,
+/// or half a million spans.
+pub(crate) fn raw_parts(signal: Signal) -> usize {
+    if signal == Signal::Spans { 12 } else { 24 }
+}
 
 /// How long fewer wait for others.
 pub(crate) const RAW_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -88,7 +91,7 @@ impl Store {
             self.seal().await?;
             self.write_out().await?
         };
-        if self.has_raw_parts(1) {
+        if self.has_raw_parts(|_| 1) {
             self.raw_written.notify_one();
         }
         Ok((report, one))
@@ -201,9 +204,9 @@ impl Store {
             first_ts: files.first_ts,
             last_ts: files.last_ts,
             rows: files.rows as i64,
-            bytes: files.parquet.len() as i64 + files.index.len() as i64,
+            bytes: files.data.len() as i64 + files.index.len() as i64,
         };
-        self.objects.put(&meta.parquet_path(), files.parquet).await.context("writing a part")?;
+        self.objects.put(&meta.data_path(), files.data).await.context("writing a part")?;
         let index = Contents::Memory(files.index);
         self.objects.put(&meta.index_path(), index).await.context("writing a part's index")?;
         Ok(NewPart { meta })
@@ -245,14 +248,14 @@ impl Store {
         }
     }
 
-    /// Whether some day of some tenant has as many.
-    pub(crate) fn has_raw_parts(&self, parts: usize) -> bool {
+    /// Whether some day of some tenant has as many as its signal needs.
+    pub(crate) fn has_raw_parts(&self, parts: impl Fn(Signal) -> usize) -> bool {
         let all = self.state.read().parts.clone();
-        all.values().any(|list| {
+        all.iter().any(|((_, signal), list)| {
             let mut of_days: BTreeMap<i64, usize> = BTreeMap::new();
             let raw = list.iter().filter(|part| part.meta.is_raw());
             raw.for_each(|part| *of_days.entry(part.meta.window).or_default() += 1);
-            of_days.into_values().any(|of_day| of_day >= parts)
+            of_days.into_values().any(|of_day| of_day >= parts(*signal))
         })
     }
 
@@ -536,7 +539,7 @@ fn files_of(
     match signal {
         Signal::Metrics => metrics_files(tables),
         Signal::Logs => row_files(signal, &tables.logs.read(), words, raw_from_bytes),
-        Signal::Spans => row_files(signal, &tables.spans.read(), words, usize::MAX),
+        Signal::Spans => row_files(signal, &tables.spans.read(), words, raw_from_bytes),
     }
 }
 
@@ -578,13 +581,18 @@ fn row_files(
         }
     }
     drop(places);
-    let layout = match head.bytes() >= raw_from_bytes {
+    let is_raw = head.bytes() >= raw_from_bytes;
+    let layout = match is_raw && signal == Signal::Logs {
         true => rows::part::Layout::raw(&batches),
         false => rows::part::Layout::of(signal, &batches, &shapes, words),
     };
     let mut files = vec![];
     for (window, mut rows) in windows {
         rows.sort_unstable();
+        if is_raw && signal == Signal::Spans {
+            files.push((window, rows::spilled::write(&groups, &keys, &layout, &batches, &rows)?));
+            continue;
+        }
         let groups = head.groups(signal);
         let mut writer =
             rows::part::Writer::new(signal, groups, keys.clone(), layout.clone(), Spool::Memory(vec![]))?;

@@ -12,6 +12,7 @@ pub mod part;
 pub mod root_names;
 pub mod shapes;
 pub mod spans;
+pub mod spilled;
 pub mod stored;
 pub mod tokens;
 pub mod trace_facts;

@@ -14,7 +14,7 @@ use crate::objects::Objects;
 use crate::part::{Part, PartMeta, Signal};
 use crate::rates::Rates;
 use crate::record::{self, Rows};
-use crate::rewrite::{RAW_PARTS, RAW_WAIT_MAX};
+use crate::rewrite::{RAW_WAIT_MAX, raw_parts};
 use crate::rows::build;
 use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
@@ -526,11 +526,11 @@ impl Store {
     /// Raw parts are merged when they are many, or when the first has waited for others.
     async fn merge_raw_forever(self) {
         while !self.stopping.load(Ordering::Acquire) {
-            if !self.has_raw_parts(1) {
+            if !self.has_raw_parts(|_| 1) {
                 self.raw_written.notified().await;
             }
             let deadline = tokio::time::Instant::now() + RAW_WAIT_MAX;
-            while !self.has_raw_parts(RAW_PARTS)
+            while !self.has_raw_parts(raw_parts)
                 && tokio::time::timeout_at(deadline, self.raw_written.notified()).await.is_ok()
             {}
             match self.merge_raw().await {
@@ -597,7 +597,7 @@ impl Sink for Store {
 /// Files that a crash left between being written and being committed, or between being removed and deleted.
 async fn remove_orphans(objects: &Objects, metas: &[PartMeta]) -> anyhow::Result<()> {
     let known: std::collections::HashSet<_> =
-        metas.iter().flat_map(|meta| [meta.parquet_path(), meta.index_path()]).collect();
+        metas.iter().flat_map(|meta| [meta.data_path(), meta.index_path()]).collect();
     for path in objects.list().await.context("listing the parts")? {
         if !known.contains(&path) {
             info!(%path, "removing a file that no catalog row names");
@@ -609,7 +609,7 @@ async fn remove_orphans(objects: &Objects, metas: &[PartMeta]) -> anyhow::Result
 
 async fn delete_doomed(objects: Arc<Objects>, mut doomed: mpsc::UnboundedReceiver<PartMeta>) {
     while let Some(meta) = doomed.recv().await {
-        for path in [meta.parquet_path(), meta.index_path()] {
+        for path in [meta.data_path(), meta.index_path()] {
             if let Err(wrong) = objects.delete(&path).await {
                 warn!(%path, error = %wrong, "a part's file stays until the next start");
             }

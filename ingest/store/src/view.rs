@@ -5,11 +5,9 @@ use crate::memory::Memtables;
 use crate::metrics;
 use crate::metrics::merge::{Left, Source as Runs, Tell};
 use crate::part::{Damaged, Part, Signal};
-use crate::rows::fields::with_fields;
-use crate::rows::groups::{GROUP, Group, GroupColumns};
+use crate::rows::groups::{Group, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
-use crate::rows::shapes::{SHAPE, VALUES};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
     Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
@@ -20,7 +18,6 @@ use crate::tombstones::{Covers, Tombstone};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt32Type;
-use arrow::error::ArrowError;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::{Mutex, RwLock};
@@ -85,7 +82,14 @@ impl View {
     }
 
     fn overlapping(&self, signal: Signal, range: model::TimeRange) -> impl Iterator<Item = &Arc<Part>> {
-        self.parts(signal).iter().filter(move |part| range.overlaps(part.meta.first_ts, part.meta.last_ts))
+        let overlaps = move |part: &&Arc<Part>| range.overlaps(part.meta.first_ts, part.meta.last_ts);
+        self.parts(signal).iter().filter(|part| !part.meta.is_spilled()).filter(overlaps)
+    }
+
+    /// Parts of spans that lie as they did in memory.
+    fn spilled(&self, range: model::TimeRange) -> impl Iterator<Item = &Arc<Part>> {
+        let overlaps = move |part: &&Arc<Part>| range.overlaps(part.meta.first_ts, part.meta.last_ts);
+        self.parts(Signal::Spans).iter().filter(|part| part.meta.is_spilled()).filter(overlaps)
     }
 
     fn covers(&self, part: &Part) -> Covers {
@@ -111,13 +115,16 @@ impl View {
             for batch in batches {
                 let mask = select.mask(&batch, &groups);
                 if mask.true_count() > 0 {
-                    let published = project(&select, &groups, &batch, &mask, &columns);
+                    let published = stored::project(&select, &groups, &batch, &mask, &columns);
                     in_memory.push(published.map_err(|wrong| ReadError::Io(wrong.to_string())));
                 }
             }
         }
         let range = select.range();
-        let parts: Vec<Arc<Part>> = self.overlapping(signal, range).cloned().collect();
+        let mut parts: Vec<Arc<Part>> = self.overlapping(signal, range).cloned().collect();
+        if signal == Signal::Spans && select.is_first_share() {
+            parts.extend(self.spilled(range).cloned());
+        }
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         let deletions = self.log_deletions.clone();
         let from_parts = stream::iter(parts).then(move |part| {
@@ -126,6 +133,10 @@ impl View {
             let hidden = Hidden::by(&deletions, &part.meta);
             async move {
                 let opened = match hidden.is_nothing() {
+                    true if part.meta.is_spilled() => {
+                        let spilled = part.spilled().await;
+                        spilled.map(|spilled| rows::spilled::read(part, spilled, select, columns))
+                    }
                     true => rows::part::read(part, select, columns).await,
                     false => read_shown(part, select, columns, hidden).await,
                 };
@@ -159,7 +170,7 @@ async fn read_shown(
     with_judged.dedup();
     let asked: Vec<usize> =
         columns.iter().map(|column| with_judged.partition_point(|other| other < column)).collect();
-    let path = part.meta.parquet_path();
+    let path = part.meta.data_path();
     let rows = rows::part::read(part.clone(), select, with_judged).await?;
     let shown = move |batch: RecordBatch| {
         let kept = hidden.kept(&batch)?;
@@ -189,7 +200,7 @@ async fn streams_shown(
     let mut rows = read_shown(part.clone(), Select::Logs(rows), columns, hidden.clone()).await?;
     let mut found: BTreeMap<Labels, (u64, u64)> = BTreeMap::new();
     while let Some(batch) = rows.try_next().await? {
-        let damaged = |why: String| part.damaged(&part.meta.parquet_path(), why);
+        let damaged = |why: String| part.damaged(&part.meta.data_path(), why);
         let bodies = batch.column(0).as_string::<i32>();
         let streams = batch.column(1).as_dictionary::<UInt32Type>();
         let labels = streams.values().as_binary::<i32>();
@@ -214,28 +225,6 @@ async fn streams_shown(
 
 fn taken(signal: Signal, head: &RowsHead) -> (GroupColumns, Vec<RecordBatch>) {
     (head.groups(signal), head.batches())
-}
-
-fn project(
-    select: &Select,
-    groups: &GroupColumns,
-    batch: &RecordBatch,
-    mask: &arrow::array::BooleanArray,
-    columns: &[usize],
-) -> Result<RecordBatch, ArrowError> {
-    let signal = select.signal();
-    let needed = stored::needed(signal, columns);
-    let mut own = stored::in_memory(&needed);
-    if !select.fields().is_empty() {
-        own.extend([GROUP, SHAPE, VALUES]);
-        own.sort_unstable();
-        own.dedup();
-    }
-    let places = own.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
-    let batch = batch.project(&places)?;
-    let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
-    let batch = stored::of_memory(&batch, groups, &needed)?;
-    with_fields(stored::publish(signal, groups, &batch, columns)?, &batch, groups, select.fields())
 }
 
 #[async_trait::async_trait]
@@ -402,6 +391,11 @@ impl Snapshot for View {
             }
             found.add_operations(index.runs.iter().map(|run| run.name.as_str()));
         }
+        for part in self.spilled(range) {
+            let Some(spilled) = self.or_told(part.spilled().await) else { continue };
+            found.add_resources(spilled.groups.groups());
+            found.add_operations(spilled.runs.iter().map(|run| run.name.as_str()));
+        }
         for tables in &self.memory {
             let (groups, batches) = taken(Signal::Spans, &tables.spans.read());
             found.add_resources(groups.groups());
@@ -420,7 +414,17 @@ impl Snapshot for View {
         share: (usize, usize),
     ) -> Result<Option<TraceFacts>, ReadError> {
         let parts = self.overlapping(Signal::Spans, range).cloned().collect();
-        let memory = self.memory.iter().map(|tables| taken(Signal::Spans, &tables.spans.read())).collect();
+        let mut memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)> = vec![];
+        for tables in &self.memory {
+            let (groups, batches) = taken(Signal::Spans, &tables.spans.read());
+            memory.push((Arc::new(groups), batches));
+        }
+        for part in self.spilled(range) {
+            let Some(spilled) = self.or_told(part.spilled().await) else { continue };
+            let rows = rows::spilled::read_columns(part.clone(), &spilled, rows::trace_facts::COLUMNS);
+            let batches = rows.filter_map(|batch| futures::future::ready(self.or_told(batch))).collect();
+            memory.push((spilled.groups.clone(), batches.await));
+        }
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         rows::trace_facts::read(parts, memory, share, move |wrong| told(&store, &damaged, wrong)).await
     }

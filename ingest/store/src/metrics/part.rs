@@ -66,7 +66,7 @@ impl Runs {
     pub async fn of(part: &Arc<Part>, select: &SeriesSelect) -> Result<Runs, Damaged> {
         let index = part.metrics_index().await?;
         let wanted = wanted(&index, select);
-        let path = part.meta.parquet_path();
+        let path = part.meta.data_path();
         let mut columns = vec![];
         let untimed = wanted.iter().any(|one| index.timeline(one.series).is_none());
         let scaled = wanted.iter().any(|one| index.scale(one.series).is_some());
@@ -156,11 +156,11 @@ impl Runs {
     fn column(&self, column: usize) -> Result<&arrow::array::ArrayRef, Damaged> {
         let at = self.columns.iter().position(|read| *read == column);
         at.and_then(|at| self.batch.columns().get(at))
-            .ok_or_else(|| self.part.damaged(&self.part.meta.parquet_path(), "it lacks a column"))
+            .ok_or_else(|| self.part.damaged(&self.part.meta.data_path(), "it lacks a column"))
     }
 
     async fn read_on(&mut self) -> Result<(), Damaged> {
-        let path = self.part.meta.parquet_path();
+        let path = self.part.meta.data_path();
         let damaged = |why: String| self.part.damaged(&path, why);
         let Some(stream) = &mut self.stream else { return Err(damaged("it was not opened".into())) };
         match stream.try_next().await {

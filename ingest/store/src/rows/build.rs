@@ -6,8 +6,8 @@ use super::stored::{self, Stored, shared_words};
 use crate::part::Signal;
 use crate::schema;
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder, MapBuilder,
-    RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
+    ArrayBuilder, ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder,
+    MapBuilder, RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
     TimestampNanosecondBuilder, UInt8Array, UInt32Array, UInt32Builder,
 };
 use arrow::buffer::OffsetBuffer;

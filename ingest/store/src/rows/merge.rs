@@ -3,22 +3,71 @@
 use super::groups::{GROUP, GroupColumns, Groups};
 use super::order::{Key, Place, Row, in_pieces, times};
 use super::part::{self, Index, PartStream, WordBounds, Writer};
-use super::shapes::{Shape, Shapes};
+use super::shapes::{SHAPE, Shape, Shapes};
+use super::spilled::{self, Spilled};
 use super::stored::{needed, of_memory, publish, renumbered};
 use crate::log_deletions::Hidden;
-use crate::part::{Part, PartFiles, Signal};
+use crate::part::{Damaged, Part, PartFiles, Signal};
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, interleave_record_batch};
 use futures::TryStreamExt;
 use std::sync::Arc;
 
+/// What is known of a part before it is read.
+enum Opened {
+    Rows(Arc<Index>),
+    Spilled(Arc<Spilled>),
+}
+
+impl Opened {
+    async fn of(part: &Part) -> Result<Opened, Damaged> {
+        Ok(match part.meta.is_spilled() {
+            true => Opened::Spilled(part.spilled().await?),
+            false => Opened::Rows(part.rows_index_to_merge().await?),
+        })
+    }
+
+    fn groups(&self) -> &Arc<GroupColumns> {
+        match self {
+            Opened::Rows(index) => &index.groups,
+            Opened::Spilled(spilled) => &spilled.groups,
+        }
+    }
+
+    fn keys(&self, signal: Signal) -> Vec<Key> {
+        match self {
+            Opened::Rows(index) => {
+                let key = |run: &part::Run| Key::of(signal, index.group_of(run), &run.name);
+                index.runs.iter().map(key).collect()
+            }
+            Opened::Spilled(spilled) => spilled.runs.iter().map(|run| spilled.key_of(run)).collect(),
+        }
+    }
+
+    fn rows_of_runs(&self) -> Vec<u32> {
+        match self {
+            Opened::Rows(index) => index.runs.iter().map(|run| run.rows).collect(),
+            Opened::Spilled(spilled) => spilled.runs.iter().map(|run| run.rows).collect(),
+        }
+    }
+
+    fn read(&self, part: &Arc<Part>) -> Result<PartStream, Damaged> {
+        match self {
+            Opened::Rows(index) => part::read_all(part, index.clone()),
+            Opened::Spilled(spilled) => Ok(spilled::read_all(part.clone(), spilled)),
+        }
+    }
+}
+
 /// A part that is being read.
 struct Source {
     signal: Signal,
-    index: Arc<Index>,
+    groups: Arc<GroupColumns>,
     stream: PartStream,
-    /// The new part's numbers of its groups.
+    /// The new part's numbers of its groups, and of its shapes where its rows have numbers of its own.
     number_of: Vec<u32>,
+    shape_of: Option<Vec<u32>>,
+    rows_of_runs: Vec<u32>,
     /// Ranks of its runs, and where the next batch begins: the run, and how many of its rows were read.
     ranks: Vec<u32>,
     run: usize,
@@ -38,40 +87,54 @@ pub async fn merge(
     parts: Vec<(Arc<Part>, Hidden)>,
     words: WordBounds,
 ) -> anyhow::Result<Option<PartFiles>> {
-    let mut indexes = vec![];
+    let mut opened = vec![];
     for (part, _) in &parts {
-        indexes.push(part.rows_index_to_merge().await?);
+        opened.push(Opened::of(part).await?);
     }
     let mut groups = Groups::default();
-    let numbers: Vec<Vec<u32>> = indexes
+    let numbers: Vec<Vec<u32>> = opened
         .iter()
-        .map(|index| index.groups.groups().iter().map(|group| groups.number(group)).collect())
+        .map(|part| part.groups().groups().iter().map(|group| groups.number(group)).collect())
         .collect();
-    let keys_of = |index: &Index| -> Vec<Key> {
-        index.runs.iter().map(|run| Key::of(signal, index.group_of(run), &run.name)).collect()
-    };
-    let of_parts: Vec<Vec<Key>> = indexes.iter().map(|index| keys_of(index)).collect();
+    let of_parts: Vec<Vec<Key>> = opened.iter().map(|part| part.keys(signal)).collect();
     let mut keys: Vec<Key> = of_parts.iter().flatten().cloned().collect();
     keys.sort_unstable();
     keys.dedup();
     let (mut sampled, mut shapes) = (vec![], Shapes::default());
-    let raw: Vec<_> = parts.iter().zip(&indexes).filter(|(_, index)| index.is_raw()).collect();
-    for (number, ((part, _), index)) in raw.iter().enumerate() {
-        sampled.extend(part::sample(part, index, (number, raw.len()), &mut shapes).await?);
+    let (mut indexes, mut spilled) = (vec![], vec![]);
+    for part in &opened {
+        match part {
+            Opened::Rows(index) => indexes.push(index.clone()),
+            Opened::Spilled(own) => spilled.push(own.clone()),
+        }
     }
-    let layout = part::Layout::joined(signal, &indexes, (&sampled, shapes.list()), words);
-    drop((raw, sampled));
+    let is_raw = |opened: &Opened| matches!(opened, Opened::Rows(index) if index.is_raw());
+    let raw_parts = opened.iter().filter(|opened| is_raw(opened)).count();
+    let raw = parts.iter().zip(&opened).filter(|(_, opened)| is_raw(opened));
+    for (number, ((part, _), opened)) in raw.enumerate() {
+        if let Opened::Rows(index) = opened {
+            sampled.extend(part::sample(part, index, (number, raw_parts), &mut shapes).await?);
+        }
+    }
+    let layout = part::Layout::joined(signal, &indexes, (&sampled, shapes.list()), &spilled, words);
+    drop((indexes, spilled, sampled));
     let spool = match parts.first() {
         Some((part, _)) => part.objects().spool()?,
         None => return Ok(None),
     };
     let mut sources = vec![];
-    for ((((part, hidden), index), number_of), of_part) in
-        parts.into_iter().zip(indexes).zip(numbers).zip(of_parts)
+    for ((((part, hidden), opened), number_of), of_part) in
+        parts.into_iter().zip(opened).zip(numbers).zip(of_parts)
     {
         let ranks = of_part.iter().map(|key| keys.partition_point(|other| other < key) as u32).collect();
-        let stream = part::read_all(&part, index.clone())?;
-        sources.push(Source { hidden, ..Source::new(signal, index, stream, number_of, ranks) });
+        let stream = opened.read(&part)?;
+        let shape_of = match &opened {
+            Opened::Rows(_) => None,
+            Opened::Spilled(own) => {
+                Some(own.groups.shapes().iter().map(|shape| shapes.number(shape)).collect())
+            }
+        };
+        sources.push(Source::new(signal, &opened, stream, (number_of, shape_of), ranks, hidden));
     }
     let groups = GroupColumns::new(signal, groups.list().to_vec());
     let mut written = 0;
@@ -160,26 +223,27 @@ impl Waiting {
 impl Source {
     fn new(
         signal: Signal,
-        index: Arc<Index>,
+        opened: &Opened,
         stream: PartStream,
-        number_of: Vec<u32>,
+        (number_of, shape_of): (Vec<u32>, Option<Vec<u32>>),
         ranks: Vec<u32>,
+        hidden: Hidden,
     ) -> Source {
-        let batch = RecordBatch::new_empty(super::stored::schema(signal).clone());
-        let (run, run_rows, at) = (0, 0, 0);
         Source {
             signal,
-            index,
+            groups: opened.groups().clone(),
             stream,
             number_of,
+            shape_of,
+            rows_of_runs: opened.rows_of_runs(),
             ranks,
-            run,
-            run_rows,
-            batch,
+            run: 0,
+            run_rows: 0,
+            batch: RecordBatch::new_empty(super::stored::schema(signal).clone()),
             places: vec![],
             kept: vec![],
-            hidden: Hidden::default(),
-            at,
+            hidden,
+            at: 0,
             ended: false,
         }
     }
@@ -193,10 +257,13 @@ impl Source {
                 return Ok(());
             };
             self.kept.clear();
-            let batch = shapes.numbered(&batch)?;
+            let batch = match &self.shape_of {
+                Some(shape_of) => renumbered(&batch, SHAPE, shape_of)?,
+                None => shapes.numbered(&batch)?,
+            };
             if !self.hidden.is_nothing() {
                 let columns = self.hidden.columns().0;
-                let groups = GroupColumns::new(self.signal, self.index.groups.groups().to_vec());
+                let groups = GroupColumns::new(self.signal, self.groups.groups().to_vec());
                 let groups = groups.with_shapes(shapes.list().to_vec());
                 let whole = of_memory(&batch, &groups, &needed(self.signal, &columns))?;
                 let shown = publish(self.signal, &groups, &whole, &columns)?;
@@ -211,7 +278,7 @@ impl Source {
                 anyhow::ensure!(self.run < self.ranks.len(), "a part has more rows than its index says");
                 self.places.push((self.ranks[self.run], *ts));
                 self.run_rows += 1;
-                if self.run_rows == self.index.runs[self.run].rows {
+                if self.run_rows == self.rows_of_runs[self.run] {
                     (self.run, self.run_rows) = (self.run + 1, 0);
                 }
             }

@@ -29,10 +29,12 @@ mod words_builder;
 mod writer;
 
 use super::shapes::Shape;
+use super::spilled::Spilled;
 use attributes::named;
 pub use attributes::of_file as attributes_of_file;
 pub use automaton::Automata;
 pub use read::{PartStream, Select, nothing, read, read_all, sample};
+pub use times::Unit;
 pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
 use writer::{FLUSHED_LOG_GROUP_ROWS, LOG_GROUP_ROWS, RAW_GROUP_ROWS, SPAN_GROUP_ROWS};
@@ -181,21 +183,26 @@ impl Layout {
     }
 
     /// For the rows of several files: the columns of any, as far as there is room. What raw ones would have comes from a
-    /// [`sample`] of their rows.
+    /// [`sample`] of their rows, and spilled ones know it.
     pub fn joined(
         signal: Signal,
         indexes: &[Arc<Index>],
         (of_raw, shapes): (&[RecordBatch], &[Arc<Shape>]),
+        spilled: &[Arc<Spilled>],
         words: WordBounds,
     ) -> Layout {
         let units = indexes.iter().map(|index| times::Unit::named(signal, index.metadata.schema()));
+        let units = units.chain(spilled.iter().map(|spilled| spilled.times));
         let sampled = (!of_raw.is_empty()).then(|| Layout::of(signal, of_raw, shapes, words));
         let cooked = || indexes.iter().filter(|index| !index.is_raw);
         let names = |of: fn(&Layout) -> &Vec<String>| {
             sampled.iter().map(move |layout| of(layout).iter().map(String::as_str).collect())
         };
         let of_files = cooked().map(|index| named(index.field_names()));
-        let attributes = attributes::joined(of_files.chain(names(|layout| &layout.attributes)));
+        let of_spilled =
+            spilled.iter().map(|spilled| spilled.attributes.iter().map(String::as_str).collect());
+        let attributes =
+            attributes::joined(of_files.chain(names(|layout| &layout.attributes)).chain(of_spilled));
         let of_files = cooked().map(|index| bodies::named(index.field_names()));
         let bodies = bodies::joined(of_files.chain(names(|layout| &layout.bodies)));
         let common = cooked().map(|index| index.packed.common());
@@ -206,6 +213,7 @@ impl Layout {
             ids: indexes
                 .iter()
                 .map(|index| if signal == Signal::Spans { index.total() } else { index.ids_count })
+                .chain(spilled.iter().map(|spilled| spilled.rows()))
                 .sum(),
             words,
             common: packed::Common::joined(common.chain(sampled.iter().map(|layout| &layout.common))),

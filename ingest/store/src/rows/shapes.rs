@@ -209,7 +209,11 @@ pub fn maps(batch: &RecordBatch, shapes: &[Arc<Shape>]) -> Result<(ArrayRef, Arr
 }
 
 /// The other way round: as records of older versions have them in the log.
-pub fn of_maps(map: &MapArray, types: &BinaryArray, shapes: &mut Shapes) -> Result<[ArrayRef; 2], ArrowError> {
+pub fn of_maps(
+    map: &MapArray,
+    types: &BinaryArray,
+    shapes: &mut Shapes,
+) -> Result<[ArrayRef; 2], ArrowError> {
     let names: &StringArray = map.keys().as_string_opt().ok_or_else(|| wrong("names are no text"))?;
     let mut key = vec![];
     let mut numbers = Vec::with_capacity(map.len());

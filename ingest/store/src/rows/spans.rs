@@ -62,7 +62,8 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
             let entries = shape.entries().enumerate();
             entries.filter(|(_, (own, _))| *own == name).map(|(at, _)| at).collect()
         };
-        let asked = |shape: &Arc<Shape>| select.attributes.iter().map(|(name, _)| places(shape, name)).collect();
+        let asked =
+            |shape: &Arc<Shape>| select.attributes.iter().map(|(name, _)| places(shape, name)).collect();
         let of_shape: Vec<Vec<Vec<usize>>> = groups.shapes().iter().map(asked).collect();
         for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
             let first = values.value_offsets()[row] as usize;

@@ -1,11 +1,14 @@
 //! The columns in which rows lie in memory, in the log and, with their attributes by name, in Parquet: those of
 //! [`crate::schema`] that belong to a row, and the numbers of its group and of the shape of its attributes.
 
+use super::fields::with_fields;
 use super::groups::{GROUP, Group, GroupColumns, is_of_group};
+use super::part::Select;
 use super::shapes::{self, SHAPE, Shape, VALUES};
 use crate::part::Signal;
 use crate::schema;
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 use std::sync::{Arc, LazyLock};
@@ -96,6 +99,34 @@ pub fn renumbered(batch: &RecordBatch, column: &str, number_of: &[u32]) -> Resul
     let mut columns = batch.columns().to_vec();
     columns[at] = Arc::new(UInt32Array::from(renumbered));
     RecordBatch::try_new(batch.schema(), columns)
+}
+
+/// Columns of rows in memory that [`project`] looks at.
+pub fn read_in_memory(select: &Select, columns: &[usize]) -> Vec<&'static str> {
+    let mut own = in_memory(&needed(select.signal(), columns));
+    if !select.fields().is_empty() {
+        own.extend([GROUP, SHAPE, VALUES]);
+        own.sort_unstable();
+        own.dedup();
+    }
+    own
+}
+
+/// Public columns of the rows in memory that the mask leaves, and the attributes that are asked for.
+pub fn project(
+    select: &Select,
+    groups: &GroupColumns,
+    batch: &RecordBatch,
+    mask: &BooleanArray,
+    columns: &[usize],
+) -> Result<RecordBatch, ArrowError> {
+    let signal = select.signal();
+    let own = read_in_memory(select, columns);
+    let places = own.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let batch = batch.project(&places)?;
+    let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
+    let batch = of_memory(&batch, groups, &needed(signal, columns))?;
+    with_fields(publish(signal, groups, &batch, columns)?, &batch, groups, select.fields())
 }
 
 /// Columns of rows in memory of which these stored ones are made.

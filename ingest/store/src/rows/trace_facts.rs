@@ -3,7 +3,7 @@
 //!
 //! Times are whole milliseconds that hold the trace; a trace of which several parts know is the sum of what they know.
 
-use super::groups::GroupColumns;
+use super::groups::{GROUP, GroupColumns};
 use super::part::{Facts, prefix};
 use super::root_names::RootNames;
 use super::stored::numbers;
@@ -117,6 +117,9 @@ impl Fact {
     }
 }
 
+/// Columns of rows in memory that tell all of it.
+pub const COLUMNS: &[&str] = &[GROUP, "trace_id", "parent_span_id", "start_ts", "duration_ns", "name"];
+
 /// The spans of a batch as it is stored; `root` gives the number of a row.
 pub fn spans_of<'a>(
     batch: &'a RecordBatch,
@@ -176,7 +179,7 @@ fn within<'a>(facts: &'a [TraceFact], prefixes: &Range<u32>) -> &'a [TraceFact] 
 /// do with a part that cannot be read.
 pub async fn read(
     parts: Vec<Arc<Part>>,
-    memory: Vec<(GroupColumns, Vec<RecordBatch>)>,
+    memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)>,
     (at, of): (usize, usize),
     told: impl Fn(&Damaged) + Clone + Send + Sync + 'static,
 ) -> Result<Option<TraceFacts>, ReadError> {
@@ -231,7 +234,7 @@ pub async fn read(
 }
 
 /// In order of their ids.
-fn in_memory(memory: Vec<(GroupColumns, Vec<RecordBatch>)>, roots: &mut RootNames) -> Vec<TraceFact> {
+fn in_memory(memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)>, roots: &mut RootNames) -> Vec<TraceFact> {
     let mut all: BTreeMap<TraceId, Fact> = BTreeMap::new();
     for (groups, batches) in memory {
         for batch in batches {

@@ -3,7 +3,7 @@
 use super::parts::{all_rows, rich};
 use super::*;
 use crate::part::Signal;
-use crate::rewrite::RAW_PARTS;
+use crate::rewrite::raw_parts;
 
 async fn open_raw(dir: &Path) -> Arc<Store> {
     Store::open(Config { raw_from_bytes: 0, ..config(dir) }, clock()).await.unwrap()
@@ -76,14 +76,14 @@ async fn what_raw_parts_become_lies_as_if_they_had_never_been_raw() {
 async fn many_raw_parts_are_merged_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_raw(dir.path()).await;
-    for second in 0..RAW_PARTS as i64 {
+    for second in 0..raw_parts(Signal::Logs) as i64 {
         store.write(write(lines("web", &["one"], second))).await.unwrap();
         store.flush().await.unwrap();
     }
     while levels(&store) != [1] {
         tokio::task::yield_now().await;
     }
-    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), RAW_PARTS);
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), raw_parts(Signal::Logs));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +98,7 @@ async fn one_raw_part_is_merged_and_others_are_left_alone() {
     store.write(write(lines("web", &["much"], 1))).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(levels(&store), [-1, 0]);
-    assert!(store.has_raw_parts(1) && !store.has_raw_parts(2));
+    assert!(store.has_raw_parts(|_| 1) && !store.has_raw_parts(|_| 2));
     assert_eq!(store.merge_raw().await.unwrap().parts, 1);
     assert_eq!(levels(&store), [0, 1]);
     assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["much", "small"]);
@@ -137,4 +137,87 @@ async fn a_flush_does_not_wait_for_a_merge() {
     let _merging = store.rewriting.lock().await;
     store.flush().await.unwrap();
     assert_eq!(levels(&store), [-1]);
+}
+
+/// What is told of spans without their rows, in words.
+async fn told_of_spans(store: &Store) -> Vec<String> {
+    let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+    let facts = snapshot.trace_facts(TimeRange::ALL, (0, 1)).await.unwrap().unwrap();
+    let mut told = vec![];
+    for fact in facts.slices.collect::<Vec<_>>().await.concat() {
+        let root = match fact.root {
+            Root::One(number) => format!("{:?}", facts.roots.get(number)),
+            other => format!("{other:?}"),
+        };
+        told.push(format!("{:?} {} {} {} {root}", fact.id, fact.start_ms, fact.end_ms, fact.spans));
+    }
+    let names = snapshot.span_names(TimeRange::ALL).await.unwrap().unwrap();
+    told.push(format!("{:?} {:?}", names.operations, names.of_resources));
+    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spilled_spans_answer_as_those_in_memory_and_merged_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_raw(dir.path()).await;
+    store.end_tasks();
+    let all = SpanSelect::all(TimeRange::ALL);
+    let selects = [
+        SpanSelect { service: Some("cart".into()), ..all.clone() },
+        SpanSelect { name: Some("GET /3".into()), ..all.clone() },
+        SpanSelect { duration_ns_min: Some(100_000), errors_only: true, ..all.clone() },
+        SpanSelect { range: TimeRange { start: NOON_NS + 20_000, end: NOON_NS + 50_000 }, ..all.clone() },
+        SpanSelect { attributes: vec![("code".into(), "40".into())], ..all.clone() },
+        SpanSelect { trace_ids: vec![[5; 16], [7; 16]], ..all.clone() },
+    ];
+    let told = async || {
+        let mut counts = vec![];
+        for select in &selects {
+            counts.push(span_count(&store, select).await);
+        }
+        (counts, told_of_spans(&store).await, all_rows(&store).await)
+    };
+    for from in [0, 3_000, 500] {
+        for batch in rich(from) {
+            store.write(write(batch)).await.unwrap();
+        }
+        let in_memory = told().await;
+        assert!(in_memory.0.iter().all(|count| *count > 0), "{:?}", in_memory.0);
+        store.flush().await.unwrap();
+        assert_eq!(told().await, in_memory);
+    }
+    let spilled = told().await;
+    store.compact().await.unwrap();
+    assert_eq!(told().await, spilled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_piece_of_spilled_spans_is_named_and_is_not_merged() {
+    for ending in [".arrows", ".idx"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open_raw(dir.path()).await;
+        for service in ["damaged", "whole"] {
+            store.write(write(spans(service, 3))).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        killed(store).await;
+        let first = &parts(dir.path(), ending)[0];
+        let mut bytes = std::fs::read(first).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(first, &bytes).unwrap();
+        let store = open_raw(dir.path()).await;
+        store.end_tasks();
+        for _ in 0..2 {
+            let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+            let all = SpanSelect::all(TimeRange::ALL);
+            let rows = snapshot.spans(&all, &SpanColumns::named(&["service"])).await.unwrap();
+            let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3, "{ending}");
+            assert_eq!(snapshot.warnings().len(), 1, "{ending}: {:?}", snapshot.warnings());
+            assert_eq!(store.compact().await.unwrap().parts, 0);
+        }
+        assert!(first.exists());
+    }
 }

@@ -103,11 +103,7 @@ fn decode_scope(message: &[u8]) -> Result<Scope, Malformed> {
 }
 
 /// `None` where it has no ids; that is counted. There is room for so many attributes at first.
-fn span(
-    message: &[u8],
-    room: usize,
-    decoded: &mut Decoded<SpanBatch>,
-) -> Result<Option<Span>, Malformed> {
+fn span(message: &[u8], room: usize, decoded: &mut Decoded<SpanBatch>) -> Result<Option<Span>, Malformed> {
     let mut span = Span { attributes: Attributes::with_capacity(room), ..Span::default() };
     let mut ids = Ids { trace: &[], span: &[] };
     let (mut start, mut end) = (0, 0);

@@ -95,7 +95,7 @@ impl Writer {
         let (rows, first_ts, last_ts) = self.index.extent();
         Ok(PartFiles {
             is_raw: false,
-            parquet: Contents::Memory(self.parquet.into_inner()?.into()),
+            data: Contents::Memory(self.parquet.into_inner()?.into()),
             index: self.index.finish()?,
             first_ts,
             last_ts,

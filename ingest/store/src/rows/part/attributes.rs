@@ -410,7 +410,10 @@ mod tests {
             of_file.numbered(&batch).unwrap();
             assert_eq!(of_file.list(), shapes);
         }
-        let fields = [Field::new(SHAPE, DataType::UInt32, false), Field::new(shapes::VALUES, shapes::values_type(), false)];
+        let fields = [
+            Field::new(SHAPE, DataType::UInt32, false),
+            Field::new(shapes::VALUES, shapes::values_type(), false),
+        ];
         let kept = RecordBatch::try_new(
             Arc::new(Schema::new(fields.to_vec())),
             vec![Arc::new(numbers.clone()), Arc::new(values.clone())],

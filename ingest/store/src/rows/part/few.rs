@@ -53,7 +53,7 @@ impl Wanted<'_> {
         mut judge: impl FnMut(RecordBatch) -> Result<BooleanArray, ArrowError>,
         columns: &[usize],
     ) -> Result<Vec<RecordBatch>, Damaged> {
-        let path = self.part.meta.parquet_path();
+        let path = self.part.meta.data_path();
         let wrong = |why: ArrowError| self.part.damaged(&path, why);
         let (mut hits, mut masks) = (vec![], vec![]);
         let judged = match judged_by {
@@ -160,14 +160,14 @@ impl Wanted<'_> {
             let arrays: Option<Vec<ArrayRef>> = arrays.collect();
             let rows = RecordBatchOptions::new().with_row_count(Some(self.page_rows(*page)));
             let batch = RecordBatch::try_new_with_options(schema.clone(), arrays.unwrap_or_default(), &rows);
-            batch.map_err(|why| self.part.damaged(&self.part.meta.parquet_path(), why))
+            batch.map_err(|why| self.part.damaged(&self.part.meta.data_path(), why))
         };
         pages.iter().map(of_page).collect()
     }
 
     /// The same, out of the file: a batch of the reader is a page.
     async fn decode(&self, pages: &[usize], columns: &[usize]) -> Result<Vec<RecordBatch>, Damaged> {
-        let path = self.part.meta.parquet_path();
+        let path = self.part.meta.data_path();
         let rows = pages.iter().map(|page| page * PAGE_ROWS..page * PAGE_ROWS + self.page_rows(*page));
         let roots = columns.iter().copied();
         let read = Read {

@@ -45,7 +45,7 @@ pub struct Picked<'a> {
 impl Picked<'_> {
     /// These columns of the file, by their numbers; columns of attributes that none of the rows has are left out.
     pub async fn read(&self, columns: &[usize]) -> Result<RecordBatch, Damaged> {
-        let wrong = |why: ArrowError| self.part.damaged(&self.part.meta.parquet_path(), why);
+        let wrong = |why: ArrowError| self.part.damaged(&self.part.meta.data_path(), why);
         let fields = self.index.metadata.schema().fields();
         let name = |column: usize| fields[column].name().as_str();
         let all: Vec<usize> = (0..self.rows.len()).collect();
@@ -122,7 +122,7 @@ impl Picked<'_> {
         columns: &[usize],
         found: &mut BTreeMap<usize, ArrayRef>,
     ) -> Result<(), Damaged> {
-        let path = self.part.meta.parquet_path();
+        let path = self.part.meta.data_path();
         let wrong = |why: ArrowError| self.part.damaged(&path, why);
         let damaged = |why: ParquetError| self.part.damaged(&path, why);
         let fields = self.index.metadata.schema().fields();

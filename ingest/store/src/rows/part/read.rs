@@ -12,7 +12,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
-use crate::rows::shapes::{self, Shapes, VALUES};
+use crate::rows::shapes::{self, SHAPE, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
 use crate::rows::{logs, spans};
 use arrow::array::{
@@ -91,6 +91,21 @@ impl Select {
         !select.contains.is_empty() || select.trace_id.is_some() || !select.words.is_empty()
     }
 
+    /// Columns of spans in memory that [`mask`](Self::mask) looks at.
+    pub fn judged_in_memory(&self) -> Vec<&'static str> {
+        let Select::Spans(select) = self else { return vec![] };
+        let mut columns = spans::mask_columns(select, false);
+        let more = [
+            (!select.trace_ids.is_empty(), "trace_id"),
+            (select.service.is_some(), GROUP),
+            (select.name.is_some(), "name"),
+            (!select.attributes.is_empty(), SHAPE),
+            (!select.attributes.is_empty(), VALUES),
+        ];
+        columns.extend(more.iter().filter(|(is_asked, _)| *is_asked).map(|(_, column)| *column));
+        columns
+    }
+
     pub fn mask(&self, batch: &RecordBatch, groups: &GroupColumns) -> arrow::array::BooleanArray {
         match self {
             Select::Logs(select) => logs::mask(batch, groups, select),
@@ -111,7 +126,7 @@ pub struct Judge {
 /// The selected rows, projected to `columns` (indices of the signal's public schema).
 pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Result<PartStream, Damaged> {
     let index = part.rows_index().await?;
-    let path = part.meta.parquet_path();
+    let path = part.meta.data_path();
     let index_path = part.meta.index_path();
     let (ranges, needles) = match &select {
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
@@ -254,7 +269,7 @@ async fn read_traces(
                 let published = with_fields(published, &read, &index.groups, &select.fields)?;
                 filter_record_batch(&published, &mask)
             };
-            published().map_err(|why| part.damaged(&part.meta.parquet_path(), why))
+            published().map_err(|why| part.damaged(&part.meta.data_path(), why))
         }
     };
     Ok(futures::stream::iter(pieces).then(piece).boxed())
@@ -291,7 +306,7 @@ pub async fn sample(
         if !taken.is_empty() {
             let taken: Vec<(usize, usize)> = taken.into_iter().map(|row| (0, row)).collect();
             let taken = interleave_record_batch(&[&batch], &taken).and_then(|taken| shapes.numbered(&taken));
-            let taken = taken.map_err(|why| part.damaged(&part.meta.parquet_path(), why))?;
+            let taken = taken.map_err(|why| part.damaged(&part.meta.data_path(), why))?;
             left = left.saturating_sub(taken.get_array_memory_size());
             sampled.push(taken);
         }
@@ -306,7 +321,7 @@ fn read_stored(
     ranges: Ranges,
     needed: Vec<&'static str>,
 ) -> Result<PartStream, Damaged> {
-    let path = part.meta.parquet_path();
+    let path = part.meta.data_path();
     let columns = index.columns(&needed);
     let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
         let metadata = &index.metadata;

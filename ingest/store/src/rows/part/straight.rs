@@ -181,7 +181,7 @@ impl File {
                     .map(|page| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64),
             );
         }
-        let bytes = self.part.objects().ranges(&self.part.meta.parquet_path(), ranges.clone()).await?;
+        let bytes = self.part.objects().ranges(&self.part.meta.data_path(), ranges.clone()).await?;
         chosen.fetched = Arc::new(Fetched(ranges.iter().map(|range| range.start).zip(bytes).collect()));
         let selection = selection(places.into_iter(), chosen.num_rows());
         let levels =

@@ -42,6 +42,10 @@ impl Unit {
         }
     }
 
+    pub fn of_ns(ns: i64) -> Option<Unit> {
+        [Unit::Nanosecond, Unit::Microsecond, Unit::Millisecond].into_iter().find(|unit| unit.ns() == ns)
+    }
+
     pub fn ns(self) -> i64 {
         match self {
             Unit::Nanosecond => 1,

@@ -280,7 +280,7 @@ impl Writer {
         }
         Ok(PartFiles {
             is_raw: self.is_raw,
-            parquet,
+            data: parquet,
             index,
             first_ts: self.runs.iter().map(|run| run.first_ts).min().unwrap_or(0),
             last_ts: self.runs.iter().map(|run| run.last_ts).max().unwrap_or(0),
