@@ -52,7 +52,7 @@ fn otlp_logs(notation: Notation, body: &[u8]) {
 }
 
 fn otlp_spans(notation: Notation, body: &[u8]) {
-    let Ok(decoded) = otlp::decode_spans(notation, body) else { return };
+    let Ok(decoded) = otlp::decode_spans(notation, body, &otlp::Resources::default()) else { return };
     let batch = decoded.batch;
     Notation::Protobuf
         .read::<otlp::TracesData>(&otlp::encode_spans(&batch))

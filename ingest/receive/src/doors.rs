@@ -63,6 +63,8 @@ pub struct Doors {
     /// Of documents that came with one.
     pub(crate) ids: Mutex<Ids>,
     pub(crate) deltas: Book,
+    /// Of spans.
+    pub(crate) resources: wire::otlp::Resources,
     replicas: Tracker,
 }
 
@@ -113,6 +115,7 @@ impl Doors {
         Doors {
             in_flight: Semaphore::new(config.in_flight_bytes_max >> 10),
             deltas: Book::new(config.delta_bytes_max),
+            resources: wire::otlp::Resources::default(),
             replicas: Tracker::new(config.replicas.clone()),
             config,
             sink,

@@ -38,8 +38,8 @@ pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
 }
 
 pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |_: &Doors, notation: Notation, body: &[u8]| {
-        let decoded = otlp::decode_spans(notation, body)?;
+    let decode = |doors: &Doors, notation: Notation, body: &[u8]| {
+        let decoded = otlp::decode_spans(notation, body, &doors.resources)?;
         Ok((Batch::Spans(decoded.batch), decoded.rejected))
     };
     answer(&doors, headers, body, "rejectedSpans", decode).await

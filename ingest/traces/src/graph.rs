@@ -238,13 +238,19 @@ pub(crate) struct Graph {
     waiting: VecDeque<(i64, bool, Key)>,
     /// Clients that wait although a pair was found.
     found: usize,
+    calls: Calls,
+    pub dropped_halves: u64,
+    pub expired_halves: u64,
+}
+
+/// What was counted between nodes.
+#[derive(Default)]
+struct Calls {
     places: HashMap<Box<str>, HashMap<Box<str>, ByConnection>>,
     edges: Slab<Edge>,
     of_clients: Edges,
     of_servers: Edges,
-    pub dropped_halves: u64,
-    pub expired_halves: u64,
-    pub overflowed: u64,
+    overflowed: u64,
 }
 
 impl Graph {
@@ -253,18 +259,24 @@ impl Graph {
         let Some(span) = client_span else {
             // Nobody's span asked: it came from outside.
             let client = side.peer.as_deref().unwrap_or(USER).to_owned();
-            return self.complete(&client, &side.service, Connection::Virtual, &side, &side, trace, now_ms);
+            return self.calls.add(
+                (&client, &side.service),
+                Connection::Virtual,
+                (&side, &side),
+                trace,
+                now_ms,
+            );
         };
         let key = (trace, span);
         match (is_client, side.connection) {
             (true, Connection::Database) => {
                 let server = side.peer.as_deref().unwrap_or_default();
-                self.complete(&side.service, server, side.connection, &side, &side, trace, now_ms);
+                self.calls.add((&side.service, server), side.connection, (&side, &side), trace, now_ms);
             }
             (true, _) => {
                 let early = self.servers.remove(&key).unwrap_or_default();
                 for server in &early {
-                    self.pair(&side, server, trace, now_ms);
+                    self.calls.pair(&side, server, trace, now_ms);
                 }
                 if self.has_room() {
                     let found = !early.is_empty();
@@ -273,18 +285,16 @@ impl Graph {
                     self.clients.insert(key, Client { side, found });
                 }
             }
-            (false, _) => match self.clients.remove(&key) {
-                Some(client) => {
-                    self.pair(&client.side, &side, trace, now_ms);
+            (false, _) => {
+                if let Some(client) = self.clients.get_mut(&key) {
+                    self.calls.pair(&client.side, &side, trace, now_ms);
                     self.found += usize::from(!client.found);
-                    self.clients.insert(key, Client { found: true, ..client });
-                }
-                None if self.has_room() => {
+                    client.found = true;
+                } else if self.has_room() {
                     self.waiting.push_back((now_ms + WAIT_MS, false, key));
                     self.servers.entry(key).or_default().push(side);
                 }
-                None => {}
-            },
+            }
         }
     }
 
@@ -304,22 +314,102 @@ impl Graph {
         room
     }
 
+    /// Gives up waiting where it was long enough: a call that names its other end was one to a node without spans.
+    pub fn give_up(&mut self, now_ms: i64) {
+        while let Some((_, is_client, key)) =
+            self.waiting.pop_front_if(|(until_ms, _, _)| *until_ms <= now_ms)
+        {
+            if !is_client {
+                self.expired_halves += self.servers.remove(&key).map_or(0, |sides| sides.len() as u64);
+                continue;
+            }
+            let Some(Client { side, found }) = self.clients.remove(&key) else { continue };
+            if found {
+                self.found = self.found.saturating_sub(1);
+                continue;
+            }
+            match side.peer.as_deref() {
+                Some(peer) => {
+                    let nodes = (&*side.service, peer);
+                    self.calls.add(nodes, Connection::Virtual, (&side, &side), key.0, now_ms);
+                }
+                None => self.expired_halves += 1,
+            }
+        }
+    }
+
+    pub fn export(&mut self, out: &mut Export<'_>, born_ms: i64) {
+        for edge in self.calls.edges.iter_mut().filter(|edge| edge.requests > 0.0) {
+            let told = std::mem::replace(&mut edge.told, true);
+            out.born((!told).then_some(born_ms));
+            let labels = labels(&edge.client, &edge.server, edge.connection);
+            out.counter(REQUESTS, "", &labels, edge.requests);
+            out.counter(FAILED, "", &labels, edge.failed);
+            edge.server_seconds.export(SERVER, &labels, out);
+            edge.client_seconds.export(CLIENT, &labels, out);
+        }
+        out.born(None);
+    }
+
+    /// Ends edges that nothing was added to since `before_ms`, and some of the others where there is no room.
+    pub fn expire(&mut self, before_ms: i64, now_ms: i64, out: &mut Export<'_>) {
+        let Calls { places, edges, of_clients, of_servers, .. } = &mut self.calls;
+        let mut to_end = if edges.len() >= EDGES_MAX { IDLE_ENDED_MAX } else { 0 };
+        let keep = |edge: &Edge| {
+            let makes_room = to_end > 0 && edge.touched_ms < now_ms - IDLE_MS;
+            to_end -= usize::from(makes_room);
+            edge.touched_ms >= before_ms && !makes_room
+        };
+        edges.retain(keep, |edge| {
+            if edge.told {
+                let labels = labels(&edge.client, &edge.server, edge.connection);
+                out.end(REQUESTS, "", &labels);
+                out.end(FAILED, "", &labels);
+                edge.server_seconds.end(SERVER, &labels, out);
+                edge.client_seconds.end(CLIENT, &labels, out);
+            }
+            of_clients.ended(&edge.client);
+            of_servers.ended(&edge.server);
+            let Some(servers) = places.get_mut(&edge.client) else { return };
+            if let Some(by) = servers.get_mut(&edge.server) {
+                by[edge.connection as usize] = 0;
+            }
+            servers.retain(|_, by| *by != ByConnection::default());
+            if servers.is_empty() {
+                places.remove(&edge.client);
+            }
+        });
+    }
+
+    pub fn len(&self) -> usize {
+        self.calls.edges.len()
+    }
+
+    /// Calls that were counted under [`OVERFLOW`].
+    pub fn overflowed(&self) -> u64 {
+        self.calls.overflowed
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl Calls {
     fn pair(&mut self, client: &Side, server: &Side, trace: TraceId, now_ms: i64) {
         let connection = match client.connection {
             Connection::Direct => server.connection,
             known => known,
         };
-        self.complete(&client.service, &server.service, connection, client, server, trace, now_ms);
+        self.add((&client.service, &server.service), connection, (client, server), trace, now_ms);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "two ends of one edge, each with a name and a side")]
-    fn complete(
+    /// One call between two nodes, as its two ends saw it.
+    fn add(
         &mut self,
-        client: &str,
-        server: &str,
+        (client, server): (&str, &str),
         connection: Connection,
-        of_client: &Side,
-        of_server: &Side,
+        (of_client, of_server): (&Side, &Side),
         trace: TraceId,
         now_ms: i64,
     ) {
@@ -378,80 +468,6 @@ impl Graph {
             _ => None,
         }
     }
-
-    /// Gives up waiting where it was long enough: a call that names its other end was one to a node without spans.
-    pub fn give_up(&mut self, now_ms: i64) {
-        while let Some((_, is_client, key)) =
-            self.waiting.pop_front_if(|(until_ms, _, _)| *until_ms <= now_ms)
-        {
-            if !is_client {
-                self.expired_halves += self.servers.remove(&key).map_or(0, |sides| sides.len() as u64);
-                continue;
-            }
-            let Some(Client { side, found }) = self.clients.remove(&key) else { continue };
-            if found {
-                self.found = self.found.saturating_sub(1);
-                continue;
-            }
-            match side.peer.as_deref() {
-                Some(peer) => {
-                    self.complete(&side.service, peer, Connection::Virtual, &side, &side, key.0, now_ms);
-                }
-                None => self.expired_halves += 1,
-            }
-        }
-    }
-
-    pub fn export(&mut self, out: &mut Export<'_>, born_ms: i64) {
-        for edge in self.edges.iter_mut().filter(|edge| edge.requests > 0.0) {
-            let told = std::mem::replace(&mut edge.told, true);
-            out.born((!told).then_some(born_ms));
-            let labels = labels(&edge.client, &edge.server, edge.connection);
-            out.counter(REQUESTS, "", &labels, edge.requests);
-            out.counter(FAILED, "", &labels, edge.failed);
-            edge.server_seconds.export(SERVER, &labels, out);
-            edge.client_seconds.export(CLIENT, &labels, out);
-        }
-        out.born(None);
-    }
-
-    /// Ends edges that nothing was added to since `before_ms`, and some of the others where there is no room.
-    pub fn expire(&mut self, before_ms: i64, now_ms: i64, out: &mut Export<'_>) {
-        let mut to_end = if self.edges.len() >= EDGES_MAX { IDLE_ENDED_MAX } else { 0 };
-        let keep = |edge: &Edge| {
-            let makes_room = to_end > 0 && edge.touched_ms < now_ms - IDLE_MS;
-            to_end -= usize::from(makes_room);
-            edge.touched_ms >= before_ms && !makes_room
-        };
-        let (places, of_clients, of_servers) = (&mut self.places, &mut self.of_clients, &mut self.of_servers);
-        self.edges.retain(keep, |edge| {
-            if edge.told {
-                let labels = labels(&edge.client, &edge.server, edge.connection);
-                out.end(REQUESTS, "", &labels);
-                out.end(FAILED, "", &labels);
-                edge.server_seconds.end(SERVER, &labels, out);
-                edge.client_seconds.end(CLIENT, &labels, out);
-            }
-            of_clients.ended(&edge.client);
-            of_servers.ended(&edge.server);
-            let Some(servers) = places.get_mut(&edge.client) else { return };
-            if let Some(by) = servers.get_mut(&edge.server) {
-                by[edge.connection as usize] = 0;
-            }
-            servers.retain(|_, by| *by != ByConnection::default());
-            if servers.is_empty() {
-                places.remove(&edge.client);
-            }
-        });
-    }
-
-    pub fn len(&self) -> usize {
-        self.edges.len()
-    }
-
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
 }
 
 fn labels<'a>(client: &'a str, server: &'a str, connection: Connection) -> [(&'static str, &'a str); 3] {
@@ -475,8 +491,8 @@ mod tests {
             let server = Span { kind: SpanKind::Server, parent_span_id: Some(span.span_id), ..span };
             graph.add(Half::of(&stock, &Peer::default(), &server, 1.0).unwrap(), 0);
         }
-        let at = graph.edge("shop", "stock", Connection::Direct);
-        assert_eq!(graph.edges.get_mut(at).unwrap().requests, calls as f64);
+        let at = graph.calls.edge("shop", "stock", Connection::Direct);
+        assert_eq!(graph.calls.edges.get_mut(at).unwrap().requests, calls as f64);
         assert_eq!((graph.dropped_halves, graph.len()), (0, 1));
         assert!(graph.waiting() <= HALVES_MAX);
         graph.give_up(WAIT_MS);
@@ -488,16 +504,17 @@ mod tests {
     fn nobody_takes_the_edges_of_all() {
         let mut graph = Graph::default();
         for number in 0..2 * EDGES_MAX {
-            graph.edge("crawler", &format!("host-{number}"), Connection::Virtual);
-            graph.edge(&format!("visitor-{number}"), "shop", Connection::Virtual);
+            graph.calls.edge("crawler", &format!("host-{number}"), Connection::Virtual);
+            graph.calls.edge(&format!("visitor-{number}"), "shop", Connection::Virtual);
         }
         let taken = graph.len();
         assert!(taken < EDGES_MAX, "{taken}");
-        let overflowed = graph.overflowed;
-        graph.edge("shop", "stock", Connection::Direct);
-        assert_eq!((graph.len(), graph.overflowed), (taken + 1, overflowed));
-        let known =
-            |client: &str, server: &str| graph.places.get(client).is_some_and(|s| s.contains_key(server));
+        let overflowed = graph.calls.overflowed;
+        graph.calls.edge("shop", "stock", Connection::Direct);
+        assert_eq!((graph.len(), graph.calls.overflowed), (taken + 1, overflowed));
+        let known = |client: &str, server: &str| {
+            graph.calls.places.get(client).is_some_and(|s| s.contains_key(server))
+        };
         assert!(known("crawler", OVERFLOW) && known(OVERFLOW, "shop") && known("shop", "stock"));
     }
 
@@ -505,14 +522,17 @@ mod tests {
     fn edges_without_requests_make_room_when_there_is_none() {
         let mut graph = Graph::default();
         for number in 0..EDGES_MAX {
-            let at = graph.edge(&format!("c{number}"), &format!("s{number}"), Connection::Direct);
-            graph.edges.get_mut(at).unwrap().touched_ms = number as i64;
+            let at = graph.calls.edge(&format!("c{number}"), &format!("s{number}"), Connection::Direct);
+            graph.calls.edges.get_mut(at).unwrap().touched_ms = number as i64;
         }
         assert_eq!(graph.len(), EDGES_MAX);
         let mut batches = vec![];
         graph.expire(0, IDLE_MS + 50, &mut Export::new(&mut batches, 0));
         assert_eq!(graph.len(), EDGES_MAX - 50);
-        assert_eq!((graph.of_clients.0.len(), graph.of_servers.0.len()), (EDGES_MAX - 50, EDGES_MAX - 50));
+        assert_eq!(
+            (graph.calls.of_clients.0.len(), graph.calls.of_servers.0.len()),
+            (EDGES_MAX - 50, EDGES_MAX - 50)
+        );
     }
 
     #[test]

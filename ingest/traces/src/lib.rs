@@ -198,7 +198,7 @@ impl Derive {
                 derived.graph.waiting() as u64,
                 derived.graph.dropped_halves,
                 derived.graph.expired_halves,
-                derived.red.overflowed + derived.graph.overflowed,
+                derived.red.overflowed + derived.graph.overflowed(),
             ];
             sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
         }

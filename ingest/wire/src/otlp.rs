@@ -10,6 +10,7 @@ mod encode_metrics;
 mod logs;
 mod metrics;
 pub(crate) mod names;
+mod resources;
 mod spans;
 
 pub use delta::{Changes, Deltas, Sums};
@@ -19,6 +20,7 @@ pub use encode_metrics::encode_metrics;
 pub use logs::logs;
 pub use metrics::{Promoted, Translation, has_deltas, metrics};
 pub use names::Strategy;
+pub use resources::Resources;
 pub use spans::spans;
 
 use crate::{Decoded, Malformed};
@@ -68,10 +70,14 @@ impl Malformed {
     }
 }
 
-/// Spans of a body.
-pub fn decode_spans(notation: Notation, body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+/// Spans of a body. `resources` remembers those of all bodies.
+pub fn decode_spans(
+    notation: Notation,
+    body: &[u8],
+    resources: &Resources,
+) -> Result<Decoded<SpanBatch>, Malformed> {
     match notation {
-        Notation::Protobuf => decode_spans::decode(body),
+        Notation::Protobuf => decode_spans::decode(body, resources),
         Notation::Json => Ok(spans(notation.read(body)?)),
     }
 }

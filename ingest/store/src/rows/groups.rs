@@ -45,7 +45,9 @@ impl Packed {
     }
 
     pub fn of(attributes: &Attributes) -> Packed {
-        let mut bytes = vec![];
+        // Two lengths and a type each, and most values are texts.
+        let room = |(name, value): &(String, Value)| 17 + name.len() + value.as_str().map_or(20, str::len);
+        let mut bytes = Vec::with_capacity(attributes.iter().map(room).sum());
         for (name, value) in attributes {
             put_block(&mut bytes, name.as_bytes());
             bytes.push(value.type_byte());

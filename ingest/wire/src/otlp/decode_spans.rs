@@ -2,26 +2,30 @@
 //! vectors as the spans themselves (source of the field numbers: opentelemetry-proto's `trace.proto`, `resource.proto`,
 //! `common.proto`).
 
+use super::resources::Resources;
 use super::spans::Ids;
 use super::{attributes, id, time_ns};
 use crate::protobuf::Fields;
 use crate::{Decoded, Malformed};
 use model::{Attributes, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
-use std::sync::Arc;
 
 /// Of an `ExportTraceServiceRequest`, which is a `TracesData` too.
-pub fn decode(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+pub fn decode(body: &[u8], resources: &Resources) -> Result<Decoded<SpanBatch>, Malformed> {
     let mut decoded = Decoded::<SpanBatch>::default();
     let mut request = Fields::of(body);
     while let Some((field, value)) = request.next()? {
         if field == 1 {
-            resource_spans(value.bytes()?, &mut decoded)?;
+            resource_spans(value.bytes()?, resources, &mut decoded)?;
         }
     }
     Ok(decoded)
 }
 
-fn resource_spans(message: &[u8], decoded: &mut Decoded<SpanBatch>) -> Result<(), Malformed> {
+fn resource_spans(
+    message: &[u8],
+    resources: &Resources,
+    decoded: &mut Decoded<SpanBatch>,
+) -> Result<(), Malformed> {
     let (mut resource, mut schema_url) = (&[][..], "");
     // What all have in common may come behind them.
     let mut fields = Fields::of(message);
@@ -32,8 +36,8 @@ fn resource_spans(message: &[u8], decoded: &mut Decoded<SpanBatch>) -> Result<()
             _ => {}
         }
     }
-    let (resource, dropped_attributes) = attributes_and_dropped(resource, 1, 2)?;
-    let resource = Arc::new(resource);
+    let decode = |message: &[u8]| attributes_and_dropped(message, 1, 2);
+    let (resource, dropped_attributes) = resources.of(resource, decode)?;
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         if field == 2 {

@@ -390,20 +390,21 @@ fn spans_come_back_and_bad_ids_are_counted() {
     };
     let batch = SpanBatch { resources: vec![of] };
     let body = encode_spans(&batch);
-    assert_eq!(decode_spans(Notation::Protobuf, &body).unwrap().batch, batch);
+    let resources = Resources::default();
+    assert_eq!(decode_spans(Notation::Protobuf, &body, &resources).unwrap().batch, batch);
     // The message tree's decoder says the same of it, and of what is cut anywhere.
     for end in 0..=body.len() {
-        let straight = decode_spans(Notation::Protobuf, &body[..end]);
+        let straight = decode_spans(Notation::Protobuf, &body[..end], &resources);
         let by_tree = Notation::Protobuf.read(&body[..end]).map(spans);
         assert_eq!(straight.as_ref().ok(), by_tree.as_ref().ok(), "{end} bytes: {straight:?}");
     }
     let id_cut = body.windows(18).position(|w| w == [&[0x0a, 16][..], &[1; 16]].concat()).unwrap();
     let mut bad = body.clone();
     bad[id_cut + 2..id_cut + 18].fill(0);
-    let decoded = decode_spans(Notation::Protobuf, &bad).unwrap();
+    let decoded = decode_spans(Notation::Protobuf, &bad, &resources).unwrap();
     assert_eq!((decoded.batch.spans(), decoded.rejected.0[0].reason), (0, RejectReason::InvalidId));
     let bad = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "traceId": "", "spanId": "0102030405060708" }] }] }] });
-    let decoded = decode_spans(Notation::Json, bad.to_string().as_bytes()).unwrap();
+    let decoded = decode_spans(Notation::Json, bad.to_string().as_bytes(), &resources).unwrap();
     assert_eq!((decoded.batch.spans(), decoded.rejected.0[0].reason), (0, RejectReason::InvalidId));
 }
 
