@@ -1,7 +1,8 @@
 //! `kill -9` during ingest under load, twenty times in a row: what was acknowledged is there once.
 
-use crate::server::Server;
+use crate::server::{Server, now_ms};
 use crate::traffic::{loki_push, remote_write, samples};
+use model::{ResourceSpans, Span, SpanBatch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -120,4 +121,105 @@ fn accepted(metrics: &str) -> f64 {
         .filter(|line| line.starts_with("binnacle_ingest_accepted_total"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
+}
+
+/// Lines, or spans, of one request: a dozen requests are more than a memtable whose part is left raw needs.
+const FAST_ROWS: usize = 1_000;
+
+fn fast_lines(server: &Server, number: usize, from_ns: i64) -> reqwest::blocking::Response {
+    let filling = "x".repeat(1_000);
+    let lines: Vec<String> = (0..FAST_ROWS).map(|row| format!("batch-{number} {row} {filling}")).collect();
+    let lines: Vec<(i64, &str)> =
+        lines.iter().enumerate().map(|(row, line)| (from_ns + row as i64, line.as_str())).collect();
+    loki_push(server, serde_json::json!({ "app": "fast" }), &lines)
+}
+
+fn fast_spans(server: &Server, number: usize, from_ns: i64) -> reqwest::blocking::Response {
+    let span = |row: usize| Span {
+        trace_id: (number as u128 * 1_000_000 + row as u128 / 10 + 1).to_be_bytes(),
+        span_id: (row as u64 + 1).to_be_bytes(),
+        start_ns: from_ns + row as i64,
+        duration_ns: 1_000,
+        name: format!("batch-{number}"),
+        attributes: vec![("filling".into(), "x".repeat(1_000).into())],
+        ..Span::default()
+    };
+    let resource = Arc::new(vec![("service.name".to_owned(), "fast".into())]);
+    let of =
+        ResourceSpans { resource, spans: (0..FAST_ROWS).map(span).collect(), ..ResourceSpans::default() };
+    let body = wire::otlp::encode_spans(&SpanBatch { resources: vec![of] });
+    let request = server.http.post(server.url("/otlp/v1/traces"));
+    request.header("Content-Type", "application/x-protobuf").body(body).send().unwrap()
+}
+
+/// Parts that are raw: of spans by the name of the file, of lines by their side index.
+fn raw_parts(data: &std::path::Path, signal: &str) -> usize {
+    let days = std::fs::read_dir(data.join("parts/default").join(signal)).into_iter().flatten();
+    let files = days.flat_map(|day| std::fs::read_dir(day.unwrap().path()).unwrap());
+    let is_raw = |path: &std::path::Path| match path.extension().and_then(|ending| ending.to_str()) {
+        Some("arrows") => true,
+        Some("idx") => std::fs::read(path).unwrap().starts_with(b"BNCLROWR"),
+        _ => false,
+    };
+    files.filter(|file| is_raw(&file.as_ref().unwrap().path())).count()
+}
+
+/// What comes so fast that its parts are raw at first: killed while these lie there, and while they are merged.
+#[test]
+fn nothing_of_raw_parts_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || Server::start("up", dir.path(), &["--no-agent", "--no-alerts", "--no-web"]);
+    let from_ns = |number: usize| (now_ms() - 60_000) * 1_000_000 + (number * FAST_ROWS) as i64;
+    let (mut acknowledged, mut next) = (0, 0);
+    for round in 0..4 {
+        let server = start();
+        // One after the other, as both at once would be flushed before each is much.
+        for send in [fast_lines, fast_spans] {
+            for number in next..next + 10 {
+                assert!(send(&server, number, from_ns(number)).status().is_success());
+            }
+            assert!(server.http.post(server.url("/api/admin/flush")).send().unwrap().status().is_success());
+        }
+        acknowledged += 10;
+        next += 10;
+        let pid = server.pid();
+        std::thread::scope(|scope| {
+            let merging = (round % 2 == 1)
+                .then(|| scope.spawn(|| server.http.post(server.url("/api/admin/compact")).send().is_ok()));
+            // What is under way when it is killed counts for nothing.
+            let more = scope.spawn(|| {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    fast_spans(&server, next, from_ns(next)).status().is_success()
+                }))
+            });
+            if round % 2 == 0 {
+                assert!(raw_parts(dir.path(), "logs") > 0 && raw_parts(dir.path(), "spans") > 0);
+            }
+            crate::server::signal(pid, "KILL");
+            let _ = (merging.map(|merging| merging.join()), more.join());
+        });
+        next += 1;
+    }
+    let server = start();
+    let check = |of: &str| {
+        for (table, batch, id) in
+            [("logs", "split_part(body, ' ', 1)", "body"), ("spans", "name", "trace_id")]
+        {
+            let rows = server.sql(&format!(
+                "select {batch} as batch, count(*) as n, count(distinct {id}) as ids from {table} group by 1"
+            ));
+            let whole = rows.iter().filter(|row| row["n"] == FAST_ROWS).count();
+            assert_eq!(whole, rows.len(), "{of}: {table}: {rows:?}");
+            assert!(
+                (acknowledged..=acknowledged + 4).contains(&whole),
+                "{of}: {table}: {whole} of {acknowledged}"
+            );
+            let ids = if table == "logs" { FAST_ROWS } else { FAST_ROWS / 10 };
+            assert!(rows.iter().all(|row| row["ids"] == ids), "{of}: {table}: {rows:?}");
+        }
+    };
+    check("as they were left");
+    assert!(server.http.post(server.url("/api/admin/compact")).send().unwrap().status().is_success());
+    check("merged");
+    assert_eq!((raw_parts(dir.path(), "logs"), raw_parts(dir.path(), "spans")), (0, 0));
 }

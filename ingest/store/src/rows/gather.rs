@@ -105,7 +105,10 @@ mod tests {
     fn batch(ids: &[Option<[u8; 8]>], lists: &[&[&str]]) -> RecordBatch {
         let mut column = FixedSizeBinaryBuilder::new(8);
         for id in ids {
-            id.map_or_else(|| column.append_null(), |id| column.append_value(id).unwrap());
+            match id {
+                Some(id) => column.append_value(id).unwrap(),
+                None => column.append_null(),
+            }
         }
         let (mut texts, mut ends) = (StringBuilder::new(), vec![0]);
         for list in lists {

@@ -163,7 +163,7 @@ async fn raw_parts_are_merged_apart_while_a_deletion_that_covers_some_can_be_tak
     }
     assert_eq!(left(&store).await, ["one", "one", "one", "one", "two", "two"]);
     assert_eq!(store.merge_raw().await.unwrap().parts, 2);
-    assert!(!store.has_raw_parts(1));
+    assert!(!store.has_raw_parts(|_| 1));
     assert_eq!(left(&store).await, ["one", "one", "one", "one", "two", "two"]);
     let deletion = store.log_deletions(&tenant)[0].request_id.clone();
     store.cancel_log_deletion(&tenant, &deletion).await.unwrap();

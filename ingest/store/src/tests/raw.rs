@@ -2,6 +2,7 @@
 
 use super::parts::{all_rows, rich};
 use super::*;
+use crate::Root;
 use crate::part::Signal;
 use crate::rewrite::raw_parts;
 
@@ -202,7 +203,7 @@ async fn a_damaged_piece_of_spilled_spans_is_named_and_is_not_merged() {
             store.flush().await.unwrap();
         }
         killed(store).await;
-        let first = &parts(dir.path(), ending)[0];
+        let first = &super::damage::parts(dir.path(), ending)[0];
         let mut bytes = std::fs::read(first).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
