@@ -297,6 +297,37 @@ mod tests {
         assert!(whole <= 1, "a cut one is an error, but between two of them");
     }
 
+    /// As programs of the version before wrote them, whose log is read after an update.
+    #[test]
+    fn rows_of_the_version_before_have_their_attributes() {
+        let span = |number: u8, attributes: Vec<(String, model::Value)>| model::Span {
+            trace_id: [number; 16],
+            span_id: [number; 8],
+            attributes,
+            ..model::Span::default()
+        };
+        let some = vec![("a".to_owned(), model::Value::Int(7)), ("b".to_owned(), "x".into())];
+        let spans = vec![span(1, some.clone()), span(2, vec![]), span(3, some)];
+        let of = model::ResourceSpans { spans, ..model::ResourceSpans::default() };
+        let stored = crate::rows::build::spans(&model::SpanBatch { resources: vec![of] }).unwrap();
+        let mut columns = stored.batch.columns().to_vec();
+        let mut fields: Vec<_> = stored.batch.schema().fields().iter().cloned().collect();
+        let at = stored.batch.schema().index_of(shapes::SHAPE).unwrap();
+        let (map, types) = shapes::maps(&stored.batch, &stored.shapes).unwrap();
+        for (at, (name, column)) in [(at, ("attributes", map)), (at + 1, ("attribute_types", types))] {
+            fields[at] = Arc::new(arrow::datatypes::Field::new(name, column.data_type().clone(), false));
+            columns[at] = column;
+        }
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        let mut bytes = vec![VERSION_BEFORE, b's', 1, b't', 0];
+        let before = Stored { batch, ..stored.clone() };
+        encode_groups(&before, &mut bytes);
+        encode_rows(&before, &mut bytes).unwrap();
+        let Rows::Spans(again) = decode(&bytes).unwrap().rows else { panic!() };
+        assert_eq!((again.batch, again.shapes), (stored.batch, stored.shapes));
+    }
+
     #[test]
     fn a_record_comes_back_and_a_cut_one_is_an_error() {
         let mut batch = MetricBatch::default();
