@@ -33,6 +33,7 @@ use super::rules::Reason;
 use engine::ENGINE;
 use model::{Attributes, Labels};
 use parking_lot::Mutex;
+use regex::Regex;
 use rhai::{AST, Dynamic, EvalAltResult, ImmutableString, Map, Position, Scope};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -59,6 +60,8 @@ pub struct Script {
     /// Its rule's number.
     rule: usize,
     ast: AST,
+    /// Found by their text as long as they are here.
+    _regexes: Vec<Arc<Regex>>,
     on_error: OnError,
     /// Looking for a line's level is not for nothing.
     asks_level: bool,
@@ -87,9 +90,9 @@ impl Script {
         }
         let compiled = ENGINE.compile_with_scope(&names, text);
         let ast = compiled.map_err(|wrong| at(wrong.position(), &wrong.err_type().to_string()))?;
-        patterns::compile(text)?;
+        let regexes = patterns::compile(text)?;
         let asks_level = text.contains("level");
-        Ok(Arc::new(Script { rule, ast, on_error, asks_level, told: Mutex::default() }))
+        Ok(Arc::new(Script { rule, ast, _regexes: regexes, on_error, asks_level, told: Mutex::default() }))
     }
 
     /// The line is changed, dropped, or left alone. An error is told where it is in the script.

@@ -1,39 +1,109 @@
-//! The regexes of scripts, each compiled once: those that are written out when the rules are read, so that a mistake is told
-//! then, others when they are first asked for.
+//! The regexes of scripts. Those that are written out are compiled with the script and live as long as it does, so that a
+//! mistake is told when the rules are read. Others, which a script makes while it runs (of its lines, perhaps), are few and small:
+//! whoever writes the lines must not choose how much memory the agent takes.
 
 use super::at;
 use super::engine::{ENGINE, Failed, TEXT_BYTES_MAX};
 use parking_lot::Mutex;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use rhai::{EvalAltResult, ImmutableString, Position};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 
-/// Kept compiled; a script that makes regexes of its lines has them compiled again and again.
-const KEPT_MAX: usize = 256;
+/// Of one regex: compiled, and again as much for each of two tables that are filled while it is used.
+const WRITTEN_BYTES_MAX: usize = 2 << 20;
 
-/// Of one regex compiled.
-const COMPILED_BYTES_MAX: usize = 2 << 20;
+/// The same of one that a script has made; room for three `\w+` that know all alphabets.
+const MADE_BYTES_MAX: usize = 256 << 10;
 
-static KEPT: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
+/// Of its text: `\w\w\w…` takes three thousand times as much while it is read, before anything is compiled.
+const MADE_TEXT_BYTES_MAX: usize = 2 << 10;
+
+/// Those made that are kept, the last used ones: at most about 1 MiB each with all that belongs to them.
+const MADE_MAX: usize = 8;
+
+/// A regex is cut here in what is told of it: it may be a line.
+const TOLD_BYTES_MAX: usize = 200;
+
+/// Written-out ones of all scripts, by their text. Whoever has a script has its regexes.
+static WRITTEN: LazyLock<Mutex<HashMap<String, Weak<Regex>>>> = LazyLock::new(Mutex::default);
+
+static MADE: Mutex<Made> = Mutex::new(Made(Vec::new()));
+
+/// Those of scripts that are gone go with them.
+fn written(text: &str) -> Result<Arc<Regex>, String> {
+    let mut all = WRITTEN.lock();
+    all.retain(|_, regex| regex.strong_count() > 0);
+    if let Some(regex) = all.get(text).and_then(Weak::upgrade) {
+        return Ok(regex);
+    }
+    let regex = Arc::new(built(text, WRITTEN_BYTES_MAX).map_err(|wrong| told(text, &wrong))?);
+    all.insert(text.to_owned(), Arc::downgrade(&regex));
+    Ok(regex)
+}
 
 pub fn regex(text: &str) -> Result<Arc<Regex>, String> {
-    if let Some(regex) = KEPT.lock().get(text) {
-        return Ok(regex.clone());
+    let found = WRITTEN.lock().get(text).and_then(Weak::upgrade);
+    found.map_or_else(|| MADE.lock().get(text), Ok)
+}
+
+fn built(text: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
+}
+
+fn told(text: &str, wrong: &regex::Error) -> String {
+    match wrong {
+        regex::Error::CompiledTooBig(bytes) => {
+            format!("{} takes more than {bytes} bytes, compiled", named(text))
+        }
+        // The whole text is in it once more.
+        _ if text.len() > TOLD_BYTES_MAX => format!("{} is none", named(text)),
+        _ => format!("{}: {wrong}", named(text)),
     }
-    let built = regex::RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build();
-    let regex = Arc::new(built.map_err(|wrong| format!("regex {text:?}: {wrong}"))?);
-    let mut kept = KEPT.lock();
-    if kept.len() >= KEPT_MAX {
-        kept.clear();
+}
+
+fn named(text: &str) -> String {
+    let shown = &text[..text.floor_char_boundary(TOLD_BYTES_MAX)];
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("regex {shown:?}{more}")
+}
+
+/// Last used, last.
+struct Made(Vec<(String, Arc<Regex>)>);
+
+impl Made {
+    fn get(&mut self, text: &str) -> Result<Arc<Regex>, String> {
+        let kept = self.0.iter().position(|(known, _)| known == text);
+        let used = match kept.map(|at| self.0.remove(at)) {
+            Some(used) => used,
+            None => (text.to_owned(), Arc::new(made(text)?)),
+        };
+        let regex = used.1.clone();
+        if self.0.len() == MADE_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(used);
+        Ok(regex)
     }
-    kept.insert(text.to_owned(), regex.clone());
-    Ok(regex)
+}
+
+const WRITTEN_OUT: &str = "one that is written out in the call may take more";
+
+fn made(text: &str) -> Result<Regex, String> {
+    if text.len() > MADE_TEXT_BYTES_MAX {
+        return Err(format!("{} is longer than {MADE_TEXT_BYTES_MAX} bytes; {WRITTEN_OUT}", named(text)));
+    }
+    built(text, MADE_BYTES_MAX).map_err(|wrong| match wrong {
+        regex::Error::CompiledTooBig(_) => {
+            format!("{}; {WRITTEN_OUT}", told(text, &wrong))
+        }
+        _ => told(text, &wrong),
+    })
 }
 
 /// `None` where nothing matches. It stops where the text becomes longer than text may be.
 pub fn replaced(text: &str, regex: &Regex, with: &str) -> Result<Option<String>, Failed> {
-    let mut made = Made { text, made: String::new(), end: None };
+    let mut made = Replaced { text, made: String::new(), end: None };
     let groups = memchr::memchr_iter(b'$', with.as_bytes()).count();
     if groups == 0 {
         for found in regex.find_iter(text) {
@@ -47,19 +117,19 @@ pub fn replaced(text: &str, regex: &Regex, with: &str) -> Result<Option<String>,
             found.expand(with, &mut made.made);
         }
     }
-    let Made { mut made, end: Some(end), .. } = made else { return Ok(None) };
+    let Replaced { mut made, end: Some(end), .. } = made else { return Ok(None) };
     made.push_str(&text[end..]);
     Ok(Some(made))
 }
 
-struct Made<'t> {
+struct Replaced<'t> {
     text: &'t str,
     made: String,
     /// Of the last match.
     end: Option<usize>,
 }
 
-impl Made<'_> {
+impl Replaced<'_> {
     /// What is before a match, if there is room for what comes in its place.
     fn up_to(&mut self, found: &regex::Match<'_>, bytes: usize) -> Result<(), Failed> {
         self.made.push_str(&self.text[self.end.unwrap_or(0)..found.start()]);
@@ -72,21 +142,23 @@ impl Made<'_> {
     }
 }
 
-/// The written-out regexes of a script, or the first mistake in one and its place.
-pub fn compile(script: &str) -> Result<(), String> {
+/// The written-out regexes of a script, to be kept as long as it is, or the first mistake in one and its place.
+pub fn compile(script: &str) -> Result<Vec<Arc<Regex>>, String> {
     let lexemes = lexemes(script);
+    let mut regexes = vec![];
     for (place, pattern) in calls(&lexemes) {
         // The language itself knows what its quotes mean; what it does not take was no such text.
         let Ok(pattern) = ENGINE.eval_expression::<ImmutableString>(pattern) else { continue };
-        regex(&pattern).map_err(|wrong| {
+        regexes.push(written(&pattern).map_err(|wrong| {
             let before = &script[..place];
             let line_start = before.rfind('\n').map_or(0, |end| end + 1);
             let line = before.matches('\n').count() + 1;
             let column = before[line_start..].chars().count() + 1;
-            at(Position::new(line as u16, column as u16), &wrong)
-        })?;
+            let known = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+            at(Position::new(known(line), known(column)), &wrong)
+        })?);
     }
-    Ok(())
+    Ok(regexes)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -179,3 +251,6 @@ fn quoted(rest: &str, quote: char) -> usize {
     }
     rest.len()
 }
+
+#[cfg(test)]
+mod tests;
