@@ -13,22 +13,25 @@ mod lease;
 mod missed;
 mod rollouts;
 mod schedule;
+mod sizes;
 mod state;
 
 use crate::Config;
 use crate::changes::{self, Change};
 use crate::host::Host;
-use crate::kubelet::client::{Client, TIMEOUT, beginning, body, explained};
+use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
 use crate::queue::Queue;
 use crate::samples::{KUBE_STATE, Samples};
 use asked::Asked;
 use known::{Event, Known};
+use lease::Note;
 use model::{Clock, LogBatch, Reading};
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
 use serde_json::Value;
+use sizes::Sizes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +49,13 @@ pub struct ClusterSettings {
     /// Of the lease.
     pub namespace: String,
     pub identity: String,
+}
+
+impl ClusterSettings {
+    pub fn access(&self) -> Settings {
+        let ClusterSettings { url, token_file, trust, .. } = self.clone();
+        Settings { url, token_file, trust }
+    }
 }
 
 const LEASE: &str = "binnacle-agent";
@@ -80,9 +90,6 @@ const PAGE: usize = 500;
 /// A watch ends after this time and goes on with a new one.
 const WATCH_S: u64 = 300;
 
-/// A line of a watch; etcd holds no larger objects than 1.5 MB.
-const LINE_BYTES_MAX: usize = 8 << 20;
-
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A right that is missing may be granted while we run.
@@ -107,8 +114,10 @@ pub struct Cluster {
 struct Told {
     /// By the holder of the lease before.
     before: Option<Until>,
+    /// As they were then.
+    sizes: Sizes,
     /// By us.
-    version: String,
+    note: Note,
 }
 
 /// For the agent's own metrics, and for who asks whether this agent leads.
@@ -160,8 +169,7 @@ impl Cluster {
         (host, queue): (Arc<Host>, Arc<Queue>),
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Cluster> {
-        let ClusterSettings { url, token_file, trust, .. } = settings.clone();
-        let client = Client::new(&Settings { url, token_file, trust })?;
+        let client = Client::new(&settings.access())?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
         let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -323,7 +331,8 @@ impl Cluster {
         let history = kept(rollouts::history_path(kind)).await;
         let events = if kind == "Deployment" { kept(missed::SCALINGS_PATH).await } else { vec![] };
         let mut found = rollouts::missed(kind, workloads, &history, until, self.clock.now_ns());
-        found.extend(missed::scalings(kind, workloads, &events, &found, until));
+        let kept = missed::Kept { events: &events, sizes: &self.told.lock().sizes };
+        found.extend(missed::scalings(kind, workloads, &kept, &found, until));
         found
     }
 
@@ -360,8 +369,7 @@ impl Cluster {
             format!("watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_S}&resourceVersion={version}");
         let path = with(path, &watch);
         let timeout = Duration::from_secs(WATCH_S + 30);
-        let mut response =
-            self.client.send(Method::GET, &path, None, timeout).await.map_err(Trouble::Other)?;
+        let response = self.client.send(Method::GET, &path, None, timeout).await.map_err(Trouble::Other)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE => return Ok(Some("410 Gone".into())),
@@ -371,25 +379,9 @@ impl Cluster {
             }
             other => return Err(Trouble::Other(other.to_string())),
         }
-        let mut begun: Vec<u8> = vec![];
-        loop {
-            let piece = match response.chunk().await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => return Ok(None),
-                Err(wrong) if wrong.is_timeout() => return Ok(None),
-                Err(wrong) => return Err(Trouble::Other(explained(&wrong))),
-            };
-            begun.extend_from_slice(&piece);
-            let mut events = vec![];
-            let mut from = 0;
-            while let Some(end) = memchr::memchr(b'\n', &begun[from..]) {
-                events.push(self.known[at].lock().apply(&begun[from..from + end]));
-                from += end + 1;
-            }
-            begun.drain(..from);
-            if begun.len() > LINE_BYTES_MAX {
-                return Ok(Some(format!("an event of more than {LINE_BYTES_MAX} bytes")));
-            }
+        let mut lines = Lines::of(response);
+        while let Some(some) = lines.next().await.map_err(Trouble::Other)? {
+            let events: Vec<Event> = some.iter().map(|line| self.known[at].lock().apply(line)).collect();
             let relist = events.iter().find_map(|event| match event {
                 Event::Relist(why) => Some(why.clone()),
                 _ => None,
@@ -400,12 +392,16 @@ impl Cluster {
                 return Ok(relist);
             }
         }
+        Ok(None)
     }
 
-    /// Up to where events are in the queue.
+    /// Up to where changes are in the queue.
     fn note(&self, at: usize, kind: &str) {
-        if kind == "Event" {
-            self.told.lock().version.clone_from(&self.known[at].lock().version);
+        let note = &mut self.told.lock().note;
+        match kind {
+            "Event" => note.told.clone_from(&self.known[at].lock().version),
+            "StatefulSet" => note.sizes = Some(Sizes::of(self.known[at].lock().all())),
+            _ => {}
         }
     }
 

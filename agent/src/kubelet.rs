@@ -2,14 +2,13 @@
 //!
 //! It is asked with the agent's service account token, which is read anew at each request because it is changed every
 //! hour. What the account may not see is said with the right that is missing. Nothing waits for the kubelet: groups and
-//! log files are read without it, and are named better once it answers.
+//! log files are read without it (for some seconds they wait), and are named better once it answers.
 
 pub(crate) mod client;
 mod summary;
 
 pub use client::Trust;
 
-use crate::changes;
 use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::pods::{PodList, Pods};
@@ -36,7 +35,7 @@ pub struct Settings {
     pub trust: Trust,
 }
 
-/// Between two looks at the pods: a container that lives shorter is named by its log folder only.
+/// Between two looks at the pods, but for one whose log folder is there before.
 const PODS_EVERY: Duration = Duration::from_secs(5);
 
 /// Requests and failures by path, for the agent's own metrics.
@@ -51,9 +50,7 @@ pub struct Kubelet {
     config: Config,
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
-    evictions: Evictions,
-    /// When this agent began.
-    since_ns: i64,
+    evictions: Arc<Evictions>,
     /// What was said of a path last, so that a lasting trouble is one line.
     said: BTreeMap<&'static str, String>,
 }
@@ -63,13 +60,12 @@ impl Kubelet {
         settings: &Settings,
         config: &Config,
         (host, queue): (Arc<Host>, Arc<Queue>),
-        pods: Pods,
+        (pods, evictions): (Pods, Arc<Evictions>),
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
-        let (config, counts, since_ns) = (config.clone(), Arc::default(), clock.now_ns());
-        let (evictions, said) = (Evictions::default(), BTreeMap::new());
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, since_ns, said })
+        let (config, counts, said) = (config.clone(), Arc::default(), BTreeMap::new());
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -84,6 +80,7 @@ impl Kubelet {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.look().await,
+                () = self.pods.asked() => self.look().await,
                 _ = summary.tick() => self.measure().await,
                 () = stop.cancelled() => return,
             }
@@ -95,21 +92,10 @@ impl Kubelet {
             match serde_json::from_slice::<PodList>(&body) {
                 Ok(list) => {
                     self.pods.replace(list.items);
-                    self.tell_evictions().await;
+                    self.evictions.tell(&self.pods.all()).await;
                 }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
-        }
-    }
-
-    async fn tell_evictions(&mut self) {
-        let evicted = self.evictions.new_of(&self.pods.all(), self.since_ns, &self.host.name);
-        if evicted.is_empty() {
-            return;
-        }
-        let batch = changes::batch(evicted, &self.host);
-        if let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await {
-            warn!(error = %wrong, "evictions are lost");
         }
     }
 

@@ -203,9 +203,12 @@ impl Agent {
         let mut collectors = vec![];
         let senders = pods.clone();
         let (mut kubelet, mut of_kubelet) = (None, vec![]);
+        let place = (host.clone(), queue.clone());
+        let evictions = Arc::new(evictions::Evictions::new(&config, place, clock.now_ns()));
         if let Some(settings) = &config.kubelet {
             let place = (host.clone(), queue.clone());
-            let asking = kubelet::Kubelet::new(settings, &config, place, pods.clone(), clock.clone())?;
+            let of_pods = (pods.clone(), evictions.clone());
+            let asking = kubelet::Kubelet::new(settings, &config, place, of_pods, clock.clone())?;
             of_kubelet = kubelet::scrape_jobs(settings, &host, config.interval);
             kubelet = Some(asking.counts());
             collectors.push(tokio::spawn(asking.run(stop.clone())));
@@ -216,6 +219,8 @@ impl Agent {
             let watching = Arc::new(cluster::Cluster::new(settings, &config, place, clock.clone())?);
             watched = Some(watching.counts.clone());
             collectors.push(tokio::spawn(watching.run(stop.clone())));
+            let watch = evictions::watch::Watch::new(&settings.access(), &host.name, evictions)?;
+            collectors.push(tokio::spawn(watch.run(stop.clone())));
         }
         let named = Mutex::new(config.scrape_jobs.clone());
         let jobs = Arc::new(Jobs { named, of_kubelet, found: Mutex::default() });

@@ -1,7 +1,7 @@
 //! Standing for election, and watching while elected.
 
 use super::{Cluster, LEASE, Told, lease, micro_time};
-use lease::{Candidate, Step};
+use lease::{Candidate, Note, Step};
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,8 +65,8 @@ impl Cluster {
         let namespace = &self.settings.namespace;
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
         let (_, lease) = self.json(Method::GET, &path, None).await?;
-        let told = self.told.lock().version.clone();
-        if let Some(lease) = candidate.give_back(&lease, &micro_time(self.clock.now_ns()), &told) {
+        let note = self.told.lock().note.clone();
+        if let Some(lease) = candidate.give_back(&lease, &micro_time(self.clock.now_ns()), &note) {
             self.json(Method::PUT, &path, Some(&lease)).await?;
         }
         Ok(())
@@ -86,10 +86,11 @@ impl Cluster {
             StatusCode::OK => {
                 // Not by the holder's name: it may be that of an agent that was here before us.
                 if !self.counts.leads() {
-                    *self.told.lock() = Told { before: lease::told(&found), version: String::new() };
+                    let (before, sizes) = (lease::told(&found), lease::sizes(&found));
+                    *self.told.lock() = Told { before, sizes, note: Note::default() };
                 }
-                let told = self.told.lock().version.clone();
-                match candidate.decide(&found, Instant::now(), &time, &told) {
+                let note = self.told.lock().note.clone();
+                match candidate.decide(&found, Instant::now(), &time, &note) {
                     Step::Wait => return Ok(false),
                     Step::Write(lease) => self.json(Method::PUT, &one, Some(&lease)).await?,
                 }

@@ -4,6 +4,7 @@
 //! not by the time that is written in it.
 
 use super::rollouts::Until;
+use super::sizes::Sizes;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,17 @@ pub enum Step {
 }
 
 /// Up to which version events were told, so that who comes next tells those that nobody did.
-const TOLD: &str = "/metadata/annotations/binnacle.io~1events-told";
+const TOLD: &str = "binnacle.io/events-told";
+
+/// How large stateful sets were when that was written.
+const SIZES: &str = "binnacle.io/stateful-sets";
+
+/// What the holder writes beside its name for who comes next. What is not known yet leaves what is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Note {
+    pub told: String,
+    pub sizes: Option<Sizes>,
+}
 
 pub struct Candidate {
     pub identity: String,
@@ -34,7 +45,7 @@ impl Candidate {
     }
 
     /// `lease` is what the API server has; `time` is the wall clock's for the text.
-    pub fn decide(&mut self, lease: &Value, now: Instant, time: &str, told: &str) -> Step {
+    pub fn decide(&mut self, lease: &Value, now: Instant, time: &str, note: &Note) -> Step {
         let spec = &lease["spec"];
         let holder = spec["holderIdentity"].as_str().unwrap_or("");
         let since = match &self.seen {
@@ -50,7 +61,7 @@ impl Candidate {
         if !(is_mine || holder.is_empty() || has_run_out) {
             return Step::Wait;
         }
-        let mut next = noted(lease, told);
+        let mut next = noted(lease, note);
         let transitions = spec["leaseTransitions"].as_u64().unwrap_or(0);
         if !is_mine {
             next["spec"]["acquireTime"] = json!(time);
@@ -63,9 +74,9 @@ impl Candidate {
     }
 
     /// The lease given back, if it is ours, so that another need not wait until it runs out.
-    pub fn give_back(&self, lease: &Value, time: &str, told: &str) -> Option<Value> {
+    pub fn give_back(&self, lease: &Value, time: &str, note: &Note) -> Option<Value> {
         let is_mine = lease["spec"]["holderIdentity"].as_str() == Some(&self.identity);
-        let mut next = is_mine.then(|| noted(lease, told))?;
+        let mut next = is_mine.then(|| noted(lease, note))?;
         next["spec"]["holderIdentity"] = json!("");
         next["spec"]["leaseDurationSeconds"] = json!(1);
         next["spec"]["renewTime"] = json!(time);
@@ -87,17 +98,28 @@ impl Candidate {
 
 /// Until when the holder before told what it saw: it wrote how far it was whenever it renewed the lease.
 pub fn told(lease: &Value) -> Option<Until> {
-    let version = lease.pointer(TOLD)?.as_str()?.parse().ok()?;
+    let version = annotation(lease, TOLD)?.parse().ok()?;
     Some(Until { version, time_ns: crate::pods::time_ns(lease["spec"]["renewTime"].as_str())? })
 }
 
-fn noted(lease: &Value, told: &str) -> Value {
+pub fn sizes(lease: &Value) -> Sizes {
+    Sizes::read(annotation(lease, SIZES).unwrap_or(""))
+}
+
+fn annotation<'l>(lease: &'l Value, name: &str) -> Option<&'l str> {
+    lease["metadata"]["annotations"][name].as_str()
+}
+
+fn noted(lease: &Value, note: &Note) -> Value {
     let mut next = lease.clone();
-    if !told.is_empty() {
+    let told = (!note.told.is_empty()).then(|| note.told.clone());
+    let sizes = note.sizes.as_ref().map(Sizes::note);
+    for (name, text) in [(TOLD, told), (SIZES, sizes)] {
+        let Some(text) = text else { continue };
         if !next["metadata"]["annotations"].is_object() {
             next["metadata"]["annotations"] = json!({});
         }
-        next["metadata"]["annotations"]["binnacle.io/events-told"] = json!(told);
+        next["metadata"]["annotations"][name] = json!(text);
     }
     next
 }
@@ -109,34 +131,41 @@ mod tests {
     #[test]
     fn a_lease_is_taken_when_it_has_not_changed_for_its_time() {
         let (mut one, mut two) = (Candidate::new("one".into()), Candidate::new("two".into()));
+        let nothing = Note::default();
+        let note = |told: &str, sizes| Note { told: told.into(), sizes: Some(Sizes::read(sizes)) };
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut lease = one.first("b", "agent", "t0");
-        assert_eq!(two.decide(&lease, at(0), "t0", ""), Step::Wait);
+        assert_eq!(two.decide(&lease, at(0), "t0", &nothing), Step::Wait);
         // Renewed: the other's patience begins anew, whatever the clocks say.
-        let Step::Write(renewed) = one.decide(&lease, at(5), "1999", "") else { panic!("it is mine") };
+        let Step::Write(renewed) = one.decide(&lease, at(5), "1999", &nothing) else { panic!("it is mine") };
         lease = renewed;
         assert_eq!(lease["spec"]["leaseTransitions"], 0);
-        assert_eq!(two.decide(&lease, at(10), "t", ""), Step::Wait);
-        assert_eq!(two.decide(&lease, at(25), "t", ""), Step::Wait);
-        let Step::Write(taken) = two.decide(&lease, at(26), "t26", "") else { panic!("it has run out") };
+        assert_eq!(two.decide(&lease, at(10), "t", &nothing), Step::Wait);
+        assert_eq!(two.decide(&lease, at(25), "t", &nothing), Step::Wait);
+        let Step::Write(taken) = two.decide(&lease, at(26), "t26", &nothing) else {
+            panic!("it has run out")
+        };
         assert_eq!(
             (&taken["spec"]["holderIdentity"], &taken["spec"]["leaseTransitions"]),
             (&json!("two"), &json!(1))
         );
-        assert_eq!(one.decide(&taken, at(27), "t", ""), Step::Wait);
+        assert_eq!(one.decide(&taken, at(27), "t", &nothing), Step::Wait);
         // Given back on purpose, with what was told until then; who does not hold it gives nothing back.
-        assert_eq!(one.give_back(&taken, "t", "7"), None);
-        let given = two.give_back(&taken, "2026-01-01T00:00:00.5Z", "7").unwrap();
+        assert_eq!(one.give_back(&taken, "t", &note("7", "")), None);
+        let given = two.give_back(&taken, "2026-01-01T00:00:00.5Z", &note("7", "shop/db=3")).unwrap();
         let until = |version| Some(Until { version, time_ns: 1_767_225_600_500_000_000 });
         assert_eq!(told(&given), until(7));
-        let Step::Write(back) = one.decide(&given, at(28), "2026-01-01T00:00:00.5Z", "") else {
+        let Step::Write(back) = one.decide(&given, at(28), "2026-01-01T00:00:00.5Z", &nothing) else {
             panic!("nobody holds it")
         };
         assert_eq!((&back["spec"]["holderIdentity"], told(&back)), (&json!("one"), until(7)));
-        let Step::Write(back) = one.decide(&back, at(29), "2026-01-01T00:00:00.5Z", "9") else {
+        assert_eq!(sizes(&back).note(), "shop/db=3");
+        let Step::Write(back) = one.decide(&back, at(29), "2026-01-01T00:00:00.5Z", &note("9", "shop/db=4"))
+        else {
             panic!("it is mine")
         };
         assert_eq!((told(&back), told(&lease)), (until(9), None));
+        assert_eq!((sizes(&back).note().as_str(), sizes(&lease)), ("shop/db=4", Sizes::default()));
     }
 }

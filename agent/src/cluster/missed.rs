@@ -3,10 +3,10 @@
 //!
 //! Of a scaling the API server keeps who wrote the number last and when, but for the subresource `scale` (`kubectl scale`,
 //! autoscalers), which it notes without a time (seen on 1.36). What the number was before stands in the events of the
-//! deployments' controller alone. So every scaling of a deployment is told whole, that of a stateful set only where somebody
-//! wrote its replicas himself, and then where it came to.
+//! deployments' controller, and for stateful sets in what the holder of the lease before noted there.
 
 use super::rollouts::Until;
+use super::sizes::Sizes;
 use crate::changes::Change;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -32,12 +32,19 @@ fn list<'v>(object: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
     object.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
+/// What there is of numbers before.
+pub struct Kept<'k> {
+    /// By `SCALINGS_PATH`.
+    pub events: &'k [Value],
+    pub sizes: &'k Sizes,
+}
+
 /// Workloads that were scaled after `until`. A rollout in between moves pods from one replica set to another, which no
 /// scaling is.
 pub fn scalings(
     kind: &str,
     workloads: &[&Value],
-    events: &[Value],
+    kept: &Kept,
     rollouts: &[Change],
     until: Until,
 ) -> Vec<Change> {
@@ -51,13 +58,15 @@ pub fn scalings(
         let namespace = text(workload, "/metadata/namespace");
         let told = match rolled_out.contains(&(namespace.to_owned(), name(workload).to_owned())) {
             true => None,
-            false => told_by_controller(text(workload, "/metadata/uid"), events, until),
+            false => told_by_controller(text(workload, "/metadata/uid"), kept.events, until),
         };
-        let (ts_ns, before) = match told {
+        let size = kept.sizes.before(workload);
+        let (ts_ns, before) = match (told, size) {
             // There and back again.
-            Some((_, before)) if before == now => return None,
-            Some((at, before)) => (at, Some(before)),
-            None => (written_replicas(workload, until)?, None),
+            (Some((_, before)), _) | (None, Some(before)) if before == now => return None,
+            (Some((at, before)), _) => (at, Some(before)),
+            (None, Some(before)) => (last_written(workload, until), Some(before)),
+            (None, None) => (written_replicas(workload, until)?, None),
         };
         let from = before.map_or(String::new(), |before| format!(" from {before}"));
         let what = format!("{kind} {} is scaled{from} to {now}", name(workload));
@@ -91,6 +100,12 @@ fn written_replicas(workload: &Value, until: Until) -> Option<i64> {
     };
     let all = list(workload, "/metadata/managedFields").filter(is_it);
     all.filter_map(|one| later(text(one, "/time"), until)).max()
+}
+
+/// When a set was scaled by who left no time: its controller wrote the status afterwards.
+fn last_written(workload: &Value, until: Until) -> i64 {
+    let times = list(workload, "/metadata/managedFields").filter_map(|one| later(text(one, "/time"), until));
+    written_replicas(workload, until).or_else(|| times.max()).unwrap_or(until.time_ns)
 }
 
 /// What became of nodes after `until`: they joined, their conditions changed, they were cordoned.
@@ -168,7 +183,8 @@ mod tests {
         let rollout =
             |name: &&str| Change { namespace: "shop".into(), workload: (*name).into(), ..Change::default() };
         let rollouts: Vec<Change> = rolled_out.iter().map(rollout).collect();
-        let all = scalings("Deployment", &[workload], events, &rollouts, UNTIL);
+        let kept = Kept { events, sizes: &Sizes::default() };
+        let all = scalings("Deployment", &[workload], &kept, &rollouts, UNTIL);
         let second = |ts_ns: i64| (ts_ns - UNTIL.time_ns) / 1_000_000_000;
         all.into_iter().map(|change| (second(change.ts_ns), change.before, change.after)).collect()
     }
@@ -194,6 +210,25 @@ mod tests {
         assert_eq!(told(&by_edit, &[], &[]), []);
         let rolling = [twice[0].clone(), event("cart-b", "from 0 to 1", &late(2), &late(2))];
         assert_eq!(told(&by_edit, &rolling, &[]), []);
+    }
+
+    #[test]
+    fn of_a_stateful_set_the_number_before_is_what_was_noted() {
+        let told = |set: &Value, note: &str| -> Vec<String> {
+            let kept = Kept { events: &[], sizes: &Sizes::read(note) };
+            let all = scalings("StatefulSet", &[set], &kept, &[], UNTIL);
+            let second = |ts_ns: i64| (ts_ns - UNTIL.time_ns) / 1_000_000_000;
+            all.into_iter().map(|change| format!("{}: {}", second(change.ts_ns), change.what)).collect()
+        };
+        // The subresource leaves no time; the controller writes the status afterwards.
+        let mut by_scale = workload(5, json!({ "f:replicas": {} }), "");
+        let status = json!({ "time": late(9), "subresource": "status", "fieldsV1": { "f:status": {} } });
+        by_scale["metadata"]["managedFields"].as_array_mut().unwrap().push(status);
+        let by_hand = workload(5, json!({ "f:replicas": {} }), &late(7));
+        assert_eq!(told(&by_scale, "shop/cart=3"), ["9: StatefulSet cart is scaled from 3 to 5"]);
+        assert_eq!(told(&by_hand, "shop/cart=3"), ["7: StatefulSet cart is scaled from 3 to 5"]);
+        assert_eq!(told(&by_hand, "shop/cart=5"), [""; 0], "it was told");
+        assert_eq!(told(&by_scale, "bank/cart=3"), [""; 0], "nobody knows");
     }
 
     #[test]

@@ -167,6 +167,34 @@ async fn a_scaling_between_two_watchers_is_told_by_the_second() {
 }
 
 #[tokio::test]
+async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
+    let set = |version: &str, replicas: u32| {
+        let mut set = deployment(version, replicas);
+        set["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+        json!({ "metadata": { "resourceVersion": version }, "items": [set] })
+    };
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "StatefulSet").unwrap();
+    let (kind, path) = WATCHED[at];
+    let first = world().await;
+    assert_eq!(first.cluster.campaign(&mut Candidate::new("one".into())).await, Ok(true));
+    first.cluster.counts.leads.store(1, Ordering::Relaxed);
+    *first.server.lists.lock() = vec![set("100", 2)];
+    assert!(first.cluster.list(at, kind, path).await.is_ok());
+    first.cluster.told.lock().note.told = "100".into();
+    assert_eq!(first.cluster.campaign(&mut Candidate::new("one".into())).await, Ok(true));
+    let left = first.server.lease.lock().clone();
+
+    let second = world().await;
+    *second.server.lease.lock() = left;
+    assert_eq!(second.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
+    let history = json!({ "metadata": {}, "items": [] });
+    *second.server.lists.lock() = vec![set("130", 4), history, set("130", 4)];
+    assert!(second.cluster.list(at, kind, path).await.is_ok());
+    assert!(second.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(second.changes(), ["StatefulSet cart is scaled from 2 to 4"]);
+}
+
+#[tokio::test]
 async fn what_became_of_a_node_between_two_watchers_is_told_by_the_second() {
     let world = world().await;
     let ready = json!({ "type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:07Z" });

@@ -21,6 +21,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// A list of some hundred pods with all their fields is about 10 MB.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// A line of a watch; etcd holds no larger objects than 1.5 MB.
+const LINE_BYTES_MAX: usize = 8 << 20;
+
 /// By path: the resource on which a role must allow `get`.
 const RIGHTS: [(&str, &str); 7] = [
     ("/pods", "nodes/pods"),
@@ -111,6 +114,40 @@ pub async fn body(mut response: Response) -> Result<Vec<u8>, String> {
         body.extend_from_slice(&piece);
     }
     Ok(body)
+}
+
+/// Whole lines of an answer that comes bit by bit, as a watch does.
+pub struct Lines {
+    response: Response,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    pub fn of(response: Response) -> Lines {
+        Lines { response, begun: vec![] }
+    }
+
+    /// Those that came next; none at the end, for which the time of a request is one.
+    pub async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let piece = match self.response.chunk().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(None),
+            Err(wrong) if wrong.is_timeout() => return Ok(None),
+            Err(wrong) => return Err(explained(&wrong)),
+        };
+        self.begun.extend_from_slice(&piece);
+        let mut lines = vec![];
+        let mut from = 0;
+        while let Some(length) = memchr::memchr(b'\n', &self.begun[from..]) {
+            lines.push(self.begun[from..from + length].to_vec());
+            from += length + 1;
+        }
+        self.begun.drain(..from);
+        match self.begun.len() > LINE_BYTES_MAX {
+            true => Err(format!("an event of more than {LINE_BYTES_MAX} bytes")),
+            false => Ok(Some(lines)),
+        }
+    }
 }
 
 fn forbidden(path: &str, body: &[u8]) -> String {

@@ -112,11 +112,11 @@ async fn pods_of_the_kubelet_name_containers() {
     std::fs::write(world.path("token"), "second").unwrap();
     let config = Config { data_dir: world.path("data"), ..Config::default() };
     let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
-    let host = Arc::new(Host::of(world.dir.path()));
+    let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let pods = Pods::default();
+    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
-    let mut kubelet =
-        Kubelet::new(&settings, &config, (host, queue), pods.clone(), Arc::new(model::SystemClock)).unwrap();
+    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, Arc::new(model::SystemClock)).unwrap();
     kubelet.look().await;
     kubelet.measure().await;
     let known = pods.container("8bf60f676daa9b8ba8118641aa7ceb8888a2de0fc4ffecc60bf9d85b794ccb4d").unwrap();
@@ -142,8 +142,9 @@ async fn a_pod_that_is_drained_away_is_told_once() {
     let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
     let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
-    let clock = Arc::new(model::SystemClock);
-    let mut kubelet = Kubelet::new(&settings, &Config::default(), place, Pods::default(), clock).unwrap();
+    let (clock, config) = (Arc::new(model::SystemClock), Config::default());
+    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), clock.now_ns())));
+    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     kubelet.look().await;
     kubelet.look().await;
     let told = crate::tests::queued_lines(&queue);

@@ -1,0 +1,78 @@
+//! How many replicas stateful sets had, noted on the lease by who watches for who comes next.
+//!
+//! A scaling by the subresource `scale` leaves neither a time nor a number before in the cluster, and of stateful sets no event
+//! either. Deployments have events of it; their numbers are not noted.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Of the note: the lease is written every five seconds, and annotations of an object may take 256 KiB. Some 500 sets.
+const BYTES_MAX: usize = 16 << 10;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sizes(BTreeMap<String, u64>);
+
+fn key(workload: &Value) -> Option<String> {
+    let text = |name: &str| workload["metadata"][name].as_str();
+    Some(format!("{}/{}", text("namespace")?, text("name")?))
+}
+
+impl Sizes {
+    pub fn of<'v>(workloads: impl Iterator<Item = &'v Value>) -> Sizes {
+        let size = |workload| Some((key(workload)?, workload.pointer("/spec/replicas")?.as_u64()?));
+        Sizes(workloads.filter_map(size).collect())
+    }
+
+    pub fn read(note: &str) -> Sizes {
+        let size = |one: &str| {
+            let (name, replicas) = one.split_once('=')?;
+            Some((name.to_owned(), replicas.parse().ok()?))
+        };
+        Sizes(note.split(',').filter_map(size).collect())
+    }
+
+    /// `shop/db=3,shop/queue=1`, without those for which there is no room.
+    pub fn note(&self) -> String {
+        let mut note = String::new();
+        for (name, replicas) in &self.0 {
+            let one = format!("{name}={replicas}");
+            if note.len() + 1 + one.len() > BYTES_MAX {
+                break;
+            }
+            note += if note.is_empty() { "" } else { "," };
+            note += &one;
+        }
+        note
+    }
+
+    pub fn before(&self, workload: &Value) -> Option<u64> {
+        self.0.get(&key(workload)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set(name: &str, replicas: u64) -> Value {
+        json!({ "metadata": { "namespace": "shop", "name": name }, "spec": { "replicas": replicas } })
+    }
+
+    #[test]
+    fn what_is_noted_is_read_again() {
+        let sizes = Sizes::of([set("db", 3), set("queue", 0), json!({})].iter());
+        assert_eq!(sizes.note(), "shop/db=3,shop/queue=0");
+        assert_eq!(Sizes::read(&sizes.note()), sizes);
+        assert_eq!((sizes.before(&set("queue", 9)), sizes.before(&set("new", 9))), (Some(0), None));
+        assert_eq!(Sizes::read(""), Sizes::default());
+    }
+
+    #[test]
+    fn a_note_has_an_end() {
+        let sets: Vec<Value> = (0..10_000).map(|number| set(&format!("db-{number}"), 1)).collect();
+        let note = Sizes::of(sets.iter()).note();
+        assert!(note.len() <= BYTES_MAX && note.len() > BYTES_MAX - 20, "{}", note.len());
+        assert!(note.ends_with("=1"));
+    }
+}
