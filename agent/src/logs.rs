@@ -55,6 +55,10 @@ const SOON: Duration = Duration::from_millis(25);
 const FIND_EVERY: Duration = Duration::from_secs(2);
 const FIND_EVERY_WATCHED: Duration = Duration::from_secs(30);
 
+/// A kubelet that does not name a pod in this time is not waited for: it may be away for long, and a container that
+/// writes much has its oldest file deleted at the fourth rotation, for which it needs more than this.
+const NAMED_WITHIN: Duration = Duration::from_secs(8);
+
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Waited after the disk refused a batch; the lines are kept and tried again.
@@ -77,7 +81,8 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
     let mut journal = Journal::start(&host, saved.journal.clone(), stop.clone());
     let rules_now = rules.lock().clone();
     let (host_root, globs, limits) = (host.clone(), config.log_files.clone(), Arc::default());
-    let with = With { host, pods, globs, rules: rules_now, limits, counts };
+    let wait = if config.kubelet.is_some() { NAMED_WITHIN } else { Duration::ZERO };
+    let with = With { host, pods, globs, rules: rules_now, limits, counts, wait };
     let mut follower = Some(Follower::new(with, saved.files.clone()));
     let mut watch = Some(watch::Watch::new());
     let globs = config.log_files.clone();
@@ -166,11 +171,14 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
 }
 
 /// Files that would be followed: paths below the root, and whose a container's is.
-pub fn found(host: &Host, globs: &[String]) -> Vec<(String, Option<String>)> {
+pub fn found(config: &Config, host: &Host, pods: &Pods) -> Vec<(String, Option<String>)> {
     let mut found = find::containers(&host.root);
-    found.extend(globs.iter().flat_map(|glob| find::by_glob(&host.root, glob)));
+    found.extend(config.log_files.iter().flat_map(|glob| find::by_glob(&host.root, glob)));
     let whose = |container: find::Container| {
-        format!("{}/{} container {}", container.namespace, container.pod, container.name)
+        let pod = pods.by_uid(&container.uid);
+        let treatment = config.log_rules.treatment(&container, pod.as_deref(), &rules::Limits::default());
+        let without = if treatment.is_none() { ", left out as its pod wants it" } else { "" };
+        format!("{}/{} container {}{without}", container.namespace, container.pod, container.name)
     };
     found.into_iter().map(|file| (file.path, file.container.map(whose))).collect()
 }

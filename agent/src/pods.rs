@@ -15,13 +15,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How long a pod is known that the kubelet no longer names.
 const REMEMBER: Duration = Duration::from_secs(300);
 
 /// Pods and containers by what files and groups call them. Clones share what they know.
 #[derive(Clone, Default)]
-pub struct Pods(Arc<RwLock<Known>>);
+pub struct Pods(Arc<RwLock<Known>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Known {
@@ -115,6 +116,21 @@ impl Pods {
         let known = self.0.read();
         let uid = known.addresses.get(&ip)?;
         Some(known.pods.get(uid)?.pod.clone())
+    }
+
+    /// Whether the kubelet has named it: what its annotations want is known then.
+    pub fn knows(&self, uid: &str) -> bool {
+        let known = self.0.read();
+        known.is_told && known.pods.contains_key(uid)
+    }
+
+    /// Somebody met a pod that is not known: the kubelet is to be asked at once.
+    pub fn ask(&self) {
+        self.1.notify_one();
+    }
+
+    pub async fn asked(&self) {
+        self.1.notified().await;
     }
 
     pub fn container(&self, id: &str) -> Option<Arc<Container>> {

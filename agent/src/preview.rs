@@ -66,7 +66,7 @@ pub async fn preview(config: &Config) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         line(&mut out, "", format!("{count:>6} {kind}_*: {}{more}", shown.join(", ")));
     }
-    let files = logs::found(&host, &config.log_files);
+    let files = logs::found(config, &host, &pods);
     line(&mut out, "logs", format!("{} files", files.len()));
     for (path, whose) in files {
         line(

@@ -91,6 +91,13 @@ impl Follow {
         self.at_the_end(buffer, each)
     }
 
+    /// Opens the file and reads nothing of it; a failure shows when it is read.
+    pub fn hold(&mut self) {
+        if self.open.is_none() {
+            _ = self.open_where_it_stopped();
+        }
+    }
+
     /// Bytes of the open file that were not read yet, as far as that is known.
     pub fn behind(&self) -> u64 {
         let length = self.open.as_ref().and_then(|source| source.length().ok().flatten());

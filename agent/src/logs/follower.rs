@@ -33,6 +33,9 @@ pub struct With {
     pub rules: Arc<Rules>,
     pub limits: Arc<Limits>,
     pub counts: Arc<Counts>,
+    /// How long lines of a pod wait in their file until the kubelet has named it: before, nobody knows whether it wants
+    /// them sent, and whose they are. Not at all where no kubelet is asked.
+    pub wait: Duration,
 }
 
 pub struct Follower {
@@ -138,6 +141,10 @@ impl Follower {
         let mut forgotten = vec![];
         for path in order {
             let Some(tail) = self.tails.get_mut(&path) else { continue };
+            if tail.waits() {
+                next = next.max(Next::Idle);
+                continue;
+            }
             let before = tail.position().clone();
             let is_over = tail.gone_for().is_some_and(|gone| gone > FORGET);
             let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };

@@ -31,6 +31,8 @@ pub struct Tail {
     gone: Option<Instant>,
     quiet: Option<Instant>,
     failed: bool,
+    /// The kubelet has not named its pod; it is read without that from this time on.
+    waits_until: Option<Instant>,
     behind: u64,
     /// It is to be looked at: something was written, or it was not read to its end.
     pub is_due: bool,
@@ -70,11 +72,15 @@ impl Tail {
             gone: None,
             quiet: None,
             failed: false,
+            waits_until: Some(Instant::now() + with.wait),
             behind: 0,
             is_due: true,
             is_link,
         };
         tail.identify(with);
+        if tail.waits_until.is_some() {
+            with.pods.ask();
+        }
         tail
     }
 
@@ -84,8 +90,12 @@ impl Tail {
         let Some(container) = &self.file.container else {
             self.identities = vec![with.host.named(of_file(&self.file.path, node))];
             self.treatment = Some(Treatment::none());
+            self.waits_until = None;
             return;
         };
+        if with.pods.knows(&container.uid) {
+            self.waits_until = None;
+        }
         let pod = with.pods.by_uid(&container.uid);
         let of = |stream: &&str| with.host.named(of_container(container, pod.as_deref(), stream, node));
         self.identities = cri::STREAMS.iter().map(of).collect();
@@ -124,6 +134,16 @@ impl Tail {
 
     pub fn gone_for(&self) -> Option<Duration> {
         self.gone.map(|since| since.elapsed())
+    }
+
+    /// Whether its lines are to stay in the file for now, which is kept open: a pod that is deleted takes its files with it.
+    pub fn waits(&mut self) -> bool {
+        let waits = self.waits_until.is_some_and(|until| Instant::now() < until);
+        match waits {
+            true => self.follow.hold(),
+            false => self.waits_until = None,
+        }
+        waits
     }
 
     /// What is new in the file, once round.

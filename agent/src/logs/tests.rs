@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A host with log files, and who follows them.
 struct World {
@@ -29,6 +30,7 @@ fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> W
         rules: Arc::default(),
         limits: Arc::default(),
         counts: counts.clone(),
+        wait: Duration::ZERO,
     }
 }
 
@@ -645,4 +647,60 @@ fn files_that_begin_alike_are_two() {
     let found = world.bodies();
     assert_eq!(found.last().map(String::as_str), Some("second"), "{found:?}");
     assert_eq!(found.len(), 2, "the banner is a line of the second as well: {found:?}");
+}
+
+/// A pod as the kubelet names it.
+fn pod(uid: &str, annotations: &[(&str, &str)]) -> crate::pods::Pod {
+    let mut pod = crate::pods::Pod::named("shop", "cart-0", uid);
+    pod.metadata.annotations =
+        annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    pod
+}
+
+#[test]
+fn nothing_is_sent_of_a_pod_before_it_is_known_what_it_wants() {
+    let mut world = World::new();
+    world.follower = Follower::new(With { wait: Duration::from_secs(3600), ..world.with() }, BTreeMap::new());
+    for uid in ["wants", "wants-not", "is-gone"] {
+        world.append(
+            &format!("pods/shop_cart-0_{uid}/app/0.log"),
+            format!("2026-01-01T00:00:00Z stdout F {uid}\n"),
+        );
+    }
+    // Names of folders say nothing of annotations.
+    world.pods.look(&crate::host::Root(world.dir.path().to_owned()));
+    assert_eq!(world.bodies(), [""; 0]);
+    fs::remove_dir_all(world.path("pods/shop_cart-0_is-gone")).unwrap();
+    let off = [("binnacle.io/logs", "off")];
+    world.pods.replace(vec![pod("wants", &[]), pod("wants-not", &off), pod("is-gone", &[])]);
+    assert_eq!(world.bodies(), ["is-gone", "wants"], "deleted meanwhile it was held open");
+}
+
+#[test]
+fn a_pod_that_the_kubelet_does_not_name_is_waited_for_a_while() {
+    let mut world = World::new();
+    world.follower = Follower::new(With { wait: Duration::from_millis(20), ..world.with() }, BTreeMap::new());
+    world.append("pods/shop_cart-0_u/app/0.log", "2026-01-01T00:00:00Z stdout F line\n");
+    let begun = std::time::Instant::now();
+    let mut lines = vec![];
+    while lines.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+        lines = world.bodies();
+    }
+    assert_eq!(lines, ["line"]);
+    assert!(begun.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn who_looks_beforehand_is_told_which_containers_are_left_out() {
+    let world = World::new();
+    for uid in ["wants", "wants-not"] {
+        world.append(&format!("pods/shop_cart-0_{uid}/app/0.log"), "");
+    }
+    world.pods.replace(vec![pod("wants", &[]), pod("wants-not", &[("binnacle.io/logs", "off")])]);
+    let config = crate::Config { log_files: vec![], ..crate::Config::default() };
+    let found = super::found(&config, &Host::of(world.dir.path()), &world.pods);
+    let mut whose: Vec<String> = found.into_iter().filter_map(|(_, whose)| whose).collect();
+    whose.sort();
+    let app = "shop/cart-0 container app";
+    assert_eq!(whose, [app.to_owned(), format!("{app}, left out as its pod wants it")]);
 }
