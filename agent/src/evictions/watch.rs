@@ -93,7 +93,10 @@ impl Watch {
         let response = self.client.send(Method::GET, &path, None, timeout).await?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::GONE => return Ok(self.version.clear()),
+            StatusCode::GONE => {
+                self.version.clear();
+                return Ok(());
+            }
             StatusCode::FORBIDDEN => {
                 let said = body(response).await?;
                 return Err(format!(
@@ -124,7 +127,8 @@ impl Watch {
             // A stream of status 200 may hold errors, of which a version that is too old is the usual one.
             _ => {
                 debug!(event = beginning(line), "all pods of this node are looked at anew");
-                return Ok(self.version.clear());
+                self.version.clear();
+                return Ok(());
             }
         }
         self.version = event.object.metadata.resource_version;

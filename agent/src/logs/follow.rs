@@ -22,6 +22,8 @@ pub struct Follow {
     path: PathBuf,
     pub position: Position,
     open: Option<Source>,
+    /// The dated name that the open file was opened by. An empty one that was packed since is known by nothing else.
+    opened_as: Option<String>,
     /// The name went to another file at this time.
     leaving: Option<Instant>,
     /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
@@ -64,7 +66,8 @@ type Each<'e> = dyn FnMut(Raw<'_>, &mut Position) + 'e;
 
 impl Follow {
     pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
-        Follow { path, position, open: None, leaving: None, is_container, losses: Losses::default() }
+        let losses = Losses::default();
+        Follow { path, position, open: None, opened_as: None, leaving: None, is_container, losses }
     }
 
     /// Reads up to a buffer's size and gives each line.
@@ -204,7 +207,8 @@ impl Follow {
     }
 
     fn unread(&self, all: Vec<Rotation>) -> Vec<Rotation> {
-        all.into_iter().filter(|one| !one.is_dated() || one.suffix() > self.position.after.as_str()).collect()
+        let after = self.opened_as.as_deref().unwrap_or("").max(&self.position.after);
+        all.into_iter().filter(|one| !one.is_dated() || one.suffix() > after).collect()
     }
 
     /// Where the open file is now: by its inode, which is its own while it is open, or packed by its content.
@@ -229,12 +233,13 @@ impl Follow {
     /// To the next file: the oldest of those that are younger, or the one that has the name.
     fn go_on(&mut self, younger: Vec<Rotation>) -> io::Result<Step> {
         let all = rotations::all(&self.path, self.is_container);
-        if let Some(at) = self.place_of_open(&all).filter(|at| all[*at].is_dated()) {
-            self.position.after = all[at].suffix().to_owned();
+        let place = self.place_of_open(&all).filter(|at| all[*at].is_dated());
+        if let Some(left) = place.map(|at| all[at].suffix().to_owned()).or(self.opened_as.take()) {
+            self.position.after = left;
         }
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
-                Ok(source) => self.open = Some(source),
+                Ok(source) => self.open_rotation(source, next),
                 // Packed or deleted since the look; the next look sees what it became.
                 Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(Step::More),
                 Err(wrong) => return Err(wrong),
@@ -280,9 +285,10 @@ impl Follow {
                 }
                 return Ok(true);
             }
-            let mut sources = all.iter().filter_map(|one| Source::open(&one.path).ok());
-            if let Some(source) = sources.find_map(|mut source| is_mine(&mut source).then_some(source)) {
-                self.open = Some(source);
+            let mut sources = all.iter().filter_map(|one| Some((Source::open(&one.path).ok()?, one)));
+            let mine = sources.find_map(|(mut source, one)| is_mine(&mut source).then_some((source, one)));
+            if let Some((source, mine)) = mine {
+                self.open_rotation(source, mine);
                 return Ok(true);
             }
             if named.is_none() && all.is_empty() {
@@ -297,15 +303,24 @@ impl Follow {
             true => self.unread(rotations::all(&self.path, true)).into_iter().next(),
             false => None,
         };
-        self.open = match oldest {
-            Some(oldest) => Source::open(&oldest.path).ok(),
+        match oldest {
+            Some(oldest) => {
+                if let Ok(source) = Source::open(&oldest.path) {
+                    self.open_rotation(source, &oldest);
+                }
+            }
             None => match Source::open(&self.path) {
-                Ok(source) => Some(source),
-                Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => None,
+                Ok(source) => self.open = Some(source),
+                Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => {}
                 Err(wrong) => return Err(wrong),
             },
-        };
+        }
         Ok(self.open.is_some())
+    }
+
+    fn open_rotation(&mut self, source: Source, rotation: &Rotation) {
+        self.open = Some(source);
+        self.opened_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
     }
 }
 

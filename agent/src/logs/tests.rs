@@ -20,6 +20,9 @@ struct World {
     counts: Arc<super::Counts>,
 }
 
+/// Far more turns than any of these tests needs.
+const ROUNDS_MAX: usize = 10_000;
+
 const GLOBS: [&str; 2] = ["/var/log/*.log", "/var/log/syslog"];
 
 fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> With {
@@ -67,7 +70,7 @@ impl World {
         let mut all = LogBatch::default();
         self.follower.find();
         self.follower.wake_all();
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let (batch, _, next) = self.follower.read(1_000_000);
             all.streams.extend(batch.streams);
             match next {
@@ -77,6 +80,7 @@ impl World {
                 Next::Idle | Next::Quiet => return all,
             }
         }
+        panic!("it reads for ever");
     }
 
     fn bodies(&mut self) -> Vec<String> {
@@ -453,6 +457,26 @@ fn a_rotation_that_was_deleted_before_it_was_read_is_counted_and_the_others_are_
     world.follower = Follower::new(world.with(), positions);
     assert_eq!(world.bodies(), lines(1..4));
     assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+}
+
+#[test]
+fn rotations_with_nothing_in_them_hold_nothing_up() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        world.append(CURRENT, cri(0..1));
+        assert_eq!(world.bodies(), lines(0..1));
+        for second in 1..5 {
+            let rotated = world.rotate(second);
+            world.append(CURRENT, "");
+            world.pack(&rotated);
+        }
+        assert_eq!(world.bodies(), [""; 0]);
+        world.append(CURRENT, cri(1..3));
+        if restart {
+            world.restart();
+        }
+        assert_eq!(world.bodies(), lines(1..3), "restart: {restart}");
+    }
 }
 
 #[test]
