@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// A watch ends after this time and goes on with a new one.
 const WATCH_S: u64 = 300;
@@ -19,11 +19,15 @@ const WATCH_S: u64 = 300;
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
+/// All pods are told of first, as the API server's cache has them: without a version it asks etcd, which refuses where it is
+/// older than 3.4.31 (seen on 1.36).
+const BEGINNING: &str = "0";
+
 pub struct Watch {
     client: Client,
     node: String,
     evictions: Arc<Evictions>,
-    /// Where a watch goes on; without it all pods are told of first.
+    /// Where a watch goes on.
     version: String,
 }
 
@@ -38,6 +42,9 @@ struct Event {
 struct Object {
     #[serde(default)]
     metadata: Versioned,
+    /// Of an error.
+    #[serde(default)]
+    code: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -53,7 +60,12 @@ struct Told {
 
 impl Watch {
     pub fn new(settings: &Settings, node: &str, evictions: Arc<Evictions>) -> anyhow::Result<Watch> {
-        Ok(Watch { client: Client::new(settings)?, node: node.to_owned(), evictions, version: String::new() })
+        Ok(Watch {
+            client: Client::new(settings)?,
+            node: node.to_owned(),
+            evictions,
+            version: BEGINNING.to_owned(),
+        })
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
@@ -67,7 +79,7 @@ impl Watch {
             wait = match ended {
                 Ok(()) => WAIT_MIN,
                 Err(why) => {
-                    self.version.clear();
+                    self.begin();
                     if why != said {
                         warn!(why, "evictions are told only while the kubelet still has their pods");
                         said = why;
@@ -94,7 +106,7 @@ impl Watch {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE => {
-                self.version.clear();
+                self.begin();
                 return Ok(());
             }
             StatusCode::FORBIDDEN => {
@@ -115,6 +127,10 @@ impl Watch {
         Ok(())
     }
 
+    fn begin(&mut self) {
+        BEGINNING.clone_into(&mut self.version);
+    }
+
     async fn apply(&mut self, line: &[u8]) -> Result<(), String> {
         let no_event = |wrong| format!("an event is not understood: {wrong}");
         let event: Event = serde_json::from_slice(line).map_err(no_event)?;
@@ -124,12 +140,12 @@ impl Watch {
                 self.evictions.tell(&[Arc::new(told.object)]).await;
             }
             "BOOKMARK" => {}
-            // A stream of status 200 may hold errors, of which a version that is too old is the usual one.
-            _ => {
-                debug!(event = beginning(line), "all pods of this node are looked at anew");
-                self.version.clear();
+            // A stream of status 200 may hold errors.
+            _ if event.object.code == u64::from(StatusCode::GONE.as_u16()) => {
+                self.begin();
                 return Ok(());
             }
+            _ => return Err(format!("the API server's watch of pods: {}", beginning(line))),
         }
         self.version = event.object.metadata.resource_version;
         Ok(())

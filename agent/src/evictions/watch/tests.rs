@@ -38,7 +38,7 @@ fn event(kind: &str, name: &str, version: &str, reason: &str) -> Value {
 async fn a_pod_that_is_gone_in_a_second_is_told_once() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Server::default();
-    let error = json!({ "type": "ERROR", "object": { "code": 410, "reason": "Expired" } });
+    let error = |code: u16| json!({ "type": "ERROR", "object": { "code": code, "metadata": {} } });
     *server.watches.lock() = vec![
         vec![
             event("ADDED", "cart", "5", ""),
@@ -46,8 +46,9 @@ async fn a_pod_that_is_gone_in_a_second_is_told_once() {
             event("DELETED", "cart", "7", "EvictionByEvictionAPI"),
             event("BOOKMARK", "", "9", ""),
         ],
-        vec![error],
+        vec![error(410)],
         vec![event("ADDED", "db", "10", "TerminationByKubelet")],
+        vec![error(500)],
     ];
     let router = Router::new().route("/api/v1/pods", get(pods)).with_state(server.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,10 +63,11 @@ async fn a_pod_that_is_gone_in_a_second_is_told_once() {
     for _ in 0..3 {
         assert_eq!(watch.follow().await, Ok(()));
     }
+    assert!(watch.follow().await.unwrap_err().contains("\"code\":500"));
     assert!(watch.follow().await.unwrap_err().starts_with("403: the agent's ClusterRole must allow"));
     assert_eq!(crate::tests::queued_lines(&queue), ["Pod cart is evicted from node n1"]);
     let asked = server.asked.lock().clone();
     assert!(asked[0].contains("fieldSelector=spec.nodeName%3Dn1&"), "{asked:?}");
     let versions: Vec<&str> = asked.iter().filter_map(|query| query.rsplit('=').next()).collect();
-    assert_eq!(versions, ["", "9", "", "10"], "after an error all pods are told of again");
+    assert_eq!(versions, ["0", "9", "0", "10", "10"], "after a gap all pods are told of again");
 }
