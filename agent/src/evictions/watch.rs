@@ -19,8 +19,8 @@ const WATCH_S: u64 = 300;
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// All pods are told of first, as the API server's cache has them: without a version it asks etcd, which refuses where it is
-/// older than 3.4.31 (seen on 1.36).
+/// All pods are told of first, as the API server's cache has them. Without a version, or with bookmarks, it asks etcd, and is
+/// refused where that is older than 3.4.31 (seen on 1.36).
 const BEGINNING: &str = "0";
 
 pub struct Watch {
@@ -98,8 +98,7 @@ impl Watch {
     async fn follow(&mut self) -> Result<(), String> {
         let Watch { node, version, .. } = &*self;
         let path = format!(
-            "/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3D{node}&allowWatchBookmarks=true\
-             &timeoutSeconds={WATCH_S}&resourceVersion={version}"
+            "/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3D{node}&timeoutSeconds={WATCH_S}&resourceVersion={version}"
         );
         let timeout = Duration::from_secs(WATCH_S + 30);
         let response = self.client.send(Method::GET, &path, None, timeout).await?;
@@ -139,7 +138,6 @@ impl Watch {
                 let told: Told = serde_json::from_slice(line).map_err(no_event)?;
                 self.evictions.tell(&[Arc::new(told.object)]).await;
             }
-            "BOOKMARK" => {}
             // A stream of status 200 may hold errors.
             _ if event.object.code == u64::from(StatusCode::GONE.as_u16()) => {
                 self.begin();

@@ -43,8 +43,7 @@ async fn a_pod_that_is_gone_in_a_second_is_told_once() {
         vec![
             event("ADDED", "cart", "5", ""),
             event("MODIFIED", "cart", "6", "EvictionByEvictionAPI"),
-            event("DELETED", "cart", "7", "EvictionByEvictionAPI"),
-            event("BOOKMARK", "", "9", ""),
+            event("DELETED", "cart", "9", "EvictionByEvictionAPI"),
         ],
         vec![error(410)],
         vec![event("ADDED", "db", "10", "TerminationByKubelet")],
