@@ -51,11 +51,13 @@ fn of_memory(
 ) -> Result<Typed, ArrowError> {
     let wrong = || ArrowError::SchemaError("attributes are no text".into());
     let own = values.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-    let of_shape: Vec<Option<(usize, u8)>> = groups.shapes().iter().map(|shape| shape.find(name)).collect();
+    // Looked up where a row has it: all batches together may have a shape a row.
+    let mut of_shape: Vec<Option<Option<(usize, u8)>>> = vec![None; groups.shapes().len()];
     let mut texts = StringDictionaryBuilder::<UInt32Type>::new();
     let mut kinds = Vec::with_capacity(numbers.len());
     for (row, number) in numbers.values().iter().enumerate() {
-        match of_shape.get(*number as usize).copied().flatten() {
+        let place = of_shape.get_mut(*number as usize).ok_or_else(wrong)?;
+        match *place.get_or_insert_with(|| groups.shapes()[*number as usize].find(name)) {
             Some((at, kind)) => {
                 texts.append_value(own.value(values.value_offsets()[row] as usize + at));
                 kinds.push(kind);

@@ -177,17 +177,19 @@ pub fn maps(batch: &RecordBatch, shapes: &[Arc<Shape>]) -> Result<(ArrayRef, Arr
     let (numbers, values) = columns(batch).ok_or_else(|| wrong("rows have none"))?;
     let offsets = values.offsets();
     let (first, last) = (offsets[0] as usize, offsets[values.len()] as usize);
-    let parsed: Vec<Vec<(&str, u8)>> = shapes.iter().map(|shape| shape.entries().collect()).collect();
+    // Those of this batch alone: all batches together may have a shape a row.
+    let mut parsed: Vec<Option<Vec<(&str, u8)>>> = vec![None; shapes.len()];
     let mut names = StringBuilder::with_capacity(last - first, (last - first) * 16);
     let mut types = BinaryBuilder::with_capacity(batch.num_rows(), last - first);
     let mut kinds = vec![];
     for (row, number) in numbers.values().iter().enumerate() {
-        let shape = parsed.get(*number as usize).ok_or_else(|| wrong("a row has no shape"))?;
+        let place = parsed.get_mut(*number as usize).ok_or_else(|| wrong("a row has no shape"))?;
+        let shape = place.get_or_insert_with(|| shapes[*number as usize].entries().collect());
         if shape.len() != values.value_length(row) as usize {
             return Err(wrong("a row has not the values of its shape"));
         }
         kinds.clear();
-        for (name, kind) in shape {
+        for (name, kind) in shape.iter() {
             names.append_value(name);
             kinds.push(*kind);
         }

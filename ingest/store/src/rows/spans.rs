@@ -1,13 +1,12 @@
 //! What is particular to spans: which of them a selection wants.
 
 use super::groups::GroupColumns;
-use super::shapes::{self, Shape};
+use super::shapes;
 use super::stored::numbers;
 use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
 use model::{SpanSelect, TraceId};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Which rows the selection wants, by the columns that the batch has.
 pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> BooleanArray {
@@ -57,20 +56,15 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
     }
     if let Some((numbers, values)) = shapes::columns(batch).filter(|_| !select.attributes.is_empty()) {
         let own: &StringArray = values.values().as_string();
-        // Places of the asked ones in each shape: a name may come more than once.
-        let places = |shape: &Shape, name: &str| -> Vec<usize> {
-            let entries = shape.entries().enumerate();
-            entries.filter(|(_, (own, _))| *own == name).map(|(at, _)| at).collect()
-        };
-        let asked =
-            |shape: &Arc<Shape>| select.attributes.iter().map(|(name, _)| places(shape, name)).collect();
-        let of_shape: Vec<Vec<Vec<usize>>> = groups.shapes().iter().map(asked).collect();
         for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            let shape = groups.shapes().get(numbers.value(row) as usize);
             let first = values.value_offsets()[row] as usize;
-            let places = of_shape.get(numbers.value(row) as usize);
-            *wanted = places.is_some_and(|places| {
-                select.attributes.iter().zip(places).all(|((_, text), places)| {
-                    places.iter().any(|at| SpanSelect::fits(text, own.value(first + at)))
+            *wanted = shape.is_some_and(|shape| {
+                select.attributes.iter().all(|(name, text)| {
+                    let mut entries = shape.entries().enumerate();
+                    entries.any(|(at, (own_name, _))| {
+                        own_name == name && SpanSelect::fits(text, own.value(first + at))
+                    })
                 })
             });
         }
