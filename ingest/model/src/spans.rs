@@ -1,6 +1,7 @@
 //! Spans on their way in, by resource and scope, so that what came by OTLP can be given back as it was.
 
 use crate::attributes::Attributes;
+use crate::packed::Packed;
 use crate::sink::RejectReason;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ pub struct Span {
     pub kind: SpanKind,
     pub status: StatusCode,
     pub status_message: String,
-    pub attributes: Attributes,
+    pub attributes: Packed,
     pub events: Vec<SpanEvent>,
     pub links: Vec<SpanLink>,
     /// What the sender left out for its limits.

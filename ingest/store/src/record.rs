@@ -210,12 +210,12 @@ fn decode_groups(rest: &mut Cursor<'_>) -> Result<Vec<Arc<Group>>, Unreadable> {
 
 fn encode_shapes(stored: &Stored, out: &mut Vec<u8>) {
     out.extend_from_slice(&(stored.shapes.len() as u32).to_le_bytes());
-    stored.shapes.iter().for_each(|shape| shape.encode(out));
+    stored.shapes.iter().for_each(|shape| shapes::encode(shape, out));
 }
 
 fn decode_shapes(rest: &mut Cursor<'_>) -> Result<Vec<Arc<Shape>>, Unreadable> {
     let count = rest.u32().map_err(Unreadable)?;
-    let shape = |_| Shape::decode(rest).map(Arc::new).map_err(Unreadable);
+    let shape = |_| shapes::decode(rest).map(Arc::new).map_err(Unreadable);
     (0..count).map(shape).collect()
 }
 

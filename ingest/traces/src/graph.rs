@@ -2,15 +2,15 @@
 //! in two batches, in any order. A half waits for the other for a while; then a call whose other end sends no spans is
 //! told by what the half knows of it.
 //!
-//! A client's half stays for that while even when its pair was found: a message has as many pairs as consumers. Names of
-//! metrics and labels, and what a node without spans is called, are those of Tempo's metrics-generator.
+//! The half of who sent a message stays for that while even when a pair was found: a message has as many as consumers. Names
+//! of metrics and labels, and what a node without spans is called, are those of Tempo's metrics-generator.
 
 use crate::export::Export;
 use crate::latency::Latency;
 use crate::names::OVERFLOW;
 use crate::slab::Slab;
 use foldhash::HashMap;
-use model::{Attributes, MetricKind, Span, SpanId, SpanKind, StatusCode, TraceId, Value};
+use model::{Attributes, MetricKind, Packed, Shape, Span, SpanId, SpanKind, StatusCode, TraceId, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ const EDGES_MAX: usize = 5_000;
 /// Once half of them are there, no node has more on either side than an even share of all, with one more to come, or than
 /// this: who makes names of peers without end would leave nothing to the others.
 const EVEN_SHARE_MIN: usize = 50;
+/// So many halves that have gone before their time may stand in the queue of those that wait.
+const GONE_MAX: usize = 32_768;
 /// When all are there, those that nothing was added to for so long make room, so many at a time.
 const IDLE_MS: i64 = 60_000;
 const IDLE_ENDED_MAX: usize = 100;
@@ -81,43 +83,59 @@ struct Side {
     peer: Option<Box<str>>,
 }
 
+impl Side {
+    fn is_of_message(&self) -> bool {
+        self.connection == Connection::Messaging
+    }
+}
+
 /// What of a span says who is at the other end.
 #[derive(Default)]
 pub(crate) struct Peer<'a> {
-    service: Option<&'a Value>,
-    server: Option<&'a Value>,
-    address: Option<&'a Value>,
-    port: Option<&'a Value>,
-    namespace: Option<&'a Value>,
-    name: Option<&'a Value>,
-    system: Option<&'a Value>,
-    system_name: Option<&'a Value>,
+    service: Option<&'a str>,
+    server: Option<&'a str>,
+    address: Option<&'a str>,
+    port: Option<&'a str>,
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    system: Option<&'a str>,
+    system_name: Option<&'a str>,
 }
 
 impl<'a> Peer<'a> {
-    pub fn of(attributes: &'a Attributes) -> Peer<'a> {
+    pub fn of(attributes: &'a Packed) -> Peer<'a> {
         let mut peer = Peer::default();
-        for (name, value) in attributes {
-            let place = match name.as_str() {
-                "peer.service" => &mut peer.service,
-                "server.address" => &mut peer.server,
-                "network.peer.address" => &mut peer.address,
-                "network.peer.port" => &mut peer.port,
-                "db.namespace" => &mut peer.namespace,
-                "db.name" => &mut peer.name,
-                "db.system" => &mut peer.system,
-                "db.system.name" => &mut peer.system_name,
-                _ => continue,
-            };
-            place.get_or_insert(value);
+        for (name, _, text) in attributes.iter() {
+            if let Some(place) = peer.place(name) {
+                place.get_or_insert(text);
+            }
         }
         peer
     }
 
+    fn place(&mut self, name: &str) -> Option<&mut Option<&'a str>> {
+        Some(match name {
+            "peer.service" => &mut self.service,
+            "server.address" => &mut self.server,
+            "network.peer.address" => &mut self.address,
+            "network.peer.port" => &mut self.port,
+            "db.namespace" => &mut self.namespace,
+            "db.name" => &mut self.name,
+            "db.system" => &mut self.system,
+            "db.system.name" => &mut self.system_name,
+            _ => return None,
+        })
+    }
+
+    /// Those of a resource's attributes that say anything of it.
+    pub fn attributes(resource: &Attributes) -> Packed {
+        let says = |(name, _): &&(String, Value)| Peer::default().place(name).is_some();
+        resource.iter().filter(says).cloned().collect()
+    }
+
     /// A node that sends no spans.
     fn node(&self) -> Option<Box<str>> {
-        let known = self.service.or(self.name).or(self.system).or(self.system_name);
-        known.map(|value| value.to_string().into())
+        self.service.or(self.name).or(self.system).or(self.system_name).map(Box::from)
     }
 
     /// What the resource says goes before what the span says.
@@ -136,19 +154,36 @@ impl<'a> Peer<'a> {
 
     fn database(&self) -> Option<Box<str>> {
         let named = self.namespace.or(self.name).or(self.system).or(self.system_name)?;
-        let node = match (self.service.or(self.server), self.address, self.port) {
-            (Some(known), _, _) => known.to_string(),
-            (None, Some(address), Some(port)) => format!("{address}:{port}"),
-            (None, Some(address), None) => address.to_string(),
-            (None, None, _) => named.to_string(),
-        };
-        Some(node.into())
+        Some(match (self.service.or(self.server), self.address, self.port) {
+            (Some(known), _, _) => known.into(),
+            (None, Some(address), Some(port)) => format!("{address}:{port}").into(),
+            (None, Some(address), None) => address.into(),
+            (None, None, _) => named.into(),
+        })
+    }
+}
+
+/// Which shapes of a batch's attributes say anything of a peer, by where they lie.
+#[derive(Default)]
+pub(crate) struct Telling(HashMap<*const Shape, bool>);
+
+impl Telling {
+    fn is(&mut self, attributes: &Packed) -> bool {
+        let Some(shape) = attributes.shape() else { return false };
+        let says = || shape.entries().any(|(name, _)| Peer::default().place(name).is_some());
+        *self.0.entry(Arc::as_ptr(shape)).or_insert_with(says)
     }
 }
 
 impl Half {
     /// `None` for a span that is neither side.
-    pub fn of(service: &Arc<str>, resource: &Peer<'_>, span: &Span, weight: f64) -> Option<Half> {
+    pub fn of(
+        service: &Arc<str>,
+        resource: &Peer<'_>,
+        span: &Span,
+        weight: f64,
+        telling: &mut Telling,
+    ) -> Option<Half> {
         let (is_client, messaging) = match span.kind {
             SpanKind::Client => (true, false),
             SpanKind::Producer => (true, true),
@@ -156,7 +191,7 @@ impl Half {
             SpanKind::Consumer => (false, true),
             SpanKind::Internal | SpanKind::Unspecified => return None,
         };
-        let peer = Peer::of(&span.attributes);
+        let peer = if telling.is(&span.attributes) { Peer::of(&span.attributes) } else { Peer::default() };
         let node = peer.node();
         let database = if is_client { peer.with_resource(resource).database() } else { None };
         let connection = match (&database, messaging) {
@@ -186,6 +221,22 @@ type Key = (TraceId, SpanId);
 struct Client {
     side: Side,
     found: bool,
+}
+
+/// Servers of one request whose client has not come; more than one is rare.
+struct Servers {
+    first: Side,
+    more: Vec<Side>,
+}
+
+impl Servers {
+    fn iter(&self) -> impl Iterator<Item = &Side> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn has_messages(&self) -> bool {
+        self.iter().any(Side::is_of_message)
+    }
 }
 
 struct Edge {
@@ -233,9 +284,11 @@ type ByConnection = [u32; 4];
 #[derive(Default)]
 pub(crate) struct Graph {
     clients: HashMap<Key, Client>,
-    servers: HashMap<Key, Vec<Side>>,
+    servers: HashMap<Key, Servers>,
     /// Which half has waited until when, oldest first; `true` is the client's.
     waiting: VecDeque<(i64, bool, Key)>,
+    /// Of those that wait, the ones that are in neither map any more.
+    gone: usize,
     /// Clients that wait although a pair was found.
     found: usize,
     calls: Calls,
@@ -273,43 +326,65 @@ impl Graph {
                 let server = side.peer.as_deref().unwrap_or_default();
                 self.calls.add((&side.service, server), side.connection, (&side, &side), trace, now_ms);
             }
-            (true, _) => {
-                let early = self.servers.remove(&key).unwrap_or_default();
-                for server in &early {
-                    self.calls.pair(&side, server, trace, now_ms);
-                }
-                if self.has_room() {
-                    let found = !early.is_empty();
-                    self.found += usize::from(found);
-                    self.waiting.push_back((now_ms + WAIT_MS, true, key));
-                    self.clients.insert(key, Client { side, found });
-                }
+            (true, _) => self.add_client(key, side, now_ms),
+            (false, _) => self.add_server(key, side, now_ms),
+        }
+    }
+
+    fn add_client(&mut self, key: Key, side: Side, now_ms: i64) {
+        let early = self.servers.remove(&key);
+        let mut more_may_come = true;
+        if let Some(early) = &early {
+            early.iter().for_each(|server| self.calls.pair(&side, server, key.0, now_ms));
+            self.gone += 1 + early.more.len();
+            more_may_come = side.is_of_message() || early.has_messages();
+        }
+        if more_may_come && self.has_room() {
+            self.found += usize::from(early.is_some());
+            self.waiting.push_back((now_ms + WAIT_MS, true, key));
+            self.clients.insert(key, Client { side, found: early.is_some() });
+        }
+    }
+
+    fn add_server(&mut self, key: Key, side: Side, now_ms: i64) {
+        if let Some(client) = self.clients.get_mut(&key) {
+            self.calls.pair(&client.side, &side, key.0, now_ms);
+            if client.side.is_of_message() || side.is_of_message() {
+                self.found += usize::from(!client.found);
+                client.found = true;
+            } else {
+                self.found -= usize::from(client.found);
+                self.clients.remove(&key);
+                self.gone += 1;
             }
-            (false, _) => {
-                if let Some(client) = self.clients.get_mut(&key) {
-                    self.calls.pair(&client.side, &side, trace, now_ms);
-                    self.found += usize::from(!client.found);
-                    client.found = true;
-                } else if self.has_room() {
-                    self.waiting.push_back((now_ms + WAIT_MS, false, key));
-                    self.servers.entry(key).or_default().push(side);
-                }
-            }
+            return;
+        }
+        if !self.has_room() {
+            return;
+        }
+        self.waiting.push_back((now_ms + WAIT_MS, false, key));
+        match self.servers.get_mut(&key) {
+            Some(known) => known.more.push(side),
+            None => _ = self.servers.insert(key, Servers { first: side, more: vec![] }),
         }
     }
 
     fn has_room(&mut self) -> bool {
         // A pair was found for most; a second one is rare, so these go first, many at a time.
-        if self.waiting.len() >= HALVES_MAX && self.found > HALVES_MAX / 10 {
+        if self.waiting() >= HALVES_MAX && self.found > HALVES_MAX / 10 {
             self.clients.retain(|_, client| !client.found);
+            self.gone += self.found;
             self.found = 0;
+        }
+        if self.gone > GONE_MAX {
             let (clients, servers) = (&self.clients, &self.servers);
             self.waiting.retain(|(_, is_client, key)| match is_client {
                 true => clients.contains_key(key),
                 false => servers.contains_key(key),
             });
+            self.gone = 0;
         }
-        let room = self.waiting.len() < HALVES_MAX;
+        let room = self.waiting() < HALVES_MAX;
         self.dropped_halves += u64::from(!room);
         room
     }
@@ -320,10 +395,16 @@ impl Graph {
             self.waiting.pop_front_if(|(until_ms, _, _)| *until_ms <= now_ms)
         {
             if !is_client {
-                self.expired_halves += self.servers.remove(&key).map_or(0, |sides| sides.len() as u64);
+                match self.servers.remove(&key) {
+                    Some(sides) => self.expired_halves += sides.iter().count() as u64,
+                    None => self.gone = self.gone.saturating_sub(1),
+                }
                 continue;
             }
-            let Some(Client { side, found }) = self.clients.remove(&key) else { continue };
+            let Some(Client { side, found }) = self.clients.remove(&key) else {
+                self.gone = self.gone.saturating_sub(1);
+                continue;
+            };
             if found {
                 self.found = self.found.saturating_sub(1);
                 continue;
@@ -391,7 +472,7 @@ impl Graph {
     }
 
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len().saturating_sub(self.gone)
     }
 }
 
@@ -487,9 +568,9 @@ mod tests {
         for number in 0..calls {
             let mut span = Span { kind: SpanKind::Client, trace_id: [7; 16], ..Span::default() };
             span.span_id = (number + 1).to_be_bytes();
-            graph.add(Half::of(&shop, &Peer::default(), &span, 1.0).unwrap(), 0);
+            graph.add(Half::of(&shop, &Peer::default(), &span, 1.0, &mut Telling::default()).unwrap(), 0);
             let server = Span { kind: SpanKind::Server, parent_span_id: Some(span.span_id), ..span };
-            graph.add(Half::of(&stock, &Peer::default(), &server, 1.0).unwrap(), 0);
+            graph.add(Half::of(&stock, &Peer::default(), &server, 1.0, &mut Telling::default()).unwrap(), 0);
         }
         let at = graph.calls.edge("shop", "stock", Connection::Direct);
         assert_eq!(graph.calls.edges.get_mut(at).unwrap().requests, calls as f64);
@@ -538,9 +619,11 @@ mod tests {
     #[test]
     fn a_resource_may_name_the_database() {
         let resource = vec![("server.address".to_owned(), Value::from("db.internal"))];
-        let attributes = vec![("db.system".to_owned(), Value::from("postgresql"))];
+        let attributes = Packed::from(vec![("db.system".to_owned(), Value::from("postgresql"))]);
         let span = Span { kind: SpanKind::Client, attributes, ..Span::default() };
-        let half = Half::of(&"shop".into(), &Peer::of(&resource), &span, 1.0).unwrap();
+        let resource = Peer::attributes(&resource);
+        let half =
+            Half::of(&"shop".into(), &Peer::of(&resource), &span, 1.0, &mut Telling::default()).unwrap();
         assert_eq!(half.side.peer.as_deref(), Some("db.internal"));
         assert!(half.side.connection == Connection::Database);
     }

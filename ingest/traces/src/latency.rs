@@ -3,7 +3,7 @@
 
 use crate::export::Export;
 use model::{Histogram, TraceId};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt::Write;
 
 /// Buckets grow by 2^(1/8), 9 %: Tempo's factor of 1.1.
@@ -19,16 +19,61 @@ struct Seen {
     at_ms: i64,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    count: f64,
+    latest: Option<Seen>,
+}
+
 pub(crate) struct Latency {
     bounds: &'static [f64],
     /// One more than bounds: the last is beyond them all.
-    counts: Box<[f64]>,
-    latest: Box<[Option<Seen>]>,
+    buckets: Box<[Bucket]>,
     count: f64,
     sum: f64,
     schema: i8,
     zero: f64,
-    positive: BTreeMap<i32, f64>,
+    positive: Native,
+}
+
+/// Buckets of a native histogram from the first to the last that has anything, side by side: durations of one series are
+/// close to one another.
+#[derive(Default)]
+struct Native {
+    first: i32,
+    counts: VecDeque<f64>,
+    filled: usize,
+}
+
+impl Native {
+    fn add(&mut self, index: i32, weight: f64) {
+        if self.counts.is_empty() {
+            self.first = index;
+        }
+        while index < self.first {
+            self.counts.push_front(0.0);
+            self.first -= 1;
+        }
+        let at = (index - self.first) as usize;
+        if at >= self.counts.len() {
+            self.counts.resize(at + 1, 0.0);
+        }
+        let count = &mut self.counts[at];
+        self.filled += usize::from(*count == 0.0 && weight != 0.0);
+        *count += weight;
+    }
+
+    /// Those that have anything.
+    fn iter(&self) -> impl Iterator<Item = (i32, f64)> {
+        (self.first..).zip(self.counts.iter().copied()).filter(|(_, count)| *count != 0.0)
+    }
+
+    /// With half as many buckets to a power of two.
+    fn halved(&self) -> Native {
+        let mut halved = Native::default();
+        self.iter().for_each(|(index, count)| halved.add((index + 1).div_euclid(2), count));
+        halved
+    }
 }
 
 impl Latency {
@@ -36,13 +81,12 @@ impl Latency {
     pub fn new(bounds: &'static [f64]) -> Latency {
         Latency {
             bounds,
-            counts: vec![0.0; bounds.len() + 1].into(),
-            latest: vec![None; bounds.len() + 1].into(),
+            buckets: vec![Bucket::default(); bounds.len() + 1].into(),
             count: 0.0,
             sum: 0.0,
             schema: SCHEMA,
             zero: 0.0,
-            positive: BTreeMap::new(),
+            positive: Native::default(),
         }
     }
 
@@ -50,8 +94,9 @@ impl Latency {
     pub fn observe(&mut self, duration_ns: i64, weight: f64, trace: TraceId, at_ms: i64) {
         let seconds = duration_ns.max(0) as f64 / 1e9;
         let at = self.bounds.partition_point(|bound| *bound < seconds);
-        self.counts[at] += weight;
-        self.latest[at] = Some(Seen { trace, seconds, at_ms });
+        let bucket = &mut self.buckets[at];
+        bucket.count += weight;
+        bucket.latest = Some(Seen { trace, seconds, at_ms });
         self.count += weight;
         self.sum += seconds * weight;
         if seconds <= ZERO_THRESHOLD {
@@ -60,12 +105,10 @@ impl Latency {
         }
         let index = (seconds.log2() * f64::from(1u32 << self.schema.max(0))).ceil() as i32;
         // Schemas below 0 are never reached: a second in nanoseconds spans 63 powers of two.
-        *self.positive.entry(index).or_default() += weight;
-        if self.positive.len() > NATIVE_BUCKETS_MAX && self.schema > 0 {
+        self.positive.add(index, weight);
+        if self.positive.filled > NATIVE_BUCKETS_MAX && self.schema > 0 {
             self.schema -= 1;
-            for (index, count) in std::mem::take(&mut self.positive) {
-                *self.positive.entry((index + 1).div_euclid(2)).or_default() += count;
-            }
+            self.positive = self.positive.halved();
         }
     }
 
@@ -76,7 +119,7 @@ impl Latency {
             sum: self.sum,
             zero_threshold: ZERO_THRESHOLD,
             zero_count: self.zero,
-            positive: self.positive.iter().map(|(index, count)| (*index, *count)).collect(),
+            positive: self.positive.iter().collect(),
             ..Histogram::default()
         }
     }
@@ -85,8 +128,8 @@ impl Latency {
     pub fn export(&mut self, name: &str, labels: &[(&str, &str)], out: &mut Export<'_>) {
         let mut so_far = 0.0;
         let mut bound = String::new();
-        for (at, count) in self.counts.iter().enumerate() {
-            so_far += count;
+        for (at, bucket) in self.buckets.iter_mut().enumerate() {
+            so_far += bucket.count;
             bound.clear();
             // Writing to a string cannot fail.
             let _ = match self.bounds.get(at) {
@@ -95,7 +138,7 @@ impl Latency {
             };
             let labels = with(labels, ("le", &bound));
             out.counter(name, "_bucket", &labels, so_far);
-            if let Some(seen) = self.latest[at].take() {
+            if let Some(seen) = bucket.latest.take() {
                 out.exemplar(name, "_bucket", &labels, &seen.trace, seen.at_ms, seen.seconds);
             }
         }
@@ -129,7 +172,7 @@ mod tests {
         for ns in [0, 100_000_000, 100_000_001, 1_000_000_000, 5_000_000_000] {
             latency.observe(ns, 2.0, [1; 16], 0);
         }
-        assert_eq!(*latency.counts, [4.0, 4.0, 2.0]);
+        assert_eq!(latency.buckets.iter().map(|bucket| bucket.count).collect::<Vec<_>>(), [4.0, 4.0, 2.0]);
         let native = latency.native();
         native.validate().unwrap();
         assert_eq!((native.count, native.zero_count), (10.0, 2.0));

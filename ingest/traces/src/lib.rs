@@ -19,7 +19,7 @@ mod slab;
 pub use sampling::{Sampler, Sampling};
 
 use export::Export;
-use graph::{Graph, Half, Peer};
+use graph::{Graph, Half, Peer, Telling};
 use model::{
     Batch, Clock, Metadata, MetricBatch, Reading, Receipt, Refused, Sink, SpanBatch, Tenant, Value, Write,
     attribute,
@@ -78,26 +78,26 @@ const LOCKED_SPANS: usize = 256;
 impl Noted {
     fn of(derived: &Mutex<Derived>, batch: &SpanBatch, now_ms: i64) -> Noted {
         let mut noted = Noted { seen: Vec::with_capacity(batch.spans()), halves: vec![] };
+        let mut telling = Telling::default();
         for resource in &batch.resources {
             let service = attribute(&resource.resource, "service.name").map(Value::to_string);
             let service: Arc<str> = service.unwrap_or_default().into();
-            let peer = Peer::of(&resource.resource);
+            let told = Peer::attributes(&resource.resource);
+            let peer = Peer::of(&told);
             for spans in resource.spans.chunks(LOCKED_SPANS) {
-                let mut derived = derived.lock();
-                for span in spans.iter().filter(|span| span.wrong(now_ms).is_none()) {
+                let first = noted.seen.len();
+                let whole = || spans.iter().filter(|span| span.wrong(now_ms).is_none());
+                for span in whole() {
                     let weight = model::sampling_weight(&span.trace_state);
-                    noted.seen.push(Seen {
-                        series: derived.red.series_of(&service, span, now_ms),
-                        duration_ns: span.duration_ns,
-                        end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
-                        bytes: size::of(span),
-                        weight,
-                        trace: span.trace_id,
-                    });
+                    noted.seen.push(Seen::of(span, weight));
                     // A node of the graph has a name.
-                    noted
-                        .halves
-                        .extend(Half::of(&service, &peer, span, weight).filter(|_| !service.is_empty()));
+                    if !service.is_empty() {
+                        noted.halves.extend(Half::of(&service, &peer, span, weight, &mut telling));
+                    }
+                }
+                let mut derived = derived.lock();
+                for (seen, span) in noted.seen[first..].iter_mut().zip(whole()) {
+                    seen.series = derived.red.series_of(&service, span, now_ms);
                 }
             }
         }

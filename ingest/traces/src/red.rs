@@ -185,6 +185,20 @@ pub(crate) struct Seen {
     pub trace: model::TraceId,
 }
 
+impl Seen {
+    /// Of a span whose series is not yet known.
+    pub fn of(span: &Span, weight: f64) -> Seen {
+        Seen {
+            series: u32::MAX,
+            duration_ns: span.duration_ns,
+            end_ms: span.start_ns.saturating_add(span.duration_ns).div_euclid(1_000_000),
+            bytes: crate::size::of(span),
+            weight,
+            trace: span.trace_id,
+        }
+    }
+}
+
 impl Series {
     fn new(service: &Arc<str>, name: &str, span: &Span) -> Series {
         Series {

@@ -325,6 +325,8 @@ impl Sampler {
     }
 
     fn wait(&self, state: &mut State, key: (Tenant, TraceId), group: &Part, span: Span, now_ms: i64) {
+        // It may wait for longer than what came with it.
+        let span = Span { attributes: span.attributes.alone(), ..span };
         let bytes = held(&span);
         state.bytes += bytes;
         let State { waiting, due, due_after_root, .. } = state;

@@ -1,6 +1,6 @@
 //! How long a span is as OTLP's protobuf, which is what `traces_spanmetrics_size_total` counts.
 
-use model::{Attributes, Span, SpanEvent, SpanLink, Value};
+use model::{Attributes, Packed, Span, SpanEvent, SpanLink, Value};
 
 fn varint(mut value: u64) -> usize {
     let mut bytes = 1;
@@ -21,21 +21,29 @@ fn message(bytes: usize) -> usize {
     1 + varint(bytes as u64) + bytes
 }
 
-fn any(value: &Value) -> usize {
-    match value {
-        Value::String(text) => message(text.len()),
-        Value::Bytes(bytes) => message(bytes.len()),
-        Value::Int(number) => 1 + varint(*number as u64),
-        Value::Double(_) => 9,
-        Value::Bool(_) => 2,
-        // Its JSON is about as long.
-        Value::Json(text) => message(text.len()),
+/// Of a value with this type byte and text.
+fn any(kind: u8, text: &str) -> usize {
+    match kind {
+        b'i' => 1 + varint(text.parse::<i64>().unwrap_or(0) as u64),
+        b'd' => 9,
+        b'b' => 2,
+        // Its text is hexadecimal.
+        b'x' => message(text.len() / 2),
+        // A list's JSON is about as long.
+        _ => message(text.len()),
     }
 }
 
+fn packed(attributes: &Packed) -> usize {
+    attributes.iter().map(|(name, kind, value)| message(text(name.len()) + message(any(kind, value)))).sum()
+}
+
 fn attributes(attributes: &Attributes) -> usize {
-    let pair = |(name, value): &(String, Value)| message(text(name.len()) + message(any(value)));
-    attributes.iter().map(pair).sum()
+    let long = |value: &Value| match value.as_str() {
+        Some(text) => message(text.len()),
+        None => any(value.type_byte(), &value.to_string()),
+    };
+    attributes.iter().map(|(name, value)| message(text(name.len()) + message(long(value)))).sum()
 }
 
 fn event(event: &SpanEvent) -> usize {
@@ -58,7 +66,7 @@ pub(crate) fn of(span: &Span) -> usize {
         + span.parent_span_id.map_or(0, |_| 10)
         + text(span.name.len())
         + kind
-        + attributes(&span.attributes)
+        + packed(&span.attributes)
         + span.events.iter().map(event).sum::<usize>()
         + span.links.iter().map(link).sum::<usize>()
         + if status == 0 { 0 } else { message(status) }
@@ -78,10 +86,10 @@ mod tests {
             name: "GET /".into(),
             kind: SpanKind::Server,
             status: StatusCode::Error,
-            attributes: vec![
+            attributes: Packed::from(vec![
                 ("a".into(), Value::Int(500)),
                 ("b".into(), Value::from("x".repeat(200).as_str())),
-            ],
+            ]),
             ..bare
         };
         // 46, parent 10, name 7, kind 2, status 1+1+2; a: 2 + 3 + (2 + 3); b: 3 + 3 + (3 + 203).

@@ -104,14 +104,15 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
             ..SpanLink::default()
         });
     }
-    let scope = take_fields(sent.tags, &mut span);
+    let (scope, attributes) = take_fields(sent.tags, &mut span);
+    span.attributes = attributes.into();
     span.events = sent.logs.into_iter().map(event).collect();
     Some((span, scope))
 }
 
-/// Sorts tags into fields and attributes; the scope is what is left over.
-pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> Scope {
-    let mut scope = Scope::default();
+/// Sorts tags into fields of the span, its scope, and what is left over.
+pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> (Scope, Attributes) {
+    let (mut scope, mut rest) = (Scope::default(), Attributes::new());
     let mut failed = false;
     for (name, value) in tags {
         let text = value.as_str().unwrap_or_default();
@@ -127,13 +128,13 @@ pub(crate) fn take_fields(tags: Attributes, span: &mut Span) -> Scope {
             "w3c.tracestate" => span.trace_state = value.to_string(),
             "otel.scope.name" | "otel.library.name" => scope.name = value.to_string(),
             "otel.scope.version" | "otel.library.version" => scope.version = value.to_string(),
-            _ => span.attributes.push((name, value)),
+            _ => rest.push((name, value)),
         }
     }
     if failed && span.status == StatusCode::Unset {
         span.status = StatusCode::Error;
     }
-    scope
+    (scope, rest)
 }
 
 fn event((ts_ns, mut fields): (i64, Attributes)) -> SpanEvent {

@@ -12,7 +12,19 @@ pub enum Value<'a> {
     Fixed32(u32),
 }
 
+/// Most are tags and lengths of one byte.
+#[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    match rest.split_first() {
+        Some((byte, after)) if *byte < 0x80 => {
+            *rest = after;
+            Some(u64::from(*byte))
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (i, &byte) in rest.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i).min(63);
@@ -50,6 +62,7 @@ impl<'a> Fields<'a> {
         Ok(count)
     }
 
+    #[cold]
     fn wrong(&self, what: &str) -> Malformed {
         Malformed(format!(
             "not a protobuf message of this kind: {what} at byte {}",
@@ -57,16 +70,25 @@ impl<'a> Fields<'a> {
         ))
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
         varint(&mut self.rest).ok_or_else(|| self.wrong("a number without end"))
     }
 
+    #[inline]
     fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let Some((taken, rest)) = self.rest.split_at_checked(count) else {
-            return Err(self.wrong(&format!("{count} bytes announced, {} left", self.rest.len())));
-        };
+        let Some((taken, rest)) = self.rest.split_at_checked(count) else { return Err(self.cut(count)) };
         self.rest = rest;
         Ok(taken)
+    }
+
+    #[cold]
+    fn cut(&self, count: usize) -> Malformed {
+        self.wrong(&format!("{count} bytes announced, {} left", self.rest.len()))
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The next field's number and value; `None` at the end.

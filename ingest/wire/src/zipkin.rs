@@ -119,13 +119,14 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
         events: sent.annotations.into_iter().map(event).collect(),
         ..Span::default()
     };
-    let scope = take_fields(tags(sent.tags, &mut span), &mut span);
+    let (scope, mut rest) = take_fields(tags(sent.tags, &mut span), &mut span);
     if let Some(kind) = sent.kind.and_then(|kind| SpanKind::from_word(&kind.to_ascii_lowercase())) {
         span.kind = kind;
     }
     for (side, endpoint) in [("local", sent.local_endpoint), ("peer", sent.remote_endpoint)] {
-        span.attributes.extend(endpoint.map(|endpoint| attributes(side, endpoint)).unwrap_or_default());
+        rest.extend(endpoint.map(|endpoint| attributes(side, endpoint)).unwrap_or_default());
     }
+    span.attributes = rest.into();
     Some((span, scope))
 }
 

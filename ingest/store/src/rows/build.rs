@@ -1,49 +1,64 @@
 //! Records and spans to rows as they are stored.
 
-use super::groups::{Group, Groups, Packed};
+use super::groups::{AttributeBytes, Group, Groups};
 use super::shapes::{self, Shape, Shapes};
 use super::stored::{self, Stored, shared_words};
 use crate::part::Signal;
 use crate::schema;
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, DictionaryArray, FixedSizeBinaryBuilder, Int64Array, ListBuilder,
-    MapBuilder, RecordBatch, StringBuilder, StringDictionaryBuilder, StructBuilder, TimestampNanosecondArray,
-    TimestampNanosecondBuilder, UInt8Array, UInt32Array, UInt32Builder,
+    MapBuilder, RecordBatch, StringArray, StringBuilder, StringDictionaryBuilder, StructBuilder,
+    TimestampNanosecondArray, TimestampNanosecondBuilder, UInt8Array, UInt32Array, UInt32Builder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
-use model::{Attributes, LogBatch, Span, SpanBatch, SpanKind, StatusCode, Value, attribute, level};
+use foldhash::HashMap;
+use model::{Attributes, LogBatch, Packed, Span, SpanBatch, SpanKind, StatusCode, Value, attribute, level};
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 /// Attributes of rows: the number of their shape and their values.
+#[derive(Default)]
 struct AttributeColumns {
     shapes: Shapes,
+    /// Numbers of shapes that many rows share, by where they lie.
+    shared: HashMap<*const Shape, u32>,
     numbers: Vec<u32>,
-    ends: Vec<i32>,
-    values: StringBuilder,
+    ends: Vec<usize>,
+    values: String,
+    value_ends: Vec<usize>,
     key: Vec<u8>,
-    scratch: String,
 }
 
 impl AttributeColumns {
-    fn with_capacity<'a>(rows: usize, all: impl Iterator<Item = &'a Attributes>) -> Self {
-        let (mut entries, mut value_bytes) = (0, 0);
-        for (_, value) in all.flatten() {
-            entries += 1;
-            value_bytes += value.as_str().map_or(8, str::len);
-        }
-        let mut ends = Vec::with_capacity(rows + 1);
-        ends.push(0);
+    fn with_room(rows: usize, entries: usize, bytes: usize) -> Self {
         AttributeColumns {
-            shapes: Shapes::default(),
             numbers: Vec::with_capacity(rows),
-            ends,
-            values: StringBuilder::with_capacity(entries, value_bytes),
-            key: vec![],
-            scratch: String::new(),
+            ends: Vec::with_capacity(rows),
+            values: String::with_capacity(bytes),
+            value_ends: Vec::with_capacity(entries),
+            ..AttributeColumns::default()
         }
+    }
+
+    fn of_logs(batch: &LogBatch, rows: usize) -> Self {
+        let (mut entries, mut bytes) = (0, 0);
+        for record in batch.streams.iter().flat_map(|stream| &stream.records) {
+            entries += record.attributes.len();
+            bytes +=
+                record.attributes.iter().map(|(_, value)| value.as_str().map_or(8, str::len)).sum::<usize>();
+        }
+        AttributeColumns::with_room(rows, entries, bytes)
+    }
+
+    fn of_spans(batch: &SpanBatch, rows: usize) -> Self {
+        let (mut entries, mut bytes) = (0, 0);
+        for span in batch.resources.iter().flat_map(|group| &group.spans) {
+            entries += span.attributes.len();
+            bytes += span.attributes.text().len();
+        }
+        AttributeColumns::with_room(rows, entries, bytes)
     }
 
     fn append(&mut self, attributes: &[(String, Value)]) {
@@ -51,24 +66,45 @@ impl AttributeColumns {
         for (name, value) in attributes {
             Shape::push(&mut self.key, name, value.type_byte());
             match value {
-                Value::String(text) | Value::Json(text) => self.values.append_value(text),
-                other => {
-                    self.scratch.clear();
-                    // A String takes all that is written.
-                    let _ = write!(self.scratch, "{other}");
-                    self.values.append_value(&self.scratch);
-                }
+                Value::String(text) | Value::Json(text) => self.values.push_str(text),
+                // A String takes all that is written.
+                other => _ = write!(self.values, "{other}"),
             }
+            self.value_ends.push(self.values.len());
         }
         self.numbers.push(self.shapes.number_of_key(&self.key));
-        self.ends.push(self.values.len() as i32);
+        self.ends.push(self.value_ends.len());
     }
 
-    fn finish(mut self) -> Result<(Vec<Arc<Shape>>, [ArrayRef; 2]), ArrowError> {
-        let offsets = OffsetBuffer::new(self.ends.into());
-        let values = shapes::values_column(offsets, Arc::new(self.values.finish()))?;
+    fn append_packed(&mut self, attributes: &Packed) {
+        let number = match attributes.shape() {
+            Some(shape) => {
+                let known = self.shared.entry(Arc::as_ptr(shape));
+                *known.or_insert_with(|| self.shapes.number(shape))
+            }
+            None => self.shapes.number_of_key(&[]),
+        };
+        self.numbers.push(number);
+        let from = self.values.len();
+        self.values.push_str(attributes.text());
+        self.value_ends.extend(attributes.ends().map(|end| from + end));
+        self.ends.push(self.value_ends.len());
+    }
+
+    fn finish(self) -> Result<(Vec<Arc<Shape>>, [ArrayRef; 2]), ArrowError> {
+        let texts = StringArray::try_new(offsets(&self.value_ends)?, self.values.into_bytes().into(), None)?;
+        let values = shapes::values_column(offsets(&self.ends)?, Arc::new(texts))?;
         Ok((self.shapes.list().to_vec(), [Arc::new(UInt32Array::from(self.numbers)), values]))
     }
+}
+
+/// Of what ends at these places and begins at 0.
+fn offsets(ends: &[usize]) -> Result<OffsetBuffer<i32>, ArrowError> {
+    let too_large =
+        |_| ArrowError::InvalidArgumentError("attributes of more than 2 GiB in one request".into());
+    i32::try_from(ends.last().copied().unwrap_or(0)).map_err(too_large)?;
+    let offsets: Vec<i32> = std::iter::once(0).chain(ends.iter().map(|end| *end as i32)).collect();
+    Ok(OffsetBuffer::new(offsets.into()))
 }
 
 /// Severities in the order of their places in the dictionary.
@@ -100,12 +136,12 @@ pub fn logs(batch: &LogBatch) -> Result<Stored, ArrowError> {
     let mut body = StringBuilder::with_capacity(rows, records().map(|record| record.body.len()).sum());
     let mut trace_id = FixedSizeBinaryBuilder::with_capacity(rows, 16);
     let mut span_id = FixedSizeBinaryBuilder::with_capacity(rows, 8);
-    let mut attributes = AttributeColumns::with_capacity(rows, records().map(|record| &record.attributes));
+    let mut attributes = AttributeColumns::of_logs(batch, rows);
     let mut groups = Groups::default();
     for stream in &batch.streams {
         let group = groups.number(&Arc::new(Group {
             labels: stream.labels.clone(),
-            resource: Packed::of(&stream.resource),
+            resource: AttributeBytes::of(&stream.resource),
             ..Group::default()
         }));
         for record in &stream.records {
@@ -184,16 +220,16 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
     let mut state = StringBuilder::with_capacity(rows, all().map(|span| span.trace_state.len()).sum());
     let counts =
         |of: fn(&Span) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(all().map(of))) };
-    let mut attributes = AttributeColumns::with_capacity(rows, all().map(|span| &span.attributes));
+    let mut attributes = AttributeColumns::of_spans(batch, rows);
     let (mut events, mut links) = (list_builder("events")?, list_builder("links")?);
     let mut groups = Groups::default();
     let mut scratch = vec![];
     for of_group in &batch.resources {
         let group = groups.number(&Arc::new(Group {
-            resource: Packed::of(&of_group.resource),
+            resource: AttributeBytes::of(&of_group.resource),
             scope_name: of_group.scope.name.clone(),
             scope_version: of_group.scope.version.clone(),
-            scope_attributes: Packed::of(&of_group.scope.attributes),
+            scope_attributes: AttributeBytes::of(&of_group.scope.attributes),
             urls: [&of_group.schema_url, &of_group.scope.schema_url].map(String::clone),
             dropped: [of_group.dropped_attributes, of_group.scope.dropped_attributes],
             ..Group::default()
@@ -210,7 +246,7 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
             status.push(STATUSES.iter().position(|status| *status == span.status).unwrap_or(0) as u32);
             message.append_value(&span.status_message);
             state.append_value(&span.trace_state);
-            attributes.append(&span.attributes);
+            attributes.append_packed(&span.attributes);
             for event in &span.events {
                 append_event(events.values(), event, &mut scratch)?;
             }

@@ -26,10 +26,10 @@ pub const GROUP: &str = "group";
 pub struct Group {
     /// Of a log stream; empty for spans.
     pub labels: Labels,
-    pub resource: Packed,
+    pub resource: AttributeBytes,
     pub scope_name: String,
     pub scope_version: String,
-    pub scope_attributes: Packed,
+    pub scope_attributes: AttributeBytes,
     /// Of a span's resource and its scope: the schema's URL, and how many attributes the sender left out.
     pub urls: [String; 2],
     pub dropped: [u32; 2],
@@ -37,14 +37,14 @@ pub struct Group {
 
 /// Attributes as bytes, so that they can be compared: name, type and text of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Packed(Vec<u8>);
+pub struct AttributeBytes(Vec<u8>);
 
-impl Packed {
+impl AttributeBytes {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn of(attributes: &Attributes) -> Packed {
+    pub fn of(attributes: &Attributes) -> AttributeBytes {
         // Two lengths and a type each, and most values are texts.
         let room = |(name, value): &(String, Value)| 17 + name.len() + value.as_str().map_or(20, str::len);
         let mut bytes = Vec::with_capacity(attributes.iter().map(room).sum());
@@ -56,10 +56,10 @@ impl Packed {
                 other => put_block(&mut bytes, other.to_string().as_bytes()),
             }
         }
-        Packed(bytes)
+        AttributeBytes(bytes)
     }
 
-    fn checked(bytes: &[u8]) -> Result<Packed, String> {
+    fn checked(bytes: &[u8]) -> Result<AttributeBytes, String> {
         let mut rest = Cursor(bytes);
         while !rest.0.is_empty() {
             for text in [rest.block()?, {
@@ -69,7 +69,7 @@ impl Packed {
                 std::str::from_utf8(text).map_err(|e| e.to_string())?;
             }
         }
-        Ok(Packed(bytes.to_vec()))
+        Ok(AttributeBytes(bytes.to_vec()))
     }
 
     /// Name, type byte and text of each.
@@ -105,7 +105,7 @@ impl Group {
 
     pub fn decode(rest: &mut Cursor<'_>) -> Result<Group, String> {
         let labels = Labels::from_bytes(rest.block()?).map_err(|e| e.to_string())?;
-        let resource = Packed::checked(rest.block()?)?;
+        let resource = AttributeBytes::checked(rest.block()?)?;
         let mut text = || String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string());
         let (scope_name, scope_version) = (text()?, text()?);
         Ok(Group { labels, resource, scope_name, scope_version, ..Group::default() })
@@ -135,7 +135,7 @@ impl Group {
         for _ in 0..rest.u32()? {
             let group = groups.get_mut(rest.u32()? as usize).ok_or("a scope is of no group")?;
             let group = Arc::make_mut(group);
-            group.scope_attributes = Packed::checked(rest.block()?)?;
+            group.scope_attributes = AttributeBytes::checked(rest.block()?)?;
             for url in &mut group.urls {
                 *url = String::from_utf8(rest.block()?.to_vec()).map_err(|e| e.to_string())?;
             }
@@ -351,7 +351,7 @@ impl GroupColumns {
 
     /// Each group's map and type bytes.
     fn attributes(&self, column: &str) -> Result<&(ArrayRef, ArrayRef), ArrowError> {
-        let (place, of): (_, fn(&Group) -> &Packed) = match column {
+        let (place, of): (_, fn(&Group) -> &AttributeBytes) = match column {
             "resource" => (&self.resources, |group| &group.resource),
             _ => (&self.scopes, |group| &group.scope_attributes),
         };
@@ -362,7 +362,7 @@ impl GroupColumns {
         Ok(place.get_or_init(|| made))
     }
 
-    fn make_attributes(&self, of: fn(&Group) -> &Packed) -> Result<(ArrayRef, ArrayRef), ArrowError> {
+    fn make_attributes(&self, of: fn(&Group) -> &AttributeBytes) -> Result<(ArrayRef, ArrayRef), ArrowError> {
         let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
         let mut types = BinaryBuilder::new();
         for group in &self.groups {
@@ -467,7 +467,7 @@ mod tests {
         ];
         let group = Arc::new(Group {
             labels: Labels::from_pairs([("pod", "a")]),
-            resource: Packed::of(&resource),
+            resource: AttributeBytes::of(&resource),
             scope_name: "scope".into(),
             ..Group::default()
         });
@@ -478,7 +478,7 @@ mod tests {
             assert!(Group::decode(&mut Cursor(&bytes[..length])).is_err(), "{length}");
         }
         let scoped = Group {
-            scope_attributes: Packed::of(&vec![("n".into(), Value::Int(5))]),
+            scope_attributes: AttributeBytes::of(&vec![("n".into(), Value::Int(5))]),
             urls: ["https://resource".into(), String::new()],
             dropped: [0, 7],
             ..Group::clone(&group)

@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::HashMap;
+pub use model::Shape;
 use std::borrow::Borrow;
 use std::sync::{Arc, LazyLock};
 
@@ -17,62 +18,17 @@ pub const SHAPE: &str = "attribute_shape";
 /// In memory: the values of a row's attributes, in their order.
 pub const VALUES: &str = "attribute_values";
 
-/// Behind each name, which is UTF-8, and before its type.
-const END: u8 = 0xff;
+/// How a shape stands in a log and in a spilled part.
+pub fn encode(shape: &Shape, out: &mut Vec<u8>) {
+    put_block(out, shape.key());
+}
 
-/// Name, [`END`] and type byte of each attribute.
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
-pub struct Shape(Vec<u8>);
-
-impl Shape {
-    pub fn push(key: &mut Vec<u8>, name: &str, kind: u8) {
-        key.extend_from_slice(name.as_bytes());
-        key.extend_from_slice(&[END, kind]);
-    }
-
-    /// Name and type byte of each.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, u8)> {
-        let mut rest = &self.0[..];
-        std::iter::from_fn(move || {
-            let end = memchr::memchr(END, rest)?;
-            let (name, kind) = (&rest[..end], *rest.get(end + 1)?);
-            rest = &rest[end + 2..];
-            Some((std::str::from_utf8(name).ok()?, kind))
-        })
-    }
-
-    /// Place and type byte of the first of this name.
-    pub fn find(&self, name: &str) -> Option<(usize, u8)> {
-        self.entries().enumerate().find(|(_, (own, _))| *own == name).map(|(at, (_, kind))| (at, kind))
-    }
-
-    /// As it stands in Parquet: a JSON list of names, each behind its type.
-    pub fn text(&self) -> String {
-        let names = self.entries().map(|(name, kind)| format!("{}{name}", char::from(kind)));
-        serde_json::Value::from(names.collect::<Vec<String>>()).to_string()
-    }
-
-    /// `None` where the text is no such list.
-    pub fn of_text(text: &str) -> Option<Shape> {
-        let names: Vec<String> = serde_json::from_str(text).ok()?;
-        let mut key = vec![];
-        for name in names {
-            let kind = *name.as_bytes().first().filter(|kind| kind.is_ascii())?;
-            Shape::push(&mut key, &name[1..], kind);
-        }
-        Some(Shape(key))
-    }
-
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        put_block(out, &self.0);
-    }
-
-    pub fn decode(rest: &mut Cursor<'_>) -> Result<Shape, String> {
-        let bytes = rest.block()?;
-        let shape = Shape(bytes.to_vec());
-        let read: usize = shape.entries().map(|(name, _)| name.len() + 2).sum();
-        if read == bytes.len() { Ok(shape) } else { Err("a shape is no list of names".into()) }
-    }
+/// What [`encode`] wrote.
+pub fn decode(rest: &mut Cursor<'_>) -> Result<Shape, String> {
+    let bytes = rest.block()?;
+    let shape = Shape::of_key(bytes);
+    let read: usize = shape.entries().map(|(name, _)| name.len() + 2).sum();
+    if read == bytes.len() { Ok(shape) } else { Err("a shape is no list of names".into()) }
 }
 
 /// Shapes and their numbers: 0, 1, 2, … in the order of first sight.
@@ -88,13 +44,13 @@ struct ByKey(Arc<Shape>);
 
 impl Borrow<[u8]> for ByKey {
     fn borrow(&self) -> &[u8] {
-        &self.0.0
+        self.0.key()
     }
 }
 
 impl Shapes {
     pub fn number(&mut self, shape: &Arc<Shape>) -> u32 {
-        match self.numbers.get(&shape.0[..]) {
+        match self.numbers.get(shape.key()) {
             Some(number) => *number,
             None => self.insert(shape.clone()),
         }
@@ -104,13 +60,13 @@ impl Shapes {
     pub fn number_of_key(&mut self, key: &[u8]) -> u32 {
         match self.numbers.get(key) {
             Some(number) => *number,
-            None => self.insert(Arc::new(Shape(key.to_vec()))),
+            None => self.insert(Arc::new(Shape::of_key(key))),
         }
     }
 
     fn insert(&mut self, shape: Arc<Shape>) -> u32 {
         let number = self.list.len() as u32;
-        self.bytes += shape.0.len() + 100;
+        self.bytes += shape.key().len() + 100;
         self.list.push(shape.clone());
         self.numbers.insert(ByKey(shape), number);
         number

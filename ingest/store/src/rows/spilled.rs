@@ -4,7 +4,7 @@
 use super::groups::{Group, GroupColumns};
 use super::order::{Key, Row, in_pieces};
 use super::part::{Layout, PartStream, Select, Unit};
-use super::shapes::Shape;
+use super::shapes;
 use super::stored;
 use crate::part::{Damaged, Part, PartFiles, Signal};
 use crate::side_index::{Cursor, open, put_block, seal};
@@ -22,8 +22,8 @@ use std::sync::Arc;
 const FORMAT: &str = "BNCLSPL";
 const VERSION: u8 = b'1';
 
-/// A dozen of them are in memory while as many parts are merged.
-const PIECE_ROWS: usize = 2_048;
+/// As many as are gathered at a time; a dozen of them are in memory while as many parts are merged.
+const PIECE_ROWS: usize = super::order::PIECE_ROWS;
 
 /// What is known of the file without reading it.
 pub struct Spilled {
@@ -108,7 +108,7 @@ impl Spilled {
         count(&mut out, groups.len());
         groups.iter().for_each(|group| group.encode(&mut out));
         count(&mut out, self.groups.shapes().len());
-        self.groups.shapes().iter().for_each(|shape| shape.encode(&mut out));
+        self.groups.shapes().iter().for_each(|shape| shapes::encode(shape, &mut out));
         count(&mut out, self.runs.len());
         for run in &self.runs {
             out.extend_from_slice(&run.group.to_le_bytes());
@@ -137,7 +137,7 @@ impl Spilled {
             groups.push(Arc::new(Group::decode(&mut rest)?));
         }
         for _ in 0..rest.u32()? {
-            shapes.push(Arc::new(Shape::decode(&mut rest)?));
+            shapes.push(Arc::new(shapes::decode(&mut rest)?));
         }
         for _ in 0..rest.u32()? {
             let run = Run { group: rest.u32()?, name: text(&mut rest)?, rows: rest.u32()? };

@@ -308,7 +308,7 @@ impl Policy {
 fn any_value(parts: &[Part], key: &str, fits: impl Fn(&Value) -> bool) -> bool {
     parts.iter().any(|part| {
         attribute(&part.resource, key).is_some_and(&fits)
-            || part.spans.iter().any(|span| attribute(&span.attributes, key).is_some_and(&fits))
+            || part.spans.iter().any(|span| span.attributes.get(key).is_some_and(|value| fits(&value)))
     })
 }
 

@@ -164,7 +164,7 @@ policies:
         - { name: h, type: string_attribute, string_attribute: { key: route, values: [/health] } }
 ";
     let with = |trace: u8, duration_ms: i64, name: &str, value: Value| Span {
-        attributes: vec![(name.to_owned(), value)],
+        attributes: model::Packed::from(vec![(name.to_owned(), value)]),
         ..span(trace, 1, 0, duration_ms)
     };
     let world = World::new(file);

@@ -3,7 +3,7 @@
 use crate::Malformed;
 use crate::protobuf::Fields;
 use base64::Engine;
-use model::{Attributes, Value};
+use model::{Attributes, Packer, Value};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message;
 use serde_json::json;
@@ -25,6 +25,33 @@ pub fn decode(message: &[u8]) -> Result<(String, Value), Malformed> {
         }
     }
     Ok((key.to_owned(), value))
+}
+
+/// As [`decode`], among those of a span.
+pub fn pack(message: &[u8], packer: &mut Packer) -> Result<(), Malformed> {
+    let (mut key, mut value) = ("", &[][..]);
+    let mut fields = Fields::of(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => key = field.text()?,
+            2 => value = field.bytes()?,
+            _ => {}
+        }
+    }
+    match text_alone(value)? {
+        Some(text) => packer.push_text(key, b's', text),
+        None => packer.push(key, &decode_value(value)?),
+    }
+    Ok(())
+}
+
+/// Most values are a text and nothing else.
+fn text_alone(message: &[u8]) -> Result<Option<&str>, Malformed> {
+    let mut fields = Fields::of(message);
+    match fields.next()? {
+        Some((1, field)) if fields.is_at_end() => field.text().map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn decode_value(message: &[u8]) -> Result<Value, Malformed> {

@@ -7,25 +7,29 @@ use super::spans::Ids;
 use super::{attributes, id, time_ns};
 use crate::protobuf::Fields;
 use crate::{Decoded, Malformed};
-use model::{Attributes, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode};
+use model::{
+    Attributes, Packer, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanKind, SpanLink, StatusCode,
+};
 
 /// Of an `ExportTraceServiceRequest`, which is a `TracesData` too.
 pub fn decode(body: &[u8], resources: &Resources) -> Result<Decoded<SpanBatch>, Malformed> {
-    let mut decoded = Decoded::<SpanBatch>::default();
+    let mut out = Out { decoded: Decoded::default(), packer: Packer::default() };
     let mut request = Fields::of(body);
     while let Some((field, value)) = request.next()? {
         if field == 1 {
-            resource_spans(value.bytes()?, resources, &mut decoded)?;
+            resource_spans(value.bytes()?, resources, &mut out)?;
         }
     }
-    Ok(decoded)
+    Ok(out.decoded)
 }
 
-fn resource_spans(
-    message: &[u8],
-    resources: &Resources,
-    decoded: &mut Decoded<SpanBatch>,
-) -> Result<(), Malformed> {
+/// What a request becomes.
+struct Out {
+    decoded: Decoded<SpanBatch>,
+    packer: Packer,
+}
+
+fn resource_spans(message: &[u8], resources: &Resources, out: &mut Out) -> Result<(), Malformed> {
     let (mut resource, mut schema_url) = (&[][..], "");
     // What all have in common may come behind them.
     let mut fields = Fields::of(message);
@@ -41,8 +45,8 @@ fn resource_spans(
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         if field == 2 {
-            let (scope, spans) = scope_spans(value.bytes()?, decoded)?;
-            decoded.batch.resources.push(ResourceSpans {
+            let (scope, spans) = scope_spans(value.bytes()?, out)?;
+            out.decoded.batch.resources.push(ResourceSpans {
                 resource: resource.clone(),
                 schema_url: schema_url.to_owned(),
                 dropped_attributes,
@@ -73,18 +77,14 @@ fn attributes_and_dropped(
     Ok((attributes, dropped))
 }
 
-fn scope_spans(message: &[u8], decoded: &mut Decoded<SpanBatch>) -> Result<(Scope, Vec<Span>), Malformed> {
+fn scope_spans(message: &[u8], out: &mut Out) -> Result<(Scope, Vec<Span>), Malformed> {
     let mut scope = Scope::default();
     let mut spans = Vec::with_capacity(Fields::count(message, 2)?);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
             1 => scope = Scope { schema_url: scope.schema_url, ..decode_scope(value.bytes()?)? },
-            2 => {
-                // Neighbours have about as many attributes.
-                let room = spans.last().map_or(0, |span: &Span| span.attributes.len());
-                spans.extend(span(value.bytes()?, room, decoded)?);
-            }
+            2 => spans.extend(span(value.bytes()?, out)?),
             3 => scope.schema_url = value.text()?.to_owned(),
             _ => {}
         }
@@ -106,9 +106,9 @@ fn decode_scope(message: &[u8]) -> Result<Scope, Malformed> {
     Ok(scope)
 }
 
-/// `None` where it has no ids; that is counted. There is room for so many attributes at first.
-fn span(message: &[u8], room: usize, decoded: &mut Decoded<SpanBatch>) -> Result<Option<Span>, Malformed> {
-    let mut span = Span { attributes: Attributes::with_capacity(room), ..Span::default() };
+/// `None` where it has no ids; that is counted.
+fn span(message: &[u8], out: &mut Out) -> Result<Option<Span>, Malformed> {
+    let mut span = Span::default();
     let mut ids = Ids { trace: &[], span: &[] };
     let (mut start, mut end) = (0, 0);
     let mut fields = Fields::of(message);
@@ -122,7 +122,7 @@ fn span(message: &[u8], room: usize, decoded: &mut Decoded<SpanBatch>) -> Result
             6 => span.kind = SpanKind::from_number(value.integer()? as i32),
             7 => start = value.fixed64()?,
             8 => end = value.fixed64()?,
-            9 => span.attributes.push(attributes::decode(value.bytes()?)?),
+            9 => attributes::pack(value.bytes()?, &mut out.packer)?,
             10 => span.dropped_attributes = value.integer()? as u32,
             11 => span.events.push(event(value.bytes()?)?),
             12 => span.dropped_events = value.integer()? as u32,
@@ -134,7 +134,8 @@ fn span(message: &[u8], room: usize, decoded: &mut Decoded<SpanBatch>) -> Result
         }
     }
     (span.start_ns, span.duration_ns) = (time_ns(start), time_ns(end).saturating_sub(time_ns(start)));
-    let Some((trace_id, span_id)) = ids.whole(&span.name, &mut decoded.rejected) else { return Ok(None) };
+    span.attributes = out.packer.pack();
+    let Some((trace_id, span_id)) = ids.whole(&span.name, &mut out.decoded.rejected) else { return Ok(None) };
     Ok(Some(Span { trace_id, span_id, ..span }))
 }
 

@@ -54,7 +54,7 @@ fn one_span(ours: &model::Span) -> Span {
         kind: ours.kind as i32,
         start_time_unix_nano: start,
         end_time_unix_nano: start + ours.duration_ns.max(0) as u64,
-        attributes: pairs(&ours.attributes),
+        attributes: pairs(&ours.attributes.unpacked()),
         events: ours
             .events
             .iter()

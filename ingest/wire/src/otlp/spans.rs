@@ -1,24 +1,26 @@
 //! OTLP spans to ours: the same thing, with ids and times of fixed size.
 
-use super::attributes::attributes;
+use super::attributes::{attributes, value};
 use super::{ExportTraceServiceRequest, id, time_ns};
 use crate::{Decoded, Rejected};
 use model::{
-    RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink, StatusCode,
-    TraceId,
+    Packer, RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, SpanLink,
+    StatusCode, TraceId,
 };
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 use std::sync::Arc;
 
 pub fn spans(request: ExportTraceServiceRequest) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
+    let mut packer = Packer::default();
     for sent in request.resource_spans {
         let resource = sent.resource.unwrap_or_default();
         let dropped_attributes = resource.dropped_attributes_count;
         let resource = Arc::new(attributes(resource.attributes));
         for scope in sent.scope_spans {
+            let rejected = &mut decoded.rejected;
             let spans =
-                scope.spans.into_iter().filter_map(|sent| span(sent, &mut decoded.rejected)).collect();
+                scope.spans.into_iter().filter_map(|sent| span(sent, &mut packer, rejected)).collect();
             let of_scope = scope.scope.unwrap_or_default();
             decoded.batch.resources.push(ResourceSpans {
                 resource: resource.clone(),
@@ -61,12 +63,13 @@ impl Ids<'_> {
     }
 }
 
-fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
+fn span(sent: Sent, packer: &mut Packer, rejected: &mut Rejected) -> Option<Span> {
     let (trace_id, span_id) =
         Ids { trace: &sent.trace_id, span: &sent.span_id }.whole(&sent.name, rejected)?;
     let (start_ns, end_ns) = (time_ns(sent.start_time_unix_nano), time_ns(sent.end_time_unix_nano));
     let (status, status_message) =
         sent.status.map(|status| (StatusCode::from_number(status.code), status.message)).unwrap_or_default();
+    sent.attributes.into_iter().for_each(|pair| packer.push(&pair.key, &value(pair.value)));
     Some(Span {
         trace_id,
         span_id,
@@ -79,7 +82,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<Span> {
         kind: SpanKind::from_number(sent.kind),
         status,
         status_message,
-        attributes: attributes(sent.attributes),
+        attributes: packer.pack(),
         events: sent
             .events
             .into_iter()

@@ -86,9 +86,8 @@ fn tags(resource: &ResourceSpans, span: &Span) -> Vec<Value> {
             tags.push(text(name, value));
         }
     }
-    tags.extend(
-        resource.scope.attributes.iter().chain(&span.attributes).map(|(name, value)| tag(name, value)),
-    );
+    let own = span.attributes.unpacked();
+    tags.extend(resource.scope.attributes.iter().chain(&own).map(|(name, value)| tag(name, value)));
     if span.kind != SpanKind::Unspecified {
         tags.push(text("span.kind", span.kind.as_str()));
     }

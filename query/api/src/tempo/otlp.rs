@@ -105,7 +105,7 @@ fn span(ours: &model::Span) -> Span {
         kind: ours.kind as i32,
         start_time_unix_nano: start,
         end_time_unix_nano: start.saturating_add(ours.duration_ns.max(0) as u64),
-        attributes: pairs(&ours.attributes),
+        attributes: pairs(&ours.attributes.unpacked()),
         dropped_attributes_count: ours.dropped_attributes,
         events: ours.events.iter().map(event).collect(),
         dropped_events_count: ours.dropped_events,

@@ -1,7 +1,7 @@
 //! OpenTelemetry's spans as Zipkin writes them: tags are text, events are annotations, the peer is the remote endpoint.
 
 use model::{
-    Attributes, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode, Value as Attribute,
+    Packed, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode, Value as Attribute,
     attribute,
 };
 use serde_json::{Map, Value, json};
@@ -51,7 +51,7 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
     tell("duration", json!((span.duration_ns / 1_000).max(1)));
     let service = attribute(&resource.resource, "service.name").map(ToString::to_string);
     tell("localEndpoint", endpoint("local", service, &span.attributes));
-    let peer = attribute(&span.attributes, "peer.service").map(ToString::to_string);
+    let peer = span.attributes.get("peer.service").map(|peer| peer.to_string());
     let remote = endpoint("peer", peer, &span.attributes);
     if remote.as_object().is_some_and(|fields| !fields.is_empty()) {
         tell("remoteEndpoint", remote);
@@ -95,12 +95,12 @@ const ENDPOINTS: [&str; 5] = [
     "network.peer.port",
 ];
 
-fn endpoint(side: &str, service: Option<String>, attributes: &Attributes) -> Value {
+fn endpoint(side: &str, service: Option<String>, attributes: &Packed) -> Value {
     let mut endpoint = Map::new();
     if let Some(service) = service {
         endpoint.insert("serviceName".to_owned(), json!(service));
     }
-    let of = |what: &str| attribute(attributes, &format!("network.{side}.{what}"));
+    let of = |what: &str| attributes.get(&format!("network.{side}.{what}"));
     if let Some(address) = of("address") {
         let address = address.to_string();
         let family = if address.contains(':') { "ipv6" } else { "ipv4" };
@@ -115,7 +115,8 @@ fn endpoint(side: &str, service: Option<String>, attributes: &Attributes) -> Val
 fn tags(resource: &ResourceSpans, span: &Span) -> Map<String, Value> {
     let of_resource = resource.resource.iter().filter(|(name, _)| name != "service.name");
     let of_scope = resource.scope.attributes.iter();
-    let of_span = span.attributes.iter().filter(|(name, _)| !ENDPOINTS.contains(&name.as_str()));
+    let own = span.attributes.unpacked();
+    let of_span = own.iter().filter(|(name, _)| !ENDPOINTS.contains(&name.as_str()));
     let mut tags: Map<String, Value> = of_resource
         .chain(of_scope)
         .chain(of_span)

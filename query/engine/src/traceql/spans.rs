@@ -5,7 +5,7 @@ use arrow::array::{
     RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt8Type, UInt32Type};
-use model::{Attributes, SpanField, SpanId, SpanKind, StatusCode, TraceId, Value};
+use model::{Attributes, Packed, SpanField, SpanId, SpanKind, StatusCode, TraceId, Value};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -169,6 +169,10 @@ impl<'a> Typed<'a> {
 
     fn get(&self, row: usize, name: &str) -> Option<Val<'a>> {
         self.entries(row).find(|(key, _, _)| *key == name).map(|(_, value, kind)| typed(kind, value))
+    }
+
+    fn packed(&self, row: usize) -> Packed {
+        self.entries(row).map(|(key, text, kind)| (key, kind, text)).collect()
     }
 
     fn owned(&self, row: usize) -> Attributes {
@@ -516,7 +520,7 @@ impl<'a> Spans<'a> {
             kind: self.kind(row),
             status: self.status(row),
             status_message: self.status_message.map_or("", |message| message.value(row)).to_owned(),
-            attributes: self.attributes.as_ref().map(|a| a.owned(row)).unwrap_or_default(),
+            attributes: self.attributes.as_ref().map(|a| a.packed(row)).unwrap_or_default(),
             events: self.to_events(row),
             links: self.to_links(row),
             dropped_attributes: self.dropped(0, row),

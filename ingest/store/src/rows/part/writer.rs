@@ -365,6 +365,14 @@ fn properties(
         }
     }
     if signal == Signal::Spans {
+        // Mostly nothing, which is found without looking each up.
+        for count in ["flags", "dropped_attributes", "dropped_events", "dropped_links"] {
+            properties = properties.set_column_dictionary_enabled(column(count), false);
+            properties = properties.set_column_encoding(column(count), Encoding::DELTA_BINARY_PACKED);
+        }
+        for text in ["status_message", "trace_state"] {
+            properties = properties.set_column_dictionary_enabled(column(text), false);
+        }
         // Random bytes, in which there is nothing to find.
         for id in ["span_id", "parent_span_id"] {
             properties = properties.set_column_encoding(column(id), Encoding::PLAIN);

@@ -75,7 +75,7 @@ impl<'a> Patch<'a> {
             changes.push(field("status", json!(status(before.status)), json!(status(after.status))));
         }
         self.field_changes += changes.len();
-        let attributes = attributes(&before.attributes, &after.attributes);
+        let attributes = attributes(&before.attributes.unpacked(), &after.attributes.unpacked());
         self.attribute_changes += attributes.len();
         changes.extend(attributes);
         let events = |span: &'a model::Span| span.events.iter().map(|event| event.name.as_str());
