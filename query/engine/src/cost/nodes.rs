@@ -27,6 +27,12 @@ pub struct Node {
 /// Labels that name the node of a series, the clearest first.
 const NODE_LABELS: [&str; 5] = ["node", "nodename", "host_name", "k8s_node_name", "instance"];
 
+const MACHINE_MEMORY: &str = "node_memory_MemTotal_bytes";
+const CAPACITY: &str = "kube_node_status_capacity";
+
+/// Where there is a node, there are series of one of these.
+pub const TOLD_BY: [&str; 2] = [MACHINE_MEMORY, CAPACITY];
+
 /// The nodes of an hour, and every label value that names one of them.
 pub struct Nodes {
     pub all: Vec<Node>,
@@ -48,7 +54,8 @@ impl Nodes {
     pub async fn read(hour: &Hour<'_>) -> Result<Nodes, QueryError> {
         let mut nodes = Nodes { all: vec![], by_value: HashMap::new() };
         nodes.told_by_machines(hour).await?;
-        nodes.same_by_address(&hour.labels("kube_node_info", None).await?);
+        let infos = hour.labels("kube_node_info", None).await?;
+        nodes.same_by_address(&infos);
         nodes.told_by_cluster(hour).await?;
         for labels in hour.labels("kube_node_labels", None).await? {
             if let Some(at) = nodes.named(&labels).or_else(|| nodes.of(&labels)) {
@@ -60,8 +67,8 @@ impl Nodes {
                 of_metadata(&labels, &mut nodes.all[at].kind);
             }
         }
-        for labels in hour.labels("kube_node_info", None).await? {
-            if let (Some(at), Some(id)) = (nodes.named(&labels), labels.get("provider_id")) {
+        for labels in &infos {
+            if let (Some(at), Some(id)) = (nodes.named(labels), labels.get("provider_id")) {
                 nodes.all[at].provider_id = id.to_owned();
                 let kind = &mut nodes.all[at].kind;
                 set(&mut kind.provider, provider_of(id));
@@ -71,7 +78,7 @@ impl Nodes {
     }
 
     async fn told_by_machines(&mut self, hour: &Hour<'_>) -> Result<(), QueryError> {
-        let memory = hour.gauges("node_memory_MemTotal_bytes", None).await?;
+        let memory = hour.gauges(MACHINE_MEMORY, None).await?;
         for (labels, ts_ms, values) in memory.iter() {
             let at = self.all.len();
             let Some(name) = NODE_LABELS.iter().find_map(|label| labels.get(label)) else { continue };
@@ -123,7 +130,7 @@ impl Nodes {
 
     /// Nodes that tell nothing themselves are as large as the API server says; GPUs are told by no other.
     async fn told_by_cluster(&mut self, hour: &Hour<'_>) -> Result<(), QueryError> {
-        let capacity = hour.gauges("kube_node_status_capacity", None).await?;
+        let capacity = hour.gauges(CAPACITY, None).await?;
         // What node_exporter tells of a machine is exact: it is not mixed with what the cluster tells.
         let exact = self.all.len();
         for (labels, ts_ms, values) in capacity.iter() {
