@@ -339,3 +339,52 @@ async fn each_cluster_pays_for_its_own_nodes() {
         .unwrap();
     assert_eq!(answer.batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
 }
+
+/// The kubelet may call a node otherwise than its machine is called, and all names lead to the node.
+#[tokio::test]
+async fn a_node_is_called_what_kubernetes_calls_it() {
+    let mut series: Vec<Constant<'_>> = vec![];
+    let mut machine = |labels: &[(&'static str, &'static str)], nodename: &'static str| {
+        series.push((of("node_memory_MemTotal_bytes", labels, &[]), GIB));
+        series.push((of("node_uname_info", labels, &[("nodename", nodename)]), 1.0));
+    };
+    machine(&[("instance", "10.0.0.1:9100"), ("node", "k-1")], "localhost");
+    // As our agent tells them: its instance is the kubelet's name, which may be an address.
+    machine(&[("instance", "k-2")], "localhost");
+    machine(&[("instance", "10.0.0.3")], "m-3");
+    machine(&[("instance", "10.0.0.4:9100")], "m-4");
+    machine(&[("instance", "10.0.0.5:9100")], "m-5");
+    machine(&[("host_name", "m-6"), ("k8s_node_name", "k-6")], "m-6");
+    for (node, ip) in [("k-2", "10.0.0.2"), ("10.0.0.3", "10.0.0.3"), ("k-4", "10.0.0.4")] {
+        series.push((of("kube_node_info", &[("node", node), ("internal_ip", ip)], &[]), 1.0));
+        series.push((of("kube_node_status_capacity", &[("node", node), ("resource", "memory")], &[]), GIB));
+    }
+    let pods = [
+        ("p-1", "node", "k-1", "k-1"),
+        ("p-2", "node", "k-2", "k-2"),
+        ("p-3", "node", "10.0.0.3", "10.0.0.3"),
+        ("p-3m", "nodename", "m-3", "10.0.0.3"),
+        ("p-4", "node", "k-4", "k-4"),
+        ("p-4i", "instance", "10.0.0.4:9100", "k-4"),
+        ("p-5", "instance", "10.0.0.5:9100", "m-5"),
+        ("p-5n", "node", "m-5", "m-5"),
+        ("p-6", "host_name", "m-6", "k-6"),
+    ];
+    for (pod, label, value, _) in pods {
+        let labels = [("namespace", "shop"), ("pod", pod), (label, value)];
+        series.push((of("container_memory_working_set_bytes", &labels, &[]), 0.1 * GIB));
+    }
+    let (engine, _dir) = engine(&lines(&series)).await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let name = |asset: &Asset| match &asset.what {
+        Paid::Node(node, _) => Some(node.name.clone()),
+        _ => None,
+    };
+    let mut names: Vec<String> = costs.assets.iter().filter_map(name).collect();
+    names.sort();
+    assert_eq!(names, ["10.0.0.3", "k-1", "k-2", "k-4", "k-6", "m-5"]);
+    for (pod, _, _, node) in pods {
+        let row = costs.allocations.iter().find(|row| row.pod == pod).unwrap();
+        assert_eq!(row.node, node, "{pod}");
+    }
+}
