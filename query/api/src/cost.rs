@@ -114,7 +114,8 @@ async fn assets(
     asked: Asked,
 ) -> Result<Response, Response> {
     let (wanted, costs) = costs(&engine, &tenant, asked, "node").await?;
-    Ok(success(opencost::assets(&costs, wanted.window)))
+    let of_clusters = costs.assets.iter().filter(|asset| wanted.has_cluster(&asset.cluster));
+    Ok(success(opencost::assets(of_clusters, wanted.window)))
 }
 
 /// The same in fewer words, with the prices it was computed from.
@@ -124,14 +125,16 @@ async fn cost(
     asked: Asked,
 ) -> Result<Response, Response> {
     let (wanted, costs) = costs(&engine, &tenant, asked, "namespace,workload").await?;
-    let total: f64 = costs.assets.iter().map(engine::Asset::cost).sum();
-    let idle: f64 =
-        costs.allocations.iter().filter(|row| row.is_idle()).map(engine::Allocation::total_cost).sum();
+    let of_clusters = costs.assets.iter().filter(|asset| wanted.has_cluster(&asset.cluster));
+    let total: f64 = of_clusters.map(engine::Asset::cost).sum();
+    let idle = costs.allocations.iter().filter(|row| row.is_idle() && wanted.has_cluster(&row.cluster));
+    let idle: f64 = idle.map(engine::Allocation::total_cost).sum();
     let mut sums: Vec<(String, Sum)> = wanted.sums(costs.allocations.iter()).into_iter().collect();
     sums.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()));
     let row = |(name, sum): (String, Sum)| {
         json!({
             "name": name,
+            "cluster": sum.cluster.as_deref().map(ask::cluster_name),
             "namespace": sum.namespace,
             "workload": sum.workload,
             "workload_kind": sum.workload_kind,

@@ -1,4 +1,5 @@
-//! Cost: what each node costs by the price book, divided over who asked for it or used it, hour by hour.
+//! Cost: what each node costs by the price book, divided over who asked for it or used it, hour by hour and cluster by
+//! cluster.
 //!
 //! A node's hour costs its cores, memory and GPUs times their rates. Every pod, group or process pays for the larger of what
 //! it asked for and what it used; what the node used beyond that is `__unallocated__`, what nobody had `__idle__`, so the
@@ -49,6 +50,8 @@ pub struct Allocation {
     pub pod: String,
     pub container: String,
     pub node: String,
+    /// Empty where it is not told.
+    pub cluster: String,
     pub provider_id: String,
     /// Of the pod, as `kube_pod_labels` names them: `label_app`.
     pub labels: Labels,
@@ -115,6 +118,8 @@ impl Allocation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     pub window_start_ms: i64,
+    /// Empty where it is not told.
+    pub cluster: String,
     pub what: Paid,
 }
 
@@ -185,9 +190,13 @@ async fn costs(
         return Err(QueryError::TooMuch(format!("a window of more than {} days; narrow it", HOURS_MAX / 24)));
     }
     let snapshot = source.snapshot(tenant).await?;
+    let told_by = [nodes::TOLD_BY.as_slice(), volumes::TOLD_BY.as_slice()].concat();
     let mut costs = Costs::default();
-    for hour in first..after {
-        of_hour(&Hour { snapshot: snapshot.as_ref(), start_ms: hour * HOUR_MS }, book, &mut costs).await?;
+    for start_ms in (first..after).map(|hour| hour * HOUR_MS) {
+        for cluster in series::clusters(snapshot.as_ref(), start_ms, &told_by).await? {
+            let hour = Hour { snapshot: snapshot.as_ref(), start_ms, cluster: &cluster };
+            of_hour(&hour, book, &mut costs).await?;
+        }
         if costs.allocations.len() > ROWS_MAX {
             return Err(QueryError::TooMuch(format!("more than {ROWS_MAX} rows of cost; narrow the window")));
         }
@@ -196,29 +205,35 @@ async fn costs(
 }
 
 async fn of_hour(hour: &Hour<'_>, book: &PriceBook, costs: &mut Costs) -> Result<(), QueryError> {
-    let (start_ms, before) = (hour.start_ms, costs.allocations.len());
-    let mut asset = |what| costs.assets.push(Asset { window_start_ms: start_ms, what });
+    let start_ms = hour.start_ms;
+    let mut rows = vec![];
+    let mut asset = |what| {
+        costs.assets.push(Asset { window_start_ms: start_ms, cluster: hour.cluster.to_owned(), what });
+    };
     let nodes = nodes::Nodes::read(hour).await?;
     if !nodes.all.is_empty() {
         for node in usage::of_hour(hour, &nodes).await? {
             let size = &node.node;
             let rates = book.rates(size.cores, size.memory_gib, size.gpus, &size.kind);
-            divide::node(&node, rates, start_ms, &mut costs.allocations);
+            divide::node(&node, rates, start_ms, &mut rows);
             asset(Paid::Node(node.node, rates));
         }
     }
     let others = volumes::of_hour(hour, &nodes, book).await?;
-    divide::others(&others, start_ms, &mut costs.allocations);
+    divide::others(&others, start_ms, &mut rows);
     let network: f64 = others.traffic.values().map(|traffic| traffic.cost).sum();
     others.volumes.into_iter().for_each(|(volume, _)| asset(Paid::Volume(volume)));
     others.load_balancers.into_iter().for_each(|balancer| asset(Paid::LoadBalancer(balancer)));
     if network > 0.0 {
         asset(Paid::Network(network));
     }
-    label(hour, &mut costs.allocations[before..]).await
+    label(hour, &mut rows).await?;
+    costs.allocations.extend(rows);
+    Ok(())
 }
 
 async fn label(hour: &Hour<'_>, rows: &mut [Allocation]) -> Result<(), QueryError> {
+    rows.iter_mut().for_each(|row| row.cluster = hour.cluster.to_owned());
     for row in rows.iter_mut().filter(|row| row.workload_kind == "service") {
         row.services = vec![row.workload.clone()];
     }
@@ -300,6 +315,7 @@ const COLUMNS: &[(&str, CellKind)] = &[
     ("network_sent_bytes", CellKind::Number),
     ("network_received_bytes", CellKind::Number),
     ("network_cost", CellKind::Number),
+    ("cluster", CellKind::Text),
 ];
 
 /// The `allocation` table.
@@ -348,6 +364,7 @@ fn cells(row: Allocation) -> Vec<Cell> {
         told(row.traffic.map(|traffic| traffic.sent_bytes)),
         told(row.traffic.map(|traffic| traffic.received_bytes)),
         Cell::Number(network),
+        Cell::Text(row.cluster),
     ]
 }
 

@@ -70,7 +70,7 @@ const TABLES = {
   series: ["id", "name", "labels", "first_ts", "last_ts"],
   logs: ["ts", "severity", "body", "service", "namespace", "pod", "container", "node", "trace_id", "span_id", "attributes", "resource"],
   spans: ["trace_id", "span_id", "parent_span_id", "start_ts", "duration_ns", "service", "name", "kind", "status", "attributes", "resource", "events", "links"],
-  allocation: ["window_start", "namespace", "workload", "pod", "node"],
+  allocation: ["window_start", "namespace", "workload", "pod", "node", "cluster"],
   business_orders: ["ts", "trace_id", "order_id", "total_eur"], business_revenue_by_minute: ["minute", "orders", "revenue_eur"],
   alerts: [], slos: [],
 };

@@ -99,7 +99,9 @@ impl Wanted {
         }
         // A filter may ask for what is added away: each row's own share is taken first.
         let one = |row: &Allocation| {
-            [&row.node, &row.namespace, &row.workload, &row.pod, &row.container].map(String::as_str).join("/")
+            [&row.cluster, &row.node, &row.namespace, &row.workload, &row.pod, &row.container]
+                .map(String::as_str)
+                .join("/")
         };
         let shared = sum::add_up(rows.iter().copied(), &one, &self.sharing);
         let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
@@ -113,18 +115,21 @@ impl Wanted {
         sums
     }
 
-    /// What nobody had stays one row of its own, or one a node, unless it is asked by what it belongs to.
+    /// Whether something of this cluster is asked for.
+    pub fn has_cluster(&self, told: &str) -> bool {
+        self.filter.passes_cluster(told)
+    }
+
+    /// What nobody had stays one row of its own, or one a cluster or node, unless it is asked by what it belongs to.
     fn name(&self, row: &Allocation) -> String {
-        let has_place =
-            self.by.iter().any(|by| matches!(by, By::Node)) || self.by.iter().all(|by| by.is_whole());
-        match (row.is_idle(), has_place) {
-            (true, false) if self.idle_by_node => format!("{}/{}", row.node, engine::IDLE),
-            (true, false) => engine::IDLE.to_owned(),
-            _ => {
-                let parts = self.by.iter().map(|by| by.of(row)).filter(|part| !part.is_empty());
-                parts.collect::<Vec<_>>().join("/")
-            }
+        let has_place = self.by.contains(&By::Node) || self.by.iter().all(|by| by.is_whole());
+        if row.is_idle() && !has_place {
+            let cluster = self.by.contains(&By::Cluster).then(|| cluster_name(&row.cluster));
+            let node = self.idle_by_node.then_some(row.node.as_str());
+            return [cluster, node, Some(engine::IDLE)].into_iter().flatten().collect::<Vec<_>>().join("/");
         }
+        let parts = self.by.iter().map(|by| by.of(row)).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("/")
     }
 }
 
@@ -173,8 +178,10 @@ const OWNERS: [(&str, &str); 5] = [
 /// Of what has no such label.
 const UNALLOCATED: &str = "__unallocated__";
 
-/// There is one cluster.
-pub const CLUSTER: &str = "default";
+/// What a cluster is called; one that nothing tells has a name all the same, as OpenCost's has.
+pub fn cluster_name(told: &str) -> &str {
+    if told.is_empty() { "default" } else { told }
+}
 
 impl By {
     pub fn parse(text: &str) -> Result<By, String> {
@@ -217,7 +224,7 @@ impl By {
         let known = |text: &'r str| if text.is_empty() { UNALLOCATED } else { text };
         Cow::Borrowed(match self {
             By::All => "cluster",
-            By::Cluster => CLUSTER,
+            By::Cluster => cluster_name(&row.cluster),
             By::Node => &row.node,
             By::Namespace => &row.namespace,
             By::ControllerKind => known(&row.workload_kind),

@@ -2,6 +2,7 @@
 //! equality, `<~:` the beginning, each with `!` for its opposite. `label[app]:"cart"` asks a pod's label,
 //! `annotation[team]:"shop"` an annotation, and of `services` one is enough.
 
+use super::ask::cluster_name;
 use engine::Allocation;
 
 #[derive(Default)]
@@ -55,14 +56,22 @@ impl Filter {
     }
 
     pub fn passes(&self, row: &Allocation) -> bool {
-        self.0.iter().all(|condition| {
-            let passes = |is: &str| {
-                let fits =
-                    |value: &String| if condition.begins { is.starts_with(value) } else { is == value };
-                condition.values.iter().any(fits)
-            };
-            condition.field.any(row, &passes) != condition.not
-        })
+        let passes =
+            |condition: &Condition| condition.field.any(row, &|is| condition.has_value(is)) != condition.not;
+        self.0.iter().all(passes)
+    }
+
+    /// Whether the conditions on the cluster pass. What is paid for belongs to no namespace and pod, so of it no others ask.
+    pub fn passes_cluster(&self, told: &str) -> bool {
+        let mut asked = self.0.iter().filter(|condition| matches!(condition.field, Field::Cluster));
+        asked.all(|condition| condition.has_value(cluster_name(told)) != condition.not)
+    }
+}
+
+impl Condition {
+    fn has_value(&self, is: &str) -> bool {
+        let fits = |value: &String| if self.begins { is.starts_with(value) } else { is == value };
+        self.values.iter().any(fits)
     }
 }
 
@@ -71,6 +80,7 @@ fn form(rest: &str) -> String {
 }
 
 enum Field {
+    Cluster,
     Column(fn(&Allocation) -> &str),
     Label(String),
     Annotation(String),
@@ -80,6 +90,7 @@ enum Field {
 impl Field {
     fn any(&self, row: &Allocation, passes: &dyn Fn(&str) -> bool) -> bool {
         match self {
+            Field::Cluster => passes(cluster_name(&row.cluster)),
             Field::Column(column) => passes(column(row)),
             Field::Label(name) => passes(row.labels.get(name).unwrap_or("")),
             Field::Annotation(name) => passes(row.annotations.get(name).unwrap_or("")),
@@ -96,11 +107,12 @@ fn field(name: &str) -> Result<Field, String> {
     if let Some(annotation) = named("annotation[") {
         return Ok(Field::Annotation(super::ask::annotation_name(annotation)));
     }
-    if name == "services" {
-        return Ok(Field::Services);
+    match name {
+        "cluster" => return Ok(Field::Cluster),
+        "services" => return Ok(Field::Services),
+        _ => {}
     }
     Ok(Field::Column(match name {
-        "cluster" => |_| super::ask::CLUSTER,
         "node" => |row| &row.node,
         "namespace" => |row| &row.namespace,
         "controllerKind" => |row| &row.workload_kind,

@@ -2,11 +2,11 @@
 //! asset_json.go). A usage that nothing tells is `null`, and so is an efficiency that would need it; `usageMissing` is ours
 //! and says that a sum holds some.
 
-use super::ask::CLUSTER;
+use super::ask::cluster_name;
 use super::sum::Sum;
 use super::time;
 use super::window::Window;
-use engine::{Costs, Lifecycle, Node, Paid, Part, Rates};
+use engine::{Asset, Lifecycle, Node, Paid, Part, Rates};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -39,8 +39,10 @@ pub fn allocation(name: &str, sum: &Sum, of: Window) -> Value {
     let Window { start_ms, end_ms } = of;
     let hours = ((end_ms - start_ms) as f64 / HOUR_MS).max(f64::MIN_POSITIVE);
     let mean = |hours_of: Option<f64>, unit: f64| hours_of.map(|of| of * unit / hours);
-    let mut properties = Map::from_iter([("cluster".to_owned(), json!(CLUSTER))]);
+    let cluster = sum.cluster.as_deref().map(|told| cluster_name(told).to_owned());
+    let mut properties = Map::new();
     for (key, value) in [
+        ("cluster", &cluster),
         ("node", &sum.node),
         ("namespace", &sum.namespace),
         ("controller", &sum.workload),
@@ -151,6 +153,7 @@ pub fn summary(name: &str, sum: &Sum, of: Window) -> Value {
 struct Owned {
     kind: Option<Kind>,
     name: String,
+    cluster: String,
     hours: f64,
     /// Cores, GiB, GPUs; GiB of a volume.
     sizes: [f64; 3],
@@ -165,30 +168,29 @@ enum Kind {
 }
 
 /// By OpenCost's keys.
-pub fn assets(costs: &Costs, window: Window) -> Value {
+pub fn assets<'a>(paid: impl IntoIterator<Item = &'a Asset>, window: Window) -> Value {
     let mut all: BTreeMap<String, Owned> = BTreeMap::new();
-    for asset in &costs.assets {
-        let cost = asset.cost();
+    for asset in paid {
+        let (cluster, cost) = (cluster_name(&asset.cluster), asset.cost());
         match &asset.what {
-            Paid::Node(node, rates) => add_node(&mut all, node, rates),
+            Paid::Node(node, rates) => add_node(&mut all, cluster, node, rates),
             Paid::Volume(volume) => {
-                let owned = all.entry(key("", "Storage", "Disk", "", &volume.name)).or_default();
+                let owned = asset_of(&mut all, cluster, ["", "Storage", "Disk", "", &volume.name]);
                 owned.kind = Some(Kind::Disk { class: volume.class.clone() });
-                owned.name.clone_from(&volume.name);
                 owned.hours += volume.hours;
                 owned.sizes[0] += volume.gib * volume.hours;
                 owned.costs[0] += cost;
             }
             Paid::LoadBalancer(balancer) => {
                 let name = format!("{}/{}", balancer.namespace, balancer.service);
-                let owned = all.entry(key("", "Network", "LoadBalancer", "", &name)).or_default();
-                (owned.kind, owned.name) = (Some(Kind::LoadBalancer), name);
+                let owned = asset_of(&mut all, cluster, ["", "Network", "LoadBalancer", "", &name]);
+                owned.kind = Some(Kind::LoadBalancer);
                 owned.hours += balancer.hours;
                 owned.costs[0] += cost;
             }
             Paid::Network(_) => {
-                let owned = all.entry(key("", "Network", "Network", "", "egress")).or_default();
-                (owned.kind, owned.name) = (Some(Kind::Network), "egress".into());
+                let owned = asset_of(&mut all, cluster, ["", "Network", "Network", "", "egress"]);
+                owned.kind = Some(Kind::Network);
                 owned.hours += 1.0;
                 owned.costs[0] += cost;
             }
@@ -197,19 +199,22 @@ pub fn assets(costs: &Costs, window: Window) -> Value {
     all.into_iter().map(|(key, owned)| (key, shown(&owned, window))).collect::<Map<_, _>>().into()
 }
 
-/// provider/account/project/category/cluster/type/service/providerID/name, as OpenCost writes them.
-fn key(provider: &str, category: &str, kind: &str, provider_id: &str, name: &str) -> String {
-    let or_undefined =
-        |text: &str| if text.is_empty() { "__undefined__".to_owned() } else { text.to_owned() };
-    let parts = [provider, "", "", category, CLUSTER, kind, "Kubernetes", provider_id, name];
-    parts.map(or_undefined).join("/")
+/// The one of a provider, category, type, provider ID and name, under the key that OpenCost writes:
+/// provider/account/project/category/cluster/type/service/providerID/name.
+fn asset_of<'a>(all: &'a mut BTreeMap<String, Owned>, cluster: &str, of: [&str; 5]) -> &'a mut Owned {
+    let [provider, category, kind, provider_id, name] = of;
+    let parts = [provider, "", "", category, cluster, kind, "Kubernetes", provider_id, name];
+    let parts = parts.map(|part| if part.is_empty() { "__undefined__" } else { part });
+    let owned = all.entry(parts.join("/")).or_default();
+    name.clone_into(&mut owned.name);
+    cluster.clone_into(&mut owned.cluster);
+    owned
 }
 
-fn add_node(all: &mut BTreeMap<String, Owned>, node: &Node, rates: &Rates) {
-    let key = key(&node.kind.provider, "Compute", "Node", &node.provider_id, &node.name);
-    let owned = all.entry(key).or_default();
+fn add_node(all: &mut BTreeMap<String, Owned>, cluster: &str, node: &Node, rates: &Rates) {
+    let of = [node.kind.provider.as_str(), "Compute", "Node", node.provider_id.as_str(), node.name.as_str()];
+    let owned = asset_of(all, cluster, of);
     owned.kind = Some(Kind::Node(Box::new(node.clone())));
-    owned.name.clone_from(&node.name);
     owned.hours += node.hours;
     for (at, (size, rate)) in
         [(node.cores, rates.cpu_core), (node.memory_gib, rates.memory_gib), (node.gpus, rates.gpu)]
@@ -228,8 +233,9 @@ fn shown(owned: &Owned, window: Window) -> Value {
         Some(Kind::LoadBalancer) => ("LoadBalancer", "Network"),
         Some(Kind::Network) | None => ("Network", "Network"),
     };
-    let mut properties =
-        json!({ "category": category, "cluster": CLUSTER, "name": owned.name, "service": "Kubernetes" });
+    let mut properties = json!({
+        "category": category, "cluster": owned.cluster, "name": owned.name, "service": "Kubernetes",
+    });
     let mut asset = json!({
         "type": kind,
         "labels": {},

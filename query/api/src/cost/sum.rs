@@ -36,6 +36,7 @@ pub struct Sum {
     pub pod: Option<String>,
     pub container: Option<String>,
     pub node: Option<String>,
+    pub cluster: Option<String>,
     pub provider_id: Option<String>,
     rows: usize,
     rows_without_usage: usize,
@@ -71,6 +72,7 @@ impl Sum {
             pod: text(&row.pod),
             container: text(&row.container),
             node: text(&row.node),
+            cluster: text(&row.cluster),
             provider_id: text(&row.provider_id),
             rows: 1,
             rows_without_usage: usize::from(
@@ -108,6 +110,7 @@ impl Sum {
             (&mut self.pod, other.pod),
             (&mut self.container, other.container),
             (&mut self.node, other.node),
+            (&mut self.cluster, other.cluster),
             (&mut self.provider_id, other.provider_id),
         ] {
             if *known != value {
@@ -134,9 +137,24 @@ impl Sum {
     }
 }
 
-/// By name. What is to be shared and finds nobody to pay stays a row of its own.
+/// By name. Each cluster's shared costs are paid in that cluster, so its rows add up to what it costs.
 pub fn add_up<'r>(
     rows: impl IntoIterator<Item = &'r Allocation>,
+    name: &dyn Fn(&Allocation) -> String,
+    sharing: &Sharing,
+) -> BTreeMap<String, Sum> {
+    let mut clusters: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
+    rows.into_iter().for_each(|row| clusters.entry(&row.cluster).or_default().push(row));
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for (name, sum) in clusters.into_values().flat_map(|rows| of_cluster(rows, name, sharing)) {
+        sums.entry(name).or_default().merge(sum);
+    }
+    sums
+}
+
+/// What is to be shared and finds nobody to pay stays a row of its own.
+fn of_cluster(
+    rows: Vec<&Allocation>,
     name: &dyn Fn(&Allocation) -> String,
     sharing: &Sharing,
 ) -> BTreeMap<String, Sum> {

@@ -150,12 +150,12 @@ fn assets_and_allocations_add_up_to_the_same() {
     let node = Node { kind, ..node };
     let rates = Rates { cpu_core: 0.5, memory_gib: 0.25, gpu: 0.0 };
     let volume = Volume { name: "data".into(), class: "gp3".into(), gib: 10.0, hours: 1.0, cost: 0.5 };
-    let at = |what| Asset { window_start_ms: 0, what };
+    let at = |what| Asset { window_start_ms: 0, cluster: String::new(), what };
     let costs = Costs {
         allocations: vec![],
         assets: vec![at(Paid::Node(node, rates)), at(Paid::Volume(volume)), at(Paid::Network(0.25))],
     };
-    let shown = opencost::assets(&costs, Window { start_ms: 0, end_ms: HOUR_MS });
+    let shown = opencost::assets(&costs.assets, hours(HOUR_MS));
     let all: Vec<&Value> = shown.as_object().unwrap().values().collect();
     let total: f64 = all.iter().map(|asset| asset["totalCost"].as_f64().unwrap()).sum();
     assert_eq!(total, 3.75);
@@ -164,6 +164,84 @@ fn assets_and_allocations_add_up_to_the_same() {
     assert_eq!(node["properties"]["name"], json!("alpha"));
     let disk = all.iter().find(|asset| asset["type"] == "Disk").unwrap();
     assert_eq!((&disk["storageClass"], &disk["bytes"]), (&json!("gp3"), &json!(10737418240.0)));
+}
+
+#[test]
+fn clusters_are_told_apart() {
+    let of = |cluster: &str, row: Allocation| Allocation { cluster: cluster.into(), ..row };
+    let rows = [
+        of("east", row(0, "shop", "cart", "cart-0", 1.0)),
+        of("west", row(0, "shop", "cart", "cart-0", 2.0)),
+        of("west", row(0, engine::IDLE, engine::IDLE, "", 4.0)),
+        of("", row(0, "old", "x", "x-0", 8.0)),
+    ];
+    let sums = |query: &str| asked(query).unwrap().sums(rows.iter());
+    let told = |query: &str| {
+        let sums = sums(query);
+        sums.iter().map(|(name, sum)| format!("{name} {}", sum.total())).collect::<Vec<_>>()
+    };
+    assert_eq!(told("aggregate=cluster"), ["default 16", "east 2", "west 12"]);
+    assert_eq!(
+        told(&format!("aggregate={BY_EACH}")),
+        [
+            "default/alpha/old/x-0 16",
+            "east/alpha/shop/cart-0 2",
+            "west/alpha/__idle__ 8",
+            "west/alpha/shop/cart-0 4"
+        ]
+    );
+    let by_namespace = ["default/old 16", "east/shop 2", "west/__idle__ 8", "west/shop 4"];
+    assert_eq!(told("aggregate=cluster,namespace"), by_namespace);
+    assert_eq!(told("aggregate=cluster,namespace&idleByNode=true")[2], "west/alpha/__idle__ 8");
+    assert_eq!(told("aggregate=namespace"), ["__idle__ 8", "old 16", "shop 6"]);
+    for (filter, passing) in [
+        ("cluster:%22east%22", "shop 2"),
+        ("cluster:%22default%22", "old 16"),
+        ("cluster!:%22west%22", "old 16, shop 2"),
+        ("cluster%3C~:%22we%22%2Bnamespace:%22shop%22", "shop 4"),
+    ] {
+        assert_eq!(told(&format!("aggregate=namespace&filter={filter}")).join(", "), passing, "{filter}");
+    }
+    // What nobody had in one cluster is not paid in another one, whether or not that is asked for.
+    assert_eq!(told("aggregate=cluster&shareIdle=true"), ["default 16", "east 2", "west 12"]);
+    assert_eq!(told("aggregate=pod&shareIdle=true&filter=cluster:%22east%22"), ["cart-0 2"]);
+    let cluster_of = |query: &str, name: &str| {
+        let shown = opencost::allocation(name, &sums(query)[name], hours(HOUR_MS));
+        shown["properties"]["cluster"].clone()
+    };
+    assert_eq!(cluster_of("aggregate=cluster", "east"), json!("east"));
+    assert_eq!(cluster_of("aggregate=namespace", "old"), json!("default"));
+    assert_eq!(cluster_of("aggregate=namespace", "shop"), Value::Null, "it is in two");
+}
+
+#[test]
+fn nodes_of_one_name_in_two_clusters_are_two_assets() {
+    let node = Node { name: "alpha".into(), cores: 2.0, hours: 1.0, ..Node::default() };
+    let rates = Rates { cpu_core: 0.5, ..Rates::default() };
+    let of = |cluster: &str, what| Asset { window_start_ms: 0, cluster: cluster.into(), what };
+    let paid = [
+        of("east", Paid::Node(node.clone(), rates)),
+        of("west", Paid::Node(node, rates)),
+        of("", Paid::Network(0.25)),
+    ];
+    let shown = |query: &str| {
+        let wanted = asked(query).unwrap();
+        let of_clusters = paid.iter().filter(|asset| wanted.has_cluster(&asset.cluster));
+        let shown = opencost::assets(of_clusters, hours(HOUR_MS));
+        let assets = shown.as_object().unwrap().iter();
+        assets
+            .map(|(key, asset)| {
+                let cluster = asset["properties"]["cluster"].as_str().unwrap();
+                assert_eq!(key.split('/').nth(4), Some(cluster), "{key}");
+                format!("{cluster} {} {}", asset["type"].as_str().unwrap(), asset["totalCost"])
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(""), ["east Node 1.0", "west Node 1.0", "default Network 0.25"]);
+    assert_eq!(shown("filter=cluster:%22east%22"), ["east Node 1.0"]);
+    assert_eq!(shown("filter=cluster!:%22west%22"), ["east Node 1.0", "default Network 0.25"]);
+    assert_eq!(shown("filter=cluster:%22default%22"), ["default Network 0.25"]);
+    assert_eq!(shown("filter=namespace:%22shop%22").len(), 3, "an asset has no namespace");
 }
 
 #[test]

@@ -59,11 +59,12 @@ impl Pool {
     }
 }
 
-/// What is paid beside nodes, on the rows of the pods that pay it; who has no row gets one.
+/// What is paid beside nodes, on the rows of the pods that pay it; who has no row gets one. The rows are those of the same
+/// hour and cluster: a pod of the same name in another one pays nothing.
 pub fn others(others: &Others, start_ms: i64, rows: &mut Vec<Allocation>) {
     let mut of_pod: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
-        if row.window_start_ms == start_ms && !row.pod.is_empty() {
+        if !row.pod.is_empty() {
             of_pod.entry((row.namespace.clone(), row.pod.clone())).or_default().push(at);
         }
     }

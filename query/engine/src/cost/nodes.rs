@@ -1,14 +1,16 @@
 //! The nodes of an hour: how large each is, for how long it was seen, and what its price depends on.
 //!
-//! Sizes are what node_exporter's names tell, else what kube-state-metrics' do. Provider, region, zone, instance type and
-//! how the node is paid for are read from the node's labels, the cloud's own and those that cluster autoscalers set, and
-//! where there are none from what the agent read of the cloud's metadata (`binnacle_node_cloud_info`).
+//! A node is called what Kubernetes calls it; a machine of which nothing tells that, and which was scraped by its address,
+//! what it calls itself. Sizes are what node_exporter's names tell, else what kube-state-metrics' do. Provider, region,
+//! zone, instance type and how the node is paid for are read from the node's labels, the cloud's own and those that cluster
+//! autoscalers set, and where there are none from what the agent read of the cloud's metadata (`binnacle_node_cloud_info`).
 
 use super::prices::{Kind, Lifecycle};
 use super::series::{GIB, Hour, covered_hours, mean};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 /// A node and its size.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +26,16 @@ pub struct Node {
     pub provider_id: String,
 }
 
-/// Labels that name the node of a series, the clearest first.
-const NODE_LABELS: [&str; 5] = ["node", "nodename", "host_name", "k8s_node_name", "instance"];
+/// Labels that name the node of a series, the clearest first: Kubernetes' name, the machine's own, where it was scraped.
+const NODE_LABELS: [&str; 5] = ["node", "k8s_node_name", "nodename", "host_name", "instance"];
+/// So many of them are Kubernetes'.
+const OF_KUBERNETES: usize = 2;
+
+const MACHINE_MEMORY: &str = "node_memory_MemTotal_bytes";
+const CAPACITY: &str = "kube_node_status_capacity";
+
+/// Where there is a node, there are series of one of these.
+pub const TOLD_BY: [&str; 2] = [MACHINE_MEMORY, CAPACITY];
 
 /// The nodes of an hour, and every label value that names one of them.
 pub struct Nodes {
@@ -48,7 +58,8 @@ impl Nodes {
     pub async fn read(hour: &Hour<'_>) -> Result<Nodes, QueryError> {
         let mut nodes = Nodes { all: vec![], by_value: HashMap::new() };
         nodes.told_by_machines(hour).await?;
-        nodes.same_by_address(&hour.labels("kube_node_info", None).await?);
+        let infos = hour.labels("kube_node_info", None).await?;
+        nodes.named_by_cluster(&infos);
         nodes.told_by_cluster(hour).await?;
         for labels in hour.labels("kube_node_labels", None).await? {
             if let Some(at) = nodes.named(&labels).or_else(|| nodes.of(&labels)) {
@@ -60,8 +71,8 @@ impl Nodes {
                 of_metadata(&labels, &mut nodes.all[at].kind);
             }
         }
-        for labels in hour.labels("kube_node_info", None).await? {
-            if let (Some(at), Some(id)) = (nodes.named(&labels), labels.get("provider_id")) {
+        for labels in &infos {
+            if let (Some(at), Some(id)) = (nodes.named(labels), labels.get("provider_id")) {
                 nodes.all[at].provider_id = id.to_owned();
                 let kind = &mut nodes.all[at].kind;
                 set(&mut kind.provider, provider_of(id));
@@ -71,7 +82,7 @@ impl Nodes {
     }
 
     async fn told_by_machines(&mut self, hour: &Hour<'_>) -> Result<(), QueryError> {
-        let memory = hour.gauges("node_memory_MemTotal_bytes", None).await?;
+        let memory = hour.gauges(MACHINE_MEMORY, None).await?;
         for (labels, ts_ms, values) in memory.iter() {
             let at = self.all.len();
             let Some(name) = NODE_LABELS.iter().find_map(|label| labels.get(label)) else { continue };
@@ -98,32 +109,48 @@ impl Nodes {
             self.all[node].cores = cpus.len() as f64;
         }
         for labels in hour.labels("node_uname_info", None).await? {
-            if let (Some(node), Some(name)) = (self.of(&labels), labels.get("nodename")) {
-                self.all[node].name = name.to_owned();
-                self.by_value.insert(name.to_owned(), node);
-            }
+            self.calls_itself(&labels);
         }
         Ok(())
     }
 
-    /// A machine that is scraped by its address is the node that has it, whatever the machine calls itself.
-    fn same_by_address(&mut self, infos: &[Labels]) {
+    /// The kubelet may have been given another name than the machine's, so that of the machine is for what has no name but an
+    /// address. Our agent's `instance` is no address: it is what the kubelet was given.
+    fn calls_itself(&mut self, uname: &Labels) {
+        // Two machines may call themselves the same: the other labels say which one this is.
+        let found = self.of(&uname.without(|label| label == "nodename"));
+        let (Some(at), Some(name)) = (found, uname.get("nodename")) else { return };
+        if self.by_value.contains_key(name) {
+            return;
+        }
+        self.by_value.insert(name.to_owned(), at);
+        let is_named = NODE_LABELS[..OF_KUBERNETES].iter().any(|label| uname.get(label).is_some());
+        if !is_named && is_address(&self.all[at].name) {
+            self.all[at].name = name.to_owned();
+        }
+    }
+
+    /// Kubernetes' name stands, whatever the machine calls itself. A machine that is scraped by its address is the node
+    /// that has it.
+    fn named_by_cluster(&mut self, infos: &[Labels]) {
         for labels in infos {
-            let (Some(name), Some(ip)) = (labels.get("node"), labels.get("internal_ip")) else { continue };
-            let host = |value: &str| value.rsplit_once(':').map_or(value, |(host, _)| host).to_owned();
-            let same = self.by_value.iter().find(|(value, _)| !ip.is_empty() && host(value) == ip);
-            if let Some(at) = same.map(|(_, at)| *at)
-                && !self.by_value.contains_key(name)
-            {
+            let Some(name) = labels.get("node") else { continue };
+            let by_address = || labels.get("internal_ip").and_then(|ip| self.at_address(ip));
+            if let Some(at) = self.by_value.get(name).copied().or_else(by_address) {
                 self.all[at].name = name.to_owned();
                 self.by_value.insert(name.to_owned(), at);
             }
         }
     }
 
+    fn at_address(&self, ip: &str) -> Option<usize> {
+        let host = |value: &str| value.rsplit_once(':').map_or(value, |(host, _)| host).to_owned();
+        self.by_value.iter().find(|(value, _)| !ip.is_empty() && host(value) == ip).map(|(_, at)| *at)
+    }
+
     /// Nodes that tell nothing themselves are as large as the API server says; GPUs are told by no other.
     async fn told_by_cluster(&mut self, hour: &Hour<'_>) -> Result<(), QueryError> {
-        let capacity = hour.gauges("kube_node_status_capacity", None).await?;
+        let capacity = hour.gauges(CAPACITY, None).await?;
         // What node_exporter tells of a machine is exact: it is not mixed with what the cluster tells.
         let exact = self.all.len();
         for (labels, ts_ms, values) in capacity.iter() {
@@ -154,6 +181,11 @@ impl Nodes {
 /// Whole GPUs, by the names that kube-state-metrics makes of the vendors' resources.
 pub fn is_gpu(resource: &str) -> bool {
     matches!(resource, "nvidia_com_gpu" | "amd_com_gpu" | "gpu_intel_com_i915" | "gpu_intel_com_xe")
+}
+
+/// Whether it says where a machine is found (`10.0.0.1:9100`, `web:9100`, `10.0.0.1`) and not what it is called.
+fn is_address(value: &str) -> bool {
+    value.contains(':') || value.parse::<IpAddr>().is_ok()
 }
 
 fn set(field: &mut String, value: &str) {

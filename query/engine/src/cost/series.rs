@@ -1,7 +1,8 @@
-//! Series of one hour as numbers: how much a counter grew, what a gauge was on average and for how long.
+//! Series of one hour of one cluster as numbers: how much a counter grew, what a gauge was on average and for how long.
 
 use crate::QueryError;
-use model::{Labels, METRIC_NAME, Matcher, SeriesSelect, TimeRange, is_stale_marker};
+use model::{Labels, METRIC_NAME, Match, Matcher, SeriesSelect, TimeRange, is_stale_marker};
+use std::collections::BTreeSet;
 use store::{SampleBlock, Snapshot, Unbounded};
 
 pub const HOUR_MS: i64 = 3_600_000;
@@ -10,43 +11,70 @@ pub const GIB: f64 = (1u64 << 30) as f64;
 /// A counter's last sample before the hour gives the first increase of the hour, if it is not older than this.
 const BEFORE_MS: i64 = 120_000;
 
-/// One hour of a tenant's series.
+/// What says which cluster a series is of: agents' `--cluster-name`, an external label of a Prometheus.
+const CLUSTER: &str = "cluster";
+
+/// One hour of a tenant's series of one cluster: names of nodes, namespaces and pods are a cluster's own.
 pub struct Hour<'s> {
     pub snapshot: &'s dyn Snapshot,
     pub start_ms: i64,
+    /// By its label; "" selects the series that have none.
+    pub cluster: &'s str,
+}
+
+/// The clusters of which an hour has series of these names, by their label; "" where series have none.
+pub async fn clusters(
+    snapshot: &dyn Snapshot,
+    start_ms: i64,
+    names: &[&str],
+) -> Result<BTreeSet<String>, QueryError> {
+    let named = Matcher::new(METRIC_NAME, Match::Regex, names.join("|"))
+        .map_err(|wrong| QueryError::Broken(wrong.to_string()))?;
+    let mut select = SeriesSelect { matchers: vec![named], range: range_of(start_ms) };
+    let mut clusters = snapshot.label_values(CLUSTER, &select, &Unbounded).await?;
+    select.matchers.push(Matcher::equal(CLUSTER, ""));
+    // A list of values costs no look at each series. Where there is none, no series need be looked for that lacks one.
+    if clusters.is_empty() || !snapshot.series(&select, &Unbounded).await?.is_empty() {
+        clusters.insert(String::new());
+    }
+    Ok(clusters)
+}
+
+fn range_of(start_ms: i64) -> TimeRange {
+    TimeRange { start: start_ms, end: start_ms + HOUR_MS - 1 }
 }
 
 impl Hour<'_> {
     fn range(&self) -> TimeRange {
-        TimeRange { start: self.start_ms, end: self.start_ms + HOUR_MS - 1 }
+        range_of(self.start_ms)
     }
 
     /// The series of a gauge, one of whose labels may have to have a value.
     pub async fn gauges(&self, name: &str, matcher: Option<(&str, &str)>) -> Result<SampleBlock, QueryError> {
-        Ok(self.snapshot.samples(&select(name, matcher, self.range())).await?)
+        Ok(self.snapshot.samples(&self.select(name, matcher, self.range())).await?)
     }
 
     pub async fn counters(&self, name: &str) -> Result<SampleBlock, QueryError> {
         let range = self.range();
         let early = TimeRange { start: range.start - BEFORE_MS, end: range.end };
-        Ok(self.snapshot.samples(&select(name, None, early)).await?)
+        Ok(self.snapshot.samples(&self.select(name, None, early)).await?)
     }
 
     /// The labels alone.
     pub async fn labels(&self, name: &str, matcher: Option<(&str, &str)>) -> Result<Vec<Labels>, QueryError> {
-        let series = self.snapshot.series(&select(name, matcher, self.range()), &Unbounded).await?;
+        let series = self.snapshot.series(&self.select(name, matcher, self.range()), &Unbounded).await?;
         Ok(series.into_iter().map(|series| series.labels).collect())
     }
 
     pub fn increase(&self, ts_ms: &[i64], values: &[f64]) -> f64 {
         increase(ts_ms, values, self.start_ms)
     }
-}
 
-fn select(name: &str, matcher: Option<(&str, &str)>, range: TimeRange) -> SeriesSelect {
-    let mut matchers = vec![Matcher::equal(METRIC_NAME, name)];
-    matchers.extend(matcher.map(|(label, value)| Matcher::equal(label, value)));
-    SeriesSelect { matchers, range }
+    fn select(&self, name: &str, matcher: Option<(&str, &str)>, range: TimeRange) -> SeriesSelect {
+        let mut matchers = vec![Matcher::equal(METRIC_NAME, name), Matcher::equal(CLUSTER, self.cluster)];
+        matchers.extend(matcher.map(|(label, value)| Matcher::equal(label, value)));
+        SeriesSelect { matchers, range }
+    }
 }
 
 /// How much a counter grew within the hour; a fall is a restart from zero.

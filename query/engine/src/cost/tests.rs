@@ -276,3 +276,115 @@ async fn a_clusters_costs_are_those_of_its_assets() {
     let told = format!("{:?}", answer.batches[0].column(0));
     assert!(told.contains('1'), "{told}");
 }
+
+/// Labels of series that have one value throughout.
+type Constant<'a> = (Vec<(&'a str, &'a str)>, f64);
+
+fn lines<'a>(all: &'a [Constant<'a>]) -> Vec<Line<'a>> {
+    all.iter().map(|(labels, value)| (labels.as_slice(), *value, *value)).collect()
+}
+
+/// A cluster of one node with a core and so much memory, the same pod and claim as all others have, and labels of its own.
+fn small_cluster<'a>(cluster: &'a str, team: &'a str, gib: f64) -> Vec<Constant<'a>> {
+    let named = [("cluster", cluster)];
+    let node = [("cluster", cluster), ("instance", "alpha")];
+    let pod = [("cluster", cluster), ("namespace", "shop"), ("pod", "cart-0")];
+    let claim = [("cluster", cluster), ("namespace", "shop"), ("persistentvolumeclaim", "data")];
+    let asked = [("node", "alpha"), ("container", "cart"), ("resource", "cpu")];
+    let storage = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
+    vec![
+        (of("node_memory_MemTotal_bytes", &node, &[]), gib * GIB),
+        (of("node_cpu_seconds_total", &node, &[("mode", "idle"), ("cpu", "0")]), 1.0),
+        (of("kube_node_info", &named, &[("node", "alpha")]), 1.0),
+        (of("kube_pod_container_resource_requests", &pod, &asked), 0.5),
+        (of("kube_pod_labels", &pod, &[("label_team", team)]), 1.0),
+        (of(storage, &claim, &[]), 10.0 * gib * GIB),
+        (of("kube_pod_spec_volumes_persistentvolumeclaims_info", &claim, &[("pod", "cart-0")]), 1.0),
+    ]
+}
+
+/// Names are a cluster's own: what is called the same in another one is another thing.
+#[tokio::test]
+async fn each_cluster_pays_for_its_own_nodes() {
+    let clusters = [("", "none", 4.0), ("east", "rising", 8.0), ("west", "setting", 16.0)];
+    let mut series: Vec<Constant<'_>> =
+        clusters.iter().flat_map(|(cluster, team, gib)| small_cluster(cluster, team, *gib)).collect();
+    let volume = [("cluster", "attic"), ("persistentvolume", "old")];
+    series.push((of("kube_persistentvolume_capacity_bytes", &volume, &[]), GIB));
+    let (engine, _dir) = engine(&lines(&series)).await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    for (cluster, team, gib) in clusters {
+        let rows: Vec<&Allocation> = costs.allocations.iter().filter(|row| row.cluster == cluster).collect();
+        assert_eq!(rows.len(), 2, "the pod and what is idle: {rows:#?}");
+        assert!(rows.iter().all(|row| row.node == "alpha"));
+        let cart = rows.iter().find(|row| row.pod == "cart-0").unwrap();
+        assert_eq!((cart.cpu.requested, cart.labels.get("label_team")), (Some(0.25), Some(team)));
+        assert!((cart.volume_cost - 5.0 * gib * 0.00005479452).abs() < 1e-9, "half an hour, in {cluster:?}");
+        let assets: Vec<&Asset> = costs.assets.iter().filter(|asset| asset.cluster == cluster).collect();
+        let nodes = assets.iter().filter(|asset| matches!(asset.what, Paid::Node(..)));
+        let nodes: Vec<f64> = nodes.map(|asset| asset.cost()).collect();
+        let price = 0.5 * (0.031611 + gib * 0.004237);
+        assert!(nodes.len() == 1 && (nodes[0] - price).abs() < 1e-9, "{nodes:?} is not {price}");
+        let paid: f64 = assets.iter().map(|asset| asset.cost()).sum();
+        let divided: f64 = rows.iter().map(|row| row.total_cost()).sum();
+        assert!((divided - paid).abs() < 1e-9, "{divided} is not {paid} in {cluster:?}");
+    }
+    // A cluster whose nodes tell nothing pays for its volumes all the same.
+    let attic = costs.allocations.iter().find(|row| row.cluster == "attic").unwrap();
+    assert_eq!((attic.pod.as_str(), attic.node.as_str()), (UNMOUNTED, ""));
+    assert_eq!(costs.allocations.len(), 2 * clusters.len() + 1);
+    let answer = engine
+        .sql(&Tenant::default(), "select pod, cluster from allocation where cluster = 'east'", vec![])
+        .await
+        .unwrap();
+    assert_eq!(answer.batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+}
+
+/// The kubelet may call a node otherwise than its machine is called, and all names lead to the node.
+#[tokio::test]
+async fn a_node_is_called_what_kubernetes_calls_it() {
+    let mut series: Vec<Constant<'_>> = vec![];
+    let mut machine = |labels: &[(&'static str, &'static str)], nodename: &'static str| {
+        series.push((of("node_memory_MemTotal_bytes", labels, &[]), GIB));
+        series.push((of("node_uname_info", labels, &[("nodename", nodename)]), 1.0));
+    };
+    machine(&[("instance", "10.0.0.1:9100"), ("node", "k-1")], "localhost");
+    // As our agent tells them: its instance is the kubelet's name, which may be an address.
+    machine(&[("instance", "k-2")], "localhost");
+    machine(&[("instance", "10.0.0.3")], "m-3");
+    machine(&[("instance", "10.0.0.4:9100")], "m-4");
+    machine(&[("instance", "10.0.0.5:9100")], "m-5");
+    machine(&[("host_name", "m-6"), ("k8s_node_name", "k-6")], "m-6");
+    for (node, ip) in [("k-2", "10.0.0.2"), ("10.0.0.3", "10.0.0.3"), ("k-4", "10.0.0.4")] {
+        series.push((of("kube_node_info", &[("node", node), ("internal_ip", ip)], &[]), 1.0));
+        series.push((of("kube_node_status_capacity", &[("node", node), ("resource", "memory")], &[]), GIB));
+    }
+    let pods = [
+        ("p-1", "node", "k-1", "k-1"),
+        ("p-2", "node", "k-2", "k-2"),
+        ("p-3", "node", "10.0.0.3", "10.0.0.3"),
+        ("p-3m", "nodename", "m-3", "10.0.0.3"),
+        ("p-4", "node", "k-4", "k-4"),
+        ("p-4i", "instance", "10.0.0.4:9100", "k-4"),
+        ("p-5", "instance", "10.0.0.5:9100", "m-5"),
+        ("p-5n", "node", "m-5", "m-5"),
+        ("p-6", "host_name", "m-6", "k-6"),
+    ];
+    for (pod, label, value, _) in pods {
+        let labels = [("namespace", "shop"), ("pod", pod), (label, value)];
+        series.push((of("container_memory_working_set_bytes", &labels, &[]), 0.1 * GIB));
+    }
+    let (engine, _dir) = engine(&lines(&series)).await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    let name = |asset: &Asset| match &asset.what {
+        Paid::Node(node, _) => Some(node.name.clone()),
+        _ => None,
+    };
+    let mut names: Vec<String> = costs.assets.iter().filter_map(name).collect();
+    names.sort();
+    assert_eq!(names, ["10.0.0.3", "k-1", "k-2", "k-4", "k-6", "m-5"]);
+    for (pod, _, _, node) in pods {
+        let row = costs.allocations.iter().find(|row| row.pod == pod).unwrap();
+        assert_eq!(row.node, node, "{pod}");
+    }
+}

@@ -12,6 +12,17 @@ use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet};
 
+const CLAIMED_BYTES: &str = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
+const VOLUME_BYTES: &str = "kube_persistentvolume_capacity_bytes";
+const SERVICES: &str = "kube_service_spec_type";
+const SENT_BYTES: &str = "container_network_transmit_bytes_total";
+const RECEIVED_BYTES: &str = "container_network_receive_bytes_total";
+const EGRESS_BYTES: &str = "kubecost_pod_network_egress_bytes_total";
+
+/// Where something is paid for beside nodes, there are series of one of these.
+pub const TOLD_BY: [&str; 6] =
+    [CLAIMED_BYTES, VOLUME_BYTES, SERVICES, SENT_BYTES, RECEIVED_BYTES, EGRESS_BYTES];
+
 /// The pod and container of a volume that no pod mounts.
 pub const UNMOUNTED: &str = "__unmounted__";
 
@@ -97,7 +108,7 @@ async fn volumes(
         let cost = gib_hours * book.storage_gib(kind, &class);
         Volume { name, class, gib, hours, cost }
     };
-    let sizes = hour.gauges("kube_persistentvolumeclaim_resource_requests_storage_bytes", None).await?;
+    let sizes = hour.gauges(CLAIMED_BYTES, None).await?;
     for (labels, ts_ms, values) in sizes.iter() {
         let claim = claim_of(labels);
         let class = classes.get(&claim).cloned().unwrap_or_default();
@@ -111,7 +122,7 @@ async fn volumes(
     for labels in hour.labels("kube_persistentvolume_info", None).await? {
         of_volume.insert(text(&labels, "persistentvolume"), text(&labels, "storageclass"));
     }
-    let sizes = hour.gauges("kube_persistentvolume_capacity_bytes", None).await?;
+    let sizes = hour.gauges(VOLUME_BYTES, None).await?;
     for (labels, ts_ms, values) in sizes.iter() {
         let name = text(labels, "persistentvolume");
         // A claimed one is paid as its claim.
@@ -138,7 +149,7 @@ async fn load_balancers(
     book: &PriceBook,
     kind: &Kind,
 ) -> Result<Vec<LoadBalancer>, QueryError> {
-    let services = hour.gauges("kube_service_spec_type", Some(("type", "LoadBalancer"))).await?;
+    let services = hour.gauges(SERVICES, Some(("type", "LoadBalancer"))).await?;
     let rate = book.load_balancer(kind);
     let one = |(labels, ts_ms, _): (&Labels, &[i64], &[f64])| {
         let hours = covered_hours(ts_ms);
@@ -159,9 +170,7 @@ async fn traffic(
         let workload = workload_of(&pod).to_owned();
         whose.of(Owner { namespace, workload, pod, ..Owner::default() })
     };
-    for (name, sent) in
-        [("container_network_transmit_bytes_total", true), ("container_network_receive_bytes_total", false)]
-    {
+    for (name, sent) in [(SENT_BYTES, true), (RECEIVED_BYTES, false)] {
         let bytes = hour.counters(name).await?;
         for (labels, ts_ms, values) in bytes.iter() {
             let pod = text(labels, "pod");
@@ -174,7 +183,7 @@ async fn traffic(
         }
     }
     let rates = book.egress(kind);
-    let egress = hour.counters("kubecost_pod_network_egress_bytes_total").await?;
+    let egress = hour.counters(EGRESS_BYTES).await?;
     for (labels, ts_ms, values) in egress.iter() {
         let is = |name: &str| labels.get(name) == Some("true");
         let rate = match (is("internet"), is("same_region"), is("same_zone")) {

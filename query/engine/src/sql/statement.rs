@@ -1,5 +1,5 @@
 //! From text to a plan: DataFusion's parser, where `match(…)` is a function (its dialect takes the word for MySQL's
-//! `MATCH … AGAINST`), and `->` and `->>` read JSON and maps.
+//! `MATCH … AGAINST`), `cluster` a column (it takes the word for Hive's `CLUSTER BY`), and `->` and `->>` read JSON and maps.
 
 use super::functions::MapValue;
 use super::json;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub async fn plan(state: &SessionState, sql: &str) -> Result<LogicalPlan> {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(ParserError::from)?;
-    let mut statements = DFParserBuilder::new(calls_of_match(tokens))
+    let mut statements = DFParserBuilder::new(with_names(tokens))
         .with_dialect(&dialect)
         .with_recursion_limit(state.config_options().sql_parser.recursion_limit.get())
         .build()?
@@ -30,15 +30,18 @@ pub async fn plan(state: &SessionState, sql: &str) -> Result<LogicalPlan> {
     state.statement_to_plan(statement).await
 }
 
-/// `match` before a bracket is a name like any other.
-fn calls_of_match(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// `match` before a bracket and `cluster` are names like any other: after a comma, the second would end what is selected.
+fn with_names(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     for at in 0..tokens.len() {
         let (before, rest) = tokens.split_at_mut(at + 1);
         let next = rest.iter().find(|next| !matches!(next.token, Token::Whitespace(_)));
-        if let Token::Word(word) = &mut before[at].token
-            && word.keyword == Keyword::MATCH
-            && next.is_some_and(|next| next.token == Token::LParen)
-        {
+        let Token::Word(word) = &mut before[at].token else { continue };
+        let is_name = match word.keyword {
+            Keyword::MATCH => next.is_some_and(|next| next.token == Token::LParen),
+            Keyword::CLUSTER => true,
+            _ => false,
+        };
+        if is_name {
             word.keyword = Keyword::NoKeyword;
         }
     }
