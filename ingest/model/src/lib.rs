@@ -37,7 +37,7 @@ pub use metrics::{
     Exemplar, Metadata, MetricBatch, MetricKind, Points, STALE_NAN_BITS, SeriesSamples, is_stale_marker,
     stale_marker,
 };
-pub use packed::{Packed, Packer, Shape};
+pub use packed::{NotText, Packed, Packer, Shape};
 pub use peer::Identify;
 pub use reading::{Reading, ReadingKind};
 pub use regexp::Regexp;

@@ -4,7 +4,7 @@
 use crate::attributes::{Attributes, Value};
 use foldhash::HashSet;
 use std::borrow::Borrow;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +22,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Of what [`Shape::push`] wrote; what is no name ends it.
+    /// Of what [`Shape::push`] wrote; what is no name ends it, and [`Shape::is_whole`] is not.
     pub fn of_key(key: &[u8]) -> Shape {
         let mut shape = Shape { key: key.to_vec(), ..Shape::default() };
         let mut rest = key;
@@ -38,8 +38,25 @@ impl Shape {
     }
 
     pub fn push(key: &mut Vec<u8>, name: &str, kind: u8) {
-        key.extend_from_slice(name.as_bytes());
+        Shape::push_bytes(key, name.as_bytes(), kind);
+    }
+
+    fn push_bytes(key: &mut Vec<u8>, name: &[u8], kind: u8) {
+        key.extend_from_slice(name);
         key.extend_from_slice(&[END, kind]);
+    }
+
+    /// Whether all of the key is names and types.
+    pub fn is_whole(&self) -> bool {
+        self.names.len() + 2 * self.ends.len() == self.key.len()
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
     /// What [`Shape::push`] wrote.
@@ -203,16 +220,18 @@ impl fmt::Debug for Packed {
 impl<'a> FromIterator<(&'a str, u8, &'a str)> for Packed {
     fn from_iter<T: IntoIterator<Item = (&'a str, u8, &'a str)>>(attributes: T) -> Packed {
         let mut packer = Packer::default();
-        attributes.into_iter().for_each(|(name, kind, text)| packer.push_text(name, kind, text));
-        packer.pack()
+        let each =
+            |(name, kind, text): (&str, u8, &str)| packer.push_text(name.as_bytes(), kind, text.as_bytes());
+        attributes.into_iter().for_each(each);
+        packer.pack().unwrap_or_default()
     }
 }
 
 impl FromIterator<(String, Value)> for Packed {
     fn from_iter<T: IntoIterator<Item = (String, Value)>>(attributes: T) -> Packed {
         let mut packer = Packer::default();
-        attributes.into_iter().for_each(|(name, value)| packer.push(&name, &value));
-        packer.pack()
+        attributes.into_iter().for_each(|(name, value)| packer.push(name.as_bytes(), &value));
+        packer.pack().unwrap_or_default()
     }
 }
 
@@ -226,61 +245,77 @@ impl From<Attributes> for Packed {
 #[derive(Default)]
 pub struct Packer {
     shapes: HashSet<Known>,
-    texts: Texts,
     shared: Arc<OnceLock<Texts>>,
-    /// Of the span that is packed now.
+    values: Vec<u8>,
+    ends: Vec<usize>,
+    /// Of the span that is packed now: what its names and types make, how many they are, and where its values begin.
     key: Vec<u8>,
     count: usize,
+    from: usize,
 }
 
+/// A name or a value of a span is not UTF-8.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("text that is not UTF-8")]
+pub struct NotText;
+
 impl Packer {
-    pub fn push(&mut self, name: &str, value: &Value) {
+    pub fn push(&mut self, name: &[u8], value: &Value) {
         match value {
-            Value::String(text) | Value::Json(text) => self.push_text(name, value.type_byte(), text),
-            other => {
-                // A String takes all that is written.
-                let _ = write!(self.texts.all, "{other}");
-                self.end(name, other.type_byte());
+            Value::String(text) | Value::Json(text) => {
+                self.push_text(name, value.type_byte(), text.as_bytes());
             }
+            other => self.push_text(name, other.type_byte(), other.to_string().as_bytes()),
         }
     }
 
-    /// A value as its type writes it.
-    pub fn push_text(&mut self, name: &str, kind: u8, text: &str) {
-        self.texts.all.push_str(text);
-        self.end(name, kind);
-    }
-
-    fn end(&mut self, name: &str, kind: u8) {
-        Shape::push(&mut self.key, name, kind);
-        self.texts.ends.push(self.texts.all.len());
+    /// A value as its type writes it. Whether it and its name are text is looked at for all of a span at once.
+    pub fn push_text(&mut self, name: &[u8], kind: u8, text: &[u8]) {
+        self.values.extend_from_slice(text);
+        Shape::push_bytes(&mut self.key, name, kind);
+        self.ends.push(self.values.len());
         self.count += 1;
     }
 
-    /// What was pushed since the span before.
-    pub fn pack(&mut self) -> Packed {
-        let count = std::mem::take(&mut self.count);
+    /// What was pushed since the span before. After an error nothing else can be packed.
+    pub fn pack(&mut self) -> Result<Packed, NotText> {
+        let (count, from) = (std::mem::take(&mut self.count), self.from);
         if count == 0 {
-            return Packed(None);
+            return Ok(Packed(None));
         }
-        let shape = match self.shapes.get(&self.key[..]) {
+        let first = self.ends.len() - count;
+        let text = std::str::from_utf8(&self.values[from..]).map_err(|_| NotText)?;
+        if !self.ends[first..].iter().all(|end| text.is_char_boundary(end - from)) {
+            return Err(NotText);
+        }
+        self.from = self.values.len();
+        let shape = self.shape(count)?;
+        self.key.clear();
+        Ok(Packed(Some(Held { shape, texts: self.shared.clone(), first, count })))
+    }
+
+    /// Names that are no text have bytes in them that are the end of a name: they are more than were pushed.
+    fn shape(&mut self, count: usize) -> Result<Arc<Shape>, NotText> {
+        let known = match self.shapes.get(&self.key[..]) {
             Some(Known(known)) => known.clone(),
             None => {
                 let made = Arc::new(Shape::of_key(&self.key));
-                self.shapes.insert(Known(made.clone()));
+                if made.is_whole() {
+                    self.shapes.insert(Known(made.clone()));
+                }
                 made
             }
         };
-        self.key.clear();
-        let first = self.texts.ends.len() - count;
-        Packed(Some(Held { shape, texts: self.shared.clone(), first, count }))
+        if known.is_whole() && known.len() == count { Ok(known) } else { Err(NotText) }
     }
 }
 
 impl Drop for Packer {
     fn drop(&mut self) {
-        // Nobody else sets it.
-        let _ = self.shared.set(std::mem::take(&mut self.texts));
+        // Values that are no text were packed for nobody; nobody else sets it.
+        let all = String::from_utf8(std::mem::take(&mut self.values)).unwrap_or_default();
+        let ends = if all.is_empty() { vec![0; self.ends.len()] } else { std::mem::take(&mut self.ends) };
+        let _ = self.shared.set(Texts { all, ends });
     }
 }
 
@@ -299,8 +334,8 @@ mod tests {
         let other: Attributes = vec![("list".into(), Value::Json("[1]".into()))];
         let mut packer = Packer::default();
         let all = [&one, &vec![], &other, &one].map(|attributes| {
-            attributes.iter().for_each(|(name, value)| packer.push(name, value));
-            packer.pack()
+            attributes.iter().for_each(|(name, value)| packer.push(name.as_bytes(), value));
+            packer.pack().unwrap()
         });
         drop(packer);
         assert_eq!(all.each_ref().map(Packed::unpacked), [one.clone(), vec![], other.clone(), one.clone()]);
@@ -313,5 +348,31 @@ mod tests {
         assert_eq!((all[0].get("route"), all[0].get("none")), (Some(Value::from("/ä")), None));
         assert_eq!(all[3].alone(), Packed::from(one));
         assert_ne!(all[2], all[0]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        let packed = |pairs: &[(&[u8], &[u8])]| {
+            let mut packer = Packer::default();
+            pairs.iter().for_each(|(name, text)| packer.push_text(name, b's', text));
+            packer.pack().map(|packed| packed.len())
+        };
+        assert_eq!(packed(&[(b"a", b"x"), (b"b", b"y")]), Ok(2));
+        assert_eq!(packed(&[(b"a", b"\xff")]), Err(NotText));
+        assert_eq!(
+            packed(&[(b"a", b"\xc3"), (b"b", b"\xa4")]),
+            Err(NotText),
+            "no character is of two values"
+        );
+        for name in [&b"a\xffsb"[..], b"a\xff", b"\xff", b"\xffs", b"\xc3"] {
+            assert_eq!(packed(&[(name, b"x")]), Err(NotText), "{name:?}");
+        }
+        // A key that is known by another split is not taken for it.
+        let mut packer = Packer::default();
+        packer.push_text(b"a", b's', b"1");
+        packer.push_text(b"b", b's', b"2");
+        assert!(packer.pack().is_ok());
+        packer.push_text(b"a\xffsb", b's', b"1");
+        assert_eq!(packer.pack(), Err(NotText));
     }
 }

@@ -309,7 +309,9 @@ mod tests {
         let some = vec![("a".to_owned(), model::Value::Int(7)), ("b".to_owned(), "x".into())];
         let spans = vec![span(1, some.clone()), span(2, vec![]), span(3, some)];
         let of = model::ResourceSpans { spans, ..model::ResourceSpans::default() };
-        let stored = crate::rows::build::spans(&model::SpanBatch { resources: vec![of] }).unwrap();
+        let stored =
+            crate::rows::build::spans(&model::SpanBatch { resources: vec![of] }, &Default::default())
+                .unwrap();
         let mut columns = stored.batch.columns().to_vec();
         let mut fields: Vec<_> = stored.batch.schema().fields().iter().cloned().collect();
         let at = stored.batch.schema().index_of(shapes::SHAPE).unwrap();

@@ -5,6 +5,7 @@ pub mod fields;
 pub mod gather;
 pub mod groups;
 pub mod head;
+pub mod known_groups;
 pub mod logs;
 pub mod merge;
 pub mod order;

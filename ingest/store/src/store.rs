@@ -16,6 +16,7 @@ use crate::rates::Rates;
 use crate::record::{self, Rows};
 use crate::rewrite::{RAW_WAIT_MAX, raw_parts};
 use crate::rows::build;
+use crate::rows::known_groups::KnownGroups;
 use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
 use model::{Batch, Clock, Receipt, Refused, Sink, Tenant, Write};
@@ -77,6 +78,7 @@ pub struct Inner {
     refuses: Mutex<Option<(String, i64)>>,
     pub(crate) retention: Mutex<Retention>,
     rates: Rates,
+    known_groups: KnownGroups,
     pub(crate) active: Mutex<HashMap<Tenant, Arc<Mutex<Active>>>>,
     limits: RwLock<Arc<LimitBook>>,
     pub(crate) downsampling: Mutex<Downsampling>,
@@ -225,6 +227,7 @@ impl Store {
             tasks: Mutex::new(vec![]),
             refuses: Mutex::new(None),
             rates: Rates::default(),
+            known_groups: KnownGroups::default(),
         }));
         store.replay(covered).await?;
         let tasks = vec![
@@ -385,7 +388,9 @@ impl Store {
             Batch::Metrics(batch) => Rows::Metrics(batch),
             _ if receipt.accepted == 0 => return Ok(receipt),
             Batch::Logs(batch) => Rows::Logs(build::logs(&batch).map_err(|e| broken(&e))?),
-            Batch::Spans(batch) => Rows::Spans(build::spans(&batch).map_err(|e| broken(&e))?),
+            Batch::Spans(batch) => {
+                Rows::Spans(build::spans(&batch, &self.known_groups).map_err(|e| broken(&e))?)
+            }
         };
         let payload = record::encode(&tenant, origin, &rows).map_err(|e| broken(&e))?;
         let _gate = self.gate.read().await;

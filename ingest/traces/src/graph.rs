@@ -559,25 +559,50 @@ fn labels<'a>(client: &'a str, server: &'a str, connection: Connection) -> [(&'s
 mod tests {
     use super::*;
 
-    /// More calls at a time than may wait: those that have their pair make room, and no pair is lost.
+    /// Both ends of calls, as they come.
+    fn add_calls(graph: &mut Graph, ends: [SpanKind; 2], calls: u64) {
+        let (shop, stock): (Arc<str>, Arc<str>) = ("shop".into(), "stock".into());
+        for number in 1..=calls {
+            for kind in ends {
+                let (trace_id, id) = ([7; 16], number.to_be_bytes());
+                let asks = matches!(kind, SpanKind::Client | SpanKind::Producer);
+                let (service, span) = match asks {
+                    true => (&shop, Span { kind, trace_id, span_id: id, ..Span::default() }),
+                    false => (&stock, Span { kind, trace_id, parent_span_id: Some(id), ..Span::default() }),
+                };
+                let half = Half::of(service, &Peer::default(), &span, 1.0, &mut Telling::default());
+                graph.add(half.unwrap(), 0);
+            }
+        }
+    }
+
+    /// More messages at a time than may wait: those that have a consumer make room, and no pair is lost.
     #[test]
     fn what_has_its_pair_makes_room() {
         let mut graph = Graph::default();
-        let (shop, stock): (Arc<str>, Arc<str>) = ("shop".into(), "stock".into());
         let calls = HALVES_MAX as u64 + 1_000;
-        for number in 0..calls {
-            let mut span = Span { kind: SpanKind::Client, trace_id: [7; 16], ..Span::default() };
-            span.span_id = (number + 1).to_be_bytes();
-            graph.add(Half::of(&shop, &Peer::default(), &span, 1.0, &mut Telling::default()).unwrap(), 0);
-            let server = Span { kind: SpanKind::Server, parent_span_id: Some(span.span_id), ..span };
-            graph.add(Half::of(&stock, &Peer::default(), &server, 1.0, &mut Telling::default()).unwrap(), 0);
-        }
-        let at = graph.calls.edge("shop", "stock", Connection::Direct);
+        add_calls(&mut graph, [SpanKind::Producer, SpanKind::Consumer], calls);
+        let at = graph.calls.edge("shop", "stock", Connection::Messaging);
         assert_eq!(graph.calls.edges.get_mut(at).unwrap().requests, calls as f64);
         assert_eq!((graph.dropped_halves, graph.len()), (0, 1));
-        assert!(graph.waiting() <= HALVES_MAX);
+        assert!(graph.waiting() <= HALVES_MAX && graph.waiting.len() <= HALVES_MAX + GONE_MAX);
         graph.give_up(WAIT_MS);
         assert_eq!((graph.waiting(), graph.clients.len(), graph.found, graph.expired_halves), (0, 0, 0, 0));
+        assert_eq!((graph.waiting.len(), graph.gone), (0, 0));
+    }
+
+    /// A request has one server: neither end waits on, in whichever order they come.
+    #[test]
+    fn requests_do_not_wait_when_both_ends_came() {
+        for ends in [[SpanKind::Client, SpanKind::Server], [SpanKind::Server, SpanKind::Client]] {
+            let mut graph = Graph::default();
+            let calls = 2 * GONE_MAX as u64;
+            add_calls(&mut graph, ends, calls);
+            assert_eq!((graph.waiting(), graph.clients.len(), graph.servers.len()), (0, 0, 0));
+            assert!(graph.waiting.len() <= GONE_MAX + 1, "{}", graph.waiting.len());
+            let at = graph.calls.edge("shop", "stock", Connection::Direct);
+            assert_eq!(graph.calls.edges.get_mut(at).unwrap().requests, calls as f64);
+        }
     }
 
     /// One client whose peers have names without end leaves room for others, and is still told from them.

@@ -1,6 +1,7 @@
 //! Records and spans to rows as they are stored.
 
 use super::groups::{AttributeBytes, Group, Groups};
+use super::known_groups::KnownGroups;
 use super::shapes::{self, Shape, Shapes};
 use super::stored::{self, Stored, shared_words};
 use crate::part::Signal;
@@ -206,7 +207,7 @@ fn append_id<const N: usize>(
     }
 }
 
-pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
+pub fn spans(batch: &SpanBatch, known: &KnownGroups) -> Result<Stored, ArrowError> {
     let rows = batch.spans();
     let all = || batch.resources.iter().flat_map(|group| &group.spans);
     let mut group_numbers = Vec::with_capacity(rows);
@@ -225,15 +226,7 @@ pub fn spans(batch: &SpanBatch) -> Result<Stored, ArrowError> {
     let mut groups = Groups::default();
     let mut scratch = vec![];
     for of_group in &batch.resources {
-        let group = groups.number(&Arc::new(Group {
-            resource: AttributeBytes::of(&of_group.resource),
-            scope_name: of_group.scope.name.clone(),
-            scope_version: of_group.scope.version.clone(),
-            scope_attributes: AttributeBytes::of(&of_group.scope.attributes),
-            urls: [&of_group.schema_url, &of_group.scope.schema_url].map(String::clone),
-            dropped: [of_group.dropped_attributes, of_group.scope.dropped_attributes],
-            ..Group::default()
-        }));
+        let group = groups.number(&known.of(of_group));
         for span in &of_group.spans {
             group_numbers.push(group);
             trace_id.append_value(span.trace_id)?;

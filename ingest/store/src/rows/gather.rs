@@ -2,7 +2,9 @@
 //! through a general path; ids, and the values of a row's attributes, which lie side by side, are copied here at once.
 
 use super::part::nothing;
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::interleave;
 use arrow::datatypes::DataType;
@@ -27,6 +29,9 @@ fn column(sources: &[&dyn Array], rows: &[(usize, usize)]) -> Result<ArrayRef, A
     match kind {
         DataType::FixedSizeBinary(8) => ids::<8>(sources, rows),
         DataType::FixedSizeBinary(16) => ids::<16>(sources, rows),
+        DataType::UInt32 | DataType::Utf8 if sources.iter().all(|source| is_blank(*source)) => {
+            nothing(kind, rows.len())
+        }
         DataType::List(item) => {
             let lists: Vec<&ListArray> = sources.iter().map(|source| source.as_list()).collect();
             let has_any = |list: &&ListArray| list.null_count() > 0 || !list.values().is_empty();
@@ -38,6 +43,14 @@ fn column(sources: &[&dyn Array], rows: &[(usize, usize)]) -> Result<ArrayRef, A
         }
         _ => interleave(sources, rows),
     }
+}
+
+/// Nothing but zeros or empty texts, as what only few senders tell.
+fn is_blank(source: &dyn Array) -> bool {
+    let zeros = |counts: &UInt32Array| counts.values().iter().all(|count| *count == 0);
+    let empty = |texts: &StringArray| texts.value_data().is_empty();
+    source.null_count() == 0
+        && (source.as_primitive_opt().is_some_and(zeros) || source.as_string_opt().is_some_and(empty))
 }
 
 fn ids<const N: usize>(sources: &[&dyn Array], rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {

@@ -184,11 +184,17 @@ const PROMOTED: [(&str, &[&str], &[&str]); 5] = [
 pub struct Groups {
     list: Vec<Arc<Group>>,
     numbers: HashMap<Arc<Group>, u32>,
+    /// Of those in the list, by where they lie: requests of one sender have the same ones.
+    by_address: HashMap<usize, u32>,
     bytes: usize,
 }
 
 impl Groups {
     pub fn number(&mut self, group: &Arc<Group>) -> u32 {
+        let address = Arc::as_ptr(group).addr();
+        if let Some(number) = self.by_address.get(&address) {
+            return *number;
+        }
         if let Some(number) = self.numbers.get(group) {
             return *number;
         }
@@ -197,6 +203,7 @@ impl Groups {
             group.labels.as_bytes().len() + group.resource.0.len() + group.scope_attributes.0.len() + 200;
         self.list.push(group.clone());
         self.numbers.insert(group.clone(), number);
+        self.by_address.insert(address, number);
         number
     }
 

@@ -27,8 +27,7 @@ pub fn encode(shape: &Shape, out: &mut Vec<u8>) {
 pub fn decode(rest: &mut Cursor<'_>) -> Result<Shape, String> {
     let bytes = rest.block()?;
     let shape = Shape::of_key(bytes);
-    let read: usize = shape.entries().map(|(name, _)| name.len() + 2).sum();
-    if read == bytes.len() { Ok(shape) } else { Err("a shape is no list of names".into()) }
+    if shape.is_whole() { Ok(shape) } else { Err("a shape is no list of names".into()) }
 }
 
 /// Shapes and their numbers: 0, 1, 2, … in the order of first sight.

@@ -29,11 +29,11 @@ pub fn decode(message: &[u8]) -> Result<(String, Value), Malformed> {
 
 /// As [`decode`], among those of a span.
 pub fn pack(message: &[u8], packer: &mut Packer) -> Result<(), Malformed> {
-    let (mut key, mut value) = ("", &[][..]);
+    let (mut key, mut value) = (&[][..], &[][..]);
     let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         match number {
-            1 => key = field.text()?,
+            1 => key = field.bytes()?,
             2 => value = field.bytes()?,
             _ => {}
         }
@@ -45,11 +45,11 @@ pub fn pack(message: &[u8], packer: &mut Packer) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Most values are a text and nothing else.
-fn text_alone(message: &[u8]) -> Result<Option<&str>, Malformed> {
+/// Most values are a text and nothing else; whether it is one is not looked at here.
+fn text_alone(message: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let mut fields = Fields::of(message);
     match fields.next()? {
-        Some((1, field)) if fields.is_at_end() => field.text().map(Some),
+        Some((1, field)) if fields.is_at_end() => field.bytes().map(Some),
         _ => Ok(None),
     }
 }

@@ -134,7 +134,7 @@ fn span(message: &[u8], out: &mut Out) -> Result<Option<Span>, Malformed> {
         }
     }
     (span.start_ns, span.duration_ns) = (time_ns(start), time_ns(end).saturating_sub(time_ns(start)));
-    span.attributes = out.packer.pack();
+    span.attributes = out.packer.pack().map_err(|wrong| Malformed(wrong.to_string()))?;
     let Some((trace_id, span_id)) = ids.whole(&span.name, &mut out.decoded.rejected) else { return Ok(None) };
     Ok(Some(Span { trace_id, span_id, ..span }))
 }

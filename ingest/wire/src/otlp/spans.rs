@@ -69,7 +69,7 @@ fn span(sent: Sent, packer: &mut Packer, rejected: &mut Rejected) -> Option<Span
     let (start_ns, end_ns) = (time_ns(sent.start_time_unix_nano), time_ns(sent.end_time_unix_nano));
     let (status, status_message) =
         sent.status.map(|status| (StatusCode::from_number(status.code), status.message)).unwrap_or_default();
-    sent.attributes.into_iter().for_each(|pair| packer.push(&pair.key, &value(pair.value)));
+    sent.attributes.into_iter().for_each(|pair| packer.push(pair.key.as_bytes(), &value(pair.value)));
     Some(Span {
         trace_id,
         span_id,
@@ -82,7 +82,8 @@ fn span(sent: Sent, packer: &mut Packer, rejected: &mut Rejected) -> Option<Span
         kind: SpanKind::from_number(sent.kind),
         status,
         status_message,
-        attributes: packer.pack(),
+        // All of it is text already.
+        attributes: packer.pack().unwrap_or_default(),
         events: sent
             .events
             .into_iter()
