@@ -54,8 +54,18 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64, service_from: &[Stri
                     continue;
                 }
             };
-            let records =
-                scope.log_records.into_iter().map(|sent| record(sent, of_scope.as_ref(), now_ns)).collect();
+            let sent = scope.log_records.len();
+            let records: Vec<LogRecord> = scope
+                .log_records
+                .into_iter()
+                .map(|sent| record(sent, of_scope.as_ref(), now_ns))
+                .filter(|record| record.attributes.iter().all(|(name, _)| !name.is_empty()))
+                .collect();
+            if records.len() < sent {
+                let nameless = (sent - records.len()) as u64;
+                let wrong = || "an attribute of a log record has no name".to_owned();
+                decoded.rejected.add(RejectReason::InvalidLabels, nameless, wrong);
+            }
             decoded.batch.streams.push(LogStream { labels, resource: attributes.clone(), records });
         }
     }

@@ -364,6 +364,20 @@ async fn what_is_parsed_and_sent_beside_stays_apart() {
     assert_eq!(streams[0].entries[0].metadata.get("user_id"), Some("42"));
 }
 
+/// Such a record once made every question for its stream fail.
+#[tokio::test]
+async fn an_attribute_without_a_name_is_not_shown() {
+    let attributes = vec![(String::new(), Value::Int(1)), ("user.id".into(), Value::Int(42))];
+    let nameless = LogRecord { attributes, ..record(0, "plain") };
+    let world = World::with(LogBatch { streams: vec![stream("api", vec![nameless])] }).await;
+    for _ in 0..2 {
+        assert_eq!(world.lines(r#"{app="api"}"#).await, ["plain"]);
+        let numbers = world.numbers(r#"count_over_time({app="api"}[1m])"#).await;
+        assert_eq!(numbers, [r#"{app="api", detected_level="unknown", env="prod", user_id="42"} 1"#]);
+        world.store.flush().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn lists_and_sizes() {
     let world = World::with(batch()).await;
