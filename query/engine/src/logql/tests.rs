@@ -174,6 +174,46 @@ async fn lines_and_numbers_from_memory_and_from_parts() {
     check_numbers(&world).await;
 }
 
+/// As in Loki: a parser's error is no fault of a query that needs nothing of the line, has found what it needs, or asks for it.
+#[tokio::test]
+async fn errors_that_do_not_matter_fail_no_count() {
+    let cut = record(0, r#"{"level":"error", broken"#);
+    let world = World::with(LogBatch {
+        streams: vec![stream("api", vec![cut, record(1, "plain"), record(2, r#"{"level":"info","ms":"x"}"#)])],
+    })
+    .await;
+    for _ in 0..2 {
+        for (query, expected) in [
+            (r#"sum(count_over_time({app="api"} | json [1m]))"#, vec!["{} 3"]),
+            (r#"sum(rate({app="api"} | unpack [1m])) * 60"#, vec!["{} 3"]),
+            (r#"sum(count_over_time({app="api"} | json | line_format "{{.ms}}" [1m]))"#, vec!["{} 3"]),
+            (
+                r#"sum by (level) (count_over_time({app="api"} |= "broken" | json [1m]))"#,
+                vec![r#"{level="error"} 1"#],
+            ),
+            (
+                r#"sum by (__error__) (count_over_time({app="api"} | json [1m]))"#,
+                vec!["{} 1", r#"{__error__="JSONParserErr"} 2"#],
+            ),
+            (r#"sum(count_over_time({app="api"} | json | __error__!="" [1m]))"#, vec!["{} 2"]),
+            (r#"absent_over_time({app="api"} | json [1m])"#, vec![]),
+        ] {
+            assert_eq!(world.numbers(query).await, expected, "{query}");
+        }
+        for query in [
+            r#"sum by (level) (count_over_time({app="api"} | json [1m]))"#,
+            r#"sum by (level, app) (count_over_time({app="api"} |= "broken" | json [1m]))"#,
+            r#"count_over_time({app="api"} | json | __error__!="" [1m])"#,
+            r#"sum by (__error__) (count_over_time({app="api"} |= "ms" | json | ms > 5 [1m]))"#,
+        ] {
+            let failed = world.range(query, 10, Direction::Backward).await;
+            let is_told = matches!(&failed, Err(QueryError::Bad(text)) if text.contains("pipeline error"));
+            assert!(is_told, "{query}: {failed:?}");
+        }
+        world.store.flush().await.unwrap();
+    }
+}
+
 /// JSON whose labels also come from the stream, are missing, or cannot be compared.
 fn odd_json() -> LogBatch {
     let bodies = [
