@@ -423,10 +423,9 @@ impl Step {
     fn only_finds_labels(&self) -> bool {
         match self {
             Step::Line { .. } => false,
-            Step::Stage(stage) => matches!(
-                stage,
-                Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_)
-            ),
+            Step::Stage(stage) => {
+                matches!(stage, Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_))
+            }
         }
     }
 

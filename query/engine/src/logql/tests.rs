@@ -1,5 +1,8 @@
 //! LogQL over a real store: the same answers from memory and from parts.
 
+mod odd_lines;
+mod patterns;
+
 use super::*;
 use crate::Limits;
 use model::{Batch, LogBatch, LogRecord, LogStream, Sink, SystemClock, Value, Write};
@@ -172,46 +175,6 @@ async fn lines_and_numbers_from_memory_and_from_parts() {
     world.store.flush().await.unwrap();
     check_lines(&world).await;
     check_numbers(&world).await;
-}
-
-/// As in Loki: a parser's error is no fault of a query that needs nothing of the line, has found what it needs, or asks for it.
-#[tokio::test]
-async fn errors_that_do_not_matter_fail_no_count() {
-    let cut = record(0, r#"{"level":"error", broken"#);
-    let world = World::with(LogBatch {
-        streams: vec![stream("api", vec![cut, record(1, "plain"), record(2, r#"{"level":"info","ms":"x"}"#)])],
-    })
-    .await;
-    for _ in 0..2 {
-        for (query, expected) in [
-            (r#"sum(count_over_time({app="api"} | json [1m]))"#, vec!["{} 3"]),
-            (r#"sum(rate({app="api"} | unpack [1m])) * 60"#, vec!["{} 3"]),
-            (r#"sum(count_over_time({app="api"} | json | line_format "{{.ms}}" [1m]))"#, vec!["{} 3"]),
-            (
-                r#"sum by (level) (count_over_time({app="api"} |= "broken" | json [1m]))"#,
-                vec![r#"{level="error"} 1"#],
-            ),
-            (
-                r#"sum by (__error__) (count_over_time({app="api"} | json [1m]))"#,
-                vec!["{} 1", r#"{__error__="JSONParserErr"} 2"#],
-            ),
-            (r#"sum(count_over_time({app="api"} | json | __error__!="" [1m]))"#, vec!["{} 2"]),
-            (r#"absent_over_time({app="api"} | json [1m])"#, vec![]),
-        ] {
-            assert_eq!(world.numbers(query).await, expected, "{query}");
-        }
-        for query in [
-            r#"sum by (level) (count_over_time({app="api"} | json [1m]))"#,
-            r#"sum by (level, app) (count_over_time({app="api"} |= "broken" | json [1m]))"#,
-            r#"count_over_time({app="api"} | json | __error__!="" [1m])"#,
-            r#"sum by (__error__) (count_over_time({app="api"} |= "ms" | json | ms > 5 [1m]))"#,
-        ] {
-            let failed = world.range(query, 10, Direction::Backward).await;
-            let is_told = matches!(&failed, Err(QueryError::Bad(text)) if text.contains("pipeline error"));
-            assert!(is_told, "{query}: {failed:?}");
-        }
-        world.store.flush().await.unwrap();
-    }
 }
 
 /// JSON whose labels also come from the stream, are missing, or cannot be compared.
@@ -404,20 +367,6 @@ async fn what_is_parsed_and_sent_beside_stays_apart() {
     assert_eq!(streams[0].entries[0].metadata.get("user_id"), Some("42"));
 }
 
-/// Such a record once made every question for its stream fail.
-#[tokio::test]
-async fn an_attribute_without_a_name_is_not_shown() {
-    let attributes = vec![(String::new(), Value::Int(1)), ("user.id".into(), Value::Int(42))];
-    let nameless = LogRecord { attributes, ..record(0, "plain") };
-    let world = World::with(LogBatch { streams: vec![stream("api", vec![nameless])] }).await;
-    for _ in 0..2 {
-        assert_eq!(world.lines(r#"{app="api"}"#).await, ["plain"]);
-        let numbers = world.numbers(r#"count_over_time({app="api"}[1m])"#).await;
-        assert_eq!(numbers, [r#"{app="api", detected_level="unknown", env="prod", user_id="42"} 1"#]);
-        world.store.flush().await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn lists_and_sizes() {
     let world = World::with(batch()).await;
@@ -522,28 +471,4 @@ async fn wrong_queries_are_named() {
     let erring =
         world.range(r#"sum_over_time({app="api"} | json | unwrap msg [1m])"#, 10, Direction::Backward).await;
     assert!(matches!(&erring, Err(QueryError::Bad(text)) if text.contains("pipeline error")), "{erring:?}");
-}
-
-#[tokio::test]
-async fn patterns_and_how_often_by_step() {
-    let world = World::with(batch()).await;
-    let tenant = Tenant::default();
-    let range = TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS };
-    for flushed in [false, true] {
-        if flushed {
-            world.store.flush().await.unwrap();
-        }
-        let found = world.engine.log_patterns(&tenant, r#"{env="prod"}"#, range, 5_000, 10);
-        let found = found.await.unwrap();
-        assert_eq!(found[0].pattern, "GET <_> took=<_>");
-        assert_eq!(found[0].samples, [(NOON_NS, 5), (NOON_NS + 5 * SECOND_NS, 5)]);
-        let of_json = found.iter().find(|pattern| pattern.pattern == "<_>payment timeout<_>").unwrap();
-        assert_eq!((of_json.level, of_json.lines()), ("error", 1));
-    }
-    let filtered = world.engine.log_patterns(&tenant, r#"{app="web"} |= "/items/7""#, range, 5_000, 10);
-    assert_eq!(filtered.await.unwrap()[0].lines(), 1);
-    for bad in [r#"rate({app="web"}[1m])"#, "{app="] {
-        let wrong = world.engine.log_patterns(&tenant, bad, range, 5_000, 10).await.unwrap_err();
-        assert!(matches!(wrong, QueryError::Bad(_)), "{wrong:?}");
-    }
 }

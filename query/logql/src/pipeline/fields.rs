@@ -247,8 +247,7 @@ impl Fields {
 
     /// Whether a parser or a format made the label.
     pub fn is_parsed_label(&self, name: &str) -> bool {
-        let mut parsed =
-            self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
+        let mut parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
         parsed.any(|entry| entry.name == name)
     }
 
