@@ -265,6 +265,11 @@ async fn wrong_requests_say_what_is_wrong_as_text() {
             vec![("query", r#"{app="api"}"#), ("limit", "many")],
             "strconv.Atoi: parsing \"many\": invalid syntax",
         ),
+        (
+            "/query_range",
+            vec![("query", r#"{app="api"}"#), ("limit", "99999999999999999999")],
+            "strconv.Atoi: parsing \"99999999999999999999\": value out of range",
+        ),
         ("/query_range", vec![("query", r#"{app="api"}"#), ("direction", "up")], "direction"),
         ("/labels", vec![("start", "yesterday")], "start"),
         ("/labels", vec![("query", "{}")], "at least one regexp or equality matcher"),
