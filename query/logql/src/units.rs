@@ -123,7 +123,7 @@ pub fn parse_float(text: &str) -> Option<f64> {
 }
 
 /// Whether each `_` stands between two digits.
-fn separates_digits(text: &str) -> bool {
+pub(crate) fn separates_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     let unsigned = text.trim_start_matches(['-', '+']);
     let is_hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
