@@ -25,7 +25,7 @@ pub(crate) use value::float_text;
 /// Actions inside one another.
 const DEPTH_MAX: usize = 16;
 /// Templates that are called inside one another. Go has more, and a stack that grows.
-const CALLS_MAX: usize = 100;
+const CALLS_MAX: usize = 20;
 /// What one line may grow to.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// What a function may be given at a time: lines are shorter, and a value that is doubled again and again is not.

@@ -269,10 +269,12 @@ fn what_the_agent_encodes_arrives_as_it_was() {
 
 #[test]
 fn a_log_record_with_a_nameless_attribute_is_left_out() {
-    let request = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[
+    let request = r#"{"resourceLogs":[{
+        "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},
+        "scopeLogs":[{"logRecords":[
         {"timeUnixNano":"5","body":{"stringValue":"x"},"attributes":[{"key":"","value":{"stringValue":"v"}}]},
         {"timeUnixNano":"6","body":{"stringValue":"y"},"attributes":[{"key":"a","value":{"stringValue":"v"}}]}]}]}]}"#;
-    let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &["app".to_owned()]);
+    let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &[]);
     let bodies: Vec<&str> =
         decoded.batch.streams[0].records.iter().map(|record| record.body.as_str()).collect();
     assert_eq!(bodies, ["y"]);

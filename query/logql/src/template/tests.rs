@@ -197,7 +197,7 @@ fn templates_inside_see_what_they_are_given() {
         ),
         (
             "{{ define `x` }}{{ template `x` . }}{{ end }}{{ template `x` . }}",
-            "1:28: executing \"x\" at <{{template \"x\" .}}>: exceeded maximum template depth (100)",
+            "1:28: executing \"x\" at <{{template \"x\" .}}>: exceeded maximum template depth (20)",
         ),
         (
             "{{ range $i, $e := 3 }}{{ end }}",
