@@ -304,11 +304,7 @@ impl Given {
 
 /// Level and trace ids from where Loki's clients put them: structured metadata and the stream's labels.
 fn complete(record: &mut LogRecord, given: &Given) {
-    for (_, value) in record.attributes.iter_mut().filter(|(name, _)| name == "detected_level") {
-        if let Value::String(level) = value {
-            *level = level::normal(level).into();
-        }
-    }
+    level::spell(&mut record.attributes);
     let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str);
     let said = |word: Option<&str>| word.map(level::of_word).filter(|level| *level > 0);
     record.severity = said(text_of("detected_level"))

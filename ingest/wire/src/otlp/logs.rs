@@ -164,6 +164,7 @@ fn record(sent: Sent, of_scope: Option<&Attributes>, now_ns: i64) -> LogRecord {
         other => other.to_string(),
     };
     let mut attributes = flat(sent.attributes);
+    level::spell(&mut attributes);
     if !sent.event_name.is_empty() {
         // The record's own field goes before attributes that are called so.
         attributes.retain(|(name, _)| name != "event.name" && name != "event_name");

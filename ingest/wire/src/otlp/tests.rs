@@ -292,7 +292,7 @@ fn what_a_scope_says_of_log_records_is_kept() {
                 {"key":"http","value":{"kvlistValue":{"values":[{"key":"status","value":{"intValue":"200"}},
                     {"key":"raw","value":{"bytesValue":"AP8="}},{"key":"list","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]}}}]},
             {"observedTimeUnixNano":"6","body":{"stringValue":"level=critical"},"eventName":"e",
-                "attributes":[{"key":"event_name","value":{"stringValue":"x"}},{"key":"none","value":{}}]}]}]}]}"#;
+                "attributes":[{"key":"detected_level","value":{"stringValue":"ERR"}},{"key":"event_name","value":{"stringValue":"x"}},{"key":"none","value":{}}]}]}]}]}"#;
     let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &[]);
     let [one, other] = &decoded.batch.streams[0].records[..] else { panic!("{decoded:?}") };
     let said = |record: &LogRecord| -> Vec<String> {
@@ -308,7 +308,7 @@ fn what_a_scope_says_of_log_records_is_kept() {
         "flags=1",
     ];
     assert_eq!(said(one), [&own[..], &of_record, &of_scope].concat());
-    assert_eq!(said(other), [&["event.name=e", "team=a"], &of_scope[..]].concat());
+    assert_eq!(said(other), [&["detected_level=error", "event.name=e", "team=a"], &of_scope[..]].concat());
     assert_eq!((one.body.as_str(), other.ts_ns), ("AP8=", 6));
     assert_eq!([one, other].map(|record| model::severity_text(record.severity)), ["info", "unknown"]);
 }
