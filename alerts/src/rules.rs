@@ -192,8 +192,12 @@ fn read_rule(
             {
                 check_template(&label);
             }
+            let name = alert.text()?;
+            if name.is_empty() {
+                alert.wrong("`alert` is empty");
+            }
             Kind::Alert {
-                name: alert.text()?,
+                name,
                 hold: duration_of(node, "for").unwrap_or_default(),
                 keep_firing: duration_of(node, "keep_firing_for").unwrap_or_default(),
                 annotations,

@@ -41,6 +41,7 @@ fn every_mistake_is_told_with_its_place() {
     assert!(
         told("groups:\n- name: g\n  rules:\n  - {alert: A, record: b, expr: c}\n")[0].contains("not both")
     );
+    assert!(told("groups:\n- name: g\n  rules:\n  - {alert: '', expr: c}\n")[0].contains("`alert` is empty"));
     assert!(told("groups: 5")[0].contains("list"));
     assert!(
         told("groups:\n- name: g\n  rules:\n  - {alert: A, expr: c, labels: {__name__: x}}\n")[0]

@@ -3,6 +3,7 @@
 //!
 //! A level is kept as OpenTelemetry's severity number. `critical`, which OpenTelemetry has no number for, is FATAL3.
 
+use crate::attributes::{Attributes, Value};
 use crate::logs::severity_text;
 
 /// Names of labels, of structured metadata and in lines that hold a level, in the order in which they are believed.
@@ -86,6 +87,15 @@ pub fn normal(word: &str) -> &str {
     match plain(word.as_bytes()) {
         0 => word,
         known => severity_text(known),
+    }
+}
+
+/// Spells the level that metadata names outright as levels are spelled.
+pub fn spell(attributes: &mut Attributes) {
+    for (_, value) in attributes.iter_mut().filter(|(name, _)| name == "detected_level") {
+        if let Value::String(word) = value {
+            *word = normal(word).into();
+        }
     }
 }
 

@@ -229,12 +229,23 @@ fn add(labels: Result<Labels, String>, records: Vec<LogRecord>, decoded: &mut De
     match labels {
         Ok(labels) => {
             let given = Given::by(&labels);
-            let mut records = each_once(records);
+            let mut records = each_once(with_named_metadata(records, rejected));
             records.iter_mut().for_each(|record| complete(record, &given));
             batch.streams.push(LogStream { labels, resource: vec![], records });
         }
         Err(wrong) => reject(rejected, records.len(), wrong),
     }
+}
+
+/// Metadata without a value is none, and nobody could ask for metadata without a name, which Loki refuses, too.
+fn with_named_metadata(mut records: Vec<LogRecord>, rejected: &mut Rejected) -> Vec<LogRecord> {
+    let sent = records.len();
+    records.retain(|record| record.attributes.iter().all(|(name, _)| !name.is_empty()));
+    records.iter_mut().for_each(|record| record.attributes.retain(|(_, value)| !value.is_empty()));
+    if records.len() < sent {
+        reject(rejected, sent - records.len(), "label name is empty".to_owned());
+    }
+    records
 }
 
 /// A record that a stream of the request has twice, metadata and all, is kept once, as in Loki: it was read twice.
@@ -293,11 +304,7 @@ impl Given {
 
 /// Level and trace ids from where Loki's clients put them: structured metadata and the stream's labels.
 fn complete(record: &mut LogRecord, given: &Given) {
-    for (_, value) in record.attributes.iter_mut().filter(|(name, _)| name == "detected_level") {
-        if let Value::String(level) = value {
-            *level = level::normal(level).into();
-        }
-    }
+    level::spell(&mut record.attributes);
     let text_of = |name: &str| attribute(&record.attributes, name).and_then(Value::as_str);
     let said = |word: Option<&str>| word.map(level::of_word).filter(|level| *level > 0);
     record.severity = said(text_of("detected_level"))

@@ -146,7 +146,8 @@ impl Engine {
             ));
         }
         let count = (end_ns.saturating_sub(start_ns) / step_ns) as usize + 1;
-        if count > self.limits.points_max {
+        // Both ends have a point, and what was asked for may have been widened to multiples of the step.
+        if count > self.limits.points_max + 2 {
             return Err(QueryError::Bad(format!(
                 "exceeded maximum resolution of {} points per time series. Try increasing the value of the step \
                  parameter",

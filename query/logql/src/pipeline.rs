@@ -41,6 +41,8 @@ pub struct Pipeline {
     filters_of_value: Vec<LabelFilter>,
     /// What parsers write down; `None` is everything.
     wanted: Option<Vec<String>>,
+    /// A line that a parser failed on is no fault of the query, which asks for the errors.
+    asks_for_errors: bool,
     reads_line: bool,
     changes_line: bool,
 }
@@ -58,7 +60,7 @@ enum LineTest {
 impl Pipeline {
     /// `outputs` are the labels read after the pipeline; `None` where all are.
     pub fn new(stages: &[Stage], unwrap: Option<&Unwrap>, outputs: Option<&[String]>) -> Pipeline {
-        let steps: Vec<Step> = stages.iter().map(Step::new).collect();
+        let mut steps: Vec<Step> = stages.iter().map(Step::new).collect();
         let filters_of_value = unwrap.map(|unwrap| unwrap.filters.clone()).unwrap_or_default();
         let wanted = outputs.map(|outputs| {
             let mut wanted = outputs.to_vec();
@@ -76,11 +78,17 @@ impl Pipeline {
             wanted.dedup();
             wanted
         });
+        let wants = |is_it: fn(&[String]) -> bool| wanted.as_deref().is_some_and(is_it);
+        // What finds labels alone has nothing to find then, and no line is at fault.
+        if wants(<[String]>::is_empty) {
+            steps.retain(|step| !step.only_finds_labels());
+        }
+        let asks_for_errors = wants(|names| names.iter().any(|name| name == ERROR));
         let reads_line = steps.iter().any(Step::reads_line);
         let changes_line = stages
             .iter()
             .any(|stage| matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize));
-        Pipeline { steps, filters_of_value, wanted, reads_line, changes_line }
+        Pipeline { steps, filters_of_value, wanted, asks_for_errors, reads_line, changes_line }
     }
 
     /// Whether any stage looks at the line itself.
@@ -196,6 +204,18 @@ impl Pipeline {
         self.filters_of_value.iter().all(|filter| passes(filter, fields))
     }
 
+    /// Notes why a parser failed, as Loki does: not where all that is wanted was found before.
+    fn fault(&self, error: &'static str, why: &str, fields: &mut Fields) {
+        let has_all = |wanted: &Vec<String>| wanted.iter().all(|name| fields.is_parsed_label(name));
+        if self.wanted.as_ref().is_some_and(has_all) {
+            return;
+        }
+        fields.fail(error, why);
+        if self.asks_for_errors {
+            fields.excuse();
+        }
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name))
     }
@@ -208,10 +228,10 @@ impl Pipeline {
                 if let Err(why) =
                     json::flatten(line, self.wanted.as_deref(), &mut |k, v| fields.extract(k, v))
                 {
-                    fields.fail(JSON_ERROR, why);
+                    self.fault(JSON_ERROR, why, fields);
                 }
             }
-            Stage::Json(wanted) => json_fields(wanted, line, fields),
+            Stage::Json(wanted) => self.json_fields(wanted, line, fields),
             Stage::Logfmt { strict, keep_empty, fields: wanted } => {
                 self.logfmt(*strict, *keep_empty, wanted, line, fields);
             }
@@ -307,14 +327,28 @@ impl Pipeline {
             }
         });
         if let Err(why) = ended {
-            fields.fail(LOGFMT_ERROR, &why);
+            self.fault(LOGFMT_ERROR, &why, fields);
+        }
+    }
+
+    fn json_fields(&self, wanted: &[JsonField], line: &str, fields: &mut Fields) {
+        if line.is_empty() {
+            return;
+        }
+        if !line.starts_with(['{', '[', '"']) {
+            return self.fault(JSON_ERROR, "", fields);
+        }
+        for field in wanted {
+            // Asked for by name, it is there, empty.
+            let value = json::at_path(line, &field.steps).unwrap_or_default();
+            fields.extract(&field.label, &value);
         }
     }
 
     fn unpack(&self, line: &str, fields: &mut Fields) -> Option<String> {
         if !line.starts_with('{') {
             if !line.is_empty() {
-                fields.fail(JSON_ERROR, "expecting json object(6), but it is not");
+                self.fault(JSON_ERROR, "expecting json object(6), but it is not", fields);
             }
             return None;
         }
@@ -330,7 +364,7 @@ impl Pipeline {
             }
         });
         if let Err(why) = unpacked {
-            fields.fail(JSON_ERROR, why);
+            self.fault(JSON_ERROR, why, fields);
             return None;
         }
         // A line that was not packed stays as it is.
@@ -385,6 +419,16 @@ impl Step {
         }
     }
 
+    /// `unpack` also changes the line.
+    fn only_finds_labels(&self) -> bool {
+        match self {
+            Step::Line { .. } => false,
+            Step::Stage(stage) => {
+                matches!(stage, Stage::Json(_) | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_))
+            }
+        }
+    }
+
     fn reads_line(&self) -> bool {
         match self {
             Step::Line { .. } => true,
@@ -402,20 +446,6 @@ impl LineTest {
             LineTest::Other(LineMatch::Pattern(pattern)) => pattern.matches(line),
             LineTest::Other(LineMatch::Ip(ip)) => ip.found_in(line),
         }
-    }
-}
-
-fn json_fields(wanted: &[JsonField], line: &str, fields: &mut Fields) {
-    if line.is_empty() {
-        return;
-    }
-    if !line.starts_with(['{', '[', '"']) {
-        return fields.fail(JSON_ERROR, "");
-    }
-    for field in wanted {
-        // Asked for by name, it is there, empty.
-        let value = json::at_path(line, &field.steps).unwrap_or_default();
-        fields.extract(&field.label, &value);
     }
 }
 

@@ -1,23 +1,31 @@
 //! The templates of `line_format` and `label_format`: the part of Go's text/template that log queries use.
 //!
-//! Actions hold pipelines of fields (`.name`), variables, literals and functions, and `if`, `with` and `range` up to their `end`.
+//! Actions hold pipelines of fields (`.name`), variables, literals, functions and methods of times, `if`, `with` and `range` up to
+//! their `end`, and templates that are defined inside.
 //! Every function name is checked when the query is parsed. A template that fails on a line gives an error for that line, never
 //! a panic.
 
 mod functions;
+mod layout;
 mod print;
+mod printf;
 mod read;
+mod time;
 mod value;
 
 use chrono::DateTime;
 use functions::Function;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
+use time::Moment;
 use value::Item;
 pub(crate) use value::float_text;
 
 /// Actions inside one another.
 const DEPTH_MAX: usize = 16;
+/// Templates that are called inside one another. Go has more, and a stack that grows.
+const CALLS_MAX: usize = 20;
 /// What one line may grow to.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// What a function may be given at a time: lines are shorter, and a value that is doubled again and again is not.
@@ -31,7 +39,11 @@ const NODE_BYTES: usize = 64;
 pub struct Template {
     text: String,
     nodes: Vec<Node>,
+    defined: Definitions,
 }
+
+/// Templates inside a template, by name.
+type Definitions = BTreeMap<String, Vec<Node>>;
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -58,6 +70,12 @@ enum Node {
         is_new: bool,
     },
     Stop(LoopStop),
+    /// A template that is defined inside, with what it is given; where it is called.
+    Template {
+        name: String,
+        given: Option<Pipe>,
+        place: Place,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +93,11 @@ enum Block {
 /// `first | second | third`: each takes the value before it as its last argument.
 type Pipe = Vec<Call>;
 
-/// How Go tells where in a template it failed: what it was to be `line` or `label`, and the node.
+/// How Go tells where in a template it failed: what it was to be `line` or `label`, the template that is defined inside, and the node.
 #[derive(Clone, Debug, Default)]
 struct Place {
     kind: &'static str,
+    template: String,
     line: usize,
     column: usize,
     shown: String,
@@ -86,8 +105,8 @@ struct Place {
 
 impl Place {
     fn fails(&self, why: impl fmt::Display) -> String {
-        let Place { kind, line, column, shown } = self;
-        format!("template: {kind}:{line}:{column}: executing {kind:?} at <{shown}>: {why}")
+        let Place { kind, template, line, column, shown } = self;
+        format!("template: {kind}:{line}:{column}: executing {template:?} at <{shown}>: {why}")
     }
 }
 
@@ -101,6 +120,13 @@ enum Call {
         name: Place,
     },
     Operand(Operand),
+    /// The last name of a path with arguments; the fault where the item before it has no such method.
+    Method {
+        of: Operand,
+        name: String,
+        arguments: Vec<Operand>,
+        fault: String,
+    },
     /// What Go finds out only when it comes to it.
     Fault(String),
 }
@@ -145,12 +171,13 @@ impl Template {
     /// # Errors
     /// Go's words for what does not read.
     pub fn parse(kind: &'static str, text: &str) -> Result<Template, String> {
-        Ok(Template { text: text.to_owned(), nodes: read::nodes(kind, text)? })
+        let (nodes, defined) = read::template(kind, text)?;
+        Ok(Template { text: text.to_owned(), nodes, defined })
     }
 
     /// One that writes nothing, for a text that did not read.
     pub(crate) fn unread(text: &str) -> Template {
-        Template { text: text.to_owned(), nodes: vec![] }
+        Template { text: text.to_owned(), ..Template::default() }
     }
 
     pub fn as_str(&self) -> &str {
@@ -160,17 +187,32 @@ impl Template {
     /// Calls `see` with each field that the template may read.
     pub(crate) fn fields(&self, see: &mut impl FnMut(&str)) {
         visit_nodes(&self.nodes, see);
+        self.defined.values().for_each(|nodes| visit_nodes(nodes, see));
     }
 
     pub(crate) fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), String> {
-        let work = Cell::new(0);
-        render(&self.nodes, &mut Frame { scope, dot: None, variables: vec![], stopped: None, work }, out)
+        let mut frame = Frame {
+            scope,
+            defined: &self.defined,
+            calls: 0,
+            given: None,
+            dot: None,
+            variables: vec![],
+            stopped: None,
+            work: Cell::new(0),
+        };
+        render(&self.nodes, &mut frame, out)
     }
 }
 
 /// What actions see: the dot, where it is no longer the line's labels, and the variables.
 struct Frame<'a> {
     scope: &'a Scope<'a>,
+    defined: &'a Definitions,
+    /// Templates that this one is called inside of.
+    calls: usize,
+    /// What the dot was at first, where it was not the line's labels.
+    given: Option<Item>,
     dot: Option<Item>,
     variables: Vec<(String, Item)>,
     /// The round of a `range` is over before its end.
@@ -208,18 +250,20 @@ fn visit_nodes(nodes: &[Node], see: &mut impl FnMut(&str)) {
                 visit_nodes(otherwise, see);
             }
             Node::Set { pipe, .. } => visit_pipe(pipe, see),
+            Node::Template { given, .. } => visit_pipe(given.as_deref().unwrap_or_default(), see),
         }
     }
 }
 
 fn visit_pipe(pipe: &[Call], see: &mut impl FnMut(&str)) {
     for call in pipe {
-        let operands = match call {
-            Call::Function { arguments, .. } => arguments.as_slice(),
-            Call::Operand(operand) => std::slice::from_ref(operand),
-            Call::Fault(_) => &[],
+        let (first, others) = match call {
+            Call::Function { arguments, .. } => (None, arguments.as_slice()),
+            Call::Method { of, arguments, .. } => (Some(of), arguments.as_slice()),
+            Call::Operand(operand) => (Some(operand), Default::default()),
+            Call::Fault(_) => (None, Default::default()),
         };
-        for operand in operands {
+        for operand in first.into_iter().chain(others) {
             match &operand.argument {
                 Argument::Field(path) | Argument::Variable(_, path) => see(first_of(path).0),
                 Argument::Pipe(inner) | Argument::Chain(inner, _) => visit_pipe(inner, see),
@@ -256,8 +300,9 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
                 render(taken, frame, out)?;
             }
             Node::Inside { block, names, pipe, body, otherwise, place } => {
-                let rounds = rounds(*block, evaluate(pipe, frame)?).map_err(|why| place.fails(why))?;
-                if rounds.is_empty() {
+                let rounds = rounds(*block, evaluate(pipe, frame)?, names.len());
+                let mut rounds = rounds.map_err(|why| place.fails(why))?.peekable();
+                if rounds.peek().is_none() {
                     render(otherwise, frame, out)?;
                 }
                 for (key, item) in rounds {
@@ -273,8 +318,12 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
                 let known = frame.variables.iter_mut().rev().find(|(known, _)| known == name);
                 match known.filter(|_| !is_new) {
                     Some((_, old)) => *old = item,
-                    None => frame.variables.push((name.clone(), item)),
+                    None if *is_new => frame.variables.push((name.clone(), item)),
+                    None => return Err(format!("undefined variable: ${name}")),
                 }
+            }
+            Node::Template { name, given, place } => {
+                render_template(name, given.as_deref(), place, frame, out)?;
             }
         }
         if frame.stopped.is_some() {
@@ -288,17 +337,62 @@ fn render(nodes: &[Node], frame: &mut Frame<'_>, out: &mut String) -> Result<(),
     Ok(())
 }
 
-/// What a body is rendered for: key and dot.
-fn rounds(block: Block, item: Item) -> Result<Vec<(Item, Item)>, String> {
-    Ok(match (block, item) {
-        (Block::With, item) if item.is_true() => vec![(Item::Nothing, item)],
-        (Block::With, _) | (Block::Range, Item::Nothing) => vec![],
-        (Block::Range, Item::List(items)) => (0..).map(Item::Int).zip(items).collect(),
+/// Key and dot of each round.
+type Rounds = Box<dyn Iterator<Item = (Item, Item)>>;
+
+/// What a body with so many variables is rendered for.
+fn rounds(block: Block, item: Item, names: usize) -> Result<Rounds, String> {
+    let rounds: Rounds = match (block, item) {
+        (Block::With, item) if item.is_true() => Box::new(std::iter::once((Item::Nothing, item))),
+        (Block::With, _) | (Block::Range, Item::Nothing) => Box::new(std::iter::empty()),
+        (Block::Range, Item::List(items)) => Box::new((0..).map(Item::Int).zip(items)),
         (Block::Range, Item::Map(entries)) => {
-            entries.into_iter().map(|(name, item)| (Item::Text(name), item)).collect()
+            Box::new(entries.into_iter().map(|(name, item)| (Item::Text(name), item)))
         }
+        (Block::Range, Item::Int(count)) if names > 1 => {
+            return Err(format!("can't use {count} to iterate over more than one variable"));
+        }
+        (Block::Range, Item::Int(count)) => Box::new((0..count).map(|at| (Item::Int(at), Item::Int(at)))),
         (Block::Range, item) => return Err(format!("range can't iterate over {item}")),
-    })
+    };
+    Ok(rounds)
+}
+
+/// A template that is called sees what it is given, and no variable of who calls it.
+fn render_template(
+    name: &str,
+    given: Option<&[Call]>,
+    place: &Place,
+    frame: &mut Frame<'_>,
+    out: &mut String,
+) -> Result<(), String> {
+    let (scope, defined) = (frame.scope, frame.defined);
+    let Some(nodes) = defined.get(name) else {
+        return Err(place.fails(format!("template {name:?} not defined")));
+    };
+    if frame.calls >= CALLS_MAX {
+        return Err(place.fails(format!("exceeded maximum template depth ({CALLS_MAX})")));
+    }
+    let given = match given {
+        Some(pipe) if are_labels(pipe, frame) => None,
+        Some(pipe) => Some(evaluate(pipe, frame)?),
+        None => Some(Item::Nothing),
+    };
+    let (calls, dot, work) = (frame.calls + 1, given.clone(), frame.work.clone());
+    let mut inner = Frame { scope, defined, calls, given, dot, variables: vec![], stopped: None, work };
+    let rendered = render(nodes, &mut inner, out);
+    frame.work = inner.work;
+    rendered
+}
+
+/// Whether it is `.` or `$`, and that the line's labels, of which one that is not there is empty.
+fn are_labels(pipe: &[Call], frame: &Frame<'_>) -> bool {
+    let [Call::Operand(operand)] = pipe else { return false };
+    match &operand.argument {
+        Argument::Field(path) => path.is_empty() && frame.dot.is_none(),
+        Argument::Variable(name, path) => name.is_empty() && path.is_empty() && frame.given.is_none(),
+        _ => false,
+    }
 }
 
 /// One variable is the item, of two the first is its place.
@@ -359,6 +453,18 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
                 frame.spend(made.bytes())?;
                 made
             }
+            Call::Method { of, name, arguments, fault } => {
+                let item = operand_value(of, frame)?;
+                let mut given = Vec::with_capacity(arguments.len() + 1);
+                for operand in arguments {
+                    given.push(operand_value(operand, frame)?);
+                }
+                given.extend(value.take());
+                let made = time::method(&item, name, &given).ok_or_else(|| fault.clone())?;
+                let made = made.map_err(|why| of.place.fails(why))?;
+                frame.spend(made.bytes())?;
+                made
+            }
             Call::Fault(why) => return Err(why.clone()),
         });
     }
@@ -377,9 +483,14 @@ fn operand_value(operand: &Operand, frame: &Frame<'_>) -> Result<Item, String> {
     let found = match &operand.argument {
         Argument::Field(path) => match &frame.dot {
             None => of_line(path),
+            // As of a template that is given nothing.
+            Some(Item::Nothing) => Ok(Item::Nothing),
             Some(dot) => dot.at(path),
         },
-        Argument::Variable(name, path) if name.is_empty() => of_line(path),
+        Argument::Variable(name, path) if name.is_empty() => match &frame.given {
+            None => of_line(path),
+            Some(given) => given.at(path),
+        },
         Argument::Variable(name, path) => {
             let found = frame.variables.iter().rev().find(|(known, _)| known == name);
             found.map_or(Ok(Item::Nothing), |(_, item)| item.at(path))
@@ -391,7 +502,7 @@ fn operand_value(operand: &Operand, frame: &Frame<'_>) -> Result<Item, String> {
             item => item.at(path),
         },
         Argument::Line => Ok(Item::Text(frame.scope.line.to_owned())),
-        Argument::Timestamp => Ok(Item::Time(DateTime::from_timestamp_nanos(frame.scope.ts_ns))),
+        Argument::Timestamp => Ok(Item::Time(Moment::utc(DateTime::from_timestamp_nanos(frame.scope.ts_ns)))),
     };
     let item = found.map_err(|why| operand.place.fails(why))?;
     frame.spend(item.bytes())?;

@@ -105,6 +105,9 @@ pub(crate) fn bytes_fault(text: &str) -> String {
 
 /// A float as Go's `ParseFloat` reads it: decimal, or hexadecimal with a `p` exponent; `inf` and `nan` in any case.
 pub fn parse_float(text: &str) -> Option<f64> {
+    if text.contains('_') {
+        return separates_digits(text).then(|| parse_float(&text.replace('_', "")))?;
+    }
     let (sign, body) = match text.as_bytes().first()? {
         b'-' => (-1.0, &text[1..]),
         b'+' => (1.0, &text[1..]),
@@ -117,6 +120,19 @@ pub fn parse_float(text: &str) -> Option<f64> {
         return None;
     }
     body.parse::<f64>().ok().map(|value| sign * value)
+}
+
+/// Whether each `_` stands between two digits.
+pub(crate) fn separates_digits(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let unsigned = text.trim_start_matches(['-', '+']);
+    let is_hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
+    let is_digit = |at: usize| match bytes.get(at) {
+        Some(byte) if is_hex => byte.is_ascii_hexdigit() || matches!(byte, b'x' | b'X'),
+        byte => byte.is_some_and(u8::is_ascii_digit),
+    };
+    let mut places = (0..bytes.len()).filter(|at| bytes[*at] == b'_');
+    places.all(|at| at > 0 && is_digit(at - 1) && is_digit(at + 1))
 }
 
 fn parse_hex_float(hex: &str) -> Option<f64> {
@@ -244,5 +260,9 @@ mod tests {
         assert_eq!(parse_float("0x10"), None);
         assert_eq!(parse_float("1e3"), Some(1000.0));
         assert_eq!(parse_float("--1"), None);
+        assert_eq!(parse_float("1_000.5"), Some(1000.5));
+        for odd in ["_1", "1_", "1__0", "1_.5", "1_e3", "0x1_p_1"] {
+            assert_eq!(parse_float(odd), None, "{odd}");
+        }
     }
 }

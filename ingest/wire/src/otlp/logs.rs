@@ -54,8 +54,18 @@ pub fn logs(request: ExportLogsServiceRequest, now_ns: i64, service_from: &[Stri
                     continue;
                 }
             };
-            let records =
-                scope.log_records.into_iter().map(|sent| record(sent, of_scope.as_ref(), now_ns)).collect();
+            let sent = scope.log_records.len();
+            let records: Vec<LogRecord> = scope
+                .log_records
+                .into_iter()
+                .map(|sent| record(sent, of_scope.as_ref(), now_ns))
+                .filter(|record| record.attributes.iter().all(|(name, _)| !name.is_empty()))
+                .collect();
+            if records.len() < sent {
+                let nameless = (sent - records.len()) as u64;
+                let wrong = || "an attribute of a log record has no name".to_owned();
+                decoded.rejected.add(RejectReason::InvalidLabels, nameless, wrong);
+            }
             decoded.batch.streams.push(LogStream { labels, resource: attributes.clone(), records });
         }
     }
@@ -154,6 +164,7 @@ fn record(sent: Sent, of_scope: Option<&Attributes>, now_ns: i64) -> LogRecord {
         other => other.to_string(),
     };
     let mut attributes = flat(sent.attributes);
+    level::spell(&mut attributes);
     if !sent.event_name.is_empty() {
         // The record's own field goes before attributes that are called so.
         attributes.retain(|(name, _)| name != "event.name" && name != "event_name");

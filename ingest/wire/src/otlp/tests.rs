@@ -268,6 +268,21 @@ fn what_the_agent_encodes_arrives_as_it_was() {
 }
 
 #[test]
+fn a_log_record_with_a_nameless_attribute_is_left_out() {
+    let request = r#"{"resourceLogs":[{
+        "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},
+        "scopeLogs":[{"logRecords":[
+        {"timeUnixNano":"5","body":{"stringValue":"x"},"attributes":[{"key":"","value":{"stringValue":"v"}}]},
+        {"timeUnixNano":"6","body":{"stringValue":"y"},"attributes":[{"key":"a","value":{"stringValue":"v"}}]}]}]}]}"#;
+    let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &[]);
+    let bodies: Vec<&str> =
+        decoded.batch.streams[0].records.iter().map(|record| record.body.as_str()).collect();
+    assert_eq!(bodies, ["y"]);
+    let [refused] = decoded.rejected.0.as_slice() else { panic!("{:?}", decoded.rejected) };
+    assert_eq!((refused.count, refused.example.as_str()), (1, "an attribute of a log record has no name"));
+}
+
+#[test]
 fn what_a_scope_says_of_log_records_is_kept() {
     let request = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},
         "scopeLogs":[{"scope":{"name":"lib.http","version":"1.2","attributes":[{"key":"team","value":{"stringValue":"a"}}],"droppedAttributesCount":2},
@@ -277,7 +292,7 @@ fn what_a_scope_says_of_log_records_is_kept() {
                 {"key":"http","value":{"kvlistValue":{"values":[{"key":"status","value":{"intValue":"200"}},
                     {"key":"raw","value":{"bytesValue":"AP8="}},{"key":"list","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]}}}]},
             {"observedTimeUnixNano":"6","body":{"stringValue":"level=critical"},"eventName":"e",
-                "attributes":[{"key":"event_name","value":{"stringValue":"x"}},{"key":"none","value":{}}]}]}]}]}"#;
+                "attributes":[{"key":"detected_level","value":{"stringValue":"ERR"}},{"key":"event_name","value":{"stringValue":"x"}},{"key":"none","value":{}}]}]}]}]}"#;
     let decoded = logs(Notation::Json.read(request.as_bytes()).unwrap(), 0, &[]);
     let [one, other] = &decoded.batch.streams[0].records[..] else { panic!("{decoded:?}") };
     let said = |record: &LogRecord| -> Vec<String> {
@@ -293,7 +308,7 @@ fn what_a_scope_says_of_log_records_is_kept() {
         "flags=1",
     ];
     assert_eq!(said(one), [&own[..], &of_record, &of_scope].concat());
-    assert_eq!(said(other), [&["event.name=e", "team=a"], &of_scope[..]].concat());
+    assert_eq!(said(other), [&["detected_level=error", "event.name=e", "team=a"], &of_scope[..]].concat());
     assert_eq!((one.body.as_str(), other.ts_ns), ("AP8=", 6));
     assert_eq!([one, other].map(|record| model::severity_text(record.severity)), ["info", "unknown"]);
 }

@@ -130,7 +130,11 @@ impl Params {
         match text.parse::<i64>() {
             Ok(limit) if limit > 0 => Ok(limit as usize),
             Ok(_) => Err(Refusal::bad("limit must be a positive value")),
-            Err(_) => Err(Refusal::bad(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))),
+            Err(why) => {
+                let is_long = matches!(why.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+                let why = if is_long { "value out of range" } else { "invalid syntax" };
+                Err(Refusal::bad(format!("strconv.Atoi: parsing {text:?}: {why}")))
+            }
         }
     }
 

@@ -58,7 +58,7 @@ impl Engine {
             pipeline: Pipeline::new(&log.stages, None, None),
             range,
             step_ns: steps.step_ns,
-            drain: Drain::default(),
+            drains: BTreeMap::new(),
             counts: BTreeMap::new(),
             lines: 0,
         };
@@ -82,9 +82,10 @@ struct Mining {
     pipeline: Pipeline,
     range: TimeRange,
     step_ns: i64,
-    drain: Drain,
-    /// Lines by pattern, level and step.
-    counts: BTreeMap<(usize, &'static str), BTreeMap<i64, u64>>,
+    /// One for each level, as Loki has it: lines that differ in their level alone do not share a pattern.
+    drains: BTreeMap<&'static str, Drain>,
+    /// Lines by level, pattern and step.
+    counts: BTreeMap<(&'static str, usize), BTreeMap<i64, u64>>,
     lines: usize,
 }
 
@@ -107,9 +108,10 @@ impl Mining {
             rows.metadata_into(row, &mut fields, &mut name);
             let Some(line) = self.pipeline.run(ts, rows.line(row), &mut fields) else { continue };
             self.lines += 1;
-            if let Some(pattern) = self.drain.learn(&line) {
+            let level = rows.severity(row);
+            if let Some(pattern) = self.drains.entry(level).or_default().learn(&line) {
                 let step = ts.div_euclid(self.step_ns) * self.step_ns;
-                *self.counts.entry((pattern, rows.severity(row))).or_default().entry(step).or_default() += 1;
+                *self.counts.entry((level, pattern)).or_default().entry(step).or_default() += 1;
             }
         }
         Ok(())
@@ -118,8 +120,9 @@ impl Mining {
     fn finish(self, limit: usize) -> Vec<LogPattern> {
         // Shapes that became one pattern only after each had a number of its own are put together.
         let mut found: BTreeMap<(String, &'static str), BTreeMap<i64, u64>> = BTreeMap::new();
-        for ((pattern, level), steps) in self.counts {
-            let sum = found.entry((self.drain.pattern(pattern), level)).or_default();
+        for ((level, pattern), steps) in self.counts {
+            let pattern = self.drains.get(level).map(|drain| drain.pattern(pattern)).unwrap_or_default();
+            let sum = found.entry((pattern, level)).or_default();
             for (step, lines) in steps {
                 *sum.entry(step).or_default() += lines;
             }

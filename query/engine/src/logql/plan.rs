@@ -194,7 +194,9 @@ impl Planner {
             Some(Grouping { without: false, labels, .. }) => Some(labels.clone()),
             _ => None,
         };
-        let stages: Vec<Stage> = left_to_judge(&range.log.stages).cloned().collect();
+        let counts_bytes = matches!(op, RangeOp::Bytes | RangeOp::BytesRate);
+        let left: Vec<Stage> = left_to_judge(&range.log.stages).cloned().collect();
+        let stages = if counts_bytes { left } else { without_idle_formats(left) };
         let pipeline = Pipeline::new(&stages, range.unwrap.as_ref(), outputs.as_deref());
         // Windows are open at the start: (t - range, t].
         let start = self.steps.start_ns.saturating_sub(range.range_ns).saturating_sub(range.offset_ns);
@@ -207,10 +209,7 @@ impl Planner {
         let reads_metadata =
             pipeline.wanted().is_none_or(|names| !names.iter().all(|name| from_stream(name)));
         // Where `| json` alone looks at the line, its labels are enough.
-        let json_labels = match op {
-            RangeOp::Bytes | RangeOp::BytesRate => None,
-            _ => pipeline.json_labels().filter(|_| !reads_level),
-        };
+        let json_labels = pipeline.json_labels().filter(|_| !counts_bytes && !reads_level);
         let json_tests = pipeline.tests_to_hand_on();
         let select = LogSelect { json_labels: json_labels.unwrap_or_default(), json_tests, ..select };
         let mut columns = vec!["stream"];
@@ -218,7 +217,7 @@ impl Planner {
         if self.steps.count != 1 || range.unwrap.is_some() || pipeline.reads_time() {
             columns.push("ts");
         }
-        if pipeline.reads_line() || matches!(op, RangeOp::Bytes | RangeOp::BytesRate) {
+        if pipeline.reads_line() || counts_bytes {
             columns.push("body");
         }
         if reads_level {
@@ -316,6 +315,22 @@ fn left_to_judge(stages: &[Stage]) -> impl Iterator<Item = &Stage> {
     let unchanged = stages.iter().take_while(|stage| !changes_line(stage)).count();
     let is_judged = |stage: &Stage| text_of(stage).is_some() || pattern_of(stage).is_some();
     stages.iter().enumerate().filter(move |(at, stage)| *at >= unchanged || !is_judged(stage)).map(|(_, s)| s)
+}
+
+/// Stages without the formats of lines that no stage reads any more: they change no number and cannot fail.
+fn without_idle_formats(mut stages: Vec<Stage>) -> Vec<Stage> {
+    // A format of labels may ask for the line.
+    let reads_line = |stage: &Stage| {
+        !matches!(
+            stage,
+            Stage::Label(_) | Stage::Drop(_) | Stage::Keep(_) | Stage::Decolorize | Stage::LineFormat(_)
+        )
+    };
+    let read = stages.iter().rposition(reads_line).map_or(0, |last| last + 1);
+    let mut idle = stages.split_off(read);
+    idle.retain(|stage| !matches!(stage, Stage::LineFormat(_)));
+    stages.extend(idle);
+    stages
 }
 
 /// The longest string that every match of the regex holds, as far as can be seen without parsing it whole.

@@ -294,7 +294,7 @@ impl RangeAggregate {
                 },
                 None => None,
             };
-            if fields.failed() {
+            if fields.fails_the_query() {
                 return Err(pipeline_error(fields));
             }
             let series = match self.by_stream_alone() {

@@ -332,6 +332,10 @@ impl<'a> Rows<'a> {
             let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
             for at in range {
                 spell(keys.value(at), name);
+                // Some doors take attributes without a name, which no label can have.
+                if name.is_empty() {
+                    continue;
+                }
                 let value = if values.is_null(at) { "" } else { values.value(at) };
                 if fields.get(name) != Some(value) {
                     fields.add_metadata(name, value);

@@ -1,5 +1,8 @@
 //! LogQL over a real store: the same answers from memory and from parts.
 
+mod odd_lines;
+mod patterns;
+
 use super::*;
 use crate::Limits;
 use model::{Batch, LogBatch, LogRecord, LogStream, Sink, SystemClock, Value, Write};
@@ -468,28 +471,4 @@ async fn wrong_queries_are_named() {
     let erring =
         world.range(r#"sum_over_time({app="api"} | json | unwrap msg [1m])"#, 10, Direction::Backward).await;
     assert!(matches!(&erring, Err(QueryError::Bad(text)) if text.contains("pipeline error")), "{erring:?}");
-}
-
-#[tokio::test]
-async fn patterns_and_how_often_by_step() {
-    let world = World::with(batch()).await;
-    let tenant = Tenant::default();
-    let range = TimeRange { start: NOON_NS, end: NOON_NS + 60 * SECOND_NS };
-    for flushed in [false, true] {
-        if flushed {
-            world.store.flush().await.unwrap();
-        }
-        let found = world.engine.log_patterns(&tenant, r#"{env="prod"}"#, range, 5_000, 10);
-        let found = found.await.unwrap();
-        assert_eq!(found[0].pattern, "GET <_> took=<_>");
-        assert_eq!(found[0].samples, [(NOON_NS, 5), (NOON_NS + 5 * SECOND_NS, 5)]);
-        let of_json = found.iter().find(|pattern| pattern.pattern == "<_>payment timeout<_>").unwrap();
-        assert_eq!((of_json.level, of_json.lines()), ("error", 1));
-    }
-    let filtered = world.engine.log_patterns(&tenant, r#"{app="web"} |= "/items/7""#, range, 5_000, 10);
-    assert_eq!(filtered.await.unwrap()[0].lines(), 1);
-    for bad in [r#"rate({app="web"}[1m])"#, "{app="] {
-        let wrong = world.engine.log_patterns(&tenant, bad, range, 5_000, 10).await.unwrap_err();
-        assert!(matches!(wrong, QueryError::Bad(_)), "{wrong:?}");
-    }
 }

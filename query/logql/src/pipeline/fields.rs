@@ -38,6 +38,8 @@ pub struct Fields {
     names: HashSet<String>,
     error: &'static str,
     details: String,
+    /// The query asks for errors of this kind.
+    is_excused: bool,
 }
 
 impl Default for Fields {
@@ -50,6 +52,7 @@ impl Default for Fields {
             names: HashSet::new(),
             error: "",
             details: String::new(),
+            is_excused: false,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Fields {
         self.names.clear();
         self.error = "";
         self.details.clear();
+        self.is_excused = false;
     }
 
     /// Structured metadata; a name that the stream has gets `_extracted`. Of several that labels spell alike the last stays.
@@ -239,6 +243,22 @@ impl Fields {
     pub fn fail(&mut self, error: &'static str, details: &str) {
         self.error = error;
         details.clone_into(&mut self.details);
+    }
+
+    /// Whether a parser or a format made the label.
+    pub fn is_parsed_label(&self, name: &str) -> bool {
+        let mut parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
+        parsed.any(|entry| entry.name == name)
+    }
+
+    /// Lets the line count with its error.
+    pub fn excuse(&mut self) {
+        self.is_excused = true;
+    }
+
+    /// Whether the line has an error that a count must not pass over.
+    pub fn fails_the_query(&self) -> bool {
+        self.failed() && !self.is_excused
     }
 
     pub fn failed(&self) -> bool {

@@ -1,12 +1,18 @@
 //! The functions a template may call. Arguments come as Go passes them: a piped value is the last one.
 
-use super::print::{html, js, print, printf};
+use super::print::{html, js, print};
+use super::printf::printf;
+use super::time::Moment;
 use super::value::Item;
-use crate::units::{bytes_fault, duration_fault, parse_bytes, parse_go_duration_ns};
+use crate::units::{
+    bytes_fault, duration_fault, parse_bytes, parse_float, parse_go_duration_ns, separates_digits,
+};
 use base64_lite::{decode, encode};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use model::regexp::compile;
 use std::cmp::Ordering;
+use std::num::{IntErrorKind, ParseIntError};
 
 /// A function by its name, with what it takes: `s` a string, `i` a whole number, `f` a float, `t` a time, `a` anything, and a
 /// star behind the last where there may be none or many of it.
@@ -254,10 +260,10 @@ impl Function {
                 let rounded = if scaled.fract() >= up_from { scaled.ceil() } else { scaled.floor() };
                 Ok(Item::Float(rounded / scale))
             }
-            "unixEpoch" => string(time(&items[0])?.timestamp().to_string()),
-            "unixEpochMillis" => string(time(&items[0])?.timestamp_millis().to_string()),
+            "unixEpoch" => string(instant(&items[0])?.timestamp().to_string()),
+            "unixEpochMillis" => string(instant(&items[0])?.timestamp_millis().to_string()),
             "unixEpochNanos" => {
-                string(time(&items[0])?.timestamp_nanos_opt().unwrap_or_default().to_string())
+                string(instant(&items[0])?.timestamp_nanos_opt().unwrap_or_default().to_string())
             }
             "eq" if items.len() < 2 => Err("missing argument for comparison".into()),
             "eq" => {
@@ -276,19 +282,24 @@ impl Function {
             "and" => Ok(items.iter().find(|item| !item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "or" => Ok(items.iter().find(|item| item.is_true()).unwrap_or(&items[items.len() - 1]).clone()),
             "not" => Ok(Item::Bool(!items[0].is_true())),
-            // What is no time is the time it is.
-            "date" => string(go_date(&text(0), time(&items[1]).unwrap_or_else(|_| Utc::now()))),
-            "toDate" => Ok(Item::Time(read_date(&text(0), &text(1)))),
-            // Zones other than UTC are not known here.
-            "toDateInZone" => Ok(Item::Time(read_date(&text(0), &text(2)))),
-            "unixToTime" => unix_time(&text(0)).map(Item::Time),
-            "now" => Ok(Item::Time(Utc::now())),
+            // What is no time is the time it is. Whatever its zone, it is written in this server's, which is UTC.
+            "date" => {
+                let time = instant(&items[1]).unwrap_or_else(|_| Utc::now());
+                string(Moment::utc(time).written(&text(0)))
+            }
+            "toDate" => Ok(Item::Time(Moment::read(&text(0), &text(1), Tz::UTC))),
+            "toDateInZone" => {
+                let zone = text(1).parse().unwrap_or(Tz::UTC);
+                Ok(Item::Time(Moment::read(&text(0), &text(2), zone)))
+            }
+            "unixToTime" => unix_time(&text(0)).map(|time| Item::Time(Moment::utc(time))),
+            "now" => Ok(Item::Time(Moment::utc(Utc::now()))),
             "fromJson" => Ok(serde_json::from_str(&text(0)).map_or(Item::Nothing, Item::of_json)),
             "len" => match &items[0] {
                 Item::List(items) => Ok(Item::Int(items.len() as i64)),
                 Item::Map(entries) => Ok(Item::Int(entries.len() as i64)),
                 Item::Text(text) => Ok(Item::Int(text.len() as i64)),
-                Item::Nothing => Err("len of nil pointer".into()),
+                Item::Nothing => Err("reflect: call of reflect.Value.Type on zero Value".into()),
                 other => Err(format!("len of type {}", other.type_name())),
             },
             "index" => items[1..].iter().try_fold(items[0].clone(), |item, at| index(&item, at)),
@@ -299,7 +310,7 @@ impl Function {
             "js" => string(js(&print(items))),
             "urlquery" => string(url_encode(&print(items))),
             "println" => {
-                let words: Vec<String> = items.iter().map(Item::to_string).collect();
+                let words: Vec<String> = items.iter().map(Item::inside).collect();
                 string(format!("{}\n", words.join(" ")))
             }
             "printf" => string(printf(&text(0), &items[1..])),
@@ -310,11 +321,12 @@ impl Function {
 
 fn float(item: &Item) -> f64 {
     match item {
-        Item::Text(text) => text.trim().parse().unwrap_or(0.0),
+        Item::Text(text) => parse_float(text).unwrap_or(0.0),
         Item::Int(number) => *number as f64,
         Item::Float(number) => *number,
         Item::Bool(truth) => f64::from(u8::from(*truth)),
-        Item::Time(time) => time.timestamp_nanos_opt().unwrap_or_default() as f64,
+        Item::Time(time) => time.instant().timestamp_nanos_opt().unwrap_or_default() as f64,
+        Item::Named(named) => named.number as f64,
         Item::List(_) | Item::Map(_) | Item::Nothing => 0.0,
     }
 }
@@ -354,9 +366,9 @@ fn exactly(operation: char, a: f64, b: f64) -> f64 {
     })
 }
 
-fn time(item: &Item) -> Result<DateTime<Utc>, String> {
+fn instant(item: &Item) -> Result<DateTime<Utc>, String> {
     match item {
-        Item::Time(time) => Ok(*time),
+        Item::Time(time) => Ok(time.instant()),
         // Numbers are seconds.
         Item::Int(seconds) => DateTime::from_timestamp(*seconds, 0).ok_or_else(|| "no time".to_owned()),
         other => Err(format!("wrong type for value; expected time.Time; got {}", other.type_name())),
@@ -365,9 +377,11 @@ fn time(item: &Item) -> Result<DateTime<Utc>, String> {
 
 /// A time of days, seconds, milliseconds, microseconds or nanoseconds since 1970, which its length tells.
 fn unix_time(text: &str) -> Result<DateTime<Utc>, String> {
-    let unread =
-        || format!("unable to parse time '{text}': strconv.ParseInt: parsing {text:?}: invalid syntax");
-    let number: i64 = text.parse().map_err(|_| unread())?;
+    let number: i64 = text.parse().map_err(|why: ParseIntError| {
+        let is_long = matches!(why.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+        let why = if is_long { "value out of range" } else { "invalid syntax" };
+        format!("unable to parse time '{text}': strconv.ParseInt: parsing {text:?}: {why}")
+    })?;
     let time = match text.len() {
         5 => DateTime::from_timestamp(number * 86_400, 0),
         10 => DateTime::from_timestamp(number, 0),
@@ -379,34 +393,28 @@ fn unix_time(text: &str) -> Result<DateTime<Utc>, String> {
     time.ok_or_else(|| format!("unable to parse time '{text}': %!w(<nil>)"))
 }
 
-/// A text in Go's reference layout; what is none is the first day of the year 1, as in Go.
-fn read_date(layout: &str, text: &str) -> DateTime<Utc> {
-    let format: String = pieces(layout)
-        .map(|piece| match piece {
-            Piece::Part("Z07:00" | "-07:00") => "%#z".to_owned(),
-            Piece::Part("MST") => "%Z".to_owned(),
-            // A fraction may stand in the text and not in the layout.
-            Piece::Part("05") => "%S%.f".to_owned(),
-            Piece::Part(part) => strftime(part).to_owned(),
-            Piece::Fraction(_) => String::new(),
-            Piece::Other('%') => "%%".to_owned(),
-            Piece::Other(other) => other.to_string(),
-        })
-        .collect();
-    let zoned = || DateTime::parse_from_str(text, &format).map(|time| time.to_utc());
-    let time = || NaiveDateTime::parse_from_str(text, &format).map(|time| time.and_utc());
-    let date =
-        || NaiveDate::parse_from_str(text, &format).map(|date| date.and_time(Default::default()).and_utc());
-    let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(Default::default()).and_utc();
-    zoned().or_else(|_| time()).or_else(|_| date()).unwrap_or(first)
-}
-
 fn int(item: &Item) -> i64 {
     match item {
-        Item::Int(number) => *number,
-        Item::Text(text) => text.trim().parse().unwrap_or_else(|_| float(item) as i64),
-        other => float(other) as i64,
+        Item::Text(text) => read_whole(text).unwrap_or(0),
+        other => other.whole().unwrap_or_else(|| float(other) as i64),
     }
+}
+
+/// A whole number as Go writes it, in several bases and with underscores; what stands behind its point does not count.
+fn read_whole(text: &str) -> Option<i64> {
+    let is_fraction = |(_, digits): &(&str, &str)| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.split_once('.').filter(is_fraction).map_or(text, |(number, _)| number);
+    if number.contains('_') && !separates_digits(number) {
+        return None;
+    }
+    let sign = if number.starts_with('-') { "-" } else { "" };
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number).to_ascii_lowercase().replace('_', "");
+    let bases = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)];
+    let found = bases.iter().find_map(|(prefix, base)| {
+        Some((digits.strip_prefix(prefix).filter(|digits| !digits.is_empty())?, *base))
+    });
+    let (digits, base) = found.unwrap_or((digits.as_str(), 10));
+    i64::from_str_radix(&format!("{sign}{digits}"), base).ok()
 }
 
 fn incompatible(left: &Item, right: &Item) -> String {
@@ -414,24 +422,29 @@ fn incompatible(left: &Item, right: &Item) -> String {
 }
 
 fn same(left: &Item, right: &Item) -> Result<bool, String> {
+    if let (Some(a), Some(b)) = (left.whole(), right.whole()) {
+        return Ok(a == b);
+    }
     match (left, right) {
         (Item::Text(a), Item::Text(b)) => Ok(a == b),
         (Item::Bool(a), Item::Bool(b)) => Ok(a == b),
-        (Item::Int(a), Item::Int(b)) => Ok(a == b),
         (Item::Float(a), Item::Float(b)) => Ok(a == b),
         (Item::Time(a), Item::Time(b)) => Ok(a == b),
         (Item::Nothing, other) | (other, Item::Nothing) => Ok(*other == Item::Nothing),
         (Item::List(_) | Item::Map(_), Item::List(_) | Item::Map(_)) => {
-            Err(format!("non-comparable types {left}: {}, {right}: {}", left.type_name(), right.type_name()))
+            let shown = printf("%s", std::slice::from_ref(left));
+            Err(format!("non-comparable type {shown}: {}", left.type_name()))
         }
         _ => Err(incompatible(left, right)),
     }
 }
 
 fn order(left: &Item, right: &Item) -> Result<Ordering, String> {
+    if let (Some(a), Some(b)) = (left.whole(), right.whole()) {
+        return Ok(a.cmp(&b));
+    }
     match (left, right) {
         (Item::Text(a), Item::Text(b)) => Ok(a.cmp(b)),
-        (Item::Int(a), Item::Int(b)) => Ok(a.cmp(b)),
         (Item::Float(a), Item::Float(b)) => Ok(a.total_cmp(b)),
         (Item::Text(_) | Item::Int(_) | Item::Float(_) | Item::Bool(_), Item::Text(_) | Item::Int(_))
         | (Item::Text(_) | Item::Int(_) | Item::Bool(_), Item::Float(_))
@@ -450,13 +463,7 @@ fn index(item: &Item, at: &Item) -> Result<Item, String> {
     };
     match item {
         Item::List(items) => Ok(items[place(items.len())?].clone()),
-        Item::Text(text) => {
-            let at = place(text.len()).map_err(|why| match why.starts_with("index out of range") {
-                true => "reflect: string index out of range".to_owned(),
-                false => why,
-            })?;
-            Ok(Item::Int(i64::from(text.as_bytes()[at])))
-        }
+        Item::Text(text) => Ok(Item::Int(i64::from(text.as_bytes()[place(text.len())?]))),
         Item::Map(entries) => match at {
             // What is not there is empty in a map of strings.
             Item::Text(name) => match entries.iter().find(|(known, _)| known == name) {
@@ -646,88 +653,6 @@ fn repeat(count: i64, text: &str) -> Result<Item, String> {
         return Err("repeat makes the line too long".to_owned());
     }
     Ok(Item::Text(text.repeat(count)))
-}
-
-/// Words of Go's reference time, the longer ones first, and what they are called elsewhere.
-const PARTS: [(&str, &str); 24] = [
-    ("2006", "%Y"),
-    ("January", "%B"),
-    ("Jan", "%b"),
-    ("Monday", "%A"),
-    ("Mon", "%a"),
-    ("Z07:00", "Z"),
-    ("-07:00", "%:z"),
-    ("-0700", "%z"),
-    ("MST", "UTC"),
-    ("01", "%m"),
-    ("02", "%d"),
-    ("_2", "%e"),
-    ("15", "%H"),
-    ("03", "%I"),
-    ("04", "%M"),
-    ("05", "%S"),
-    ("06", "%y"),
-    ("PM", "%p"),
-    ("pm", "%P"),
-    ("1", "%-m"),
-    ("2", "%-d"),
-    ("3", "%-I"),
-    ("4", "%-M"),
-    ("5", "%-S"),
-];
-
-fn strftime(part: &str) -> &'static str {
-    PARTS.iter().find(|(known, _)| *known == part).map_or("", |(_, format)| format)
-}
-
-/// A piece of a layout.
-enum Piece<'a> {
-    Part(&'static str),
-    /// `.000` or `.999`: so many digits, with the zeros at its end or without.
-    Fraction(&'a str),
-    Other(char),
-}
-
-fn pieces(layout: &str) -> impl Iterator<Item = Piece<'_>> {
-    let mut rest = layout;
-    std::iter::from_fn(move || {
-        if let Some((part, _)) = PARTS.iter().find(|(part, _)| rest.starts_with(part)) {
-            rest = &rest[part.len()..];
-            return Some(Piece::Part(part));
-        }
-        let digit = rest.strip_prefix(['.', ',']).and_then(|rest| rest.chars().next());
-        if let Some(digit @ ('0' | '9')) = digit {
-            let length = 1 + rest[1..].chars().take_while(|c| *c == digit).count();
-            let (fraction, behind) = rest.split_at(length);
-            rest = behind;
-            return Some(Piece::Fraction(fraction));
-        }
-        let other = rest.chars().next()?;
-        rest = &rest[other.len_utf8()..];
-        Some(Piece::Other(other))
-    })
-}
-
-/// A time by Go's reference layout (`2006-01-02T15:04:05.000`), in UTC.
-fn go_date(layout: &str, time: DateTime<Utc>) -> String {
-    let mut out = String::new();
-    for piece in pieces(layout) {
-        match piece {
-            Piece::Part(part) => out.push_str(&time.format(strftime(part)).to_string()),
-            Piece::Fraction(fraction) => {
-                let digits = format!("{:09}", time.timestamp_subsec_nanos());
-                let digits = &digits[..(fraction.len() - 1).min(digits.len())];
-                let is_trimmed = fraction.ends_with('9');
-                let digits = if is_trimmed { digits.trim_end_matches('0') } else { digits };
-                if !digits.is_empty() {
-                    out.push_str(&fraction[..1]);
-                    out.push_str(digits);
-                }
-            }
-            Piece::Other(other) => out.push(other),
-        }
-    }
-    out
 }
 
 fn url_decode(text: &str) -> Result<String, String> {

@@ -164,3 +164,197 @@ fn what_a_line_may_take_is_bounded() {
     );
     assert!(Template::parse("line", "{{ -0x-8000000000000000 }}").is_err());
 }
+
+#[test]
+fn templates_inside_see_what_they_are_given() {
+    for (template, want) in [
+        ("{{define `x`}}hi {{.msg}}{{.no}}{{end}}{{template `x` .}}", "hi hello world"),
+        (
+            "{{ define `x` }}[{{ . }}|{{ $ }}]{{ end }}{{ template `x` .status }}{{ template `x` }}",
+            "[503|503][<no value>|<no value>]",
+        ),
+        ("{{ block `a` .status }}<{{ . }}>{{ end }}{{ template `a` `z` }}", "<503><z>"),
+        ("{{ define `x` }}A{{- end -}}  B {{ template `x` . }}", "B A"),
+        (
+            "{{ with .no }}a{{ else with .no2 }}b{{ else }}c{{ end }}{{ with .no }}{{ else with .status }}{{ . }}{{ end }}",
+            "c503",
+        ),
+        (
+            "{{ range 3 }}{{ . }}{{ end }}{{ range $i := int `2` }}{{ $i }}{{ else }}x{{ end }}{{ range -1 }}{{ else }}none{{ end }}",
+            "01201none",
+        ),
+    ] {
+        assert_eq!(rendered(template).as_deref(), Ok(want), "{template}");
+    }
+    for (template, told) in [
+        (
+            "{{ template `x` }}",
+            "1:12: executing \"line\" at <{{template \"x\"}}>: template \"x\" not defined",
+        ),
+        (
+            "{{ define `x` }}{{ .msg.y }}{{ end }}{{ template `x` . }}",
+            "1:23: executing \"x\" at <.msg.y>: can't evaluate field y in type string",
+        ),
+        (
+            "{{ define `x` }}{{ template `x` . }}{{ end }}{{ template `x` . }}",
+            "1:28: executing \"x\" at <{{template \"x\" .}}>: exceeded maximum template depth (20)",
+        ),
+        (
+            "{{ range $i, $e := 3 }}{{ end }}",
+            "1:19: executing \"line\" at <3>: can't use 3 to iterate over more than one variable",
+        ),
+    ] {
+        assert_eq!(rendered(template).unwrap_err(), format!("template: line:{told}"), "{template}");
+    }
+    for (template, told) in [
+        ("{{ if true }}{{ define `x` }}a{{ end }}{{ end }}", "unexpected <define> in command"),
+        ("{{ define x }}a{{ end }}", "unexpected \"x\" in define clause"),
+        ("{{ block `a` }}x{{ end }}", "missing value for block clause"),
+        (
+            "{{ define `a` }}1{{ end }}{{ define `a` }}2{{ end }}",
+            "template: multiple definition of template \"a\"",
+        ),
+        ("{{ $v := 1 }}{{ define `x` }}{{ $v }}{{ end }}", "undefined variable \"$v\""),
+        ("{{ if }}x{{ end }}", "missing value for if"),
+        ("{{ ..msg }}", "unexpected . after term \".\""),
+    ] {
+        assert_eq!(Template::parse("line", template).unwrap_err(), format!("template: line:1: {told}"));
+    }
+}
+
+#[test]
+fn times_are_written_and_read_as_go_does() {
+    for (template, want) in [
+        ("{{ __timestamp__ | date `02.01.2006 15.04.05.000` }}", "01.01.1970 00.00.01.500"),
+        (
+            "{{ __timestamp__ | date `02 002 __2 Z07 -07 .00 ,000 06 1 3PM` }}",
+            "01 001   1 Z +00 .50 ,500 70 1 12AM",
+        ),
+        ("{{ __timestamp__ | date `Month Monday January _2006 jan` }}", "Month Thursday January _1970 jan"),
+        ("{{ toDate `02.01.2006` `03.02.2021` }}", "2021-02-03 00:00:00 +0000 UTC"),
+        (
+            "{{ toDate `2006` `2020` }}, {{ toDate `15:04` `10:20` }}",
+            "2020-01-01 00:00:00 +0000 UTC, 0000-01-01 10:20:00 +0000 UTC",
+        ),
+        ("{{ toDate `Mon Jan 2 2006` `Mon Mar 3 2020` }}", "2020-03-03 00:00:00 +0000 UTC"),
+        ("{{ toDate `06-1-2 3:4:5 PM` `21-2-3 4:5:6 PM` }}", "2021-02-03 16:05:06 +0000 UTC"),
+        (
+            "{{ toDate `2006-01-02T15:04:05Z07:00` `2021-01-02T03:04:05.25-05:30` }}",
+            "2021-01-02 03:04:05.25 -0530 -0530",
+        ),
+        (
+            "{{ toDate `02/Jan/2006:15:04:05 -0700` `27/Nov/2026:10:00:00 +0100` | date `15:04 MST` }}",
+            "09:00 UTC",
+        ),
+        (
+            "{{ toDate `2006-01-02 MST` `2021-01-02 CET` }}, {{ toDate `2006-002` `2021-045` }}",
+            "2021-01-02 00:00:00 +0000 CET, 2021-02-14 00:00:00 +0000 UTC",
+        ),
+        (
+            "{{ toDate `2006-01-02` `2021-1-2` }}, {{ (toDate `2006-01-02` `2021-01-02 x`).IsZero }}",
+            "0001-01-01 00:00:00 +0000 UTC, true",
+        ),
+        (
+            "{{ toDateInZone `2006-01-02 15:04` `Europe/Berlin` `2021-06-01 12:00` }}",
+            "2021-06-01 12:00:00 +0200 CEST",
+        ),
+        (
+            "{{ toDateInZone `2006-01-02 15:04` `Europe/Berlin` `2021-06-01 12:00` | unixEpoch }}",
+            "1622541600",
+        ),
+        (
+            "{{ toDateInZone `2006-01-02 15:04` `Nowhere` `2021-06-01 12:00` | date `15:04 MST` }}",
+            "12:00 UTC",
+        ),
+    ] {
+        assert_eq!(rendered(template).as_deref(), Ok(want), "{template}");
+    }
+}
+
+#[test]
+fn times_have_the_methods_of_go() {
+    for (template, want) in [
+        (
+            "{{ __timestamp__.Year }} {{ (__timestamp__).Month }} {{ __timestamp__.Weekday }} {{ __timestamp__.UnixMilli }}",
+            "1970 January Thursday 1500",
+        ),
+        (
+            "{{ printf `%v %d %s` __timestamp__.Month __timestamp__.Month __timestamp__.Year }}",
+            "January 1 %!s(int=1970)",
+        ),
+        (
+            "{{ eq __timestamp__.Month 1 }} {{ lt __timestamp__.Hour 6 }} {{ add __timestamp__.Month 1 }}",
+            "true true 2",
+        ),
+        (
+            "{{ with __timestamp__ }}{{ .UTC.Year }} {{ .Format `15:04` }}{{ end }} {{ $t := __timestamp__ }}{{ $t.Second }}",
+            "1970 00:00 1",
+        ),
+        (
+            "{{ __timestamp__.Truncate 1000000000 }} {{ (__timestamp__.Add 5).Nanosecond }}",
+            "1970-01-01 00:00:01 +0000 UTC 500000005",
+        ),
+        (
+            "{{ __timestamp__.Sub (unixToTime `0000000000`) }} {{ (__timestamp__.Sub (unixToTime `0000000000`)).Seconds }}",
+            "1.5s 1.5",
+        ),
+        (
+            "{{ __timestamp__.Before now }} {{ (toDateInZone `2006-01-02 15` `Europe/Berlin` `2021-06-01 12`).Format `15 MST -07` }}",
+            "true 12 CEST +02",
+        ),
+    ] {
+        assert_eq!(rendered(template).as_deref(), Ok(want), "{template}");
+    }
+    for (template, told) in [
+        ("{{ __timestamp__.Format }}", "wrong number of args for Format: want 1 got 0"),
+        ("{{ __timestamp__.Nope }}", "can't evaluate field Nope in type time.Time"),
+        ("{{ .msg.Year }}", "can't evaluate field Year in type string"),
+        ("{{ .msg.Year 5 }}", "Year is not a method but has arguments"),
+    ] {
+        let why = rendered(template).unwrap_err();
+        assert!(why.ends_with(told), "{template}: {why}");
+    }
+}
+
+#[test]
+fn printf_writes_as_go_does() {
+    for (template, want) in [
+        ("{{ printf `%05s|%-5d|%5t|%v|%5q` `a` 5 true nil `a` }}", "0000a|5    | true|<nil>|  \"a\""),
+        (
+            "{{ printf `%q %+q %#q` \"a\\tb\\x01é\\u200b\" `é😀` `a` }}",
+            r#""a\tb\x01é\u200b" "\u00e9\U0001f600" `a`"#,
+        ),
+        ("{{ printf `%q %q %+q %q` 65 10 233 39 }}", r"'A' '\n' '\u00e9' '\''"),
+        ("{{ printf `%5d|%-5d|%+5d` `a` `b` true }}", "%!d(string=    a)|%!d(string=b    )|%!d(bool= true)"),
+        ("{{ printf `%x|%#x|% X|%.1x` `hi` `hi` `hi` `hi` }}", "6869|0x6869|68 69|68"),
+        (
+            "{{ printf `%e %E %G %08.3f %+.1f % .1f` 1e-10 1e10 1e21 -3.14159 2.0 2.0 }}",
+            "1.000000e-10 1.000000E+10 1E+21 -003.142 +2.0  2.0",
+        ),
+        (
+            "{{ printf `%s %v` (fromJson `[1,null,\"a\",true]`) (fromJson `[1,null]`) }}",
+            "[%!s(float64=1) <nil> a %!s(bool=true)] [1 <nil>]",
+        ),
+        ("{{ printf `%q` (fromJson `{\"a\":\"b\"}`) }}", "map[\"a\":\"b\"]"),
+        (
+            "{{ printf `%08b|%o|%#o|%O|%#X|%06d|%+d|% d|%.3d` 5 8 8 8 255 -5 5 5 5 }}",
+            "00000101|10|010|0o10|0XFF|-00005|+5| 5|005",
+        ),
+        ("{{ printf `%*d|%-*d|%.*f` 5 1 5 2 2 3.14159 }}", "    1|2    |3.14"),
+        ("{{ printf `%[2]d %[1]d|%[3]v` 1 2 }}", "2 1|%!v(BADINDEX)"),
+        (
+            "{{ printf `%d` 1 nil }} {{ printf `%d %s` 1 }} {{ printf `%` }} {{ printf `%U %#U %c` 65 65 65 }}",
+            "1%!(EXTRA <nil>) 1 %!s(MISSING) %!(NOVERB) U+0041 U+0041 'A' A",
+        ),
+        ("{{ print nil }}", "<nil>"),
+    ] {
+        assert_eq!(rendered(template).as_deref(), Ok(want), "{template}");
+    }
+}
+
+#[test]
+fn numbers_are_read_as_go_reads_them() {
+    let template = "{{ int `08` }} {{ int `1_000` }} {{ int ` 5 ` }} {{ int `-0x10` }} {{ int `0b11` }} {{ int `-5.7` }} \
+                    {{ add `010` 1 }} {{ addf `1_000.5` 1 }}";
+    assert_eq!(rendered(template).as_deref(), Ok("0 1000 0 -16 3 -5 9 1001.5"));
+}

@@ -1,6 +1,6 @@
 //! A value inside a template, as Go's templates have and print it.
 
-use chrono::{DateTime, Utc};
+use super::time::{Moment, Named, method};
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -9,7 +9,8 @@ pub(crate) enum Item {
     Int(i64),
     Float(f64),
     Bool(bool),
-    Time(DateTime<Utc>),
+    Time(Moment),
+    Named(Named),
     List(Vec<Item>),
     /// By name, ascending.
     Map(Vec<(String, Item)>),
@@ -24,6 +25,7 @@ impl Item {
             Item::Float(number) => *number != 0.0,
             Item::Bool(truth) => *truth,
             Item::Time(_) => true,
+            Item::Named(named) => named.number != 0,
             Item::List(items) => !items.is_empty(),
             Item::Map(entries) => !entries.is_empty(),
             Item::Nothing => false,
@@ -41,8 +43,17 @@ impl Item {
         inside + size_of::<Item>()
     }
 
-    /// As it is printed inside a list or a map.
-    fn inside(&self) -> String {
+    /// The number that it is, if it is whole and no text.
+    pub fn whole(&self) -> Option<i64> {
+        match self {
+            Item::Int(number) => Some(*number),
+            Item::Named(named) => Some(named.number),
+            _ => None,
+        }
+    }
+
+    /// As it is printed inside a list or a map, and by `print`.
+    pub fn inside(&self) -> String {
         match self {
             Item::Nothing => "<nil>".to_owned(),
             item => item.to_string(),
@@ -57,6 +68,7 @@ impl Item {
             Item::Float(_) => "float64",
             Item::Bool(_) => "bool",
             Item::Time(_) => "time.Time",
+            Item::Named(named) => named.kind,
             Item::List(_) => "[]interface {}",
             Item::Map(_) => "map[string]interface {}",
             Item::Nothing => "<nil>",
@@ -71,7 +83,8 @@ impl Item {
                 Ok(found.map_or(Item::Nothing, |(_, item)| item))
             }
             Item::Nothing => Err(format!("nil pointer evaluating interface {{}}.{name}")),
-            other => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
+            other => method(&other, name, &[])
+                .unwrap_or_else(|| Err(format!("can't evaluate field {name} in type {}", other.type_name()))),
         })
     }
 
@@ -101,11 +114,8 @@ impl fmt::Display for Item {
             Item::Int(number) => write!(f, "{number}"),
             Item::Float(number) => f.write_str(&float_text(*number)),
             Item::Bool(truth) => write!(f, "{truth}"),
-            Item::Time(time) => {
-                let fraction = time.format("%.9f").to_string();
-                write!(f, "{}", time.format("%Y-%m-%d %H:%M:%S"))?;
-                write!(f, "{} +0000 UTC", fraction.trim_end_matches('0').trim_end_matches('.'))
-            }
+            Item::Time(time) => write!(f, "{time}"),
+            Item::Named(named) => f.write_str(&named.text),
             Item::List(items) => {
                 let items: Vec<String> = items.iter().map(Item::inside).collect();
                 write!(f, "[{}]", items.join(" "))
