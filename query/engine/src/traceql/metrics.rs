@@ -246,7 +246,7 @@ impl MetricsQuery {
         columns.extend(SHOWN);
         fields_of(pipeline, &mut |field| columns_of(field, &mut columns));
         let mut found = TraceSearch::default();
-        let ids = search.candidates(range, &mut found).await?;
+        let ids = search.hunted().candidates(range, &mut found).await?;
         *inspected += found.inspected_spans;
         for chunk in ids.chunks(TRACES_READ * 16) {
             search

@@ -3,6 +3,7 @@
 //! until there are enough.
 
 mod candidates;
+mod demanded;
 mod facts;
 mod told;
 mod words;
@@ -225,7 +226,8 @@ impl Search {
         let room = Room::of("found traces", self.context.memory_pool());
         let mut columns = SHOWN.to_vec();
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
-        let slices = self.slices();
+        let hunted = self.hunted();
+        let slices = hunted.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
         let demands = self.demands_of_traces();
@@ -242,7 +244,7 @@ impl Search {
             let by_indexes = indexed.is_some();
             let mut candidates = match indexed {
                 Some(indexed) => indexed,
-                None => self.candidates(*slice, &mut found).await?,
+                None => hunted.candidates(*slice, &mut found).await?,
             };
             candidates.retain(|id| !known.contains(id));
             let mut rest = candidates;
@@ -285,6 +287,11 @@ impl Search {
         found.warnings = self.snapshot.warnings();
         found.held = room.into();
         Ok(found)
+    }
+
+    /// The search for traces that may be answers.
+    pub(super) fn hunted(&self) -> Search {
+        Search { pipeline: demanded::of(&self.pipeline), ..self.clone() }
     }
 
     /// Answers among these traces, no more than are wanted still: what is told is not taken back.
