@@ -96,7 +96,7 @@ fn spans(service: &str, count: u8) -> Batch {
         duration_ns: i64::from(i) * 1_000_000,
         name: "GET /".into(),
         kind: SpanKind::Server,
-        attributes: vec![("http.response.status_code".into(), Value::Int(200))],
+        attributes: vec![("http.response.status_code".into(), Value::Int(200))].into(),
         events: vec![SpanEvent { ts_ns: NOON_NS, name: "begun".into(), ..SpanEvent::default() }],
         ..Span::default()
     });

@@ -182,7 +182,7 @@ pub(super) fn rich(from: i64) -> [Batch; 2] {
         kind: SpanKind::from_number((i % 6) as i32),
         status: StatusCode::from_number((i % 3) as i32),
         status_message: if i % 3 == 2 { "deadline".into() } else { String::new() },
-        attributes: attributes(i),
+        attributes: attributes(i).into(),
         events: (0..i % 3)
             .map(|n| SpanEvent {
                 ts_ns: NOON_NS + n,

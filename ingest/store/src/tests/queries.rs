@@ -306,7 +306,8 @@ async fn attributes_choose_spans() {
         let Batch::Spans(mut batch) = spans("cart", 3) else { panic!("no spans") };
         let own: Vec<(String, Value)> =
             attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        batch.resources[0].spans[0].attributes.extend(own);
+        let span = &mut batch.resources[0].spans[0];
+        span.attributes = span.attributes.unpacked().into_iter().chain(own).collect();
         Batch::Spans(batch)
     };
     let batches = || {

@@ -35,7 +35,8 @@ fn expected() -> SpanBatch {
         attributes: vec![
             ("http.status_code".to_owned(), Value::Int(500)),
             ("share".to_owned(), Value::Double(0.5)),
-        ],
+        ]
+        .into(),
         events: vec![SpanEvent {
             ts_ns: 1_700_000_000_000_002_000,
             name: "retry".into(),

@@ -371,7 +371,8 @@ fn spans_come_back_and_bad_ids_are_counted() {
             ("true".into(), Value::Bool(true)),
             ("bytes".into(), Value::Bytes(vec![0, 255])),
             ("nothing".into(), Value::from("")),
-        ],
+        ]
+        .into(),
         events: vec![SpanEvent {
             ts_ns: 11,
             name: "e".into(),

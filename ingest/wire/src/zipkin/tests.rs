@@ -34,7 +34,7 @@ fn a_client_and_the_server_that_shares_its_id() {
         ("network.peer.address", Value::from("2001:db8::1")),
         ("network.peer.port", Value::Int(9000)),
     ];
-    assert_eq!(client.attributes, expected.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(client.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
     let server = &backend.spans[0];
     assert_eq!((server.span_id, server.parent_span_id), (client.span_id, Some(client.span_id)));
     assert_eq!((server.status, backend.scope.name.as_str()), (StatusCode::Unset, "brave"));

@@ -43,7 +43,7 @@ fn batch(start_ns: i64) -> SpanBatch {
         kind: SpanKind::Server,
         status: SpanStatus::Error,
         status_message: "boom".into(),
-        attributes: vec![("http.status_code".into(), Attribute::Int(500))],
+        attributes: vec![("http.status_code".into(), Attribute::Int(500))].into(),
         events: vec![SpanEvent {
             ts_ns: start_ns + 1_000,
             name: "retry".into(),

@@ -38,7 +38,8 @@ fn batch(start_ns: i64) -> SpanBatch {
         attributes: vec![
             ("http.response.status_code".into(), Attribute::Int(500)),
             ("list".into(), Attribute::Json(r#"[1,"two",{"three":3.5}]"#.into())),
-        ],
+        ]
+        .into(),
         ..Span::default()
     };
     let child = Span {
@@ -48,7 +49,7 @@ fn batch(start_ns: i64) -> SpanBatch {
         start_ns: start_ns + 1_000_000,
         duration_ns: 300_000_000,
         name: "pool.acquire".into(),
-        attributes: vec![("pool.name".into(), Attribute::from("orders-db"))],
+        attributes: vec![("pool.name".into(), Attribute::from("orders-db"))].into(),
         ..Span::default()
     };
     SpanBatch { resources: vec![resource("frontend", vec![root]), resource("orders", vec![child])] }

@@ -37,7 +37,8 @@ fn batch(start_ns: i64) -> SpanBatch {
             ("peer.service".into(), Attribute::from("bank")),
             ("network.peer.address".into(), Attribute::from("192.0.2.9")),
             ("network.peer.port".into(), Attribute::Int(443)),
-        ],
+        ]
+        .into(),
         events: vec![
             SpanEvent { ts_ns: start_ns + 1_000, name: "ws".into(), ..SpanEvent::default() },
             SpanEvent {

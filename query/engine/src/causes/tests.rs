@@ -117,7 +117,7 @@ pub(super) fn traffic(shop: Shop) -> SpanBatch {
         at += wait;
         let (_, mut statement) = span(serves, "SELECT stock", SpanKind::Client, at, at + select);
         at += select;
-        statement.attributes = vec![("db.pool.exhausted".into(), Value::Bool(wait > 1.0))];
+        statement.attributes = vec![("db.pool.exhausted".into(), Value::Bool(wait > 1.0))].into();
         services[1].push(statement);
         serve.duration_ns = start_ns + (at * MS) as i64 - serve.start_ns;
         at += 0.2;

@@ -17,7 +17,7 @@ use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
-use super::search::{SHOWN, Search, TRACES_READ, TraceSearch, fields_of, range_of_traces, value_of};
+use super::search::{SHOWN, Search, TRACES_READ, fields_of, range_of_traces, value_of};
 use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
@@ -27,7 +27,7 @@ use datafusion::physical_plan::execute_stream;
 use exemplars::{Example, spread};
 use futures::StreamExt;
 use groups::{Bucket, Gathered, Groups, Numbers, label_name};
-use model::{SpanSelect, Value};
+use model::{SpanSelect, TraceId, Value};
 use series::{Series, arithmetic, best, histogram};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
@@ -68,8 +68,8 @@ type Labels = Vec<(String, Value)>;
 
 impl MetricsQuery {
     pub async fn run(&self, metrics: &Metrics) -> Result<TraceMetrics, QueryError> {
-        let mut inspected = 0;
-        let series = self.evaluate(metrics, &mut inspected).await?;
+        let (mut inspected, mut warnings) = (0, vec![]);
+        let series = self.evaluate(metrics, &mut inspected, &mut warnings).await?;
         let mut left = self.exemplars;
         let mut series: Vec<TraceSeries> = series
             .into_iter()
@@ -86,18 +86,26 @@ impl MetricsQuery {
             .filter(|series| !series.points.is_empty())
             .collect();
         series.sort_by_key(|series| prom_labels(&series.labels));
-        Ok(TraceMetrics { series, inspected_spans: inspected, warnings: self.snapshot.warnings() })
+        warnings.extend(self.snapshot.warnings());
+        Ok(TraceMetrics { series, inspected_spans: inspected, warnings })
     }
 
-    async fn evaluate(&self, metrics: &Metrics, inspected: &mut u64) -> Result<Vec<Series>, QueryError> {
+    async fn evaluate(
+        &self,
+        metrics: &Metrics,
+        inspected: &mut u64,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Series>, QueryError> {
         Ok(match metrics {
-            Metrics::Aggregate(aggregate) => self.aggregate(aggregate, inspected).await?,
-            Metrics::Topk(input, keep) => best(Box::pin(self.evaluate(input, inspected)).await?, *keep, true),
+            Metrics::Aggregate(aggregate) => self.aggregate(aggregate, inspected, warnings).await?,
+            Metrics::Topk(input, keep) => {
+                best(Box::pin(self.evaluate(input, inspected, warnings)).await?, *keep, true)
+            }
             Metrics::Bottomk(input, keep) => {
-                best(Box::pin(self.evaluate(input, inspected)).await?, *keep, false)
+                best(Box::pin(self.evaluate(input, inspected, warnings)).await?, *keep, false)
             }
             Metrics::Filter(input, op, than) => {
-                let mut series = Box::pin(self.evaluate(input, inspected)).await?;
+                let mut series = Box::pin(self.evaluate(input, inspected, warnings)).await?;
                 for value in series.iter_mut().flat_map(|series| series.values.iter_mut()) {
                     *value =
                         value.filter(|number| number.partial_cmp(than).is_some_and(|order| op.holds(order)));
@@ -108,8 +116,8 @@ impl MetricsQuery {
                 vec![Series::new(Vec::new(), vec![Some(*number); self.steps.count])]
             }
             Metrics::Arithmetic(op, left, right) => {
-                let left = Box::pin(self.evaluate(left, inspected)).await?;
-                let right = Box::pin(self.evaluate(right, inspected)).await?;
+                let left = Box::pin(self.evaluate(left, inspected, warnings)).await?;
+                let right = Box::pin(self.evaluate(right, inspected, warnings)).await?;
                 arithmetic(*op, &left, &right, &self.steps)
             }
         })
@@ -119,6 +127,7 @@ impl MetricsQuery {
         &self,
         query: &MetricsAggregate,
         inspected: &mut u64,
+        warnings: &mut Vec<String>,
     ) -> Result<Vec<Series>, QueryError> {
         let mut query = query.clone();
         let range = range_of_traces(self.steps.range());
@@ -127,7 +136,7 @@ impl MetricsQuery {
         }
         let query = &query;
         if query.op == MetricsOp::Compare {
-            return self.compare(query, inspected).await;
+            return self.compare(query, inspected, warnings).await;
         }
         let gathered = match single_filter(&query.spansets).filter(|_| !wants_trace(query)) {
             Some(filter) => self.in_shares(query, filter, inspected).await?,
@@ -230,24 +239,36 @@ impl MetricsQuery {
     async fn each_of_traces(
         &self,
         pipeline: &Pipeline,
-        mut columns: Vec<&'static str>,
+        columns: Vec<&'static str>,
         inspected: &mut u64,
         each: &mut Each<'_>,
     ) -> Result<(), QueryError> {
-        let range = self.steps.range();
-        let search = Search {
+        let search = self.search_of(pipeline);
+        let ids = search.ids(inspected).await?;
+        self.each_of_these(&search, &ids, columns, each).await
+    }
+
+    fn search_of(&self, pipeline: &Pipeline) -> Search {
+        Search {
             snapshot: self.snapshot.clone(),
             context: self.context.clone(),
             pipeline: pipeline.clone(),
-            range,
+            range: self.steps.range(),
             limit: usize::MAX,
             spans_per_spanset: 1,
-        };
+        }
+    }
+
+    async fn each_of_these(
+        &self,
+        search: &Search,
+        ids: &[TraceId],
+        mut columns: Vec<&'static str>,
+        each: &mut Each<'_>,
+    ) -> Result<(), QueryError> {
+        let range = self.steps.range();
         columns.extend(SHOWN);
-        fields_of(pipeline, &mut |field| columns_of(field, &mut columns));
-        let mut found = TraceSearch::default();
-        let ids = search.hunted().candidates(range, &mut found).await?;
-        *inspected += found.inspected_spans;
+        fields_of(&search.pipeline, &mut |field| columns_of(field, &mut columns));
         for chunk in ids.chunks(TRACES_READ * 16) {
             search
                 .whole(chunk, &columns, &mut |_, trace, spansets| {

@@ -289,8 +289,16 @@ impl Search {
         Ok(found)
     }
 
+    /// Traces that may be answers, those with the newest matching spans first; `inspected` grows by the spans looked at.
+    pub(super) async fn ids(&self, inspected: &mut u64) -> Result<Vec<TraceId>, QueryError> {
+        let mut found = TraceSearch::default();
+        let ids = self.hunted().candidates(self.range, &mut found).await?;
+        *inspected += found.inspected_spans;
+        Ok(ids)
+    }
+
     /// The search for traces that may be answers.
-    pub(super) fn hunted(&self) -> Search {
+    fn hunted(&self) -> Search {
         Search { pipeline: demanded::of(&self.pipeline), ..self.clone() }
     }
 

@@ -182,7 +182,7 @@ impl<'a> Typed<'a> {
     }
 }
 
-fn typed(kind: u8, text: &str) -> Val<'_> {
+pub(super) fn typed(kind: u8, text: &str) -> Val<'_> {
     let string = || Val::Text(Cow::Borrowed(text));
     match kind {
         b'i' => text.parse().map(Val::Int).unwrap_or_else(|_| string()),
@@ -471,6 +471,11 @@ impl<'a> Spans<'a> {
 
     /// Calls `see` with the scope, name and value of each attribute of the span, its resource and what made it.
     pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(Scope, &str, Val<'a>)) {
+        self.each_entry(row, &mut |scope, name, text, kind| see(scope, name, typed(kind, text)));
+    }
+
+    /// The same with the value's text and type byte.
+    pub fn each_entry(&self, row: usize, see: &mut dyn FnMut(Scope, &str, &'a str, u8)) {
         let all = [
             (Scope::Span, &self.attributes),
             (Scope::Resource, &self.resource),
@@ -479,7 +484,7 @@ impl<'a> Spans<'a> {
         for (scope, attributes) in all {
             let Some(attributes) = attributes else { continue };
             for (name, text, kind) in attributes.entries(row) {
-                see(scope, name, typed(kind, text));
+                see(scope, name, text, kind);
             }
         }
     }

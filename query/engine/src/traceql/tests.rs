@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpus;
+mod many;
 mod told;
 
 use super::*;
@@ -52,13 +53,13 @@ fn batch() -> SpanBatch {
     let mut checkout = span(1, 1, 0, "GET /checkout", 0, 400);
     checkout.status = StatusCode::Error;
     checkout.status_message = "boom".into();
-    checkout.attributes = vec![("http.response.status_code".into(), Value::Int(500))];
+    checkout.attributes = vec![("http.response.status_code".into(), Value::Int(500))].into();
     let mut create = span(1, 2, 1, "create", 1, 350);
     create.events = vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), ..SpanEvent::default() }];
     let mut acquire = span(1, 3, 2, "pool.acquire", 2, 300);
-    acquire.attributes = vec![("pool.name".into(), Value::from("orders-db"))];
+    acquire.attributes = vec![("pool.name".into(), Value::from("orders-db"))].into();
     let mut home = span(2, 4, 0, "GET /", 0, 20);
-    home.attributes = vec![("http.response.status_code".into(), Value::Int(200))];
+    home.attributes = vec![("http.response.status_code".into(), Value::Int(200))].into();
     SpanBatch { resources: vec![of("frontend", vec![checkout, home]), of("orders", vec![create, acquire])] }
 }
 
@@ -469,7 +470,8 @@ async fn a_condition_on_a_list_holds_for_any_element_and_its_negation_for_each()
         ("whole".into(), Value::Double(3.0)),
         ("zero".into(), Value::Double(-0.0)),
         ("large".into(), Value::Double(9_007_199_254_740_992.0)),
-    ];
+    ]
+    .into();
     let batch = Batch::Spans(SpanBatch { resources: vec![of("x", vec![one])] });
     store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
     let engine = Engine::new(store, Arc::new(SystemClock), Limits::default()).unwrap();

@@ -78,17 +78,19 @@ fn what_changed_in_a_span_is_named() {
         ("db", 5, 3, "SELECT", 42, 310),
     ];
     let before = batch(SHOP, |span| {
-        span.attributes = vec![("rows".into(), Attribute::Int(1)), ("body.size".into(), Attribute::Int(100))];
+        span.attributes =
+            vec![("rows".into(), Attribute::Int(1)), ("body.size".into(), Attribute::Int(100))].into();
     });
     let after = batch(slow, |span| {
-        span.attributes = vec![("body.size".into(), Attribute::Int(103))];
+        let mut attributes = vec![("body.size".into(), Attribute::Int(103))];
         if span.span_id == [5; 8] {
             span.status = SpanStatus::Error;
-            span.attributes.push(("retry".into(), Attribute::Bool(true)));
+            attributes.push(("retry".into(), Attribute::Bool(true)));
         }
         if span.span_id != [2; 8] {
-            span.attributes.push(("rows".into(), Attribute::Int(1)));
+            attributes.push(("rows".into(), Attribute::Int(1)));
         }
+        span.attributes = attributes.into();
     });
     let composed = told(before, after, Format::Composed);
     let patch = &composed["patch"];

@@ -46,7 +46,7 @@ fn spans() -> Batch {
         name: name.to_owned(),
         kind: SpanKind::Server,
         status: if id == 1 { StatusCode::Error } else { StatusCode::Ok },
-        attributes: vec![("http.response.status_code".into(), Value::Int(500))],
+        attributes: vec![("http.response.status_code".into(), Value::Int(500))].into(),
         events: vec![SpanEvent { ts_ns: NOON_NS, name: "retry".into(), ..SpanEvent::default() }],
         ..Span::default()
     };

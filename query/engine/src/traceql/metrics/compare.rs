@@ -1,8 +1,10 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
+mod scan;
+
 use super::exemplars::Example;
-use super::{MetricsQuery, Series, SpanAt};
+use super::{MetricsQuery, Series, SpanAt, single_filter, wants_trace};
 use crate::QueryError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use model::Value;
@@ -10,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use traceql::{FieldExpr, Intrinsic, MetricsAggregate};
 
 const TOP_DEFAULT: usize = 10;
+/// More traces are not read whole.
+const TRACES_WHOLE_MAX: usize = 20_000;
 /// Values of one attribute that are told apart on either side.
 const VALUES_MAX: usize = 10_000;
 /// Fields that every span has, compared like attributes.
@@ -46,6 +50,7 @@ impl MetricsQuery {
         &self,
         query: &MetricsAggregate,
         inspected: &mut u64,
+        warnings: &mut Vec<String>,
     ) -> Result<Vec<Series>, QueryError> {
         let Some(selection) = &query.selection else {
             return Err(QueryError::Bad(
@@ -75,7 +80,24 @@ impl MetricsQuery {
             columns.extend(["trace_id", "duration_ns"]);
         }
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
+        let search = self.search_of(&query.spansets);
+        let ids = search.ids(inspected).await?;
+        let filter = single_filter(&query.spansets).filter(|_| !wants_trace(query) && !of_trace(selection));
+        if let Some(filter) = filter.filter(|_| ids.len() > TRACES_WHOLE_MAX) {
+            drop(ids);
+            columns.extend(["name", "kind", "status", "service", "trace_id"]);
+            filter.fields(&mut |field| super::columns_of(field, &mut columns));
+            let (filter, selection) = (filter.clone(), selection.clone());
+            let selected = (selected_from, selected_to);
+            let asked = scan::Asked { filter, selection, selected, columns };
+            let (attributes, examples, has_roots) = self.compare_by_scan(asked, inspected).await?;
+            warnings.push(format!(
+                "compare() over more than {TRACES_WHOLE_MAX} traces leaves out {}; narrow the time range or the filter for all",
+                if has_roots { "childCount" } else { "childCount, rootName and rootServiceName" }
+            ));
+            return Ok(all_told(attributes, examples, top));
+        }
+        self.each_of_these(&search, &ids, columns, &mut |at| {
             let start = at.spans.start(at.row);
             let selected = start >= selected_from && start < selected_to && holds(at, selection);
             if self.exemplars > 0 {
@@ -86,22 +108,7 @@ impl MetricsQuery {
             if grown == 0 { Ok(()) } else { reservation.try_grow(grown).map_err(crate::logql::broken) }
         })
         .await?;
-        let mut series = Vec::new();
-        for ((side, attributes), examples) in SIDES.into_iter().zip(attributes).zip(examples) {
-            // An example stands at one series of its side, the names: each span has one.
-            let mut examples = Some(examples);
-            for (name, counts) in attributes {
-                let mut of_name = told(side, &name, counts, top);
-                if name == Intrinsic::Name.as_str()
-                    && let Some(total) = of_name.iter_mut().find(|series| series.is_total())
-                {
-                    total.exemplars =
-                        examples.take().unwrap_or_default().into_values().map(Example::at_its_own).collect();
-                }
-                series.extend(of_name);
-            }
-        }
-        Ok(series)
+        Ok(all_told(attributes, examples, top))
     }
 
     /// Counts the values of a span; the bytes that it took.
@@ -143,6 +150,26 @@ impl MetricsQuery {
     }
 }
 
+/// The series of both sides, with the commonest values of each attribute.
+fn all_told(attributes: Attributes, examples: Examples, top: usize) -> Vec<Series> {
+    let mut series = Vec::new();
+    for ((side, attributes), examples) in SIDES.into_iter().zip(attributes).zip(examples) {
+        // An example stands at one series of its side, the names: each span has one.
+        let mut examples = Some(examples);
+        for (name, counts) in attributes {
+            let mut of_name = told(side, &name, counts, top);
+            if name == Intrinsic::Name.as_str()
+                && let Some(total) = of_name.iter_mut().find(|series| series.is_total())
+            {
+                total.exemplars =
+                    examples.take().unwrap_or_default().into_values().map(Example::at_its_own).collect();
+            }
+            series.extend(of_name);
+        }
+    }
+    series
+}
+
 impl Series {
     fn is_total(&self) -> bool {
         let kind = self.labels.first().map(|(_, kind)| kind.to_string());
@@ -169,6 +196,12 @@ fn each_compared(at: &SpanAt<'_>, see: &mut dyn FnMut(String, Value)) {
             see(traceql::Field::Attribute { scope, name: name.to_owned() }.to_string(), value);
         }
     });
+}
+
+fn of_trace(selection: &FieldExpr) -> bool {
+    let mut of_trace = false;
+    selection.fields(&mut |field| of_trace |= field.of_trace());
+    of_trace
 }
 
 fn holds(at: &SpanAt<'_>, selection: &FieldExpr) -> bool {

@@ -46,7 +46,8 @@ async fn a_step_counts_what_was_since_the_one_before() {
 async fn lists_and_durations_are_told_as_what_they_are() {
     let mut lists = span(1, 1, 0, "lists", 0, 250);
     lists.attributes =
-        vec![("words".into(), Value::Json(r#"["a","b"]"#.into())), ("none".into(), Value::Json("[]".into()))];
+        vec![("words".into(), Value::Json(r#"["a","b"]"#.into())), ("none".into(), Value::Json("[]".into()))]
+            .into();
     lists.events =
         vec![SpanEvent { ts_ns: lists.start_ns + 1_500_000, name: "e".into(), ..SpanEvent::default() }];
     let world = world_of(vec![of("x", vec![lists])]).await;

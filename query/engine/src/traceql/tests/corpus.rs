@@ -144,7 +144,7 @@ fn traces(pipeline: &Pipeline, rng: &mut StdRng) -> SpanBatch {
             one.duration_ns = [1_000, MS, 100 * MS, 2 * SECOND_NS, 4_000 * SECOND_NS][rng.random_range(0..5)];
             one.status = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error][rng.random_range(0..3)];
             one.kind = SpanKind::from_number(rng.random_range(0..6));
-            one.attributes = pick(rng, &own);
+            one.attributes = pick(rng, &own).into();
             one.events = vec![SpanEvent {
                 ts_ns: one.start_ns + 1,
                 name: some(rng, &values).to_string(),

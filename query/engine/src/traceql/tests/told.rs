@@ -26,11 +26,11 @@ async fn told_of(world: &World, query: &str) -> Vec<String> {
 async fn retries() -> World {
     let mut first = span(1, 1, 0, "first", 0, 100);
     first.events = vec![event("try", 1, &[("n", 1), ("ms", 90)]), event("retry", 2, &[("n", 2), ("ms", 5)])];
-    first.attributes = vec![("code".into(), Value::Int(500))];
+    first.attributes = vec![("code".into(), Value::Int(500))].into();
     let mut second = span(1, 2, 1, "second", 0, 50);
     second.events = vec![event("retry", 1, &[("n", 3), ("ms", 90)]), event("done", 2, &[("ms", 1)])];
     second.attributes =
-        vec![("code".into(), Value::Int(200)), ("words".into(), Value::Json(r#"["a","b"]"#.into()))];
+        vec![("code".into(), Value::Int(200)), ("words".into(), Value::Json(r#"["a","b"]"#.into()))].into();
     answers::world_of(vec![of("x", vec![first, second])]).await
 }
 

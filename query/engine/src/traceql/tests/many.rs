@@ -1,0 +1,80 @@
+//! More traces than are read whole.
+
+use super::*;
+
+const TRACES: u32 = 20_500;
+
+/// Of each trace a root and a span below it; every tenth fails.
+fn traces() -> SpanBatch {
+    let one = |number: u32, of_child: bool| {
+        let mut trace_id = [7; 16];
+        trace_id[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        let id = |place: u32| u64::from(number * 2 + place + 1).to_be_bytes();
+        Span {
+            trace_id,
+            span_id: id(u32::from(of_child)),
+            parent_span_id: of_child.then(|| id(0)),
+            start_ns: NOON_NS + i64::from(number % 50) * SECOND_NS,
+            duration_ns: MS,
+            name: if of_child { "query".into() } else { format!("GET /{}", number % 3) },
+            kind: if of_child { SpanKind::Client } else { SpanKind::Server },
+            status: if number.is_multiple_of(10) { StatusCode::Error } else { StatusCode::Unset },
+            attributes: vec![
+                ("shard".to_owned(), Value::Int(i64::from(number % 7))),
+                ("user".to_owned(), Value::from(format!("u-{number}"))),
+            ]
+            .into(),
+            ..Span::default()
+        }
+    };
+    let spans = |of_child: bool| (0..TRACES).map(|number| one(number, of_child)).collect();
+    SpanBatch { resources: vec![of("web", spans(false)), of("store", spans(true))] }
+}
+
+#[tokio::test]
+async fn traces_that_are_too_many_are_compared_as_they_are_scanned() {
+    let world = World::new().await;
+    let batch = Batch::Spans(traces());
+    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    // In memory no index knows the roots.
+    for has_roots in [false, true] {
+        let found = world.metrics("{ span.shard >= 0 } | compare({ status = error }, 3)").await.unwrap();
+        let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+        assert!(warning.contains("leaves out childCount"), "{warning}");
+        assert_eq!(warning.contains("rootName"), !has_roots, "{warning}");
+        let sum = |kind: &str, name: &str, value: Value| {
+            let wanted = [("__meta_type".to_owned(), Value::from(kind)), (name.to_owned(), value)];
+            let of = found.series.iter().filter(|series| series.labels == wanted);
+            of.flat_map(|series| &series.points).map(|(_, count)| *count).sum::<f64>()
+        };
+        let count = |keep: &dyn Fn(u32) -> bool| (0..TRACES).filter(|number| keep(*number)).count() as f64;
+        let of_shard = |failed: bool| count(&|n| n % 7 == 0 && (n % 10 == 0) == failed);
+        assert_eq!(sum("selection", "span.shard", Value::Int(0)), 2.0 * of_shard(true));
+        assert_eq!(sum("baseline", "span.shard", Value::Int(0)), 2.0 * of_shard(false));
+        let failed = count(&|n| n % 10 == 0);
+        assert_eq!(sum("selection", "name", Value::from("query")), failed);
+        assert_eq!(sum("selection", "kind", Value::from("client")), failed);
+        assert_eq!(sum("selection", "resource.service.name", Value::from("store")), failed);
+        assert_eq!(sum("selection_total", "span.user", Value::from("nil")), 2.0 * failed);
+        assert_eq!(
+            sum("baseline_total", "span.user", Value::from("nil")),
+            2.0 * (f64::from(TRACES) - failed)
+        );
+        let error = ("__meta_error".to_owned(), Value::from("__too_many_values__"));
+        let too_many: Vec<&Value> = found
+            .series
+            .iter()
+            .filter(|series| series.labels.contains(&error))
+            .map(|series| &series.labels[0].1)
+            .collect();
+        assert_eq!(too_many, [&Value::from("baseline")], "18,450 users");
+        let of_root = 2.0 * count(&|n| n % 3 == 1 && n % 10 == 0);
+        let expected = if has_roots { of_root } else { 0.0 };
+        assert_eq!(sum("selection", "rootName", Value::from("GET /1")), expected);
+        assert_eq!(
+            sum("selection", "rootServiceName", Value::from("web")),
+            if has_roots { 2.0 * failed } else { 0.0 }
+        );
+        world.store.flush().await.unwrap();
+    }
+}
