@@ -141,7 +141,7 @@ fn fast_spans(server: &Server, number: usize, from_ns: i64) -> reqwest::blocking
         start_ns: from_ns + row as i64,
         duration_ns: 1_000,
         name: format!("batch-{number}"),
-        attributes: vec![("filling".into(), "x".repeat(1_000).into())],
+        attributes: vec![("filling".into(), "x".repeat(1_000).into())].into(),
         ..Span::default()
     };
     let resource = Arc::new(vec![("service.name".to_owned(), "fast".into())]);

@@ -303,7 +303,7 @@ mod tests {
         let span = |number: u8, attributes: Vec<(String, model::Value)>| model::Span {
             trace_id: [number; 16],
             span_id: [number; 8],
-            attributes,
+            attributes: attributes.into(),
             ..model::Span::default()
         };
         let some = vec![("a".to_owned(), model::Value::Int(7)), ("b".to_owned(), "x".into())];

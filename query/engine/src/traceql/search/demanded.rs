@@ -12,8 +12,7 @@ pub fn of(pipeline: &Pipeline) -> Pipeline {
     };
     for element in rest {
         if let Element::Scalar { left, op, right } = element
-            && let Some(condition) =
-                of_one_span(left, *op, right).or_else(|| of_one_span(right, turned(*op), left))
+            && let Some(condition) = of_one_span(left, *op, right)
         {
             *filter = FieldExpr::And(Box::new(filter.clone()), Box::new(condition));
         }
@@ -39,17 +38,6 @@ fn of_one_span(aggregate: &Scalar, op: CompareOp, than: &Scalar) -> Option<Field
     Some(FieldExpr::Compare(op, Box::new(expr.clone()), Box::new(FieldExpr::Static(number))))
 }
 
-/// Of two sides that change their places.
-fn turned(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterEqual => CompareOp::LessEqual,
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessEqual => CompareOp::GreaterEqual,
-        CompareOp::Equal | CompareOp::NotEqual => op,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +55,7 @@ mod tests {
     fn an_aggregate_demands_a_span_where_it_says_something_of_one() {
         for (query, expected) in [
             ("{ name = `a` } | avg(duration) > 290ms", "{ name = `a` && duration >= 290ms }"),
-            ("{ name = `a` } | by(kind) | 290ms < max(duration)", "{ name = `a` && duration >= 290ms }"),
+            ("{ name = `a` } | by(kind) | max(duration) > 290ms", "{ name = `a` && duration >= 290ms }"),
             ("{ name = `a` } | min(span.x) <= 2.5 | count() > 2", "{ name = `a` && span.x <= 2.5 }"),
             (
                 "{ name = `a` } | avg(span.x) < 2 | max(span.y) = 3",

@@ -64,12 +64,13 @@ struct Column {
 }
 
 /// Where a value is counted.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Place {
     Slot(usize),
     /// There are too many others.
     NoRoom,
     /// It is none.
+    #[default]
     Nowhere,
 }
 
@@ -368,7 +369,7 @@ impl<'a> Words<'a> {
 
     fn count(&mut self, number: usize, at: &SpanAt<'_>, one: One, table: &mut Table) {
         let (column, grown) = (&mut table.columns[number], &mut table.grown);
-        let make = || match value_of(at.value(&Field::Intrinsic(INTRINSICS[number]))) {
+        let mut make = || match value_of(at.value(&Field::Intrinsic(INTRINSICS[number]))) {
             Some(value) => column.place(b's', &value.to_string(), || Some(value.clone()), grown),
             None => Place::Nowhere,
         };
