@@ -212,7 +212,6 @@ impl Table {
                     .entry(column.name.clone())
                     .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
                 add(&mut counts.total, &column.totals[side]);
-                counts.too_many |= column.too_many[side];
                 for slot in column.slots.iter().filter(|slot| !slot.counts[side].is_empty()) {
                     let (_, sum) = counts
                         .values
@@ -220,6 +219,7 @@ impl Table {
                         .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
                     add(sum, &slot.counts[side]);
                 }
+                counts.too_many |= column.too_many[side] || counts.values.len() > VALUES_MAX;
             }
         }
     }
