@@ -107,7 +107,7 @@ impl Default for Config {
         Config {
             dir: "binnacle-data".into(),
             memory_bytes_max: 1 << 30,
-            flush_bytes: 12 << 20,
+            flush_bytes: 16 << 20,
             raw_from_bytes: 8 << 20,
             flush_interval: Duration::from_secs(60),
             wal_bytes_max: 8 << 30,

@@ -23,7 +23,7 @@ use tantivy::termdict::TermDictionaryBuilder;
 pub struct Bounds {
     /// Of distinct words of one page.
     pub page: usize,
-    /// Of a piece while it is filled: a third of a million words.
+    /// Of a piece while it is filled: half a million words.
     pub piece: usize,
     /// Of all finished pieces. Words that are said only once take ten bytes each.
     pub part: usize,
@@ -31,7 +31,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { page: 8 << 20, piece: 16 << 20, part: 48 << 20 }
+        Bounds { page: 8 << 20, piece: 24 << 20, part: 48 << 20 }
     }
 }
 
