@@ -52,13 +52,16 @@ struct Slot {
     counts: [Vec<f64>; 2],
 }
 
+/// By text, where a value is counted; `None` for what is no value.
+type Places = HashMap<String, Option<usize>, RandomState>;
+
 /// One field.
 struct Column {
     name: String,
     totals: [Vec<f64>; 2],
     slots: Vec<Slot>,
-    /// By type byte and text, of which there are few types; `None` for what is no value.
-    places: Vec<(u8, HashMap<String, Option<usize>, RandomState>)>,
+    /// By type byte, of which there are few.
+    places: Vec<(u8, Places)>,
     distinct: [usize; 2],
     too_many: [bool; 2],
 }
