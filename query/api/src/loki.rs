@@ -133,7 +133,6 @@ async fn query_range(
     let query = params.required("query")?;
     let (start, end) = params.range(now_ns())?;
     let step_ms = params.step_ms(start, end)?;
-    let (start, end) = at_steps(query, start, end, step_ms);
     let (limit, direction) = (params.limit("limit", LIMIT_DEFAULT)?, params.direction()?);
     let answer = match params.interval_ns()? {
         0 => engine.logql_range(&tenant, query, start, end, step_ms, limit, direction).await?,
@@ -143,16 +142,6 @@ async fn query_range(
         }
     };
     Ok(answered(answer, &headers))
-}
-
-/// Numbers are at multiples of the step, as Loki has them: points stay where they are when a graph is drawn anew.
-fn at_steps(query: &str, start: i64, end: i64, step_ms: i64) -> (i64, i64) {
-    let step = step_ms.saturating_mul(1_000_000);
-    let multiple = |ns: i64| ns.div_euclid(step).saturating_mul(step);
-    match logql::parse(query) {
-        Ok(logql::Expr::Metric(_)) => (multiple(start), multiple(end.saturating_add(step - 1))),
-        _ => (start, end),
-    }
 }
 
 async fn query(

@@ -146,8 +146,7 @@ impl Engine {
             ));
         }
         let count = (end_ns.saturating_sub(start_ns) / step_ns) as usize + 1;
-        // Both ends have a point, and what was asked for may have been widened to multiples of the step.
-        if count > self.limits.points_max + 2 {
+        if count > self.limits.points_max {
             return Err(QueryError::Bad(format!(
                 "exceeded maximum resolution of {} points per time series. Try increasing the value of the step \
                  parameter",

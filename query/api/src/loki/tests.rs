@@ -152,24 +152,6 @@ async fn l1_numbers() {
 }
 
 #[tokio::test]
-async fn numbers_are_at_multiples_of_the_step() {
-    let world = World::new().await;
-    let (start, end) = (world.last_ns - 90 * SECOND_NS + 1_000_000, world.last_ns + 5 * SECOND_NS);
-    let (from, until) = (start.to_string(), end.to_string());
-    let params = [
-        ("query", r#"sum(count_over_time({app="api"}[10m]))"#),
-        ("start", from.as_str()),
-        ("end", until.as_str()),
-        ("step", "60"),
-    ];
-    let found = world.json("/query_range", &params).await;
-    let values = found["data"]["result"][0]["values"].as_array().unwrap();
-    let times: Vec<i64> = values.iter().map(|value| value[0].as_i64().unwrap()).collect();
-    assert!(times.iter().all(|at| at % 60 == 0), "{times:?}");
-    assert_eq!(times.last(), Some(&((end / SECOND_NS + 59) / 60 * 60)));
-}
-
-#[tokio::test]
 async fn l2_l3_instant_and_health() {
     let world = World::new().await;
     let params = [("query", "vector(1)+vector(1)"), ("direction", "backward"), ("time", "4000000000")];
