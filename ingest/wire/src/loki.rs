@@ -237,11 +237,10 @@ fn add(labels: Result<Labels, String>, records: Vec<LogRecord>, decoded: &mut De
     }
 }
 
-/// Metadata without a value is none, and nobody could ask for metadata without a name, which Loki refuses, too.
+/// Nobody could ask for metadata without a name, which Loki refuses, too. That without a value stays: it is told from none.
 fn with_named_metadata(mut records: Vec<LogRecord>, rejected: &mut Rejected) -> Vec<LogRecord> {
     let sent = records.len();
     records.retain(|record| record.attributes.iter().all(|(name, _)| !name.is_empty()));
-    records.iter_mut().for_each(|record| record.attributes.retain(|(_, value)| !value.is_empty()));
     if records.len() < sent {
         reject(rejected, sent - records.len(), "label name is empty".to_owned());
     }

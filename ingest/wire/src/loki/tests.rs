@@ -109,14 +109,15 @@ fn json_may_leave_out_what_loki_does_not_need() {
 }
 
 #[test]
-fn metadata_without_a_value_is_none_and_without_a_name_refused() {
+fn metadata_without_a_value_stays_and_without_a_name_is_refused() {
     let json = br#"{"streams":[{"stream":{"app":"a"},"values":[
         ["1","x",{}],["2","y",{"k":"","m":"v"}],["3","z",{"":"v"}]]}]}"#;
     let decoded = decode_json(json, &[]).unwrap();
     let records = &decoded.batch.streams[0].records;
     assert_eq!(records.iter().map(|record| record.body.as_str()).collect::<Vec<_>>(), ["x", "y"]);
     assert!(records[0].attributes.is_empty());
-    assert_eq!(records[1].attributes, [("m".to_owned(), Value::from("v"))]);
+    let kept = [("k", ""), ("m", "v")].map(|(name, value)| (name.to_owned(), Value::from(value)));
+    assert_eq!(records[1].attributes, kept);
     let [refused] = decoded.rejected.0.as_slice() else { panic!("{:?}", decoded.rejected) };
     assert_eq!((refused.count, refused.example.as_str()), (1, "label name is empty"));
 }
