@@ -353,7 +353,7 @@ impl Graph {
                 self.found += usize::from(!client.found);
                 client.found = true;
             } else {
-                self.found -= usize::from(client.found);
+                self.found = self.found.saturating_sub(usize::from(client.found));
                 self.clients.remove(&key);
                 self.gone += 1;
             }

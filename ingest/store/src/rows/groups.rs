@@ -96,6 +96,13 @@ impl AttributeBytes {
 }
 
 impl Group {
+    /// Of memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.scope_name, &self.scope_version, &self.urls[0], &self.urls[1]];
+        let texts: usize = texts.map(String::len).iter().sum();
+        self.labels.as_bytes().len() + self.resource.0.len() + self.scope_attributes.0.len() + texts + 200
+    }
+
     pub fn encode(&self, out: &mut Vec<u8>) {
         let texts = [self.scope_name.as_bytes(), self.scope_version.as_bytes()];
         for block in [self.labels.as_bytes(), &self.resource.0].into_iter().chain(texts) {
@@ -199,8 +206,7 @@ impl Groups {
             return *number;
         }
         let number = self.list.len() as u32;
-        self.bytes +=
-            group.labels.as_bytes().len() + group.resource.0.len() + group.scope_attributes.0.len() + 200;
+        self.bytes += group.bytes();
         self.list.push(group.clone());
         self.numbers.insert(group.clone(), number);
         self.by_address.insert(address, number);

@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 /// About a kilobyte each. Those that still come are soon known again.
 const GROUPS_MAX: usize = 4_096;
+/// Of all groups and their resources, about.
+const BYTES_MAX: usize = 16 << 20;
+/// A larger one is made each time.
+const KEPT_BYTES_MAX: usize = 32 << 10;
 
 #[derive(Default)]
 pub struct KnownGroups(Mutex<Known>);
@@ -18,6 +22,7 @@ struct Known {
     /// By where the resource lies, which it does as long as it is in here.
     by_address: HashMap<usize, Vec<One>>,
     count: usize,
+    bytes: usize,
 }
 
 struct One {
@@ -50,11 +55,17 @@ impl KnownGroups {
         if let Some(one) = found {
             return one.group.clone();
         }
-        if known.count >= GROUPS_MAX {
+        let made = Arc::new(group(spans));
+        // The resource is kept, too.
+        let bytes = 2 * made.bytes();
+        if bytes > KEPT_BYTES_MAX {
+            return made;
+        }
+        if known.count >= GROUPS_MAX || known.bytes + bytes > BYTES_MAX {
             *known = Known::default();
         }
-        let made = Arc::new(group(spans));
         known.count += 1;
+        known.bytes += bytes;
         known.by_address.entry(address).or_default().push(One {
             resource: spans.resource.clone(),
             schema_url: spans.schema_url.clone(),
@@ -114,5 +125,30 @@ mod tests {
             drop(shared);
         }
         assert!(known.0.lock().count <= GROUPS_MAX);
+    }
+
+    #[test]
+    fn large_resources_are_not_kept() {
+        let known = KnownGroups::default();
+        let of = |number: usize, bytes: usize| ResourceSpans {
+            resource: Arc::new(vec![(number.to_string(), "x".repeat(bytes).into())]),
+            ..ResourceSpans::default()
+        };
+        let shared = |spans: &ResourceSpans| spans.resource.clone();
+        let (large, mut wordy) = (of(0, KEPT_BYTES_MAX + 1), of(0, 1));
+        wordy.scope.name = "x".repeat(KEPT_BYTES_MAX);
+        for spans in [large, wordy] {
+            let _shared = shared(&spans);
+            assert!(!Arc::ptr_eq(&known.of(&spans), &known.of(&spans)));
+        }
+        for number in 0..3 * BYTES_MAX / KEPT_BYTES_MAX {
+            let spans = of(number, KEPT_BYTES_MAX / 2);
+            let _shared = shared(&spans);
+            known.of(&spans);
+            let known = known.0.lock();
+            let resources =
+                known.by_address.values().flatten().map(|one| one.resource[0].1.to_string().len());
+            assert!(resources.sum::<usize>() <= BYTES_MAX, "{number}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `AnyValue` and its containers to attributes and back.
 
 use crate::Malformed;
-use crate::protobuf::Fields;
+use crate::protobuf::{self, Fields};
 use base64::Engine;
 use model::{Attributes, Packer, Value};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -15,20 +15,22 @@ pub fn attributes(pairs: Vec<KeyValue>) -> Attributes {
 
 /// A `KeyValue` from its bytes.
 pub fn decode(message: &[u8]) -> Result<(String, Value), Malformed> {
-    let (mut key, mut value) = ("", Value::String(String::new()));
-    let mut fields = Fields::of(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => key = field.text()?,
-            2 => value = decode_value(field.bytes()?)?,
-            _ => {}
-        }
-    }
-    Ok((key.to_owned(), value))
+    let (key, value) = key_and_value(message)?;
+    Ok((protobuf::Value::Bytes(key).text()?.to_owned(), decode_value(value)?))
 }
 
 /// As [`decode`], among those of a span.
 pub fn pack(message: &[u8], packer: &mut Packer) -> Result<(), Malformed> {
+    let (key, value) = key_and_value(message)?;
+    match text_alone(value)? {
+        Some(text) => packer.push_text(key, b's', text),
+        None => packer.push(key, &decode_value(value)?),
+    }
+    Ok(())
+}
+
+/// Whether the key is a text is not looked at here.
+fn key_and_value(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (mut key, mut value) = (&[][..], &[][..]);
     let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
@@ -38,11 +40,7 @@ pub fn pack(message: &[u8], packer: &mut Packer) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    match text_alone(value)? {
-        Some(text) => packer.push_text(key, b's', text),
-        None => packer.push(key, &decode_value(value)?),
-    }
-    Ok(())
+    Ok((key, value))
 }
 
 /// Most values are a text and nothing else; whether it is one is not looked at here.

@@ -90,12 +90,12 @@ impl MetricsQuery {
             let (filter, selection) = (filter.clone(), selection.clone());
             let selected = (selected_from, selected_to);
             let asked = scan::Asked { filter, selection, selected, columns };
-            let (attributes, examples, has_roots) = self.compare_by_scan(asked, inspected).await?;
+            let compared = self.compare_by_scan(asked).await?;
             warnings.push(format!(
                 "compare() over more than {TRACES_WHOLE_MAX} traces leaves out {}; narrow the time range or the filter for all",
-                if has_roots { "childCount" } else { "childCount, rootName and rootServiceName" }
+                if compared.has_roots { "childCount" } else { "childCount, rootName and rootServiceName" }
             ));
-            return Ok(all_told(attributes, examples, top));
+            return Ok(all_told(compared.attributes, compared.examples, top));
         }
         self.each_of_these(&search, &ids, columns, &mut |at| {
             let start = at.spans.start(at.row);

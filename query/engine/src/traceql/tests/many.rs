@@ -34,14 +34,16 @@ fn traces() -> SpanBatch {
 #[tokio::test]
 async fn traces_that_are_too_many_are_compared_as_they_are_scanned() {
     let world = World::new().await;
-    let batch = Batch::Spans(traces());
-    world.store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let sent = Batch::Spans(traces());
+    world.store.write(Write { tenant: Tenant::default(), batch: sent, origin: None }).await.unwrap();
     // In memory, then in a part.
     for _ in 0..2 {
         let found = world.metrics("{ span.shard >= 0 } | compare({ status = error }, 3)").await.unwrap();
         let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
         assert!(warning.contains("leaves out childCount"), "{warning}");
         assert!(!warning.contains("rootName"), "{warning}");
+        let stored = u64::from(2 * TRACES) + batch().spans() as u64;
+        assert!(found.inspected_spans <= stored, "{} of {stored} spans", found.inspected_spans);
         let sum = |kind: &str, name: &str, value: Value| {
             let wanted = [("__meta_type".to_owned(), Value::from(kind)), (name.to_owned(), value)];
             let of = found.series.iter().filter(|series| series.labels == wanted);

@@ -22,6 +22,9 @@ use std::sync::Arc;
 use store::{Root, SpanColumns};
 use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
+/// What a thread may take before it asks for it: a value may have thousands of steps.
+const GROWN_BYTES: usize = 1 << 20;
+
 /// What is asked, for each thread.
 #[derive(Clone)]
 pub(super) struct Asked {
@@ -30,6 +33,15 @@ pub(super) struct Asked {
     /// Nanoseconds; the selection is of these times alone.
     pub selected: (i64, i64),
     pub columns: Vec<&'static str>,
+}
+
+/// What was counted, with the memory that it takes.
+pub(super) struct Compared {
+    pub attributes: Attributes,
+    pub examples: Examples,
+    /// Whether the indexes knew the roots of traces.
+    pub has_roots: bool,
+    _held: Vec<MemoryReservation>,
 }
 
 /// Names of services and of roots.
@@ -233,12 +245,7 @@ fn add(sums: &mut [f64], others: &[f64]) {
 }
 
 impl MetricsQuery {
-    /// Counts and examples of both sides, and whether the roots of traces are among them.
-    pub(super) async fn compare_by_scan(
-        &self,
-        asked: Asked,
-        inspected: &mut u64,
-    ) -> Result<(Attributes, Examples, bool), QueryError> {
+    pub(super) async fn compare_by_scan(&self, asked: Asked) -> Result<Compared, QueryError> {
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let roots = self.roots(&reservation).await?.map(Arc::new);
         let tables = in_shares(|share| {
@@ -247,14 +254,15 @@ impl MetricsQuery {
         })
         .await?;
         let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
-        for (mut table, seen, _reserved) in tables {
-            *inspected += seen;
+        let mut held = vec![];
+        for (mut table, of_table) in tables {
+            held.push(of_table);
             for (side, own) in std::mem::take(&mut table.examples).into_iter().enumerate() {
                 own.into_iter().for_each(|(step, one)| _ = examples[side].entry(step).or_insert(one));
             }
             table.hand_over(&mut attributes);
         }
-        Ok((attributes, examples, roots.is_some()))
+        Ok(Compared { attributes, examples, has_roots: roots.is_some(), _held: held })
     }
 
     /// `None` where the indexes do not tell them.
@@ -293,7 +301,7 @@ impl MetricsQuery {
         asked: Asked,
         roots: Option<&Roots>,
         share: (usize, usize),
-    ) -> Result<(Table, u64, MemoryReservation), QueryError> {
+    ) -> Result<(Table, MemoryReservation), QueryError> {
         let range = self.steps.range();
         let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
         narrow(&mut select, &asked.filter);
@@ -302,21 +310,23 @@ impl MetricsQuery {
         let mut batches =
             execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(broken)?;
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let (mut table, mut inspected) = (Table::new(self.steps.count), 0);
+        let mut table = Table::new(self.steps.count);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(broken)?;
-            inspected += batch.num_rows() as u64;
             let spans = Spans::of(&batch);
             let mut words = Words::of(&spans);
             for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
                 let at = SpanAt { spans: &spans, row, trace: None };
                 if at.holds(&asked.filter) == Some(true) {
                     self.count_one(&at, &asked, roots, &mut words, &mut table);
+                    if table.grown > GROWN_BYTES {
+                        reservation.try_grow(std::mem::take(&mut table.grown)).map_err(broken)?;
+                    }
                 }
             }
             reservation.try_grow(std::mem::take(&mut table.grown)).map_err(broken)?;
         }
-        Ok((table, inspected, reservation))
+        Ok((table, reservation))
     }
 
     fn count_one(
