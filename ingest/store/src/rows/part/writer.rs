@@ -36,8 +36,8 @@ pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
 pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
 /// Two dozen raw parts are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
-pub const RAW_GROUP_ROWS: usize = 1 << 13;
-const RAW_PAGE_ROWS: usize = 1 << 10;
+pub const RAW_GROUP_ROWS: usize = 1 << 12;
+const RAW_PAGE_ROWS: usize = 1 << 9;
 const RAW_PAGE_BYTES: usize = 1 << 20;
 /// After so many it is looked whether the page is full of bytes.
 const RAW_WRITE_ROWS: usize = 128;
@@ -386,6 +386,11 @@ fn properties(
     }
     for text in ["body", packed::VALUES, packed::IDS, "status_message", "trace_state"] {
         properties = properties.set_column_encoding(column(text), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    }
+    // Never more words than a dictionary takes; what else would be there for more of them has megabytes for each column.
+    let is_words = |field: &&Arc<Field>| matches!(field.data_type(), DataType::Dictionary(..));
+    for words in schema.fields().iter().filter(is_words) {
+        properties = properties.set_column_encoding(column(words.name()), Encoding::PLAIN);
     }
     for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Utf8) {
         let name = field.name();
