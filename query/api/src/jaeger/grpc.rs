@@ -2,8 +2,10 @@
 //! `api_v3/query_service.proto`.
 
 use super::params::{Params, trace_id};
+use super::summary::{self, TraceSummary};
 use super::{Refusal, ask};
 use crate::grpc::{self, MESSAGE_BYTES_MAX, Told, failed, serve, tell, tell_parts};
+use crate::shared_ids::told_apart;
 use crate::tempo::otlp_traces;
 use crate::traces::{self, whole_traces};
 use axum::Router;
@@ -35,6 +37,7 @@ async fn answer(
     match call.as_str() {
         "GetTrace" => serve(request, engine, get_trace).await,
         "FindTraces" => serve(request, engine, find_traces).await,
+        "FindTraceSummaries" => serve(request, engine, find_summaries).await,
         "GetServices" => serve(request, engine, get_services).await,
         "GetOperations" => serve(request, engine, get_operations).await,
         "GetDependencies" => serve(request, engine, get_dependencies).await,
@@ -65,8 +68,12 @@ pub struct GetTraceRequest {
     pub start_time: Option<Seconds>,
     #[prost(message, optional, tag = "3")]
     pub end_time: Option<Seconds>,
+    /// As they were sent: ids that a client and its server share stay shared.
+    #[prost(bool, tag = "4")]
+    pub raw_traces: bool,
 }
 
+/// `FindTraceSummariesRequest` is the same by another name.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FindTracesRequest {
     #[prost(message, optional, tag = "1")]
@@ -91,9 +98,17 @@ pub struct TraceQuery {
     pub duration_max: Option<Seconds>,
     #[prost(int32, tag = "8")]
     pub search_depth: i32,
+    #[prost(bool, tag = "9")]
+    pub raw_traces: bool,
     /// An expression. It must not be passed over: more would be answered than was asked for.
     #[prost(bytes = "vec", optional, tag = "10")]
     pub filter: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct FindTraceSummariesResponse {
+    #[prost(message, repeated, tag = "1")]
+    summaries: Vec<TraceSummary>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -163,6 +178,9 @@ impl TraceQuery {
         if self.filter.is_some() {
             return Err(Status::unimplemented("query.filter is not known here; use the other fields"));
         }
+        if self.start_time_min.is_none() || self.start_time_max.is_none() {
+            return Err(Status::invalid_argument("start time min and max are required parameters"));
+        }
         let tags =
             serde_json::to_string(&self.attributes).map_err(|why| Status::internal(why.to_string()))?;
         let length = |given: &Option<Seconds>| given.as_ref().map(|given| format!("{}ns", given.ns()));
@@ -206,7 +224,7 @@ async fn get_trace(
     if found.is_empty() {
         return Err(Status::not_found("trace not found"));
     }
-    tell_traces(&told, found).await
+    tell_traces(&told, found, asked.raw_traces).await
 }
 
 async fn find_traces(
@@ -216,15 +234,37 @@ async fn find_traces(
     told: Told<TracesData>,
 ) -> Result<(), Status> {
     let query = asked.query.ok_or_else(|| Status::invalid_argument("missing query"))?;
+    let raw = query.raw_traces;
     let (found, warnings) = ask::search(&engine, &tenant, &query.params()?).await?;
     whole(&warnings)?;
-    tell_traces(&told, found).await
+    tell_traces(&told, found, raw).await
+}
+
+async fn find_summaries(
+    engine: Arc<Engine>,
+    tenant: Tenant,
+    asked: FindTracesRequest,
+    told: Told<FindTraceSummariesResponse>,
+) -> Result<(), Status> {
+    let query = asked.query.ok_or_else(|| Status::invalid_argument("missing query"))?;
+    let (found, warnings) = ask::search(&engine, &tenant, &query.params()?).await?;
+    whole(&warnings)?;
+    let summaries = found.iter().map(|(id, spans)| summary::of(*id, &told_apart(spans))).collect();
+    tell_parts(&told, summaries, Message::encoded_len, |summaries, _, _| FindTraceSummariesResponse {
+        summaries,
+    })
+    .await
 }
 
 /// A trace begins with a message of its own.
-async fn tell_traces(told: &Told<TracesData>, found: Vec<(TraceId, SpanBatch)>) -> Result<(), Status> {
+async fn tell_traces(
+    told: &Told<TracesData>,
+    found: Vec<(TraceId, SpanBatch)>,
+    raw: bool,
+) -> Result<(), Status> {
     for (_, spans) in found {
-        let resources = otlp_traces(&spans).resource_spans.into_iter().flat_map(split).collect();
+        let traces = if raw { otlp_traces(&spans) } else { otlp_traces(&told_apart(&spans)) };
+        let resources = traces.resource_spans.into_iter().flat_map(split).collect();
         tell_parts(told, resources, Message::encoded_len, |resource_spans, _, _| TracesData {
             resource_spans,
         })

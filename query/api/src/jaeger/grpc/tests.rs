@@ -100,6 +100,14 @@ async fn a_trace_by_its_id_and_by_what_it_holds() {
         ask::<_, TracesData>(&world, "FindTraces", FindTracesRequest { query: Some(query) })
     };
     assert_eq!(find(query.clone()).await.unwrap(), found);
+    let asked = FindTracesRequest { query: Some(query.clone()) };
+    let told: Vec<FindTraceSummariesResponse> = ask(&world, "FindTraceSummaries", asked).await.unwrap();
+    let [FindTraceSummariesResponse { summaries }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((summaries[0].trace_id.as_str(), summaries[0].span_count), (TRACE, 2));
+    let timeless = TraceQuery { start_time_min: None, ..query.clone() };
+    let wrong = find(timeless).await.unwrap_err();
+    let why = "start time min and max are required parameters";
+    assert_eq!((wrong.code(), wrong.message()), (Code::InvalidArgument, why));
     let longer = TraceQuery { duration_min: seconds(3_600_000_000_000), ..query.clone() };
     assert_eq!(find(longer).await.unwrap(), []);
     let filtered = TraceQuery { filter: Some(vec![]), ..query };
