@@ -23,12 +23,17 @@ pub async fn spans(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bo
 
 async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
-    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/json");
-    if kind.split(';').next().unwrap_or("").trim() != "application/json" {
+    // As in Zipkin, whatever names no other of its formats is JSON.
+    const OTHERS: [&str; 2] = ["application/x-protobuf", "application/x-thrift"];
+    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
+    if OTHERS.contains(&kind.split(';').next().unwrap_or("").trim()) {
         let why = format!("Content-Type {kind:?}: Zipkin's spans are taken as application/json, version 2");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    if body.bytes.is_empty() {
+        return Ok(Receipt::default());
+    }
     let decoded = wire::zipkin::decode_json(&body.bytes)?;
     doors.write(caller, Batch::Spans(decoded.batch), decoded.rejected).await
 }

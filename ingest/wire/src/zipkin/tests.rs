@@ -54,3 +54,36 @@ fn the_least_a_span_has_and_what_is_none() {
     }
     assert_eq!(decode_json(b"[]").unwrap().batch.spans(), 0);
 }
+
+/// zipkin-go, and so the collector's exporter, writes empty lists as `null`.
+#[test]
+fn what_is_null_is_not_there() {
+    let body = r#"[{"traceId":"1","id":"2","parentId":null,"name":null,"kind":null,"timestamp":7,"duration":null,
+      "shared":null,"debug":null,"localEndpoint":null,"remoteEndpoint":null,"annotations":null,"tags":null}]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!((span.start_ns, span.parent_span_id, span.events.len()), (7_000, None, 0));
+    assert!(span.attributes.is_empty());
+}
+
+#[test]
+fn what_a_span_leaves_open() {
+    let body = r#"[
+      {"traceId":"1","id":"2","parentId":"2","debug":true,"annotations":[{"timestamp":9,"value":"b"},{"timestamp":5,"value":"a"}],
+       "localEndpoint":{"serviceName":""},
+       "remoteEndpoint":{"serviceName":"","ipv4":"192.0.2.1","ipv6":"2001:db8::1","port":0}},
+      {"traceId":"1","id":"3","timestamp":0,"annotations":[]}
+    ]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let [resource] = decoded.batch.resources.as_slice() else { panic!("{decoded:?}") };
+    assert!(resource.resource.is_empty());
+    let [first, second] = resource.spans.as_slice() else { panic!("{resource:?}") };
+    assert_eq!((first.start_ns, first.parent_span_id), (5_000, None));
+    let expected = [
+        ("network.peer.address", Value::from("192.0.2.1")),
+        ("zipkin.peer.ipv6", Value::from("2001:db8::1")),
+        ("zipkin.debug", Value::Bool(true)),
+    ];
+    assert_eq!(first.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(second.start_ns, 0);
+}
