@@ -50,6 +50,33 @@ pub(crate) fn tag_condition(scope: traceql::Scope, name: &str, value: &str) -> S
     }
 }
 
+/// A tag of Jaeger or Zipkin, anywhere on a span: it has no type, and what OpenTelemetry keeps in fields of its own are tags,
+/// too.
+pub(crate) fn condition(name: &str, value: &str) -> String {
+    let text = quoted(value);
+    let fitting = |known: &[&str]| known.contains(&value).then_some(value);
+    match (name, value) {
+        ("error", "true") => return "status = error".to_owned(),
+        ("error", "false") => return "status != error".to_owned(),
+        ("otel.status_code", "ERROR") => return "status = error".to_owned(),
+        ("otel.status_code", "OK") => return "status = ok".to_owned(),
+        ("otel.status_description", _) => return format!("statusMessage = {text}"),
+        ("otel.scope.name" | "otel.library.name", _) => return format!("instrumentation:name = {text}"),
+        ("otel.scope.version" | "otel.library.version", _) => {
+            return format!("instrumentation:version = {text}");
+        }
+        ("span.kind", _) => {
+            if let Some(kind) = fitting(&["server", "client", "producer", "consumer", "internal"]) {
+                return format!("kind = {kind}");
+            }
+        }
+        _ => {}
+    }
+    use traceql::Scope::{Any, Event, Instrumentation, Link};
+    let places = [Any, Event, Instrumentation, Link];
+    format!("({})", places.map(|scope| tag_condition(scope, name, value)).join(" || "))
+}
+
 /// Rows of a statement over the table `spans`, and what could not be read.
 pub(crate) async fn rows<T>(
     engine: &Arc<Engine>,

@@ -149,7 +149,7 @@ impl Params {
         conditions.extend(min.map(|ns| format!("duration >= {ns}ns")));
         conditions.extend(max.map(|ns| format!("duration <= {ns}ns")));
         for (name, value) in self.tags()? {
-            conditions.push(condition(&name, &value));
+            conditions.push(traces::condition(&name, &value));
         }
         Ok(format!("{{ {} }}", conditions.join(" && ")))
     }
@@ -200,32 +200,6 @@ fn duration_ns(name: &str, text: &str) -> Result<i64, Refusal> {
 
 fn within(start: i64, end: i64) -> Result<TimeRange, Refusal> {
     traces::within(start, end).map_err(Refusal::bad)
-}
-
-/// Jaeger's tags have no types here, and what OpenTelemetry keeps in fields of its own are tags to it, too.
-fn condition(name: &str, value: &str) -> String {
-    let text = traces::quoted(value);
-    let fitting = |known: &[&str]| known.contains(&value).then_some(value);
-    match (name, value) {
-        ("error", "true") => return "status = error".to_owned(),
-        ("error", "false") => return "status != error".to_owned(),
-        ("otel.status_code", "ERROR") => return "status = error".to_owned(),
-        ("otel.status_code", "OK") => return "status = ok".to_owned(),
-        ("otel.status_description", _) => return format!("statusMessage = {text}"),
-        ("otel.scope.name" | "otel.library.name", _) => return format!("instrumentation:name = {text}"),
-        ("otel.scope.version" | "otel.library.version", _) => {
-            return format!("instrumentation:version = {text}");
-        }
-        ("span.kind", _) => {
-            if let Some(kind) = fitting(&["server", "client", "producer", "consumer", "internal"]) {
-                return format!("kind = {kind}");
-            }
-        }
-        _ => {}
-    }
-    use traceql::Scope::{Any, Event, Instrumentation, Link};
-    let places = [Any, Event, Instrumentation, Link];
-    format!("({})", places.map(|scope| traces::tag_condition(scope, name, value)).join(" || "))
 }
 
 #[cfg(test)]
