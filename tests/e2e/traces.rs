@@ -110,6 +110,7 @@ fn tempo_streams_on_the_port_of_http() {
     assert!(nobody.message().contains("authorization: Bearer"), "{nobody:?}");
     for (listener, path) in [
         ("http", "/jaeger.api_v3.QueryService/GetServices"),
+        ("http", "/jaeger.api_v2.QueryService/GetServices"),
         ("otlp_grpc", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
         ("otlp_grpc", "/jaeger.api_v2.CollectorService/PostSpans"),
     ] {

@@ -1,5 +1,5 @@
 //! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what; its version 3 in `v3`, and
-//! by gRPC in `grpc`.
+//! both by gRPC in `grpc`.
 //!
 //! Times are microseconds, durations as Go writes them. Answers and errors are Jaeger's envelope
 //! `{"data", "total", "limit", "offset", "errors"}`. Spans have ids of their own, unless `raw` asks for them as sent.
@@ -7,6 +7,8 @@
 mod ask;
 mod convert;
 mod grpc;
+mod idl;
+mod json;
 mod params;
 mod summary;
 mod v3;
@@ -40,7 +42,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
     Router::new().nest("/jaeger/api", routes).nest("/jaeger/api/v3", v3::router()).with_state(engine)
 }
 
-/// Version 3 by gRPC. Its path is fixed at the root: a client dials host and port alone.
+/// Versions 2 and 3 by gRPC. Their path is fixed at the root: a client dials host and port alone.
 pub fn grpc_router(engine: Arc<Engine>) -> Router {
     grpc::router(engine)
 }
@@ -113,8 +115,8 @@ async fn operations(
 /// Of the ids that were `asked` for, those that are not known are told among the errors.
 fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>, asked: &[TraceId], raw: bool) -> Json<Value> {
     let told = |(id, spans): &(TraceId, SpanBatch)| match raw {
-        true => convert::trace(*id, spans),
-        false => convert::trace(*id, &told_apart(spans)),
+        true => json::trace(*id, &convert::spans(spans)),
+        false => json::trace(*id, &convert::spans(&told_apart(spans))),
     };
     let missing = asked.iter().filter(|id| !traces.iter().any(|(known, _)| known == *id));
     let missing = missing.map(|id| json!({ "msg": "trace not found", "traceID": hex::encode(id) }));

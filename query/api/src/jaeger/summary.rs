@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 /// `jaeger.api_v3.TraceSummary`.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct TraceSummary {
+pub struct TraceSummary {
     #[prost(string, tag = "1")]
     pub trace_id: String,
     #[prost(string, tag = "2")]
@@ -29,7 +29,7 @@ pub(super) struct TraceSummary {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ServiceSummary {
+pub struct ServiceSummary {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(int32, tag = "2")]
