@@ -9,6 +9,7 @@ mod convert;
 mod grpc;
 mod idl;
 mod json;
+mod monitor;
 mod params;
 mod summary;
 mod v3;
@@ -39,7 +40,11 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/traces/{id}", get(trace))
         .route("/archive/{id}", post(archive))
         .route("/dependencies", get(dependencies));
-    Router::new().nest("/jaeger/api", routes).nest("/jaeger/api/v3", v3::router()).with_state(engine)
+    Router::new()
+        .nest("/jaeger/api", routes)
+        .nest("/jaeger/api/metrics", monitor::router())
+        .nest("/jaeger/api/v3", v3::router())
+        .with_state(engine)
 }
 
 /// Versions 2 and 3 by gRPC. Their path is fixed at the root: a client dials host and port alone.

@@ -118,19 +118,29 @@ impl Params {
         within(start, end)
     }
 
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(known, text)| known == name && !text.is_empty())
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Milliseconds, of which there are nanoseconds.
+    pub fn ms(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse::<i64>().ok().filter(|ms| ms.checked_mul(1_000_000).is_some());
+        number.map(Some).ok_or_else(|| {
+            Refusal::bad(format!(
+                "unable to parse param '{name}': {text:?} is no whole number of milliseconds"
+            ))
+        })
+    }
+
     /// `endTs` and `lookback` in milliseconds.
     pub fn lookback(&self) -> Result<TimeRange, Refusal> {
-        let ms = |name: &str| -> Result<Option<i64>, Refusal> {
-            let Some(text) = self.get(name) else { return Ok(None) };
-            let number = text.parse::<i64>().ok().and_then(|ms| ms.checked_mul(1_000_000));
-            number.map(Some).ok_or_else(|| {
-                Refusal::bad(format!(
-                    "unable to parse param '{name}': {text:?} is no whole number of milliseconds"
-                ))
-            })
-        };
-        let end = ms("endTs")?.unwrap_or_else(|| SystemClock.now_ns());
-        let lookback = ms("lookback")?.unwrap_or(CALLS_LOOKBACK_NS);
+        let ns = |ms: i64| ms.saturating_mul(1_000_000);
+        let end = self.ms("endTs")?.map_or_else(|| SystemClock.now_ns(), ns);
+        let lookback = self.ms("lookback")?.map_or(CALLS_LOOKBACK_NS, ns);
         within(end.saturating_sub(lookback), end)
     }
 

@@ -14,6 +14,7 @@ pub(super) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 pub(super) struct World {
     router: Router,
+    pub store: Arc<Store>,
     pub engine: Arc<Engine>,
     pub start_ns: i64,
     _dir: tempfile::TempDir,
@@ -95,12 +96,12 @@ impl World {
         let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch(start_ns)), origin: None };
         store.write(write).await.unwrap();
         store.flush().await.unwrap();
-        let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
+        let engine = Engine::new(store.clone(), Arc::new(SystemClock), engine::Limits::default()).unwrap();
         let engine = Arc::new(engine);
-        World { router: router(engine.clone()), engine, start_ns, _dir: dir }
+        World { router: router(engine.clone()), store, engine, start_ns, _dir: dir }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         let request = Request::get(format!("/jaeger/api{path}")).body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
