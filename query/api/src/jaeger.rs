@@ -34,7 +34,7 @@ const TRACES_DEFAULT: usize = 100;
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/services", get(services))
-        .route("/services/{service}/operations", get(operations_of))
+        .route("/services/{*path}", get(operations_of))
         .route("/operations", get(operations))
         .route("/traces", get(search))
         .route("/traces/{id}", get(trace))
@@ -98,9 +98,12 @@ async fn services(
 async fn operations_of(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
-    Path(service): Path<String>,
+    Path(path): Path<String>,
 ) -> Answer<Json<Value>> {
-    let (found, warnings) = ask::operations(&engine, &tenant, &service, "").await?;
+    // A service's name may have a slash, and Grafana sends it as it is.
+    let service = path.strip_suffix("/operations");
+    let service = service.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "404 page not found".to_owned()))?;
+    let (found, warnings) = ask::operations(&engine, &tenant, service, "").await?;
     let mut names: Vec<Value> = found.into_iter().map(|operation| operation.name.into()).collect();
     names.dedup();
     Ok(answered(names, &warnings))

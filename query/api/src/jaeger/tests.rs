@@ -123,6 +123,9 @@ async fn j1_j2_services_and_operations() {
     assert_eq!(world.data("/services").await, json!(["frontend", "orders"]));
     assert_eq!(world.data("/services/frontend/operations").await, json!(["GET /checkout"]));
     assert_eq!(world.data("/services/nobody/operations").await, json!([]));
+    // Grafana does not escape a slash in a service's name.
+    assert_eq!(world.data("/services/team/app/operations").await, json!([]));
+    assert_eq!(world.get("/services/frontend").await.0, StatusCode::NOT_FOUND);
     let operations = world.data("/operations?service=frontend&spanKind=server").await;
     assert_eq!(operations, json!([{ "name": "GET /checkout", "spanKind": "server" }]));
     assert_eq!(world.data("/operations?service=frontend&spanKind=client").await, json!([]));
@@ -235,6 +238,9 @@ async fn each_span_has_an_id_of_its_own_unless_they_are_asked_for_as_sent() {
     assert_eq!(ids(&told[0]), [pair("1", first), pair(first, ""), pair(second, "1")]);
     let raw = world.data(&format!("/traces/{TRACE}?raw=true")).await;
     assert_eq!(ids(&raw[0]), [pair(first, ""), pair(first, first), pair(second, first)]);
+    // What is below the server is not called by the client.
+    let calls = world.data("/dependencies").await;
+    assert_eq!(calls, json!([{ "parent": "shop", "child": "bank", "callCount": 1 }]));
     let (_, body) = world.get(&format!("/v3/traces/{TRACE}")).await;
     let all = body["result"]["resourceSpans"].to_string();
     assert!(all.contains(r#""spanId":"0000000000000001""#), "{all}");
