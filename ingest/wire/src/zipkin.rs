@@ -1,8 +1,10 @@
-//! Zipkin's spans, version 2, as JSON: <https://zipkin.io/zipkin-api/zipkin2-api.yaml>.
+//! Zipkin's spans, version 2, as JSON (<https://zipkin.io/zipkin-api/zipkin2-api.yaml>) or protobuf.
 //!
 //! Its tags are text and stay text. The service of the local endpoint is the resource; the remote one is `peer.service` and the
 //! address of the peer. A server that shares its span's id with the client has that id as its parent, too: so it is
 //! found below the client, who comes first. What is `null` is not there: the Go library writes empty lists so.
+
+mod protobuf;
 
 use crate::jaeger::take_fields;
 use crate::{Decoded, Malformed, Rejected};
@@ -53,8 +55,16 @@ const DEBUG: &str = "zipkin.debug";
 
 /// The body of a POST to `/api/v2/spans`: a list of spans.
 pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
-    let sent: Vec<Sent> = serde_json::from_slice(body)
-        .map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))?;
+    let sent = serde_json::from_slice(body);
+    sent.map(batch).map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))
+}
+
+/// The same in protobuf.
+pub fn decode_protobuf(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+    protobuf::spans(body).map(batch)
+}
+
+fn batch(sent: Vec<Sent>) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
     // Spans of one service and scope, in the order in which these were met.
     let mut places: BTreeMap<(String, String, String), usize> = BTreeMap::new();
@@ -77,7 +87,7 @@ pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
         });
         resources[at].spans.push(span);
     }
-    Ok(decoded)
+    decoded
 }
 
 fn trace_id(text: &str) -> Option<TraceId> {

@@ -1,7 +1,9 @@
 //! Spans as Zipkin's own instrumentation sends them.
 
+use super::protobuf::{AnnotationMessage, EndpointMessage, ListOfSpans, SpanMessage};
 use super::*;
 use model::attribute;
+use prost::Message;
 
 #[test]
 fn a_client_and_the_server_that_shares_its_id() {
@@ -86,4 +88,46 @@ fn what_a_span_leaves_open() {
     ];
     assert_eq!(first.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
     assert_eq!(second.start_ns, 0);
+}
+
+#[test]
+fn in_protobuf_it_is_the_same() {
+    let json = r#"[{"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13","id":"67fae42571535f60",
+      "kind":"CLIENT","name":"get","timestamp":1516781775726000,"duration":26000,"debug":true,
+      "localEndpoint":{"serviceName":"frontend","ipv4":"192.0.2.1","port":3306},
+      "remoteEndpoint":{"serviceName":"backend","ipv6":"2001:db8::1"},
+      "annotations":[{"timestamp":1516781775726100,"value":"ws"}],"tags":{"http.method":"GET"}}]"#;
+    let bytes = |text: &str| hex::decode(text).unwrap();
+    let span = SpanMessage {
+        trace_id: bytes("5982fe77008310cc80f1da5e10147517"),
+        parent_id: bytes("90394f6bcffb5d13"),
+        id: bytes("67fae42571535f60"),
+        kind: 1,
+        name: "get".into(),
+        timestamp: 1_516_781_775_726_000,
+        duration: 26_000,
+        local_endpoint: Some(EndpointMessage {
+            service_name: "frontend".into(),
+            ipv4: vec![192, 0, 2, 1],
+            port: 3306,
+            ..Default::default()
+        }),
+        remote_endpoint: Some(EndpointMessage {
+            service_name: "backend".into(),
+            ipv6: bytes("20010db8000000000000000000000001"),
+            ..Default::default()
+        }),
+        annotations: vec![AnnotationMessage { timestamp: 1_516_781_775_726_100, value: "ws".into() }],
+        tags: BTreeMap::from([("http.method".to_owned(), "GET".to_owned())]),
+        debug: true,
+        shared: false,
+    };
+    let nameless = SpanMessage { id: vec![], ..span.clone() };
+    let body = ListOfSpans { spans: vec![span, nameless] }.encode_to_vec();
+    let decoded = decode_protobuf(&body).unwrap();
+    assert_eq!(decoded.batch, decode_json(json.as_bytes()).unwrap().batch);
+    assert_eq!((decoded.rejected.0[0].reason, decoded.rejected.0[0].count), (RejectReason::InvalidId, 1));
+    let wrong = decode_protobuf(&body[..body.len() - 1]).unwrap_err().0;
+    assert!(wrong.contains("Zipkin"), "{wrong}");
+    assert_eq!(decode_protobuf(&[]).unwrap().batch.spans(), 0);
 }
