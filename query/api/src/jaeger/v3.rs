@@ -158,7 +158,7 @@ async fn operations(
     let kind = asked.text(&["spanKind", "span_kind"]).unwrap_or("");
     let (found, _) = ask::operations(&engine, &tenant, service, kind).await?;
     let operation = |one: ask::Operation| {
-        let kind = if one.kind.is_empty() { "internal" } else { &one.kind };
+        let kind = if one.kind.is_empty() { "internal" } else { one.kind.as_str() };
         json!({ "name": one.name, "spanKind": kind })
     };
     Ok(Json(json!({ "operations": found.into_iter().map(operation).collect::<Vec<_>>() })))
