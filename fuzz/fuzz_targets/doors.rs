@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
         14 => syslog(body),
         15 => journal(body),
         16 => drop(wire::jaeger::decode_thrift(body)),
-        17 => drop(wire::zipkin::decode_json(body)),
+        17 => drop((wire::zipkin::decode_json(body), wire::zipkin::decode_protobuf(body))),
         18 => influx(body),
         _ => compressed(body),
     }

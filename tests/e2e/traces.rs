@@ -110,6 +110,7 @@ fn tempo_streams_on_the_port_of_http() {
     assert!(nobody.message().contains("authorization: Bearer"), "{nobody:?}");
     for (listener, path) in [
         ("http", "/jaeger.api_v3.QueryService/GetServices"),
+        ("http", "/jaeger.api_v2.QueryService/GetServices"),
         ("otlp_grpc", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
         ("otlp_grpc", "/jaeger.api_v2.CollectorService/PostSpans"),
     ] {
@@ -225,7 +226,8 @@ fn zipkin_and_jaeger_in_and_out() {
     let us = (now_ms() - 30_000) * 1_000;
     let spans = json!([
         { "traceId": "5982fe77008310cc80f1da5e10147517", "id": "90394f6bcffb5d13", "kind": "SERVER", "name": "get /",
-          "timestamp": us, "duration": 30_000, "localEndpoint": { "serviceName": "frontend" } },
+          "timestamp": us, "duration": 30_000, "localEndpoint": { "serviceName": "frontend" },
+          "annotations": null, "remoteEndpoint": null },
         { "traceId": "5982fe77008310cc80f1da5e10147517", "parentId": "90394f6bcffb5d13", "id": "67fae42571535f60",
           "kind": "CLIENT", "name": "ask", "timestamp": us + 1_000, "duration": 20_000,
           "localEndpoint": { "serviceName": "frontend" }, "tags": { "http.method": "GET" } },
@@ -253,7 +255,12 @@ fn zipkin_and_jaeger_in_and_out() {
     assert_eq!(links, json!([{ "parent": "frontend", "child": "backend", "callCount": 1 }]));
     // The same trace to Jaeger's and Tempo's clients.
     let jaeger = server.json("/jaeger/api/traces/5982fe77008310cc80f1da5e10147517");
-    assert_eq!(jaeger["data"][0]["spans"].as_array().map(Vec::len), Some(3));
+    let spans = jaeger["data"][0]["spans"].as_array().unwrap();
+    let ids: std::collections::BTreeSet<&str> =
+        spans.iter().map(|span| span["spanID"].as_str().unwrap()).collect();
+    assert_eq!((spans.len(), ids.len()), (3, 3), "the server has an id of its own: {jaeger}");
+    assert_eq!(server.json("/zipkin/config.json")["searchEnabled"], true);
+    assert_eq!(server.json("/zipkin/health")["status"], "UP");
     let wrong = server.http.post(server.url("/api/v2/spans")).body("{}").send().unwrap();
     assert_eq!(wrong.status(), 400);
     // A Batch without its process, in Thrift's binary protocol.

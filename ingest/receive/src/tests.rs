@@ -63,6 +63,7 @@ mod journal;
 mod jsonline;
 mod peers;
 mod syslog;
+mod zipkin;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LINE: &str = r#"{"streams":[{"stream":{"app":"web"},"values":[["1700000000000000000","hello"]]}]}"#;

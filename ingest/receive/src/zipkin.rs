@@ -1,4 +1,4 @@
-//! Zipkin's `POST /api/v2/spans`: JSON. Its older thrift and its protobuf are told where to go.
+//! Zipkin's `POST /api/v2/spans`: JSON or protobuf. Its older thrift is told where to go.
 
 use crate::body::{self, text};
 use crate::doors::{Caller, Doors, Refusal, told};
@@ -23,12 +23,22 @@ pub async fn spans(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bo
 
 async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
-    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/json");
-    if kind.split(';').next().unwrap_or("").trim() != "application/json" {
-        let why = format!("Content-Type {kind:?}: Zipkin's spans are taken as application/json, version 2");
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
-    }
+    // As in Zipkin, whatever names no other of its formats is JSON.
+    let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
+    let decode = match kind.split(';').next().unwrap_or("").trim() {
+        "application/x-protobuf" | "application/protobuf" => wire::zipkin::decode_protobuf,
+        "application/x-thrift" => {
+            let why = format!(
+                "Content-Type {kind:?}: Zipkin's spans are taken as application/json or application/x-protobuf, version 2"
+            );
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        _ => wire::zipkin::decode_json,
+    };
     let body = body::read(doors, &headers, body, Encoding::Identity).await?;
-    let decoded = wire::zipkin::decode_json(&body.bytes)?;
+    if body.bytes.is_empty() {
+        return Ok(Receipt::default());
+    }
+    let decoded = decode(&body.bytes)?;
     doors.write(caller, Batch::Spans(decoded.batch), decoded.rejected).await
 }

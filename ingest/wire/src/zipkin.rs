@@ -1,8 +1,10 @@
-//! Zipkin's spans, version 2, as JSON: <https://zipkin.io/zipkin-api/zipkin2-api.yaml>.
+//! Zipkin's spans, version 2, as JSON (<https://zipkin.io/zipkin-api/zipkin2-api.yaml>) or protobuf.
 //!
 //! Its tags are text and stay text. The service of the local endpoint is the resource; the remote one is `peer.service` and the
 //! address of the peer. A server that shares its span's id with the client has that id as its parent, too: so it is
-//! found below the client, who comes first.
+//! found below the client, who comes first. What is `null` is not there: the Go library writes empty lists so.
+
+mod protobuf;
 
 use crate::jaeger::take_fields;
 use crate::{Decoded, Malformed, Rejected};
@@ -25,14 +27,12 @@ struct Sent {
     /// Microseconds.
     timestamp: Option<i64>,
     duration: Option<i64>,
-    #[serde(default)]
-    shared: bool,
+    shared: Option<bool>,
+    debug: Option<bool>,
     local_endpoint: Option<Endpoint>,
     remote_endpoint: Option<Endpoint>,
-    #[serde(default)]
-    annotations: Vec<Annotation>,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
+    annotations: Option<Vec<Annotation>>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -50,10 +50,21 @@ struct Annotation {
     value: String,
 }
 
+/// The attribute of a span that was traced whatever the sampling.
+const DEBUG: &str = "zipkin.debug";
+
 /// The body of a POST to `/api/v2/spans`: a list of spans.
 pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
-    let sent: Vec<Sent> = serde_json::from_slice(body)
-        .map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))?;
+    let sent = serde_json::from_slice(body);
+    sent.map(batch).map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))
+}
+
+/// The same in protobuf.
+pub fn decode_protobuf(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
+    protobuf::spans(body).map(batch)
+}
+
+fn batch(sent: Vec<Sent>) -> Decoded<SpanBatch> {
     let mut decoded = Decoded::<SpanBatch>::default();
     // Spans of one service and scope, in the order in which these were met.
     let mut places: BTreeMap<(String, String, String), usize> = BTreeMap::new();
@@ -76,7 +87,7 @@ pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
         });
         resources[at].spans.push(span);
     }
-    Ok(decoded)
+    decoded
 }
 
 fn trace_id(text: &str) -> Option<TraceId> {
@@ -107,24 +118,31 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
         });
         return None;
     };
-    let parent = sent.parent_id.as_deref().and_then(span_id);
-    let start_us = sent.timestamp.unwrap_or(0);
+    // One that names itself as its parent has none.
+    let parent = sent.parent_id.as_deref().and_then(span_id).filter(|parent| *parent != id);
+    let annotations = sent.annotations.unwrap_or_default();
+    // A span that was never finished may have no time but those of its annotations.
+    let first = annotations.iter().map(|annotation| annotation.timestamp).min();
+    let start_us = sent.timestamp.filter(|us| *us != 0).or(first).unwrap_or(0);
     let mut span = Span {
         trace_id,
         span_id: id,
-        parent_span_id: if sent.shared { Some(id) } else { parent },
+        parent_span_id: if sent.shared == Some(true) { Some(id) } else { parent },
         start_ns: start_us.saturating_mul(1_000),
         duration_ns: sent.duration.unwrap_or(0).saturating_mul(1_000),
         name: sent.name.unwrap_or_default(),
-        events: sent.annotations.into_iter().map(event).collect(),
+        events: annotations.into_iter().map(event).collect(),
         ..Span::default()
     };
-    let (scope, mut rest) = take_fields(tags(sent.tags, &mut span), &mut span);
+    let (scope, mut rest) = take_fields(tags(sent.tags.unwrap_or_default(), &mut span), &mut span);
     if let Some(kind) = sent.kind.and_then(|kind| SpanKind::from_word(&kind.to_ascii_lowercase())) {
         span.kind = kind;
     }
     for (side, endpoint) in [("local", sent.local_endpoint), ("peer", sent.remote_endpoint)] {
         rest.extend(endpoint.map(|endpoint| attributes(side, endpoint)).unwrap_or_default());
+    }
+    if sent.debug == Some(true) {
+        rest.push((DEBUG.to_owned(), Value::Bool(true)));
     }
     span.attributes = rest.into();
     Some((span, scope))
@@ -151,13 +169,16 @@ fn tags(mut tags: BTreeMap<String, String>, span: &mut Span) -> Attributes {
 
 /// Of the peer also its service; that of the local end is the resource's.
 fn attributes(side: &str, endpoint: Endpoint) -> Attributes {
-    let service = endpoint.service_name.filter(|_| side == "peer");
+    let service = endpoint.service_name.filter(|name| side == "peer" && !name.is_empty());
     let service = service.map(|name| ("peer.service".to_owned(), Value::String(name)));
-    let address = endpoint.ipv4.or(endpoint.ipv6);
+    let [v4, v6] = [endpoint.ipv4, endpoint.ipv6].map(|address| address.filter(|text| !text.is_empty()));
+    // OpenTelemetry has one address; of two the newer stands beside it.
+    let (address, second) = if v4.is_some() { (v4, v6) } else { (v6, None) };
     let address = address.map(|address| (format!("network.{side}.address"), Value::String(address)));
+    let second = second.map(|address| (format!("zipkin.{side}.ipv6"), Value::String(address)));
     let port = endpoint.port.filter(|port| *port != 0);
     let port = port.map(|port| (format!("network.{side}.port"), Value::Int(port)));
-    service.into_iter().chain(address).chain(port).collect()
+    service.into_iter().chain(address).chain(second).chain(port).collect()
 }
 
 #[cfg(test)]

@@ -1,21 +1,26 @@
 //! The Jaeger query API under `/jaeger/api`: services, operations, traces and what calls what; its version 3 in `v3`, and
-//! by gRPC in `grpc`.
+//! both by gRPC in `grpc`.
 //!
 //! Times are microseconds, durations as Go writes them. Answers and errors are Jaeger's envelope
-//! `{"data", "total", "limit", "offset", "errors"}`.
+//! `{"data", "total", "limit", "offset", "errors"}`. Spans have ids of their own, unless `raw` asks for them as sent.
 
 mod ask;
 mod convert;
 mod grpc;
+mod idl;
+mod json;
+mod monitor;
 mod params;
+mod summary;
 mod v3;
 
 use crate::TenantHeader;
+use crate::shared_ids::told_apart;
 use crate::traces::{self, whole_traces};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use engine::{Engine, QueryError};
 use model::{SpanBatch, TraceId};
@@ -29,15 +34,20 @@ const TRACES_DEFAULT: usize = 100;
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
         .route("/services", get(services))
-        .route("/services/{service}/operations", get(operations_of))
+        .route("/services/{*path}", get(operations_of))
         .route("/operations", get(operations))
         .route("/traces", get(search))
         .route("/traces/{id}", get(trace))
+        .route("/archive/{id}", post(archive))
         .route("/dependencies", get(dependencies));
-    Router::new().nest("/jaeger/api", routes).nest("/jaeger/api/v3", v3::router()).with_state(engine)
+    Router::new()
+        .nest("/jaeger/api", routes)
+        .nest("/jaeger/api/metrics", monitor::router())
+        .nest("/jaeger/api/v3", v3::router())
+        .with_state(engine)
 }
 
-/// Version 3 by gRPC. Its path is fixed at the root: a client dials host and port alone.
+/// Versions 2 and 3 by gRPC. Their path is fixed at the root: a client dials host and port alone.
 pub fn grpc_router(engine: Arc<Engine>) -> Router {
     grpc::router(engine)
 }
@@ -69,10 +79,11 @@ type Answer<T> = Result<T, Refusal>;
 
 /// What could not be read is told among the errors, and the rest is answered.
 fn answered(data: Vec<Value>, warnings: &[String]) -> Json<Value> {
-    let errors = match warnings {
-        [] => Value::Null,
-        told => told.iter().map(|msg| json!({ "code": 206, "msg": msg })).collect(),
-    };
+    answered_with(data, warnings.iter().map(|msg| json!({ "code": 206, "msg": msg })).collect())
+}
+
+fn answered_with(data: Vec<Value>, errors: Vec<Value>) -> Json<Value> {
+    let errors = if errors.is_empty() { Value::Null } else { Value::Array(errors) };
     Json(json!({ "total": data.len(), "data": data, "limit": 0, "offset": 0, "errors": errors }))
 }
 
@@ -87,9 +98,12 @@ async fn services(
 async fn operations_of(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
-    Path(service): Path<String>,
+    Path(path): Path<String>,
 ) -> Answer<Json<Value>> {
-    let (found, warnings) = ask::operations(&engine, &tenant, &service, "").await?;
+    // A service's name may have a slash, and Grafana sends it as it is.
+    let service = path.strip_suffix("/operations");
+    let service = service.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "404 page not found".to_owned()))?;
+    let (found, warnings) = ask::operations(&engine, &tenant, service, "").await?;
     let mut names: Vec<Value> = found.into_iter().map(|operation| operation.name.into()).collect();
     names.dedup();
     Ok(answered(names, &warnings))
@@ -106,8 +120,16 @@ async fn operations(
     Ok(answered(found.iter().map(ask::Operation::json).collect(), &warnings))
 }
 
-fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Json<Value> {
-    answered(traces.iter().map(|(id, spans)| convert::trace(*id, spans)).collect(), &warnings)
+/// Of the ids that were `asked` for, those that are not known are told among the errors.
+fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>, asked: &[TraceId], raw: bool) -> Json<Value> {
+    let told = |(id, spans): &(TraceId, SpanBatch)| match raw {
+        true => json::trace(*id, &convert::spans(spans)),
+        false => json::trace(*id, &convert::spans(&told_apart(spans))),
+    };
+    let missing = asked.iter().filter(|id| !traces.iter().any(|(known, _)| known == *id));
+    let missing = missing.map(|id| json!({ "msg": "trace not found", "traceID": hex::encode(id) }));
+    let unread = warnings.iter().map(|msg| json!({ "code": 206, "msg": msg }));
+    answered_with(traces.iter().map(told).collect(), unread.chain(missing).collect())
 }
 
 async fn search(
@@ -115,11 +137,12 @@ async fn search(
     TenantHeader(tenant): TenantHeader,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let ids = params.trace_ids()?;
+    let (ids, raw) = (params.trace_ids()?, params.raw()?);
     if !ids.is_empty() {
-        return Ok(found(ask::traces(&engine, &tenant, &ids, None).await?));
+        return Ok(found(ask::traces(&engine, &tenant, &ids, None).await?, &ids, raw));
     }
-    Ok(found(ask::search(&engine, &tenant, &params).await?))
+    params.get("service").ok_or_else(|| Refusal::bad("parameter 'service' is required"))?;
+    Ok(found(ask::search(&engine, &tenant, &params).await?, &[], raw))
 }
 
 /// A trace that is not known is no data: Grafana shows an empty view.
@@ -129,8 +152,16 @@ async fn trace(
     Path(id): Path<String>,
     params: Params,
 ) -> Answer<Json<Value>> {
-    let range = params.given_range()?.map(whole_traces);
-    Ok(found(ask::traces(&engine, &tenant, &[params::trace_id(&id)?], range).await?))
+    let (range, raw) = (params.given_range()?.map(whole_traces), params.raw()?);
+    let ids = [params::trace_id(&id)?];
+    Ok(found(ask::traces(&engine, &tenant, &ids, range).await?, &ids, raw))
+}
+
+/// As a Jaeger without an archive refuses; its page then shows why.
+async fn archive() -> Refusal {
+    let why =
+        "archive span storage was not configured: traces are kept for as long as --retention-traces says";
+    Refusal(StatusCode::NOT_IMPLEMENTED, why.to_owned())
 }
 
 async fn dependencies(
@@ -140,7 +171,10 @@ async fn dependencies(
 ) -> Answer<Json<Value>> {
     let range = params.lookback()?;
     let (calls, warnings) = traces::calls(&engine, &tenant, range).await?;
-    let edges = calls.into_iter();
+    // Of one service where it is named, on either side.
+    let service = params.get("service");
+    let edges =
+        calls.into_iter().filter(|call| service.is_none_or(|name| call.parent == name || call.child == name));
     let edges =
         edges.map(|call| json!({ "parent": call.parent, "child": call.child, "callCount": call.count }));
     Ok(answered(edges.collect(), &warnings))

@@ -14,6 +14,7 @@ pub mod pg;
 mod pieces;
 pub mod prometheus;
 pub mod refusal;
+mod shared_ids;
 pub mod sql;
 pub mod tempo;
 mod tenant;

@@ -30,6 +30,10 @@ pub fn at(path: &str, status: StatusCode, why: &str) -> Response {
         };
         return (status, Json(json!({ "status": "error", "errorType": kind, "error": why }))).into_response();
     }
+    if below("/jaeger/api/v3") {
+        let error = json!({ "httpCode": status.as_u16(), "message": why });
+        return (status, Json(json!({ "error": error }))).into_response();
+    }
     if below("/jaeger") {
         return crate::jaeger::Refusal(status, why.to_owned()).into_response();
     }
@@ -79,6 +83,7 @@ mod tests {
             ("/loki/api/v1/nope", "why\n"),
             ("/tempo/api/nope", "why\n"),
             ("/jaeger/api/nope", jaeger),
+            ("/jaeger/api/v3/nope", r#"{"error":{"httpCode":404,"message":"why"}}"#),
             (
                 "/elastic/_search",
                 r#"{"error":{"reason":"why","root_cause":[{"reason":"why","type":"exception"}],"type":"exception"},"status":404}"#,

@@ -50,6 +50,33 @@ pub(crate) fn tag_condition(scope: traceql::Scope, name: &str, value: &str) -> S
     }
 }
 
+/// A tag of Jaeger or Zipkin, anywhere on a span: it has no type, and what OpenTelemetry keeps in fields of its own are tags,
+/// too.
+pub(crate) fn condition(name: &str, value: &str) -> String {
+    let text = quoted(value);
+    let fitting = |known: &[&str]| known.contains(&value).then_some(value);
+    match (name, value) {
+        ("error", "true") => return "status = error".to_owned(),
+        ("error", "false") => return "status != error".to_owned(),
+        ("otel.status_code", "ERROR") => return "status = error".to_owned(),
+        ("otel.status_code", "OK") => return "status = ok".to_owned(),
+        ("otel.status_description", _) => return format!("statusMessage = {text}"),
+        ("otel.scope.name" | "otel.library.name", _) => return format!("instrumentation:name = {text}"),
+        ("otel.scope.version" | "otel.library.version", _) => {
+            return format!("instrumentation:version = {text}");
+        }
+        ("span.kind", _) => {
+            if let Some(kind) = fitting(&["server", "client", "producer", "consumer", "internal"]) {
+                return format!("kind = {kind}");
+            }
+        }
+        _ => {}
+    }
+    use traceql::Scope::{Any, Event, Instrumentation, Link};
+    let places = [Any, Event, Instrumentation, Link];
+    format!("({})", places.map(|scope| tag_condition(scope, name, value)).join(" || "))
+}
+
 /// Rows of a statement over the table `spans`, and what could not be read.
 pub(crate) async fn rows<T>(
     engine: &Arc<Engine>,
@@ -87,15 +114,28 @@ pub(crate) async fn calls(
     tenant: &Tenant,
     range: TimeRange,
 ) -> Result<(Vec<Calls>, Vec<String>), QueryError> {
-    let query = "select p.service, c.service, \
-                 cast(round(sum(greatest(sampling_weight(p.trace_state), sampling_weight(c.trace_state)))) as bigint), \
-                 cast(round(coalesce(sum(greatest(sampling_weight(p.trace_state), sampling_weight(c.trace_state))) \
-                 filter (where c.status = 'error'), 0)) as bigint) \
-                 from spans c join spans p on c.trace_id = p.trace_id and c.parent_span_id = p.span_id \
-                 where p.service <> c.service \
-                 and c.start_ts >= to_timestamp_nanos($1) and c.start_ts <= to_timestamp_nanos($2) \
-                 and p.start_ts >= to_timestamp_nanos($3) and p.start_ts <= to_timestamp_nanos($4) \
-                 group by 1, 2 order by 1, 2";
+    let weight = "greatest(sampling_weight(p.trace_state), sampling_weight(c.trace_state))";
+    let begins = |span: &str, first: u8| {
+        let ts = format!("{span}start_ts");
+        format!("{ts} >= to_timestamp_nanos(${first}) and {ts} <= to_timestamp_nanos(${})", first + 1)
+    };
+    // `s` has the ids that a server shares with its client. What names such a one as its parent is below the server: of the
+    // client's the server alone is. It is the side that is kept in memory, and nearly always empty.
+    let query = format!(
+        "select t.parent, t.child, cast(round(sum(t.weight)) as bigint), \
+         cast(round(coalesce(sum(t.weight) filter (where t.failed), 0)) as bigint) \
+         from (select distinct trace_id, span_id from spans where parent_span_id = span_id and {}) s \
+         right join (select p.service as parent, c.service as child, p.trace_id, p.span_id, \
+         c.span_id = p.span_id or p.parent_span_id = p.span_id as of_server, c.status = 'error' as failed, \
+         {weight} as weight \
+         from spans c join spans p on c.trace_id = p.trace_id and c.parent_span_id = p.span_id \
+         where p.service <> c.service and {} and {}) t \
+         on s.trace_id = t.trace_id and s.span_id = t.span_id \
+         where s.span_id is null or t.of_server group by 1, 2 order by 1, 2",
+        begins("", 3),
+        begins("c.", 1),
+        begins("p.", 3),
+    );
     // A call's other end may have begun a little before or after.
     let wide = whole_traces(range);
     let bounds = [range.start, range.end, wide.start, wide.end].map(SqlParameter::Integer).to_vec();
@@ -105,5 +145,5 @@ pub(crate) async fn calls(
         count: integer(batch, 2, row),
         errors: integer(batch, 3, row),
     };
-    rows(engine, tenant, query, bounds, edge).await
+    rows(engine, tenant, &query, bounds, edge).await
 }

@@ -1,8 +1,10 @@
-//! The Zipkin query API, version 2, under `/zipkin/api/v2` and, as its clients know nothing before it, `/api/v2`.
+//! The Zipkin query API, version 2, under `/zipkin/api/v2` and, as its clients know nothing before it, `/api/v2`; what its
+//! page asks beside it is in `page`.
 //!
 //! Times are milliseconds, durations microseconds. Errors are plain text.
 
 mod convert;
+mod page;
 mod params;
 
 use crate::traces::{self, rows, text, whole_traces};
@@ -34,7 +36,15 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/dependencies", get(dependencies))
         .route("/autocompleteKeys", get(keys))
         .route("/autocompleteValues", get(values));
-    Router::new().nest("/zipkin/api/v2", routes.clone()).nest("/api/v2", routes).with_state(engine)
+    let page = Router::new()
+        .route("/config.json", get(page::config))
+        .route("/health", get(page::health))
+        .route("/info", get(page::info));
+    Router::new()
+        .nest("/zipkin/api/v2", routes.clone())
+        .nest("/zipkin", page)
+        .nest("/api/v2", routes)
+        .with_state(engine)
 }
 
 /// Why a request is refused: a status and a sentence.
@@ -126,9 +136,10 @@ async fn trace(
     TenantHeader(tenant): TenantHeader,
     Path(id): Path<String>,
 ) -> Answer {
-    let found = found(&engine, &tenant, &[traces::trace_id(&id)?], None).await?;
-    let trace = found.into_iter().next();
-    trace.map(Json).ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("trace {id} not found")))
+    let id = traces::trace_id(id.trim())?;
+    let trace = found(&engine, &tenant, &[id], None).await?.into_iter().next();
+    let unknown = || Refusal(StatusCode::NOT_FOUND, format!("{} not found", convert::trace_id(id)));
+    trace.map(Json).ok_or_else(unknown)
 }
 
 async fn many(

@@ -1,7 +1,9 @@
 //! Spans as Zipkin's own instrumentation sends them.
 
+use super::protobuf::{AnnotationMessage, EndpointMessage, ListOfSpans, SpanMessage};
 use super::*;
 use model::attribute;
+use prost::Message;
 
 #[test]
 fn a_client_and_the_server_that_shares_its_id() {
@@ -53,4 +55,79 @@ fn the_least_a_span_has_and_what_is_none() {
         assert!(why.contains("Zipkin v2") && why.contains("line 1"), "{why}");
     }
     assert_eq!(decode_json(b"[]").unwrap().batch.spans(), 0);
+}
+
+/// zipkin-go, and so the collector's exporter, writes empty lists as `null`.
+#[test]
+fn what_is_null_is_not_there() {
+    let body = r#"[{"traceId":"1","id":"2","parentId":null,"name":null,"kind":null,"timestamp":7,"duration":null,
+      "shared":null,"debug":null,"localEndpoint":null,"remoteEndpoint":null,"annotations":null,"tags":null}]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!((span.start_ns, span.parent_span_id, span.events.len()), (7_000, None, 0));
+    assert!(span.attributes.is_empty());
+}
+
+#[test]
+fn what_a_span_leaves_open() {
+    let body = r#"[
+      {"traceId":"1","id":"2","parentId":"2","debug":true,"annotations":[{"timestamp":9,"value":"b"},{"timestamp":5,"value":"a"}],
+       "localEndpoint":{"serviceName":""},
+       "remoteEndpoint":{"serviceName":"","ipv4":"192.0.2.1","ipv6":"2001:db8::1","port":0}},
+      {"traceId":"1","id":"3","timestamp":0,"annotations":[]}
+    ]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let [resource] = decoded.batch.resources.as_slice() else { panic!("{decoded:?}") };
+    assert!(resource.resource.is_empty());
+    let [first, second] = resource.spans.as_slice() else { panic!("{resource:?}") };
+    assert_eq!((first.start_ns, first.parent_span_id), (5_000, None));
+    let expected = [
+        ("network.peer.address", Value::from("192.0.2.1")),
+        ("zipkin.peer.ipv6", Value::from("2001:db8::1")),
+        ("zipkin.debug", Value::Bool(true)),
+    ];
+    assert_eq!(first.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(second.start_ns, 0);
+}
+
+#[test]
+fn in_protobuf_it_is_the_same() {
+    let json = r#"[{"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13","id":"67fae42571535f60",
+      "kind":"CLIENT","name":"get","timestamp":1516781775726000,"duration":26000,"debug":true,
+      "localEndpoint":{"serviceName":"frontend","ipv4":"192.0.2.1","port":3306},
+      "remoteEndpoint":{"serviceName":"backend","ipv6":"2001:db8::1"},
+      "annotations":[{"timestamp":1516781775726100,"value":"ws"}],"tags":{"http.method":"GET"}}]"#;
+    let bytes = |text: &str| hex::decode(text).unwrap();
+    let span = SpanMessage {
+        trace_id: bytes("5982fe77008310cc80f1da5e10147517"),
+        parent_id: bytes("90394f6bcffb5d13"),
+        id: bytes("67fae42571535f60"),
+        kind: 1,
+        name: "get".into(),
+        timestamp: 1_516_781_775_726_000,
+        duration: 26_000,
+        local_endpoint: Some(EndpointMessage {
+            service_name: "frontend".into(),
+            ipv4: vec![192, 0, 2, 1],
+            port: 3306,
+            ..Default::default()
+        }),
+        remote_endpoint: Some(EndpointMessage {
+            service_name: "backend".into(),
+            ipv6: bytes("20010db8000000000000000000000001"),
+            ..Default::default()
+        }),
+        annotations: vec![AnnotationMessage { timestamp: 1_516_781_775_726_100, value: "ws".into() }],
+        tags: BTreeMap::from([("http.method".to_owned(), "GET".to_owned())]),
+        debug: true,
+        shared: false,
+    };
+    let nameless = SpanMessage { id: vec![], ..span.clone() };
+    let body = ListOfSpans { spans: vec![span, nameless] }.encode_to_vec();
+    let decoded = decode_protobuf(&body).unwrap();
+    assert_eq!(decoded.batch, decode_json(json.as_bytes()).unwrap().batch);
+    assert_eq!((decoded.rejected.0[0].reason, decoded.rejected.0[0].count), (RejectReason::InvalidId, 1));
+    let wrong = decode_protobuf(&body[..body.len() - 1]).unwrap_err().0;
+    assert!(wrong.contains("Zipkin"), "{wrong}");
+    assert_eq!(decode_protobuf(&[]).unwrap().batch.spans(), 0);
 }

@@ -1,9 +1,14 @@
 //! `jaeger.api_v3.QueryService` by gRPC: what `v3` answers over HTTP, on the same port. Messages have the numbers of Jaeger's
-//! `api_v3/query_service.proto`.
+//! `api_v3/query_service.proto`. The version before is in `v2`.
 
+mod v2;
+
+use super::idl::Seconds;
 use super::params::{Params, trace_id};
+use super::summary::{self, TraceSummary};
 use super::{Refusal, ask};
 use crate::grpc::{self, MESSAGE_BYTES_MAX, Told, failed, serve, tell, tell_parts};
+use crate::shared_ids::told_apart;
 use crate::tempo::otlp_traces;
 use crate::traces::{self, whole_traces};
 use axum::Router;
@@ -23,7 +28,10 @@ use tonic::Status;
 const SERVICE: &str = "jaeger.api_v3.QueryService";
 
 pub(super) fn router(engine: Arc<Engine>) -> Router {
-    Router::new().route(&format!("/{SERVICE}/{{call}}"), post(answer)).with_state(engine)
+    Router::new()
+        .route(&format!("/{SERVICE}/{{call}}"), post(answer))
+        .route(&format!("/{}/{{call}}", v2::SERVICE), post(v2::answer))
+        .with_state(engine)
 }
 
 async fn answer(
@@ -35,25 +43,11 @@ async fn answer(
     match call.as_str() {
         "GetTrace" => serve(request, engine, get_trace).await,
         "FindTraces" => serve(request, engine, find_traces).await,
+        "FindTraceSummaries" => serve(request, engine, find_summaries).await,
         "GetServices" => serve(request, engine, get_services).await,
         "GetOperations" => serve(request, engine, get_operations).await,
         "GetDependencies" => serve(request, engine, get_dependencies).await,
         _ => grpc::unknown_method(SERVICE, &call),
-    }
-}
-
-/// `google.protobuf.Timestamp`, and its `Duration`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Seconds {
-    #[prost(int64, tag = "1")]
-    pub seconds: i64,
-    #[prost(int32, tag = "2")]
-    pub nanos: i32,
-}
-
-impl Seconds {
-    fn ns(&self) -> i64 {
-        self.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(self.nanos))
     }
 }
 
@@ -65,8 +59,12 @@ pub struct GetTraceRequest {
     pub start_time: Option<Seconds>,
     #[prost(message, optional, tag = "3")]
     pub end_time: Option<Seconds>,
+    /// As they were sent: ids that a client and its server share stay shared.
+    #[prost(bool, tag = "4")]
+    pub raw_traces: bool,
 }
 
+/// `FindTraceSummariesRequest` is the same by another name.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FindTracesRequest {
     #[prost(message, optional, tag = "1")]
@@ -91,9 +89,17 @@ pub struct TraceQuery {
     pub duration_max: Option<Seconds>,
     #[prost(int32, tag = "8")]
     pub search_depth: i32,
+    #[prost(bool, tag = "9")]
+    pub raw_traces: bool,
     /// An expression. It must not be passed over: more would be answered than was asked for.
     #[prost(bytes = "vec", optional, tag = "10")]
     pub filter: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct FindTraceSummariesResponse {
+    #[prost(message, repeated, tag = "1")]
+    summaries: Vec<TraceSummary>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -151,9 +157,26 @@ pub struct Dependency {
     pub call_count: u64,
 }
 
+impl From<traces::Calls> for Dependency {
+    fn from(call: traces::Calls) -> Dependency {
+        let call_count = u64::try_from(call.count).unwrap_or(0);
+        Dependency { parent: call.parent, child: call.child, call_count }
+    }
+}
+
 impl From<Refusal> for Status {
     fn from(Refusal(status, why): Refusal) -> Status {
         grpc::status(status, why)
+    }
+}
+
+/// Version 3 wants the times of a search.
+fn timed(query: Option<TraceQuery>) -> Result<TraceQuery, Status> {
+    let query = query.ok_or_else(|| Status::invalid_argument("missing query"))?;
+    let given = |time| Seconds::time_ns(time).is_some();
+    match given(query.start_time_min) && given(query.start_time_max) {
+        true => Ok(query),
+        false => Err(Status::invalid_argument("start time min and max are required parameters")),
     }
 }
 
@@ -165,17 +188,17 @@ impl TraceQuery {
         }
         let tags =
             serde_json::to_string(&self.attributes).map_err(|why| Status::internal(why.to_string()))?;
-        let length = |given: &Option<Seconds>| given.as_ref().map(|given| format!("{}ns", given.ns()));
+        let length = |given| Seconds::length_ns(given).map(|ns| format!("{ns}ns"));
         // With so many digits it is read as nanoseconds.
-        let time = |given: &Option<Seconds>| given.as_ref().map(|given| format!("{:019}", given.ns()));
+        let time = |given| Seconds::time_ns(given).map(|ns| format!("{ns:019}"));
         let given = [
             ("service", Some(self.service_name)),
             ("operation", Some(self.operation_name)),
             ("tags", Some(tags)),
-            ("start", time(&self.start_time_min)),
-            ("end", time(&self.start_time_max)),
-            ("minDuration", length(&self.duration_min)),
-            ("maxDuration", length(&self.duration_max)),
+            ("start", time(self.start_time_min)),
+            ("end", time(self.start_time_max)),
+            ("minDuration", length(self.duration_min)),
+            ("maxDuration", length(self.duration_max)),
             ("limit", Some(self.search_depth.max(0).to_string())),
         ];
         let given = given.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
@@ -189,8 +212,8 @@ fn whole(warnings: &[String]) -> Result<(), Status> {
 }
 
 fn range(start: Option<Seconds>, end: Option<Seconds>) -> Result<Option<TimeRange>, Status> {
-    let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
-    traces::within(start.ns(), end.ns()).map(Some).map_err(Status::invalid_argument)
+    let (Some(start), Some(end)) = (Seconds::time_ns(start), Seconds::time_ns(end)) else { return Ok(None) };
+    traces::within(start, end).map(Some).map_err(Status::invalid_argument)
 }
 
 async fn get_trace(
@@ -206,7 +229,7 @@ async fn get_trace(
     if found.is_empty() {
         return Err(Status::not_found("trace not found"));
     }
-    tell_traces(&told, found).await
+    tell_traces(&told, found, asked.raw_traces).await
 }
 
 async fn find_traces(
@@ -215,16 +238,38 @@ async fn find_traces(
     asked: FindTracesRequest,
     told: Told<TracesData>,
 ) -> Result<(), Status> {
-    let query = asked.query.ok_or_else(|| Status::invalid_argument("missing query"))?;
+    let query = timed(asked.query)?;
+    let raw = query.raw_traces;
     let (found, warnings) = ask::search(&engine, &tenant, &query.params()?).await?;
     whole(&warnings)?;
-    tell_traces(&told, found).await
+    tell_traces(&told, found, raw).await
+}
+
+async fn find_summaries(
+    engine: Arc<Engine>,
+    tenant: Tenant,
+    asked: FindTracesRequest,
+    told: Told<FindTraceSummariesResponse>,
+) -> Result<(), Status> {
+    let query = timed(asked.query)?;
+    let (found, warnings) = ask::search(&engine, &tenant, &query.params()?).await?;
+    whole(&warnings)?;
+    let summaries = found.iter().map(|(id, spans)| summary::of(*id, &told_apart(spans))).collect();
+    tell_parts(&told, summaries, Message::encoded_len, |summaries, _, _| FindTraceSummariesResponse {
+        summaries,
+    })
+    .await
 }
 
 /// A trace begins with a message of its own.
-async fn tell_traces(told: &Told<TracesData>, found: Vec<(TraceId, SpanBatch)>) -> Result<(), Status> {
+async fn tell_traces(
+    told: &Told<TracesData>,
+    found: Vec<(TraceId, SpanBatch)>,
+    raw: bool,
+) -> Result<(), Status> {
     for (_, spans) in found {
-        let resources = otlp_traces(&spans).resource_spans.into_iter().flat_map(split).collect();
+        let traces = if raw { otlp_traces(&spans) } else { otlp_traces(&told_apart(&spans)) };
+        let resources = traces.resource_spans.into_iter().flat_map(split).collect();
         tell_parts(told, resources, Message::encoded_len, |resource_spans, _, _| TracesData {
             resource_spans,
         })
@@ -283,12 +328,8 @@ async fn get_dependencies(
         .ok_or_else(|| Status::invalid_argument("start_time and end_time are required"))?;
     let (calls, warnings) = traces::calls(&engine, &tenant, range).await.map_err(failed)?;
     whole(&warnings)?;
-    let dependency = |call: traces::Calls| Dependency {
-        parent: call.parent,
-        child: call.child,
-        call_count: u64::try_from(call.count).unwrap_or(0),
-    };
-    tell(&told, DependenciesResponse { dependencies: calls.into_iter().map(dependency).collect() }).await
+    tell(&told, DependenciesResponse { dependencies: calls.into_iter().map(Dependency::from).collect() })
+        .await
 }
 
 #[cfg(test)]

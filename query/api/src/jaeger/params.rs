@@ -4,11 +4,15 @@ use super::Refusal;
 use crate::traces;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use model::{Clock, SystemClock, TimeRange, TraceId};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// How far back is looked where no start is given, as in Jaeger.
 const LOOKBACK_NS: i64 = 48 * 3_600 * SECOND_NS;
+/// The same of who calls whom.
+const CALLS_LOOKBACK_NS: i64 = 24 * 3_600 * SECOND_NS;
 const TRACE_IDS_MAX: usize = 1_000;
 
 pub(super) struct Params(pub Vec<(String, String)>);
@@ -24,9 +28,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// As [`traces::trace_id`].
+/// As [`traces::trace_id`]; also in base64, as protobuf's JSON has it.
 pub(super) fn trace_id(text: &str) -> Result<TraceId, Refusal> {
-    traces::trace_id(text).map_err(Refusal::bad)
+    traces::trace_id(text).or_else(|why| of_base64(text).ok_or_else(|| Refusal::bad(why)))
+}
+
+fn of_base64(text: &str) -> Option<TraceId> {
+    let text = text.trim_end_matches('=');
+    let read = BASE64_STANDARD_NO_PAD.decode(text).or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text)).ok()?;
+    if ![8, 16].contains(&read.len()) {
+        return None;
+    }
+    let mut id = [0; 16];
+    id[16 - read.len()..].copy_from_slice(&read);
+    Some(id)
+}
+
+/// A truth as Go's parameters have it.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 impl Params {
@@ -42,6 +66,13 @@ impl Params {
             return Err(Refusal::bad(format!("more than {TRACE_IDS_MAX} trace ids; ask in several calls")));
         }
         Ok(ids)
+    }
+
+    /// Whether spans are wanted as they were sent.
+    pub fn raw(&self) -> Result<bool, Refusal> {
+        let Some(text) = self.get("raw") else { return Ok(false) };
+        let bad = || Refusal::bad(format!("unable to parse param 'raw': {text:?}; write true or false"));
+        truth(text).ok_or_else(bad)
     }
 
     /// 0 means the default, as it is never meant.
@@ -87,38 +118,54 @@ impl Params {
         within(start, end)
     }
 
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(known, text)| known == name && !text.is_empty())
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Milliseconds, of which there are nanoseconds.
+    pub fn ms(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse::<i64>().ok().filter(|ms| ms.checked_mul(1_000_000).is_some());
+        number.map(Some).ok_or_else(|| {
+            Refusal::bad(format!(
+                "unable to parse param '{name}': {text:?} is no whole number of milliseconds"
+            ))
+        })
+    }
+
     /// `endTs` and `lookback` in milliseconds.
     pub fn lookback(&self) -> Result<TimeRange, Refusal> {
-        let ms = |name: &str| -> Result<Option<i64>, Refusal> {
-            let Some(text) = self.get(name) else { return Ok(None) };
-            let number = text.parse::<i64>().ok().and_then(|ms| ms.checked_mul(1_000_000));
-            number.map(Some).ok_or_else(|| {
-                Refusal::bad(format!(
-                    "unable to parse param '{name}': {text:?} is no whole number of milliseconds"
-                ))
-            })
-        };
-        let end = ms("endTs")?.unwrap_or_else(|| SystemClock.now_ns());
-        let lookback = ms("lookback")?.unwrap_or(LOOKBACK_NS);
+        let ns = |ms: i64| ms.saturating_mul(1_000_000);
+        let end = self.ms("endTs")?.map_or_else(|| SystemClock.now_ns(), ns);
+        let lookback = self.ms("lookback")?.map_or(CALLS_LOOKBACK_NS, ns);
         within(end.saturating_sub(lookback), end)
     }
 
-    /// The search as TraceQL: conditions on one span, as Jaeger has them.
+    /// The search as TraceQL: conditions on one span, as Jaeger has them. Without a service it is of all.
     pub fn query(&self) -> Result<String, Refusal> {
-        let service = self.get("service").ok_or_else(|| Refusal::bad("parameter 'service' is required"))?;
-        let mut conditions = vec![format!("resource.service.name = {}", traces::quoted(service))];
+        let service = self.get("service");
+        let service = service.map(|service| format!("resource.service.name = {}", traces::quoted(service)));
+        let mut conditions: Vec<String> = service.into_iter().collect();
         if let Some(operation) = self.get("operation").filter(|operation| *operation != "all") {
             conditions.push(format!("name = {}", traces::quoted(operation)));
         }
-        for (name, op) in [("minDuration", ">="), ("maxDuration", "<=")] {
-            if let Some(text) = self.get(name) {
-                conditions.push(format!("duration {op} {}ns", duration_ns(name, text)?));
-            }
+        let [min, max] = [self.duration("minDuration")?, self.duration("maxDuration")?];
+        if min.zip(max).is_some_and(|(min, max)| min > max) {
+            return Err(Refusal::bad("'maxDuration' should be greater than 'minDuration'"));
         }
+        conditions.extend(min.map(|ns| format!("duration >= {ns}ns")));
+        conditions.extend(max.map(|ns| format!("duration <= {ns}ns")));
         for (name, value) in self.tags()? {
-            conditions.push(condition(&name, &value));
+            conditions.push(traces::condition(&name, &value));
         }
         Ok(format!("{{ {} }}", conditions.join(" && ")))
+    }
+
+    fn duration(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        self.get(name).map(|text| duration_ns(name, text)).transpose()
     }
 
     /// `tags={"name":"value"}` and `tag=name:value`.
@@ -165,32 +212,6 @@ fn within(start: i64, end: i64) -> Result<TimeRange, Refusal> {
     traces::within(start, end).map_err(Refusal::bad)
 }
 
-/// Jaeger's tags have no types here, and what OpenTelemetry keeps in fields of its own are tags to it, too.
-fn condition(name: &str, value: &str) -> String {
-    let text = traces::quoted(value);
-    let fitting = |known: &[&str]| known.contains(&value).then_some(value);
-    match (name, value) {
-        ("error", "true") => return "status = error".to_owned(),
-        ("error", "false") => return "status != error".to_owned(),
-        ("otel.status_code", "ERROR") => return "status = error".to_owned(),
-        ("otel.status_code", "OK") => return "status = ok".to_owned(),
-        ("otel.status_description", _) => return format!("statusMessage = {text}"),
-        ("otel.scope.name" | "otel.library.name", _) => return format!("instrumentation:name = {text}"),
-        ("otel.scope.version" | "otel.library.version", _) => {
-            return format!("instrumentation:version = {text}");
-        }
-        ("span.kind", _) => {
-            if let Some(kind) = fitting(&["server", "client", "producer", "consumer", "internal"]) {
-                return format!("kind = {kind}");
-            }
-        }
-        _ => {}
-    }
-    use traceql::Scope::{Any, Event, Instrumentation, Link};
-    let places = [Any, Event, Instrumentation, Link];
-    format!("({})", places.map(|scope| traces::tag_condition(scope, name, value)).join(" || "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,12 +235,29 @@ mod tests {
             assert!(query.contains(part), "{query}");
         }
         for bad in [
-            vec![("operation", "x")],
+            vec![("service", "a"), ("minDuration", "2s"), ("maxDuration", "1s")],
             vec![("service", "a"), ("tags", "[1]")],
             vec![("service", "a"), ("tag", "x")],
             vec![("service", "a"), ("minDuration", "long")],
         ] {
             assert!(params(&bad).query().is_err(), "{bad:?}");
+        }
+        let of_all = params(&[]).query().unwrap_or_else(|refusal| panic!("{}", refusal.1));
+        traceql::parse(&of_all).unwrap_or_else(|why| panic!("{of_all}: {why}"));
+    }
+
+    #[test]
+    fn ids_are_hex_or_base64() {
+        let hex = |text: &str| trace_id(text).map(hex::encode).ok();
+        let whole = Some("00000000000000010203040506070809".to_owned());
+        assert_eq!(hex("10203040506070809"), whole);
+        // The same with and without padding, and of 8 bytes alone.
+        assert_eq!(hex("AAAAAAAAAAECAwQFBgcICQ=="), whole);
+        assert_eq!(hex("AAAAAAAAAAECAwQFBgcICQ"), whole);
+        assert_eq!(hex("_____w8PDw8="), Some("0000000000000000ffffffff0f0f0f0f".to_owned()));
+        assert_eq!(hex("/////w8PDw8="), hex("_____w8PDw8"));
+        for wrong in ["", "xyz", "chumbawumba", "AAAAAAAAAAECAwQFBgcICQAAAAAAAAAAAA=="] {
+            assert_eq!(hex(wrong), None, "{wrong}");
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 pub(super) struct World {
     router: Router,
+    pub store: Arc<Store>,
     pub engine: Arc<Engine>,
     pub start_ns: i64,
     _dir: tempfile::TempDir,
@@ -65,8 +66,28 @@ fn batch(start_ns: i64) -> SpanBatch {
     SpanBatch { resources: vec![of("frontend", vec![root]), of("orders", vec![child])] }
 }
 
+/// A server that shares its client's id, as Zipkin's may.
+fn shared_ids(start_ns: i64) -> SpanBatch {
+    let span = |id: u8, parent: Option<u8>, kind: SpanKind| Span {
+        trace_id: params::trace_id(TRACE).unwrap_or_default(),
+        span_id: [id; 8],
+        parent_span_id: parent.map(|parent| [parent; 8]),
+        start_ns,
+        duration_ns: 1_000_000,
+        name: kind.as_str().into(),
+        kind,
+        ..Span::default()
+    };
+    let server = vec![span(1, Some(1), SpanKind::Server), span(2, Some(1), SpanKind::Internal)];
+    SpanBatch { resources: vec![of("shop", vec![span(1, None, SpanKind::Client)]), of("bank", server)] }
+}
+
 impl World {
     pub async fn new() -> World {
+        World::of(batch).await
+    }
+
+    async fn of(batch: impl FnOnce(i64) -> SpanBatch) -> World {
         let dir = tempfile::tempdir().unwrap();
         let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..store::Config::default() };
         let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
@@ -75,12 +96,12 @@ impl World {
         let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch(start_ns)), origin: None };
         store.write(write).await.unwrap();
         store.flush().await.unwrap();
-        let engine = Engine::new(store, Arc::new(SystemClock), engine::Limits::default()).unwrap();
+        let engine = Engine::new(store.clone(), Arc::new(SystemClock), engine::Limits::default()).unwrap();
         let engine = Arc::new(engine);
-        World { router: router(engine.clone()), engine, start_ns, _dir: dir }
+        World { router: router(engine.clone()), store, engine, start_ns, _dir: dir }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         let request = Request::get(format!("/jaeger/api{path}")).body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
@@ -102,6 +123,9 @@ async fn j1_j2_services_and_operations() {
     assert_eq!(world.data("/services").await, json!(["frontend", "orders"]));
     assert_eq!(world.data("/services/frontend/operations").await, json!(["GET /checkout"]));
     assert_eq!(world.data("/services/nobody/operations").await, json!([]));
+    // Grafana does not escape a slash in a service's name.
+    assert_eq!(world.data("/services/team/app/operations").await, json!([]));
+    assert_eq!(world.get("/services/frontend").await.0, StatusCode::NOT_FOUND);
     let operations = world.data("/operations?service=frontend&spanKind=server").await;
     assert_eq!(operations, json!([{ "name": "GET /checkout", "spanKind": "server" }]));
     assert_eq!(world.data("/operations?service=frontend&spanKind=client").await, json!([]));
@@ -133,10 +157,14 @@ async fn j3_search() {
     let (status, body) = world.get(&found("operation=x")).await;
     assert_eq!((status, body["errors"][0]["code"].as_u64()), (StatusCode::BAD_REQUEST, Some(400)));
     assert!(body["errors"][0]["msg"].as_str().unwrap().contains("service"), "{body}");
-    assert_eq!(
-        world.data(&format!("/traces?traceID={TRACE}&traceID=ff")).await.as_array().map(Vec::len),
-        Some(1)
-    );
+    let (status, body) = world.get(&found("service=frontend&minDuration=2s&maxDuration=1s")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(body["errors"][0]["msg"], "'maxDuration' should be greater than 'minDuration'");
+    // One that is not known is told beside those that are.
+    let (status, body) = world.get(&format!("/traces?traceID={TRACE}&traceID=ff")).await;
+    assert_eq!((status, body["data"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{body}");
+    let unknown = format!("{:0>32}", "ff");
+    assert_eq!(body["errors"], json!([{ "msg": "trace not found", "traceID": unknown }]));
 }
 
 #[tokio::test]
@@ -181,8 +209,44 @@ async fn j4_a_trace() {
     let ms = world.start_ns / 1_000_000;
     let data = world.data(&format!("/traces/{TRACE}?start={}&end={}", ms - 1_000, ms + 1_000)).await;
     assert_eq!(data.as_array().map(Vec::len), Some(1));
-    assert_eq!(world.data("/traces/ff").await, json!([]));
+    // Hex and base64 name the same.
+    assert_eq!(world.data("/traces/CvdlGRbNQ92ESOshHIAxnA==").await[0]["traceID"], TRACE);
+    let (status, body) = world.get("/traces/ff").await;
+    assert_eq!((status, &body["data"]), (StatusCode::OK, &json!([])));
+    assert_eq!(body["errors"][0]["msg"], "trace not found");
     assert_eq!(world.get("/traces/xyz").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.get(&format!("/traces/{TRACE}?raw=maybe")).await.0, StatusCode::BAD_REQUEST);
+    let request = Request::post(format!("/jaeger/api/archive/{TRACE}")).body(Body::empty()).unwrap();
+    let archived = world.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(archived.status(), StatusCode::NOT_IMPLEMENTED);
+}
+
+#[tokio::test]
+async fn each_span_has_an_id_of_its_own_unless_they_are_asked_for_as_sent() {
+    let world = World::of(shared_ids).await;
+    let ids = |trace: &Value| -> Vec<(String, String)> {
+        let text = |id: &Value| id.as_str().unwrap_or("").trim_start_matches('0').to_owned();
+        let spans = trace["spans"].as_array().unwrap().iter();
+        let mut ids: Vec<_> =
+            spans.map(|span| (text(&span["spanID"]), text(&span["references"][0]["spanID"]))).collect();
+        ids.sort();
+        ids
+    };
+    let pair = |id: &str, parent: &str| (id.to_owned(), parent.to_owned());
+    let (first, second) = ("101010101010101", "202020202020202");
+    let told = world.data(&format!("/traces/{TRACE}")).await;
+    assert_eq!(ids(&told[0]), [pair("1", first), pair(first, ""), pair(second, "1")]);
+    let raw = world.data(&format!("/traces/{TRACE}?raw=true")).await;
+    assert_eq!(ids(&raw[0]), [pair(first, ""), pair(first, first), pair(second, first)]);
+    // What is below the server is not called by the client.
+    let calls = world.data("/dependencies").await;
+    assert_eq!(calls, json!([{ "parent": "shop", "child": "bank", "callCount": 1 }]));
+    let (_, body) = world.get(&format!("/v3/traces/{TRACE}")).await;
+    let all = body["result"]["resourceSpans"].to_string();
+    assert!(all.contains(r#""spanId":"0000000000000001""#), "{all}");
+    let (_, body) = world.get(&format!("/v3/traces/{TRACE}?rawTraces=true")).await;
+    let all = body["result"]["resourceSpans"].to_string();
+    assert!(!all.contains(r#""spanId":"0000000000000001""#), "{all}");
 }
 
 #[tokio::test]
@@ -191,6 +255,8 @@ async fn j5_dependencies() {
     let end = world.start_ns / 1_000_000 + 60_000;
     let edges = world.data(&format!("/dependencies?endTs={end}&lookback=3600000")).await;
     assert_eq!(edges, json!([{ "parent": "frontend", "child": "orders", "callCount": 1 }]));
+    assert_eq!(world.data(&format!("/dependencies?endTs={end}&service=orders")).await, edges);
+    assert_eq!(world.data(&format!("/dependencies?endTs={end}&service=nobody")).await, json!([]));
     assert_eq!(world.data("/dependencies?endTs=1000&lookback=1000").await, json!([]));
     assert_eq!(world.get("/dependencies?endTs=soon").await.0, StatusCode::BAD_REQUEST);
 }
@@ -217,6 +283,10 @@ async fn j6_version_3() {
     };
     for (asked, count) in [
         ("service_name=orders&query.duration_min=250ms&query.num_traces=5", Some(2)),
+        ("serviceName=orders&query.durationMin=250ms&query.searchDepth=5", Some(2)),
+        // Of all services.
+        ("operationName=pool.acquire", Some(2)),
+        ("durationMin=2s", None),
         ("service_name=orders&query.operation_name=nothing", None),
     ] {
         let (_, body) = world.get(&query(asked)).await;
@@ -226,4 +296,47 @@ async fn j6_version_3() {
     assert_eq!((status, body["error"]["httpCode"].as_u64()), (StatusCode::NOT_FOUND, Some(404)));
     let (status, body) = world.get(&format!("/v3/traces/{TRACE}?start_time=now")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    let (status, body) = world.get("/v3/traces?query.serviceName=orders").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(body["error"]["message"], "query.startTimeMin and query.startTimeMax are required");
+    let backwards = format!("/v3/traces?query.startTimeMin={end}&query.startTimeMax={start}");
+    assert_eq!(world.get(&backwards).await.0, StatusCode::BAD_REQUEST);
+    let filtered = query("serviceName=orders&query.filter=%7B%22op%22:%22eq%22%7D");
+    assert_eq!(world.get(&filtered).await.0, StatusCode::BAD_REQUEST);
+    // Who does not say of which kind a span is means an internal one.
+    assert_eq!(
+        world.get("/v3/operations?service=orders").await.1,
+        json!({ "operations": [{ "name": "pool.acquire", "spanKind": "internal" }] })
+    );
+    let none = json!({ "operations": [] });
+    assert_eq!(world.get("/v3/operations?service=frontend&spanKind=client").await.1, none);
+}
+
+#[tokio::test]
+async fn summaries_of_version_3() {
+    let world = World::new().await;
+    let time = |ns: i64| {
+        chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+    };
+    let (start, end) = (time(world.start_ns - 1_000_000), time(world.start_ns + 60_000_000_000));
+    let path = |query: &str| {
+        format!("/v3/trace-summaries?query.startTimeMin={start}&query.startTimeMax={end}&query.{query}")
+    };
+    assert_eq!(
+        world.get(&path("serviceName=orders")).await.1,
+        json!({ "summaries": [{
+            "traceId": TRACE,
+            "rootServiceName": "frontend",
+            "rootOperationName": "GET /checkout",
+            "minStartTimeUnixNano": world.start_ns.to_string(),
+            "maxEndTimeUnixNano": (world.start_ns + 400_000_000).to_string(),
+            "spanCount": 2,
+            "errorSpanCount": 1,
+            "services": [
+                { "name": "frontend", "spanCount": 1, "errorSpanCount": 1 },
+                { "name": "orders", "spanCount": 1 },
+            ],
+        }] })
+    );
+    assert_eq!(world.get(&path("serviceName=nobody")).await.1, json!({ "summaries": [] }));
 }

@@ -1,11 +1,12 @@
 //! The Jaeger query API, version 3, under `/jaeger/api/v3`: what version 2 answers, with traces as OTLP's JSON. Grafana
 //! asks it when its Jaeger source is told to use gRPC's gateway.
 //!
-//! Times are RFC 3339, durations as Go writes them.
+//! Times are RFC 3339, durations as Go writes them. Parameters have their names of protobuf's JSON, or those of before.
 
-use super::params::{Params, trace_id};
-use super::{Refusal as V2, ask};
+use super::params::{Params, trace_id, truth};
+use super::{Refusal as V2, ask, summary};
 use crate::TenantHeader;
+use crate::shared_ids::told_apart;
 use crate::tempo::otlp_json;
 use crate::traces::{self, whole_traces};
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -25,6 +26,7 @@ pub(super) fn router() -> Router<Arc<Engine>> {
         .route("/operations", get(operations))
         .route("/traces", get(search))
         .route("/traces/{id}", get(trace))
+        .route("/trace-summaries", get(summaries))
         .route("/dependencies", get(dependencies))
 }
 
@@ -67,47 +69,79 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 impl Asked {
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, text)| known == name && !text.is_empty());
-        found.map(|(_, text)| text.as_str())
+    /// The first of these names that is given, and its text.
+    fn get(&self, names: &[&'static str]) -> Option<(&'static str, &str)> {
+        names.iter().find_map(|name| {
+            let found = self.0.iter().find(|(known, text)| known == name && !text.is_empty());
+            found.map(|(_, text)| (*name, text.as_str()))
+        })
     }
 
-    fn time_ns(&self, name: &str) -> Result<Option<i64>, Refusal> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+    fn text(&self, names: &[&'static str]) -> Option<&str> {
+        self.get(names).map(|(_, text)| text)
+    }
+
+    fn time_ns(&self, names: &[&'static str]) -> Result<Option<i64>, Refusal> {
+        let Some((name, text)) = self.get(names) else { return Ok(None) };
         // A `+` that was not encoded arrives as a blank.
         let time = chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok();
-        time.and_then(|time| time.timestamp_nanos_opt()).map(Some).ok_or_else(|| {
-            let why =
-                format!("malformed parameter {name}: {text:?}; write RFC 3339, as 2026-01-02T15:04:05Z");
-            Refusal(StatusCode::BAD_REQUEST, why)
-        })
+        time.and_then(|time| time.timestamp_nanos_opt())
+            .map(Some)
+            .ok_or_else(|| malformed(name, &format!("{text:?}; write RFC 3339, as 2026-01-02T15:04:05Z")))
+    }
+
+    fn raw(&self, names: &[&'static str]) -> Result<bool, Refusal> {
+        let Some((name, text)) = self.get(names) else { return Ok(false) };
+        truth(text).ok_or_else(|| malformed(name, &format!("{text:?}; write true or false")))
+    }
+
+    fn range(&self) -> Result<Option<TimeRange>, Refusal> {
+        match (self.time_ns(&START)?, self.time_ns(&END)?) {
+            (Some(start), Some(end)) => Ok(Some(traces::within(start, end).map_err(V2::bad)?)),
+            _ => Ok(None),
+        }
     }
 
     /// The same search in version 2's names.
     fn search(&self) -> Result<Params, Refusal> {
-        let mut params = vec![];
-        for (ours, names) in [
-            ("service", ["query.service_name", "query.serviceName"]),
-            ("operation", ["query.operation_name", "query.operationName"]),
-            ("minDuration", ["query.duration_min", "query.durationMin"]),
-            ("maxDuration", ["query.duration_max", "query.durationMax"]),
-            ("limit", ["query.num_traces", "query.search_depth"]),
-            ("tags", ["query.attributes", "query.tags"]),
-        ] {
-            let given = names.into_iter().find_map(|name| self.get(name));
-            params.extend(given.map(|text| (ours.to_owned(), text.to_owned())));
+        // It must not be passed over: more would be answered than was asked for.
+        if self.text(&["query.filter"]).is_some() {
+            return Err(malformed("query.filter", "it is not known here; use the other parameters"));
         }
-        for (ours, names) in [
-            ("start", ["query.start_time_min", "query.startTimeMin"]),
-            ("end", ["query.start_time_max", "query.startTimeMax"]),
-        ] {
-            for name in names {
-                // With so many digits it is read as nanoseconds.
-                params.extend(self.time_ns(name)?.map(|ns| (ours.to_owned(), format!("{ns:019}"))));
-            }
+        let (min, max) = (self.time_ns(&START_MIN)?, self.time_ns(&START_MAX)?);
+        let (Some(min), Some(max)) = (min, max) else {
+            return Err(V2::bad("query.startTimeMin and query.startTimeMax are required").into());
+        };
+        if min >= max {
+            return Err(V2::bad("query.startTimeMin must be before query.startTimeMax").into());
+        }
+        // With so many digits they are read as nanoseconds.
+        let mut params =
+            vec![("start".to_owned(), format!("{min:019}")), ("end".to_owned(), format!("{max:019}"))];
+        for (ours, names) in SEARCH {
+            params.extend(self.text(names).map(|text| (ours.to_owned(), text.to_owned())));
         }
         Ok(Params(params))
     }
+}
+
+const START: [&str; 2] = ["startTime", "start_time"];
+const END: [&str; 2] = ["endTime", "end_time"];
+const START_MIN: [&str; 2] = ["query.startTimeMin", "query.start_time_min"];
+const START_MAX: [&str; 2] = ["query.startTimeMax", "query.start_time_max"];
+
+/// What a search has beside its times, by version 2's names.
+const SEARCH: [(&str, &[&str]); 6] = [
+    ("service", &["query.serviceName", "query.service_name"]),
+    ("operation", &["query.operationName", "query.operation_name"]),
+    ("minDuration", &["query.durationMin", "query.duration_min"]),
+    ("maxDuration", &["query.durationMax", "query.duration_max"]),
+    ("limit", &["query.searchDepth", "query.search_depth", "query.num_traces"]),
+    ("tags", &["query.attributes", "query.tags"]),
+];
+
+fn malformed(name: &str, why: &str) -> Refusal {
+    V2::bad(format!("malformed parameter {name}: {why}")).into()
 }
 
 async fn services(State(engine): State<Arc<Engine>>, TenantHeader(tenant): TenantHeader) -> Answer {
@@ -120,19 +154,30 @@ async fn operations(
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
 ) -> Answer {
-    let Some(service) = asked.get("service") else {
-        return Err(V2::bad("malformed parameter service: it is required").into());
+    let service = asked.text(&["service"]).ok_or_else(|| malformed("service", "it is required"))?;
+    let kind = asked.text(&["spanKind", "span_kind"]).unwrap_or("");
+    let (found, _) = ask::operations(&engine, &tenant, service, kind).await?;
+    let operation = |one: ask::Operation| {
+        let kind = if one.kind.is_empty() { "internal" } else { one.kind.as_str() };
+        json!({ "name": one.name, "spanKind": kind })
     };
-    let (found, _) = ask::operations(&engine, &tenant, service, asked.get("span_kind").unwrap_or("")).await?;
-    Ok(Json(json!({ "operations": found.iter().map(ask::Operation::json).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "operations": found.into_iter().map(operation).collect::<Vec<_>>() })))
 }
 
 /// Where something could not be read there is no answer, as there is no room to say so.
-fn found((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Answer {
-    if !warnings.is_empty() {
-        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, warnings.join("; ")));
+fn whole((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Result<Vec<(TraceId, SpanBatch)>, Refusal> {
+    match warnings.is_empty() {
+        true => Ok(traces),
+        false => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, warnings.join("; "))),
     }
-    let resources: Vec<Value> = traces.iter().flat_map(|(_, spans)| otlp_json(spans)).collect();
+}
+
+fn found(told: ask::Told<(TraceId, SpanBatch)>, raw: bool) -> Answer {
+    let traces = whole(told)?;
+    let resources: Vec<Value> = traces
+        .iter()
+        .flat_map(|(_, spans)| if raw { otlp_json(spans) } else { otlp_json(&told_apart(spans)) })
+        .collect();
     if resources.is_empty() {
         return Err(Refusal(StatusCode::NOT_FOUND, "No traces found".to_owned()));
     }
@@ -145,11 +190,8 @@ async fn trace(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Answer {
-    let range = match (asked.time_ns("start_time")?, asked.time_ns("end_time")?) {
-        (Some(start), Some(end)) => Some(whole_traces(TimeRange { start, end })),
-        _ => None,
-    };
-    found(ask::traces(&engine, &tenant, &[trace_id(&id)?], range).await?)
+    let (range, raw) = (asked.range()?.map(whole_traces), asked.raw(&["rawTraces", "raw_traces"])?);
+    found(ask::traces(&engine, &tenant, &[trace_id(&id)?], range).await?, raw)
 }
 
 async fn search(
@@ -157,7 +199,19 @@ async fn search(
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
 ) -> Answer {
-    found(ask::search(&engine, &tenant, &asked.search()?).await?)
+    let raw = asked.raw(&["query.rawTraces", "query.raw_traces"])?;
+    found(ask::search(&engine, &tenant, &asked.search()?).await?, raw)
+}
+
+async fn summaries(
+    State(engine): State<Arc<Engine>>,
+    TenantHeader(tenant): TenantHeader,
+    asked: Asked,
+) -> Answer {
+    let traces = whole(ask::search(&engine, &tenant, &asked.search()?).await?)?;
+    let summaries: Vec<Value> =
+        traces.iter().map(|(id, spans)| summary::of(*id, &told_apart(spans)).json()).collect();
+    Ok(Json(json!({ "summaries": summaries })))
 }
 
 async fn dependencies(
@@ -165,10 +219,7 @@ async fn dependencies(
     TenantHeader(tenant): TenantHeader,
     asked: Asked,
 ) -> Answer {
-    let (Some(start), Some(end)) = (asked.time_ns("start_time")?, asked.time_ns("end_time")?) else {
-        return Err(V2::bad("start_time and end_time are required").into());
-    };
-    let range = traces::within(start, end).map_err(V2::bad)?;
+    let range = asked.range()?.ok_or_else(|| V2::bad("startTime and endTime are required"))?;
     let (calls, _) = traces::calls(&engine, &tenant, range).await?;
     // A whole number of 64 bits is text in protobuf's JSON.
     let edge = |call: traces::Calls| json!({ "parent": call.parent, "child": call.child, "callCount": call.count.to_string() });

@@ -1,6 +1,7 @@
 //! Spans as OTLP messages, which is how Tempo answers a trace.
 
-use model::{Attributes, ResourceSpans as Ours, SpanBatch, SpanKind, Value};
+use crate::shared_ids::told_apart;
+use model::{Attributes, ResourceSpans as Ours, SpanBatch, Value};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
@@ -8,7 +9,6 @@ use opentelemetry_proto::tonic::common::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData};
-use std::collections::HashMap;
 
 /// Tempo's message. Field 2, its metrics, is left out. `status` is 0 for a whole trace, 1 for a part of it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -27,36 +27,9 @@ pub(super) fn traces(spans: &SpanBatch) -> TracesData {
     TracesData { resource_spans: spans.resources.iter().map(resource_spans).collect() }
 }
 
-/// The same for who draws a trace by its spans' ids: a server's span that has its client's, as Zipkin's may, gets one of
-/// its own, below the client's, and what was below both is below it. New ids are the least that no span has.
+/// The same for whoever draws a trace by its spans' ids.
 pub(super) fn drawn(spans: &SpanBatch) -> TracesData {
-    let mut told = traces(spans);
-    // Whether a client has the id.
-    let mut of_clients: HashMap<Vec<u8>, bool> = HashMap::new();
-    for span in each_span(&mut told) {
-        *of_clients.entry(span.span_id.clone()).or_default() |= span.kind == SpanKind::Client as i32;
-    }
-    let mut free = (1u64..).map(|id| id.to_be_bytes().to_vec()).filter(|id| !of_clients.contains_key(id));
-    let mut renamed: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    for span in each_span(&mut told).filter(|span| span.kind == SpanKind::Server as i32) {
-        if of_clients.get(&span.span_id) == Some(&true)
-            && let Some(id) = free.next()
-        {
-            span.parent_span_id = std::mem::replace(&mut span.span_id, id.clone());
-            renamed.insert(span.parent_span_id.clone(), id);
-        }
-    }
-    for span in each_span(&mut told) {
-        if let Some(server) = renamed.get(&span.parent_span_id).filter(|server| **server != span.span_id) {
-            span.parent_span_id.clone_from(server);
-        }
-    }
-    told
-}
-
-fn each_span(traces: &mut TracesData) -> impl Iterator<Item = &mut Span> {
-    let scopes = traces.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
-    scopes.flat_map(|scope| &mut scope.spans)
+    traces(&told_apart(spans))
 }
 
 fn resource_spans(ours: &Ours) -> ResourceSpans {
@@ -155,35 +128,4 @@ fn nested(json: &serde_json::Value) -> Option<Any> {
             values: items.iter().map(|(name, item)| pair(name, nested(item))).collect(),
         }),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_with_its_clients_id_is_told_from_it() {
-        let span = |id: u8, parent: u8, kind| model::Span {
-            span_id: [0, 0, 0, 0, 0, 0, 0, id],
-            parent_span_id: (parent != 0).then_some([0, 0, 0, 0, 0, 0, 0, parent]),
-            kind,
-            ..model::Span::default()
-        };
-        let spans = vec![
-            span(1, 0, SpanKind::Server),
-            span(7, 1, SpanKind::Client),
-            span(7, 1, SpanKind::Server),
-            span(9, 7, SpanKind::Internal),
-        ];
-        let batch = SpanBatch { resources: vec![Ours { spans, ..Ours::default() }] };
-        let told = drawn(&batch);
-        let ids: Vec<(u8, Option<u8>)> = told.resource_spans[0].scope_spans[0]
-            .spans
-            .iter()
-            .map(|span| (span.span_id[7], span.parent_span_id.last().copied()))
-            .collect();
-        assert_eq!(ids, [(1, None), (7, Some(1)), (2, Some(7)), (9, Some(2))]);
-        let as_sent = traces(&batch);
-        assert_eq!(as_sent.resource_spans[0].scope_spans[0].spans[2].span_id[7], 7);
-    }
 }

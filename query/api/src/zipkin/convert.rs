@@ -1,11 +1,12 @@
 //! OpenTelemetry's spans as Zipkin writes them: tags are text, events are annotations, the peer is the remote endpoint.
 
 use model::{
-    Packed, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode, Value as Attribute,
-    attribute,
+    Packed, ResourceSpans, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode, TraceId,
+    Value as Attribute, attribute,
 };
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// All spans of a trace, by their start.
 pub(super) fn trace(found: &SpanBatch) -> Value {
@@ -20,6 +21,12 @@ pub(super) fn trace(found: &SpanBatch) -> Value {
     Value::Array(spans.into_iter().map(|(resource, one)| span(resource, one, &clients)).collect())
 }
 
+/// One of 64 bits has 16 digits, as it was sent.
+pub(super) fn trace_id(id: TraceId) -> String {
+    let high = if id[..8] == [0; 8] { 8 } else { 0 };
+    hex::encode(&id[high..])
+}
+
 /// A server with the id of the client that asked it.
 fn shares(span: &Span) -> bool {
     span.parent_span_id == Some(span.span_id)
@@ -30,7 +37,7 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
     let mut tell = |name: &str, value: Value| {
         told.insert(name.to_owned(), value);
     };
-    tell("traceId", json!(hex::encode(span.trace_id)));
+    tell("traceId", json!(trace_id(span.trace_id)));
     tell("id", json!(hex::encode(span.span_id)));
     let parent = match shares(span) {
         true => clients.get(&span.span_id).and_then(|client| client.parent_span_id),
@@ -42,7 +49,9 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
     if shares(span) {
         tell("shared", json!(true));
     }
-    tell("name", json!(span.name));
+    if !span.name.is_empty() {
+        tell("name", json!(span.name));
+    }
     if !matches!(span.kind, SpanKind::Unspecified | SpanKind::Internal) {
         tell("kind", json!(span.kind.as_str().to_uppercase()));
     }
@@ -50,16 +59,23 @@ fn span(resource: &ResourceSpans, span: &Span, clients: &HashMap<SpanId, &Span>)
     // A span of no length has no duration in Zipkin; the shortest there is has one microsecond.
     tell("duration", json!((span.duration_ns / 1_000).max(1)));
     let service = attribute(&resource.resource, "service.name").map(ToString::to_string);
-    tell("localEndpoint", endpoint("local", service, &span.attributes));
-    let peer = span.attributes.get("peer.service").map(|peer| peer.to_string());
-    let remote = endpoint("peer", peer, &span.attributes);
-    if remote.as_object().is_some_and(|fields| !fields.is_empty()) {
-        tell("remoteEndpoint", remote);
+    let peer = span.attributes.get(PEER).map(|peer| peer.to_string());
+    let mut told_elsewhere = vec![PEER.to_owned()];
+    for (name, side, service) in [("localEndpoint", "local", service), ("remoteEndpoint", "peer", peer)] {
+        let (endpoint, attributes) = endpoint(side, service, &span.attributes);
+        told_elsewhere.extend(attributes);
+        if !endpoint.is_empty() {
+            tell(name, Value::Object(endpoint));
+        }
+    }
+    if span.attributes.get(DEBUG) == Some(Attribute::Bool(true)) {
+        told_elsewhere.push(DEBUG.to_owned());
+        tell("debug", json!(true));
     }
     if !span.events.is_empty() {
         tell("annotations", span.events.iter().map(annotation).collect());
     }
-    let tags = tags(resource, span);
+    let tags = tags(resource, span, &told_elsewhere);
     if !tags.is_empty() {
         tell("tags", Value::Object(tags));
     }
@@ -87,36 +103,40 @@ fn as_json(value: &Attribute) -> Value {
     }
 }
 
-const ENDPOINTS: [&str; 5] = [
-    "peer.service",
-    "network.local.address",
-    "network.local.port",
-    "network.peer.address",
-    "network.peer.port",
-];
+const PEER: &str = "peer.service";
+/// Of a span that was traced whatever the sampling.
+const DEBUG: &str = "zipkin.debug";
 
-fn endpoint(side: &str, service: Option<String>, attributes: &Packed) -> Value {
-    let mut endpoint = Map::new();
-    if let Some(service) = service {
+/// And which attributes are told with it. Readers refuse a trace with an address that is none, as OpenTelemetry's names of
+/// sockets, or with a port beyond 16 bits: what does not fit stays a tag.
+fn endpoint(side: &str, service: Option<String>, attributes: &Packed) -> (Map<String, Value>, Vec<String>) {
+    let (mut endpoint, mut told) = (Map::new(), vec![]);
+    if let Some(service) = service.filter(|service| !service.is_empty()) {
         endpoint.insert("serviceName".to_owned(), json!(service));
     }
-    let of = |what: &str| attributes.get(&format!("network.{side}.{what}"));
-    if let Some(address) = of("address") {
-        let address = address.to_string();
-        let family = if address.contains(':') { "ipv6" } else { "ipv4" };
-        endpoint.insert(family.to_owned(), json!(address));
+    for name in [format!("network.{side}.address"), format!("zipkin.{side}.ipv6")] {
+        let address = attributes.get(&name).and_then(|address| address.to_string().parse::<IpAddr>().ok());
+        if let Some(address) = address {
+            let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
+            endpoint.insert(family.to_owned(), json!(address.to_string()));
+            told.push(name);
+        }
     }
-    if let Some(Attribute::Int(port)) = of("port") {
+    let name = format!("network.{side}.port");
+    if let Some(Attribute::Int(port)) = attributes.get(&name)
+        && let Some(port) = u16::try_from(port).ok().filter(|port| *port != 0)
+    {
         endpoint.insert("port".to_owned(), json!(port));
+        told.push(name);
     }
-    Value::Object(endpoint)
+    (endpoint, told)
 }
 
-fn tags(resource: &ResourceSpans, span: &Span) -> Map<String, Value> {
+fn tags(resource: &ResourceSpans, span: &Span, told_elsewhere: &[String]) -> Map<String, Value> {
     let of_resource = resource.resource.iter().filter(|(name, _)| name != "service.name");
     let of_scope = resource.scope.attributes.iter();
     let own = span.attributes.unpacked();
-    let of_span = own.iter().filter(|(name, _)| !ENDPOINTS.contains(&name.as_str()));
+    let of_span = own.iter().filter(|(name, _)| !told_elsewhere.contains(name));
     let mut tags: Map<String, Value> = of_resource
         .chain(of_scope)
         .chain(of_span)
@@ -139,4 +159,71 @@ fn tags(resource: &ResourceSpans, span: &Span) -> Map<String, Value> {
     }
     tell("w3c.tracestate", &span.trace_state);
     tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn told(service: &str, attributes: &[(&str, Attribute)]) -> Value {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let span = Span { span_id: [1; 8], attributes, ..Span::default() };
+        let resource = (!service.is_empty()).then(|| ("service.name".to_owned(), Attribute::from(service)));
+        let resource = Arc::new(resource.into_iter().collect());
+        let batch = SpanBatch {
+            resources: vec![ResourceSpans { resource, spans: vec![span], ..Default::default() }],
+        };
+        trace(&batch)[0].clone()
+    }
+
+    /// Go's `net.IP` ends the reading of the whole trace at what is no address.
+    #[test]
+    fn an_address_that_is_none_and_a_port_that_is_none_are_tags() {
+        let span = told(
+            "",
+            &[
+                ("network.peer.address", "/tmp/db.sock".into()),
+                ("network.peer.port", 70_000_i64.into()),
+                ("network.local.address", "db.example.org".into()),
+                ("network.local.port", "http".into()),
+            ],
+        );
+        assert_eq!((&span["localEndpoint"], &span["remoteEndpoint"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            span["tags"],
+            json!({
+                "network.peer.address": "/tmp/db.sock",
+                "network.peer.port": "70000",
+                "network.local.address": "db.example.org",
+                "network.local.port": "http",
+            })
+        );
+    }
+
+    #[test]
+    fn both_addresses_and_debug_come_back() {
+        let span = told(
+            "shop",
+            &[
+                ("network.peer.address", "192.0.2.1".into()),
+                ("zipkin.peer.ipv6", "2001:db8::1".into()),
+                ("peer.service", "bank".into()),
+                ("zipkin.debug", true.into()),
+            ],
+        );
+        let bank = json!({ "serviceName": "bank", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1" });
+        assert_eq!(span["remoteEndpoint"], bank);
+        assert_eq!((&span["debug"], &span["tags"]), (&json!(true), &Value::Null));
+        assert_eq!(span["localEndpoint"], json!({ "serviceName": "shop" }));
+    }
+
+    #[test]
+    fn an_id_of_64_bits_has_16_digits() {
+        let mut id = [0; 16];
+        id[15] = 7;
+        assert_eq!(trace_id(id), "0000000000000007");
+        id[0] = 1;
+        assert_eq!(trace_id(id), "01000000000000000000000000000007");
+    }
 }

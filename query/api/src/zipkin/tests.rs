@@ -133,10 +133,33 @@ async fn a_trace() {
               "tags": { "otel.status_code": "ERROR", "error": "true" } },
         ])
     );
-    assert_eq!(world.get("/api/v2/trace/ff").await.0, StatusCode::NOT_FOUND);
+    let (status, why) = world.get("/api/v2/trace/ff").await;
+    assert_eq!((status, why.as_str()), (StatusCode::NOT_FOUND, "00000000000000ff not found\n"));
     assert_eq!(world.get("/api/v2/trace/nope").await.0, StatusCode::BAD_REQUEST);
     let many = world.json(&format!("/traceMany?traceIds={TRACE},ff")).await;
     assert_eq!(many, json!([trace]));
+    for (ids, why) in [
+        (TRACE.to_owned(), "Use /api/v2/trace/{traceId} endpoint to retrieve a single trace\n"),
+        ("ff,1,0ff".to_owned(), "redundant traceId: 0ff\n"),
+        (String::new(), "parameter traceIds is required\n"),
+    ] {
+        let told = world.get(&format!("/api/v2/traceMany?traceIds={ids}")).await;
+        assert_eq!((told.0, told.1.as_str()), (StatusCode::BAD_REQUEST, why));
+    }
+}
+
+#[tokio::test]
+async fn what_the_page_asks_beside() {
+    let world = World::new().await;
+    let json = async |path: &str| {
+        let (status, body) = world.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let config = json("/zipkin/config.json").await;
+    assert_eq!((&config["queryLimit"], &config["searchEnabled"]), (&json!(10), &json!(true)));
+    assert_eq!(json("/zipkin/health").await["status"], "UP");
+    assert_eq!(json("/zipkin/info").await["zipkin"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test]
@@ -148,6 +171,9 @@ async fn search() {
         ("serviceName=bank&spanName=ask", 0),
         ("annotationQuery=http.method=GET%20and%20ws%20and%20error", 1),
         ("annotationQuery=http.method=POST", 0),
+        ("annotationQuery=http.method%3D%20and%20error=refused", 1),
+        ("annotationQuery=error=gone", 0),
+        ("annotationQuery=nothing%3D", 0),
         ("minDuration=99000&maxDuration=101000", 1),
         ("minDuration=101000", 0),
         ("endTs=1000&lookback=1000", 0),
@@ -155,7 +181,12 @@ async fn search() {
         let found = world.json(&format!("/traces?limit=5&{query}")).await;
         assert_eq!(found.as_array().map(Vec::len), Some(count), "{query}: {found}");
     }
-    assert_eq!(world.get("/api/v2/traces?limit=many").await.0, StatusCode::BAD_REQUEST);
+    for wrong in
+        ["limit=many", "limit=0", "lookback=0", "endTs=-1", "minDuration=0", "minDuration=5&maxDuration=4"]
+    {
+        let (status, why) = world.get(&format!("/api/v2/traces?{wrong}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}: {why}");
+    }
 }
 
 #[tokio::test]

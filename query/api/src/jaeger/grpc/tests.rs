@@ -17,8 +17,10 @@ async fn client(world: &World) -> tonic::client::Grpc<Channel> {
     client
 }
 
+/// A call of version 3, or of the service that it names.
 fn path(call: &str) -> http::uri::PathAndQuery {
-    http::uri::PathAndQuery::try_from(format!("/{SERVICE}/{call}")).unwrap()
+    let whole = if call.contains('/') { format!("/{call}") } else { format!("/{SERVICE}/{call}") };
+    http::uri::PathAndQuery::try_from(whole).unwrap()
 }
 
 async fn ask<Q, A>(world: &World, call: &str, message: Q) -> Result<Vec<A>, Status>
@@ -100,6 +102,14 @@ async fn a_trace_by_its_id_and_by_what_it_holds() {
         ask::<_, TracesData>(&world, "FindTraces", FindTracesRequest { query: Some(query) })
     };
     assert_eq!(find(query.clone()).await.unwrap(), found);
+    let asked = FindTracesRequest { query: Some(query.clone()) };
+    let told: Vec<FindTraceSummariesResponse> = ask(&world, "FindTraceSummaries", asked).await.unwrap();
+    let [FindTraceSummariesResponse { summaries }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((summaries[0].trace_id.as_str(), summaries[0].span_count), (TRACE, 2));
+    let timeless = TraceQuery { start_time_min: None, ..query.clone() };
+    let wrong = find(timeless).await.unwrap_err();
+    let why = "start time min and max are required parameters";
+    assert_eq!((wrong.code(), wrong.message()), (Code::InvalidArgument, why));
     let longer = TraceQuery { duration_min: seconds(3_600_000_000_000), ..query.clone() };
     assert_eq!(find(longer).await.unwrap(), []);
     let filtered = TraceQuery { filter: Some(vec![]), ..query };
@@ -108,6 +118,85 @@ async fn a_trace_by_its_id_and_by_what_it_holds() {
     let wrong = ask::<_, TracesData>(&world, "FindTraces", none).await.unwrap_err();
     assert_eq!((wrong.code(), wrong.message()), (Code::InvalidArgument, "missing query"));
     let wrong = ask::<_, TracesData>(&world, "Nothing", FindTracesRequest::default()).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::Unimplemented);
+}
+
+/// As Go's clients ask, who have no way to leave out a time or a duration.
+#[tokio::test]
+async fn what_is_not_given_may_be_said_with_zeros() {
+    let world = World::new().await;
+    let no_time = Some(Seconds { seconds: -62_135_596_800, nanos: 0 });
+    let asked = GetTraceRequest {
+        trace_id: TRACE.into(),
+        start_time: no_time,
+        end_time: no_time,
+        ..Default::default()
+    };
+    let found: Vec<TracesData> = ask(&world, "GetTrace", asked).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let query = TraceQuery {
+        start_time_min: seconds(world.start_ns - 60_000_000_000),
+        start_time_max: seconds(world.start_ns + 60_000_000_000),
+        duration_min: seconds(0),
+        duration_max: seconds(0),
+        ..TraceQuery::default()
+    };
+    let asked = |query: &TraceQuery| FindTracesRequest { query: Some(query.clone()) };
+    assert_eq!(ask::<_, TracesData>(&world, "FindTraces", asked(&query)).await.unwrap().len(), 1);
+    let timeless = TraceQuery { start_time_min: no_time, ..query };
+    let wrong = ask::<_, TracesData>(&world, "FindTraces", asked(&timeless)).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn version_2_has_jaegers_own_spans() {
+    let world = World::new().await;
+    let call = |name: &str| format!("jaeger.api_v2.QueryService/{name}");
+    let trace_id = hex::decode(TRACE).unwrap();
+    let asked = v2::GetTraceRequest { trace_id: trace_id.clone(), ..Default::default() };
+    let told: Vec<v2::SpansResponseChunk> = ask(&world, &call("GetTrace"), asked).await.unwrap();
+    let spans: Vec<_> = told.into_iter().flat_map(|chunk| chunk.spans).collect();
+    let [root, child] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((root.operation_name.as_str(), root.trace_id == trace_id), ("GET /checkout", true));
+    assert_eq!((root.start_time, root.duration), (seconds(world.start_ns), seconds(400_000_000)));
+    let process = |span: &crate::jaeger::idl::Span| span.process.clone().map(|process| process.service_name);
+    assert_eq!([process(root), process(child)], [Some("frontend".to_owned()), Some("orders".to_owned())]);
+    assert_eq!(
+        (child.references[0].ref_type, child.references[0].span_id.as_slice()),
+        (0, [1_u8; 8].as_slice())
+    );
+    let status = root.tags.iter().find(|tag| tag.key == "http.status_code").unwrap();
+    assert_eq!((status.v_type, status.v_int64), (2, 500));
+
+    let query = TraceQuery { service_name: "orders".into(), ..TraceQuery::default() };
+    let asked = FindTracesRequest { query: Some(query) };
+    let told: Vec<v2::SpansResponseChunk> = ask(&world, &call("FindTraces"), asked).await.unwrap();
+    assert_eq!(told.iter().map(|chunk| chunk.spans.len()).sum::<usize>(), 2);
+    let services: GetServicesResponse =
+        ask_one(&world, &call("GetServices"), GetServicesRequest {}).await.unwrap();
+    assert_eq!(services.services, ["frontend", "orders"]);
+    let asked = GetOperationsRequest { service: "frontend".into(), span_kind: String::new() };
+    let found: v2::GetOperationsResponse = ask_one(&world, &call("GetOperations"), asked).await.unwrap();
+    assert_eq!(
+        (found.names.as_slice(), found.operations.len()),
+        (["GET /checkout".to_owned()].as_slice(), 1)
+    );
+    let asked = GetDependenciesRequest {
+        start_time: seconds(world.start_ns - 60_000_000_000),
+        end_time: seconds(world.start_ns + 60_000_000_000),
+    };
+    let found: v2::GetDependenciesResponse = ask_one(&world, &call("GetDependencies"), asked).await.unwrap();
+    assert_eq!(found.dependencies.len(), 1);
+
+    for (trace_id, code) in
+        [(vec![], Code::InvalidArgument), (vec![0; 16], Code::InvalidArgument), (vec![9; 8], Code::NotFound)]
+    {
+        let asked = v2::GetTraceRequest { trace_id, ..Default::default() };
+        let wrong = ask::<_, v2::SpansResponseChunk>(&world, &call("GetTrace"), asked).await.unwrap_err();
+        assert_eq!(wrong.code(), code, "{wrong:?}");
+    }
+    let asked = v2::GetTraceRequest::default();
+    let wrong = ask::<_, v2::SpansResponseChunk>(&world, &call("ArchiveTrace"), asked).await.unwrap_err();
     assert_eq!(wrong.code(), Code::Unimplemented);
 }
 
