@@ -246,7 +246,7 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     let asked = world.server.asked.lock().clone();
     assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
     let mut samples = Samples::new(1, "n", true);
-    samples.of_job(&KUBE_STATE, "");
+    samples.of_kube_state("");
     cluster.known[at]
         .lock()
         .all()
