@@ -175,9 +175,12 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, config: &Config) -> Vec<scr
     let interval = config.interval;
     let node = &host.name;
     let (scheme, address) = settings.url.split_once("://").unwrap_or(("https", &settings.url));
+    // Jobs know no working directory.
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let token_file = absolute(&settings.token_file);
     let tls = match &settings.trust {
         Trust::System => serde_json::json!({}),
-        Trust::CaFile(path) => serde_json::json!({ "ca_file": path }),
+        Trust::CaFile(path) => serde_json::json!({ "ca_file": absolute(path) }),
         Trust::Anyone => serde_json::json!({ "insecure_skip_verify": true }),
     };
     let mut paths =
@@ -187,8 +190,8 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, config: &Config) -> Vec<scr
     }
     let every = format!("{}ms", interval.as_millis());
     // A port without authentication needs no token, and there may be none.
-    let authorization = match scheme == "https" || settings.token_file.exists() {
-        true => serde_json::json!({ "credentials_file": settings.token_file }),
+    let authorization = match scheme == "https" || token_file.exists() {
+        true => serde_json::json!({ "credentials_file": token_file }),
         false => serde_json::Value::Null,
     };
     let jobs: Vec<_> = paths
