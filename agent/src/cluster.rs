@@ -14,7 +14,7 @@ mod missed;
 mod rollouts;
 mod schedule;
 mod sizes;
-mod state;
+pub mod state;
 
 use crate::Config;
 use crate::changes::{self, Change};

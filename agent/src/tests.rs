@@ -1,3 +1,5 @@
+mod mixins;
+
 use super::*;
 use axum::body::Bytes;
 use axum::extract::State;
