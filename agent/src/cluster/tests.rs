@@ -305,7 +305,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     state::tell("CronJob", &cron, &Metadata { annotations, ..Metadata::default() }, &mut samples);
     let waiting = json!({ "metadata": { "name": "nofit", "namespace": "shop", "uid": "u" }, "spec": {},
         "status": { "phase": "Pending", "conditions": [
-            { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": "1970-01-01T00:00:07Z" }] } });
+            { "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": "1970-01-01T00:00:07Z" }] } });
     state::tell("Pod", &waiting, &Metadata::default(), &mut samples);
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
         .into_iter()

@@ -191,10 +191,8 @@ fn conditions(pod: &Pod, of: &mut Of<'_, '_>) {
                 } else if condition.status == "False" {
                     let help = "Unix timestamp when pod moved into unscheduled status";
                     of.time("kube_pod_status_unscheduled_time", help, at);
-                    if condition.reason == "Unschedulable" {
-                        let help = "Describes the unschedulable status for the pod.";
-                        of.gauge("kube_pod_status_unschedulable", help, &[], 1.0);
-                    }
+                    let help = "Describes the unschedulable status for the pod.";
+                    of.gauge("kube_pod_status_unschedulable", help, &[], 1.0);
                 }
             }
             "ContainersReady" if is_true => {
