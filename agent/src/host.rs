@@ -47,6 +47,11 @@ impl Host {
         Host { name, cluster: None, root, attributes, pod_labels }
     }
 
+    /// The pod that this process runs in.
+    pub fn pod(&self) -> Option<&str> {
+        self.pod_labels.iter().find(|(label, _)| *label == "pod").map(|(_, pod)| pod.as_str())
+    }
+
     pub fn in_cluster(mut self, name: Option<String>) -> Host {
         if let Some(name) = &name {
             self.attributes.push((CLUSTER_ATTRIBUTE.to_owned(), name.as_str().into()));

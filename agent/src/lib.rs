@@ -38,7 +38,7 @@ use model::{Clock, Identify, MetricBatch, Reading, Sink};
 use parking_lot::Mutex;
 use queue::Queue;
 use samples::Samples;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -397,6 +397,8 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
     let metadata = Arc::new(config.metadata.clone());
     let mut collection = 0u64;
     let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
+    let remembered = config.data_dir.join("pod");
+    let (pod, mut before) = (host.pod().map(str::to_owned), pod_before(&remembered, &host));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -406,7 +408,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
         let (machine, metadata) = (machine.clone(), metadata.clone());
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
-        let jobs = config.job_names.clone();
+        let (jobs, before) = (config.job_names.clone(), before.take());
         let mut known = processes.take().unwrap_or_default();
         let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
         let (full, mut pieces) = tokio::sync::mpsc::channel(1);
@@ -418,7 +420,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             if each_process {
                 costs.of("processes", || known.collect(&host.root, &mut samples));
             }
-            samples.of_pod(&host.pod_labels);
+            samples.of_pod(&host.pod_labels, before);
             costs.of("node", || {
                 node::collect(&host.root, &textfiles, &mounts, dear, &mut samples);
                 samples.up();
@@ -443,10 +445,21 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
                 processes = Some(known);
                 collection += 1;
                 push(rest).await;
+                if let Some(pod) = pod.as_ref().filter(|_| collection == 1)
+                    && let Err(wrong) = tokio::fs::write(&remembered, pod).await
+                {
+                    warn!(error = %wrong, path = %remembered.display(), "this pod's series will not be ended by the next");
+                }
             }
             Err(wrong) => warn!(error = %wrong, "collection ended early"),
         }
     }
+}
+
+/// The pod that the agent of this node was, where it is another one now.
+fn pod_before(remembered: &Path, host: &Host) -> Option<String> {
+    let now = host.pod()?;
+    std::fs::read_to_string(remembered).ok().filter(|before| before != now)
 }
 
 #[cfg(test)]

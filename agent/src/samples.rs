@@ -1,7 +1,7 @@
 //! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
 
 use crate::JobNames;
-use model::{Metadata, MetricBatch, MetricKind};
+use model::{Metadata, MetricBatch, MetricKind, stale_marker};
 use std::collections::HashSet;
 use tokio::sync::mpsc;
 
@@ -23,6 +23,8 @@ pub struct Samples {
     jobs: JobNames,
     /// Of every series: `job`, `instance` and what else that job's targets have.
     target: Vec<(&'static str, String)>,
+    /// The pod that told these series before this one: they end under its name.
+    before: Option<String>,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
@@ -35,6 +37,7 @@ impl Samples {
             now_ns,
             jobs: JobNames::default(),
             target: vec![("job", JobNames::default().node), ("instance", instance.to_owned())],
+            before: None,
             described: describe.then(HashSet::new),
         }
     }
@@ -50,9 +53,11 @@ impl Samples {
         Samples { full: Some(full), ..self }
     }
 
-    /// From here on the series have the labels of the pod that they are measured in, too.
-    pub fn of_pod(&mut self, place: &[(&'static str, String)]) {
+    /// From here on the series have the labels of the pod that they are measured in, too; those of the pod before it end,
+    /// as they do for whoever scrapes pods. Without it a sum would count the node twice for as long as a query looks back.
+    pub fn of_pod(&mut self, place: &[(&'static str, String)], before: Option<String>) {
         self.target.extend_from_slice(place);
+        self.before = before;
     }
 
     /// From here on the series are `container_*`.
@@ -69,6 +74,7 @@ impl Samples {
 
     fn of_job(&mut self, job: String, node: &str) {
         self.target = vec![("job", job), ("instance", node.to_owned()), ("node", node.to_owned())];
+        self.before = None;
     }
 
     /// What a scrape says of its target: by it dashboards list clusters and nodes, and rules see what is missing.
@@ -111,8 +117,15 @@ impl Samples {
         );
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
+        let now_ms = self.now_ns.div_euclid(1_000_000);
         if self.batch.begin_series(&mut pairs).is_ok() {
-            self.batch.push(self.now_ns.div_euclid(1_000_000), value);
+            self.batch.push(now_ms, value);
+            if let Some(before) = self.before.as_deref().filter(|_| !is_said("pod")) {
+                pairs.iter_mut().filter(|(name, _)| *name == "pod").for_each(|pod| pod.1 = before);
+                if self.batch.begin_series(&mut pairs).is_ok() {
+                    self.batch.push(now_ms, stale_marker());
+                }
+            }
         }
         if self.batch.series.len() >= PIECE_SERIES
             && let Some(full) = &self.full
@@ -135,7 +148,7 @@ mod tests {
     fn jobs_are_called_as_is_asked_for() {
         let told = |names: &str| {
             let mut samples = Samples::new(1, "n1", false).in_jobs(&JobNames::parse(names).unwrap());
-            samples.of_pod(&[("pod", "agent-x".into())]);
+            samples.of_pod(&[("pod", "agent-x".into())], None);
             samples.gauge("node_load1", "", &[], 1.0);
             samples.of_cadvisor("n1");
             samples.up();
@@ -155,6 +168,28 @@ mod tests {
         );
         assert_eq!(told("mixins")[0], "node_load1{instance=\"n1\", job=\"node\", pod=\"agent-x\"}");
         assert_eq!(told("mixins")[1], kubelet.replace("kubelet", "cadvisor"));
+    }
+
+    #[test]
+    fn series_of_the_pod_before_end() {
+        let mut samples = Samples::new(1, "n1", false);
+        samples.of_pod(&[("pod", "agent-b".into())], Some("agent-a".into()));
+        samples.gauge("node_load1", "", &[], 1.0);
+        samples.gauge("of_a_file", "", &[("pod", "web")], 2.0);
+        samples.of_cadvisor("n1");
+        samples.up();
+        let all = crate::tests::labels_and_values(&samples.finish());
+        let told: Vec<_> = all
+            .iter()
+            .map(|(labels, value)| (labels.metric_name(), labels.get("pod"), model::is_stale_marker(*value)))
+            .collect();
+        let expected = [
+            ("node_load1", Some("agent-b"), false),
+            ("node_load1", Some("agent-a"), true),
+            ("of_a_file", Some("web"), false),
+            ("up", None, false),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]
