@@ -89,7 +89,7 @@ pub struct Config {
     pub kubelet: Option<agent::kubelet::Settings>,
     pub cluster: Option<agent::ClusterSettings>,
     pub cluster_name: Option<String>,
-    pub node_job: Option<String>,
+    pub job_names: agent::JobNames,
     pub scrape_config: Option<PathBuf>,
     pub cloud_metadata: Option<String>,
     pub discover: agent::Discover,
@@ -280,7 +280,7 @@ impl Config {
             log_rules: flags.log_rules,
             cluster: node::cluster(flags.kube_api, flags.kubelet_token_file.clone(), flags.kube_api_ca_file)?,
             cluster_name: flags.cluster_name.filter(|name| !name.is_empty()),
-            node_job: flags.node_job.filter(|name| !name.is_empty()),
+            job_names: node::job_names(flags.job_names, flags.node_job)?,
             kubelet: node::kubelet(
                 flags.kubelet,
                 flags.kubelet_token_file,
@@ -487,6 +487,23 @@ mod tests {
         let config = up(flags.over(file)).unwrap();
         assert_eq!(config.http.port(), 2);
         assert_eq!(config.log.filter, "debug");
+    }
+
+    #[test]
+    fn jobs_are_called_as_a_set_of_rules_asks_for() {
+        let jobs = |set: Option<&str>, node: Option<&str>| {
+            let [job_names, node_job] = [set, node].map(|text| text.map(str::to_owned));
+            let names = up(Flags { job_names, node_job, ..Flags::default() })?.job_names;
+            anyhow::Ok([names.node, names.cadvisor, names.api_server])
+        };
+        assert_eq!(jobs(None, None).unwrap(), ["node", "cadvisor", "kube-apiserver"]);
+        assert_eq!(
+            jobs(Some("mixins"), Some("node-exporter")).unwrap(),
+            ["node-exporter", "cadvisor", "kube-apiserver"]
+        );
+        assert_eq!(jobs(Some("kube-prometheus"), None).unwrap(), ["node-exporter", "kubelet", "apiserver"]);
+        let wrong = jobs(Some("others"), None).unwrap_err().to_string();
+        assert!(wrong.contains("--job-names \"others\"") && wrong.contains("kube-prometheus"), "{wrong}");
     }
 
     #[test]

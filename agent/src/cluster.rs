@@ -14,7 +14,7 @@ mod missed;
 mod rollouts;
 mod schedule;
 mod sizes;
-mod state;
+pub mod state;
 
 use crate::Config;
 use crate::changes::{self, Change};
@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
 use crate::queue::Queue;
-use crate::samples::{KUBE_STATE, Samples};
+use crate::samples::Samples;
 use asked::Asked;
 use known::{Event, Known};
 use lease::Note;
@@ -207,7 +207,8 @@ impl Cluster {
                 () = ending.cancelled() => return,
             }
             let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
-            samples.of_job(&KUBE_STATE, "");
+            samples.of_kube_state("");
+            samples.up();
             for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
                 known
                     .lock()

@@ -14,7 +14,7 @@ mod tell;
 use crate::host::Root;
 use crate::oom::{self, Group};
 use crate::pods::Pods;
-use crate::samples::{CADVISOR, Samples};
+use crate::samples::Samples;
 use group::Tree;
 pub use path::{Place, place};
 
@@ -25,9 +25,10 @@ const DEPTH_MAX: usize = 6;
 /// `kills` is told of each container's memory, and tells how often it was killed for want of it.
 pub fn collect(root: &Root, node: &str, pods: &Pods, kills: &oom::Shared, out: &mut Samples) {
     let Some(tree) = Tree::of(root) else { return };
-    out.of_job(&CADVISOR, node);
+    out.of_cadvisor(node);
     let is_kubernetes = tree.children("").iter().any(|name| path::is_kubepods(name));
     if is_kubernetes {
+        out.up();
         oom::collect(kills, pods, out);
     }
     let mut walk = Walk { tree: &tree, pods, kills, is_kubernetes, left: GROUPS_MAX, out };

@@ -15,13 +15,17 @@ pub struct Host {
     pub root: Root,
     /// What applications on this host are given: OpenTelemetry's names.
     pub attributes: Attributes,
+    /// The node and the pod that this process runs in, as an exporter's series have them from whoever scrapes its pod:
+    /// kubernetes-mixin finds a node's CPUs by them. Empty outside a cluster.
+    pub pod_labels: Vec<(&'static str, String)>,
 }
 
 impl Host {
     pub fn of(root: &Path) -> Host {
         let root = Root(root.to_owned());
         // A pod's own host name is the pod's; the manifest hands the node's in.
-        let node = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let node = env("NODE_NAME");
         let name = node
             .clone()
             .or_else(|| root.text("proc/sys/kernel/hostname").map(|name| name.trim().to_owned()))
@@ -32,10 +36,20 @@ impl Host {
         if let Some(id) = root.text("etc/machine-id") {
             attributes.push(("host.id".into(), id.trim().into()));
         }
+        let mut pod_labels = vec![];
         if let Some(node) = node {
+            pod_labels.push(("node", node.clone()));
+            if let (Some(namespace), Some(pod)) = (env("POD_NAMESPACE"), env("POD_NAME")) {
+                pod_labels.extend([("namespace", namespace), ("pod", pod)]);
+            }
             attributes.push(("k8s.node.name".into(), node.into()));
         }
-        Host { name, cluster: None, root, attributes }
+        Host { name, cluster: None, root, attributes, pod_labels }
+    }
+
+    /// The pod that this process runs in.
+    pub fn pod(&self) -> Option<&str> {
+        self.pod_labels.iter().find(|(label, _)| *label == "pod").map(|(_, pod)| pod.as_str())
     }
 
     pub fn in_cluster(mut self, name: Option<String>) -> Host {

@@ -13,7 +13,7 @@ use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::pods::{PodList, Pods};
 use crate::queue::Queue;
-use crate::samples::{CADVISOR, Samples};
+use crate::samples::Samples;
 use crate::{Config, scrape};
 use client::Client;
 use model::{Clock, Reading};
@@ -107,8 +107,9 @@ impl Kubelet {
                 return self.trouble("/stats/summary", format!("its answer is not understood: {wrong}"));
             }
         };
-        let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
-        samples.of_job(&CADVISOR, &self.host.name);
+        let samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
+        let mut samples = samples.in_jobs(&self.config.job_names);
+        samples.of_cadvisor(&self.host.name);
         summary::tell(&summary, &mut samples);
         if let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &samples.finish()).await {
             warn!(error = %wrong, "file systems of this interval are lost");
@@ -170,23 +171,27 @@ const READ_DIRECTLY: &str =
 
 /// Its own metrics, as Prometheus would scrape them: of itself, of resources by pod, and of probes. `/metrics/cadvisor`
 /// is among them only where groups cannot be read directly.
-pub fn scrape_jobs(settings: &Settings, host: &Host, interval: Duration) -> Vec<scrape::Job> {
+pub fn scrape_jobs(settings: &Settings, host: &Host, config: &Config) -> Vec<scrape::Job> {
+    let interval = config.interval;
     let node = &host.name;
     let (scheme, address) = settings.url.split_once("://").unwrap_or(("https", &settings.url));
+    // Jobs know no working directory.
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let token_file = absolute(&settings.token_file);
     let tls = match &settings.trust {
         Trust::System => serde_json::json!({}),
-        Trust::CaFile(path) => serde_json::json!({ "ca_file": path }),
+        Trust::CaFile(path) => serde_json::json!({ "ca_file": absolute(path) }),
         Trust::Anyone => serde_json::json!({ "insecure_skip_verify": true }),
     };
     let mut paths =
         vec![("kubelet", "/metrics"), ("kubelet", "/metrics/resource"), ("kubelet", "/metrics/probes")];
     if !crate::containers::can_read(&host.root) {
-        paths.push(("cadvisor", "/metrics/cadvisor"));
+        paths.push((config.job_names.cadvisor.as_str(), "/metrics/cadvisor"));
     }
     let every = format!("{}ms", interval.as_millis());
     // A port without authentication needs no token, and there may be none.
-    let authorization = match scheme == "https" || settings.token_file.exists() {
-        true => serde_json::json!({ "credentials_file": settings.token_file }),
+    let authorization = match scheme == "https" || token_file.exists() {
+        true => serde_json::json!({ "credentials_file": token_file }),
         false => serde_json::Value::Null,
     };
     let jobs: Vec<_> = paths

@@ -13,6 +13,7 @@ mod costs;
 mod evictions;
 mod gateway;
 mod host;
+mod job_names;
 pub mod kubelet;
 mod logs;
 mod memory;
@@ -37,7 +38,7 @@ use model::{Clock, Identify, MetricBatch, Reading, Sink};
 use parking_lot::Mutex;
 use queue::Queue;
 use samples::Samples;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -48,6 +49,7 @@ use tracing::{info, warn};
 pub use caller::{Caller, Certificates, Stamp, stamp};
 pub use cloud::METADATA as CLOUD_METADATA;
 pub use cluster::ClusterSettings;
+pub use job_names::JobNames;
 pub use logs::Rules as LogRules;
 pub use memory::give_back_code;
 pub use preview::preview;
@@ -69,8 +71,8 @@ pub struct Config {
     pub tenant: model::Tenant,
     /// Where the host's `/proc`, `/sys` and `/var/log` are; not `/` inside a container.
     pub host_root: PathBuf,
-    /// The job that metrics of the node are of; the public mixins ask for two names.
-    pub node_job: String,
+    /// What the jobs are called of metrics that are measured here.
+    pub job_names: JobNames,
     /// Between two collections of metrics.
     pub interval: Duration,
     /// Globs of plain log files.
@@ -126,7 +128,7 @@ impl Default for Config {
             certificates: Certificates::default(),
             tenant: model::Tenant::default(),
             host_root: "/".into(),
-            node_job: samples::NODE_JOB.into(),
+            job_names: JobNames::default(),
             interval: Duration::from_secs(15),
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
             // Where Debian's node_exporter reads them.
@@ -209,7 +211,7 @@ impl Agent {
             let place = (host.clone(), queue.clone());
             let of_pods = (pods.clone(), evictions.clone());
             let asking = kubelet::Kubelet::new(settings, &config, place, of_pods, clock.clone())?;
-            of_kubelet = kubelet::scrape_jobs(settings, &host, config.interval);
+            of_kubelet = kubelet::scrape_jobs(settings, &host, &config);
             kubelet = Some(asking.counts());
             collectors.push(tokio::spawn(asking.run(stop.clone())));
         }
@@ -395,6 +397,8 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
     let metadata = Arc::new(config.metadata.clone());
     let mut collection = 0u64;
     let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
+    let remembered = config.data_dir.join("pod");
+    let (pod, mut before) = (host.pod().map(str::to_owned), pod_before(&remembered, &host));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -404,19 +408,23 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
         let (machine, metadata) = (machine.clone(), metadata.clone());
         let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
         let textfiles = config.textfile_dir.to_string_lossy().into_owned();
-        let job = config.node_job.clone();
+        let (jobs, before) = (config.job_names.clone(), before.take());
         let mut known = processes.take().unwrap_or_default();
         let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
         let (full, mut pieces) = tokio::sync::mpsc::channel(1);
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
             let samples = Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
-            let mut samples = samples.in_job(&job).in_pieces(full);
-            costs.of("node", || node::collect(&host.root, &textfiles, &mounts, dear, &mut samples));
+            let mut samples = samples.in_jobs(&jobs).in_pieces(full);
             machine.tell(&mut samples);
             if each_process {
                 costs.of("processes", || known.collect(&host.root, &mut samples));
             }
+            samples.of_pod(&host.pod_labels, before);
+            costs.of("node", || {
+                node::collect(&host.root, &textfiles, &mounts, dear, &mut samples);
+                samples.up();
+            });
             costs.of("containers", || {
                 pods.look(&host.root);
                 containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);
@@ -437,10 +445,21 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
                 processes = Some(known);
                 collection += 1;
                 push(rest).await;
+                if let Some(pod) = pod.as_ref().filter(|_| collection == 1)
+                    && let Err(wrong) = tokio::fs::write(&remembered, pod).await
+                {
+                    warn!(error = %wrong, path = %remembered.display(), "this pod's series will not be ended by the next");
+                }
             }
             Err(wrong) => warn!(error = %wrong, "collection ended early"),
         }
     }
+}
+
+/// The pod that the agent of this node was, where it is another one now.
+fn pod_before(remembered: &Path, host: &Host) -> Option<String> {
+    let now = host.pod()?;
+    std::fs::read_to_string(remembered).ok().filter(|before| before != now)
 }
 
 #[cfg(test)]

@@ -12,12 +12,17 @@ pub use allowed::{Allowed, Metadata};
 pub use pod::tell;
 
 use crate::pods::Pods;
-use crate::samples::{KUBE_STATE, Samples};
+use crate::samples::Samples;
 
 /// This node's pods.
 pub fn collect(node: &str, pods: &Pods, metadata: &Metadata, out: &mut Samples) {
-    out.of_job(&KUBE_STATE, node);
-    for pod in pods.all().iter().filter(|pod| !pod.status.phase.is_empty()) {
+    out.of_kube_state(node);
+    let pods = pods.all();
+    let mut told = pods.iter().filter(|pod| !pod.status.phase.is_empty()).peekable();
+    if told.peek().is_some() {
+        out.up();
+    }
+    for pod in told {
         tell(pod, metadata, out);
     }
 }

@@ -43,7 +43,7 @@ pub async fn preview(config: &Config) -> String {
     };
     line(&mut out, "cluster", cluster);
     pods.look(&host.root);
-    let mut samples = Samples::new(0, &host.name, false).in_job(&config.node_job);
+    let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
     let textfiles = config.textfile_dir.to_string_lossy();
     node::collect(&host.root, &textfiles, &node::Mounts::default(), true, &mut samples);
     containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);
@@ -77,7 +77,7 @@ pub async fn preview(config: &Config) -> String {
     }
     let mut jobs = config.scrape_jobs.clone();
     if let Some(settings) = &config.kubelet {
-        jobs.extend(kubelet::scrape_jobs(settings, &host, config.interval));
+        jobs.extend(kubelet::scrape_jobs(settings, &host, config));
     }
     match targets::Finding::new(config, &host, pods, None) {
         Ok(finding) => jobs.extend(finding.once().await),

@@ -1,17 +1,15 @@
 //! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
 
-use model::{Metadata, MetricBatch, MetricKind};
+use crate::JobNames;
+use model::{Metadata, MetricBatch, MetricKind, stale_marker};
 use std::collections::HashSet;
 use tokio::sync::mpsc;
 
-/// What Prometheus' own job for node_exporter is called in the public dashboards' examples, and in node-mixin.
-pub const NODE_JOB: &str = "node";
+/// The path that kube-prometheus asks for beside the job of `container_*`.
+const CADVISOR_PATH: &str = "/metrics/cadvisor";
 
-/// The job under which kubernetes-mixin looks for `container_*`, and the path that kube-prometheus asks for beside it.
-pub const CADVISOR: [(&str, &str); 2] = [("job", "cadvisor"), ("metrics_path", "/metrics/cadvisor")];
-
-/// The job under which kubernetes-mixin looks for `kube_*`.
-pub const KUBE_STATE: [(&str, &str); 1] = [("job", "kube-state-metrics")];
+/// The job under which all rules look for `kube_*`.
+const KUBE_STATE_JOB: &str = "kube-state-metrics";
 
 /// Series in a batch that is handed on before all are there. A node of 110 pods has 25,000, which are 12 MB of labels here
 /// and as much again when they are written for the network.
@@ -22,8 +20,11 @@ pub struct Samples {
     /// Takes batches that are full, from a thread that may wait for it.
     full: Option<mpsc::Sender<MetricBatch>>,
     now_ns: i64,
+    jobs: JobNames,
     /// Of every series: `job`, `instance` and what else that job's targets have.
     target: Vec<(&'static str, String)>,
+    /// The pod that told these series before this one: they end under its name.
+    before: Option<String>,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
@@ -34,15 +35,17 @@ impl Samples {
             batch: MetricBatch::default(),
             full: None,
             now_ns,
-            target: vec![("job", NODE_JOB.to_owned()), ("instance", instance.to_owned())],
+            jobs: JobNames::default(),
+            target: vec![("job", JobNames::default().node), ("instance", instance.to_owned())],
+            before: None,
             described: describe.then(HashSet::new),
         }
     }
 
-    /// Metrics of the node under another job's name; those of other jobs have theirs.
-    pub fn in_job(mut self, job: &str) -> Samples {
-        self.target[0].1 = job.to_owned();
-        self
+    /// Jobs are called so, and this far it is the node's.
+    pub fn in_jobs(mut self, jobs: &JobNames) -> Samples {
+        self.target[0].1.clone_from(&jobs.node);
+        Samples { jobs: jobs.clone(), ..self }
     }
 
     /// Hands each batch on as it is full; what is left is given at the end.
@@ -50,10 +53,33 @@ impl Samples {
         Samples { full: Some(full), ..self }
     }
 
-    /// From here on the series are those of another job on this node.
-    pub fn of_job(&mut self, labels: &[(&'static str, &str)], node: &str) {
-        self.target = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.target.extend([("instance", node.to_owned()), ("node", node.to_owned())]);
+    /// From here on the series have the labels of the pod that they are measured in, too; those of the pod before it end,
+    /// as they do for whoever scrapes pods. Without it a sum would count the node twice for as long as a query looks back.
+    pub fn of_pod(&mut self, place: &[(&'static str, String)], before: Option<String>) {
+        self.target.extend_from_slice(place);
+        self.before = before;
+    }
+
+    /// From here on the series are `container_*`.
+    pub fn of_cadvisor(&mut self, node: &str) {
+        let job = self.jobs.cadvisor.clone();
+        self.of_job(job, node);
+        self.target.push(("metrics_path", CADVISOR_PATH.to_owned()));
+    }
+
+    /// From here on the series are `kube_*`; what is of the whole cluster is told by no node.
+    pub fn of_kube_state(&mut self, node: &str) {
+        self.of_job(KUBE_STATE_JOB.to_owned(), node);
+    }
+
+    fn of_job(&mut self, job: String, node: &str) {
+        self.target = vec![("job", job), ("instance", node.to_owned()), ("node", node.to_owned())];
+        self.before = None;
+    }
+
+    /// What a scrape says of its target: by it dashboards list clusters and nodes, and rules see what is missing.
+    pub fn up(&mut self) {
+        self.gauge("up", "1 if the target answered, 0 otherwise.", &[], 1.0);
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -91,8 +117,15 @@ impl Samples {
         );
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
+        let now_ms = self.now_ns.div_euclid(1_000_000);
         if self.batch.begin_series(&mut pairs).is_ok() {
-            self.batch.push(self.now_ns.div_euclid(1_000_000), value);
+            self.batch.push(now_ms, value);
+            if let Some(before) = self.before.as_deref().filter(|_| !is_said("pod")) {
+                pairs.iter_mut().filter(|(name, _)| *name == "pod").for_each(|pod| pod.1 = before);
+                if self.batch.begin_series(&mut pairs).is_ok() {
+                    self.batch.push(now_ms, stale_marker());
+                }
+            }
         }
         if self.batch.series.len() >= PIECE_SERIES
             && let Some(full) = &self.full
@@ -112,14 +145,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nodes_job_is_called_as_is_asked_for() {
-        let mut samples = Samples::new(1, "n1", false).in_job("node-exporter");
+    fn jobs_are_called_as_is_asked_for() {
+        let told = |names: &str| {
+            let mut samples = Samples::new(1, "n1", false).in_jobs(&JobNames::parse(names).unwrap());
+            samples.of_pod(&[("pod", "agent-x".into())], None);
+            samples.gauge("node_load1", "", &[], 1.0);
+            samples.of_cadvisor("n1");
+            samples.up();
+            samples.of_kube_state("");
+            samples.up();
+            let all = crate::tests::labels_and_values(&samples.finish());
+            all.into_iter().map(|(labels, _)| labels.to_string()).collect::<Vec<_>>()
+        };
+        let kubelet = "up{instance=\"n1\", job=\"kubelet\", metrics_path=\"/metrics/cadvisor\", node=\"n1\"}";
+        assert_eq!(
+            told("kube-prometheus"),
+            [
+                "node_load1{instance=\"n1\", job=\"node-exporter\", pod=\"agent-x\"}",
+                kubelet,
+                "up{job=\"kube-state-metrics\"}"
+            ]
+        );
+        assert_eq!(told("mixins")[0], "node_load1{instance=\"n1\", job=\"node\", pod=\"agent-x\"}");
+        assert_eq!(told("mixins")[1], kubelet.replace("kubelet", "cadvisor"));
+    }
+
+    #[test]
+    fn series_of_the_pod_before_end() {
+        let mut samples = Samples::new(1, "n1", false);
+        samples.of_pod(&[("pod", "agent-b".into())], Some("agent-a".into()));
         samples.gauge("node_load1", "", &[], 1.0);
-        samples.of_job(&CADVISOR, "n1");
-        samples.gauge("container_processes", "", &[], 1.0);
+        samples.gauge("of_a_file", "", &[("pod", "web")], 2.0);
+        samples.of_cadvisor("n1");
+        samples.up();
         let all = crate::tests::labels_and_values(&samples.finish());
-        let jobs: Vec<_> = all.iter().map(|(labels, _)| labels.get("job")).collect();
-        assert_eq!(jobs, [Some("node-exporter"), Some("cadvisor")]);
+        let told: Vec<_> = all
+            .iter()
+            .map(|(labels, value)| (labels.metric_name(), labels.get("pod"), model::is_stale_marker(*value)))
+            .collect();
+        let expected = [
+            ("node_load1", Some("agent-b"), false),
+            ("node_load1", Some("agent-a"), true),
+            ("of_a_file", Some("web"), false),
+            ("up", None, false),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]

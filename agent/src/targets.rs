@@ -210,6 +210,7 @@ fn access(config: &Config, cluster: Option<&ClusterSettings>) -> Access {
         token_file,
         ca_file,
         cluster: cluster.map(|cluster| cluster.url.clone()),
+        api_server_job: config.job_names.api_server.clone(),
         host_root: config.host_root.clone(),
     }
 }

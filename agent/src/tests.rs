@@ -1,3 +1,5 @@
+mod mixins;
+
 use super::*;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -369,4 +371,18 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let config = Config { data_dir: file.path().join("below"), ..Config::default() };
     let wrong = Agent::start(config, Arc::new(SystemClock), CancellationToken::new()).await.err().unwrap();
     assert!(format!("{wrong:#}").contains(&file.path().display().to_string()));
+}
+
+#[test]
+fn a_pod_that_takes_the_place_of_another_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let remembered = dir.path().join("pod");
+    let host = |labels| Host { pod_labels: labels, ..Host::of(dir.path()) };
+    let own = host(vec![("pod", "agent-b".to_owned())]);
+    assert_eq!(pod_before(&remembered, &own), None, "the first on this node");
+    std::fs::write(&remembered, "agent-a").unwrap();
+    assert_eq!(pod_before(&remembered, &own).as_deref(), Some("agent-a"));
+    assert_eq!(pod_before(&remembered, &host(vec![])), None, "no pod at all");
+    std::fs::write(&remembered, "agent-b").unwrap();
+    assert_eq!(pod_before(&remembered, &own), None, "restarted");
 }

@@ -31,6 +31,7 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         cloud_metadata: config.cloud_metadata.clone(),
         discover: config.discover,
         metadata: config.metadata.clone(),
+        job_names: config.job_names.clone(),
         certificates: match config.role {
             Role::Agent => config.ingest_certificates.clone(),
             // Its own listener on loopback.
@@ -43,9 +44,6 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
     }
     if let Some(bytes) = config.agent_queue_bytes {
         agent.queue_bytes_max = bytes;
-    }
-    if let Some(job) = &config.node_job {
-        agent.node_job = job.clone();
     }
     if !config.log_files.is_empty() {
         agent.log_files = config.log_files.clone();

@@ -304,8 +304,12 @@ pub struct Flags {
     /// Agent: what this cluster is called, as `cluster` and `k8s.cluster.name` on every record [default: not said]
     #[arg(long, env = "BINNACLE_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
-    /// Agent: the job that the node's own metrics are of: node-mixin asks for `node`, kubernetes-mixin and kube-prometheus
-    /// for `node-exporter` [default: node]
+    /// Agent: whose rules and dashboards find the agent's own metrics by their jobs: mixins (node, cadvisor, kube-apiserver)
+    /// or kube-prometheus (node-exporter, kubelet, apiserver) [default: mixins]
+    #[arg(long, env = "BINNACLE_JOB_NAMES", value_name = "mixins|kube-prometheus")]
+    pub job_names: Option<String>,
+    /// Agent: the job that the node's own metrics are of: node-mixin asks for `node`, kubernetes-mixin beside its `cadvisor`
+    /// for `node-exporter` [default: that of --job-names]
     #[arg(long, env = "BINNACLE_NODE_JOB", value_name = "NAME")]
     pub node_job: Option<String>,
     /// Agent: the cloud's metadata server, `auto` for that of AWS, Google and Azure, or a URL; it says what machine this is,
@@ -474,6 +478,7 @@ impl Flags {
             kubelet_insecure: self.kubelet_insecure.or(file.kubelet_insecure),
             scrape_config: self.scrape_config.or(file.scrape_config),
             cluster_name: self.cluster_name.or(file.cluster_name),
+            job_names: self.job_names.or(file.job_names),
             node_job: self.node_job.or(file.node_job),
             cloud_metadata: self.cloud_metadata.or(file.cloud_metadata),
             scrape_discover: list(self.scrape_discover, file.scrape_discover),

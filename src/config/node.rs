@@ -65,6 +65,18 @@ pub(super) fn kubelet(
     Ok(Some(Settings { url, token_file, trust }))
 }
 
+/// A set of names, and another name in it for the node's.
+pub(super) fn job_names(set: Option<String>, node: Option<String>) -> anyhow::Result<agent::JobNames> {
+    let mut names = match set.as_deref() {
+        None | Some("") => agent::JobNames::default(),
+        Some(set) => agent::JobNames::parse(set).map_err(|wrong| anyhow::anyhow!("--job-names {wrong}"))?,
+    };
+    if let Some(job) = node.filter(|name| !name.is_empty()) {
+        names.node = job;
+    }
+    Ok(names)
+}
+
 pub(super) fn metadata(
     labels: Option<String>,
     annotations: Option<String>,

@@ -1,6 +1,7 @@
 //! Objects of the cluster under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics).
 
-use super::schedule::Due;
+mod jobs;
+
 use crate::objects::{self, Metadata, quantity};
 use crate::pods::{Pod, time_ns};
 use crate::samples::Samples;
@@ -34,6 +35,7 @@ const KINDS: &[Kind] = &[
             ("status_replicas_available", "/status/availableReplicas", true),
             ("status_replicas_unavailable", "/status/unavailableReplicas", true),
             ("status_replicas_updated", "/status/updatedReplicas", true),
+            ("status_terminating_replicas", "/status/terminatingReplicas", false),
             ("status_observed_generation", "/status/observedGeneration", true),
             ("metadata_generation", "/metadata/generation", false),
         ],
@@ -48,6 +50,7 @@ const KINDS: &[Kind] = &[
             ("status_replicas", "/status/replicas", true),
             ("status_fully_labeled_replicas", "/status/fullyLabeledReplicas", true),
             ("status_ready_replicas", "/status/readyReplicas", true),
+            ("status_terminating_replicas", "/status/terminatingReplicas", false),
             ("status_observed_generation", "/status/observedGeneration", true),
             ("metadata_generation", "/metadata/generation", false),
         ],
@@ -59,6 +62,7 @@ const KINDS: &[Kind] = &[
         label: "statefulset",
         fields: &[
             ("replicas", "/spec/replicas", false),
+            ("ordinals_start", "/spec/ordinals/start", false),
             ("status_replicas", "/status/replicas", true),
             ("status_replicas_ready", "/status/readyReplicas", true),
             ("status_replicas_available", "/status/availableReplicas", true),
@@ -97,7 +101,6 @@ const KINDS: &[Kind] = &[
             ("status_active", "/status/active", true),
             ("status_ready", "/status/ready", true),
             ("status_succeeded", "/status/succeeded", true),
-            ("status_failed", "/status/failed", true),
             ("status_suspended", "/spec/suspend", true),
         ],
     },
@@ -243,8 +246,8 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
             strategy(object, of);
         }
         "HorizontalPodAutoscaler" => autoscaler(object, of),
-        "Job" => job(object, of),
-        "CronJob" => cron_job(object, of),
+        "Job" => jobs::job(object, of),
+        "CronJob" => jobs::cron_job(object, of),
         "StatefulSet" => {
             for (name, path) in [
                 ("status_current_revision", "/status/currentRevision"),
@@ -381,58 +384,6 @@ fn node(object: &Value, of: &mut Of<'_, '_>) {
     }
 }
 
-fn job(object: &Value, of: &mut Of<'_, '_>) {
-    for (name, path) in
-        [("status_start_time", "/status/startTime"), ("status_completion_time", "/status/completionTime")]
-    {
-        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
-            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
-        }
-    }
-    let all = object.pointer("/status/conditions").and_then(Value::as_array);
-    for condition in all.into_iter().flatten() {
-        let name = match condition["type"].as_str() {
-            Some("Complete") => "complete",
-            Some("Failed") => "failed",
-            _ => continue,
-        };
-        let is = condition["status"].as_str().unwrap_or("").to_lowercase();
-        of.one_of(name, "condition", &["true", "false", "unknown"], &is);
-    }
-}
-
-fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
-    let info = [
-        ("schedule", text("/spec/schedule")),
-        ("concurrency_policy", text("/spec/concurrencyPolicy")),
-        ("timezone", text("/spec/timeZone")),
-    ];
-    of.gauge("info", &info, 1.0);
-    if let Ok(version) = text("/metadata/resourceVersion").parse::<f64>() {
-        of.gauge("metadata_resource_version", &[], version);
-    }
-    let active = object.pointer("/status/active").and_then(Value::as_array).map_or(0, Vec::len);
-    of.gauge("status_active", &[], active as f64);
-    for (name, path) in [
-        ("status_last_schedule_time", "/status/lastScheduleTime"),
-        ("status_last_successful_time", "/status/lastSuccessfulTime"),
-    ] {
-        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
-            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
-        }
-    }
-    let last = ["/status/lastScheduleTime", "/metadata/creationTimestamp"];
-    let last = last.iter().find_map(|path| time_ns(object.pointer(path).and_then(Value::as_str)));
-    if object.pointer("/spec/suspend") != Some(&Value::Bool(true))
-        && let Some(due) = Due::parse(text("/spec/schedule"))
-        && let Some(next) =
-            last.and_then(|last| due.next(last.div_euclid(1_000_000_000), text("/spec/timeZone")))
-    {
-        of.gauge("next_schedule_time", &[], next as f64);
-    }
-}
-
 fn quota(object: &Value, of: &mut Of<'_, '_>) {
     for (kind, path) in [("hard", "/status/hard"), ("used", "/status/used")] {
         let all = object.pointer(path).and_then(Value::as_object);
@@ -507,6 +458,8 @@ fn volume(object: &Value, of: &mut Of<'_, '_>) {
         ("nfs_path", text("/spec/nfs/path")),
     ];
     of.gauge("info", &info, 1.0);
+    let mode = if text("/spec/volumeMode").is_empty() { "Filesystem" } else { text("/spec/volumeMode") };
+    of.gauge("volume_mode", &[("volumemode", mode)], 1.0);
     let phases = ["Pending", "Available", "Bound", "Released", "Failed"];
     of.one_of("status_phase", "phase", &phases, text("/status/phase"));
     if let Some(bytes) = quantity::parse(text("/spec/capacity/storage")) {
@@ -533,11 +486,15 @@ fn service(object: &Value, of: &mut Of<'_, '_>) {
         ("cluster_ip", text("/spec/clusterIP")),
         ("external_name", text("/spec/externalName")),
         ("load_balancer_ip", text("/spec/loadBalancerIP")),
+        ("external_traffic_policy", text("/spec/externalTrafficPolicy")),
     ];
     of.gauge("info", &info, 1.0);
     let kind = if text("/spec/type").is_empty() { "ClusterIP" } else { text("/spec/type") };
     of.gauge("spec_type", &[("type", kind)], 1.0);
     selector(object, of);
+    for ip in object.pointer("/spec/externalIPs").and_then(Value::as_array).into_iter().flatten() {
+        of.gauge("spec_external_ip", &[("external_ip", ip.as_str().unwrap_or(""))], 1.0);
+    }
     let all = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
     for ingress in all.into_iter().flatten() {
         let text = |name: &str| ingress[name].as_str().unwrap_or("");

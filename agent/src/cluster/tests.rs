@@ -246,7 +246,7 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     let asked = world.server.asked.lock().clone();
     assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
     let mut samples = Samples::new(1, "n", true);
-    samples.of_job(&KUBE_STATE, "");
+    samples.of_kube_state("");
     cluster.known[at]
         .lock()
         .all()
@@ -263,7 +263,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
     let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
-        "clusterIP": "10.0.0.9", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
+        "clusterIP": "10.0.0.9", "externalIPs": ["10.0.0.8"], "externalTrafficPolicy": "Local", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
     state::tell("PersistentVolume", &volume, &Metadata::default(), &mut samples);
     state::tell("Service", &service, &Metadata::default(), &mut samples);
     let quota = json!({ "metadata": { "name": "q", "namespace": "shop" },
@@ -277,20 +277,26 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "current": { "averageUtilization": 35, "averageValue": "35m" } } }] } });
     state::tell("HorizontalPodAutoscaler", &autoscaler, &Metadata::default(), &mut samples);
     let stateful = json!({ "metadata": { "name": "db", "namespace": "shop" },
-        "spec": { "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Retain", "whenScaled": "Delete" } },
+        "spec": { "ordinals": { "start": 3 }, "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Retain", "whenScaled": "Delete" } },
         "status": { "currentRevision": "db-1", "updateRevision": "db-2" } });
     let rolling = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "replicas": 7, "strategy": {
-        "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } } } });
+        "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } } },
+        "status": { "terminatingReplicas": 2 } });
     state::tell("Deployment", &rolling, &Metadata::default(), &mut samples);
     state::tell("ResourceQuota", &quota, &Metadata::default(), &mut samples);
     state::tell("PodDisruptionBudget", &budget, &Metadata::default(), &mut samples);
     state::tell("StatefulSet", &stateful, &Metadata::default(), &mut samples);
-    state::tell(
-        "Job",
-        &json!({ "metadata": { "name": "j", "namespace": "shop" } }),
-        &Metadata::default(),
-        &mut samples,
-    );
+    let end = json!([{ "type": "Failed", "status": "True", "reason": "DeadlineExceeded" }]);
+    for (kind, name, spec, status) in [
+        ("Job", "j", json!({}), json!({})),
+        ("Job", "some", json!({}), json!({ "failed": 3 })),
+        ("Job", "all", json!({}), json!({ "failed": 3, "conditions": end })),
+        ("CronJob", "bare", json!({ "schedule": "@daily" }), json!({})),
+    ] {
+        let object =
+            json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec, "status": status });
+        state::tell(kind, &object, &Metadata::default(), &mut samples);
+    }
     let cron = json!({ "metadata": { "name": "tick", "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:30Z",
             "labels": { "partOf": "shop" }, "annotations": { "owner/team": "a", "note": "b" } },
         "spec": { "schedule": "*/5 * * * *", "concurrencyPolicy": "Allow", "suspend": false, "timeZone": "Asia/Kolkata" },
@@ -299,7 +305,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     state::tell("CronJob", &cron, &Metadata { annotations, ..Metadata::default() }, &mut samples);
     let waiting = json!({ "metadata": { "name": "nofit", "namespace": "shop", "uid": "u" }, "spec": {},
         "status": { "phase": "Pending", "conditions": [
-            { "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] } });
+            { "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": "1970-01-01T00:00:07Z" }] } });
     state::tell("Pod", &waiting, &Metadata::default(), &mut samples);
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
         .into_iter()
@@ -358,6 +364,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         ("kube_cronjob_next_schedule_time{cronjob=\"tick\", namespace=\"shop\"}", 1_767_226_200.0),
         ("kube_cronjob_labels{cronjob=\"tick\", label_part_of=\"shop\", namespace=\"shop\"}", 1.0),
         ("kube_cronjob_annotations{annotation_owner_team=\"a\", cronjob=\"tick\", namespace=\"shop\"}", 1.0),
+        ("kube_pod_status_unscheduled_time{namespace=\"shop\", pod=\"nofit\", uid=\"u\"}", 7.0),
         ("kube_pod_status_unschedulable{namespace=\"shop\", pod=\"nofit\", uid=\"u\"}", 1.0),
         ("kube_pod_status_phase{namespace=\"shop\", phase=\"Pending\", pod=\"nofit\", uid=\"u\"}", 1.0),
         ("kube_job_owner{job_name=\"j\", namespace=\"shop\"}", 1.0),
@@ -385,7 +392,23 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "service_selector_labels{label_app_kubernetes_io_name=\"web\", namespace=\"shop\", service=\"web\"}",
             1.0,
         ),
-        ("kube_service_info{cluster_ip=\"10.0.0.9\", namespace=\"shop\", service=\"web\"}", 1.0),
+        (
+            "kube_service_info{cluster_ip=\"10.0.0.9\", external_traffic_policy=\"Local\", namespace=\"shop\", service=\"web\"}",
+            1.0,
+        ),
+        ("kube_service_spec_external_ip{external_ip=\"10.0.0.8\", namespace=\"shop\", service=\"web\"}", 1.0),
+        ("kube_persistentvolume_volume_mode{persistentvolume=\"pv-1\", volumemode=\"Filesystem\"}", 1.0),
+        ("kube_statefulset_ordinals_start{namespace=\"shop\", statefulset=\"db\"}", 3.0),
+        ("kube_deployment_status_terminating_replicas{deployment=\"web\", namespace=\"shop\"}", 2.0),
+        (
+            "kube_cronjob_info{cronjob=\"bare\", namespace=\"shop\", schedule=\"@daily\", timezone=\"local\"}",
+            1.0,
+        ),
+        ("kube_job_info{job_name=\"j\", namespace=\"shop\"}", 1.0),
+        ("kube_job_status_failed{job_name=\"j\", namespace=\"shop\"}", 0.0),
+        ("kube_job_status_failed{job_name=\"some\", namespace=\"shop\"}", 3.0),
+        ("kube_job_status_failed{job_name=\"all\", namespace=\"shop\", reason=\"DeadlineExceeded\"}", 1.0),
+        ("kube_job_status_failed{job_name=\"all\", namespace=\"shop\", reason=\"Evicted\"}", 0.0),
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }

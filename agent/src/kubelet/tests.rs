@@ -156,17 +156,28 @@ fn its_metrics_are_jobs_with_its_token() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
         url: "https://10.0.0.7:10250".into(),
-        token_file: "/token".into(),
-        trust: Trust::CaFile("/ca".into()),
+        token_file: "token".into(),
+        trust: Trust::CaFile("pki/ca".into()),
     };
     let host = Host::of(dir.path());
-    let jobs = scrape_jobs(&settings, &host, Duration::from_secs(15));
+    let mut config = Config::default();
+    let jobs = scrape_jobs(&settings, &host, &config);
     let paths: Vec<&str> = jobs.iter().map(|job| job.metrics_path.as_str()).collect();
     assert_eq!(paths, ["/metrics", "/metrics/resource", "/metrics/probes", "/metrics/cadvisor"]);
-    assert_eq!(jobs[0].client.tls.ca_file.as_deref(), Some(Path::new("/ca")));
+    // From the folder that the agent was started in.
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(jobs[0].client.tls.ca_file, Some(here.join("pki/ca")));
+    let job_of_last = |config: &Config| {
+        let jobs = scrape_jobs(&settings, &host, config);
+        let (_, labels) = scrape::targets_of(&jobs[3]).remove(0);
+        labels.split("job=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(job_of_last(&config), "cadvisor");
+    config.job_names = crate::JobNames::parse("kube-prometheus").unwrap();
+    assert_eq!(job_of_last(&config), "kubelet");
     // Where groups are read there is nothing left to ask cAdvisor for.
     std::fs::create_dir_all(dir.path().join("sys/fs/cgroup/memory")).unwrap();
-    assert_eq!(scrape_jobs(&settings, &host, Duration::from_secs(15)).len(), 3);
+    assert_eq!(scrape_jobs(&settings, &host, &config).len(), 3);
 }
 
 /// A real kubelet's answers, where they lie beside the checkout.

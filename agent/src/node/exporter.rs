@@ -1,9 +1,12 @@
-//! What the public dashboards show of the exporter itself: here this process, under the names of Prometheus' clients.
+//! What the public dashboards show of the exporter itself, and list machines by: here this process, under the names of
+//! Prometheus' clients.
 
 use super::USER_HZ;
 use crate::samples::Samples;
 
 pub fn collect(out: &mut Samples) {
+    let help = "What tells the node under node_exporter's names, by its version; always 1.";
+    out.gauge("node_exporter_build_info", help, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let text = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
     let stat = text("stat");
     // After the name, which may hold anything: the 14th field is the 12th of these.

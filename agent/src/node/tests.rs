@@ -97,6 +97,7 @@ fn an_empty_root_collects_what_needs_no_file() {
     let of_node: Vec<&&str> =
         names.iter().filter(|name| name.starts_with("node_") && !name.starts_with("node_timex_")).collect();
     let needed = [
+        "node_exporter_build_info",
         "node_scrape_collector_duration_seconds",
         "node_scrape_collector_success",
         "node_selinux_enabled",

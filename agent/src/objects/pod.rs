@@ -188,13 +188,11 @@ fn conditions(pod: &Pod, of: &mut Of<'_, '_>) {
                         "Unix timestamp when pod moved into scheduled status",
                         at,
                     );
-                } else if condition.reason == "Unschedulable" {
-                    of.gauge(
-                        "kube_pod_status_unschedulable",
-                        "Describes the unschedulable status for the pod.",
-                        &[],
-                        1.0,
-                    );
+                } else if condition.status == "False" {
+                    let help = "Unix timestamp when pod moved into unscheduled status";
+                    of.time("kube_pod_status_unscheduled_time", help, at);
+                    let help = "Describes the unschedulable status for the pod.";
+                    of.gauge("kube_pod_status_unschedulable", help, &[], 1.0);
                 }
             }
             "ContainersReady" if is_true => {

@@ -12,7 +12,7 @@ const ABSENT: &[&str] = &[
     "kube_pod_annotations",
     // Nothing draws or alerts on them; they are the most series of all.
     "kube_pod_tolerations",
-    // Only of pods that no kubelet has.
+    // Only of pods that no kubelet has: of those the elected agent tells.
     "kube_pod_status_unscheduled_time",
     "kube_pod_status_unschedulable",
 ];

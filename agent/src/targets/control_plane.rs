@@ -20,6 +20,7 @@ pub struct Access {
     pub ca_file: Option<PathBuf>,
     /// The API server's URL.
     pub cluster: Option<String>,
+    pub api_server_job: String,
     pub host_root: PathBuf,
 }
 
@@ -117,7 +118,7 @@ pub fn api_server(place: &Place, access: &Access, url: &str) -> Option<Value> {
         None => json!({}),
     };
     let auth = json!({ "authorization": credentials(access), "tls_config": tls });
-    let group = json!({ "targets": [address], "labels": { "job": "kube-apiserver" } });
+    let group = json!({ "targets": [address], "labels": { "job": access.api_server_job } });
     Some(job("kube-apiserver", scheme, "/metrics", vec![group], place, &auth))
 }
 

@@ -22,6 +22,7 @@ fn access() -> Access {
         token_file: Some("/token".into()),
         ca_file: Some("/ca.crt".into()),
         cluster: Some("https://10.0.0.1:443".into()),
+        api_server_job: "kube-apiserver".into(),
         host_root: "/host".into(),
     }
 }
@@ -127,6 +128,9 @@ fn the_control_plane_is_found_by_its_labels_and_flags() {
     let (url, labels) = only(vec![api]);
     assert_eq!(url, "https://10.0.0.1/metrics", "the port of https needs no words");
     assert!(labels.contains("job=\"kube-apiserver\""), "{labels}");
+    let renamed = Access { api_server_job: "apiserver".into(), ..access() };
+    let api = control_plane::api_server(&place(), &renamed, "https://10.0.0.1").unwrap();
+    assert!(only(vec![api]).1.contains("job=\"apiserver\""));
 }
 
 /// What a real node's kubelet says of its pods.

@@ -83,21 +83,25 @@ impl Nodes {
 
     async fn told_by_machines(&mut self, hour: &Hour<'_>) -> Result<(), QueryError> {
         let memory = hour.gauges(MACHINE_MEMORY, None).await?;
+        // By node. An exporter whose pod is replaced goes on under another label.
+        let mut seen: Vec<Vec<i64>> = vec![];
         for (labels, ts_ms, values) in memory.iter() {
             let at = self.all.len();
             let Some(name) = NODE_LABELS.iter().find_map(|label| labels.get(label)) else { continue };
-            if self.by_value.contains_key(name) {
+            if let Some(at) = self.by_value.get(name) {
+                seen[*at].extend_from_slice(ts_ms);
                 continue;
             }
             for value in NODE_LABELS.iter().filter_map(|label| labels.get(label)) {
                 self.by_value.entry(value.to_owned()).or_insert(at);
             }
-            self.all.push(Node {
-                name: name.to_owned(),
-                memory_gib: mean(values) / GIB,
-                hours: covered_hours(ts_ms),
-                ..Node::default()
-            });
+            self.all.push(Node { name: name.to_owned(), memory_gib: mean(values) / GIB, ..Node::default() });
+            seen.push(ts_ms.to_vec());
+        }
+        for (node, mut seen) in self.all.iter_mut().zip(seen) {
+            seen.sort_unstable();
+            seen.dedup();
+            node.hours = covered_hours(&seen);
         }
         let mut cores: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for labels in hour.labels("node_cpu_seconds_total", Some(("mode", "idle"))).await? {

@@ -23,10 +23,6 @@ const NOW_MS: i64 = HOUR * HOUR_MS + HOUR_MS / 2;
 type Line<'a> = (&'a [(&'a str, &'a str)], f64, f64);
 
 async fn engine(series: &[Line<'_>]) -> (Arc<Engine>, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(Still(NOW_MS));
-    let config = store::Config { dir: dir.path().into(), ..store::Config::default() };
-    let store = Store::open(config, clock.clone()).await.unwrap();
     let mut batch = MetricBatch::default();
     for (labels, first, last) in series {
         batch.begin_labels(&Labels::from_pairs(labels.iter().copied()));
@@ -35,6 +31,14 @@ async fn engine(series: &[Line<'_>]) -> (Arc<Engine>, tempfile::TempDir) {
             batch.push(HOUR * HOUR_MS + minute * 60_000, first + (last - first) * minute as f64 / 29.0);
         }
     }
+    engine_of(batch).await
+}
+
+async fn engine_of(batch: MetricBatch) -> (Arc<Engine>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(Still(NOW_MS));
+    let config = store::Config { dir: dir.path().into(), ..store::Config::default() };
+    let store = Store::open(config, clock.clone()).await.unwrap();
     let write = Write { tenant: Tenant::default(), batch: Batch::Metrics(batch), origin: None };
     store.write(write).await.unwrap();
     (Arc::new(Engine::new(store, clock, Limits::default()).unwrap()), dir)
@@ -110,6 +114,26 @@ async fn a_nodes_rows_add_up_to_its_price() {
         (rows.iter().map(Allocation::total_cost).sum::<f64>() - 1.0).abs() < 1e-9,
         "two cores, half an hour"
     );
+}
+
+/// Its pod is in its labels, and a rollout gives the node another.
+#[tokio::test]
+async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
+    let mut batch = MetricBatch::default();
+    for (pod, minutes) in [("agent-a", 0..15), ("agent-b", 15..30)] {
+        let of = [("instance", "alpha"), ("pod", pod)];
+        let memory = [("__name__", "node_memory_MemTotal_bytes")];
+        let cpu = [("__name__", "node_cpu_seconds_total"), ("mode", "idle"), ("cpu", "0")];
+        for (own, value) in [(&memory[..], 8.0 * GIB), (&cpu[..], 1.0)] {
+            batch.begin_labels(&Labels::from_pairs(of.iter().chain(own).copied()));
+            minutes.clone().for_each(|minute| batch.push(HOUR * HOUR_MS + minute * 60_000, value));
+        }
+    }
+    let (engine, _dir) = engine_of(batch).await;
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
+    let total: f64 = rows.iter().map(Allocation::total_cost).sum();
+    let price = 0.5 * (0.031611 + 8.0 * 0.004237);
+    assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
 }
 
 #[tokio::test]
