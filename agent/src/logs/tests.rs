@@ -1,3 +1,5 @@
+mod order;
+
 use super::follower::{Follower, Next, With};
 use super::journal;
 use super::line::LINE_BYTES_MAX;
