@@ -216,10 +216,8 @@ impl Cluster {
             }
             self.asked.lock().tell(&mut samples);
             let batch = samples.finish();
-            if batch.samples() > 0
-                && let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &batch).await
-            {
-                warn!(error = %wrong, "objects of this interval are lost");
+            if batch.samples() > 0 {
+                self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
     }
@@ -425,10 +423,8 @@ impl Cluster {
     }
 
     async fn push(&self, batch: LogBatch) {
-        if batch.records() > 0
-            && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
-        {
-            warn!(error = %wrong, "events of the cluster are lost");
+        if batch.records() > 0 {
+            self.queue.keep_logs(&self.config.tenant, &batch).await;
         }
     }
 }

@@ -97,6 +97,8 @@ impl Positions {
                 Err(wrong) => warn!(path = %path.display(), wrong, "positions in log files are damaged"),
             }
         }
+        // A queue that lost its files numbers its records anew.
+        positions.seq = positions.seq.min(queue.newest());
         for (seq, text) in queue.positions_in_queue() {
             if seq > positions.seq
                 && let Ok(changed) = serde_json::from_slice::<Positions>(&text)
