@@ -142,12 +142,12 @@ impl Queue {
             warn!(segment = %stretch.segment.display(), bytes = stretch.bytes, "the agent's queue is damaged; the rest of it is sent");
         }
         let sent = std::fs::read_to_string(dir.join("sent"));
-        let mut sent = sent.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let mut sent: Seq = sent.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         if sent >= wal.next_seq() {
-            // Somebody made room by deleting its files. Its records are numbered anew, and by these numbers neither it
-            // nor ingest would know them from those that were sent.
-            warn!(dir = %dir.display(), "the agent's queue is empty, though it was not: it begins anew");
-            sent = wal.first_seq() - 1;
+            // Somebody made room by deleting its files. Numbers are given a second time, and by these neither it nor
+            // ingest would know new records from those that were sent.
+            warn!(dir = %dir.display(), "files of the agent's queue are gone; what they held is lost where it was not sent");
+            sent = wal.next_seq() - 1;
             remove(&dir.join("sender"))?;
             write_whole(&dir.join("sent"), sent.to_string().as_bytes())?;
         }
