@@ -79,7 +79,7 @@ const WATCHED: [(&str, &str); 18] = [
     ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     ("ResourceQuota", "/api/v1/resourcequotas"),
     ("Event", "/api/v1/events"),
-    // Only where a role allows them: a list of either holds its contents, which are thrown away here.
+    // Only where a role allows them, and of both the metadata alone.
     ("ConfigMap", "/api/v1/configmaps"),
     ("Secret", "/api/v1/secrets"),
 ];
