@@ -144,7 +144,7 @@ fn spans_in_every_protocol_are_named_by_the_pod_they_come_from() {
 fn a_full_queue_tells_senders_how_long_to_wait() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = format!("http://127.0.0.1:{}", free_port());
-    let agent = agent(dir.path(), &["--ingest", &nobody, "--agent-queue", "1MiB"]);
+    let agent = agent(dir.path(), &["--ingest", &nobody, "--agent-queue", "16MiB"]);
     // Letters that do not repeat, so that they fill it.
     let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
     let mut letters = || {
@@ -152,13 +152,13 @@ fn a_full_queue_tells_senders_how_long_to_wait() {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             format!("{noise:016x}")
         });
-        words.take(4_000).collect::<String>()
+        words.take(40_000).collect::<String>()
     };
     let refused = (0..200).find_map(|_| {
         let answer = post(&agent, "/v1/traces", &otlp_span(&letters()));
         (!answer.status().is_success()).then_some(answer)
     });
-    let refused = refused.expect("a queue of 1 MiB has an end");
+    let refused = refused.expect("a queue of 16 MiB has an end");
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.headers()["retry-after"], "5");
     assert!(refused.text().unwrap().contains("nearly full"));
