@@ -20,29 +20,16 @@ pub struct Gateway {
 /// Senders are asked to come again after this time; exporters of OTLP wait about as long by themselves.
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
-/// Of a pod by what its telemetry says, else by the address that it comes from. Pods on the node's network share its
-/// address, and nobody is known by it.
 impl Identify for Gateway {
     fn identify(&self, peer: IpAddr, said: &dyn Fn(&str) -> Option<String>) -> Attributes {
-        let by_said = match (said("k8s.pod.uid"), said("k8s.pod.ip"), said("k8s.pod.name")) {
-            (Some(uid), ..) => Some(self.pods.by_uid(&uid)),
-            (_, Some(ip), _) => Some(ip.parse().ok().and_then(|ip| self.pods.by_ip(ip))),
-            // A collector that passes on for others is not whom they are of.
-            (_, _, Some(name)) => {
-                let namespace = said("k8s.namespace.name");
-                Some(self.pods.by_ip(peer).filter(|pod| {
-                    pod.metadata.name == name
-                        && namespace.is_none_or(|namespace| namespace == pod.metadata.namespace)
-                }))
-            }
-            _ => None,
-        };
-        let Some(pod) = by_said.unwrap_or_else(|| self.pods.by_ip(peer)) else { return vec![] };
+        let running = said("container.id").and_then(|id| self.pods.container(&id));
+        let Some(pod) = self.sender(peer, said, running.as_deref()) else { return vec![] };
+        let by_id = running.filter(|running| running.pod.metadata.uid == pod.metadata.uid);
         let only = match pod.spec.containers.as_slice() {
             [only] => Some(only.name.clone()),
             _ => None,
         };
-        let container = said("k8s.container.name").or(only);
+        let container = said("k8s.container.name").or(by_id.map(|running| running.name.clone())).or(only);
         let mut attributes = pods::attributes(&pod, container.as_deref(), &self.host.name);
         if !pod.status.pod_ip.is_empty() {
             attributes.push(("k8s.pod.ip".into(), pod.status.pod_ip.as_str().into()));
@@ -75,6 +62,29 @@ impl Sink for Gateway {
 }
 
 impl Gateway {
+    /// A pod by what its telemetry says, else by the address that it comes from. Pods on the node's network share its
+    /// address, and nobody is known by it.
+    fn sender(
+        &self,
+        peer: IpAddr,
+        said: &dyn Fn(&str) -> Option<String>,
+        running: Option<&pods::Container>,
+    ) -> Option<Arc<pods::Pod>> {
+        if let Some(uid) = said("k8s.pod.uid") {
+            return self.pods.by_uid(&uid);
+        }
+        if let Some(ip) = said("k8s.pod.ip") {
+            return self.pods.by_ip(ip.parse::<IpAddr>().ok()?.to_canonical());
+        }
+        match (said("k8s.pod.name"), said("k8s.namespace.name"), running) {
+            (Some(name), Some(namespace), _) => self.pods.by_name(&namespace, &name),
+            // A collector that passes on for others is not whom they are of.
+            (Some(name), None, _) => self.pods.by_ip(peer).filter(|pod| pod.metadata.name == name),
+            (None, _, Some(running)) => Some(running.pod.clone()),
+            (None, _, None) => self.pods.by_ip(peer),
+        }
+    }
+
     /// What the sender says of itself stands.
     fn complete(&self, attributes: &mut Attributes) {
         for (name, value) in &self.host.attributes {

@@ -280,7 +280,8 @@ fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
             "metadata": { "name": name, "namespace": "shop", "uid": format!("uid-{name}"), "ownerReferences": [
                 { "kind": "StatefulSet", "name": "cart", "controller": true }] },
             "spec": { "nodeName": "n1", "hostNetwork": host_network, "containers": [container] },
-            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }, { "ip": "fd00::1" }] },
+            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }, { "ip": "fd00::1" }],
+                "containerStatuses": [{ "name": "main", "containerID": format!("containerd://id-{name}") }] },
         }))
         .unwrap()
     };
@@ -301,6 +302,13 @@ fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
     assert_eq!(known("10.1.2.3", &[("k8s.pod.uid", "of another node")]), None);
     assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "another")]), None, "a collector passes on for others");
     assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "cart-0")]).as_deref(), Some("cart-0"));
+    assert_eq!(known("10.9.9.9", &[("k8s.pod.ip", "::ffff:10.1.2.3")]).as_deref(), Some("cart-0"));
+    // On the node's network a pod is known by nothing but what it says.
+    let named = |namespace| [("k8s.pod.name", "proxy"), ("k8s.namespace.name", namespace)];
+    assert_eq!(known("192.168.0.7", &named("shop")).as_deref(), Some("proxy"));
+    assert_eq!(known("192.168.0.7", &named("bank")), None, "of another node");
+    assert_eq!(known("192.168.0.7", &[("container.id", "id-proxy")]).as_deref(), Some("proxy"));
+    assert_eq!(known("10.1.2.3", &[("container.id", "of no pod")]).as_deref(), Some("cart-0"));
     let found = gateway.identify("10.1.2.3".parse().unwrap(), &|_| None);
     for (name, value) in [
         ("k8s.namespace.name", "shop"),
