@@ -67,7 +67,10 @@ impl Source {
 
     /// Whether it was found to end in the middle; told once.
     pub fn take_cut(&mut self) -> bool {
-        matches!(self, Source::Packed(packed) if std::mem::take(&mut packed.cut))
+        match self {
+            Source::Plain(_) => false,
+            Source::Packed(packed) => std::mem::take(&mut packed.cut),
+        }
     }
 
     /// Whether it begins with the bytes that have this hash.
