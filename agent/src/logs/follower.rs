@@ -179,7 +179,7 @@ impl Follower {
             }
         }
         forgotten.iter().for_each(|path| _ = self.tails.remove(path));
-        self.with.counts.behind(self.tails.values().map(Tail::behind).sum());
+        self.with.counts.behind(self.tails.values().map(|tail| (tail.path(), tail.behind())));
         (batch, changed, next)
     }
 
