@@ -151,6 +151,8 @@ impl Queue {
             remove(&dir.join("sender"))?;
             write_whole(&dir.join("sent"), sent.to_string().as_bytes())?;
         }
+        // What was sent and given back while it could not be written down.
+        sent = sent.max(wal.first_seq() - 1);
         Ok(Queue {
             cluster: None,
             sender: sender(&dir)?,
@@ -365,10 +367,12 @@ impl Queue {
     /// Remembers what was sent, and gives its space back. Lost in a crash, it is sent again and known to ingest.
     pub fn save_sent(&self) -> std::io::Result<()> {
         let sent = self.sent();
-        write_whole(&self.dir.join("sent"), sent.to_string().as_bytes())?;
+        let written = write_whole(&self.dir.join("sent"), sent.to_string().as_bytes());
         // Read after `sent`: a record that was sent had announced its positions before.
         let keep_from = self.keep_from.load(Ordering::Acquire);
-        self.wal.truncate_before((sent + 1).min(keep_from))
+        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
+        self.wal.truncate_before((sent + 1).min(keep_from))?;
+        written
     }
 
     pub fn readings(&self) -> Vec<Reading> {

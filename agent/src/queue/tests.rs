@@ -98,3 +98,25 @@ async fn a_damaged_record_is_counted_once_and_the_others_are_sent() {
         assert_eq!(damaged(), Some(1.0));
     }
 }
+
+/// A disk that is full: what was sent cannot be written down, and makes the room that is wanted.
+#[tokio::test]
+async fn what_was_sent_is_given_back_though_nothing_can_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Queue::open(dir.path().to_owned(), 64 << 10).unwrap();
+    let line = || -> String { (0..1_000).map(|_| rand::random_range('a'..='z')).collect() };
+    for _ in 0..40 {
+        push(&queue, &[&line()]).await;
+    }
+    queue.positions_are_saved();
+    queue.mark_sent(35);
+    std::fs::create_dir(dir.path().join("sent.next")).unwrap();
+    let before = queue.wal.bytes();
+    assert!(queue.save_sent().is_err());
+    assert!(queue.wal.bytes() < before);
+    let first = queue.wal.first_seq();
+    assert!(1 < first && first <= 36, "{first}");
+    drop(queue);
+    let queue = reopened(dir.path()).await;
+    assert_eq!((queue.waiting(), queue.next_unsent(1).unwrap()[0].seq), (41 - first, first));
+}
