@@ -106,7 +106,7 @@ async fn what_was_sent_is_given_back_though_nothing_can_be_written() {
     let queue = Queue::open(dir.path().to_owned(), 64 << 10).unwrap();
     let line = || -> String { (0..1_000).map(|_| rand::random_range('a'..='z')).collect() };
     for _ in 0..40 {
-        push(&queue, &[&line()]).await;
+        push(&queue, &[line().as_str()]).await;
     }
     queue.positions_are_saved();
     queue.mark_sent(35);
