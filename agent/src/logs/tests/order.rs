@@ -129,3 +129,87 @@ fn whole_lines_that_a_deleted_file_was_given_last_are_lines() {
     let bodies: Vec<&str> = records[0].iter().map(|record| record.body.as_str()).collect();
     assert_eq!(bodies, ["two", "three", "no end"]);
 }
+
+/// A kubelet, a clock and an agent of whom nobody knows what they do next.
+#[derive(Default)]
+struct Chance {
+    state: u64,
+    /// Lines written so far.
+    lines: u32,
+    /// By name, and how many of them were deleted.
+    rotations: Vec<String>,
+    deleted: usize,
+}
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % bound
+    }
+
+    fn write(&mut self, world: &World, name: &str, count: u64) {
+        let next = self.lines + count as u32;
+        world.append(name, cri(self.lines..next));
+        self.lines = next;
+    }
+
+    /// To a name of this second; others are packed, and the renamed file may get last words.
+    fn rotate(&mut self, world: &World, second: u64) {
+        let name = dated(&format!("{second:06}"));
+        if self.rotations.contains(&name) {
+            return;
+        }
+        self.rotations.iter().filter(|old| world.path(old).exists()).for_each(|old| world.pack(old));
+        world.rename(CURRENT, &name);
+        let last_words = self.below(2);
+        self.write(world, &name, last_words);
+        self.write(world, CURRENT, 1);
+        self.rotations.push(name);
+    }
+}
+
+#[test]
+fn whatever_rotations_clocks_and_restarts_do_each_line_comes_once() {
+    for seed in 1..11u64 {
+        let mut world = World::new();
+        let mut chance = Chance { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..Chance::default() };
+        let (mut second, mut found) = (500_000, vec![]);
+        chance.write(&world, CURRENT, 1);
+        for _ in 0..25 {
+            match chance.below(8) {
+                0 | 1 => {
+                    let count = chance.below(3);
+                    chance.write(&world, CURRENT, count);
+                }
+                2 | 3 => {
+                    let goes_back = chance.below(4) == 0;
+                    second =
+                        if goes_back { second - chance.below(2_000) } else { second + 1 + chance.below(10) };
+                    chance.rotate(&world, second);
+                }
+                4 => world.restart(),
+                5 => {
+                    found.extend(world.bodies());
+                    // The oldest goes once it was read, as the kubelet deletes it.
+                    if chance.rotations.len() > chance.deleted + 4 {
+                        let oldest = &chance.rotations[chance.deleted];
+                        let _ = fs::remove_file(world.path(oldest));
+                        let _ = fs::remove_file(world.path(&format!("{oldest}.gz")));
+                        chance.deleted += 1;
+                    }
+                }
+                _ => {
+                    world.follower.wake_all();
+                    let (batch, ..) = world.follower.read(0);
+                    let records = batch.streams.into_iter().flat_map(|stream| stream.records);
+                    found.extend(records.map(|record| record.body));
+                }
+            }
+        }
+        found.extend(world.bodies());
+        found.sort_by_key(|line| line["line ".len()..].parse::<u32>().unwrap());
+        assert_eq!(found, lines(0..chance.lines), "seed {seed}");
+    }
+}
