@@ -5,7 +5,7 @@ use crate::pods::{self, Pods};
 use crate::queue::Queue;
 use model::{
     Attributes, Batch, Identify, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink,
-    SpanBatch, Write, attribute,
+    SpanBatch, Value, Write, attribute,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,10 +85,13 @@ impl Gateway {
         }
     }
 
-    /// What the sender says of itself stands.
+    /// What the sender says of itself stands. Where it passes on what is of another node, this host's are not its names.
     fn complete(&self, attributes: &mut Attributes) {
+        let node = attribute(attributes, "k8s.node.name").and_then(Value::as_str);
+        let is_elsewhere = node.is_some_and(|node| node != self.host.name);
         for (name, value) in &self.host.attributes {
-            if attribute(attributes, name).is_none() {
+            let is_of_host = name.starts_with("host.") || name.starts_with("os.");
+            if attribute(attributes, name).is_none() && !(is_elsewhere && is_of_host) {
                 attributes.push((name.clone(), value.clone()));
             }
         }
@@ -106,7 +109,8 @@ impl Gateway {
     }
 
     fn with_host(&self, labels: &Labels) -> Labels {
-        if labels.get("host_name").is_some() {
+        let is_elsewhere = labels.get("k8s_node_name").is_some_and(|node| node != self.host.name);
+        if is_elsewhere || labels.get("host_name").is_some() {
             return labels.clone();
         }
         let mut with_host = LabelSetBuilder::from_labels(labels);

@@ -384,6 +384,33 @@ async fn applications_are_given_the_hosts_attributes() {
     }
 }
 
+/// A collector on this node may stand before pods of all nodes.
+#[tokio::test]
+async fn what_is_passed_on_for_another_node_is_not_given_this_hosts_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    let host = Host { name: "n1".into(), ..Host::of(dir.path()) }.in_cluster(Some("prod-eu".into()));
+    let gateway = Gateway { queue: queue.clone(), host: Arc::new(host), pods: pods::Pods::default() };
+    for node in ["n1", "n2"] {
+        let resource = vec![("k8s.node.name".to_owned(), node.into())];
+        let record = LogRecord { body: "x".into(), ts_ns: 1, ..LogRecord::default() };
+        let stream = LogStream { resource, records: vec![record], ..LogStream::default() };
+        let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+        gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+        let mut metrics = MetricBatch::default();
+        metrics.begin_series(&mut [("__name__", "orders_total"), ("k8s_node_name", node)]).unwrap();
+        metrics.push(1_000, 5.0);
+        let batch = Batch::Metrics(metrics);
+        gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    }
+    let queued = queue.next_unsent(1 << 20).unwrap().into_iter();
+    let bodies: Vec<Vec<u8>> = queued.map(|record| decoded(record.body.into())).collect();
+    let has = |at: usize, part: &str| memchr::memmem::find(&bodies[at], part.as_bytes()).is_some();
+    assert!(has(0, "host.name") && has(1, "host_name"));
+    assert!(!has(2, "host.name") && !has(2, "os.type") && !has(3, "host_name"));
+    assert!(has(0, "prod-eu") && has(2, "prod-eu"));
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -96,7 +96,7 @@ fn export(to: &Server, name: &str) -> Result<ExportTraceServiceResponse, tonic::
 
 /// A field of protobuf with bytes in it.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[(number << 3) | 2, bytes.len() as u8], bytes].concat()
+    [[(number << 3) | 2, bytes.len() as u8].as_slice(), bytes].concat()
 }
 
 fn jaeger(name: &str) -> PostSpansRequest {
