@@ -131,10 +131,10 @@ impl Follow {
         Ok(())
     }
 
-    /// Another file: nothing of it has been read. A begun container line may go on in it.
+    /// Another file: nothing of it has been read. A begun container line may go on in it, and so may lines that are held.
     fn begin(&mut self) {
-        let Position { pending, read, .. } = std::mem::take(&mut self.position);
-        self.position = Position { pending, read, ..Position::default() };
+        let Position { pending, joined, read, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, joined, read, ..Position::default() };
         self.leaving = None;
     }
 

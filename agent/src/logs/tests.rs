@@ -605,6 +605,21 @@ fn a_stack_trace_is_one_record_also_across_a_restart() {
 }
 
 #[test]
+fn a_stack_trace_goes_on_through_rotations() {
+    let mut world = World::new();
+    let line = |text: &str| format!("2026-01-01T00:00:00Z stderr F {text}\n");
+    world.append(CURRENT, [line("java.io.IOException: x"), line("\tat a.B(C.java:1)")].concat());
+    world.follower.find();
+    assert_eq!(world.follower.read(0).0.records(), 0, "the trace may go on");
+    world.rotate(1);
+    world.append(CURRENT, line("\tat a.D(E.java:2)"));
+    world.rotate(2);
+    world.append(CURRENT, line("after"));
+    let bodies = world.bodies();
+    assert_eq!(bodies, ["java.io.IOException: x\n\tat a.B(C.java:1)\n\tat a.D(E.java:2)", "after"]);
+}
+
+#[test]
 fn damaged_positions_give_way_to_those_before_them() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("positions.json");
