@@ -111,7 +111,7 @@ impl Shipper {
                             return;
                         }
                         tokio::select! {
-                            () = tokio::time::sleep(after.unwrap_or_else(|| backoff(failures))) => {}
+                            () = tokio::time::sleep(after.map_or_else(|| backoff(failures), spread)) => {}
                             () = stop.cancelled() => {}
                         }
                         break;
@@ -204,6 +204,11 @@ async fn beginning(mut response: reqwest::Response) -> Vec<u8> {
 fn told(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     text.chars().filter(|letter| !letter.is_control()).take(ANSWER_LETTERS_MAX).collect()
+}
+
+/// What ingest asks of all agents at once they do one after the other.
+fn spread(after: Duration) -> Duration {
+    after.mul_f64(rand::random_range(1.0..1.25))
 }
 
 /// Doubles up to the most, and is spread so that agents do not come back all at once.
