@@ -79,7 +79,7 @@ const WATCHED: [(&str, &str); 18] = [
     ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     ("ResourceQuota", "/api/v1/resourcequotas"),
     ("Event", "/api/v1/events"),
-    // Only where a role allows them: a list of either holds its contents, which are thrown away here.
+    // Only where a role allows them, and of both the metadata alone.
     ("ConfigMap", "/api/v1/configmaps"),
     ("Secret", "/api/v1/secrets"),
 ];
@@ -217,10 +217,8 @@ impl Cluster {
             }
             self.asked.lock().tell(&mut samples);
             let batch = samples.finish();
-            if batch.samples() > 0
-                && let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &batch).await
-            {
-                warn!(error = %wrong, "objects of this interval are lost");
+            if batch.samples() > 0 {
+                self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
     }
@@ -426,10 +424,8 @@ impl Cluster {
     }
 
     async fn push(&self, batch: LogBatch) {
-        if batch.records() > 0
-            && let Err(wrong) = self.queue.push_logs(&self.config.tenant, &batch, &[]).await
-        {
-            warn!(error = %wrong, "events of the cluster are lost");
+        if batch.records() > 0 {
+            self.queue.keep_logs(&self.config.tenant, &batch).await;
         }
     }
 }

@@ -14,7 +14,6 @@ use model::Tenant;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tracing::warn;
 
 const CONDITION: &str = "DisruptionTarget";
 
@@ -42,10 +41,8 @@ impl Evictions {
     /// Each once, whoever sees it first.
     pub async fn tell(&self, pods: &[Arc<Pod>]) {
         let batch = changes::batch(self.new_of(pods), &self.host);
-        if batch.records() > 0
-            && let Err(wrong) = self.queue.push_logs(&self.tenant, &batch, &[]).await
-        {
-            warn!(error = %wrong, "evictions are lost");
+        if batch.records() > 0 {
+            self.queue.keep_logs(&self.tenant, &batch).await;
         }
     }
 

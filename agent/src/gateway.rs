@@ -5,7 +5,7 @@ use crate::pods::{self, Pods};
 use crate::queue::Queue;
 use model::{
     Attributes, Batch, Identify, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink,
-    SpanBatch, Write, attribute,
+    SpanBatch, Value, Write, attribute,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,29 +20,16 @@ pub struct Gateway {
 /// Senders are asked to come again after this time; exporters of OTLP wait about as long by themselves.
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
-/// Of a pod by what its telemetry says, else by the address that it comes from. Pods on the node's network share its
-/// address, and nobody is known by it.
 impl Identify for Gateway {
     fn identify(&self, peer: IpAddr, said: &dyn Fn(&str) -> Option<String>) -> Attributes {
-        let by_said = match (said("k8s.pod.uid"), said("k8s.pod.ip"), said("k8s.pod.name")) {
-            (Some(uid), ..) => Some(self.pods.by_uid(&uid)),
-            (_, Some(ip), _) => Some(ip.parse().ok().and_then(|ip| self.pods.by_ip(ip))),
-            // A collector that passes on for others is not whom they are of.
-            (_, _, Some(name)) => {
-                let namespace = said("k8s.namespace.name");
-                Some(self.pods.by_ip(peer).filter(|pod| {
-                    pod.metadata.name == name
-                        && namespace.is_none_or(|namespace| namespace == pod.metadata.namespace)
-                }))
-            }
-            _ => None,
-        };
-        let Some(pod) = by_said.unwrap_or_else(|| self.pods.by_ip(peer)) else { return vec![] };
+        let running = said("container.id").and_then(|id| self.pods.container(&id));
+        let Some(pod) = self.sender(peer, said, running.as_deref()) else { return vec![] };
+        let by_id = running.filter(|running| running.pod.metadata.uid == pod.metadata.uid);
         let only = match pod.spec.containers.as_slice() {
             [only] => Some(only.name.clone()),
             _ => None,
         };
-        let container = said("k8s.container.name").or(only);
+        let container = said("k8s.container.name").or(by_id.map(|running| running.name.clone())).or(only);
         let mut attributes = pods::attributes(&pod, container.as_deref(), &self.host.name);
         if !pod.status.pod_ip.is_empty() {
             attributes.push(("k8s.pod.ip".into(), pod.status.pod_ip.as_str().into()));
@@ -75,10 +62,36 @@ impl Sink for Gateway {
 }
 
 impl Gateway {
-    /// What the sender says of itself stands.
+    /// A pod by what its telemetry says, else by the address that it comes from. Pods on the node's network share its
+    /// address, and nobody is known by it.
+    fn sender(
+        &self,
+        peer: IpAddr,
+        said: &dyn Fn(&str) -> Option<String>,
+        running: Option<&pods::Container>,
+    ) -> Option<Arc<pods::Pod>> {
+        if let Some(uid) = said("k8s.pod.uid") {
+            return self.pods.by_uid(&uid);
+        }
+        if let Some(ip) = said("k8s.pod.ip") {
+            return self.pods.by_ip(ip.parse::<IpAddr>().ok()?.to_canonical());
+        }
+        match (said("k8s.pod.name"), said("k8s.namespace.name"), running) {
+            (Some(name), Some(namespace), _) => self.pods.by_name(&namespace, &name),
+            // A collector that passes on for others is not whom they are of.
+            (Some(name), None, _) => self.pods.by_ip(peer).filter(|pod| pod.metadata.name == name),
+            (None, _, Some(running)) => Some(running.pod.clone()),
+            (None, _, None) => self.pods.by_ip(peer),
+        }
+    }
+
+    /// What the sender says of itself stands. Where it passes on what is of another node, this host's are not its names.
     fn complete(&self, attributes: &mut Attributes) {
+        let node = attribute(attributes, "k8s.node.name").and_then(Value::as_str);
+        let is_elsewhere = node.is_some_and(|node| node != self.host.name);
         for (name, value) in &self.host.attributes {
-            if attribute(attributes, name).is_none() {
+            let is_of_host = name.starts_with("host.") || name.starts_with("os.");
+            if attribute(attributes, name).is_none() && !(is_elsewhere && is_of_host) {
                 attributes.push((name.clone(), value.clone()));
             }
         }
@@ -96,7 +109,8 @@ impl Gateway {
     }
 
     fn with_host(&self, labels: &Labels) -> Labels {
-        if labels.get("host_name").is_some() {
+        let is_elsewhere = labels.get("k8s_node_name").is_some_and(|node| node != self.host.name);
+        if is_elsewhere || labels.get("host_name").is_some() {
             return labels.clone();
         }
         let mut with_host = LabelSetBuilder::from_labels(labels);

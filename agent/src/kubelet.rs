@@ -111,9 +111,7 @@ impl Kubelet {
         let mut samples = samples.in_jobs(&self.config.job_names);
         samples.of_cadvisor(&self.host.name);
         summary::tell(&summary, &mut samples);
-        if let Err(wrong) = self.queue.push_metrics(&self.config.tenant, &samples.finish()).await {
-            warn!(error = %wrong, "file systems of this interval are lost");
-        }
+        self.queue.keep_metrics(&self.config.tenant, &samples.finish()).await;
     }
 
     async fn get(&mut self, path: &'static str) -> Option<Vec<u8>> {

@@ -432,11 +432,7 @@ async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken)
             costs.of("objects", || objects::collect(&host.name, &pods, &metadata, &mut samples));
             (samples.finish(), known)
         });
-        let push = async |batch: MetricBatch| {
-            if let Err(wrong) = queue.push_metrics(&config.tenant, &batch).await {
-                warn!(error = %wrong, series = batch.series.len(), "metrics of this interval are lost");
-            }
-        };
+        let push = async |batch: MetricBatch| queue.keep_metrics(&config.tenant, &batch).await;
         while let Some(piece) = pieces.recv().await {
             push(piece).await;
         }

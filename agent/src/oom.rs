@@ -74,9 +74,7 @@ impl Watching {
     async fn tell(&self, kills: Vec<Kill>) {
         let changes = kills.iter().map(|kill| self.change(kill)).collect();
         let batch = changes::batch(changes, &self.host);
-        if let Err(wrong) = self.queue.push_logs(&self.tenant, &batch, &[]).await {
-            warn!(error = %wrong, "a kill for want of memory could not be queued");
-        }
+        self.queue.keep_logs(&self.tenant, &batch).await;
         let bytes = self.ledger.lock().to_bytes();
         let path = self.path.clone();
         let written = tokio::task::spawn_blocking(move || crate::queue::write_whole(&path, &bytes)).await;

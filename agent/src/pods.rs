@@ -118,6 +118,14 @@ impl Pods {
         Some(known.pods.get(uid)?.pod.clone())
     }
 
+    /// By its name, of which a pod that is there comes before one that is only remembered.
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let known = self.0.read();
+        let is_it = |seen: &&Seen| seen.pod.metadata.name == name && seen.pod.metadata.namespace == namespace;
+        let found = known.pods.values().filter(is_it).max_by_key(|seen| (seen.gone.is_none(), seen.gone));
+        Some(found?.pod.clone())
+    }
+
     /// Whether the kubelet has named it: what its annotations want is known then.
     pub fn knows(&self, uid: &str) -> bool {
         let known = self.0.read();

@@ -7,16 +7,18 @@
 //! are safe, so a restart reads no line twice and leaves none out.
 
 mod contents;
+mod counts;
 
 use contents::Contents;
+use counts::Counts;
 use model::{LogBatch, MetricBatch, Reading, SpanBatch, Tenant};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
-use wal::{AppendError, Reader, Seq, Wal};
+use wal::{AppendError, Disk, Reader, RealDisk, Seq, Wal};
 
 pub struct Queue {
     /// What every series says of itself that does not say otherwise.
@@ -29,6 +31,8 @@ pub struct Queue {
     /// Where sending reads on. A reader begins at the first record of a segment, and what is before its place is read and
     /// checked for nothing: with one made anew for every batch that was a fifth of what log lines cost.
     reader: Mutex<Option<Reader>>,
+    /// Of records before this one it is counted which are damaged.
+    damage_counted: AtomicU64,
     pub pushed: Notify,
     pub sender: u128,
     pub counts: Counts,
@@ -36,20 +40,16 @@ pub struct Queue {
     keep_from: AtomicU64,
 }
 
-#[derive(Default)]
-pub struct Counts {
-    pub sent: [AtomicU64; 3],
-    pub send_failures: AtomicU64,
-    dropped: Mutex<BTreeMap<&'static str, u64>>,
-    /// What was in them, by signal.
-    dropped_contents: Mutex<[Contents; 3]>,
-    pub log_lines: AtomicU64,
-}
-
 /// As the mixins' dashboards call it.
 pub const CLUSTER_LABEL: &str = "cluster";
 
 const KINDS: [(u8, &str); 3] = [(b'm', "metrics"), (b'l', "logs"), (b't', "traces")];
+
+/// Why records are given up.
+const QUEUE_FULL: &str = "queue_full";
+const REFUSED: &str = "refused";
+const DISK: &str = "disk";
+const DAMAGED: &str = "damaged";
 
 /// Small, so that giving back the oldest gives back little.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -83,8 +83,12 @@ impl Record {
     }
 
     pub fn signal(&self) -> usize {
-        KINDS.iter().position(|(kind, _)| *kind == self.kind).unwrap_or(0)
+        signal(self.kind)
     }
+}
+
+fn signal(kind: u8) -> usize {
+    KINDS.iter().position(|(one, _)| *one == kind).unwrap_or(0)
 }
 
 fn encode(kind: u8, tenant: &Tenant, positions: &[u8], contents: &Contents, body: &[u8]) -> Vec<u8> {
@@ -123,19 +127,32 @@ fn decode(seq: Seq, bytes: &[u8]) -> Option<Record> {
 
 impl Queue {
     pub fn open(dir: PathBuf, bytes_max: u64) -> anyhow::Result<Queue> {
+        Queue::open_on(dir, bytes_max, Box::new(RealDisk))
+    }
+
+    /// As [`open`](Queue::open), over a disk that can be made to fail.
+    pub fn open_on(dir: PathBuf, bytes_max: u64, disk: Box<dyn Disk>) -> anyhow::Result<Queue> {
         let config = wal::Config {
             bytes_max,
             segment_bytes: SEGMENT_BYTES.min(bytes_max / 4),
             ..wal::Config::new(&dir)
         };
-        let (wal, damage) = Wal::open(config)?;
+        let (wal, damage) = Wal::open_on(config, disk)?;
         for stretch in damage.iter().filter(|stretch| !stretch.torn_tail) {
             warn!(segment = %stretch.segment.display(), bytes = stretch.bytes, "the agent's queue is damaged; the rest of it is sent");
         }
-        let sent = std::fs::read_to_string(dir.join("sent"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0);
+        let sent = std::fs::read_to_string(dir.join("sent"));
+        let mut sent: Seq = sent.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        if sent >= wal.next_seq() {
+            // Somebody made room by deleting its files. Numbers are given a second time, and by these neither it nor
+            // ingest would know new records from those that were sent.
+            warn!(dir = %dir.display(), "files of the agent's queue are gone; what they held is lost where it was not sent");
+            sent = wal.next_seq() - 1;
+            remove(&dir.join("sender"))?;
+            write_whole(&dir.join("sent"), sent.to_string().as_bytes())?;
+        }
+        // What was sent and given back while it could not be written down.
+        sent = sent.max(wal.first_seq() - 1);
         Ok(Queue {
             cluster: None,
             sender: sender(&dir)?,
@@ -144,6 +161,7 @@ impl Queue {
             dir,
             sent: AtomicU64::new(sent),
             reader: Mutex::default(),
+            damage_counted: AtomicU64::new(0),
             pushed: Notify::new(),
             counts: Counts::default(),
             // Until positions are first saved, what the queue holds of them may be all there is.
@@ -232,7 +250,7 @@ impl Queue {
             let first = self.wal.first_seq();
             let mut all = Contents::default();
             for (_, signal, contents) in passed.into_iter().filter(|(seq, ..)| *seq < first) {
-                self.counts.dropped_contents.lock()[signal].merge(contents.clone());
+                self.counts.dropped_contents(QUEUE_FULL, signal, contents.clone());
                 all.merge(contents);
             }
             warn!(
@@ -240,7 +258,7 @@ impl Queue {
                 what = all.told(),
                 "the agent's queue is full; its oldest records are dropped"
             );
-            self.dropped("queue_full", unsent);
+            self.counts.dropped(QUEUE_FULL, unsent);
         }
         self.wal.bytes() < before
     }
@@ -260,8 +278,31 @@ impl Queue {
         self.waiting() > 0 && self.wal.bytes() > self.bytes_max / 10 * 9
     }
 
-    pub fn dropped(&self, reason: &'static str, records: u64) {
-        *self.counts.dropped.lock().entry(reason).or_default() += records;
+    /// The agent's own metrics, which nobody sends again: what the disk does not take is lost, and counted.
+    pub async fn keep_metrics(&self, tenant: &Tenant, batch: &MetricBatch) {
+        if let Err(wrong) = self.push_metrics(tenant, batch).await {
+            self.lost(b'm', Contents::of_metrics(batch), &wrong);
+        }
+    }
+
+    /// The agent's own logs and changes, likewise.
+    pub async fn keep_logs(&self, tenant: &Tenant, batch: &LogBatch) {
+        if let Err(wrong) = self.push_logs(tenant, batch, &[]).await {
+            self.lost(b'l', Contents::of_logs(batch), &wrong);
+        }
+    }
+
+    fn lost(&self, kind: u8, contents: Contents, wrong: &PushError) {
+        warn!(error = %wrong, what = contents.told(), "what was collected cannot be queued and is lost");
+        self.counts.dropped(DISK, 1);
+        self.counts.dropped_contents(DISK, signal(kind), contents);
+    }
+
+    /// Ingest will never take it.
+    pub fn give_up(&self, record: &Record, why: &str) {
+        warn!(why, what = record.contents.told(), "ingest refuses a batch; it is given up");
+        self.counts.dropped(REFUSED, 1);
+        self.counts.dropped_contents(REFUSED, record.signal(), record.contents.clone());
     }
 
     pub fn sent(&self) -> Seq {
@@ -269,7 +310,7 @@ impl Queue {
     }
 
     pub fn waiting(&self) -> u64 {
-        (self.wal.next_seq() - 1).saturating_sub(self.sent())
+        self.newest().saturating_sub(self.sent())
     }
 
     /// The next records that were not sent, up to about so many bytes.
@@ -279,19 +320,35 @@ impl Queue {
         let goes_on = held.take().filter(|reader| reader.position() == from);
         let reader = held.insert(goes_on.unwrap_or_else(|| self.wal.read_from(from)));
         loop {
+            let from = reader.position();
             let batch = reader.next_batch(bytes_max)?;
             let Some(last) = batch.last().map(|(seq, _)| *seq) else { return Ok(vec![]) };
-            let read = batch.len();
             let records: Vec<Record> =
                 batch.into_iter().filter_map(|(seq, bytes)| decode(seq, &bytes)).collect();
-            if records.len() < read {
-                self.dropped("damaged", (read - records.len()) as u64);
-            }
+            self.count_damaged(from..last + 1, &records);
             if !records.is_empty() {
                 return Ok(records);
             }
             self.mark_sent(last);
         }
+    }
+
+    /// What is missing in what was read, once for however often it is read again.
+    fn count_damaged(&self, read: Range<Seq>, records: &[Record]) {
+        let counted = self.damage_counted.fetch_max(read.end, Ordering::AcqRel);
+        // What is not there any more was dropped, and is counted so.
+        let from = read.start.max(counted).max(self.wal.first_seq());
+        let found = records.iter().filter(|record| record.seq >= from).count() as u64;
+        let lost = read.end.saturating_sub(from).saturating_sub(found);
+        if lost > 0 {
+            warn!(records = lost, dir = %self.dir.display(), "records of the agent's queue are damaged and lost");
+            self.counts.dropped(DAMAGED, lost);
+        }
+    }
+
+    /// The newest record's place; 0 where there never was one.
+    pub fn newest(&self) -> Seq {
+        self.wal.next_seq() - 1
     }
 
     /// Positions that records in the queue carry, oldest first, and the records' places.
@@ -310,59 +367,28 @@ impl Queue {
     /// Remembers what was sent, and gives its space back. Lost in a crash, it is sent again and known to ingest.
     pub fn save_sent(&self) -> std::io::Result<()> {
         let sent = self.sent();
-        write_whole(&self.dir.join("sent"), sent.to_string().as_bytes())?;
+        let written = write_whole(&self.dir.join("sent"), sent.to_string().as_bytes());
         // Read after `sent`: a record that was sent had announced its positions before.
         let keep_from = self.keep_from.load(Ordering::Acquire);
-        self.wal.truncate_before((sent + 1).min(keep_from))
+        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
+        self.wal.truncate_before((sent + 1).min(keep_from))?;
+        written
     }
 
     pub fn readings(&self) -> Vec<Reading> {
         let unsent_bytes = if self.waiting() == 0 { 0 } else { self.wal.bytes() };
-        let mut readings = vec![
-            Reading::gauge(
-                "binnacle_agent_queue_bytes",
-                "The queue on disk while records wait in it",
-                unsent_bytes as f64,
-            ),
-            Reading::gauge(
-                "binnacle_agent_queue_records",
-                "Records that wait to be sent",
-                self.waiting() as f64,
-            ),
-            Reading::counter(
-                "binnacle_agent_send_failures_total",
-                "Attempts to send that failed and are repeated",
-                self.counts.send_failures.load(Ordering::Relaxed) as f64,
-            ),
-            Reading::counter(
-                "binnacle_agent_log_lines_total",
-                "Log lines read",
-                self.counts.log_lines.load(Ordering::Relaxed) as f64,
-            ),
-        ];
-        for ((_, signal), count) in KINDS.iter().zip(&self.counts.sent) {
-            let count = count.load(Ordering::Relaxed) as f64;
-            readings.push(
-                Reading::counter("binnacle_agent_sent_records_total", "Batches that ingest has taken", count)
-                    .with("signal", *signal),
-            );
-        }
-        for ((_, signal), contents) in KINDS.iter().zip(&*self.counts.dropped_contents.lock()) {
-            for (source, count) in contents.iter() {
-                let help = "Samples, lines and spans in batches that were given up as the queue was full";
-                readings.push(
-                    Reading::counter("binnacle_agent_dropped_items_total", help, count as f64)
-                        .with("signal", *signal)
-                        .with("source", source),
-                );
-            }
-        }
-        for (reason, count) in &*self.counts.dropped.lock() {
-            readings.push(
-                Reading::counter("binnacle_agent_dropped_records_total", "Batches given up", *count as f64)
-                    .with("reason", *reason),
-            );
-        }
+        let bytes = Reading::gauge(
+            "binnacle_agent_queue_bytes",
+            "The queue on disk while records wait in it",
+            unsent_bytes as f64,
+        );
+        let records = Reading::gauge(
+            "binnacle_agent_queue_records",
+            "Records that wait to be sent",
+            self.waiting() as f64,
+        );
+        let mut readings = vec![bytes, records];
+        readings.extend(self.counts.readings());
         readings
     }
 }
@@ -376,6 +402,13 @@ fn sender(dir: &Path) -> anyhow::Result<u128> {
     let sender: u128 = rand::random();
     write_whole(&path, format!("{sender:032x}").as_bytes())?;
     Ok(sender)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(wrong) if wrong.kind() != std::io::ErrorKind::NotFound => Err(wrong),
+        _ => Ok(()),
+    }
 }
 
 /// A file that is either as it was or as it shall be.

@@ -334,16 +334,10 @@ impl Scraping {
                 debug!(url = target.url, why, "scrape failed");
             }
             status.lock().last = Some(LastScrape { at_ms, took, error: outcome.error });
-            self.push(&outcome.batch).await;
+            self.queue.keep_metrics(&self.tenant, &outcome.batch).await;
         }
         let ended = scraper.ended(self.clock.now_ms());
-        self.push(&ended).await;
-    }
-
-    async fn push(&self, batch: &model::MetricBatch) {
-        if let Err(wrong) = self.queue.push_metrics(&self.tenant, batch).await {
-            warn!(error = %wrong, "samples of a scrape are lost");
-        }
+        self.queue.keep_metrics(&self.tenant, &ended).await;
     }
 
     pub fn targets(&self) -> Targets {

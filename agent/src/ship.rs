@@ -4,7 +4,8 @@ use crate::queue::{Queue, Record};
 use crate::{Caller, Config, Token};
 use anyhow::Context;
 use parking_lot::Mutex;
-use reqwest::{StatusCode, header};
+use reqwest::StatusCode;
+use reqwest::header::{self, HeaderName};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +16,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// Whoever asks for more is asked again after this.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Of an answer so much is read, and so much of that is told.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+const ANSWER_LETTERS_MAX: usize = 500;
 
 /// Records read from the queue at one time.
 const READ_BYTES: usize = 4 << 20;
@@ -88,10 +96,7 @@ impl Shipper {
                         failures = 0;
                         self.queue.counts.sent[record.signal()].fetch_add(1, Ordering::Relaxed);
                     }
-                    Sent::Refused(why) => {
-                        warn!(why, "ingest refuses a batch; it is given up");
-                        self.queue.dropped("refused", 1);
-                    }
+                    Sent::Refused(why) => self.queue.give_up(&record, &why),
                     Sent::Later { why, after } => {
                         if failures == 0 {
                             warn!(
@@ -106,7 +111,7 @@ impl Shipper {
                             return;
                         }
                         tokio::select! {
-                            () = tokio::time::sleep(after.unwrap_or_else(|| backoff(failures))) => {}
+                            () = tokio::time::sleep(after.map_or_else(|| backoff(failures), spread)) => {}
                             () = stop.cancelled() => {}
                         }
                         break;
@@ -145,27 +150,65 @@ impl Shipper {
             Err(wrong) => return Sent::Later { why: self.caller.cause(&wrong), after: None },
         };
         let status = response.status();
+        let said = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let after = said(header::RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        let is_page = said(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+        let answer = beginning(response).await;
         if status.is_success() {
+            self.left_out(record, &answer);
             return Sent::Taken;
         }
-        let after =
-            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = response.text().await.unwrap_or_default();
-        let why = format!("{status}: {text}");
+        let why = format!("{status}: {}", told(&answer));
         if status == StatusCode::UNAUTHORIZED
             && let Ok(token) = self.token.read()
         {
             *self.bearer.lock() = token;
         }
         match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Sent::Refused(why),
             StatusCode::BAD_REQUEST
-            | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::UNPROCESSABLE_ENTITY => Sent::Refused(why),
-            // A wrong token or address may be mended; the records wait for that.
-            _ => Sent::Later { why, after: after.map(Duration::from_secs) },
+            | StatusCode::UNPROCESSABLE_ENTITY
+                if !is_page =>
+            {
+                Sent::Refused(why)
+            }
+            // A wrong token or address may be mended; the records wait for that. A page for people is of a proxy that
+            // stands where ingest is looked for: it says nothing of the batch.
+            _ => Sent::Later { why, after: after.map(|after| after.min(RETRY_AFTER_MAX)) },
         }
     }
+
+    /// What ingest took of a batch is not always all of it.
+    fn left_out(&self, record: &Record, answer: &[u8]) {
+        if let Some((count, why)) = wire::otlp::rejected(answer) {
+            warn!(count, why, what = record.contents.told(), "ingest left out a part of a batch");
+            self.queue.counts.rejected[record.signal()].fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// As much of an answer as anybody reads.
+async fn beginning(mut response: reqwest::Response) -> Vec<u8> {
+    let mut answer = vec![];
+    while let Ok(Some(chunk)) = response.chunk().await {
+        answer.extend_from_slice(&chunk);
+        if answer.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    answer
+}
+
+/// For people: without what is no text, as protobuf has between its texts.
+fn told(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    text.chars().filter(|letter| !letter.is_control()).take(ANSWER_LETTERS_MAX).collect()
+}
+
+/// What ingest asks of all agents at once they do one after the other.
+fn spread(after: Duration) -> Duration {
+    after.mul_f64(rand::random_range(1.0..1.25))
 }
 
 /// Doubles up to the most, and is spread so that agents do not come back all at once.

@@ -1,13 +1,15 @@
 mod mixins;
+mod sending;
 
 use super::*;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use model::{
     Batch, LogBatch, LogRecord, LogStream, MetricBatch, ResourceSpans, SpanBatch, SystemClock, Tenant, Write,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Every series of a batch with its first value.
@@ -37,32 +39,42 @@ struct Ingest {
     sent: Arc<Mutex<Vec<Sent>>>,
     is_open: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
+    /// What it answers before all else: a status, a header and a body. Below 300 the request was taken.
+    answers: Arc<Mutex<VecDeque<Answer>>>,
 }
+
+type Answer = (u16, (&'static str, &'static str), Vec<u8>);
 
 /// The body as it was before compression.
 fn decoded(body: Bytes) -> Vec<u8> {
     wire::compression::Encoding::Zstd.decompress(body, 64 << 20).unwrap().to_vec()
 }
 
-async fn take(
-    State(ingest): State<Ingest>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> (StatusCode, &'static str) {
-    if !ingest.is_open.load(Ordering::SeqCst) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "closed");
+async fn take(State(ingest): State<Ingest>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let answer = ingest.answers.lock().pop_front();
+    let Some((status, header, text)) = answer else {
+        return ingest.take(&uri, &headers, body).into_response();
+    };
+    if status < 300 {
+        let _ = ingest.take(&uri, &headers, body);
     }
-    if ingest.refuses.load(Ordering::SeqCst) {
-        return (StatusCode::BAD_REQUEST, "not like this");
-    }
-    assert_eq!(headers["content-encoding"], "zstd");
-    let origin = headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned();
-    ingest.sent.lock().push((uri.path().to_owned(), origin, decoded(body)));
-    (StatusCode::OK, "")
+    (StatusCode::from_u16(status).unwrap(), [header], text).into_response()
 }
 
 impl Ingest {
+    fn take(&self, uri: &Uri, headers: &HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
+        if !self.is_open.load(Ordering::SeqCst) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "closed");
+        }
+        if self.refuses.load(Ordering::SeqCst) {
+            return (StatusCode::BAD_REQUEST, "not like this");
+        }
+        assert_eq!(headers["content-encoding"], "zstd");
+        let origin = headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned();
+        self.sent.lock().push((uri.path().to_owned(), origin, decoded(body)));
+        (StatusCode::OK, "")
+    }
+
     /// Its address.
     async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -269,7 +281,8 @@ fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
             "metadata": { "name": name, "namespace": "shop", "uid": format!("uid-{name}"), "ownerReferences": [
                 { "kind": "StatefulSet", "name": "cart", "controller": true }] },
             "spec": { "nodeName": "n1", "hostNetwork": host_network, "containers": [container] },
-            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }, { "ip": "fd00::1" }] },
+            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }, { "ip": "fd00::1" }],
+                "containerStatuses": [{ "name": "main", "containerID": format!("containerd://id-{name}") }] },
         }))
         .unwrap()
     };
@@ -290,6 +303,13 @@ fn a_sender_is_known_by_what_it_says_and_else_by_its_address() {
     assert_eq!(known("10.1.2.3", &[("k8s.pod.uid", "of another node")]), None);
     assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "another")]), None, "a collector passes on for others");
     assert_eq!(known("10.1.2.3", &[("k8s.pod.name", "cart-0")]).as_deref(), Some("cart-0"));
+    assert_eq!(known("10.9.9.9", &[("k8s.pod.ip", "::ffff:10.1.2.3")]).as_deref(), Some("cart-0"));
+    // On the node's network a pod is known by nothing but what it says.
+    let named = |namespace| [("k8s.pod.name", "proxy"), ("k8s.namespace.name", namespace)];
+    assert_eq!(known("192.168.0.7", &named("shop")).as_deref(), Some("proxy"));
+    assert_eq!(known("192.168.0.7", &named("bank")), None, "of another node");
+    assert_eq!(known("192.168.0.7", &[("container.id", "id-proxy")]).as_deref(), Some("proxy"));
+    assert_eq!(known("10.1.2.3", &[("container.id", "of no pod")]).as_deref(), Some("cart-0"));
     let found = gateway.identify("10.1.2.3".parse().unwrap(), &|_| None);
     for (name, value) in [
         ("k8s.namespace.name", "shop"),
@@ -363,6 +383,33 @@ async fn applications_are_given_the_hosts_attributes() {
         let body = sent.iter().map(|(_, _, body)| body).find(|body| has(body, part));
         assert!(body.is_some(), "{part}");
     }
+}
+
+/// A collector on this node may stand before pods of all nodes.
+#[tokio::test]
+async fn what_is_passed_on_for_another_node_is_not_given_this_hosts_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    let host = Host { name: "n1".into(), ..Host::of(dir.path()) }.in_cluster(Some("prod-eu".into()));
+    let gateway = Gateway { queue: queue.clone(), host: Arc::new(host), pods: pods::Pods::default() };
+    for node in ["n1", "n2"] {
+        let resource = vec![("k8s.node.name".to_owned(), node.into())];
+        let record = LogRecord { body: "x".into(), ts_ns: 1, ..LogRecord::default() };
+        let stream = LogStream { resource, records: vec![record], ..LogStream::default() };
+        let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+        gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+        let mut metrics = MetricBatch::default();
+        metrics.begin_series(&mut [("__name__", "orders_total"), ("k8s_node_name", node)]).unwrap();
+        metrics.push(1_000, 5.0);
+        let batch = Batch::Metrics(metrics);
+        gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    }
+    let queued = queue.next_unsent(1 << 20).unwrap().into_iter();
+    let bodies: Vec<Vec<u8>> = queued.map(|record| decoded(record.body.into())).collect();
+    let has = |at: usize, part: &str| memchr::memmem::find(&bodies[at], part.as_bytes()).is_some();
+    assert!(has(0, "host.name") && has(1, "host_name"));
+    assert!(!has(2, "host.name") && !has(2, "os.type") && !has(3, "host_name"));
+    assert!(has(0, "prod-eu") && has(2, "prod-eu"));
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ impl Writer {
                 0 => format!(
                     "{time} stdout P line \n{time} stderr P other \n{time} stdout F {n} end\n{time} stderr F {n} end\n"
                 ),
-                _ => format!("{time} stdout F line {n} end\n{time} stderr F other {n} end\n"),
+                // What may begin a stack trace is held until the next line, which may be in the next file.
+                _ => format!("{time} stdout F line {n} end\n{time} stderr F other {n} Error end\n"),
             };
             file.write_all(text.as_bytes()).unwrap();
             self.written.store(n + 1, Ordering::SeqCst);
@@ -48,7 +49,7 @@ impl Writer {
                 fs::rename(self.folder.join("0.log"), self.folder.join(&name)).unwrap();
                 let n = self.written.fetch_add(1, Ordering::SeqCst);
                 file.write_all(
-                    format!("{time} stdout F line {n} end\n{time} stderr F other {n} end\n").as_bytes(),
+                    format!("{time} stdout F line {n} end\n{time} stderr F other {n} Error end\n").as_bytes(),
                 )
                 .unwrap();
                 file = self.open();

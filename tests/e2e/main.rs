@@ -12,6 +12,7 @@ mod jaeger_storage;
 mod journal;
 mod log_rules;
 mod page;
+mod passed_on;
 mod peers;
 mod plain_parquet;
 mod postgres;

@@ -13,6 +13,8 @@ struct Server {
     lists: Arc<Mutex<Vec<Value>>>,
     watches: Arc<Mutex<Vec<(u16, String)>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// `Accept` of the same requests.
+    accepted: Arc<Mutex<Vec<String>>>,
 }
 
 async fn lease(Shared(server): Shared<Server>) -> (axum::http::StatusCode, Json<Value>) {
@@ -45,9 +47,12 @@ async fn deployments(
     Shared(server): Shared<Server>,
     Path(_): Path<String>,
     RawQuery(query): RawQuery,
+    headers: axum::http::HeaderMap,
 ) -> (axum::http::StatusCode, String) {
     let query = query.unwrap_or_default();
     server.asked.lock().push(query.clone());
+    let accepted = headers.get("accept").map_or("", |kind| kind.to_str().unwrap());
+    server.accepted.lock().push(accepted.to_owned());
     if query.contains("watch=true") {
         let mut watches = server.watches.lock();
         let (status, lines) = if watches.is_empty() { (403, "enough".into()) } else { watches.remove(0) };
@@ -255,6 +260,75 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     let replicas =
         all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
     assert_eq!((replicas.0.get("deployment"), replicas.0.get("node"), replicas.1), (Some("cart"), None, 3.0));
+}
+
+/// A list with `before` in it, and a watch that ends after it told of `after`, of objects of this kind.
+async fn watched(world: &World, kind: &str, before: &[Value], event: &str, after: Value) {
+    let list = json!({ "metadata": { "resourceVersion": "10" }, "items": before });
+    *world.server.lists.lock() = vec![list];
+    let line = json!({ "type": event, "object": after }).to_string() + "\n";
+    *world.server.watches.lock() = vec![(200, line)];
+    let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
+    assert!(world.cluster.list(at, kind, WATCHED[at].1).await.is_ok());
+    assert!(matches!(world.cluster.follow(at, kind, WATCHED[at].1).await, Ok(None)));
+}
+
+#[tokio::test]
+async fn of_configurations_it_is_asked_and_told_only_that_they_changed() {
+    let world = world().await;
+    for kind in ["ConfigMap", "Secret"] {
+        let of = |version: &str| {
+            json!({ "metadata": { "name": "c", "namespace": "shop", "resourceVersion": version },
+            "data": { "password": "hunter2" } })
+        };
+        // This server is an old one, which does not know of metadata alone.
+        watched(&world, kind, &[of("9")], "MODIFIED", of("12")).await;
+        let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
+        assert!(world.cluster.known[at].lock().all().all(|kept| kept.get("data").is_none()));
+    }
+    assert_eq!(world.changes(), ["ConfigMap c changed", "Secret c changed"]);
+    let metadata = |kind: &str| {
+        format!("application/json;as=PartialObjectMetadata{kind};g=meta.k8s.io;v=v1,application/json")
+    };
+    assert_eq!(
+        *world.server.accepted.lock(),
+        [metadata("List"), metadata(""), metadata("List"), metadata("")]
+    );
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_is_a_change_and_every_event_a_line() {
+    let world = world().await;
+    let event = |reason: &str, message: &str| {
+        json!({ "metadata": { "name": reason, "namespace": "shop", "resourceVersion": "12" }, "type": "Warning",
+            "reason": reason, "message": message, "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
+            "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0" } })
+    };
+    watched(&world, "Event", &[], "ADDED", event("Unhealthy", "Readiness probe failed: 503")).await;
+    assert_eq!(world.changes(), ["Readiness probe failed: 503"; 2]);
+    watched(&world, "Event", &[], "ADDED", event("Pulled", "Image is there")).await;
+    assert_eq!(world.changes()[2..], ["Image is there"]);
+    let queued = world.cluster.queue.next_unsent(1 << 20).unwrap();
+    let services: Vec<Vec<u8>> = queued
+        .into_iter()
+        .map(|record| {
+            let body = axum::body::Bytes::from(record.body);
+            wire::compression::Encoding::Zstd.decompress(body, 1 << 20).unwrap().to_vec()
+        })
+        .collect();
+    let holds = |at: usize, text: &str| memchr::memmem::find(&services[at], text.as_bytes()).is_some();
+    assert!(holds(0, changes::SERVICE) && holds(0, "probe") && holds(1, "kubernetes-events"));
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_any_more_is_told_with_what_it_was() {
+    let world = world().await;
+    let node = |version: &str, ready: &str| {
+        json!({ "metadata": { "name": "n1", "resourceVersion": version },
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] } })
+    };
+    watched(&world, "Node", &[node("9", "True")], "MODIFIED", node("12", "Unknown")).await;
+    assert_eq!(world.changes(), ["Node n1: Ready is Unknown"]);
 }
 
 #[test]

@@ -77,6 +77,9 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        if let Some(kind) = accepted(path) {
+            request = request.header(reqwest::header::ACCEPT, kind);
+        }
         match tokio::fs::read_to_string(&self.token_file).await {
             Ok(token) => request = request.bearer_auth(token.trim()),
             // A port without authentication needs none.
@@ -103,6 +106,16 @@ impl Client {
             other => Err(format!("{other}: {}", beginning(&body))),
         }
     }
+}
+
+/// Of what is secret the API server keeps the contents to itself, which may be large, too. A server that cannot do so sends
+/// all, and it is thrown away here.
+fn accepted(path: &str) -> Option<&'static str> {
+    let is_secret = ["/api/v1/configmaps", "/api/v1/secrets"].iter().any(|known| path.starts_with(known));
+    is_secret.then(|| match path.contains("watch=true") {
+        true => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+        false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+    })
 }
 
 pub async fn body(mut response: Response) -> Result<Vec<u8>, String> {

@@ -4,11 +4,15 @@ use super::follow::Losses;
 use super::rules::Reason;
 use model::Reading;
 use parking_lot::Mutex;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Namespaces told by name; lines of further ones are counted together.
 const NAMESPACES_MAX: usize = 200;
+
+/// Files of which it is told by name how far reading is behind.
+const BEHIND_MAX: usize = 20;
 
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -18,7 +22,8 @@ pub struct Counts {
     lost_files: AtomicU64,
     cut_files: AtomicU64,
     cut_bytes: AtomicU64,
-    behind: AtomicU64,
+    /// By file, and of all others together.
+    behind: Mutex<Vec<(String, u64)>>,
 }
 
 impl Counts {
@@ -40,18 +45,19 @@ impl Counts {
         self.cut_bytes.fetch_add(losses.cut_bytes, Ordering::Relaxed);
     }
 
-    pub fn behind(&self, bytes: u64) {
-        self.behind.store(bytes, Ordering::Relaxed);
+    /// Bytes that are not read yet, by the paths of files.
+    pub fn behind<'p>(&self, files: impl Iterator<Item = (&'p str, u64)>) {
+        let mut files: Vec<(&str, u64)> = files.filter(|(_, bytes)| *bytes > 0).collect();
+        files.sort_unstable_by_key(|(path, bytes)| (Reverse(*bytes), *path));
+        let others = files.split_off(files.len().min(BEHIND_MAX));
+        let others = (String::new(), others.iter().map(|(_, bytes)| bytes).sum::<u64>());
+        let named = files.iter().map(|(path, bytes)| (format!("/{path}"), *bytes));
+        *self.behind.lock() = named.chain([others]).collect();
     }
 
     pub fn readings(&self) -> Vec<Reading> {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
         let mut readings = vec![
-            Reading::gauge(
-                "binnacle_agent_log_behind_bytes",
-                "Bytes of log files that are not read yet",
-                count(&self.behind),
-            ),
             Reading::counter(
                 "binnacle_agent_log_lost_files_total",
                 "Log files that were deleted before they were read to their end",
@@ -68,6 +74,11 @@ impl Counts {
                 count(&self.cut_bytes),
             ),
         ];
+        for (path, bytes) in &*self.behind.lock() {
+            let help = "Bytes of log files that are not read yet: of those with the most, and of all others";
+            let behind = Reading::gauge("binnacle_agent_log_behind_bytes", help, *bytes as f64);
+            readings.push(behind.with("path", path.clone()));
+        }
         for ((reason, namespace), count) in &*self.left_out.lock() {
             readings.push(
                 Reading::counter(

@@ -3,13 +3,15 @@
 //! The open file is read to its end even after it was renamed, packed or deleted; then come rotations that are younger
 //! than it, in their order, and at last the file that has the name now. A file is known by how it begins: one that is
 //! shorter than what was read of it, or that begins otherwise, is another one and is read from its beginning. The number
-//! of its inode says nothing: a container's files get two of them in turn.
+//! of its inode says nothing: a container's files get two of them in turn. Which of a container's rotations are younger
+//! is remembered, as their dates do not tell it: they are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
 use super::positions::Position;
 use super::rotations::{self, Rotation};
 use super::source::{HEAD_BYTES, Source, same_file};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,12 +20,19 @@ use std::time::{Duration, Instant};
 /// long after the new file was seen the old one is looked at once more.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// Names of rotations that are remembered though no file has them: one that is being packed may be out of sight for a
+/// moment, and what was deleted does not come back.
+const GONE_NAMES_MAX: usize = 4;
+
+/// Looks for the remembered file, where files are packed while they are looked at.
+const LOOKS_MAX: usize = 5;
+
 pub struct Follow {
     path: PathBuf,
     pub position: Position,
     open: Option<Source>,
-    /// The dated name that the open file was opened by. An empty one that was packed since is known by nothing else.
-    opened_as: Option<String>,
+    /// The dated name that the open file was last seen by. An empty one that was packed since is known by nothing else.
+    seen_as: Option<String>,
     /// The name went to another file at this time.
     leaving: Option<Instant>,
     /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
@@ -52,7 +61,7 @@ pub enum Step {
     Soon,
     /// At the end of what there is.
     Idle,
-    /// No file of this name and no open one.
+    /// No file of this name, and nothing more of the open one.
     Gone,
 }
 
@@ -67,7 +76,15 @@ type Each<'e> = dyn FnMut(Raw<'_>, &mut Position) + 'e;
 impl Follow {
     pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
         let losses = Losses::default();
-        Follow { path, position, open: None, opened_as: None, leaving: None, is_container, losses }
+        let mut follow =
+            Follow { path, position, open: None, seen_as: None, leaving: None, is_container, losses };
+        let after = std::mem::take(&mut follow.position.after);
+        if is_container && !after.is_empty() {
+            let mut older = rotations::all(&follow.path, true);
+            older.retain(|one| one.suffix() <= after.as_str());
+            follow.are_read(&older);
+        }
+        follow
     }
 
     /// Reads up to a buffer's size and gives each line.
@@ -86,7 +103,7 @@ impl Follow {
             }
         }
         let before = self.position.offset;
-        self.read_lines(buffer, each)?;
+        _ = self.read_lines(buffer, each)?;
         if self.position.offset > before {
             self.leaving = None;
             return Ok(Step::More);
@@ -109,18 +126,21 @@ impl Follow {
 
     /// The file is forgotten: what stands at its end without an end of line is its last line.
     pub fn finish(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
-        if self.open.is_some() { self.last_line(buffer, each) } else { Ok(()) }
+        let rest = self.read_lines(buffer, each)?;
+        self.last_line(&buffer[rest], each);
+        Ok(())
     }
 
-    /// Another file: nothing of it has been read. A begun container line may go on in it.
+    /// Another file: nothing of it has been read. A begun container line may go on in it, and so may lines that are held.
     fn begin(&mut self) {
-        let Position { pending, after, .. } = std::mem::take(&mut self.position);
-        self.position = Position { pending, after, ..Position::default() };
+        let Position { pending, joined, read, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, joined, read, ..Position::default() };
         self.leaving = None;
     }
 
-    fn read_lines(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
-        let Some(source) = &mut self.open else { return Ok(()) };
+    /// Gives whole lines; returns where in the buffer the one stands that has no end yet.
+    fn read_lines(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<Range<usize>> {
+        let Some(source) = &mut self.open else { return Ok(0..0) };
         let filled = source.fill_at(buffer, self.position.offset)?;
         remember_head(source, &mut self.position, &buffer[..filled])?;
         let mut rest = &buffer[..filled];
@@ -144,8 +164,10 @@ impl Follow {
             self.losses.cut_bytes += (rest.len() - LINE_BYTES_MAX) as u64;
             self.position.offset += rest.len() as u64;
             each(Raw { bytes: &rest[..LINE_BYTES_MAX], cut: true }, &mut self.position);
+        } else {
+            return Ok(filled - rest.len()..filled);
         }
-        Ok(())
+        Ok(0..0)
     }
 
     /// Stays with the file until its name belongs to another, and then goes on to the next one.
@@ -175,40 +197,71 @@ impl Follow {
                 return Ok(Step::Soon);
             }
         }
-        self.last_line(buffer, each)?;
-        if self.open.as_ref().is_some_and(Source::was_cut) {
-            self.losses.cut_files += 1;
+        let before = self.position.offset;
+        let rest = self.read_lines(buffer, each)?;
+        if self.position.offset > before {
+            // Written since the look.
+            return Ok(Step::More);
         }
+        self.last_line(&buffer[rest], each);
+        self.losses.cut_files += u64::from(self.open.as_mut().is_some_and(Source::take_cut));
         self.go_on(younger)
     }
 
     /// The last line of a file that nobody writes to any more, even without its end.
-    fn last_line(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
-        let Some(source) = &mut self.open else { return Ok(()) };
-        let filled = source.fill_at(buffer, self.position.offset)?;
-        if filled > 0 && !self.position.skipping {
-            self.position.offset += filled as u64;
-            let cut = filled > LINE_BYTES_MAX;
-            each(Raw { bytes: &buffer[..filled.min(LINE_BYTES_MAX)], cut }, &mut self.position);
+    fn last_line(&mut self, line: &[u8], each: &mut Each<'_>) {
+        if !line.is_empty() {
+            self.position.offset += line.len() as u64;
+            each(Raw { bytes: line, cut: false }, &mut self.position);
         }
-        Ok(())
     }
 
     /// Rotations that came after the open file.
     fn younger(&mut self) -> Vec<Rotation> {
         let mut all = rotations::all(&self.path, self.is_container);
-        match self.place_of_open(&all) {
+        let place = self.place_of_open(&all);
+        match place {
+            Some(at) if self.is_container && all[at].is_dated() => {
+                self.seen_as = Some(all[at].suffix().to_owned());
+                self.unread(all)
+            }
             Some(at) => all.split_off(at + 1),
-            // Dated names that are behind the last one read are younger. A plain file that is gone without a trace was
-            // replaced: what is beside it is older than it.
             None if self.is_container => self.unread(all),
+            // A plain file that is gone without a trace was replaced: what is beside it is older than it.
             None => vec![],
         }
     }
 
+    /// Without the open file and those that were read to their end or are older than it.
     fn unread(&self, all: Vec<Rotation>) -> Vec<Rotation> {
-        let after = self.opened_as.as_deref().unwrap_or("").max(&self.position.after);
-        all.into_iter().filter(|one| !one.is_dated() || one.suffix() > after).collect()
+        let is_read = |name: &str| {
+            self.seen_as.as_deref() == Some(name) || self.position.read.iter().any(|read| read == name)
+        };
+        all.into_iter().filter(|one| !one.is_dated() || !is_read(one.suffix())).collect()
+    }
+
+    /// Nothing new comes under these names.
+    fn are_read(&mut self, rotations: &[Rotation]) {
+        for one in rotations.iter().filter(|one| one.is_dated()) {
+            if self.position.read.iter().all(|known| known != one.suffix()) {
+                self.position.read.push(one.suffix().to_owned());
+            }
+        }
+    }
+
+    /// Nothing new comes under this name.
+    fn has_read(&mut self, name: &str, all: &[Rotation]) {
+        let read = &mut self.position.read;
+        if read.iter().all(|known| known != name) {
+            read.push(name.to_owned());
+        }
+        let is_there = |name: &str| all.iter().any(|one| one.suffix() == name);
+        let mut gone = read.iter().filter(|name| !is_there(name)).count();
+        read.retain(|name| {
+            let stays = is_there(name) || gone <= GONE_NAMES_MAX;
+            gone -= usize::from(!is_there(name));
+            stays
+        });
     }
 
     /// Where the open file is now: by its inode, which is its own while it is open, or packed by its content.
@@ -234,8 +287,11 @@ impl Follow {
     fn go_on(&mut self, younger: Vec<Rotation>) -> io::Result<Step> {
         let all = rotations::all(&self.path, self.is_container);
         let place = self.place_of_open(&all).filter(|at| all[*at].is_dated());
-        if let Some(left) = place.map(|at| all[at].suffix().to_owned()).or(self.opened_as.take()) {
-            self.position.after = left;
+        let seen_as = self.seen_as.take();
+        if let Some(left) = place.map(|at| all[at].suffix().to_owned()).or(seen_as)
+            && self.is_container
+        {
+            self.has_read(&left, &all);
         }
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
@@ -247,7 +303,12 @@ impl Follow {
             self.begin();
             return Ok(Step::More);
         }
-        let named = Source::open(&self.path)?;
+        let named = match Source::open(&self.path) {
+            Ok(named) => named,
+            // Between a rename and the new file there is none for a moment, and of a deleted pod for ever.
+            Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(Step::Gone),
+            Err(wrong) => return Err(wrong),
+        };
         // Looked at after it was opened: what was rotated in between comes first.
         let since: Vec<Rotation> = self.younger();
         let is_named = |one: &Rotation| {
@@ -258,6 +319,7 @@ impl Follow {
             return Ok(Step::More);
         }
         self.open = Some(named);
+        self.seen_as = None;
         self.begin();
         Ok(Step::More)
     }
@@ -276,20 +338,25 @@ impl Follow {
                     && source.length().is_ok_and(|length| length.is_none_or(|length| length >= offset))
             };
             let mut named = named;
-            let all = rotations::all(&self.path, self.is_container);
+            let mut all = rotations::all(&self.path, self.is_container);
             if named.as_mut().is_some_and(is_mine) {
                 self.open = named;
-                // All others are older than the one that has the name.
-                if let Some(newest) = all.last().filter(|newest| newest.is_dated()) {
-                    self.position.after = newest.suffix().to_owned();
+                if self.is_container {
+                    // All others are older than the one that has the name.
+                    self.are_read(&all);
                 }
                 return Ok(true);
             }
-            let mut sources = all.iter().filter_map(|one| Some((Source::open(&one.path).ok()?, one)));
-            let mine = sources.find_map(|(mut source, one)| is_mine(&mut source).then_some((source, one)));
-            if let Some((source, mine)) = mine {
-                self.open_rotation(source, mine);
-                return Ok(true);
+            for _ in 0..LOOKS_MAX {
+                match first_of(&all, is_mine) {
+                    Ok(Some((source, at))) => {
+                        self.open_rotation(source, &all[at]);
+                        return Ok(true);
+                    }
+                    Ok(None) => break,
+                    // Packed since it was found: it is the same file under another name.
+                    Err(_) => all = rotations::all(&self.path, self.is_container),
+                }
             }
             if named.is_none() && all.is_empty() {
                 return Ok(false);
@@ -320,8 +387,28 @@ impl Follow {
 
     fn open_rotation(&mut self, source: Source, rotation: &Rotation) {
         self.open = Some(source);
-        self.opened_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
+        self.seen_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
     }
+}
+
+/// The first that is the wanted one, and its place. An error where there is none, but one could be opened no more.
+fn first_of(
+    all: &[Rotation],
+    is_wanted: impl Fn(&mut Source) -> bool,
+) -> io::Result<Option<(Source, usize)>> {
+    let mut missing = None;
+    for (at, one) in all.iter().enumerate() {
+        match Source::open(&one.path) {
+            Ok(mut source) => {
+                if is_wanted(&mut source) {
+                    return Ok(Some((source, at)));
+                }
+            }
+            Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => missing = Some(wrong),
+            Err(_) => {}
+        }
+    }
+    missing.map_or(Ok(None), Err)
 }
 
 /// The head grows with the file until it is whole.
@@ -344,4 +431,23 @@ fn remember_head(source: &mut Source, position: &mut Position, read: &[u8]) -> i
     position.head_bytes = filled as u32;
     position.head_hash = xxhash_rust::xxh3::xxh3_64(&head[..filled]);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_while_it_is_looked_for_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0.log.20260101-000001", "0.log.20260101-000002"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let all = rotations::all(&dir.path().join("0.log"), true);
+        std::fs::remove_file(&all[0].path).unwrap();
+        assert!(first_of(&all, |_| false).is_err(), "it may have been the first");
+        assert_eq!(first_of(&all, |_| true).unwrap().map(|(_, at)| at), Some(1));
+        std::fs::write(&all[0].path, "").unwrap();
+        assert!(first_of(&all, |_| false).unwrap().is_none());
+    }
 }

@@ -146,9 +146,13 @@ impl Follower {
                 continue;
             }
             let before = tail.position().clone();
-            let is_over = tail.gone_for().is_some_and(|gone| gone > FORGET);
             let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
-            let (records, step) = if is_over { (tail.finish(turn), Step::Gone) } else { tail.read(turn) };
+            let (mut records, step) = tail.read(turn);
+            let is_over = step == Step::Gone && tail.gone_for().is_some_and(|gone| gone > FORGET);
+            if is_over {
+                let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
+                records.iter_mut().zip(tail.finish(turn)).for_each(|(all, last)| all.extend(last));
+            }
             next = next.max(match step {
                 Step::More => Next::Now,
                 Step::Soon => Next::Soon,
@@ -175,7 +179,7 @@ impl Follower {
             }
         }
         forgotten.iter().for_each(|path| _ = self.tails.remove(path));
-        self.with.counts.behind(self.tails.values().map(Tail::behind).sum());
+        self.with.counts.behind(self.tails.values().map(|tail| (tail.path(), tail.behind())));
         (batch, changed, next)
     }
 

@@ -26,8 +26,11 @@ pub struct Position {
     pub head_bytes: u32,
     pub head_hash: u64,
     pub offset: u64,
-    /// The newest rotation that was read to its end, by its date: those behind it are still to be read, even where the
-    /// file itself is gone.
+    /// Dated names under which nothing new comes: rotations that were read to their end, and those that were older than
+    /// the first that was read. All others are still to be read, even where the file itself is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<String>,
+    /// As earlier versions wrote it: the newest of these names alone.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub after: String,
     /// Inside a line that is longer than the limit: what follows up to its end is passed over.
@@ -94,6 +97,8 @@ impl Positions {
                 Err(wrong) => warn!(path = %path.display(), wrong, "positions in log files are damaged"),
             }
         }
+        // A queue that lost its files numbers its records anew.
+        positions.seq = positions.seq.min(queue.newest());
         for (seq, text) in queue.positions_in_queue() {
             if seq > positions.seq
                 && let Ok(changed) = serde_json::from_slice::<Positions>(&text)

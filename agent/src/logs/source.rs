@@ -65,8 +65,12 @@ impl Source {
         matches!(self, Source::Packed(_))
     }
 
-    pub fn was_cut(&self) -> bool {
-        matches!(self, Source::Packed(packed) if packed.cut)
+    /// Whether it was found to end in the middle; told once.
+    pub fn take_cut(&mut self) -> bool {
+        match self {
+            Source::Plain(_) => false,
+            Source::Packed(packed) => std::mem::take(&mut packed.cut),
+        }
     }
 
     /// Whether it begins with the bytes that have this hash.

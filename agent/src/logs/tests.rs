@@ -1,3 +1,5 @@
+mod order;
+
 use super::follower::{Follower, Next, With};
 use super::journal;
 use super::line::LINE_BYTES_MAX;
@@ -529,6 +531,35 @@ fn a_huge_container_line_is_cut_counted_and_the_next_is_whole() {
     assert_eq!(all.records(), 66);
 }
 
+/// Who is slow is seen by the container that writes the most.
+#[test]
+fn it_is_told_how_far_reading_is_behind_in_which_file() {
+    let mut world = World::new();
+    let of = |pod: u32| format!("pods/shop_cart-{pod}_uid{pod}/cart/0.log");
+    let line = format!("2026-01-01T00:00:00Z stdout F {}\n", "x".repeat(10_000));
+    for pod in 0..3 {
+        // More than one turn of reading takes.
+        world.append(&of(pod), line.repeat(100));
+    }
+    world.follower.find();
+    world.follower.read(0);
+    let all: Vec<_> = world.counts.readings();
+    let behind: Vec<(&str, f64)> = all
+        .iter()
+        .filter(|reading| reading.name == "binnacle_agent_log_behind_bytes")
+        .map(|reading| (reading.labels[0].1.as_str(), reading.value))
+        .collect();
+    assert!(behind[0].1 > 0.0 && behind[0].0.starts_with("/var/log/pods/shop_cart-"), "{behind:?}");
+    assert_eq!(behind.last().unwrap().0, "", "all others");
+    world.bodies();
+    assert_eq!(world.reading("binnacle_agent_log_behind_bytes"), 0.0);
+    let paths: Vec<String> = (0..30).map(|n| format!("var/log/{n}.log")).collect();
+    world.counts.behind(paths.iter().zip(1..).map(|(path, bytes)| (path.as_str(), bytes)));
+    let all = world.counts.readings();
+    let told: Vec<f64> = all.iter().filter(|one| one.name.contains("behind")).map(|one| one.value).collect();
+    assert_eq!((told.len(), told[0], told[20]), (21, 30.0, 55.0), "the most, and all others together");
+}
+
 #[test]
 fn odd_lines_are_lines() {
     let mut world = World::new();
@@ -569,6 +600,21 @@ fn a_stack_trace_is_one_record_also_across_a_restart() {
     assert_eq!(first.records(), 1, "the trace may go on");
     world.restart();
     world.append(CURRENT, [line("\tat a.D(E.java:2)"), line("after")].concat());
+    let bodies = world.bodies();
+    assert_eq!(bodies, ["java.io.IOException: x\n\tat a.B(C.java:1)\n\tat a.D(E.java:2)", "after"]);
+}
+
+#[test]
+fn a_stack_trace_goes_on_through_rotations() {
+    let mut world = World::new();
+    let line = |text: &str| format!("2026-01-01T00:00:00Z stderr F {text}\n");
+    world.append(CURRENT, [line("java.io.IOException: x"), line("\tat a.B(C.java:1)")].concat());
+    world.follower.find();
+    assert_eq!(world.follower.read(0).0.records(), 0, "the trace may go on");
+    world.rotate(1);
+    world.append(CURRENT, line("\tat a.D(E.java:2)"));
+    world.rotate(2);
+    world.append(CURRENT, line("after"));
     let bodies = world.bodies();
     assert_eq!(bodies, ["java.io.IOException: x\n\tat a.B(C.java:1)\n\tat a.D(E.java:2)", "after"]);
 }

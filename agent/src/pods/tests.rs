@@ -85,6 +85,8 @@ fn a_name_that_is_used_again_is_another_pod() {
         let get = |name: &str| model::attribute(&attributes, name).and_then(|value| value.as_str());
         assert_eq!((get("k8s.pod.uid"), get("container.image.name")), (Some(uid), Some(image)));
     }
+    assert_eq!(pods.by_name("shop", "web-0").unwrap().metadata.uid, "new");
+    assert!(pods.by_name("bank", "web-0").is_none());
     let tag = |uid: &str| pods.by_uid(uid).unwrap().status.container_statuses[0].image.clone();
     assert_eq!((tag("old").as_str(), tag("new").as_str()), ("web:1", "web:2"));
 }

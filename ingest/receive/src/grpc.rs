@@ -1,6 +1,7 @@
 //! OTLP over gRPC, and what shares its port.
 
 use crate::doors::{Caller, Doors, Refusal, told};
+use crate::retry;
 use axum::Router;
 use axum::http::StatusCode;
 use model::{Batch, Clock, Receipt, SystemClock};
@@ -67,7 +68,9 @@ impl Services {
 pub fn status(doors: &Doors, refusal: Refusal) -> Status {
     doors.count_refusal(&refusal);
     match refusal.status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(refusal.why),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            retry::unavailable(refusal.why, refusal.retry_after)
+        }
         StatusCode::PAYLOAD_TOO_LARGE => Status::resource_exhausted(refusal.why),
         _ => Status::invalid_argument(refusal.why),
     }

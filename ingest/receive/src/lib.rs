@@ -19,6 +19,7 @@ mod otlp;
 mod peers;
 mod prometheus;
 pub mod replicas;
+mod retry;
 pub mod syslog;
 mod zipkin;
 

@@ -28,6 +28,7 @@ use model::SpanBatch;
 pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 pub use opentelemetry_proto::tonic::trace::v1::TracesData;
 
 /// The two notations of OTLP over HTTP.
@@ -80,6 +81,15 @@ pub fn decode_spans(
         Notation::Protobuf => decode_spans::decode(body, resources),
         Notation::Json => Ok(spans(notation.read(body)?)),
     }
+}
+
+/// How many samples, lines or spans an answer in protobuf says were left out, and why; `None` where all were taken. The
+/// answers of the three signals differ in names alone.
+pub fn rejected(answer: &[u8]) -> Option<(u64, String)> {
+    let answer: ExportTraceServiceResponse = prost::Message::decode(answer).ok()?;
+    let partial = answer.partial_success?;
+    let count = u64::try_from(partial.rejected_spans).ok().filter(|count| *count > 0)?;
+    Some((count, partial.error_message))
 }
 
 /// OTLP's unsigned nanoseconds; what does not fit is far out of any range that is stored.

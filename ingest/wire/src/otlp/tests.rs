@@ -458,3 +458,12 @@ fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
     assert_eq!(series, 9_000);
     assert_eq!(encode_metrics(&MetricBatch::default(), &[]).count(), 0);
 }
+
+#[test]
+fn answers_say_what_was_left_out() {
+    assert_eq!(rejected(b""), None);
+    assert_eq!(rejected(&[0x0a, 0]), None, "all were taken");
+    assert_eq!(rejected(&[0x0a, 4, 0x12, 2, b'o', b'k']), None, "a remark");
+    assert_eq!(rejected(&[0x0a, 6, 0x08, 7, 0x12, 2, b'n', b'o']), Some((7, "no".to_owned())));
+    assert_eq!(rejected(b"<html>"), None);
+}

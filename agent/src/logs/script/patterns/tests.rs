@@ -53,3 +53,20 @@ fn a_regex_that_is_too_large_is_told() {
     let wrong = regex(&format!("({}", &long[..1000])).unwrap_err();
     assert!(wrong.len() < 400 && wrong.contains("ä\"… is none"), "{wrong}");
 }
+
+/// What would become many gigabytes ends before its memory is taken.
+#[test]
+fn a_replacement_ends_before_it_is_longer_than_text_may_be() {
+    let replaced = |text: &str, regex: &str, with: &str| replaced(text, &Regex::new(regex).unwrap(), with);
+    let (text, long) = ("a".repeat(TEXT_BYTES_MAX), "x".repeat(TEXT_BYTES_MAX));
+    let (whole, each) = ("$0".repeat(TEXT_BYTES_MAX / 2), "${1}".repeat(TEXT_BYTES_MAX / 4));
+    for (regex, with) in [("", &long), ("a", &long), ("a+", &whole), ("(a)", &each)] {
+        let wrong = replaced(&text, regex, with).unwrap_err();
+        assert!(matches!(*wrong, EvalAltResult::ErrorDataTooLarge(..)), "{regex}: {wrong}");
+    }
+    let half = &text[..TEXT_BYTES_MAX / 2];
+    let made = replaced(half, "a", "bb").unwrap();
+    assert_eq!(made.map(|text| text.len()), Some(TEXT_BYTES_MAX), "what fits is made");
+    assert!(replaced(half, "a", "bbb").is_err());
+    assert!(replaced(half, "(a)$", "$1$1").unwrap().is_some_and(|text| text.ends_with("aaa")));
+}

@@ -1,0 +1,215 @@
+//! Rotations whose names do not tell their order, and files that are out of sight for a moment.
+
+use super::*;
+
+/// As a kubelet names it, in the local time of its node.
+fn dated(time: &str) -> String {
+    format!("{CURRENT}.20261025-{time}")
+}
+
+/// At the end of summer time, and wherever a clock is set back.
+#[test]
+fn a_clock_that_goes_back_neither_doubles_nor_loses_a_rotation() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        world.append(CURRENT, cri(0..2));
+        world.rename(CURRENT, &dated("025950"));
+        world.append(CURRENT, cri(2..4));
+        assert_eq!(world.bodies(), lines(0..4));
+        for (at, time) in ["020000", "020010", "020020"].into_iter().enumerate() {
+            let first = 4 + at as u32 * 4;
+            // Its last words come after its name, which is before that of one that was read.
+            world.append(CURRENT, cri(first..first + 1));
+            world.rename(CURRENT, &dated(time));
+            world.append(&dated(time), cri(first + 1..first + 3));
+            world.append(CURRENT, cri(first + 3..first + 4));
+            if restart {
+                world.restart();
+            }
+            assert_eq!(world.bodies(), lines(first..first + 4), "restart: {restart}");
+            world.pack(&dated(time));
+            assert_eq!(world.bodies(), [""; 0], "packed it is the same");
+        }
+        world.restart();
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+}
+
+#[test]
+fn rotations_of_a_clock_that_goes_back_while_we_are_away_come_once_each() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..1));
+    world.rename(CURRENT, &dated("025940"));
+    world.append(CURRENT, cri(1..2));
+    assert_eq!(world.bodies(), lines(0..2));
+    for (n, time) in [(2, "025950"), (3, "020000"), (4, "020010")] {
+        world.rename(CURRENT, &dated(time));
+        world.append(CURRENT, cri(n..n + 1));
+    }
+    world.pack(&dated("025940"));
+    world.pack(&dated("025950"));
+    world.restart();
+    let mut found = world.bodies();
+    found.sort();
+    assert_eq!(found, lines(2..5));
+    assert_eq!(world.bodies(), [""; 0]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 0.0);
+}
+
+#[test]
+fn names_of_deleted_rotations_are_forgotten_in_time() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..1));
+    assert_eq!(world.bodies(), lines(0..1));
+    for n in 1..10 {
+        let name = dated(&format!("{n:06}"));
+        world.rename(CURRENT, &name);
+        world.append(CURRENT, cri(n..n + 1));
+        assert_eq!(world.bodies(), lines(n..n + 1));
+        fs::remove_file(world.path(&name)).unwrap();
+    }
+    let positions = world.follower.positions();
+    let names = &positions.values().next().unwrap().read;
+    assert!(names.len() < 8 && names.contains(&".20261025-000009".to_owned()), "{names:?}");
+}
+
+/// Earlier versions remembered the newest name alone.
+#[test]
+fn positions_of_an_earlier_version_read_nothing_twice() {
+    let mut world = World::new();
+    for n in 0..2 {
+        world.append(CURRENT, cri(n..n + 1));
+        world.rename(CURRENT, &dated(&format!("{n:06}")));
+    }
+    world.append(CURRENT, cri(2..3));
+    assert_eq!(world.bodies(), lines(0..3));
+    let mut positions = world.follower.positions();
+    for position in positions.values_mut() {
+        position.after = position.read.drain(..).next_back().unwrap();
+    }
+    fs::remove_file(world.path(CURRENT)).unwrap();
+    world.append(CURRENT, cri(3..4));
+    world.follower = Follower::new(world.with(), positions);
+    assert_eq!(world.bodies(), lines(3..4));
+}
+
+#[test]
+fn the_file_after_a_damaged_rotation_may_be_missing_for_a_moment() {
+    let mut world = World::new();
+    world.append(CURRENT, cri(0..2_000));
+    let rotated = world.rotate(1);
+    let packed = world.packed(&rotated);
+    // There is no file of the name until the runtime has opened a new one.
+    world.append(CURRENT, "");
+    world.follower.find();
+    fs::remove_file(world.path(CURRENT)).unwrap();
+    fs::remove_file(world.path(&rotated)).unwrap();
+    fs::write(world.path(&format!("{rotated}.gz")), &packed[..packed.len() / 2]).unwrap();
+    let some = world.bodies();
+    assert_eq!(some.first().map(String::as_str), Some("line 0"));
+    assert_eq!(world.bodies(), [""; 0]);
+    world.append(CURRENT, cri(2_000..2_001));
+    assert_eq!(world.bodies(), lines(2_000..2_001));
+    assert_eq!(world.reading("binnacle_agent_log_damaged_files_total"), 1.0, "counted once");
+}
+
+#[test]
+fn whole_lines_that_a_deleted_file_was_given_last_are_lines() {
+    let mut world = World::new();
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    let mut writer = fs::OpenOptions::new().append(true).open(world.path("app.log")).unwrap();
+    fs::remove_file(world.path("app.log")).unwrap();
+    assert_eq!(world.bodies(), [""; 0]);
+    writer.write_all(b"two\nthree\nno end").unwrap();
+    let tail = world.follower.tails_mut().next().unwrap();
+    let counts = super::super::Counts::default();
+    let turn = super::super::tail::Turn { buffer: &mut vec![0; 1 << 20], now_ns: 0, counts: &counts };
+    let records = tail.finish(turn);
+    let bodies: Vec<&str> = records[0].iter().map(|record| record.body.as_str()).collect();
+    assert_eq!(bodies, ["two", "three", "no end"]);
+}
+
+/// A kubelet, a clock and an agent of whom nobody knows what they do next.
+#[derive(Default)]
+struct Chance {
+    state: u64,
+    /// Lines written so far.
+    lines: u32,
+    /// By name, and how many of them were deleted.
+    rotations: Vec<String>,
+    deleted: usize,
+}
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % bound
+    }
+
+    fn write(&mut self, world: &World, name: &str, count: u64) {
+        let next = self.lines + count as u32;
+        world.append(name, cri(self.lines..next));
+        self.lines = next;
+    }
+
+    /// To a name of this second; others are packed, and the renamed file may get last words.
+    fn rotate(&mut self, world: &World, second: u64) {
+        let name = dated(&format!("{second:06}"));
+        if self.rotations.contains(&name) {
+            return;
+        }
+        self.rotations.iter().filter(|old| world.path(old).exists()).for_each(|old| world.pack(old));
+        world.rename(CURRENT, &name);
+        let last_words = self.below(2);
+        self.write(world, &name, last_words);
+        self.write(world, CURRENT, 1);
+        self.rotations.push(name);
+    }
+}
+
+#[test]
+fn whatever_rotations_clocks_and_restarts_do_each_line_comes_once() {
+    for seed in 1..11u64 {
+        let mut world = World::new();
+        let mut chance = Chance { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..Chance::default() };
+        let (mut second, mut found) = (500_000, vec![]);
+        chance.write(&world, CURRENT, 1);
+        for _ in 0..25 {
+            match chance.below(8) {
+                0 | 1 => {
+                    let count = chance.below(3);
+                    chance.write(&world, CURRENT, count);
+                }
+                2 | 3 => {
+                    let goes_back = chance.below(4) == 0;
+                    second =
+                        if goes_back { second - chance.below(2_000) } else { second + 1 + chance.below(10) };
+                    chance.rotate(&world, second);
+                }
+                4 => world.restart(),
+                5 => {
+                    found.extend(world.bodies());
+                    // The oldest goes once it was read, as the kubelet deletes it.
+                    if chance.rotations.len() > chance.deleted + 4 {
+                        let oldest = &chance.rotations[chance.deleted];
+                        let _ = fs::remove_file(world.path(oldest));
+                        let _ = fs::remove_file(world.path(&format!("{oldest}.gz")));
+                        chance.deleted += 1;
+                    }
+                }
+                _ => {
+                    world.follower.wake_all();
+                    let (batch, ..) = world.follower.read(0);
+                    let records = batch.streams.into_iter().flat_map(|stream| stream.records);
+                    found.extend(records.map(|record| record.body));
+                }
+            }
+        }
+        found.extend(world.bodies());
+        found.sort_by_key(|line| line["line ".len()..].parse::<u32>().unwrap());
+        assert_eq!(found, lines(0..chance.lines), "seed {seed}");
+    }
+}

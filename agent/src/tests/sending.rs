@@ -1,0 +1,161 @@
+//! What the agent does at what ingest, or who stands before it, answers; and at a disk that is full.
+
+use super::*;
+use std::fs::File;
+use std::io;
+
+/// One line of a container, as a batch.
+fn batch(line: &str) -> LogBatch {
+    let resource = [("k8s.namespace.name", "shop"), ("k8s.pod.name", "p"), ("k8s.container.name", "cart")];
+    let resource = resource.map(|(name, value)| (name.to_owned(), value.into())).to_vec();
+    let record = LogRecord { body: line.into(), ts_ns: 1, ..LogRecord::default() };
+    LogBatch { streams: vec![LogStream { records: vec![record], resource, ..LogStream::default() }] }
+}
+
+/// Two lines sent, each a batch, to an ingest that says this first: what it took, and the queue.
+async fn sent(answer: Answer) -> (Vec<String>, Arc<Queue>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    for line in ["one", "two"] {
+        queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    }
+    let ingest = Ingest::default();
+    ingest.is_open.store(true, Ordering::SeqCst);
+    ingest.answers.lock().push_back(answer);
+    let config = Config { ingest: ingest.serve().await, ..Config::default() };
+    let stop = CancellationToken::new();
+    let shipper = ship::Shipper::new(&config, queue.clone()).unwrap();
+    let shipping = tokio::spawn(shipper.run(stop.clone()));
+    until("all is sent", || queue.waiting() == 0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    (ingest.logs(), queue)
+}
+
+/// Of one name and, where it is not empty, one reason.
+fn count(queue: &Queue, name: &str, reason: &str) -> f64 {
+    let readings = queue.readings();
+    let is_it = |reading: &&Reading| {
+        reading.name == name && (reason.is_empty() || reading.labels.contains(&("reason", reason.to_owned())))
+    };
+    readings.iter().filter(is_it).map(|reading| reading.value).sum()
+}
+
+const DROPPED: &str = "binnacle_agent_dropped_records_total";
+
+#[tokio::test]
+async fn ingest_that_is_busy_is_asked_again_when_it_says() {
+    for status in [429, 503] {
+        let begun = Instant::now();
+        let (lines, queue) = sent((status, ("retry-after", "1"), vec![])).await;
+        assert_eq!(lines, ["one", "two"], "{status}");
+        // By itself it would have come again in half of that.
+        assert!(begun.elapsed() >= Duration::from_secs(1), "{status}");
+        assert_eq!(count(&queue, "binnacle_agent_send_failures_total", ""), 1.0);
+        assert_eq!(count(&queue, DROPPED, ""), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_proxy_refuses_nothing() {
+    let page = b"<html>The plain HTTP request was sent to HTTPS port</html>".to_vec();
+    let (lines, queue) = sent((400, ("content-type", "text/html"), page)).await;
+    assert_eq!(lines, ["one", "two"]);
+    assert_eq!(count(&queue, DROPPED, ""), 0.0);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_counted_with_whose_it_was() {
+    // A proxy that takes no body of this size will not take it later.
+    for (status, kind) in [(400, "application/x-protobuf"), (413, "text/html")] {
+        let (lines, queue) = sent((status, ("content-type", kind), vec![])).await;
+        assert_eq!(lines, ["two"], "{status}");
+        assert_eq!(count(&queue, DROPPED, "refused"), 1.0);
+        let readings = queue.readings();
+        let items: Vec<&Reading> =
+            readings.iter().filter(|reading| reading.name == "binnacle_agent_dropped_items_total").collect();
+        assert_eq!((items.len(), items[0].value), (1, 1.0));
+        for label in [("signal", "logs"), ("source", "shop/p/cart"), ("reason", "refused")] {
+            assert!(items[0].labels.contains(&(label.0, label.1.to_owned())), "{label:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_ingest_leaves_out_of_a_batch_is_counted() {
+    let mut partial = vec![0x0a, 11, 0x08, 3, 0x12, 7];
+    partial.extend_from_slice(b"too old");
+    let (lines, queue) = sent((200, ("content-type", "application/x-protobuf"), partial)).await;
+    assert_eq!(lines, ["one", "two"]);
+    assert_eq!(count(&queue, "binnacle_agent_rejected_items_total", ""), 3.0);
+    assert_eq!(count(&queue, DROPPED, ""), 0.0);
+}
+
+/// A disk without room, until somebody makes some.
+#[derive(Clone, Default)]
+struct FullDisk {
+    has_room: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
+}
+
+impl wal::Disk for FullDisk {
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.asked.store(true, Ordering::SeqCst);
+        if self.has_room.load(Ordering::SeqCst) {
+            return wal::RealDisk.write(file, bytes);
+        }
+        // As a real one: what fits is written.
+        wal::RealDisk.write(file, &bytes[..bytes.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        wal::RealDisk.sync(file)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_log_lines_back_and_counts_what_nobody_sends_again() {
+    let world = World::new().await;
+    let disk = FullDisk::default();
+    let dir = world.dir.path().join("queue");
+    let queue = Arc::new(Queue::open_on(dir, 64 << 20, Box::new(disk.clone())).unwrap());
+    let host = Arc::new(Host::of(&world.config.host_root));
+    let shared = logs::Shared {
+        host: host.clone(),
+        pods: pods::Pods::default(),
+        queue: queue.clone(),
+        rules: Arc::default(),
+        counts: Arc::default(),
+        costs: Costs::default(),
+    };
+    std::fs::create_dir_all(&world.config.data_dir).unwrap();
+    let tail = logs::tail(world.config.clone(), shared, Arc::new(SystemClock), world.stop.clone());
+    let tailing = tokio::spawn(tail);
+    until("a line that the disk refuses", || disk.asked.load(Ordering::SeqCst)).await;
+
+    // A sender has it still, and is told to come again.
+    let gateway = Gateway { queue: queue.clone(), host, pods: pods::Pods::default() };
+    let write =
+        || Write { tenant: Tenant::default(), batch: Batch::Logs(batch("of an application")), origin: None };
+    let refused = gateway.write(write()).await.unwrap_err();
+    assert!(matches!(&refused, model::Refused::Broken(why) if why.contains("storage")), "{refused}");
+    assert_eq!(count(&queue, DROPPED, ""), 0.0);
+
+    let mut metrics = MetricBatch::default();
+    metrics.begin_series(&mut [("__name__", "node_load1")]).unwrap();
+    metrics.push(1_000, 5.0);
+    queue.keep_metrics(&Tenant::default(), &metrics).await;
+    queue.keep_logs(&Tenant::default(), &batch("of the agent")).await;
+    assert_eq!(count(&queue, DROPPED, "disk"), 2.0);
+    assert_eq!(count(&queue, "binnacle_agent_dropped_items_total", "disk"), 2.0);
+
+    world.log("two\n");
+    disk.has_room.store(true, Ordering::SeqCst);
+    until("both lines of the file", || queued_lines(&queue).len() >= 2).await;
+    gateway.write(write()).await.unwrap();
+    world.stop.cancel();
+    tailing.await.unwrap();
+    assert_eq!(queued_lines(&queue), ["one", "two", "of an application"]);
+}
