@@ -3,6 +3,7 @@
 mod alike;
 mod evaluate;
 mod metrics;
+mod part;
 mod scan;
 mod scopes;
 mod search;
@@ -15,6 +16,7 @@ pub(crate) use scan::SpanScan;
 pub(crate) use spans::{Spans, Val};
 
 pub use metrics::{TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
+pub use part::SpansWanted;
 pub use search::{FoundSpan, FoundSpanset, FoundTrace, SearchProgress, ServiceStats, TraceSearch};
 pub use tags::{TagValue, TraceTags};
 
@@ -281,12 +283,13 @@ fn hinted_exemplars(hints: &[(String, Static)], asked: usize) -> usize {
 }
 
 fn parse(query: &str) -> Result<Root, QueryError> {
-    traceql::parse(query).map(|query| query.root).map_err(refused)
+    parse_words(query, "invalid TraceQL query: ")
 }
 
-/// In Tempo's words, which for metrics are others.
-fn refused(why: ParseError) -> QueryError {
-    QueryError::Bad(format!("invalid TraceQL query: {why}"))
+/// With Tempo's words before what is wrong: for each thing that is asked they are others.
+fn parse_words(query: &str, words: &str) -> Result<Root, QueryError> {
+    let refused = |why: ParseError| QueryError::Bad(format!("{words}{why}"));
+    traceql::parse(query).map(|query| query.root).map_err(refused)
 }
 
 /// The spans of each trace. A span that was sent twice is answered once. Where they are more than there is room for, those that

@@ -4,6 +4,7 @@ use super::Refusal;
 use crate::traces;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use engine::SpansWanted;
 use model::{Clock, SystemClock, TimeRange};
 use std::collections::HashMap;
 
@@ -106,6 +107,35 @@ impl Params {
             Some(0) => usize::MAX,
             given => given.unwrap_or(default),
         })
+    }
+
+    /// Which spans of a trace are asked for, where it is not all. What has nothing to act on is not read, as in Tempo.
+    pub fn wanted_spans(&self) -> Result<Option<SpansWanted>, Refusal> {
+        let Some(filter) = self.get("q").map(str::trim).filter(|filter| !filter.is_empty()) else {
+            return Ok(None);
+        };
+        let above =
+            if self.truth("keep_hierarchy")? { self.levels("ancestor_depth", usize::MAX)? } else { 0 };
+        Ok(Some(SpansWanted::of(filter, above, self.levels("match_depth", 0)?)?))
+    }
+
+    fn truth(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(_) => Err(Refusal::bad(format!("invalid value for {name}: it must be true or false"))),
+        }
+    }
+
+    /// -1 are all.
+    fn levels(&self, name: &str, default: usize) -> Result<usize, Refusal> {
+        match self.get(name).map(str::parse::<i64>) {
+            None => Ok(default),
+            Some(Ok(-1)) => Ok(usize::MAX),
+            Some(Ok(levels)) if levels >= 0 => Ok(usize::try_from(levels).unwrap_or(usize::MAX)),
+            Some(Ok(_)) => Err(Refusal::bad(format!("invalid value for {name}: must be >= -1"))),
+            Some(Err(_)) => Err(Refusal::bad(format!("invalid value for {name}: it must be a whole number"))),
+        }
     }
 
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
