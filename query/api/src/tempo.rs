@@ -36,8 +36,6 @@ const TAGS_DEFAULT: usize = 5_000;
 const TAGS_MAX: usize = 50_000;
 /// Exemplars one answer has where nothing is asked, as in Tempo.
 const EXEMPLARS_DEFAULT: usize = 100;
-/// Exemplars one answer may have, whatever is asked.
-const EXEMPLARS_MAX: usize = 1_000;
 
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
@@ -311,7 +309,7 @@ fn typed(values: Vec<engine::TagValue>) -> Value {
 async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
     let range = params.metrics_range()?;
     let step_ms = params.step_ms(range)?;
-    let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?.min(EXEMPLARS_MAX);
+    let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?;
     Ok(engine.traceql_metrics(tenant, &params.metrics_query()?, range, step_ms, exemplars).await?)
 }
 

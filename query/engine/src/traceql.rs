@@ -204,7 +204,7 @@ impl Engine {
                 self.limits.points_max
             )));
         }
-        self.traceql_metrics_at(tenant, query, steps, exemplars).await
+        self.traceql_metrics_at(tenant, query, steps, Some(exemplars)).await
     }
 
     /// One number a series, over the whole range.
@@ -217,7 +217,7 @@ impl Engine {
         if range.end <= range.start {
             return Err(QueryError::Bad("end must be after start".to_owned()));
         }
-        self.traceql_metrics_at(tenant, query, metrics::Steps::one(range), 0).await
+        self.traceql_metrics_at(tenant, query, metrics::Steps::one(range), None).await
     }
 
     async fn traceql_metrics_at(
@@ -225,12 +225,12 @@ impl Engine {
         tenant: &Tenant,
         query: &str,
         steps: metrics::Steps,
-        exemplars: usize,
+        exemplars: Option<usize>,
     ) -> Result<TraceMetrics, QueryError> {
         let parsed = traceql::parse(query).map_err(|why| {
             QueryError::Bad(if why.of_meaning { format!("compiling query: {why}") } else { why.to_string() })
         })?;
-        let exemplars = hinted_exemplars(&parsed.hints, exemplars);
+        let exemplars = exemplars.map_or(0, |asked| hinted_exemplars(&parsed.hints, asked));
         let Root::Metrics(metrics) = parsed.root else {
             return Err(QueryError::Bad(
                 "not a metrics query: it answers traces; one ends in a function, as { } | rate()".to_owned(),
@@ -273,13 +273,17 @@ fn counted(metrics: Metrics) -> Result<Pipeline, QueryError> {
     }
 }
 
-/// `with (exemplars=false)` and `with (exemplars=20)`: a query may ask for fewer than its caller does.
+/// Exemplars one answer may have, whatever is asked.
+const EXEMPLARS_MAX: usize = 1_000;
+
+/// `with (exemplars=false)` and `with (exemplars=20)`: what a query says of itself stands above what its caller asks.
 fn hinted_exemplars(hints: &[(String, Static)], asked: usize) -> usize {
-    match hints.iter().find(|(name, _)| name == "exemplars") {
+    let hinted = match hints.iter().find(|(name, _)| name == "exemplars") {
         Some((_, Static::Bool(false))) => 0,
-        Some((_, Static::Int(number))) => asked.min(usize::try_from(*number).unwrap_or(0)),
+        Some((_, Static::Int(number))) => usize::try_from(*number).unwrap_or(0),
         _ => asked,
-    }
+    };
+    hinted.min(EXEMPLARS_MAX)
 }
 
 fn parse(query: &str) -> Result<Root, QueryError> {

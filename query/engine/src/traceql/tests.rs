@@ -428,6 +428,9 @@ async fn exemplars_are_of_the_spans_and_bounded() {
     assert_eq!(hinted.series.iter().map(|series| series.exemplars.len()).sum::<usize>(), 1);
     let hinted = world.metrics("{ } | rate() with (exemplars=false)").await.unwrap();
     assert!(hinted.series[0].exemplars.is_empty());
+    let hinted = "{ } | rate() by (name) with (exemplars=3)";
+    let found = world.engine.traceql_metrics(&Tenant::default(), hinted, range(), 60_000, 1).await.unwrap();
+    assert_eq!(found.series.iter().map(|series| series.exemplars.len()).sum::<usize>(), 3);
 }
 
 #[tokio::test]
