@@ -47,7 +47,11 @@ impl Params {
         }
         // Each is asked of the trace: one span may have this, and another that.
         let mut filters = Vec::new();
-        for (name, value) in tags(self.get("tags").unwrap_or(""))? {
+        let asked = match self.get("tags") {
+            Some(text) => tags(text)?,
+            None => self.tags_by_name(),
+        };
+        for (name, value) in asked {
             filters.push(format!("{{ {} }}", condition(&name, &value)));
         }
         let (min, max) = (self.duration_ns("minDuration")?, self.duration_ns("maxDuration")?);
@@ -61,6 +65,19 @@ impl Params {
             filters.push("{ }".to_owned());
         }
         Ok(filters.join(" && "))
+    }
+
+    /// Without a range, any other parameter is a tag: so the oldest clients ask.
+    fn tags_by_name(&self) -> Vec<(String, String)> {
+        const OWN: [&str; 8] = ["q", "tags", "minDuration", "maxDuration", "limit", "spss", "start", "end"];
+        if ["start", "end"].iter().any(|name| self.get(name).is_some_and(|text| text != "0")) {
+            return Vec::new();
+        }
+        let others = self.0.iter().filter(|(name, value)| !OWN.contains(&name.as_str()) && !value.is_empty());
+        let mut tags: Vec<(String, String)> =
+            others.map(|(name, value)| (name.clone(), value.clone())).collect();
+        tags.sort_unstable();
+        tags
     }
 
     fn duration_ns(&self, name: &str) -> Result<Option<i64>, Refusal> {
@@ -288,6 +305,9 @@ mod tests {
         assert!(query(&[("minDuration", "1s"), ("maxDuration", "10ms")]).is_err());
         assert!(query(&[("minDuration", "long")]).is_err());
         assert_eq!(query(&[]).unwrap(), "{ }");
+        let found = query(&[("service.name", "api"), ("error", "true"), ("limit", "5")]).unwrap();
+        assert_eq!(found.replace('`', "\""), r#"{ status = error } && { .service.name = "api" }"#);
+        assert_eq!(query(&[("service.name", "api"), ("start", "1"), ("end", "2")]).unwrap(), "{ }");
     }
 
     fn params(pairs: &[(&str, &str)]) -> Params {
