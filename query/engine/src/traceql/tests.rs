@@ -455,6 +455,16 @@ async fn a_selection_is_compared_with_the_rest() {
         told_by.contains(&(r#"{__meta_type="selection_total", name="nil"}"#.to_owned(), 1)),
         "{told_by:?}"
     );
+    // The span that fails starts at this very time.
+    let at = NOON_NS + SECOND_NS;
+    for (from, to, count) in [(at - SECOND_NS, at, 1), (at, at + SECOND_NS, 0), (at - SECOND_NS, at - 512, 0)]
+    {
+        let query = format!("{{ }} | compare({{ status = error }}, 10, {from}, {to})");
+        let found = world.metrics(&query).await.unwrap();
+        let selected =
+            found.series.iter().filter(|series| series.labels[0].1 == Value::from("selection_total"));
+        assert_eq!(usize::from(selected.count() > 0), count, "{query}");
+    }
     // Three names in the baseline, of which the two commonest are told.
     let names = told.iter().filter(|line| line.starts_with(r#"{__meta_type="baseline", name="#));
     assert_eq!(names.count(), 2);
