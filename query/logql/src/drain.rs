@@ -1,9 +1,9 @@
 //! Patterns of log lines, mined as Drain does it: lines of like length and beginning whose words mostly agree share a
 //! pattern, and where they disagree it has `<_>`.
 //!
-//! Words with a digit are taken for values from the start, so almost all lines find their pattern by one look-up; only
-//! a line of a new shape is compared with others. Of a JSON line the message is mined, as it is what people read.
-//! What comes out can be given back to `|>`.
+//! Words with a digit are taken for values from the start, as are the names of a date, so almost all lines find their
+//! pattern by one look-up; only a line of a new shape is compared with others. Of a JSON line the message is mined, as
+//! it is what people read. What comes out can be given back to `|>`.
 
 use crate::pipeline::json;
 use std::collections::HashMap;
@@ -15,11 +15,17 @@ const TOKENS_MAX: usize = 100;
 /// Patterns kept; lines of further shapes are counted with none.
 const PATTERNS_MAX: usize = 1_000;
 /// Patterns of one length and beginning that a new shape is compared with.
-const LEAF_PATTERNS_MAX: usize = 100;
+const LEAF_PATTERNS_MAX: usize = 200;
 /// Shapes remembered, so that each is compared once.
 const SHAPES_MAX: usize = 100_000;
-/// A shape joins a pattern of which this share of the tokens agrees.
-const SIMILAR: f64 = 0.6;
+/// A shape joins a pattern of which this share of the words agrees. Over LogHub's sets more would tell a few more messages
+/// apart, and would give each name in a short one a pattern of its own.
+const SIMILAR: f64 = 0.7;
+/// Words that are values where they stand in a date.
+const CALENDAR: [&str; 19] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Mon", "Tue", "Wed",
+    "Thu", "Fri", "Sat", "Sun",
+];
 /// Fields of a JSON line that hold its message.
 const MESSAGES: [&str; 6] = ["message", "msg", "log", "content", "body", "_msg"];
 
@@ -27,7 +33,7 @@ const MESSAGES: [&str; 6] = ["message", "msg", "log", "content", "body", "_msg"]
 #[derive(Default)]
 pub struct Drain {
     patterns: Vec<Pattern>,
-    /// Patterns by number of tokens and first token.
+    /// Patterns by number of tokens and the word that begins the line, if one does.
     leaves: HashMap<(usize, String), Vec<usize>>,
     /// Pattern by the hash of a line's tokens, values masked.
     shapes: HashMap<u64, Option<usize>>,
@@ -60,7 +66,8 @@ impl Drain {
     }
 
     fn place(&mut self, tokens: &[&str], of_message: bool) -> Option<usize> {
-        let first = tokens.iter().find(|token| token.bytes().any(|b| b.is_ascii_alphabetic()));
+        // A word that begins the line. Behind a time stand a host, a thread or a level, which tell no message from another.
+        let first = tokens.iter().take(2).find(|token| token.bytes().any(|b| b.is_ascii_alphabetic()));
         let key = (tokens.len(), first.copied().unwrap_or_default().to_owned());
         let leaf = self.leaves.entry(key).or_default();
         let mut best: Option<(usize, f64)> = None;
@@ -115,15 +122,20 @@ pub fn line_pattern(line: &str) -> String {
     Pattern { tokens, of_message: message.is_some() }.text()
 }
 
+/// The share of words that agree. Values on both sides say nothing of what a line tells, and there are many of them in what
+/// stands before each message; what separates words must agree, but for how many blanks.
 fn similarity(pattern: &[String], tokens: &[&str]) -> f64 {
-    // What separates words agrees often and says little.
     let word = |token: &str| token == ANY || token.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
+    let blank = |token: &str| token.bytes().all(|b| b.is_ascii_whitespace());
     let (mut same, mut all) = (0usize, 0usize);
     for (known, token) in pattern.iter().zip(tokens) {
+        if known == ANY && (*token == ANY || blank(token)) {
+            continue;
+        }
         if word(known) || word(token) {
             all += 1;
             same += usize::from(known == token);
-        } else if known != token {
+        } else if known != token && !(blank(known) && blank(token)) {
             return 0.0;
         }
     }
@@ -160,7 +172,24 @@ fn masked(line: &str) -> Vec<&str> {
         }
         rest = after;
     }
+    mask_dates(&mut tokens);
     tokens
+}
+
+/// `Sun Dec 04` and `Jun 14`: names of days and months beside a number or one another.
+fn mask_dates(tokens: &mut [&str]) {
+    let is_name = |token: &str| token.len() == 3 && CALENDAR.contains(&token);
+    // Between two words stands what separates them.
+    let mut before = (false, false);
+    for at in 0..tokens.len() {
+        let is = is_name(tokens[at]);
+        let is_beside = |token: &str| token == ANY || is_name(token);
+        let (beside, behind) = (before.0, tokens.get(at + 2).is_some_and(|token| is_beside(token)));
+        before = (before.1, is_beside(tokens[at]));
+        if is && (beside || behind) {
+            tokens[at] = ANY;
+        }
+    }
 }
 
 fn message(line: &str) -> Option<String> {
@@ -221,6 +250,45 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_message_does_not_make_others_alike() {
+        let found = patterns(&[
+            "- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42 R02 RAS KERNEL INFO instruction cache parity error corrected",
+            "- 1117838573 2005.06.03 R02-M2 2005-06-03-15.43 R02 RAS KERNEL INFO instruction cache parity error corrected",
+            "- 1117838976 2005.06.03 R02-M3 2005-06-03-15.44 R02 RAS KERNEL INFO generating core files for process",
+        ]);
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn a_host_behind_a_time_makes_no_pattern_of_its_own() {
+        let found = patterns(&[
+            "Jul  1 09:00:55 authorMacBook-Pro kernel: en0: channel changed to 1",
+            "Jul  1 09:01:05 calvisitor-10 kernel: en0: channel changed to 6",
+            "Jul  1 09:01:07 office kernel: en0: channel changed to 11",
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_date_is_a_value() {
+        let found = patterns(&[
+            "[Sun Dec 04 04:47:44 2005] workerEnv.init() ok",
+            "[Mon Dec 05 13:00:01 2005] workerEnv.init() ok",
+            "Jun 14 15:16:01 combo su: session opened at Sat Jun 18",
+            "Jul  4 15:16:02 combo su: session opened at Mon Jul  4",
+            "May I ask, said Sun",
+        ]);
+        assert_eq!(
+            found,
+            [
+                ("[<_> <_> <_> <_> <_>] workerEnv.init() ok".to_owned(), 2),
+                ("<_> <_> combo su: session opened at <_> <_>".to_owned(), 2),
+                ("May I ask, said Sun".to_owned(), 1),
+            ]
+        );
+    }
+
+    #[test]
     fn of_json_the_message_is_mined() {
         let found = patterns(&[
             r#"{"ts":"2026-01-01T00:00:00Z","level":"info","msg":"order 17 placed"}"#,
@@ -240,9 +308,13 @@ mod tests {
 
     #[test]
     fn what_is_mined_matches_its_lines() {
-        for line in
-            ["GET /items/7 took 12ms", "a=1 b=2 c", "E0101 12:00:00.1 file.go:12] \"oops\" n=\"x1\"", "x"]
-        {
+        for line in [
+            "GET /items/7 took 12ms",
+            "a=1 b=2 c",
+            "E0101 12:00:00.1 file.go:12] \"oops\" n=\"x1\"",
+            "x",
+            "Jun  4 09:00:55 host su: Sat Jun 18",
+        ] {
             let mut drain = Drain::default();
             let number = drain.learn(line).unwrap();
             let pattern = drain.pattern(number);
