@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 const ANY: &str = "<_>";
+/// Blanks of any number.
+const BLANKS: &str = "< >";
 /// Tokens of a line that are looked at; the rest is `<_>`.
 const TOKENS_MAX: usize = 100;
 /// Patterns kept; lines of further shapes are counted with none.
@@ -80,8 +82,9 @@ impl Drain {
         if let Some((at, _)) = best {
             for (known, token) in self.patterns[at].tokens.iter_mut().zip(tokens) {
                 if known != token {
+                    let both = is_blank(known) && is_blank(token);
                     known.clear();
-                    known.push_str(ANY);
+                    known.push_str(if both { BLANKS } else { ANY });
                 }
             }
             return Some(at);
@@ -104,13 +107,32 @@ impl Drain {
 impl Pattern {
     fn text(&self) -> String {
         let mut text = if self.of_message { ANY.to_owned() } else { String::new() };
-        for token in self.tokens.iter().map(String::as_str).chain(self.of_message.then_some(ANY)) {
+        for (token, any) in self.tokens.iter().zip(self.any()) {
+            let token = if any { ANY } else { token.as_str() };
             // Two in a row match what one does.
             if token != ANY || !text.ends_with(ANY) {
                 text.push_str(token);
             }
         }
+        if self.of_message && !text.ends_with(ANY) {
+            text.push_str(ANY);
+        }
         text
+    }
+
+    /// Which tokens are part of a capture. One ends where what follows it first is, and that may not be a blank of which there
+    /// may be two: so blanks of any number are one capture with the values and blanks beside them.
+    fn any(&self) -> Vec<bool> {
+        let tokens = &self.tokens;
+        let mut any: Vec<bool> = tokens.iter().map(|token| token == ANY || token == BLANKS).collect();
+        for at in (0..tokens.len()).filter(|at| tokens[*at] == BLANKS) {
+            let goes_on = |other: &usize| tokens[*other] == ANY || is_blank(&tokens[*other]);
+            let is_value = |other: &usize| tokens[*other] == ANY;
+            let first = (0..at).rev().take_while(goes_on).filter(is_value).last().unwrap_or(at);
+            let last = (at..tokens.len()).take_while(goes_on).filter(is_value).last().unwrap_or(at);
+            any[first..=last].fill(true);
+        }
+        any
     }
 }
 
@@ -122,20 +144,23 @@ pub fn line_pattern(line: &str) -> String {
     Pattern { tokens, of_message: message.is_some() }.text()
 }
 
+fn is_blank(token: &str) -> bool {
+    token == BLANKS || token.bytes().all(|byte| byte.is_ascii_whitespace())
+}
+
 /// The share of words that agree. Values on both sides say nothing of what a line tells, and there are many of them in what
 /// stands before each message; what separates words must agree, but for how many blanks.
 fn similarity(pattern: &[String], tokens: &[&str]) -> f64 {
     let word = |token: &str| token == ANY || token.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
-    let blank = |token: &str| token.bytes().all(|b| b.is_ascii_whitespace());
     let (mut same, mut all) = (0usize, 0usize);
     for (known, token) in pattern.iter().zip(tokens) {
-        if known == ANY && (*token == ANY || blank(token)) {
+        if known == ANY && *token == ANY {
             continue;
         }
         if word(known) || word(token) {
             all += 1;
             same += usize::from(known == token);
-        } else if known != token && !(blank(known) && blank(token)) {
+        } else if known != token && !(is_blank(known) && is_blank(token)) {
             return 0.0;
         }
     }
@@ -149,7 +174,8 @@ fn is_word(c: char) -> bool {
 /// Words and what stands between them; words with a digit as [`ANY`].
 fn masked(line: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
-    let mut rest = line.trim_end();
+    let text = line.trim_end();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         if tokens.len() == TOKENS_MAX {
             tokens.push(ANY);
@@ -173,6 +199,11 @@ fn masked(line: &str) -> Vec<&str> {
         rest = after;
     }
     mask_dates(&mut tokens);
+    mask_captures(&mut tokens);
+    // What `|>` is to match is the whole line.
+    if text.len() < line.len() && tokens.last().is_some_and(|last| *last != ANY) {
+        tokens.push(ANY);
+    }
     tokens
 }
 
@@ -187,6 +218,16 @@ fn mask_dates(tokens: &mut [&str]) {
         let (beside, behind) = (before.0, tokens.get(at + 2).is_some_and(|token| is_beside(token)));
         before = (before.1, is_beside(tokens[at]));
         if is && (beside || behind) {
+            tokens[at] = ANY;
+        }
+    }
+}
+
+/// A word in angle brackets would be read as the name of a capture.
+fn mask_captures(tokens: &mut [&str]) {
+    for at in 1..tokens.len().saturating_sub(1) {
+        let in_brackets = tokens[at - 1].ends_with('<') && tokens[at + 1].starts_with('>');
+        if in_brackets && tokens[at].bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             tokens[at] = ANY;
         }
     }
@@ -282,7 +323,7 @@ mod tests {
             found,
             [
                 ("[<_> <_> <_> <_> <_>] workerEnv.init() ok".to_owned(), 2),
-                ("<_> <_> combo su: session opened at <_> <_>".to_owned(), 2),
+                ("<_> combo su: session opened at <_>".to_owned(), 2),
                 ("May I ask, said Sun".to_owned(), 1),
             ]
         );
@@ -314,6 +355,10 @@ mod tests {
             "E0101 12:00:00.1 file.go:12] \"oops\" n=\"x1\"",
             "x",
             "Jun  4 09:00:55 host su: Sat Jun 18",
+            "took 3ms by rhost \r",
+            "took 3ms \r",
+            "5 nodesets <ok> <_> in <domain>",
+            "5 of <a-b> and <c",
         ] {
             let mut drain = Drain::default();
             let number = drain.learn(line).unwrap();
@@ -321,6 +366,24 @@ mod tests {
             if pattern.contains(ANY) {
                 let filter = crate::pipeline::pattern::LinePattern::for_filter(&pattern);
                 assert!(filter.unwrap_or_else(|why| panic!("{pattern}: {why}")).matches(line), "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_several_lines_share_matches_each() {
+        for lines in [
+            ["Jun 14 15:16:01 combo su: Sat Jun 18 ok", "Jul  4 15:16:02 combo su: Mon Jul  4 ok"],
+            ["state  of 7: a b c d", "state of 8: a  b c d"],
+            ["at 1  2 x y z", "at 1 2 x y z"],
+        ] {
+            let mut drain = Drain::default();
+            let numbers = lines.map(|line| drain.learn(line).unwrap());
+            assert_eq!(numbers[0], numbers[1], "{lines:?}");
+            let pattern = drain.pattern(numbers[0]);
+            let filter = crate::pipeline::pattern::LinePattern::for_filter(&pattern).unwrap();
+            for line in lines {
+                assert!(filter.matches(line), "{pattern}: {line}");
             }
         }
     }
