@@ -124,7 +124,11 @@ impl Pattern {
     /// may be two: so blanks of any number are one capture with the values and blanks beside them.
     fn any(&self) -> Vec<bool> {
         let tokens = &self.tokens;
-        let mut any: Vec<bool> = tokens.iter().map(|token| token == ANY || token == BLANKS).collect();
+        // In the line these may stand as escapes.
+        let escaped = |c: char| !c.is_ascii() || c.is_ascii_control() || "\"\\<>&".contains(c);
+        let is_any =
+            |token: &String| token == ANY || token == BLANKS || self.of_message && token.contains(escaped);
+        let mut any: Vec<bool> = tokens.iter().map(is_any).collect();
         for at in (0..tokens.len()).filter(|at| tokens[*at] == BLANKS) {
             let goes_on = |other: &usize| tokens[*other] == ANY || is_blank(&tokens[*other]);
             let is_value = |other: &usize| tokens[*other] == ANY;
@@ -359,6 +363,7 @@ mod tests {
             "took 3ms \r",
             "5 nodesets <ok> <_> in <domain>",
             "5 of <a-b> and <c",
+            r#"{"msg":"say \"hi\" to order 17 \u003cb\u003e, caf\u00e9\n"}"#,
         ] {
             let mut drain = Drain::default();
             let number = drain.learn(line).unwrap();
