@@ -212,7 +212,7 @@ fn folded(op: Arithmetic, left: &Static, right: &Static) -> Result<Static, Strin
     }
 }
 
-fn negative(constant: Static) -> Static {
+pub(super) fn negative(constant: Static) -> Static {
     match constant {
         Static::Int(number) => Static::Int(number.wrapping_neg()),
         Static::Duration(ns) => Static::Duration(ns.wrapping_neg()),

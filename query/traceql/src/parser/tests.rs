@@ -58,11 +58,13 @@ fn scalars_in_parentheses() {
         ("{ } | (count()) > 1", "{ } | count() > 1"),
         ("{ } | ((count() + 1) * 2) > 3", "{ } | (count() + 1) * 2 > 3"),
         ("{ } | (avg(duration)) > 1s | { .a = 1 }", "{ } | avg(duration) > 1s | { .a = 1 }"),
+        ("{ } | avg(.a) > -(1s) | min(.b) < -(-2)", "{ } | avg(.a) > -1s | min(.b) < 2"),
     ] {
         let (read, again) = (parse(query).unwrap(), parse(printed).unwrap());
         assert_eq!(read.to_string(), again.to_string(), "{query}");
     }
     assert!(parse("(count() > 1) && { .a }").is_ok());
+    assert!(parse("{ } | sum(.a) > -(count())").is_err());
 }
 
 #[test]
