@@ -107,7 +107,8 @@ fn perl_class(letter: char) -> Option<&'static str> {
         'd' => "0-9",
         'D' => r"\x00-/:-\x{10FFFF}",
         'w' => "0-9A-Za-z_",
-        'W' => r"\x00-/:-@\[-\^`\{-\x{10FFFF}",
+        // But for ſ and K, of which `(?i)` would make s and k.
+        'W' => r"\x00-/:-@\[-\^`\{-\x{17E}\x{180}-\x{2129}\x{212B}-\x{10FFFF}",
         's' => r"\t\n\f\r ",
         'S' => r"\x00-\x08\x0b\x0e-\x1f!-\x{10FFFF}",
         _ => return None,
@@ -170,6 +171,9 @@ impl Translation<'_> {
             }
             Some('C') => self.out.push_str("(?s:.)"),
             Some('b') => self.out.push_str(r"(?-u:\b)"),
+            // Whatever `(?i)` says: ſ and K are not among them in Go.
+            Some('w') => self.out.push_str("(?-i:[0-9A-Za-z_])"),
+            Some('W') => self.out.push_str("(?-i:[^0-9A-Za-z_])"),
             Some(letter) if perl_class(letter).is_some() => {
                 _ = write!(self.out, "[{}]", perl_class(letter).unwrap_or_default());
             }
@@ -268,6 +272,10 @@ mod tests {
             (r"^\W$", "é", true),
             (r"^[\W]$", "é", true),
             (r"^[^\W]$", "é", false),
+            (r"(?i)m\W", "ms", false),
+            (r"(?i)m[\W_]", "mK", false),
+            (r"(?i)m\W", "m\u{17f}", true),
+            (r"(?i)^\w$", "\u{212a}", false),
             (r"\d", "٣", false),
             (r"^\s$", "\u{b}", false),
             (r"^[\S]$", "\u{b}", true),

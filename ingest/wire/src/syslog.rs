@@ -176,7 +176,7 @@ where
 {
     let year = |date| year(date, arrival.now_ns);
     match parse_message_with_year_exact_tz(text, year, Some(arrival.zone), Variant::Either) {
-        Ok(message) => of_message(message, arrival.now_ns, arrival.peer),
+        Ok(message) => of_message(message, text, arrival.now_ns, arrival.peer),
         Err(_) => of_line(text, arrival.now_ns, arrival.peer),
     }
 }
@@ -196,7 +196,7 @@ fn year((month, day, hour, minute, second): syslog_loose::IncompleteDate, now_ns
         .map_or(now.year(), |(_, year)| year)
 }
 
-fn of_message(message: Message<&str>, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
+fn of_message(message: Message<&str>, text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
     let mut attributes: Attributes = vec![];
     let mut add = |name: &str, value: String| attributes.push((name.to_owned(), value.into()));
     if let Some(facility) = message.facility {
@@ -215,16 +215,24 @@ fn of_message(message: Message<&str>, now_ns: i64, peer: &str) -> (Labels, LogRe
         element.params().for_each(|(name, value)| add(&format!("{}.{name}", element.id), value));
     }
     let severity = message.severity;
+    let body = with_its_blanks(text, message.msg);
     let record = LogRecord {
         ts_ns: message.timestamp.and_then(|time| time.timestamp_nanos_opt()).unwrap_or(now_ns),
         severity: severity.map_or(0, |severity| level::of_syslog(severity as u8)),
         severity_text: severity.map_or("", |severity| severity.as_str()).to_owned(),
         // RFC 5424 begins UTF-8 with a byte order mark.
-        body: message.msg.strip_prefix('\u{feff}').unwrap_or(message.msg).to_owned(),
+        body: body.strip_prefix('\u{feff}').unwrap_or(body).to_owned(),
         attributes,
         ..LogRecord::default()
     };
     (labels(message.hostname.unwrap_or(peer), message.appname), record)
+}
+
+/// What is said as it was sent: the parser takes blanks away on both sides of it, of which one is the header's.
+fn with_its_blanks<'a>(text: &'a str, said: &'a str) -> &'a str {
+    let Some(before) = text.trim_end().strip_suffix(said).filter(|_| !said.is_empty()) else { return said };
+    let blanks = before.len() - before.trim_end_matches([' ', '\t']).len();
+    &text[before.len() - blanks.saturating_sub(1)..]
 }
 
 /// What is neither has a priority at most.

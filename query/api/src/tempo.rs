@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics, TraceSearch};
-use model::{SpanBatch, Tenant};
+use model::{SpanBatch, Tenant, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use params::Params;
 use prost::Message;
@@ -36,8 +36,6 @@ const TAGS_DEFAULT: usize = 5_000;
 const TAGS_MAX: usize = 50_000;
 /// Exemplars one answer has where nothing is asked, as in Tempo.
 const EXEMPLARS_DEFAULT: usize = 100;
-/// Exemplars one answer may have, whatever is asked.
-const EXEMPLARS_MAX: usize = 1_000;
 
 pub fn router(engine: Arc<Engine>) -> Router {
     let routes: Router<Arc<Engine>> = Router::new()
@@ -111,10 +109,21 @@ async fn buildinfo() -> Json<Value> {
 }
 
 async fn trace(engine: &Engine, tenant: &Tenant, id: &str, params: &Params) -> Answer<TraceById> {
+    let (id, range) = which_trace(id, params)?;
+    Ok(engine.trace_by_id(tenant, id, range).await?)
+}
+
+fn which_trace(id: &str, params: &Params) -> Answer<(TraceId, Option<TimeRange>)> {
     // Unlike in a search, the range says where to look: a trace is whole or it is not the trace.
     let range = params.given_range()?.map(traces::whole_traces);
-    let id = traces::trace_id(id).map_err(Refusal::bad)?;
-    Ok(engine.trace_by_id(tenant, id, range).await?)
+    Ok((traces::trace_id(id).map_err(Refusal::bad)?, range))
+}
+
+/// With the spans that are asked for alone.
+async fn part_of_trace(engine: &Engine, tenant: &Tenant, id: &str, params: &Params) -> Answer<TraceById> {
+    let Some(wanted) = params.wanted_spans()? else { return trace(engine, tenant, id, params).await };
+    let (id, range) = which_trace(id, params)?;
+    Ok(engine.trace_part(tenant, id, range, wanted).await?)
 }
 
 fn wants_protobuf(headers: &HeaderMap) -> bool {
@@ -155,7 +164,7 @@ async fn trace_v1(
     Ok(Json(json!({ "batches": json::resources(&trace) })).into_response())
 }
 
-/// A trace that is not known is an empty one: Grafana looks into it.
+/// A trace that is not known is an empty one: Grafana looks into it. With `q` it has the spans that a filter holds of.
 async fn trace_v2(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
@@ -163,7 +172,7 @@ async fn trace_v2(
     headers: HeaderMap,
     params: Params,
 ) -> Answer<Response> {
-    let found = trace(&engine, &tenant, &id, &params).await?;
+    let found = part_of_trace(&engine, &tenant, &id, &params).await?;
     if wants_protobuf(&headers) {
         let status = i32::from(!found.warnings.is_empty());
         let (trace, message) = (Some(otlp::drawn(&found.spans)), found.warnings.join("; "));
@@ -300,7 +309,7 @@ fn typed(values: Vec<engine::TagValue>) -> Value {
 async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {
     let range = params.metrics_range()?;
     let step_ms = params.step_ms(range)?;
-    let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?.min(EXEMPLARS_MAX);
+    let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?;
     Ok(engine.traceql_metrics(tenant, &params.metrics_query()?, range, step_ms, exemplars).await?)
 }
 

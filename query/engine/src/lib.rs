@@ -38,8 +38,8 @@ pub use sql::{
     sql_error,
 };
 pub use traceql::{
-    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, SearchProgress, ServiceStats, TagValue, TraceById,
-    TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
+    FoundSpan, FoundSpanset, FoundTrace, SearchOptions, SearchProgress, ServiceStats, SpansWanted, TagValue,
+    TraceById, TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags, prom_labels,
 };
 
 use datafusion::execution::SessionState;

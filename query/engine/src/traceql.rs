@@ -3,6 +3,7 @@
 mod alike;
 mod evaluate;
 mod metrics;
+mod part;
 mod scan;
 mod scopes;
 mod search;
@@ -15,6 +16,7 @@ pub(crate) use scan::SpanScan;
 pub(crate) use spans::{Spans, Val};
 
 pub use metrics::{TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
+pub use part::SpansWanted;
 pub use search::{FoundSpan, FoundSpanset, FoundTrace, SearchProgress, ServiceStats, TraceSearch};
 pub use tags::{TagValue, TraceTags};
 
@@ -202,7 +204,7 @@ impl Engine {
                 self.limits.points_max
             )));
         }
-        self.traceql_metrics_at(tenant, query, steps, exemplars).await
+        self.traceql_metrics_at(tenant, query, steps, Some(exemplars)).await
     }
 
     /// One number a series, over the whole range.
@@ -215,7 +217,7 @@ impl Engine {
         if range.end <= range.start {
             return Err(QueryError::Bad("end must be after start".to_owned()));
         }
-        self.traceql_metrics_at(tenant, query, metrics::Steps::one(range), 0).await
+        self.traceql_metrics_at(tenant, query, metrics::Steps::one(range), None).await
     }
 
     async fn traceql_metrics_at(
@@ -223,12 +225,12 @@ impl Engine {
         tenant: &Tenant,
         query: &str,
         steps: metrics::Steps,
-        exemplars: usize,
+        exemplars: Option<usize>,
     ) -> Result<TraceMetrics, QueryError> {
         let parsed = traceql::parse(query).map_err(|why| {
             QueryError::Bad(if why.of_meaning { format!("compiling query: {why}") } else { why.to_string() })
         })?;
-        let exemplars = hinted_exemplars(&parsed.hints, exemplars);
+        let exemplars = exemplars.map_or(0, |asked| hinted_exemplars(&parsed.hints, asked));
         let Root::Metrics(metrics) = parsed.root else {
             return Err(QueryError::Bad(
                 "not a metrics query: it answers traces; one ends in a function, as { } | rate()".to_owned(),
@@ -271,22 +273,27 @@ fn counted(metrics: Metrics) -> Result<Pipeline, QueryError> {
     }
 }
 
-/// `with (exemplars=false)` and `with (exemplars=20)`: a query may ask for fewer than its caller does.
+/// Exemplars one answer may have, whatever is asked.
+const EXEMPLARS_MAX: usize = 1_000;
+
+/// `with (exemplars=false)` and `with (exemplars=20)`: what a query says of itself stands above what its caller asks.
 fn hinted_exemplars(hints: &[(String, Static)], asked: usize) -> usize {
-    match hints.iter().find(|(name, _)| name == "exemplars") {
+    let hinted = match hints.iter().find(|(name, _)| name == "exemplars") {
         Some((_, Static::Bool(false))) => 0,
-        Some((_, Static::Int(number))) => asked.min(usize::try_from(*number).unwrap_or(0)),
+        Some((_, Static::Int(number))) => usize::try_from(*number).unwrap_or(0),
         _ => asked,
-    }
+    };
+    hinted.min(EXEMPLARS_MAX)
 }
 
 fn parse(query: &str) -> Result<Root, QueryError> {
-    traceql::parse(query).map(|query| query.root).map_err(refused)
+    parse_words(query, "invalid TraceQL query: ")
 }
 
-/// In Tempo's words, which for metrics are others.
-fn refused(why: ParseError) -> QueryError {
-    QueryError::Bad(format!("invalid TraceQL query: {why}"))
+/// With Tempo's words before what is wrong: for each thing that is asked they are others.
+fn parse_words(query: &str, words: &str) -> Result<Root, QueryError> {
+    let refused = |why: ParseError| QueryError::Bad(format!("{words}{why}"));
+    traceql::parse(query).map(|query| query.root).map_err(refused)
 }
 
 /// The spans of each trace. A span that was sent twice is answered once. Where they are more than there is room for, those that

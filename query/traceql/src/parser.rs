@@ -33,7 +33,11 @@ fn read(text: &str) -> Parsed<Query> {
         Err(first) => {
             // Only what begins so can compute with metrics; for the others the first reading's error is the right one.
             let mut parser = Parser::new(text)?;
-            if !matches!(parser.peek(), Token::Punct("(" | "-") | Token::Int(_) | Token::Float(_)) {
+            let begins = |token: &Token| match token {
+                Token::Punct(punct) => matches!(*punct, "(" | "-"),
+                token => matches!(token, Token::Int(_) | Token::Float(_) | Token::Duration(_)),
+            };
+            if !begins(parser.peek()) {
                 return Err(first);
             }
             let second = parser.query(Parser::metrics_root);

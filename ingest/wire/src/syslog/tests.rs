@@ -70,6 +70,20 @@ fn rfc_3164_has_the_nearest_year_and_the_zone_of_this_machine() {
 }
 
 #[test]
+fn blanks_around_what_is_said_stay() {
+    for (text, body) in [
+        ("<13>Jan  1 00:00:00 combo sshd[1]: rhost=10.0.0.1 ", "rhost=10.0.0.1 "),
+        ("<13>Jan  1 00:00:00 combo java[1]:     at x.y(Z.java:1)\t ", "    at x.y(Z.java:1)\t "),
+        ("<13>Jan  1 00:00:00 combo java[1]: \tat x", "\tat x"),
+        ("<34>1 - - a - - -   two more ", "  two more "),
+        ("<34>1 - - a - - - \u{feff}one", "one"),
+        ("<13>Jan  1 00:00:00 combo sshd[1]: x", "x"),
+    ] {
+        assert_eq!(read(text).1.body, body, "{text:?}");
+    }
+}
+
+#[test]
 fn what_is_neither_is_a_line_with_what_priority_it_has() {
     let (labels, record) = read("<11>disk failing");
     let expected = [("job", "syslog"), ("node", "10.0.0.9"), ("service_name", "unknown_service")];

@@ -4,6 +4,7 @@ use super::Refusal;
 use crate::traces;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use engine::SpansWanted;
 use model::{Clock, SystemClock, TimeRange};
 use std::collections::HashMap;
 
@@ -46,7 +47,11 @@ impl Params {
         }
         // Each is asked of the trace: one span may have this, and another that.
         let mut filters = Vec::new();
-        for (name, value) in tags(self.get("tags").unwrap_or(""))? {
+        let asked = match self.get("tags") {
+            Some(text) => tags(text)?,
+            None => self.tags_by_name(),
+        };
+        for (name, value) in asked {
             filters.push(format!("{{ {} }}", condition(&name, &value)));
         }
         let (min, max) = (self.duration_ns("minDuration")?, self.duration_ns("maxDuration")?);
@@ -60,6 +65,19 @@ impl Params {
             filters.push("{ }".to_owned());
         }
         Ok(filters.join(" && "))
+    }
+
+    /// Without a range, any other parameter is a tag: so the oldest clients ask.
+    fn tags_by_name(&self) -> Vec<(String, String)> {
+        const OWN: [&str; 8] = ["q", "tags", "minDuration", "maxDuration", "limit", "spss", "start", "end"];
+        if ["start", "end"].iter().any(|name| self.get(name).is_some_and(|text| text != "0")) {
+            return Vec::new();
+        }
+        let others = self.0.iter().filter(|(name, value)| !OWN.contains(&name.as_str()) && !value.is_empty());
+        let mut tags: Vec<(String, String)> =
+            others.map(|(name, value)| (name.clone(), value.clone())).collect();
+        tags.sort_unstable();
+        tags
     }
 
     fn duration_ns(&self, name: &str) -> Result<Option<i64>, Refusal> {
@@ -106,6 +124,35 @@ impl Params {
             Some(0) => usize::MAX,
             given => given.unwrap_or(default),
         })
+    }
+
+    /// Which spans of a trace are asked for, where it is not all. What has nothing to act on is not read, as in Tempo.
+    pub fn wanted_spans(&self) -> Result<Option<SpansWanted>, Refusal> {
+        let Some(filter) = self.get("q").map(str::trim).filter(|filter| !filter.is_empty()) else {
+            return Ok(None);
+        };
+        let above =
+            if self.truth("keep_hierarchy")? { self.levels("ancestor_depth", usize::MAX)? } else { 0 };
+        Ok(Some(SpansWanted::of(filter, above, self.levels("match_depth", 0)?)?))
+    }
+
+    fn truth(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(_) => Err(Refusal::bad(format!("invalid value for {name}: it must be true or false"))),
+        }
+    }
+
+    /// -1 are all.
+    fn levels(&self, name: &str, default: usize) -> Result<usize, Refusal> {
+        match self.get(name).map(str::parse::<i64>) {
+            None => Ok(default),
+            Some(Ok(-1)) => Ok(usize::MAX),
+            Some(Ok(levels)) if levels >= 0 => Ok(usize::try_from(levels).unwrap_or(usize::MAX)),
+            Some(Ok(_)) => Err(Refusal::bad(format!("invalid value for {name}: must be >= -1"))),
+            Some(Err(_)) => Err(Refusal::bad(format!("invalid value for {name}: it must be a whole number"))),
+        }
     }
 
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
@@ -258,6 +305,9 @@ mod tests {
         assert!(query(&[("minDuration", "1s"), ("maxDuration", "10ms")]).is_err());
         assert!(query(&[("minDuration", "long")]).is_err());
         assert_eq!(query(&[]).unwrap(), "{ }");
+        let found = query(&[("service.name", "api"), ("error", "true"), ("limit", "5")]).unwrap();
+        assert_eq!(found.replace('`', "\""), r#"{ status = error } && { .service.name = "api" }"#);
+        assert_eq!(query(&[("service.name", "api"), ("start", "1"), ("end", "2")]).unwrap(), "{ }");
     }
 
     fn params(pairs: &[(&str, &str)]) -> Params {

@@ -137,6 +137,49 @@ async fn t3_a_trace_as_protobuf_and_json() {
 }
 
 #[tokio::test]
+async fn of_a_trace_the_spans_that_a_filter_holds_of() {
+    let world = World::new().await;
+    let names = async |asked: &str| {
+        let json = world.json(&format!("/v2/traces/{TRACE}?{asked}")).await;
+        let resources = json["trace"]["resourceSpans"].as_array().cloned().unwrap_or_default();
+        let spans = resources.iter().flat_map(|of| of["scopeSpans"][0]["spans"].as_array().unwrap().clone());
+        spans.map(|span| span["name"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    let both = ["GET /checkout", "pool.acquire"];
+    let pool = "q=%7B%20span.pool.name%20%3D%20%22orders-db%22%20%7D";
+    let failed = "q=%7B%20status%20%3D%20error%20%7D";
+    assert_eq!(names("q=%20").await, both);
+    assert_eq!(names(pool).await, ["pool.acquire"]);
+    assert_eq!(names(&format!("{pool}&keep_hierarchy=true")).await, both);
+    assert_eq!(names(&format!("{pool}&keep_hierarchy=true&ancestor_depth=0")).await, ["pool.acquire"]);
+    assert_eq!(
+        names(&format!("{pool}&ancestor_depth=-9")).await,
+        ["pool.acquire"],
+        "it has nothing to act on"
+    );
+    assert_eq!(names(failed).await, ["GET /checkout"]);
+    assert_eq!(names(&format!("{failed}&match_depth=1")).await, both);
+    assert_eq!(names(&format!("{failed}&match_depth=-1")).await, both);
+    assert_eq!(
+        names("q=%7B%20parent.span.http.response.status_code%20%3D%20500%20%7D").await,
+        ["pool.acquire"]
+    );
+    assert_eq!(names("q=%7B%20duration%20%3E%201h%20%7D").await, [""; 0]);
+    for (asked, says) in [
+        ("q=%7B%20%7D%20%7C%20rate()", "only a single TraceQL filter is supported"),
+        ("q=%7B%20duration%20%3E", "invalid TraceQL filter"),
+        ("q=%7B%7D&match_depth=-2", "match_depth: must be >= -1"),
+        ("q=%7B%7D&match_depth=all", "match_depth"),
+        ("q=%7B%7D&keep_hierarchy=perhaps", "keep_hierarchy"),
+        ("q=%7B%7D&keep_hierarchy=1&ancestor_depth=-2", "ancestor_depth: must be >= -1"),
+    ] {
+        let (status, _, body) = world.get(&format!("/v2/traces/{TRACE}?{asked}"), &[]).await;
+        let text = String::from_utf8(body).unwrap();
+        assert!(status == StatusCode::BAD_REQUEST && text.contains(says), "{asked}: {status} {text}");
+    }
+}
+
+#[tokio::test]
 async fn t4_the_first_version() {
     let world = World::new().await;
     let json = world.json(&format!("/traces/{TRACE}")).await;

@@ -428,6 +428,9 @@ async fn exemplars_are_of_the_spans_and_bounded() {
     assert_eq!(hinted.series.iter().map(|series| series.exemplars.len()).sum::<usize>(), 1);
     let hinted = world.metrics("{ } | rate() with (exemplars=false)").await.unwrap();
     assert!(hinted.series[0].exemplars.is_empty());
+    let hinted = "{ } | rate() by (name) with (exemplars=3)";
+    let found = world.engine.traceql_metrics(&Tenant::default(), hinted, range(), 60_000, 1).await.unwrap();
+    assert_eq!(found.series.iter().map(|series| series.exemplars.len()).sum::<usize>(), 3);
 }
 
 #[tokio::test]
@@ -452,6 +455,16 @@ async fn a_selection_is_compared_with_the_rest() {
         told_by.contains(&(r#"{__meta_type="selection_total", name="nil"}"#.to_owned(), 1)),
         "{told_by:?}"
     );
+    // The span that fails starts at this very time.
+    let at = NOON_NS + SECOND_NS;
+    for (from, to, count) in [(at - SECOND_NS, at, 1), (at, at + SECOND_NS, 0), (at - SECOND_NS, at - 512, 0)]
+    {
+        let query = format!("{{ }} | compare({{ status = error }}, 10, {from}, {to})");
+        let found = world.metrics(&query).await.unwrap();
+        let selected =
+            found.series.iter().filter(|series| series.labels[0].1 == Value::from("selection_total"));
+        assert_eq!(usize::from(selected.count() > 0), count, "{query}");
+    }
     // Three names in the baseline, of which the two commonest are told.
     let names = told.iter().filter(|line| line.starts_with(r#"{__meta_type="baseline", name="#));
     assert_eq!(names.count(), 2);

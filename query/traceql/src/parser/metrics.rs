@@ -81,49 +81,17 @@ impl Parser<'_> {
                 self.count_operator()?;
                 self.advance();
                 self.checked(start, check::second_stage(&metrics))?;
-                let value = match *self.peek() {
+                let value = match self.computed(0)? {
                     // Metrics of durations are in seconds.
-                    Token::Duration(ns) => {
-                        self.advance();
-                        ns as f64 / 1e9
-                    }
-                    _ => self.number(0)?,
+                    Side::Constant(Static::Duration(ns)) => ns as f64 / 1e9,
+                    Side::Constant(number) => number.number().unwrap_or(f64::NAN),
+                    Side::Metrics(_) => return Err(self.unexpected("a number")),
                 };
                 metrics = Metrics::Filter(Box::new(metrics), op, value);
             } else {
                 return Ok(metrics);
             }
         }
-    }
-
-    /// Numbers computed with one another, as `1024 * 1024`.
-    fn number(&mut self, level: u8) -> Parsed<f64> {
-        self.enter()?;
-        let sign = if self.take("-") { -1.0 } else { 1.0 };
-        let mut left = match *self.peek() {
-            Token::Int(number) => {
-                self.advance();
-                number as f64
-            }
-            Token::Float(number) => {
-                self.advance();
-                number
-            }
-            Token::Punct("(") => {
-                self.advance();
-                let number = self.number(0)?;
-                self.expect(")")?;
-                number
-            }
-            _ => return Err(self.unexpected("a number")),
-        } * sign;
-        while let Some((op, binding)) = self.metrics_op().filter(|(_, binding)| *binding >= level) {
-            self.count_operator()?;
-            self.advance();
-            left = op.apply(left, self.number(binding + 1)?);
-        }
-        self.depth -= 1;
-        Ok(left)
     }
 
     fn metrics_op(&self) -> Option<(Arithmetic, u8)> {
@@ -133,52 +101,71 @@ impl Parser<'_> {
 
     pub(super) fn metrics_root(&mut self) -> Parsed<Root> {
         let start = self.at;
-        let metrics = self.metrics_expr(0)?;
-        if matches!(metrics, Metrics::Number(_)) {
-            return self.checked(start, Err("a number alone is no query; write { … } | rate()".to_owned()));
+        match self.computed(0)? {
+            Side::Metrics(metrics) => self.second_stages(metrics).map(Root::Metrics),
+            Side::Constant(_) => {
+                self.checked(start, Err("a number alone is no query; write { … } | rate()".to_owned()))
+            }
         }
-        self.second_stages(metrics).map(Root::Metrics)
     }
 
-    fn metrics_expr(&mut self, level: u8) -> Parsed<Metrics> {
+    fn computed(&mut self, level: u8) -> Parsed<Side> {
         self.enter()?;
-        let mut left = self.metrics_operand()?;
+        let mut left = self.side()?;
         while let Some((op, binding)) = self.metrics_op().filter(|(_, binding)| *binding >= level) {
             let start = self.at;
             self.count_operator()?;
             self.advance();
-            let right = self.metrics_expr(binding + 1)?;
-            for side in [&left, &right] {
-                self.checked(start, check::second_stage(side))?;
-            }
-            left = match (&left, &right) {
-                (Metrics::Number(a), Metrics::Number(b)) => Metrics::Number(op.apply(*a, *b)),
-                _ => Metrics::Arithmetic(op, Box::new(left), Box::new(right)),
+            let right = self.computed(binding + 1)?;
+            left = match (left, right) {
+                (Side::Constant(left), Side::Constant(right)) => {
+                    Side::Constant(self.checked(start, folded(op, &left, &right))?)
+                }
+                (left, right) => {
+                    let (left, right) =
+                        (self.checked(start, left.metrics())?, self.checked(start, right.metrics())?);
+                    for side in [&left, &right] {
+                        self.checked(start, check::second_stage(side))?;
+                    }
+                    Side::Metrics(Metrics::Arithmetic(op, Box::new(left), Box::new(right)))
+                }
             };
         }
         self.depth -= 1;
         Ok(left)
     }
 
-    fn metrics_operand(&mut self) -> Parsed<Metrics> {
-        if !self.is("(") {
-            let sign = if self.take("-") { -1.0 } else { 1.0 };
-            let number = match *self.peek() {
-                Token::Int(number) => number as f64,
-                Token::Float(number) => number,
-                _ => return Err(self.unexpected("a number or metrics in parentheses")),
-            };
+    fn side(&mut self) -> Parsed<Side> {
+        let constant = match *self.peek() {
+            Token::Int(number) => Some(Static::Int(number)),
+            Token::Float(number) => Some(Static::Float(number)),
+            Token::Duration(ns) => Some(Static::Duration(ns)),
+            _ => None,
+        };
+        if let Some(constant) = constant {
             self.advance();
-            return Ok(Metrics::Number(sign * number));
+            return Ok(Side::Constant(constant));
+        }
+        if self.take("-") {
+            self.enter()?;
+            let Side::Constant(constant) = self.side()? else { return Err(self.unexpected("a number")) };
+            self.depth -= 1;
+            return Ok(Side::Constant(negative(constant)));
+        }
+        if !self.is("(") {
+            return Err(self.unexpected("a number or metrics in parentheses"));
         }
         let (at, depth) = (self.at, self.depth);
         self.advance();
-        let computed =
-            self.metrics_expr(0).and_then(|metrics| self.second_stages(metrics)).and_then(|metrics| {
-                self.expect(")")?;
-                Ok(metrics)
-            });
-        if computed.is_ok() {
+        let computed = self.computed(0).and_then(|side| {
+            let side = match side {
+                Side::Metrics(metrics) => Side::Metrics(self.second_stages(metrics)?),
+                constant => constant,
+            };
+            self.expect(")").map(|()| side)
+        });
+        // What was read, and means nothing, is not read another way.
+        if computed.as_ref().map_or_else(|why| why.of_meaning, |_| true) {
             return computed;
         }
         (self.at, self.depth) = (at, depth);
@@ -187,6 +174,49 @@ impl Parser<'_> {
         let metrics = self.metrics_aggregate(pipeline)?;
         let metrics = self.second_stages(metrics)?;
         self.expect(")")?;
-        Ok(metrics)
+        Ok(Side::Metrics(metrics))
+    }
+}
+
+/// One side of what is computed: constants are computed with one another while they are read.
+enum Side {
+    Constant(Static),
+    Metrics(Metrics),
+}
+
+impl Side {
+    fn metrics(self) -> Result<Metrics, String> {
+        match self {
+            Side::Metrics(metrics) => Ok(metrics),
+            Side::Constant(Static::Duration(_)) => {
+                Err("duration cannot be used as a scalar operand in metric arithmetic".to_owned())
+            }
+            Side::Constant(number) => Ok(Metrics::Number(number.number().unwrap_or(f64::NAN))),
+        }
+    }
+}
+
+/// Whole numbers stay some, as in Tempo: `1 / 2` is 0 and `1.0 / 2` is 0.5.
+fn folded(op: Arithmetic, left: &Static, right: &Static) -> Result<Static, String> {
+    match (left, right) {
+        (Static::Int(left), Static::Int(right)) => {
+            op.apply_to_integers(*left, *right).map(Static::Int).ok_or_else(|| "division by zero".to_owned())
+        }
+        (Static::Duration(_), _) | (_, Static::Duration(_)) => {
+            Err("duration cannot be used in scalar arithmetic".to_owned())
+        }
+        _ => {
+            let number = |side: &Static| side.number().unwrap_or(f64::NAN);
+            Ok(Static::Float(op.apply(number(left), number(right))))
+        }
+    }
+}
+
+pub(super) fn negative(constant: Static) -> Static {
+    match constant {
+        Static::Int(number) => Static::Int(number.wrapping_neg()),
+        Static::Duration(ns) => Static::Duration(ns.wrapping_neg()),
+        Static::Float(number) => Static::Float(-number),
+        other => other,
     }
 }

@@ -57,13 +57,17 @@ impl Parser<'_> {
             self.advance();
             return Ok(Scalar::Static(number));
         }
-        if negative {
-            return Err(self.unexpected("a number"));
-        }
         if self.take("(") {
             let scalar = self.scalar(0)?;
             self.expect(")")?;
-            return Ok(scalar);
+            return match (negative, scalar) {
+                (true, Scalar::Static(constant)) => Ok(Scalar::Static(super::metrics::negative(constant))),
+                (true, _) => Err(self.unexpected("a number")),
+                (false, scalar) => Ok(scalar),
+            };
+        }
+        if negative {
+            return Err(self.unexpected("a number"));
         }
         let word = self.word().to_owned();
         if word == "count" {

@@ -58,11 +58,13 @@ fn scalars_in_parentheses() {
         ("{ } | (count()) > 1", "{ } | count() > 1"),
         ("{ } | ((count() + 1) * 2) > 3", "{ } | (count() + 1) * 2 > 3"),
         ("{ } | (avg(duration)) > 1s | { .a = 1 }", "{ } | avg(duration) > 1s | { .a = 1 }"),
+        ("{ } | avg(.a) > -(1s) | min(.b) < -(-2)", "{ } | avg(.a) > -1s | min(.b) < 2"),
     ] {
         let (read, again) = (parse(query).unwrap(), parse(printed).unwrap());
         assert_eq!(read.to_string(), again.to_string(), "{query}");
     }
     assert!(parse("(count() > 1) && { .a }").is_ok());
+    assert!(parse("{ } | sum(.a) > -(count())").is_err());
 }
 
 #[test]
@@ -102,6 +104,35 @@ fn printed_and_read_again() {
         assert_eq!(once, want);
         assert_eq!(parse(&once).unwrap_or_else(|why| panic!("{once}: {why}")).to_string(), once);
     }
+}
+
+#[test]
+fn constants_are_computed_while_they_are_read() {
+    for (query, printed) in [
+        ("{ } | rate() > 1 / 2", "({ } | rate() > 0.0)"),
+        ("{ } | rate() > 1.0 / 2", "({ } | rate() > 0.5)"),
+        ("{ } | rate() > -(2 + 3 / 3)", "({ } | rate() > -3.0)"),
+        ("{ } | max_over_time(duration) > -(5ms)", "({ } | max_over_time(duration) > -0.005)"),
+        ("7 / 2 * ({ } | rate())", "(3.0 * ({ } | rate()))"),
+        ("-(-1) * ({ } | rate()) > 2 * 3", "((1.0 * ({ } | rate())) > 6.0)"),
+    ] {
+        let (read, again) =
+            (parse(query).unwrap_or_else(|why| panic!("{query}: {why}")), parse(printed).unwrap());
+        assert_eq!(read.to_string(), again.to_string(), "{query}");
+    }
+    for (query, says) in [
+        ("1s * ({ } | rate())", "duration cannot be used as a scalar operand in metric arithmetic"),
+        ("({ } | rate()) / (1s)", "duration cannot be used as a scalar operand in metric arithmetic"),
+        ("{ } | rate() > 2 * 1s", "duration cannot be used in scalar arithmetic"),
+        ("{ } | rate() > 1 / 0", "division by zero"),
+        ("({ } | rate()) * (1 / 0)", "division by zero"),
+        ("{ } | rate() > ({ } | rate())", "unexpected"),
+        ("-({ } | rate())", "unexpected"),
+    ] {
+        let why = parse(query).unwrap_err().to_string();
+        assert!(why.contains(says), "{query}: {why}");
+    }
+    assert!(parse(&format!("{}1 * ({{ }} | rate())", "-".repeat(10_000))).is_err());
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl MetricsQuery {
             ));
         };
         let top = query.params.first().map_or(TOP_DEFAULT, |top| (*top as usize).max(1));
-        // The selection may be of a part of the time.
+        // The selection may be of a part of the time: as a step's, without its start and with its end.
         let selected_from = query.params.get(1).map_or(i64::MIN, |ns| *ns as i64);
         let selected_to = query.params.get(2).map_or(i64::MAX, |ns| *ns as i64);
         let mut columns = vec![
@@ -99,7 +99,7 @@ impl MetricsQuery {
         }
         self.each_of_these(&search, &ids, columns, &mut |at| {
             let start = at.spans.start(at.row);
-            let selected = start >= selected_from && start < selected_to && holds(at, selection);
+            let selected = start > selected_from && start <= selected_to && holds(at, selection);
             if self.exemplars > 0 {
                 let step = self.steps.of(start);
                 examples[usize::from(selected)].entry(step).or_insert_with(|| example(at));

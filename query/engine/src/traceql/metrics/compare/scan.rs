@@ -340,7 +340,7 @@ impl MetricsQuery {
         let (spans, row) = (at.spans, at.row);
         let start = spans.start(row);
         let selected =
-            start >= asked.selected.0 && start < asked.selected.1 && super::holds(at, &asked.selection);
+            start > asked.selected.0 && start <= asked.selected.1 && super::holds(at, &asked.selection);
         let one = One { side: usize::from(selected), step: self.steps.of(start), weight: spans.weight(row) };
         if self.exemplars > 0 {
             table.examples[one.side].entry(one.step).or_insert_with(|| example(at));
