@@ -12,7 +12,7 @@ use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray,
     ListArray, MapArray, MapBuilder, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt32Array,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
@@ -77,23 +77,30 @@ pub fn judge(
     let wrong = || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
     let column = batch.columns().first().ok_or_else(wrong)?;
     if let Some(values) = column.as_string_opt::<i32>() {
-        return Ok(values.iter().map(|value| Some(value.is_some_and(&passes))).collect());
+        return Ok(mask(values.len(), |row| values.is_valid(row) && passes(values.value(row))));
     }
     if let Some(words) = column.as_dictionary_opt::<UInt32Type>() {
         let values = words.values().as_string_opt::<i32>().ok_or_else(wrong)?;
         // A row group may have more words than the batch has rows.
         let mut known: Vec<Option<bool>> = vec![None; values.len()];
-        let mut word = |key: usize| *known[key].get_or_insert_with(|| passes(values.value(key)));
-        return Ok((0..words.len()).map(|row| Some(words.key(row).is_some_and(&mut word))).collect());
+        let mut word = |key: u32| match &mut known[key as usize] {
+            Some(passes) => *passes,
+            own => *own.insert(passes(values.value(key as usize))),
+        };
+        let keys = words.keys();
+        return Ok(mask(keys.len(), |row| keys.is_valid(row) && word(keys.value(row))));
     }
     let map = column.as_map_opt().ok_or_else(wrong)?;
     let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
     let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-    let judged = (0..map.len()).map(|row| {
+    Ok(mask(map.len(), |row| {
         let mut entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
-        Some(entries.any(|at| names.value(at) == name && passes(values.value(at))))
-    });
-    Ok(judged.collect())
+        entries.any(|at| names.value(at) == name && passes(values.value(at)))
+    }))
+}
+
+fn mask(rows: usize, passes: impl FnMut(usize) -> bool) -> BooleanArray {
+    BooleanArray::new(BooleanBuffer::collect_bool(rows, passes), None)
 }
 
 /// Whether a field is one attribute's.
