@@ -97,8 +97,9 @@ fn table(before: &Exposed, now: &Exposed, seconds: f64) -> String {
     let of = |name: &str| -> Vec<&String> {
         now.keys().filter(|series| series.split('{').next() == Some(name)).collect()
     };
-    let sum = |name: &str| of(name).into_iter().map(|series| now[series]).sum::<f64>();
-    let sum_rate = |name: &str| of(name).into_iter().map(|series| rate(series)).sum::<f64>();
+    // The sum of nothing is a negative zero, and would be printed as one.
+    let sum = |name: &str| of(name).into_iter().map(|series| now[series]).sum::<f64>() + 0.0;
+    let sum_rate = |name: &str| of(name).into_iter().map(|series| rate(series)).sum::<f64>() + 0.0;
     let mib = |bytes: f64| bytes / 1_048_576.0;
     out.push_str(&format!(
         "process   {:6.2} % of a core   {:8.1} MiB resident\n",
@@ -165,5 +166,6 @@ mod tests {
         let text = table(&at(1.0, 100.0), &at(2.0, 300.0), 2.0);
         assert!(text.contains("logs          50.00 %"), "{text}");
         assert!(text.contains("100.0 lines/s") && text.contains("/pods"), "{text}");
+        assert!(text.contains(" 0.0 dropped/s") && !text.contains("-0"), "{text}");
     }
 }

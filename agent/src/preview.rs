@@ -35,8 +35,13 @@ pub async fn preview(config: &Config) -> String {
     let cluster = match &config.cluster {
         None => "not watched (--kube-api auto)".to_owned(),
         Some(settings) => {
+            let lead = if config.discover.control_plane {
+                format!("; it then scrapes the API server, too (job {})", config.job_names.api_server)
+            } else {
+                String::new()
+            };
             format!(
-                "{}, if this agent ({}) gets the lease in {}",
+                "{}, if this agent ({}) gets the lease in {}{lead}",
                 settings.url, settings.identity, settings.namespace
             )
         }
@@ -102,4 +107,35 @@ async fn asked(settings: &crate::kubelet::Settings, pods: &Pods) -> Result<usize
     let count = list.items.len();
     pods.replace(list.items);
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClusterSettings, Discover};
+
+    #[tokio::test]
+    async fn what_only_the_elected_agent_scrapes_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let cluster = ClusterSettings {
+            url: "https://10.0.0.1".into(),
+            token_file: "/nowhere".into(),
+            trust: kubelet::Trust::System,
+            namespace: "binnacle".into(),
+            identity: "n1".into(),
+        };
+        let config = Config {
+            host_root: root.path().into(),
+            log_files: vec![],
+            cluster: Some(cluster),
+            // The monitors are asked of the API server.
+            discover: Discover { monitors: false, ..Discover::default() },
+            ..Config::default()
+        };
+        let told = preview(&config).await;
+        assert!(told.contains("it then scrapes the API server, too (job kube-apiserver)"), "{told}");
+        let without = Config { discover: Discover::parse(&["none".to_owned()]).unwrap(), ..config };
+        let told = preview(&without).await;
+        assert!(told.contains("https://10.0.0.1") && !told.contains("API server"), "{told}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::Limits;
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
 use model::{Batch, Labels, MetricBatch, Sink, Write};
 use store::Store;
 
@@ -116,9 +118,8 @@ async fn a_nodes_rows_add_up_to_its_price() {
     );
 }
 
-/// Its pod is in its labels, and a rollout gives the node another.
-#[tokio::test]
-async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
+/// A node's exporter has its pod in its labels, and a rollout gives the node another.
+async fn replaced_exporter() -> (Arc<Engine>, tempfile::TempDir) {
     let mut batch = MetricBatch::default();
     for (pod, minutes) in [("agent-a", 0..15), ("agent-b", 15..30)] {
         let of = [("instance", "alpha"), ("pod", pod)];
@@ -129,11 +130,36 @@ async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
             minutes.clone().for_each(|minute| batch.push(HOUR * HOUR_MS + minute * 60_000, value));
         }
     }
-    let (engine, _dir) = engine_of(batch).await;
+    engine_of(batch).await
+}
+
+#[tokio::test]
+async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
+    let (engine, _dir) = replaced_exporter().await;
     let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
     let total: f64 = rows.iter().map(Allocation::total_cost).sum();
     let price = 0.5 * (0.031611 + 8.0 * 0.004237);
     assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
+}
+
+/// The dashboard multiplies by the number of CPUs.
+#[tokio::test]
+async fn a_month_on_the_dashboard_counts_each_cpu_once() {
+    let (engine, _dir) = replaced_exporter().await;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards/grafana/cost.json");
+    let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let month = panels.iter().find(|panel| panel["title"] == "A month at these prices").unwrap();
+    let query = month["targets"][0]["rawSql"].as_str().unwrap();
+    // As Grafana fills it in: the hour that the clock stands in.
+    let query = query
+        .replace("$__timeFrom()", "'2024-10-04T00:00:00Z'")
+        .replace("$__timeTo()", "'2024-10-04T01:00:00Z'");
+    let answer = engine.sql(&Tenant::default(), &query, vec![]).await.unwrap();
+    let row = answer.batches.iter().find(|batch| batch.num_rows() > 0).unwrap();
+    let told = row.column(0).as_primitive::<Float64Type>().value(0);
+    let price = 730.0 * (0.031611 + 8.0 * 0.004237);
+    assert!((told - price).abs() < 1e-6, "{told} is not {price}");
 }
 
 #[tokio::test]
