@@ -1,6 +1,6 @@
 //! A trace for whoever draws it by its spans' ids: a server's span that has its client's, as Zipkin's may, gets one of its
-//! own, below the client's, and what was below both is below it. New ids are the least that no span has. A span that
-//! names itself as its parent is a root.
+//! own, below the client's, and what was below both is below it. New ids are the least that no span has or names as its
+//! parent. A span that names itself as its parent is a root.
 
 use model::{Span, SpanBatch, SpanId, SpanKind};
 use std::borrow::Cow;
@@ -18,7 +18,9 @@ pub(crate) fn told_apart(spans: &SpanBatch) -> Cow<'_, SpanBatch> {
         return Cow::Borrowed(spans);
     }
     let mut told = spans.clone();
-    let mut free = (1u64..).map(u64::to_be_bytes).filter(|id| !of_clients.contains_key(id));
+    let parents: HashSet<SpanId> = each(spans).filter_map(|span| span.parent_span_id).collect();
+    let taken = |id: &SpanId| of_clients.contains_key(id) || parents.contains(id);
+    let mut free = (1u64..).map(u64::to_be_bytes).filter(|id| !taken(id));
     let (mut servers, mut named) = (HashMap::<SpanId, SpanId>::new(), HashSet::<SpanId>::new());
     for span in each_mut(&mut told) {
         if shares(span)
@@ -83,6 +85,16 @@ mod tests {
             span(9, 7, SpanKind::Internal),
         ]);
         assert_eq!(ids(&told_apart(&sent)), [(1, 0), (7, 1), (2, 7), (9, 2)]);
+    }
+
+    #[test]
+    fn a_new_id_is_not_that_of_a_parent_that_is_not_there() {
+        let lost = batch(vec![
+            span(7, 0, SpanKind::Client),
+            span(7, 7, SpanKind::Server),
+            span(9, 1, SpanKind::Internal),
+        ]);
+        assert_eq!(ids(&told_apart(&lost)), [(7, 0), (2, 7), (9, 1)]);
     }
 
     #[test]

@@ -127,7 +127,8 @@ async fn search(
     let range = params.range()?;
     let options = SearchOptions { range, limit: params.limit(TRACES_DEFAULT)?, spans_per_spanset: 1 };
     let searched = engine.traceql_search(&tenant, &params.query()?, options).await?;
-    let ids: Vec<TraceId> = searched.traces.iter().map(|trace| trace.trace_id).collect();
+    let traces = whole((searched.traces, searched.warnings))?;
+    let ids: Vec<TraceId> = traces.iter().map(|trace| trace.trace_id).collect();
     Ok(Json(json!(found(&engine, &tenant, &ids, Some(whole_traces(range))).await?)))
 }
 

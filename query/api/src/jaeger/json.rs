@@ -1,30 +1,30 @@
 //! A trace as Jaeger's page and Grafana read it: JSON with times in microseconds, and with processes apart from spans.
 
 use super::convert::Told;
-use super::idl::{self, KeyValue, Log, Process, Seconds, Span, SpanRef};
+use super::idl::{self, KeyValue, Log, Seconds, Span, SpanRef};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use model::TraceId;
+use prost::Message as _;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// Beyond these a reader whose numbers are all of floating point would tell another.
 const EXACT_MAX: i64 = (1 << 53) - 1;
 
 pub(super) fn trace(id: TraceId, told: &[Told]) -> Value {
-    let (mut processes, mut known) = (Map::new(), Vec::<(&Process, String)>::new());
+    // By their bytes: of thousands each is looked up at once, and what is no number equals itself.
+    let (mut processes, mut known) = (Map::new(), HashMap::<Vec<u8>, String>::new());
     let mut spans = Vec::new();
     for Told { process, spans: of_process } in told {
-        let name = match known.iter().find(|(other, _)| *other == process) {
-            Some((_, name)) => name.clone(),
-            None => {
-                let name = format!("p{}", known.len() + 1);
-                let tags = tags(&process.tags);
-                processes.insert(name.clone(), json!({ "serviceName": process.service_name, "tags": tags }));
-                known.push((process, name.clone()));
-                name
-            }
-        };
-        spans.extend(of_process.iter().map(|one| span(one, &name)));
+        let number = known.len() + 1;
+        let name = known.entry(process.encode_to_vec()).or_insert_with(|| {
+            let name = format!("p{number}");
+            let tags = tags(&process.tags);
+            processes.insert(name.clone(), json!({ "serviceName": process.service_name, "tags": tags }));
+            name
+        });
+        spans.extend(of_process.iter().map(|one| span(one, name)));
     }
     json!({ "traceID": hex::encode(id), "spans": spans, "processes": processes, "warnings": null })
 }
@@ -80,6 +80,7 @@ fn tag(tag: &KeyValue) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::idl::Process;
     use super::*;
 
     #[test]
@@ -99,7 +100,10 @@ mod tests {
     #[test]
     fn alike_processes_are_one() {
         let told = |service: &str| Told {
-            process: Process { service_name: service.to_owned(), tags: vec![] },
+            process: Process {
+                service_name: service.to_owned(),
+                tags: vec![KeyValue { v_float64: f64::NAN, ..KeyValue::of_type("n", idl::FLOAT64) }],
+            },
             spans: vec![Span::default()],
         };
         let trace = trace([1; 16], &[told("a"), told("b"), told("a")]);

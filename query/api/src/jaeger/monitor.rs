@@ -54,8 +54,9 @@ async fn latencies(
     params: Params,
 ) -> Answer<Json<Value>> {
     let text = params.get("quantile").unwrap_or("");
-    let quantile: f64 = text.parse().map_err(|_| {
-        Refusal::bad(format!("unable to parse param 'quantile': {text:?} is no number; write 0.95"))
+    let quantile = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| {
+        let why = format!("unable to parse param 'quantile': {text:?} is no number from 0 to 1; write 0.95");
+        Refusal::bad(why)
     })?;
     let asked = Asked::of(&params)?;
     let help = format!("{quantile:.2}th quantile latency, grouped by service");
@@ -284,6 +285,9 @@ mod tests {
         assert_eq!(body["metrics"][0]["labels"][1], json!({ "name": "operation", "value": "GET /" }));
         let (status, body) = world.get("/metrics/calls?service=nobody").await;
         assert_eq!((status, &body["metrics"]), (StatusCode::OK, &json!([])));
-        assert_eq!(world.get("/metrics/latencies?service=shop").await.0, StatusCode::BAD_REQUEST);
+        for quantile in ["", "2", "-0.1", "inf", "nan"] {
+            let path = format!("/metrics/latencies?service=shop&quantile={quantile}");
+            assert_eq!(world.get(&path).await.0, StatusCode::BAD_REQUEST, "{path}");
+        }
     }
 }

@@ -145,7 +145,7 @@ fn malformed(name: &str, why: &str) -> Refusal {
 }
 
 async fn services(State(engine): State<Arc<Engine>>, TenantHeader(tenant): TenantHeader) -> Answer {
-    let (names, _) = ask::services(&engine, &tenant).await?;
+    let names = whole(ask::services(&engine, &tenant).await?)?;
     Ok(Json(json!({ "services": names })))
 }
 
@@ -156,7 +156,7 @@ async fn operations(
 ) -> Answer {
     let service = asked.text(&["service"]).ok_or_else(|| malformed("service", "it is required"))?;
     let kind = asked.text(&["spanKind", "span_kind"]).unwrap_or("");
-    let (found, _) = ask::operations(&engine, &tenant, service, kind).await?;
+    let found = whole(ask::operations(&engine, &tenant, service, kind).await?)?;
     let operation = |one: ask::Operation| {
         let kind = if one.kind.is_empty() { "internal" } else { one.kind.as_str() };
         json!({ "name": one.name, "spanKind": kind })
@@ -165,9 +165,9 @@ async fn operations(
 }
 
 /// Where something could not be read there is no answer, as there is no room to say so.
-fn whole((traces, warnings): ask::Told<(TraceId, SpanBatch)>) -> Result<Vec<(TraceId, SpanBatch)>, Refusal> {
+fn whole<T>((found, warnings): ask::Told<T>) -> Result<Vec<T>, Refusal> {
     match warnings.is_empty() {
-        true => Ok(traces),
+        true => Ok(found),
         false => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, warnings.join("; "))),
     }
 }
@@ -220,7 +220,7 @@ async fn dependencies(
     asked: Asked,
 ) -> Answer {
     let range = asked.range()?.ok_or_else(|| V2::bad("startTime and endTime are required"))?;
-    let (calls, _) = traces::calls(&engine, &tenant, range).await?;
+    let calls = whole(traces::calls(&engine, &tenant, range).await?)?;
     // A whole number of 64 bits is text in protobuf's JSON.
     let edge = |call: traces::Calls| json!({ "parent": call.parent, "child": call.child, "callCount": call.count.to_string() });
     Ok(Json(json!({ "dependencies": calls.into_iter().map(edge).collect::<Vec<_>>() })))
