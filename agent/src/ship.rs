@@ -153,12 +153,15 @@ impl Shipper {
         let said = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         let after = said(header::RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
         let is_page = said(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+        // Who is led elsewhere, as to where one signs in, asks there for a page and sends nothing.
+        let asked = response.url().path().to_owned();
+        let is_of_ingest = asked.ends_with(record.path()) && !is_page;
         let answer = beginning(response).await;
-        if status.is_success() {
+        if status.is_success() && is_of_ingest {
             self.left_out(record, &answer);
             return Sent::Taken;
         }
-        let why = format!("{status}: {}", told(&answer));
+        let why = format!("{asked}: {status}: {}", told(&answer));
         if status == StatusCode::UNAUTHORIZED
             && let Ok(token) = self.token.read()
         {
@@ -169,19 +172,20 @@ impl Shipper {
             StatusCode::BAD_REQUEST
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::UNPROCESSABLE_ENTITY
-                if !is_page =>
+                if is_of_ingest =>
             {
                 Sent::Refused(why)
             }
             // A wrong token or address may be mended; the records wait for that. A page for people is of a proxy that
-            // stands where ingest is looked for: it says nothing of the batch.
-            _ => Sent::Later { why, after: after.map(|after| after.min(RETRY_AFTER_MAX)) },
+            // stands where ingest is looked for: it says nothing of the batch, whatever its status.
+            _ => Sent::Later { why, after: after.map(|after| after.clamp(BACKOFF_MIN, RETRY_AFTER_MAX)) },
         }
     }
 
     /// What ingest took of a batch is not always all of it.
     fn left_out(&self, record: &Record, answer: &[u8]) {
         if let Some((count, why)) = wire::otlp::rejected(answer) {
+            let why = told(why.as_bytes());
             warn!(count, why, what = record.contents.told(), "ingest left out a part of a batch");
             self.queue.counts.rejected[record.signal()].fetch_add(count, Ordering::Relaxed);
         }

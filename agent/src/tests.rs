@@ -39,7 +39,8 @@ struct Ingest {
     sent: Arc<Mutex<Vec<Sent>>>,
     is_open: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
-    /// What it answers before all else: a status, a header and a body. Below 300 the request was taken.
+    /// What it answers before all else: a status, a header and a body. Where it speaks OTLP and says no mistake, the
+    /// request was taken.
     answers: Arc<Mutex<VecDeque<Answer>>>,
 }
 
@@ -55,7 +56,7 @@ async fn take(State(ingest): State<Ingest>, uri: Uri, headers: HeaderMap, body: 
     let Some((status, header, text)) = answer else {
         return ingest.take(&uri, &headers, body).into_response();
     };
-    if status < 300 {
+    if status < 300 && header.1 == "application/x-protobuf" {
         let _ = ingest.take(&uri, &headers, body);
     }
     (StatusCode::from_u16(status).unwrap(), [header], text).into_response()

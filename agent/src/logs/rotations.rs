@@ -30,7 +30,7 @@ impl Rotation {
 const NUMBER_DIGITS_MAX: usize = 4;
 
 /// The oldest first. For a moment a file is there packed and not: it is one, and the one that is not packed is whole.
-/// What ends in `.tmp` is not finished.
+/// What ends in `.tmp` is not finished, and what is no file or leads to none has no lines.
 pub fn all(path: &Path, with_packed: bool) -> Vec<Rotation> {
     let (Some(folder), Some(base)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return vec![];
@@ -40,7 +40,7 @@ pub fn all(path: &Path, with_packed: bool) -> Vec<Rotation> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let bare = if with_packed { name.strip_suffix(".gz").unwrap_or(name) } else { name };
-        if is_rotation_of(bare, base) {
+        if is_rotation_of(bare, base) && entry.path().is_file() {
             found.push(Rotation { age: age(bare, base), path: entry.path() });
         }
     }

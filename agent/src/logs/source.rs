@@ -3,7 +3,7 @@
 use flate2::bufread::GzDecoder;
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Of a file's beginning so much is looked at to know it again.
@@ -26,9 +26,13 @@ pub struct Packed {
 }
 
 impl Source {
-    /// Packed where the name says so.
+    /// Packed where the name says so. Folders of logs are written to by those who log: a pipe there would hold up whoever
+    /// opens it as a file, and all files with it.
     pub fn open(path: &Path) -> io::Result<Source> {
-        let file = File::open(path)?;
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(format!("{} is no regular file", path.display())));
+        }
         if path.extension().is_none_or(|extension| extension != "gz") {
             return Ok(Source::Plain(file));
         }

@@ -14,6 +14,10 @@ fn batch(line: &str) -> LogBatch {
 
 /// Two lines sent, each a batch, to an ingest that says this first: what it took, and the queue.
 async fn sent(answer: Answer) -> (Vec<String>, Arc<Queue>) {
+    sent_after([answer]).await
+}
+
+async fn sent_after<const N: usize>(answers: [Answer; N]) -> (Vec<String>, Arc<Queue>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().unwrap();
     let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
@@ -22,7 +26,7 @@ async fn sent(answer: Answer) -> (Vec<String>, Arc<Queue>) {
     }
     let ingest = Ingest::default();
     ingest.is_open.store(true, Ordering::SeqCst);
-    ingest.answers.lock().push_back(answer);
+    ingest.answers.lock().extend(answers);
     let config = Config { ingest: ingest.serve().await, ..Config::default() };
     let stop = CancellationToken::new();
     let shipper = ship::Shipper::new(&config, queue.clone()).unwrap();
@@ -63,6 +67,28 @@ async fn a_page_of_a_proxy_refuses_nothing() {
     let (lines, queue) = sent((400, ("content-type", "text/html"), page)).await;
     assert_eq!(lines, ["one", "two"]);
     assert_eq!(count(&queue, DROPPED, ""), 0.0);
+}
+
+/// As who signs people in answers those whom it does not know.
+#[tokio::test]
+async fn a_page_where_one_signs_in_takes_nothing() {
+    let page = |kind| (200, ("content-type", kind), b"Sign in".to_vec());
+    let led_there = (302, ("location", "/login"), vec![]);
+    let at_once = sent(page("text/html; charset=utf-8")).await;
+    for (lines, queue) in [at_once, sent_after([led_there, page("text/plain")]).await] {
+        assert_eq!(lines, ["one", "two"]);
+        assert_eq!(count(&queue, "binnacle_agent_send_failures_total", ""), 1.0);
+        assert_eq!(count(&queue, DROPPED, ""), 0.0);
+    }
+}
+
+/// Else a sender that fails comes again as fast as it can.
+#[tokio::test]
+async fn who_asks_for_no_wait_is_waited_for_all_the_same() {
+    let begun = Instant::now();
+    let (lines, _) = sent((503, ("retry-after", "0"), vec![])).await;
+    assert_eq!(lines, ["one", "two"]);
+    assert!(begun.elapsed() >= Duration::from_millis(250));
 }
 
 #[tokio::test]

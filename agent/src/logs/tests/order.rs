@@ -213,3 +213,35 @@ fn whatever_rotations_clocks_and_restarts_do_each_line_comes_once() {
         assert_eq!(found, lines(0..chance.lines), "seed {seed}");
     }
 }
+
+/// Whoever logs into a folder of its own can make there what is no file.
+#[test]
+fn what_is_no_file_holds_nothing_up() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mut world = World::new();
+    let pipe = |path: PathBuf| {
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        // Held open, so that what waits for its other end fails and does not hang.
+        fs::OpenOptions::new().read(true).write(true).open(&path).unwrap()
+    };
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    world.rename("app.log", "app.log.2");
+    let _rotation = pipe(world.path("app.log.1"));
+    world.append("app.log", "two\n");
+    std::os::unix::fs::symlink("/nowhere", world.path(&dated("000001"))).unwrap();
+    world.append(CURRENT, cri(0..1));
+    let mut found = world.bodies();
+    found.sort();
+    assert_eq!(found, ["line 0", "two"]);
+
+    fs::remove_file(world.path("app.log.1")).unwrap();
+    fs::remove_file(world.path("app.log.2")).unwrap();
+    world.rename("app.log", "app.log.1");
+    let _named = pipe(world.path("app.log"));
+    world.append("app.log.1", "three\n");
+    assert_eq!(world.bodies(), ["three"]);
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.append("app.log", "four\n");
+    assert_eq!(world.bodies(), ["four"]);
+}
