@@ -7,13 +7,13 @@
 //! but the least and the largest, which it does not change.
 
 mod compare;
+mod counting;
 mod exemplars;
 mod groups;
 mod series;
 mod steps;
 mod values;
 
-use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
@@ -22,6 +22,7 @@ use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
+use counting::Counting;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
 use exemplars::{Example, spread};
@@ -148,7 +149,7 @@ impl MetricsQuery {
                 }
                 let mut gathered = self.gathered(query);
                 self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
-                    gathered.add(self, query, at, None)
+                    self.gather(at, query, &mut gathered)
                 })
                 .await?;
                 gathered
@@ -207,30 +208,12 @@ impl MetricsQuery {
             SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
         let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
             .map_err(crate::logql::broken)?;
-        let (of_words, of_rows) = parted(filter);
-        let mut words: Vec<&Field> = query.by.iter().collect();
-        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
-        let (mut passing, mut inspected) = (Known::default(), 0);
-        let mut gathered = self.gathered(query);
+        let mut counting = Counting::new(self, query, filter);
+        let (mut gathered, mut inspected) = (self.gathered(query), 0);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             inspected += batch.num_rows() as u64;
-            let spans = Spans::of(&batch);
-            let mut alike = Alike::new(&spans, &words);
-            passing.forget();
-            gathered.groups.alike.forget();
-            for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
-                let at = SpanAt { spans: &spans, row, trace: None };
-                let holds = |conditions: &[&FieldExpr]| conditions.iter().all(|c| at.holds(c) == Some(true));
-                let number = alike.as_mut().map(|alike| alike.of(row));
-                let passes = match number {
-                    Some(number) => passing.get(number, || holds(&of_words)),
-                    None => holds(&of_words),
-                };
-                if passes && holds(&of_rows) {
-                    gathered.add(self, query, &at, number)?;
-                }
-            }
+            counting.add(&Spans::of(&batch), &mut gathered)?;
         }
         Ok((gathered, inspected))
     }
@@ -288,73 +271,60 @@ impl MetricsQuery {
         Ok(())
     }
 
-    /// Counts one span; the bytes that it took.
+    /// Counts one span.
     fn gather(
         &self,
         at: &SpanAt<'_>,
-        alike: Option<u32>,
         query: &MetricsAggregate,
-        groups: &mut Groups,
-    ) -> usize {
-        // Durations are answered in seconds and sorted by powers of two of nanoseconds.
-        let (value, whole) = match &query.field {
+        gathered: &mut Gathered,
+    ) -> Result<(), QueryError> {
+        let number = match &query.field {
             None => (1.0, 1.0),
-            Some(Field::Intrinsic(Intrinsic::Duration)) => in_seconds(at.spans.duration(at.row)),
-            Some(field) => match at.value(field) {
-                Val::Duration(ns) => in_seconds(ns),
-                other => match other.number().filter(|number| !number.is_nan()) {
-                    Some(number) => (number, number),
-                    None => return 0,
-                },
+            Some(field) => match number_of(at, field) {
+                Some(number) => number,
+                None => return Ok(()),
             },
         };
-        let start = at.spans.start(at.row);
-        let step = self.steps.of(start);
-        let mut grown = 0;
-        let group = match alike {
-            Some(number) => {
-                let mut known = std::mem::take(&mut groups.alike);
-                let group = known.get(number, || groups.of(&query.by, at, self.numbers(query), &mut grown));
-                groups.alike = known;
-                group
-            }
-            None => groups.of(&query.by, at, self.numbers(query), &mut grown),
-        };
-        let bucket = match &mut groups.all[group].1 {
+        let (step, weight) = (self.steps.of(at.spans.start(at.row)), at.spans.weight(at.row));
+        let (value, groups, mut grown) = (number.0, &mut gathered.groups, 0);
+        let group = self.group(at, None, query, groups, &mut grown);
+        match &mut groups.all[group].1 {
             Numbers::Counts(counts, examples) => {
                 if let Some(count) = counts.get_mut(step) {
-                    *count += at.spans.weight(at.row);
+                    *count += weight;
                 }
                 if let Some(place) = examples.get_mut(step).filter(|example| example.is_none()) {
                     let example = Example::new(at, value, &groups.read);
                     grown += example.bytes();
                     *place = Some(example);
                 }
-                return grown;
             }
-            Numbers::Buckets(buckets) => buckets.get_mut(step),
-        };
-        let Some(bucket) = bucket else { return grown };
-        bucket.min = if bucket.count == 0.0 { value } else { bucket.min.min(value) };
-        bucket.max = if bucket.count == 0.0 { value } else { bucket.max.max(value) };
-        let weight = at.spans.weight(at.row);
-        bucket.count += weight;
-        bucket.sum += value * weight;
-        match query.op {
-            MetricsOp::QuantileOverTime => grown += bucket.values.push(value, weight),
-            MetricsOp::HistogramOverTime => grown += bucket.powers.add(whole, weight),
-            _ => {}
-        }
-        // The largest value of a step is what a reader of a chart wants to open.
-        let before = bucket.exemplar.as_ref().map(|example| example.value);
-        if self.exemplars > 0 && before.is_none_or(|before| value > before) {
-            let example = Example::new(at, value, &groups.read);
-            if before.is_none() {
-                grown += example.bytes();
+            Numbers::Buckets(buckets) => {
+                if let Some(bucket) = buckets.get_mut(step) {
+                    grown += bucket.add(query.op, number, weight);
+                    if self.exemplars > 0 {
+                        grown += bucket.show(value, || Example::new(at, value, &groups.read));
+                    }
+                }
             }
-            bucket.exemplar = Some(example);
         }
-        grown
+        gathered.account(grown)
+    }
+
+    /// The group of a span, known already where a row that is like it was seen; `grown` by the bytes that it took to make it.
+    fn group(
+        &self,
+        at: &SpanAt<'_>,
+        alike: Option<u32>,
+        query: &MetricsAggregate,
+        groups: &mut Groups,
+        grown: &mut usize,
+    ) -> usize {
+        let Some(number) = alike else { return groups.of(&query.by, at, self.numbers(query), grown) };
+        let mut known = std::mem::take(&mut groups.alike);
+        let group = known.get(number, || groups.of(&query.by, at, self.numbers(query), grown));
+        groups.alike = known;
+        group
     }
 
     fn gathered(&self, query: &MetricsAggregate) -> Gathered {
@@ -464,6 +434,15 @@ fn wants_trace(query: &MetricsAggregate) -> bool {
     let mut wants = query.by.iter().chain(&query.field).any(Field::of_trace);
     fields_of(&query.spansets, &mut |field| wants |= field.of_trace());
     wants
+}
+
+/// The number that is asked for, and the one that histograms sort it by: durations are answered in seconds and sorted by powers of
+/// two of nanoseconds. `None` where a span has none.
+fn number_of(at: &SpanAt<'_>, field: &Field) -> Option<(f64, f64)> {
+    match at.value(field) {
+        Val::Duration(ns) => Some(in_seconds(ns)),
+        other => other.number().filter(|number| !number.is_nan()).map(|number| (number, number)),
+    }
 }
 
 fn in_seconds(ns: i64) -> (f64, f64) {

@@ -343,6 +343,16 @@ impl<'a> Spans<'a> {
         self.start.map_or(0, |start| start.value(row))
     }
 
+    /// Of all rows, where they were read.
+    pub fn starts(&self) -> Option<&'a [i64]> {
+        self.start.map(|start| &start.values()[..])
+    }
+
+    /// Of all rows, where they were read.
+    pub fn durations(&self) -> Option<&'a [i64]> {
+        self.duration.map(|duration| &duration.values()[..])
+    }
+
     pub fn duration(&self, row: usize) -> i64 {
         self.duration.map_or(0, |duration| duration.value(row))
     }
@@ -630,6 +640,12 @@ impl<'a> Spans<'a> {
     pub fn weight(&self, row: usize) -> f64 {
         let state = self.trace_state.filter(|state| !state.value_data().is_empty());
         state.map_or(1.0, |state| model::sampling_weight(state.value(row)))
+    }
+
+    /// The same of all rows; `None` where each stands for itself.
+    pub fn weights(&self) -> Option<Vec<f64>> {
+        self.trace_state.filter(|state| !state.value_data().is_empty())?;
+        Some((0..self.rows).map(|row| self.weight(row)).collect())
     }
 }
 
