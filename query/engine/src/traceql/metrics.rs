@@ -18,7 +18,7 @@ use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
 use super::search::{SHOWN, Search, TRACES_READ, fields_of, range_of_traces, value_of};
-use super::shares::in_shares;
+use super::shares::{in_shares, shares};
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
@@ -29,6 +29,7 @@ use exemplars::{Example, spread};
 use futures::StreamExt;
 use groups::{Bucket, Gathered, Groups, Numbers, label_name};
 use model::{SpanSelect, TraceId, Value};
+use parking_lot::Mutex;
 use series::{Series, arithmetic, best, histogram};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
@@ -161,8 +162,32 @@ impl MetricsQuery {
         if groups.is_empty() && query.by.is_empty() && counts {
             groups.push((vec![], self.numbers(query)()));
         }
-        let groups = groups.into_iter();
-        Ok(groups.flat_map(|(labels, numbers)| self.series(query, labels, numbers)).collect())
+        match query.op {
+            MetricsOp::QuantileOverTime => self.series_in_shares(query, groups).await,
+            _ => Ok(groups.into_iter().flat_map(|(labels, of)| self.series(query, labels, of)).collect()),
+        }
+    }
+
+    /// As many threads at a time as there are processors: each value that was seen is looked at once more.
+    async fn series_in_shares(
+        &self,
+        query: &MetricsAggregate,
+        groups: Vec<(Labels, Numbers)>,
+    ) -> Result<Vec<Series>, QueryError> {
+        let mut parts: Vec<Vec<(Labels, Numbers)>> = vec![];
+        parts.resize_with(shares(), Vec::new);
+        for (at, group) in groups.into_iter().enumerate() {
+            let part = at % parts.len();
+            parts[part].push(group);
+        }
+        let parts = Mutex::new(parts);
+        let series = in_shares(|_| {
+            let (own, query, part) = (self.clone(), query.clone(), parts.lock().pop().unwrap_or_default());
+            let series = move |(labels, numbers)| own.series(&query, labels, numbers);
+            async move { Ok(part.into_iter().flat_map(series).collect::<Vec<Series>>()) }
+        })
+        .await?;
+        Ok(series.into_iter().flatten().collect())
     }
 
     /// Gathers spans that a filter alone decides on, as many threads at a time as there are processors.

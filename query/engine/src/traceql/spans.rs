@@ -671,12 +671,16 @@ pub(crate) fn fields_or_columns_of(
     columns: &mut Vec<&'static str>,
 ) {
     let Field::Attribute { scope, name } = field else { return columns_of(field, columns) };
-    if name == "service.name" && matches!(scope, Scope::Resource | Scope::Any) {
+    // The column of services says it of the resource.
+    let is_service = name == "service.name" && matches!(scope, Scope::Resource | Scope::Any);
+    if is_service {
         columns.push("service");
     }
     let (of_span, of_resource) = (SpanField::Span(name.clone()), SpanField::Resource(name.clone()));
     match scope {
+        Scope::Resource if is_service => {}
         Scope::Span => fields.push(of_span),
+        Scope::Any if is_service => fields.push(of_span),
         Scope::Resource => fields.push(of_resource),
         Scope::Any => fields.extend([of_span, of_resource]),
         _ => return columns_of(field, columns),

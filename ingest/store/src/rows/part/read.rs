@@ -146,12 +146,13 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     }
     let (signal, range) = (select.signal(), select.range());
     let times_judged = range.start <= part.meta.first_ts && part.meta.last_ts <= range.end;
+    let needed = needed(signal, &columns);
     let judged_by = match &select {
         Select::Logs(select) => logs::mask_columns(select, times_judged),
+        Select::Spans(select) if spans::are_read_whole(select, &needed) => vec![],
         Select::Spans(select) => spans::mask_columns(select, times_judged),
     };
     let labels = index.labels(&select);
-    let needed = needed(signal, &columns);
     let projected = match &labels {
         Some(labels) => {
             let mut of_bodies = labels.columns();
