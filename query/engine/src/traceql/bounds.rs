@@ -101,12 +101,10 @@ mod tests {
 
     #[test]
     fn what_is_no_bound_is_left() {
-        for query in
-            ["{ duration > span.least }", "{ duration = `x` }", "{ span.x > 1 }", "{ duration = nil }"]
-        {
+        for query in ["{ duration > span.least }", "{ span.x > 1 }", "{ duration = nil }"] {
             let condition = condition(query);
             let (bounds, others) = Bound::parted(&[&condition]);
-            assert_eq!((bounds.len(), others), (0, vec![&condition]), "{query}");
+            assert_eq!((bounds.len(), others.len()), (0, 1), "{query}");
         }
     }
 }

@@ -44,7 +44,13 @@ async fn counted(world: &World, query: &str) -> Vec<(String, Vec<(i64, f64)>)> {
     let tenant = Tenant::new("counted").unwrap();
     let found = world.engine.traceql_metrics(&tenant, query, range, 10_000, 10).await;
     let found = found.unwrap_or_else(|why| panic!("{query}: {why}"));
-    found.series.into_iter().map(|series| (prom_labels(&series.labels), series.points)).collect()
+    let told = found.series.into_iter().map(|series| (prom_labels(&series.labels), series.points));
+    let mut told: Vec<(String, Vec<(i64, f64)>)> = told.collect();
+    // A number and a text are two series, and may read the same.
+    told.sort_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| a.1.partial_cmp(&b.1).unwrap_or(std::cmp::Ordering::Equal))
+    });
+    told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
