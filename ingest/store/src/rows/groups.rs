@@ -281,10 +281,16 @@ impl GroupColumns {
 
     /// Labels of the groups of which the columns say this.
     pub fn labels_of_places(&self, places: &[(String, String)]) -> HashSet<&Labels> {
-        let is_there = |group: &&Arc<Group>| {
-            places.iter().all(|(column, text)| group.word(self.signal, column) == Some(text))
-        };
-        self.groups.iter().filter(is_there).map(|group| &group.labels).collect()
+        self.groups.iter().filter(|group| self.is_at(group, places)).map(|group| &group.labels).collect()
+    }
+
+    /// Labels of the groups of which a column says something else; another group may have the same labels.
+    pub fn labels_beside_places(&self, places: &[(String, String)]) -> HashSet<&Labels> {
+        self.groups.iter().filter(|group| !self.is_at(group, places)).map(|group| &group.labels).collect()
+    }
+
+    fn is_at(&self, group: &Group, places: &[(String, String)]) -> bool {
+        places.iter().all(|(column, text)| group.word(self.signal, column) == Some(text))
     }
 
     /// Numbers that have no group are damage.
