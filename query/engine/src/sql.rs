@@ -17,6 +17,7 @@ pub mod place;
 mod pushdown;
 mod rows;
 mod run_counts;
+mod span_scan;
 mod statement;
 mod table;
 mod template;

@@ -8,7 +8,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
 use model::{
-    LinePattern, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery,
+    LinePattern, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanField, SpanSelect, TimeRange,
+    WordQuery,
 };
 use regex::Regex;
 
@@ -187,6 +188,17 @@ pub fn is_judged_by_scan(filter: &Expr) -> bool {
         Expr::Like(like) => column(&like.expr) == Some("body") && body_like(like).is_some(),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => body_regex(left, *op, right).is_some(),
         _ => false,
+    }
+}
+
+/// An attribute of spans or of their resource, and the text that it must be.
+pub fn attribute(filter: &Expr) -> Option<(SpanField, String)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    let found = comparison(left, Operator::Eq, right).or_else(|| comparison(right, Operator::Eq, left))?;
+    match found {
+        Condition::Attribute("attributes", name, text) => Some((SpanField::Span(name.into()), text.into())),
+        Condition::Attribute("resource", name, text) => Some((SpanField::Resource(name.into()), text.into())),
+        _ => None,
     }
 }
 

@@ -279,6 +279,76 @@ async fn time_conditions_cut_exactly() {
 }
 
 #[tokio::test]
+async fn an_attribute_is_asked_of_the_store_by_its_name() {
+    let (engine, store, _dir) = world().await;
+    // A list that has what is asked is not equal to it.
+    let user = |n: usize| match (n % 7, n % 50) {
+        (0, _) => None,
+        (_, 1) => Some(Value::Json(r#"["u1"]"#.to_owned())),
+        _ => Some(Value::from(format!("u{}", n % 3))),
+    };
+    let span = |n: usize| {
+        let mut attributes = vec![("n".to_owned(), Value::Int(n as i64 % 5))];
+        attributes.extend(user(n).map(|user| ("user.id".to_owned(), user)));
+        attributes.extend((n == 300).then(|| ("rare".to_owned(), Value::from("x"))));
+        Span {
+            trace_id: [(n % 9) as u8 + 20; 16],
+            span_id: (n as u64 + 1_000).to_be_bytes(),
+            start_ns: NOON_NS + n as i64,
+            duration_ns: 1,
+            name: format!("op {}", n % 2),
+            attributes: attributes.into(),
+            ..Span::default()
+        }
+    };
+    let resource = Arc::new(vec![("service.name".to_owned(), Value::from("users"))]);
+    let spans = (0..600).map(span).collect();
+    let one = ResourceSpans { resource, scope: Scope::named("s", "1"), spans, ..ResourceSpans::default() };
+    let batch = Batch::Spans(SpanBatch { resources: vec![one] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let is_u1 = |n: usize| user(n) == Some(Value::from("u1"));
+    let count = |passes: &dyn Fn(usize) -> bool| (0..600).filter(|n| passes(*n)).count();
+    let of_u1 = count(&is_u1);
+    let cases = [
+        ("count(*)", "attributes['user.id'] = 'u1'", of_u1),
+        ("count(*)", "'u1' = attr(attributes, 'user.id') and resource['service.name'] = 'users'", of_u1),
+        ("count(*)", "attributes['user.id'] = 'u1' and resource['service.name'] = 'orders'", 0),
+        (
+            "count(*)",
+            "attributes['user.id'] = 'u1' and attributes['n'] = '3'",
+            count(&|n| is_u1(n) && n % 5 == 3),
+        ),
+        ("count(*)", "attributes['user.id'] = 'u1' and attributes['user.id'] = 'u2'", 0),
+        ("count(*)", "attributes['user.id'] = '[\"u1\"]'", count(&|n| n % 7 != 0 && n % 50 == 1)),
+        ("count(*)", "attributes['rare'] = 'x' and attributes['user.id'] = 'u0'", 1),
+        ("count(*)", "service = 'users' and attributes['user.id'] is null", count(&|n| n % 7 == 0)),
+        ("count(attributes['user.id'])", "name = 'op 1'", count(&|n| n % 2 == 1 && n % 7 != 0)),
+        ("count(distinct attributes['n'])", "attributes['user.id'] <> 'u1'", 5),
+        ("max(cardinality(attributes))", "attributes['user.id'] = 'u0' and attributes['rare'] = 'x'", 3),
+    ];
+    for step in 0..3 {
+        for (what, condition, expected) in cases {
+            let answer = table(&engine, &format!("select {what} as n from spans where {condition}")).await;
+            assert!(
+                answer.contains(&format!("| {expected} ")),
+                "{what} {condition} in step {step}:\n{answer}"
+            );
+        }
+        let explained =
+            table(&engine, "explain select count(*) from spans where attributes['user.id'] = 'u1'").await;
+        assert!(explained.contains("attributes=[span:user.id]"), "{explained}");
+        assert!(!explained.contains("FilterExec"), "{explained}");
+        let by_name = "explain select attributes['n'] as v, count(*) from spans group by v";
+        let explained = table(&engine, by_name).await;
+        assert!(explained.contains("attributes=[span:n]"), "{explained}");
+        match step {
+            0 => drop(store.flush().await.unwrap()),
+            _ => drop(store.compact().await.unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_in_a_call_is_said() {
     let (engine, _, _dir) = world().await;
     for (call, says) in [
