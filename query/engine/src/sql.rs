@@ -19,6 +19,7 @@ mod rows;
 mod run_counts;
 mod span_scan;
 mod statement;
+mod stream_ends;
 mod table;
 mod template;
 mod views;

@@ -3,6 +3,7 @@
 
 use super::columns::column_to_sql;
 use super::json::Asked;
+use super::pushdown;
 use super::table::{LOGS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
@@ -10,7 +11,9 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::logical_expr::Operator as Comparison;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -108,6 +111,34 @@ impl LogScan {
         };
         let fields: Vec<Arc<Field>> = self.schema.fields().iter().zip(&self.outputs).map(words).collect();
         LogScan { schema: Arc::new(Schema::new(fields)), ..self.clone() }
+    }
+
+    /// The same that gives at least so many lines, the newest or the oldest, where the output of this number is the time.
+    pub fn of_ends(&self, time: usize, lines: usize, newest_first: bool) -> Option<LogScan> {
+        let is_time = self.column(time)? == "ts";
+        let select = LogSelect { limit: Some(lines), newest_first, ..self.select.clone() };
+        (is_time && self.select.limit.is_none()).then(|| LogScan { select, ..self.clone() })
+    }
+
+    /// Whether a condition on the outputs is one that the selection has, so that lines that are counted for a limit pass it.
+    pub fn keeps(&self, condition: &Arc<dyn PhysicalExpr>) -> bool {
+        let Some(condition) = condition.downcast_ref::<BinaryExpr>() else { return false };
+        let column = condition.left().downcast_ref::<Column>().and_then(|column| self.column(column.index()));
+        let value = condition.right().downcast_ref::<Literal>().map(Literal::value);
+        let (Some(column), Some(value)) = (column, value) else { return false };
+        if column == "ts" {
+            return pushdown::passes(self.select.range, *condition.op(), value);
+        }
+        let text = value.try_as_str().flatten().filter(|_| *condition.op() == Comparison::Eq);
+        text.is_some_and(|text| self.select.places.iter().any(|(own, asked)| own == column && asked == text))
+    }
+
+    /// The name of the table's column that an output is.
+    fn column(&self, output: usize) -> Option<&'static str> {
+        match self.outputs.get(output)? {
+            Output::Column(column) => Some(LOGS.0.field(*column).name()),
+            Output::Json(..) => None,
+        }
     }
 
     async fn open(self: Arc<Self>) -> Result<Batches> {

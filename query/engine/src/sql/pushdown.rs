@@ -3,7 +3,7 @@
 
 use super::full_text;
 use crate::logql::literal_of;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
@@ -26,18 +26,33 @@ enum Condition<'a> {
     Pattern(LinePattern),
 }
 
-/// Range in `unit_ns` of the column; `start..=end`.
+/// Range in `unit_ns` of the column; `start..=end`. What is left is what passes, no more and no less.
 fn narrow(range: &mut TimeRange, operator: Operator, value_ns: i64, unit_ns: i64) {
     let floor = value_ns.div_euclid(unit_ns);
     let ceil = floor + i64::from(value_ns.rem_euclid(unit_ns) != 0);
     match operator {
         Operator::Eq => {
-            range.start = range.start.max(floor);
-            range.end = range.end.min(ceil);
+            range.start = range.start.max(ceil);
+            range.end = range.end.min(floor);
         }
-        Operator::Gt | Operator::GtEq => range.start = range.start.max(floor),
-        Operator::Lt | Operator::LtEq => range.end = range.end.min(ceil),
+        Operator::Gt => range.start = range.start.max(floor.saturating_add(1)),
+        Operator::GtEq => range.start = range.start.max(ceil),
+        Operator::Lt => range.end = range.end.min(ceil.saturating_sub(1)),
+        Operator::LtEq => range.end = range.end.min(floor),
         _ => {}
+    }
+}
+
+/// Whether all times of a range, in nanoseconds, pass a comparison.
+pub fn passes(range: TimeRange, operator: Operator, value: &ScalarValue) -> bool {
+    let Some(ns) = nanoseconds(value) else { return false };
+    match operator {
+        Operator::Eq => range.start >= ns && range.end <= ns,
+        Operator::Gt => range.start > ns,
+        Operator::GtEq => range.start >= ns,
+        Operator::Lt => range.end < ns,
+        Operator::LtEq => range.end <= ns,
+        _ => false,
     }
 }
 
@@ -272,11 +287,13 @@ fn matcher(name: &str, operator: Operator, value: &str) -> Option<Matcher> {
     (operator == Operator::Eq && !value.is_empty()).then(|| Matcher::equal(name, value))
 }
 
-/// The column, through a cast between timestamps that keeps its order.
+/// The column, through a cast that changes no more than a time's zone. One to a larger unit makes other times equal.
 fn column(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
-        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Timestamp(_, _)) => {
+        Expr::Cast(Cast { expr, field })
+            if matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) =>
+        {
             column(expr)
         }
         _ => None,

@@ -279,6 +279,82 @@ async fn time_conditions_cut_exactly() {
 }
 
 #[tokio::test]
+async fn a_time_cut_to_seconds_is_compared_as_it_is_cut() {
+    let (engine, store, _dir) = world().await;
+    let record = LogRecord { ts_ns: NOON_NS + 2_500_000_000, body: "later".into(), ..LogRecord::default() };
+    let labels = Labels::from_pairs([("service_name", "orders")]);
+    let stream = LogStream { labels, resource: vec![], records: vec![record] };
+    let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    store.flush().await.unwrap();
+    for (condition, count) in [
+        ("ts::timestamp(0) <= '2026-03-01T12:00:02'", 3),
+        ("ts::timestamp(0) = '2026-03-01T12:00:02'", 2),
+        ("ts <= '2026-03-01T12:00:02Z'", 2),
+        ("ts > '2026-03-01T12:00:02.499Z'", 1),
+        ("ts > '2026-03-01T12:00:02.5Z'", 0),
+        ("ts < '2026-03-01T12:00:02.5Z'", 2),
+    ] {
+        let text = table(&engine, &format!("select count(*) as n from logs where {condition}")).await;
+        assert!(text.contains(&format!("| {count} |")), "{condition}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_lines_are_those_at_the_ends_of_streams() {
+    let (engine, store, _dir) = world().await;
+    // Of two streams the labels say the service; two more have the same labels, and only their resources say it.
+    let stream = |labels: [(&str, &str); 2], service: &str, first_ms: i64| {
+        let record = |n: i64| LogRecord {
+            ts_ns: NOON_NS + (first_ms + 10 * n) * 1_000_000,
+            severity: if n % 2 == 0 { 9 } else { 17 },
+            body: format!("{service} {n}"),
+            ..LogRecord::default()
+        };
+        let resource = vec![("service.name".to_owned(), Value::from(service))];
+        LogStream { labels: Labels::from_pairs(labels), resource, records: (0..50).map(record).collect() }
+    };
+    let streams = vec![
+        stream([("service_name", "a"), ("pod", "a-1")], "a", 1),
+        stream([("service_name", "a"), ("pod", "a-2")], "a", 302),
+        stream([("app", "shared"), ("env", "prod")], "c", 3),
+        stream([("app", "shared"), ("env", "prod")], "d", 404),
+    ];
+    let batch = Batch::Logs(LogBatch { streams });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let statements = [
+        ("select body from logs where service = 'a' order by ts desc limit 3", true),
+        ("select body from logs where service = 'a' order by ts limit 3", true),
+        ("select ts, body from logs where service = 'c' order by ts desc limit 3", true),
+        (
+            "select body from logs where ts < '2026-03-01T12:00:00.492Z' and service = 'a' order by ts desc limit 2",
+            true,
+        ),
+        ("select body from logs where ts >= '2026-03-01T12:00:00.2Z' order by ts limit 5", true),
+        ("select body from logs where service = 'a' and severity = 'error' order by ts desc limit 3", false),
+        ("select body from logs where service = 'a' or service = 'd' order by ts desc limit 3", false),
+        ("select body from logs where service <> 'a' order by ts desc limit 3", false),
+        ("select body from logs where service = 'a' order by ts desc, body limit 3", false),
+        ("select body from logs where service = 'a' order by body limit 3", false),
+    ];
+    for step in 0..3 {
+        for (statement, is_told) in statements {
+            let explained = table(&engine, &format!("explain {statement}")).await;
+            assert_eq!(explained.contains("limit: Some("), is_told, "{statement}:\n{explained}");
+            // Of this condition no scan knows anything.
+            let slowly =
+                statement.replace("where ", "where length(body) > 0 and (").replace(" order", ") order");
+            let (lines, all) = (table(&engine, statement).await, table(&engine, &slowly).await);
+            assert_eq!(lines, all, "{statement} in step {step}");
+        }
+        match step {
+            0 => drop(store.flush().await.unwrap()),
+            _ => drop(store.compact().await.unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_attribute_is_asked_of_the_store_by_its_name() {
     let (engine, store, _dir) = world().await;
     // A list that has what is asked is not equal to it.
