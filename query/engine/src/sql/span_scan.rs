@@ -3,6 +3,7 @@
 //! that nobody above need look at them again.
 
 use super::columns::column_to_sql;
+use super::functions::read_key;
 use super::table::{SPANS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
@@ -11,8 +12,8 @@ use arrow::compute::kernels::cmp::eq;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -75,18 +76,11 @@ impl SpanScan {
         if let Some(column) = expression.downcast_ref::<Column>() {
             return self.outputs.get(column.index()).cloned();
         }
-        let call = expression.downcast_ref::<ScalarFunctionExpr>()?;
-        let [map, name] = call.args() else { return None };
-        if !["attr", "label", "get_field"].contains(&call.fun().name()) {
-            return None;
-        }
-        let name = name.downcast_ref::<Literal>()?.value().try_as_str()??.to_owned();
-        let Output::Column(map) = self.outputs.get(map.downcast_ref::<Column>()?.index())? else {
-            return None;
-        };
+        let (map, name) = read_key(expression)?;
+        let Output::Column(map) = self.outputs.get(map)? else { return None };
         match SPANS.0.field(*map).name().as_str() {
-            "attributes" => Some(Output::Attribute(SpanField::Span(name))),
-            "resource" => Some(Output::Attribute(SpanField::Resource(name))),
+            "attributes" => Some(Output::Attribute(SpanField::Span(name.to_owned()))),
+            "resource" => Some(Output::Attribute(SpanField::Resource(name.to_owned()))),
             _ => None,
         }
     }

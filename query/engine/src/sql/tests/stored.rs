@@ -331,6 +331,12 @@ async fn the_last_lines_are_those_at_the_ends_of_streams() {
             true,
         ),
         ("select body from logs where ts >= '2026-03-01T12:00:00.2Z' order by ts limit 5", true),
+        ("select body from logs where labels['pod'] = 'a-1' order by ts desc limit 3", true),
+        (
+            "select body from logs where label(labels, 'app') = 'shared' and service = 'c' order by ts limit 3",
+            true,
+        ),
+        ("select body from logs where labels['pod'] <> 'a-1' order by ts desc limit 3", false),
         ("select body from logs where service = 'a' and severity = 'error' order by ts desc limit 3", false),
         ("select body from logs where service = 'a' or service = 'd' order by ts desc limit 3", false),
         ("select body from logs where service <> 'a' order by ts desc limit 3", false),
@@ -346,6 +352,12 @@ async fn the_last_lines_are_those_at_the_ends_of_streams() {
                 statement.replace("where ", "where length(body) > 0 and (").replace(" order", ") order");
             let (lines, all) = (table(&engine, statement).await, table(&engine, &slowly).await);
             assert_eq!(lines, all, "{statement} in step {step}");
+        }
+        let by_label =
+            "select labels['pod'] as p, label(labels, 'app') as a, count(*) as n from logs group by p, a";
+        let counts = table(&engine, by_label).await;
+        for row in ["| a-1 |        | 50  |", "| a-2 |        | 50  |", "|     | shared | 100 |"] {
+            assert!(counts.contains(row), "step {step}:\n{counts}");
         }
         match step {
             0 => drop(store.flush().await.unwrap()),
