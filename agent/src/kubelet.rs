@@ -9,6 +9,7 @@ mod summary;
 
 pub use client::Trust;
 
+use crate::alive::Alive;
 use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::pods::{PodList, Pods};
@@ -53,6 +54,8 @@ pub struct Kubelet {
     evictions: Arc<Evictions>,
     /// What was said of a path last, so that a lasting trouble is one line.
     said: BTreeMap<&'static str, String>,
+    /// What the last summary told.
+    alive: Alive,
 }
 
 impl Kubelet {
@@ -65,7 +68,8 @@ impl Kubelet {
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
         let (config, counts, said) = (config.clone(), Arc::default(), BTreeMap::new());
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said })
+        let alive = Alive::default();
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -99,6 +103,9 @@ impl Kubelet {
         }
     }
 
+    /// What a summary does not tell has ended; a summary that does not come tells nothing. The kubelet gives up on all of it
+    /// where one disk is slow, and an alert of a volume would begin anew. That it does not answer is said by the `up` of what
+    /// is scraped of it, and what it told last fades after five minutes.
     async fn measure(&mut self) {
         let Some(body) = self.get("/stats/summary").await else { return };
         let summary = match summary::parse(&body) {
@@ -110,7 +117,7 @@ impl Kubelet {
         let samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
         let mut samples = samples.in_jobs(&self.config.job_names);
         samples.of_cadvisor(&self.host.name);
-        summary::tell(&summary, &mut samples);
+        samples.ending(&mut self.alive, |out| summary::tell(&summary, out));
         self.queue.keep_metrics(&self.config.tenant, &samples.finish()).await;
     }
 

@@ -1,6 +1,7 @@
 //! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
 
 use crate::JobNames;
+use crate::alive::{Alive, Telling};
 use model::{Metadata, MetricBatch, MetricKind, stale_marker};
 use std::collections::HashSet;
 use tokio::sync::mpsc;
@@ -25,6 +26,8 @@ pub struct Samples {
     target: Vec<(&'static str, String)>,
     /// The pod that told these series before this one: they end under its name.
     before: Option<String>,
+    /// What is told of the part that is being measured, to know what has ended.
+    telling: Option<Telling>,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
@@ -38,6 +41,7 @@ impl Samples {
             jobs: JobNames::default(),
             target: vec![("job", JobNames::default().node), ("instance", instance.to_owned())],
             before: None,
+            telling: None,
             described: describe.then(HashSet::new),
         }
     }
@@ -70,6 +74,18 @@ impl Samples {
     /// From here on the series are `kube_*`; what is of the whole cluster is told by no node.
     pub fn of_kube_state(&mut self, node: &str) {
         self.of_job(KUBE_STATE_JOB.to_owned(), node);
+    }
+
+    /// What `collect` tells is a part of its own, whole each time that it is told: series that were alive and are not told
+    /// now end at this collection's time, as at the first scrape that they are missing from.
+    pub fn ending<T>(&mut self, alive: &mut Alive, collect: impl FnOnce(&mut Samples) -> T) -> T {
+        debug_assert!(self.telling.is_none(), "a part has no parts");
+        self.telling = Some(std::mem::take(alive).tell());
+        let collected = collect(self);
+        if let Some(telling) = self.telling.take() {
+            *alive = telling.finish(|labels| self.end(labels));
+        }
+        collected
     }
 
     fn of_job(&mut self, job: String, node: &str) {
@@ -117,9 +133,12 @@ impl Samples {
         );
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
-        let now_ms = self.now_ns.div_euclid(1_000_000);
+        let (now_ms, begin) = (self.now_ms(), self.batch.label_bytes.len());
         if self.batch.begin_series(&mut pairs).is_ok() {
             self.batch.push(now_ms, value);
+            if let Some(telling) = &mut self.telling {
+                telling.add(&self.batch.label_bytes[begin..]);
+            }
             if let Some(before) = self.before.as_deref().filter(|_| !is_said("pod")) {
                 pairs.iter_mut().filter(|(name, _)| *name == "pod").for_each(|pod| pod.1 = before);
                 if self.batch.begin_series(&mut pairs).is_ok() {
@@ -127,12 +146,26 @@ impl Samples {
                 }
             }
         }
+        self.hand_on();
+    }
+
+    fn end(&mut self, labels: &[u8]) {
+        self.batch.begin_canonical(labels);
+        self.batch.push(self.now_ms(), stale_marker());
+        self.hand_on();
+    }
+
+    fn hand_on(&mut self) {
         if self.batch.series.len() >= PIECE_SERIES
             && let Some(full) = &self.full
         {
             // Nobody takes it any more when the agent stops.
             let _ = full.blocking_send(std::mem::take(&mut self.batch));
         }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_ns.div_euclid(1_000_000)
     }
 
     pub fn finish(self) -> MetricBatch {
