@@ -1,4 +1,5 @@
-//! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
+//! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by, and with
+//! markers for what the collection before told and this one does not.
 
 use crate::JobNames;
 use crate::alive::{Alive, Telling};
@@ -204,6 +205,31 @@ mod tests {
     }
 
     #[test]
+    fn parts_end_by_themselves() {
+        let (mut one, mut other) = (Alive::default(), Alive::default());
+        let mut collected = |ones: &[&str], others: Option<&[&str]>| {
+            let mut samples = Samples::new(1, "n1", false);
+            let tell = |names: &[&str], out: &mut Samples| {
+                names.iter().for_each(|name| out.gauge(name, "", &[], 1.0));
+            };
+            samples.ending(&mut one, |out| tell(ones, out));
+            samples.of_cadvisor("n1");
+            if let Some(others) = others {
+                samples.ending(&mut other, |out| tell(others, out));
+            }
+            let (_, ended) = crate::tests::told_and_ended(&samples.finish());
+            ended
+        };
+        let of_cadvisor =
+            "{instance=\"n1\", job=\"cadvisor\", metrics_path=\"/metrics/cadvisor\", node=\"n1\"}";
+        assert_eq!(collected(&["a", "b"], Some(&["a"])), [""; 0]);
+        assert_eq!(collected(&["b"], None), ["a{instance=\"n1\", job=\"node\"}"]);
+        assert_eq!(collected(&["b"], Some(&["a"])), [""; 0]);
+        assert_eq!(collected(&["a", "b"], Some(&[])), [format!("a{of_cadvisor}")]);
+        assert_eq!(collected(&["a", "b"], Some(&[])), [""; 0]);
+    }
+
+    #[test]
     fn series_of_the_pod_before_end() {
         let mut samples = Samples::new(1, "n1", false);
         samples.of_pod(&[("pod", "agent-b".into())], Some("agent-a".into()));
@@ -223,6 +249,36 @@ mod tests {
             ("up", None, false),
         ];
         assert_eq!(told, expected);
+    }
+
+    /// What ends fills batches as what is told does.
+    #[tokio::test]
+    async fn what_ends_is_handed_on_in_pieces_too() {
+        let mut alive = Alive::default();
+        for (told, ended) in [(2 * PIECE_SERIES + 1, 0), (10, 2 * PIECE_SERIES - 9), (10, 0)] {
+            let (full, mut pieces) = mpsc::channel(1);
+            let mut before = std::mem::take(&mut alive);
+            let collecting = tokio::task::spawn_blocking(move || {
+                let mut samples = Samples::new(1, "n1", false).in_pieces(full);
+                samples.ending(&mut before, |out| {
+                    (0..told).for_each(|number| out.gauge("g", "", &[("number", &number.to_string())], 1.0));
+                });
+                (samples.finish(), before)
+            });
+            let mut batches = vec![];
+            while let Some(piece) = pieces.recv().await {
+                batches.push(piece);
+            }
+            let (rest, after) = collecting.await.unwrap();
+            assert!(batches.iter().all(|piece| piece.series.len() == PIECE_SERIES));
+            batches.push(rest);
+            let count = |is_end: bool| {
+                let values = batches.iter().flat_map(|batch| &batch.values);
+                values.filter(|value| model::is_stale_marker(**value) == is_end).count()
+            };
+            assert_eq!((count(false), count(true)), (told, ended));
+            alive = after;
+        }
     }
 
     #[tokio::test]
