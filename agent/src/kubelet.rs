@@ -12,7 +12,7 @@ pub use client::Trust;
 use crate::alive::Alive;
 use crate::evictions::Evictions;
 use crate::host::Host;
-use crate::pods::{PodList, Pods};
+use crate::pods::{Pod, PodList, Pods};
 use crate::queue::Queue;
 use crate::samples::Samples;
 use crate::{Config, scrape};
@@ -94,13 +94,29 @@ impl Kubelet {
     async fn look(&mut self) {
         if let Some(body) = self.get("/pods").await {
             match serde_json::from_slice::<PodList>(&body) {
-                Ok(list) => {
+                Ok(list) if self.is_whole(&list.items) => {
                     self.pods.replace(list.items);
                     self.evictions.tell(&self.pods.all()).await;
+                }
+                Ok(_) => {
+                    let why = "its list lacks the pod that asks, as when it has just started";
+                    self.trouble("/pods", why.to_owned());
                 }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
         }
+    }
+
+    /// A kubelet that has just started names those pods that it has heard of so far, which may be none. Once it has named
+    /// the pod that we run in, a list without it is believed no more: all other pods would end with it and come back.
+    fn is_whole(&self, pods: &[Pod]) -> bool {
+        let of_us = |label: &str| {
+            let labels = &self.host.pod_labels;
+            labels.iter().find(|(known, _)| *known == label).map(|(_, value)| value.as_str())
+        };
+        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else { return true };
+        let is_us = |pod: &Pod| pod.metadata.namespace == namespace && pod.metadata.name == name;
+        pods.iter().any(is_us) || self.pods.by_name(namespace, name).is_none()
     }
 
     /// What a summary does not tell has ended; a summary that does not come tells nothing. The kubelet gives up on all of it

@@ -142,6 +142,37 @@ async fn pods_of_the_kubelet_name_containers() {
 }
 
 #[tokio::test]
+async fn a_list_without_the_pod_that_asks_is_not_whole() {
+    const OTHER: &str = r#"{"items":[{"metadata":{"name":"web","namespace":"shop","uid":"u1"}}]}"#;
+    const BOTH: &str = r#"{"items":[{"metadata":{"name":"web","namespace":"shop","uid":"u1"}},
+      {"metadata":{"name":"agent-x","namespace":"binnacle","uid":"u2"}}]}"#;
+    const US: &str = r#"{"items":[{"metadata":{"name":"agent-x","namespace":"binnacle","uid":"u2"}}]}"#;
+    let world = World::new(&[]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
+    let pod_labels = vec![("namespace", "binnacle".to_owned()), ("pod", "agent-x".to_owned())];
+    let place = (Arc::new(Host { pod_labels, ..Host::of(world.dir.path()) }), queue);
+    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
+    let (clock, config, pods) = (Arc::new(model::SystemClock), Config::default(), Pods::default());
+    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
+    // Where it never names us the address of another kubelet was given, which is to be believed as it is.
+    for (list, known) in [
+        (OTHER, 1),
+        (BOTH, 2),
+        (r#"{"items":[]}"#, 2),
+        (OTHER, 2),
+        (US, 1),
+        (r#"{"items":[]}"#, 1),
+        (BOTH, 2),
+    ] {
+        world.answers.lock().insert("/pods", (200, list));
+        kubelet.look().await;
+        assert_eq!(pods.all().len(), known, "{list}");
+    }
+}
+
+#[tokio::test]
 async fn a_volume_ends_by_a_summary_without_it_and_not_by_none() {
     const SUMMARY: &str = "/stats/summary";
     const TWO: &str = r#"{"pods":[
