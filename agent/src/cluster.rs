@@ -17,6 +17,7 @@ mod sizes;
 pub mod state;
 
 use crate::Config;
+use crate::alive::Alive;
 use crate::changes::{self, Change};
 use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
@@ -26,7 +27,7 @@ use crate::samples::Samples;
 use asked::Asked;
 use known::{Event, Known};
 use lease::Note;
-use model::{Clock, LogBatch, Reading};
+use model::{Clock, LogBatch, MetricBatch, Reading};
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
@@ -192,6 +193,8 @@ impl Cluster {
     }
 
     fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
+        // What was known in an earlier term is old, and nothing of it may be told in this one.
+        self.known.iter().for_each(|known| *known.lock() = Known::default());
         let mut tasks: Vec<_> =
             (0..WATCHED.len()).map(|at| tokio::spawn(self.clone().watch(at, ending.clone()))).collect();
         tasks.push(tokio::spawn(self.clone().measure(ending.clone())));
@@ -201,33 +204,42 @@ impl Cluster {
     async fn measure(self: Arc<Self>, ending: CancellationToken) {
         let mut ticks = tokio::time::interval(self.config.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Of this term alone, and dropped with it: who is elected next tells the same series under the same labels, and
+        // markers of ours would end his. What goes while nobody is elected fades after five minutes, as it does where an
+        // agent ends. Of two who both believe that they are elected each ends what it told itself, when it sees it go:
+        // the other may tell it until it sees it too, and then ends it last.
+        let mut alive = Alive::default();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = ending.cancelled() => return,
             }
-            let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
-            samples.of_kube_state("");
-            samples.up();
-            for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
-                known
-                    .lock()
-                    .all()
-                    .for_each(|object| state::tell(kind, object, &self.config.metadata, &mut samples));
-            }
-            self.asked.lock().tell(&mut samples);
-            let batch = samples.finish();
+            let batch = self.collect(&mut alive);
             if batch.samples() > 0 {
                 self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
     }
 
+    /// All objects as they are known. An API server that does not answer changes nothing of that, as with
+    /// kube-state-metrics: what is known is told on.
+    fn collect(&self, alive: &mut Alive) -> MetricBatch {
+        let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
+        samples.of_kube_state("");
+        samples.ending(alive, |out| {
+            out.up();
+            for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
+                let known = known.lock();
+                known.all().for_each(|object| state::tell(kind, object, &self.config.metadata, out));
+            }
+            self.asked.lock().tell(out);
+        });
+        samples.finish()
+    }
+
     /// One kind, listed and watched until the term ends.
     async fn watch(self: Arc<Self>, at: usize, ending: CancellationToken) {
         let (kind, path) = WATCHED[at];
-        // What was known in an earlier term is old.
-        *self.known[at].lock() = Known::default();
         let (mut failures, mut lists) = (0u32, true);
         loop {
             let work = async {

@@ -4,6 +4,7 @@
 //! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
 
+mod alive;
 mod caller;
 mod changes;
 mod cloud;
@@ -30,6 +31,7 @@ pub mod scrape;
 mod ship;
 mod targets;
 
+use alive::Alive;
 use anyhow::Context;
 use costs::Costs;
 use gateway::Gateway;
@@ -375,6 +377,27 @@ impl Cadence {
     }
 }
 
+/// What is measured at this collection beside what is measured at each.
+#[derive(Clone, Copy)]
+struct Due {
+    dear: bool,
+    each_process: bool,
+}
+
+/// What one collection leaves to the next.
+#[derive(Default)]
+struct Left {
+    known: processes::Processes,
+    /// Series by what is measured together. What some collections leave out is a part of its own: it has not ended by that.
+    /// An agent that starts knows none, and none is ended when it stops: the next one on its node tells the same, and what
+    /// goes between the two fades after five minutes.
+    processes: Alive,
+    node: Alive,
+    dear: Alive,
+    containers: Alive,
+    objects: Alive,
+}
+
 /// What the collection of metrics works with.
 struct Measured {
     machine: cloud::Known,
@@ -387,58 +410,75 @@ struct Measured {
     costs: Costs,
 }
 
+impl Measured {
+    /// `before`: the pod that told the node's series before this one.
+    fn collect(&self, due: Due, before: Option<String>, left: &mut Left, out: &mut Samples) {
+        let Measured { machine, config, host, pods, kills, mounts, costs, .. } = self;
+        machine.tell(out);
+        if due.each_process {
+            let known = &mut left.known;
+            let processes = |out: &mut Samples| known.collect(&host.root, out);
+            costs.of("processes", || out.ending(&mut left.processes, processes));
+        }
+        out.of_pod(&host.pod_labels, before);
+        costs.of("node", || {
+            let textfiles = config.textfile_dir.to_string_lossy();
+            out.ending(&mut left.node, |out| {
+                node::collect(&host.root, &textfiles, mounts, out);
+                out.up();
+            });
+            if due.dear {
+                out.ending(&mut left.dear, |out| node::collect_dear(&host.root, out));
+            }
+        });
+        costs.of("containers", || {
+            pods.look(&host.root);
+            let groups = |out: &mut Samples| containers::collect(&host.root, &host.name, pods, kills, out);
+            out.ending(&mut left.containers, groups);
+        });
+        // A kubelet that does not answer ends no pod: they are told as it named them last.
+        let of_pods = |out: &mut Samples| objects::collect(&host.name, pods, &config.metadata, out);
+        costs.of("objects", || out.ending(&mut left.objects, of_pods));
+    }
+}
+
 /// Node, process and cgroup metrics, at once and then every interval.
 async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let Measured { machine, config, host, queue, pods, kills, mounts, costs } = with;
+    let with = Arc::new(with);
+    let Measured { config, host, queue, .. } = &*with;
     let mut ticks = tokio::time::interval(config.interval);
     // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut processes = Some(processes::Processes::default());
-    let metadata = Arc::new(config.metadata.clone());
+    let mut left = Left::default();
     let mut collection = 0u64;
     let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
     let remembered = config.data_dir.join("pod");
-    let (pod, mut before) = (host.pod().map(str::to_owned), pod_before(&remembered, &host));
+    let (pod, mut before) = (host.pod().map(str::to_owned), pod_before(&remembered, host));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let (host, clock, pods) = (host.clone(), clock.clone(), pods.clone());
-        let (machine, metadata) = (machine.clone(), metadata.clone());
-        let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
-        let textfiles = config.textfile_dir.to_string_lossy().into_owned();
-        let (jobs, before) = (config.job_names.clone(), before.take());
-        let mut known = processes.take().unwrap_or_default();
-        let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
+        let (measured, clock, before) = (with.clone(), clock.clone(), before.take());
+        let mut kept = std::mem::take(&mut left);
+        let due =
+            Due { dear: dear.is_due(config.interval), each_process: each_process.is_due(config.interval) };
         let (full, mut pieces) = tokio::sync::mpsc::channel(1);
         // Reads of /proc and statvfs of a network disk may block.
         let collected = tokio::task::spawn_blocking(move || {
-            let samples = Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
-            let mut samples = samples.in_jobs(&jobs).in_pieces(full);
-            machine.tell(&mut samples);
-            if each_process {
-                costs.of("processes", || known.collect(&host.root, &mut samples));
-            }
-            samples.of_pod(&host.pod_labels, before);
-            costs.of("node", || {
-                node::collect(&host.root, &textfiles, &mounts, dear, &mut samples);
-                samples.up();
-            });
-            costs.of("containers", || {
-                pods.look(&host.root);
-                containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);
-            });
-            costs.of("objects", || objects::collect(&host.name, &pods, &metadata, &mut samples));
-            (samples.finish(), known)
+            let describe = collection.is_multiple_of(DESCRIBE_EVERY);
+            let samples = Samples::new(clock.now_ns(), &measured.host.name, describe);
+            let mut samples = samples.in_jobs(&measured.config.job_names).in_pieces(full);
+            measured.collect(due, before, &mut kept, &mut samples);
+            (samples.finish(), kept)
         });
         let push = async |batch: MetricBatch| queue.keep_metrics(&config.tenant, &batch).await;
         while let Some(piece) = pieces.recv().await {
             push(piece).await;
         }
         match collected.await {
-            Ok((rest, known)) => {
-                processes = Some(known);
+            Ok((rest, kept)) => {
+                left = kept;
                 collection += 1;
                 push(rest).await;
                 if let Some(pod) = pod.as_ref().filter(|_| collection == 1)

@@ -50,7 +50,8 @@ pub async fn preview(config: &Config) -> String {
     pods.look(&host.root);
     let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
     let textfiles = config.textfile_dir.to_string_lossy();
-    node::collect(&host.root, &textfiles, &node::Mounts::default(), true, &mut samples);
+    node::collect(&host.root, &textfiles, &node::Mounts::default(), &mut samples);
+    node::collect_dear(&host.root, &mut samples);
     containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);
     objects::collect(&host.name, &pods, &config.metadata, &mut samples);
     let batch = samples.finish();

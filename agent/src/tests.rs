@@ -1,3 +1,4 @@
+mod endings;
 mod mixins;
 mod sending;
 
@@ -16,6 +17,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn labels_and_values(batch: &MetricBatch) -> Vec<(model::Labels, f64)> {
     let all = batch.iter();
     all.map(|(labels, _, values)| (model::Labels::from_bytes(labels).unwrap(), values[0])).collect()
+}
+
+/// Series of a batch that are told, and those that end, as Prometheus writes them; both sorted.
+pub fn told_and_ended(batch: &MetricBatch) -> (Vec<String>, Vec<String>) {
+    let all = labels_and_values(batch).into_iter();
+    let (ended, told): (Vec<_>, Vec<_>) = all.partition(|(_, value)| model::is_stale_marker(*value));
+    let sorted = |series: Vec<(model::Labels, f64)>| {
+        let mut series: Vec<String> = series.into_iter().map(|(labels, _)| labels.to_string()).collect();
+        series.sort();
+        series
+    };
+    (sorted(told), sorted(ended))
+}
+
+/// Metrics that wait in a queue, request by request.
+pub fn queued_metrics(queue: &Queue) -> Vec<MetricBatch> {
+    let all = queue.next_unsent(1 << 20).unwrap().into_iter();
+    let metrics = all.filter(|record| record.path().ends_with("/metrics"));
+    metrics
+        .map(|record| {
+            let body = wire::otlp::Notation::Protobuf.read(&decoded(record.body.into())).unwrap();
+            let mut sums = wire::otlp::Sums::default();
+            wire::otlp::metrics(body, &wire::otlp::Translation::default(), &mut sums).batch
+        })
+        .collect()
 }
 
 /// Bodies of the log records that wait in a queue.
