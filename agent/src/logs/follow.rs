@@ -2,10 +2,10 @@
 //!
 //! The open file is read to its end even after it was renamed, packed or deleted; then come rotations that are younger
 //! than it, in their order, and at last the file that has the name now. What still comes to the file before is read beside
-//! it for a while. A file is known by how it begins: one that is
-//! shorter than what was read of it, or that begins otherwise, is another one and is read from its beginning. The number
-//! of its inode says nothing: a container's files get two of them in turn. Which of a container's rotations are younger
-//! is remembered, as their dates do not tell it: they are of a clock that goes back, every autumn by an hour.
+//! it for a while. A file is known by how it begins: one that is shorter than what was read of it, or that begins
+//! otherwise, is another one and is read from its beginning. The number of its inode says nothing: a container's files get
+//! two of them in turn. Which of a container's rotations are younger is remembered, as their dates do not tell it: they
+//! are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
 use super::positions::Position;
@@ -169,11 +169,12 @@ impl Follow {
     /// Late words of the file before. A line of it that has no end yet waits for that, until the time is over.
     fn read_left(&mut self, buffer: &mut [u8], each: &mut Each<'_>) {
         let Some(left) = &mut self.left else { return };
-        let is_over = left.since.elapsed() > LATE_WORDS;
         // A file that was read to its end and cannot be read any more holds up no other.
         let filled = left.source.fill_at(buffer, left.offset).unwrap_or(0);
+        let is_full = filled == buffer.len();
+        let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
-        let taken = if is_over || filled == buffer.len() { filled } else { whole };
+        let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
         for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let cut = line.len() > LINE_BYTES_MAX;
@@ -181,7 +182,7 @@ impl Follow {
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         left.offset += taken as u64;
-        if is_over && filled < buffer.len() {
+        if is_over {
             self.left = None;
         }
     }
