@@ -403,7 +403,7 @@ impl Queue {
 
     /// Nothing is sent after this: what is sent next has the next number, so its sender may stay the same.
     pub fn close(&self) -> std::io::Result<()> {
-        let text = format!("{} {:032x}", self.wal.next_seq(), self.sender);
+        let text = format!("{} {:032x} {}", self.wal.next_seq(), self.sender, boot());
         write_whole(&self.dir.join(CLOSED), text.as_bytes())
     }
 
@@ -430,7 +430,7 @@ impl Queue {
     }
 }
 
-/// Says which number comes next and whose it is, while nobody has the queue open.
+/// Says which number comes next and whose it is, while nobody has the queue open, and in which start of the machine.
 const CLOSED: &str = "closed";
 
 /// Whoever closed the queue, if it is as it was then.
@@ -439,9 +439,17 @@ fn sender_that_goes_on(dir: &Path, next: Seq) -> Option<u128> {
     let text = std::fs::read_to_string(&path).ok()?;
     // Before a number is given: after a kill it would not be true any more.
     let gone = std::fs::remove_file(&path).and_then(|()| File::open(dir)?.sync_all());
-    let (closed_at, sender) = text.split_once(' ')?;
-    let is_true = gone.is_ok() && closed_at.parse::<Seq>().is_ok_and(|at| at == next);
+    let (closed_at, rest) = text.split_once(' ')?;
+    let (sender, closed_in) = rest.split_once(' ')?;
+    let is_true = gone.is_ok() && closed_at.parse::<Seq>().is_ok_and(|at| at == next) && closed_in == boot();
     u128::from_str_radix(sender, 16).ok().filter(|_| is_true)
+}
+
+/// Which start of this machine it is. Machines are made of one image with all that is on it, and each of them would go on
+/// as the sender of that.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// The one sender of all records, in earlier versions.

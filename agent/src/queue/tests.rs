@@ -124,6 +124,15 @@ async fn a_sender_goes_on_after_a_stop_and_not_after_a_kill() {
     queue.close().unwrap();
     push(&queue, &["three"]).await;
     drop(queue);
+    let queue = reopened(dir.path()).await;
+    assert_ne!(queue.sender, sender);
+    // Another machine was made of this one's disk.
+    let sender = queue.sender;
+    queue.close().unwrap();
+    drop(queue);
+    let closed = dir.path().join(CLOSED);
+    let text = std::fs::read_to_string(&closed).unwrap();
+    std::fs::write(&closed, format!("{text} elsewhere")).unwrap();
     assert_ne!(reopened(dir.path()).await.sender, sender);
 }
 
