@@ -113,7 +113,8 @@ fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> MetricBatch {
         panics: Panics::default(),
     };
     let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
-    let turn = Turn { processes: Some(&mut Processes::default()), dear: true, before: None };
+    let mut processes = Processes::default();
+    let turn = Turn { processes: Some(&mut processes), dear: true, before: None };
     machine.measure(turn, &mut samples);
     samples.finish()
 }

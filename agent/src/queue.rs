@@ -21,7 +21,7 @@ use counts::Counts;
 use model::{LogBatch, MetricBatch, Reading, SpanBatch, Tenant};
 use parking_lot::Mutex;
 pub use record::Record;
-use record::{KINDS, signal};
+use record::signal;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

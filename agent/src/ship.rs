@@ -259,8 +259,8 @@ impl Shipper {
         let response = match request.send().await {
             Ok(response) => response,
             Err(wrong) => {
-                // It has hung up at what it was sent, and did so each time before.
-                let may_be_of_batch = !wrong.is_connect() && !wrong.is_timeout();
+                // It hangs up at what it is sent. Had it taken it at one of the times before, it would say so now.
+                let may_be_of_batch = wrong.is_request() && !wrong.is_connect() && !wrong.is_timeout();
                 let why = self.caller.cause(&wrong);
                 return Sent::Later(Later { why, after: None, may_be_of_batch });
             }
