@@ -250,7 +250,8 @@ impl Agent {
         let mut watched = None;
         if let Some(settings) = &config.cluster {
             let place = (host.clone(), queue.clone());
-            let watching = Arc::new(cluster::Cluster::new(settings, &config, place, clock.clone())?);
+            let watching = cluster::Cluster::new(settings, &config, place, clock.clone(), panics.clone())?;
+            let watching = Arc::new(watching);
             watched = Some(watching.counts.clone());
             collectors.run("cluster", move |stop| watching.clone().run(stop));
             let watch = shared(evictions::watch::Watch::new(&settings.access(), &host.name, evictions)?);

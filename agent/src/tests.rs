@@ -128,8 +128,21 @@ impl Ingest {
     }
 }
 
+/// A clock that breaks when it is wanted, for whoever looks at it first.
+#[derive(Default)]
+pub struct Fragile {
+    pub breaks: AtomicBool,
+}
+
+impl Clock for Fragile {
+    fn now_ns(&self) -> i64 {
+        assert!(!self.breaks.swap(false, Ordering::SeqCst), "the clock is broken");
+        SystemClock.now_ns()
+    }
+}
+
 /// Until it is so; what never becomes so is a failure after a minute.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let tries = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;

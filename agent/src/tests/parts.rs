@@ -2,19 +2,6 @@
 
 use super::*;
 
-/// A clock that breaks when it is wanted, for whoever looks at it first.
-#[derive(Default)]
-struct Fragile {
-    breaks: AtomicBool,
-}
-
-impl Clock for Fragile {
-    fn now_ns(&self) -> i64 {
-        assert!(!self.breaks.swap(false, Ordering::SeqCst), "the clock is broken");
-        SystemClock.now_ns()
-    }
-}
-
 fn panics(agent: &Agent, part: &str) -> f64 {
     let is_it = |reading: &&Reading| {
         reading.name == "binnacle_agent_panics_total" && reading.labels.contains(&("part", part.to_owned()))
