@@ -1,4 +1,5 @@
-//! Metrics that are measured on this machine: of the node, its processes, control groups and pods, once round at a time.
+//! Metrics that are measured on this machine: of the node, its processes, control groups and pods, once round at a time, by
+//! the agent and by its dry run. Each part remembers what it told, to end what is gone, and comes to a panic by itself.
 
 use crate::alive::Alive;
 use crate::costs::Costs;
