@@ -22,6 +22,7 @@ use crate::changes::{self, Change};
 use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
+use crate::panics::Panics;
 use crate::queue::Queue;
 use crate::samples::Samples;
 use asked::Asked;
@@ -103,6 +104,7 @@ pub struct Cluster {
     host: Arc<Host>,
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
+    panics: Panics,
     known: Vec<Mutex<Known>>,
     told: Mutex<Told>,
     rollouts: Mutex<Rollouts>,
@@ -169,13 +171,26 @@ impl Cluster {
         config: &Config,
         (host, queue): (Arc<Host>, Arc<Queue>),
         clock: Arc<dyn Clock>,
+        panics: Panics,
     ) -> anyhow::Result<Cluster> {
         let client = Client::new(&settings.access())?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
         let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let counts = Arc::default();
-        Ok(Cluster { client, settings, config, host, queue, clock, known, told, rollouts, asked, counts })
+        Ok(Cluster {
+            client,
+            settings,
+            config,
+            host,
+            queue,
+            clock,
+            panics,
+            known,
+            told,
+            rollouts,
+            asked,
+            counts: Arc::default(),
+        })
     }
 
     async fn json(
@@ -192,12 +207,19 @@ impl Cluster {
         Ok((status, value))
     }
 
+    /// Each kind, and what is measured of all, begins anew by itself after a panic for as long as the term lasts.
     fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
         // What was known in an earlier term is old, and nothing of it may be told in this one.
         self.known.iter().for_each(|known| *known.lock() = Known::default());
-        let mut tasks: Vec<_> =
-            (0..WATCHED.len()).map(|at| tokio::spawn(self.clone().watch(at, ending.clone()))).collect();
-        tasks.push(tokio::spawn(self.clone().measure(ending.clone())));
+        let watched = (0..WATCHED.len()).map(|at| {
+            let (watching, until) = (self.clone(), ending.clone());
+            let begin = move || watching.clone().watch(at, until.clone());
+            tokio::spawn(self.panics.clone().begun_anew("cluster", ending.clone(), begin))
+        });
+        let mut tasks: Vec<_> = watched.collect();
+        let (measuring, until) = (self.clone(), ending.clone());
+        let begin = move || measuring.clone().measure(until.clone());
+        tasks.push(tokio::spawn(self.panics.clone().begun_anew("cluster", ending.clone(), begin)));
         tasks
     }
 

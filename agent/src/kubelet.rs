@@ -76,7 +76,7 @@ impl Kubelet {
         self.counts.clone()
     }
 
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(PODS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut summary = tokio::time::interval(self.config.interval.max(PODS_EVERY));

@@ -78,9 +78,10 @@ impl Samples {
     }
 
     /// What `collect` tells is a part of its own, whole each time that it is told: series that were alive and are not told
-    /// now end at this collection's time, as at the first scrape that they are missing from.
+    /// now end at this collection's time, as at the first scrape that they are missing from. A part that comes to a panic was
+    /// not whole: nothing ends, and `alive` has forgotten all.
     pub fn ending<T>(&mut self, alive: &mut Alive, collect: impl FnOnce(&mut Samples) -> T) -> T {
-        debug_assert!(self.telling.is_none(), "a part has no parts");
+        // Nothing is in the way but what a part left that came to a panic.
         self.telling = Some(std::mem::take(alive).tell());
         let collected = collect(self);
         if let Some(telling) = self.telling.take() {

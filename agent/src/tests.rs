@@ -1,5 +1,5 @@
-mod endings;
 mod mixins;
+mod parts;
 mod sending;
 
 use super::*;
@@ -68,6 +68,8 @@ struct Ingest {
     /// What it answers before all else: a status, a header and a body. Where it speaks OTLP and says no mistake, the
     /// request was taken.
     answers: Arc<Mutex<VecDeque<Answer>>>,
+    /// What it fails at.
+    poison: Arc<Mutex<Option<&'static str>>>,
 }
 
 type Answer = (u16, (&'static str, &'static str), Vec<u8>);
@@ -97,8 +99,12 @@ impl Ingest {
             return (StatusCode::BAD_REQUEST, "not like this");
         }
         assert_eq!(headers["content-encoding"], "zstd");
-        let origin = headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned();
-        self.sent.lock().push((uri.path().to_owned(), origin, decoded(body)));
+        let (origin, body) = (headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned(), decoded(body));
+        let poison = *self.poison.lock();
+        if poison.is_some_and(|poison| memchr::memmem::find(&body, poison.as_bytes()).is_some()) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "poisoned");
+        }
+        self.sent.lock().push((uri.path().to_owned(), origin, body));
         (StatusCode::OK, "")
     }
 
@@ -122,8 +128,21 @@ impl Ingest {
     }
 }
 
+/// A clock that breaks when it is wanted, for whoever looks at it first.
+#[derive(Default)]
+pub struct Fragile {
+    pub breaks: AtomicBool,
+}
+
+impl Clock for Fragile {
+    fn now_ns(&self) -> i64 {
+        assert!(!self.breaks.swap(false, Ordering::SeqCst), "the clock is broken");
+        SystemClock.now_ns()
+    }
+}
+
 /// Until it is so; what never becomes so is a failure after a minute.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let tries = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -163,10 +182,14 @@ impl World {
     }
 
     async fn start(&mut self) -> Agent {
+        self.start_by(Arc::new(SystemClock)).await
+    }
+
+    async fn start_by(&mut self, clock: Arc<dyn Clock>) -> Agent {
         self.stop = CancellationToken::new();
         // The binary does so for the whole process.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Agent::start(self.config.clone(), Arc::new(SystemClock), self.stop.clone()).await.unwrap()
+        Agent::start(self.config.clone(), clock, self.stop.clone()).await.unwrap()
     }
 
     async fn end(&self, agent: Agent) {
@@ -445,18 +468,4 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let config = Config { data_dir: file.path().join("below"), ..Config::default() };
     let wrong = Agent::start(config, Arc::new(SystemClock), CancellationToken::new()).await.err().unwrap();
     assert!(format!("{wrong:#}").contains(&file.path().display().to_string()));
-}
-
-#[test]
-fn a_pod_that_takes_the_place_of_another_knows_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let remembered = dir.path().join("pod");
-    let host = |labels| Host { pod_labels: labels, ..Host::of(dir.path()) };
-    let own = host(vec![("pod", "agent-b".to_owned())]);
-    assert_eq!(pod_before(&remembered, &own), None, "the first on this node");
-    std::fs::write(&remembered, "agent-a").unwrap();
-    assert_eq!(pod_before(&remembered, &own).as_deref(), Some("agent-a"));
-    assert_eq!(pod_before(&remembered, &host(vec![])), None, "no pod at all");
-    std::fs::write(&remembered, "agent-b").unwrap();
-    assert_eq!(pod_before(&remembered, &own), None, "restarted");
 }

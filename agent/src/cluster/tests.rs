@@ -75,6 +75,10 @@ struct World {
 }
 
 async fn world() -> World {
+    world_by(Arc::new(model::SystemClock)).await
+}
+
+async fn world_by(clock: Arc<dyn Clock>) -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Server::default();
     let leases = "/apis/coordination.k8s.io/v1/namespaces/b/leases";
@@ -97,9 +101,8 @@ async fn world() -> World {
     };
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
     let host = Arc::new(Host::of(dir.path()));
-    let clock = Arc::new(model::SystemClock);
-    let cluster = Arc::new(Cluster::new(&settings, &Config::default(), (host, queue), clock).unwrap());
-    World { server, cluster, _dir: dir }
+    let cluster = Cluster::new(&settings, &Config::default(), (host, queue), clock, Panics::default());
+    World { server, cluster: Arc::new(cluster.unwrap()), _dir: dir }
 }
 
 impl World {
@@ -331,6 +334,25 @@ async fn who_is_elected_next_ends_nothing_of_who_was_before() {
     assert_eq!(of_deployments(&world, &mut third), (vec![], vec![]));
     watched(&world, "Deployment", &[], "ADDED", deployment("12", 2)).await;
     assert!(of_deployments(&world, &mut third).1.is_empty());
+}
+
+/// What is told of the whole cluster is told by this agent alone, for as long as it leads.
+#[tokio::test]
+async fn what_is_measured_of_a_cluster_begins_anew_after_a_panic() {
+    let clock = Arc::new(crate::tests::Fragile::default());
+    let world = world_by(clock.clone()).await;
+    *world.server.lists.lock() = vec![json!({ "metadata": { "resourceVersion": "10" }, "items": [] })];
+    clock.breaks.store(true, Ordering::SeqCst);
+    let ending = CancellationToken::new();
+    let tasks = world.cluster.clone().begin(&ending);
+    let told = || !crate::tests::queued_metrics(&world.cluster.queue).is_empty();
+    crate::tests::until("metrics of the cluster", told).await;
+    let panics = world.cluster.panics.readings().iter().map(|reading| reading.value).sum::<f64>();
+    assert_eq!(panics, 1.0);
+    ending.cancel();
+    for task in tasks {
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Series end with what they are of: at the first collection that does not tell them, and once.
 
 use super::*;
+use crate::tests::told_and_ended;
+use std::collections::BTreeSet;
 
 /// A node whose files the test writes, and what its collections told.
 struct Node {
     dir: tempfile::TempDir,
-    measured: Measured,
+    machine: Machine,
     left: Left,
 }
 
@@ -20,17 +22,17 @@ impl Node {
     fn new() -> Node {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
-        let measured = Measured {
-            machine: cloud::Known::default(),
+        let machine = Machine {
+            cloud: cloud::Known::default(),
             config: Config { host_root: root.clone(), ..Config::default() },
             host: Arc::new(Host::of(&root)),
-            queue: Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap()),
             pods: pods::Pods::default(),
             kills: oom::Shared::default(),
             mounts: node::Mounts::default(),
             costs: Costs::default(),
+            panics: Panics::default(),
         };
-        let node = Node { dir, measured, left: Left::default() };
+        let node = Node { dir, machine, left: Left::default() };
         node.write("proc/loadavg", "0.5 0.5 0.5 1/1 1\n");
         node.write(TEXTFILE, "backup_done 1\n");
         node.write(SOCKETS, "head\n 0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:0 0\n");
@@ -52,7 +54,7 @@ impl Node {
     /// Names of metrics that are told, and of those that end.
     fn collect(&mut self, due: Due) -> (BTreeSet<String>, BTreeSet<String>) {
         let mut samples = Samples::new(1_000_000_000, "n1", false);
-        self.measured.collect(due, None, &mut self.left, &mut samples);
+        self.machine.measure(due, None, &mut self.left, &mut samples);
         let (told, ended) = told_and_ended(&samples.finish());
         let names = |series: Vec<String>| {
             series.iter().filter_map(|one| Some(one.split('{').next()?.to_owned())).collect()
@@ -130,8 +132,53 @@ fn a_series_ends_at_the_time_of_the_collection() {
     node.collect(LITTLE);
     node.remove(TEXTFILE);
     let mut samples = Samples::new(7_000_000_000, "n1", false);
-    node.measured.collect(LITTLE, None, &mut node.left, &mut samples);
+    node.machine.measure(LITTLE, None, &mut node.left, &mut samples);
     let batch = samples.finish();
     assert!(batch.values.iter().any(|value| model::is_stale_marker(*value)));
     assert!(batch.ts_ms.iter().all(|ts_ms| *ts_ms == 7_000));
+}
+
+/// By what a part had told before it came to a panic nobody knows what has ended.
+#[test]
+fn a_part_that_comes_to_a_panic_ends_nothing_and_the_others_end_theirs() {
+    let machine = Node::new().machine;
+    let (mut one, mut other) = (Alive::default(), Alive::default());
+    let mut collected = |ones: &[&str], others: &[&str]| {
+        let mut samples = Samples::new(1_000_000_000, "n1", false);
+        let tell = |names: &[&str], out: &mut Samples| {
+            for name in names {
+                assert_ne!(*name, "wrong");
+                out.gauge(name, "", &[], 1.0);
+            }
+        };
+        machine.part("node", &mut one, &mut samples, |out| tell(ones, out));
+        machine.part("objects", &mut other, &mut samples, |out| tell(others, out));
+        let (told, ended) = told_and_ended(&samples.finish());
+        [told, ended].map(|all| all.iter().map(|series| series[..1].to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(collected(&["a", "b"], &["c", "d"]), [vec!["a", "b", "c", "d"], vec![]]);
+    assert_eq!(collected(&["a", "wrong"], &["c"]), [vec!["a", "c"], vec!["d"]]);
+    assert_eq!(collected(&["e"], &["c"]), [vec!["c", "e"], vec![]], "it knows nothing of before");
+    assert_eq!(collected(&[], &["c"]), [vec!["c"], vec!["e"]]);
+    let came_to = |part: &str| {
+        let all = machine.panics.readings().into_iter();
+        all.filter(|reading| reading.labels.contains(&("part", part.to_owned())))
+            .map(|one| one.value)
+            .sum::<f64>()
+    };
+    assert_eq!((came_to("node"), came_to("objects")), (1.0, 0.0));
+}
+
+#[test]
+fn a_pod_that_takes_the_place_of_another_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let remembered = dir.path().join("pod");
+    let host = |labels| Host { pod_labels: labels, ..Host::of(dir.path()) };
+    let own = host(vec![("pod", "agent-b".to_owned())]);
+    assert_eq!(pod_before(&remembered, &own), None, "the first on this node");
+    std::fs::write(&remembered, "agent-a").unwrap();
+    assert_eq!(pod_before(&remembered, &own).as_deref(), Some("agent-a"));
+    assert_eq!(pod_before(&remembered, &host(vec![])), None, "no pod at all");
+    std::fs::write(&remembered, "agent-b").unwrap();
+    assert_eq!(pod_before(&remembered, &own), None, "restarted");
 }
