@@ -122,7 +122,7 @@ mod tests {
     fn labels(number: usize) -> String {
         let (container, metric) = (number / 60, number % 60);
         let half = |of: &str| format!("{:032x}", xxh3_128(format!("{of} {container}").as_bytes()));
-        let (uid, id) = (half("pod"), half("one") + &half("other"));
+        let (uid, id) = (half("pod"), format!("{}{}", half("one"), half("other")));
         format!(
             "__name__ container_metric_{metric}_bytes_total container app-{container} id /kubepods/burstable/pod{uid}/{id} \
              image registry.example/shop/cart:1 instance node-1 job cadvisor metrics_path /metrics/cadvisor name {id} \
