@@ -5,6 +5,7 @@
 mod candidates;
 mod demanded;
 mod facts;
+mod passing;
 mod told;
 mod words;
 
