@@ -6,6 +6,7 @@ mod candidates;
 mod demanded;
 mod facts;
 mod passing;
+mod sifted;
 mod told;
 mod words;
 
@@ -188,6 +189,8 @@ struct Pace {
     demands: bool,
 }
 
+/// Each time so many times as many: some of the traces that lie in a block of the index cost as much as all of them.
+const GROWTH: usize = 4;
 /// Spans that are held at a time, about.
 const SPANS_READ: usize = 100_000;
 /// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
@@ -202,7 +205,7 @@ impl Pace {
         self.seen += self.traces;
         self.spans += spans;
         let of_one = (self.spans / self.seen).max(1);
-        self.traces = (self.traces * 2).min((SPANS_READ / of_one).max(TRACES_READ));
+        self.traces = (self.traces * GROWTH).min((SPANS_READ / of_one).max(TRACES_READ));
     }
 
     /// Of the newest traces: where some can be left out, the others are judged together with those of the whole range.
@@ -311,17 +314,27 @@ impl Search {
         pace: &mut Pace,
         found: &mut TraceSearch,
     ) -> Result<Vec<FoundTrace>, QueryError> {
+        let left = self.limit - found.traces.len();
+        let (mut answers, mut looked_into) = (ids.to_vec(), None);
+        // Where nearly all may be wanted, to read them twice gains nothing.
+        if ids.len() >= sifted::TRACES_MIN.max(left.saturating_mul(2)) {
+            let (mut starts, read) = self.sifted(ids).await?;
+            starts.sort_by_key(|(start_ns, _)| std::cmp::Reverse(*start_ns));
+            answers = starts.into_iter().take(left).map(|(_, id)| id).collect();
+            looked_into = Some(read);
+        }
         let mut traces = Vec::new();
-        let Whole { traces: inspected, spans } = self
-            .whole(ids, columns, &mut |id, trace, spansets| {
+        let read = self
+            .whole(&answers, columns, &mut |id, trace, spansets| {
                 traces.push(self.answer(id, trace, spansets));
                 Ok(())
             })
             .await?;
+        let Whole { traces: inspected, spans } = looked_into.unwrap_or(read);
         found.inspected_traces += inspected;
         pace.went(spans);
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
-        traces.truncate(self.limit - found.traces.len());
+        traces.truncate(left);
         Ok(traces)
     }
 
@@ -337,6 +350,10 @@ impl Search {
         columns: &[&str],
         each: &mut Each<'_>,
     ) -> Result<Whole, QueryError> {
+        // No trace, and not any.
+        if ids.is_empty() {
+            return Ok(Whole { traces: 0, spans: 0 });
+        }
         let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range_of_traces(self.range)) };
         let mut stream = self.scan(select, columns)?;
         let mut batches = Vec::new();
