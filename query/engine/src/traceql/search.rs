@@ -1,7 +1,10 @@
 //! Search in two steps. First a scan of only those columns that the filters read finds the traces in which each filter
 //! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
-//! until there are enough.
+//! until there are enough. Where the first ones are not, those that cannot be answers are left out by what is known of whole
+//! traces (`facts`) and by what is asked of the matching spans together (`aggregates`), and of the others only the columns are
+//! read that decide, on all threads (`sifted`).
 
+mod aggregates;
 mod candidates;
 mod demanded;
 mod facts;
@@ -194,7 +197,7 @@ const GROWTH: usize = 4;
 /// Spans that are held at a time, about.
 const SPANS_READ: usize = 100_000;
 /// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
-const TRACES_LOOKED_INTO: usize = 512;
+const TRACES_LOOKED_INTO: usize = 400;
 
 impl Pace {
     fn new(limit: usize, demands: bool) -> Pace {
@@ -234,7 +237,7 @@ impl Search {
         let slices = hunted.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
-        let demands = self.demands_of_traces();
+        let demands = self.demands_of_traces() || self.aggregates_tell();
         let mut pace = Pace::new(self.limit, demands);
         for (at, slice) in slices.iter().enumerate() {
             let last = at + 1 == slices.len();
@@ -258,6 +261,7 @@ impl Search {
                 }
                 if last && !by_indexes && pace.may_leave_out(rest.len()) {
                     rest = self.without_impossible(rest).await?;
+                    rest = self.without_failing(rest).await?;
                 }
                 let chunk: Vec<TraceId> = rest.drain(..pace.traces.min(rest.len())).collect();
                 if !last {
