@@ -234,10 +234,14 @@ impl Search {
         let mut columns = SHOWN.to_vec();
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
         let hunted = self.hunted();
-        let slices = hunted.slices();
+        let mut slices = hunted.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
         let demands = self.demands_of_traces() || self.aggregates_tell();
+        // Of the newest not all are looked into then.
+        if demands && let Some(last) = slices.last_mut() {
+            *last = self.range;
+        }
         let mut pace = Pace::new(self.limit, demands);
         for (at, slice) in slices.iter().enumerate() {
             let last = at + 1 == slices.len();

@@ -106,14 +106,7 @@ impl Search {
             end = start - 1;
             slice
         });
-        let mut slices: Vec<TimeRange> = slices.collect();
-        // Of the newest not all are looked into then.
-        if self.demands_of_traces()
-            && let Some(last) = slices.last_mut()
-        {
-            *last = self.range;
-        }
-        slices
+        slices.collect()
     }
 
     /// Ids of traces that may be answers, those with the newest matching spans first.
