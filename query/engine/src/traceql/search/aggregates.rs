@@ -62,15 +62,14 @@ impl<'a> Aggregated<'a> {
 
     /// Whether spans of one trace, in order of their start, are what is asked.
     fn holds(&self, rows: &[Row]) -> bool {
-        let each = |_: &FieldExpr, see: &mut dyn FnMut(&Val<'_>)| {
-            rows.iter().for_each(|row| see(&row.number.value()));
+        let value = |scalar: &Scalar| {
+            scalar_of(scalar, rows.len(), &|_, see| {
+                rows.iter().for_each(|row| see(&row.number.value()));
+            })
         };
-        self.conditions.iter().all(|(left, op, right)| {
-            let value = |scalar: &Scalar| scalar_of(scalar, rows.len(), &each);
-            match (value(left), value(right)) {
-                (Some(left), Some(right)) => compare(*op, &left, &right) == Some(true),
-                _ => false,
-            }
+        self.conditions.iter().all(|(left, op, right)| match (value(left), value(right)) {
+            (Some(left), Some(right)) => compare(*op, &left, &right) == Some(true),
+            _ => false,
         })
     }
 }
