@@ -198,11 +198,12 @@ impl Block {
         let row = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| all[byte * total + at]));
         for id in ids {
             let Ok(at) = known.binary_search(id) else { continue };
-            let own = (if at == 0 { 0 } else { ends[at - 1] as usize })..ends[at] as usize;
-            if own.start > own.end || own.end > total {
+            let start = if at == 0 { 0 } else { ends[at - 1] as usize };
+            let end = ends[at] as usize;
+            if start > end || end > total {
                 return Err("the rows of a trace are not where they should be".into());
             }
-            rows.extend(own.map(|at| (row(at), *id)));
+            rows.extend((start..end).map(|at| (row(at), *id)));
         }
         Ok(())
     }
