@@ -23,6 +23,7 @@ mod straight;
 mod templates;
 mod times;
 mod traces;
+mod unpacker;
 mod walk;
 mod words;
 mod words_builder;

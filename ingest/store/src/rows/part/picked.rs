@@ -3,7 +3,7 @@
 //! attributes as the rows' shapes say, and columns that are mostly blank as the counts of their pages say.
 
 use super::attributes::{self, SHAPE};
-use super::{Index, MAY_BE_BLANK, SPAN_PAGE_ROWS as PAGE_ROWS};
+use super::{Index, MAY_BE_BLANK, SPAN_PAGE_ROWS as PAGE_ROWS, unpacker};
 use crate::metrics::part::selection;
 use crate::objects::Read;
 use crate::part::{Damaged, Part};
@@ -25,12 +25,10 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
-use zstd::bulk::Decompressor;
 
 /// No page is let be larger.
 const PAGE_BYTES_MAX: u64 = 1 << 30;
@@ -380,10 +378,6 @@ pub fn pages_of(
 /// takes longer than to unpack the one page that is read of it.
 struct Unpacked(SerializedPageReader<Fetched>);
 
-thread_local! {
-    static UNPACKING: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
 /// What lies behind the first bytes, unpacked; these are as they were.
 fn unpacked(bytes: &Bytes, first: usize) -> Result<Bytes, ParquetError> {
     let wrong = || ParquetError::General("a page is not packed as it should be".into());
@@ -399,13 +393,7 @@ fn unpacked(bytes: &Bytes, first: usize) -> Result<Bytes, ParquetError> {
     out.extend_from_slice(plain);
     let mut out = Cursor::new(out);
     out.set_position(first as u64);
-    UNPACKING.with_borrow_mut(|kept| {
-        let context = match kept {
-            Some(context) => context,
-            None => kept.insert(Decompressor::new()?),
-        };
-        context.decompress_to_buffer(packed, &mut out)
-    })?;
+    unpacker::with(|own| own.decompress_to_buffer(packed, &mut out))?;
     Ok(out.into_inner().into())
 }
 

@@ -5,6 +5,7 @@
 //! A block has two pieces: its traces with what is known of them as a whole, and their rows. Who asks which traces can be
 //! meant reads the first one of all blocks, who asks for the rows of one both.
 
+use super::unpacker;
 use crate::hash::BytesHasher;
 use crate::objects::Objects;
 use crate::rows::trace_facts::{Fact, SpanOf};
@@ -154,7 +155,7 @@ fn unpacked(bytes: &[u8], raw_bytes: u32, checksum: u32) -> Result<Vec<u8>, Stri
     if crc32c::crc32c(bytes) != checksum {
         return Err("the checksum of a block of traces is wrong".into());
     }
-    zstd::bulk::decompress(bytes, raw_bytes as usize).map_err(|e| e.to_string())
+    unpacker::with(|own| own.decompress(bytes, raw_bytes as usize)).map_err(|e| e.to_string())
 }
 
 /// The ids of a block, and where the rows of each end.
@@ -191,14 +192,18 @@ impl Block {
             true => unpacked(of_rows, self.rows.raw_bytes, self.rows.checksum)?,
             false => rest.0.to_vec(),
         };
-        let all = take_split::<4>(&mut Cursor(&raw_rows), total)?;
+        // Of a block with thousands only those that are asked for are put together.
+        let bytes_of_all = total.checked_mul(4).ok_or("it is cut short")?;
+        let all = Cursor(&raw_rows).take(bytes_of_all)?;
+        let row = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| all[byte * total + at]));
         for id in ids {
             let Ok(at) = known.binary_search(id) else { continue };
             let start = if at == 0 { 0 } else { ends[at - 1] as usize };
-            let own = all
-                .get(start..ends[at] as usize)
-                .ok_or("the rows of a trace are not where they should be")?;
-            rows.extend(own.iter().map(|row| (u32::from_le_bytes(*row), *id)));
+            let end = ends[at] as usize;
+            if start > end || end > total {
+                return Err("the rows of a trace are not where they should be".into());
+            }
+            rows.extend((start..end).map(|at| (row(at), *id)));
         }
         Ok(())
     }
