@@ -142,7 +142,8 @@ async fn a_pod_that_is_drained_away_is_told_once() {
     let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
     let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
-    let (clock, config) = (Arc::new(model::SystemClock), Config::default());
+    let config = Config { data_dir: world.path("data"), ..Config::default() };
+    let clock = Arc::new(model::SystemClock);
     let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), clock.now_ns())));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     kubelet.look().await;
