@@ -5,7 +5,7 @@ use lease::{Candidate, Note, Step};
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -14,12 +14,17 @@ impl Cluster {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut candidate = Candidate::new(self.settings.identity.clone());
         let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
+        // When the lease that we hold was asked for.
         let mut renewed = Instant::now();
         let mut said = String::new();
         loop {
-            let leads = match self.campaign(&mut candidate).await {
+            let asked = Instant::now();
+            let patience = term.as_ref().map_or(Duration::MAX, |_| lease::left(renewed, asked));
+            let answer = tokio::time::timeout(patience, self.campaign(&mut candidate)).await;
+            let leads = match answer.unwrap_or_else(|_| Err("no answer within the lease's time".to_owned())) {
                 Ok(leads) => {
                     said.clear();
+                    renewed = asked;
                     leads
                 }
                 Err(why) => {
@@ -28,12 +33,9 @@ impl Cluster {
                         said = why;
                     }
                     // Held until it would have run out for the others too.
-                    term.is_some() && renewed.elapsed() < lease::DURATION
+                    term.is_some() && !lease::left(renewed, Instant::now()).is_zero()
                 }
             };
-            if leads && said.is_empty() {
-                renewed = Instant::now();
-            }
             if leads && term.is_none() {
                 info!(identity = self.settings.identity, "this agent watches the cluster");
                 let ending = stop.child_token();
@@ -47,7 +49,7 @@ impl Cluster {
             }
             self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
             tokio::select! {
-                () = tokio::time::sleep(lease::RENEW_EVERY) => {}
+                () = tokio::time::sleep(lease::RENEW_EVERY.saturating_sub(asked.elapsed())) => {}
                 () = stop.cancelled() => break,
             }
         }
