@@ -219,6 +219,10 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
     if !text("/metadata/namespace").is_empty() {
         labels.push(("namespace", text("/metadata/namespace")));
     }
+    // Of all kinds but pods theirs alone are told with it.
+    if kind == "Service" {
+        labels.push(("uid", text("/metadata/uid")));
+    }
     let of = &mut Of { prefix: known.prefix, labels, out };
     for (name, path, is_zero_without) in known.fields {
         let value = match object.pointer(path) {
@@ -476,6 +480,7 @@ fn selector(object: &Value, of: &mut Of<'_, '_>) {
     let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object) else { return };
     let names = objects::named("label", texts(Some(selector)));
     let mut labels = of.labels.clone();
+    labels.retain(|(name, _)| *name != "uid");
     labels.extend(names.iter().map(|(name, value)| (name.as_str(), *value)));
     of.out.gauge("service_selector_labels", "service selector labels", &labels, 1.0);
 }

@@ -336,7 +336,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let mut samples = Samples::new(0, "n1", false);
     let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
-    let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
+    let service = json!({ "metadata": { "name": "web", "namespace": "shop", "uid": "s" }, "spec": { "type": "LoadBalancer",
         "clusterIP": "10.0.0.9", "externalIPs": ["10.0.0.8"], "externalTrafficPolicy": "Local", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
     state::tell("PersistentVolume", &volume, &Metadata::default(), &mut samples);
     state::tell("Service", &service, &Metadata::default(), &mut samples);
@@ -396,9 +396,12 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             1.0,
         ),
         ("kube_persistentvolume_info{persistentvolume=\"pv-1\", storageclass=\"gp3\"}", 1.0),
-        ("kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\"}", 1.0),
         (
-            "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\"}",
+            "kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\", uid=\"s\"}",
+            1.0,
+        ),
+        (
+            "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
             1.0,
         ),
         (
@@ -467,10 +470,13 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             1.0,
         ),
         (
-            "kube_service_info{cluster_ip=\"10.0.0.9\", external_traffic_policy=\"Local\", namespace=\"shop\", service=\"web\"}",
+            "kube_service_info{cluster_ip=\"10.0.0.9\", external_traffic_policy=\"Local\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
             1.0,
         ),
-        ("kube_service_spec_external_ip{external_ip=\"10.0.0.8\", namespace=\"shop\", service=\"web\"}", 1.0),
+        (
+            "kube_service_spec_external_ip{external_ip=\"10.0.0.8\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
+            1.0,
+        ),
         ("kube_persistentvolume_volume_mode{persistentvolume=\"pv-1\", volumemode=\"Filesystem\"}", 1.0),
         ("kube_statefulset_ordinals_start{namespace=\"shop\", statefulset=\"db\"}", 3.0),
         ("kube_deployment_status_terminating_replicas{deployment=\"web\", namespace=\"shop\"}", 2.0),
