@@ -14,17 +14,18 @@ impl Cluster {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut candidate = Candidate::new(self.settings.identity.clone());
         let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
-        // When the lease that we hold was asked for.
-        let mut renewed = Instant::now();
         let mut said = String::new();
         loop {
             let asked = Instant::now();
-            let patience = term.as_ref().map_or(Duration::MAX, |_| lease::left(renewed, asked));
+            let renewed = *self.renewed.lock();
+            let patience = renewed.map_or(Duration::MAX, |renewed| lease::left(renewed, asked));
             let answer = tokio::time::timeout(patience, self.campaign(&mut candidate)).await;
             let leads = match answer.unwrap_or_else(|_| Err("no answer within the lease's time".to_owned())) {
                 Ok(leads) => {
                     said.clear();
-                    renewed = asked;
+                    if leads {
+                        *self.renewed.lock() = Some(asked);
+                    }
                     leads
                 }
                 Err(why) => {
@@ -33,7 +34,7 @@ impl Cluster {
                         said = why;
                     }
                     // Held until it would have run out for the others too.
-                    term.is_some() && !lease::left(renewed, Instant::now()).is_zero()
+                    term.is_some() && self.holds()
                 }
             };
             if leads && term.is_none() {
@@ -47,9 +48,13 @@ impl Cluster {
                     let _ = task.await;
                 }
             }
+            if term.is_none() {
+                *self.renewed.lock() = None;
+            }
             self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
             tokio::select! {
                 () = tokio::time::sleep(lease::RENEW_EVERY.saturating_sub(asked.elapsed())) => {}
+                () = self.noteworthy() => {}
                 () = stop.cancelled() => break,
             }
         }
@@ -61,6 +66,12 @@ impl Cluster {
                 debug!(why, "the lease runs out by itself");
             }
         }
+    }
+
+    /// A moment after a change was told: were it noted with the next renewal only, who comes after a crash would tell it again.
+    async fn noteworthy(&self) {
+        self.news.notified().await;
+        tokio::time::sleep(lease::NOTED_AFTER).await;
     }
 
     async fn give_back(&self, candidate: &Candidate) -> Result<(), String> {

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 pub const DURATION: Duration = Duration::from_secs(15);
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 
+/// Between a change that is told and the lease that says so. Times of objects are of whole seconds: a lease of a second
+/// later is later than all that was told.
+pub const NOTED_AFTER: Duration = Duration::from_secs(1);
+
 /// What is to be done about the lease.
 #[derive(Debug, PartialEq)]
 pub enum Step {

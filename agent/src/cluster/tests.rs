@@ -493,3 +493,27 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }
 }
+
+#[tokio::test]
+async fn who_stood_still_for_longer_than_the_lease_tells_nothing() {
+    let world = world().await;
+    *world.cluster.renewed.lock() = Some(Instant::now());
+    watched(&world, "Deployment", &[deployment("9", 1)], "MODIFIED", deployment("10", 2)).await;
+    let told = ["Deployment cart is scaled from 1 to 2"];
+    assert_eq!(world.changes(), told);
+    // Who comes next is to know of it soon.
+    let news = tokio::time::timeout(Duration::from_secs(5), world.cluster.news.notified());
+    assert!(news.await.is_ok());
+    *world.cluster.renewed.lock() = Instant::now().checked_sub(lease::DURATION);
+    watched(&world, "Deployment", &[deployment("10", 2)], "MODIFIED", deployment("12", 3)).await;
+    watched(&world, "StatefulSet", &[deployment("9", 1)], "MODIFIED", deployment("13", 2)).await;
+    assert_eq!(world.changes(), told);
+    assert_eq!(world.cluster.told.lock().note, Note::default(), "nor says that it did");
+}
+
+#[test]
+fn a_refusal_is_asked_about_again_soon_and_then_seldom() {
+    let soon = Duration::from_secs(1);
+    assert!(refused(1) <= soon && refused(4) > soon, "an API server that has just started refuses everybody");
+    assert_eq!((refused(8), refused(u32::MAX)), (FORBIDDEN_WAIT, FORBIDDEN_WAIT));
+}
