@@ -334,7 +334,7 @@ async fn a_node_that_is_not_ready_any_more_is_told_with_what_it_was() {
 #[test]
 fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let mut samples = Samples::new(0, "n1", false);
-    let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
+    let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
     let service = json!({ "metadata": { "name": "web", "namespace": "shop", "uid": "s" }, "spec": { "type": "LoadBalancer",
         "clusterIP": "10.0.0.9", "externalIPs": ["10.0.0.8"], "externalTrafficPolicy": "Local", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
@@ -395,7 +395,15 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "kube_persistentvolume_claim_ref{claim_namespace=\"shop\", name=\"data\", persistentvolume=\"pv-1\"}",
             1.0,
         ),
-        ("kube_persistentvolume_info{persistentvolume=\"pv-1\", storageclass=\"gp3\"}", 1.0),
+        (
+            "kube_persistentvolume_info{persistentvolume=\"pv-1\", reclaim_policy=\"Retain\", storageclass=\"gp3\"}",
+            1.0,
+        ),
+        ("kube_persistentvolume_access_mode{access_mode=\"ReadWriteOnce\", persistentvolume=\"pv-1\"}", 1.0),
+        (
+            "kube_horizontalpodautoscaler_metadata_generation{horizontalpodautoscaler=\"cart\", namespace=\"shop\"}",
+            0.0,
+        ),
         (
             "kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\", uid=\"s\"}",
             1.0,
