@@ -17,16 +17,18 @@ mod sizes;
 pub mod state;
 
 use crate::Config;
+use crate::alive::Alive;
 use crate::changes::{self, Change};
 use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
+use crate::panics::Panics;
 use crate::queue::Queue;
 use crate::samples::Samples;
 use asked::Asked;
 use known::{Event, Known};
 use lease::Note;
-use model::{Clock, LogBatch, Reading};
+use model::{Clock, LogBatch, MetricBatch, Reading};
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
@@ -106,6 +108,7 @@ pub struct Cluster {
     host: Arc<Host>,
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
+    panics: Panics,
     known: Vec<Mutex<Known>>,
     told: Mutex<Told>,
     rollouts: Mutex<Rollouts>,
@@ -176,12 +179,13 @@ impl Cluster {
         config: &Config,
         (host, queue): (Arc<Host>, Arc<Queue>),
         clock: Arc<dyn Clock>,
+        panics: Panics,
     ) -> anyhow::Result<Cluster> {
         let client = Client::new(&settings.access())?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
         let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (renewed, news, counts) = (Mutex::default(), Notify::new(), Arc::default());
+        let (renewed, news) = (Mutex::default(), Notify::new());
         Ok(Cluster {
             client,
             settings,
@@ -189,13 +193,14 @@ impl Cluster {
             host,
             queue,
             clock,
+            panics,
             known,
             told,
             rollouts,
             asked,
             renewed,
             news,
-            counts,
+            counts: Arc::default(),
         })
     }
 
@@ -219,10 +224,19 @@ impl Cluster {
         Ok((status, value))
     }
 
+    /// Each kind, and what is measured of all, begins anew by itself after a panic for as long as the term lasts.
     fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
-        let mut tasks: Vec<_> =
-            (0..WATCHED.len()).map(|at| tokio::spawn(self.clone().watch(at, ending.clone()))).collect();
-        tasks.push(tokio::spawn(self.clone().measure(ending.clone())));
+        // What was known in an earlier term is old, and nothing of it may be told in this one.
+        self.known.iter().for_each(|known| *known.lock() = Known::default());
+        let watched = (0..WATCHED.len()).map(|at| {
+            let (watching, until) = (self.clone(), ending.clone());
+            let begin = move || watching.clone().watch(at, until.clone());
+            tokio::spawn(self.panics.clone().begun_anew("cluster", ending.clone(), begin))
+        });
+        let mut tasks: Vec<_> = watched.collect();
+        let (measuring, until) = (self.clone(), ending.clone());
+        let begin = move || measuring.clone().measure(until.clone());
+        tasks.push(tokio::spawn(self.panics.clone().begun_anew("cluster", ending.clone(), begin)));
         tasks
     }
 
@@ -230,33 +244,42 @@ impl Cluster {
         let first = tokio::time::Instant::now() + LISTED_WITHIN;
         let mut ticks = tokio::time::interval_at(first, self.config.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Of this term alone, and dropped with it: who is elected next tells the same series under the same labels, and
+        // markers of ours would end his. What goes while nobody is elected fades after five minutes, as it does where an
+        // agent ends. Of two who both believe that they are elected each ends what it told itself, when it sees it go:
+        // the other may tell it until it sees it too, and then ends it last.
+        let mut alive = Alive::default();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = ending.cancelled() => return,
             }
-            let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
-            samples.of_kube_state("");
-            samples.up();
-            for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
-                known
-                    .lock()
-                    .all()
-                    .for_each(|object| state::tell(kind, object, &self.config.metadata, &mut samples));
-            }
-            self.asked.lock().tell(&mut samples);
-            let batch = samples.finish();
+            let batch = self.collect(&mut alive);
             if batch.samples() > 0 {
                 self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
     }
 
+    /// All objects as they are known. An API server that does not answer changes nothing of that, as with
+    /// kube-state-metrics: what is known is told on.
+    fn collect(&self, alive: &mut Alive) -> MetricBatch {
+        let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
+        samples.of_kube_state("");
+        samples.ending(alive, |out| {
+            out.up();
+            for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
+                let known = known.lock();
+                known.all().for_each(|object| state::tell(kind, object, &self.config.metadata, out));
+            }
+            self.asked.lock().tell(out);
+        });
+        samples.finish()
+    }
+
     /// One kind, listed and watched until the term ends.
     async fn watch(self: Arc<Self>, at: usize, ending: CancellationToken) {
         let (kind, path) = WATCHED[at];
-        // What was known in an earlier term is old.
-        *self.known[at].lock() = Known::default();
         let (mut failures, mut lists) = (0u32, true);
         let mut refusals = 0u32;
         loop {

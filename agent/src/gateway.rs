@@ -56,6 +56,7 @@ impl Sink for Gateway {
         };
         match pushed {
             Ok(()) => Ok(receipt),
+            Err(wrong) if wrong.is_for_good() => Err(Refused::TooMuch(format!("the agent's queue: {wrong}"))),
             Err(wrong) => Err(Refused::Broken(format!("the agent's queue: {wrong}"))),
         }
     }

@@ -9,9 +9,10 @@ mod summary;
 
 pub use client::Trust;
 
+use crate::alive::Alive;
 use crate::evictions::Evictions;
 use crate::host::Host;
-use crate::pods::{PodList, Pods};
+use crate::pods::{Pod, PodList, Pods};
 use crate::queue::Queue;
 use crate::samples::Samples;
 use crate::{Config, scrape};
@@ -53,6 +54,8 @@ pub struct Kubelet {
     evictions: Arc<Evictions>,
     /// What was said of a path last, so that a lasting trouble is one line.
     said: BTreeMap<&'static str, String>,
+    /// What the last summary told.
+    alive: Alive,
 }
 
 impl Kubelet {
@@ -65,14 +68,15 @@ impl Kubelet {
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
         let (config, counts, said) = (config.clone(), Arc::default(), BTreeMap::new());
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said })
+        let alive = Alive::default();
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
         self.counts.clone()
     }
 
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(PODS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut summary = tokio::time::interval(self.config.interval.max(PODS_EVERY));
@@ -90,15 +94,34 @@ impl Kubelet {
     async fn look(&mut self) {
         if let Some(body) = self.get("/pods").await {
             match serde_json::from_slice::<PodList>(&body) {
-                Ok(list) => {
+                Ok(list) if self.is_whole(&list.items) => {
                     self.pods.replace(list.items);
                     self.evictions.tell(&self.pods.all()).await;
+                }
+                Ok(_) => {
+                    let why = "its list lacks the pod that asks, as when it has just started";
+                    self.trouble("/pods", why.to_owned());
                 }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
         }
     }
 
+    /// A kubelet that has just started names those pods that it has heard of so far, which may be none. Once it has named
+    /// the pod that we run in, a list without it is believed no more: all other pods would end with it and come back.
+    fn is_whole(&self, pods: &[Pod]) -> bool {
+        let of_us = |label: &str| {
+            let labels = &self.host.pod_labels;
+            labels.iter().find(|(known, _)| *known == label).map(|(_, value)| value.as_str())
+        };
+        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else { return true };
+        let is_us = |pod: &Pod| pod.metadata.namespace == namespace && pod.metadata.name == name;
+        pods.iter().any(is_us) || self.pods.by_name(namespace, name).is_none()
+    }
+
+    /// What a summary does not tell has ended; a summary that does not come tells nothing. The kubelet gives up on all of it
+    /// where one disk is slow, and an alert of a volume would begin anew. That it does not answer is said by the `up` of what
+    /// is scraped of it, and what it told last fades after five minutes.
     async fn measure(&mut self) {
         let Some(body) = self.get("/stats/summary").await else { return };
         let summary = match summary::parse(&body) {
@@ -110,7 +133,7 @@ impl Kubelet {
         let samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
         let mut samples = samples.in_jobs(&self.config.job_names);
         samples.of_cadvisor(&self.host.name);
-        summary::tell(&summary, &mut samples);
+        samples.ending(&mut self.alive, |out| summary::tell(&summary, out));
         self.queue.keep_metrics(&self.config.tenant, &samples.finish()).await;
     }
 

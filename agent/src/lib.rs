@@ -4,6 +4,7 @@
 //! Collectors fill batches and know no network; the queue knows no collector; the shipper sends what the queue has, in
 //! order, each record named by the agent and its place in the queue, so that ingest stores it once however often it is sent.
 
+mod alive;
 mod caller;
 mod changes;
 mod cloud;
@@ -16,10 +17,12 @@ mod host;
 mod job_names;
 pub mod kubelet;
 mod logs;
+mod measure;
 mod memory;
 mod node;
 pub mod objects;
 mod oom;
+mod panics;
 mod pods;
 mod preview;
 mod priority;
@@ -34,17 +37,17 @@ use anyhow::Context;
 use costs::Costs;
 use gateway::Gateway;
 use host::Host;
-use model::{Clock, Identify, MetricBatch, Reading, Sink};
+use measure::Machine;
+use model::{Clock, Identify, Reading, Sink};
+use panics::Panics;
 use parking_lot::Mutex;
 use queue::Queue;
-use samples::Samples;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 pub use caller::{Caller, Certificates, Stamp, stamp};
 pub use cloud::METADATA as CLOUD_METADATA;
@@ -149,6 +152,7 @@ impl Default for Config {
 /// The running agent.
 pub struct Agent {
     costs: Costs,
+    panics: Panics,
     queue: Arc<Queue>,
     gateway: Arc<Gateway>,
     scraping: Arc<scrape::Scraping>,
@@ -175,10 +179,34 @@ impl Jobs {
     }
 }
 
+/// A part that keeps what it knows through a panic.
+fn shared<T>(part: T) -> Arc<tokio::sync::Mutex<T>> {
+    Arc::new(tokio::sync::Mutex::new(part))
+}
+
 /// What can be changed and seen of the reading of log files.
 struct LogLines {
     rules: Arc<Mutex<Arc<LogRules>>>,
     counts: Arc<logs::Counts>,
+}
+
+/// Parts of the agent, each of which begins anew by itself.
+struct Parts {
+    panics: Panics,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Parts {
+    /// `begin` is asked for the part at the start and after each panic.
+    fn run<F>(&mut self, part: &'static str, begin: impl FnMut(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (mut begin, stop) = (begin, self.stop.clone());
+        let begin = move || begin(stop.clone());
+        self.tasks.push(tokio::spawn(self.panics.clone().begun_anew(part, self.stop.clone(), begin)));
+    }
 }
 
 /// What is collected last is sent within this time after the stop, or with the next start.
@@ -199,10 +227,10 @@ impl Agent {
         let queue = Arc::new(queue);
         let host = Arc::new(Host::of(&config.host_root).in_cluster(config.cluster_name.clone()));
         info!(host = host.name, ingest = config.ingest, waiting = queue.waiting(), "agent collects");
-        let shipper = ship::Shipper::new(&config, queue.clone())?;
+        let shipper = Arc::new(ship::Shipper::new(&config, queue.clone())?);
         let sending = CancellationToken::new();
-        let (pods, costs) = (pods::Pods::default(), Costs::default());
-        let mut collectors = vec![];
+        let (pods, costs, panics) = (pods::Pods::default(), Costs::default(), Panics::default());
+        let mut collectors = Parts { panics: panics.clone(), stop, tasks: vec![] };
         let senders = pods.clone();
         let (mut kubelet, mut of_kubelet) = (None, vec![]);
         let place = (host.clone(), queue.clone());
@@ -213,73 +241,94 @@ impl Agent {
             let asking = kubelet::Kubelet::new(settings, &config, place, of_pods, clock.clone())?;
             of_kubelet = kubelet::scrape_jobs(settings, &host, &config);
             kubelet = Some(asking.counts());
-            collectors.push(tokio::spawn(asking.run(stop.clone())));
+            let asking = shared(asking);
+            collectors.run("kubelet", move |stop| {
+                let asking = asking.clone();
+                async move { asking.lock().await.run(stop).await }
+            });
         }
         let mut watched = None;
         if let Some(settings) = &config.cluster {
             let place = (host.clone(), queue.clone());
-            let watching = Arc::new(cluster::Cluster::new(settings, &config, place, clock.clone())?);
+            let watching = cluster::Cluster::new(settings, &config, place, clock.clone(), panics.clone())?;
+            let watching = Arc::new(watching);
             watched = Some(watching.counts.clone());
-            collectors.push(tokio::spawn(watching.run(stop.clone())));
-            let watch = evictions::watch::Watch::new(&settings.access(), &host.name, evictions)?;
-            collectors.push(tokio::spawn(watch.run(stop.clone())));
+            collectors.run("cluster", move |stop| watching.clone().run(stop));
+            let watch = shared(evictions::watch::Watch::new(&settings.access(), &host.name, evictions)?);
+            collectors.run("evictions", move |stop| {
+                let watch = watch.clone();
+                async move { watch.lock().await.run(stop).await }
+            });
         }
         let named = Mutex::new(config.scrape_jobs.clone());
         let jobs = Arc::new(Jobs { named, of_kubelet, found: Mutex::default() });
         let tenant = config.tenant.clone();
-        let scraping = scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs.all());
-        collectors.push(tokio::spawn(scraping.clone().run(stop.clone())));
+        let scraping =
+            scrape::Scraping::new(queue.clone(), tenant, clock.clone(), jobs.all(), panics.clone());
+        let scraped = scraping.clone();
+        collectors.run("scrape", move |stop| scraped.clone().run(stop));
         if config.kubelet.is_some() || config.cluster.is_some() {
-            let finding = targets::Finding::new(&config, &host, pods.clone(), watched.clone())?;
+            let finding = shared(targets::Finding::new(&config, &host, pods.clone(), watched.clone())?);
             let (jobs, scraping) = (jobs.clone(), scraping.clone());
-            let found = move |found| {
-                *jobs.found.lock() = found;
-                scraping.set_jobs(jobs.all());
-            };
-            collectors.push(tokio::spawn(finding.run(found, stop.clone())));
+            collectors.run("targets", move |stop| {
+                let (finding, jobs, scraping) = (finding.clone(), jobs.clone(), scraping.clone());
+                let found = move |found| {
+                    *jobs.found.lock() = found;
+                    scraping.set_jobs(jobs.all());
+                };
+                async move { finding.lock().await.run(found, stop).await }
+            });
         }
         let path = config.data_dir.join("oom.json");
         let remembered = std::fs::read(&path).map(|bytes| oom::Ledger::from_bytes(&bytes));
         let kills = Arc::new(Mutex::new(remembered.unwrap_or_default()));
-        let watching = oom::Watching {
+        let watching = Arc::new(oom::Watching {
             host: host.clone(),
             pods: pods.clone(),
             queue: queue.clone(),
             tenant: config.tenant.clone(),
             ledger: kills.clone(),
             path,
-        };
-        collectors.push(tokio::spawn(watching.run(clock.clone(), stop.clone())));
-        let machine = cloud::Known::default();
-        if let Some(base) = &config.cloud_metadata {
-            collectors.push(tokio::spawn(machine.clone().ask(base.clone(), stop.clone())));
+        });
+        let of_kills = clock.clone();
+        collectors.run("oom", move |stop| watching.clone().run(of_kills.clone(), stop));
+        let cloud = cloud::Known::default();
+        if let Some(base) = config.cloud_metadata.clone() {
+            let cloud = cloud.clone();
+            collectors.run("cloud", move |stop| cloud.clone().ask(base.clone(), stop));
         }
-        let measured = Measured {
-            machine,
+        let machine = Arc::new(Machine {
+            cloud,
             config: config.clone(),
             host: host.clone(),
-            queue: queue.clone(),
             pods: pods.clone(),
             kills,
             mounts: node::Mounts::default(),
             costs: costs.clone(),
-        };
-        collectors.push(tokio::spawn(collect(measured, clock.clone(), stop.clone())));
+            panics: panics.clone(),
+        });
+        let (measured, of_metrics) = (queue.clone(), clock.clone());
+        collectors.run("metrics", move |stop| {
+            measure::collect(machine.clone(), measured.clone(), of_metrics.clone(), stop)
+        });
         let rules = Arc::new(Mutex::new(Arc::new(config.log_rules.clone())));
         let counts = Arc::<logs::Counts>::default();
-        let shared = logs::Shared {
+        let of_logs = logs::Shared {
             host: host.clone(),
             pods,
             queue: queue.clone(),
             rules: rules.clone(),
             counts: counts.clone(),
             costs: costs.clone(),
+            panics: panics.clone(),
         };
         let log_lines = LogLines { rules, counts };
-        collectors.push(tokio::spawn(logs::tail(config, shared, clock, stop)));
-        let shipping = tokio::spawn(shipper.run(sending.clone()));
+        collectors.run("logs", move |stop| logs::tail(config.clone(), of_logs.clone(), clock.clone(), stop));
+        let until = sending.clone();
+        let begin = move || shipper.clone().run(until.clone());
+        let shipping = tokio::spawn(panics.clone().begun_anew("sending", sending.clone(), begin));
         let closing = tokio::spawn(async move {
-            for collector in collectors {
+            for collector in collectors.tasks {
                 let _ = collector.await;
             }
             sending.cancel();
@@ -287,6 +336,7 @@ impl Agent {
         let gateway = Arc::new(Gateway { queue: queue.clone(), host, pods: senders });
         Ok(Agent {
             costs,
+            panics,
             queue,
             gateway,
             scraping,
@@ -312,6 +362,7 @@ impl Agent {
         let mut readings = self.queue.readings();
         readings.extend(self.scraping.readings());
         readings.extend(self.costs.readings());
+        readings.extend(self.panics.readings());
         readings.extend(self.log_lines.counts.readings());
         readings.extend(self.cluster.iter().flat_map(|counts| counts.readings()));
         readings.extend(self.kubelet.iter().flat_map(|counts| counts.readings()));
@@ -344,118 +395,6 @@ impl Agent {
             }
         }
     }
-}
-
-/// Ingest is told what the metrics are at every so manieth collection: pods come and go, and with them metrics.
-const DESCRIBE_EVERY: u64 = 20;
-
-/// What walks all processes of the machine, and what walks all its sockets, is done no more often, however short the
-/// interval is. The second is gauges alone, of which one a minute is enough to see.
-const PROCESSES_EVERY: Duration = Duration::from_secs(15);
-const DEAR_EVERY: Duration = Duration::from_secs(60);
-
-/// Something that is done at some collections.
-struct Cadence {
-    every: Duration,
-    last: Option<Instant>,
-}
-
-impl Cadence {
-    fn of(every: Duration) -> Cadence {
-        Cadence { every, last: None }
-    }
-
-    /// Half an interval of grace: ticks come a little early, too.
-    fn is_due(&mut self, interval: Duration) -> bool {
-        let due = self.last.is_none_or(|last| last.elapsed() + interval / 2 > self.every);
-        if due {
-            self.last = Some(Instant::now());
-        }
-        due
-    }
-}
-
-/// What the collection of metrics works with.
-struct Measured {
-    machine: cloud::Known,
-    config: Config,
-    host: Arc<Host>,
-    queue: Arc<Queue>,
-    pods: pods::Pods,
-    kills: oom::Shared,
-    mounts: node::Mounts,
-    costs: Costs,
-}
-
-/// Node, process and cgroup metrics, at once and then every interval.
-async fn collect(with: Measured, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let Measured { machine, config, host, queue, pods, kills, mounts, costs } = with;
-    let mut ticks = tokio::time::interval(config.interval);
-    // A machine that stalls is measured once when it comes back, not once for every tick that it missed.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut processes = Some(processes::Processes::default());
-    let metadata = Arc::new(config.metadata.clone());
-    let mut collection = 0u64;
-    let (mut dear, mut each_process) = (Cadence::of(DEAR_EVERY), Cadence::of(PROCESSES_EVERY));
-    let remembered = config.data_dir.join("pod");
-    let (pod, mut before) = (host.pod().map(str::to_owned), pod_before(&remembered, &host));
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => return,
-        }
-        let (host, clock, pods) = (host.clone(), clock.clone(), pods.clone());
-        let (machine, metadata) = (machine.clone(), metadata.clone());
-        let (kills, mounts, costs) = (kills.clone(), mounts.clone(), costs.clone());
-        let textfiles = config.textfile_dir.to_string_lossy().into_owned();
-        let (jobs, before) = (config.job_names.clone(), before.take());
-        let mut known = processes.take().unwrap_or_default();
-        let (dear, each_process) = (dear.is_due(config.interval), each_process.is_due(config.interval));
-        let (full, mut pieces) = tokio::sync::mpsc::channel(1);
-        // Reads of /proc and statvfs of a network disk may block.
-        let collected = tokio::task::spawn_blocking(move || {
-            let samples = Samples::new(clock.now_ns(), &host.name, collection.is_multiple_of(DESCRIBE_EVERY));
-            let mut samples = samples.in_jobs(&jobs).in_pieces(full);
-            machine.tell(&mut samples);
-            if each_process {
-                costs.of("processes", || known.collect(&host.root, &mut samples));
-            }
-            samples.of_pod(&host.pod_labels, before);
-            costs.of("node", || {
-                node::collect(&host.root, &textfiles, &mounts, dear, &mut samples);
-                samples.up();
-            });
-            costs.of("containers", || {
-                pods.look(&host.root);
-                containers::collect(&host.root, &host.name, &pods, &kills, &mut samples);
-            });
-            costs.of("objects", || objects::collect(&host.name, &pods, &metadata, &mut samples));
-            (samples.finish(), known)
-        });
-        let push = async |batch: MetricBatch| queue.keep_metrics(&config.tenant, &batch).await;
-        while let Some(piece) = pieces.recv().await {
-            push(piece).await;
-        }
-        match collected.await {
-            Ok((rest, known)) => {
-                processes = Some(known);
-                collection += 1;
-                push(rest).await;
-                if let Some(pod) = pod.as_ref().filter(|_| collection == 1)
-                    && let Err(wrong) = tokio::fs::write(&remembered, pod).await
-                {
-                    warn!(error = %wrong, path = %remembered.display(), "this pod's series will not be ended by the next");
-                }
-            }
-            Err(wrong) => warn!(error = %wrong, "collection ended early"),
-        }
-    }
-}
-
-/// The pod that the agent of this node was, where it is another one now.
-fn pod_before(remembered: &Path, host: &Host) -> Option<String> {
-    let now = host.pod()?;
-    std::fs::read_to_string(remembered).ok().filter(|before| before != now)
 }
 
 #[cfg(test)]

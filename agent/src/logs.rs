@@ -27,6 +27,7 @@ pub use rules::Rules;
 use crate::Config;
 use crate::costs::Costs;
 use crate::host::Host;
+use crate::panics::{Panics, joined};
 use crate::pods::Pods;
 use crate::queue::Queue;
 use follower::{Follower, Next, With};
@@ -59,12 +60,16 @@ const FIND_EVERY_WATCHED: Duration = Duration::from_secs(30);
 /// writes much has its oldest file deleted at the fourth rotation, for which it needs more than this.
 const NAMED_WITHIN: Duration = Duration::from_secs(8);
 
+/// A line that comes to a panic does so again, and each time is told.
+const WAIT_AFTER_PANIC: Duration = Duration::from_secs(30);
+
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Waited after the disk refused a batch; the lines are kept and tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What the tail is told by the rest of the agent.
+#[derive(Clone)]
 pub struct Shared {
     pub host: Arc<Host>,
     pub pods: Pods,
@@ -72,17 +77,29 @@ pub struct Shared {
     pub rules: Arc<Mutex<Arc<Rules>>>,
     pub counts: Arc<Counts>,
     pub costs: Costs,
+    pub panics: Panics,
 }
 
+/// Until `stop`. Begun anew after a panic it reads on behind the lines that are in the queue, as after a restart.
 pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let Shared { host, pods, queue, rules, counts, costs } = shared;
+    let Shared { host, pods, queue, rules, counts, costs, panics } = shared;
     let path = config.data_dir.join("positions.json");
     let mut saved = Positions::load(&path, &queue);
-    let mut journal = Journal::start(&host, saved.journal.clone(), stop.clone());
+    let mut journal = Journal::start(&host, saved.journal.clone(), panics.clone(), &stop);
     let rules_now = rules.lock().clone();
     let (host_root, globs, limits) = (host.clone(), config.log_files.clone(), Arc::default());
     let wait = if config.kubelet.is_some() { NAMED_WITHIN } else { Duration::ZERO };
-    let with = With { host, pods, globs, rules: rules_now, limits, counts, wait };
+    let with = With {
+        host,
+        pods,
+        globs,
+        rules: rules_now,
+        limits,
+        counts,
+        wait,
+        panics,
+        wait_after_panic: WAIT_AFTER_PANIC,
+    };
     let mut follower = Some(Follower::new(with, saved.files.clone()));
     let mut watch = Some(watch::Watch::new());
     let globs = config.log_files.clone();
@@ -125,13 +142,7 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
             });
             (reading, watching, read)
         });
-        let (reading, watching, (mut batch, mut changed, next)) = match read.await {
-            Ok(read) => read,
-            Err(wrong) => {
-                warn!(error = %wrong, "reading log files ended");
-                return;
-            }
-        };
+        let Some((reading, watching, (mut batch, mut changed, next))) = joined(read.await) else { return };
         (follower, watch) = (Some(reading), Some(watching));
         changed.journal = journal.take_into(&mut batch);
         unsaved |= !changed.files.is_empty() || changed.journal.is_some();
@@ -195,6 +206,11 @@ async fn push(
     loop {
         match queue.push_logs(&config.tenant, batch, &positions).await {
             Ok(seq) => return Some(seq),
+            // Else it would be tried for ever, and nothing be read meanwhile.
+            Err(wrong) if wrong.is_for_good() => {
+                queue.lost_logs(batch, &wrong);
+                return Some(queue.newest());
+            }
             Err(wrong) => warn!(error = %wrong, "log lines cannot be queued; reading waits"),
         }
         tokio::select! {

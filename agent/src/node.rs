@@ -91,16 +91,21 @@ const COLLECTORS: &[(&str, Collector)] = &[
 /// These walk all processes and all sockets of the machine, and node_exporter leaves them out unless it is asked.
 const DEAR: &[(&str, Collector)] = &[("processes", kernel::processes), ("tcpstat", network::tcpstat)];
 
-/// All collectors, what each cost, and what this process itself uses. With `dear` also those that cost the most.
-/// `textfiles` is the folder of files that other programs leave.
-pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, dear: bool, out: &mut Samples) {
-    let collectors = COLLECTORS.iter().chain(DEAR.iter().filter(|_| dear));
-    for (name, collector) in collectors {
+/// All collectors but those that cost the most, what each cost, and what this process itself uses. `textfiles` is the folder
+/// of files that other programs leave.
+pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, out: &mut Samples) {
+    for (name, collector) in COLLECTORS {
         timed(name, out, |out| collector(root, out));
     }
     timed("filesystem", out, |out| filesystem::filesystem(root, mounts, out));
     timed("textfile", out, |out| textfile::textfile(root, textfiles, out));
     exporter::collect(out);
+}
+
+pub fn collect_dear(root: &Root, out: &mut Samples) {
+    for (name, collector) in DEAR {
+        timed(name, out, |out| collector(root, out));
+    }
 }
 
 fn timed(name: &str, out: &mut Samples, collector: impl FnOnce(&mut Samples) -> Option<()>) {

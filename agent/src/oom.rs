@@ -42,7 +42,7 @@ pub struct Watching {
 }
 
 impl Watching {
-    pub async fn run(self, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut kernel = KernelLog::open(&self.host.root, self.ledger.lock().kernel_seen());

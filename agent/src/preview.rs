@@ -1,19 +1,24 @@
 //! What an agent with this configuration would collect, without sending or writing anything: for `--dry-run`.
 
+use crate::costs::Costs;
 use crate::host::Host;
 use crate::kubelet::client::Client;
+use crate::measure::{Due, Left, Machine};
+use crate::panics::Panics;
 use crate::pods::{PodList, Pods};
 use crate::samples::Samples;
-use crate::{Config, containers, kubelet, logs, node, objects, oom, scrape, targets};
+use crate::{Config, cloud, kubelet, logs, node, oom, scrape, targets};
+use model::MetricBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Names told of each kind of series; the rest is counted.
 const EXAMPLES: usize = 6;
 
 /// Lines for people.
 pub async fn preview(config: &Config) -> String {
-    let host = Host::of(&config.host_root).in_cluster(config.cluster_name.clone());
+    let host = Arc::new(Host::of(&config.host_root).in_cluster(config.cluster_name.clone()));
     let pods = Pods::default();
     let mut out = String::new();
     let line = |out: &mut String, what: &str, text: String| _ = writeln!(out, "{what:<12} {text}");
@@ -47,13 +52,7 @@ pub async fn preview(config: &Config) -> String {
         }
     };
     line(&mut out, "cluster", cluster);
-    pods.look(&host.root);
-    let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
-    let textfiles = config.textfile_dir.to_string_lossy();
-    node::collect(&host.root, &textfiles, &node::Mounts::default(), true, &mut samples);
-    containers::collect(&host.root, &host.name, &pods, &oom::Shared::default(), &mut samples);
-    objects::collect(&host.name, &pods, &config.metadata, &mut samples);
-    let batch = samples.finish();
+    let batch = measured(config, &host, &pods);
     let mut by_kind: BTreeMap<String, (usize, BTreeSet<String>)> = BTreeMap::new();
     for (labels, _, _) in batch.iter() {
         let labels = model::Labels::from_bytes(labels).unwrap_or_default();
@@ -98,6 +97,24 @@ pub async fn preview(config: &Config) -> String {
         urls.into_iter().for_each(|url| line(&mut out, "", url));
     }
     out
+}
+
+/// As the first collection of an agent does it.
+fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> MetricBatch {
+    let machine = Machine {
+        cloud: cloud::Known::default(),
+        config: config.clone(),
+        host: host.clone(),
+        pods: pods.clone(),
+        kills: oom::Shared::default(),
+        mounts: node::Mounts::default(),
+        costs: Costs::default(),
+        panics: Panics::default(),
+    };
+    let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
+    let due = Due { dear: true, each_process: true };
+    machine.measure(due, None, &mut Left::default(), &mut samples);
+    samples.finish()
 }
 
 async fn asked(settings: &crate::kubelet::Settings, pods: &Pods) -> Result<usize, String> {

@@ -1,18 +1,28 @@
 //! The queue on disk between collectors and the network: what is in it survives a restart, and is sent in order.
 //!
-//! A record is `│ kind 'M' 'L' 'T' │ tenant length u8 │ tenant │ positions length u32 │ positions JSON │ contents length u32 │
-//! contents JSON │ OTLP, zstd │`; one of kind `m`, `l` or `t` has no contents, as those of earlier versions. Contents say how
-//! much of whom is in it: when the queue is full and the oldest are dropped, that is told.
-//! Positions say how far log files were read when the record was made: they become true in the moment in which the lines
-//! are safe, so a restart reads no line twice and leaves none out.
+//! Its records are a [log](wal). Contents say how much of whom is in each: when the queue is full and the oldest are dropped,
+//! that is told. Positions say how far log files were read when the record was made: they become true in the moment in
+//! which the lines are safe, so a restart reads no line twice and leaves none out.
+//!
+//! Ingest knows a record again by its sender and its number, and takes a lower number for a copy. So no number may ever be
+//! given twice by one sender. Only whoever stopped in order knows which was the last: its sender goes on in the next run.
+//! After a kill numbers go on where the files end, which may be before what was sent, where a file is gone or its end is
+//! torn; then a new sender counts on. Each record says whose it is, so those before it are still known.
 
+pub mod aside;
 mod contents;
 mod counts;
+mod record;
 
+use anyhow::Context;
+use aside::Aside;
 use contents::Contents;
 use counts::Counts;
 use model::{LogBatch, MetricBatch, Reading, SpanBatch, Tenant};
 use parking_lot::Mutex;
+pub use record::Record;
+use record::signal;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +44,11 @@ pub struct Queue {
     /// Of records before this one it is counted which are damaged.
     damage_counted: AtomicU64,
     pub pushed: Notify,
-    pub sender: u128,
+    /// Of what is pushed in this run.
+    sender: u128,
+    /// Of records that do not say it.
+    earlier_sender: u128,
+    pub aside: Aside,
     pub counts: Counts,
     /// Records from here on carry positions that are nowhere else yet; `u64::MAX` where there are none.
     keep_from: AtomicU64,
@@ -43,13 +57,14 @@ pub struct Queue {
 /// As the mixins' dashboards call it.
 pub const CLUSTER_LABEL: &str = "cluster";
 
-const KINDS: [(u8, &str); 3] = [(b'm', "metrics"), (b'l', "logs"), (b't', "traces")];
-
 /// Why records are given up.
 const QUEUE_FULL: &str = "queue_full";
 const REFUSED: &str = "refused";
 const DISK: &str = "disk";
 const DAMAGED: &str = "damaged";
+
+/// What is set aside may be such a part of the queue's size, beside it.
+const ASIDE_SHARE: u64 = 16;
 
 /// Small, so that giving back the oldest gives back little.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -58,71 +73,17 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 pub enum PushError {
     #[error("compressing a batch: {0}")]
     Compress(#[from] std::io::Error),
+    #[error("a batch of {bytes} bytes; the whole queue may have {bytes_max}")]
+    TooLarge { bytes: u64, bytes_max: u64 },
     #[error(transparent)]
     Append(#[from] AppendError),
 }
 
-/// A record as it is sent.
-pub struct Record {
-    pub seq: Seq,
-    pub kind: u8,
-    pub tenant: String,
-    pub positions: Vec<u8>,
-    pub contents: Contents,
-    pub body: Vec<u8>,
-}
-
-impl Record {
-    /// Path of the OTLP door.
-    pub fn path(&self) -> &'static str {
-        match self.kind {
-            b'm' => "/otlp/v1/metrics",
-            b'l' => "/otlp/v1/logs",
-            _ => "/otlp/v1/traces",
-        }
+impl PushError {
+    /// It will not be taken later either.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, PushError::TooLarge { .. } | PushError::Append(AppendError::TooLarge { .. }))
     }
-
-    pub fn signal(&self) -> usize {
-        signal(self.kind)
-    }
-}
-
-fn signal(kind: u8) -> usize {
-    KINDS.iter().position(|(one, _)| *one == kind).unwrap_or(0)
-}
-
-fn encode(kind: u8, tenant: &Tenant, positions: &[u8], contents: &Contents, body: &[u8]) -> Vec<u8> {
-    let tenant = tenant.as_str().as_bytes();
-    let contents = serde_json::to_vec(contents).unwrap_or_default();
-    let mut out = Vec::with_capacity(10 + tenant.len() + positions.len() + contents.len() + body.len());
-    out.extend_from_slice(&[kind.to_ascii_uppercase(), tenant.len() as u8]);
-    out.extend_from_slice(tenant);
-    out.extend_from_slice(&(positions.len() as u32).to_le_bytes());
-    out.extend_from_slice(positions);
-    out.extend_from_slice(&(contents.len() as u32).to_le_bytes());
-    out.extend_from_slice(&contents);
-    out.extend_from_slice(body);
-    out
-}
-
-fn decode(seq: Seq, bytes: &[u8]) -> Option<Record> {
-    let (&[kind, tenant_len], rest) = bytes.split_first_chunk::<2>()?;
-    let (tenant, rest) = rest.split_at_checked(tenant_len as usize)?;
-    let counted = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        (length <= rest.len()).then_some((4, 4 + length))
-    };
-    let (from, to) = counted(rest)?;
-    let (positions, mut body) = (rest[from..to].to_vec(), &rest[to..]);
-    let mut contents = Contents::default();
-    if kind.is_ascii_uppercase() {
-        let (from, to) = counted(body)?;
-        contents = serde_json::from_slice(&body[from..to]).unwrap_or_default();
-        body = &body[to..];
-    }
-    let (tenant, kind) = (String::from_utf8(tenant.to_vec()).ok()?, kind.to_ascii_lowercase());
-    Some(Record { seq, kind, tenant, positions, contents, body: body.to_vec() })
 }
 
 impl Queue {
@@ -141,21 +102,25 @@ impl Queue {
         for stretch in damage.iter().filter(|stretch| !stretch.torn_tail) {
             warn!(segment = %stretch.segment.display(), bytes = stretch.bytes, "the agent's queue is damaged; the rest of it is sent");
         }
+        let sender = sender_that_goes_on(&dir, wal.next_seq()).unwrap_or_else(rand::random);
         let sent = std::fs::read_to_string(dir.join("sent"));
         let mut sent: Seq = sent.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         if sent >= wal.next_seq() {
-            // Somebody made room by deleting its files. Numbers are given a second time, and by these neither it nor
-            // ingest would know new records from those that were sent.
+            // Somebody made room by deleting its files. Numbers are given a second time, and new records would be taken
+            // for sent ones.
             warn!(dir = %dir.display(), "files of the agent's queue are gone; what they held is lost where it was not sent");
             sent = wal.next_seq() - 1;
-            remove(&dir.join("sender"))?;
-            write_whole(&dir.join("sent"), sent.to_string().as_bytes())?;
+            write_whole(&dir.join("sent"), sent.to_string().as_bytes())
+                .context("writing down what was sent")?;
         }
         // What was sent and given back while it could not be written down.
         sent = sent.max(wal.first_seq() - 1);
         Ok(Queue {
             cluster: None,
-            sender: sender(&dir)?,
+            sender,
+            earlier_sender: earlier_sender(&dir).unwrap_or(sender),
+            aside: Aside::open(dir.join("aside"), bytes_max / ASIDE_SHARE)
+                .context("reading what was set aside")?,
             wal,
             bytes_max,
             dir,
@@ -175,12 +140,19 @@ impl Queue {
     }
 
     pub async fn push_metrics(&self, tenant: &Tenant, batch: &MetricBatch) -> Result<(), PushError> {
-        // Large batches are sent in pieces; what they hold is told of the first.
-        let mut contents = Contents::of_metrics(batch);
+        self.push_pieces(tenant, batch).await.map_err(|(wrong, _)| wrong)
+    }
+
+    /// Large batches are sent in pieces. Where one of them cannot be queued: how many samples are in none that was.
+    async fn push_pieces(&self, tenant: &Tenant, batch: &MetricBatch) -> Result<(), (PushError, usize)> {
         let also: Vec<(&str, &str)> =
             self.cluster.iter().map(|name| (CLUSTER_LABEL, name.as_str())).collect();
-        for request in wire::otlp::encode_metrics(batch, &also) {
-            self.push(b'm', tenant, (&[], &std::mem::take(&mut contents)), &request).await?;
+        let mut left = batch.samples();
+        for piece in wire::otlp::encode_metrics(batch, &also) {
+            let contents = Contents::of_samples(piece.samples);
+            let pushed = self.push(b'm', tenant, (&[], contents), &piece.bytes).await;
+            pushed.map_err(|wrong| (wrong, left))?;
+            left = left.saturating_sub(piece.samples);
         }
         Ok(())
     }
@@ -196,7 +168,7 @@ impl Queue {
             self.keep_from.fetch_min(self.wal.next_seq(), Ordering::AcqRel);
         }
         let seq = self
-            .push(b'l', tenant, (positions, &Contents::of_logs(batch)), &wire::otlp::encode_logs(batch))
+            .push(b'l', tenant, (positions, Contents::of_logs(batch)), &wire::otlp::encode_logs(batch))
             .await?;
         self.counts.log_lines.fetch_add(batch.records() as u64, Ordering::Relaxed);
         Ok(seq)
@@ -209,26 +181,46 @@ impl Queue {
 
     pub async fn push_spans(&self, tenant: &Tenant, batch: &SpanBatch) -> Result<(), PushError> {
         let contents = Contents::of_spans(batch);
-        self.push(b't', tenant, (&[], &contents), &wire::otlp::encode_spans(batch)).await.map(|_| ())
+        self.push(b't', tenant, (&[], contents), &wire::otlp::encode_spans(batch)).await.map(|_| ())
     }
 
     async fn push(
         &self,
         kind: u8,
         tenant: &Tenant,
-        (positions, contents): (&[u8], &Contents),
+        (positions, contents): (&[u8], Contents),
         body: &[u8],
     ) -> Result<Seq, PushError> {
-        let record = encode(kind, tenant, positions, contents, &wire::compression::zstd(body)?);
+        let record = Record {
+            seq: 0,
+            sender: self.sender,
+            kind,
+            tenant: tenant.as_str().to_owned(),
+            positions: positions.to_vec(),
+            contents,
+            body: wire::compression::zstd(body)?,
+        };
+        let record = record.to_bytes();
+        // Said before anything makes room for it.
+        let (bytes, bytes_max) = (record.len() as u64, self.bytes_max);
+        if bytes > bytes_max {
+            return Err(PushError::TooLarge { bytes, bytes_max });
+        }
         let seq = loop {
             match self.wal.append(record.clone()).await {
                 Ok(seq) => break seq,
-                Err(AppendError::Full { .. }) if self.drop_oldest() => {}
+                Err(AppendError::Full { .. }) if self.make_room().await => {}
                 Err(wrong) => return Err(wrong.into()),
             }
         };
         self.pushed.notify_one();
         Ok(seq)
+    }
+
+    /// False where nothing can be given back. The segment that is written to stays, and may be all there is: then it is
+    /// written to no more.
+    async fn make_room(&self) -> bool {
+        self.drop_oldest() || (self.wal.begin_segment().await.is_ok() && self.drop_oldest())
     }
 
     /// Gives the oldest segment back; false where nothing can be given.
@@ -267,7 +259,7 @@ impl Queue {
     fn look_through(&self, reader: &mut wal::Reader, until: Seq, passed: &mut Vec<(Seq, usize, Contents)>) {
         while reader.position() < until {
             let Ok(Some((seq, bytes))) = reader.next_record() else { return };
-            if let Some(record) = decode(seq, &bytes) {
+            if let Some(record) = self.record(seq, &bytes) {
                 passed.push((seq, record.signal(), record.contents));
             }
         }
@@ -280,16 +272,21 @@ impl Queue {
 
     /// The agent's own metrics, which nobody sends again: what the disk does not take is lost, and counted.
     pub async fn keep_metrics(&self, tenant: &Tenant, batch: &MetricBatch) {
-        if let Err(wrong) = self.push_metrics(tenant, batch).await {
-            self.lost(b'm', Contents::of_metrics(batch), &wrong);
+        if let Err((wrong, samples)) = self.push_pieces(tenant, batch).await {
+            self.lost(b'm', Contents::of_samples(samples), &wrong);
         }
     }
 
     /// The agent's own logs and changes, likewise.
     pub async fn keep_logs(&self, tenant: &Tenant, batch: &LogBatch) {
         if let Err(wrong) = self.push_logs(tenant, batch, &[]).await {
-            self.lost(b'l', Contents::of_logs(batch), &wrong);
+            self.lost_logs(batch, &wrong);
         }
+    }
+
+    /// They cannot be queued, and nobody reads them again.
+    pub fn lost_logs(&self, batch: &LogBatch, wrong: &PushError) {
+        self.lost(b'l', Contents::of_logs(batch), wrong);
     }
 
     fn lost(&self, kind: u8, contents: Contents, wrong: &PushError) {
@@ -303,6 +300,31 @@ impl Queue {
         warn!(why, what = record.contents.told(), "ingest refuses a batch; it is given up");
         self.counts.dropped(REFUSED, 1);
         self.counts.dropped_contents(REFUSED, record.signal(), record.contents.clone());
+    }
+
+    /// Ingest refuses it again and again, and may take others: it waits beside the queue, which goes on.
+    pub fn set_aside(&self, record: &Record, why: &str) -> std::io::Result<()> {
+        self.aside.put(record)?;
+        let what = record.contents.told();
+        warn!(why, what, "ingest refuses a batch again and again; it is set aside and tried again later");
+        while let Some(key) = self.aside.one_too_many() {
+            if let Some(oldest) = self.read_aside(key)? {
+                self.give_up(&oldest, "more batches are set aside than may be");
+                self.aside.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One that was set aside, as it is sent now. Nothing where it is damaged: then it is gone.
+    pub fn read_aside(&self, key: aside::Key) -> std::io::Result<Option<Record>> {
+        let record = self.aside.read(key)?;
+        if record.is_none() {
+            warn!(dir = %self.dir.display(), "a batch that was set aside is damaged and lost");
+            self.counts.dropped(DAMAGED, 1);
+            self.aside.remove(key)?;
+        }
+        Ok(record)
     }
 
     pub fn sent(&self) -> Seq {
@@ -324,7 +346,7 @@ impl Queue {
             let batch = reader.next_batch(bytes_max)?;
             let Some(last) = batch.last().map(|(seq, _)| *seq) else { return Ok(vec![]) };
             let records: Vec<Record> =
-                batch.into_iter().filter_map(|(seq, bytes)| decode(seq, &bytes)).collect();
+                batch.into_iter().filter_map(|(seq, bytes)| self.record(seq, &bytes)).collect();
             self.count_damaged(from..last + 1, &records);
             if !records.is_empty() {
                 return Ok(records);
@@ -355,9 +377,13 @@ impl Queue {
     pub fn positions_in_queue(&self) -> Vec<(Seq, Vec<u8>)> {
         let mut reader = self.wal.read_from(self.wal.first_seq());
         let records = std::iter::from_fn(|| reader.next_record().ok().flatten());
-        let decoded = records.filter_map(|(seq, bytes)| decode(seq, &bytes));
+        let decoded = records.filter_map(|(seq, bytes)| self.record(seq, &bytes));
         let positions = decoded.map(|record| (record.seq, record.positions));
         positions.filter(|(_, positions)| !positions.is_empty()).collect()
+    }
+
+    fn record(&self, seq: Seq, bytes: &[u8]) -> Option<Record> {
+        Record::from_bytes(seq, bytes, self.earlier_sender)
     }
 
     pub fn mark_sent(&self, seq: Seq) {
@@ -375,6 +401,12 @@ impl Queue {
         written
     }
 
+    /// Nothing is sent after this: what is sent next has the next number, so its sender may stay the same.
+    pub fn close(&self) -> std::io::Result<()> {
+        let text = format!("{} {:032x} {}", self.wal.next_seq(), self.sender, boot());
+        write_whole(&self.dir.join(CLOSED), text.as_bytes())
+    }
+
     pub fn readings(&self) -> Vec<Reading> {
         let unsent_bytes = if self.waiting() == 0 { 0 } else { self.wal.bytes() };
         let bytes = Reading::gauge(
@@ -387,40 +419,55 @@ impl Queue {
             "Records that wait to be sent",
             self.waiting() as f64,
         );
-        let mut readings = vec![bytes, records];
+        let aside = Reading::gauge(
+            "binnacle_agent_set_aside_records",
+            "Records that ingest refused again and again, and that are tried now and then",
+            self.aside.keys().len() as f64,
+        );
+        let mut readings = vec![bytes, records, aside];
         readings.extend(self.counts.readings());
         readings
     }
 }
 
-/// This agent's name to ingest, made once.
-fn sender(dir: &Path) -> anyhow::Result<u128> {
-    let path = dir.join("sender");
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        return Ok(u128::from_str_radix(text.trim(), 16)?);
-    }
-    let sender: u128 = rand::random();
-    write_whole(&path, format!("{sender:032x}").as_bytes())?;
-    Ok(sender)
+/// Says which number comes next and whose it is, while nobody has the queue open, and in which start of the machine.
+const CLOSED: &str = "closed";
+
+/// Whoever closed the queue, if it is as it was then.
+fn sender_that_goes_on(dir: &Path, next: Seq) -> Option<u128> {
+    let path = dir.join(CLOSED);
+    let text = std::fs::read_to_string(&path).ok()?;
+    // Before a number is given: after a kill it would not be true any more.
+    let gone = std::fs::remove_file(&path).and_then(|()| File::open(dir)?.sync_all());
+    let (closed_at, rest) = text.split_once(' ')?;
+    let (sender, closed_in) = rest.split_once(' ')?;
+    let is_true = gone.is_ok() && closed_at.parse::<Seq>().is_ok_and(|at| at == next) && closed_in == boot();
+    u128::from_str_radix(sender, 16).ok().filter(|_| is_true)
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(wrong) if wrong.kind() != std::io::ErrorKind::NotFound => Err(wrong),
-        _ => Ok(()),
-    }
+/// Which start of this machine it is. Machines are made of one image with all that is on it, and each of them would go on
+/// as the sender of that.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// The one sender of all records, in earlier versions.
+fn earlier_sender(dir: &Path) -> Option<u128> {
+    let text = std::fs::read_to_string(dir.join("sender")).ok()?;
+    u128::from_str_radix(text.trim(), 16).ok()
 }
 
 /// A file that is either as it was or as it shall be.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let next = path.with_extension("next");
-    let mut file = std::fs::File::create(&next)?;
+    let mut file = File::create(&next)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&next, path)?;
     match path.parent() {
-        Some(dir) => std::fs::File::open(dir)?.sync_all(),
+        Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
     }
 }

@@ -1,6 +1,8 @@
-//! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by.
+//! Samples of one collection: all of one time, all with the labels of the job that they would have been scraped by, and with
+//! markers for what the collection before told and this one does not.
 
 use crate::JobNames;
+use crate::alive::{Alive, Telling};
 use model::{Metadata, MetricBatch, MetricKind, stale_marker};
 use std::collections::HashSet;
 use tokio::sync::mpsc;
@@ -25,6 +27,8 @@ pub struct Samples {
     target: Vec<(&'static str, String)>,
     /// The pod that told these series before this one: they end under its name.
     before: Option<String>,
+    /// What is told of the part that is being measured, to know what has ended.
+    telling: Option<Telling>,
     /// `None` once ingest has been told what the metrics are.
     described: Option<HashSet<String>>,
 }
@@ -38,6 +42,7 @@ impl Samples {
             jobs: JobNames::default(),
             target: vec![("job", JobNames::default().node), ("instance", instance.to_owned())],
             before: None,
+            telling: None,
             described: describe.then(HashSet::new),
         }
     }
@@ -70,6 +75,19 @@ impl Samples {
     /// From here on the series are `kube_*`; what is of the whole cluster is told by no node.
     pub fn of_kube_state(&mut self, node: &str) {
         self.of_job(KUBE_STATE_JOB.to_owned(), node);
+    }
+
+    /// What `collect` tells is a part of its own, whole each time that it is told: series that were alive and are not told
+    /// now end at this collection's time, as at the first scrape that they are missing from. A part that comes to a panic was
+    /// not whole: nothing ends, and `alive` has forgotten all.
+    pub fn ending<T>(&mut self, alive: &mut Alive, collect: impl FnOnce(&mut Samples) -> T) -> T {
+        // Nothing is in the way but what a part left that came to a panic.
+        self.telling = Some(std::mem::take(alive).tell());
+        let collected = collect(self);
+        if let Some(telling) = self.telling.take() {
+            *alive = telling.finish(|labels| self.end(labels));
+        }
+        collected
     }
 
     fn of_job(&mut self, job: String, node: &str) {
@@ -117,9 +135,12 @@ impl Samples {
         );
         pairs.extend(labels.iter().filter(|(_, value)| !value.is_empty()));
         // Two of one name would be a mistake of a collector; the series is left out.
-        let now_ms = self.now_ns.div_euclid(1_000_000);
+        let (now_ms, begin) = (self.now_ms(), self.batch.label_bytes.len());
         if self.batch.begin_series(&mut pairs).is_ok() {
             self.batch.push(now_ms, value);
+            if let Some(telling) = &mut self.telling {
+                telling.add(&self.batch.label_bytes[begin..]);
+            }
             if let Some(before) = self.before.as_deref().filter(|_| !is_said("pod")) {
                 pairs.iter_mut().filter(|(name, _)| *name == "pod").for_each(|pod| pod.1 = before);
                 if self.batch.begin_series(&mut pairs).is_ok() {
@@ -127,12 +148,26 @@ impl Samples {
                 }
             }
         }
+        self.hand_on();
+    }
+
+    fn end(&mut self, labels: &[u8]) {
+        self.batch.begin_canonical(labels);
+        self.batch.push(self.now_ms(), stale_marker());
+        self.hand_on();
+    }
+
+    fn hand_on(&mut self) {
         if self.batch.series.len() >= PIECE_SERIES
             && let Some(full) = &self.full
         {
             // Nobody takes it any more when the agent stops.
             let _ = full.blocking_send(std::mem::take(&mut self.batch));
         }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_ns.div_euclid(1_000_000)
     }
 
     pub fn finish(self) -> MetricBatch {
@@ -171,6 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn parts_end_by_themselves() {
+        let (mut one, mut other) = (Alive::default(), Alive::default());
+        let mut collected = |ones: &[&str], others: Option<&[&str]>| {
+            let mut samples = Samples::new(1, "n1", false);
+            let tell = |names: &[&str], out: &mut Samples| {
+                names.iter().for_each(|name| out.gauge(name, "", &[], 1.0));
+            };
+            samples.ending(&mut one, |out| tell(ones, out));
+            samples.of_cadvisor("n1");
+            if let Some(others) = others {
+                samples.ending(&mut other, |out| tell(others, out));
+            }
+            let (_, ended) = crate::tests::told_and_ended(&samples.finish());
+            ended
+        };
+        let of_cadvisor =
+            "{instance=\"n1\", job=\"cadvisor\", metrics_path=\"/metrics/cadvisor\", node=\"n1\"}";
+        assert_eq!(collected(&["a", "b"], Some(&["a"])), [""; 0]);
+        assert_eq!(collected(&["b"], None), ["a{instance=\"n1\", job=\"node\"}"]);
+        assert_eq!(collected(&["b"], Some(&["a"])), [""; 0]);
+        assert_eq!(collected(&["a", "b"], Some(&[])), [format!("a{of_cadvisor}")]);
+        assert_eq!(collected(&["a", "b"], Some(&[])), [""; 0]);
+    }
+
+    #[test]
     fn series_of_the_pod_before_end() {
         let mut samples = Samples::new(1, "n1", false);
         samples.of_pod(&[("pod", "agent-b".into())], Some("agent-a".into()));
@@ -190,6 +250,36 @@ mod tests {
             ("up", None, false),
         ];
         assert_eq!(told, expected);
+    }
+
+    /// What ends fills batches as what is told does.
+    #[tokio::test]
+    async fn what_ends_is_handed_on_in_pieces_too() {
+        let mut alive = Alive::default();
+        for (told, ended) in [(2 * PIECE_SERIES + 1, 0), (10, 2 * PIECE_SERIES - 9), (10, 0)] {
+            let (full, mut pieces) = mpsc::channel(1);
+            let mut before = std::mem::take(&mut alive);
+            let collecting = tokio::task::spawn_blocking(move || {
+                let mut samples = Samples::new(1, "n1", false).in_pieces(full);
+                samples.ending(&mut before, |out| {
+                    (0..told).for_each(|number| out.gauge("g", "", &[("number", &number.to_string())], 1.0));
+                });
+                (samples.finish(), before)
+            });
+            let mut batches = vec![];
+            while let Some(piece) = pieces.recv().await {
+                batches.push(piece);
+            }
+            let (rest, after) = collecting.await.unwrap();
+            assert!(batches.iter().all(|piece| piece.series.len() == PIECE_SERIES));
+            batches.push(rest);
+            let count = |is_end: bool| {
+                let values = batches.iter().flat_map(|batch| &batch.values);
+                values.filter(|value| model::is_stale_marker(**value) == is_end).count()
+            };
+            assert_eq!((count(false), count(true)), (told, ended));
+            alive = after;
+        }
     }
 
     #[tokio::test]

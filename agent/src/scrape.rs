@@ -13,6 +13,7 @@ mod target;
 
 pub use config::{Job, Mistake, Parsed, parse as parse_jobs};
 
+use crate::panics::{Panics, joined};
 use crate::queue::Queue;
 use client::Speaking;
 pub(crate) use client::cause;
@@ -105,6 +106,7 @@ pub struct Scraping {
     queue: Arc<Queue>,
     tenant: Tenant,
     clock: Arc<dyn Clock>,
+    panics: Panics,
     jobs: Mutex<Vec<Arc<Job>>>,
     changed: Notify,
     running: Mutex<BTreeMap<Key, Running>>,
@@ -133,11 +135,18 @@ struct Running {
 }
 
 impl Scraping {
-    pub fn new(queue: Arc<Queue>, tenant: Tenant, clock: Arc<dyn Clock>, jobs: Vec<Job>) -> Arc<Scraping> {
+    pub fn new(
+        queue: Arc<Queue>,
+        tenant: Tenant,
+        clock: Arc<dyn Clock>,
+        jobs: Vec<Job>,
+        panics: Panics,
+    ) -> Arc<Scraping> {
         Arc::new(Scraping {
             queue,
             tenant,
             clock,
+            panics,
             jobs: Mutex::new(jobs.into_iter().map(Arc::new).collect()),
             changed: Notify::new(),
             running: Mutex::default(),
@@ -175,7 +184,9 @@ impl Scraping {
                     self.reconcile(found, &stop).await;
                 }
                 Err(wrong) => {
-                    warn!(error = %wrong, "looking for targets ended early");
+                    if let Ok(panic) = wrong.try_into_panic() {
+                        self.panics.happened("scrape", &*panic);
+                    }
                     discovery = Discovery::default();
                 }
             }
@@ -237,6 +248,7 @@ impl Scraping {
         }
         *self.dropped.lock() = dropped;
         *self.refused.lock() = refused;
+        self.bury().await;
         let ended: Vec<Running> = {
             let mut running = self.running.lock();
             let gone: Vec<Key> = running.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
@@ -248,6 +260,26 @@ impl Scraping {
         ended.iter().for_each(|one| one.gone.cancel());
         for one in ended {
             let _ = one.task.await;
+        }
+    }
+
+    /// Nobody scrapes a target whose task came to a panic: it is begun anew with the next look.
+    async fn bury(&self) {
+        let ended: Vec<Running> = {
+            let mut running = self.running.lock();
+            let ended: Vec<Key> = running
+                .iter()
+                .filter(|(_, one)| one.task.is_finished())
+                .map(|(key, _)| key.clone())
+                .collect();
+            ended.iter().filter_map(|key| running.remove(key)).collect()
+        };
+        for one in ended {
+            if let Err(wrong) = one.task.await
+                && let Ok(panic) = wrong.try_into_panic()
+            {
+                self.panics.happened("scrape", &*panic);
+            }
         }
     }
 
@@ -321,10 +353,7 @@ impl Scraping {
                 let outcome = scraper.scraped(at_ms, took, fetched);
                 (outcome, scraper)
             });
-            let Ok((outcome, kept)) = worked.await else {
-                warn!(url = target.url, "reading a scrape ended early");
-                return;
-            };
+            let Some((outcome, kept)) = joined(worked.await) else { return };
             scraper = kept;
             if let Some(why) = &outcome.error {
                 self.failures.fetch_add(1, Ordering::Relaxed);

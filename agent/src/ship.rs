@@ -1,6 +1,11 @@
 //! Sends what the queue has to ingest, in order, until it is taken.
+//!
+//! Ingest that takes nothing is waited for without end, as Prometheus' remote write does. A batch that ingest refuses again
+//! and again may be the only one that it does not get along with: it is set aside, and only the next one tells which it is.
+//! Where that is taken, the one aside is tried again now and then, behind its turn. Where it is not, all wait: a second
+//! one is set aside only after something was taken.
 
-use crate::queue::{Queue, Record};
+use crate::queue::{Queue, Record, aside};
 use crate::{Caller, Config, Token};
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -30,6 +35,13 @@ const READ_BYTES: usize = 4 << 20;
 /// How often what was sent is written down; after a crash that much is sent again.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
+/// Refusals of one batch in a row after which it is set aside: three to five minutes, as far apart as they come.
+const REFUSALS_MAX: u32 = 30;
+
+/// Between two attempts at what was set aside; doubled each time.
+const AGAIN_MIN: Duration = Duration::from_secs(60);
+const AGAIN_MAX: Duration = Duration::from_secs(3600);
+
 pub struct Shipper {
     caller: Caller,
     base: String,
@@ -37,98 +49,197 @@ pub struct Shipper {
     /// As last read.
     bearer: Mutex<Option<String>>,
     queue: Arc<Queue>,
+    pub patience: Patience,
 }
 
-/// What was sent, as last written down.
-struct Saved {
-    at: Instant,
-    seq: wal::Seq,
+/// With batches that ingest does not get along with.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub refusals_max: u32,
+    pub again_min: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { refusals_max: REFUSALS_MAX, again_min: AGAIN_MIN }
+    }
+}
+
+/// How sending goes.
+struct Progress {
+    /// What was sent, as last written down.
+    saved: wal::Seq,
+    saved_at: Instant,
+    /// Since something was last taken.
+    failures: u32,
+    /// Of the batch whose turn it is, in a row.
+    refusals: u32,
+    /// Nothing was taken since a batch was set aside.
+    is_unproven: bool,
+    /// When what is aside is tried again, and how long after that.
+    again_at: Instant,
+    again_after: Duration,
 }
 
 enum Sent {
     Taken,
     /// Never taken as it is.
     Refused(String),
-    Later {
-        why: String,
-        after: Option<Duration>,
-    },
+    Later(Later),
+}
+
+struct Later {
+    why: String,
+    after: Option<Duration>,
+    /// Ingest was there and did not take it: that may be for what is in it. Where it may have been taken after all, as by
+    /// one that is slow to answer, it is not: under another name it would be there twice.
+    may_be_of_batch: bool,
 }
 
 impl Shipper {
     pub fn new(config: &Config, queue: Arc<Queue>) -> anyhow::Result<Shipper> {
         let caller = Caller::new(config.certificates.clone(), CONNECT_TIMEOUT, Some(SEND_TIMEOUT))?;
         let base = config.ingest.trim_end_matches('/').to_owned();
-        let bearer = config.token.read().context("reading the token for ingest")?;
-        Ok(Shipper { caller, base, token: config.token.clone(), bearer: Mutex::new(bearer), queue })
+        let bearer = Mutex::new(config.token.read().context("reading the token for ingest")?);
+        let (token, patience) = (config.token.clone(), Patience::default());
+        Ok(Shipper { caller, base, token, bearer, queue, patience })
     }
 
     /// Until `stop`, and then until the queue is empty or ingest does not answer.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut saved = Saved { at: Instant::now(), seq: self.queue.sent() };
-        let mut failures = 0u32;
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut at = Progress {
+            saved: self.queue.sent(),
+            saved_at: Instant::now(),
+            failures: 0,
+            refusals: 0,
+            // In the run before.
+            is_unproven: !self.queue.aside.keys().is_empty(),
+            again_at: Instant::now(),
+            again_after: self.patience.again_min,
+        };
         loop {
             let records = self.queue.next_unsent(READ_BYTES).unwrap_or_else(|wrong| {
                 warn!(error = %wrong, "the agent's queue cannot be read");
                 vec![]
             });
             if records.is_empty() {
-                let is_unsaved = saved.seq != self.queue.sent();
-                let due = SAVE_EVERY.saturating_sub(saved.at.elapsed());
+                let is_unsaved = at.saved != self.queue.sent();
+                let due = SAVE_EVERY.saturating_sub(at.saved_at.elapsed());
                 tokio::select! {
                     () = self.queue.pushed.notified() => {}
                     // Not at once: where something is sent every second, writing that down would be most of the work.
-                    () = tokio::time::sleep(due), if is_unsaved => self.save(&mut saved, true),
-                    () = stop.cancelled() => return self.save(&mut saved, true),
+                    () = tokio::time::sleep(due), if is_unsaved => self.save(&mut at),
+                    () = stop.cancelled() => return self.end(at),
                 }
                 continue;
             }
             for record in records {
-                match self.send(&record).await {
-                    Sent::Taken => {
-                        if failures > 0 {
-                            info!(
-                                ingest = self.base,
-                                waiting = self.queue.waiting(),
-                                "ingest takes records again"
-                            );
-                        }
-                        failures = 0;
-                        self.queue.counts.sent[record.signal()].fetch_add(1, Ordering::Relaxed);
+                if let Err(pause) = self.settle(&record, &mut at).await {
+                    self.save(&mut at);
+                    if stop.is_cancelled() {
+                        return self.end(at);
                     }
-                    Sent::Refused(why) => self.queue.give_up(&record, &why),
-                    Sent::Later { why, after } => {
-                        if failures == 0 {
-                            warn!(
-                                ingest = self.base,
-                                why, "ingest takes nothing now; records wait in the queue"
-                            );
-                        }
-                        failures += 1;
-                        self.queue.counts.send_failures.fetch_add(1, Ordering::Relaxed);
-                        self.save(&mut saved, true);
-                        if stop.is_cancelled() {
-                            return;
-                        }
-                        tokio::select! {
-                            () = tokio::time::sleep(after.map_or_else(|| backoff(failures), spread)) => {}
-                            () = stop.cancelled() => {}
-                        }
-                        break;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.cancelled() => {}
                     }
+                    break;
                 }
                 self.queue.mark_sent(record.seq);
-                self.save(&mut saved, false);
+                if at.saved_at.elapsed() > SAVE_EVERY {
+                    self.save(&mut at);
+                }
             }
         }
     }
 
-    fn save(&self, saved: &mut Saved, now: bool) {
-        if now || saved.at.elapsed() > SAVE_EVERY {
-            *saved = Saved { at: Instant::now(), seq: self.queue.sent() };
-            if let Err(wrong) = self.queue.save_sent() {
-                warn!(error = %wrong, "what was sent cannot be written down");
+    /// Sends it, or finds that it need not be sent here any more; or how long to wait before it is sent again.
+    async fn settle(&self, record: &Record, at: &mut Progress) -> Result<(), Duration> {
+        // It was set aside before a crash, and that it was is not written down.
+        if self.queue.aside.has(record) {
+            return Ok(());
+        }
+        match self.send(record).await {
+            Sent::Taken => {
+                if at.failures > 0 {
+                    let waiting = self.queue.waiting();
+                    info!(ingest = self.base, waiting, "ingest takes records again");
+                }
+                (at.failures, at.refusals) = (0, 0);
+                self.queue.counts.sent[record.signal()].fetch_add(1, Ordering::Relaxed);
+                // Where ingest was only away, what is aside was not at fault, and is late enough.
+                if std::mem::take(&mut at.is_unproven) || at.again_at <= Instant::now() {
+                    self.send_aside(at).await;
+                }
+                Ok(())
             }
+            Sent::Refused(why) => {
+                at.refusals = 0;
+                self.queue.give_up(record, &why);
+                Ok(())
+            }
+            Sent::Later(later) => self.later(record, later, at),
+        }
+    }
+
+    /// How long to wait, or nothing where the record is now aside.
+    fn later(&self, record: &Record, later: Later, at: &mut Progress) -> Result<(), Duration> {
+        let Later { why, after, may_be_of_batch } = later;
+        if at.failures == 0 {
+            warn!(ingest = self.base, why, "ingest takes nothing now; records wait in the queue");
+        }
+        at.failures += 1;
+        at.refusals = if may_be_of_batch { at.refusals + 1 } else { 0 };
+        self.queue.counts.send_failures.fetch_add(1, Ordering::Relaxed);
+        if at.refusals >= self.patience.refusals_max && !at.is_unproven {
+            match self.queue.set_aside(record, &why) {
+                Ok(()) => {
+                    (at.refusals, at.is_unproven) = (0, true);
+                    at.again_after = self.patience.again_min;
+                    return Ok(());
+                }
+                Err(wrong) => warn!(error = %wrong, "a batch that ingest refuses cannot be set aside"),
+            }
+        }
+        Err(after.map_or_else(|| backoff(at.failures), spread))
+    }
+
+    /// What was set aside, once each. One that is still refused does not hold up the others.
+    async fn send_aside(&self, at: &mut Progress) {
+        for key in self.queue.aside.keys() {
+            match self.send_one_aside(key).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(wrong) => warn!(error = %wrong, "what was set aside cannot be read or removed"),
+            }
+        }
+        at.again_at = Instant::now() + at.again_after;
+        at.again_after = (at.again_after * 2).min(AGAIN_MAX);
+    }
+
+    /// Whether the next one may be tried.
+    async fn send_one_aside(&self, key: aside::Key) -> std::io::Result<bool> {
+        let Some(record) = self.queue.read_aside(key)? else { return Ok(true) };
+        match self.send(&record).await {
+            Sent::Taken => _ = self.queue.counts.sent[record.signal()].fetch_add(1, Ordering::Relaxed),
+            Sent::Refused(why) => self.queue.give_up(&record, &why),
+            Sent::Later(later) => return Ok(later.may_be_of_batch),
+        }
+        self.queue.aside.remove(key)?;
+        Ok(true)
+    }
+
+    fn save(&self, at: &mut Progress) {
+        (at.saved, at.saved_at) = (self.queue.sent(), Instant::now());
+        if let Err(wrong) = self.queue.save_sent() {
+            warn!(error = %wrong, "what was sent cannot be written down");
+        }
+    }
+
+    fn end(&self, mut at: Progress) {
+        self.save(&mut at);
+        if let Err(wrong) = self.queue.close() {
+            warn!(error = %wrong, "the agent's queue cannot be closed in order");
         }
     }
 
@@ -140,14 +251,19 @@ impl Shipper {
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(header::CONTENT_ENCODING, "zstd")
             .header("X-Scope-OrgID", &record.tenant)
-            .header(wire::ORIGIN_HEADER, format!("{:x}-{}", self.queue.sender, record.seq))
+            .header(wire::ORIGIN_HEADER, format!("{:x}-{}", record.sender, record.seq))
             .body(record.body.clone());
         if let Some(token) = &*self.bearer.lock() {
             request = request.bearer_auth(token);
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(wrong) => return Sent::Later { why: self.caller.cause(&wrong), after: None },
+            Err(wrong) => {
+                // It hangs up at what it is sent. Had it taken it at one of the times before, it would say so now.
+                let may_be_of_batch = wrong.is_request() && !wrong.is_connect() && !wrong.is_timeout();
+                let why = self.caller.cause(&wrong);
+                return Sent::Later(Later { why, after: None, may_be_of_batch });
+            }
         };
         let status = response.status();
         let said = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -178,7 +294,12 @@ impl Shipper {
             }
             // A wrong token or address may be mended; the records wait for that. A page for people is of a proxy that
             // stands where ingest is looked for: it says nothing of the batch, whatever its status.
-            _ => Sent::Later { why, after: after.map(|after| after.clamp(BACKOFF_MIN, RETRY_AFTER_MAX)) },
+            _ => {
+                let is_broken =
+                    matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE);
+                let after = after.map(|after| after.clamp(BACKOFF_MIN, RETRY_AFTER_MAX));
+                Sent::Later(Later { why, after, may_be_of_batch: is_broken && is_of_ingest })
+            }
         }
     }
 

@@ -102,7 +102,7 @@ impl Finding {
     }
 
     /// Looks again and again, and hands the jobs over whenever they differ from what they were.
-    pub async fn run(mut self, found: impl Fn(Vec<scrape::Job>), stop: CancellationToken) {
+    pub async fn run(&mut self, found: impl Fn(Vec<scrape::Job>), stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = String::new();

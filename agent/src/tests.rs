@@ -1,4 +1,5 @@
 mod mixins;
+mod parts;
 mod sending;
 
 use super::*;
@@ -16,6 +17,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn labels_and_values(batch: &MetricBatch) -> Vec<(model::Labels, f64)> {
     let all = batch.iter();
     all.map(|(labels, _, values)| (model::Labels::from_bytes(labels).unwrap(), values[0])).collect()
+}
+
+/// Series of a batch that are told, and those that end, as Prometheus writes them; both sorted.
+pub fn told_and_ended(batch: &MetricBatch) -> (Vec<String>, Vec<String>) {
+    let all = labels_and_values(batch).into_iter();
+    let (ended, told): (Vec<_>, Vec<_>) = all.partition(|(_, value)| model::is_stale_marker(*value));
+    let sorted = |series: Vec<(model::Labels, f64)>| {
+        let mut series: Vec<String> = series.into_iter().map(|(labels, _)| labels.to_string()).collect();
+        series.sort();
+        series
+    };
+    (sorted(told), sorted(ended))
+}
+
+/// Metrics that wait in a queue, request by request.
+pub fn queued_metrics(queue: &Queue) -> Vec<MetricBatch> {
+    let all = queue.next_unsent(1 << 20).unwrap().into_iter();
+    let metrics = all.filter(|record| record.path().ends_with("/metrics"));
+    metrics
+        .map(|record| {
+            let body = wire::otlp::Notation::Protobuf.read(&decoded(record.body.into())).unwrap();
+            let mut sums = wire::otlp::Sums::default();
+            wire::otlp::metrics(body, &wire::otlp::Translation::default(), &mut sums).batch
+        })
+        .collect()
 }
 
 /// Bodies of the log records that wait in a queue.
@@ -42,6 +68,8 @@ struct Ingest {
     /// What it answers before all else: a status, a header and a body. Where it speaks OTLP and says no mistake, the
     /// request was taken.
     answers: Arc<Mutex<VecDeque<Answer>>>,
+    /// What it fails at.
+    poison: Arc<Mutex<Option<&'static str>>>,
 }
 
 type Answer = (u16, (&'static str, &'static str), Vec<u8>);
@@ -71,8 +99,12 @@ impl Ingest {
             return (StatusCode::BAD_REQUEST, "not like this");
         }
         assert_eq!(headers["content-encoding"], "zstd");
-        let origin = headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned();
-        self.sent.lock().push((uri.path().to_owned(), origin, decoded(body)));
+        let (origin, body) = (headers[wire::ORIGIN_HEADER].to_str().unwrap().to_owned(), decoded(body));
+        let poison = *self.poison.lock();
+        if poison.is_some_and(|poison| memchr::memmem::find(&body, poison.as_bytes()).is_some()) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "poisoned");
+        }
+        self.sent.lock().push((uri.path().to_owned(), origin, body));
         (StatusCode::OK, "")
     }
 
@@ -96,8 +128,21 @@ impl Ingest {
     }
 }
 
+/// A clock that breaks when it is wanted, for whoever looks at it first.
+#[derive(Default)]
+pub struct Fragile {
+    pub breaks: AtomicBool,
+}
+
+impl Clock for Fragile {
+    fn now_ns(&self) -> i64 {
+        assert!(!self.breaks.swap(false, Ordering::SeqCst), "the clock is broken");
+        SystemClock.now_ns()
+    }
+}
+
 /// Until it is so; what never becomes so is a failure after a minute.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let tries = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -137,10 +182,14 @@ impl World {
     }
 
     async fn start(&mut self) -> Agent {
+        self.start_by(Arc::new(SystemClock)).await
+    }
+
+    async fn start_by(&mut self, clock: Arc<dyn Clock>) -> Agent {
         self.stop = CancellationToken::new();
         // The binary does so for the whole process.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Agent::start(self.config.clone(), Arc::new(SystemClock), self.stop.clone()).await.unwrap()
+        Agent::start(self.config.clone(), clock, self.stop.clone()).await.unwrap()
     }
 
     async fn end(&self, agent: Agent) {
@@ -419,18 +468,4 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let config = Config { data_dir: file.path().join("below"), ..Config::default() };
     let wrong = Agent::start(config, Arc::new(SystemClock), CancellationToken::new()).await.err().unwrap();
     assert!(format!("{wrong:#}").contains(&file.path().display().to_string()));
-}
-
-#[test]
-fn a_pod_that_takes_the_place_of_another_knows_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let remembered = dir.path().join("pod");
-    let host = |labels| Host { pod_labels: labels, ..Host::of(dir.path()) };
-    let own = host(vec![("pod", "agent-b".to_owned())]);
-    assert_eq!(pod_before(&remembered, &own), None, "the first on this node");
-    std::fs::write(&remembered, "agent-a").unwrap();
-    assert_eq!(pod_before(&remembered, &own).as_deref(), Some("agent-a"));
-    assert_eq!(pod_before(&remembered, &host(vec![])), None, "no pod at all");
-    std::fs::write(&remembered, "agent-b").unwrap();
-    assert_eq!(pod_before(&remembered, &own), None, "restarted");
 }

@@ -53,3 +53,19 @@ fn up_answers_with_real_data() {
     });
     assert!(processes.len() <= 3);
 }
+
+/// A query looks back for five minutes: without a marker the series would stay for as long.
+#[test]
+fn a_series_ends_with_the_file_that_told_it() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("backup.prom");
+    std::fs::write(&file, "backup_done 1\n").unwrap();
+    let folder = files.path().to_str().unwrap();
+    let server =
+        Server::up(&["--no-alerts", "--no-web", "--collect-interval", "1s", "--textfile-dir", folder]);
+    eventually("a series of the file", || server.promql("backup_done").first().cloned());
+    std::fs::remove_file(&file).unwrap();
+    eventually("its end", || server.promql("backup_done").is_empty().then_some(()));
+    std::fs::write(&file, "backup_done 2\n").unwrap();
+    eventually("its return", || server.promql("backup_done == 2").first().cloned());
+}

@@ -6,14 +6,17 @@ use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 impl Cluster {
     /// Stands for election, and watches while elected.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut candidate = Candidate::new(self.settings.identity.clone());
-        let mut term: Option<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> = None;
+        // It ends with its guard, so with a panic here too: who is begun anew begins another.
+        let mut term: Option<(DropGuard, Vec<tokio::task::JoinHandle<()>>)> = None;
+        self.counts.leads.store(0, Ordering::Relaxed);
+        *self.renewed.lock() = None;
         let mut said = String::new();
         loop {
             let asked = Instant::now();
@@ -40,10 +43,11 @@ impl Cluster {
             if leads && term.is_none() {
                 info!(identity = self.settings.identity, "this agent watches the cluster");
                 let ending = stop.child_token();
-                term = Some((ending.clone(), self.clone().begin(&ending)));
+                let tasks = self.clone().begin(&ending);
+                term = Some((ending.drop_guard(), tasks));
             } else if !leads && let Some((ending, tasks)) = term.take() {
                 info!("another agent watches the cluster");
-                ending.cancel();
+                drop(ending);
                 for task in tasks {
                     let _ = task.await;
                 }

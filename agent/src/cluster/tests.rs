@@ -75,6 +75,10 @@ struct World {
 }
 
 async fn world() -> World {
+    world_by(Arc::new(model::SystemClock)).await
+}
+
+async fn world_by(clock: Arc<dyn Clock>) -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Server::default();
     let leases = "/apis/coordination.k8s.io/v1/namespaces/b/leases";
@@ -97,9 +101,8 @@ async fn world() -> World {
     };
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
     let host = Arc::new(Host::of(dir.path()));
-    let clock = Arc::new(model::SystemClock);
-    let cluster = Arc::new(Cluster::new(&settings, &Config::default(), (host, queue), clock).unwrap());
-    World { server, cluster, _dir: dir }
+    let cluster = Cluster::new(&settings, &Config::default(), (host, queue), clock, Panics::default());
+    World { server, cluster: Arc::new(cluster.unwrap()), _dir: dir }
 }
 
 impl World {
@@ -271,6 +274,85 @@ async fn watched(world: &World, kind: &str, before: &[Value], event: &str, after
     let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
     assert!(world.cluster.list(at, kind, WATCHED[at].1).await.is_ok());
     assert!(matches!(world.cluster.follow(at, kind, WATCHED[at].1).await, Ok(None)));
+}
+
+/// Series of deployments that are told, and those that end.
+fn of_deployments(world: &World, alive: &mut Alive) -> (Vec<String>, Vec<String>) {
+    let (told, ended) = crate::tests::told_and_ended(&world.cluster.collect(alive));
+    let these = |series: Vec<String>| -> Vec<String> {
+        series.into_iter().filter(|one| one.starts_with("kube_deployment_")).collect()
+    };
+    (these(told), these(ended))
+}
+
+#[tokio::test]
+async fn series_of_an_object_end_with_it_and_with_what_it_was() {
+    let world = world().await;
+    let conditioned = |version: &str, reason: &str| {
+        let mut deployment = deployment(version, 1);
+        deployment["status"]["conditions"] =
+            json!([{ "type": "Available", "status": "True", "reason": reason }]);
+        deployment
+    };
+    let mut alive = Alive::default();
+    assert_eq!(of_deployments(&world, &mut alive), (vec![], vec![]), "before it is listed nothing is told");
+    let (old, new) = (conditioned("9", "NotYet"), conditioned("12", "MinimumReplicasAvailable"));
+    watched(&world, "Deployment", &[], "ADDED", old.clone()).await;
+    let (told, ended) = of_deployments(&world, &mut alive);
+    assert!(ended.is_empty() && !told.is_empty());
+    watched(&world, "Deployment", &[old], "MODIFIED", new.clone()).await;
+    let (changed, ended) = of_deployments(&world, &mut alive);
+    assert_eq!(ended.len(), 3, "true, false and unknown: {ended:?}");
+    assert!(ended.iter().all(|one| one.contains("reason=\"NotYet\"") && told.contains(one)), "{ended:?}");
+    assert_eq!(of_deployments(&world, &mut alive), (changed.clone(), vec![]));
+    let last = [new.clone()];
+    watched(&world, "Deployment", &last, "DELETED", new).await;
+    assert_eq!(of_deployments(&world, &mut alive), (vec![], changed));
+    assert_eq!(of_deployments(&world, &mut alive), (vec![], vec![]));
+}
+
+/// They tell the same series under the same labels: nobody ends what the next one tells.
+#[tokio::test]
+async fn who_is_elected_next_ends_nothing_of_who_was_before() {
+    let world = world().await;
+    watched(&world, "Deployment", &[], "ADDED", deployment("9", 1)).await;
+    let (mut first, mut second) = (Alive::default(), Alive::default());
+    let (told, _) = of_deployments(&world, &mut first);
+    // While both believe that they are elected each ends what it told, when it sees it go.
+    assert_eq!(of_deployments(&world, &mut second), (told.clone(), vec![]));
+    watched(&world, "Deployment", &[deployment("9", 1)], "DELETED", deployment("9", 1)).await;
+    assert_eq!(of_deployments(&world, &mut first), (vec![], told.clone()));
+    assert_eq!(of_deployments(&world, &mut second), (vec![], told));
+    // A term begins with nothing known and nothing told.
+    watched(&world, "Deployment", &[], "ADDED", deployment("9", 1)).await;
+    let ending = CancellationToken::new();
+    ending.cancel();
+    for task in world.cluster.clone().begin(&ending) {
+        task.await.unwrap();
+    }
+    let mut third = Alive::default();
+    assert_eq!(of_deployments(&world, &mut third), (vec![], vec![]));
+    watched(&world, "Deployment", &[], "ADDED", deployment("12", 2)).await;
+    assert!(of_deployments(&world, &mut third).1.is_empty());
+}
+
+/// What is told of the whole cluster is told by this agent alone, for as long as it leads.
+#[tokio::test]
+async fn what_is_measured_of_a_cluster_begins_anew_after_a_panic() {
+    let clock = Arc::new(crate::tests::Fragile::default());
+    let world = world_by(clock.clone()).await;
+    *world.server.lists.lock() = vec![json!({ "metadata": { "resourceVersion": "10" }, "items": [] })];
+    clock.breaks.store(true, Ordering::SeqCst);
+    let ending = CancellationToken::new();
+    let tasks = world.cluster.clone().begin(&ending);
+    let told = || !crate::tests::queued_metrics(&world.cluster.queue).is_empty();
+    crate::tests::until("metrics of the cluster", told).await;
+    let panics = world.cluster.panics.readings().iter().map(|reading| reading.value).sum::<f64>();
+    assert_eq!(panics, 1.0);
+    ending.cancel();
+    for task in tasks {
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use super::*;
+use crate::alive::Alive;
 use crate::pods::{Pod, PodList};
-use crate::tests::labels_and_values;
+use crate::tests::{labels_and_values, told_and_ended};
 use model::{Labels, MetricKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -231,6 +232,46 @@ fn version_1_under_cgroupfs() {
     assert_eq!(of(&all, "container_fs_reads_total", &[("container", "app"), ("device", "/dev/sda")]), [2.0]);
     assert_eq!(of(&all, "container_cpu_cfs_periods_total", &app), [] as [f64; 0], "no quota");
     assert_eq!(of(&all, "container_pressure_cpu_waiting_seconds_total", &[]), [] as [f64; 0]);
+}
+
+#[test]
+fn series_of_a_group_end_with_it_and_with_the_labels_that_they_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = format!("sys/fs/cgroup/kubepods/pod{UID}/{APP}");
+    let counters = format!("{group}/cpu.stat");
+    let files = [("sys/fs/cgroup/cgroup.controllers", ""), (counters.as_str(), "usage_usec 1\n")];
+    write(dir.path(), &files);
+    let mut alive = Alive::default();
+    let mut again = |pods: &Pods| {
+        let mut samples = Samples::new(5_000_000_000, "node1", false);
+        let root = Root(dir.path().to_owned());
+        samples.ending(&mut alive, |out| collect(&root, "node1", pods, &oom::Shared::default(), out));
+        told_and_ended(&samples.finish())
+    };
+    let (unnamed, ended) = again(&Pods::default());
+    assert_eq!(ended, [""; 0]);
+    let of_pod = |series: &[String]| -> Vec<String> {
+        series.iter().filter(|one| one.contains(UID)).cloned().collect()
+    };
+    // The kubelet says whose it is: other series from here on.
+    let known = pods(APP);
+    let (named, ended) = again(&known);
+    assert!(named.iter().any(|one| one.contains("pod=\"cart-0\"")), "{named:?}");
+    assert_eq!(ended, of_pod(&unnamed));
+    assert_eq!(again(&known), (named.clone(), vec![]));
+    // The container is gone, of whose kills is told for as long as its pod is there.
+    fs::remove_dir_all(dir.path().join(&group)).unwrap();
+    let (left, ended) = again(&known);
+    let of_app = named.iter().filter(|one| one.contains(&format!("name=\"{APP}\"")));
+    assert_eq!(ended, of_app.cloned().collect::<Vec<_>>());
+    assert!(!ended.is_empty() && left.iter().any(|one| one.starts_with("container_oom_events_total")));
+    assert_eq!(again(&known), (left.clone(), vec![]));
+    // Back as it was.
+    write(dir.path(), &files);
+    assert_eq!(again(&known), (named.clone(), vec![]));
+    // Nothing can be read any more: a target that is down.
+    fs::remove_dir_all(dir.path().join("sys")).unwrap();
+    assert_eq!(again(&known), (vec![], named));
 }
 
 #[test]

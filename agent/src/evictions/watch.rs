@@ -68,7 +68,7 @@ impl Watch {
         })
     }
 
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: CancellationToken) {
         let mut wait = WAIT_MIN;
         let mut said = String::new();
         loop {

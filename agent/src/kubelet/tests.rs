@@ -7,10 +7,18 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+/// Status and body by path.
+type Answers = Mutex<HashMap<&'static str, (u16, &'static str)>>;
+
 /// A kubelet over TLS: answers by path, to one token only, and refuses as the real one does.
 struct World {
+    answers: Arc<Answers>,
     address: std::net::SocketAddr,
     dir: tempfile::TempDir,
+}
+
+fn answer(known: &Answers, path: &str) -> (u16, &'static str) {
+    known.lock().get(path).copied().unwrap_or((404, "404 page not found"))
 }
 
 const PODS: &str = r#"{"kind":"PodList","items":[
@@ -34,8 +42,9 @@ impl World {
         let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answers: HashMap<&str, (u16, &str)> =
-            answers.iter().map(|(path, status, body)| (*path, (*status, *body))).collect();
+        let answers = answers.iter().map(|(path, status, body)| (*path, (*status, *body))).collect();
+        let answers: Arc<Answers> = Arc::new(Mutex::new(answers));
+        let known = answers.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
@@ -51,7 +60,7 @@ impl World {
                 let path = request.split(' ').nth(1).unwrap_or("").to_owned();
                 let (status, body) =
                     match request.contains("Bearer second") || request.contains("bearer second") {
-                        true => answers.get(path.as_str()).copied().unwrap_or((404, "404 page not found")),
+                        true => answer(&known, &path),
                         false => (401, "Unauthorized"),
                     };
                 let head = format!(
@@ -62,7 +71,7 @@ impl World {
                 let _ = stream.shutdown().await;
             }
         });
-        World { address, dir }
+        World { answers, address, dir }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -150,6 +159,74 @@ async fn pods_of_the_kubelet_name_containers() {
         .map(|reading| reading.value)
         .collect();
     assert_eq!(failed, [0.0, 1.0], "the summary was not there");
+}
+
+#[tokio::test]
+async fn a_list_without_the_pod_that_asks_is_not_whole() {
+    const OTHER: &str = r#"{"items":[{"metadata":{"name":"web","namespace":"shop","uid":"u1"}}]}"#;
+    const BOTH: &str = r#"{"items":[{"metadata":{"name":"web","namespace":"shop","uid":"u1"}},
+      {"metadata":{"name":"agent-x","namespace":"binnacle","uid":"u2"}}]}"#;
+    const US: &str = r#"{"items":[{"metadata":{"name":"agent-x","namespace":"binnacle","uid":"u2"}}]}"#;
+    let world = World::new(&[]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
+    let pod_labels = vec![("namespace", "binnacle".to_owned()), ("pod", "agent-x".to_owned())];
+    let place = (Arc::new(Host { pod_labels, ..Host::of(world.dir.path()) }), queue);
+    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
+    let (clock, config, pods) = (Arc::new(model::SystemClock), Config::default(), Pods::default());
+    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
+    // Where it never names us the address of another kubelet was given, which is to be believed as it is.
+    for (list, known) in [
+        (OTHER, 1),
+        (BOTH, 2),
+        (r#"{"items":[]}"#, 2),
+        (OTHER, 2),
+        (US, 1),
+        (r#"{"items":[]}"#, 1),
+        (BOTH, 2),
+    ] {
+        world.answers.lock().insert("/pods", (200, list));
+        kubelet.look().await;
+        assert_eq!(pods.all().len(), known, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_volume_ends_by_a_summary_without_it_and_not_by_none() {
+    const SUMMARY: &str = "/stats/summary";
+    const TWO: &str = r#"{"pods":[
+      {"podRef":{"name":"db-0","namespace":"shop"},"volume":[{"name":"data","usedBytes":7}]},
+      {"podRef":{"name":"db-1","namespace":"shop"},"volume":[{"name":"data","usedBytes":8}]}]}"#;
+    const ONE: &str = r#"{"pods":[{"podRef":{"name":"db-1","namespace":"shop"},"volume":[{"name":"data","usedBytes":9}]}]}"#;
+    let world = World::new(&[]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
+    let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
+    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
+    let (clock, config) = (Arc::new(model::SystemClock), Config::default());
+    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
+    for (status, body) in [(200, TWO), (503, "busy"), (200, "no JSON"), (200, TWO), (200, ONE), (200, ONE)] {
+        world.answers.lock().insert(SUMMARY, (status, body));
+        kubelet.measure().await;
+    }
+    let pods = |series: &[String]| -> Vec<String> {
+        let used = series.iter().filter(|one| one.starts_with("binnacle_pod_volume_used_bytes{"));
+        used.filter_map(|one| Some(one.split("pod=\"").nth(1)?.split('"').next()?.to_owned())).collect()
+    };
+    let collections: Vec<_> =
+        crate::tests::queued_metrics(&queue).iter().map(crate::tests::told_and_ended).collect();
+    let (both, second) = (vec!["db-0".to_owned(), "db-1".to_owned()], vec!["db-1".to_owned()]);
+    let found: Vec<_> = collections.iter().map(|(told, ended)| (pods(told), pods(ended))).collect();
+    let none = vec![];
+    let expected = [
+        (both.clone(), none.clone()),
+        (both, none.clone()),
+        (second.clone(), vec!["db-0".to_owned()]),
+        (second, none),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! One log file through its rotations: reads whole lines from where it stopped.
 //!
 //! The open file is read to its end even after it was renamed, packed or deleted; then come rotations that are younger
-//! than it, in their order, and at last the file that has the name now. A file is known by how it begins: one that is
-//! shorter than what was read of it, or that begins otherwise, is another one and is read from its beginning. The number
-//! of its inode says nothing: a container's files get two of them in turn. Which of a container's rotations are younger
-//! is remembered, as their dates do not tell it: they are of a clock that goes back, every autumn by an hour.
+//! than it, in their order, and at last the file that has the name now. What still comes to the file before is read beside
+//! it for a while. A file is known by how it begins: one that is shorter than what was read of it, or that begins
+//! otherwise, is another one and is read from its beginning. The number of its inode says nothing: a container's files get
+//! two of them in turn. Which of a container's rotations are younger is remembered, as their dates do not tell it: they
+//! are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
 use super::positions::Position;
@@ -17,8 +18,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A renamed file may still be written to by the runtime until it has opened the new one: about ten milliseconds. So
-/// long after the new file was seen the old one is looked at once more.
+/// long after something is in the new file the old one is read before it, and its lines are in order.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// A disk may be slow, and of several processes that write one file each changes to the new one in its own time. So long
+/// the old one is looked at beside it: what still comes is late and not lost.
+const LATE_WORDS: Duration = Duration::from_secs(60);
+
+/// A new file is seen within milliseconds. After this time one waits until the kernel tells of it.
+const NAMELESS: Duration = Duration::from_secs(1);
 
 /// Names of rotations that are remembered though no file has them: one that is being packed may be out of sight for a
 /// moment, and what was deleted does not come back.
@@ -33,12 +41,30 @@ pub struct Follow {
     open: Option<Source>,
     /// The dated name that the open file was last seen by. An empty one that was packed since is known by nothing else.
     seen_as: Option<String>,
-    /// The name went to another file at this time.
-    leaving: Option<Instant>,
+    /// What became of the open file's name, and since when.
+    leaving: Option<(Away, Instant)>,
+    /// What was open before. After a restart it is looked at no more.
+    left: Option<Left>,
     /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
     /// read too.
     is_container: bool,
     pub losses: Losses,
+}
+
+/// What became of the name of the open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    /// No file has it.
+    Nameless,
+    /// One has it in which is nothing yet.
+    Empty,
+    Taken,
+}
+
+struct Left {
+    source: Source,
+    offset: u64,
+    since: Instant,
 }
 
 /// What could not be read, since the last look at it.
@@ -76,8 +102,8 @@ type Each<'e> = dyn FnMut(Raw<'_>, &mut Position) + 'e;
 impl Follow {
     pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
         let losses = Losses::default();
-        let mut follow =
-            Follow { path, position, open: None, seen_as: None, leaving: None, is_container, losses };
+        let (open, seen_as, leaving, left) = (None, None, None, None);
+        let mut follow = Follow { path, position, open, seen_as, leaving, left, is_container, losses };
         let after = std::mem::take(&mut follow.position.after);
         if is_container && !after.is_empty() {
             let mut older = rotations::all(&follow.path, true);
@@ -92,6 +118,7 @@ impl Follow {
         if self.open.is_none() && !self.open_where_it_stopped()? {
             return Ok(Step::Gone);
         }
+        self.read_left(buffer, each);
         let Some(source) = &mut self.open else { return Ok(Step::Gone) };
         if let Some(length) = source.length()? {
             let Position { offset, head_bytes, head_hash, .. } = self.position;
@@ -126,6 +153,7 @@ impl Follow {
 
     /// The file is forgotten: what stands at its end without an end of line is its last line.
     pub fn finish(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<()> {
+        self.read_left(buffer, each);
         let rest = self.read_lines(buffer, each)?;
         self.last_line(&buffer[rest], each);
         Ok(())
@@ -136,6 +164,35 @@ impl Follow {
         let Position { pending, joined, read, .. } = std::mem::take(&mut self.position);
         self.position = Position { pending, joined, read, ..Position::default() };
         self.leaving = None;
+    }
+
+    /// Late words of the file before. A line of it that has no end yet waits for that, until the time is over.
+    fn read_left(&mut self, buffer: &mut [u8], each: &mut Each<'_>) {
+        let Some(left) = &mut self.left else { return };
+        // A file that was read to its end and cannot be read any more holds up no other.
+        let filled = left.source.fill_at(buffer, left.offset).unwrap_or(0);
+        let is_full = filled == buffer.len();
+        let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
+        let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
+        let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
+        for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let cut = line.len() > LINE_BYTES_MAX;
+            self.losses.cut_bytes += line.len().saturating_sub(LINE_BYTES_MAX) as u64;
+            each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
+        }
+        left.offset += taken as u64;
+        if is_over {
+            self.left = None;
+        }
+    }
+
+    /// The open file is read to its end, and the next one is opened.
+    fn leave_for(&mut self, next: Source) {
+        let offset = self.position.offset;
+        let before = self.open.replace(next).filter(|source| !source.is_packed());
+        self.left = before.map(|source| Left { source, offset, since: Instant::now() });
+        self.begin();
     }
 
     /// Gives whole lines; returns where in the buffer the one stands that has no end yet.
@@ -185,16 +242,25 @@ impl Follow {
         // Nobody writes to a file after which others were rotated, and nobody to a packed one.
         let may_grow = mine.is_some() && younger.is_empty();
         if may_grow {
-            let Some(named) = named else {
-                // Between a rename and the new file there is none for a moment; a deleted file has no name any more.
-                let is_deleted = mine.is_some_and(|mine| mine.nlink() == 0);
-                return Ok(if is_deleted { Step::Gone } else { Step::Soon });
+            // Of a file that nobody can find any more no more than its last words are waited for.
+            let is_deleted = mine.is_some_and(|mine| mine.nlink() == 0);
+            let away = match named {
+                None if is_deleted => return Ok(Step::Gone),
+                // Between a rename and the new file there is none for a moment.
+                None => Away::Nameless,
+                // Who writes to the old one may not yet know of it: logrotate makes it, and tells them when it made all.
+                Some(named) if named.len() == 0 && !is_deleted => Away::Empty,
+                Some(_) => Away::Taken,
             };
-            let since = *self.leaving.get_or_insert_with(Instant::now);
-            // An empty new file may be one whose runtime still writes to the old one.
-            let patience = if named.len() > 0 { LAST_WORDS } else { 10 * LAST_WORDS };
-            if since.elapsed() < patience {
-                return Ok(Step::Soon);
+            let since = match self.leaving {
+                Some((before, since)) if before == away => since,
+                _ => self.leaving.insert((away, Instant::now())).1,
+            };
+            match away {
+                Away::Taken if since.elapsed() < LAST_WORDS => return Ok(Step::Soon),
+                Away::Taken => {}
+                Away::Nameless | Away::Empty if since.elapsed() < NAMELESS => return Ok(Step::Soon),
+                Away::Nameless | Away::Empty => return Ok(Step::Idle),
             }
         }
         let before = self.position.offset;
@@ -295,12 +361,14 @@ impl Follow {
         }
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
-                Ok(source) => self.open_rotation(source, next),
+                Ok(source) => {
+                    self.leave_for(source);
+                    self.seen_as = next.is_dated().then(|| next.suffix().to_owned());
+                }
                 // Packed or deleted since the look; the next look sees what it became.
                 Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(Step::More),
                 Err(wrong) => return Err(wrong),
             }
-            self.begin();
             return Ok(Step::More);
         }
         let named = match Source::open(&self.path) {
@@ -318,9 +386,8 @@ impl Follow {
         if since.first().is_some_and(|first| !is_named(first)) {
             return Ok(Step::More);
         }
-        self.open = Some(named);
+        self.leave_for(named);
         self.seen_as = None;
-        self.begin();
         Ok(Step::More)
     }
 

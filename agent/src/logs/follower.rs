@@ -9,6 +9,7 @@ use super::rules::{Limits, Rules};
 use super::tail::{Tail, Turn};
 use super::watch::Told;
 use crate::host::Host;
+use crate::panics::Panics;
 use crate::pods::Pods;
 use model::{LogBatch, LogStream};
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ pub struct With {
     /// How long lines of a pod wait in their file until the kubelet has named it: before, nobody knows whether it wants
     /// them sent, and whose they are. Not at all where no kubelet is asked.
     pub wait: Duration,
+    pub panics: Panics,
+    /// How long a file is left alone whose lines came to a panic.
+    pub wait_after_panic: Duration,
 }
 
 pub struct Follower {
@@ -147,7 +151,12 @@ impl Follower {
             }
             let before = tail.position().clone();
             let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
-            let (mut records, step) = tail.read(turn);
+            let Some((mut records, step)) = self.with.panics.caught("logs", || tail.read(turn)) else {
+                // None of its lines has gone on, so they are read again. The other files' are read meanwhile.
+                tail.read_again(before, self.with.wait_after_panic);
+                next = next.max(Next::Idle);
+                continue;
+            };
             let is_over = step == Step::Gone && tail.gone_for().is_some_and(|gone| gone > FORGET);
             if is_over {
                 let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };

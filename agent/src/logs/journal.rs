@@ -2,7 +2,9 @@
 
 use super::line::LINE_BYTES_MAX;
 use crate::host::Host;
+use crate::panics::Panics;
 use model::{Labels, LogBatch, LogRecord, LogStream};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 /// Entries between the reader and the loop; past it the reader waits.
@@ -20,6 +22,9 @@ const ENTRIES_MAX: usize = 1_000;
 
 /// Entries from before the first start.
 const FIRST_ENTRIES: &str = "--lines=1000";
+
+/// Text that is taken of them at one time, about.
+const TAKEN_BYTES: usize = 1 << 20;
 
 /// An entry is JSON around its message, whose bytes may be written as numbers.
 const ENTRY_BYTES_MAX: u64 = 8 * LINE_BYTES_MAX as u64;
@@ -32,6 +37,8 @@ pub struct Journal {
     entries: mpsc::Receiver<Entry>,
     arrived: Arc<Notify>,
     host: Arc<Host>,
+    /// Nobody reads on for whom nobody takes entries.
+    _reading: DropGuard,
 }
 
 pub(super) struct Entry {
@@ -43,15 +50,26 @@ pub(super) struct Entry {
 
 impl Journal {
     /// Where there is a journal and a `journalctl`; otherwise nothing ever arrives.
-    pub fn start(host: &Arc<Host>, cursor: Option<String>, stop: CancellationToken) -> Journal {
+    pub fn start(
+        host: &Arc<Host>,
+        cursor: Option<String>,
+        panics: Panics,
+        stop: &CancellationToken,
+    ) -> Journal {
         let (sender, entries) = mpsc::channel(ENTRIES_MAX);
-        let arrived = Arc::new(Notify::new());
-        let journal = Journal { entries, arrived: arrived.clone(), host: host.clone() };
+        let (arrived, stop) = (Arc::new(Notify::new()), stop.child_token());
+        let (host, _reading) = (host.clone(), stop.clone().drop_guard());
         let folders = ["var/log/journal", "run/log/journal"].map(|folder| host.root.path(folder));
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
-            tokio::spawn(follow(folder, cursor, sender, arrived, stop));
+            let cursor = Arc::new(Mutex::new(cursor));
+            let (arrived, until) = (arrived.clone(), stop.clone());
+            let begin = move || {
+                let to = (sender.clone(), arrived.clone());
+                follow(folder.clone(), cursor.clone(), to, until.clone())
+            };
+            tokio::spawn(panics.begun_anew("journal", stop, begin));
         }
-        journal
+        Journal { entries, arrived, host, _reading }
     }
 
     /// Returns once an entry may be there.
@@ -63,10 +81,16 @@ impl Journal {
     pub fn take_into(&mut self, batch: &mut LogBatch) -> Option<String> {
         let mut cursor = None;
         let mut by_unit: HashMap<(String, String), Vec<LogRecord>> = HashMap::new();
-        for _ in 0..ENTRIES_MAX {
-            let Ok(entry) = self.entries.try_recv() else { break };
+        let mut bytes = 0;
+        while let Ok(entry) = self.entries.try_recv() {
+            bytes += entry.record.body.len() + 64;
             cursor = Some(entry.cursor);
             by_unit.entry((entry.unit, entry.identifier)).or_default().push(entry.record);
+            if bytes >= TAKEN_BYTES {
+                // There may be more, of which nobody tells again.
+                self.arrived.notify_one();
+                break;
+            }
         }
         for ((unit, identifier), records) in by_unit {
             let service = if unit.is_empty() { &identifier } else { &unit };
@@ -83,19 +107,21 @@ impl Journal {
     }
 }
 
+/// Of the last entry that was handed over.
+type Cursor = Arc<Mutex<Option<String>>>;
+
 /// Keeps one `journalctl` running; it ends when journal files are damaged or removed under it.
 async fn follow(
     folder: PathBuf,
-    mut cursor: Option<String>,
-    entries: mpsc::Sender<Entry>,
-    arrived: Arc<Notify>,
+    cursor: Cursor,
+    (entries, arrived): (mpsc::Sender<Entry>, Arc<Notify>),
     stop: CancellationToken,
 ) {
     let mut wait = RESTART;
     while !stop.is_cancelled() {
-        let before = cursor.clone();
+        let before = cursor.lock().clone();
         tokio::select! {
-            ended = run(&folder, &mut cursor, &entries, &arrived) => match ended {
+            ended = run(&folder, &cursor, &entries, &arrived) => match ended {
                 Err(wrong) if wrong.kind() == std::io::ErrorKind::NotFound => {
                     info!("there is a journal and no journalctl: it is not read");
                     return;
@@ -105,7 +131,7 @@ async fn follow(
             },
             () = stop.cancelled() => return,
         }
-        wait = if cursor == before { (wait * 2).min(RESTART_MAX) } else { RESTART };
+        wait = if *cursor.lock() == before { (wait * 2).min(RESTART_MAX) } else { RESTART };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
@@ -115,13 +141,13 @@ async fn follow(
 
 async fn run(
     folder: &PathBuf,
-    cursor: &mut Option<String>,
+    cursor: &Cursor,
     entries: &mpsc::Sender<Entry>,
     arrived: &Notify,
 ) -> std::io::Result<()> {
     let mut command = Command::new("journalctl");
     command.arg("--directory").arg(folder).args(["--output=json", "--follow", "--all", "--quiet"]);
-    match cursor {
+    match &*cursor.lock() {
         Some(cursor) => command.arg(format!("--after-cursor={cursor}")).arg("--no-tail"),
         None => command.arg(FIRST_ENTRIES),
     };
@@ -146,10 +172,11 @@ async fn run(
         if !std::mem::replace(&mut skipping, !whole)
             && let Some(entry) = parse(&line)
         {
-            *cursor = Some(entry.cursor.clone());
+            let behind = entry.cursor.clone();
             if entries.send(entry).await.is_err() {
                 return Ok(());
             }
+            *cursor.lock() = Some(behind);
             arrived.notify_one();
         }
     }

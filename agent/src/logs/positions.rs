@@ -97,8 +97,13 @@ impl Positions {
                 Err(wrong) => warn!(path = %path.display(), wrong, "positions in log files are damaged"),
             }
         }
-        // A queue that lost its files numbers its records anew.
-        positions.seq = positions.seq.min(queue.newest());
+        // A queue that lost its files numbers its records anew. Written down at once: what is pushed now has these numbers.
+        if positions.seq > queue.newest() {
+            positions.seq = queue.newest();
+            if let Err(wrong) = Positions::save(&positions.to_bytes(), path) {
+                warn!(path = %path.display(), error = %wrong, "positions in log files cannot be written down");
+            }
+        }
         for (seq, text) in queue.positions_in_queue() {
             if seq > positions.seq
                 && let Ok(changed) = serde_json::from_slice::<Positions>(&text)

@@ -31,7 +31,7 @@ pub struct Tail {
     gone: Option<Instant>,
     quiet: Option<Instant>,
     failed: bool,
-    /// The kubelet has not named its pod; it is read without that from this time on.
+    /// It is left alone until then: the kubelet has not named its pod, or its lines came to a panic.
     waits_until: Option<Instant>,
     behind: u64,
     /// It is to be looked at: something was written, or it was not read to its end.
@@ -146,6 +146,17 @@ impl Tail {
         waits
     }
 
+    /// From this position, after a while.
+    pub fn read_again(&mut self, from: Position, wait: Duration) {
+        warn!(
+            path = self.file.path,
+            "a log file cannot be read on for a mistake of the agent; it is tried again"
+        );
+        self.follow.position = from;
+        self.waits_until = Some(Instant::now() + wait);
+        self.is_due = true;
+    }
+
     /// What is new in the file, once round.
     pub fn read(&mut self, turn: Turn<'_>) -> (Records, Step) {
         let Turn { buffer, now_ns, counts } = turn;
@@ -219,6 +230,8 @@ impl<'l> Lines<'l> {
     }
 
     fn add(&mut self, raw: Raw<'_>, position: &mut Position) {
+        #[cfg(test)]
+        unbearable::check(raw.bytes);
         // Lines of one read keep their order by a nanosecond each.
         self.now_ns += 1;
         if self.container.is_none() {
@@ -335,4 +348,16 @@ fn of_file(path: &str, node: &str) -> (Labels, Attributes) {
         ("log.file.path".into(), filename.as_str().into()),
     ];
     (labels, resource)
+}
+
+/// Lines that come to a panic, for tests of what follows.
+#[cfg(test)]
+pub mod unbearable {
+    thread_local! {
+        pub static LINE: std::cell::Cell<&'static [u8]> = const { std::cell::Cell::new(b"no line ends so") };
+    }
+
+    pub fn check(line: &[u8]) {
+        assert!(!line.ends_with(LINE.get()), "an unbearable line");
+    }
 }

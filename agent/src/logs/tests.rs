@@ -36,6 +36,8 @@ fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> W
         limits: Arc::default(),
         counts: counts.clone(),
         wait: Duration::ZERO,
+        panics: crate::panics::Panics::default(),
+        wait_after_panic: Duration::ZERO,
     }
 }
 
@@ -106,6 +108,23 @@ fn lines_come_once_and_unfinished_ones_wait() {
     assert_eq!(world.bodies(), [] as [&str; 0]);
     world.append("app.log", b"\xff\xfe\n");
     assert_eq!(world.bodies(), ["\u{fffd}\u{fffd}"]);
+}
+
+#[test]
+fn a_line_that_comes_to_a_panic_holds_up_its_file_alone_and_is_read_once() {
+    super::tail::unbearable::LINE.set(b"two");
+    let (mut world, panics) = (World::new(), crate::panics::Panics::default());
+    world.follower = Follower::new(With { panics: panics.clone(), ..world.with() }, BTreeMap::new());
+    world.append("app.log", "one\ntwo\nthree\n");
+    world.append("other.log", "of another\n");
+    assert_eq!(world.bodies(), ["of another"]);
+    assert_eq!(world.bodies(), [""; 0]);
+    assert!(panics.readings()[0].value >= 2.0, "{:?}", panics.readings());
+    world.append("other.log", "and on\n");
+    assert_eq!(world.bodies(), ["and on"]);
+    super::tail::unbearable::LINE.set(b"none ends so");
+    assert_eq!(world.bodies(), ["one", "two", "three"]);
+    assert_eq!(world.bodies(), [""; 0]);
 }
 
 #[test]

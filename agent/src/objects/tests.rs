@@ -1,6 +1,7 @@
 use super::*;
-use crate::pods::PodList;
-use crate::tests::labels_and_values;
+use crate::alive::Alive;
+use crate::pods::{Pod, PodList};
+use crate::tests::{labels_and_values, told_and_ended};
 use model::{Labels, MetricKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -19,6 +20,50 @@ const ABSENT: &[&str] = &[
 
 /// A static pod's mirror was made by the API server, which the kubelet does not say.
 const STATIC_ABSENT: &str = "kube_pod_created";
+
+/// A pod of this name at this address, waiting for this reason.
+fn waiting(name: &str, ip: &str, reason: &str) -> Pod {
+    serde_json::from_value(serde_json::json!({
+        "metadata": { "name": name, "namespace": "shop", "uid": format!("uid-{name}") },
+        "spec": { "nodeName": "n1", "containers": [{ "name": "app" }] },
+        "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }],
+            "containerStatuses": [{ "name": "app", "state": { "waiting": { "reason": reason } } }] },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn series_of_a_pod_end_with_it_and_with_what_it_was() {
+    let pods = Pods::default();
+    let mut alive = Alive::default();
+    let mut again = || {
+        let mut samples = Samples::new(0, "n1", false);
+        samples.ending(&mut alive, |out| collect("n1", &pods, &Metadata::default(), out));
+        told_and_ended(&samples.finish())
+    };
+    assert_eq!(again(), (vec![], vec![]));
+    pods.replace(vec![waiting("web", "10.0.0.1", "CrashLoopBackOff"), waiting("db", "10.0.0.9", "a")]);
+    let (told, ended) = again();
+    assert_eq!(ended, [""; 0]);
+    // While the kubelet does not answer, pods are as it said last.
+    assert_eq!(again(), (told.clone(), vec![]));
+    pods.replace(vec![waiting("web", "10.0.0.2", "ImagePullBackOff"), waiting("db", "10.0.0.9", "a")]);
+    let (changed, ended) = again();
+    let names: Vec<&str> = ended.iter().filter_map(|one| one.split('{').next()).collect();
+    assert_eq!(names, ["kube_pod_container_status_waiting_reason", "kube_pod_info", "kube_pod_ips"]);
+    assert!(ended[0].contains("CrashLoopBackOff") && ended[1].contains("10.0.0.1"), "{ended:?}");
+    assert!(ended.iter().all(|one| told.contains(one) && !changed.contains(one)));
+    // One is renamed, which is another pod.
+    pods.replace(vec![waiting("shop", "10.0.0.2", "ImagePullBackOff"), waiting("db", "10.0.0.9", "a")]);
+    let (renamed, ended) = again();
+    let of_web = |series: &[String]| -> Vec<String> {
+        series.iter().filter(|one| one.contains("pod=\"web\"")).cloned().collect()
+    };
+    assert_eq!(ended, of_web(&changed));
+    assert!(of_web(&renamed).is_empty() && !ended.is_empty());
+    pods.replace(vec![]);
+    assert_eq!(again(), (vec![], renamed));
+}
 
 #[test]
 fn a_recorded_nodes_pods_are_told_as_kube_state_metrics_tells_them() {

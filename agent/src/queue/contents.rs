@@ -1,6 +1,6 @@
 //! What a record of the queue holds, by who it is of: told when it has to be dropped, without taking it apart again.
 
-use model::{Attributes, LogBatch, MetricBatch, SpanBatch, Value, attribute};
+use model::{Attributes, LogBatch, SpanBatch, Value, attribute};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ const OTHERS: &str = "__others__";
 pub struct Contents(BTreeMap<String, u64>);
 
 impl Contents {
-    pub fn of_metrics(batch: &MetricBatch) -> Contents {
-        Contents([("metrics".to_owned(), batch.samples() as u64)].into())
+    pub fn of_samples(samples: usize) -> Contents {
+        Contents([("metrics".to_owned(), samples as u64)].into())
     }
 
     pub fn of_logs(batch: &LogBatch) -> Contents {

@@ -1,7 +1,7 @@
 //! What became of records: how many were sent, and how many were given up, why, and whose they were.
 
-use super::KINDS;
 use super::contents::Contents;
+use super::record::KINDS;
 use model::Reading;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

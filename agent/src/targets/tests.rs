@@ -2,6 +2,7 @@
 
 use super::api::Objects;
 use super::*;
+use crate::panics::Panics;
 use crate::pods::Pod;
 use crate::queue::Queue;
 use model::SystemClock;
@@ -318,13 +319,17 @@ async fn the_api_server_names_monitors_and_a_pod_is_scraped() {
     let once = Finding::new(&config, &host, pods.clone(), None).unwrap().once().await;
     let urls: Vec<Vec<String>> = once.iter().map(scrape::urls).collect();
     assert_eq!(urls, [[format!("http://127.0.0.1:{port}/m")]], "as --dry-run tells");
-    let finding = Finding::new(&config, &host, pods, None).unwrap();
+    let mut finding = Finding::new(&config, &host, pods, None).unwrap();
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
-    let scraping = scrape::Scraping::new(queue, model::Tenant::default(), Arc::new(SystemClock), vec![]);
+    let (tenant, clock) = (model::Tenant::default(), Arc::new(SystemClock));
+    let scraping = scrape::Scraping::new(queue, tenant, clock, vec![], Panics::default());
     let stop = CancellationToken::new();
     let running = tokio::spawn(scraping.clone().run(stop.clone()));
     let given = scraping.clone();
-    let looking = tokio::spawn(finding.run(move |jobs| given.set_jobs(jobs), stop.clone()));
+    let looking = tokio::spawn({
+        let stop = stop.clone();
+        async move { finding.run(move |jobs| given.set_jobs(jobs), stop).await }
+    });
     let scraped = loop {
         let targets = scraping.targets();
         match targets.active.iter().find_map(|target| Some((target.clone(), target.last.clone()?))) {

@@ -1,8 +1,10 @@
 //! What the agent does at what ingest, or who stands before it, answers; and at a disk that is full.
 
 use super::*;
+use crate::panics::Panics;
 use std::fs::File;
 use std::io;
+use std::time::Instant;
 
 /// One line of a container, as a batch.
 fn batch(line: &str) -> LogBatch {
@@ -29,7 +31,7 @@ async fn sent_after<const N: usize>(answers: [Answer; N]) -> (Vec<String>, Arc<Q
     ingest.answers.lock().extend(answers);
     let config = Config { ingest: ingest.serve().await, ..Config::default() };
     let stop = CancellationToken::new();
-    let shipper = ship::Shipper::new(&config, queue.clone()).unwrap();
+    let shipper = Arc::new(ship::Shipper::new(&config, queue.clone()).unwrap());
     let shipping = tokio::spawn(shipper.run(stop.clone()));
     until("all is sent", || queue.waiting() == 0).await;
     stop.cancel();
@@ -155,6 +157,7 @@ async fn a_full_disk_holds_log_lines_back_and_counts_what_nobody_sends_again() {
         rules: Arc::default(),
         counts: Arc::default(),
         costs: Costs::default(),
+        panics: Panics::default(),
     };
     std::fs::create_dir_all(&world.config.data_dir).unwrap();
     let tail = logs::tail(world.config.clone(), shared, Arc::new(SystemClock), world.stop.clone());
@@ -184,4 +187,81 @@ async fn a_full_disk_holds_log_lines_back_and_counts_what_nobody_sends_again() {
     world.stop.cancel();
     tailing.await.unwrap();
     assert_eq!(queued_lines(&queue), ["one", "two", "of an application"]);
+}
+
+/// Fewer refusals are enough, and what is set aside is tried whenever something is taken.
+async fn hasty(ingest: &Ingest, queue: &Arc<Queue>, stop: &CancellationToken) -> JoinHandle<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = Config { ingest: ingest.serve().await, ..Config::default() };
+    let mut shipper = ship::Shipper::new(&config, queue.clone()).unwrap();
+    shipper.patience = ship::Patience { refusals_max: 2, again_min: Duration::ZERO };
+    tokio::spawn(Arc::new(shipper).run(stop.clone()))
+}
+
+fn aside(queue: &Queue) -> f64 {
+    count(queue, "binnacle_agent_set_aside_records", "")
+}
+
+#[tokio::test]
+async fn a_batch_that_ingest_fails_at_holds_up_none_and_comes_once_it_can_be_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    let push = async |line: &str| queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    for line in ["one", "poison", "three"] {
+        push(line).await;
+    }
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    ingest.is_open.store(true, Ordering::SeqCst);
+    *ingest.poison.lock() = Some("poison");
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    until("the others are sent", || queue.waiting() == 0).await;
+    assert_eq!(ingest.logs(), ["one", "three"]);
+    assert_eq!((aside(&queue), count(&queue, DROPPED, "")), (1.0, 0.0));
+    *ingest.poison.lock() = None;
+    push("four").await;
+    until("what was set aside", || aside(&queue) == 0.0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(ingest.logs(), ["one", "three", "four", "poison"]);
+    let origins: BTreeSet<String> = ingest.sent.lock().iter().map(|(_, origin, _)| origin.clone()).collect();
+    assert_eq!(origins.len(), 4, "each has a name of its own");
+    let senders: BTreeSet<&str> = origins.iter().map(|origin| origin.split_once('-').unwrap().0).collect();
+    assert_eq!(senders.len(), 2, "by its own number it would be a copy of what came before it");
+}
+
+/// It is not the batch's fault then, and not all of them shall change their order.
+#[tokio::test]
+async fn of_an_ingest_that_fails_at_everything_one_batch_is_set_aside_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    for line in ["one", "two", "three"] {
+        queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    }
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    until("two of each", || count(&queue, "binnacle_agent_send_failures_total", "") >= 4.0).await;
+    assert_eq!((aside(&queue), queue.waiting()), (1.0, 2));
+    ingest.is_open.store(true, Ordering::SeqCst);
+    until("all are sent", || queue.waiting() == 0 && aside(&queue) == 0.0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(ingest.logs(), ["two", "one", "three"]);
+}
+
+/// Between setting it aside and writing down that it is, the agent may be killed.
+#[tokio::test]
+async fn a_batch_that_is_aside_and_in_the_queue_is_sent_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    for line in ["one", "two"] {
+        queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    }
+    queue.set_aside(&queue.next_unsent(1).unwrap()[0], "a test").unwrap();
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    ingest.is_open.store(true, Ordering::SeqCst);
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    until("both are sent", || queue.waiting() == 0 && aside(&queue) == 0.0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(ingest.logs(), ["two", "one"]);
 }

@@ -78,7 +78,7 @@ async fn each_door_writes_under_its_tenant() {
     for (path, headers, body) in [
         ("/api/v1/write", vec![protobuf], wire::remote_write::encode(&batch)),
         ("/prometheus/api/v1/write", vec![("x-scope-orgid", "other")], wire::remote_write::encode(&batch)),
-        ("/otlp/v1/metrics", vec![protobuf], wire::otlp::encode_metrics(&batch, &[]).next().unwrap()),
+        ("/otlp/v1/metrics", vec![protobuf], wire::otlp::encode_metrics(&batch, &[]).next().unwrap().bytes),
         ("/api/v1/import/prometheus", vec![], b"up 1 1\n".to_vec()),
         ("/loki/api/v1/push", vec![JSON], LINE.into()),
     ] {

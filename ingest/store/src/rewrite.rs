@@ -14,6 +14,7 @@ use crate::spool::{Contents, Spool};
 use crate::store::{Parts, Report, Store};
 use crate::tombstones::Covers;
 use anyhow::Context;
+use futures::FutureExt;
 use model::Tenant;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -143,6 +144,9 @@ impl Store {
         // The log's space is given back by whole segments: later records must not keep these alive.
         self.wal.begin_segment().await.context("beginning a log segment")?;
         self.seal_up_to(self.wal.next_seq());
+        // Whoever asked this far has it. Another flush at once would make a part of the little that comes meanwhile, with an
+        // index of its own.
+        let _ = self.flush_now.notified().now_or_never();
         Ok(())
     }
 

@@ -70,7 +70,7 @@ pub struct Inner {
     pressing_bytes: AtomicUsize,
     pub(crate) unsealed_bytes: AtomicUsize,
     flushed: Notify,
-    flush_now: Notify,
+    pub(crate) flush_now: Notify,
     pub(crate) raw_written: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,

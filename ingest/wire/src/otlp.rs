@@ -16,7 +16,7 @@ mod spans;
 pub use delta::{Changes, Deltas, Sums};
 pub use encode::{encode_spans, spans_message};
 pub use encode_logs::encode_logs;
-pub use encode_metrics::encode_metrics;
+pub use encode_metrics::{Encoded, encode_metrics};
 pub use logs::logs;
 pub use metrics::{Promoted, Translation, has_deltas, metrics};
 pub use names::Strategy;

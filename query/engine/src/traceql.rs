@@ -1,6 +1,7 @@
 //! TraceQL over snapshots: traces by id, search, metrics, and what can be asked for.
 
 mod alike;
+mod bounds;
 mod evaluate;
 mod metrics;
 mod part;

@@ -130,6 +130,48 @@ fn whole_lines_that_a_deleted_file_was_given_last_are_lines() {
     assert_eq!(bodies, ["two", "three", "no end"]);
 }
 
+/// Of several processes that write one file each changes to the new one in its own time.
+#[test]
+fn late_words_of_the_file_before_are_read_beside_the_new_one() {
+    let mut world = World::new();
+    for name in ["app.log", CURRENT] {
+        let line = |n: u32| if name == CURRENT { cri(n..n + 1) } else { format!("line {n}\n") };
+        let before = if name == CURRENT { dated("000001") } else { "app.log.1".to_owned() };
+        world.append(name, line(0));
+        assert_eq!(world.bodies(), lines(0..1));
+        world.rename(name, &before);
+        world.append(name, line(1));
+        assert_eq!(world.bodies(), lines(1..2));
+        let late = line(2);
+        let (begun, end) = late.split_at(late.len() - 3);
+        world.append(&before, begun);
+        world.append(name, line(3));
+        assert_eq!(world.bodies(), lines(3..4), "a line has an end");
+        world.append(&before, end);
+        assert_eq!(world.bodies(), lines(2..3));
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+}
+
+/// logrotate makes all new files, and then tells those who write.
+#[test]
+fn a_file_is_written_to_until_something_is_in_the_new_one() {
+    let mut world = World::new();
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    world.rename("app.log", "app.log.1");
+    assert_eq!(world.bodies(), [""; 0], "nobody has the name, and it is not asked for without end");
+    world.append("app.log.1", "two\n");
+    assert_eq!(world.bodies(), ["two"]);
+    world.append("app.log", "");
+    assert_eq!(world.bodies(), [""; 0]);
+    world.restart();
+    world.append("app.log.1", "three\n");
+    assert_eq!(world.bodies(), ["three"]);
+    world.append("app.log", "four\n");
+    assert_eq!(world.bodies(), ["four"]);
+}
+
 /// A kubelet, a clock and an agent of whom nobody knows what they do next.
 #[derive(Default)]
 struct Chance {

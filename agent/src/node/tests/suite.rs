@@ -135,8 +135,9 @@ fn node_exporter_s_machine_is_told_as_node_exporter_tells_it() {
     fs::create_dir_all(dir.path().join("run/udev")).unwrap();
     let expected = fs::read_to_string(suite.join("node_exporter_e2e/e2e-output.txt")).unwrap();
     let expected = by_labels(&wire::exposition::parse(&expected, 0).unwrap().batch);
-    let mut samples = Samples::new(0, "n1", true);
-    collect(&Root(dir.path().to_owned()), "textfile", &Mounts::default(), true, &mut samples);
+    let (root, mut samples) = (Root(dir.path().to_owned()), Samples::new(0, "n1", true));
+    collect(&root, "textfile", &Mounts::default(), &mut samples);
+    collect_dear(&root, &mut samples);
     let ours = by_labels(&samples.finish());
 
     let name = |series: &str| series.trim_start_matches('{').to_owned();

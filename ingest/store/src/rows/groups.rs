@@ -238,6 +238,8 @@ pub struct GroupColumns {
 /// The dictionary, and each group's place in it.
 struct Words {
     places: Vec<Option<u32>>,
+    /// Each group has one.
+    all: bool,
     values: ArrayRef,
 }
 
@@ -281,10 +283,16 @@ impl GroupColumns {
 
     /// Labels of the groups of which the columns say this.
     pub fn labels_of_places(&self, places: &[(String, String)]) -> HashSet<&Labels> {
-        let is_there = |group: &&Arc<Group>| {
-            places.iter().all(|(column, text)| group.word(self.signal, column) == Some(text))
-        };
-        self.groups.iter().filter(is_there).map(|group| &group.labels).collect()
+        self.groups.iter().filter(|group| self.is_at(group, places)).map(|group| &group.labels).collect()
+    }
+
+    /// Labels of the groups of which a column says something else; another group may have the same labels.
+    pub fn labels_beside_places(&self, places: &[(String, String)]) -> HashSet<&Labels> {
+        self.groups.iter().filter(|group| !self.is_at(group, places)).map(|group| &group.labels).collect()
+    }
+
+    fn is_at(&self, group: &Group, places: &[(String, String)]) -> bool {
+        places.iter().all(|(column, text)| group.word(self.signal, column) == Some(text))
     }
 
     /// Numbers that have no group are damage.
@@ -318,8 +326,11 @@ impl GroupColumns {
                     return Err(ArrowError::SchemaError(format!("{word} is no column of a group")));
                 };
                 let words = self.words[at].get_or_init(|| self.make_words(word));
-                let keys: UInt32Array =
-                    numbers.values().iter().map(|number| words.places[*number as usize]).collect();
+                let of_row = numbers.values().iter().map(|number| words.places[*number as usize]);
+                let keys: UInt32Array = match words.all {
+                    true => UInt32Array::from_iter_values(of_row.map(Option::unwrap_or_default)),
+                    false => of_row.collect(),
+                };
                 Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, words.values.clone())?))
             }
         }
@@ -352,8 +363,9 @@ impl GroupColumns {
         let mut distinct = Distinct::default();
         let places =
             self.groups.iter().map(|group| group.word(self.signal, column).map(|word| distinct.place(word)));
-        let places = places.collect();
-        Words { places, values: Arc::new(StringArray::from(distinct.values)) }
+        let places: Vec<Option<u32>> = places.collect();
+        let all = places.iter().all(Option::is_some);
+        Words { places, all, values: Arc::new(StringArray::from(distinct.values)) }
     }
 
     fn make_streams(&self) -> (Vec<u32>, ArrayRef) {

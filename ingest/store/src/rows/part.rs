@@ -395,7 +395,13 @@ impl Index {
         let judged = !select.contains.is_empty() || !select.patterns.is_empty() || select.trace_id.is_some();
         let plain = !judged && select.words.is_empty();
         let keep = select.limit.filter(|_| plain);
-        let mut ranges = Ranges::new(self.passing(select).map(|run| run.rows_kept(keep, select)));
+        // Some of a stream's rows may be of other places, so that its last ones need not be any that are wanted.
+        let beside = keep.map(|_| self.groups.labels_beside_places(&select.places)).unwrap_or_default();
+        let rows_of = |run: &Run| {
+            let keep = keep.filter(|_| !beside.contains(&self.group_of(run).labels));
+            run.rows_kept(keep, select)
+        };
+        let mut ranges = Ranges::new(self.passing(select).map(rows_of));
         let mut needles: Vec<Needle> =
             select.contains.iter().map(|text| Needle::new(text, &self.shapes)).collect();
         let Some(words) = &self.words else { return Ok((ranges, needles)) };

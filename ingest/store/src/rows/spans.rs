@@ -72,6 +72,16 @@ pub fn mask(batch: &RecordBatch, groups: &GroupColumns, select: &SpanSelect) -> 
     wanted.into()
 }
 
+/// Columns of numbers and words that take a few bytes of a row.
+const LIGHT: [&str; 8] =
+    ["start_ts", "duration_ns", "name", "kind", "status", "flags", "trace_state", super::groups::GROUP];
+
+/// Whether all rows of these columns are handed out with those that are wanted. Times and durations rule out some rows here and
+/// some there: to read them first, and then light columns between the gaps, takes longer than to read all at once.
+pub fn are_read_whole(select: &SpanSelect, needed: &[&str]) -> bool {
+    !select.errors_only && select.attributes.is_empty() && needed.iter().all(|name| LIGHT.contains(name))
+}
+
 /// Columns that [`mask`] must see of a part whose runs, times and traces were already judged.
 pub fn mask_columns(select: &SpanSelect, times_judged: bool) -> Vec<&'static str> {
     let mut columns = vec![];

@@ -75,6 +75,29 @@ async fn ranges_include_both_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_lines_of_a_place_are_found_behind_those_of_another() {
+    // One stream, whose resource says where a line is from.
+    let stream = |service: &str, from_s: i64| {
+        let records = (0..3).map(|at| LogRecord {
+            ts_ns: NOON_NS + (from_s + at) * 1_000_000_000,
+            body: format!("{service} {at}"),
+            ..LogRecord::default()
+        });
+        let resource = vec![("service.name".to_owned(), Value::from(service))];
+        LogStream { labels: Labels::from_pairs([("app", "web")]), resource, records: records.collect() }
+    };
+    let batch = Batch::Logs(LogBatch { streams: vec![stream("a", 0), stream("b", 10)] });
+    let select = LogSelect {
+        places: vec![("service".to_owned(), "a".to_owned())],
+        limit: Some(1),
+        newest_first: true,
+        ..LogSelect::all(TimeRange::ALL)
+    };
+    let read = async |store: &Store| bodies(store, &select).await.contains(&"a 2".to_owned());
+    in_memory_and_in_parts(vec![batch], read, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn words_ids_and_streams_choose_lines() {
     let batches =
         || vec![lines("web", &["GET /cart 500", "GET /home 200"], 0), lines("db", &["slow query"], 5)];

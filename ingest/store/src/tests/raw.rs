@@ -5,6 +5,7 @@ use super::*;
 use crate::Root;
 use crate::part::Signal;
 use crate::rewrite::raw_parts;
+use futures::FutureExt;
 
 async fn open_raw(dir: &Path) -> Arc<Store> {
     Store::open(Config { raw_from_bytes: 0, ..config(dir) }, clock()).await.unwrap()
@@ -221,4 +222,18 @@ async fn a_damaged_piece_of_spilled_spans_is_named_and_is_not_merged() {
         }
         assert!(first.exists());
     }
+}
+
+#[tokio::test]
+async fn a_flush_takes_what_was_asked_for_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Config { flush_bytes: 1 << 10, ..config(dir.path()) }, clock()).await.unwrap();
+    store.end_tasks();
+    let full = || lines("web", &["a line of a memtable that is full by it"; 64], 0);
+    store.write(write(full())).await.unwrap();
+    store.write(write(full())).await.unwrap();
+    store.flush().await.unwrap();
+    assert!(store.flush_now.notified().now_or_never().is_none());
+    store.write(write(full())).await.unwrap();
+    assert!(store.flush_now.notified().now_or_never().is_some());
 }

@@ -13,21 +13,28 @@ const POINTS_MAX: usize = 4_000;
 /// `DataPointFlags.NO_RECORDED_VALUE_MASK`.
 const NO_RECORDED_VALUE: u64 = 1;
 
+/// One request of a batch.
+pub struct Encoded {
+    pub bytes: Vec<u8>,
+    /// Of the batch's samples; exemplars come beside them.
+    pub samples: usize,
+}
+
 /// Under [`AGENT_SCOPE`]: names and labels are taken over there as they are here. None for an empty batch. Each request is
 /// made as it is asked for. Every series also has the labels `also`, but for those that it has itself.
 pub fn encode_metrics<'b>(
     batch: &'b MetricBatch,
     also: &'b [(&'b str, &'b str)],
-) -> impl Iterator<Item = Vec<u8>> + 'b {
+) -> impl Iterator<Item = Encoded> + 'b {
     let (mut series, mut exemplars) = (batch.iter(), batch.exemplars.iter());
     std::iter::from_fn(move || {
-        let mut piece = Piece::default();
+        let (mut piece, mut samples) = (Piece::default(), 0);
         for (bytes, ts_ms, values) in series.by_ref() {
             let labels = Labels::from_bytes(bytes).unwrap_or_default();
             let attributes = attributes(&labels, also);
-            for (ts_ms, value) in ts_ms.iter().zip(values) {
+            for (at_ms, value) in ts_ms.iter().zip(values) {
                 let mut point = Vec::with_capacity(attributes.len() + 20);
-                fixed64(&mut point, 3, (*ts_ms).max(0) as u64 * 1_000_000);
+                fixed64(&mut point, 3, (*at_ms).max(0) as u64 * 1_000_000);
                 fixed64(&mut point, 4, value.to_bits());
                 point.extend_from_slice(&attributes);
                 if is_stale_marker(*value) {
@@ -35,15 +42,16 @@ pub fn encode_metrics<'b>(
                 }
                 piece.add(labels.metric_name(), &point);
             }
+            samples += ts_ms.len();
             if piece.points >= POINTS_MAX {
-                return Some(piece.request(batch));
+                return Some(Encoded { bytes: piece.request(batch), samples });
             }
         }
         // A point of its own for each, without a value: the series it belongs to may have none in this batch.
         for exemplar in exemplars.by_ref() {
             piece.add(exemplar.series.metric_name(), &exemplar_point(exemplar, also));
         }
-        (piece.points > 0).then(|| piece.request(batch))
+        (piece.points > 0).then(|| Encoded { bytes: piece.request(batch), samples })
     })
 }
 

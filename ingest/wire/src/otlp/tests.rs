@@ -245,7 +245,7 @@ fn what_the_agent_encodes_arrives_as_it_was() {
         ts_ms: 5,
         value: -0.5,
     });
-    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch, &[]).next().unwrap()).unwrap());
+    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch, &[]).next().unwrap().bytes).unwrap());
     assert_eq!(decoded.batch.exemplars, batch.exemplars);
     assert!(decoded.rejected.0.is_empty());
     assert_eq!(decoded.batch.metadata, batch.metadata);
@@ -445,11 +445,11 @@ fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
         unit: String::new(),
     };
     batch.metadata.push(known.clone());
-    let requests: Vec<Vec<u8>> = encode_metrics(&batch, &[("many", "own"), ("cluster", "one")]).collect();
-    assert_eq!(requests.len(), 3);
+    let requests: Vec<Encoded> = encode_metrics(&batch, &[("many", "own"), ("cluster", "one")]).collect();
+    assert_eq!(requests.iter().map(|request| request.samples).collect::<Vec<_>>(), [4_000, 4_000, 1_000]);
     let mut series = 0;
     for request in &requests {
-        let decoded = plain(Notation::Protobuf.read(request).unwrap());
+        let decoded = plain(Notation::Protobuf.read(&request.bytes).unwrap());
         assert_eq!(decoded.batch.metadata.first(), Some(&known));
         let labels = Labels::from_bytes(decoded.batch.iter().next().unwrap().0).unwrap();
         assert_eq!(labels.get("cluster"), Some("one"), "{labels}");

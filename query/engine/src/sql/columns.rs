@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use model::{Labels, METRIC_NAME};
 use std::sync::Arc;
@@ -40,18 +40,7 @@ pub fn sql_field(field: &Field) -> Option<Field> {
     Some(Field::new(field.name(), kind, field.is_nullable()))
 }
 
-/// Turns a batch of snapshot columns into the columns of `schema`, position by position.
-pub fn to_sql(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| column_to_sql(column, field))
-        .collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-}
-
+/// A snapshot column as the column of `field`.
 pub fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::FixedSizeBinary(_) => hex_text(column.as_fixed_size_binary()),

@@ -11,6 +11,8 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf,
 };
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::prelude::SessionContext;
 use std::sync::Arc;
 
@@ -111,6 +113,17 @@ impl ScalarUDFImpl for MapValue {
         };
         Ok(ColumnarValue::Array(found))
     }
+}
+
+/// Where an expression reads one key of a column of maps: the column's number, and the key.
+pub fn read_key(expression: &Arc<dyn PhysicalExpr>) -> Option<(usize, &str)> {
+    let call = expression.downcast_ref::<ScalarFunctionExpr>()?;
+    let [map, key] = call.args() else { return None };
+    if !["attr", "label", "get_field"].contains(&call.fun().name()) {
+        return None;
+    }
+    let key = key.downcast_ref::<Literal>()?.value().try_as_str()??;
+    Some((map.downcast_ref::<Column>()?.index(), key))
 }
 
 fn lookup<'a>(map: &MapArray, key_of: impl Fn(usize) -> Option<&'a str>) -> ArrayRef {

@@ -1,23 +1,33 @@
 //! Scans of the table `logs`. What JSON functions take out of bodies is asked of the store in place of the bodies: there the
-//! fields of most lines lie by themselves, and lines need neither be put together nor read as JSON.
+//! fields of most lines lie by themselves, and lines need neither be put together nor read as JSON. A label is looked up once for
+//! lines of a stream that follow one another, and no map of all labels is made for each.
 
 use super::columns::column_to_sql;
+use super::functions::read_key;
 use super::json::Asked;
+use super::pushdown;
 use super::table::{LOGS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
+};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, UInt32Type};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::logical_expr::Operator as Comparison;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use futures::{StreamExt, TryStreamExt, stream};
-use model::LogSelect;
+use model::{Labels, LogSelect, METRIC_NAME, Matcher};
 use std::sync::Arc;
 use store::LogColumns;
 use store::schema::{JSON_KNOWN, JSON_VALUE};
+
+/// The column whose maps are those of streams.
+const LABELS: &str = "labels";
 
 #[derive(Clone)]
 pub(super) struct LogScan {
@@ -32,13 +42,19 @@ pub(super) struct LogScan {
 pub(super) enum Output {
     /// One of the table's, by its number there.
     Column(usize),
+    /// One of the labels.
+    Label(String),
     /// What a JSON function makes of the body, and the number of the path that is asked for.
     Json(Asked, usize),
 }
 
 /// The number of the table's column.
+fn number(name: &str) -> Option<usize> {
+    LOGS.0.fields().iter().position(|field| field.name() == name)
+}
+
 fn body() -> Option<usize> {
-    LOGS.0.fields().iter().position(|field| field.name() == "body")
+    number("body")
 }
 
 impl std::fmt::Debug for LogScan {
@@ -68,8 +84,8 @@ impl Work for LogScan {
         let mut scan = LogScan { schema: projection.schema(), outputs: vec![], ..self.clone() };
         let body = body()?;
         for output in projection.expr() {
-            if let Some(column) = output.expr.downcast_ref::<Column>() {
-                scan.outputs.push(self.outputs.get(column.index())?.clone());
+            if let Some(known) = self.output(&output.expr) {
+                scan.outputs.push(known);
                 continue;
             }
             let (of, asked) = Asked::of(&output.expr)?;
@@ -104,10 +120,51 @@ impl LogScan {
                     field.clone()
                 }
             }
-            Output::Json(..) => field.clone(),
+            Output::Label(_) | Output::Json(..) => field.clone(),
         };
         let fields: Vec<Arc<Field>> = self.schema.fields().iter().zip(&self.outputs).map(words).collect();
         LogScan { schema: Arc::new(Schema::new(fields)), ..self.clone() }
+    }
+
+    /// The same that gives at least so many lines, the newest or the oldest, where the output of this number is the time.
+    pub fn of_ends(&self, time: usize, lines: usize, newest_first: bool) -> Option<LogScan> {
+        let Output::Column(column) = self.outputs.get(time)? else { return None };
+        let is_time = LOGS.0.field(*column).name() == "ts";
+        let select = LogSelect { limit: Some(lines), newest_first, ..self.select.clone() };
+        (is_time && self.select.limit.is_none()).then(|| LogScan { select, ..self.clone() })
+    }
+
+    /// Whether a condition on the outputs is one that the selection has, so that lines that are counted for a limit pass it.
+    pub fn keeps(&self, condition: &Arc<dyn PhysicalExpr>) -> bool {
+        let Some(condition) = condition.downcast_ref::<BinaryExpr>() else { return false };
+        let Some(value) = condition.right().downcast_ref::<Literal>().map(Literal::value) else {
+            return false;
+        };
+        let text = value.try_as_str().flatten().filter(|_| *condition.op() == Comparison::Eq);
+        match (self.output(condition.left()), text) {
+            (Some(Output::Label(name)), Some(text)) => {
+                self.select.matchers.contains(&Matcher::equal(name, text))
+            }
+            (Some(Output::Column(column)), Some(text)) => {
+                let place = LOGS.0.field(column).name();
+                self.select.places.iter().any(|(own, asked)| own == place && asked == text)
+            }
+            (Some(Output::Column(column)), None) if LOGS.0.field(column).name() == "ts" => {
+                pushdown::passes(self.select.range, *condition.op(), value)
+            }
+            _ => false,
+        }
+    }
+
+    /// What an expression over the outputs gives, where it is a column or a label.
+    fn output(&self, expression: &Arc<dyn PhysicalExpr>) -> Option<Output> {
+        if let Some(column) = expression.downcast_ref::<Column>() {
+            return self.outputs.get(column.index()).cloned();
+        }
+        let (map, name) = read_key(expression)?;
+        let is_labels = matches!(self.outputs.get(map)?, Output::Column(at) if Some(*at) == number(LABELS));
+        // The map does not have that one.
+        (is_labels && name != METRIC_NAME).then(|| Output::Label(name.to_owned()))
     }
 
     async fn open(self: Arc<Self>) -> Result<Batches> {
@@ -116,6 +173,7 @@ impl LogScan {
             .iter()
             .filter_map(|output| match output {
                 Output::Column(column) => Some(*column),
+                Output::Label(_) => number(LABELS),
                 Output::Json(..) => body(),
             })
             .collect();
@@ -134,6 +192,10 @@ impl LogScan {
         for (output, field) in self.outputs.iter().zip(self.schema.fields()) {
             made.push(match output {
                 Output::Column(number) => column_to_sql(column(number).ok_or_else(missing)?, field)?,
+                Output::Label(name) => {
+                    let streams = number(LABELS).and_then(|labels| column(&labels));
+                    label(streams.ok_or_else(missing)?, name).ok_or_else(missing)?
+                }
                 Output::Json(asked, number) => {
                     let bodies = body().and_then(|body| column(&body)?.as_string_opt::<i32>());
                     values(batch, bodies.ok_or_else(missing)?, asked, *number)?
@@ -143,6 +205,19 @@ impl LogScan {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), made, &options)?)
     }
+}
+
+/// A label of each line, looked up once for lines of one stream that follow one another.
+fn label(streams: &ArrayRef, name: &str) -> Option<ArrayRef> {
+    let streams = streams.as_dictionary_opt::<UInt32Type>()?;
+    let labels = streams.values().as_binary_opt::<i32>()?;
+    let mut texts = StringBuilder::new();
+    for lines in streams.keys().values().chunk_by(|one, next| one == next) {
+        let of_stream = Labels::from_bytes(labels.value(lines[0] as usize)).unwrap_or_default();
+        let text = of_stream.get(name);
+        lines.iter().for_each(|_| texts.append_option(text));
+    }
+    Some(Arc::new(texts.finish()))
 }
 
 fn values(batch: &RecordBatch, bodies: &StringArray, asked: &Asked, number: usize) -> Result<ArrayRef> {

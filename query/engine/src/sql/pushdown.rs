@@ -3,12 +3,13 @@
 
 use super::full_text;
 use crate::logql::literal_of;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{Expr, Operator};
 use model::{
-    LinePattern, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, TimeRange, WordQuery,
+    LinePattern, LogSelect, METRIC_NAME, Match, Matcher, SeriesSelect, SpanField, SpanSelect, TimeRange,
+    WordQuery,
 };
 use regex::Regex;
 
@@ -25,18 +26,33 @@ enum Condition<'a> {
     Pattern(LinePattern),
 }
 
-/// Range in `unit_ns` of the column; `start..=end`.
+/// Range in `unit_ns` of the column; `start..=end`. What is left is what passes, no more and no less.
 fn narrow(range: &mut TimeRange, operator: Operator, value_ns: i64, unit_ns: i64) {
     let floor = value_ns.div_euclid(unit_ns);
     let ceil = floor + i64::from(value_ns.rem_euclid(unit_ns) != 0);
     match operator {
         Operator::Eq => {
-            range.start = range.start.max(floor);
-            range.end = range.end.min(ceil);
+            range.start = range.start.max(ceil);
+            range.end = range.end.min(floor);
         }
-        Operator::Gt | Operator::GtEq => range.start = range.start.max(floor),
-        Operator::Lt | Operator::LtEq => range.end = range.end.min(ceil),
+        Operator::Gt => range.start = range.start.max(floor.saturating_add(1)),
+        Operator::GtEq => range.start = range.start.max(ceil),
+        Operator::Lt => range.end = range.end.min(ceil.saturating_sub(1)),
+        Operator::LtEq => range.end = range.end.min(floor),
         _ => {}
+    }
+}
+
+/// Whether all times of a range, in nanoseconds, pass a comparison.
+pub fn passes(range: TimeRange, operator: Operator, value: &ScalarValue) -> bool {
+    let Some(ns) = nanoseconds(value) else { return false };
+    match operator {
+        Operator::Eq => range.start >= ns && range.end <= ns,
+        Operator::Gt => range.start > ns,
+        Operator::GtEq => range.start >= ns,
+        Operator::Lt => range.end < ns,
+        Operator::LtEq => range.end <= ns,
+        _ => false,
     }
 }
 
@@ -190,6 +206,17 @@ pub fn is_judged_by_scan(filter: &Expr) -> bool {
     }
 }
 
+/// An attribute of spans or of their resource, and the text that it must be.
+pub fn attribute(filter: &Expr) -> Option<(SpanField, String)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    let found = comparison(left, Operator::Eq, right).or_else(|| comparison(right, Operator::Eq, left))?;
+    match found {
+        Condition::Attribute("attributes", name, text) => Some((SpanField::Span(name.into()), text.into())),
+        Condition::Attribute("resource", name, text) => Some((SpanField::Resource(name.into()), text.into())),
+        _ => None,
+    }
+}
+
 /// What LIKE asks of the body; `None` where it is not known for sure.
 fn body_like(like: &Like) -> Option<Vec<Condition<'static>>> {
     let Like { negated, pattern, case_insensitive: false, escape_char: None, .. } = like else { return None };
@@ -260,11 +287,13 @@ fn matcher(name: &str, operator: Operator, value: &str) -> Option<Matcher> {
     (operator == Operator::Eq && !value.is_empty()).then(|| Matcher::equal(name, value))
 }
 
-/// The column, through a cast between timestamps that keeps its order.
+/// The column, through a cast that changes no more than a time's zone. One to a larger unit makes other times equal.
 fn column(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
-        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Timestamp(_, _)) => {
+        Expr::Cast(Cast { expr, field })
+            if matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) =>
+        {
             column(expr)
         }
         _ => None,

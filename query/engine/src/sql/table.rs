@@ -1,7 +1,8 @@
 //! `metrics`, `histograms`, `series`, `logs` and `spans` as DataFusion tables over a snapshot.
 
-use super::columns::{append_labels, label_map_builder, sql_field, to_sql};
-use super::log_scan::{LogScan, Output};
+use super::columns::{append_labels, label_map_builder, sql_field};
+use super::log_scan::{self, LogScan};
+use super::span_scan::{self, SpanScan};
 use super::{histograms, pushdown};
 use crate::logql::Operator;
 use crate::room::Room;
@@ -22,14 +23,13 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    COMPONENT, Labels, METRIC_NAME, Match, Matcher, SeriesSelect, SpanSelect, Tenant, component_of,
-    without_component,
+    COMPONENT, Labels, METRIC_NAME, Match, Matcher, SeriesSelect, Tenant, component_of, without_component,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use store::{ReadError, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns};
+use store::{ReadError, SampleBlock, SeriesInfo, Snapshot, Source};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
@@ -67,7 +67,7 @@ fn shown(schema: &SchemaRef) -> (SchemaRef, Vec<usize>) {
 }
 
 pub(super) static LOGS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::LOGS));
-static SPANS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::SPANS));
+pub(super) static SPANS: LazyLock<(SchemaRef, Vec<usize>)> = LazyLock::new(|| shown(&store::schema::SPANS));
 
 impl TableKind {
     pub const ALL: [TableKind; 5] =
@@ -176,6 +176,7 @@ impl TableProvider for SnapshotTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let judged = |filter: &&Expr| match self.kind {
             TableKind::Logs if pushdown::is_judged_by_scan(filter) => TableProviderFilterPushDown::Exact,
+            TableKind::Spans if pushdown::attribute(filter).is_some() => TableProviderFilterPushDown::Exact,
             _ => TableProviderFilterPushDown::Inexact,
         };
         Ok(filters.iter().map(judged).collect())
@@ -198,13 +199,22 @@ impl TableProvider for SnapshotTable {
             TableKind::Logs => {
                 let scan = LogScan {
                     schema,
-                    outputs: columns.into_iter().map(Output::Column).collect(),
+                    outputs: columns.into_iter().map(log_scan::Output::Column).collect(),
                     select: pushdown::log_select(filters, limit),
                     snapshots: self.snapshots.clone(),
                 };
                 return Ok(Operator::plan(scan, vec![]));
             }
-            TableKind::Spans => Want::Spans(pushdown::span_select(filters)),
+            TableKind::Spans => {
+                let scan = SpanScan {
+                    schema,
+                    outputs: columns.into_iter().map(span_scan::Output::Column).collect(),
+                    select: pushdown::span_select(filters),
+                    judged: filters.iter().filter_map(pushdown::attribute).collect(),
+                    snapshots: self.snapshots.clone(),
+                };
+                return Ok(Operator::plan(scan, vec![]));
+            }
         };
         let scan = Scan {
             schema: schema.clone(),
@@ -222,7 +232,6 @@ enum Want {
     Samples(SeriesSelect),
     Histograms(SeriesSelect),
     Series(SeriesSelect),
-    Spans(SpanSelect),
 }
 
 /// One scan: opened when it is polled, so that a plan that is only explained reads nothing.
@@ -237,12 +246,8 @@ struct Scan {
 
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.want {
-            Want::Samples(select) | Want::Histograms(select) | Want::Series(select) => {
-                write!(f, "{select:?}")
-            }
-            Want::Spans(select) => write!(f, "{select:?}"),
-        }
+        let (Want::Samples(select) | Want::Histograms(select) | Want::Series(select)) = &self.want;
+        write!(f, "{select:?}")
     }
 }
 
@@ -272,21 +277,7 @@ impl Scan {
             Want::Samples(select) => self.samples(snapshot, select, &room).await,
             Want::Histograms(select) => self.histograms(snapshot, select, &room).await,
             Want::Series(select) => self.series(snapshot, select, room).await,
-            Want::Spans(select) => {
-                let columns = SpanColumns(self.columns.iter().map(|&column| SPANS.1[column]).collect());
-                let stream = snapshot.spans(&select, &columns).await.map_err(external)?;
-                Ok(self.converted(stream))
-            }
         }
-    }
-
-    fn converted(self, stream: store::BatchStream) -> Batches {
-        stream
-            .map(move |batch| {
-                let batch = batch.map_err(external)?;
-                Ok(to_sql(&batch, &self.schema)?)
-            })
-            .boxed()
     }
 
     /// Metric by metric when there are many series, so that what is held at once stays small.

@@ -1,7 +1,7 @@
 //! What all sessions have alike: settings, rules and the functions that ask nothing of the engine. It is made once, as to make it
 //! takes longer than a small statement.
 
-use super::{SQL_CATALOG, bounded, functions, json, run_counts, yielding};
+use super::{SQL_CATALOG, bounded, functions, json, run_counts, stream_ends, yielding};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -22,6 +22,7 @@ pub fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
+        .with_physical_optimizer_rule(Arc::new(stream_ends::StreamEnds))
         .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
         .build();
     let session = SessionContext::new_with_state(state);

@@ -113,7 +113,7 @@ async fn conditions_reach_the_store_and_hold() {
     assert_eq!(asked.len(), 1);
     // The two asked for, and that no part of a histogram is wanted.
     assert_eq!(asked[0].matchers.len(), 3, "{asked:?}");
-    assert_eq!(asked[0].range.start, 1_000);
+    assert_eq!(asked[0].range.start, 1_001);
 }
 
 #[tokio::test]

@@ -48,6 +48,26 @@ impl<'a> Alike<'a> {
         self.last = Some((row, number));
         number
     }
+
+    /// As [`Alike::of`], and where the rows end that follow this one, of so many in all, and have its words.
+    pub fn run(&mut self, row: usize, rows: usize) -> (u32, usize) {
+        let number = self.of(row);
+        let ends = self.columns.iter().fold(rows, |ends, keys| {
+            let first = keys[row];
+            row + leading(&keys[row..ends], |key| key == first)
+        });
+        (number, ends)
+    }
+}
+
+/// Values that are looked at together.
+const AT_ONCE: usize = 32;
+
+/// How many of the first values something holds of. Where it is many, most are looked at without asking after each.
+pub(in crate::traceql) fn leading<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> usize {
+    let all = |some: &&[T]| some.iter().fold(true, |all, value| all & holds(*value));
+    let whole = AT_ONCE * values.chunks_exact(AT_ONCE).take_while(all).count();
+    whole + values[whole..].iter().take_while(|value| holds(**value)).count()
 }
 
 fn next(count: &mut u32) -> u32 {
@@ -111,5 +131,20 @@ fn may_be_words(field: &Field) -> bool {
                 | Intrinsic::InstrumentationName
                 | Intrinsic::InstrumentationVersion
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leading;
+
+    #[test]
+    fn the_first_values_are_counted_up_to_one_that_is_other() {
+        for length in 0..100 {
+            let values: Vec<usize> = (0..length).collect();
+            for other in 0..=length {
+                assert_eq!(leading(&values, |value| value != other), other.min(length));
+            }
+        }
     }
 }

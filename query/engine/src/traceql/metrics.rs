@@ -7,27 +7,29 @@
 //! but the least and the largest, which it does not change.
 
 mod compare;
+mod counting;
 mod exemplars;
 mod groups;
 mod series;
 mod steps;
 mod values;
 
-use super::alike::{Alike, Known, parted};
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
 use super::search::{SHOWN, Search, TRACES_READ, fields_of, range_of_traces, value_of};
-use super::shares::in_shares;
+use super::shares::{in_shares, shares};
 use super::spans::{Spans, Val, columns_of, fields_or_columns_of};
 use crate::QueryError;
 use crate::logql::operator::Operator;
+use counting::Counting;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
 use exemplars::{Example, spread};
 use futures::StreamExt;
 use groups::{Bucket, Gathered, Groups, Numbers, label_name};
 use model::{SpanSelect, TraceId, Value};
+use parking_lot::Mutex;
 use series::{Series, arithmetic, best, histogram};
 use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
@@ -148,7 +150,7 @@ impl MetricsQuery {
                 }
                 let mut gathered = self.gathered(query);
                 self.each_of_traces(&query.spansets, columns, inspected, &mut |at| {
-                    gathered.add(self, query, at, None)
+                    self.gather(at, query, &mut gathered)
                 })
                 .await?;
                 gathered
@@ -160,8 +162,32 @@ impl MetricsQuery {
         if groups.is_empty() && query.by.is_empty() && counts {
             groups.push((vec![], self.numbers(query)()));
         }
-        let groups = groups.into_iter();
-        Ok(groups.flat_map(|(labels, numbers)| self.series(query, labels, numbers)).collect())
+        match query.op {
+            MetricsOp::QuantileOverTime => self.series_in_shares(query, groups).await,
+            _ => Ok(groups.into_iter().flat_map(|(labels, of)| self.series(query, labels, of)).collect()),
+        }
+    }
+
+    /// As many threads at a time as there are processors: each value that was seen is looked at once more.
+    async fn series_in_shares(
+        &self,
+        query: &MetricsAggregate,
+        groups: Vec<(Labels, Numbers)>,
+    ) -> Result<Vec<Series>, QueryError> {
+        let mut parts: Vec<Vec<(Labels, Numbers)>> = vec![];
+        parts.resize_with(shares(), Vec::new);
+        for (at, group) in groups.into_iter().enumerate() {
+            let part = at % parts.len();
+            parts[part].push(group);
+        }
+        let parts = Mutex::new(parts);
+        let series = in_shares(|_| {
+            let (own, query, part) = (self.clone(), query.clone(), parts.lock().pop().unwrap_or_default());
+            let series = move |(labels, numbers)| own.series(&query, labels, numbers);
+            async move { Ok(part.into_iter().flat_map(series).collect::<Vec<Series>>()) }
+        })
+        .await?;
+        Ok(series.into_iter().flatten().collect())
     }
 
     /// Gathers spans that a filter alone decides on, as many threads at a time as there are processors.
@@ -207,30 +233,12 @@ impl MetricsQuery {
             SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
         let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
             .map_err(crate::logql::broken)?;
-        let (of_words, of_rows) = parted(filter);
-        let mut words: Vec<&Field> = query.by.iter().collect();
-        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
-        let (mut passing, mut inspected) = (Known::default(), 0);
-        let mut gathered = self.gathered(query);
+        let mut counting = Counting::new(self, query, filter);
+        let (mut gathered, mut inspected) = (self.gathered(query), 0);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             inspected += batch.num_rows() as u64;
-            let spans = Spans::of(&batch);
-            let mut alike = Alike::new(&spans, &words);
-            passing.forget();
-            gathered.groups.alike.forget();
-            for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
-                let at = SpanAt { spans: &spans, row, trace: None };
-                let holds = |conditions: &[&FieldExpr]| conditions.iter().all(|c| at.holds(c) == Some(true));
-                let number = alike.as_mut().map(|alike| alike.of(row));
-                let passes = match number {
-                    Some(number) => passing.get(number, || holds(&of_words)),
-                    None => holds(&of_words),
-                };
-                if passes && holds(&of_rows) {
-                    gathered.add(self, query, &at, number)?;
-                }
-            }
+            counting.add(&Spans::of(&batch), &mut gathered)?;
         }
         Ok((gathered, inspected))
     }
@@ -288,73 +296,60 @@ impl MetricsQuery {
         Ok(())
     }
 
-    /// Counts one span; the bytes that it took.
+    /// Counts one span.
     fn gather(
         &self,
         at: &SpanAt<'_>,
-        alike: Option<u32>,
         query: &MetricsAggregate,
-        groups: &mut Groups,
-    ) -> usize {
-        // Durations are answered in seconds and sorted by powers of two of nanoseconds.
-        let (value, whole) = match &query.field {
+        gathered: &mut Gathered,
+    ) -> Result<(), QueryError> {
+        let number = match &query.field {
             None => (1.0, 1.0),
-            Some(Field::Intrinsic(Intrinsic::Duration)) => in_seconds(at.spans.duration(at.row)),
-            Some(field) => match at.value(field) {
-                Val::Duration(ns) => in_seconds(ns),
-                other => match other.number().filter(|number| !number.is_nan()) {
-                    Some(number) => (number, number),
-                    None => return 0,
-                },
+            Some(field) => match number_of(at, field) {
+                Some(number) => number,
+                None => return Ok(()),
             },
         };
-        let start = at.spans.start(at.row);
-        let step = self.steps.of(start);
-        let mut grown = 0;
-        let group = match alike {
-            Some(number) => {
-                let mut known = std::mem::take(&mut groups.alike);
-                let group = known.get(number, || groups.of(&query.by, at, self.numbers(query), &mut grown));
-                groups.alike = known;
-                group
-            }
-            None => groups.of(&query.by, at, self.numbers(query), &mut grown),
-        };
-        let bucket = match &mut groups.all[group].1 {
+        let (step, weight) = (self.steps.of(at.spans.start(at.row)), at.spans.weight(at.row));
+        let (value, groups, mut grown) = (number.0, &mut gathered.groups, 0);
+        let group = self.group(at, None, query, groups, &mut grown);
+        match &mut groups.all[group].1 {
             Numbers::Counts(counts, examples) => {
                 if let Some(count) = counts.get_mut(step) {
-                    *count += at.spans.weight(at.row);
+                    *count += weight;
                 }
                 if let Some(place) = examples.get_mut(step).filter(|example| example.is_none()) {
                     let example = Example::new(at, value, &groups.read);
                     grown += example.bytes();
                     *place = Some(example);
                 }
-                return grown;
             }
-            Numbers::Buckets(buckets) => buckets.get_mut(step),
-        };
-        let Some(bucket) = bucket else { return grown };
-        bucket.min = if bucket.count == 0.0 { value } else { bucket.min.min(value) };
-        bucket.max = if bucket.count == 0.0 { value } else { bucket.max.max(value) };
-        let weight = at.spans.weight(at.row);
-        bucket.count += weight;
-        bucket.sum += value * weight;
-        match query.op {
-            MetricsOp::QuantileOverTime => grown += bucket.values.push(value, weight),
-            MetricsOp::HistogramOverTime => grown += bucket.powers.add(whole, weight),
-            _ => {}
-        }
-        // The largest value of a step is what a reader of a chart wants to open.
-        let before = bucket.exemplar.as_ref().map(|example| example.value);
-        if self.exemplars > 0 && before.is_none_or(|before| value > before) {
-            let example = Example::new(at, value, &groups.read);
-            if before.is_none() {
-                grown += example.bytes();
+            Numbers::Buckets(buckets) => {
+                if let Some(bucket) = buckets.get_mut(step) {
+                    grown += bucket.add(query.op, number, weight);
+                    if self.exemplars > 0 {
+                        grown += bucket.show(value, || Example::new(at, value, &groups.read));
+                    }
+                }
             }
-            bucket.exemplar = Some(example);
         }
-        grown
+        gathered.account(grown)
+    }
+
+    /// The group of a span, known already where a row that is like it was seen; `grown` by the bytes that it took to make it.
+    fn group(
+        &self,
+        at: &SpanAt<'_>,
+        alike: Option<u32>,
+        query: &MetricsAggregate,
+        groups: &mut Groups,
+        grown: &mut usize,
+    ) -> usize {
+        let Some(number) = alike else { return groups.of(&query.by, at, self.numbers(query), grown) };
+        let mut known = std::mem::take(&mut groups.alike);
+        let group = known.get(number, || groups.of(&query.by, at, self.numbers(query), grown));
+        groups.alike = known;
+        group
     }
 
     fn gathered(&self, query: &MetricsAggregate) -> Gathered {
@@ -464,6 +459,15 @@ fn wants_trace(query: &MetricsAggregate) -> bool {
     let mut wants = query.by.iter().chain(&query.field).any(Field::of_trace);
     fields_of(&query.spansets, &mut |field| wants |= field.of_trace());
     wants
+}
+
+/// The number that is asked for, and the one that histograms sort it by: durations are answered in seconds and sorted by powers of
+/// two of nanoseconds. `None` where a span has none.
+fn number_of(at: &SpanAt<'_>, field: &Field) -> Option<(f64, f64)> {
+    match at.value(field) {
+        Val::Duration(ns) => Some(in_seconds(ns)),
+        other => other.number().filter(|number| !number.is_nan()).map(|number| (number, number)),
+    }
 }
 
 fn in_seconds(ns: i64) -> (f64, f64) {

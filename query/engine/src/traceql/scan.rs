@@ -99,7 +99,7 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
     }
 }
 
-fn turned(op: CompareOp) -> CompareOp {
+pub(super) fn turned(op: CompareOp) -> CompareOp {
     match op {
         CompareOp::Greater => CompareOp::Less,
         CompareOp::GreaterEqual => CompareOp::LessEqual,

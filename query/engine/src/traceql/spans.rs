@@ -343,6 +343,16 @@ impl<'a> Spans<'a> {
         self.start.map_or(0, |start| start.value(row))
     }
 
+    /// Of all rows, where they were read.
+    pub fn starts(&self) -> Option<&'a [i64]> {
+        self.start.map(|start| &start.values()[..])
+    }
+
+    /// Of all rows, where they were read.
+    pub fn durations(&self) -> Option<&'a [i64]> {
+        self.duration.map(|duration| &duration.values()[..])
+    }
+
     pub fn duration(&self, row: usize) -> i64 {
         self.duration.map_or(0, |duration| duration.value(row))
     }
@@ -631,6 +641,12 @@ impl<'a> Spans<'a> {
         let state = self.trace_state.filter(|state| !state.value_data().is_empty());
         state.map_or(1.0, |state| model::sampling_weight(state.value(row)))
     }
+
+    /// The same of all rows; `None` where each stands for itself.
+    pub fn weights(&self) -> Option<Vec<f64>> {
+        self.trace_state.filter(|state| !state.value_data().is_empty())?;
+        Some((0..self.rows).map(|row| self.weight(row)).collect())
+    }
 }
 
 fn part_attribute<'a>(
@@ -655,12 +671,16 @@ pub(crate) fn fields_or_columns_of(
     columns: &mut Vec<&'static str>,
 ) {
     let Field::Attribute { scope, name } = field else { return columns_of(field, columns) };
-    if name == "service.name" && matches!(scope, Scope::Resource | Scope::Any) {
+    // The column of services says it of the resource.
+    let is_service = name == "service.name" && matches!(scope, Scope::Resource | Scope::Any);
+    if is_service {
         columns.push("service");
     }
     let (of_span, of_resource) = (SpanField::Span(name.clone()), SpanField::Resource(name.clone()));
     match scope {
+        Scope::Resource if is_service => {}
         Scope::Span => fields.push(of_span),
+        Scope::Any if is_service => fields.push(of_span),
         Scope::Resource => fields.push(of_resource),
         Scope::Any => fields.extend([of_span, of_resource]),
         _ => return columns_of(field, columns),

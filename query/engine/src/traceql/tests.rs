@@ -2,6 +2,7 @@
 
 mod answers;
 mod corpus;
+mod counted;
 mod many;
 mod told;
 

@@ -17,6 +17,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
+use model::SpanSelect;
 use std::sync::{Arc, LazyLock};
 
 pub const REST: &str = "attributes";
@@ -68,35 +69,86 @@ pub fn column_of(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// Rows whose attribute passes, by its own column or the map of those without.
-pub fn judge(
-    batch: &RecordBatch,
-    name: &str,
-    passes: impl Fn(&str) -> bool,
-) -> Result<BooleanArray, ArrowError> {
-    let wrong = || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
-    let column = batch.columns().first().ok_or_else(wrong)?;
-    if let Some(values) = column.as_string_opt::<i32>() {
-        return Ok(mask(values.len(), |row| values.is_valid(row) && passes(values.value(row))));
+/// Judges rows by one attribute, which is in a column of its own or in the map of those without.
+pub struct Judged {
+    name: String,
+    text: String,
+    words: Option<JudgedWords>,
+}
+
+/// The words of a row group, which all batches of it have alike, and what was found of them.
+struct JudgedWords {
+    values: StringArray,
+    fit: Vec<bool>,
+    /// Those that fit.
+    keys: Vec<u32>,
+}
+
+impl Judged {
+    pub fn new(name: &str, text: &str) -> Judged {
+        Judged { name: name.to_owned(), text: text.to_owned(), words: None }
     }
-    if let Some(words) = column.as_dictionary_opt::<UInt32Type>() {
-        let values = words.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-        // A row group may have more words than the batch has rows.
-        let mut known: Vec<Option<bool>> = vec![None; values.len()];
-        let mut word = |key: u32| match &mut known[key as usize] {
-            Some(passes) => *passes,
-            own => *own.insert(passes(values.value(key as usize))),
+
+    /// Rows of the batch, whose first column is the one that the attribute is in.
+    pub fn mask(&mut self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+        let name = &self.name;
+        let wrong =
+            || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
+        let column = batch.columns().first().ok_or_else(wrong)?;
+        if let Some(values) = column.as_string_opt::<i32>() {
+            let passes = |row: usize| values.is_valid(row) && SpanSelect::fits(&self.text, values.value(row));
+            return Ok(mask(values.len(), passes));
+        }
+        if let Some(words) = column.as_dictionary_opt::<UInt32Type>() {
+            let values = words.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+            let known = match self.words.take() {
+                Some(known) if is_same(&known.values, values) => known,
+                _ => JudgedWords::of(values, &self.text),
+            };
+            return Ok(self.words.insert(known).mask(words.keys()));
+        }
+        let map = column.as_map_opt().ok_or_else(wrong)?;
+        let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
+        let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+        Ok(mask(map.len(), |row| {
+            let mut entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
+            entries.any(|at| names.value(at) == name && SpanSelect::fits(&self.text, values.value(at)))
+        }))
+    }
+}
+
+impl JudgedWords {
+    fn of(values: &StringArray, text: &str) -> JudgedWords {
+        let fits = |value: Option<&str>| value.is_some_and(|value| SpanSelect::fits(text, value));
+        let fit: Vec<bool> = values.iter().map(fits).collect();
+        let keys = (0..fit.len()).filter(|key| fit[*key]).map(|key| key as u32).collect();
+        JudgedWords { values: values.clone(), fit, keys }
+    }
+
+    fn mask(&self, keys: &UInt32Array) -> BooleanArray {
+        let (rows, own) = (keys.len(), keys.values());
+        // Most often one word fits or none, and to compare numbers takes less than to look each up.
+        let fitting = match self.keys.as_slice() {
+            [] => BooleanBuffer::new_unset(rows),
+            [one] => BooleanBuffer::collect_bool(rows, |row| own[row] == *one),
+            // A row without a word may have any number.
+            _ => BooleanBuffer::collect_bool(rows, |row| {
+                self.fit.get(own[row] as usize).is_some_and(|fits| *fits)
+            }),
         };
-        let keys = words.keys();
-        return Ok(mask(keys.len(), |row| keys.is_valid(row) && word(keys.value(row))));
+        let fitting = match keys.nulls() {
+            Some(valid) => &fitting & valid.inner(),
+            None => fitting,
+        };
+        BooleanArray::new(fitting, None)
     }
-    let map = column.as_map_opt().ok_or_else(wrong)?;
-    let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
-    let values = map.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-    Ok(mask(map.len(), |row| {
-        let mut entries = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
-        entries.any(|at| names.value(at) == name && passes(values.value(at)))
-    }))
+}
+
+/// Whether both are one piece of memory.
+fn is_same(one: &StringArray, other: &StringArray) -> bool {
+    one.len() == other.len()
+        && std::ptr::eq(one.value_data(), other.value_data())
+        && std::ptr::eq(one.value_offsets(), other.value_offsets())
 }
 
 fn mask(rows: usize, passes: impl FnMut(usize) -> bool) -> BooleanArray {
@@ -380,6 +432,29 @@ mod tests {
     use super::*;
     use crate::rows::shapes::Shapes;
     use arrow::datatypes::Schema;
+
+    #[test]
+    fn rows_pass_by_the_words_of_their_own_row_group() {
+        let words = |words: &[&str]| StringArray::from(words.to_vec());
+        let (first, turned, none, two) =
+            (words(&["x", "y"]), words(&["y", "x"]), words(&["y"]), words(&["y", "x", "[1]"]));
+        let mut judged = Judged::new("a", "x");
+        for (words, keys, expected) in [
+            (&first, [Some(0), Some(1), None], [true, false, false]),
+            (&first, [Some(1), None, Some(0)], [false, false, true]),
+            (&turned, [Some(0), Some(1), None], [false, true, false]),
+            (&none, [Some(0), Some(0), None], [false, false, false]),
+            // A list may hold what is asked.
+            (&two, [Some(1), Some(2), None], [true, true, false]),
+            (&first, [Some(0), None, None], [true, false, false]),
+        ] {
+            let keys = UInt32Array::from(keys.to_vec());
+            let column = DictionaryArray::<UInt32Type>::try_new(keys, Arc::new(words.clone())).unwrap();
+            let batch = RecordBatch::try_from_iter([("attr.a", Arc::new(column) as ArrayRef)]).unwrap();
+            let mask = judged.mask(&batch).unwrap();
+            assert_eq!(mask, BooleanArray::from(expected.to_vec()), "{words:?} {batch:?}");
+        }
+    }
 
     #[test]
     fn what_is_taken_apart_is_put_together_again() {

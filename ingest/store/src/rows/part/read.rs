@@ -146,12 +146,13 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     }
     let (signal, range) = (select.signal(), select.range());
     let times_judged = range.start <= part.meta.first_ts && part.meta.last_ts <= range.end;
+    let needed = needed(signal, &columns);
     let judged_by = match &select {
         Select::Logs(select) => logs::mask_columns(select, times_judged),
+        Select::Spans(select) if spans::are_read_whole(select, &needed) => vec![],
         Select::Spans(select) => spans::mask_columns(select, times_judged),
     };
     let labels = index.labels(&select);
-    let needed = needed(signal, &columns);
     let projected = match &labels {
         Some(labels) => {
             let mut of_bodies = labels.columns();
@@ -172,7 +173,7 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         }
         _ => None,
     };
-    let attributes = index.attribute_predicates(&select);
+    let mut judges = index.attribute_judges(&select);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
     let tests = match &select {
         Select::Logs(select) if few.is_none() && index.is_straight(&projected) => {
@@ -184,8 +185,9 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     // Labels are read of all rows anyway: to judge them first would read columns twice. Lines have more columns than that.
     let (tests, tests_of_labels) =
         if has_labels { (CodedTests::default(), tests) } else { (tests, CodedTests::default()) };
-    let judge = (!judged_by.is_empty() || !tests.is_empty())
-        .then(|| index.judge(select, &judged_by, (needles, tests), &part.objects().automata));
+    if !judged_by.is_empty() || !tests.is_empty() {
+        judges.push(index.judge(select, &judged_by, (needles, tests), &part.objects().automata));
+    }
     let published = {
         let index = index.clone();
         move |batch: RecordBatch| {
@@ -202,32 +204,36 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     };
     if let Some(pages) = few {
         let wanted = few::Wanted { part: &part, index: &index, ranges: &ranges };
-        let Judge { columns, judge, .. } = judge.unwrap_or_else(Judge::of_nothing);
+        let Judge { columns, judge, .. } = judges.pop().unwrap_or_else(Judge::of_nothing);
         let rows = wanted.rows(&pages, &columns, judge, &projected).await?;
         let rows = rows.into_iter().map(move |batch| published(batch).map_err(|e| part.damaged(&path, e)));
         return Ok(futures::stream::iter(rows).boxed());
     }
-    let judged: &[usize] = judge.as_ref().map_or(&[], |judge| &judge.columns);
-    let judges_texts = judge.as_ref().is_some_and(|judge| judge.judges_texts);
-    let is_straight = signal == Signal::Logs
-        && (judge.is_none() || index.is_straight(judged))
-        && index.is_straight(&projected);
+    let judges_texts = judges.iter().any(|judge| judge.judges_texts);
+    let is_straight =
+        judges.iter().all(|judge| index.is_straight(&judge.columns)) && index.is_straight(&projected);
     // Values of labels are most often few, and what is found of one is found of all lines that have it.
     let is_coded = has_labels && (is_straight || !judges_texts);
-    let metadata = if is_coded { index.coded_metadata() } else { &index.metadata };
+    let metadata = match &words {
+        Some(words) => words,
+        None if is_coded => index.coded_metadata(),
+        None => &index.metadata,
+    };
     let stream = if is_straight {
-        let judged = if judges_texts { &index.metadata } else { index.coded_metadata() };
-        Straight::of(part.clone(), &index, [metadata, judged], &ranges, judge, projected).stream().boxed()
+        let judged = match signal {
+            Signal::Logs if !judges_texts => index.coded_metadata(),
+            Signal::Logs => &index.metadata,
+            _ => metadata,
+        };
+        Straight::of(part.clone(), &index, [metadata, judged], &ranges, judges, projected).stream().boxed()
     } else {
-        let mut filter = attributes;
-        filter.extend(judge.map(|judge| judge.predicate(&index)));
+        let filter: Vec<_> = judges.into_iter().map(|judge| judge.predicate(&index)).collect();
         let read = Read {
             projection: index.mask(&projected),
             selection: Some(selection(ranges.0.into_iter(), index.total())),
             filter: (!filter.is_empty()).then(|| RowFilter::new(filter)),
             ..Read::default()
         };
-        let metadata = words.as_ref().unwrap_or(metadata);
         let stream = part.objects().read(&path, metadata, read).map_err(|e| part.damaged(&path, e))?;
         stream.map_err(ArrowError::from).boxed()
     };
@@ -325,7 +331,7 @@ fn read_stored(
     let columns = index.columns(&needed);
     let stream = if part.meta.signal == Signal::Logs && index.is_straight(&columns) {
         let metadata = &index.metadata;
-        let straight = Straight::of(part.clone(), &index, [metadata, metadata], &ranges, None, columns);
+        let straight = Straight::of(part.clone(), &index, [metadata, metadata], &ranges, vec![], columns);
         straight.in_batches_of(index.merge_rows()).stream().boxed()
     } else {
         let selection = Some(selection(ranges.0.into_iter(), index.total()));
@@ -517,27 +523,22 @@ impl Index {
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
     }
 
-    /// Judges spans by attributes, each by the one column that it is in.
-    fn attribute_predicates(&self, select: &Select) -> Vec<Box<dyn ArrowPredicate>> {
+    /// What judges spans by attributes, each by the one column that it is in.
+    fn attribute_judges(&self, select: &Select) -> Vec<Judge> {
         let Select::Spans(select) = select else { return vec![] };
-        let predicate = |(name, text): &(String, String)| {
+        let judge = |(name, text): &(String, String)| {
             let column = attributes::column_of(name);
-            let column = if self.field_names().any(|field| field == column) {
-                column
-            } else {
-                attributes::REST.into()
-            };
-            let projection = ProjectionMask::roots(
-                self.metadata.parquet_schema(),
-                self.field_names().enumerate().filter(|(_, field)| *field == column).map(|(at, _)| at),
-            );
-            let (name, text) = (name.clone(), text.clone());
-            let judged = move |batch: RecordBatch| {
-                attributes::judge(&batch, &name, |own| SpanSelect::fits(&text, own))
-            };
-            Box::new(ArrowPredicateFn::new(projection, judged)) as Box<dyn ArrowPredicate>
+            let has_own = self.field_names().any(|field| field == column);
+            let column = if has_own { column.as_str() } else { attributes::REST };
+            let columns = self.field_names().enumerate().filter(|(_, field)| *field == column);
+            let mut judged = attributes::Judged::new(name, text);
+            Judge {
+                columns: columns.map(|(at, _)| at).collect(),
+                judges_texts: false,
+                judge: Box::new(move |batch| judged.mask(&batch)),
+            }
         };
-        select.attributes.iter().map(predicate).collect()
+        select.attributes.iter().map(judge).collect()
     }
 
     /// Judges rows by the columns that `judged_by` are made of.

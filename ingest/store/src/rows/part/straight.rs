@@ -1,6 +1,6 @@
 //! Reads rows of columns that are no lists, row group by row group, without the library's reader for any file: that one makes two
 //! contexts of the compressor for each column of each row group, which takes longer than a small column takes to unpack.
-//! Rows that are judged come in two readings, of which the second one reads only the pages that have any left.
+//! Rows that are judged come in several readings, of which each reads only the pages that have any left.
 
 use super::Index;
 use super::picked::{Chunks, Fetched, pages_of};
@@ -36,7 +36,8 @@ struct File {
 
 pub struct Straight {
     file: File,
-    judge: Option<Judge>,
+    /// The next one looks at what those before it let pass.
+    judges: Vec<Judge>,
     /// Indices of the file's columns.
     columns: Vec<usize>,
     groups: std::vec::IntoIter<(usize, Rows)>,
@@ -83,13 +84,13 @@ impl Index {
 }
 
 impl Straight {
-    /// `columns` and those of the judge [are straight](Index::is_straight).
+    /// `columns` and those of the judges [are straight](Index::is_straight).
     pub fn of(
         part: Arc<Part>,
         index: &Index,
         [metadata, judged]: [&ArrowReaderMetadata; 2],
         ranges: &Ranges,
-        judge: Option<Judge>,
+        judges: Vec<Judge>,
         columns: Vec<usize>,
     ) -> Straight {
         let (mut groups, mut first) = (vec![], 0);
@@ -108,7 +109,7 @@ impl Straight {
                 judged: judged.clone(),
                 blocks: index.blocks().cloned().unwrap_or_else(|| Arc::new(Blocks(vec![]))),
             },
-            judge,
+            judges,
             columns,
             groups: groups.into_iter(),
             reader: None,
@@ -144,16 +145,19 @@ impl Straight {
     }
 
     /// Those of the rows that pass.
-    async fn left(&mut self, group: usize, rows: Rows) -> Result<Rows, ArrowError> {
-        let Some(mut judge) = self.judge.take() else { return Ok(rows) };
-        let mut left = Left { rows: &rows, at: 0, before: 0, judged: 0, left: vec![] };
-        let columns = (&judge.columns[..], READ_ROWS);
-        for batch in self.file.reader_of(&self.file.judged, group, &rows, columns).await? {
-            left.add(&(judge.judge)(batch?)?);
+    async fn left(&mut self, group: usize, mut rows: Rows) -> Result<Rows, ArrowError> {
+        for judge in &mut self.judges {
+            if rows.is_empty() {
+                break;
+            }
+            let mut left = Left { rows: &rows, at: 0, before: 0, judged: 0, left: vec![] };
+            let columns = (&judge.columns[..], READ_ROWS);
+            for batch in self.file.reader_of(&self.file.judged, group, &rows, columns).await? {
+                left.add(&(judge.judge)(batch?)?);
+            }
+            rows = left.left;
         }
-        let left = left.left;
-        self.judge = Some(judge);
-        Ok(left)
+        Ok(rows)
     }
 }
 

@@ -279,6 +279,164 @@ async fn time_conditions_cut_exactly() {
 }
 
 #[tokio::test]
+async fn a_time_cut_to_seconds_is_compared_as_it_is_cut() {
+    let (engine, store, _dir) = world().await;
+    let record = LogRecord { ts_ns: NOON_NS + 2_500_000_000, body: "later".into(), ..LogRecord::default() };
+    let labels = Labels::from_pairs([("service_name", "orders")]);
+    let stream = LogStream { labels, resource: vec![], records: vec![record] };
+    let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    store.flush().await.unwrap();
+    for (condition, count) in [
+        ("ts::timestamp(0) <= '2026-03-01T12:00:02'", 3),
+        ("ts::timestamp(0) = '2026-03-01T12:00:02'", 2),
+        ("ts <= '2026-03-01T12:00:02Z'", 2),
+        ("ts > '2026-03-01T12:00:02.499Z'", 1),
+        ("ts > '2026-03-01T12:00:02.5Z'", 0),
+        ("ts < '2026-03-01T12:00:02.5Z'", 2),
+    ] {
+        let text = table(&engine, &format!("select count(*) as n from logs where {condition}")).await;
+        assert!(text.contains(&format!("| {count} |")), "{condition}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_lines_are_those_at_the_ends_of_streams() {
+    let (engine, store, _dir) = world().await;
+    // Of two streams the labels say the service; two more have the same labels, and only their resources say it.
+    let stream = |labels: [(&str, &str); 2], service: &str, first_ms: i64| {
+        let record = |n: i64| LogRecord {
+            ts_ns: NOON_NS + (first_ms + 10 * n) * 1_000_000,
+            severity: if n % 2 == 0 { 9 } else { 17 },
+            body: format!("{service} {n}"),
+            ..LogRecord::default()
+        };
+        let resource = vec![("service.name".to_owned(), Value::from(service))];
+        LogStream { labels: Labels::from_pairs(labels), resource, records: (0..50).map(record).collect() }
+    };
+    let streams = vec![
+        stream([("service_name", "a"), ("pod", "a-1")], "a", 1),
+        stream([("service_name", "a"), ("pod", "a-2")], "a", 302),
+        stream([("app", "shared"), ("env", "prod")], "c", 3),
+        stream([("app", "shared"), ("env", "prod")], "d", 404),
+    ];
+    let batch = Batch::Logs(LogBatch { streams });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let statements = [
+        ("select body from logs where service = 'a' order by ts desc limit 3", true),
+        ("select body from logs where service = 'a' order by ts limit 3", true),
+        ("select ts, body from logs where service = 'c' order by ts desc limit 3", true),
+        (
+            "select body from logs where ts < '2026-03-01T12:00:00.492Z' and service = 'a' order by ts desc limit 2",
+            true,
+        ),
+        ("select body from logs where ts >= '2026-03-01T12:00:00.2Z' order by ts limit 5", true),
+        ("select body from logs where labels['pod'] = 'a-1' order by ts desc limit 3", true),
+        (
+            "select body from logs where label(labels, 'app') = 'shared' and service = 'c' order by ts limit 3",
+            true,
+        ),
+        ("select body from logs where labels['pod'] <> 'a-1' order by ts desc limit 3", false),
+        ("select body from logs where service = 'a' and severity = 'error' order by ts desc limit 3", false),
+        ("select body from logs where service = 'a' or service = 'd' order by ts desc limit 3", false),
+        ("select body from logs where service <> 'a' order by ts desc limit 3", false),
+        ("select body from logs where service = 'a' order by ts desc, body limit 3", false),
+        ("select body from logs where service = 'a' order by body limit 3", false),
+    ];
+    for step in 0..3 {
+        for (statement, is_told) in statements {
+            let explained = table(&engine, &format!("explain {statement}")).await;
+            assert_eq!(explained.contains("limit: Some("), is_told, "{statement}:\n{explained}");
+            // Of this condition no scan knows anything.
+            let slowly =
+                statement.replace("where ", "where length(body) > 0 and (").replace(" order", ") order");
+            let (lines, all) = (table(&engine, statement).await, table(&engine, &slowly).await);
+            assert_eq!(lines, all, "{statement} in step {step}");
+        }
+        let by_label =
+            "select labels['pod'] as p, label(labels, 'app') as a, count(*) as n from logs group by p, a";
+        let counts = table(&engine, by_label).await;
+        for row in ["| a-1 |        | 50  |", "| a-2 |        | 50  |", "|     | shared | 100 |"] {
+            assert!(counts.contains(row), "step {step}:\n{counts}");
+        }
+        match step {
+            0 => drop(store.flush().await.unwrap()),
+            _ => drop(store.compact().await.unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_attribute_is_asked_of_the_store_by_its_name() {
+    let (engine, store, _dir) = world().await;
+    // A list that has what is asked is not equal to it.
+    let user = |n: usize| match (n % 7, n % 50) {
+        (0, _) => None,
+        (_, 1) => Some(Value::Json(r#"["u1"]"#.to_owned())),
+        _ => Some(Value::from(format!("u{}", n % 3))),
+    };
+    let span = |n: usize| {
+        let mut attributes = vec![("n".to_owned(), Value::Int(n as i64 % 5))];
+        attributes.extend(user(n).map(|user| ("user.id".to_owned(), user)));
+        attributes.extend((n == 300).then(|| ("rare".to_owned(), Value::from("x"))));
+        Span {
+            trace_id: [(n % 9) as u8 + 20; 16],
+            span_id: (n as u64 + 1_000).to_be_bytes(),
+            start_ns: NOON_NS + n as i64,
+            duration_ns: 1,
+            name: format!("op {}", n % 2),
+            attributes: attributes.into(),
+            ..Span::default()
+        }
+    };
+    let resource = Arc::new(vec![("service.name".to_owned(), Value::from("users"))]);
+    let spans = (0..600).map(span).collect();
+    let one = ResourceSpans { resource, scope: Scope::named("s", "1"), spans, ..ResourceSpans::default() };
+    let batch = Batch::Spans(SpanBatch { resources: vec![one] });
+    store.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    let is_u1 = |n: usize| user(n) == Some(Value::from("u1"));
+    let count = |passes: &dyn Fn(usize) -> bool| (0..600).filter(|n| passes(*n)).count();
+    let of_u1 = count(&is_u1);
+    let cases = [
+        ("count(*)", "attributes['user.id'] = 'u1'", of_u1),
+        ("count(*)", "'u1' = attr(attributes, 'user.id') and resource['service.name'] = 'users'", of_u1),
+        ("count(*)", "attributes['user.id'] = 'u1' and resource['service.name'] = 'orders'", 0),
+        (
+            "count(*)",
+            "attributes['user.id'] = 'u1' and attributes['n'] = '3'",
+            count(&|n| is_u1(n) && n % 5 == 3),
+        ),
+        ("count(*)", "attributes['user.id'] = 'u1' and attributes['user.id'] = 'u2'", 0),
+        ("count(*)", "attributes['user.id'] = '[\"u1\"]'", count(&|n| n % 7 != 0 && n % 50 == 1)),
+        ("count(*)", "attributes['rare'] = 'x' and attributes['user.id'] = 'u0'", 1),
+        ("count(*)", "service = 'users' and attributes['user.id'] is null", count(&|n| n % 7 == 0)),
+        ("count(attributes['user.id'])", "name = 'op 1'", count(&|n| n % 2 == 1 && n % 7 != 0)),
+        ("count(distinct attributes['n'])", "attributes['user.id'] <> 'u1'", 5),
+        ("max(cardinality(attributes))", "attributes['user.id'] = 'u0' and attributes['rare'] = 'x'", 3),
+    ];
+    for step in 0..3 {
+        for (what, condition, expected) in cases {
+            let answer = table(&engine, &format!("select {what} as n from spans where {condition}")).await;
+            assert!(
+                answer.contains(&format!("| {expected} ")),
+                "{what} {condition} in step {step}:\n{answer}"
+            );
+        }
+        let explained =
+            table(&engine, "explain select count(*) from spans where attributes['user.id'] = 'u1'").await;
+        assert!(explained.contains("attributes=[span:user.id]"), "{explained}");
+        assert!(!explained.contains("FilterExec"), "{explained}");
+        let by_name = "explain select attributes['n'] as v, count(*) from spans group by v";
+        let explained = table(&engine, by_name).await;
+        assert!(explained.contains("attributes=[span:n]"), "{explained}");
+        match step {
+            0 => drop(store.flush().await.unwrap()),
+            _ => drop(store.compact().await.unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_in_a_call_is_said() {
     let (engine, _, _dir) = world().await;
     for (call, says) in [

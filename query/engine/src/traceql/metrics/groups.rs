@@ -4,14 +4,14 @@ use super::super::alike::Known;
 use super::super::evaluate::SpanAt;
 use super::super::search::{field_key, value_of};
 use super::super::spans::Val;
+use super::Labels;
 use super::exemplars::Example;
 use super::values::{Powers, Values};
-use super::{Labels, MetricsQuery};
 use crate::QueryError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use std::collections::HashMap;
-use traceql::{Field, MetricsAggregate};
+use traceql::{Field, MetricsOp};
 
 /// Memory is asked for in such pieces: a value at a time, asking costs more than keeping.
 const GROWN_BYTES: usize = 64 << 10;
@@ -32,6 +32,32 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// A value, and the number that a histogram sorts it by; the bytes that it took.
+    #[inline]
+    pub fn add(&mut self, op: MetricsOp, (value, whole): (f64, f64), weight: f64) -> usize {
+        self.min = if self.count == 0.0 { value } else { self.min.min(value) };
+        self.max = if self.count == 0.0 { value } else { self.max.max(value) };
+        self.count += weight;
+        self.sum += value * weight;
+        match op {
+            MetricsOp::QuantileOverTime => self.values.push(value, weight),
+            MetricsOp::HistogramOverTime => self.powers.add(whole, weight),
+            _ => 0,
+        }
+    }
+
+    /// The largest value of a step is what a reader of a chart wants to open; the bytes that it took.
+    pub fn show(&mut self, value: f64, example: impl FnOnce() -> Example) -> usize {
+        let before = self.exemplar.as_ref().map(|example| example.value);
+        if before.is_some_and(|before| value <= before) {
+            return 0;
+        }
+        let example = example();
+        let bytes = if before.is_none() { example.bytes() } else { 0 };
+        self.exemplar = Some(example);
+        bytes
+    }
+
     fn absorb(&mut self, other: Bucket) {
         if other.count == 0.0 {
             return;
@@ -63,15 +89,9 @@ impl Gathered {
         Gathered { groups: Groups { read, ..Groups::default() }, grown: 0, reservations: vec![reservation] }
     }
 
-    /// A span, and the number of the rows that are like it.
-    pub fn add(
-        &mut self,
-        query: &MetricsQuery,
-        aggregate: &MetricsAggregate,
-        at: &SpanAt<'_>,
-        alike: Option<u32>,
-    ) -> Result<(), QueryError> {
-        self.grown += query.gather(at, alike, aggregate, &mut self.groups);
+    /// So many bytes more are held.
+    pub fn account(&mut self, grown: usize) -> Result<(), QueryError> {
+        self.grown += grown;
         if self.grown < GROWN_BYTES {
             return Ok(());
         }

@@ -43,6 +43,12 @@ impl Steps {
         ((since / self.step_ns) as usize).min(self.count.saturating_sub(1))
     }
 
+    /// Spans of a step start after the one time and not after the other; the first and the last step may have more.
+    pub fn times(&self, step: usize) -> (i64, i64) {
+        let after = self.after_ns.saturating_add(self.step_ns.saturating_mul(step as i64));
+        (after, after.saturating_add(self.step_ns))
+    }
+
     /// Starts of the spans that are counted.
     pub fn range(&self) -> TimeRange {
         TimeRange { start: self.after_ns.saturating_add(1), end: self.until_ns }
@@ -71,6 +77,8 @@ mod tests {
         let of = [(100 * MS + 1, 0), (120 * MS, 0), (120 * MS + 1, 1), (140 * MS, 1), (180 * MS, 3)];
         for (start, step) in of {
             assert_eq!(steps.of(start), step, "{start}");
+            let (after, until) = steps.times(step);
+            assert!(after < start && start <= until, "{start}");
         }
         let whole = Steps::over(TimeRange { start: 120 * MS, end: 180 * MS }, 20 * MS);
         assert_eq!((whole.range(), whole.count), (steps.range(), 4));
