@@ -255,7 +255,7 @@ impl Cluster {
                 () = ending.cancelled() => return,
             }
             let batch = self.collect(&mut alive);
-            if batch.samples() > 0 {
+            if batch.samples() > 0 && self.holds() {
                 self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
