@@ -38,7 +38,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -97,6 +98,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A right that is missing may be granted while we run.
 const FORBIDDEN_WAIT: Duration = Duration::from_secs(300);
 
+/// After the election, until most lists are there: who watched before told its last objects some time ago.
+const LISTED_WITHIN: Duration = Duration::from_secs(2);
+
 pub struct Cluster {
     client: Client,
     settings: ClusterSettings,
@@ -109,6 +113,10 @@ pub struct Cluster {
     told: Mutex<Told>,
     rollouts: Mutex<Rollouts>,
     asked: Mutex<Asked>,
+    /// When the lease of this term was last asked for; between terms nobody watches.
+    renewed: Mutex<Option<Instant>>,
+    /// Of changes that were told: who comes next shall know.
+    news: Notify,
     pub counts: Arc<Counts>,
 }
 
@@ -177,6 +185,7 @@ impl Cluster {
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
         let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (renewed, news) = (Mutex::default(), Notify::new());
         Ok(Cluster {
             client,
             settings,
@@ -189,8 +198,16 @@ impl Cluster {
             told,
             rollouts,
             asked,
+            renewed,
+            news,
             counts: Arc::default(),
         })
+    }
+
+    /// Whether the lease is ours still. A process that stood still for longer than it lasts has another holder beside it
+    /// before it notices, and what came meanwhile is told by that one.
+    fn holds(&self) -> bool {
+        self.renewed.lock().is_none_or(|asked| !lease::left(asked, Instant::now()).is_zero())
     }
 
     async fn json(
@@ -224,7 +241,8 @@ impl Cluster {
     }
 
     async fn measure(self: Arc<Self>, ending: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.config.interval);
+        let first = tokio::time::Instant::now() + LISTED_WITHIN;
+        let mut ticks = tokio::time::interval_at(first, self.config.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Of this term alone, and dropped with it: who is elected next tells the same series under the same labels, and
         // markers of ours would end his. What goes while nobody is elected fades after five minutes, as it does where an
@@ -237,7 +255,7 @@ impl Cluster {
                 () = ending.cancelled() => return,
             }
             let batch = self.collect(&mut alive);
-            if batch.samples() > 0 {
+            if batch.samples() > 0 && self.holds() {
                 self.queue.keep_metrics(&self.config.tenant, &batch).await;
             }
         }
@@ -263,6 +281,7 @@ impl Cluster {
     async fn watch(self: Arc<Self>, at: usize, ending: CancellationToken) {
         let (kind, path) = WATCHED[at];
         let (mut failures, mut lists) = (0u32, true);
+        let mut refusals = 0u32;
         loop {
             let work = async {
                 if lists {
@@ -287,7 +306,7 @@ impl Cluster {
                 }
                 // A watch has its end; the next goes on from where it was.
                 Ok(None) => {
-                    (lists, failures) = (false, 0);
+                    (lists, failures, refusals) = (false, 0, 0);
                     Duration::ZERO
                 }
                 Err(Trouble::Forbidden(why)) => {
@@ -296,10 +315,13 @@ impl Cluster {
                         true => {
                             debug!(kind, why, "changes of these are not told: the role does not allow them")
                         }
-                        false => warn!(kind, why, "the agent's ClusterRole must allow list and watch"),
+                        false if refusals == 0 => {
+                            warn!(kind, why, "the agent's ClusterRole must allow list and watch");
+                        }
+                        false => {}
                     }
-                    lists = true;
-                    FORBIDDEN_WAIT
+                    (lists, refusals) = (true, refusals + 1);
+                    refused(refusals)
                 }
                 Err(Trouble::Other(why)) => {
                     if failures == 0 {
@@ -346,7 +368,7 @@ impl Cluster {
             }
             _ => return,
         };
-        self.push(changes::batch(missed, &self.host)).await;
+        self.push_changes(missed).await;
     }
 
     /// Rollouts and scalings, out of what the cluster keeps of them.
@@ -430,6 +452,9 @@ impl Cluster {
 
     /// Up to where changes are in the queue.
     fn note(&self, at: usize, kind: &str) {
+        if !self.holds() {
+            return;
+        }
         let note = &mut self.told.lock().note;
         match kind {
             "Event" => note.told.clone_from(&self.known[at].lock().version),
@@ -452,13 +477,19 @@ impl Cluster {
                 lines.push(after);
             }
         }
-        for batch in [changes::batch(told, &self.host), events::logged(&lines, now_ns, &self.host)] {
-            self.push(batch).await;
+        self.push_changes(told).await;
+        self.push(events::logged(&lines, now_ns, &self.host)).await;
+    }
+
+    async fn push_changes(&self, told: Vec<Change>) {
+        if !told.is_empty() {
+            self.push(changes::batch(told, &self.host)).await;
+            self.news.notify_one();
         }
     }
 
     async fn push(&self, batch: LogBatch) {
-        if batch.records() > 0 {
+        if batch.records() > 0 && self.holds() {
             self.queue.keep_logs(&self.config.tenant, &batch).await;
         }
     }
@@ -480,6 +511,11 @@ fn with(path: &str, query: &str) -> String {
 fn backoff(failures: u32) -> Duration {
     let whole = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(BACKOFF_MAX);
     whole.mul_f64(rand::random_range(0.5..1.0))
+}
+
+/// An API server that has just started knows no roles yet and refuses everybody, which lasts for seconds.
+fn refused(times: u32) -> Duration {
+    if times > 7 { FORBIDDEN_WAIT } else { backoff(times) }
 }
 
 /// A `MicroTime` of the API.

@@ -9,11 +9,14 @@ use crate::Config;
 use crate::changes::{self, Change};
 use crate::host::Host;
 use crate::pods::{self, Pod};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use model::Tenant;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tracing::warn;
 
 const CONDITION: &str = "DisruptionTarget";
 
@@ -27,40 +30,71 @@ pub struct Evictions {
     host: Arc<Host>,
     queue: Arc<Queue>,
     tenant: Tenant,
-    /// When this agent began: before, another was here that told them.
+    told: Mutex<Told>,
+    /// Where that is remembered.
+    path: PathBuf,
+    /// Held while it is written: the newest is written last.
+    writing: Mutex<()>,
+}
+
+/// What survives a restart: a pod may be asked to go while no agent is here, and be there still when the next one is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Told {
+    /// When the first agent of this folder began; of evictions before, nothing is said.
     since_ns: i64,
     /// Uids, the newest last.
-    told: Mutex<VecDeque<String>>,
+    uids: VecDeque<String>,
 }
 
 impl Evictions {
-    pub fn new(config: &Config, (host, queue): (Arc<Host>, Arc<Queue>), since_ns: i64) -> Evictions {
-        Evictions { host, queue, tenant: config.tenant.clone(), since_ns, told: Mutex::default() }
+    pub fn new(config: &Config, (host, queue): (Arc<Host>, Arc<Queue>), now_ns: i64) -> Evictions {
+        let path = config.data_dir.join("evictions.json");
+        let remembered = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let is_first = remembered.is_none();
+        // Times of objects are of whole seconds.
+        let begins = Told { since_ns: now_ns - now_ns.rem_euclid(1_000_000_000), uids: VecDeque::new() };
+        let told = Mutex::new(remembered.unwrap_or(begins));
+        let tenant = config.tenant.clone();
+        let evictions = Evictions { host, queue, tenant, told, path, writing: Mutex::default() };
+        if is_first {
+            evictions.remember();
+        }
+        evictions
     }
 
     /// Each once, whoever sees it first.
-    pub async fn tell(&self, pods: &[Arc<Pod>]) {
+    pub async fn tell(self: &Arc<Self>, pods: &[Arc<Pod>]) {
         let batch = changes::batch(self.new_of(pods), &self.host);
-        if batch.records() > 0 {
-            self.queue.keep_logs(&self.tenant, &batch).await;
+        if batch.records() == 0 {
+            return;
         }
+        self.queue.keep_logs(&self.tenant, &batch).await;
+        let evictions = self.clone();
+        let _ = tokio::task::spawn_blocking(move || evictions.remember()).await;
     }
 
     fn new_of(&self, pods: &[Arc<Pod>]) -> Vec<Change> {
-        let evicted = pods.iter().filter_map(|pod| evicted(pod)).filter(|(_, at, _)| *at >= self.since_ns);
         let mut told = self.told.lock();
         let mut found = vec![];
-        for (pod, at, why) in evicted {
-            if told.contains(&pod.metadata.uid) {
+        for (pod, at, why) in pods.iter().filter_map(|pod| evicted(pod)) {
+            if at < told.since_ns || told.uids.contains(&pod.metadata.uid) {
                 continue;
             }
-            if told.len() == TOLD_MAX {
-                told.pop_front();
+            if told.uids.len() == TOLD_MAX {
+                told.uids.pop_front();
             }
-            told.push_back(pod.metadata.uid.clone());
+            told.uids.push_back(pod.metadata.uid.clone());
             found.push(change(pod, at, why, &self.host.name));
         }
         found
+    }
+
+    fn remember(&self) {
+        let _writing = self.writing.lock();
+        let bytes = serde_json::to_vec(&*self.told.lock()).unwrap_or_default();
+        if let Err(wrong) = queue::write_whole(&self.path, &bytes) {
+            warn!(error = %wrong, "evictions that were told cannot be written down; a restart may tell them again, or none");
+        }
     }
 }
 
@@ -105,11 +139,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let queue = Arc::new(Queue::open(dir.path().join("queue"), 1 << 20).unwrap());
         let host = Arc::new(Host { name: "n1".into(), ..Host::of(dir.path()) });
-        let since = |since_ns| Evictions::new(&Config::default(), (host.clone(), queue.clone()), since_ns);
+        let config = Config { data_dir: dir.path().into(), ..Config::default() };
+        let begun = |now_ns| Evictions::new(&config, (host.clone(), queue.clone()), now_ns);
         let at_ns = 1_767_225_607_000_000_000;
-        let evictions = since(at_ns);
-        let of_api = pod("a", "EvictionByEvictionAPI");
-        let pods = [of_api.clone(), pod("b", "TerminationByKubelet")];
+        let evictions = begun(at_ns + 999_999_999);
+        let pods = [pod("a", "EvictionByEvictionAPI"), pod("b", "TerminationByKubelet")];
         let told = evictions.new_of(&pods);
         assert_eq!(told.len(), 1);
         let Change { ts_ns, workload, what, after, .. } = &told[0];
@@ -118,10 +152,28 @@ mod tests {
         assert_eq!(evictions.new_of(&pods), []);
         // The next of that name is another pod.
         assert_eq!(evictions.new_of(&[pod("c", "EvictionByEvictionAPI")]).len(), 1);
-        assert_eq!(since(at_ns + 1).new_of(&[of_api]), [], "told before the restart");
         for uid in 0..2 * TOLD_MAX {
             evictions.new_of(&[pod(&uid.to_string(), "EvictionByEvictionAPI")]);
         }
-        assert_eq!(evictions.told.lock().len(), TOLD_MAX);
+        assert_eq!(evictions.told.lock().uids.len(), TOLD_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_eviction_while_no_agent_was_there_is_told_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Arc::new(Queue::open(dir.path().join("queue"), 1 << 20).unwrap());
+        let host = Arc::new(Host { name: "n1".into(), ..Host::of(dir.path()) });
+        let config = Config { data_dir: dir.path().into(), ..Config::default() };
+        let begun = |now_ns| Arc::new(Evictions::new(&config, (host.clone(), queue.clone()), now_ns));
+        let second = 1_000_000_000;
+        let at_ns = 1_767_225_607 * second;
+        let [told, meanwhile] = ["a", "b"].map(|uid| pod(uid, "EvictionByEvictionAPI"));
+        begun(at_ns - second).tell(std::slice::from_ref(&told)).await;
+        let next = begun(at_ns + 60 * second);
+        let found = next.new_of(&[told, meanwhile.clone()]);
+        assert_eq!(found.iter().map(|one| one.ts_ns).collect::<Vec<_>>(), [at_ns]);
+        // Before the first agent of all nobody said anything.
+        std::fs::remove_file(dir.path().join("evictions.json")).unwrap();
+        assert_eq!(begun(at_ns + second).new_of(&[meanwhile]), []);
     }
 }

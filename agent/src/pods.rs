@@ -20,6 +20,10 @@ use tokio::sync::Notify;
 /// How long a pod is known that the kubelet no longer names.
 const REMEMBER: Duration = Duration::from_secs(300);
 
+/// A kubelet that has just started has no pods until the API server has named them: that it has none is believed when it
+/// says so for this time.
+const EMPTY_FOR: Duration = Duration::from_secs(30);
+
 /// Pods and containers by what files and groups call them. Clones share what they know.
 #[derive(Clone, Default)]
 pub struct Pods(Arc<RwLock<Known>>, Arc<Notify>);
@@ -32,6 +36,8 @@ struct Known {
     addresses: HashMap<IpAddr, String>,
     /// Whether the kubelet has named its pods.
     is_told: bool,
+    /// Since when it names none of those that there were.
+    empty: Option<Instant>,
     /// Grows with each change of any pod.
     version: u64,
 }
@@ -53,8 +59,17 @@ pub struct Container {
 impl Pods {
     /// All pods that there are now.
     pub fn replace(&self, pods: Vec<Pod>) {
+        self.replace_at(pods, Instant::now());
+    }
+
+    fn replace_at(&self, pods: Vec<Pod>, now: Instant) {
         let mut known = self.0.write();
-        let now = Instant::now();
+        let has_lost_all = pods.is_empty() && known.pods.values().any(|seen| seen.gone.is_none());
+        if !has_lost_all {
+            known.empty = None;
+        } else if now.duration_since(*known.empty.get_or_insert(now)) < EMPTY_FOR {
+            return;
+        }
         known.is_told = true;
         for seen in known.pods.values_mut() {
             seen.gone.get_or_insert(now);

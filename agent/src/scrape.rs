@@ -15,7 +15,7 @@ pub use config::{Job, Mistake, Parsed, parse as parse_jobs};
 
 use crate::panics::{Panics, joined};
 use crate::queue::Queue;
-use client::Speaker;
+use client::Speaking;
 pub(crate) use client::cause;
 use discover::remote::Remote;
 use discover::{Discovery, Groups};
@@ -309,7 +309,7 @@ impl Scraping {
     ) {
         let target = Arc::new(target);
         let mut scraper = Scraper::new(job.clone(), target.clone());
-        let speaker = Speaker::new(&job.client, &target.url);
+        let mut speaking = Speaking::new(&job.client, &target.url);
         // Targets of one job are spread over the interval, always alike.
         let interval_ms = target.interval.as_millis() as u64;
         let hash = target.labels.fingerprint() ^ xxhash_rust::xxh3::xxh3_64(target.url.as_bytes());
@@ -339,10 +339,7 @@ impl Scraping {
                     return Err(why);
                 }
                 let _turn = self.turns.acquire().await;
-                match &speaker {
-                    Ok(speaker) => client::fetch(speaker, &job, &target).await,
-                    Err(wrong) => Err(wrong.clone()),
-                }
+                client::fetch(speaking.now()?, &job, &target).await
             };
             let fetched = tokio::select! {
                 fetched = asked => fetched,

@@ -41,6 +41,29 @@ fn one_statement_joins_metrics_logs_and_spans() {
     assert_eq!(server.sql("select name from series")[0]["name"], "pool_pending");
 }
 
+/// One agent of all tells what happens on any node.
+#[test]
+fn a_change_is_of_the_node_that_it_happened_on() {
+    let server = Server::bare();
+    let text = |key: &str, value: &str| serde_json::json!({ "key": key, "value": { "stringValue": value } });
+    let record = |what: &str, attributes: Value| {
+        serde_json::json!({ "timeUnixNano": (now_ms() * 1_000_000).to_string(), "body": { "stringValue": what },
+            "attributes": attributes })
+    };
+    let resource = [text("service.name", "binnacle.changes"), text("k8s.node.name", "watcher")];
+    let records = [
+        record("evicted", serde_json::json!([text("k8s.node.name", "n2")])),
+        record("scaled", serde_json::json!([])),
+    ];
+    let logs = serde_json::json!({ "resourceLogs": [{ "resource": { "attributes": resource },
+        "scopeLogs": [{ "logRecords": records }] }] });
+    let sent = server.http.post(server.url("/otlp/v1/logs")).json(&logs).send().unwrap();
+    assert!(sent.status().is_success());
+    let rows = server.sql("select what, node from changes order by what");
+    let found: Vec<_> = rows.iter().map(|row| (row["what"].as_str(), row["node"].as_str())).collect();
+    assert_eq!(found, [(Some("evicted"), Some("n2")), (Some("scaled"), Some("watcher"))]);
+}
+
 #[test]
 fn formats_parameters_and_errors() {
     let server = server_with_all_signals();

@@ -126,7 +126,7 @@ fn event(before: Option<&Value>, after: &Value) -> Option<Change> {
     let reason = text(after, "/reason");
     let (_, kind) = REASONS.iter().find(|(known, _)| *known == reason)?;
     // Told when it begins: afterwards only its count grows.
-    if before.is_some() {
+    if before.is_some() || is_taken_back(after) {
         return None;
     }
     Some(Change {
@@ -138,8 +138,30 @@ fn event(before: Option<&Value>, after: &Value) -> Option<Change> {
         before: String::new(),
         after: reason.to_owned(),
         severity: if text(after, "/type") == "Warning" { 13 } else { 9 },
-        details: vec![("k8s.object.kind".to_owned(), text(after, "/involvedObject/kind").into())],
+        details: whose(after),
     })
+}
+
+/// A pod that was to go for a taint of its node stays after all: an event of the same reason says so of each pod of the node.
+fn is_taken_back(event: &Value) -> bool {
+    text(event, "/reason") == "TaintManagerEviction" && text(event, "/message").starts_with("Cancelling")
+}
+
+/// What an event is about, and on which node: its own, not that of who watches.
+fn whose(event: &Value) -> Vec<(String, model::Value)> {
+    let kind = text(event, "/involvedObject/kind");
+    let mut found = vec![("k8s.object.kind", kind)];
+    if kind == "Pod" {
+        found.push(("k8s.pod.name", text(event, "/involvedObject/name")));
+        found.push(("k8s.pod.uid", text(event, "/involvedObject/uid")));
+    }
+    let node = match kind {
+        "Node" => text(event, "/involvedObject/name"),
+        _ => text(event, "/source/host"),
+    };
+    found.push(("k8s.node.name", node));
+    found.retain(|(_, value)| !value.is_empty());
+    found.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 /// When it was last seen; one of three fields has it, depending on who wrote it.
@@ -215,12 +237,38 @@ mod tests {
     }
 
     #[test]
+    fn an_eviction_by_a_taint_is_told_unless_it_is_taken_back() {
+        // Both of a real one, 1.36.
+        let event = |message: &str| {
+            json!({ "reason": "TaintManagerEviction", "type": "Normal", "message": message,
+                "lastTimestamp": "2026-01-01T00:00:00Z", "source": { "component": "taint-eviction-controller" },
+                "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0" } })
+        };
+        let told = |message| told("Event", None, Some(&event(message)));
+        let is_told = [is("eviction", "", "TaintManagerEviction")];
+        assert_eq!(told("Marking for deletion Pod shop/cart-0"), is_told);
+        assert_eq!(told("Cancelling deletion of Pod shop/cart-0"), []);
+    }
+
+    #[test]
+    fn an_event_names_its_pod_and_its_node() {
+        let event = json!({ "reason": "Evicted", "type": "Warning", "message": "The node was low on resource: memory.",
+            "lastTimestamp": "2026-01-01T00:00:00Z", "source": { "component": "kubelet", "host": "n2" },
+            "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0", "uid": "u" } });
+        let details = changes("Event", None, Some(&event), 1).remove(0).details;
+        let text = |name| model::attribute(&details, name).and_then(model::Value::as_str);
+        let found = ["k8s.object.kind", "k8s.pod.name", "k8s.pod.uid", "k8s.node.name"].map(text);
+        assert_eq!(found, ["Pod", "cart-0", "u", "n2"].map(Some));
+    }
+
+    #[test]
     fn an_event_is_a_change_once() {
         let event = json!({ "reason": "Unhealthy", "type": "Warning", "message": "Readiness probe failed", "count": 1,
             "lastTimestamp": "2026-01-01T00:00:00Z",
             "involvedObject": { "kind": "Pod", "namespace": "shop", "name": "cart-0" } });
         assert_eq!(told("Event", None, Some(&event)), [is("probe", "", "Unhealthy")]);
         assert_eq!(told("Event", Some(&event), Some(&event)), []);
+        assert_eq!(changes("Event", None, Some(&event), 1)[0].details.len(), 2, "a kind and a pod");
         for reason in ["Pulled", "NodeNotReady"] {
             assert_eq!(
                 told(

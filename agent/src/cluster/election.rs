@@ -5,7 +5,7 @@ use lease::{Candidate, Note, Step};
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
@@ -16,12 +16,19 @@ impl Cluster {
         // It ends with its guard, so with a panic here too: who is begun anew begins another.
         let mut term: Option<(DropGuard, Vec<tokio::task::JoinHandle<()>>)> = None;
         self.counts.leads.store(0, Ordering::Relaxed);
-        let mut renewed = Instant::now();
+        *self.renewed.lock() = None;
         let mut said = String::new();
         loop {
-            let leads = match self.campaign(&mut candidate).await {
+            let asked = Instant::now();
+            let renewed = *self.renewed.lock();
+            let patience = renewed.map_or(Duration::MAX, |renewed| lease::left(renewed, asked));
+            let answer = tokio::time::timeout(patience, self.campaign(&mut candidate)).await;
+            let leads = match answer.unwrap_or_else(|_| Err("no answer within the lease's time".to_owned())) {
                 Ok(leads) => {
                     said.clear();
+                    if leads {
+                        *self.renewed.lock() = Some(asked);
+                    }
                     leads
                 }
                 Err(why) => {
@@ -30,12 +37,9 @@ impl Cluster {
                         said = why;
                     }
                     // Held until it would have run out for the others too.
-                    term.is_some() && renewed.elapsed() < lease::DURATION
+                    term.is_some() && self.holds()
                 }
             };
-            if leads && said.is_empty() {
-                renewed = Instant::now();
-            }
             if leads && term.is_none() {
                 info!(identity = self.settings.identity, "this agent watches the cluster");
                 let ending = stop.child_token();
@@ -48,9 +52,13 @@ impl Cluster {
                     let _ = task.await;
                 }
             }
+            if term.is_none() {
+                *self.renewed.lock() = None;
+            }
             self.counts.leads.store(u64::from(term.is_some()), Ordering::Relaxed);
             tokio::select! {
-                () = tokio::time::sleep(lease::RENEW_EVERY) => {}
+                () = tokio::time::sleep(lease::RENEW_EVERY.saturating_sub(asked.elapsed())) => {}
+                () = self.noteworthy() => {}
                 () = stop.cancelled() => break,
             }
         }
@@ -62,6 +70,12 @@ impl Cluster {
                 debug!(why, "the lease runs out by itself");
             }
         }
+    }
+
+    /// A moment after a change was told: were it noted with the next renewal only, who comes after a crash would tell it again.
+    async fn noteworthy(&self) {
+        self.news.notified().await;
+        tokio::time::sleep(lease::NOTED_AFTER).await;
     }
 
     async fn give_back(&self, candidate: &Candidate) -> Result<(), String> {

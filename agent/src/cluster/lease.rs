@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 pub const DURATION: Duration = Duration::from_secs(15);
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 
+/// Between a change that is told and the lease that says so. Times of objects are of whole seconds: a lease of a second
+/// later is later than all that was told.
+pub const NOTED_AFTER: Duration = Duration::from_secs(1);
+
 /// What is to be done about the lease.
 #[derive(Debug, PartialEq)]
 pub enum Step {
@@ -31,6 +35,13 @@ const SIZES: &str = "binnacle.io/stateful-sets";
 pub struct Note {
     pub told: String,
     pub sizes: Option<Sizes>,
+}
+
+/// How long a lease that was asked for at `asked`, and given, is surely held: for the others its time begins when it was
+/// written, which was no earlier, and they wait longer than it lasts. So a holder that hears nothing until then watches
+/// no more before the next begins.
+pub fn left(asked: Instant, now: Instant) -> Duration {
+    DURATION.saturating_sub(now.saturating_duration_since(asked))
 }
 
 pub struct Candidate {
@@ -127,6 +138,27 @@ fn noted(lease: &Value, note: &Note) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever the API server takes for its answers.
+    #[test]
+    fn a_holder_ends_before_another_can_begin() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        for written in [0, 1, 9_900] {
+            let (one, mut two) = (Candidate::new("one".into()), Candidate::new("two".into()));
+            let lease = one.first("b", "agent", "t0");
+            let ends = at(0) + left(at(0), at(0));
+            assert_eq!(two.decide(&lease, at(written), "t", &Note::default()), Step::Wait);
+            let next = (written..).step_by(100).map(at);
+            let begins = next.filter(|now| two.decide(&lease, *now, "t", &Note::default()) != Step::Wait);
+            assert!(begins.take(1).all(|begins| begins > ends), "written after {written} ms");
+        }
+        assert_eq!(
+            (left(at(0), at(14_000)), left(at(0), at(99_000))),
+            (Duration::from_secs(1), Duration::ZERO)
+        );
+        assert_eq!(left(at(5), at(0)), DURATION, "a clock that stands still");
+    }
 
     #[test]
     fn a_lease_is_taken_when_it_has_not_changed_for_its_time() {

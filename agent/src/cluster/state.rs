@@ -126,7 +126,8 @@ const KINDS: &[Kind] = &[
             ("spec_max_replicas", "/spec/maxReplicas", false),
             ("status_current_replicas", "/status/currentReplicas", true),
             ("status_desired_replicas", "/status/desiredReplicas", true),
-            ("metadata_generation", "/metadata/generation", false),
+            // The API server counts none of them; kube-state-metrics tells 0.
+            ("metadata_generation", "/metadata/generation", true),
         ],
     },
     Kind {
@@ -218,6 +219,10 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
     let mut labels = vec![(known.label, text("/metadata/name"))];
     if !text("/metadata/namespace").is_empty() {
         labels.push(("namespace", text("/metadata/namespace")));
+    }
+    // Of all kinds but pods theirs alone are told with it.
+    if kind == "Service" {
+        labels.push(("uid", text("/metadata/uid")));
     }
     let of = &mut Of { prefix: known.prefix, labels, out };
     for (name, path, is_zero_without) in known.fields {
@@ -441,6 +446,10 @@ fn claim(object: &Value, of: &mut Of<'_, '_>) {
     if let Some(bytes) = quantity::parse(text("/spec/resources/requests/storage")) {
         of.gauge("resource_requests_storage_bytes", &[], bytes);
     }
+    access_modes(object, of);
+}
+
+fn access_modes(object: &Value, of: &mut Of<'_, '_>) {
     for mode in object.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten() {
         of.gauge("access_mode", &[("access_mode", mode.as_str().unwrap_or(""))], 1.0);
     }
@@ -453,11 +462,15 @@ fn volume(object: &Value, of: &mut Of<'_, '_>) {
         ("csi_driver", text("/spec/csi/driver")),
         ("csi_volume_handle", text("/spec/csi/volumeHandle")),
         ("local_path", text("/spec/local/path")),
+        ("local_fs", text("/spec/local/fsType")),
         ("host_path", text("/spec/hostPath/path")),
+        ("host_path_type", text("/spec/hostPath/type")),
         ("nfs_server", text("/spec/nfs/server")),
         ("nfs_path", text("/spec/nfs/path")),
+        ("reclaim_policy", text("/spec/persistentVolumeReclaimPolicy")),
     ];
     of.gauge("info", &info, 1.0);
+    access_modes(object, of);
     let mode = if text("/spec/volumeMode").is_empty() { "Filesystem" } else { text("/spec/volumeMode") };
     of.gauge("volume_mode", &[("volumemode", mode)], 1.0);
     let phases = ["Pending", "Available", "Bound", "Released", "Failed"];
@@ -476,6 +489,7 @@ fn selector(object: &Value, of: &mut Of<'_, '_>) {
     let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object) else { return };
     let names = objects::named("label", texts(Some(selector)));
     let mut labels = of.labels.clone();
+    labels.retain(|(name, _)| *name != "uid");
     labels.extend(names.iter().map(|(name, value)| (name.as_str(), *value)));
     of.out.gauge("service_selector_labels", "service selector labels", &labels, 1.0);
 }

@@ -416,9 +416,9 @@ async fn a_node_that_is_not_ready_any_more_is_told_with_what_it_was() {
 #[test]
 fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     let mut samples = Samples::new(0, "n1", false);
-    let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "capacity": { "storage": "10Gi" },
+    let volume = json!({ "metadata": { "name": "pv-1" }, "spec": { "storageClassName": "gp3", "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "capacity": { "storage": "10Gi" },
         "claimRef": { "name": "data", "namespace": "shop" } }, "status": { "phase": "Bound" } });
-    let service = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "type": "LoadBalancer",
+    let service = json!({ "metadata": { "name": "web", "namespace": "shop", "uid": "s" }, "spec": { "type": "LoadBalancer",
         "clusterIP": "10.0.0.9", "externalIPs": ["10.0.0.8"], "externalTrafficPolicy": "Local", "selector": { "app.kubernetes.io/name": "web" } }, "status": { "loadBalancer": { "ingress": [{ "hostname": "a.example" }] } } });
     state::tell("PersistentVolume", &volume, &Metadata::default(), &mut samples);
     state::tell("Service", &service, &Metadata::default(), &mut samples);
@@ -477,10 +477,21 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "kube_persistentvolume_claim_ref{claim_namespace=\"shop\", name=\"data\", persistentvolume=\"pv-1\"}",
             1.0,
         ),
-        ("kube_persistentvolume_info{persistentvolume=\"pv-1\", storageclass=\"gp3\"}", 1.0),
-        ("kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\"}", 1.0),
         (
-            "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\"}",
+            "kube_persistentvolume_info{persistentvolume=\"pv-1\", reclaim_policy=\"Retain\", storageclass=\"gp3\"}",
+            1.0,
+        ),
+        ("kube_persistentvolume_access_mode{access_mode=\"ReadWriteOnce\", persistentvolume=\"pv-1\"}", 1.0),
+        (
+            "kube_horizontalpodautoscaler_metadata_generation{horizontalpodautoscaler=\"cart\", namespace=\"shop\"}",
+            0.0,
+        ),
+        (
+            "kube_service_spec_type{namespace=\"shop\", service=\"web\", type=\"LoadBalancer\", uid=\"s\"}",
+            1.0,
+        ),
+        (
+            "kube_service_status_load_balancer_ingress{hostname=\"a.example\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
             1.0,
         ),
         (
@@ -549,10 +560,13 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             1.0,
         ),
         (
-            "kube_service_info{cluster_ip=\"10.0.0.9\", external_traffic_policy=\"Local\", namespace=\"shop\", service=\"web\"}",
+            "kube_service_info{cluster_ip=\"10.0.0.9\", external_traffic_policy=\"Local\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
             1.0,
         ),
-        ("kube_service_spec_external_ip{external_ip=\"10.0.0.8\", namespace=\"shop\", service=\"web\"}", 1.0),
+        (
+            "kube_service_spec_external_ip{external_ip=\"10.0.0.8\", namespace=\"shop\", service=\"web\", uid=\"s\"}",
+            1.0,
+        ),
         ("kube_persistentvolume_volume_mode{persistentvolume=\"pv-1\", volumemode=\"Filesystem\"}", 1.0),
         ("kube_statefulset_ordinals_start{namespace=\"shop\", statefulset=\"db\"}", 3.0),
         ("kube_deployment_status_terminating_replicas{deployment=\"web\", namespace=\"shop\"}", 2.0),
@@ -568,4 +582,28 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }
+}
+
+#[tokio::test]
+async fn who_stood_still_for_longer_than_the_lease_tells_nothing() {
+    let world = world().await;
+    *world.cluster.renewed.lock() = Some(Instant::now());
+    watched(&world, "Deployment", &[deployment("9", 1)], "MODIFIED", deployment("10", 2)).await;
+    let told = ["Deployment cart is scaled from 1 to 2"];
+    assert_eq!(world.changes(), told);
+    // Who comes next is to know of it soon.
+    let news = tokio::time::timeout(Duration::from_secs(5), world.cluster.news.notified());
+    assert!(news.await.is_ok());
+    *world.cluster.renewed.lock() = Instant::now().checked_sub(lease::DURATION);
+    watched(&world, "Deployment", &[deployment("10", 2)], "MODIFIED", deployment("12", 3)).await;
+    watched(&world, "StatefulSet", &[deployment("9", 1)], "MODIFIED", deployment("13", 2)).await;
+    assert_eq!(world.changes(), told);
+    assert_eq!(world.cluster.told.lock().note, Note::default(), "nor says that it did");
+}
+
+#[test]
+fn a_refusal_is_asked_about_again_soon_and_then_seldom() {
+    let soon = Duration::from_secs(1);
+    assert!(refused(1) <= soon && refused(4) > soon, "an API server that has just started refuses everybody");
+    assert_eq!((refused(8), refused(u32::MAX)), (FORBIDDEN_WAIT, FORBIDDEN_WAIT));
 }

@@ -1,11 +1,13 @@
 //! One request to the kubelet, bounded in time and size; a refusal names the right that is missing.
 
 use super::Settings;
-use crate::caller::built;
+use crate::caller::{Stamp, built, stamp};
 use anyhow::Context;
+use parking_lot::Mutex;
 use reqwest::{Method, Response, StatusCode};
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing::warn;
 
 /// Whose certificate is believed. A kubelet's is often its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,20 +38,36 @@ const RIGHTS: [(&str, &str); 7] = [
 ];
 
 pub struct Client {
-    http: reqwest::Client,
+    trust: Trust,
+    now: Mutex<Now>,
     base: String,
     token_file: PathBuf,
 }
 
-impl Client {
-    pub fn new(settings: &Settings) -> anyhow::Result<Client> {
-        let authorities = match &settings.trust {
+/// The client, and the file of authorities that it was made of.
+struct Now {
+    http: reqwest::Client,
+    stamp: Stamp,
+}
+
+impl Trust {
+    fn stamp(&self) -> Stamp {
+        match self {
+            Trust::System | Trust::Anyone => vec![],
+            Trust::CaFile(path) => stamp([path]),
+        }
+    }
+
+    fn client(&self) -> anyhow::Result<reqwest::Client> {
+        let authorities = match self {
             Trust::System | Trust::Anyone => vec![],
             Trust::CaFile(path) => {
-                let pem = std::fs::read(path)
-                    .with_context(|| format!("reading the kubelet's CA {}", path.display()))?;
-                reqwest::Certificate::from_pem_bundle(&pem)
-                    .with_context(|| format!("{} holds no certificate in PEM", path.display()))?
+                let pem =
+                    std::fs::read(path).with_context(|| format!("reading the CA {}", path.display()))?;
+                let wrong = || format!("{} holds no certificate in PEM", path.display());
+                let found = reqwest::Certificate::from_pem_bundle(&pem).with_context(wrong)?;
+                anyhow::ensure!(!found.is_empty(), wrong());
+                found
             }
         };
         let builder = || {
@@ -58,11 +76,35 @@ impl Client {
                 .no_proxy()
                 .pool_max_idle_per_host(1)
                 .tls_certs_merge(authorities.clone());
-            anyhow::Ok(builder.danger_accept_invalid_certs(settings.trust == Trust::Anyone))
+            anyhow::Ok(builder.danger_accept_invalid_certs(*self == Trust::Anyone))
         };
-        let http = built(builder).context("making the kubelet's HTTP client")?;
-        let base = settings.url.trim_end_matches('/').to_owned();
-        Ok(Client { http, base, token_file: settings.token_file.clone() })
+        built(builder).context("making the HTTP client of the kubelet and the API server")
+    }
+}
+
+impl Client {
+    pub fn new(settings: &Settings) -> anyhow::Result<Client> {
+        let Settings { url, token_file, trust } = settings.clone();
+        // What is written between the two is noticed at the first request.
+        let stamp = trust.stamp();
+        let now = Mutex::new(Now { http: trust.client()?, stamp });
+        let base = url.trim_end_matches('/').to_owned();
+        Ok(Client { trust, now, base, token_file })
+    }
+
+    /// With the authorities as they are now: a cluster changes them while its agents run. While the file is being written
+    /// what was stays.
+    fn http(&self) -> reqwest::Client {
+        let stamp = self.trust.stamp();
+        let mut now = self.now.lock();
+        if stamp != now.stamp {
+            match self.trust.client() {
+                Ok(http) => now.http = http,
+                Err(wrong) => warn!(error = format!("{wrong:#}"), "other authorities are not used"),
+            }
+            now.stamp = stamp;
+        }
+        now.http.clone()
     }
 
     /// A request with the token as it is now.
@@ -73,7 +115,7 @@ impl Client {
         body: Option<&serde_json::Value>,
         timeout: Duration,
     ) -> Result<Response, String> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).timeout(timeout);
+        let mut request = self.http().request(method, format!("{}{path}", self.base)).timeout(timeout);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -184,7 +226,8 @@ pub fn explained(wrong: &reqwest::Error) -> String {
     let inner = inner.to_string();
     if inner.contains("UnknownIssuer") || inner.contains("certificate") {
         return format!(
-            "{inner}: give the CA of its certificate (--kubelet-ca-file), or believe any (--kubelet-insecure)"
+            "{inner}: give the CA of its certificate (--kubelet-ca-file or, of the API server, --kube-api-ca-file); \
+             of a kubelet any is believed with --kubelet-insecure"
         );
     }
     inner

@@ -105,6 +105,26 @@ async fn the_token_is_read_anew_and_the_certificate_is_checked() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_changed_is_believed_without_a_restart() {
+    let world = World::new(&[("/pods", 200, PODS)]).await;
+    std::fs::write(world.path("token"), "second").unwrap();
+    // Its own certificate is none that it hangs on.
+    std::fs::write(world.path("ca.pem"), include_str!("tests/cert.pem")).unwrap();
+    let client = world.trusted();
+    let doubts = client.get("/pods").await.unwrap_err();
+    assert!(doubts.contains("--kubelet-ca-file"), "{doubts}");
+    std::fs::write(world.path("ca.pem"), include_str!("tests/ca.pem")).unwrap();
+    assert_eq!(client.get("/pods").await.unwrap(), PODS.as_bytes());
+    // Nothing or half of it is written, or it is not there for a moment: what was stays.
+    for half in ["", "-----BEGIN CERTIFICATE-----\nMIIB"] {
+        std::fs::write(world.path("ca.pem"), half).unwrap();
+        assert!(client.get("/pods").await.is_ok());
+    }
+    std::fs::remove_file(world.path("ca.pem")).unwrap();
+    assert!(client.get("/pods").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_refusal_names_the_right_that_is_missing() {
     const SAID: &str = "Forbidden (user=system:serviceaccount:default:agent, verb=get, resource=nodes, subresource(s)=[stats])";
     let world = World::new(&[("/stats/summary", 403, SAID), ("/pods", 500, "disk")]).await;
@@ -219,7 +239,8 @@ async fn a_pod_that_is_drained_away_is_told_once() {
     let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
     let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
-    let (clock, config) = (Arc::new(model::SystemClock), Config::default());
+    let config = Config { data_dir: world.path("data"), ..Config::default() };
+    let clock = Arc::new(model::SystemClock);
     let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), clock.now_ns())));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     kubelet.look().await;

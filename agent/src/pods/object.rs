@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, Default, Deserialize)]
 pub struct PodList {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "none_is_empty")]
     pub items: Vec<Pod>,
+}
+
+/// A kubelet that has no pods writes `null` (seen on 1.36).
+fn none_is_empty<'de, D: serde::Deserializer<'de>>(items: D) -> Result<Vec<Pod>, D::Error> {
+    Ok(Option::deserialize(items)?.unwrap_or_default())
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

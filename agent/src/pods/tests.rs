@@ -39,9 +39,28 @@ fn a_pod_that_is_gone_is_known_for_a_while() {
     let before = pods.version();
     pods.replace(vec![Pod::named("a", "b", "uid")]);
     assert_eq!(pods.version(), before, "nothing changed");
-    pods.replace(vec![]);
-    assert!(pods.all().is_empty());
+    pods.replace(vec![Pod::named("a", "c", "other")]);
+    assert_eq!(pods.all().len(), 1);
     assert_eq!(pods.by_uid("uid").unwrap().metadata.name, "b");
+}
+
+#[test]
+fn a_kubelet_without_pods_is_believed_after_a_while() {
+    // As the real one writes it, just started or on a node where nothing runs.
+    let none =
+        || serde_json::from_str::<PodList>(r#"{"kind":"PodList","metadata":{},"items":null}"#).unwrap().items;
+    let (pods, begin) = (Pods::default(), Instant::now());
+    pods.replace_at(none(), begin);
+    assert!(pods.all().is_empty());
+    let here = || vec![Pod::named("a", "b", "uid")];
+    pods.replace_at(here(), begin);
+    for (after, are_there) in [(0, 1), (29, 1), (30, 0), (31, 0)] {
+        pods.replace_at(none(), begin + Duration::from_secs(after));
+        assert_eq!(pods.all().len(), are_there, "after {after} s");
+    }
+    pods.replace_at(here(), begin);
+    pods.replace_at(none(), begin + Duration::from_secs(60));
+    assert_eq!(pods.all().len(), 1, "the time begins anew");
 }
 
 #[test]

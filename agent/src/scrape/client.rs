@@ -4,7 +4,7 @@ mod oauth2;
 
 use super::config::{Client, Job, Proxy, Secret, Tls, TlsVersion};
 use super::target::Target;
-use crate::caller::built;
+use crate::caller::{Stamp, built, stamp};
 use oauth2::Tokens;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
@@ -90,6 +90,40 @@ impl Speaker {
         let host = url.host_str()?;
         Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
     }
+}
+
+/// The speaker of a target, made anew when files of its certificates change: they are renewed while it is scraped.
+pub struct Speaking {
+    of: Client,
+    url: String,
+    stamp: Stamp,
+    speaker: Result<Speaker, String>,
+}
+
+impl Speaking {
+    pub fn new(of: &Client, url: &str) -> Speaking {
+        let (stamp, speaker) = (stamp(files(of)), Speaker::new(of, url));
+        Speaking { of: of.clone(), url: url.to_owned(), stamp, speaker }
+    }
+
+    /// While they are being written (a certificate without its key yet) what was stays.
+    pub fn now(&mut self) -> Result<&Speaker, String> {
+        let stamp = stamp(files(&self.of));
+        if stamp != self.stamp {
+            self.stamp = stamp;
+            let renewed = Speaker::new(&self.of, &self.url);
+            if renewed.is_ok() || self.speaker.is_err() {
+                self.speaker = renewed;
+            }
+        }
+        self.speaker.as_ref().map_err(String::clone)
+    }
+}
+
+fn files(of: &Client) -> Vec<&PathBuf> {
+    let Tls { ca_file, cert_file, key_file, .. } = &of.tls;
+    let of_tokens = of.oauth2.iter().flat_map(|oauth2| files(&oauth2.client));
+    [ca_file, cert_file, key_file].into_iter().flatten().chain(of_tokens).collect()
 }
 
 /// Leads every name to one host.

@@ -46,7 +46,7 @@ const VIEWS: [(&str, &str); 3] = [
         "select ts, attr(attributes, 'change.kind') as kind, namespace, \
          attr(attributes, 'change.workload') as workload, body as what, \
          attr(attributes, 'change.before') as before, attr(attributes, 'change.after') as after, \
-         node, attributes \
+         coalesce(attr(attributes, 'k8s.node.name'), node) as node, attributes \
          from logs where service = 'binnacle.changes'",
     ),
     (

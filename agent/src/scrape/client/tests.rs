@@ -148,3 +148,23 @@ fn a_certificate_of_another_name_is_asked_for_by_it() {
     assert_eq!(speaker.host("https://10.0.0.1:9100/metrics").as_deref(), Some("10.0.0.1:9100"));
     assert_eq!(speaker.named("http://10.0.0.1:1/").unwrap().as_str(), "http://10.0.0.1:1/");
 }
+
+#[test]
+fn certificates_that_are_renewed_are_read_again() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    let text = format!(
+        "scrape_configs:\n- job_name: j\n  scheme: https\n  tls_config: {{ca_file: '{}'}}\n",
+        ca.display()
+    );
+    let job = parse(&text, Path::new("/")).unwrap().jobs.remove(0);
+    let mut speaking = Speaking::new(&job.client, "https://10.0.0.1:9100/metrics");
+    assert!(speaking.now().is_err_and(|wrong| wrong.contains("unable to read")));
+    std::fs::write(&ca, include_str!("../../kubelet/tests/ca.pem")).unwrap();
+    assert!(speaking.now().is_ok());
+    let half = "-----BEGIN CERTIFICATE-----\nMIIB";
+    std::fs::write(&ca, half).unwrap();
+    assert!(speaking.now().is_ok(), "what was stays");
+    assert!(Speaking::new(&job.client, "https://10.0.0.1:9100/metrics").now().is_err());
+}
