@@ -168,6 +168,10 @@ fn errors_say_where() {
         ("sum(rate({a=\"b\"}[5m])) or 1", "logical/set binary operation (or): 1.000000"),
         ("{a=\"b\"} | x > 0x10", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
         ("{a=~\"(\"}", "parse error : error parsing regexp: missing closing ): `(`"),
+        ("{a='bc'}", "1, col 4: invalid char literal"),
+        ("{a='b", "1, col 4: literal not terminated"),
+        ("{a='b'}", "1, col 4: syntax error: unexpected IDENTIFIER, expecting STRING"),
+        ("{a=\"b\"} | logfmt | unwrap x", "1, col 20: syntax error: unexpected unwrap"),
         (
             "{a=\"b\"} |~ \"[\"",
             "parse error : stage '|~ \"[\"' : error parsing regexp: missing closing ]: `[`",
