@@ -205,6 +205,25 @@ fn errors_say_where() {
     assert!(error("{app=~\".*\"}").contains("at least one regexp or equality matcher"));
 }
 
+/// As Loki's grammar nests them: what a comma or a blank joins holds all that follows.
+#[test]
+fn label_filters_nest() {
+    for (filter, nested) in [
+        ("a=1 or b=2 and c=3", "( a==1 or ( b==2 , c==3 ) )"),
+        ("a=1 and b=2 or c=3", "( ( a==1 , b==2 ) or c==3 )"),
+        ("a=1, b=2 or c=3", "( a==1 , ( b==2 or c==3 ) )"),
+        ("a=1 b=2 or c=3", "( a==1 , ( b==2 or c==3 ) )"),
+        ("a=1 and b=2, c=3", "( a==1 , ( b==2 , c==3 ) )"),
+        ("a=1 and b=2 and c=3, d=4", "( ( a==1 , b==2 ) , ( c==3 , d==4 ) )"),
+        ("a=1, b=2 and c=3 or d=4", "( a==1 , ( ( b==2 , c==3 ) or d==4 ) )"),
+        ("a=1 (b=2 or c=3) or d=4", "( a==1 , ( ( b==2 or c==3 ) or d==4 ) )"),
+        ("(a=1, b=2) or c=3", "( ( a==1 , b==2 ) or c==3 )"),
+    ] {
+        let query = format!("{{x=\"y\"}} | {filter}");
+        assert_eq!(printed(&query), format!("{{x=\"y\"}} | {nested}"), "{filter}");
+    }
+}
+
 #[test]
 fn depth_and_length_are_bounded() {
     for query in [
