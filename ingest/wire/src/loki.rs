@@ -154,7 +154,9 @@ struct Pairs<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, Cow<'a, str>>);
 
 /// `service_from` as in [`decode_protobuf`].
 pub fn decode_json(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBatch>, Malformed> {
-    let push: Push = serde_json::from_slice(body).map_err(|wrong| {
+    // One byte that is no text is no reason to refuse the lines of all.
+    let text = String::from_utf8_lossy(body);
+    let push: Push = serde_json::from_str(&text).map_err(|wrong| {
         Malformed(format!(
             "not a Loki push request: {wrong}; expected {{\"streams\":[{{\"stream\":{{\"label\":\"value\"}},\"values\":[[\"<ns>\",\"line\"]]}}]}}"
         ))

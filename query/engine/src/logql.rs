@@ -168,7 +168,7 @@ impl Engine {
         instant: bool,
     ) -> Result<LogAnswer, QueryError> {
         let began = Instant::now();
-        if limit > self.limits.log_entries_max {
+        if matches!(expr, Expr::Log(_)) && limit > self.limits.log_entries_max {
             return Err(QueryError::Bad(format!(
                 "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {})",
                 self.limits.log_entries_max

@@ -182,6 +182,9 @@ impl<'a> Lexer<'a> {
         if first == '"' || first == '`' {
             return self.string(first);
         }
+        if first == '\'' {
+            return self.character();
+        }
         if first.is_ascii_digit() || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())) {
             return self.number();
         }
@@ -283,6 +286,31 @@ impl<'a> Lexer<'a> {
         })?;
         self.at += end;
         Ok(Token::Number(number))
+    }
+
+    /// A character between single quotes, as Go writes it, is a name to Loki's reader.
+    fn character(&mut self) -> Result<Token, ParseError> {
+        let rest = self.rest();
+        let unterminated = || self.error("literal not terminated");
+        let mut chars = rest[1..].char_indices();
+        let mut count = 0;
+        loop {
+            match chars.next().ok_or_else(unterminated)? {
+                (_, '\n') => return Err(unterminated()),
+                (at, '\'') if count == 1 => {
+                    self.at += at + 2;
+                    return Ok(Token::Ident(rest[..at + 2].to_owned()));
+                }
+                (_, '\'') => return Err(self.error("invalid char literal")),
+                (_, '\\') => {
+                    let bad = || self.error("invalid char escape");
+                    let (_, escape) = chars.next().ok_or_else(unterminated)?;
+                    unescape(escape, &mut chars).ok_or_else(bad)?;
+                }
+                _ => {}
+            }
+            count += 1;
+        }
     }
 
     fn string(&mut self, quote: char) -> Result<Token, ParseError> {

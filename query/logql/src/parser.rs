@@ -536,7 +536,7 @@ impl Parser<'_> {
         } else {
             LogExpr { matchers: self.selector()?, stages: Vec::new() }
         };
-        while self.at_stage() && !self.at_unwrap() {
+        while self.at_stage() {
             self.stage(&mut log.stages)?;
         }
         self.depth -= 1;

@@ -15,7 +15,9 @@ pub use label_test::LabelTest;
 
 use crate::ast::*;
 use crate::template::{Scope, Template};
-use crate::units::{bytes_fault, duration_fault, parse_bytes, parse_float, parse_go_duration_ns};
+use crate::units::{
+    bytes_fault, duration_fault, float_fault, parse_bytes, parse_go_duration_ns, parse_value,
+};
 use memchr::memmem::Finder;
 use model::LabelTests;
 use regex::Regex;
@@ -30,9 +32,11 @@ const FILTER_ERROR: &str = "LabelFilterErr";
 const TEMPLATE_ERROR: &str = "TemplateFormatErr";
 const UNWRAP_ERROR: &str = "SampleExtractionErr";
 
-/// Terminal colours, as `decolorize` takes them out.
+/// Terminal colours and titles of windows, as `decolorize` takes them out.
 static COLOR: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new("[\\x1b\\x{9b}][\\[()#;?]*(?:[0-9]{1,4}(?:;[0-9]{0,4})*)?[0-9A-ORZcf-nqry=><~]").ok()
+    let title = "(?:[0-9A-Za-z]*(?:;[0-9A-Za-z]*)*)?\\x07";
+    let color = "(?:[0-9]{1,4}(?:;[0-9]{0,4})*)?[0-9A-PRZcf-nqrty=><~]";
+    Regex::new(&format!("[\\x1b\\x{{9b}}][\\[\\]()#;?]*(?:{title}|{color})")).ok()
 });
 
 pub struct Pipeline {
@@ -274,10 +278,12 @@ impl Pipeline {
                 }
             }
             Stage::Keep(picks) => fields.retain(|name, value| {
-                picks.iter().any(|pick| match pick {
-                    LabelPick::Name(kept) => kept == name,
-                    LabelPick::Matching(matcher) => matcher.name == name && matcher.matches(value),
-                })
+                // What a line calls an error stays as one does.
+                matches!(name, ERROR | ERROR_DETAILS)
+                    || picks.iter().any(|pick| match pick {
+                        LabelPick::Name(kept) => kept == name,
+                        LabelPick::Matching(matcher) => matcher.name == name && matcher.matches(value),
+                    })
             }),
             Stage::Decolorize => {
                 if let (Some(color), true) = (COLOR.as_ref(), line.contains(['\u{1b}', '\u{9b}'])) {
@@ -339,9 +345,15 @@ impl Pipeline {
             return self.fault(JSON_ERROR, "", fields);
         }
         for field in wanted {
-            // Asked for by name, it is there, empty.
-            let value = json::at_path(line, &field.steps).unwrap_or_default();
-            fields.extract(&field.label, &value);
+            if let Some(value) = json::at_path(line, &field.steps) {
+                fields.extract(&field.label, &value);
+            }
+        }
+        // Asked for by name, they are there, empty, where nothing else is called so.
+        for field in wanted {
+            if fields.get(&field.label).is_none() {
+                fields.set(&field.label, "");
+            }
         }
     }
 
@@ -473,7 +485,7 @@ fn render(template: &Template, ts_ns: i64, line: &str, fields: &mut Fields) -> O
 /// Why a value is no number, in the words of those who are used to Loki.
 fn fault(unit: Unit, text: &str) -> String {
     match unit {
-        Unit::Plain => format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"),
+        Unit::Plain => float_fault(text),
         Unit::Duration => duration_fault(text),
         Unit::Bytes => bytes_fault(text),
     }
@@ -481,7 +493,7 @@ fn fault(unit: Unit, text: &str) -> String {
 
 fn number(unit: Unit, text: &str) -> Option<f64> {
     match unit {
-        Unit::Plain => parse_float(text),
+        Unit::Plain => parse_value(text),
         Unit::Duration => parse_go_duration_ns(text).map(|ns| ns as f64),
         Unit::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
     }
@@ -523,7 +535,7 @@ impl Unwrap {
     pub fn value(&self, fields: &mut Fields) -> Option<f64> {
         let text = fields.get(&self.label).filter(|text| !text.is_empty())?;
         let number = match self.conversion {
-            Conversion::Number => parse_float(text),
+            Conversion::Number => parse_value(text),
             Conversion::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
             Conversion::Duration | Conversion::DurationSeconds => {
                 parse_go_duration_ns(text).map(|ns| ns as f64 / 1e9)

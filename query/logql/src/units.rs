@@ -122,6 +122,17 @@ pub fn parse_float(text: &str) -> Option<f64> {
     body.parse::<f64>().ok().map(|value| sign * value)
 }
 
+/// The number that a line holds. One that is too large for a float is none, if infinite is not what the line says.
+pub(crate) fn parse_value(text: &str) -> Option<f64> {
+    parse_float(text).filter(|number| !number.is_infinite() || text.contains(['i', 'I']))
+}
+
+/// Why a text is no number, in Go's words.
+pub(crate) fn float_fault(text: &str) -> String {
+    let why = if parse_float(text).is_some() { "value out of range" } else { "invalid syntax" };
+    format!("strconv.ParseFloat: parsing {text:?}: {why}")
+}
+
 /// Whether each `_` stands between two digits.
 pub(crate) fn separates_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -258,6 +269,7 @@ mod tests {
         assert_eq!(parse_bytes("x"), None);
         assert_eq!(parse_float("0x1.8p3"), Some(12.0));
         assert_eq!(parse_float("0x10"), None);
+        assert_eq!((parse_value("1e999"), parse_value("-inf")), (None, Some(f64::NEG_INFINITY)));
         assert_eq!(parse_float("1e3"), Some(1000.0));
         assert_eq!(parse_float("--1"), None);
         assert_eq!(parse_float("1_000.5"), Some(1000.5));

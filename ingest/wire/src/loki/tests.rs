@@ -48,6 +48,8 @@ fn protobuf_and_json_say_the_same() {
 fn bytes_that_are_no_text_stay_visible() {
     let decoded = decode_protobuf(&push("{app=\"x\"}", &[b"a\xffb"]), &[]).unwrap();
     assert_eq!(decoded.batch.streams[0].records[0].body, "a\u{fffd}b");
+    let json = b"{\"streams\":[{\"stream\":{\"app\":\"x\"},\"values\":[[\"5\",\"a\xffb\"]]}]}";
+    assert_eq!(decode_json(json, &[]).unwrap().batch.streams[0].records[0].body, "a\u{fffd}b");
 }
 
 #[test]

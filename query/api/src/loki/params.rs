@@ -86,7 +86,7 @@ impl Params {
         let until = end.min(now_ns);
         let since = match self.get("since").filter(|text| !text.is_empty()) {
             None => HOUR_NS,
-            Some(text) => logql::parse_duration_ns(text).ok_or_else(|| {
+            Some(text) => logql::parse_duration_ns(text).filter(|since| *since >= 0).ok_or_else(|| {
                 Refusal::bad(format!(
                     "could not parse 'since' parameter: not a valid duration string: {text:?}"
                 ))
@@ -221,6 +221,16 @@ mod tests {
         for long in ["99999999999999999999", "1.5e300", "9999999999999.5"] {
             assert!(parse_time(long).is_err_and(|why| why.ends_with("value out of range")), "{long}");
         }
+    }
+
+    #[test]
+    fn a_range_reaches_back() {
+        let range = |since: &str| {
+            let params = Params(vec![("since".into(), since.into())]);
+            params.range(7_200_000_000_000).map_err(|Refusal(_, why)| why)
+        };
+        assert_eq!(range("1h"), Ok((3_600_000_000_000, 7_200_000_000_000)));
+        assert!(range("-1h").is_err_and(|why| why.contains("not a valid duration string: \"-1h\"")));
     }
 
     #[test]

@@ -1,32 +1,50 @@
-//! Filters by labels: `or` binds loosest; `and`, a comma and juxtaposition are one.
+//! Filters by labels. `and` binds tighter than `or`; a comma, or nothing between two, means `and` but takes all that follows, as
+//! in Loki's grammar: `a="1", b="2" or c="3"` is `a="1" and (b="2" or c="3")`.
 
 use super::*;
+
+/// How two filters are joined, from the loosest to the tightest.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Join {
+    /// A comma or nothing.
+    All,
+    Or,
+    And,
+}
 
 impl Parser<'_> {
     /// `expecting` is what an error says that the filter may begin with.
     pub(super) fn label_filter(&mut self, expecting: &str) -> Parsed<LabelFilter> {
         self.enter()?;
-        let mut left = self.label_filter_and(expecting)?;
-        while self.take_word("or") {
-            self.count_operator()?;
-            let right = self.label_filter_and("IDENTIFIER or (")?;
-            left = LabelFilter::Or(Box::new(left), Box::new(right));
-        }
+        let filter = self.label_filters(expecting, Join::All)?;
         self.depth -= 1;
-        Ok(left)
+        Ok(filter)
     }
 
-    fn label_filter_and(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+    /// What binds tighter than the join before it. How deep this goes is bounded by the count of operators.
+    fn label_filters(&mut self, expecting: &str, before: Join) -> Parsed<LabelFilter> {
         let mut left = self.label_filter_one(expecting)?;
         loop {
-            let joined = self.take_word("and") || self.take(",");
-            let adjacent = matches!(self.peek(), Token::Ident(word) if !is_keyword(word));
-            if !joined && !adjacent {
+            let join = match self.peek() {
+                Token::Ident(word) if word.eq_ignore_ascii_case("or") => Join::Or,
+                Token::Ident(word) if word.eq_ignore_ascii_case("and") => Join::And,
+                Token::Punct("," | "(") => Join::All,
+                Token::Ident(word) if !is_keyword(word) => Join::All,
+                _ => return Ok(left),
+            };
+            if join != Join::All && join <= before {
                 return Ok(left);
             }
+            if self.is(",") || join != Join::All {
+                self.advance();
+            }
             self.count_operator()?;
-            let right = self.label_filter_one("IDENTIFIER or (")?;
-            left = LabelFilter::And(Box::new(left), Box::new(right));
+            let right = self.label_filters("IDENTIFIER or (", join)?;
+            let (left_side, right) = (Box::new(left), Box::new(right));
+            left = match join {
+                Join::Or => LabelFilter::Or(left_side, right),
+                Join::All | Join::And => LabelFilter::And(left_side, right),
+            };
         }
     }
 

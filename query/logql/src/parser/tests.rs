@@ -168,6 +168,10 @@ fn errors_say_where() {
         ("sum(rate({a=\"b\"}[5m])) or 1", "logical/set binary operation (or): 1.000000"),
         ("{a=\"b\"} | x > 0x10", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
         ("{a=~\"(\"}", "parse error : error parsing regexp: missing closing ): `(`"),
+        ("{a='bc'}", "1, col 4: invalid char literal"),
+        ("{a='b", "1, col 4: literal not terminated"),
+        ("{a='b'}", "1, col 4: syntax error: unexpected IDENTIFIER, expecting STRING"),
+        ("{a=\"b\"} | logfmt | unwrap x", "1, col 20: syntax error: unexpected unwrap"),
         (
             "{a=\"b\"} |~ \"[\"",
             "parse error : stage '|~ \"[\"' : error parsing regexp: missing closing ]: `[`",
@@ -199,6 +203,25 @@ fn errors_say_where() {
         error("sum_over_time({a=\"b\"}[1m])").contains("invalid aggregation sum_over_time without unwrap")
     );
     assert!(error("{app=~\".*\"}").contains("at least one regexp or equality matcher"));
+}
+
+/// As Loki's grammar nests them: what a comma or a blank joins holds all that follows.
+#[test]
+fn label_filters_nest() {
+    for (filter, nested) in [
+        ("a=1 or b=2 and c=3", "( a==1 or ( b==2 , c==3 ) )"),
+        ("a=1 and b=2 or c=3", "( ( a==1 , b==2 ) or c==3 )"),
+        ("a=1, b=2 or c=3", "( a==1 , ( b==2 or c==3 ) )"),
+        ("a=1 b=2 or c=3", "( a==1 , ( b==2 or c==3 ) )"),
+        ("a=1 and b=2, c=3", "( a==1 , ( b==2 , c==3 ) )"),
+        ("a=1 and b=2 and c=3, d=4", "( ( a==1 , b==2 ) , ( c==3 , d==4 ) )"),
+        ("a=1, b=2 and c=3 or d=4", "( a==1 , ( ( b==2 , c==3 ) or d==4 ) )"),
+        ("a=1 (b=2 or c=3) or d=4", "( a==1 , ( ( b==2 or c==3 ) or d==4 ) )"),
+        ("(a=1, b=2) or c=3", "( ( a==1 , b==2 ) or c==3 )"),
+    ] {
+        let query = format!("{{x=\"y\"}} | {filter}");
+        assert_eq!(printed(&query), format!("{{x=\"y\"}} | {nested}"), "{filter}");
+    }
 }
 
 #[test]

@@ -95,18 +95,14 @@ impl Fields {
         }
     }
 
-    /// As [`extract`](Self::extract), where the last one found stays.
+    /// As [`extract`](Self::extract), where the last one found stays, but for one that gets `_extracted`.
     pub fn extract_last(&mut self, name: &str, value: &str) {
         let entries = &self.entries[..self.used];
         let mut metadata = entries.iter().take_while(|entry| entry.category == Category::Metadata);
-        let taken = self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name);
-        let is_it = |entry: &&mut Entry| {
-            entry.category == Category::Parsed
-                && match taken {
-                    true => entry.name.strip_suffix("_extracted") == Some(name),
-                    false => entry.name == name,
-                }
-        };
+        if self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name) {
+            return self.extract(name, value);
+        }
+        let is_it = |entry: &&mut Entry| entry.category == Category::Parsed && entry.name == name;
         match self.entries[..self.used].iter_mut().find(is_it) {
             Some(entry) => value.clone_into(&mut entry.value),
             None => self.extract(name, value),
@@ -270,9 +266,15 @@ impl Fields {
         self.error
     }
 
-    /// Every label, each name once, in no order. Empty ones are among them where metadata or a parser gave them.
+    /// Every label, each name once, in no order. Empty ones are among them where metadata or a parser gave them. What went
+    /// wrong stands before what a line calls so.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Category)> {
         let entries = &self.entries[..self.used];
+        let wrong = move |name: &str| match name {
+            ERROR => !self.error.is_empty(),
+            ERROR_DETAILS => !self.details.is_empty(),
+            _ => false,
+        };
         let shadowed = move |name: &str, category| {
             entries.iter().any(|e| {
                 e.name == name
@@ -284,13 +286,15 @@ impl Fields {
             .stream
             .iter()
             .enumerate()
-            .filter(move |(at, (name, _))| self.stream_visible(*at) && !shadowed(name, Category::Stream));
+            .filter(move |(at, (name, _))| self.stream_visible(*at) && !shadowed(name, Category::Stream))
+            .filter(move |(_, (name, _))| !wrong(name));
         stream
             .map(|(_, (name, value))| (&**name, &**value, Category::Stream))
             .chain(
                 entries
                     .iter()
                     .filter(move |e| e.category == Category::Parsed || !shadowed(&e.name, e.category))
+                    .filter(move |e| !wrong(&e.name))
                     .map(|e| (&*e.name, &*e.value, e.category)),
             )
             .chain(

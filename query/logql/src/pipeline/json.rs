@@ -16,6 +16,7 @@ const NO_ARRAY_END: &str = "Value is array, but can't find closing ']' symbol";
 const NO_STRING_END: &str = "Value is string, but can't find closing '\"' symbol";
 const MALFORMED: &str = "Malformed JSON error";
 const NO_VALUE: &str = "Unknown value type";
+const NO_ESCAPE: &str = "Encountered an invalid escape sequence in a string";
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
@@ -42,7 +43,7 @@ pub(crate) fn strings(line: &str, found: Found<'_>) -> Read<()> {
     })
 }
 
-/// The text of the value at a path: strings unescaped, objects as they stand. `None` where there is none.
+/// The text of the value at a path: strings unescaped, objects as they stand, null as nothing. `None` where there is none.
 pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, str>> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
@@ -57,7 +58,7 @@ pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, s
     let text = &line[start..scanner.at];
     match text.as_bytes().first() {
         Some(b'[') => Some(Raw { text, escaped: text.contains('\\') }.text()),
-        _ => (text != "null").then_some(Cow::Borrowed(text)),
+        _ => Some(Cow::Borrowed(if text == "null" { "" } else { text })),
     }
 }
 
@@ -154,6 +155,9 @@ impl<'a> Scanner<'a> {
                 _ => return Err(NO_OBJECT),
             }
             let key = self.string(MALFORMED)?;
+            if key.escaped && unescape(key.text).is_none() {
+                return Err(NO_ESCAPE);
+            }
             self.space();
             if self.peek() != Some(b':') {
                 return Err(MALFORMED);
@@ -343,7 +347,7 @@ fn unescape(text: &str) -> Option<String> {
             'b' => out.push('\u{8}'),
             'f' => out.push('\u{c}'),
             'u' => {
-                let (c, used) = unicode(rest);
+                let (c, used) = unicode(rest)?;
                 out.push(c);
                 rest = &rest[used..];
             }
@@ -355,18 +359,20 @@ fn unescape(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took.
-fn unicode(text: &str) -> (char, usize) {
-    let hex = |from: usize| text.get(from..from + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    let Some(first) = hex(0) else {
-        return (char::REPLACEMENT_CHARACTER, 0);
-    };
-    if (0xd800..0xdc00).contains(&first)
-        && text.get(4..6) == Some("\\u")
-        && let Some(second) = hex(6).filter(|second| (0xdc00..0xe000).contains(second))
-    {
-        let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
+/// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took. Half a pair is no
+/// escape at all.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let first = hex(text, 0)?;
+    if !(0xd800..0xe000).contains(&first) {
+        return Some((char::from_u32(first)?, 4));
     }
-    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
+    let second = text.get(4..6).filter(|next| *next == "\\u").and_then(|_| hex(text, 6))?;
+    let code = 0x10000 + ((first - 0xd800) << 10) + second.checked_sub(0xdc00)?;
+    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10))
+}
+
+/// What the four hexadecimal digits from there on are.
+pub(super) fn hex(text: &str, from: usize) -> Option<u32> {
+    let digits = text.get(from..from + 4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }

@@ -1,5 +1,6 @@
 //! `key=value key="quoted value" flag`, as logfmt lines are.
 
+use super::json::hex;
 use std::borrow::Cow;
 
 /// Every pair in order; a key without `=` has the value "". A mistake costs its pair, and where it is strict ends the reading.
@@ -55,8 +56,12 @@ pub(crate) fn pairs(line: &str, is_strict: bool, found: &mut dyn FnMut(&str, &st
             continue;
         }
         match quoted(line, at + 1) {
-            Some((value, end)) => {
+            Some((Some(value), end)) => {
                 found(key, &value);
+                at = end;
+            }
+            Some((None, end)) => {
+                fault(end, "invalid quoted value")?;
                 at = end;
             }
             None => return fault(bytes.len(), "unterminated quoted value"),
@@ -69,8 +74,8 @@ fn skip_word(bytes: &[u8], from: usize) -> usize {
     bytes[from..].iter().position(|b| *b <= b' ').map_or(bytes.len(), |ahead| from + ahead)
 }
 
-/// The value whose text begins at `start`, and where the line goes on after its closing quote.
-fn quoted(line: &str, start: usize) -> Option<(Cow<'_, str>, usize)> {
+/// The value whose text begins at `start`, if its escapes are some, and where the line goes on after its closing quote.
+fn quoted(line: &str, start: usize) -> Option<(Option<Cow<'_, str>>, usize)> {
     let bytes = line.as_bytes();
     let mut at = start;
     let mut escaped = false;
@@ -85,19 +90,48 @@ fn quoted(line: &str, start: usize) -> Option<(Cow<'_, str>, usize)> {
         }
     }
     let text = &line[start..at];
-    if !escaped {
-        return Some((Cow::Borrowed(text), at + 1));
-    }
+    let value = match escaped {
+        true => unescaped(text).map(Cow::Owned),
+        false => Some(Cow::Borrowed(text)),
+    };
+    Some((value, at + 1))
+}
+
+/// `None` where an escape is none: JSON's are, and `\'`.
+fn unescaped(text: &str) -> Option<String> {
     let mut value = String::with_capacity(text.len());
-    let mut chars = text.char_indices();
-    while let Some((_, c)) = chars.next() {
-        match c {
-            '\\' => {
-                let (_, escape) = chars.next()?;
-                value.push(crate::lexer::unescape(escape, &mut chars).unwrap_or(escape));
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        value.push_str(&rest[..at]);
+        let escape = rest[at + 1..].chars().next()?;
+        rest = &rest[at + 1 + escape.len_utf8()..];
+        value.push(match escape {
+            '"' | '\\' | '/' | '\'' => escape,
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
+                let (c, used) = unicode(rest)?;
+                rest = &rest[used..];
+                c
             }
-            c => value.push(c),
-        }
+            _ => return None,
+        });
     }
-    Some((Cow::Owned(value), at + 1))
+    value.push_str(rest);
+    Some(value)
+}
+
+/// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took. Half a pair is told as
+/// what is no character.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let first = hex(text, 0)?;
+    let second = text.get(4..6).filter(|next| *next == "\\u").and_then(|_| hex(text, 6));
+    if let (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) = (first, second) {
+        let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return Some((char::from_u32(code)?, 10));
+    }
+    Some((char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4))
 }

@@ -78,6 +78,14 @@ fn a_line_that_does_not_parse_gets_an_error() {
 }
 
 #[test]
+fn an_error_stands_before_what_a_line_calls_so() {
+    let line = r#"{"__error__":"mine"}"#;
+    assert_eq!(run("| json", line), "{\"__error__\":\"mine\"} | __error__=mine");
+    assert_eq!(run("| json | line_format \"x\" | json", line), "x | __error__=JSONParserErr");
+    assert_eq!(run("| json | line_format \"x\" | keep a", line), "x | __error__=mine");
+}
+
+#[test]
 fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
     for (stages, line, labels) in [
         ("| json", r#"{"a":1} and more"#, "a=1"),
@@ -95,6 +103,13 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| unpack", r#"{"a.b":"v","_entry":"e"}"#, "a_b=v"),
         ("| unpack", "", ""),
         ("| regexp `(?P<a>x)|(?P<b>y)`", "x", "a=x b="),
+        ("| json", r#"{"a":"\ud800","b":"\u12","c":"\ud83d\ude00","d":"\udc00\udc00"}"#, "a= b= c=😀 d= "),
+        ("| json", r#"{"a":1,"\ud800":2,"b":3}"#, "__error__=JSONParserErr a=1"),
+        ("| json app=\"no\", pod=\"z\", a=\"no\"", r#"{"z":null}"#, "a= pod_extracted="),
+        ("| json | n > 1", r#"{"n":"1e999"}"#, "__error__=LabelFilterErr n=1e999"),
+        ("| logfmt", r#"a="\x" b="\u00e9\/" c="\ud800" d="\ud83d\ude00""#, "b=é/ c=  d=😀"),
+        ("| logfmt --strict", r#"a=1 b="\x" c=2"#, "__error__=LogfmtParserErr a=1"),
+        ("| logfmt pod=\"a\"", "a=1 a=2", "pod_extracted=1"),
     ] {
         let found = run(stages, line);
         assert_eq!(found.split_once(" | ").unwrap().1, labels, "{stages} {line}");
@@ -116,6 +131,9 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| json x=\"a\"", "plain", ""),
         ("| unpack", "[1]", "expecting json object(6), but it is not"),
         ("| logfmt --strict", "a=b=c", "logfmt syntax error at pos 4 : unexpected '='"),
+        ("| logfmt --strict", r#"a="\x"b"#, "logfmt syntax error at pos 7 : invalid quoted value"),
+        ("| json", r#"{"\q":1}"#, "Encountered an invalid escape sequence in a string"),
+        ("| json | n > 1", r#"{"n":"1e999"}"#, "strconv.ParseFloat: parsing \"1e999\": value out of range"),
     ] {
         assert_eq!(details(stages, line), told, "{stages} {line}");
     }
@@ -156,6 +174,7 @@ fn labels_are_formatted_dropped_and_kept() {
     assert_eq!(run("| logfmt | keep a", "a=1 b=2"), "a=1 b=2 | a=1");
     assert_eq!(run("| line_format \"{{.app}} {{.nope}}\"", "q"), "x  | ");
     assert_eq!(run("| decolorize", "\u{1b}[31mred\u{1b}[0m"), "red | ");
+    assert_eq!(run("| decolorize", "\u{1b}]0;title\u{7} x\u{1b}[5P"), " x | ");
 }
 
 #[test]

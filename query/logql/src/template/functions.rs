@@ -521,27 +521,38 @@ fn lower(text: &str) -> String {
     text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
 }
 
-/// One that would become several stays.
 fn upper(text: &str) -> String {
-    let one = |c: char| {
-        let mut upper = c.to_uppercase();
-        match (upper.next(), upper.next()) {
-            (Some(upper), None) => upper,
-            _ => c,
-        }
-    };
-    text.chars().map(one).collect()
+    text.chars().map(upper_of).collect()
 }
 
+/// One that would become several stays.
+fn upper_of(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(upper), None) => upper,
+        _ => c,
+    }
+}
+
+/// Words begin behind blanks and what of ASCII is no letter, digit or `_`.
 fn title(text: &str) -> String {
     let mut start = true;
-    text.chars()
-        .map(|c| {
-            let out = if start { c.to_ascii_uppercase() } else { c };
-            start = !c.is_alphanumeric();
-            out
-        })
-        .collect()
+    let one = |c: char| {
+        let out = match c {
+            _ if !start => c,
+            'Ǆ' | 'ǅ' | 'ǆ' => 'ǅ',
+            'Ǉ' | 'ǈ' | 'ǉ' => 'ǈ',
+            'Ǌ' | 'ǋ' | 'ǌ' => 'ǋ',
+            'Ǳ' | 'ǲ' | 'ǳ' => 'ǲ',
+            c => upper_of(c),
+        };
+        start = match c.is_ascii() {
+            true => !c.is_ascii_alphanumeric() && c != '_',
+            false => c.is_whitespace(),
+        };
+        out
+    };
+    text.chars().map(one).collect()
 }
 
 /// So many of the places from the start on, all of them where the count is negative. It may multiply a text's length; past the
@@ -705,20 +716,52 @@ mod base64_lite {
         out
     }
 
-    /// The text, or what Go says of one that is none. Padding may be missing.
+    /// The text, or what Go says of one that is none. Ends of lines may stand between its characters.
     pub fn decode(text: &str) -> Result<String, String> {
-        let mut bytes = Vec::new();
-        let (mut group, mut bits) = (0u32, 0u32);
-        for (at, b) in text.trim_end_matches('=').bytes().enumerate() {
-            let illegal = || format!("illegal base64 data at input byte {at}");
-            let code = ALPHABET.iter().position(|a| *a == b).ok_or_else(illegal)? as u32;
-            group = (group << 6 | code) & 0xff_ffff;
-            bits += 6;
-            if bits >= 8 {
-                bits -= 8;
-                bytes.push((group >> bits) as u8);
+        let illegal = |at: usize| format!("illegal base64 data at input byte {at}");
+        let text = text.as_bytes();
+        let behind_lines = |mut at: usize| {
+            while matches!(text.get(at), Some(b'\n' | b'\r')) {
+                at += 1;
             }
+            at
+        };
+        let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+        let (mut at, mut group, mut count) = (behind_lines(0), 0u32, 0);
+        while let Some(byte) = text.get(at) {
+            let Some(code) = ALPHABET.iter().position(|known| known == byte) else { break };
+            group = group << 6 | code as u32;
+            count += 1;
+            if count == 4 {
+                bytes.extend_from_slice(&group.to_be_bytes()[1..]);
+                (group, count) = (0, 0);
+            }
+            at = behind_lines(at + 1);
+        }
+        match text.get(at) {
+            None if count == 0 => {}
+            None => return Err(illegal(text.len() - count)),
+            Some(b'=') if count >= 2 => {
+                let end = padding_end(text, behind_lines(at + 1), count).map_err(illegal)?;
+                let end = behind_lines(end);
+                if end < text.len() {
+                    return Err(illegal(end));
+                }
+                group <<= 6 * (4 - count);
+                bytes.extend_from_slice(&group.to_be_bytes()[1..count]);
+            }
+            Some(_) => return Err(illegal(at)),
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Where the padding ends whose second character would stand at `at`; else where it is wrong.
+    fn padding_end(text: &[u8], at: usize, count: usize) -> Result<usize, usize> {
+        match text.get(at) {
+            _ if count == 3 => Ok(at),
+            Some(b'=') => Ok(at + 1),
+            Some(_) => Err(at - 1),
+            None => Err(text.len()),
+        }
     }
 }

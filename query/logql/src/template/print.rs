@@ -1,5 +1,6 @@
 //! Values as `print`, `html` and `js` write them.
 
+use super::printf::is_printable;
 use super::value::Item;
 
 /// Everything one after the other, with a blank between two of which neither is a string.
@@ -40,7 +41,9 @@ pub(super) fn js(text: &str) -> String {
                 out.push(c);
             }
             '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", c as u32)),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c if c < ' ' || !c.is_ascii() && !is_printable(c) => {
+                out.push_str(&format!("\\u{:04X}", c as u32))
+            }
             other => out.push(other),
         }
     }

@@ -309,7 +309,7 @@ fn quoted(text: &str, quote: char, is_ascii: bool) -> String {
 }
 
 /// What this language, too, writes as it is. Behind a letter, as a mark that stands first is escaped.
-fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     match c.is_ascii() {
         true => c == ' ' || c.is_ascii_graphic(),
         false => format!("a{c}").escape_debug().count() == 2,

@@ -72,7 +72,7 @@ impl Reader<'_> {
             };
             let mut text = &self.rest[..open];
             self.rest = &self.rest[open + 2..];
-            let close = action_end(self.rest).ok_or("unclosed action")?;
+            let close = action_end(self.rest)?;
             let mut action = &self.rest[..close];
             self.rest = &self.rest[close + 2..];
             let blank = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
@@ -277,11 +277,23 @@ fn assignment(text: &str) -> Option<(Vec<String>, bool, &str)> {
 }
 
 /// Where the action's `}}` stands, not looking into strings.
-fn action_end(text: &str) -> Option<usize> {
-    find_outside_of_quotes(text, |bytes| bytes.starts_with(b"}}"))
+fn action_end(text: &str) -> Result<usize, &'static str> {
+    let trimmed = text.strip_prefix('-').map_or(text, str::trim_start);
+    if trimmed.starts_with("/*") {
+        // A quote in a comment is none.
+        let behind = text.find("*/").ok_or("unclosed comment")? + 2;
+        return text[behind..].find("}}").map(|at| behind + at).ok_or("unclosed action");
+    }
+    find_outside_of_quotes(text, |bytes| bytes.starts_with(b"}}")).map_err(|open| match open {
+        Some(b'"') => "unterminated quoted string",
+        Some(b'`') => "unterminated raw quoted string",
+        Some(_) => "unterminated character constant",
+        None => "unclosed action",
+    })
 }
 
-fn find_outside_of_quotes(text: &str, mut is_it: impl FnMut(&[u8]) -> bool) -> Option<usize> {
+/// Where it is, else the quote that stays open, if one does.
+fn find_outside_of_quotes(text: &str, mut is_it: impl FnMut(&[u8]) -> bool) -> Result<usize, Option<u8>> {
     let bytes = text.as_bytes();
     let (mut quote, mut at) = (None, 0);
     while at < bytes.len() {
@@ -290,12 +302,12 @@ fn find_outside_of_quotes(text: &str, mut is_it: impl FnMut(&[u8]) -> bool) -> O
             (Some(open), b) if open == b => quote = None,
             (Some(_), _) => {}
             (None, b @ (b'"' | b'`' | b'\'')) => quote = Some(b),
-            (None, _) if is_it(&bytes[at..]) => return Some(at),
+            (None, _) if is_it(&bytes[at..]) => return Ok(at),
             (None, _) => {}
         }
         at += 1;
     }
-    None
+    Err(quote)
 }
 
 /// The name in `define "name"` and the like, and what stands behind it.

@@ -27,7 +27,14 @@ fn fields_pipes_and_functions() {
         ("{{ add 1 2 | mul 3 }}", "9"),
         ("{{ regexReplaceAll \"l+\" .msg \"L\" }}", "heLo worLd"),
         ("{{ b64enc \"ab\" }} {{ b64dec \"YWI=\" }}", "YWI= ab"),
+        (
+            "{{ b64dec `YW\nI=` }}|{{ b64dec `YWI` }}|{{ b64dec `YWJjYQ==x` }}",
+            "ab|illegal base64 data at input byte 0|illegal base64 data at input byte 8",
+        ),
+        ("{{ title `hello foo_bar it's a-b ünï ǆx` }}", "Hello Foo_bar It'S A-B Ünï ǅx"),
+        ("{{ js \"\\u007f\\u00ad\" }}", "\u{7f}\\u00AD"),
         ("x {{- .msg -}} y", "xhello worldy"),
+        ("{{/* it's */}}x {{- /* \" */ -}} y", "xy"),
         ("{{ __timestamp__ | unixEpochMillis }} {{ __timestamp__ }}", "1500 1970-01-01 00:00:01.5 +0000 UTC"),
         (
             "{{ range $q := fromJson `[{\"query\":\"a\"},{\"query\":\"b\"}]` }}{{ $q.query }}{{ .query }};{{ end }}",
@@ -121,6 +128,10 @@ fn what_cannot_work_is_refused_when_parsed() {
         ("{{ if .a }}", "template: line:1: unexpected EOF"),
         ("{{ end }}", "template: line:1: unexpected {{end}}"),
         ("{{}}", "template: line:1: missing value for command"),
+        ("{{ \"x }}", "template: line:1: unterminated quoted string"),
+        ("{{ `x }}", "template: line:1: unterminated raw quoted string"),
+        ("{{ 'x }}", "template: line:1: unterminated character constant"),
+        ("{{/* x }}", "template: line:1: unclosed comment"),
     ] {
         assert_eq!(Template::parse("line", text).unwrap_err(), told);
     }

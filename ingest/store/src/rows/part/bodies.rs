@@ -608,12 +608,13 @@ impl Kinds {
     }
 }
 
-/// What a label is of a value that is written so.
+/// What a label is of a value that is written so: nothing of a text whose escapes are none, and a blank for what is no character,
+/// as who reads the line has it.
 pub fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
     match kind {
-        Kind::Text if text.contains('\\') => {
-            let unescaped = serde_json::from_str::<String>(&format!("\"{text}\""));
-            Some(unescaped.map_or(Cow::Borrowed(text), Cow::Owned))
+        Kind::Text if text.contains(['\\', char::REPLACEMENT_CHARACTER]) => {
+            let unescaped = serde_json::from_str::<String>(&format!("\"{text}\"")).unwrap_or_default();
+            Some(Cow::Owned(unescaped.replace(char::REPLACEMENT_CHARACTER, " ")))
         }
         Kind::Text => Some(Cow::Borrowed(text)),
         Kind::Scalar => (text != "null").then_some(Cow::Borrowed(text)),
@@ -646,7 +647,9 @@ fn values(
     column: &StringArray,
     told: Told,
 ) -> Result<StringArray, ArrowError> {
-    let plain = memchr::memchr(b'\\', column.value_data()).is_none();
+    let broken = "\u{fffd}".as_bytes();
+    let plain = memchr::memchr(b'\\', column.value_data()).is_none()
+        && memchr::memmem::find(column.value_data(), broken).is_none();
     let no_null = memchr::memmem::find(column.value_data(), b"null").is_none();
     let has_array = kinds.by_shape.contains(&Some(Kind::Array));
     let is_label = std::ptr::fn_addr_eq(told, label_value as Told);
@@ -806,6 +809,15 @@ pub mod tests {
         // An object, and what may be in an array.
         for not_told in [path(&["error"]), path(&["tags", "0"])] {
             assert!(Labels::of_values(&[not_told], &shapes).is_none());
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_as_the_json_stage_reads_it() {
+        for (text, label) in
+            [(r"a\/b", "a/b"), (r"\ud800", ""), (r"a\q", ""), (r"\ufffdx", " x"), ("\u{fffd}x", " x")]
+        {
+            assert_eq!(label_value(Kind::Text, text).as_deref(), Some(label), "{text}");
         }
     }
 

@@ -45,6 +45,23 @@ async fn errors_that_do_not_matter_fail_no_count() {
     }
 }
 
+/// Such a line once made every question for it fail.
+#[tokio::test]
+async fn a_line_that_names_its_own_error_is_told_once() {
+    let world =
+        World::with(LogBatch { streams: vec![stream("api", vec![record(0, r#"{"__error__":"mine"}"#)])] });
+    let world = world.await;
+    for _ in 0..2 {
+        assert_eq!(world.lines(r#"{app="api"} | json | line_format "x" | json"#).await, ["x"]);
+        // How many lines are told at most is nothing to a number.
+        let query = r#"sum(count_over_time({app="api"}[1m]))"#;
+        let answer = world.range(query, 1_000_000, Direction::Backward).await;
+        assert!(matches!(answer.unwrap().result, LogResult::Matrix(series) if series.len() == 1));
+        assert!(world.range(r#"{app="api"}"#, 1_000_000, Direction::Backward).await.is_err());
+        world.store.flush().await.unwrap();
+    }
+}
+
 /// Such a record once made every question for its stream fail.
 #[tokio::test]
 async fn an_attribute_without_a_name_is_not_shown() {

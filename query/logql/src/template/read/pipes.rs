@@ -190,6 +190,7 @@ fn closing(text: &str) -> Option<usize> {
         }
         depth == 0
     })
+    .ok()
 }
 
 /// The text between quotes, and the length with them.
