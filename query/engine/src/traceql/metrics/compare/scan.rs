@@ -5,21 +5,19 @@ use super::super::{MetricsQuery, SpanAt, value_of};
 use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
 use crate::QueryError;
 use crate::logql::broken;
-use crate::logql::operator::Operator;
 use crate::traceql::alike::{Alike, Known};
-use crate::traceql::scan::{SpanScan, narrow};
+use crate::traceql::scan::narrow;
 use crate::traceql::search::range_of_traces;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, typed};
 use crate::traceql::trace::TraceFacts;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::physical_plan::execute_stream;
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::{SpanSelect, TraceId, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
-use store::{Root, SpanColumns};
+use store::Root;
 use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// What a thread may take before it asks for it: a value may have thousands of steps.
@@ -39,6 +37,8 @@ pub(super) struct Asked {
 pub(super) struct Compared {
     pub attributes: Attributes,
     pub examples: Examples,
+    /// Spans that were looked at.
+    pub inspected: u64,
     /// Whether the indexes knew the roots of traces.
     pub has_roots: bool,
     _held: Vec<MemoryReservation>,
@@ -173,6 +173,7 @@ struct Table {
     columns: Vec<Column>,
     of_attributes: [HashMap<String, usize, RandomState>; 3],
     examples: Examples,
+    inspected: u64,
     grown: usize,
 }
 
@@ -184,6 +185,7 @@ impl Table {
             columns: columns.into(),
             of_attributes: Default::default(),
             examples: Examples::default(),
+            inspected: 0,
             grown: 0,
         }
     }
@@ -254,15 +256,16 @@ impl MetricsQuery {
         })
         .await?;
         let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
-        let mut held = vec![];
+        let (mut held, mut inspected) = (vec![], 0);
         for (mut table, of_table) in tables {
             held.push(of_table);
+            inspected += table.inspected;
             for (side, own) in std::mem::take(&mut table.examples).into_iter().enumerate() {
                 own.into_iter().for_each(|(step, one)| _ = examples[side].entry(step).or_insert(one));
             }
             table.hand_over(&mut attributes);
         }
-        Ok(Compared { attributes, examples, has_roots: roots.is_some(), _held: held })
+        Ok(Compared { attributes, examples, inspected, has_roots: roots.is_some(), _held: held })
     }
 
     /// `None` where the indexes do not tell them.
@@ -305,14 +308,12 @@ impl MetricsQuery {
         let range = self.steps.range();
         let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
         narrow(&mut select, &asked.filter);
-        let columns = SpanColumns::named(&asked.columns);
-        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns };
-        let mut batches =
-            execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(broken)?;
+        let mut batches = self.scanned(select, &asked.columns)?;
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let mut table = Table::new(self.steps.count);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(broken)?;
+            table.inspected += batch.num_rows() as u64;
             let spans = Spans::of(&batch);
             let mut words = Words::of(&spans);
             for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
