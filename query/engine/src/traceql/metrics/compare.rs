@@ -3,6 +3,7 @@
 
 mod many;
 mod passing;
+mod roots;
 mod scan;
 
 use super::exemplars::Example;

@@ -2,22 +2,20 @@
 //! says of a span is its root, which the indexes know, and how many children it has, which is not compared then.
 
 use super::super::{MetricsQuery, SpanAt, value_of};
+use super::roots::Roots;
 use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
 use crate::QueryError;
 use crate::logql::broken;
 use crate::traceql::alike::{Alike, Known};
 use crate::traceql::scan::narrow;
-use crate::traceql::search::range_of_traces;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, typed};
-use crate::traceql::trace::TraceFacts;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use foldhash::fast::RandomState;
 use futures::StreamExt;
-use model::{SpanSelect, TraceId, Value};
+use model::{SpanSelect, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
-use store::Root;
 use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// What a thread may take before it asks for it: a value may have thousands of steps.
@@ -42,19 +40,6 @@ pub(super) struct Compared {
     /// Whether the indexes knew the roots of traces.
     pub has_roots: bool,
     _held: Vec<MemoryReservation>,
-}
-
-/// Names of services and of roots.
-struct Roots {
-    names: Vec<(String, String)>,
-    of_traces: HashMap<TraceId, u32, RandomState>,
-}
-
-impl Roots {
-    /// What a span's trace is rooted in.
-    fn of(&self, trace: TraceId) -> Option<&(String, String)> {
-        self.names.get(*self.of_traces.get(&trace)? as usize)
-    }
 }
 
 /// A value of one field, and how often each side has it at each step.
@@ -248,8 +233,7 @@ fn add(sums: &mut [f64], others: &[f64]) {
 
 impl MetricsQuery {
     pub(super) async fn compare_by_scan(&self, asked: Asked) -> Result<Compared, QueryError> {
-        let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let roots = self.roots(&reservation).await?.map(Arc::new);
+        let roots = self.roots().await?.map(Arc::new);
         let tables = in_shares(|share| {
             let (own, asked, roots) = (self.clone(), asked.clone(), roots.clone());
             async move { own.share_of_comparison(asked, roots.as_deref(), share).await }
@@ -266,37 +250,6 @@ impl MetricsQuery {
             table.hand_over(&mut attributes);
         }
         Ok(Compared { attributes, examples, inspected, has_roots: roots.is_some(), _held: held })
-    }
-
-    /// `None` where the indexes do not tell them.
-    async fn roots(&self, reservation: &MemoryReservation) -> Result<Option<Roots>, QueryError> {
-        let range = range_of_traces(self.steps.range());
-        let Some(mut told) = self.snapshot.trace_facts(range, (0, 1)).await? else { return Ok(None) };
-        let unknown = TraceFacts::unknown();
-        let mut roots = Roots { names: vec![], of_traces: HashMap::default() };
-        let mut numbers: HashMap<(String, String), u32> = HashMap::new();
-        let mut number = |names: &mut Vec<(String, String)>, root: (String, String)| {
-            *numbers.entry(root).or_insert_with_key(|root| {
-                names.push(root.clone());
-                names.len() as u32 - 1
-            })
-        };
-        while let Some(slice) = told.slices.next().await {
-            for fact in slice {
-                let root = match fact.root {
-                    Root::None => Some((unknown.root_service.clone(), unknown.root_name.clone())),
-                    Root::One(at) => told.roots.get(at).cloned(),
-                    Root::Uncertain => None,
-                };
-                if let Some(root) = root {
-                    let at = number(&mut roots.names, root);
-                    roots.of_traces.insert(fact.id, at);
-                }
-            }
-            let bytes = roots.of_traces.capacity() * (size_of::<(TraceId, u32)>() + 1);
-            reservation.try_resize(bytes).map_err(broken)?;
-        }
-        Ok(Some(roots))
     }
 
     async fn share_of_comparison(
