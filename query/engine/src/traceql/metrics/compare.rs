@@ -4,7 +4,9 @@
 mod many;
 mod passing;
 mod roots;
+mod rows;
 mod scan;
+mod table;
 
 use super::exemplars::Example;
 use super::{MetricsQuery, Series, SpanAt, single_filter, wants_trace};
@@ -92,13 +94,10 @@ impl MetricsQuery {
         let mut looked_at = 0;
         let ids = if shown { vec![] } else { search.ids(&mut looked_at).await? };
         if let Some(filter) = filter.filter(|_| shown || ids.len() > TRACES_WHOLE_MAX) {
-            drop(ids);
-            columns.extend(["name", "kind", "status", "service", "trace_id"]);
-            filter.fields(&mut |field| super::columns_of(field, &mut columns));
             let (filter, selection) = (filter.clone(), selection.clone());
             let selected = (selected_from, selected_to);
-            let asked = scan::Asked { filter, selection, selected, columns };
-            let compared = self.compare_by_scan(asked).await?;
+            drop(ids);
+            let compared = self.compare_by_scan(scan::Asked { filter, selection, selected }).await?;
             *inspected += compared.inspected;
             warnings.push(format!(
                 "compare() over more than {TRACES_WHOLE_MAX} traces leaves out {}; narrow the time range or the filter for all",

@@ -1,15 +1,18 @@
 //! What traces are rooted in, as the indexes know it without the spans. Each thread asks for a share of the traces.
 
 use super::super::MetricsQuery;
+use super::rows::Rows;
 use crate::QueryError;
 use crate::logql::broken;
 use crate::traceql::search::range_of_traces;
 use crate::traceql::shares::in_shares;
+use crate::traceql::spans::{Keyed, Spans};
 use crate::traceql::trace::TraceFacts;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::TraceId;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use store::{Root, RootNames};
 
@@ -21,9 +24,18 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// Service and name of what a span's trace is rooted in.
-    pub fn of(&self, trace: TraceId) -> Option<&(String, String)> {
-        self.names.get(*self.of_traces.get(&trace)?)
+    /// Service and name of a root by its number.
+    pub fn get(&self, number: u32) -> Option<&(String, String)> {
+        self.names.get(number)
+    }
+
+    /// The numbers of what the traces of these rows are rooted in; other rows have none.
+    pub fn keyed(&self, spans: &Spans<'_>, rows: &Rows) -> Keyed<'static> {
+        let mut keys = vec![u32::MAX; spans.len()];
+        for (row, _) in rows.iter() {
+            keys[row] = self.of_traces.get(&spans.trace_id(row)).copied().unwrap_or(u32::MAX);
+        }
+        Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
     }
 
     /// Takes over what another share knows, which is of other traces.
