@@ -249,3 +249,6 @@ fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
     }
     series
 }
+
+#[cfg(test)]
+mod tests;
