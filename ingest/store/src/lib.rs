@@ -42,8 +42,9 @@ pub use delete_logs::{CancelError, LogDeletionView};
 pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
-    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root, RootNames, SampleBlock,
-    SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, TraceFact, TraceFacts, Unbounded,
+    Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root,
+    RootNames, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, TraceFact, TraceFacts,
+    Unbounded,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

@@ -1,5 +1,6 @@
 //! Log records and spans: both are Arrow rows in memory and in Parquet, with a side index of where which rows are.
 
+pub mod attribute_names;
 pub mod build;
 pub mod fields;
 pub mod gather;

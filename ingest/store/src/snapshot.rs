@@ -98,6 +98,15 @@ pub struct SpanNames {
     pub frequent: BTreeSet<String>,
 }
 
+/// Names of all attributes of some spans, none of which has two of one name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttributeNames {
+    pub of_spans: BTreeSet<String>,
+    pub of_resources: BTreeSet<String>,
+    /// Whether scopes have any.
+    pub scopes_have_some: bool,
+}
+
 /// What is known of a trace without its spans. Its times are whole milliseconds that hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceFact {
@@ -276,6 +285,12 @@ pub trait Snapshot: Send + Sync {
 
     /// Names that spans have which start in the range, and maybe others; `None` where only the spans tell.
     async fn span_names(&self, _range: TimeRange) -> Result<Option<SpanNames>, ReadError> {
+        Ok(None)
+    }
+
+    /// Names of attributes of all spans that start in the range, and maybe of others. `None` where names do not tell everything: a
+    /// span has two attributes of one name, or there are too many names.
+    async fn attribute_names(&self, _range: TimeRange) -> Result<Option<AttributeNames>, ReadError> {
         Ok(None)
     }
 

@@ -5,13 +5,14 @@ use crate::memory::Memtables;
 use crate::metrics;
 use crate::metrics::merge::{Left, Source as Runs, Tell};
 use crate::part::{Damaged, Part, Signal};
+use crate::rows::attribute_names::Found;
 use crate::rows::groups::{Group, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
-    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot, Source,
-    SpanColumns, SpanNames, TraceFacts, bytes_of_series, bytes_of_texts,
+    Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo,
+    Snapshot, Source, SpanColumns, SpanNames, TraceFacts, bytes_of_series, bytes_of_texts,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -406,6 +407,26 @@ impl Snapshot for View {
             }
         }
         Ok(Some(found))
+    }
+
+    async fn attribute_names(&self, range: model::TimeRange) -> Result<Option<AttributeNames>, ReadError> {
+        let mut found = Found::default();
+        for tables in &self.memory {
+            let groups = tables.spans.read().groups(Signal::Spans);
+            found.add_groups(groups.groups());
+            groups.shapes().iter().for_each(|shape| found.add_shape(shape));
+        }
+        for part in self.spilled(range) {
+            let Some(spilled) = self.or_told(part.spilled().await) else { continue };
+            found.add_groups(spilled.groups.groups());
+            spilled.groups.shapes().iter().for_each(|shape| found.add_shape(shape));
+        }
+        for part in self.overlapping(Signal::Spans, range) {
+            if !found.is_decided() {
+                self.or_told(found.add_part(part).await);
+            }
+        }
+        Ok(found.names())
     }
 
     async fn trace_facts(

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
 use model::{Attributes, Labels, Value};
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
@@ -233,7 +234,21 @@ pub struct GroupColumns {
     resources: OnceLock<(ArrayRef, ArrayRef)>,
     scopes: OnceLock<(ArrayRef, ArrayRef)>,
     texts: OnceLock<[(Vec<u32>, ArrayRef); 2]>,
+    /// Attributes of resources by name, of the first that were asked for.
+    kept_attributes: Mutex<HashMap<String, Arc<OfGroups>>>,
 }
+
+/// An attribute of the groups' resources: the place of its text and its type byte, both 0 of a group that has none.
+struct OfGroups {
+    places: Vec<u32>,
+    kinds: Vec<u8>,
+    /// Each group has one.
+    all: bool,
+    values: ArrayRef,
+}
+
+/// Attributes that are kept once they were made. Most resources have fewer; others are made for each batch.
+const ATTRIBUTES_KEPT: usize = 64;
 
 /// The dictionary, and each group's place in it.
 struct Words {
@@ -266,6 +281,7 @@ impl GroupColumns {
             resources: OnceLock::new(),
             scopes: OnceLock::new(),
             texts: OnceLock::new(),
+            kept_attributes: Mutex::default(),
         }
     }
 
@@ -336,22 +352,42 @@ impl GroupColumns {
         }
     }
 
-    /// An attribute of the resource: its texts and types.
+    /// An attribute of the resource: its texts and types. Of all batches the words are the same, where they are kept.
     pub fn attribute(&self, name: &str, numbers: &UInt32Array) -> Result<(ArrayRef, ArrayRef), ArrowError> {
+        let own = self.attribute_of_groups(name);
+        let of_row = || numbers.values().iter().map(|number| *number as usize);
+        let keys: UInt32Array = match own.all {
+            true => UInt32Array::from_iter_values(of_row().map(|group| own.places[group])),
+            false => of_row().map(|group| (own.kinds[group] != 0).then_some(own.places[group])).collect(),
+        };
+        let types = UInt8Array::from_iter_values(of_row().map(|group| own.kinds[group]));
+        Ok((Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, own.values.clone())?), Arc::new(types)))
+    }
+
+    fn attribute_of_groups(&self, name: &str) -> Arc<OfGroups> {
+        if let Some(kept) = self.kept_attributes.lock().get(name) {
+            return kept.clone();
+        }
+        let made = Arc::new(self.make_attribute(name));
+        let mut kept = self.kept_attributes.lock();
+        if kept.len() >= ATTRIBUTES_KEPT {
+            return made;
+        }
+        // Who made it first has given it to others.
+        kept.entry(name.to_owned()).or_insert(made).clone()
+    }
+
+    fn make_attribute(&self, name: &str) -> OfGroups {
         let mut distinct = Distinct::default();
-        let of_group: Vec<Option<(u32, u8)>> = self
-            .groups
-            .iter()
-            .map(|group| {
-                let (_, kind, text) = group.resource.iter().find(|(other, ..)| *other == name)?;
-                Some((distinct.place(text), kind))
-            })
-            .collect();
-        let of_row = || numbers.values().iter().map(|number| of_group[*number as usize]);
-        let keys: UInt32Array = of_row().map(|own| own.map(|(place, _)| place)).collect();
-        let types = UInt8Array::from_iter_values(of_row().map(|own| own.map_or(0, |(_, kind)| kind)));
-        let values = Arc::new(StringArray::from(distinct.values));
-        Ok((Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values)?), Arc::new(types)))
+        let (mut places, mut kinds) = (vec![], vec![]);
+        for group in &self.groups {
+            let own = group.resource.iter().find(|(other, ..)| *other == name);
+            let (place, kind) = own.map_or((0, 0), |(_, kind, text)| (distinct.place(text), kind));
+            places.push(place);
+            kinds.push(kind);
+        }
+        let all = !kinds.contains(&0);
+        OfGroups { places, kinds, all, values: Arc::new(StringArray::from(distinct.values)) }
     }
 
     fn dropped(&self, of: usize, numbers: &UInt32Array) -> ArrayRef {
@@ -481,7 +517,7 @@ pub fn words_of(signal: Signal) -> &'static [&'static str] {
 mod tests {
     use super::*;
     use arrow::array::Array;
-    use arrow::datatypes::DataType;
+    use arrow::datatypes::{DataType, UInt8Type};
 
     #[test]
     fn a_group_comes_back_and_gives_its_columns() {
@@ -532,5 +568,17 @@ mod tests {
         let types = columns.column("resource_types", &numbers).unwrap();
         assert_eq!(types.as_any().downcast_ref::<BinaryArray>().unwrap().value(1), b"sid");
         assert!(columns.check(&UInt32Array::from(vec![2])).is_err());
+        let words = |texts: &ArrayRef| {
+            let words = texts.as_dictionary::<UInt32Type>().values().as_string::<i32>();
+            words.value_data().as_ptr()
+        };
+        let (texts, types) = columns.attribute("service.name", &numbers).unwrap();
+        assert!(texts.is_null(0) && texts.is_valid(1));
+        assert_eq!(types.as_primitive::<UInt8Type>().values(), &[0, b's', b's']);
+        let (again, _) = columns.attribute("service.name", &numbers).unwrap();
+        assert_eq!(words(&texts), words(&again), "one dictionary of all batches");
+        let (none, types) = columns.attribute("zone", &numbers).unwrap();
+        assert_eq!(none.null_count(), 3);
+        assert_eq!(types.as_primitive::<UInt8Type>().values(), &[0, 0, 0]);
     }
 }

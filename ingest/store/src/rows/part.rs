@@ -32,9 +32,9 @@ mod writer;
 use super::shapes::Shape;
 use super::spilled::Spilled;
 use attributes::named;
-pub use attributes::of_file as attributes_of_file;
+pub use attributes::{OfFile as AttributesOfFile, shapes_of};
 pub use automaton::Automata;
-pub use read::{PartStream, Select, nothing, read, read_all, sample};
+pub use read::{PartStream, Select, nothing, read, read_all, read_shapes, sample};
 pub use times::Unit;
 pub use words_builder::Bounds as WordBounds;
 pub use writer::Writer;
@@ -375,6 +375,11 @@ impl Index {
     /// Attributes that have a column.
     pub fn frequent_attributes(&self) -> impl Iterator<Item = &str> {
         named(self.field_names()).into_iter()
+    }
+
+    /// Whether some attributes of rows have no column: those that are rare, and the second of a name.
+    pub fn has_other_attributes(&self) -> bool {
+        self.has_attributes && !self.is_blank(attributes::REST)
     }
 
     pub fn total(&self) -> usize {

@@ -14,6 +14,7 @@ mod series;
 mod steps;
 mod values;
 
+use super::Rows;
 use super::evaluate::SpanAt;
 use super::scan::{SpanScan, narrow};
 use super::scopes::settle;
@@ -229,10 +230,7 @@ impl MetricsQuery {
         if self.exemplars > 0 {
             columns.push("trace_id");
         }
-        let scan =
-            SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(&columns) };
-        let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
-            .map_err(crate::logql::broken)?;
+        let mut batches = self.scanned(select, &columns)?;
         let mut counting = Counting::new(self, query, filter);
         let (mut gathered, mut inspected) = (self.gathered(query), 0);
         while let Some(batch) = batches.next().await {
@@ -241,6 +239,11 @@ impl MetricsQuery {
             counting.add(&Spans::of(&batch), &mut gathered)?;
         }
         Ok((gathered, inspected))
+    }
+
+    fn scanned(&self, select: SpanSelect, columns: &[&str]) -> Result<Rows, QueryError> {
+        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
+        execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)
     }
 
     /// Calls `each` with every span that the pipeline finds in whole traces and that starts in the range.

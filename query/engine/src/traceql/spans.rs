@@ -1,5 +1,6 @@
 //! One batch of spans, its columns taken apart once, and what a row says of a field.
 
+use super::alike::leading;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, ListArray, MapArray,
     RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array, UInt32Array,
@@ -97,6 +98,37 @@ impl<'a> Words<'a> {
     }
 }
 
+/// A column by whose keys rows are told apart: those with the same key and type have the same value.
+pub(crate) struct Keyed<'a> {
+    /// The largest number stands for none.
+    pub keys: Cow<'a, [u32]>,
+    /// Type bytes, where rows have their own; 0 of those without a value, whose keys say nothing.
+    pub kinds: Option<&'a [u8]>,
+    /// How many keys there are, beside none.
+    pub words: usize,
+    /// What they are places in, where they are words of a batch.
+    pub dictionary: Option<&'a StringArray>,
+}
+
+impl<'a> Keyed<'a> {
+    /// Whether all rows have the same value, or all have none.
+    pub fn is_uniform(&self) -> bool {
+        let kinds = self.kinds.unwrap_or_default();
+        if let Some(first) = kinds.first()
+            && leading(kinds, |kind| kind == *first) < kinds.len()
+        {
+            return false;
+        }
+        let same = |first: &u32| leading(&self.keys, |key| key == *first) == self.keys.len();
+        kinds.first() == Some(&0) || self.keys.first().is_none_or(same)
+    }
+
+    /// The text of a row that has one.
+    pub fn text(&self, row: usize) -> &'a str {
+        self.dictionary.map_or("", |words| words.value(self.keys[row] as usize))
+    }
+}
+
 /// One attribute as a column.
 struct Own<'a> {
     of_resource: bool,
@@ -118,6 +150,10 @@ impl<'a> Own<'a> {
             Some(Own { of_resource, name, words: Words::of(column)?, types })
         });
         own.collect()
+    }
+
+    fn scope(&self) -> Scope {
+        if self.of_resource { Scope::Resource } else { Scope::Span }
     }
 
     fn keys(&self) -> Vec<Cow<'a, [u32]>> {
@@ -481,22 +517,69 @@ impl<'a> Spans<'a> {
 
     /// Calls `see` with the scope, name and value of each attribute of the span, its resource and what made it.
     pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(Scope, &str, Val<'a>)) {
+        for own in &self.own {
+            // What comes put together with all others is seen there.
+            let maps = if own.of_resource { &self.resource } else { &self.attributes };
+            if let (None, Some(value)) = (maps, own.get(row)) {
+                see(own.scope(), own.name, value);
+            }
+        }
         self.each_entry(row, &mut |scope, name, text, kind| see(scope, name, typed(kind, text)));
     }
 
-    /// The same with the value's text and type byte.
+    /// The same with the value's text and type byte, of those that came put together.
     pub fn each_entry(&self, row: usize, see: &mut dyn FnMut(Scope, &str, &'a str, u8)) {
-        let all = [
-            (Scope::Span, &self.attributes),
-            (Scope::Resource, &self.resource),
-            (Scope::Instrumentation, &self.scope_attributes),
-        ];
-        for (scope, attributes) in all {
+        for (scope, attributes) in self.maps() {
             let Some(attributes) = attributes else { continue };
             for (name, text, kind) in attributes.entries(row) {
                 see(scope, name, text, kind);
             }
         }
+    }
+
+    /// Whether any came put together.
+    pub fn has_entries(&self) -> bool {
+        self.maps().iter().any(|(_, attributes)| attributes.is_some())
+    }
+
+    fn maps(&self) -> [(Scope, Option<&Typed<'a>>); 3] {
+        [
+            (Scope::Span, self.attributes.as_ref()),
+            (Scope::Resource, self.resource.as_ref()),
+            (Scope::Instrumentation, self.scope_attributes.as_ref()),
+        ]
+    }
+
+    /// Those that came as columns, with their scopes and names.
+    pub fn own_columns(&self) -> impl Iterator<Item = (Scope, &'a str, Keyed<'a>)> {
+        self.own.iter().map(|own| {
+            let keys = Cow::Borrowed(own.words.keys);
+            let (kinds, words) = (Some(&own.types.values()[..]), own.words.values.len());
+            (own.scope(), own.name, Keyed { keys, kinds, words, dictionary: Some(own.words.values) })
+        })
+    }
+
+    /// An intrinsic whose column is of words.
+    pub fn keyed(&self, intrinsic: Intrinsic) -> Option<Keyed<'a>> {
+        let words = self.words_of(intrinsic)?;
+        let (keys, dictionary) = (words.keys_or_none(), words.values);
+        Some(Keyed { keys, kinds: None, words: dictionary.len(), dictionary: Some(dictionary) })
+    }
+
+    fn words_of(&self, intrinsic: Intrinsic) -> Option<&Words<'a>> {
+        let words = match intrinsic {
+            Intrinsic::Name => &self.name,
+            Intrinsic::Status => &self.status,
+            Intrinsic::Kind => &self.kind,
+            Intrinsic::InstrumentationName => &self.scope_name,
+            Intrinsic::InstrumentationVersion => &self.scope_version,
+            _ => return None,
+        };
+        words.as_ref()
+    }
+
+    pub fn status_messages(&self) -> Option<&'a StringArray> {
+        self.status_message
     }
 
     /// Names of attributes of one scope that occur in these rows of the batch, or in any.
@@ -602,12 +685,10 @@ impl<'a> Spans<'a> {
     pub fn keys(&self, field: &Field) -> Option<Vec<Cow<'a, [u32]>>> {
         let of_attribute = |of_resource: bool, name: &str| self.own(of_resource, name).map(Own::keys);
         let words = match field {
-            Field::Intrinsic(Intrinsic::Name) => &self.name,
-            Field::Intrinsic(Intrinsic::Status) => &self.status,
-            Field::Intrinsic(Intrinsic::Kind) => &self.kind,
-            Field::Intrinsic(Intrinsic::InstrumentationName) => &self.scope_name,
-            Field::Intrinsic(Intrinsic::InstrumentationVersion) => &self.scope_version,
-            Field::Attribute { scope: Scope::Resource, name } if name == "service.name" => &self.service,
+            Field::Intrinsic(intrinsic) => self.words_of(*intrinsic),
+            Field::Attribute { scope: Scope::Resource, name } if name == "service.name" => {
+                self.service.as_ref()
+            }
             Field::Attribute { scope: Scope::Resource, name } => return of_attribute(true, name),
             Field::Attribute { scope: Scope::Span, name } => return of_attribute(false, name),
             Field::Attribute { scope: Scope::Any, name } => {
@@ -620,7 +701,7 @@ impl<'a> Spans<'a> {
             }
             _ => return None,
         };
-        Some(vec![words.as_ref()?.keys_or_none()])
+        Some(vec![words?.keys_or_none()])
     }
 
     /// The text of a span's attribute that came as a column.

@@ -4,13 +4,14 @@
 //! column are in a map, in the same order. Shape, columns and map give back exactly what came.
 
 use crate::objects::READ_ROWS;
-use crate::rows::fields::{Typed, looked_up};
+use crate::rows::fields::Typed;
 use crate::rows::groups::empty_maps;
 pub use crate::rows::shapes::SHAPE;
 use crate::rows::shapes::{self, Shape};
 use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, DictionaryArray,
-    ListArray, MapArray, MapBuilder, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt32Array,
+    ListArray, MapArray, MapBuilder, RecordBatch, StringArray, StringBuilder, StringDictionaryBuilder,
+    UInt8Array, UInt32Array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -165,25 +166,57 @@ pub fn names_of_shape(text: &str) -> Option<Vec<String>> {
     Some(Shape::of_text(text)?.entries().map(|(name, _)| name.to_owned()).collect())
 }
 
-/// One attribute of rows as they lie in a file: its texts as words, and its types.
-pub fn of_file(batch: &RecordBatch, name: &str) -> Result<Typed, ArrowError> {
-    let wrong = || ArrowError::InvalidArgumentError(format!("attribute {name} is not where it should be"));
-    let shapes = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
-    let shapes = shapes.ok_or_else(wrong)?;
-    let texts = shapes.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-    // Its type by shape; none where the shape does not have it.
-    let kind = |text: Option<&str>| {
-        let own = Shape::of_text(text.unwrap_or("[]"))?.find(name);
-        Some(own.map_or(0, |(_, kind)| kind))
-    };
-    let kinds = texts.iter().map(kind).collect::<Option<Vec<u8>>>().ok_or_else(wrong)?;
-    let kind_of = |row: usize| shapes.key(row).and_then(|shape| kinds.get(shape).copied()).unwrap_or(0);
-    if let Some(column) = batch.column_by_name(&column_of(name)) {
-        let types = UInt8Array::from_iter_values((0..batch.num_rows()).map(kind_of));
-        return Ok((cast(column, &crate::schema::word())?, Arc::new(types)));
+/// Attributes of rows as they lie in a file, each for itself.
+pub struct OfFile<'a> {
+    batch: &'a RecordBatch,
+    shape_of: &'a UInt32Array,
+    shapes: Vec<Shape>,
+}
+
+impl<'a> OfFile<'a> {
+    pub fn of(batch: &'a RecordBatch) -> Result<OfFile<'a>, ArrowError> {
+        let column = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
+        let column = column.ok_or_else(|| wrong("no shapes"))?;
+        let shapes = shapes_of(column.values()).ok_or_else(|| wrong("a shape that is no list of names"))?;
+        Ok(OfFile { batch, shape_of: column.keys(), shapes })
     }
-    let rest = batch.column_by_name(REST).and_then(|column| column.as_map_opt()).ok_or_else(wrong)?;
-    looked_up(rest, name, |row, _| kind_of(row))
+
+    /// The texts of one as words, and its types.
+    pub fn get(&self, name: &str) -> Result<Typed, ArrowError> {
+        let of_shapes: Vec<u8> =
+            self.shapes.iter().map(|shape| shape.find(name).map_or(0, |(_, kind)| kind)).collect();
+        let kind_of = |shape: &u32| of_shapes.get(*shape as usize).copied().unwrap_or(0);
+        let types = UInt8Array::from_iter_values(self.shape_of.values().iter().map(kind_of));
+        if let Some(column) = self.batch.column_by_name(&column_of(name)) {
+            let word = crate::schema::word();
+            let words = if *column.data_type() == word { column.clone() } else { cast(column, &word)? };
+            return Ok((words, Arc::new(types)));
+        }
+        Ok((self.of_rest(name, &types)?, Arc::new(types)))
+    }
+
+    /// The first entry of this name in the map of each row that has one.
+    fn of_rest(&self, name: &str, types: &UInt8Array) -> Result<ArrayRef, ArrowError> {
+        let rest = self.batch.column_by_name(REST).and_then(|column| column.as_map_opt());
+        let rest = rest.ok_or_else(|| wrong("no map"))?;
+        let names = rest.keys().as_string_opt::<i32>().ok_or_else(|| wrong("names are no text"))?;
+        let values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
+        let mut texts = StringDictionaryBuilder::<UInt32Type>::new();
+        for (row, kind) in types.values().iter().enumerate() {
+            let (start, end) = (rest.value_offsets()[row] as usize, rest.value_offsets()[row + 1] as usize);
+            let mut entries = if *kind == 0 { 0..0 } else { start..end };
+            match entries.find(|at| names.value(*at) == name) {
+                Some(at) => texts.append_value(values.value(at)),
+                None => texts.append_null(),
+            }
+        }
+        Ok(Arc::new(texts.finish()))
+    }
+}
+
+/// The shapes of a dictionary of their texts; `None` where one is no shape.
+pub fn shapes_of(texts: &ArrayRef) -> Option<Vec<Shape>> {
+    texts.as_string_opt::<i32>()?.iter().map(|text| Shape::of_text(text.unwrap_or("[]"))).collect()
 }
 
 pub fn is_column(field: &str) -> bool {

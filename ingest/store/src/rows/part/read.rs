@@ -289,6 +289,15 @@ pub fn read_all(part: &Arc<Part>, index: Arc<Index>) -> Result<PartStream, Damag
     read_stored(part, index.clone(), Ranges::new(all), needed)
 }
 
+/// The column of the shapes of all rows alone, as words.
+pub fn read_shapes(part: Arc<Part>, index: &Index) -> Result<PartStream, Damaged> {
+    let path = part.meta.data_path();
+    let read = Read { projection: index.mask(&index.columns(&[attributes::SHAPE])), ..Read::default() };
+    let stream = part.objects().read(&path, &index.metadata, read).map_err(|e| part.damaged(&path, e))?;
+    // The part is held until the stream is dropped, so that its file stays.
+    Ok(stream.map_err(move |e| part.damaged(&path, e)).boxed())
+}
+
 /// What decides how lines will lie, of some lines of a raw part, which is one of so many: other pages of each, and evenly.
 pub async fn sample(
     part: &Arc<Part>,

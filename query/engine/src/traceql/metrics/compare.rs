@@ -1,7 +1,12 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
+mod many;
+mod passing;
+mod roots;
+mod rows;
 mod scan;
+mod table;
 
 use super::exemplars::Example;
 use super::{MetricsQuery, Series, SpanAt, single_filter, wants_trace};
@@ -80,23 +85,27 @@ impl MetricsQuery {
             columns.extend(["trace_id", "duration_ns"]);
         }
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let search = self.search_of(&query.spansets);
-        let ids = search.ids(inspected).await?;
         let filter = single_filter(&query.spansets).filter(|_| !wants_trace(query) && !of_trace(selection));
-        if let Some(filter) = filter.filter(|_| ids.len() > TRACES_WHOLE_MAX) {
-            drop(ids);
-            columns.extend(["name", "kind", "status", "service", "trace_id"]);
-            filter.fields(&mut |field| super::columns_of(field, &mut columns));
+        let search = self.search_of(&query.spansets);
+        let shown = match filter {
+            Some(filter) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
+            None => false,
+        };
+        let mut looked_at = 0;
+        let ids = if shown { vec![] } else { search.ids(&mut looked_at).await? };
+        if let Some(filter) = filter.filter(|_| shown || ids.len() > TRACES_WHOLE_MAX) {
             let (filter, selection) = (filter.clone(), selection.clone());
             let selected = (selected_from, selected_to);
-            let asked = scan::Asked { filter, selection, selected, columns };
-            let compared = self.compare_by_scan(asked).await?;
+            drop(ids);
+            let compared = self.compare_by_scan(scan::Asked { filter, selection, selected }).await?;
+            *inspected += compared.inspected;
             warnings.push(format!(
                 "compare() over more than {TRACES_WHOLE_MAX} traces leaves out {}; narrow the time range or the filter for all",
                 if compared.has_roots { "childCount" } else { "childCount, rootName and rootServiceName" }
             ));
             return Ok(all_told(compared.attributes, compared.examples, top));
         }
+        *inspected += looked_at;
         self.each_of_these(&search, &ids, columns, &mut |at| {
             let start = at.spans.start(at.row);
             let selected = start > selected_from && start <= selected_to && holds(at, selection);
@@ -240,3 +249,6 @@ fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
     }
     series
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,38 @@
-//! The same over many traces: spans are counted as they are scanned, by the texts of their attributes. What only a whole trace
-//! says of a span is its root, which the indexes know, and how many children it has, which is not compared then.
+//! The same over many traces: spans are counted as they are scanned, by their columns. What only a whole trace says of a span is
+//! its root, which the indexes know, and how many children it has, which is not compared then.
 
-use super::super::{MetricsQuery, SpanAt, value_of};
-use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
+use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
+use super::passing::Passing;
+use super::roots::Roots;
+use super::rows::Rows;
+use super::table::{Held, Place, Table};
+use super::{Attributes, Examples, INTRINSICS};
 use crate::QueryError;
 use crate::logql::broken;
-use crate::logql::operator::Operator;
-use crate::traceql::alike::{Alike, Known};
-use crate::traceql::scan::{SpanScan, narrow};
-use crate::traceql::search::range_of_traces;
+use crate::traceql::scan::narrow;
 use crate::traceql::shares::in_shares;
-use crate::traceql::spans::{Spans, typed};
-use crate::traceql::trace::TraceFacts;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::physical_plan::execute_stream;
-use foldhash::fast::RandomState;
+use crate::traceql::spans::{Spans, fields_or_columns_of, typed};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::StreamExt;
-use model::{SpanSelect, TraceId, Value};
-use std::collections::HashMap;
+use model::{SpanField, SpanSelect};
 use std::sync::Arc;
-use store::{Root, SpanColumns};
-use traceql::{Field, FieldExpr, Intrinsic, Scope};
+use traceql::{Field, FieldExpr, Intrinsic};
 
-/// What a thread may take before it asks for it: a value may have thousands of steps.
-const GROWN_BYTES: usize = 1 << 20;
+/// Columns that are compared, or tell when a span is and how often it counts.
+const COLUMNS: [&str; 9] = [
+    "start_ts",
+    "trace_state",
+    "trace_id",
+    "name",
+    "kind",
+    "status",
+    "status_message",
+    "scope_name",
+    "scope_version",
+];
+const OF_SCOPES: [&str; 2] = ["scope_attributes", "scope_attribute_types"];
+/// Attributes that come put together.
+const MAPS: [&str; 4] = ["attributes", "attribute_types", "resource", "resource_types"];
 
 /// What is asked, for each thread.
 #[derive(Clone)]
@@ -32,364 +41,194 @@ pub(super) struct Asked {
     pub selection: FieldExpr,
     /// Nanoseconds; the selection is of these times alone.
     pub selected: (i64, i64),
-    pub columns: Vec<&'static str>,
+}
+
+/// What is read of spans.
+#[derive(Clone)]
+struct Wanted {
+    columns: Vec<&'static str>,
+    /// All attributes, where their names are known.
+    fields: Vec<SpanField>,
 }
 
 /// What was counted, with the memory that it takes.
 pub(super) struct Compared {
     pub attributes: Attributes,
     pub examples: Examples,
+    /// Spans that were looked at.
+    pub inspected: u64,
     /// Whether the indexes knew the roots of traces.
     pub has_roots: bool,
-    _held: Vec<MemoryReservation>,
-}
-
-/// Names of services and of roots.
-struct Roots {
-    names: Vec<(String, String)>,
-    of_traces: HashMap<TraceId, u32, RandomState>,
-}
-
-impl Roots {
-    /// What a span's trace is rooted in.
-    fn of(&self, trace: TraceId) -> Option<&(String, String)> {
-        self.names.get(*self.of_traces.get(&trace)? as usize)
-    }
-}
-
-/// A value of one field, and how often each side has it at each step.
-struct Slot {
-    key: String,
-    value: Value,
-    counts: [Vec<f64>; 2],
-}
-
-/// By text, where a value is counted; `None` for what is no value.
-type Places = HashMap<String, Option<usize>, RandomState>;
-
-/// One field.
-struct Column {
-    name: String,
-    totals: [Vec<f64>; 2],
-    slots: Vec<Slot>,
-    /// By type byte, of which there are few.
-    places: Vec<(u8, Places)>,
-    distinct: [usize; 2],
-    too_many: [bool; 2],
-}
-
-/// Where a value is counted.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Place {
-    Slot(usize),
-    /// There are too many others.
-    NoRoom,
-    /// It is none.
-    #[default]
-    Nowhere,
-}
-
-/// One span to be counted.
-#[derive(Clone, Copy)]
-struct One {
-    side: usize,
-    step: usize,
-    weight: f64,
-}
-
-impl Column {
-    fn new(name: String, steps: usize) -> Column {
-        Column {
-            name,
-            totals: [vec![0.0; steps], vec![0.0; steps]],
-            slots: vec![],
-            places: vec![],
-            distinct: [0; 2],
-            too_many: [false; 2],
-        }
-    }
-
-    /// The place of a value by its text, made where it is new; the bytes that it took are added.
-    fn place(
-        &mut self,
-        kind: u8,
-        text: &str,
-        value: impl FnOnce() -> Option<Value>,
-        grown: &mut usize,
-    ) -> Place {
-        let of_kind = self.places.iter().position(|(own, _)| *own == kind).unwrap_or_else(|| {
-            self.places.push((kind, HashMap::default()));
-            self.places.len() - 1
-        });
-        let places = &mut self.places[of_kind].1;
-        if let Some(known) = places.get(text) {
-            return known.map_or(Place::Nowhere, Place::Slot);
-        }
-        // Each side has so many; what neither has room for is not remembered.
-        if places.len() >= 2 * VALUES_MAX {
-            return Place::NoRoom;
-        }
-        let slot = value().map(|value| {
-            self.slots.push(Slot { key: key_of(&value), value, counts: [vec![], vec![]] });
-            self.slots.len() - 1
-        });
-        places.insert(text.to_owned(), slot);
-        *grown += 3 * text.len() + 250;
-        slot.map_or(Place::Nowhere, Place::Slot)
-    }
-
-    fn count(&mut self, place: Place, one: One, grown: &mut usize) {
-        if place == Place::Nowhere {
-            return;
-        }
-        let steps = self.totals[one.side].len();
-        if let Some(total) = self.totals[one.side].get_mut(one.step) {
-            *total += one.weight;
-        }
-        let Place::Slot(slot) = place else {
-            self.too_many[one.side] = true;
-            return;
-        };
-        let counts = &mut self.slots[slot].counts[one.side];
-        if counts.is_empty() {
-            if self.distinct[one.side] >= VALUES_MAX {
-                self.too_many[one.side] = true;
-                return;
-            }
-            self.distinct[one.side] += 1;
-            *grown += 8 * steps;
-            *counts = vec![0.0; steps];
-        }
-        if let Some(count) = counts.get_mut(one.step) {
-            *count += one.weight;
-        }
-    }
-}
-
-/// What one thread has counted.
-struct Table {
-    steps: usize,
-    /// Those of intrinsics first.
-    columns: Vec<Column>,
-    of_attributes: [HashMap<String, usize, RandomState>; 3],
-    examples: Examples,
-    grown: usize,
-}
-
-impl Table {
-    fn new(steps: usize) -> Table {
-        let columns = INTRINSICS.map(|intrinsic| Column::new(intrinsic.as_str().to_owned(), steps));
-        Table {
-            steps,
-            columns: columns.into(),
-            of_attributes: Default::default(),
-            examples: Examples::default(),
-            grown: 0,
-        }
-    }
-
-    fn count_text(&mut self, column: usize, text: &str, one: One) {
-        let column = &mut self.columns[column];
-        let value = || Some(Value::String(text.to_owned()));
-        let place = column.place(b's', text, value, &mut self.grown);
-        column.count(place, one, &mut self.grown);
-    }
-
-    fn count_attribute(&mut self, scope: Scope, name: &str, (text, kind): (&str, u8), one: One) {
-        let of_scope = match scope {
-            Scope::Span => 0,
-            Scope::Resource => 1,
-            _ => 2,
-        };
-        let at = match self.of_attributes[of_scope].get(name) {
-            Some(at) => *at,
-            None => {
-                let named = Field::Attribute { scope, name: name.to_owned() }.to_string();
-                self.grown += 3 * named.len() + 16 * self.steps + 300;
-                self.columns.push(Column::new(named, self.steps));
-                self.of_attributes[of_scope].insert(name.to_owned(), self.columns.len() - 1);
-                self.columns.len() - 1
-            }
-        };
-        let column = &mut self.columns[at];
-        let place = column.place(kind, text, || value_of(typed(kind, text)), &mut self.grown);
-        column.count(place, one, &mut self.grown);
-    }
-
-    /// Adds to what other threads counted.
-    fn hand_over(self, attributes: &mut Attributes) {
-        for column in self.columns {
-            for (side, attributes) in attributes.iter_mut().enumerate() {
-                if column.totals[side].iter().all(|total| *total == 0.0) {
-                    continue;
-                }
-                let counts = attributes
-                    .entry(column.name.clone())
-                    .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
-                add(&mut counts.total, &column.totals[side]);
-                for slot in column.slots.iter().filter(|slot| !slot.counts[side].is_empty()) {
-                    let (_, sum) = counts
-                        .values
-                        .entry(slot.key.clone())
-                        .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
-                    add(sum, &slot.counts[side]);
-                }
-                counts.too_many |= column.too_many[side] || counts.values.len() > VALUES_MAX;
-            }
-        }
-    }
-}
-
-fn add(sums: &mut [f64], others: &[f64]) {
-    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+    _held: Vec<Held>,
 }
 
 impl MetricsQuery {
     pub(super) async fn compare_by_scan(&self, asked: Asked) -> Result<Compared, QueryError> {
-        let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let roots = self.roots(&reservation).await?.map(Arc::new);
+        let wanted = self.wanted(&asked).await?;
+        let roots = self.roots().await?.map(Arc::new);
         let tables = in_shares(|share| {
-            let (own, asked, roots) = (self.clone(), asked.clone(), roots.clone());
-            async move { own.share_of_comparison(asked, roots.as_deref(), share).await }
+            let (own, asked, wanted, roots) = (self.clone(), asked.clone(), wanted.clone(), roots.clone());
+            async move { own.share_of_comparison(asked, wanted, roots.as_deref(), share).await }
         })
         .await?;
         let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
-        let mut held = vec![];
-        for (mut table, of_table) in tables {
-            held.push(of_table);
+        let (mut held, mut inspected) = (vec![], 0);
+        for mut table in tables {
+            inspected += table.inspected;
             for (side, own) in std::mem::take(&mut table.examples).into_iter().enumerate() {
                 own.into_iter().for_each(|(step, one)| _ = examples[side].entry(step).or_insert(one));
             }
-            table.hand_over(&mut attributes);
+            held.push(table.hand_over(&mut attributes));
         }
-        Ok(Compared { attributes, examples, has_roots: roots.is_some(), _held: held })
+        Ok(Compared { attributes, examples, inspected, has_roots: roots.is_some(), _held: held })
     }
 
-    /// `None` where the indexes do not tell them.
-    async fn roots(&self, reservation: &MemoryReservation) -> Result<Option<Roots>, QueryError> {
-        let range = range_of_traces(self.steps.range());
-        let Some(mut told) = self.snapshot.trace_facts(range, (0, 1)).await? else { return Ok(None) };
-        let unknown = TraceFacts::unknown();
-        let mut roots = Roots { names: vec![], of_traces: HashMap::default() };
-        let mut numbers: HashMap<(String, String), u32> = HashMap::new();
-        let mut number = |names: &mut Vec<(String, String)>, root: (String, String)| {
-            *numbers.entry(root).or_insert_with_key(|root| {
-                names.push(root.clone());
-                names.len() as u32 - 1
-            })
-        };
-        while let Some(slice) = told.slices.next().await {
-            for fact in slice {
-                let root = match fact.root {
-                    Root::None => Some((unknown.root_service.clone(), unknown.root_name.clone())),
-                    Root::One(at) => told.roots.get(at).cloned(),
-                    Root::Uncertain => None,
-                };
-                if let Some(root) = root {
-                    let at = number(&mut roots.names, root);
-                    roots.of_traces.insert(fact.id, at);
-                }
-            }
-            let bytes = roots.of_traces.capacity() * (size_of::<(TraceId, u32)>() + 1);
-            reservation.try_resize(bytes).map_err(broken)?;
+    /// Each attribute as a column where it is known which there are, and otherwise all put together.
+    async fn wanted(&self, asked: &Asked) -> Result<Wanted, QueryError> {
+        let (mut columns, mut fields) = (COLUMNS.to_vec(), vec![]);
+        if self.exemplars > 0 {
+            columns.push("duration_ns");
         }
-        Ok(Some(roots))
+        let mut read: Vec<&Field> = vec![];
+        asked.filter.fields(&mut |field| read.push(field));
+        asked.selection.fields(&mut |field| read.push(field));
+        match self.snapshot.attribute_names(self.steps.range()).await? {
+            Some(names) => {
+                fields.extend(names.of_spans.into_iter().map(SpanField::Span));
+                fields.extend(names.of_resources.into_iter().map(SpanField::Resource));
+                if names.scopes_have_some {
+                    columns.extend(OF_SCOPES);
+                }
+                read.iter().for_each(|field| fields_or_columns_of(field, &mut fields, &mut columns));
+            }
+            None => {
+                columns.extend(MAPS);
+                columns.extend(OF_SCOPES);
+                read.iter().for_each(|field| columns_of(field, &mut columns));
+            }
+        }
+        Ok(Wanted { columns, fields })
     }
 
     async fn share_of_comparison(
         &self,
         asked: Asked,
+        wanted: Wanted,
         roots: Option<&Roots>,
         share: (usize, usize),
-    ) -> Result<(Table, MemoryReservation), QueryError> {
-        let range = self.steps.range();
-        let mut select = SpanSelect { share: Some(share), ..SpanSelect::all(range) };
+    ) -> Result<Table, QueryError> {
+        let all = SpanSelect::all(self.steps.range());
+        let mut select = SpanSelect { share: Some(share), fields: wanted.fields, ..all };
         narrow(&mut select, &asked.filter);
-        let columns = SpanColumns::named(&asked.columns);
-        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns };
-        let mut batches =
-            execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(broken)?;
+        let mut batches = self.scanned(select, &wanted.columns)?;
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let mut table = Table::new(self.steps.count);
+        let mut table = Table::new(self.steps.count, Held::of(reservation));
+        let passing = (Passing::new(&asked.filter), Passing::new(&asked.selection));
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(broken)?;
+            table.inspected += batch.num_rows() as u64;
             let spans = Spans::of(&batch);
-            let mut words = Words::of(&spans);
-            for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
-                let at = SpanAt { spans: &spans, row, trace: None };
-                if at.holds(&asked.filter) == Some(true) {
-                    self.count_one(&at, &asked, roots, &mut words, &mut table);
-                    if table.grown > GROWN_BYTES {
-                        reservation.try_grow(std::mem::take(&mut table.grown)).map_err(broken)?;
-                    }
-                }
+            let rows = self.rows(&spans, &passing, asked.selected);
+            if !rows.is_empty() {
+                self.count_rows(&spans, &rows, roots, &mut table)?;
             }
-            reservation.try_grow(std::mem::take(&mut table.grown)).map_err(broken)?;
+            table.held.ask()?;
         }
-        Ok((table, reservation))
+        Ok(table)
     }
 
-    fn count_one(
+    /// Rows in the range that pass the filter, those on one side that pass the selection.
+    fn rows(
         &self,
-        at: &SpanAt<'_>,
-        asked: &Asked,
-        roots: Option<&Roots>,
-        words: &mut Words<'_>,
-        table: &mut Table,
-    ) {
-        let (spans, row) = (at.spans, at.row);
-        let start = spans.start(row);
-        let selected =
-            start > asked.selected.0 && start <= asked.selected.1 && super::holds(at, &asked.selection);
-        let one = One { side: usize::from(selected), step: self.steps.of(start), weight: spans.weight(row) };
-        if self.exemplars > 0 {
-            table.examples[one.side].entry(one.step).or_insert_with(|| example(at));
-        }
-        for (number, intrinsic) in INTRINSICS.into_iter().enumerate() {
-            let root = |of: fn(&(String, String)) -> &String| roots?.of(spans.trace_id(row)).map(of);
-            let text = match intrinsic {
-                Intrinsic::RootService => root(|root| &root.0).map(String::as_str),
-                Intrinsic::RootName => root(|root| &root.1).map(String::as_str),
-                Intrinsic::ChildCount => None,
-                _ => {
-                    words.count(number, at, one, table);
-                    None
-                }
-            };
-            if let Some(text) = text {
-                table.count_text(number, text, one);
+        spans: &Spans<'_>,
+        (filter, selection): &(Passing<'_>, Passing<'_>),
+        (after, until): (i64, i64),
+    ) -> Rows {
+        let (starts, range) = (spans.starts().unwrap_or_default(), self.steps.range());
+        let mut counted: Vec<bool> = starts.iter().map(|start| range.contains(*start)).collect();
+        filter.judge(spans, &mut counted);
+        let is_of_times = |start: i64| after < start && start <= until;
+        let mut selected: Vec<bool> =
+            starts.iter().zip(&counted).map(|(start, counted)| *counted && is_of_times(*start)).collect();
+        selection.judge(spans, &mut selected);
+        // Most are of the step of the one before.
+        let (mut step, mut times) = (0, (i64::MAX, i64::MIN));
+        let counted = (0..starts.len()).filter(|row| counted[*row]).map(|row| {
+            let start = starts[row];
+            if start <= times.0 || start > times.1 {
+                step = self.steps.of(start);
+                times = self.steps.times(step);
             }
-        }
-        spans.each_entry(row, &mut |scope, name, text, kind| {
-            table.count_attribute(scope, name, (text, kind), one);
+            (row, step, usize::from(selected[row]))
         });
+        Rows::new(counted, spans.weights().as_deref(), self.steps.count)
     }
-}
 
-/// Intrinsics of a batch that are words: each word's slot is looked up once.
-struct Words<'a> {
-    alike: [Option<Alike<'a>>; INTRINSICS.len()],
-    places: [Known<Place>; INTRINSICS.len()],
-}
-
-impl<'a> Words<'a> {
-    fn of(spans: &Spans<'a>) -> Words<'a> {
-        Words {
-            alike: INTRINSICS.map(|intrinsic| Alike::new(spans, &[&Field::Intrinsic(intrinsic)])),
-            places: Default::default(),
+    fn count_rows(
+        &self,
+        spans: &Spans<'_>,
+        rows: &Rows,
+        roots: Option<&Roots>,
+        table: &mut Table,
+    ) -> Result<(), QueryError> {
+        if self.exemplars > 0 {
+            table.show(spans, rows);
         }
+        count_intrinsics(spans, rows, table)?;
+        if let Some(roots) = roots {
+            count_roots(spans, rows, roots, table)?;
+        }
+        for (scope, name, keyed) in spans.own_columns() {
+            let at = table.attribute(scope, name);
+            table.columns[at].count_keyed(&keyed, rows, &mut table.held, |column, row, grown| {
+                let (text, kind) = (keyed.text(row), keyed.kinds.map_or(b's', |kinds| kinds[row]));
+                column.place(kind, text, || value_of(typed(kind, text)), grown)
+            })?;
+        }
+        if !spans.has_entries() {
+            return Ok(());
+        }
+        for (row, one) in rows.iter() {
+            spans.each_entry(row, &mut |scope, name, text, kind| {
+                table.count_entry(scope, name, (text, kind), one);
+            });
+            table.held.ask_if_much()?;
+        }
+        Ok(())
     }
+}
 
-    fn count(&mut self, number: usize, at: &SpanAt<'_>, one: One, table: &mut Table) {
-        let (column, grown) = (&mut table.columns[number], &mut table.grown);
-        let mut make = || match value_of(at.value(&Field::Intrinsic(INTRINSICS[number]))) {
-            Some(value) => column.place(b's', &value.to_string(), || Some(value.clone()), grown),
-            None => Place::Nowhere,
-        };
-        let place = match &mut self.alike[number] {
-            Some(alike) => self.places[number].get(alike.of(at.row), make),
-            None => make(),
-        };
-        column.count(place, one, grown);
+fn count_intrinsics(spans: &Spans<'_>, rows: &Rows, table: &mut Table) -> Result<(), QueryError> {
+    for (column, intrinsic) in table.columns.iter_mut().zip(INTRINSICS) {
+        if intrinsic == Intrinsic::StatusMessage {
+            column.count_texts(spans.status_messages(), rows, &mut table.held)?;
+        }
+        let Some(keyed) = spans.keyed(intrinsic) else { continue };
+        let field = Field::Intrinsic(intrinsic);
+        column.count_keyed(&keyed, rows, &mut table.held, |column, row, grown| {
+            match value_of(SpanAt { spans, row, trace: None }.value(&field)) {
+                Some(value) => column.place(b's', &value.to_string(), || Some(value.clone()), grown),
+                None => Place::Nowhere,
+            }
+        })?;
     }
+    Ok(())
+}
+
+fn count_roots(spans: &Spans<'_>, rows: &Rows, roots: &Roots, table: &mut Table) -> Result<(), QueryError> {
+    let keyed = roots.keyed(spans, rows);
+    for (column, intrinsic) in table.columns.iter_mut().zip(INTRINSICS) {
+        let is_service = match intrinsic {
+            Intrinsic::RootService => true,
+            Intrinsic::RootName => false,
+            _ => continue,
+        };
+        column.count_keyed(&keyed, rows, &mut table.held, |column, row, grown| {
+            match roots.get(keyed.keys[row]) {
+                Some((service, name)) => column.place_of_text(if is_service { service } else { name }, grown),
+                None => Place::Nowhere,
+            }
+        })?;
+    }
+    Ok(())
 }

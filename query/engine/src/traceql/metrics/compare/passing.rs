@@ -1,0 +1,62 @@
+//! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
+//! bounds of the duration are judged by the whole column.
+
+use crate::traceql::alike::{Alike, Known, parted};
+use crate::traceql::bounds::Bound;
+use crate::traceql::evaluate::SpanAt;
+use crate::traceql::spans::Spans;
+use traceql::{Field, FieldExpr};
+
+/// A filter that no whole trace decides. Its conditions by what decides them: words, the duration, or only the row.
+pub(super) struct Passing<'q> {
+    of_words: Vec<&'q FieldExpr>,
+    bounds: Vec<Bound>,
+    of_rows: Vec<&'q FieldExpr>,
+    /// Fields whose words make rows alike.
+    words: Vec<&'q Field>,
+}
+
+impl<'q> Passing<'q> {
+    pub fn new(filter: &'q FieldExpr) -> Passing<'q> {
+        let (of_words, of_rows) = parted(filter);
+        let (bounds, of_rows) = Bound::parted(&of_rows);
+        let mut words: Vec<&Field> = vec![];
+        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
+        Passing { of_words, bounds, of_rows, words }
+    }
+
+    /// Takes out the rows that do not pass.
+    pub fn judge(&self, spans: &Spans<'_>, passing: &mut [bool]) {
+        self.judge_words(spans, passing);
+        for bound in &self.bounds {
+            bound.judge(spans.durations().unwrap_or_default(), passing);
+        }
+        if self.of_rows.is_empty() {
+            return;
+        }
+        for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
+            let at = SpanAt { spans, row, trace: None };
+            *passes = self.of_rows.iter().all(|condition| at.holds(condition) == Some(true));
+        }
+    }
+
+    fn judge_words(&self, spans: &Spans<'_>, passing: &mut [bool]) {
+        let mut alike = Alike::new(spans, &self.words);
+        let (mut known, mut row) = (Known::default(), 0);
+        while row < passing.len() {
+            let at = SpanAt { spans, row, trace: None };
+            let holds = || self.of_words.iter().all(|condition| at.holds(condition) == Some(true));
+            let (passes, ends) = match &mut alike {
+                Some(alike) => {
+                    let (number, ends) = alike.run(row, passing.len());
+                    (known.get(number, holds), ends)
+                }
+                None => (holds(), row + 1),
+            };
+            if !passes {
+                passing[row..ends].fill(false);
+            }
+            row = ends;
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! What one thread counts of each field that is compared: how often each side has each of its values at each step.
+//!
+//! Rows are counted column by column. What the word of a row is counted as is looked up once as long as the column's dictionary is
+//! the same, which it is for all batches of a row group; and where all rows of a batch have the same value, their number is added
+//! at once.
+
+use super::super::{SpanAt, value_of};
+use super::rows::{One, Rows};
+use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
+use crate::QueryError;
+use crate::logql::broken;
+use crate::traceql::spans::{Keyed, Spans, typed};
+use arrow::array::StringArray;
+use datafusion::execution::memory_pool::MemoryReservation;
+use foldhash::fast::RandomState;
+use model::Value;
+use std::collections::HashMap;
+use traceql::{Field, Scope};
+
+/// What a thread may take before it asks for it: a value may have thousands of steps.
+const GROWN_BYTES: usize = 1 << 20;
+
+/// Memory that was taken.
+pub(super) struct Held {
+    /// Not asked for yet.
+    pub grown: usize,
+    reservation: MemoryReservation,
+}
+
+impl Held {
+    pub fn of(reservation: MemoryReservation) -> Held {
+        Held { grown: 0, reservation }
+    }
+
+    pub fn ask_if_much(&mut self) -> Result<(), QueryError> {
+        if self.grown <= GROWN_BYTES { Ok(()) } else { self.ask() }
+    }
+
+    pub fn ask(&mut self) -> Result<(), QueryError> {
+        self.reservation.try_grow(std::mem::take(&mut self.grown)).map_err(broken)
+    }
+}
+
+/// A value of one field, and how often each side has it at each step.
+struct Slot {
+    key: String,
+    value: Value,
+    counts: [Vec<f64>; 2],
+}
+
+/// By text, where a value is counted; `None` for what is no value.
+type Places = HashMap<String, Option<u32>, RandomState>;
+
+/// Where a value is counted.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    Slot(u32),
+    /// There are too many others.
+    NoRoom,
+    /// It is none.
+    Nowhere,
+}
+
+/// Where the keys of a column are counted, by their types.
+#[derive(Default)]
+struct KnownKeys {
+    dictionary: Option<StringArray>,
+    words: usize,
+    places: Vec<(u8, Vec<Option<Place>>)>,
+}
+
+impl KnownKeys {
+    /// Forgets what was known of other words. The dictionary is held, so that no other one lies where it does.
+    fn keep(&mut self, keyed: &Keyed<'_>) {
+        let same = match (&self.dictionary, keyed.dictionary) {
+            (Some(own), Some(other)) => {
+                std::ptr::eq(own.value_offsets(), other.value_offsets())
+                    && std::ptr::eq(own.value_data(), other.value_data())
+            }
+            (None, None) => self.words == keyed.words,
+            _ => false,
+        };
+        if !same {
+            self.dictionary = keyed.dictionary.cloned();
+            self.words = keyed.words;
+            self.places.clear();
+        }
+    }
+
+    fn get(&mut self, keyed: &Keyed<'_>, row: usize, make: impl FnOnce() -> Place) -> Place {
+        let kind = keyed.kinds.map_or(b's', |kinds| kinds[row]);
+        if kind == 0 {
+            return Place::Nowhere;
+        }
+        let at = match self.places.iter().position(|(own, _)| *own == kind) {
+            Some(at) => at,
+            None => {
+                // The first is of none.
+                self.places.push((kind, vec![None; self.words + 1]));
+                self.places.len() - 1
+            }
+        };
+        match self.places[at].1.get_mut(keyed.keys[row].wrapping_add(1) as usize) {
+            Some(place) => *place.get_or_insert_with(make),
+            None => Place::Nowhere,
+        }
+    }
+}
+
+/// One field.
+pub(super) struct Column {
+    name: String,
+    totals: [Vec<f64>; 2],
+    slots: Vec<Slot>,
+    /// By type byte, of which there are few.
+    places: Vec<(u8, Places)>,
+    distinct: [usize; 2],
+    too_many: [bool; 2],
+    known: KnownKeys,
+}
+
+impl Column {
+    fn new(name: String, steps: usize) -> Column {
+        Column {
+            name,
+            totals: [vec![0.0; steps], vec![0.0; steps]],
+            slots: vec![],
+            places: vec![],
+            distinct: [0; 2],
+            too_many: [false; 2],
+            known: KnownKeys::default(),
+        }
+    }
+
+    /// Counts rows by their keys; `place` tells that of a row whose key is new.
+    pub fn count_keyed(
+        &mut self,
+        keyed: &Keyed<'_>,
+        rows: &Rows,
+        held: &mut Held,
+        place: impl Fn(&mut Column, usize, &mut usize) -> Place,
+    ) -> Result<(), QueryError> {
+        let mut known = std::mem::take(&mut self.known);
+        known.keep(keyed);
+        let mut of = |column: &mut Column, row: usize, grown: &mut usize| {
+            known.get(keyed, row, || place(column, row, grown))
+        };
+        let first = rows.iter().next().filter(|_| keyed.is_uniform());
+        let counted = match first {
+            Some((row, _)) => {
+                let place = of(self, row, &mut held.grown);
+                self.count_all(place, rows, held)
+            }
+            None => rows.iter().try_for_each(|(row, one)| {
+                let place = of(self, row, &mut held.grown);
+                self.count(place, one, &mut held.grown);
+                held.ask_if_much()
+            }),
+        };
+        self.known = known;
+        counted
+    }
+
+    /// Counts rows by texts of which nearly all are empty; all are where there are none.
+    pub fn count_texts(
+        &mut self,
+        texts: Option<&StringArray>,
+        rows: &Rows,
+        held: &mut Held,
+    ) -> Result<(), QueryError> {
+        let Some(texts) = texts.filter(|texts| !texts.value_data().is_empty()) else {
+            let place = self.place_of_text("", &mut held.grown);
+            return self.count_all(place, rows, held);
+        };
+        let mut of_empty = None;
+        for (row, one) in rows.iter() {
+            let text = texts.value(row);
+            let place = match of_empty {
+                Some(place) if text.is_empty() => place,
+                _ => self.place_of_text(text, &mut held.grown),
+            };
+            if text.is_empty() {
+                of_empty = Some(place);
+            }
+            self.count(place, one, &mut held.grown);
+            held.ask_if_much()?;
+        }
+        Ok(())
+    }
+
+    /// All rows have one value.
+    fn count_all(&mut self, place: Place, rows: &Rows, held: &mut Held) -> Result<(), QueryError> {
+        if place == Place::Nowhere {
+            return Ok(());
+        }
+        rows.sums().try_for_each(|one| {
+            self.count(place, one, &mut held.grown);
+            held.ask_if_much()
+        })
+    }
+
+    pub fn place_of_text(&mut self, text: &str, grown: &mut usize) -> Place {
+        self.place(b's', text, || Some(Value::String(text.to_owned())), grown)
+    }
+
+    /// The place of a value by its text, made where it is new; the bytes that it took are added.
+    pub fn place(
+        &mut self,
+        kind: u8,
+        text: &str,
+        value: impl FnOnce() -> Option<Value>,
+        grown: &mut usize,
+    ) -> Place {
+        let of_kind = self.places.iter().position(|(own, _)| *own == kind).unwrap_or_else(|| {
+            self.places.push((kind, HashMap::default()));
+            self.places.len() - 1
+        });
+        let places = &mut self.places[of_kind].1;
+        if let Some(known) = places.get(text) {
+            return known.map_or(Place::Nowhere, Place::Slot);
+        }
+        // Each side has so many; what neither has room for is not remembered.
+        if places.len() >= 2 * VALUES_MAX {
+            return Place::NoRoom;
+        }
+        let slot = value().map(|value| {
+            self.slots.push(Slot { key: key_of(&value), value, counts: [vec![], vec![]] });
+            self.slots.len() as u32 - 1
+        });
+        places.insert(text.to_owned(), slot);
+        *grown += 3 * text.len() + 250;
+        slot.map_or(Place::Nowhere, Place::Slot)
+    }
+
+    fn count(&mut self, place: Place, one: One, grown: &mut usize) {
+        if place == Place::Nowhere {
+            return;
+        }
+        let steps = self.totals[one.side].len();
+        if let Some(total) = self.totals[one.side].get_mut(one.step) {
+            *total += one.weight;
+        }
+        let Place::Slot(slot) = place else {
+            self.too_many[one.side] = true;
+            return;
+        };
+        let counts = &mut self.slots[slot as usize].counts[one.side];
+        if counts.is_empty() {
+            if self.distinct[one.side] >= VALUES_MAX {
+                self.too_many[one.side] = true;
+                return;
+            }
+            self.distinct[one.side] += 1;
+            *grown += 8 * steps;
+            *counts = vec![0.0; steps];
+        }
+        if let Some(count) = counts.get_mut(one.step) {
+            *count += one.weight;
+        }
+    }
+}
+
+/// What one thread has counted.
+pub(super) struct Table {
+    steps: usize,
+    /// Those of [`INTRINSICS`] first.
+    pub columns: Vec<Column>,
+    of_attributes: [HashMap<String, usize, RandomState>; 3],
+    pub examples: Examples,
+    /// By side and step, whether there is an example.
+    shown: [Vec<bool>; 2],
+    pub inspected: u64,
+    pub held: Held,
+}
+
+impl Table {
+    pub fn new(steps: usize, held: Held) -> Table {
+        let columns = INTRINSICS.map(|intrinsic| Column::new(intrinsic.as_str().to_owned(), steps));
+        Table {
+            steps,
+            columns: columns.into(),
+            of_attributes: Default::default(),
+            examples: Examples::default(),
+            shown: [vec![false; steps], vec![false; steps]],
+            inspected: 0,
+            held,
+        }
+    }
+
+    /// Keeps the first span of each side and step.
+    pub fn show(&mut self, spans: &Spans<'_>, rows: &Rows) {
+        for (row, one) in rows.iter() {
+            if let Some(shown) = self.shown[one.side].get_mut(one.step)
+                && !*shown
+            {
+                *shown = true;
+                self.examples[one.side].insert(one.step, example(&SpanAt { spans, row, trace: None }));
+            }
+        }
+    }
+
+    pub fn count_entry(&mut self, scope: Scope, name: &str, (text, kind): (&str, u8), one: One) {
+        let at = self.attribute(scope, name);
+        let (column, grown) = (&mut self.columns[at], &mut self.held.grown);
+        let place = column.place(kind, text, || value_of(typed(kind, text)), grown);
+        column.count(place, one, grown);
+    }
+
+    /// Where the column of an attribute is.
+    pub fn attribute(&mut self, scope: Scope, name: &str) -> usize {
+        let of_scope = match scope {
+            Scope::Span => 0,
+            Scope::Resource => 1,
+            _ => 2,
+        };
+        if let Some(at) = self.of_attributes[of_scope].get(name) {
+            return *at;
+        }
+        let named = Field::Attribute { scope, name: name.to_owned() }.to_string();
+        self.held.grown += 3 * named.len() + 16 * self.steps + 300;
+        self.columns.push(Column::new(named, self.steps));
+        self.of_attributes[of_scope].insert(name.to_owned(), self.columns.len() - 1);
+        self.columns.len() - 1
+    }
+
+    /// Adds to what other threads counted; the memory that it takes.
+    pub fn hand_over(self, attributes: &mut Attributes) -> Held {
+        for column in self.columns {
+            for (side, attributes) in attributes.iter_mut().enumerate() {
+                if column.totals[side].iter().all(|total| *total == 0.0) {
+                    continue;
+                }
+                let counts = attributes
+                    .entry(column.name.clone())
+                    .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
+                add(&mut counts.total, &column.totals[side]);
+                for slot in column.slots.iter().filter(|slot| !slot.counts[side].is_empty()) {
+                    let (_, sum) = counts
+                        .values
+                        .entry(slot.key.clone())
+                        .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
+                    add(sum, &slot.counts[side]);
+                }
+                counts.too_many |= column.too_many[side] || counts.values.len() > VALUES_MAX;
+            }
+        }
+        self.held
+    }
+}
+
+fn add(sums: &mut [f64], others: &[f64]) {
+    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+}
