@@ -173,11 +173,14 @@ impl<'a> Trace<'a> {
     }
 }
 
+/// Takes what an expression is at a span.
+type Taker<'a> = dyn FnMut(&Val<'_>) + 'a;
+
 /// What a scalar is of so many spans. `each` hands on what an expression is at every one of them, in order of their start.
 pub(super) fn scalar_of(
     scalar: &Scalar,
     spans: usize,
-    each: &dyn Fn(&FieldExpr, &mut dyn FnMut(&Val<'_>)),
+    each: &dyn Fn(&FieldExpr, &mut Taker<'_>),
 ) -> Option<Val<'static>> {
     Some(match scalar {
         Scalar::Count => Val::Int(spans as i64),

@@ -107,7 +107,7 @@ fn span(rng: &mut StdRng, number: u32) -> Span {
     Span {
         trace_id,
         span_id: id_of(number),
-        parent_span_id: (number % 4 != 0).then(|| id_of(number / 4 * 4)),
+        parent_span_id: (!number.is_multiple_of(4)).then(|| id_of(number / 4 * 4)),
         start_ns: NOON_NS + start,
         duration_ns: [0, 1, 10 * MS, 10 * MS + 1, SECOND_NS][rng.random_range(0..5)],
         name: ["GET /", "query", ""][rng.random_range(0..3)].to_owned(),
