@@ -96,7 +96,7 @@ impl Engine {
             while let Some(batch) = batches.next().await {
                 let batch = batch.map_err(crate::logql::broken)?;
                 let spans = Spans::of(&batch);
-                for row in 0..spans.len() {
+                for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
                     let names = wanted.get_mut(spans.service(row));
                     if let Some(durations) = names.and_then(|names| names.get_mut(spans.name(row))) {
                         durations.add(spans.duration(row));

@@ -287,14 +287,18 @@ fn matcher(name: &str, operator: Operator, value: &str) -> Option<Matcher> {
     (operator == Operator::Eq && !value.is_empty()).then(|| Matcher::equal(name, value))
 }
 
-/// The column, through a cast that changes no more than a time's zone. One to a larger unit makes other times equal.
+/// The column, through a cast that changes no more than a time's zone. One to a larger unit makes other times equal, and two
+/// may lead through a time without a zone into another zone, which is another time.
 fn column(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
         Expr::Cast(Cast { expr, field })
             if matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) =>
         {
-            column(expr)
+            match expr.as_ref() {
+                Expr::Column(column) => Some(&column.name),
+                _ => None,
+            }
         }
         _ => None,
     }

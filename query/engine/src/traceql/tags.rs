@@ -254,6 +254,7 @@ async fn names(
     range: TimeRange,
 ) -> Result<BTreeMap<&'static str, BTreeSet<String>>, QueryError> {
     let mut columns = asked.clone();
+    columns.push("start_ts");
     let mut select = SpanSelect::all(range);
     if let Some(filter) = &filter {
         filter.fields(&mut |field| columns_of(field, &mut columns));
@@ -268,7 +269,8 @@ async fn names(
         let spans = Spans::of(&batch);
         let fits = |row: &usize| {
             let at = SpanAt { spans: &spans, row: *row, trace: None };
-            filter.as_ref().is_none_or(|filter| at.holds(filter) != Some(false))
+            range.contains(spans.start(*row))
+                && filter.as_ref().is_none_or(|filter| at.holds(filter) != Some(false))
         };
         let rows: Option<Vec<usize>> = filter.is_some().then(|| (0..spans.len()).filter(fits).collect());
         for (name, scope, columns) in SCOPES {
@@ -362,6 +364,10 @@ impl Asked {
             let mut alike = Alike::new(&spans, &[&self.field]);
             let mut known = Known::default();
             for row in 0..spans.len() {
+                // Spans that lie beside those that are wanted come, too.
+                if !self.range.contains(spans.start(row)) {
+                    continue;
+                }
                 let at = SpanAt { spans: &spans, row, trace: None };
                 if self.filter.as_ref().is_some_and(|filter| at.holds(filter) == Some(false)) {
                     continue;

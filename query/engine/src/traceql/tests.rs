@@ -284,6 +284,26 @@ async fn tags_and_their_values() {
 }
 
 #[tokio::test]
+async fn tags_are_of_spans_in_the_range_alone() {
+    let world = World::new().await;
+    let tenant = Tenant::default();
+    // Without the second trace, which lies in the same page.
+    let first = TimeRange { start: NOON_NS, end: NOON_NS + 3 * SECOND_NS / 2 };
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        let of_frontend = Some(r#"{ resource.service.name = "frontend" }"#);
+        let values = world.engine.traceql_tag_values(&tenant, "name", of_frontend, first, 9).await.unwrap();
+        assert_eq!(values.iter().map(|value| value.value.as_str()).collect::<Vec<_>>(), ["GET /checkout"]);
+        let of_home = Some(r#"{ name = "GET /" }"#);
+        let names = |range| world.engine.traceql_tags(&tenant, Some("resource"), of_home, range, 9);
+        assert!(names(first).await.unwrap().is_empty());
+        assert_eq!(names(range()).await.unwrap()["resource"], ["service.name", "zone"]);
+    }
+}
+
+#[tokio::test]
 async fn wrong_queries_are_named() {
     let world = World::new().await;
     for query in ["{ duration >", "({ } | rate()) / ({ } | rate())", "{ .a = 1 } | nonsense()", "", "}"] {
