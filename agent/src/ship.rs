@@ -157,6 +157,7 @@ impl Shipper {
     async fn settle(&self, record: &Record, at: &mut Progress) -> Result<(), Duration> {
         // It was set aside before a crash, and that it was is not written down.
         if self.queue.aside.has(record) {
+            (at.refusals, at.is_unproven) = (0, true);
             return Ok(());
         }
         match self.send(record).await {

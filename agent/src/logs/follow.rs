@@ -64,7 +64,11 @@ enum Away {
 struct Left {
     source: Source,
     offset: u64,
+    /// Before its last read, which is made again if what was read came to a panic.
+    before: u64,
     since: Instant,
+    /// It was read for the last time.
+    is_over: bool,
 }
 
 /// What could not be read, since the last look at it.
@@ -168,7 +172,11 @@ impl Follow {
 
     /// Late words of the file before. A line of it that has no end yet waits for that, until the time is over.
     fn read_left(&mut self, buffer: &mut [u8], each: &mut Each<'_>) {
+        if self.left.as_ref().is_some_and(|left| left.is_over) {
+            self.left = None;
+        }
         let Some(left) = &mut self.left else { return };
+        left.before = left.offset;
         // A file that was read to its end and cannot be read any more holds up no other.
         let filled = left.source.fill_at(buffer, left.offset).unwrap_or(0);
         let is_full = filled == buffer.len();
@@ -182,8 +190,15 @@ impl Follow {
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         left.offset += taken as u64;
-        if is_over {
-            self.left = None;
+        left.is_over = is_over;
+    }
+
+    /// From there again, as nothing went on of what was read since.
+    pub fn read_again(&mut self, from: Position) {
+        self.position = from;
+        self.losses = Losses::default();
+        if let Some(left) = &mut self.left {
+            (left.offset, left.is_over) = (left.before, false);
         }
     }
 
@@ -191,7 +206,13 @@ impl Follow {
     fn leave_for(&mut self, next: Source) {
         let offset = self.position.offset;
         let before = self.open.replace(next).filter(|source| !source.is_packed());
-        self.left = before.map(|source| Left { source, offset, since: Instant::now() });
+        self.left = before.map(|source| Left {
+            source,
+            offset,
+            before: offset,
+            since: Instant::now(),
+            is_over: false,
+        });
         self.begin();
     }
 

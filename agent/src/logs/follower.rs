@@ -160,7 +160,8 @@ impl Follower {
             let is_over = step == Step::Gone && tail.gone_for().is_some_and(|gone| gone > FORGET);
             if is_over {
                 let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
-                records.iter_mut().zip(tail.finish(turn)).for_each(|(all, last)| all.extend(last));
+                let last = self.with.panics.caught("logs", || tail.finish(turn)).unwrap_or_default();
+                records.iter_mut().zip(last).for_each(|(all, last)| all.extend(last));
             }
             next = next.max(match step {
                 Step::More => Next::Now,

@@ -152,7 +152,7 @@ impl Tail {
             path = self.file.path,
             "a log file cannot be read on for a mistake of the agent; it is tried again"
         );
-        self.follow.position = from;
+        self.follow.read_again(from);
         self.waits_until = Some(Instant::now() + wait);
         self.is_due = true;
     }
