@@ -61,8 +61,11 @@ fn series_of_a_pod_end_with_it_and_with_what_it_was() {
     };
     assert_eq!(ended, of_web(&changed));
     assert!(of_web(&renamed).is_empty() && !ended.is_empty());
-    pods.replace(vec![]);
-    assert_eq!(again(), (vec![], renamed));
+    pods.replace(vec![waiting("db", "10.0.0.9", "a")]);
+    let (left, ended) = again();
+    assert!(left.iter().all(|one| renamed.contains(one)));
+    assert!(ended.iter().all(|one| one.contains("pod=\"shop\"")));
+    assert_eq!(left.len() + ended.len(), renamed.len());
 }
 
 #[test]

@@ -1,15 +1,10 @@
 //! Search in two steps. First a scan of only those columns that the filters read finds the traces in which each filter
 //! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
-//! until there are enough. Where the first ones are not, those that cannot be answers are left out by what is known of whole
-//! traces (`facts`) and by what is asked of the matching spans together (`aggregates`), and of the others only the columns are
-//! read that decide, on all threads (`sifted`).
+//! until there are enough.
 
-mod aggregates;
 mod candidates;
 mod demanded;
 mod facts;
-mod passing;
-mod sifted;
 mod told;
 mod words;
 
@@ -192,12 +187,10 @@ struct Pace {
     demands: bool,
 }
 
-/// Each time so many times as many: some of the traces that lie in a block of the index cost as much as all of them.
-const GROWTH: usize = 4;
 /// Spans that are held at a time, about.
 const SPANS_READ: usize = 100_000;
 /// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
-const TRACES_LOOKED_INTO: usize = 400;
+const TRACES_LOOKED_INTO: usize = 512;
 
 impl Pace {
     fn new(limit: usize, demands: bool) -> Pace {
@@ -208,7 +201,7 @@ impl Pace {
         self.seen += self.traces;
         self.spans += spans;
         let of_one = (self.spans / self.seen).max(1);
-        self.traces = (self.traces * GROWTH).min((SPANS_READ / of_one).max(TRACES_READ));
+        self.traces = (self.traces * 2).min((SPANS_READ / of_one).max(TRACES_READ));
     }
 
     /// Of the newest traces: where some can be left out, the others are judged together with those of the whole range.
@@ -234,14 +227,10 @@ impl Search {
         let mut columns = SHOWN.to_vec();
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
         let hunted = self.hunted();
-        let mut slices = hunted.slices();
+        let slices = hunted.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
-        let demands = self.demands_of_traces() || self.aggregates_tell();
-        // Of the newest not all are looked into then.
-        if demands && let Some(last) = slices.last_mut() {
-            *last = self.range;
-        }
+        let demands = self.demands_of_traces();
         let mut pace = Pace::new(self.limit, demands);
         for (at, slice) in slices.iter().enumerate() {
             let last = at + 1 == slices.len();
@@ -265,7 +254,6 @@ impl Search {
                 }
                 if last && !by_indexes && pace.may_leave_out(rest.len()) {
                     rest = self.without_impossible(rest).await?;
-                    rest = self.without_failing(rest).await?;
                 }
                 let chunk: Vec<TraceId> = rest.drain(..pace.traces.min(rest.len())).collect();
                 if !last {
@@ -322,27 +310,17 @@ impl Search {
         pace: &mut Pace,
         found: &mut TraceSearch,
     ) -> Result<Vec<FoundTrace>, QueryError> {
-        let left = self.limit - found.traces.len();
-        let (mut answers, mut looked_into) = (ids.to_vec(), None);
-        // Where nearly all may be wanted, to read them twice gains nothing.
-        if ids.len() >= sifted::TRACES_MIN.max(left.saturating_mul(2)) {
-            let (mut starts, read) = self.sifted(ids).await?;
-            starts.sort_by_key(|(start_ns, _)| std::cmp::Reverse(*start_ns));
-            answers = starts.into_iter().take(left).map(|(_, id)| id).collect();
-            looked_into = Some(read);
-        }
         let mut traces = Vec::new();
-        let read = self
-            .whole(&answers, columns, &mut |id, trace, spansets| {
+        let Whole { traces: inspected, spans } = self
+            .whole(ids, columns, &mut |id, trace, spansets| {
                 traces.push(self.answer(id, trace, spansets));
                 Ok(())
             })
             .await?;
-        let Whole { traces: inspected, spans } = looked_into.unwrap_or(read);
         found.inspected_traces += inspected;
         pace.went(spans);
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
-        traces.truncate(left);
+        traces.truncate(self.limit - found.traces.len());
         Ok(traces)
     }
 
@@ -358,10 +336,6 @@ impl Search {
         columns: &[&str],
         each: &mut Each<'_>,
     ) -> Result<Whole, QueryError> {
-        // No trace, and not any.
-        if ids.is_empty() {
-            return Ok(Whole { traces: 0, spans: 0 });
-        }
         let select = SpanSelect { trace_ids: ids.to_vec(), ..SpanSelect::all(range_of_traces(self.range)) };
         let mut stream = self.scan(select, columns)?;
         let mut batches = Vec::new();

@@ -3,7 +3,6 @@
 mod answers;
 mod corpus;
 mod counted;
-mod few;
 mod many;
 mod told;
 

@@ -4,8 +4,9 @@
 //! enough may be found there.
 
 use super::Search;
-use super::passing::Passing;
 use crate::QueryError;
+use crate::traceql::alike::{Alike, Known, parted};
+use crate::traceql::evaluate::SpanAt;
 use crate::traceql::scan::narrow;
 use crate::traceql::search::TraceSearch;
 use crate::traceql::shares::in_shares;
@@ -17,7 +18,7 @@ use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use traceql::{Answers, Element, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
+use traceql::{Answers, Element, Field, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
 
 /// Span filters in one query: each is one bit of a mask.
 const FILTERS_MAX: usize = 64;
@@ -106,7 +107,14 @@ impl Search {
             end = start - 1;
             slice
         });
-        slices.collect()
+        let mut slices: Vec<TimeRange> = slices.collect();
+        // Of the newest not all are looked into then.
+        if self.demands_of_traces()
+            && let Some(last) = slices.last_mut()
+        {
+            *last = self.range;
+        }
+        slices
     }
 
     /// Ids of traces that may be answers, those with the newest matching spans first.
@@ -197,8 +205,6 @@ impl Search {
         filters_of(&self.pipeline, &mut all);
         let judged: Vec<(usize, &FieldExpr)> =
             scan.filters.iter().filter_map(|at| Some((*at, *all.get(*at)?))).collect();
-        let mut passing: Vec<(usize, Passing<'_>)> =
-            judged.iter().map(|(bit, filter)| (*bit, Passing::new(filter))).collect();
         let (range, mut select) = (scan.select.range, scan.select);
         let mut columns = vec!["trace_id", "start_ts"];
         for (_, filter) in &judged {
@@ -209,7 +215,7 @@ impl Search {
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             found.inspected_spans += batch.num_rows() as u64;
-            note(&batch, range, &mut passing, among.as_deref(), &mut found.by_trace);
+            note(&batch, range, &judged, among.as_deref(), &mut found.by_trace);
             found.account()?;
         }
         Ok(found)
@@ -269,32 +275,62 @@ fn scans(all: &SpanSelect, filters: &[&FieldExpr]) -> Vec<Scan> {
 fn note(
     batch: &RecordBatch,
     range: TimeRange,
-    filters: &mut [(usize, Passing<'_>)],
+    filters: &[(usize, &FieldExpr)],
     among: Option<&HashSet<TraceId, RandomState>>,
     candidates: &mut ByTrace,
 ) {
     let spans = Spans::of(batch);
-    let starts = spans.starts().unwrap_or_default();
-    let within: Vec<bool> = starts.iter().map(|start| range.contains(*start)).collect();
-    // Without any filter, as in `count() > 2`, every trace is one.
-    let every = filters.is_empty();
-    let mut matched = vec![0u64; starts.len()];
-    for (bit, filter) in filters {
-        let mut passing = within.clone();
-        filter.judge(&spans, &mut passing);
-        matched.iter_mut().zip(&passing).for_each(|(matched, passes)| *matched |= u64::from(*passes) << *bit);
+    let mut judges: Vec<(usize, Judge<'_>)> =
+        filters.iter().map(|(bit, filter)| (*bit, Judge::new(&spans, filter))).collect();
+    for row in 0..spans.len() {
+        let start = spans.start(row);
+        if !range.contains(start) {
+            continue;
+        }
+        let at = SpanAt { spans: &spans, row, trace: None };
+        let mut matched = 0u64;
+        for (bit, judge) in &mut judges {
+            if judge.may_hold(&at) {
+                matched |= 1 << *bit;
+            }
+        }
+        // Without any filter, as in `count() > 2`, every trace is one.
+        if matched != 0 || filters.is_empty() {
+            let id = spans.trace_id(row);
+            if among.is_some_and(|among| !among.contains(&id)) {
+                continue;
+            }
+            let candidate = candidates.entry(id).or_insert(Candidate::NONE);
+            candidate.newest_ns = candidate.newest_ns.max(start);
+            candidate.filters |= matched;
+        }
     }
-    for (row, start) in starts.iter().enumerate() {
-        if matched[row] == 0 && !(every && within[row]) {
-            continue;
-        }
-        let id = spans.trace_id(row);
-        if among.is_some_and(|among| !among.contains(&id)) {
-            continue;
-        }
-        let candidate = candidates.entry(id).or_insert(Candidate::NONE);
-        candidate.newest_ns = candidate.newest_ns.max(*start);
-        candidate.filters |= matched[row];
+}
+
+/// A filter over one batch: what words of a span decide is asked once of all rows with the same words.
+struct Judge<'a> {
+    of_words: Vec<&'a FieldExpr>,
+    of_rows: Vec<&'a FieldExpr>,
+    alike: Option<Alike<'a>>,
+    passing: Known<bool>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(spans: &Spans<'a>, filter: &'a FieldExpr) -> Judge<'a> {
+        let (of_words, of_rows) = parted(filter);
+        let mut words: Vec<&Field> = vec![];
+        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
+        let alike = if words.is_empty() { None } else { Alike::new(spans, &words) };
+        Judge { of_words, of_rows, alike, passing: Known::default() }
+    }
+
+    fn may_hold(&mut self, at: &SpanAt<'_>) -> bool {
+        let may = |conditions: &[&FieldExpr]| conditions.iter().all(|one| at.holds(one) != Some(false));
+        let by_words = match &mut self.alike {
+            Some(alike) => self.passing.get(alike.of(at.row), || may(&self.of_words)),
+            None => may(&self.of_words),
+        };
+        by_words && may(&self.of_rows)
     }
 }
 
