@@ -116,8 +116,8 @@ fn a_line_of_ten_megabytes_is_refused_in_words_and_the_rest_is_kept() {
     still_works(&server);
 }
 
-/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. A line of Loki's
-/// is the exception.
+/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. Lines of Loki, and all of its JSON,
+/// are the exception: what is no text in them is replaced.
 #[test]
 fn text_that_is_not_utf8() {
     let server = Server::bare();
