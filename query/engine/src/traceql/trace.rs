@@ -6,7 +6,9 @@ use model::{SpanId, SpanKind};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use traceql::{Aggregate, Answers, Element, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp};
+use traceql::{
+    Aggregate, Answers, Element, FieldExpr, Intrinsic, Pipeline, Relation, Scalar, SpansetExpr, SpansetOp,
+};
 
 /// What the spans of a trace are to one another.
 pub(crate) struct TraceFacts {
@@ -37,9 +39,10 @@ pub(crate) struct Spanset {
 }
 
 impl<'a> Trace<'a> {
-    /// The rows in order of their start; a span that was sent twice is there once.
+    /// The rows in order of their start; a span that was sent twice is there once. Both ends of a call may have one id and
+    /// one start: their kinds tell which comes first, wherever the two lie.
     pub fn new(mut rows: Vec<(&'a Spans<'a>, usize)>) -> Trace<'a> {
-        rows.sort_by_key(|(spans, row)| (spans.start(*row), spans.span_id(*row)));
+        rows.sort_by_key(|(spans, row)| (spans.start(*row), spans.span_id(*row), spans.kind(*row) as u8));
         let mut seen = std::collections::HashSet::new();
         rows.retain(|(spans, row)| {
             seen.insert((spans.span_id(*row), spans.kind(*row) as u8, spans.start(*row)))
@@ -115,41 +118,8 @@ impl<'a> Trace<'a> {
     }
 
     fn scalar(&self, scalar: &Scalar, spans: &[usize]) -> Option<Val<'static>> {
-        Some(match scalar {
-            Scalar::Count => Val::Int(spans.len() as i64),
-            Scalar::Static(value) => Val::from(value).owned(),
-            Scalar::Arithmetic(op, left, right) => {
-                let value = arithmetic(*op, &self.scalar(left, spans)?, &self.scalar(right, spans)?);
-                value.number()?;
-                value
-            }
-            Scalar::Aggregate(op, expr) => {
-                let (mut durations, mut integers) = (true, *op != Aggregate::Avg);
-                let numbers: Vec<f64> = spans
-                    .iter()
-                    .filter_map(|span| {
-                        let value = self.at(*span).evaluate(expr);
-                        let number = value.number()?;
-                        durations &= matches!(value, Val::Duration(_));
-                        integers &= matches!(value, Val::Int(_));
-                        Some(number)
-                    })
-                    .collect();
-                if numbers.is_empty() {
-                    return None;
-                }
-                let number = match op {
-                    Aggregate::Sum => numbers.iter().sum(),
-                    Aggregate::Avg => numbers.iter().sum::<f64>() / numbers.len() as f64,
-                    Aggregate::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
-                    Aggregate::Max => numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                };
-                match (durations, integers) {
-                    (true, _) => Val::Duration(number as i64),
-                    (_, true) => Val::Int(number as i64),
-                    _ => Val::Float(number),
-                }
-            }
+        scalar_of(scalar, spans.len(), &|expr, see| {
+            spans.iter().for_each(|span| see(&self.at(*span).evaluate(expr)));
         })
     }
 
@@ -202,6 +172,51 @@ impl<'a> Trace<'a> {
             }
         }
     }
+}
+
+/// Takes what an expression is at a span.
+type Taker<'a> = dyn FnMut(&Val<'_>) + 'a;
+
+/// What a scalar is of so many spans. `each` hands on what an expression is at every one of them, in order of their start.
+pub(super) fn scalar_of(
+    scalar: &Scalar,
+    spans: usize,
+    each: &dyn Fn(&FieldExpr, &mut Taker<'_>),
+) -> Option<Val<'static>> {
+    Some(match scalar {
+        Scalar::Count => Val::Int(spans as i64),
+        Scalar::Static(value) => Val::from(value).owned(),
+        Scalar::Arithmetic(op, left, right) => {
+            let value = arithmetic(*op, &scalar_of(left, spans, each)?, &scalar_of(right, spans, each)?);
+            value.number()?;
+            value
+        }
+        Scalar::Aggregate(op, expr) => {
+            let (mut durations, mut integers) = (true, *op != Aggregate::Avg);
+            let mut numbers: Vec<f64> = vec![];
+            each(expr, &mut |value| {
+                if let Some(number) = value.number() {
+                    durations &= matches!(value, Val::Duration(_));
+                    integers &= matches!(value, Val::Int(_));
+                    numbers.push(number);
+                }
+            });
+            if numbers.is_empty() {
+                return None;
+            }
+            let number = match op {
+                Aggregate::Sum => numbers.iter().sum(),
+                Aggregate::Avg => numbers.iter().sum::<f64>() / numbers.len() as f64,
+                Aggregate::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
+                Aggregate::Max => numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            };
+            match (durations, integers) {
+                (true, _) => Val::Duration(number as i64),
+                (_, true) => Val::Int(number as i64),
+                _ => Val::Float(number),
+            }
+        }
+    })
 }
 
 fn turned(relation: Relation) -> Relation {

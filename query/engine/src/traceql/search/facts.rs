@@ -210,9 +210,8 @@ impl Search {
         share: (usize, usize),
     ) -> Result<Option<(Vec<(i64, TraceId)>, MemoryReservation)>, QueryError> {
         let Some(demands) = Demands::of(&self.pipeline) else { return Ok(None) };
-        let Some(mut told) = self.snapshot.trace_facts(range_of_traces(self.range), share).await? else {
-            return Ok(None);
-        };
+        let whole = range_of_traces(self.range);
+        let Some(mut told) = self.snapshot.trace_facts(whole, share).await? else { return Ok(None) };
         let reservation = MemoryConsumer::new("traceql facts").register(self.context.memory_pool());
         let empty = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let nothing = Spans::of(&empty);
@@ -222,13 +221,16 @@ impl Search {
             for fact in &slice {
                 let (start_ns, end_ns) = (fact.start_ms.saturating_mul(MS), fact.end_ms.saturating_mul(MS));
                 let longest_ns = end_ns.saturating_sub(start_ns);
+                // Of a trace that goes on beyond where it is read, the index knows more than is read.
+                let is_cut = start_ns < whole.start || end_ns > whole.end;
                 let known = KnownOf {
                     spans: fact.spans,
                     // Either end may lie anywhere in its millisecond.
-                    shortest_ns: longest_ns.saturating_sub(2 * MS).max(0),
+                    shortest_ns: if is_cut { 0 } else { longest_ns.saturating_sub(2 * MS).max(0) },
                     longest_ns,
                     root: match fact.root {
                         store::Root::None => RootOf::None,
+                        _ if is_cut => RootOf::Uncertain,
                         store::Root::One(number) => {
                             told.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
                         }
