@@ -1,11 +1,17 @@
 //! Search in two steps. First a scan of only those columns that the filters read finds the traces in which each filter
 //! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
-//! until there are enough.
+//! until there are enough. Where spans tell by columns what a query asks of several of one trace, only traces that have it are
+//! candidates: by what is aggregated of them (`aggregates`), or by how they hang together (`sides`). What is asked of the whole
+//! trace may leave out others (`facts`).
 
+mod aggregates;
 mod candidates;
 mod demanded;
 mod facts;
+mod matching;
+mod sides;
 mod told;
+mod waiting;
 mod words;
 
 use super::scan::SpanScan;
@@ -26,6 +32,7 @@ use std::sync::Arc;
 use store::{Snapshot, SpanColumns};
 use tokio::sync::mpsc;
 use traceql::{Element, Field, Pipeline, Scalar, SpansetExpr};
+use waiting::{Pace, Waiting};
 
 pub(super) use told::{field_key, value_of};
 
@@ -177,46 +184,6 @@ pub(super) struct Whole {
     pub spans: usize,
 }
 
-/// How many traces are read at a time. While few are answers, ever more: a page that has a span of one trace has some of
-/// many others.
-struct Pace {
-    traces: usize,
-    seen: usize,
-    spans: usize,
-    /// Whether traces may be left out by what the query demands of them as a whole, and it was not tried yet.
-    demands: bool,
-}
-
-/// Spans that are held at a time, about.
-const SPANS_READ: usize = 100_000;
-/// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
-const TRACES_LOOKED_INTO: usize = 512;
-
-impl Pace {
-    fn new(limit: usize, demands: bool) -> Pace {
-        Pace { traces: TRACES_READ.min(limit.max(1)), seen: 0, spans: 0, demands }
-    }
-
-    fn went(&mut self, spans: usize) {
-        self.seen += self.traces;
-        self.spans += spans;
-        let of_one = (self.spans / self.seen).max(1);
-        self.traces = (self.traces * 2).min((SPANS_READ / of_one).max(TRACES_READ));
-    }
-
-    /// Of the newest traces: where some can be left out, the others are judged together with those of the whole range.
-    fn has_enough(&self, last: bool) -> bool {
-        self.demands && !last && self.seen >= TRACES_LOOKED_INTO
-    }
-
-    /// Once.
-    fn may_leave_out(&mut self, left: usize) -> bool {
-        let now = self.demands && self.seen >= TRACES_LOOKED_INTO && left >= TRACES_LOOKED_INTO;
-        self.demands &= !now;
-        now
-    }
-}
-
 /// What is done with a trace and the span sets that were found in it.
 type Each<'a> = dyn FnMut(TraceId, &Trace<'_>, &[Spanset]) -> Result<(), QueryError> + Send + 'a;
 
@@ -226,36 +193,31 @@ impl Search {
         let room = Room::of("found traces", self.context.memory_pool());
         let mut columns = SHOWN.to_vec();
         fields_of(&self.pipeline, &mut |field| columns_of(field, &mut columns));
-        let hunted = self.hunted();
-        let slices = hunted.slices();
+        let mut slices = self.slices();
         // Traces of which a later slice told, and groups of them that were looked into.
         let (mut known, mut before) = (HashSet::new(), 0);
-        let demands = self.demands_of_traces();
-        let mut pace = Pace::new(self.limit, demands);
+        let mut pace = Pace::of(&self);
+        // Of the newest not all are looked into then.
+        if pace.leaves_some
+            && let Some(last) = slices.last_mut()
+        {
+            *last = self.range;
+        }
         for (at, slice) in slices.iter().enumerate() {
             let last = at + 1 == slices.len();
-            if pace.has_enough(last) {
+            if !last && pace.has_tried() {
                 continue;
             }
-            let indexed = match last && self.demands_nothing_else() {
-                true => self.told_by_indexes().await?,
-                false => None,
+            let mut waiting = match last {
+                true => self.last_waiting(*slice, &mut found).await?,
+                false => Waiting::new(self.candidates(*slice, &mut found).await?),
             };
-            let by_indexes = indexed.is_some();
-            let mut candidates = match indexed {
-                Some(indexed) => indexed,
-                None => hunted.candidates(*slice, &mut found).await?,
-            };
-            candidates.retain(|id| !known.contains(id));
-            let mut rest = candidates;
-            while !rest.is_empty() {
-                if pace.has_enough(last) {
+            waiting.ids.retain(|id| !known.contains(id));
+            while !waiting.ids.is_empty() && (last || !pace.has_tried()) {
+                let chunk = waiting.next(&self, &mut pace, &mut found).await?;
+                if chunk.is_empty() {
                     break;
                 }
-                if last && !by_indexes && pace.may_leave_out(rest.len()) {
-                    rest = self.without_impossible(rest).await?;
-                }
-                let chunk: Vec<TraceId> = rest.drain(..pace.traces.min(rest.len())).collect();
                 if !last {
                     known.extend(chunk.iter().copied());
                     candidates::bounded(known.len())?;
@@ -263,7 +225,7 @@ impl Search {
                 let traces = self.look_into(&chunk, &columns, &mut pace, &mut found).await?;
                 room.take(traces.iter().map(FoundTrace::bytes).sum())?;
                 before += 1;
-                let of = before + rest.len().div_ceil(pace.traces) + slices.len() - at - 1;
+                let of = before + waiting.ids.len().div_ceil(pace.traces) + slices.len() - at - 1;
                 found.traces.extend(traces.iter().cloned());
                 if let Some(told) = &told {
                     let progress = SearchProgress {
@@ -291,15 +253,13 @@ impl Search {
 
     /// Traces that may be answers, those with the newest matching spans first; `inspected` grows by the spans looked at.
     pub(super) async fn ids(&self, inspected: &mut u64) -> Result<Vec<TraceId>, QueryError> {
+        if let Some(told) = self.told_by_aggregates(inspected).await? {
+            return Ok(told);
+        }
         let mut found = TraceSearch::default();
-        let ids = self.hunted().candidates(self.range, &mut found).await?;
+        let ids = self.candidates(self.range, &mut found).await?;
         *inspected += found.inspected_spans;
         Ok(ids)
-    }
-
-    /// The search for traces that may be answers.
-    fn hunted(&self) -> Search {
-        Search { pipeline: demanded::of(&self.pipeline), ..self.clone() }
     }
 
     /// Answers among these traces, no more than are wanted still: what is told is not taken back.

@@ -3,6 +3,7 @@
 mod answers;
 mod corpus;
 mod counted;
+mod few;
 mod many;
 mod told;
 

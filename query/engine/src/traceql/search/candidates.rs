@@ -107,14 +107,7 @@ impl Search {
             end = start - 1;
             slice
         });
-        let mut slices: Vec<TimeRange> = slices.collect();
-        // Of the newest not all are looked into then.
-        if self.demands_of_traces()
-            && let Some(last) = slices.last_mut()
-        {
-            *last = self.range;
-        }
-        slices
+        slices.collect()
     }
 
     /// Ids of traces that may be answers, those with the newest matching spans first.
@@ -230,7 +223,7 @@ struct Scan {
 }
 
 /// Roughly how many spans a selection has, the fewest first.
-fn how_common(select: &SpanSelect) -> u8 {
+pub(super) fn how_common(select: &SpanSelect) -> u8 {
     match select {
         SpanSelect { attributes, .. } if !attributes.is_empty() => 0,
         SpanSelect { errors_only: true, .. } => 1,
@@ -308,7 +301,7 @@ fn note(
 }
 
 /// A filter over one batch: what words of a span decide is asked once of all rows with the same words.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     of_words: Vec<&'a FieldExpr>,
     of_rows: Vec<&'a FieldExpr>,
     alike: Option<Alike<'a>>,
@@ -316,7 +309,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(spans: &Spans<'a>, filter: &'a FieldExpr) -> Judge<'a> {
+    pub fn new(spans: &Spans<'a>, filter: &'a FieldExpr) -> Judge<'a> {
         let (of_words, of_rows) = parted(filter);
         let mut words: Vec<&Field> = vec![];
         of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
@@ -324,7 +317,7 @@ impl<'a> Judge<'a> {
         Judge { of_words, of_rows, alike, passing: Known::default() }
     }
 
-    fn may_hold(&mut self, at: &SpanAt<'_>) -> bool {
+    pub fn may_hold(&mut self, at: &SpanAt<'_>) -> bool {
         let may = |conditions: &[&FieldExpr]| conditions.iter().all(|one| at.holds(one) != Some(false));
         let by_words = match &mut self.alike {
             Some(alike) => self.passing.get(alike.of(at.row), || may(&self.of_words)),
