@@ -5,6 +5,7 @@ mod bounds;
 mod evaluate;
 mod metrics;
 mod part;
+mod passing;
 mod scan;
 mod scopes;
 mod search;

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use model::{SpanSelect, StatusCode};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns};
+use store::{Snapshot, SpanColumns, SpanTest};
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
 pub(crate) struct SpanScan {
@@ -41,6 +41,42 @@ impl Work for SpanScan {
     fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
         futures::stream::once(async move {
             self.snapshot.spans(&self.select, &self.columns).await.map_err(read_error)
+        })
+        .map_ok(|batches| batches.map_err(read_error))
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// The same, without most of the spans that a test rules out.
+pub(super) struct TestedScan {
+    pub scan: SpanScan,
+    pub test: SpanTest,
+}
+
+impl std::fmt::Debug for TestedScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} by {:?} {:?}", self.scan, self.test.columns, self.test.fields)
+    }
+}
+
+impl Work for TestedScan {
+    fn name(&self) -> &'static str {
+        self.scan.name()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+
+    fn details(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
+        futures::stream::once(async move {
+            let SpanScan { snapshot, select, columns } = &self.scan;
+            snapshot.spans_passing(select, columns, &self.test).await.map_err(read_error)
         })
         .map_ok(|batches| batches.map_err(read_error))
         .try_flatten()

@@ -7,7 +7,7 @@ use crate::traceql::evaluate::SpanAt;
 use crate::traceql::spans::Spans;
 use traceql::{Field, FieldExpr};
 
-/// A filter that no whole trace decides. Its conditions by what decides them: words, the duration, or only the row.
+/// The conditions of a filter by what decides them: words, the duration, or only the row.
 pub(super) struct Passing<'q> {
     of_words: Vec<&'q FieldExpr>,
     bounds: Vec<Bound>,
@@ -25,7 +25,7 @@ impl<'q> Passing<'q> {
         Passing { of_words, bounds, of_rows, words }
     }
 
-    /// Takes out the rows that do not pass.
+    /// Takes out the rows that do not pass; not those of which only the whole trace tells.
     pub fn judge(&self, spans: &Spans<'_>, passing: &mut [bool]) {
         self.judge_words(spans, passing);
         for bound in &self.bounds {
@@ -36,7 +36,7 @@ impl<'q> Passing<'q> {
         }
         for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
             let at = SpanAt { spans, row, trace: None };
-            *passes = self.of_rows.iter().all(|condition| at.holds(condition) == Some(true));
+            *passes = self.of_rows.iter().all(|condition| at.holds(condition) != Some(false));
         }
     }
 
@@ -45,7 +45,7 @@ impl<'q> Passing<'q> {
         let (mut known, mut row) = (Known::default(), 0);
         while row < passing.len() {
             let at = SpanAt { spans, row, trace: None };
-            let holds = || self.of_words.iter().all(|condition| at.holds(condition) == Some(true));
+            let holds = || self.of_words.iter().all(|condition| at.holds(condition) != Some(false));
             let (passes, ends) = match &mut alike {
                 Some(alike) => {
                     let (number, ends) = alike.run(row, passing.len());
