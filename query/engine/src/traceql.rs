@@ -3,6 +3,7 @@
 mod alike;
 mod bounds;
 mod evaluate;
+mod ids;
 mod metrics;
 mod part;
 mod passing;

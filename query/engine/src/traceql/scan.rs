@@ -122,6 +122,11 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         (Field::Intrinsic(Intrinsic::Name), CompareOp::Equal, Static::Text(text)) => {
             select.name = Some(text.clone());
         }
+        (Field::Intrinsic(Intrinsic::TraceId), CompareOp::Equal, Static::Text(text))
+            if let Some(id) = id_of(text) =>
+        {
+            select.trace_ids = vec![id];
+        }
         (Field::Intrinsic(Intrinsic::Status), CompareOp::Equal, Static::Status(StatusCode::Error)) => {
             select.errors_only = true;
         }
@@ -133,6 +138,13 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         }
         _ => {}
     }
+}
+
+/// The id of which this is the text; `None` of a text that no id has.
+pub(super) fn id_of<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut id = [0; N];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    (hex::encode(id) == text).then_some(id)
 }
 
 pub(super) fn turned(op: CompareOp) -> CompareOp {

@@ -141,9 +141,12 @@ pub async fn read(
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
         Select::Spans(select) => (index.span_ranges(select), vec![]),
     };
+    let first_share = select.is_first_share();
     if let Select::Spans(select) = &select
         && !select.trace_ids.is_empty()
     {
+        // They are few, and not divided.
+        let ranges = if first_share { ranges } else { Ranges::default() };
         return read_traces(part, index, ranges, select.clone(), columns).await;
     }
     let ranges = match &select {

@@ -170,13 +170,25 @@ impl Search {
         if filters.len() > FILTERS_MAX {
             return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
         }
-        let mut scans = scans(&select, &filters);
-        let demanded = scans.len() > 1 && demands_all(&self.pipeline);
+        let demands_all = demands_all(&self.pipeline);
+        let numbered = filters.iter().copied().enumerate();
+        let (mut sought, of_any): (Vec<_>, Vec<_>) =
+            numbered.partition(|(_, filter)| !demands_all || tested::is_of_spans(filter));
+        // What any span may match each trace has that has something else.
+        let mut had = of_any.iter().fold(0u64, |bits, (filter, _)| bits | 1 << filter);
+        if sought.is_empty() {
+            (sought, had) = (of_any, 0);
+        }
+        let mut scans = scans(&select, &sought);
+        let demanded = scans.len() > 1 && demands_all;
         if demanded {
             scans.sort_by_key(|scan| how_common(&scan.select));
         }
         let mut judged = 0u64;
         for (at, scan) in scans.into_iter().enumerate() {
+            if demanded && at > 0 && all.by_trace.is_empty() {
+                break;
+            }
             let among = (demanded && at > 0).then(|| Arc::new(all.by_trace.keys().copied().collect()));
             judged |= scan.filters.iter().fold(0, |bits, filter| bits | 1 << filter);
             let shares = in_shares(|share| {
@@ -191,6 +203,7 @@ impl Search {
                 all.by_trace.retain(|_, candidate| candidate.filters & judged == judged);
             }
         }
+        all.by_trace.values_mut().for_each(|candidate| candidate.filters |= had);
         Ok(())
     }
 
@@ -234,7 +247,7 @@ struct Scan {
 /// Roughly how many spans a selection has, the fewest first.
 fn how_common(select: &SpanSelect) -> u8 {
     match select {
-        SpanSelect { attributes, .. } if !attributes.is_empty() => 0,
+        SpanSelect { attributes, trace_ids, .. } if !attributes.is_empty() || !trace_ids.is_empty() => 0,
         SpanSelect { errors_only: true, .. } => 1,
         SpanSelect { duration_ns_min: Some(_), .. } => 2,
         SpanSelect { name: Some(_), .. } => 3,
@@ -259,19 +272,20 @@ fn demands_all(pipeline: &Pipeline) -> bool {
 }
 
 /// Filters that each narrow what is read are read for one by one, as together they would read everything.
-fn scans(all: &SpanSelect, filters: &[&FieldExpr]) -> Vec<Scan> {
+fn scans(all: &SpanSelect, filters: &[(usize, &FieldExpr)]) -> Vec<Scan> {
     let narrowed: Vec<SpanSelect> = filters
         .iter()
-        .map(|filter| {
+        .map(|(_, filter)| {
             let mut select = all.clone();
             narrow(&mut select, filter);
             select
         })
         .collect();
     if filters.len() > SCANS_MAX || narrowed.contains(all) || filters.is_empty() {
-        return vec![Scan { select: all.clone(), filters: (0..filters.len()).collect() }];
+        return vec![Scan { select: all.clone(), filters: filters.iter().map(|(at, _)| *at).collect() }];
     }
-    narrowed.into_iter().enumerate().map(|(at, select)| Scan { select, filters: vec![at] }).collect()
+    let numbers = filters.iter().map(|(at, _)| *at);
+    numbers.zip(narrowed).map(|(at, select)| Scan { select, filters: vec![at] }).collect()
 }
 
 fn note(
@@ -381,7 +395,8 @@ mod tests {
         let of = pipeline("{ resource.service.name = `s` } >> { name = `a` } >> { status = error }");
         let mut filters = vec![];
         filters_of(&of, &mut filters);
-        let mut all = scans(&SpanSelect::all(TimeRange::ALL), &filters);
+        let numbered: Vec<(usize, &FieldExpr)> = filters.into_iter().enumerate().collect();
+        let mut all = scans(&SpanSelect::all(TimeRange::ALL), &numbered);
         all.sort_by_key(|scan| how_common(&scan.select));
         let order: Vec<usize> = all.iter().flat_map(|scan| scan.filters.clone()).collect();
         assert_eq!(order, [2, 1, 0]);

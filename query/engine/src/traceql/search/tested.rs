@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use model::{SpanSelect, TimeRange};
 use std::sync::Arc;
 use store::{SpanColumns, SpanTest};
-use traceql::{Field, FieldExpr, Intrinsic};
+use traceql::{Field, FieldExpr, Intrinsic, Static};
 
 /// Passed by spans that one of the filters may let pass. `None` where it would rule out nothing.
 pub(super) fn test_of(filters: &[&FieldExpr]) -> Option<SpanTest> {
@@ -38,10 +38,15 @@ fn of_spans(filter: &FieldExpr, is_alone: bool) -> Option<FieldExpr> {
     asked.cloned().reduce(|left, right| FieldExpr::And(Box::new(left), Box::new(right)))
 }
 
+/// Whether a filter asks anything of single spans. Else, as in `{ traceDuration > 1s }`, it may let any pass.
+pub(super) fn is_of_spans(filter: &FieldExpr) -> bool {
+    conditions(filter).into_iter().any(is_told)
+}
+
 fn is_told(condition: &FieldExpr) -> bool {
-    let (mut some, mut of_trace) = (false, false);
-    condition.fields(&mut |field| (some, of_trace) = (true, of_trace || field.of_trace()));
-    some && !of_trace
+    let mut of_trace = false;
+    condition.fields(&mut |field| of_trace |= field.of_trace());
+    !of_trace && !matches!(condition, FieldExpr::Static(Static::Bool(true)))
 }
 
 fn narrows(condition: &FieldExpr) -> bool {
