@@ -92,8 +92,9 @@ impl Search {
         let all = SpanSelect::all(self.range);
         let mut select = all.clone();
         filters.iter().for_each(|filter| narrow(&mut select, filter));
-        // A service or a duration alone has much; what is narrowed further is rare, and found quicker at one go.
+        // A service, a name or a duration alone has much; what is narrowed further is rare, and found quicker at one go.
         select.service = None;
+        select.name = None;
         select.duration_ns_min = None;
         // What of a trace matches one filter may lie in another part than what matches the other.
         if filters.len() > 1 || select != all || length_ns < DIVIDED_NS_MIN {
