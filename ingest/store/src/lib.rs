@@ -43,8 +43,8 @@ pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
     Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root,
-    RootNames, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, TraceFact, TraceFacts,
-    Unbounded,
+    RootNames, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, SpanTest, TraceFact,
+    TraceFacts, Unbounded,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

@@ -4,7 +4,9 @@
 
 use arrow::array::RecordBatch;
 use futures::stream::{BoxStream, TryStreamExt};
-use model::{Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant, TimeRange, TraceId};
+use model::{
+    Exemplar, Labels, LogSelect, Metadata, SeriesSelect, SpanField, SpanSelect, Tenant, TimeRange, TraceId,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -85,6 +87,16 @@ impl SpanColumns {
         columns.dedup();
         SpanColumns(columns)
     }
+}
+
+/// What rules spans out by some of their columns, so that the others are read only of those that are left.
+#[derive(Clone)]
+pub struct SpanTest {
+    pub columns: SpanColumns,
+    /// Behind them, as [`SpanSelect::fields`] brings them.
+    pub fields: Vec<SpanField>,
+    /// Of each row of a batch of these, whether it may be wanted.
+    pub passing: Arc<dyn Fn(&RecordBatch) -> Vec<bool> + Send + Sync>,
 }
 
 /// Names by which spans are asked for.
@@ -282,6 +294,16 @@ pub trait Snapshot: Send + Sync {
 
     /// Spans of [`crate::schema::SPANS`] projected to `columns`. All that the selection wants are among them.
     async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError>;
+
+    /// As [`spans`](Self::spans). Those that do not pass the test may be left out; some of them come all the same.
+    async fn spans_passing(
+        &self,
+        select: &SpanSelect,
+        columns: &SpanColumns,
+        _test: &SpanTest,
+    ) -> Result<BatchStream, ReadError> {
+        self.spans(select, columns).await
+    }
 
     /// Names that spans have which start in the range, and maybe others; `None` where only the spans tell.
     async fn span_names(&self, _range: TimeRange) -> Result<Option<SpanNames>, ReadError> {

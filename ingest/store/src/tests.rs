@@ -10,7 +10,9 @@ mod parts;
 mod queries;
 mod raw;
 
-use crate::{Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, Store, Unbounded, WordBounds};
+use crate::{
+    Config, LogColumns, Retention, SampleBlock, Source, SpanColumns, SpanTest, Store, Unbounded, WordBounds,
+};
 use arrow::array::{AsArray, RecordBatch};
 use futures::{StreamExt, TryStreamExt};
 use model::*;

@@ -12,7 +12,7 @@ use crate::rows::part::{PartStream, Select};
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
     Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo,
-    Snapshot, Source, SpanColumns, SpanNames, TraceFacts, bytes_of_series, bytes_of_texts,
+    Snapshot, Source, SpanColumns, SpanNames, SpanTest, TraceFacts, bytes_of_series, bytes_of_texts,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -107,6 +107,7 @@ impl View {
         signal: Signal,
         select: Select,
         columns: Vec<usize>,
+        test: Option<SpanTest>,
         head: fn(&Memtables) -> &RwLock<RowsHead>,
     ) -> BatchStream {
         let mut in_memory = vec![];
@@ -129,8 +130,8 @@ impl View {
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         let deletions = self.log_deletions.clone();
         let from_parts = stream::iter(parts).then(move |part| {
-            let (select, columns, store, damaged) =
-                (select.clone(), columns.clone(), store.clone(), damaged.clone());
+            let (select, columns, test) = (select.clone(), columns.clone(), test.clone());
+            let (store, damaged) = (store.clone(), damaged.clone());
             let hidden = Hidden::by(&deletions, &part.meta);
             async move {
                 let opened = match hidden.is_nothing() {
@@ -138,7 +139,7 @@ impl View {
                         let spilled = part.spilled().await;
                         spilled.map(|spilled| rows::spilled::read(part, spilled, select, columns))
                     }
-                    true => rows::part::read(part, select, columns).await,
+                    true => rows::part::read(part, select, columns, test).await,
                     false => read_shown(part, select, columns, hidden).await,
                 };
                 let batches: PartStream = opened.unwrap_or_else(|wrong| stream::iter([Err(wrong)]).boxed());
@@ -172,7 +173,7 @@ async fn read_shown(
     let asked: Vec<usize> =
         columns.iter().map(|column| with_judged.partition_point(|other| other < column)).collect();
     let path = part.meta.data_path();
-    let rows = rows::part::read(part.clone(), select, with_judged).await?;
+    let rows = rows::part::read(part.clone(), select, with_judged, None).await?;
     let shown = move |batch: RecordBatch| {
         let kept = hidden.kept(&batch)?;
         filter_record_batch(&batch.project(&asked)?, &kept)
@@ -369,14 +370,23 @@ impl Snapshot for View {
     }
 
     async fn logs(&self, select: &LogSelect, columns: &LogColumns) -> Result<BatchStream, ReadError> {
-        Ok(self
-            .rows(Signal::Logs, Select::Logs(select.clone()), columns.0.clone(), |memtables| &memtables.logs))
+        let select = Select::Logs(select.clone());
+        Ok(self.rows(Signal::Logs, select, columns.0.clone(), None, |memtables| &memtables.logs))
     }
 
     async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError> {
-        Ok(self.rows(Signal::Spans, Select::Spans(select.clone()), columns.0.clone(), |memtables| {
-            &memtables.spans
-        }))
+        let select = Select::Spans(select.clone());
+        Ok(self.rows(Signal::Spans, select, columns.0.clone(), None, |memtables| &memtables.spans))
+    }
+
+    async fn spans_passing(
+        &self,
+        select: &SpanSelect,
+        columns: &SpanColumns,
+        test: &SpanTest,
+    ) -> Result<BatchStream, ReadError> {
+        let (select, test) = (Select::Spans(select.clone()), Some(test.clone()));
+        Ok(self.rows(Signal::Spans, select, columns.0.clone(), test, |memtables| &memtables.spans))
     }
 
     async fn span_names(&self, range: model::TimeRange) -> Result<Option<SpanNames>, ReadError> {

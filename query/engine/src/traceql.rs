@@ -3,8 +3,10 @@
 mod alike;
 mod bounds;
 mod evaluate;
+mod ids;
 mod metrics;
 mod part;
+mod passing;
 mod scan;
 mod scopes;
 mod search;

@@ -2,6 +2,7 @@
 //! of one row holds for the many after it, and is asked once.
 
 use crate::traceql::spans::Spans;
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use traceql::{Field, FieldExpr, Intrinsic, Scope};
@@ -12,7 +13,7 @@ pub(in crate::traceql) struct Alike<'a> {
     /// Numbers of the words of the first column; none is 0.
     first: Vec<Option<u32>>,
     /// For each further column the number that a number and a word become.
-    further: Vec<HashMap<(u32, u32), u32>>,
+    further: Vec<HashMap<(u32, u32), u32, RandomState>>,
     last: Option<(usize, u32)>,
     count: u32,
 }
@@ -23,7 +24,7 @@ impl<'a> Alike<'a> {
         let columns: Vec<Vec<Cow<'a, [u32]>>> =
             fields.iter().map(|field| spans.keys(field)).collect::<Option<_>>()?;
         let columns: Vec<Cow<'a, [u32]>> = columns.into_iter().flatten().collect();
-        let further = vec![HashMap::new(); columns.len().saturating_sub(1)];
+        let further = vec![HashMap::default(); columns.len().saturating_sub(1)];
         Some(Alike { columns, first: vec![], further, last: None, count: 0 })
     }
 
@@ -52,6 +53,10 @@ impl<'a> Alike<'a> {
     /// As [`Alike::of`], and where the rows end that follow this one, of so many in all, and have its words.
     pub fn run(&mut self, row: usize, rows: usize) -> (u32, usize) {
         let number = self.of(row);
+        // Of names of users and the like each row has another.
+        if row + 1 < rows && self.columns.iter().any(|keys| keys[row] != keys[row + 1]) {
+            return (number, row + 1);
+        }
         let ends = self.columns.iter().fold(rows, |ends, keys| {
             let first = keys[row];
             row + leading(&keys[row..ends], |key| key == first)

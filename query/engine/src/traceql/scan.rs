@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use model::{SpanSelect, StatusCode};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns};
+use store::{Snapshot, SpanColumns, SpanTest};
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
 pub(crate) struct SpanScan {
@@ -41,6 +41,42 @@ impl Work for SpanScan {
     fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
         futures::stream::once(async move {
             self.snapshot.spans(&self.select, &self.columns).await.map_err(read_error)
+        })
+        .map_ok(|batches| batches.map_err(read_error))
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// The same, without most of the spans that a test rules out.
+pub(super) struct TestedScan {
+    pub scan: SpanScan,
+    pub test: SpanTest,
+}
+
+impl std::fmt::Debug for TestedScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} by {:?} {:?}", self.scan, self.test.columns, self.test.fields)
+    }
+}
+
+impl Work for TestedScan {
+    fn name(&self) -> &'static str {
+        self.scan.name()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+
+    fn details(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
+        futures::stream::once(async move {
+            let SpanScan { snapshot, select, columns } = &self.scan;
+            snapshot.spans_passing(select, columns, &self.test).await.map_err(read_error)
         })
         .map_ok(|batches| batches.map_err(read_error))
         .try_flatten()
@@ -86,6 +122,11 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         (Field::Intrinsic(Intrinsic::Name), CompareOp::Equal, Static::Text(text)) => {
             select.name = Some(text.clone());
         }
+        (Field::Intrinsic(Intrinsic::TraceId), CompareOp::Equal, Static::Text(text))
+            if let Some(id) = id_of(text) =>
+        {
+            select.trace_ids = vec![id];
+        }
         (Field::Intrinsic(Intrinsic::Status), CompareOp::Equal, Static::Status(StatusCode::Error)) => {
             select.errors_only = true;
         }
@@ -97,6 +138,13 @@ pub(crate) fn narrow(select: &mut SpanSelect, filter: &FieldExpr) {
         }
         _ => {}
     }
+}
+
+/// The id of which this is the text; `None` of a text that no id has.
+pub(super) fn id_of<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut id = [0; N];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    (hex::encode(id) == text).then_some(id)
 }
 
 pub(super) fn turned(op: CompareOp) -> CompareOp {

@@ -9,12 +9,13 @@ mod candidates;
 mod demanded;
 mod facts;
 mod matching;
+mod names;
 mod sides;
+mod tested;
 mod told;
 mod waiting;
-mod words;
 
-use super::scan::SpanScan;
+use super::scan::{SpanScan, TestedScan};
 use super::spans::{Spans, columns_of};
 use super::trace::{Spanset, Trace};
 use crate::logql::operator::Operator;
@@ -29,7 +30,7 @@ use futures::StreamExt;
 use model::{SpanId, SpanSelect, TimeRange, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns};
+use store::{Snapshot, SpanColumns, SpanTest};
 use tokio::sync::mpsc;
 use traceql::{Element, Field, Pipeline, Scalar, SpansetExpr};
 use waiting::{Pace, Waiting};
@@ -287,6 +288,18 @@ impl Search {
     fn scan(&self, select: SpanSelect, columns: &[&str]) -> Result<super::Rows, QueryError> {
         let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
         execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)
+    }
+
+    /// The same without most of the spans that the test rules out.
+    fn scan_tested(
+        &self,
+        select: SpanSelect,
+        columns: &[&str],
+        test: SpanTest,
+    ) -> Result<super::Rows, QueryError> {
+        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
+        let plan = Operator::plan(TestedScan { scan, test }, vec![]);
+        execute_stream(plan, self.context.clone()).map_err(crate::logql::broken)
     }
 
     /// Reads traces whole, runs the pipeline on each and hands on those in which it finds spans, in the order of `ids`.

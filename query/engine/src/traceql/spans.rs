@@ -87,9 +87,10 @@ impl<'a> Words<'a> {
     fn keys_or_none(&self) -> Cow<'a, [u32]> {
         match self.array.null_count() {
             0 => Cow::Borrowed(self.keys),
-            _ => (0..self.keys.len())
-                .map(|row| if self.array.is_valid(row) { self.keys[row] } else { u32::MAX })
-                .collect(),
+            _ => {
+                let nulls = self.array.nulls().into_iter().flat_map(|nulls| nulls.iter());
+                self.keys.iter().zip(nulls).map(|(key, valid)| if valid { *key } else { u32::MAX }).collect()
+            }
         }
     }
 
@@ -702,11 +703,6 @@ impl<'a> Spans<'a> {
             _ => return None,
         };
         Some(vec![words?.keys_or_none()])
-    }
-
-    /// The text of a span's attribute that came as a column.
-    pub fn own_text(&self, name: &str, row: usize) -> Option<&'a str> {
-        self.own(false, name)?.words.get(row)
     }
 
     fn to_scope(&self, row: usize) -> model::Scope {

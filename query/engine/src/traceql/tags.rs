@@ -4,6 +4,7 @@ mod of_traces;
 
 use super::alike::{Alike, Known, conditions};
 use super::evaluate::{SpanAt, passes};
+use super::passing::Passing;
 use super::scan::SpanScan;
 use super::shares::in_shares;
 use super::spans::{Spans, Val, columns_of, elements, fields_or_columns_of};
@@ -354,54 +355,87 @@ impl Asked {
         let mut batches = execute_stream(Operator::plan(scan, vec![]), self.context.clone())
             .map_err(crate::logql::broken)?;
         let reservation = MemoryConsumer::new("tag values").register(self.context.memory_pool());
-        let mut found: BTreeSet<TagValue> = BTreeSet::new();
-        let (mut seen, mut bytes) = (0, 0);
-        let own = self.filter.as_ref().map_or(vec![], |filter| own_conditions(filter, &self.field));
-        'read: while let Some(batch) = batches.next().await {
+        let mut values = Values { asked: self, root, found: BTreeSet::new(), bytes: 0 };
+        let mut seen = 0;
+        while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             let spans = Spans::of(&batch);
-            // Rows with the same words have the same value.
-            let mut alike = Alike::new(&spans, &[&self.field]);
-            let mut known = Known::default();
-            for row in 0..spans.len() {
-                // Spans that lie beside those that are wanted come, too.
-                if !self.range.contains(spans.start(row)) {
-                    continue;
-                }
-                let at = SpanAt { spans: &spans, row, trace: None };
-                if self.filter.as_ref().is_some_and(|filter| at.holds(filter) == Some(false)) {
-                    continue;
-                }
-                if let Some(alike) = &mut alike {
-                    let mut is_new = false;
-                    known.get(alike.of(row), || is_new = true);
-                    if !is_new {
-                        continue;
-                    }
-                }
-                let mut add = |value| bytes += note(&mut found, value);
-                match root {
-                    Some(_) if spans.parent(row).is_some() => continue,
-                    Some(Intrinsic::Name) => add(Val::Text(spans.name(row).into())),
-                    Some(_) => add(Val::Text(spans.service(row).into())),
-                    None => spans.values(&self.field, row, &mut |value| {
-                        if own.iter().all(|condition| passes(condition, &value)) {
-                            add(value);
-                        }
-                        false
-                    }),
-                }
-                if found.len() >= self.limit {
-                    break 'read;
-                }
-            }
-            reservation.try_resize(bytes).map_err(crate::logql::broken)?;
+            let by_words = values.add(&spans);
+            reservation.try_resize(values.bytes).map_err(crate::logql::broken)?;
             seen += spans.len();
-            if alike.is_none() && seen > SPANS_MAX {
+            if values.is_full() || !by_words && seen > SPANS_MAX {
                 break;
             }
         }
-        Ok((found, reservation))
+        Ok((values.found, reservation))
+    }
+}
+
+/// What was found so far.
+struct Values<'a> {
+    asked: &'a Asked,
+    /// Instead of the field, of spans without a parent.
+    root: Option<Intrinsic>,
+    found: BTreeSet<TagValue>,
+    bytes: usize,
+}
+
+impl Values<'_> {
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.asked.limit
+    }
+
+    /// Looks through the rows of a batch, until there are enough. Says whether it looked once at rows with the same words, which have
+    /// the same value.
+    fn add(&mut self, spans: &Spans<'_>) -> bool {
+        let asked = self.asked;
+        let Asked { field, filter, range, .. } = asked;
+        // Spans that lie beside those that are wanted come, too.
+        let mut wanted: Vec<bool> = (0..spans.len()).map(|row| range.contains(spans.start(row))).collect();
+        if let Some(filter) = filter {
+            Passing::new(filter).judge(spans, &mut wanted);
+        }
+        if self.root.is_some() {
+            wanted.iter_mut().enumerate().for_each(|(row, wanted)| *wanted &= spans.parent(row).is_none());
+        }
+        let own = filter.as_ref().map_or(vec![], |filter| own_conditions(filter, field));
+        let mut alike = Alike::new(spans, &[field]);
+        let (mut known, mut row) = (Known::default(), 0);
+        while row < spans.len() && !self.is_full() {
+            let (number, ends) = match &mut alike {
+                Some(alike) => {
+                    let (number, ends) = alike.run(row, spans.len());
+                    (Some(number), ends)
+                }
+                None => (None, row + 1),
+            };
+            if let Some(at) = wanted[row..ends].iter().position(|wanted| *wanted) {
+                let mut is_new = false;
+                match number {
+                    Some(number) => known.get(number, || is_new = true),
+                    None => is_new = true,
+                }
+                if is_new {
+                    self.add_of_row(spans, row + at, &own);
+                }
+            }
+            row = ends;
+        }
+        alike.is_some()
+    }
+
+    fn add_of_row(&mut self, spans: &Spans<'_>, row: usize, own: &[&FieldExpr]) {
+        let mut add = |value| self.bytes += note(&mut self.found, value);
+        match self.root {
+            Some(Intrinsic::Name) => add(Val::Text(spans.name(row).into())),
+            Some(_) => add(Val::Text(spans.service(row).into())),
+            None => spans.values(&self.asked.field, row, &mut |value| {
+                if own.iter().all(|condition| passes(condition, &value)) {
+                    add(value);
+                }
+                false
+            }),
+        }
     }
 }
 

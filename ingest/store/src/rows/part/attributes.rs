@@ -197,8 +197,13 @@ impl<'a> OfFile<'a> {
 
     /// The first entry of this name in the map of each row that has one.
     fn of_rest(&self, name: &str, types: &UInt8Array) -> Result<ArrayRef, ArrowError> {
-        let rest = self.batch.column_by_name(REST).and_then(|column| column.as_map_opt());
-        let rest = rest.ok_or_else(|| wrong("no map"))?;
+        // It is not read where no row has anything in it.
+        let Some(rest) = self.batch.column_by_name(REST) else {
+            let mut none = StringDictionaryBuilder::<UInt32Type>::new();
+            none.append_nulls(types.len());
+            return Ok(Arc::new(none.finish()));
+        };
+        let rest = rest.as_map_opt().ok_or_else(|| wrong("no map"))?;
         let names = rest.keys().as_string_opt::<i32>().ok_or_else(|| wrong("names are no text"))?;
         let values = rest.values().as_string_opt::<i32>().ok_or_else(|| wrong("no text"))?;
         let mut texts = StringDictionaryBuilder::<UInt32Type>::new();

@@ -15,6 +15,7 @@ use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
 use crate::rows::shapes::{self, SHAPE, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
 use crate::rows::{logs, spans};
+use crate::snapshot::SpanTest;
 use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
 };
@@ -120,11 +121,19 @@ pub struct Judge {
     pub columns: Vec<usize>,
     /// Fields of bodies are looked at as texts, and not coded.
     judges_texts: bool,
+    /// Whether more rows may be left than pass.
+    pub only_narrows: bool,
     pub judge: Box<dyn FnMut(RecordBatch) -> Result<BooleanArray, ArrowError> + Send>,
 }
 
-/// The selected rows, projected to `columns` (indices of the signal's public schema).
-pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Result<PartStream, Damaged> {
+/// The selected rows, projected to `columns` (indices of the signal's public schema). What of spans does not pass the test may be
+/// left out.
+pub async fn read(
+    part: Arc<Part>,
+    select: Select,
+    columns: Vec<usize>,
+    test: Option<SpanTest>,
+) -> Result<PartStream, Damaged> {
     let index = part.rows_index().await?;
     let path = part.meta.data_path();
     let index_path = part.meta.index_path();
@@ -132,16 +141,19 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
         Select::Spans(select) => (index.span_ranges(select), vec![]),
     };
+    let first_share = select.is_first_share();
     if let Select::Spans(select) = &select
         && !select.trace_ids.is_empty()
     {
+        // They are few, and not divided.
+        let ranges = if first_share { ranges } else { Ranges::default() };
         return read_traces(part, index, ranges, select.clone(), columns).await;
     }
     let ranges = match &select {
         Select::Spans(SpanSelect { share: Some(share), .. }) => ranges.share(*share, SPAN_PAGE_ROWS),
         _ => ranges,
     };
-    if ranges.is_empty() {
+    if ranges.is_empty() || !index.may_have_attributes(&select) {
         return Ok(futures::stream::empty().boxed());
     }
     let (signal, range) = (select.signal(), select.range());
@@ -174,6 +186,12 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
         _ => None,
     };
     let mut judges = index.attribute_judges(&select);
+    // Errors are few, and what is slow is as well; times rule out less than what is asked of single columns.
+    let are_few =
+        matches!(&select, Select::Spans(select) if select.errors_only || select.duration_ns_min.is_some());
+    let test = test.map(|test| index.judge_by_test(test));
+    let (test, test_of_few) = if are_few { (None, test) } else { (test, None) };
+    judges.extend(test);
     let few = select.is_narrowed().then(|| few::pages(&ranges)).flatten();
     let tests = match &select {
         Select::Logs(select) if few.is_none() && index.is_straight(&projected) => {
@@ -188,6 +206,7 @@ pub async fn read(part: Arc<Part>, select: Select, columns: Vec<usize>) -> Resul
     if !judged_by.is_empty() || !tests.is_empty() {
         judges.push(index.judge(select, &judged_by, (needles, tests), &part.objects().automata));
     }
+    judges.extend(test_of_few);
     let published = {
         let index = index.clone();
         move |batch: RecordBatch| {
@@ -456,7 +475,11 @@ impl Index {
                 SpanField::Span(name) => {
                     let own = attributes::column_of(name);
                     add(attributes::SHAPE);
-                    add(if names.contains(&own.as_str()) { &own } else { attributes::REST });
+                    if names.contains(&own.as_str()) {
+                        add(&own);
+                    } else if self.has_other_attributes() {
+                        add(attributes::REST);
+                    }
                 }
             }
         }
@@ -532,6 +555,34 @@ impl Index {
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
     }
 
+    /// Whether rows can have the attributes by which spans are selected.
+    fn may_have_attributes(&self, select: &Select) -> bool {
+        let Select::Spans(select) = select else { return true };
+        let may_have = |name: &str| {
+            let column = attributes::column_of(name);
+            self.has_other_attributes() || self.field_names().any(|field| field == column)
+        };
+        select.attributes.iter().all(|(name, _)| may_have(name))
+    }
+
+    /// What judges spans by what is asked of some of their columns.
+    fn judge_by_test(self: &Arc<Self>, test: SpanTest) -> Judge {
+        let needed = needed(Signal::Spans, &test.columns.0);
+        let mut columns = self.columns_and_fields(&needed, &test.fields);
+        if columns.is_empty() {
+            // All of them are blank: how many rows there are, a column of few words tells at least cost.
+            columns.extend(self.field_names().position(|name| name == GROUP));
+        }
+        let index = self.clone();
+        let judge = move |batch: RecordBatch| {
+            let whole = index.whole(batch.clone(), &needed, false)?;
+            let published = publish(Signal::Spans, &index.groups, &whole, &test.columns.0)?;
+            let rows = with_fields(published, &batch, &index.groups, &test.fields)?;
+            Ok(BooleanArray::from((test.passing)(&rows)))
+        };
+        Judge { columns, judges_texts: false, only_narrows: true, judge: Box::new(judge) }
+    }
+
     /// What judges spans by attributes, each by the one column that it is in.
     fn attribute_judges(&self, select: &Select) -> Vec<Judge> {
         let Select::Spans(select) = select else { return vec![] };
@@ -544,6 +595,7 @@ impl Index {
             Judge {
                 columns: columns.map(|(at, _)| at).collect(),
                 judges_texts: false,
+                only_narrows: false,
                 judge: Box::new(move |batch| judged.mask(&batch)),
             }
         };
@@ -563,6 +615,7 @@ impl Index {
             return Judge {
                 columns: self.columns(judged_by),
                 judges_texts: false,
+                only_narrows: false,
                 judge: Box::new(move |batch| {
                     Ok(select.mask(&times::batch_in_nanoseconds(Signal::Spans, batch)?, &groups))
                 }),
@@ -592,7 +645,7 @@ impl Index {
             }
             Ok(wanted.into())
         };
-        Judge { columns, judges_texts, judge: Box::new(judge) }
+        Judge { columns, judges_texts, only_narrows: false, judge: Box::new(judge) }
     }
 
     /// Stored columns out of what was read of the file. Bodies that were taken apart stay empty where `labels_only`.
@@ -661,7 +714,7 @@ impl Judge {
     /// Lets every row pass.
     fn of_nothing() -> Judge {
         let judge = |batch: RecordBatch| Ok(BooleanArray::from(vec![true; batch.num_rows()]));
-        Judge { columns: vec![], judges_texts: false, judge: Box::new(judge) }
+        Judge { columns: vec![], judges_texts: false, only_narrows: false, judge: Box::new(judge) }
     }
 
     fn predicate(self, index: &Index) -> Box<dyn ArrowPredicate> {

@@ -23,6 +23,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// To read so few rows more takes less than to pass over them.
+const GAP_ROWS: usize = 64;
+
 /// Rows of a row group, counted from its first.
 type Rows = Vec<Range<usize>>;
 
@@ -155,7 +158,7 @@ impl Straight {
             for batch in self.file.reader_of(&self.file.judged, group, &rows, columns).await? {
                 left.add(&(judge.judge)(batch?)?);
             }
-            rows = left.left;
+            rows = if judge.only_narrows { joined(left.left) } else { left.left };
         }
         Ok(rows)
     }
@@ -278,6 +281,18 @@ impl RowGroups for Chosen<'_> {
     }
 }
 
+/// Ranges between which few rows lie become one.
+fn joined(rows: Rows) -> Rows {
+    let mut joined: Rows = vec![];
+    for range in rows {
+        match joined.last_mut() {
+            Some(last) if range.start - last.end <= GAP_ROWS => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
 /// What is left of rows, the masks of which come one after the other.
 struct Left<'a> {
     rows: &'a [Range<usize>],
@@ -323,5 +338,13 @@ mod tests {
         left.add(&BooleanArray::from(vec![true, true, true]));
         left.add(&BooleanArray::from(vec![false, true]));
         assert_eq!(left.left, [2..3, 9..10, 20..22, 23..24]);
+    }
+
+    #[test]
+    fn rows_between_which_few_lie_become_one_range() {
+        let far = 20 + GAP_ROWS + 1;
+        assert_eq!(joined(vec![0..1, 3..5, 7..20, far..far + 1]), [0..20, far..far + 1]);
+        assert_eq!(joined(vec![0..20, far - 1..far + 1]).first(), Some(&(0..far + 1)));
+        assert_eq!(joined(vec![]), Rows::new());
     }
 }

@@ -2,7 +2,6 @@
 //! the others.
 
 mod many;
-mod passing;
 mod roots;
 mod rows;
 mod scan;

@@ -3,10 +3,9 @@
 //! Spans are looked at by several threads. Where one filter decides, the newest part of the range is looked through first, as
 //! enough may be found there.
 
-use super::Search;
+use super::{Search, tested};
 use crate::QueryError;
-use crate::traceql::alike::{Alike, Known, parted};
-use crate::traceql::evaluate::SpanAt;
+use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::search::TraceSearch;
 use crate::traceql::shares::in_shares;
@@ -18,7 +17,7 @@ use futures::StreamExt;
 use model::{SpanSelect, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use traceql::{Answers, Element, Field, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
+use traceql::{Answers, Element, FieldExpr, Pipeline, SpansetExpr, SpansetOp};
 
 /// Span filters in one query: each is one bit of a mask.
 const FILTERS_MAX: usize = 64;
@@ -93,8 +92,9 @@ impl Search {
         let all = SpanSelect::all(self.range);
         let mut select = all.clone();
         filters.iter().for_each(|filter| narrow(&mut select, filter));
-        // A service or a duration alone has much; what is narrowed further is rare, and found quicker at one go.
+        // A service, a name or a duration alone has much; what is narrowed further is rare, and found quicker at one go.
         select.service = None;
+        select.name = None;
         select.duration_ns_min = None;
         // What of a trace matches one filter may lie in another part than what matches the other.
         if filters.len() > 1 || select != all || length_ns < DIVIDED_NS_MIN {
@@ -119,15 +119,14 @@ impl Search {
         let mut filters = Vec::new();
         filters_of(&self.pipeline, &mut filters);
         let mut all = self.no_candidates();
-        let words = match filters.as_slice() {
-            [filter] if self.wants_words(filter, range) => self.words_like(filter, range).await?,
+        let names = match filters.as_slice() {
+            [filter] if self.wants_names(filter, range) => self.names_like(filter, range).await?,
             _ => None,
         };
-        match words {
-            Some(words) => {
-                for word in words {
-                    let mut select = SpanSelect::all(range);
-                    word.narrow(&mut select);
+        match names {
+            Some(names) => {
+                for name in names {
+                    let select = SpanSelect { name: Some(name), ..SpanSelect::all(range) };
                     self.add_candidates(select, &mut all).await?;
                 }
             }
@@ -145,7 +144,7 @@ impl Search {
     }
 
     /// Not of what is narrowed by something else, and not in the newest part: what many have is found there as it is.
-    fn wants_words(&self, filter: &FieldExpr, range: TimeRange) -> bool {
+    fn wants_names(&self, filter: &FieldExpr, range: TimeRange) -> bool {
         let all = SpanSelect::all(range);
         let mut select = all.clone();
         narrow(&mut select, filter);
@@ -165,13 +164,25 @@ impl Search {
         if filters.len() > FILTERS_MAX {
             return Err(QueryError::TooMuch(format!("query has more than {FILTERS_MAX} span filters")));
         }
-        let mut scans = scans(&select, &filters);
-        let demanded = scans.len() > 1 && demands_all(&self.pipeline);
+        let demands_all = demands_all(&self.pipeline);
+        let numbered = filters.iter().copied().enumerate();
+        let (mut sought, of_any): (Vec<_>, Vec<_>) =
+            numbered.partition(|(_, filter)| !demands_all || tested::is_of_spans(filter));
+        // What any span may match each trace has that has something else.
+        let mut had = of_any.iter().fold(0u64, |bits, (filter, _)| bits | 1 << filter);
+        if sought.is_empty() {
+            (sought, had) = (of_any, 0);
+        }
+        let mut scans = scans(&select, &sought);
+        let demanded = scans.len() > 1 && demands_all;
         if demanded {
             scans.sort_by_key(|scan| how_common(&scan.select));
         }
         let mut judged = 0u64;
         for (at, scan) in scans.into_iter().enumerate() {
+            if demanded && at > 0 && all.by_trace.is_empty() {
+                break;
+            }
             let among = (demanded && at > 0).then(|| Arc::new(all.by_trace.keys().copied().collect()));
             judged |= scan.filters.iter().fold(0, |bits, filter| bits | 1 << filter);
             let shares = in_shares(|share| {
@@ -186,6 +197,7 @@ impl Search {
                 all.by_trace.retain(|_, candidate| candidate.filters & judged == judged);
             }
         }
+        all.by_trace.values_mut().for_each(|candidate| candidate.filters |= had);
         Ok(())
     }
 
@@ -204,7 +216,11 @@ impl Search {
             filter.fields(&mut |field| fields_or_columns_of(field, &mut select.fields, &mut columns));
         }
         let mut found = self.no_candidates();
-        let mut batches = self.scan(select, &columns)?;
+        let filters: Vec<&FieldExpr> = judged.iter().map(|(_, filter)| *filter).collect();
+        let mut batches = match tested::test_of(&filters) {
+            Some(test) => self.scan_tested(select, &columns, test)?,
+            None => self.scan(select, &columns)?,
+        };
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             found.inspected_spans += batch.num_rows() as u64;
@@ -225,7 +241,7 @@ struct Scan {
 /// Roughly how many spans a selection has, the fewest first.
 pub(super) fn how_common(select: &SpanSelect) -> u8 {
     match select {
-        SpanSelect { attributes, .. } if !attributes.is_empty() => 0,
+        SpanSelect { attributes, trace_ids, .. } if !attributes.is_empty() || !trace_ids.is_empty() => 0,
         SpanSelect { errors_only: true, .. } => 1,
         SpanSelect { duration_ns_min: Some(_), .. } => 2,
         SpanSelect { name: Some(_), .. } => 3,
@@ -250,19 +266,20 @@ fn demands_all(pipeline: &Pipeline) -> bool {
 }
 
 /// Filters that each narrow what is read are read for one by one, as together they would read everything.
-fn scans(all: &SpanSelect, filters: &[&FieldExpr]) -> Vec<Scan> {
+fn scans(all: &SpanSelect, filters: &[(usize, &FieldExpr)]) -> Vec<Scan> {
     let narrowed: Vec<SpanSelect> = filters
         .iter()
-        .map(|filter| {
+        .map(|(_, filter)| {
             let mut select = all.clone();
             narrow(&mut select, filter);
             select
         })
         .collect();
     if filters.len() > SCANS_MAX || narrowed.contains(all) || filters.is_empty() {
-        return vec![Scan { select: all.clone(), filters: (0..filters.len()).collect() }];
+        return vec![Scan { select: all.clone(), filters: filters.iter().map(|(at, _)| *at).collect() }];
     }
-    narrowed.into_iter().enumerate().map(|(at, select)| Scan { select, filters: vec![at] }).collect()
+    let numbers = filters.iter().map(|(at, _)| *at);
+    numbers.zip(narrowed).map(|(at, select)| Scan { select, filters: vec![at] }).collect()
 }
 
 fn note(
@@ -273,57 +290,25 @@ fn note(
     candidates: &mut ByTrace,
 ) {
     let spans = Spans::of(batch);
-    let mut judges: Vec<(usize, Judge<'_>)> =
-        filters.iter().map(|(bit, filter)| (*bit, Judge::new(&spans, filter))).collect();
-    for row in 0..spans.len() {
+    let mut matched = vec![0u64; spans.len()];
+    for (bit, filter) in filters {
+        let mut passing = vec![true; spans.len()];
+        Passing::new(filter).judge(&spans, &mut passing);
+        matched.iter_mut().zip(passing).for_each(|(bits, passes)| *bits |= u64::from(passes) << *bit);
+    }
+    for (row, matched) in matched.into_iter().enumerate() {
         let start = spans.start(row);
-        if !range.contains(start) {
+        // Without any filter, as in `count() > 2`, every trace is one.
+        if !range.contains(start) || matched == 0 && !filters.is_empty() {
             continue;
         }
-        let at = SpanAt { spans: &spans, row, trace: None };
-        let mut matched = 0u64;
-        for (bit, judge) in &mut judges {
-            if judge.may_hold(&at) {
-                matched |= 1 << *bit;
-            }
+        let id = spans.trace_id(row);
+        if among.is_some_and(|among| !among.contains(&id)) {
+            continue;
         }
-        // Without any filter, as in `count() > 2`, every trace is one.
-        if matched != 0 || filters.is_empty() {
-            let id = spans.trace_id(row);
-            if among.is_some_and(|among| !among.contains(&id)) {
-                continue;
-            }
-            let candidate = candidates.entry(id).or_insert(Candidate::NONE);
-            candidate.newest_ns = candidate.newest_ns.max(start);
-            candidate.filters |= matched;
-        }
-    }
-}
-
-/// A filter over one batch: what words of a span decide is asked once of all rows with the same words.
-pub(super) struct Judge<'a> {
-    of_words: Vec<&'a FieldExpr>,
-    of_rows: Vec<&'a FieldExpr>,
-    alike: Option<Alike<'a>>,
-    passing: Known<bool>,
-}
-
-impl<'a> Judge<'a> {
-    pub fn new(spans: &Spans<'a>, filter: &'a FieldExpr) -> Judge<'a> {
-        let (of_words, of_rows) = parted(filter);
-        let mut words: Vec<&Field> = vec![];
-        of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
-        let alike = if words.is_empty() { None } else { Alike::new(spans, &words) };
-        Judge { of_words, of_rows, alike, passing: Known::default() }
-    }
-
-    pub fn may_hold(&mut self, at: &SpanAt<'_>) -> bool {
-        let may = |conditions: &[&FieldExpr]| conditions.iter().all(|one| at.holds(one) != Some(false));
-        let by_words = match &mut self.alike {
-            Some(alike) => self.passing.get(alike.of(at.row), || may(&self.of_words)),
-            None => may(&self.of_words),
-        };
-        by_words && may(&self.of_rows)
+        let candidate = candidates.entry(id).or_insert(Candidate::NONE);
+        candidate.newest_ns = candidate.newest_ns.max(start);
+        candidate.filters |= matched;
     }
 }
 
@@ -404,7 +389,8 @@ mod tests {
         let of = pipeline("{ resource.service.name = `s` } >> { name = `a` } >> { status = error }");
         let mut filters = vec![];
         filters_of(&of, &mut filters);
-        let mut all = scans(&SpanSelect::all(TimeRange::ALL), &filters);
+        let numbered: Vec<(usize, &FieldExpr)> = filters.into_iter().enumerate().collect();
+        let mut all = scans(&SpanSelect::all(TimeRange::ALL), &numbered);
         all.sort_by_key(|scan| how_common(&scan.select));
         let order: Vec<usize> = all.iter().flat_map(|scan| scan.filters.clone()).collect();
         assert_eq!(order, [2, 1, 0]);

@@ -1,10 +1,10 @@
 //! Spans of one filter, from where traces are read whole, each as what little is asked of it. What is asked of the spans of a
 //! trace together is told by them, without reading the traces whole.
 
-use super::candidates::Judge;
 use super::{Search, range_of_traces};
 use crate::QueryError;
 use crate::traceql::evaluate::SpanAt;
+use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, fields_or_columns_of};
@@ -107,20 +107,21 @@ impl Search {
         read.into_iter().for_each(|field| fields_or_columns_of(field, &mut select.fields, &mut columns));
         let reservation = MemoryConsumer::new("traceql matching").register(self.context.memory_pool());
         let mut found = Matched { rows: vec![], inspected_spans: 0, reservation };
+        let filter = Passing::new(&asked.filter);
         let mut batches = self.scan(select, &columns)?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             found.inspected_spans += batch.num_rows() as u64;
             let spans = Spans::of(&batch);
-            let mut judge = Judge::new(&spans, &asked.filter);
+            let mut passing = vec![true; spans.len()];
+            filter.judge(&spans, &mut passing);
             let is_among = |row| match &asked.among {
                 Some(among) => among.traces.contains(&spans.trace_id(row)),
                 None => true,
             };
-            for row in 0..spans.len() {
-                let at = SpanAt { spans: &spans, row, trace: None };
-                if range.contains(spans.start(row)) && judge.may_hold(&at) && is_among(row) {
-                    found.rows.push(make(&at));
+            for row in (0..spans.len()).filter(|row| passing[*row]) {
+                if range.contains(spans.start(row)) && is_among(row) {
+                    found.rows.push(make(&SpanAt { spans: &spans, row, trace: None }));
                 }
             }
             if !found.has_room() {

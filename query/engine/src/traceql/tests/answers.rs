@@ -99,6 +99,25 @@ async fn a_span_whose_parent_is_missing_is_no_root() {
     assert_eq!((found.root_service.as_str(), found.root_name.as_str()), ("<root span not yet received>", ""));
 }
 
+/// Where it lies the index knows, and no share of the work counts it once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_is_found_by_its_id() {
+    let world = world_of(vec![of("x", (1..200).map(|id| span(id, id, 0, "one", 0, 1)).collect())]).await;
+    for _ in 0..2 {
+        let id = hex::encode([7; 16]);
+        let found = world.search(&format!("{{ trace:id = `{id}` }}")).await.unwrap();
+        assert_eq!(found.traces.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), [[7; 16]]);
+        for (asked, expected) in [(id.clone(), 1.0), (hex::encode([250; 16]), 0.0), (id[1..].to_owned(), 0.0)]
+        {
+            let query = format!("{{ trace:id = `{asked}` }} | count_over_time()");
+            let counted = world.metrics(&query).await.unwrap();
+            let points = counted.series.iter().flat_map(|series| &series.points);
+            assert_eq!(points.map(|(_, count)| count).sum::<f64>(), expected, "{query}");
+        }
+        world.store.flush().await.unwrap();
+    }
+}
+
 /// As Zipkin has it: what is below the id that both have was asked by the server.
 #[tokio::test]
 async fn a_server_may_have_its_clients_id() {

@@ -38,6 +38,19 @@ fn corpus() -> Vec<String> {
             r#"{ span.a =~ ".*" && resource.a = "b" }"#,
             r#"{ span.a =~ "b|1" && duration > 1s } || { span.b =~ "x" }"#,
             r#"{ span.a !~ "b.*" }"#,
+            // What rules spans out before more of them is read.
+            r#"{ .a =~ "b.*" || span.b > 1 || kind = server }"#,
+            "{ span.a != nil && status != error && duration > 1ms }",
+            r#"{ resource.a =~ "b|1" && status = error }"#,
+            "{ span.a = nil && kind = client }",
+            "{ event.a = 1 || span.b = 2 }",
+            "{ event:timeSinceStart > 0ns && kind = client }",
+            r#"{ span:id = "0505050505050505" || span:parentID = "0101010101010101" }"#,
+            r#"{ span:id = "0505050505050505" }"#,
+            r#"{ trace:id = "07070707070707070707070707070707" && kind != server }"#,
+            "{ span.a = 1 } && { traceDuration > 1s }",
+            "{ traceDuration > 1s && kind = client } >> { }",
+            "{ span.a > 1 } && { rootName != \"\" } && { status = error }",
         ]
         .map(str::to_owned),
     );

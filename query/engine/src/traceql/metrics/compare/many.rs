@@ -2,8 +2,8 @@
 //! the first spans, and not all traces need be gathered to see it.
 
 use super::super::MetricsQuery;
-use super::passing::Passing;
 use crate::QueryError;
+use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, fields_or_columns_of};

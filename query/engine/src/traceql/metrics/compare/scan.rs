@@ -2,13 +2,13 @@
 //! its root, which the indexes know, and how many children it has, which is not compared then.
 
 use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
-use super::passing::Passing;
 use super::roots::Roots;
 use super::rows::Rows;
 use super::table::{Held, Place, Table};
 use super::{Attributes, Examples, INTRINSICS};
 use crate::QueryError;
 use crate::logql::broken;
+use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, fields_or_columns_of, typed};

@@ -1,16 +1,18 @@
 //! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
-//! bounds of the duration are judged by the whole column.
+//! bounds of the duration and ids are judged by the whole column.
 
 use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::bounds::Bound;
 use crate::traceql::evaluate::SpanAt;
+use crate::traceql::ids::OneId;
 use crate::traceql::spans::Spans;
 use traceql::{Field, FieldExpr};
 
-/// A filter that no whole trace decides. Its conditions by what decides them: words, the duration, or only the row.
+/// The conditions of a filter by what decides them: words, the duration, an id, or only the row.
 pub(super) struct Passing<'q> {
     of_words: Vec<&'q FieldExpr>,
     bounds: Vec<Bound>,
+    ids: Vec<OneId>,
     of_rows: Vec<&'q FieldExpr>,
     /// Fields whose words make rows alike.
     words: Vec<&'q Field>,
@@ -20,23 +22,25 @@ impl<'q> Passing<'q> {
     pub fn new(filter: &'q FieldExpr) -> Passing<'q> {
         let (of_words, of_rows) = parted(filter);
         let (bounds, of_rows) = Bound::parted(&of_rows);
+        let (ids, of_rows) = OneId::parted(&of_rows);
         let mut words: Vec<&Field> = vec![];
         of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
-        Passing { of_words, bounds, of_rows, words }
+        Passing { of_words, bounds, ids, of_rows, words }
     }
 
-    /// Takes out the rows that do not pass.
+    /// Takes out the rows that do not pass; not those of which only the whole trace tells.
     pub fn judge(&self, spans: &Spans<'_>, passing: &mut [bool]) {
         self.judge_words(spans, passing);
         for bound in &self.bounds {
             bound.judge(spans.durations().unwrap_or_default(), passing);
         }
+        self.ids.iter().for_each(|id| id.judge(spans, passing));
         if self.of_rows.is_empty() {
             return;
         }
         for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
             let at = SpanAt { spans, row, trace: None };
-            *passes = self.of_rows.iter().all(|condition| at.holds(condition) == Some(true));
+            *passes = self.of_rows.iter().all(|condition| at.holds(condition) != Some(false));
         }
     }
 
@@ -45,7 +49,7 @@ impl<'q> Passing<'q> {
         let (mut known, mut row) = (Known::default(), 0);
         while row < passing.len() {
             let at = SpanAt { spans, row, trace: None };
-            let holds = || self.of_words.iter().all(|condition| at.holds(condition) == Some(true));
+            let holds = || self.of_words.iter().all(|condition| at.holds(condition) != Some(false));
             let (passes, ends) = match &mut alike {
                 Some(alike) => {
                     let (number, ends) = alike.run(row, passing.len());
