@@ -4,6 +4,7 @@
 use crate::exemplars::{Changes, Row as ExemplarRow};
 use crate::log_deletions::LogDeletion;
 use crate::part::{PartMeta, Signal};
+use crate::senders::Position;
 use crate::tombstones::Tombstone;
 use anyhow::Context;
 use model::{Exemplar, Labels, Metadata, MetricKind, ReadLogQuery, Tenant, TimeRange};
@@ -25,7 +26,8 @@ pub struct Commit {
     pub removed: Vec<i64>,
     /// WAL records before this position are in parts.
     pub covered: Option<u64>,
-    pub senders: Vec<(u128, u64)>,
+    pub senders: Vec<Position>,
+    pub senders_gone: Vec<u128>,
     pub metadata: Vec<(Tenant, Metadata)>,
     pub exemplars: Changes,
     /// Exemplars of before are past their retention.
@@ -41,7 +43,7 @@ pub struct Commit {
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
@@ -56,6 +58,8 @@ const TABLES: [&str; 8] = [
     "create table if not exists log_deletions (id integer primary key, tenant text not null, request_id text not null, query text not null, \
      first integer not null, last integer not null, created integer not null, parts_before integer not null, parts_also text not null, \
      processed integer not null)",
+    // Beside `senders`, whose rows programs write that know nothing of this.
+    "create table if not exists sender_times (sender text primary key, last_ms integer not null)",
     // Beside `parts`, whose rows programs write that know nothing of this.
     "create table if not exists downsampled (part integer primary key, interval_ms integer not null)",
 ];
@@ -118,12 +122,16 @@ impl Catalog {
         Ok(row.map_or(Ok(0), |row| row.try_get::<i64, _>(0))? as u64)
     }
 
-    pub async fn senders(&self) -> anyhow::Result<Vec<(u128, u64)>> {
-        let rows = sqlx::query("select sender, sequence from senders").fetch_all(&self.pool).await?;
+    /// One of which no time is known counts as heard of now.
+    pub async fn senders(&self, now_ms: i64) -> anyhow::Result<Vec<Position>> {
+        let query = "select sender, sequence, coalesce(last_ms, ?) from senders left join sender_times using (sender)";
+        let rows = sqlx::query(query).bind(now_ms).fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
                 let sender: String = row.try_get(0)?;
-                Ok((u128::from_str_radix(&sender, 16)?, row.try_get::<i64, _>(1)? as u64))
+                let sender = u128::from_str_radix(&sender, 16)?;
+                let sequence = row.try_get::<i64, _>(1)? as u64;
+                Ok(Position { sender, sequence, last_ms: row.try_get(2)? })
             })
             .collect()
     }
@@ -216,13 +224,7 @@ impl Catalog {
                 .execute(&mut *transaction)
                 .await?;
         }
-        for (sender, sequence) in &commit.senders {
-            sqlx::query("insert or replace into senders (sender, sequence) values (?, ?)")
-                .bind(format!("{sender:032x}"))
-                .bind(*sequence as i64)
-                .execute(&mut *transaction)
-                .await?;
-        }
+        change_senders(&mut transaction, commit).await?;
         for (tenant, metadata) in &commit.metadata {
             sqlx::query(
                 "insert or replace into metadata (tenant, name, kind, help, unit) values (?, ?, ?, ?, ?)",
@@ -262,6 +264,25 @@ impl Catalog {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Those that are gone first: one of them may have come back.
+async fn change_senders(transaction: &mut Transaction<'_, Sqlite>, commit: &Commit) -> anyhow::Result<()> {
+    for sender in &commit.senders_gone {
+        for query in ["delete from senders where sender = ?", "delete from sender_times where sender = ?"] {
+            sqlx::query(query).bind(format!("{sender:032x}")).execute(&mut **transaction).await?;
+        }
+    }
+    for Position { sender, sequence, last_ms } in &commit.senders {
+        for (query, value) in [
+            ("insert or replace into senders (sender, sequence) values (?, ?)", *sequence as i64),
+            ("insert or replace into sender_times (sender, last_ms) values (?, ?)", *last_ms),
+        ] {
+            let query = sqlx::query(query).bind(format!("{sender:032x}")).bind(value);
+            query.execute(&mut **transaction).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn change_exemplars(

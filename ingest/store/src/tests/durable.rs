@@ -75,6 +75,49 @@ async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
     }
 }
 
+/// What is flushed leaves the log: then the catalog alone knows whose it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_beside_a_write_of_the_same_sender_forgets_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let again =
+        || Write { origin: Some(Origin { sender: 7, sequence: 1 }), ..write(lines("web", &["once"], 0)) };
+    store.write(again()).await.unwrap();
+    let sender = store.senders.sender(7, NOON_MS);
+    let writing = sender.writing.lock().await;
+    store.flush().await.unwrap();
+    drop(writing);
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert!(store.write(again()).await.unwrap().repeated);
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["once"]);
+}
+
+/// Somebody made room by hand. Positions of the log must not begin anew: what is before those that parts cover is not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_files_were_deleted_loses_nothing_that_comes_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for second in 0..5 {
+        store.write(write(lines("web", &["before"], second))).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    killed(store).await;
+    for entry in std::fs::read_dir(dir.path().join("wal")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let store = open(dir.path()).await;
+    store.write(write(lines("web", &["after"], 10))).await.unwrap();
+    killed(store).await;
+    let store = open(dir.path()).await;
+    let mut expected = vec!["before"; 5];
+    expected.insert(0, "after");
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, expected);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn merging_parts_changes_no_answer() {
     let dir = tempfile::tempdir().unwrap();
