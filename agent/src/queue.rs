@@ -183,6 +183,12 @@ impl Queue {
         self.keep_from.store(u64::MAX, Ordering::Release);
     }
 
+    /// Those of records up to this one, before any is pushed in this run. A disk that is full has no room for the others,
+    /// and has it once these records may go.
+    pub fn positions_are_saved_up_to(&self, seq: Seq) {
+        self.keep_from.store(seq.saturating_add(1), Ordering::Release);
+    }
+
     pub async fn push_spans(&self, tenant: &Tenant, batch: &SpanBatch) -> Result<(), PushError> {
         let contents = Contents::of_spans(batch);
         self.push(b't', tenant, (&[], contents), &wire::otlp::encode_spans(batch)).await.map(|_| ())

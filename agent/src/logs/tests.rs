@@ -664,6 +664,43 @@ fn damaged_positions_give_way_to_those_before_them() {
     assert_eq!(Positions::load(&path, &queue), of(3));
 }
 
+/// A full disk takes no positions; what the queue gives back is the room that they want.
+#[tokio::test]
+async fn what_was_sent_is_given_back_after_a_start_before_positions_are_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, path) = (dir.path().join("queue"), dir.path().join("positions.json"));
+    let queue = crate::queue::Queue::open(folder.clone(), 64 << 10).unwrap();
+    let mut newest = 0;
+    for _ in 0..60 {
+        // Hard to compress, so that there are several segments.
+        let body: String = (0..1_000).map(|_| rand::random_range('a'..='z')).collect();
+        let record = model::LogRecord { body, ..model::LogRecord::default() };
+        let stream = model::LogStream { records: vec![record], ..model::LogStream::default() };
+        let batch = LogBatch { streams: vec![stream] };
+        newest = queue.push_logs(&model::Tenant::default(), &batch, b"{}").await.unwrap();
+    }
+    Positions::save(&Positions { seq: newest, ..Positions::default() }.to_bytes(), &path).unwrap();
+    drop(queue);
+    let queue = loop {
+        match crate::queue::Queue::open(folder.clone(), 64 << 10) {
+            Ok(queue) => break queue,
+            // The log's writer lets go of its lock a moment after the queue is dropped.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let segments = || {
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "wal")).count()
+    };
+    Positions::load(&path, &queue);
+    queue.mark_sent(newest);
+    // Nothing can be written.
+    fs::create_dir(folder.join("sent.next")).unwrap();
+    let before = segments();
+    assert!(queue.save_sent().is_err());
+    assert!(before > 1 && segments() == 1, "{before} {}", segments());
+}
+
 #[test]
 fn rules_and_annotations_treat_lines_and_count_what_they_leave_out() {
     let mut world = World::new();

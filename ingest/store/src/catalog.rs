@@ -9,11 +9,13 @@ use crate::tombstones::Tombstone;
 use anyhow::Context;
 use model::{Exemplar, Labels, Metadata, MetricKind, ReadLogQuery, Tenant, TimeRange};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Row, Sqlite, Transaction};
 use std::path::Path;
 use std::sync::Arc;
+use tracing::warn;
 
 pub struct Catalog {
     pool: SqlitePool,
@@ -66,17 +68,19 @@ const TABLES: [&str; 9] = [
 
 impl Catalog {
     pub async fn open(path: &Path) -> anyhow::Result<Catalog> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
-            .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(2)
-            .connect_with(options)
-            .await
-            .with_context(|| format!("opening the catalog {}", path.display()))?;
+        let connected = match connect(path, SqliteLockingMode::Normal, 2).await {
+            // What is there can be read all the same, and room may come.
+            Err(wrong) if has_no_room(&wrong) => {
+                warn!(path = %path.display(), error = %wrong, "the disk is full; the catalog is opened for this process alone");
+                connect_alone(path).await
+            }
+            connected => connected,
+        };
+        let pool = connected.with_context(|| format!("opening the catalog {}", path.display()))?;
+        Catalog::of(pool, path).await
+    }
+
+    async fn of(pool: SqlitePool, path: &Path) -> anyhow::Result<Catalog> {
         let version: i64 = sqlx::query("pragma user_version").fetch_one(&pool).await?.try_get(0)?;
         let tables: i64 =
             sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
@@ -88,7 +92,10 @@ impl Catalog {
         for table in TABLES {
             sqlx::query(table).execute(&pool).await?;
         }
-        sqlx::query("pragma user_version = 2").execute(&pool).await?;
+        // Writes, also where it changes nothing.
+        if version != VERSION {
+            sqlx::query("pragma user_version = 2").execute(&pool).await?;
+        }
         Ok(Catalog { pool })
     }
 
@@ -266,6 +273,28 @@ impl Catalog {
     }
 }
 
+async fn connect(path: &Path, locking: SqliteLockingMode, connections: u32) -> sqlx::Result<SqlitePool> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .locking_mode(locking)
+        .journal_mode(SqliteJournalMode::Wal)
+        // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
+        .synchronous(SqliteSynchronous::Full);
+    SqlitePoolOptions::new().max_connections(connections).connect_with(options).await
+}
+
+/// SQLite shares memory between connections by a file beside the catalog. With a single one it needs none.
+async fn connect_alone(path: &Path) -> sqlx::Result<SqlitePool> {
+    connect(path, SqliteLockingMode::Exclusive, 1).await
+}
+
+/// SQLITE_FULL, and SQLITE_IOERR_SHMSIZE for that file.
+fn has_no_room(wrong: &sqlx::Error) -> bool {
+    let code = wrong.as_database_error().and_then(|wrong| wrong.code());
+    code.is_some_and(|code| matches!(&*code, "13" | "4874"))
+}
+
 /// Those that are gone first: one of them may have come back.
 async fn change_senders(transaction: &mut Transaction<'_, Sqlite>, commit: &Commit) -> anyhow::Result<()> {
     for sender in &commit.senders_gone {
@@ -365,4 +394,28 @@ async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyh
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full disk has no room for the file, and what is in the catalog is to be read.
+    #[tokio::test]
+    async fn alone_a_catalog_needs_no_file_for_shared_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        let shared = dir.path().join("catalog.db-shm");
+        let catalog = Catalog::open(&path).await.unwrap();
+        catalog.commit(&Commit { covered: Some(7), ..Commit::default() }).await.unwrap();
+        assert!(shared.exists());
+        catalog.close().await;
+        assert!(!shared.exists());
+        let catalog = Catalog::of(connect_alone(&path).await.unwrap(), &path).await.unwrap();
+        assert_eq!(catalog.covered().await.unwrap(), 7);
+        catalog.commit(&Commit { covered: Some(8), ..Commit::default() }).await.unwrap();
+        assert!(!shared.exists());
+        catalog.close().await;
+        assert_eq!(Catalog::open(&path).await.unwrap().covered().await.unwrap(), 8);
+    }
 }

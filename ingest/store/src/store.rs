@@ -255,8 +255,14 @@ impl Store {
                         self.senders.sender(origin.sender, now_ms).sent(origin.sequence, now_ms);
                     }
                     records += 1;
-                    if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX {
-                        self.flush_replayed(seq + 1).await?;
+                    if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX
+                        && let Err(wrong) = self.flush_replayed(seq + 1).await
+                    {
+                        // On a disk that is full, what is there can be asked for as long as it fits memory.
+                        if self.memory_bytes() > self.config.memory_bytes_max {
+                            return Err(wrong);
+                        }
+                        warn!(error = format!("{wrong:#}"), "what was read of the log stays in memory");
                     }
                 }
                 Err(wrong) => {
