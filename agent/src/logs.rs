@@ -63,6 +63,9 @@ const NAMED_WITHIN: Duration = Duration::from_secs(8);
 /// A line that comes to a panic does so again, and each time is told.
 const WAIT_AFTER_PANIC: Duration = Duration::from_secs(30);
 
+/// A file that is gone may have its name back until then.
+const FORGET: Duration = Duration::from_secs(60);
+
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Waited after the disk refused a batch; the lines are kept and tried again.
@@ -99,6 +102,7 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
         wait,
         panics,
         wait_after_panic: WAIT_AFTER_PANIC,
+        forget: FORGET,
     };
     let mut follower = Some(Follower::new(with, saved.files.clone()));
     let mut watch = Some(watch::Watch::new());

@@ -38,6 +38,7 @@ fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> W
         wait: Duration::ZERO,
         panics: crate::panics::Panics::default(),
         wait_after_panic: Duration::ZERO,
+        forget: Duration::from_secs(60),
     }
 }
 
@@ -125,6 +126,106 @@ fn a_line_that_comes_to_a_panic_holds_up_its_file_alone_and_is_read_once() {
     super::tail::unbearable::LINE.set(b"none ends so");
     assert_eq!(world.bodies(), ["one", "two", "three"]);
     assert_eq!(world.bodies(), [""; 0]);
+}
+
+#[test]
+fn a_line_that_comes_to_a_panic_each_time_is_passed_over_and_told() {
+    super::tail::unbearable::LINE.set(b"two");
+    let mut world = World::new();
+    world.append("app.log", "one\ntwo\nthree\n");
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["one", "three"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 1.0);
+    // Those after it hold up nothing any more.
+    world.append("app.log", "four\nfive and two\nsix\nand two\nseven\n");
+    assert_eq!(world.bodies(), ["four", "six", "seven"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 3.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    world.append("app.log", "eight\n");
+    assert_eq!(world.bodies(), ["eight"]);
+}
+
+/// The line that it stands behind may be at fault as well.
+#[test]
+fn a_line_that_is_held_goes_with_the_one_that_is_passed_over() {
+    let mut world = World::new();
+    let line = |text: &str| format!("2026-01-01T00:00:00Z stdout F {text}\n");
+    let name = "pods/shop_cart-0_u/app/0.log";
+    world.append(name, line("java.io.IOException: x"));
+    assert_eq!(world.bodies(), [""; 0], "it may go on");
+    super::tail::unbearable::LINE.set(b"two");
+    world.append(name, [line("\tat two"), line("three")].concat());
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["three"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 2.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn a_file_whose_last_line_comes_to_a_panic_is_forgotten_once_it_is_gone() {
+    let mut world = World::new();
+    world.follower = Follower::new(With { forget: Duration::ZERO, ..world.with() }, BTreeMap::new());
+    for (name, text) in [("begun.log", "one\nbegun two"), ("whole.log", "one\nwhole two\n")] {
+        super::tail::unbearable::LINE.set(b"no line ends so");
+        world.append(name, "one\n");
+        assert_eq!(world.bodies(), ["one"]);
+        super::tail::unbearable::LINE.set(b"two");
+        world.append(name, text.strip_prefix("one\n").unwrap());
+        fs::remove_file(world.path(name)).unwrap();
+        for _ in 0..6 {
+            assert_eq!(world.bodies(), [""; 0]);
+        }
+        assert_eq!(world.follower.tails_mut().count(), 0, "{name}");
+    }
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn late_words_of_the_file_before_come_once_though_they_came_to_a_panic() {
+    let mut world = World::new();
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    world.rename("app.log", "app.log.1");
+    world.append("app.log", "two\n");
+    assert_eq!(world.bodies(), ["two"]);
+    super::tail::unbearable::LINE.set(b"late");
+    world.append("app.log.1", "three\nfour, late\n");
+    world.append("app.log", "five\n");
+    for _ in 0..3 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    assert_eq!(world.bodies(), ["three", "four, late", "five"]);
+    assert_eq!(world.bodies(), [""; 0]);
+    // What is given up of the file before holds up the new one no longer.
+    super::tail::unbearable::LINE.set(b"late");
+    world.append("app.log.1", "six, late\n");
+    world.append("app.log", "seven\n");
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["seven"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn a_file_that_came_to_a_panic_waits_though_its_pod_is_named_meanwhile() {
+    super::tail::unbearable::LINE.set(b"two");
+    let (mut world, panics) = (World::new(), crate::panics::Panics::default());
+    let hour = Duration::from_secs(3600);
+    let with = With { panics: panics.clone(), wait_after_panic: hour, ..world.with() };
+    world.follower = Follower::new(with, BTreeMap::new());
+    world.append("pods/shop_cart-0_u/app/0.log", "2026-01-01T00:00:00Z stdout F two\n");
+    assert_eq!(world.bodies(), [""; 0]);
+    world.pods.replace(vec![pod("u", &[])]);
+    assert_eq!(world.bodies(), [""; 0]);
+    assert_eq!(panics.readings()[0].value, 1.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
 }
 
 #[test]
