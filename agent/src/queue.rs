@@ -428,11 +428,22 @@ impl Queue {
     pub fn save_sent(&self) -> std::io::Result<()> {
         let sent = self.sent();
         let written = write_whole(&self.dir.join("sent"), sent.to_string().as_bytes());
+        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
+        self.give_back()?;
+        written
+    }
+
+    /// What was sent, but for what carries positions that are nowhere else.
+    pub fn give_back(&self) -> std::io::Result<()> {
+        let sent = self.sent();
         // Read after `sent`: a record that was sent had announced its positions before.
         let keep_from = self.keep_from.load(Ordering::Acquire);
-        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
-        self.wal.truncate_before((sent + 1).min(keep_from))?;
-        written
+        self.wal.truncate_before((sent + 1).min(keep_from))
+    }
+
+    /// All that was sent. The positions in it must be written down at once.
+    pub fn give_back_sent(&self) -> std::io::Result<()> {
+        self.wal.truncate_before(self.sent() + 1)
     }
 
     /// Nothing is sent after this: what is sent next has the next number, so its sender may stay the same.

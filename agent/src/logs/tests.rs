@@ -765,41 +765,67 @@ fn damaged_positions_give_way_to_those_before_them() {
     assert_eq!(Positions::load(&path, &queue), of(3));
 }
 
-/// A full disk takes no positions; what the queue gives back is the room that they want.
-#[tokio::test]
-async fn what_was_sent_is_given_back_after_a_start_before_positions_are_saved() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, path) = (dir.path().join("queue"), dir.path().join("positions.json"));
+/// A queue of several segments that was closed by a kill: where it lies, itself, and how many segments there are.
+async fn queue_after_a_kill(dir: &Path) -> (Arc<crate::queue::Queue>, impl Fn() -> usize) {
+    let folder = dir.join("queue");
     let queue = crate::queue::Queue::open(folder.clone(), 64 << 10).unwrap();
-    let mut newest = 0;
     for _ in 0..60 {
         // Hard to compress, so that there are several segments.
         let body: String = (0..1_000).map(|_| rand::random_range('a'..='z')).collect();
         let record = model::LogRecord { body, ..model::LogRecord::default() };
         let stream = model::LogStream { records: vec![record], ..model::LogStream::default() };
         let batch = LogBatch { streams: vec![stream] };
-        newest = queue.push_logs(&model::Tenant::default(), &batch, b"{}").await.unwrap();
+        queue.push_logs(&model::Tenant::default(), &batch, b"{}").await.unwrap();
     }
-    Positions::save(&Positions { seq: newest, ..Positions::default() }.to_bytes(), &path).unwrap();
     drop(queue);
     let queue = loop {
         match crate::queue::Queue::open(folder.clone(), 64 << 10) {
-            Ok(queue) => break queue,
+            Ok(queue) => break Arc::new(queue),
             // The log's writer lets go of its lock a moment after the queue is dropped.
             Err(_) => tokio::task::yield_now().await,
         }
     };
-    let segments = || {
+    let segments = move || {
         let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         names.filter(|path| path.extension().is_some_and(|extension| extension == "wal")).count()
     };
+    assert!(segments() > 1);
+    (queue, segments)
+}
+
+/// A full disk takes no positions; what the queue gives back is the room that they want.
+#[tokio::test]
+async fn what_was_sent_is_given_back_after_a_start_before_positions_are_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, segments) = queue_after_a_kill(dir.path()).await;
+    let path = dir.path().join("positions.json");
+    Positions::save(&Positions { seq: queue.newest(), ..Positions::default() }.to_bytes(), &path).unwrap();
     Positions::load(&path, &queue);
-    queue.mark_sent(newest);
+    queue.mark_sent(queue.newest());
     // Nothing can be written.
-    fs::create_dir(folder.join("sent.next")).unwrap();
-    let before = segments();
+    fs::create_dir(dir.path().join("queue/sent.next")).unwrap();
     assert!(queue.save_sent().is_err());
-    assert!(before > 1 && segments() == 1, "{before} {}", segments());
+    assert_eq!(segments(), 1);
+}
+
+/// Filled in less time than passes between two times that they are saved.
+#[tokio::test]
+async fn a_disk_that_is_full_of_what_was_sent_gets_room_for_the_positions_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, segments) = queue_after_a_kill(dir.path()).await;
+    let path = dir.path().join("positions.json");
+    let positions = Positions::load(&path, &queue);
+    queue.mark_sent(queue.newest());
+    let before = segments();
+    queue.save_sent().unwrap();
+    assert_eq!(segments(), before, "they are nowhere else");
+    let next = dir.path().join("positions.next");
+    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+    super::save(&path, &positions, &queue).await;
+    assert_eq!(segments(), 1);
+    fs::remove_file(&next).unwrap();
+    super::save(&path, &positions, &queue).await;
+    assert_eq!(Positions::load(&path, &queue), positions);
 }
 
 #[test]
