@@ -35,6 +35,9 @@ const GONE_NAMES_MAX: usize = 4;
 /// Looks for the remembered file, where files are packed while they are looked at.
 const LOOKS_MAX: usize = 5;
 
+/// Lines of one read that are given up by themselves.
+const GIVEN_UP_MAX: usize = 16;
+
 pub struct Follow {
     path: PathBuf,
     pub position: Position,
@@ -257,13 +260,19 @@ impl Follow {
 
     /// The line that ends where the file is read to. Where it is given up, what is held goes with it: that may be at fault.
     fn give(&mut self, line: Raw<'_>, each: &mut Each<'_>) {
-        if self.given_up.contains(&self.position.offset) {
+        if self.is_given_up(self.position.offset) {
             self.losses.lines += 1 + give_up_held(&mut self.position);
             return;
         }
         self.giving = Giving::Line;
         each(line, &mut self.position);
         self.giving = Giving::Nothing;
+    }
+
+    /// Where there are many, so are all that come behind the first of them: each one costs a panic, and another read.
+    fn is_given_up(&self, end: u64) -> bool {
+        let first = self.given_up.first().filter(|_| self.given_up.len() > GIVEN_UP_MAX);
+        first.is_some_and(|first| end >= *first) || self.given_up.contains(&end)
     }
 
     /// The open file is read to its end, and the next one is opened.

@@ -147,6 +147,24 @@ fn a_line_that_comes_to_a_panic_each_time_is_passed_over_and_told() {
     assert_eq!(world.bodies(), ["eight"]);
 }
 
+/// Each of them costs another read of all.
+#[test]
+fn of_many_lines_that_come_to_a_panic_not_each_is_tried() {
+    super::tail::unbearable::LINE.set(b"two");
+    let (mut world, panics) = (World::new(), crate::panics::Panics::default());
+    world.follower = Follower::new(With { panics: panics.clone(), ..world.with() }, BTreeMap::new());
+    world.append("app.log", ["one\n", &"two\n".repeat(1_000), "three\n"].concat());
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["one"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 1_001.0);
+    assert!(panics.readings()[0].value < 30.0, "{:?}", panics.readings());
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    world.append("app.log", "four\n");
+    assert_eq!(world.bodies(), ["four"]);
+}
+
 /// The line that it stands behind may be at fault as well.
 #[test]
 fn a_line_that_is_held_goes_with_the_one_that_is_passed_over() {
