@@ -51,6 +51,29 @@ async fn a_log_larger_than_memory_is_read_in_pieces() {
     }
 }
 
+/// As where the disk is full: what is in the log can be asked for, and becomes parts once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_become_parts_is_read_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..20i64 {
+        store.write(write(lines("web", &["one", "two", "three"], n * 10))).await.unwrap();
+    }
+    killed(store).await;
+    // Nothing can be made below a link to nowhere.
+    let of_tenant = dir.path().join("parts").join(Tenant::default().as_str());
+    std::os::unix::fs::symlink("nowhere", &of_tenant).unwrap();
+    let little = Config { flush_bytes: 1_000, ..config(dir.path()) };
+    let store = Store::open(little, clock()).await.unwrap();
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+    assert!(store.flush().await.is_err());
+    std::fs::remove_file(&of_tenant).unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
     let dir = tempfile::tempdir().unwrap();
