@@ -14,6 +14,7 @@ mod health;
 mod inputs;
 mod listeners;
 mod own_metrics;
+mod reload;
 #[cfg(feature = "server")]
 mod server;
 mod targets_routes;

@@ -35,6 +35,8 @@ use journal::Journal;
 use model::{Clock, LogBatch};
 use parking_lot::Mutex;
 use positions::Positions;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,9 @@ const NAMED_WITHIN: Duration = Duration::from_secs(8);
 
 /// A line that comes to a panic does so again, and each time is told.
 const WAIT_AFTER_PANIC: Duration = Duration::from_secs(30);
+
+/// A file that is gone may have its name back until then.
+const FORGET: Duration = Duration::from_secs(60);
 
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -99,6 +104,7 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
         wait,
         panics,
         wait_after_panic: WAIT_AFTER_PANIC,
+        forget: FORGET,
     };
     let mut follower = Some(Follower::new(with, saved.files.clone()));
     let mut watch = Some(watch::Watch::new());
@@ -147,16 +153,16 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
         changed.journal = journal.take_into(&mut batch);
         unsaved |= !changed.files.is_empty() || changed.journal.is_some();
         if batch.records() > 0 {
+            let Some(seq) = push(&config, (&queue, &path, &saved), &batch, &changed, &stop).await else {
+                return;
+            };
             saved.apply(&changed);
-            match push(&config, &queue, &batch, &changed, &stop).await {
-                Some(seq) => saved.seq = seq,
-                None => return,
-            }
+            saved.seq = seq;
         }
         if unsaved && written.elapsed() > SAVE_EVERY {
             written = Instant::now();
             unsaved = false;
-            save(&path, &mut saved, &follower, &queue).await;
+            save_all(&path, &mut saved, &follower, &queue).await;
         }
         let Some(watch) = &watch else { return };
         let pause = match next {
@@ -178,7 +184,7 @@ pub async fn tail(config: Config, shared: Shared, clock: Arc<dyn Clock>, stop: C
             () = stop.cancelled() => {}
         }
     }
-    save(&path, &mut saved, &follower, &queue).await;
+    save_all(&path, &mut saved, &follower, &queue).await;
 }
 
 /// Files that would be followed: paths below the root, and whose a container's is.
@@ -194,10 +200,11 @@ pub fn found(config: &Config, host: &Host, pods: &Pods) -> Vec<(String, Option<S
     found.into_iter().map(|file| (file.path, file.container.map(whose))).collect()
 }
 
-/// The batch's place in the queue; `None` where the agent stops before the disk takes it.
+/// The batch's place in the queue; `None` where the agent stops before the disk takes it. `saved`: how far lines are in the
+/// queue, before this batch.
 async fn push(
     config: &Config,
-    queue: &Queue,
+    (queue, path, saved): (&Arc<Queue>, &Path, &Positions),
     batch: &LogBatch,
     changed: &Positions,
     stop: &CancellationToken,
@@ -213,6 +220,11 @@ async fn push(
             }
             Err(wrong) => warn!(error = %wrong, "log lines cannot be queued; reading waits"),
         }
+        // The disk may be full of what was sent, and stays for the positions in it.
+        save(path, saved, queue).await;
+        if let Err(wrong) = queue.give_back() {
+            warn!(error = %wrong, "what was sent cannot be given back");
+        }
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
             () = stop.cancelled() => return None,
@@ -221,12 +233,24 @@ async fn push(
 }
 
 /// Only here, where no line is between its file and the queue, are all positions true at once.
-async fn save(path: &std::path::Path, saved: &mut Positions, follower: &Option<Follower>, queue: &Queue) {
+async fn save_all(path: &Path, saved: &mut Positions, follower: &Option<Follower>, queue: &Arc<Queue>) {
     if let Some(follower) = follower {
         saved.files = follower.positions();
     }
-    let (path, bytes) = (path.to_owned(), saved.to_bytes());
-    let written = tokio::task::spawn_blocking(move || Positions::save(&bytes, &path));
+    save(path, saved, queue).await;
+}
+
+async fn save(path: &Path, positions: &Positions, queue: &Arc<Queue>) {
+    let (path, bytes, of_sent) = (path.to_owned(), positions.to_bytes(), queue.clone());
+    let written = tokio::task::spawn_blocking(move || match Positions::save(&bytes, &path) {
+        // What was sent stays for the positions in it, and takes the room that they want. Only a crash in this moment
+        // has lines read a second time.
+        Err(wrong) if matches!(wrong.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            of_sent.give_back_sent()?;
+            Positions::save(&bytes, &path)
+        }
+        written => written,
+    });
     match written.await {
         Ok(Ok(())) => queue.positions_are_saved(),
         Ok(Err(wrong)) => warn!(error = %wrong, "positions in log files cannot be written down"),

@@ -38,6 +38,9 @@ pub struct Queue {
     dir: PathBuf,
     /// Everything up to here has been taken by ingest.
     sent: AtomicU64,
+    /// The record that is being sent, or that waits in memory to be sent again; 0 where there is none. It is not dropped:
+    /// else it would be counted as lost and arrive all the same. Held by whoever gives space back.
+    sending: Mutex<Seq>,
     /// Where sending reads on. A reader begins at the first record of a segment, and what is before its place is read and
     /// checked for nothing: with one made anew for every batch that was a fifth of what log lines cost.
     reader: Mutex<Option<Reader>>,
@@ -125,6 +128,7 @@ impl Queue {
             bytes_max,
             dir,
             sent: AtomicU64::new(sent),
+            sending: Mutex::new(0),
             reader: Mutex::default(),
             damage_counted: AtomicU64::new(0),
             pushed: Notify::new(),
@@ -179,6 +183,12 @@ impl Queue {
         self.keep_from.store(u64::MAX, Ordering::Release);
     }
 
+    /// Those of records up to this one, before any is pushed in this run. A disk that is full has no room for the others,
+    /// and has it once these records may go.
+    pub fn positions_are_saved_up_to(&self, seq: Seq) {
+        self.keep_from.store(seq.saturating_add(1), Ordering::Release);
+    }
+
     pub async fn push_spans(&self, tenant: &Tenant, batch: &SpanBatch) -> Result<(), PushError> {
         let contents = Contents::of_spans(batch);
         self.push(b't', tenant, (&[], contents), &wire::otlp::encode_spans(batch)).await.map(|_| ())
@@ -209,7 +219,7 @@ impl Queue {
         let seq = loop {
             match self.wal.append(record.clone()).await {
                 Ok(seq) => break seq,
-                Err(AppendError::Full { .. }) if self.make_room().await => {}
+                Err(AppendError::Full { .. }) if self.make_room(bytes).await => {}
                 Err(wrong) => return Err(wrong.into()),
             }
         };
@@ -217,52 +227,60 @@ impl Queue {
         Ok(seq)
     }
 
-    /// False where nothing can be given back. The segment that is written to stays, and may be all there is: then it is
-    /// written to no more.
-    async fn make_room(&self) -> bool {
-        self.drop_oldest() || (self.wal.begin_segment().await.is_ok() && self.drop_oldest())
+    /// For so many bytes. False where nothing can be given back. The segment that is written to stays, and may be all there
+    /// is: then it is written to no more.
+    async fn make_room(&self, bytes: u64) -> bool {
+        self.drop_oldest(bytes) || (self.wal.begin_segment().await.is_ok() && self.drop_oldest(bytes))
     }
 
-    /// Gives the oldest segment back; false where nothing can be given.
-    fn drop_oldest(&self) -> bool {
-        let (first, next, before) = (self.wal.first_seq(), self.wal.next_seq(), self.wal.bytes());
-        let mut until = first;
-        let mut passed: Vec<(Seq, usize, Contents)> = vec![];
-        let mut reader = self.wal.read_from(first.max(self.sent() + 1));
-        while self.wal.bytes() == before && until < next {
-            self.look_through(&mut reader, (until + 64).min(next), &mut passed);
-            until = (until + 64).min(next);
-            if let Err(wrong) = self.wal.truncate_before(until) {
-                warn!(error = %wrong, "the agent's queue is full and its oldest segment cannot be removed");
-                return false;
-            }
+    /// Gives the oldest segment back, where nobody else made room meanwhile; false where there is none to be given.
+    fn drop_oldest(&self, bytes: u64) -> bool {
+        let sending = self.sending.lock();
+        if self.wal.bytes() + bytes <= self.bytes_max {
+            return true;
         }
-        let unsent = self.wal.first_seq().saturating_sub(first.max(self.sent() + 1));
-        if unsent > 0 {
-            let first = self.wal.first_seq();
-            let mut all = Contents::default();
-            for (_, signal, contents) in passed.into_iter().filter(|(seq, ..)| *seq < first) {
-                self.counts.dropped_contents(QUEUE_FULL, signal, contents.clone());
-                all.merge(contents);
-            }
-            warn!(
-                records = unsent,
-                what = all.told(),
-                "the agent's queue is full; its oldest records are dropped"
-            );
-            self.counts.dropped(QUEUE_FULL, unsent);
+        let Some(oldest) = self.wal.oldest_segment() else { return false };
+        let unsent = oldest.start.max(self.sent() + 1)..oldest.end;
+        let lost = self.look_through(unsent.clone());
+        if let Err(wrong) = self.wal.truncate_before(oldest.end) {
+            warn!(error = %wrong, "the agent's queue is full and its oldest segment cannot be removed");
+            return false;
         }
-        self.wal.bytes() < before
+        let records = unsent.filter(|seq| *seq != *sending).count() as u64;
+        let mut all = Contents::default();
+        for record in lost.into_iter().filter(|record| record.seq != *sending) {
+            self.counts.dropped_contents(QUEUE_FULL, record.signal(), record.contents.clone());
+            all.merge(record.contents);
+        }
+        if records > 0 {
+            warn!(records, what = all.told(), "the agent's queue is full; its oldest records are dropped");
+            self.counts.dropped(QUEUE_FULL, records);
+        }
+        true
     }
 
-    /// What is in the records before this one, as far as they were not looked through.
-    fn look_through(&self, reader: &mut wal::Reader, until: Seq, passed: &mut Vec<(Seq, usize, Contents)>) {
-        while reader.position() < until {
-            let Ok(Some((seq, bytes))) = reader.next_record() else { return };
-            if let Some(record) = self.record(seq, &bytes) {
-                passed.push((seq, record.signal(), record.contents));
-            }
+    /// What is in these records, without their bodies.
+    fn look_through(&self, places: Range<Seq>) -> Vec<Record> {
+        let mut reader = self.wal.read_from(places.start);
+        let mut found = vec![];
+        while reader.position() < places.end
+            && let Ok(Some((seq, bytes))) = reader.next_record()
+        {
+            let record = self.record(seq, &bytes).filter(|record| places.contains(&record.seq));
+            found.extend(record.map(|record| Record { body: vec![], positions: vec![], ..record }));
         }
+        found
+    }
+
+    /// Whether it may be sent: it was not dropped since it was read. From here on it is not, until
+    /// [`mark_sent`](Queue::mark_sent).
+    pub fn begin_sending(&self, seq: Seq) -> bool {
+        let mut sending = self.sending.lock();
+        let is_there = seq == *sending || seq >= self.wal.first_seq();
+        if is_there {
+            *sending = seq;
+        }
+        is_there
     }
 
     /// Whether what is pushed now would soon push out what waits.
@@ -332,7 +350,8 @@ impl Queue {
     }
 
     pub fn waiting(&self) -> u64 {
-        self.newest().saturating_sub(self.sent())
+        // What was dropped does not wait.
+        self.newest().saturating_sub(self.sent().max(self.wal.first_seq().saturating_sub(1)))
     }
 
     /// The next records that were not sent, up to about so many bytes.
@@ -386,19 +405,45 @@ impl Queue {
         Record::from_bytes(seq, bytes, self.earlier_sender)
     }
 
+    /// Sending ends while it waits in memory. It is sent in the next run, but where it was dropped in the queue.
+    pub fn end_sending(&self, record: &Record) {
+        let mut sending = self.sending.lock();
+        if record.seq == std::mem::take(&mut *sending) && record.seq < self.wal.first_seq() {
+            warn!(
+                what = record.contents.told(),
+                "the agent's queue was full; a record that was not sent is dropped"
+            );
+            self.counts.dropped(QUEUE_FULL, 1);
+            self.counts.dropped_contents(QUEUE_FULL, record.signal(), record.contents.clone());
+        }
+    }
+
     pub fn mark_sent(&self, seq: Seq) {
+        let mut sending = self.sending.lock();
         self.sent.store(seq, Ordering::Release);
+        *sending = 0;
     }
 
     /// Remembers what was sent, and gives its space back. Lost in a crash, it is sent again and known to ingest.
     pub fn save_sent(&self) -> std::io::Result<()> {
         let sent = self.sent();
         let written = write_whole(&self.dir.join("sent"), sent.to_string().as_bytes());
+        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
+        self.give_back()?;
+        written
+    }
+
+    /// What was sent, but for what carries positions that are nowhere else.
+    pub fn give_back(&self) -> std::io::Result<()> {
+        let sent = self.sent();
         // Read after `sent`: a record that was sent had announced its positions before.
         let keep_from = self.keep_from.load(Ordering::Acquire);
-        // Also where nothing can be written: a disk that is full has room by this alone, and what is gone is not sent again.
-        self.wal.truncate_before((sent + 1).min(keep_from))?;
-        written
+        self.wal.truncate_before((sent + 1).min(keep_from))
+    }
+
+    /// All that was sent. The positions in it must be written down at once.
+    pub fn give_back_sent(&self) -> std::io::Result<()> {
+        self.wal.truncate_before(self.sent() + 1)
     }
 
     /// Nothing is sent after this: what is sent next has the next number, so its sender may stay the same.

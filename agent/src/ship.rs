@@ -1,9 +1,10 @@
 //! Sends what the queue has to ingest, in order, until it is taken.
 //!
 //! Ingest that takes nothing is waited for without end, as Prometheus' remote write does. A batch that ingest refuses again
-//! and again may be the only one that it does not get along with: it is set aside, and only the next one tells which it is.
-//! Where that is taken, the one aside is tried again now and then, behind its turn. Where it is not, all wait: a second
-//! one is set aside only after something was taken.
+//! and again may be one that it does not get along with: it is set aside. Not where ingest says itself that it is not ready,
+//! as with a full disk: then it is not the batch's fault. Where ingest says that it is ready, those after it are set aside
+//! likewise, and sooner, as long as none has to be given up for it. Where it says nothing, only the next one tells which
+//! it is: a second one is set aside after something was taken. What is aside is tried again now and then, behind its turn.
 
 use crate::queue::{Queue, Record, aside};
 use crate::{Caller, Config, Token};
@@ -29,6 +30,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 const ANSWER_LETTERS_MAX: usize = 500;
 
+/// Where ingest says whether it takes something.
+const READY: &str = "/health/ready";
+
 /// Records read from the queue at one time.
 const READ_BYTES: usize = 4 << 20;
 
@@ -37,6 +41,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Refusals of one batch in a row after which it is set aside: three to five minutes, as far apart as they come.
 const REFUSALS_MAX: u32 = 30;
+
+/// Where one is aside already, ingest is known to fail at some: a third of them tells, within two minutes.
+const SOONER: u32 = 3;
 
 /// Between two attempts at what was set aside; doubled each time.
 const AGAIN_MIN: Duration = Duration::from_secs(60);
@@ -79,6 +86,8 @@ struct Progress {
     /// When what is aside is tried again, and how long after that.
     again_at: Instant,
     again_after: Duration,
+    /// What was not taken, and is sent again: in the queue it may be dropped meanwhile.
+    held: Option<Record>,
 }
 
 enum Sent {
@@ -116,12 +125,16 @@ impl Shipper {
             is_unproven: !self.queue.aside.keys().is_empty(),
             again_at: Instant::now(),
             again_after: self.patience.again_min,
+            held: None,
         };
         loop {
-            let records = self.queue.next_unsent(READ_BYTES).unwrap_or_else(|wrong| {
-                warn!(error = %wrong, "the agent's queue cannot be read");
-                vec![]
-            });
+            let records = match at.held.take() {
+                Some(record) => vec![record],
+                None => self.queue.next_unsent(READ_BYTES).unwrap_or_else(|wrong| {
+                    warn!(error = %wrong, "the agent's queue cannot be read");
+                    vec![]
+                }),
+            };
             if records.is_empty() {
                 let is_unsaved = at.saved != self.queue.sent();
                 let due = SAVE_EVERY.saturating_sub(at.saved_at.elapsed());
@@ -134,7 +147,12 @@ impl Shipper {
                 continue;
             }
             for record in records {
+                // It may have been dropped since it was read.
+                if !self.queue.begin_sending(record.seq) {
+                    continue;
+                }
                 if let Err(pause) = self.settle(&record, &mut at).await {
+                    at.held = Some(record);
                     self.save(&mut at);
                     if stop.is_cancelled() {
                         return self.end(at);
@@ -179,12 +197,12 @@ impl Shipper {
                 self.queue.give_up(record, &why);
                 Ok(())
             }
-            Sent::Later(later) => self.later(record, later, at),
+            Sent::Later(later) => self.later(record, later, at).await,
         }
     }
 
     /// How long to wait, or nothing where the record is now aside.
-    fn later(&self, record: &Record, later: Later, at: &mut Progress) -> Result<(), Duration> {
+    async fn later(&self, record: &Record, later: Later, at: &mut Progress) -> Result<(), Duration> {
         let Later { why, after, may_be_of_batch } = later;
         if at.failures == 0 {
             warn!(ingest = self.base, why, "ingest takes nothing now; records wait in the queue");
@@ -192,7 +210,7 @@ impl Shipper {
         at.failures += 1;
         at.refusals = if may_be_of_batch { at.refusals + 1 } else { 0 };
         self.queue.counts.send_failures.fetch_add(1, Ordering::Relaxed);
-        if at.refusals >= self.patience.refusals_max && !at.is_unproven {
+        if at.refusals >= self.refusals_needed() && self.is_of_batch(record, at).await {
             match self.queue.set_aside(record, &why) {
                 Ok(()) => {
                     (at.refusals, at.is_unproven) = (0, true);
@@ -203,6 +221,36 @@ impl Shipper {
             }
         }
         Err(after.map_or_else(|| backoff(at.failures), spread))
+    }
+
+    fn refusals_needed(&self) -> u32 {
+        match self.queue.aside.keys().is_empty() {
+            true => self.patience.refusals_max,
+            false => (self.patience.refusals_max / SOONER).max(1),
+        }
+    }
+
+    /// Whether it is the batch that ingest does not get along with, and not all of them.
+    async fn is_of_batch(&self, record: &Record, at: &Progress) -> bool {
+        match self.says_it_is_ready().await {
+            Some(false) => false,
+            // Those that are aside may be good all the same.
+            Some(true) => !at.is_unproven || self.queue.aside.has_room_for(record),
+            None => !at.is_unproven,
+        }
+    }
+
+    /// Nothing where ingest cannot be asked, or who stands before it answers.
+    async fn says_it_is_ready(&self) -> Option<bool> {
+        let response = self.caller.http().get(format!("{}{READY}", self.base)).send().await.ok()?;
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_of_ingest = response.url().path().ends_with(READY)
+            && kind.is_some_and(|kind| kind.starts_with("application/json"));
+        match response.status() {
+            StatusCode::OK if is_of_ingest => Some(true),
+            StatusCode::SERVICE_UNAVAILABLE if is_of_ingest => Some(false),
+            _ => None,
+        }
     }
 
     /// What was set aside, once each. One that is still refused does not hold up the others.
@@ -238,6 +286,9 @@ impl Shipper {
     }
 
     fn end(&self, mut at: Progress) {
+        if let Some(record) = at.held.take() {
+            self.queue.end_sending(&record);
+        }
         self.save(&mut at);
         if let Err(wrong) = self.queue.close() {
             warn!(error = %wrong, "the agent's queue cannot be closed in order");

@@ -70,6 +70,8 @@ struct Ingest {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     /// What it fails at.
     poison: Arc<Mutex<Option<&'static str>>>,
+    /// What it says of itself, where whoever stands before it lets one ask.
+    readiness: Arc<Mutex<Option<u16>>>,
 }
 
 type Answer = (u16, (&'static str, &'static str), Vec<u8>);
@@ -80,6 +82,11 @@ fn decoded(body: Bytes) -> Vec<u8> {
 }
 
 async fn take(State(ingest): State<Ingest>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    if uri.path() == "/health/ready" {
+        let status = ingest.readiness.lock().unwrap_or(404);
+        let json = [("content-type", "application/json")];
+        return (StatusCode::from_u16(status).unwrap(), json, "{}").into_response();
+    }
     let answer = ingest.answers.lock().pop_front();
     let Some((status, header, text)) = answer else {
         return ingest.take(&uri, &headers, body).into_response();

@@ -3,9 +3,9 @@
 use super::auth::Tokens;
 use super::inputs;
 use super::listeners::Addresses;
+use super::reload::Reload;
 use crate::config::{Config, Role};
 use agent::Agent;
-use tracing::warn;
 
 pub fn agent_config(config: &Config, addresses: &Addresses, tokens: &Tokens) -> agent::Config {
     let (ingest, token) = match (config.role, &config.ingest_token_file) {
@@ -51,14 +51,10 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
     agent
 }
 
-/// Scrape jobs and log rules. What does not parse is logged, and what was stays in force.
-pub fn reload_agent(agent: &Agent, config: &Config) {
-    match inputs::scrape_jobs(config) {
-        Ok(jobs) => agent.set_scrape_jobs(jobs),
-        Err(wrong) => warn!(error = format!("{wrong:#}"), "scrape jobs are kept as they were"),
-    }
-    match inputs::log_rules(config) {
-        Ok(rules) => agent.set_log_rules(rules),
-        Err(wrong) => warn!(error = format!("{wrong:#}"), "log rules are kept as they were"),
-    }
+/// Scrape jobs and log rules.
+pub fn reload_agent(agent: &Agent, config: &Config, reload: &mut Reload) {
+    let jobs = inputs::scrape_jobs(config).map(|jobs| agent.set_scrape_jobs(jobs));
+    reload.came_to("scrape jobs", jobs);
+    let rules = inputs::log_rules(config).map(|rules| agent.set_log_rules(rules));
+    reload.came_to("log rules", rules);
 }

@@ -4,6 +4,7 @@
 use super::auth::{self, Tokens};
 use super::connections::{Connections, Peer};
 use super::listeners::Listeners;
+use super::reload::Reload;
 use super::tls::Tls;
 use crate::config::{Config, Role};
 use agent::Agent;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// Tasks that end after the stop, or with what went wrong.
 pub type Servers = JoinSet<anyhow::Result<()>>;
@@ -56,15 +56,11 @@ impl Guards {
         Guards { tokens: self.tokens.of_own_calls(), tls: None, syslog_tls: None }
     }
 
-    /// SIGHUP: tokens and certificates. What does not parse is logged, and what was stays in force.
-    pub fn reload(&self, config: &Config) {
-        if let Err(wrong) = self.tokens.reload(config.token_file.as_deref()) {
-            warn!(error = format!("{wrong:#}"), "tokens are kept as they were");
-        }
+    /// SIGHUP: tokens and certificates.
+    pub fn reload(&self, config: &Config, reload: &mut Reload) {
+        reload.came_to("tokens", self.tokens.reload(config.token_file.as_deref()));
         for tls in self.tls.iter().chain(&self.syslog_tls) {
-            if let Err(wrong) = tls.reload() {
-                warn!(error = format!("{wrong:#}"), "the certificate is kept as it was");
-            }
+            reload.came_to("certificates", tls.reload());
         }
     }
 }

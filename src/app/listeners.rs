@@ -1,11 +1,15 @@
 //! The ports of a process: bound first, so that a port in use ends the start before a file is touched, and made known
 //! once they answer.
 
+use super::data_dir;
 use crate::config::{Config, Role};
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
+use tracing::warn;
 
 /// Bound and not yet accepting.
 pub struct Listeners {
@@ -45,6 +49,9 @@ pub struct Addresses {
 }
 
 pub const FILE: &str = "listeners.json";
+
+/// Between two attempts to write it on a disk that is full.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Listeners {
     /// Binds what the role needs. Every role has HTTP (health, metrics).
@@ -137,14 +144,16 @@ impl Addresses {
         if self.tls { "https" } else { "http" }
     }
 
-    /// One line a listener on standard output, and `listeners.json` for programs.
+    /// One line a listener on standard output, and `listeners.json` for programs. Where there is no room for it, it is
+    /// written when there is.
     pub async fn announce(&self, config: &Config) -> anyhow::Result<()> {
-        let path = config.data_dir.join(FILE);
-        let written = path.with_extension("json.tmp");
-        tokio::fs::write(&written, serde_json::to_vec(self)?)
-            .await
-            .with_context(|| format!("writing {}", written.display()))?;
-        tokio::fs::rename(&written, &path).await.with_context(|| format!("writing {}", path.display()))?;
+        match self.write_down(&config.data_dir).await {
+            Err(wrong) if data_dir::is_full(&wrong) => {
+                warn!(error = %wrong, "{FILE} is written later");
+                tokio::spawn(self.clone().write_down_later(config.data_dir.clone()));
+            }
+            written => written.with_context(|| format!("writing {FILE} in {}", config.data_dir.display()))?,
+        }
         let scheme = self.http_scheme();
         println!("http       {scheme}://{}", self.http);
         for (name, address) in [("otlp-grpc", self.otlp_grpc), ("otlp-http", self.otlp_http)] {
@@ -163,5 +172,47 @@ impl Addresses {
         }
         println!("binnacle {} is ready; data in {}", config.role.name(), config.data_dir.display());
         Ok(())
+    }
+
+    async fn write_down(&self, dir: &Path) -> std::io::Result<()> {
+        let path = dir.join(FILE);
+        let written = path.with_extension("json.tmp");
+        tokio::fs::write(&written, serde_json::to_vec(self)?).await?;
+        tokio::fs::rename(&written, &path).await
+    }
+
+    async fn write_down_later(self, dir: PathBuf) {
+        while self.write_down(&dir).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ports_are_written_down_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 7_400));
+        let addresses = Addresses {
+            tls: false,
+            own_http: None,
+            own_grpc: None,
+            http,
+            otlp_grpc: None,
+            otlp_http: None,
+            pg: None,
+            syslog: None,
+            syslog_tls: None,
+        };
+        let written = dir.path().join("listeners.json.tmp");
+        std::os::unix::fs::symlink("/dev/full", &written).unwrap();
+        assert!(data_dir::is_full(&addresses.write_down(dir.path()).await.unwrap_err()));
+        std::fs::remove_file(&written).unwrap();
+        addresses.write_down_later(dir.path().to_owned()).await;
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert_eq!(text, r#"{"tls":false,"http":"127.0.0.1:7400"}"#);
     }
 }

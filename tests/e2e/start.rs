@@ -255,4 +255,14 @@ fn own_traces_and_logs_come_by_otlp_where_they_are_asked_for() {
     eventually("the log line of the reload", || {
         server.sql("select body from logs where service = 'binnacle' and body = 'reloaded'").first().cloned()
     });
+    // The tokens that were are in force, and who looks for a reload is told so.
+    std::fs::write(&tokens, "").unwrap();
+    crate::server::signal(server.pid(), "HUP");
+    eventually("the log line of a reload in part", || {
+        let rows = server.sql(
+            "select attr(attributes, 'kept') as kept from logs \
+             where service = 'binnacle' and body = 'reloaded in part'",
+        );
+        rows.first().map(|row| assert_eq!(row["kept"], "tokens", "{row}"))
+    });
 }

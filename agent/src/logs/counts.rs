@@ -22,6 +22,7 @@ pub struct Counts {
     lost_files: AtomicU64,
     cut_files: AtomicU64,
     cut_bytes: AtomicU64,
+    lost_lines: AtomicU64,
     /// By file, and of all others together.
     behind: Mutex<Vec<(String, u64)>>,
 }
@@ -43,6 +44,7 @@ impl Counts {
         self.lost_files.fetch_add(losses.files, Ordering::Relaxed);
         self.cut_files.fetch_add(losses.cut_files, Ordering::Relaxed);
         self.cut_bytes.fetch_add(losses.cut_bytes, Ordering::Relaxed);
+        self.lost_lines.fetch_add(losses.lines, Ordering::Relaxed);
     }
 
     /// Bytes that are not read yet, by the paths of files.
@@ -72,6 +74,11 @@ impl Counts {
                 "binnacle_agent_log_cut_bytes_total",
                 "Bytes of lines past the longest that a line may be",
                 count(&self.cut_bytes),
+            ),
+            Reading::counter(
+                "binnacle_agent_log_lost_lines_total",
+                "Log lines that are passed over, as each attempt at them was a mistake of the agent",
+                count(&self.lost_lines),
             ),
         ];
         for (path, bytes) in &*self.behind.lock() {

@@ -35,6 +35,9 @@ const GONE_NAMES_MAX: usize = 4;
 /// Looks for the remembered file, where files are packed while they are looked at.
 const LOOKS_MAX: usize = 5;
 
+/// Lines of one read that are given up by themselves.
+const GIVEN_UP_MAX: usize = 16;
+
 pub struct Follow {
     path: PathBuf,
     pub position: Position,
@@ -49,6 +52,19 @@ pub struct Follow {
     /// read too.
     is_container: bool,
     pub losses: Losses,
+    giving: Giving,
+    /// Where lines of the open file end that are given up, until they are passed.
+    given_up: Vec<u64>,
+}
+
+/// What is being given: after a panic, what came to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Giving {
+    Nothing,
+    /// The line that ends where the file is read to.
+    Line,
+    /// Lines of the file before.
+    OfLeft,
 }
 
 /// What became of the name of the open file.
@@ -80,6 +96,8 @@ pub struct Losses {
     pub cut_files: u64,
     /// Bytes of lines that are longer than the limit.
     pub cut_bytes: u64,
+    /// Lines that came to a panic each time.
+    pub lines: u64,
 }
 
 /// What a read came to.
@@ -107,7 +125,9 @@ impl Follow {
     pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
         let losses = Losses::default();
         let (open, seen_as, leaving, left) = (None, None, None, None);
-        let mut follow = Follow { path, position, open, seen_as, leaving, left, is_container, losses };
+        let (giving, given_up) = (Giving::Nothing, vec![]);
+        let mut follow =
+            Follow { path, position, open, seen_as, leaving, left, is_container, losses, giving, given_up };
         let after = std::mem::take(&mut follow.position.after);
         if is_container && !after.is_empty() {
             let mut older = rotations::all(&follow.path, true);
@@ -183,23 +203,76 @@ impl Follow {
         let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
         let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
+        self.giving = Giving::OfLeft;
         for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let cut = line.len() > LINE_BYTES_MAX;
             self.losses.cut_bytes += line.len().saturating_sub(LINE_BYTES_MAX) as u64;
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
+        self.giving = Giving::Nothing;
         left.offset += taken as u64;
         left.is_over = is_over;
+    }
+
+    /// Behind the line that was given last.
+    pub fn place(&self) -> u64 {
+        self.position.offset
     }
 
     /// From there again, as nothing went on of what was read since.
     pub fn read_again(&mut self, from: Position) {
         self.position = from;
         self.losses = Losses::default();
+        self.giving = Giving::Nothing;
         if let Some(left) = &mut self.left {
             (left.offset, left.is_over) = (left.before, false);
         }
+    }
+
+    /// As [`read_again`](Follow::read_again), without what came to a panic: the line that was being given, all that is still
+    /// to come of the file before, or what is held. False where there is nothing of these.
+    pub fn read_on(&mut self, mut from: Position) -> bool {
+        let (end, giving) = (self.position.offset, self.giving);
+        let mut lost = Losses::default();
+        let is_something = match giving {
+            Giving::Line => !self.given_up.contains(&end),
+            Giving::OfLeft => self.left.is_some(),
+            Giving::Nothing => {
+                lost.lines = give_up_held(&mut from);
+                lost.lines > 0
+            }
+        };
+        match giving {
+            Giving::Line => self.given_up.push(end),
+            Giving::OfLeft => (self.left, lost.files) = (None, 1),
+            Giving::Nothing => {}
+        }
+        self.read_again(from);
+        self.losses = lost;
+        is_something
+    }
+
+    /// All that was read has gone on.
+    pub fn has_passed(&mut self) {
+        self.given_up.clear();
+    }
+
+    /// The line that ends where the file is read to. Where it is given up, what is held goes with it: that may be at fault.
+    fn give(&mut self, line: Raw<'_>, each: &mut Each<'_>) {
+        if self.is_given_up(self.position.offset) {
+            self.losses.lines += 1 + give_up_held(&mut self.position);
+            return;
+        }
+        self.giving = Giving::Line;
+        each(line, &mut self.position);
+        self.giving = Giving::Nothing;
+    }
+
+    /// Where there are many, so are all that come behind the first of them: each one costs a panic, and another read.
+    fn is_given_up(&self, end: u64) -> bool {
+        let first = self.given_up.first().filter(|_| self.given_up.len() > GIVEN_UP_MAX);
+        first.is_some_and(|first| end >= *first) || self.given_up.contains(&end)
     }
 
     /// The open file is read to its end, and the next one is opened.
@@ -232,7 +305,7 @@ impl Follow {
             }
             let cut = line.len() > LINE_BYTES_MAX;
             self.losses.cut_bytes += line.len().saturating_sub(LINE_BYTES_MAX) as u64;
-            each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
+            self.give(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, each);
         }
         if self.position.skipping {
             self.losses.cut_bytes += rest.len() as u64;
@@ -241,7 +314,7 @@ impl Follow {
             self.position.skipping = true;
             self.losses.cut_bytes += (rest.len() - LINE_BYTES_MAX) as u64;
             self.position.offset += rest.len() as u64;
-            each(Raw { bytes: &rest[..LINE_BYTES_MAX], cut: true }, &mut self.position);
+            self.give(Raw { bytes: &rest[..LINE_BYTES_MAX], cut: true }, each);
         } else {
             return Ok(filled - rest.len()..filled);
         }
@@ -299,7 +372,7 @@ impl Follow {
     fn last_line(&mut self, line: &[u8], each: &mut Each<'_>) {
         if !line.is_empty() {
             self.position.offset += line.len() as u64;
-            each(Raw { bytes: line, cut: false }, &mut self.position);
+            self.give(Raw { bytes: line, cut: false }, each);
         }
     }
 
@@ -477,6 +550,12 @@ impl Follow {
         self.open = Some(source);
         self.seen_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
     }
+}
+
+/// How many lines were held.
+fn give_up_held(position: &mut Position) -> u64 {
+    let held = position.pending.iter_mut().chain(&mut position.joined);
+    held.filter_map(Option::take).count() as u64
 }
 
 /// The first that is the wanted one, and its place. An error where there is none, but one could be opened no more.

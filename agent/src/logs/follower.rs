@@ -22,9 +22,6 @@ const TURN_BYTES: usize = 2 * line::LINE_BYTES_MAX;
 /// Text in one batch, about.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A file that is gone is forgotten after this time; its name may come back until then.
-const FORGET: Duration = Duration::from_secs(60);
-
 /// What log files are followed with.
 #[derive(Clone)]
 pub struct With {
@@ -40,6 +37,8 @@ pub struct With {
     pub panics: Panics,
     /// How long a file is left alone whose lines came to a panic.
     pub wait_after_panic: Duration,
+    /// A file that is gone is forgotten after this time; its name may come back until then.
+    pub forget: Duration,
 }
 
 pub struct Follower {
@@ -100,7 +99,7 @@ impl Follower {
                 self.tails.insert(tail.path().to_owned(), tail);
             }
         }
-        if self.started.elapsed() > FORGET {
+        if self.started.elapsed() > self.with.forget {
             self.remembered.clear();
         }
     }
@@ -142,7 +141,7 @@ impl Follower {
         let is_due = |tail: &Tail| tail.is_due || tail.is_link || tail.holds_lines();
         let due = after.chain(before).filter(|(_, tail)| is_due(tail));
         let order: Vec<String> = due.map(|(path, _)| path.clone()).collect();
-        let mut forgotten = vec![];
+        let (mut forgotten, forget) = (vec![], self.with.forget);
         for path in order {
             let Some(tail) = self.tails.get_mut(&path) else { continue };
             if tail.waits() {
@@ -153,11 +152,11 @@ impl Follower {
             let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
             let Some((mut records, step)) = self.with.panics.caught("logs", || tail.read(turn)) else {
                 // None of its lines has gone on, so they are read again. The other files' are read meanwhile.
-                tail.read_again(before, self.with.wait_after_panic);
-                next = next.max(Next::Idle);
+                let at_once = tail.came_to_a_panic(before, self.with.wait_after_panic);
+                next = next.max(if at_once { Next::Now } else { Next::Idle });
                 continue;
             };
-            let is_over = step == Step::Gone && tail.gone_for().is_some_and(|gone| gone > FORGET);
+            let is_over = step == Step::Gone && tail.gone_for().is_some_and(|gone| gone > forget);
             if is_over {
                 let turn = Turn { buffer: &mut self.buffer, now_ns, counts: &self.with.counts };
                 let last = self.with.panics.caught("logs", || tail.finish(turn)).unwrap_or_default();

@@ -104,6 +104,7 @@ impl Positions {
                 warn!(path = %path.display(), error = %wrong, "positions in log files cannot be written down");
             }
         }
+        queue.positions_are_saved_up_to(positions.seq);
         for (seq, text) in queue.positions_in_queue() {
             if seq > positions.seq
                 && let Ok(changed) = serde_json::from_slice::<Positions>(&text)

@@ -18,6 +18,9 @@ use tracing::{info, warn};
 /// A plain file that was never seen is read from so far before its end: old lines have no time of their own.
 const FIRST_BYTES_MAX: u64 = 16 << 20;
 
+/// Attempts at one line that came to a panic, after which it is given up.
+const PANICS_MAX: u32 = 5;
+
 /// A line that may go on is held for so long after the file has nothing more.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -31,8 +34,14 @@ pub struct Tail {
     gone: Option<Instant>,
     quiet: Option<Instant>,
     failed: bool,
-    /// It is left alone until then: the kubelet has not named its pod, or its lines came to a panic.
-    waits_until: Option<Instant>,
+    /// It is left alone until then: the kubelet has not named its pod.
+    unnamed_until: Option<Instant>,
+    /// Likewise: its lines came to a panic.
+    panicked_until: Option<Instant>,
+    /// Where they did, and how often in a row.
+    panicked: (u64, u32),
+    /// A line was given up; further ones that come to a panic are at once.
+    gives_up: bool,
     behind: u64,
     /// It is to be looked at: something was written, or it was not read to its end.
     pub is_due: bool,
@@ -72,13 +81,16 @@ impl Tail {
             gone: None,
             quiet: None,
             failed: false,
-            waits_until: Some(Instant::now() + with.wait),
+            unnamed_until: Some(Instant::now() + with.wait),
+            panicked_until: None,
+            panicked: (0, 0),
+            gives_up: false,
             behind: 0,
             is_due: true,
             is_link,
         };
         tail.identify(with);
-        if tail.waits_until.is_some() {
+        if tail.unnamed_until.is_some() {
             with.pods.ask();
         }
         tail
@@ -90,11 +102,11 @@ impl Tail {
         let Some(container) = &self.file.container else {
             self.identities = vec![with.host.named(of_file(&self.file.path, node))];
             self.treatment = Some(Treatment::none());
-            self.waits_until = None;
+            self.unnamed_until = None;
             return;
         };
         if with.pods.knows(&container.uid) {
-            self.waits_until = None;
+            self.unnamed_until = None;
         }
         let pod = with.pods.by_uid(&container.uid);
         let of = |stream: &&str| with.host.named(of_container(container, pod.as_deref(), stream, node));
@@ -138,23 +150,36 @@ impl Tail {
 
     /// Whether its lines are to stay in the file for now, which is kept open: a pod that is deleted takes its files with it.
     pub fn waits(&mut self) -> bool {
-        let waits = self.waits_until.is_some_and(|until| Instant::now() < until);
-        match waits {
-            true => self.follow.hold(),
-            false => self.waits_until = None,
+        let now = Instant::now();
+        let mut waits = false;
+        for until in [&mut self.unnamed_until, &mut self.panicked_until] {
+            *until = until.filter(|until| now < *until);
+            waits |= until.is_some();
+        }
+        if waits {
+            self.follow.hold();
         }
         waits
     }
 
-    /// From this position, after a while.
-    pub fn read_again(&mut self, from: Position, wait: Duration) {
-        warn!(
-            path = self.file.path,
-            "a log file cannot be read on for a mistake of the agent; it is tried again"
-        );
-        self.follow.read_again(from);
-        self.waits_until = Some(Instant::now() + wait);
+    /// Reading it came to a panic: from this position again, after a while. Where that does not help, without the line: a
+    /// file that is read no further loses all that comes after. Whether it can be read at once.
+    pub fn came_to_a_panic(&mut self, from: Position, wait: Duration) -> bool {
+        let place = self.follow.place();
+        let times = if self.panicked.0 == place { self.panicked.1 + 1 } else { 1 };
+        self.panicked = (place, times);
+        self.gives_up |= times >= PANICS_MAX;
         self.is_due = true;
+        let path = self.file.path.as_str();
+        if !self.gives_up {
+            warn!(path, place, "a log file cannot be read on for a mistake of the agent; it is tried again");
+            self.follow.read_again(from);
+        } else if self.follow.read_on(from) {
+            warn!(path, place, "lines of a log file are passed over for a mistake of the agent");
+            return true;
+        }
+        self.panicked_until = Some(Instant::now() + wait);
+        false
     }
 
     /// What is new in the file, once round.
@@ -185,6 +210,7 @@ impl Tail {
         } else if self.quiet.get_or_insert_with(Instant::now).elapsed() >= HOLD {
             lines.let_go(&mut self.follow.position);
         }
+        self.follow.has_passed();
         counts.lost(std::mem::take(&mut self.follow.losses));
         let records = lines.records;
         self.is_due = matches!(step, Step::More | Step::Soon);

@@ -38,6 +38,7 @@ fn with(root: &Path, pods: &crate::pods::Pods, counts: &Arc<super::Counts>) -> W
         wait: Duration::ZERO,
         panics: crate::panics::Panics::default(),
         wait_after_panic: Duration::ZERO,
+        forget: Duration::from_secs(60),
     }
 }
 
@@ -125,6 +126,124 @@ fn a_line_that_comes_to_a_panic_holds_up_its_file_alone_and_is_read_once() {
     super::tail::unbearable::LINE.set(b"none ends so");
     assert_eq!(world.bodies(), ["one", "two", "three"]);
     assert_eq!(world.bodies(), [""; 0]);
+}
+
+#[test]
+fn a_line_that_comes_to_a_panic_each_time_is_passed_over_and_told() {
+    super::tail::unbearable::LINE.set(b"two");
+    let mut world = World::new();
+    world.append("app.log", "one\ntwo\nthree\n");
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["one", "three"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 1.0);
+    // Those after it hold up nothing any more.
+    world.append("app.log", "four\nfive and two\nsix\nand two\nseven\n");
+    assert_eq!(world.bodies(), ["four", "six", "seven"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 3.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    world.append("app.log", "eight\n");
+    assert_eq!(world.bodies(), ["eight"]);
+}
+
+/// Each of them costs another read of all.
+#[test]
+fn of_many_lines_that_come_to_a_panic_not_each_is_tried() {
+    super::tail::unbearable::LINE.set(b"two");
+    let (mut world, panics) = (World::new(), crate::panics::Panics::default());
+    world.follower = Follower::new(With { panics: panics.clone(), ..world.with() }, BTreeMap::new());
+    world.append("app.log", ["one\n", &"two\n".repeat(1_000), "three\n"].concat());
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["one"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 1_001.0);
+    assert!(panics.readings()[0].value < 30.0, "{:?}", panics.readings());
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    world.append("app.log", "four\n");
+    assert_eq!(world.bodies(), ["four"]);
+}
+
+/// The line that it stands behind may be at fault as well.
+#[test]
+fn a_line_that_is_held_goes_with_the_one_that_is_passed_over() {
+    let mut world = World::new();
+    let line = |text: &str| format!("2026-01-01T00:00:00Z stdout F {text}\n");
+    let name = "pods/shop_cart-0_u/app/0.log";
+    world.append(name, line("java.io.IOException: x"));
+    assert_eq!(world.bodies(), [""; 0], "it may go on");
+    super::tail::unbearable::LINE.set(b"two");
+    world.append(name, [line("\tat two"), line("three")].concat());
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["three"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_lines_total"), 2.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn a_file_whose_last_line_comes_to_a_panic_is_forgotten_once_it_is_gone() {
+    let mut world = World::new();
+    world.follower = Follower::new(With { forget: Duration::ZERO, ..world.with() }, BTreeMap::new());
+    for (name, text) in [("begun.log", "one\nbegun two"), ("whole.log", "one\nwhole two\n")] {
+        super::tail::unbearable::LINE.set(b"no line ends so");
+        world.append(name, "one\n");
+        assert_eq!(world.bodies(), ["one"]);
+        super::tail::unbearable::LINE.set(b"two");
+        world.append(name, text.strip_prefix("one\n").unwrap());
+        fs::remove_file(world.path(name)).unwrap();
+        for _ in 0..6 {
+            assert_eq!(world.bodies(), [""; 0]);
+        }
+        assert_eq!(world.follower.tails_mut().count(), 0, "{name}");
+    }
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn late_words_of_the_file_before_come_once_though_they_came_to_a_panic() {
+    let mut world = World::new();
+    world.append("app.log", "one\n");
+    assert_eq!(world.bodies(), ["one"]);
+    world.rename("app.log", "app.log.1");
+    world.append("app.log", "two\n");
+    assert_eq!(world.bodies(), ["two"]);
+    super::tail::unbearable::LINE.set(b"late");
+    world.append("app.log.1", "three\nfour, late\n");
+    world.append("app.log", "five\n");
+    for _ in 0..3 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    super::tail::unbearable::LINE.set(b"no line ends so");
+    assert_eq!(world.bodies(), ["three", "four, late", "five"]);
+    assert_eq!(world.bodies(), [""; 0]);
+    // What is given up of the file before holds up the new one no longer.
+    super::tail::unbearable::LINE.set(b"late");
+    world.append("app.log.1", "six, late\n");
+    world.append("app.log", "seven\n");
+    for _ in 0..4 {
+        assert_eq!(world.bodies(), [""; 0]);
+    }
+    assert_eq!(world.bodies(), ["seven"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
+}
+
+#[test]
+fn a_file_that_came_to_a_panic_waits_though_its_pod_is_named_meanwhile() {
+    super::tail::unbearable::LINE.set(b"two");
+    let (mut world, panics) = (World::new(), crate::panics::Panics::default());
+    let hour = Duration::from_secs(3600);
+    let with = With { panics: panics.clone(), wait_after_panic: hour, ..world.with() };
+    world.follower = Follower::new(with, BTreeMap::new());
+    world.append("pods/shop_cart-0_u/app/0.log", "2026-01-01T00:00:00Z stdout F two\n");
+    assert_eq!(world.bodies(), [""; 0]);
+    world.pods.replace(vec![pod("u", &[])]);
+    assert_eq!(world.bodies(), [""; 0]);
+    assert_eq!(panics.readings()[0].value, 1.0);
+    super::tail::unbearable::LINE.set(b"no line ends so");
 }
 
 #[test]
@@ -662,6 +781,69 @@ fn damaged_positions_give_way_to_those_before_them() {
     // As it was written once: JSON alone.
     fs::write(&path, serde_json::to_vec(&of(3)).unwrap()).unwrap();
     assert_eq!(Positions::load(&path, &queue), of(3));
+}
+
+/// A queue of several segments that was closed by a kill: where it lies, itself, and how many segments there are.
+async fn queue_after_a_kill(dir: &Path) -> (Arc<crate::queue::Queue>, impl Fn() -> usize) {
+    let folder = dir.join("queue");
+    let queue = crate::queue::Queue::open(folder.clone(), 64 << 10).unwrap();
+    for _ in 0..60 {
+        // Hard to compress, so that there are several segments.
+        let body: String = (0..1_000).map(|_| rand::random_range('a'..='z')).collect();
+        let record = model::LogRecord { body, ..model::LogRecord::default() };
+        let stream = model::LogStream { records: vec![record], ..model::LogStream::default() };
+        let batch = LogBatch { streams: vec![stream] };
+        queue.push_logs(&model::Tenant::default(), &batch, b"{}").await.unwrap();
+    }
+    drop(queue);
+    let queue = loop {
+        match crate::queue::Queue::open(folder.clone(), 64 << 10) {
+            Ok(queue) => break Arc::new(queue),
+            // The log's writer lets go of its lock a moment after the queue is dropped.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let segments = move || {
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "wal")).count()
+    };
+    assert!(segments() > 1);
+    (queue, segments)
+}
+
+/// A full disk takes no positions; what the queue gives back is the room that they want.
+#[tokio::test]
+async fn what_was_sent_is_given_back_after_a_start_before_positions_are_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, segments) = queue_after_a_kill(dir.path()).await;
+    let path = dir.path().join("positions.json");
+    Positions::save(&Positions { seq: queue.newest(), ..Positions::default() }.to_bytes(), &path).unwrap();
+    Positions::load(&path, &queue);
+    queue.mark_sent(queue.newest());
+    // Nothing can be written.
+    fs::create_dir(dir.path().join("queue/sent.next")).unwrap();
+    assert!(queue.save_sent().is_err());
+    assert_eq!(segments(), 1);
+}
+
+/// Filled in less time than passes between two times that they are saved.
+#[tokio::test]
+async fn a_disk_that_is_full_of_what_was_sent_gets_room_for_the_positions_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, segments) = queue_after_a_kill(dir.path()).await;
+    let path = dir.path().join("positions.json");
+    let positions = Positions::load(&path, &queue);
+    queue.mark_sent(queue.newest());
+    let before = segments();
+    queue.save_sent().unwrap();
+    assert_eq!(segments(), before, "they are nowhere else");
+    let next = dir.path().join("positions.next");
+    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+    super::save(&path, &positions, &queue).await;
+    assert_eq!(segments(), 1);
+    fs::remove_file(&next).unwrap();
+    super::save(&path, &positions, &queue).await;
+    assert_eq!(Positions::load(&path, &queue), positions);
 }
 
 #[test]

@@ -68,6 +68,13 @@ impl Aside {
         files.keys().next().copied().filter(|_| is_full)
     }
 
+    /// Whether it can come to the others, and none of them has to go for it.
+    pub fn has_room_for(&self, record: &Record) -> bool {
+        let files = self.files.lock();
+        let bytes: u64 = files.values().sum();
+        files.len() < RECORDS_MAX && bytes + record.to_bytes().len() as u64 <= self.bytes_max
+    }
+
     pub fn has(&self, record: &Record) -> bool {
         self.files.lock().contains_key(&(record.seq, record.sender))
     }

@@ -298,3 +298,42 @@ async fn what_was_sent_is_given_back_though_nothing_can_be_written() {
     let queue = reopened(dir.path()).await;
     assert_eq!((queue.waiting(), queue.next_unsent(1).unwrap()[0].seq), (41 - first, first));
 }
+
+#[tokio::test]
+async fn of_records_that_are_read_those_that_were_dropped_since_are_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Queue::open(dir.path().to_owned(), 64 << 10).unwrap();
+    let line = || -> String { (0..1_000).map(|_| rand::random_range('a'..='z')).collect() };
+    let fill = async || {
+        let before = queue.wal.first_seq();
+        while queue.wal.first_seq() == before {
+            push(&queue, &[line().as_str()]).await;
+        }
+    };
+    let dropped = || {
+        let readings = queue.readings();
+        let of_full = |reading: &&Reading| reading.labels.contains(&("reason", "queue_full".to_owned()));
+        let is_it = |reading: &&Reading| reading.name == "binnacle_agent_dropped_records_total";
+        readings.iter().filter(is_it).find(of_full).map_or(0.0, |reading| reading.value)
+    };
+    push(&queue, &[line().as_str(), line().as_str()]).await;
+    let read = queue.next_unsent(1 << 20).unwrap();
+    assert!(queue.begin_sending(read[0].seq));
+    fill().await;
+    let first = queue.wal.first_seq();
+    assert_eq!(dropped(), (first - 2) as f64, "all but the one that is being sent");
+    assert!(!queue.begin_sending(read[1].seq));
+    assert!(queue.begin_sending(read[0].seq), "it waits in memory");
+    // One segment goes at a time.
+    assert!(first < queue.newest() / 2, "{first} of {}", queue.newest());
+    queue.mark_sent(read[0].seq);
+    assert_eq!(queue.waiting(), queue.newest() + 1 - first);
+    // It ends before it could be sent, and nobody has it any more.
+    let next = queue.next_unsent(1).unwrap();
+    assert!(queue.begin_sending(next[0].seq));
+    fill().await;
+    let before = dropped();
+    queue.end_sending(&next[0]);
+    assert_eq!(dropped(), before + 1.0);
+    assert_eq!(dropped(), (queue.wal.first_seq() - 2) as f64);
+}

@@ -248,6 +248,84 @@ async fn of_an_ingest_that_fails_at_everything_one_batch_is_set_aside_and_none_i
     assert_eq!(ingest.logs(), ["two", "one", "three"]);
 }
 
+/// One bad container writes into many batches, and each of them would hold up all others for ever.
+#[tokio::test]
+async fn a_run_of_batches_that_ingest_fails_at_holds_up_none_where_it_says_that_it_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    for line in ["one", "poison 1", "poison 2", "poison 3", "five"] {
+        queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    }
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    ingest.is_open.store(true, Ordering::SeqCst);
+    *ingest.poison.lock() = Some("poison");
+    *ingest.readiness.lock() = Some(200);
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    until("the others are sent", || queue.waiting() == 0).await;
+    assert_eq!((ingest.logs(), aside(&queue)), (vec!["one".to_owned(), "five".to_owned()], 3.0));
+    *ingest.poison.lock() = None;
+    queue.push_logs(&Tenant::default(), &batch("six"), &[]).await.unwrap();
+    until("what was set aside", || aside(&queue) == 0.0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(ingest.logs(), ["one", "five", "six", "poison 1", "poison 2", "poison 3"]);
+    assert_eq!(count(&queue, DROPPED, ""), 0.0);
+}
+
+/// As one whose disk is full says.
+#[tokio::test]
+async fn of_an_ingest_that_says_it_is_not_ready_no_batch_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 20).unwrap());
+    for line in ["one", "two", "three"] {
+        queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
+    }
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    *ingest.readiness.lock() = Some(503);
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    until("it is refused", || count(&queue, "binnacle_agent_send_failures_total", "") >= 4.0).await;
+    assert_eq!((aside(&queue), queue.waiting()), (0.0, 3));
+    ingest.is_open.store(true, Ordering::SeqCst);
+    until("all are sent", || queue.waiting() == 0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(ingest.logs(), ["one", "two", "three"]);
+}
+
+/// What is sent while the queue drops it would be told as lost, and be there.
+#[tokio::test]
+async fn what_waits_to_be_sent_again_is_not_dropped_and_what_is_dropped_is_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(Queue::open(dir.path().to_owned(), 64 << 10).unwrap());
+    let (ingest, stop) = (Ingest::default(), CancellationToken::new());
+    // Hard to compress, so that the bound is met.
+    let line = |n: u32| -> String {
+        let letters = (0..400).map(|_| rand::random_range('a'..='z'));
+        n.to_string().chars().chain(" ".chars()).chain(letters).collect()
+    };
+    queue.push_logs(&Tenant::default(), &batch(&line(0)), &[]).await.unwrap();
+    let shipping = hasty(&ingest, &queue, &stop).await;
+    // The readiness is unknown, and one batch is set aside at the second refusal: it is the first but one that waits.
+    until("the first is aside", || aside(&queue) == 1.0).await;
+    queue.push_logs(&Tenant::default(), &batch(&line(1)), &[]).await.unwrap();
+    until("the second is refused", || count(&queue, "binnacle_agent_send_failures_total", "") >= 3.0).await;
+    for n in 2..400 {
+        queue.push_logs(&Tenant::default(), &batch(&line(n)), &[]).await.unwrap();
+    }
+    let dropped = count(&queue, DROPPED, "queue_full");
+    assert!(dropped > 0.0);
+    ingest.is_open.store(true, Ordering::SeqCst);
+    until("all are sent", || queue.waiting() == 0 && aside(&queue) == 0.0).await;
+    stop.cancel();
+    shipping.await.unwrap();
+    let sent: BTreeSet<u32> =
+        ingest.logs().iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(sent.len(), ingest.logs().len(), "once each");
+    assert!(sent.contains(&0) && sent.contains(&1) && !sent.contains(&2));
+    assert_eq!(400 - sent.len(), dropped as usize, "as many are missing as are told");
+    assert_eq!(count(&queue, "binnacle_agent_dropped_items_total", "queue_full"), dropped);
+}
+
 /// Between setting it aside and writing down that it is, the agent may be killed.
 #[tokio::test]
 async fn a_batch_that_is_aside_and_in_the_queue_is_sent_once() {
@@ -257,6 +335,15 @@ async fn a_batch_that_is_aside_and_in_the_queue_is_sent_once() {
         queue.push_logs(&Tenant::default(), &batch(line), &[]).await.unwrap();
     }
     queue.set_aside(&queue.next_unsent(1).unwrap()[0], "a test").unwrap();
+    drop(queue);
+    let queue = Arc::new(loop {
+        match Queue::open(dir.path().to_owned(), 64 << 20) {
+            Ok(queue) => break queue,
+            // The log's writer lets go of its lock a moment after the queue is dropped.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    });
+    assert_eq!((aside(&queue), queue.waiting()), (1.0, 2));
     let (ingest, stop) = (Ingest::default(), CancellationToken::new());
     ingest.is_open.store(true, Ordering::SeqCst);
     let shipping = hasty(&ingest, &queue, &stop).await;

@@ -4,15 +4,18 @@
 use crate::exemplars::{Changes, Row as ExemplarRow};
 use crate::log_deletions::LogDeletion;
 use crate::part::{PartMeta, Signal};
+use crate::senders::Position;
 use crate::tombstones::Tombstone;
 use anyhow::Context;
 use model::{Exemplar, Labels, Metadata, MetricKind, ReadLogQuery, Tenant, TimeRange};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Row, Sqlite, Transaction};
 use std::path::Path;
 use std::sync::Arc;
+use tracing::warn;
 
 pub struct Catalog {
     pool: SqlitePool,
@@ -25,7 +28,8 @@ pub struct Commit {
     pub removed: Vec<i64>,
     /// WAL records before this position are in parts.
     pub covered: Option<u64>,
-    pub senders: Vec<(u128, u64)>,
+    pub senders: Vec<Position>,
+    pub senders_gone: Vec<u128>,
     pub metadata: Vec<(Tenant, Metadata)>,
     pub exemplars: Changes,
     /// Exemplars of before are past their retention.
@@ -41,7 +45,7 @@ pub struct Commit {
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
      level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
     "create table if not exists positions (name text primary key, position integer not null)",
@@ -56,23 +60,27 @@ const TABLES: [&str; 8] = [
     "create table if not exists log_deletions (id integer primary key, tenant text not null, request_id text not null, query text not null, \
      first integer not null, last integer not null, created integer not null, parts_before integer not null, parts_also text not null, \
      processed integer not null)",
+    // Beside `senders`, whose rows programs write that know nothing of this.
+    "create table if not exists sender_times (sender text primary key, last_ms integer not null)",
     // Beside `parts`, whose rows programs write that know nothing of this.
     "create table if not exists downsampled (part integer primary key, interval_ms integer not null)",
 ];
 
 impl Catalog {
     pub async fn open(path: &Path) -> anyhow::Result<Catalog> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
-            .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(2)
-            .connect_with(options)
-            .await
-            .with_context(|| format!("opening the catalog {}", path.display()))?;
+        let connected = match connect(path, SqliteLockingMode::Normal, 2).await {
+            // What is there can be read all the same, and room may come.
+            Err(wrong) if has_no_room(&wrong) => {
+                warn!(path = %path.display(), error = %wrong, "the disk is full; the catalog is opened for this process alone");
+                connect_alone(path).await
+            }
+            connected => connected,
+        };
+        let pool = connected.with_context(|| format!("opening the catalog {}", path.display()))?;
+        Catalog::of(pool, path).await
+    }
+
+    async fn of(pool: SqlitePool, path: &Path) -> anyhow::Result<Catalog> {
         let version: i64 = sqlx::query("pragma user_version").fetch_one(&pool).await?.try_get(0)?;
         let tables: i64 =
             sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
@@ -84,7 +92,10 @@ impl Catalog {
         for table in TABLES {
             sqlx::query(table).execute(&pool).await?;
         }
-        sqlx::query("pragma user_version = 2").execute(&pool).await?;
+        // Writes, also where it changes nothing.
+        if version != VERSION {
+            sqlx::query("pragma user_version = 2").execute(&pool).await?;
+        }
         Ok(Catalog { pool })
     }
 
@@ -118,12 +129,16 @@ impl Catalog {
         Ok(row.map_or(Ok(0), |row| row.try_get::<i64, _>(0))? as u64)
     }
 
-    pub async fn senders(&self) -> anyhow::Result<Vec<(u128, u64)>> {
-        let rows = sqlx::query("select sender, sequence from senders").fetch_all(&self.pool).await?;
+    /// One of which no time is known counts as heard of now.
+    pub async fn senders(&self, now_ms: i64) -> anyhow::Result<Vec<Position>> {
+        let query = "select sender, sequence, coalesce(last_ms, ?) from senders left join sender_times using (sender)";
+        let rows = sqlx::query(query).bind(now_ms).fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
                 let sender: String = row.try_get(0)?;
-                Ok((u128::from_str_radix(&sender, 16)?, row.try_get::<i64, _>(1)? as u64))
+                let sender = u128::from_str_radix(&sender, 16)?;
+                let sequence = row.try_get::<i64, _>(1)? as u64;
+                Ok(Position { sender, sequence, last_ms: row.try_get(2)? })
             })
             .collect()
     }
@@ -216,13 +231,7 @@ impl Catalog {
                 .execute(&mut *transaction)
                 .await?;
         }
-        for (sender, sequence) in &commit.senders {
-            sqlx::query("insert or replace into senders (sender, sequence) values (?, ?)")
-                .bind(format!("{sender:032x}"))
-                .bind(*sequence as i64)
-                .execute(&mut *transaction)
-                .await?;
-        }
+        change_senders(&mut transaction, commit).await?;
         for (tenant, metadata) in &commit.metadata {
             sqlx::query(
                 "insert or replace into metadata (tenant, name, kind, help, unit) values (?, ?, ?, ?, ?)",
@@ -262,6 +271,47 @@ impl Catalog {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn connect(path: &Path, locking: SqliteLockingMode, connections: u32) -> sqlx::Result<SqlitePool> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .locking_mode(locking)
+        .journal_mode(SqliteJournalMode::Wal)
+        // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
+        .synchronous(SqliteSynchronous::Full);
+    SqlitePoolOptions::new().max_connections(connections).connect_with(options).await
+}
+
+/// SQLite shares memory between connections by a file beside the catalog. With a single one it needs none.
+async fn connect_alone(path: &Path) -> sqlx::Result<SqlitePool> {
+    connect(path, SqliteLockingMode::Exclusive, 1).await
+}
+
+/// SQLITE_FULL, and SQLITE_IOERR_SHMSIZE for that file.
+fn has_no_room(wrong: &sqlx::Error) -> bool {
+    let code = wrong.as_database_error().and_then(|wrong| wrong.code());
+    code.is_some_and(|code| matches!(&*code, "13" | "4874"))
+}
+
+/// Those that are gone first: one of them may have come back.
+async fn change_senders(transaction: &mut Transaction<'_, Sqlite>, commit: &Commit) -> anyhow::Result<()> {
+    for sender in &commit.senders_gone {
+        for query in ["delete from senders where sender = ?", "delete from sender_times where sender = ?"] {
+            sqlx::query(query).bind(format!("{sender:032x}")).execute(&mut **transaction).await?;
+        }
+    }
+    for Position { sender, sequence, last_ms } in &commit.senders {
+        for (query, value) in [
+            ("insert or replace into senders (sender, sequence) values (?, ?)", *sequence as i64),
+            ("insert or replace into sender_times (sender, last_ms) values (?, ?)", *last_ms),
+        ] {
+            let query = sqlx::query(query).bind(format!("{sender:032x}")).bind(value);
+            query.execute(&mut **transaction).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn change_exemplars(
@@ -344,4 +394,28 @@ async fn add(transaction: &mut Transaction<'_, Sqlite>, part: &PartMeta) -> anyh
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full disk has no room for the file, and what is in the catalog is to be read.
+    #[tokio::test]
+    async fn alone_a_catalog_needs_no_file_for_shared_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        let shared = dir.path().join("catalog.db-shm");
+        let catalog = Catalog::open(&path).await.unwrap();
+        catalog.commit(&Commit { covered: Some(7), ..Commit::default() }).await.unwrap();
+        assert!(shared.exists());
+        catalog.close().await;
+        assert!(!shared.exists());
+        let catalog = Catalog::of(connect_alone(&path).await.unwrap(), &path).await.unwrap();
+        assert_eq!(catalog.covered().await.unwrap(), 7);
+        catalog.commit(&Commit { covered: Some(8), ..Commit::default() }).await.unwrap();
+        assert!(!shared.exists());
+        catalog.close().await;
+        assert_eq!(Catalog::open(&path).await.unwrap().covered().await.unwrap(), 8);
+    }
 }

@@ -30,6 +30,7 @@ mod record;
 mod rewrite;
 mod rows;
 pub mod schema;
+mod senders;
 mod side_index;
 mod snapshot;
 mod spool;

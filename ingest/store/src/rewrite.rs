@@ -116,15 +116,18 @@ impl Store {
             let added: Vec<PartMeta> = new.iter().map(|part| part.meta.clone()).collect();
             let metadata = self.metadata.lock().unsaved();
             let exemplars = self.exemplars.lock().changes();
+            let (senders, senders_gone) = self.senders.unsaved(self.clock.now_ms());
             let commit = Commit {
                 added: added.clone(),
                 covered: Some(sealed.covered),
-                senders: self.sender_positions(),
+                senders,
+                senders_gone,
                 metadata,
                 exemplars,
                 ..Commit::default()
             };
             self.catalog.commit(&commit).await.context("committing parts")?;
+            self.senders.saved(&commit.senders, &commit.senders_gone);
             self.metadata.lock().saved(commit.metadata.len());
             self.exemplars.lock().saved(&commit.exemplars);
             self.publish(added, &[], true, vec![]);

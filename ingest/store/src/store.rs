@@ -17,6 +17,7 @@ use crate::record::{self, Rows};
 use crate::rewrite::{RAW_WAIT_MAX, raw_parts};
 use crate::rows::build;
 use crate::rows::known_groups::KnownGroups;
+use crate::senders::{Sender, Senders};
 use crate::tombstones::{Tombstone, Tombstones};
 use anyhow::Context;
 use model::{Batch, Clock, Receipt, Refused, Sink, Tenant, Write};
@@ -64,7 +65,7 @@ pub struct Inner {
     pub(crate) next_part: AtomicI64,
     pub(crate) janitor: mpsc::UnboundedSender<PartMeta>,
     pub(crate) counts: Counts,
-    senders: Mutex<HashMap<u128, Arc<tokio::sync::Mutex<u64>>>>,
+    pub(crate) senders: Senders,
     memory_bytes: AtomicUsize,
     /// Of all memtables, and of those that are written to: see [`crate::memory::Taken`].
     pressing_bytes: AtomicUsize,
@@ -139,9 +140,13 @@ impl Store {
     pub async fn open(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Store>> {
         std::fs::create_dir_all(&config.dir)
             .with_context(|| format!("the data directory {} cannot be made", config.dir.display()))?;
+        let catalog = Catalog::open(&config.dir.join("catalog.db")).await?;
+        let covered = catalog.covered().await?;
         let wal_config = wal::Config {
             bytes_max: config.wal_bytes_max,
             fsync: config.fsync,
+            // A log whose files were deleted would begin at 1, and what is before `covered` is never read again.
+            next_min: covered,
             ..wal::Config::new(config.dir.join("wal"))
         };
         let (wal, damage) = tokio::task::spawn_blocking(move || Wal::open(wal_config))
@@ -150,7 +155,6 @@ impl Store {
         for stretch in damage.iter().filter(|stretch| !stretch.torn_tail) {
             error!(segment = %stretch.segment.display(), offset = stretch.offset, bytes = stretch.bytes, "log is damaged; the rest of it was read");
         }
-        let catalog = Catalog::open(&config.dir.join("catalog.db")).await?;
         let decoded_bytes_max = (config.memory_bytes_max / DECODED_SHARE).min(DECODED_BYTES_MAX);
         let objects = Objects::local(config.dir.join("parts"), decoded_bytes_max);
         let objects = Arc::new(objects.context("opening the parts")?);
@@ -184,10 +188,9 @@ impl Store {
                 janitor.clone(),
             ));
         }
-        let senders = catalog.senders().await?;
+        let senders = Senders::of(catalog.senders(clock.now_ms()).await?);
         let metadata = MetadataBook::load(catalog.metadata().await?);
         let exemplars = ExemplarBook::load(catalog.exemplars().await?, config.exemplar_bytes_max);
-        let covered = catalog.covered().await?;
         let store = Store(Arc::new(Inner {
             retention: Mutex::new(config.retention.clone()),
             active: Mutex::default(),
@@ -214,9 +217,7 @@ impl Store {
             next_part: AtomicI64::new(next_part),
             janitor,
             counts: Counts::default(),
-            senders: Mutex::new(
-                senders.into_iter().map(|(s, n)| (s, Arc::new(tokio::sync::Mutex::new(n)))).collect(),
-            ),
+            senders,
             memory_bytes: AtomicUsize::new(0),
             pressing_bytes: AtomicUsize::new(0),
             unsealed_bytes: AtomicUsize::new(0),
@@ -250,14 +251,18 @@ impl Store {
                 Ok(record) => {
                     self.insert(&record.tenant, &record.rows)?;
                     if let Some(origin) = record.origin {
-                        let sender = self.sender(origin.sender);
-                        if let Ok(mut highest) = sender.try_lock() {
-                            *highest = (*highest).max(origin.sequence);
-                        }
+                        let now_ms = self.clock.now_ms();
+                        self.senders.sender(origin.sender, now_ms).sent(origin.sequence, now_ms);
                     }
                     records += 1;
-                    if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX {
-                        self.flush_replayed(seq + 1).await?;
+                    if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes * MEMTABLES_MAX
+                        && let Err(wrong) = self.flush_replayed(seq + 1).await
+                    {
+                        // On a disk that is full, what is there can be asked for as long as it fits memory.
+                        if self.memory_bytes() > self.config.memory_bytes_max {
+                            return Err(wrong);
+                        }
+                        warn!(error = format!("{wrong:#}"), "what was read of the log stays in memory");
                     }
                 }
                 Err(wrong) => {
@@ -273,17 +278,6 @@ impl Store {
             self.flush_now.notify_one();
         }
         Ok(())
-    }
-
-    fn sender(&self, sender: u128) -> Arc<tokio::sync::Mutex<u64>> {
-        self.senders.lock().entry(sender).or_default().clone()
-    }
-
-    /// The highest sequence of each sender whose record is durable.
-    pub(crate) fn sender_positions(&self) -> Vec<(u128, u64)> {
-        let senders: Vec<_> =
-            self.senders.lock().iter().map(|(id, highest)| (*id, highest.clone())).collect();
-        senders.into_iter().filter_map(|(id, highest)| Some((id, *highest.try_lock().ok()?))).collect()
     }
 
     fn insert(&self, tenant: &Tenant, rows: &Rows) -> anyhow::Result<()> {
@@ -327,15 +321,15 @@ impl Store {
     async fn write_through(&self, write: Write) -> Result<Receipt, Refused> {
         self.wait_for_room().await;
         self.refuse_when_pressed()?;
-        let Some(origin) = write.origin else { return self.write_once(write).await };
-        // Held to the end: a second copy of the batch waits and then finds that it is there.
-        let sender = self.sender(origin.sender);
-        let mut highest = sender.lock().await;
-        if origin.sequence <= *highest {
+        let Some(origin) = write.origin else { return self.write_once(write, None).await };
+        let sender = self.senders.sender(origin.sender, self.clock.now_ms());
+        let _one = sender.writing.lock().await;
+        if sender.has_sent(origin.sequence) {
             return Ok(Receipt { repeated: true, ..Receipt::of_all(&write.batch) });
         }
-        let receipt = self.write_once(write).await?;
-        *highest = origin.sequence;
+        let receipt = self.write_once(write, Some(&sender)).await?;
+        // Also where nothing of the batch was to be stored.
+        sender.sent(origin.sequence, self.clock.now_ms());
         Ok(receipt)
     }
 
@@ -371,7 +365,7 @@ impl Store {
         Ok(())
     }
 
-    async fn write_once(&self, write: Write) -> Result<Receipt, Refused> {
+    async fn write_once(&self, write: Write, sender: Option<&Sender>) -> Result<Receipt, Refused> {
         let Write { tenant, batch, origin } = write;
         if admit::records(&batch) > YIELD_RECORDS {
             tokio::task::yield_now().await;
@@ -396,6 +390,10 @@ impl Store {
         let _gate = self.gate.read().await;
         self.wal.append(payload).await.map_err(|wrong| self.refused(wrong))?;
         *self.refuses.lock() = None;
+        // Before a flush can cover the record: what the catalog then knows of its sender has it.
+        if let (Some(sender), Some(origin)) = (sender, origin) {
+            sender.sent(origin.sequence, now_ms);
+        }
         self.insert(&tenant, &rows).map_err(|e| broken(&e))?;
         if self.unsealed_bytes.load(Ordering::Relaxed) > self.config.flush_bytes {
             self.flush_now.notify_one();

@@ -19,6 +19,7 @@ use open::Opened;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,11 +39,13 @@ pub struct Config {
     pub bytes_max: u64,
     /// Off only for tests and for data that may be lost with the machine.
     pub fsync: bool,
+    /// Every position before it was given, whatever the files tell: somebody may have deleted them.
+    pub next_min: Seq,
 }
 
 impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Config {
-        Config { dir: dir.into(), segment_bytes: 64 << 20, bytes_max: 4 << 30, fsync: true }
+        Config { dir: dir.into(), segment_bytes: 64 << 20, bytes_max: 4 << 30, fsync: true, next_min: 1 }
     }
 }
 
@@ -85,8 +88,8 @@ impl Wal {
     }
 
     /// As [`open`](Wal::open), over a disk that can be made to fail.
-    pub fn open_on(config: Config, disk: Box<dyn Disk>) -> Result<(Wal, Vec<Damage>), OpenError> {
-        let Opened { shared, file, lock, damage } = open::open(&config)?;
+    pub fn open_on(config: Config, mut disk: Box<dyn Disk>) -> Result<(Wal, Vec<Damage>), OpenError> {
+        let Opened { shared, file, lock, damage } = open::open(&config, &mut *disk)?;
         let shared = Arc::new(shared);
         let (orders, waiting) = mpsc::channel(APPENDS_WAITING_MAX);
         let writer = Writer::new(shared.clone(), &config, file, disk);
@@ -109,7 +112,7 @@ impl Wal {
         let (done, waits) = oneshot::channel();
         let order = Order::Append(Append { payload, done });
         self.orders.send(order).await.map_err(|_| AppendError::Closed)?;
-        waits.await.map_err(|_| AppendError::Closed)?
+        waits.await.unwrap_or_else(|_| Err(self.came_to_a_panic()))
     }
 
     /// Begins a new segment, so that [`truncate_before`](Wal::truncate_before) can give back every record that is
@@ -117,7 +120,12 @@ impl Wal {
     pub async fn begin_segment(&self) -> Result<(), AppendError> {
         let (done, waits) = oneshot::channel();
         self.orders.send(Order::BeginSegment(done)).await.map_err(|_| AppendError::Closed)?;
-        waits.await.map_err(|_| AppendError::Closed)?
+        waits.await.unwrap_or_else(|_| Err(self.came_to_a_panic()))
+    }
+
+    /// While somebody has the log open, its writer leaves no order without an answer but for this.
+    fn came_to_a_panic(&self) -> AppendError {
+        AppendError::Io { dir: self.shared.dir.clone(), text: "the log's writer came to a panic".into() }
     }
 
     /// Reads durable records from `seq` on, in order. Records that were truncated are passed over.
@@ -127,24 +135,26 @@ impl Wal {
 
     /// Deletes segments all of whose records are before `seq`. The segment that is written to stays.
     pub fn truncate_before(&self, seq: Seq) -> std::io::Result<()> {
-        loop {
-            let first = {
-                let mut segments = self.shared.segments.lock();
-                match (segments.front(), segments.get(1)) {
-                    (Some(oldest), Some(next)) if next.first <= seq => {
-                        let first = oldest.first;
-                        self.shared.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
-                        segments.pop_front();
-                        first
-                    }
-                    _ => return Ok(()),
-                }
-            };
-            match std::fs::remove_file(open::segment_path(&self.shared.dir, first)) {
+        while let Some(oldest) = self.oldest_segment().filter(|oldest| oldest.end <= seq) {
+            // One that cannot be deleted is there still, and counts.
+            match std::fs::remove_file(open::segment_path(&self.shared.dir, oldest.start)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+            let mut segments = self.shared.segments.lock();
+            if segments.front().is_some_and(|front| front.first == oldest.start)
+                && let Some(gone) = segments.pop_front()
+            {
+                self.shared.bytes.fetch_sub(gone.bytes, Ordering::Relaxed);
+            }
         }
+        Ok(())
+    }
+
+    /// The positions in the oldest segment, where it is not the one that is written to: what can be given back alone.
+    pub fn oldest_segment(&self) -> Option<Range<Seq>> {
+        let segments = self.shared.segments.lock();
+        Some(segments.front()?.first..segments.get(1)?.first)
     }
 
     /// Bytes on disk.

@@ -1,11 +1,13 @@
 //! Opening a log: the lock, the segments that are there, and what a crash or a bad disk left in them.
 
+use crate::disk::Disk;
 use crate::record::{self, HEADER_BYTES};
 use crate::{Config, Segment, Seq, Shared};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use tracing::warn;
@@ -40,7 +42,7 @@ pub fn segment_path(dir: &Path, first: Seq) -> PathBuf {
     dir.join(format!("{first:020}.wal"))
 }
 
-pub fn open(config: &Config) -> Result<Opened, OpenError> {
+pub fn open(config: &Config, disk: &mut dyn Disk) -> Result<Opened, OpenError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| OpenError::Io { path, error }
@@ -55,8 +57,10 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         let bytes = std::fs::read(&path).map_err(at(&path))?;
         let is_last = i + 1 == firsts.len();
         next = next.max(first);
+        // What has the number of a record in the next segment was refused, and could not be cut.
+        let end = firsts.get(i + 1).copied().unwrap_or(Seq::MAX);
         let mut length = bytes.len() as u64;
-        for gap in gaps(&bytes, &mut next) {
+        for gap in gaps(&bytes, &mut next, end) {
             let torn_tail = is_last && gap.end == bytes.len();
             warn!(segment = %path.display(), offset = gap.start, bytes = gap.len(), torn_tail, "log holds bytes that are no record");
             damage.push(Damage {
@@ -74,13 +78,14 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         total += length;
         segments.push_back(Segment { first, bytes: length });
     }
+    next = next.max(config.next_min);
     if segments.is_empty() {
         segments.push_back(Segment { first: next, bytes: 0 });
     }
     let last = segments.back().map_or(next, |segment| segment.first);
     let path = segment_path(&config.dir, last);
     let file = OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
-    sync_dir(&config.dir).map_err(at(&config.dir))?;
+    disk.sync_dir(&config.dir).map_err(at(&config.dir))?;
     let shared = Shared {
         dir: config.dir.clone(),
         segments: Mutex::new(segments),
@@ -90,11 +95,6 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         sync_us: AtomicU64::new(0),
     };
     Ok(Opened { shared, file, lock, damage })
-}
-
-/// A new file is found after a power loss only when its directory was synced.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -124,17 +124,19 @@ fn list(dir: &Path) -> io::Result<Vec<Seq>> {
     Ok(firsts)
 }
 
-/// Ranges of `bytes` that hold no sound record; `next` moves past the records that are there.
-fn gaps(bytes: &[u8], next: &mut Seq) -> Vec<std::ops::Range<usize>> {
+/// Ranges of `bytes` that hold no sound record of a place before `end`; `next` moves past the records that are there.
+fn gaps(bytes: &[u8], next: &mut Seq, end: Seq) -> Vec<Range<usize>> {
     let mut gaps = vec![];
     let mut at = 0;
     while at < bytes.len() {
-        if let Some((seq, payload)) = record::decode(&bytes[at..]).filter(|(seq, _)| *seq >= *next) {
+        if let Some((seq, payload)) =
+            record::decode(&bytes[at..]).filter(|(seq, _)| (*next..end).contains(seq))
+        {
             *next = seq + 1;
             at += HEADER_BYTES + payload.len();
             continue;
         }
-        let resume = (at + 1..bytes.len()).find(|&i| is_record(&bytes[i..], *next)).unwrap_or(bytes.len());
+        let resume = next_sound(bytes, at + 1, *next..end).unwrap_or(bytes.len());
         gaps.push(at..resume);
         at = resume;
     }
@@ -144,12 +146,14 @@ fn gaps(bytes: &[u8], next: &mut Seq) -> Vec<std::ops::Range<usize>> {
 /// How far past the expected position a record after a damaged stretch may be; bounds the search to real candidates.
 const SEQ_SKIP_MAX: u64 = 1 << 32;
 
-fn is_record(bytes: &[u8], next: Seq) -> bool {
-    // The position first: it rules out almost every offset without a checksum over megabytes.
-    let Some(seq) = bytes.get(8..16).and_then(|s| s.try_into().ok()).map(u64::from_le_bytes) else {
-        return false;
-    };
-    (next..next + SEQ_SKIP_MAX).contains(&seq) && record::decode(bytes).is_some()
+/// Where the first sound record begins, of those from `from` on whose place is one of these.
+pub fn next_sound(bytes: &[u8], from: usize, places: Range<Seq>) -> Option<usize> {
+    let places = places.start..places.end.min(places.start.saturating_add(SEQ_SKIP_MAX));
+    (from..bytes.len()).find(|&at| {
+        // The position first: it rules out almost every offset without a checksum over megabytes.
+        let seq = bytes.get(at + 8..at + 16).and_then(|seq| seq.try_into().ok()).map(u64::from_le_bytes);
+        seq.is_some_and(|seq| places.contains(&seq)) && record::decode(&bytes[at..]).is_some()
+    })
 }
 
 /// An error of "no such file" is a segment that was truncated meanwhile.

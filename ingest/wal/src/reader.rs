@@ -1,10 +1,11 @@
 //! Reading records in order, while the log is written to.
 
-use crate::open::{is_gone, segment_path};
+use crate::open::{is_gone, next_sound, segment_path};
 use crate::record::{self, HEADER_BYTES};
 use crate::{Seq, Shared};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,14 +30,18 @@ impl Reader {
     /// The next durable record, or `None` where there is none yet.
     pub fn next_record(&mut self) -> io::Result<Option<(Seq, Vec<u8>)>> {
         loop {
-            if self.next >= self.shared.next.load(Ordering::Acquire) {
+            let durable = self.shared.next.load(Ordering::Acquire);
+            if self.next >= durable {
                 return Ok(None);
             }
             if self.open.is_none() && !self.open_segment()? {
                 return Ok(None);
             }
-            let Some((first, file, offset)) = &mut self.open else { return Ok(None) };
-            match read_record(file, offset)? {
+            let Some(first) = self.open.as_ref().map(|(first, ..)| *first) else { return Ok(None) };
+            let after = self.segment_after(first);
+            let Some((_, file, offset)) = &mut self.open else { return Ok(None) };
+            // What is there of other places is not durable yet, or was refused and could not be cut.
+            match read_record(file, offset, first..after.unwrap_or(durable))? {
                 Some((seq, payload)) if seq >= self.next => {
                     self.next = seq + 1;
                     return Ok(Some((seq, payload)));
@@ -44,9 +49,8 @@ impl Reader {
                 Some(_) => {}
                 None => {
                     // The end of this segment: on to the one after it.
-                    let first = *first;
                     self.open = None;
-                    match self.segment_after(first) {
+                    match after {
                         Some(after) => self.next = self.next.max(after),
                         None => return Ok(None),
                     }
@@ -87,8 +91,8 @@ impl Reader {
     }
 }
 
-/// The record at `offset`, or the next sound one after damage; `None` at the end.
-fn read_record(file: &mut File, offset: &mut u64) -> io::Result<Option<(Seq, Vec<u8>)>> {
+/// The record at `offset`, or the next sound one after damage, of those with these places; `None` at the end.
+fn read_record(file: &mut File, offset: &mut u64, places: Range<Seq>) -> io::Result<Option<(Seq, Vec<u8>)>> {
     let mut header = [0; HEADER_BYTES];
     file.seek(SeekFrom::Start(*offset))?;
     if !fill(file, &mut header)? {
@@ -100,27 +104,27 @@ fn read_record(file: &mut File, offset: &mut u64) -> io::Result<Option<(Seq, Vec
         whole[..HEADER_BYTES].copy_from_slice(&header);
         if fill(file, &mut whole[HEADER_BYTES..])?
             && let Some((seq, _)) = record::decode(&whole)
+            && places.contains(&seq)
         {
             *offset += whole.len() as u64;
             whole.drain(..HEADER_BYTES);
             return Ok(Some((seq, whole)));
         }
     }
-    skip_damage(file, offset)
+    skip_damage(file, offset, places)
 }
 
 /// Damage is rare: the rest of the segment is read whole and searched for the next sound record.
-fn skip_damage(file: &mut File, offset: &mut u64) -> io::Result<Option<(Seq, Vec<u8>)>> {
+fn skip_damage(file: &mut File, offset: &mut u64, places: Range<Seq>) -> io::Result<Option<(Seq, Vec<u8>)>> {
     let mut rest = vec![];
     file.seek(SeekFrom::Start(*offset))?;
     file.read_to_end(&mut rest)?;
-    for at in 1..rest.len() {
-        if let Some((seq, payload)) = record::decode(&rest[at..]).filter(|(seq, _)| *seq > 0) {
-            *offset += (at + HEADER_BYTES + payload.len()) as u64;
-            return Ok(Some((seq, payload.to_vec())));
-        }
+    let Some(at) = next_sound(&rest, 1, places) else { return Ok(None) };
+    let found = record::decode(&rest[at..]).map(|(seq, payload)| (seq, payload.to_vec()));
+    if let Some((_, payload)) = &found {
+        *offset += (at + HEADER_BYTES + payload.len()) as u64;
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Whether the buffer could be filled to its end.

@@ -1,16 +1,17 @@
 //! The one thread that writes: takes what waits, writes it with one call, syncs once, answers all.
 
 use crate::disk::Disk;
-use crate::open::{segment_path, sync_dir};
+use crate::open::segment_path;
 use crate::{Config, Segment, Seq, Shared, record};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
+use tracing::{error, info};
 
 /// Why a record is not in the log.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,8 +48,11 @@ pub struct Writer {
     file: File,
     disk: Box<dyn Disk>,
     buffer: Vec<u8>,
-    /// After a failed write whose remains could not be cut: no byte may follow them, so a new segment begins.
+    /// Nothing may be written to this segment any more, and a new one begins: after a failed sync the kernel takes for
+    /// written what is not, and after a failed cut there is something behind the last record.
     spoiled: bool,
+    /// The last records were refused.
+    refuses: bool,
 }
 
 impl Writer {
@@ -61,41 +65,51 @@ impl Writer {
             disk,
             buffer: vec![],
             spoiled: false,
+            refuses: false,
         }
     }
 
     /// Until the last handle is dropped.
     pub fn run(mut self, mut waiting: mpsc::Receiver<Order>) {
         while let Some(order) = waiting.blocking_recv() {
-            let mut begun = None;
-            match order {
-                Order::BeginSegment(done) => begun = Some(done),
-                Order::Append(first) => {
-                    let mut bytes = first.payload.len();
-                    let mut group = vec![first];
-                    while bytes < GROUP_BYTES_MAX && begun.is_none() {
-                        match waiting.try_recv() {
-                            Ok(Order::Append(next)) => {
-                                bytes += next.payload.len();
-                                group.push(next);
-                            }
-                            // It was asked for after these appends: they are written first.
-                            Ok(Order::BeginSegment(done)) => begun = Some(done),
-                            Err(_) => break,
-                        }
-                    }
-                    self.commit(group);
-                }
-            }
-            if let Some(done) = begun {
-                let _ = done.send(self.begin_next_segment());
+            // A mistake costs whoever waits for this order, not all who come after.
+            let done = catch_unwind(AssertUnwindSafe(|| self.carry_out(order, &mut waiting)));
+            if done.is_err() {
+                error!(dir = %self.shared.dir.display(), "the log's writer came to a panic; it begins a new segment");
+                self.spoiled = true;
             }
         }
     }
 
+    /// The order, and the appends that wait behind it.
+    fn carry_out(&mut self, order: Order, waiting: &mut mpsc::Receiver<Order>) {
+        let mut begun = None;
+        match order {
+            Order::BeginSegment(done) => begun = Some(done),
+            Order::Append(first) => {
+                let mut bytes = first.payload.len();
+                let mut group = vec![first];
+                while bytes < GROUP_BYTES_MAX && begun.is_none() {
+                    match waiting.try_recv() {
+                        Ok(Order::Append(next)) => {
+                            bytes += next.payload.len();
+                            group.push(next);
+                        }
+                        // It was asked for after these appends: they are written first.
+                        Ok(Order::BeginSegment(done)) => begun = Some(done),
+                        Err(_) => break,
+                    }
+                }
+                self.commit(group);
+            }
+        }
+        if let Some(done) = begun {
+            let _ = done.send(self.begin_next_segment());
+        }
+    }
+
     fn begin_next_segment(&mut self) -> Result<(), AppendError> {
-        let is_empty = self.shared.segments.lock().back().is_some_and(|segment| segment.bytes == 0);
-        if is_empty && !self.spoiled {
+        if self.size() == 0 && !self.spoiled {
             return Ok(());
         }
         let next = self.shared.next.load(Ordering::Relaxed);
@@ -110,9 +124,8 @@ impl Writer {
             record::encode(first + i as u64, &append.payload, &mut self.buffer);
         }
         let written = self.make_durable(first);
-        if let Err(wrong) = &written {
-            error!(dir = %self.shared.dir.display(), error = %wrong, "write-ahead log refuses records");
-        } else {
+        self.tell(&written);
+        if written.is_ok() {
             self.shared.next.store(first + group.len() as u64, Ordering::Release);
         }
         for (i, append) in group.into_iter().enumerate() {
@@ -127,17 +140,27 @@ impl Writer {
         self.buffer.shrink_to(GROUP_BYTES_MAX);
     }
 
+    /// Once each: who is refused comes again, and a full disk stays full for long.
+    fn tell(&mut self, written: &io::Result<()>) {
+        let refused = std::mem::replace(&mut self.refuses, written.is_err());
+        let dir = self.shared.dir.display();
+        match written {
+            Err(wrong) if !refused => error!(%dir, error = %wrong, "write-ahead log refuses records"),
+            Ok(()) if refused => info!(%dir, "write-ahead log takes records again"),
+            _ => {}
+        }
+    }
+
     fn make_durable(&mut self, first: Seq) -> io::Result<()> {
-        let size = self.shared.segments.lock().back().map_or(0, |segment| segment.bytes);
+        let size = self.size();
         if self.spoiled || (size > 0 && size >= self.segment_bytes) {
             self.begin_segment(first)?;
         }
-        let start = self.shared.segments.lock().back().map_or(0, |segment| segment.bytes);
-        let done = self.write_and_sync();
-        if done.is_err() {
-            // Half a record may be there, or a whole one that nobody was told is safe: cut both.
-            self.spoiled = self.file.set_len(start).is_err();
-            return done;
+        let start = self.size();
+        if let Err(wrong) = self.write_and_sync() {
+            // Half a record may be there, or a whole one that nobody was told is safe: neither may come back.
+            self.spoiled |= self.disk.cut(&self.file, start).and_then(|()| self.sync()).is_err();
+            return Err(wrong);
         }
         let bytes = self.buffer.len() as u64;
         if let Some(segment) = self.shared.segments.lock().back_mut() {
@@ -149,6 +172,12 @@ impl Writer {
 
     fn write_and_sync(&mut self) -> io::Result<()> {
         self.disk.write(&mut self.file, &self.buffer)?;
+        let synced = self.sync();
+        self.spoiled |= synced.is_err();
+        synced
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
         if self.fsync {
             let started = Instant::now();
             self.disk.sync(&self.file)?;
@@ -158,16 +187,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Of the segment that is written to.
+    fn size(&self) -> u64 {
+        self.shared.segments.lock().back().map_or(0, |segment| segment.bytes)
+    }
+
+    /// Where the last step fails, the segment may be there after a crash, and then ends the one before it: nothing may be
+    /// written to either until it is there for certain. One of the same name, into which nothing could be written, is
+    /// replaced: it may hold what was refused.
     fn begin_segment(&mut self, first: Seq) -> io::Result<()> {
+        if self.spoiled {
+            let size = self.size();
+            // Once more: else the next opening finds bytes there that are no record. Where it fails, that is told then.
+            let _ = self.disk.cut(&self.file, size);
+        }
         let path = segment_path(&self.shared.dir, first);
-        self.file = OpenOptions::new().create(true).append(true).open(path)?;
-        self.file.set_len(0)?;
-        sync_dir(&self.shared.dir)?;
+        let made = path.with_extension("next");
+        let file = OpenOptions::new().create(true).append(true).open(&made)?;
+        file.set_len(0)?;
+        self.spoiled = true;
+        std::fs::rename(&made, &path)?;
+        self.disk.sync_dir(&self.shared.dir)?;
         let mut segments = self.shared.segments.lock();
         if segments.back().is_none_or(|last| last.first != first) {
             segments.push_back(Segment { first, bytes: 0 });
         }
-        self.spoiled = false;
+        drop(segments);
+        (self.file, self.spoiled) = (file, false);
         Ok(())
     }
 }

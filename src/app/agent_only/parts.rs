@@ -5,13 +5,13 @@ use crate::app::doors::Guards;
 use crate::app::inputs::Inputs;
 use crate::app::listeners::Addresses;
 use crate::app::own_metrics;
+use crate::app::reload::Reload;
 use crate::config::{Config, Role};
 use agent::Agent;
 use anyhow::bail;
 use model::{Clock, Reading, Sink, SystemClock};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 pub struct Parts {
     /// Always there; the whole binary has roles without it.
@@ -49,11 +49,12 @@ impl Parts {
 
     /// SIGHUP: tokens, certificates, scrape jobs, log rules. What does not parse is logged, and what was stays in force.
     pub async fn reload(&self, config: &Config) {
-        self.guards.reload(config);
+        let mut reload = Reload::default();
+        self.guards.reload(config, &mut reload);
         if let Some(agent) = &self.agent {
-            reload_agent(agent, config);
+            reload_agent(agent, config, &mut reload);
         }
-        info!("reloaded");
+        reload.tell();
     }
 
     pub async fn close(&self) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use crate::app::doors::Guards;
 use crate::app::inputs::Inputs;
 use crate::app::listeners::Addresses;
 use crate::app::own_metrics;
+use crate::app::reload::Reload;
 use crate::config::{Config, Role};
 use crate::remote::{Access, RemoteAsk, RemoteSink};
 use agent::Agent;
@@ -16,7 +17,6 @@ use model::{Clock, Reading, Sink, SystemClock};
 use std::sync::Arc;
 use store::{Source, Store};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 /// What runs in this process. A part that the role does not have is `None`.
 pub struct Parts {
@@ -159,16 +159,15 @@ impl Parts {
             store.set_limits(config.server.limits.clone());
             store.set_downsampling(config.server.downsampling.clone());
         }
-        self.guards.reload(config);
-        if let Some(alerts) = &self.alerts
-            && let Err(wrong) = alerts.reload().await
-        {
-            warn!(error = format!("{wrong:#}"), "rules and SLOs are kept as they were");
+        let mut reload = Reload::default();
+        self.guards.reload(config, &mut reload);
+        if let Some(alerts) = &self.alerts {
+            reload.came_to("rules and SLOs", alerts.reload().await);
         }
         if let Some(agent) = &self.agent {
-            reload_agent(agent, config);
+            reload_agent(agent, config, &mut reload);
         }
-        info!("reloaded");
+        reload.tell();
     }
 
     /// After the doors are closed: collection ends, then evaluation, then what is in memory becomes parts.

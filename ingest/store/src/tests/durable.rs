@@ -51,6 +51,29 @@ async fn a_log_larger_than_memory_is_read_in_pieces() {
     }
 }
 
+/// As where the disk is full: what is in the log can be asked for, and becomes parts once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_become_parts_is_read_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for n in 0..20i64 {
+        store.write(write(lines("web", &["one", "two", "three"], n * 10))).await.unwrap();
+    }
+    killed(store).await;
+    // Nothing can be made below a link to nowhere.
+    let of_tenant = dir.path().join("parts").join(Tenant::default().as_str());
+    std::os::unix::fs::symlink("nowhere", &of_tenant).unwrap();
+    let little = Config { flush_bytes: 1_000, ..config(dir.path()) };
+    let store = Store::open(little, clock()).await.unwrap();
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+    assert!(store.flush().await.is_err());
+    std::fs::remove_file(&of_tenant).unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 60);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,6 +96,49 @@ async fn a_batch_sent_again_is_acknowledged_and_not_stored() {
         store.write(again(2)).await.unwrap();
         assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await.len(), 2);
     }
+}
+
+/// What is flushed leaves the log: then the catalog alone knows whose it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_beside_a_write_of_the_same_sender_forgets_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let again =
+        || Write { origin: Some(Origin { sender: 7, sequence: 1 }), ..write(lines("web", &["once"], 0)) };
+    store.write(again()).await.unwrap();
+    let sender = store.senders.sender(7, NOON_MS);
+    let writing = sender.writing.lock().await;
+    store.flush().await.unwrap();
+    drop(writing);
+    killed(store).await;
+    let store = open(dir.path()).await;
+    assert!(store.write(again()).await.unwrap().repeated);
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["once"]);
+}
+
+/// Somebody made room by hand. Positions of the log must not begin anew: what is before those that parts cover is not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_files_were_deleted_loses_nothing_that_comes_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for second in 0..5 {
+        store.write(write(lines("web", &["before"], second))).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    killed(store).await;
+    for entry in std::fs::read_dir(dir.path().join("wal")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let store = open(dir.path()).await;
+    store.write(write(lines("web", &["after"], 10))).await.unwrap();
+    killed(store).await;
+    let store = open(dir.path()).await;
+    let mut expected = vec!["before"; 5];
+    expected.insert(0, "after");
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
