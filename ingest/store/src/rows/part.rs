@@ -15,6 +15,7 @@ mod label_tests;
 mod needles;
 mod packed;
 mod page_times;
+mod paths;
 mod picked;
 mod ranges;
 mod read;
@@ -141,7 +142,7 @@ pub struct Index {
 #[derive(Clone, Default)]
 pub struct Layout {
     pub attributes: Vec<String>,
-    pub bodies: Vec<String>,
+    pub bodies: paths::Paths,
     pub common: packed::Common,
     pub group_rows: usize,
     pub words: WordBounds,
@@ -168,7 +169,7 @@ impl Layout {
             group_rows: if signal == Signal::Spans { SPAN_GROUP_ROWS } else { FLUSHED_LOG_GROUP_ROWS },
             ids: 0,
             words,
-            bodies: bodies::frequent(bodies.into_iter()),
+            bodies: paths::Paths::frequent(&bodies),
             is_raw: false,
         }
     }
@@ -196,16 +197,14 @@ impl Layout {
         let units = units.chain(spilled.iter().map(|spilled| spilled.times));
         let sampled = (!of_raw.is_empty()).then(|| Layout::of(signal, of_raw, shapes, words));
         let cooked = || indexes.iter().filter(|index| !index.is_raw);
-        let names = |of: fn(&Layout) -> &Vec<String>| {
-            sampled.iter().map(move |layout| of(layout).iter().map(String::as_str).collect())
-        };
+        let names = sampled.iter().map(|layout| layout.attributes.iter().map(String::as_str).collect());
         let of_files = cooked().map(|index| named(index.field_names()));
         let of_spilled =
             spilled.iter().map(|spilled| spilled.attributes.iter().map(String::as_str).collect());
-        let attributes =
-            attributes::joined(of_files.chain(names(|layout| &layout.attributes)).chain(of_spilled));
-        let of_files = cooked().map(|index| bodies::named(index.field_names()));
-        let bodies = bodies::joined(of_files.chain(names(|layout| &layout.bodies)));
+        let attributes = attributes::joined(of_files.chain(names).chain(of_spilled));
+        let mut bodies: Vec<paths::Paths> = cooked().map(|index| index.paths()).collect();
+        bodies.extend(sampled.iter().map(|layout| layout.bodies.clone()));
+        let bodies = paths::Paths::joined(&bodies);
         let common = cooked().map(|index| index.packed.common());
         Layout {
             times: units.min().unwrap_or_default(),

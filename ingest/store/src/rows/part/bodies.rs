@@ -5,6 +5,7 @@
 //! values give the line back byte for byte. What is not an object in plain JSON, or has a path that has no column,
 //! stays whole in the column `body`. A path is an RFC 6901 pointer without its first slash (`error/kind`).
 
+use super::paths::Scan;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
     StringBuilder, UInt32Array, UInt32Builder,
@@ -19,16 +20,8 @@ pub const BODY: &str = "body";
 pub const SHAPE: &str = "body_shape";
 const PREFIX: &str = "json.";
 
-/// Columns of a part: each costs some hundred bytes a row group even where it is nearly empty.
-const COLUMNS_MAX: usize = 64;
-/// A path gets a column when one JSON line in so many has it.
-const LINES_OF_A_PATH: usize = 200;
-/// Lines looked at to choose the paths.
-const LINES_LOOKED_AT: usize = 4_096;
 /// Shapes of a part: lines of a further one stay whole.
 const SHAPES_MAX: usize = 1_024;
-const DEPTH_MAX: usize = 8;
-const PATH_BYTES_MAX: usize = 200;
 
 pub fn is_column(field: &str) -> bool {
     field == SHAPE || field == BODY || field.starts_with(PREFIX)
@@ -47,203 +40,6 @@ pub fn column_of(path: &str) -> String {
 /// The path whose column this is.
 pub fn path_of(field: &str) -> Option<&str> {
     field.strip_prefix(PREFIX)
-}
-
-/// A value of a line: its path and where its text lies. Quotes are not part of it.
-struct Value {
-    path: (usize, usize),
-    start: usize,
-    end: usize,
-}
-
-/// Reads one line; what it found is used for the next one again.
-#[derive(Default)]
-struct Scan {
-    /// The paths of the values, one after the other.
-    paths: String,
-    path: String,
-    values: Vec<Value>,
-}
-
-impl Scan {
-    /// Whether the line is one that can be taken apart.
-    fn read(&mut self, line: &str) -> bool {
-        self.paths.clear();
-        self.path.clear();
-        self.values.clear();
-        let bytes = line.as_bytes();
-        let at = space(bytes, 0);
-        bytes.get(at) == Some(&b'{')
-            && !line.contains('\0')
-            && self.object(line, at, 0).is_some_and(|at| space(bytes, at) == bytes.len())
-    }
-
-    /// The place behind the object that begins at `at`.
-    fn object(&mut self, line: &str, at: usize, depth: usize) -> Option<usize> {
-        let bytes = line.as_bytes();
-        if depth > DEPTH_MAX {
-            return None;
-        }
-        let mut at = space(bytes, at + 1);
-        if bytes.get(at) == Some(&b'}') {
-            return Some(at + 1);
-        }
-        let before = self.path.len();
-        loop {
-            let (start, end) = string(bytes, at)?;
-            let key = &line[start..end];
-            if key.contains(['\\', '\u{0}']) {
-                return None;
-            }
-            if depth > 0 {
-                self.path.push('/');
-            }
-            match key.contains(['~', '/']) {
-                true => self.path.push_str(&key.replace('~', "~0").replace('/', "~1")),
-                false => self.path.push_str(key),
-            }
-            if self.path.len() > PATH_BYTES_MAX {
-                return None;
-            }
-            at = space(bytes, end + 1);
-            if bytes.get(at) != Some(&b':') {
-                return None;
-            }
-            at = space(bytes, at + 1);
-            at = match bytes.get(at)? {
-                b'{' => self.object(line, at, depth + 1)?,
-                // A line with more values than there are columns is not taken apart, and may have thousands.
-                _ if self.values.len() >= COLUMNS_MAX => return None,
-                b'"' => {
-                    let (start, end) = string(bytes, at)?;
-                    self.value(start, end);
-                    end + 1
-                }
-                b'[' => {
-                    // Its brackets stay in the shape, which so tells an array from a number.
-                    let end = array(line, at)?;
-                    self.value(at + 1, end - 1);
-                    end
-                }
-                _ => {
-                    let end = scalar(bytes, at)?;
-                    self.value(at, end);
-                    end
-                }
-            };
-            self.path.truncate(before);
-            at = space(bytes, at);
-            match bytes.get(at)? {
-                b',' => at = space(bytes, at + 1),
-                b'}' => return Some(at + 1),
-                _ => return None,
-            }
-        }
-    }
-
-    fn value(&mut self, start: usize, end: usize) {
-        let from = self.paths.len();
-        self.paths.push_str(&self.path);
-        self.values.push(Value { path: (from, self.paths.len()), start, end });
-    }
-
-    fn path(&self, value: &Value) -> &str {
-        &self.paths[value.path.0..value.path.1]
-    }
-}
-
-fn space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-        at += 1;
-    }
-    at
-}
-
-/// Start and end of the text between the quotes.
-fn string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    if bytes.get(at) != Some(&b'"') {
-        return None;
-    }
-    let start = at + 1;
-    let mut at = start;
-    loop {
-        match bytes.get(at)? {
-            b'"' => return Some((start, at)),
-            b'\\' => at += 2,
-            0..0x20 => return None,
-            _ => at += 1,
-        }
-    }
-}
-
-/// The end of a number or a word.
-fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
-    for word in [&b"true"[..], b"false", b"null"] {
-        if bytes[at..].starts_with(word) {
-            return Some(at + word.len());
-        }
-    }
-    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let mut end = at + usize::from(bytes.get(at) == Some(&b'-'));
-    if !digit(end) {
-        return None;
-    }
-    while bytes.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
-        end += 1;
-    }
-    Some(end)
-}
-
-/// The end of an array, which is one value whatever it holds.
-fn array(line: &str, at: usize) -> Option<usize> {
-    let mut stream = serde_json::Deserializer::from_str(&line[at..]).into_iter::<serde_json::Value>();
-    stream.next()?.ok()?;
-    Some(at + stream.byte_offset())
-}
-
-/// Shows path and value of everything in some of the lines, with the number of the batch and of the row in it, and says how many
-/// of them can be taken apart.
-pub fn look(bodies: &[&StringArray], mut show: impl FnMut((usize, usize), &str, &str)) -> usize {
-    let rows: usize = bodies.iter().map(|bodies| bodies.len()).sum();
-    let every = (rows / LINES_LOOKED_AT).max(1);
-    let (mut scan, mut lines) = (Scan::default(), 0usize);
-    let rows = |(batch, bodies): (usize, &&StringArray)| (0..bodies.len()).map(move |row| (batch, row));
-    for at @ (batch, row) in bodies.iter().enumerate().flat_map(rows).step_by(every) {
-        let line = bodies[batch].value(row);
-        if scan.read(line) {
-            lines += 1;
-            scan.values.iter().for_each(|value| show(at, scan.path(value), &line[value.start..value.end]));
-        }
-    }
-    lines
-}
-
-/// Paths that get a column, of what some of the lines have.
-pub fn frequent<'a>(bodies: impl Iterator<Item = &'a StringArray>) -> Vec<String> {
-    let bodies: Vec<&StringArray> = bodies.collect();
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let lines = look(&bodies, |_, path, _| match counts.get_mut(path) {
-        Some(count) => *count += 1,
-        None => _ = counts.insert(path.to_owned(), 1),
-    });
-    counts.retain(|_, count| *count * LINES_OF_A_PATH >= lines);
-    chosen(counts)
-}
-
-/// The paths that have a column in any of several files, as far as there is room.
-pub fn joined<'a>(files: impl Iterator<Item = Vec<&'a str>>) -> Vec<String> {
-    let mut counts = HashMap::<String, usize>::new();
-    files.flatten().for_each(|path| *counts.entry(path.to_owned()).or_default() += 1);
-    chosen(counts)
-}
-
-fn chosen(counts: HashMap<String, usize>) -> Vec<String> {
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
-    counts.truncate(COLUMNS_MAX);
-    let mut paths: Vec<String> = counts.into_iter().map(|(path, _)| path).collect();
-    paths.sort_unstable();
-    paths
 }
 
 /// A line without its values: pieces of text, and between them the paths.
@@ -735,6 +531,7 @@ pub fn restore(batch: &RecordBatch, shapes: &Shapes) -> Result<StringArray, Arro
 
 #[cfg(test)]
 pub mod tests {
+    use super::super::paths::Paths;
     use super::*;
     use arrow::datatypes::Schema;
 
@@ -765,17 +562,7 @@ pub mod tests {
     }
 
     pub fn all_paths() -> Vec<String> {
-        frequent([&StringArray::from(LINES.to_vec())].into_iter())
-    }
-
-    #[test]
-    fn a_line_of_more_fields_than_columns_is_not_even_read_to_its_end() {
-        let line = |fields: usize| {
-            let fields: Vec<String> = (0..fields).map(|n| format!("\"k{n}\":{n}")).collect();
-            StringArray::from(vec![format!("{{{}}}", fields.join(","))])
-        };
-        assert_eq!(frequent([&line(COLUMNS_MAX)].into_iter()).len(), COLUMNS_MAX);
-        assert_eq!(frequent([&line(COLUMNS_MAX + 1)].into_iter()).len(), 0);
+        Paths::frequent(&[&StringArray::from(LINES.to_vec())]).all
     }
 
     #[test]

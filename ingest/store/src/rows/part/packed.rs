@@ -2,8 +2,9 @@
 //! as nothing at all ([`super::forms`]). Everybody else in this room knows the columns as [`super::bodies`] has them; they
 //! are packed last when a part is written, and unpacked first when it is read.
 
-use super::bodies::{self, BODY, SHAPE, Shapes, column_of, wrong};
+use super::bodies::{BODY, SHAPE, Shapes, column_of, wrong};
 use super::forms::{Form, Records};
+use super::paths;
 use super::templates::{Packer, Templates, Unpacker};
 use crate::part::Signal;
 use crate::rows::stored::time_column;
@@ -41,7 +42,7 @@ impl Common {
         let looked_at = lines.step_by((rows / LINES_LOOKED_AT).max(1));
         let lines: Vec<&str> = looked_at.filter(|line| !line.starts_with('{')).collect();
         let mut counts: HashMap<String, (usize, HashMap<Form, usize>)> = HashMap::new();
-        bodies::look(bodies, |(batch, row), path, value| {
+        paths::look(bodies, |(batch, row), path, value| {
             let form = records.get(batch).and_then(|records| Form::of(value, records, row));
             if form.is_none() && !counts.contains_key(path) {
                 return;
@@ -305,7 +306,7 @@ mod tests {
         let mut stored = vec![];
         common.encode(&mut stored);
         let read = Unpacking::new(Common::decode(&mut Cursor(&stored)).unwrap());
-        let paths = bodies::frequent([&bodies].into_iter());
+        let paths = paths::Paths::frequent(&[&bodies]).all;
         let mut shredder = bodies::Shredder::new(paths.clone());
         let mut fields = [shredder.fields(), common.fields()].concat();
         let mut packing = Packing::new(common);

@@ -3,6 +3,7 @@
 use super::conditions::Conditions;
 use super::label_tests::CodedTests;
 use super::needles::Needle;
+use super::paths::Paths;
 use super::picked::Picked;
 use super::ranges::Ranges;
 use super::straight::Straight;
@@ -32,6 +33,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 use std::sync::Arc;
 
@@ -50,6 +52,9 @@ const SAMPLED_BYTES: usize = 16 << 20;
 
 /// Of each part one page in so many is read for that.
 const SAMPLED_PAGES: usize = 4;
+
+/// What the dictionaries of a path take at most, compressed, whose values are few.
+const FEW_VALUES_PACKED_BYTES: i64 = 4 << 10;
 
 pub type PartStream = BoxStream<'static, Result<RecordBatch, Damaged>>;
 
@@ -410,13 +415,33 @@ impl Index {
 
     /// Whether no page of the column has values by themselves.
     pub fn is_coded(&self, name: &str) -> bool {
+        self.every_chunk(name, |chunk| match chunk.page_encoding_stats_mask() {
+            _ if chunk.dictionary_page_offset().is_none() => false,
+            Some(of_pages) => of_pages.is_only(Encoding::RLE_DICTIONARY),
+            None => chunk.encodings().all(|encoding| encoding != Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        })
+    }
+
+    /// Paths of JSON bodies that have a column, and which of them say few values in each row group.
+    pub fn paths(&self) -> Paths {
+        let is_few_valued = |path: &&str| {
+            let name = bodies::column_of(path);
+            let is_small = |chunk: &ColumnChunkMetaData| {
+                let dictionary = chunk.dictionary_page_offset();
+                dictionary.is_some_and(|at| chunk.data_page_offset() - at <= FEW_VALUES_PACKED_BYTES)
+            };
+            self.is_coded(&name) && self.every_chunk(&name, is_small)
+        };
+        let all = bodies::named(self.field_names());
+        let few_valued = all.iter().copied().filter(is_few_valued).map(str::to_owned).collect();
+        Paths { all: all.into_iter().map(str::to_owned).collect(), few_valued }
+    }
+
+    /// Of a column, in all row groups.
+    fn every_chunk(&self, name: &str, holds: impl Fn(&ColumnChunkMetaData) -> bool) -> bool {
         self.metadata.metadata().row_groups().iter().all(|rows| {
             let column = rows.columns().iter().find(|column| column.column_path().string() == name);
-            column.is_some_and(|column| {
-                let mut encodings = column.encodings();
-                column.dictionary_page_offset().is_some()
-                    && encodings.all(|encoding| encoding != Encoding::DELTA_LENGTH_BYTE_ARRAY)
-            })
+            column.is_some_and(&holds)
         })
     }
 

@@ -23,7 +23,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+};
 use parquet::schema::types::ColumnPath;
 use std::io::Write;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
 pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
 /// Two dozen raw parts are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
-pub const RAW_GROUP_ROWS: usize = 1 << 12;
+pub const RAW_GROUP_ROWS: usize = 1 << 11;
 const RAW_PAGE_ROWS: usize = 1 << 9;
 const RAW_PAGE_BYTES: usize = 1 << 20;
 /// After so many it is looked whether the page is full of bytes.
@@ -45,6 +47,9 @@ const RAW_WRITE_ROWS: usize = 128;
 /// Whoever reads one page of a column reads its dictionary too. Values that are all different would fill one of a MiB
 /// in each row group, and a needle in ten pages of a million lines spent most of its time on these.
 const FIELD_DICTIONARY_BYTES: usize = 32 << 10;
+
+/// Of fields that seemed to have few values and turn out to have more, which then stand as they are.
+const FEW_VALUED_DICTIONARY_BYTES: usize = 128 << 10;
 
 /// The same of spans, whose row groups are larger: names of users and the like repeat more often in them.
 const ATTRIBUTE_DICTIONARY_BYTES: usize = 256 << 10;
@@ -86,7 +91,7 @@ impl Writer {
         spool: Spool,
     ) -> anyhow::Result<Writer> {
         let shredder = Shredder::new(layout.attributes);
-        let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies));
+        let bodies = (signal == Signal::Logs).then(|| bodies::Shredder::new(layout.bodies.all));
         let indexed = bodies.as_ref().filter(|_| !layout.is_raw);
         let grid = indexed.map(|bodies| Grid::of_fields(bodies.paths().len()));
         let packing = packed::Packing::new(layout.common);
@@ -94,7 +99,11 @@ impl Writer {
         of_bodies.extend(packing.common().fields());
         let of_groups = if layout.is_raw { vec![] } else { fields_of_groups(signal) };
         let schema = file_schema(signal, layout.times, &shredder, of_bodies, of_groups);
-        let properties = properties(signal, &schema, layout.group_rows, layout.is_raw)?;
+        let mut properties = properties(signal, &schema, layout.group_rows, layout.is_raw)?;
+        if signal == Signal::Logs && !layout.is_raw {
+            properties = without_room_for_more(properties, &schema, &layout.bodies.few_valued);
+        }
+        let properties = properties.build();
         Ok(Writer {
             signal,
             groups,
@@ -325,7 +334,7 @@ fn properties(
     schema: &Schema,
     group_rows: usize,
     is_raw: bool,
-) -> anyhow::Result<WriterProperties> {
+) -> anyhow::Result<WriterPropertiesBuilder> {
     let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let time = time_column(signal);
     let page_rows = match signal {
@@ -401,5 +410,34 @@ fn properties(
             properties = properties.set_column_dictionary_page_size_limit(column(name), bytes);
         }
     }
-    Ok(properties.build())
+    Ok(properties)
+}
+
+/// The Parquet writer has a megabyte or two ready for each column, for lengths and numbers by their differences, should a dictionary
+/// not do: thirty of a row group's columns never came to that. Where it will do for all that can be told, nothing is ready;
+/// should it not, values stand as they are. Ids have nothing that differences could tell.
+fn without_room_for_more(
+    mut properties: WriterPropertiesBuilder,
+    schema: &Schema,
+    few_valued: &[String],
+) -> WriterPropertiesBuilder {
+    let column = |name: &str| ColumnPath::new(vec![name.to_owned()]);
+    let leaf_of_attributes =
+        |leaf: &str| ColumnPath::new([REST, "entries", leaf].map(str::to_owned).to_vec());
+    let is_number = |field: &&Arc<Field>| matches!(field.data_type(), DataType::UInt32 | DataType::Int32);
+    for number in schema.fields().iter().filter(is_number) {
+        properties = properties.set_column_encoding(column(number.name()), Encoding::PLAIN);
+    }
+    for id in ["trace_id", "span_id"] {
+        properties = properties.set_column_encoding(column(id), Encoding::PLAIN);
+    }
+    for path in few_valued {
+        let name = column(&bodies::column_of(path));
+        properties = properties
+            .set_column_encoding(name.clone(), Encoding::PLAIN)
+            .set_column_dictionary_page_size_limit(name, FEW_VALUED_DICTIONARY_BYTES);
+    }
+    properties
+        .set_column_encoding(leaf_of_attributes("keys"), Encoding::PLAIN)
+        .set_column_encoding(leaf_of_attributes("values"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
 }
