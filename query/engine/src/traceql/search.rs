@@ -349,23 +349,20 @@ impl Search {
         let views: Vec<Spans<'_>> = batches.iter().map(Spans::of).collect();
         let wanted: HashSet<&TraceId, RandomState> = ids.iter().collect();
         let mut rows: HashMap<TraceId, Vec<(&Spans<'_>, usize)>, RandomState> = HashMap::default();
-        // A span that was sent twice is counted once.
-        let mut seen: HashSet<_, RandomState> = HashSet::default();
         for spans in &views {
             for row in 0..spans.len() {
                 let id = spans.trace_id(row);
-                if wanted.contains(&id)
-                    && seen.insert((id, spans.span_id(row), spans.kind(row), spans.start(row)))
-                {
+                if wanted.contains(&id) {
                     rows.entry(id).or_default().push((spans, row));
                 }
             }
         }
-        let mut read = Whole { traces: 0, spans: seen.len() };
+        let mut read = Whole { traces: 0, spans: 0 };
         for id in ids {
             let Some(rows) = rows.remove(id) else { continue };
-            read.traces += 1;
             let trace = Trace::new(rows);
+            read.traces += 1;
+            read.spans += trace.rows.len();
             let spansets = trace.find(&self.pipeline);
             if !spansets.is_empty() {
                 each(*id, &trace, &spansets)?;
