@@ -59,6 +59,10 @@ pub(crate) fn of(span: &Span) -> usize {
     let kind = if span.kind as u8 == 0 { 0 } else { 2 };
     let code = if span.status as u8 == 0 { 0 } else { 2 };
     let status = code + text(span.status_message.len());
+    // A number from 1 on, or nothing.
+    let count = |field: u32| if field == 0 { 0 } else { 1 + varint(u64::from(field)) };
+    // Its field's number takes two bytes.
+    let flags = if span.flags == 0 { 0 } else { 6 };
     // Both ids, both times.
     18 + 10
         + 18
@@ -69,7 +73,10 @@ pub(crate) fn of(span: &Span) -> usize {
         + packed(&span.attributes)
         + span.events.iter().map(event).sum::<usize>()
         + span.links.iter().map(link).sum::<usize>()
-        + if status == 0 { 0 } else { message(status) }
+        + [span.dropped_attributes, span.dropped_events, span.dropped_links].map(count).iter().sum::<usize>()
+        + flags
+        // Written even where nothing is said, as every collector between a sender and Tempo does.
+        + message(status)
 }
 
 #[cfg(test)]
@@ -80,7 +87,8 @@ mod tests {
     #[test]
     fn as_long_as_its_fields_are() {
         let bare = Span { trace_id: [1; 16], span_id: [1; 8], start_ns: 1, ..Span::default() };
-        assert_eq!(of(&bare), 46);
+        assert_eq!(of(&bare), 46 + 2);
+        assert_eq!(of(&Span { flags: 0x101, dropped_events: 200, ..bare.clone() }), 48 + 6 + 3);
         let full = Span {
             parent_span_id: Some([2; 8]),
             name: "GET /".into(),
