@@ -167,7 +167,7 @@ impl Engine {
             Root::Spansets(pipeline) => pipeline,
             Root::Metrics(metrics) => counted(metrics)?,
         };
-        let limit = search::limit(options.limit, &self.limits)?;
+        let limit = search::limit(options.limit)?;
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
         if let Some(names) = snapshot.span_names(search::range_of_traces(options.range)).await? {

@@ -11,10 +11,10 @@ mod words;
 use super::scan::SpanScan;
 use super::spans::{Spans, columns_of};
 use super::trace::{Spanset, Trace};
+use crate::QueryError;
 use crate::logql::operator::Operator;
 use crate::room::{Held, Room};
 use crate::traceql::COPIES;
-use crate::{Limits, QueryError};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
@@ -31,6 +31,8 @@ pub(super) use told::{field_key, value_of};
 
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
+/// Traces of one answer, as Tempo's default; what they take is bounded besides.
+const TRACES_MAX: usize = 262_144;
 /// A trace's spans may start this long before or after the asked range.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 
@@ -373,9 +375,9 @@ impl Search {
 }
 
 /// The bound on how many traces a search may answer.
-pub(super) fn limit(asked: usize, limits: &Limits) -> Result<usize, QueryError> {
-    if asked > limits.log_entries_max {
-        return Err(QueryError::Bad(format!("limit {asked} exceeds max limit {}", limits.log_entries_max)));
+pub(super) fn limit(asked: usize) -> Result<usize, QueryError> {
+    if asked > TRACES_MAX {
+        return Err(QueryError::Bad(format!("limit {asked} exceeds max limit {TRACES_MAX}")));
     }
     Ok(asked.max(1))
 }

@@ -346,6 +346,12 @@ async fn wrong_queries_are_named() {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }
+    // As many as a Tempo answers at most.
+    for (limit, found) in [(262_144, true), (262_145, false)] {
+        let options = SearchOptions { range: range(), limit, spans_per_spanset: 3 };
+        let answer = world.engine.traceql_search(&Tenant::default(), "{ }", options).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.traces.len() == 2), found, "{limit}");
+    }
     for query in ["{ }", "{ } | rate() by (", "{ parent.a > } | rate()"] {
         let wrong = world.metrics(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
