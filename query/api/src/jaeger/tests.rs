@@ -264,6 +264,18 @@ async fn j5_dependencies() {
 }
 
 #[tokio::test]
+async fn a_service_with_an_empty_name_is_no_choice_and_calls_nobody() {
+    let nameless = |start_ns| {
+        let mut all = batch(start_ns);
+        all.resources[0] = of("", std::mem::take(&mut all.resources[0].spans));
+        all
+    };
+    let world = World::of(nameless).await;
+    assert_eq!(world.data("/services").await, json!(["orders"]));
+    assert_eq!(world.data("/dependencies").await, json!([]));
+}
+
+#[tokio::test]
 async fn j6_version_3() {
     let world = World::new().await;
     assert_eq!(world.get("/v3/services").await.1, json!({ "services": ["frontend", "orders"] }));
