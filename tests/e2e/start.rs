@@ -244,6 +244,13 @@ fn own_traces_and_logs_come_by_otlp_where_they_are_asked_for() {
         ["--no-agent", "--no-web", "--self-telemetry", "self", "--token-file", tokens.to_str().unwrap()];
     let server = Server::start("up", &data, &flags).with_token("door");
     server.promql("vector(1)");
+    // A caller's span, as its header names it.
+    let asked = crate::server::http_client()
+        .get(server.url("/api/v1/labels"))
+        .bearer_auth("door")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .send();
+    assert!(asked.unwrap().status().is_success());
     crate::server::signal(server.pid(), "HUP");
     eventually("the span of a query", || {
         let rows = server.sql(
@@ -251,6 +258,13 @@ fn own_traces_and_logs_come_by_otlp_where_they_are_asked_for() {
              where service = 'binnacle' and name = 'GET /api/v1/query'",
         );
         rows.first().map(|row| assert_eq!(row["status"], "200", "{row}"))
+    });
+    eventually("the span of a question in its caller's trace", || {
+        let rows = server.sql(
+            "select parent_span_id from spans where service = 'binnacle' \
+             and trace_id = '0af7651916cd43dd8448eb211c80319c'",
+        );
+        rows.first().map(|row| assert_eq!(row["parent_span_id"], "b7ad6b7169203331", "{row}"))
     });
     eventually("the log line of the reload", || {
         server.sql("select body from logs where service = 'binnacle' and body = 'reloaded'").first().cloned()

@@ -53,7 +53,7 @@ pub struct Span {
     pub flags: u32,
     /// Nanoseconds since 1970.
     pub start_ns: i64,
-    /// Not negative: a span that ends before it starts is refused at the door.
+    /// Not negative: the doors make nothing of a time that is less, and whoever does not is refused.
     pub duration_ns: i64,
     pub name: String,
     pub kind: SpanKind,

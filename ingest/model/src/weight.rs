@@ -1,13 +1,13 @@
 //! How many requests a span stands for: a sender that keeps one in eight says so in `tracestate`, and counts stay true.
 //!
-//! OpenTelemetry's key is `ot`, with `th` (the threshold below which ids were left out, in up to 14 hex digits) and `rv`
-//! (the random value it was held against); older senders write `p`, the power of two. See opentelemetry.io,
-//! "TraceState: Probability Sampling".
+//! OpenTelemetry's key is `ot`, with `th`: the threshold below which random values were left out, in up to 14 hex digits. Older
+//! senders write `p`, the power of two. See opentelemetry.io, "TraceState: Probability Sampling". The random value (`rv`) is
+//! above the threshold and so says nothing of how many were left out.
 
 /// 2^56: thresholds and random values are below it.
 const RANDOM_MAX: u64 = 1 << 56;
 
-/// 1 where nothing is said. With the random value at hand it is a whole number whose mean is the true one, as Tempo has it.
+/// 1 where nothing is said; a fraction where the sender keeps two in three, as Tempo's metrics-generator counts it.
 pub fn sampling_weight(trace_state: &str) -> f64 {
     if trace_state.is_empty() {
         return 1.0;
@@ -19,9 +19,7 @@ pub fn sampling_weight(trace_state: &str) -> f64 {
     };
     if let Some((_, threshold)) = field("th") {
         let Some(threshold) = hex(threshold) else { return 1.0 };
-        let weight = RANDOM_MAX as f64 / (RANDOM_MAX - threshold) as f64;
-        let random = field("rv").filter(|(_, text)| text.len() == 14).and_then(|(_, text)| hex(text));
-        return random.map_or(weight, |random| whole(weight, random));
+        return RANDOM_MAX as f64 / (RANDOM_MAX - threshold) as f64;
     }
     match field("p").and_then(|(_, power)| power.parse::<u32>().ok()) {
         Some(power) if power < 63 => (1u64 << power) as f64,
@@ -36,12 +34,6 @@ fn hex(text: &str) -> Option<u64> {
         return None;
     }
     Some(u64::from_str_radix(text, 16).ok()? << (4 * (14 - digits)))
-}
-
-fn whole(weight: f64, random: u64) -> f64 {
-    // The part of the random value that did not decide whether the span was kept is still random.
-    let drawn = (random >> 3) as f64 / (1u64 << 53) as f64;
-    weight.floor() + f64::from(drawn < weight.fract())
 }
 
 #[cfg(test)]
@@ -64,10 +56,17 @@ mod tests {
         ] {
             assert_eq!(of(state), weight, "{state}");
         }
-        // One in 1.5: half of the spans stand for two.
-        let threshold = "55555555555555";
-        assert!((of(&format!("ot=th:{threshold}")) - 1.5).abs() < 1e-9);
-        assert_eq!(of(&format!("ot=th:{threshold};rv:60000000000000")), 2.0);
-        assert_eq!(of(&format!("ot=th:{threshold};rv:f0000000000000")), 1.0);
+    }
+
+    #[test]
+    fn of_a_hundred_requests_whose_sender_keeps_some_a_hundred_are_counted() {
+        for percent in [1, 30, 50, 67, 75, 99, 100] {
+            let threshold = super::RANDOM_MAX / 100 * (100 - percent);
+            // Those of a hundred random values, one beside the other, that are kept.
+            let kept = (0..100).map(|at| super::RANDOM_MAX / 100 * at).filter(|random| *random >= threshold);
+            let told = kept.map(|random| of(&format!("ot=th:{threshold:014x};rv:{random:014x}")));
+            let sum: f64 = told.sum();
+            assert!((sum - 100.0).abs() < 1e-9, "{percent} % are kept: {sum}");
+        }
     }
 }

@@ -105,7 +105,8 @@ pub(crate) struct Peer<'a> {
 impl<'a> Peer<'a> {
     pub fn of(attributes: &'a Packed) -> Peer<'a> {
         let mut peer = Peer::default();
-        for (name, _, text) in attributes.iter() {
+        // A name without a letter names nobody.
+        for (name, _, text) in attributes.iter().filter(|(_, _, text)| !text.is_empty()) {
             if let Some(place) = peer.place(name) {
                 place.get_or_insert(text);
             }

@@ -46,12 +46,20 @@ fn attributes(attributes: &Attributes) -> usize {
     attributes.iter().map(|(name, value)| message(text(name.len()) + message(long(value)))).sum()
 }
 
+/// Of how many were dropped; 0 is not written.
+fn count(dropped: u32) -> usize {
+    if dropped == 0 { 0 } else { 1 + varint(u64::from(dropped)) }
+}
+
 fn event(event: &SpanEvent) -> usize {
-    message(9 + text(event.name.len()) + attributes(&event.attributes))
+    let dropped = count(event.dropped_attributes);
+    message(9 + text(event.name.len()) + attributes(&event.attributes) + dropped)
 }
 
 fn link(link: &SpanLink) -> usize {
-    message(18 + 10 + text(link.trace_state.len()) + attributes(&link.attributes))
+    let flags = if link.flags == 0 { 0 } else { 5 };
+    let dropped = count(link.dropped_attributes);
+    message(18 + 10 + text(link.trace_state.len()) + attributes(&link.attributes) + dropped + flags)
 }
 
 /// In bytes.
@@ -59,6 +67,8 @@ pub(crate) fn of(span: &Span) -> usize {
     let kind = if span.kind as u8 == 0 { 0 } else { 2 };
     let code = if span.status as u8 == 0 { 0 } else { 2 };
     let status = code + text(span.status_message.len());
+    // Its field's number takes two bytes.
+    let flags = if span.flags == 0 { 0 } else { 6 };
     // Both ids, both times.
     18 + 10
         + 18
@@ -69,7 +79,10 @@ pub(crate) fn of(span: &Span) -> usize {
         + packed(&span.attributes)
         + span.events.iter().map(event).sum::<usize>()
         + span.links.iter().map(link).sum::<usize>()
-        + if status == 0 { 0 } else { message(status) }
+        + [span.dropped_attributes, span.dropped_events, span.dropped_links].map(count).iter().sum::<usize>()
+        + flags
+        // Written even where nothing is said, as every collector between a sender and Tempo does.
+        + message(status)
 }
 
 #[cfg(test)]
@@ -80,7 +93,10 @@ mod tests {
     #[test]
     fn as_long_as_its_fields_are() {
         let bare = Span { trace_id: [1; 16], span_id: [1; 8], start_ns: 1, ..Span::default() };
-        assert_eq!(of(&bare), 46);
+        assert_eq!(of(&bare), 46 + 2);
+        assert_eq!(of(&Span { flags: 0x101, dropped_events: 200, ..bare.clone() }), 48 + 6 + 3);
+        let link = SpanLink { flags: 0x100, dropped_attributes: 1, ..SpanLink::default() };
+        assert_eq!(of(&Span { links: vec![link], ..bare.clone() }), 48 + 2 + 18 + 10 + 5 + 2);
         let full = Span {
             parent_span_id: Some([2; 8]),
             name: "GET /".into(),

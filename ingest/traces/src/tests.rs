@@ -215,6 +215,7 @@ async fn nodes_without_spans_are_named_by_those_that_have_some() {
             ("shop", client(3, &[("db.system.name", "redis"), ("server.address", "cache-1")])),
             ("shop", client(4, &[("peer.service", "bank")])),
             ("shop", client(5, &[])),
+            ("shop", client(6, &[("peer.service", ""), ("db.name", ""), ("db.system", "")])),
         ])
         .await;
     let counts = world.counts().await;
@@ -229,7 +230,7 @@ async fn nodes_without_spans_are_named_by_those_that_have_some() {
     let edges = counts.keys().filter(|key| key.contains("request_total")).count();
     assert_eq!(edges, 4, "who asked nobody that is known makes no edge");
     let expired = world.derive.readings().into_iter().find(|r| r.name.ends_with("graph_expired_total"));
-    assert_eq!(expired.map(|reading| reading.value), Some(1.0));
+    assert_eq!(expired.map(|reading| reading.value), Some(2.0));
 }
 
 #[tokio::test]

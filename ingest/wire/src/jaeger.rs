@@ -85,7 +85,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
         span_id,
         parent_span_id: sent.parent,
         start_ns: sent.start_ns,
-        duration_ns: sent.duration_ns,
+        duration_ns: sent.duration_ns.max(0),
         name: sent.name,
         ..Span::default()
     };

@@ -129,7 +129,7 @@ fn span(sent: Sent, rejected: &mut Rejected) -> Option<(Span, Scope)> {
         span_id: id,
         parent_span_id: if sent.shared == Some(true) { Some(id) } else { parent },
         start_ns: start_us.saturating_mul(1_000),
-        duration_ns: sent.duration.unwrap_or(0).saturating_mul(1_000),
+        duration_ns: sent.duration.unwrap_or(0).max(0).saturating_mul(1_000),
         name: sent.name.unwrap_or_default(),
         events: annotations.into_iter().map(event).collect(),
         ..Span::default()

@@ -118,6 +118,11 @@ async fn assets(
     Ok(success(opencost::assets(of_clusters, wanted.window)))
 }
 
+/// Nothing adds up to -0.0 in Rust, and JSON would tell it.
+fn added(costs: impl Iterator<Item = f64>) -> f64 {
+    0.0 + costs.sum::<f64>()
+}
+
 /// The same in fewer words, with the prices it was computed from.
 async fn cost(
     State(engine): State<Arc<Engine>>,
@@ -126,9 +131,9 @@ async fn cost(
 ) -> Result<Response, Response> {
     let (wanted, costs) = costs(&engine, &tenant, asked, "namespace,workload").await?;
     let of_clusters = costs.assets.iter().filter(|asset| wanted.has_cluster(&asset.cluster));
-    let total: f64 = of_clusters.map(engine::Asset::cost).sum();
+    let total = added(of_clusters.map(engine::Asset::cost));
     let idle = costs.allocations.iter().filter(|row| row.is_idle() && wanted.has_cluster(&row.cluster));
-    let idle: f64 = idle.map(engine::Allocation::total_cost).sum();
+    let idle = added(idle.map(engine::Allocation::total_cost));
     let mut sums: Vec<(String, Sum)> = wanted.sums(costs.allocations.iter()).into_iter().collect();
     sums.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()));
     let row = |(name, sum): (String, Sum)| {

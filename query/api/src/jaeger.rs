@@ -157,11 +157,21 @@ async fn trace(
     Ok(found(ask::traces(&engine, &tenant, &ids, range).await?, &ids, raw))
 }
 
-/// As a Jaeger without an archive refuses; its page then shows why.
-async fn archive() -> Refusal {
-    let why =
-        "archive span storage was not configured: traces are kept for as long as --retention-traces says";
-    Refusal(StatusCode::NOT_IMPLEMENTED, why.to_owned())
+/// What Jaeger says where it has no archive; what to do instead follows.
+const NO_ARCHIVE: &str =
+    "archive span storage was not configured: traces are kept for as long as --retention-traces says";
+
+/// As a Jaeger without an archive refuses, with its status; its page then shows why.
+async fn archive(Path(id): Path<String>, params: Params) -> Refusal {
+    let read = || -> Answer<()> {
+        params::trace_id(&id)?;
+        params.given_range()?;
+        params.raw().map(|_| ())
+    };
+    match read() {
+        Err(wrong) => wrong,
+        Ok(()) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, NO_ARCHIVE.to_owned()),
+    }
 }
 
 async fn dependencies(

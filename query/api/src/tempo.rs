@@ -205,9 +205,14 @@ fn search_options(params: &Params) -> Answer<SearchOptions> {
 async fn search(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
+    headers: HeaderMap,
     params: Params,
-) -> Answer<Json<Value>> {
-    Ok(Json(encode::search(&searched(&engine, &tenant, &params).await?)))
+) -> Answer<Response> {
+    let found = searched(&engine, &tenant, &params).await?;
+    Ok(match wants_protobuf(&headers) {
+        true => protobuf(&messages::search(&found)),
+        false => Json(encode::search(&found)).into_response(),
+    })
 }
 
 async fn searched(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceSearch> {
@@ -222,10 +227,15 @@ async fn tags(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<engin
 async fn tags_v1(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
+    headers: HeaderMap,
     params: Params,
-) -> Answer<Json<Value>> {
-    let tags = tags(&engine, &tenant, &params).await?;
-    Ok(Json(json!({ "tagNames": names_v1(tags, &params), "metrics": {} })))
+) -> Answer<Response> {
+    let names = names_v1(tags(&engine, &tenant, &params).await?, &params);
+    if wants_protobuf(&headers) {
+        let (tag_names, metrics) = (names.into_iter().collect(), messages::done(0, 1));
+        return Ok(protobuf(&messages::SearchTagsResponse { tag_names, metrics }));
+    }
+    Ok(Json(json!({ "tagNames": names, "metrics": {} })).into_response())
 }
 
 /// The first version names what spans have by itself to who asks for that alone.
@@ -239,9 +249,14 @@ fn names_v1(mut tags: engine::TraceTags, params: &Params) -> BTreeSet<String> {
 async fn tags_v2(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
+    headers: HeaderMap,
     params: Params,
-) -> Answer<Json<Value>> {
-    Ok(Json(scopes(tags(&engine, &tenant, &params).await?)))
+) -> Answer<Response> {
+    let tags = tags(&engine, &tenant, &params).await?;
+    Ok(match wants_protobuf(&headers) {
+        true => protobuf(&messages::tags(tags)),
+        false => Json(scopes(tags)).into_response(),
+    })
 }
 
 fn scopes(tags: engine::TraceTags) -> Value {
@@ -264,10 +279,15 @@ async fn values_v1(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     Path(tag): Path<String>,
+    headers: HeaderMap,
     params: Params,
-) -> Answer<Json<Value>> {
+) -> Answer<Response> {
     let values = values_by_old_name(&engine, &tenant, &tag, &params).await?;
-    Ok(Json(json!({ "tagValues": values, "metrics": {} })))
+    if wants_protobuf(&headers) {
+        let (tag_values, metrics) = (values.into_iter().collect(), messages::done(0, 1));
+        return Ok(protobuf(&messages::SearchTagValuesResponse { tag_values, metrics }));
+    }
+    Ok(Json(json!({ "tagValues": values, "metrics": {} })).into_response())
 }
 
 /// The first version has names of its own for what is no attribute.
@@ -295,9 +315,15 @@ async fn values_v2(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     Path(tag): Path<String>,
+    headers: HeaderMap,
     params: Params,
-) -> Answer<Json<Value>> {
-    Ok(Json(typed(values(&engine, &tenant, &tag, &params).await?)))
+) -> Answer<Response> {
+    let values = values(&engine, &tenant, &tag, &params).await?;
+    if wants_protobuf(&headers) {
+        let (tag_values, metrics) = (values.into_iter().map(messages::value).collect(), messages::done(0, 1));
+        return Ok(protobuf(&messages::SearchTagValuesV2Response { tag_values, metrics }));
+    }
+    Ok(Json(typed(values)).into_response())
 }
 
 fn typed(values: Vec<engine::TagValue>) -> Value {

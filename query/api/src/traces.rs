@@ -145,5 +145,8 @@ pub(crate) async fn calls(
         count: integer(batch, 2, row),
         errors: integer(batch, 3, row),
     };
-    rows(engine, tenant, &query, bounds, edge).await
+    let (mut calls, warnings) = rows(engine, tenant, &query, bounds, edge).await?;
+    // A node has a name.
+    calls.retain(|call| !call.parent.is_empty() && !call.child.is_empty());
+    Ok((calls, warnings))
 }

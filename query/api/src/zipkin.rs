@@ -81,7 +81,9 @@ fn whole<T>((found, warnings): (T, Vec<String>)) -> Result<T, Refusal> {
 
 async fn names(engine: &Arc<Engine>, tenant: &Tenant, query: &str, service: Option<&str>) -> Answer {
     let parameters = service.map(|service| SqlParameter::Text(service.to_owned())).into_iter().collect();
-    let names = whole(rows(engine, tenant, query, parameters, |batch, row| text(batch, 0, row)).await?)?;
+    let mut names = whole(rows(engine, tenant, query, parameters, |batch, row| text(batch, 0, row)).await?)?;
+    // What is empty is none in Zipkin.
+    names.retain(|name| !name.is_empty());
     Ok(Json(json!(names)))
 }
 

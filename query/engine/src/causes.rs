@@ -218,8 +218,10 @@ fn scattered(id: &TraceId) -> u64 {
 impl Sample {
     /// Of all that there is.
     fn new(mut rows: Vec<Row>, names: Names) -> Sample {
-        rows.sort_unstable_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
-        // A span that was sent twice is looked at once.
+        // A span that was sent twice is looked at once, as it ended last.
+        rows.sort_unstable_by_key(|row| {
+            (row.trace, row.start_ns, row.span, row.kind as u8, std::cmp::Reverse(row.end_ns))
+        });
         rows.dedup_by_key(|row| (row.trace, row.start_ns, row.span, row.kind as u8));
         Sample { rows, operations: names.operations, halvings: 0 }
     }

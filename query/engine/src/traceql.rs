@@ -2,6 +2,7 @@
 
 mod alike;
 mod bounds;
+mod copies;
 mod evaluate;
 mod ids;
 mod metrics;
@@ -30,9 +31,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use metrics::MetricsQuery;
-use model::{ResourceSpans, SpanBatch, SpanId, SpanSelect, Tenant, TimeRange, TraceId};
+use model::{ResourceSpans, Span, SpanBatch, SpanSelect, Tenant, TimeRange, TraceId};
 use search::Search;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
@@ -168,7 +169,7 @@ impl Engine {
             Root::Spansets(pipeline) => pipeline,
             Root::Metrics(metrics) => counted(metrics)?,
         };
-        let limit = search::limit(options.limit, &self.limits)?;
+        let limit = search::limit(options.limit)?;
         let began = Instant::now();
         let snapshot = self.source.snapshot(tenant).await?;
         if let Some(names) = snapshot.span_names(search::range_of_traces(options.range)).await? {
@@ -343,13 +344,16 @@ async fn assemble(
 struct Assembled {
     resources: Vec<ResourceSpans>,
     known: HashMap<String, usize>,
-    seen: HashSet<(SpanId, u8, i64)>,
+    /// Each span, and which resource it is of.
+    spans: HashMap<copies::Key, (usize, Span)>,
 }
 
 impl Assembled {
     /// Whether the span was not there yet.
     fn add(&mut self, spans: &Spans<'_>, row: usize) -> bool {
-        if !self.seen.insert((spans.span_id(row), spans.kind(row) as u8, spans.start(row))) {
+        let key = copies::key(spans, row);
+        let end = copies::end(spans.duration(row), spans.status(row));
+        if self.spans.get(&key).is_some_and(|(_, span)| copies::end(span.duration_ns, span.status) >= end) {
             return false;
         }
         let group = spans.to_group(row);
@@ -357,13 +361,16 @@ impl Assembled {
             self.resources.push(group);
             self.resources.len() - 1
         });
-        self.resources[at].spans.push(spans.to_span(row));
-        true
+        self.spans.insert(key, (at, spans.to_span(row))).is_none()
     }
 
     fn finish(mut self) -> SpanBatch {
+        for (at, span) in self.spans.into_values() {
+            self.resources[at].spans.push(span);
+        }
+        self.resources.retain(|resource| !resource.spans.is_empty());
         for resource in &mut self.resources {
-            resource.spans.sort_by_key(|span| (span.start_ns, span.span_id));
+            resource.spans.sort_by_key(|span| (span.start_ns, span.span_id, span.kind as u8));
         }
         self.resources.sort_by_key(|resource| resource.spans.first().map(|span| span.start_ns));
         SpanBatch { resources: self.resources }

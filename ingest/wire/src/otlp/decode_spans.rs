@@ -3,7 +3,7 @@
 //! `common.proto`).
 
 use super::resources::Resources;
-use super::spans::Ids;
+use super::spans::{Ids, duration_ns};
 use super::{attributes, id, time_ns};
 use crate::protobuf::Fields;
 use crate::{Decoded, Malformed};
@@ -133,7 +133,7 @@ fn span(message: &[u8], out: &mut Out) -> Result<Option<Span>, Malformed> {
             _ => {}
         }
     }
-    (span.start_ns, span.duration_ns) = (time_ns(start), time_ns(end).saturating_sub(time_ns(start)));
+    (span.start_ns, span.duration_ns) = (time_ns(start), duration_ns(time_ns(start), time_ns(end)));
     span.attributes = out.packer.pack().map_err(|wrong| Malformed(wrong.to_string()))?;
     let Some((trace_id, span_id)) = ids.whole(&span.name, &mut out.decoded.rejected) else { return Ok(None) };
     Ok(Some(Span { trace_id, span_id, ..span }))

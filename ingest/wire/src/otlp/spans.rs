@@ -63,6 +63,12 @@ impl Ids<'_> {
     }
 }
 
+/// No time for a span that has no end yet or an earlier one, as where a clock was set back in between: it is worth more than
+/// a hole in its trace.
+pub(super) fn duration_ns(start_ns: i64, end_ns: i64) -> i64 {
+    end_ns.saturating_sub(start_ns).max(0)
+}
+
 fn span(sent: Sent, packer: &mut Packer, rejected: &mut Rejected) -> Option<Span> {
     let (trace_id, span_id) =
         Ids { trace: &sent.trace_id, span: &sent.span_id }.whole(&sent.name, rejected)?;
@@ -77,7 +83,7 @@ fn span(sent: Sent, packer: &mut Packer, rejected: &mut Rejected) -> Option<Span
         trace_state: sent.trace_state,
         flags: sent.flags,
         start_ns,
-        duration_ns: end_ns.saturating_sub(start_ns),
+        duration_ns: duration_ns(start_ns, end_ns),
         name: sent.name,
         kind: SpanKind::from_number(sent.kind),
         status,

@@ -425,6 +425,46 @@ fn spans_come_back_and_bad_ids_are_counted() {
 }
 
 #[test]
+fn a_span_that_ends_before_it_starts_takes_no_time() {
+    for end in ["0", "99", "100"] {
+        let span = json!({
+            "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708",
+            "startTimeUnixNano": "100", "endTimeUnixNano": end,
+        });
+        let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+        let request: ExportTraceServiceRequest = Notation::Json.read(body.as_bytes()).unwrap();
+        let message = prost::Message::encode_to_vec(&request);
+        for (notation, body) in [(Notation::Json, body.as_bytes()), (Notation::Protobuf, &message)] {
+            let decoded = decode_spans(notation, body, &Resources::default()).unwrap();
+            let span = &decoded.batch.resources[0].spans[0];
+            assert_eq!((span.start_ns, span.duration_ns), (100, 0), "{end}");
+            assert!(decoded.rejected.0.is_empty(), "{end}");
+        }
+    }
+}
+
+#[test]
+fn fractions_may_be_texts_in_json() {
+    let pair = |key: &str, text: &str| json!({ "key": key, "value": { "doubleValue": text } });
+    let span = json!({
+        "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708",
+        "attributes": [pair("half", "0.5"), pair("none", "NaN"), pair("all", "Infinity")],
+    });
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+    let decoded = decode_spans(Notation::Json, body.as_bytes(), &Resources::default()).unwrap();
+    let attributes = &decoded.batch.resources[0].spans[0].attributes;
+    assert_eq!(attributes.get("half"), Some(Value::Double(0.5)));
+    assert_eq!(attributes.get("none"), Some(Value::from("NaN")));
+    assert_eq!(attributes.get("all"), Some(Value::from("Infinity")));
+    let points =
+        json!([{ "timeUnixNano": "1", "asDouble": "2.5" }, { "timeUnixNano": "1", "asDouble": "NaN" }]);
+    let decoded = plain(request(json!({ "name": "m", "gauge": { "dataPoints": points } })));
+    let found = labels_of(&decoded.batch).into_iter().filter(|(labels, _)| labels.starts_with("m{"));
+    assert_eq!(found.map(|(_, value)| value).collect::<Vec<f64>>(), [2.5]);
+    assert_eq!(decoded.rejected.0[0].count, 1);
+}
+
+#[test]
 fn bodies_that_are_not_otlp_are_errors() {
     assert!(Notation::Protobuf.read::<ExportLogsServiceRequest>(&[0x0a, 0xff, 0xff]).is_err());
     let wrong = Notation::Json.read::<ExportLogsServiceRequest>(b"{\"resourceLogs\": 5}").unwrap_err();

@@ -257,3 +257,9 @@ fn what_is_not_understood_says_what_to_write() {
     assert!(asked("filter=mood").err().unwrap().contains("filter"));
     assert!(By::parse("controllerKind").is_ok());
 }
+
+#[test]
+fn nothing_costs_nothing() {
+    assert_eq!(added(std::iter::empty()).to_string(), "0");
+    assert_eq!(added([0.5, 0.25].into_iter()).to_string(), "0.75");
+}

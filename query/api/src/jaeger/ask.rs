@@ -26,7 +26,10 @@ impl Operation {
 
 pub(super) async fn services(engine: &Arc<Engine>, tenant: &Tenant) -> Result<Told<String>, QueryError> {
     let query = "select distinct service from spans where service is not null order by service";
-    rows(engine, tenant, query, vec![], |batch, row| text(batch, 0, row)).await
+    let (mut names, warnings) = rows(engine, tenant, query, vec![], |batch, row| text(batch, 0, row)).await?;
+    // Nobody can choose one without a letter.
+    names.retain(|name| !name.is_empty());
+    Ok((names, warnings))
 }
 
 /// Of one kind where it is not empty.

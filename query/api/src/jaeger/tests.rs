@@ -216,9 +216,11 @@ async fn j4_a_trace() {
     assert_eq!(body["errors"][0]["msg"], "trace not found");
     assert_eq!(world.get("/traces/xyz").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(world.get(&format!("/traces/{TRACE}?raw=maybe")).await.0, StatusCode::BAD_REQUEST);
-    let request = Request::post(format!("/jaeger/api/archive/{TRACE}")).body(Body::empty()).unwrap();
-    let archived = world.router.clone().oneshot(request).await.unwrap();
-    assert_eq!(archived.status(), StatusCode::NOT_IMPLEMENTED);
+    // As a Jaeger without an archive answers.
+    for (id, status) in [(TRACE, StatusCode::INTERNAL_SERVER_ERROR), ("xyz", StatusCode::BAD_REQUEST)] {
+        let request = Request::post(format!("/jaeger/api/archive/{id}")).body(Body::empty()).unwrap();
+        assert_eq!(world.router.clone().oneshot(request).await.unwrap().status(), status);
+    }
 }
 
 #[tokio::test]
@@ -259,6 +261,18 @@ async fn j5_dependencies() {
     assert_eq!(world.data(&format!("/dependencies?endTs={end}&service=nobody")).await, json!([]));
     assert_eq!(world.data("/dependencies?endTs=1000&lookback=1000").await, json!([]));
     assert_eq!(world.get("/dependencies?endTs=soon").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_service_with_an_empty_name_is_no_choice_and_calls_nobody() {
+    let nameless = |start_ns| {
+        let mut all = batch(start_ns);
+        all.resources[0] = of("", std::mem::take(&mut all.resources[0].spans));
+        all
+    };
+    let world = World::of(nameless).await;
+    assert_eq!(world.data("/services").await, json!(["orders"]));
+    assert_eq!(world.data("/dependencies").await, json!([]));
 }
 
 #[tokio::test]

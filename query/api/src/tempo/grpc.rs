@@ -141,10 +141,6 @@ fn value_params(asked: &message::SearchTagValuesRequest) -> Params {
     ])
 }
 
-fn done(at: usize, of: usize) -> Option<message::MetadataMetrics> {
-    Some(message::MetadataMetrics { completed_jobs: at as u32 + 1, total_jobs: of as u32 })
-}
-
 async fn tags_v1(
     engine: Arc<Engine>,
     tenant: Tenant,
@@ -154,7 +150,7 @@ async fn tags_v1(
     let params = tag_params(asked);
     let names = super::names_v1(super::tags(&engine, &tenant, &params).await?, &params);
     tell_parts(&told, names.into_iter().collect(), String::len, |tag_names, at, of| {
-        message::SearchTagsResponse { tag_names, metrics: done(at, of) }
+        message::SearchTagsResponse { tag_names, metrics: message::done(at, of) }
     })
     .await
 }
@@ -173,7 +169,7 @@ async fn tags_v2(
     }
     tell_parts(&told, scopes, prost::Message::encoded_len, |scopes, at, of| message::SearchTagsV2Response {
         scopes,
-        metrics: done(at, of),
+        metrics: message::done(at, of),
     })
     .await
 }
@@ -188,7 +184,7 @@ async fn values_v1(
     let values = values.into_iter().collect();
     tell_parts(&told, values, String::len, |tag_values, at, of| message::SearchTagValuesResponse {
         tag_values,
-        metrics: done(at, of),
+        metrics: message::done(at, of),
     })
     .await
 }
@@ -200,11 +196,9 @@ async fn values_v2(
     told: Told<message::SearchTagValuesV2Response>,
 ) -> Result<(), Status> {
     let values = super::values(&engine, &tenant, &asked.tag_name, &value_params(&asked)).await?;
-    let value =
-        |value: engine::TagValue| message::TagValue { kind: value.kind.to_owned(), value: value.value };
-    let values = values.into_iter().map(value).collect();
+    let values = values.into_iter().map(message::value).collect();
     tell_parts(&told, values, prost::Message::encoded_len, |tag_values, at, of| {
-        message::SearchTagValuesV2Response { tag_values, metrics: done(at, of) }
+        message::SearchTagValuesV2Response { tag_values, metrics: message::done(at, of) }
     })
     .await
 }

@@ -4,7 +4,10 @@
 
 use super::otlp;
 use crate::grpc::MESSAGE_BYTES_MAX;
-use engine::{FoundSpan, FoundSpanset, FoundTrace, TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
+use engine::{
+    FoundSpan, FoundSpanset, FoundTrace, TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, TraceTags,
+    prom_labels,
+};
 use model::Value;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use prost::Message;
@@ -277,6 +280,31 @@ pub struct InstantSeries {
     pub value: f64,
     #[prost(string, tag = "3")]
     pub prom_labels: String,
+}
+
+/// Of part `at` of `of`.
+pub fn done(at: usize, of: usize) -> Option<MetadataMetrics> {
+    Some(MetadataMetrics { completed_jobs: at as u32 + 1, total_jobs: of as u32 })
+}
+
+/// A whole answer: each warning stands for a job that did not come to its end.
+pub fn search(found: &TraceSearch) -> SearchResponse {
+    let metrics = SearchMetrics {
+        inspected_traces: found.inspected_traces as u32,
+        inspected_spans: found.inspected_spans,
+        completed_jobs: 1,
+        total_jobs: 1 + found.warnings.len() as u32,
+    };
+    SearchResponse { traces: found.traces.iter().map(trace).collect(), metrics: Some(metrics) }
+}
+
+pub fn tags(found: TraceTags) -> SearchTagsV2Response {
+    let scopes = found.into_iter().map(|(name, tags)| SearchTagsV2Scope { name: name.to_owned(), tags });
+    SearchTagsV2Response { scopes: scopes.collect(), metrics: done(0, 1) }
+}
+
+pub fn value(found: engine::TagValue) -> TagValue {
+    TagValue { kind: found.kind.to_owned(), value: found.value }
 }
 
 /// With as many of its spans as go into one message; `matched` says how many there are.

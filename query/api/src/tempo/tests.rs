@@ -351,6 +351,30 @@ async fn t10_t11_t12_tags_and_values() {
 }
 
 #[tokio::test]
+async fn searches_names_and_values_are_protobuf_for_who_asks_for_it() {
+    async fn told<M: Message + Default>(world: &World, path: &str) -> M {
+        let (status, kind, body) = world.get(path, &[("accept", PROTOBUF)]).await;
+        assert_eq!((status, kind.as_str()), (StatusCode::OK, PROTOBUF), "{path}");
+        M::decode(body.as_slice()).unwrap()
+    }
+    let world = World::new().await;
+    let found: messages::SearchResponse = told(&world, "/search?q=%7B%7D").await;
+    assert!(found.traces.iter().any(|trace| trace.trace_id == TRACE), "{found:?}");
+    assert_eq!(found.metrics.map(|jobs| (jobs.completed_jobs, jobs.total_jobs)), Some((1, 1)));
+    let names: messages::SearchTagsResponse = told(&world, "/search/tags?scope=resource").await;
+    assert_eq!(names.tag_names, ["service.name"]);
+    let names: messages::SearchTagsV2Response = told(&world, "/v2/search/tags?scope=resource").await;
+    assert_eq!(names.scopes[0].name, "resource");
+    assert_eq!(names.scopes[0].tags, ["service.name"]);
+    let values: messages::SearchTagValuesResponse = told(&world, "/search/tag/service.name/values").await;
+    assert_eq!(values.tag_values, ["frontend", "orders"]);
+    let values: messages::SearchTagValuesV2Response =
+        told(&world, "/v2/search/tag/resource.service.name/values").await;
+    let texts: Vec<&str> = values.tag_values.iter().map(|value| value.value.as_str()).collect();
+    assert_eq!(texts, ["frontend", "orders"]);
+}
+
+#[tokio::test]
 async fn wrong_requests_say_what_is_wrong() {
     let world = World::new().await;
     for (path, says) in [

@@ -1,11 +1,12 @@
 //! Some spans of a trace: those that a filter holds of, and so many levels of what is above and below them.
 
+use super::copies::{self, Key};
 use super::search::{SHOWN, Search, fields_of};
 use super::spans::columns_of;
 use super::trace::Trace;
 use super::{TraceById, parse_words};
 use crate::{Engine, QueryError};
-use model::{SpanId, Tenant, TimeRange, TraceId};
+use model::{Tenant, TimeRange, TraceId};
 use std::collections::HashSet;
 use traceql::{Element, Pipeline, Root, SpansetExpr};
 
@@ -34,9 +35,6 @@ impl SpansWanted {
 fn is_one_filter(pipeline: &Pipeline) -> bool {
     matches!(pipeline.elements.as_slice(), [Element::Spansets(SpansetExpr::Filter(_))])
 }
-
-/// What tells one span of a trace from the others, as where a trace is put together.
-type Key = (SpanId, u8, i64);
 
 impl Engine {
     /// As [`Engine::trace_by_id`], with the wanted spans alone. The filter sees the whole trace.
@@ -96,10 +94,7 @@ impl SpansWanted {
             }
             reach(&mut kept, held, self.below, |at| children[at].iter().copied());
         }
-        let key = |at: usize| {
-            let (spans, row) = trace.rows[at];
-            (spans.span_id(row), spans.kind(row) as u8, spans.start(row))
-        };
+        let key = |at: usize| copies::key(trace.rows[at].0, trace.rows[at].1);
         (0..count).filter(|at| kept[*at]).map(key).collect()
     }
 }

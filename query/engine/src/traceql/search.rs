@@ -18,10 +18,10 @@ mod waiting;
 use super::scan::{SpanScan, TestedScan};
 use super::spans::{Spans, columns_of};
 use super::trace::{Spanset, Trace};
+use crate::QueryError;
 use crate::logql::operator::Operator;
 use crate::room::{Held, Room};
 use crate::traceql::COPIES;
-use crate::{Limits, QueryError};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::execute_stream;
@@ -39,6 +39,8 @@ pub(super) use told::{field_key, value_of};
 
 /// Traces that are read whole at a time.
 pub(super) const TRACES_READ: usize = 64;
+/// Traces of one answer, as Tempo's default; what they take is bounded besides.
+const TRACES_MAX: usize = 262_144;
 /// A trace's spans may start this long before or after the asked range.
 const TRACE_NS_MAX: i64 = 3_600_000_000_000;
 
@@ -322,23 +324,20 @@ impl Search {
         let views: Vec<Spans<'_>> = batches.iter().map(Spans::of).collect();
         let wanted: HashSet<&TraceId, RandomState> = ids.iter().collect();
         let mut rows: HashMap<TraceId, Vec<(&Spans<'_>, usize)>, RandomState> = HashMap::default();
-        // A span that was sent twice is counted once.
-        let mut seen: HashSet<_, RandomState> = HashSet::default();
         for spans in &views {
             for row in 0..spans.len() {
                 let id = spans.trace_id(row);
-                if wanted.contains(&id)
-                    && seen.insert((id, spans.span_id(row), spans.kind(row), spans.start(row)))
-                {
+                if wanted.contains(&id) {
                     rows.entry(id).or_default().push((spans, row));
                 }
             }
         }
-        let mut read = Whole { traces: 0, spans: seen.len() };
+        let mut read = Whole { traces: 0, spans: 0 };
         for id in ids {
             let Some(rows) = rows.remove(id) else { continue };
-            read.traces += 1;
             let trace = Trace::new(rows);
+            read.traces += 1;
+            read.spans += trace.rows.len();
             let spansets = trace.find(&self.pipeline);
             if !spansets.is_empty() {
                 each(*id, &trace, &spansets)?;
@@ -349,9 +348,9 @@ impl Search {
 }
 
 /// The bound on how many traces a search may answer.
-pub(super) fn limit(asked: usize, limits: &Limits) -> Result<usize, QueryError> {
-    if asked > limits.log_entries_max {
-        return Err(QueryError::Bad(format!("limit {asked} exceeds max limit {}", limits.log_entries_max)));
+pub(super) fn limit(asked: usize) -> Result<usize, QueryError> {
+    if asked > TRACES_MAX {
+        return Err(QueryError::Bad(format!("limit {asked} exceeds max limit {TRACES_MAX}")));
     }
     Ok(asked.max(1))
 }

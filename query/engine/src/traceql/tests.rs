@@ -205,6 +205,43 @@ async fn a_span_sent_twice_is_answered_once() {
 }
 
 #[tokio::test]
+async fn of_a_span_sent_when_it_began_and_when_it_ended_the_end_is_told() {
+    let world = World::new().await;
+    let at_start = span(3, 5, 0, "GET /slow", 0, 0);
+    let ended = Span { duration_ns: 700 * MS, ..at_start.clone() };
+    let failed = Span { status: StatusCode::Error, ..ended.clone() };
+    let client = Span { kind: SpanKind::Client, ..at_start.clone() };
+    // The copies come in any order, and of the resource more may be known at the end.
+    for (at, service) in [(&at_start, "slow"), (&failed, "slow-1"), (&ended, "slow"), (&client, "slow")] {
+        let batch = SpanBatch { resources: vec![of(service, vec![at.clone()])] };
+        let write = Write { tenant: Tenant::default(), batch: Batch::Spans(batch), origin: None };
+        world.store.write(write).await.unwrap();
+        if at.duration_ns == 0 {
+            world.store.flush().await.unwrap();
+        }
+    }
+    for flushed in [false, true] {
+        if flushed {
+            world.store.flush().await.unwrap();
+        }
+        let answer = world.engine.trace_by_id(&Tenant::default(), [3; 16], None).await.unwrap();
+        let mut told: Vec<(i64, bool)> = answer
+            .spans
+            .resources
+            .iter()
+            .flat_map(|resource| &resource.spans)
+            .map(|span| (span.duration_ns / MS, span.status == StatusCode::Error))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [(0, false), (700, true)], "flushed={flushed}");
+        let found = world.search(r#"{ name = "GET /slow" }"#).await.unwrap().traces.remove(0);
+        assert_eq!((found.duration_ns, found.spansets[0].matched), (700 * MS, 2));
+        assert_eq!(found.services["slow-1"], ServiceStats { spans: 1, errors: 1 });
+        assert!(world.search("{ duration = 0 && kind = server }").await.unwrap().traces.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn numbers_by_step_and_field() {
     let world = World::new().await;
     world.store.flush().await.unwrap();
@@ -309,6 +346,12 @@ async fn wrong_queries_are_named() {
     for query in ["{ duration >", "({ } | rate()) / ({ } | rate())", "{ .a = 1 } | nonsense()", "", "}"] {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
+    }
+    // As many as a Tempo answers at most.
+    for (limit, found) in [(262_144, true), (262_145, false)] {
+        let options = SearchOptions { range: range(), limit, spans_per_spanset: 3 };
+        let answer = world.engine.traceql_search(&Tenant::default(), "{ }", options).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.traces.len() == 2), found, "{limit}");
     }
     for query in ["{ }", "{ } | rate() by (", "{ parent.a > } | rate()"] {
         let wrong = world.metrics(query).await.unwrap_err();

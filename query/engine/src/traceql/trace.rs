@@ -1,5 +1,6 @@
 //! One whole trace: who is whose child, its root, and the spansets that a pipeline finds in it.
 
+use super::copies;
 use super::evaluate::{SpanAt, arithmetic, compare};
 use super::spans::{Spans, Val};
 use model::{SpanId, SpanKind};
@@ -42,11 +43,7 @@ impl<'a> Trace<'a> {
     /// The rows in order of their start; a span that was sent twice is there once. Both ends of a call may have one id and
     /// one start: their kinds tell which comes first, wherever the two lie.
     pub fn new(mut rows: Vec<(&'a Spans<'a>, usize)>) -> Trace<'a> {
-        rows.sort_by_key(|(spans, row)| (spans.start(*row), spans.span_id(*row), spans.kind(*row) as u8));
-        let mut seen = std::collections::HashSet::new();
-        rows.retain(|(spans, row)| {
-            seen.insert((spans.span_id(*row), spans.kind(*row) as u8, spans.start(*row)))
-        });
+        copies::once(&mut rows);
         let facts = TraceFacts::of(&rows);
         Trace { rows, facts }
     }

@@ -195,8 +195,14 @@ async fn version_2_has_jaegers_own_spans() {
         let wrong = ask::<_, v2::SpansResponseChunk>(&world, &call("GetTrace"), asked).await.unwrap_err();
         assert_eq!(wrong.code(), code, "{wrong:?}");
     }
+    for (trace_id, code) in [(vec![], Code::InvalidArgument), (vec![1; 16], Code::Internal)] {
+        let asked = v2::ArchiveTraceRequest { trace_id };
+        let wrong =
+            ask::<_, v2::ArchiveTraceResponse>(&world, &call("ArchiveTrace"), asked).await.unwrap_err();
+        assert_eq!(wrong.code(), code, "{wrong:?}");
+    }
     let asked = v2::GetTraceRequest::default();
-    let wrong = ask::<_, v2::SpansResponseChunk>(&world, &call("ArchiveTrace"), asked).await.unwrap_err();
+    let wrong = ask::<_, v2::SpansResponseChunk>(&world, &call("GetTraces"), asked).await.unwrap_err();
     assert_eq!(wrong.code(), Code::Unimplemented);
 }
 

@@ -6,6 +6,7 @@ use super::{
     range, whole,
 };
 use crate::grpc::{self, Told, serve, tell, tell_parts};
+use crate::jaeger::NO_ARCHIVE;
 use crate::jaeger::convert::{self, Told as OfProcess};
 use crate::jaeger::idl::{Seconds, Span};
 use crate::shared_ids::told_apart;
@@ -31,6 +32,7 @@ pub(super) async fn answer(
 ) -> Response {
     match call.as_str() {
         "GetTrace" => serve(request, engine, get_trace).await,
+        "ArchiveTrace" => serve(request, engine, archive_trace).await,
         "FindTraces" => serve(request, engine, find_traces).await,
         "GetServices" => serve(request, engine, get_services).await,
         "GetOperations" => serve(request, engine, get_operations).await,
@@ -50,6 +52,15 @@ pub struct GetTraceRequest {
     #[prost(bool, tag = "4")]
     pub raw_traces: bool,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ArchiveTraceRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub trace_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ArchiveTraceResponse {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SpansResponseChunk {
@@ -100,6 +111,17 @@ async fn get_trace(
         return Err(Status::not_found("trace not found"));
     }
     tell_spans(&told, found, asked.raw_traces).await
+}
+
+/// As a Jaeger without an archive refuses.
+async fn archive_trace(
+    _: Arc<Engine>,
+    _: Tenant,
+    asked: ArchiveTraceRequest,
+    _: Told<ArchiveTraceResponse>,
+) -> Result<(), Status> {
+    trace_id(&asked.trace_id)?;
+    Err(Status::internal(format!("failed to archive trace: {NO_ARCHIVE}")))
 }
 
 async fn find_traces(

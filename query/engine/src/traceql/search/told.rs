@@ -25,8 +25,15 @@ impl Search {
         let span = |at: &usize| {
             let (spans, row) = trace.rows[*at];
             let here = trace.at(*at);
-            let attributes =
-                told.iter().filter_map(|told| Some((field_key(told.field), told.value(&here)?))).collect();
+            let mut attributes: Vec<(String, model::Value)> = Vec::with_capacity(told.len());
+            for told in &told {
+                let Some(value) = told.value(&here) else { continue };
+                let one = (field_key(told.field), value);
+                // `.a` and `resource.a` may be the same.
+                if !attributes.contains(&one) {
+                    attributes.push(one);
+                }
+            }
             FoundSpan {
                 span_id: spans.span_id(row),
                 name: spans.name(row).to_owned(),

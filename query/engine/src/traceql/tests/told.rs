@@ -55,6 +55,8 @@ async fn conditions_on_events_hold_of_one_event() {
         let expected: Vec<String> = expected.into_iter().map(sorted).collect();
         assert_eq!(told, expected, "{query}");
     }
+    let twice = "{ .service.name = `x` && resource.service.name = `x` && span.code = 200 }";
+    assert_eq!(told_of(&world, twice).await, ["second service.name=x code=200"]);
     let counted = world.metrics("{ event.n = 1 && event.ms = 5 } | count_over_time()").await.unwrap();
     assert!(counted.series.iter().flat_map(|series| &series.points).all(|(_, count)| *count == 0.0));
 }
