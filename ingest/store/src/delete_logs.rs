@@ -248,7 +248,7 @@ async fn has_any(part: &Arc<Part>, deletion: &Arc<LogDeletion>) -> Result<bool, 
         return Ok(false);
     }
     let hidden = Hidden { deletions: vec![deletion.clone()], periods: None };
-    let mut rows = read(part.clone(), Select::Logs(select), hidden.columns().0).await?;
+    let mut rows = read(part.clone(), Select::Logs(select), hidden.columns().0, None).await?;
     while let Some(batch) = rows.try_next().await? {
         let kept = hidden.kept(&batch).map_err(|wrong| part.damaged(&part.meta.data_path(), wrong))?;
         if kept.true_count() < kept.len() {

@@ -270,6 +270,7 @@ impl Unpacking {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies;
     use super::*;
     use arrow::array::{FixedSizeBinaryBuilder, TimestampNanosecondArray};
     use arrow::datatypes::Schema;

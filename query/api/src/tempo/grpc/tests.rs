@@ -1,7 +1,12 @@
 //! Rows T2, T6 and T9 of what Grafana calls, by a gRPC client over a socket.
 
 use super::super::tests::{TRACE, World};
-use super::message::*;
+use super::message::{
+    MetadataMetrics, QueryInstantRequest, QueryInstantResponse, QueryRangeRequest, QueryRangeResponse,
+    SearchRequest, SearchResponse, SearchTagValuesRequest, SearchTagValuesResponse,
+    SearchTagValuesV2Response, SearchTagsRequest, SearchTagsResponse, SearchTagsV2Response,
+    SearchTagsV2Scope, ServiceStats, TagValue,
+};
 use super::*;
 use crate::grpc::MESSAGE_BYTES_MAX;
 use std::collections::HashMap;
@@ -147,7 +152,7 @@ fn no_message_is_larger_than_a_client_takes() {
     assert_eq!(split.len(), 3);
     assert_eq!(split.concat(), values);
     for tag_values in split {
-        let message = SearchTagValuesResponse { tag_values, metrics: done(0, 1) };
+        let message = SearchTagValuesResponse { tag_values, metrics: message::done(0, 1) };
         assert!(prost::Message::encoded_len(&message) < 4 << 20);
     }
     assert_eq!(parts(Vec::<String>::new(), String::len), [Vec::<String>::new()]);
