@@ -223,6 +223,8 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, config: &Config) -> Vec<scr
                 "scrape_interval": every, "scrape_timeout": format!("{}ms", interval.as_millis().min(10_000)),
                 // The kubelet's own series name pods; what it says of itself stands.
                 "honor_labels": true,
+                // Those of resources and of cAdvisor have times of their own. What does not come again has ended with its pod.
+                "track_timestamps_staleness": true,
                 "authorization": authorization,
                 "tls_config": tls,
                 "metric_relabel_configs": [{

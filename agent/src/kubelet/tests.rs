@@ -262,6 +262,7 @@ fn its_metrics_are_jobs_with_its_token() {
     let jobs = scrape_jobs(&settings, &host, &config);
     let paths: Vec<&str> = jobs.iter().map(|job| job.metrics_path.as_str()).collect();
     assert_eq!(paths, ["/metrics", "/metrics/resource", "/metrics/probes", "/metrics/cadvisor"]);
+    assert!(jobs.iter().all(|job| job.track_timestamps), "series of a pod end with it");
     // From the folder that the agent was started in.
     let here = std::env::current_dir().unwrap();
     assert_eq!(jobs[0].client.tls.ca_file, Some(here.join("pki/ca")));
