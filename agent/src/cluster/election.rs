@@ -148,7 +148,7 @@ impl Cluster {
     }
 
     /// What the next lease says.
-    fn note(&self) -> Note {
+    pub(super) fn note(&self) -> Note {
         let told = self.told.lock();
         Note { number: Some(told.held.number()), ..told.note.clone() }
     }
@@ -165,7 +165,7 @@ impl Cluster {
 
     /// Before a lease is replaced by one that says that what is held is told: a kill in between must neither lose it nor
     /// tell it twice.
-    async fn will_replace(&self, lease: &Value) {
+    pub(super) async fn will_replace(&self, lease: &Value) {
         self.told.lock().held.replaces(known::version_of(lease));
         self.write_down().await;
     }
@@ -183,7 +183,7 @@ impl Cluster {
     }
 
     /// What the lease says is told goes on its way. What it does not say while another holds it, that one tells.
-    async fn settle(&self, lease: &Value) {
+    pub(super) async fn settle(&self, lease: &Value) {
         let (told, is_of_before) = {
             let held = &mut self.told.lock().held;
             let number = lease::told_by(lease, held.holder());
