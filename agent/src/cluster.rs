@@ -238,8 +238,6 @@ impl Cluster {
 
     /// Each kind, and what is measured of all, begins anew by itself after a panic for as long as the term lasts.
     fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
-        // What was known in an earlier term is old, and nothing of it may be told in this one.
-        self.known.iter().for_each(|known| *known.lock() = Known::default());
         let watched = (0..WATCHED.len()).map(|at| {
             let (watching, until) = (self.clone(), ending.clone());
             let begin = move || watching.clone().watch(at, until.clone());

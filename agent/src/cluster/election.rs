@@ -1,6 +1,7 @@
 //! Standing for election, and watching while elected.
 
-use super::{Cluster, LEASE, known, lease, micro_time};
+use super::known::{self, Known};
+use super::{Cluster, LEASE, lease, micro_time};
 use crate::queue::{self, Queue, Record};
 use lease::{Candidate, Note, Step};
 use reqwest::{Method, StatusCode};
@@ -102,7 +103,7 @@ impl Cluster {
         let one = format!("{all}/{LEASE}");
         let time = micro_time(self.clock.now_ns());
         let (status, found) = self.json(Method::GET, &one, None).await?;
-        let begins = !self.counts.leads();
+        let begins = self.begins(&found, &candidate.identity);
         let (status, answer) = match status {
             StatusCode::NOT_FOUND => {
                 let first = candidate.first(namespace, LEASE, &time);
@@ -110,11 +111,6 @@ impl Cluster {
             }
             StatusCode::OK => {
                 self.settle(&found).await;
-                // Not by the holder's name: it may be that of an agent that was here before us.
-                if begins {
-                    let told = &mut *self.told.lock();
-                    (told.before, told.sizes) = (lease::told(&found), lease::sizes(&found));
-                }
                 let note = if begins { Note::default() } else { self.note() };
                 match candidate.decide(&found, Instant::now(), &time, &note) {
                     Step::Wait => return Ok(false),
@@ -147,16 +143,27 @@ impl Cluster {
         }
     }
 
+    /// Whether a term begins where we take this lease. One that nobody else held meanwhile goes on with what is known and
+    /// held, whatever became of asking for it. The name alone does not say so: it may be that of an agent before us.
+    fn begins(&self, lease: &Value, identity: &str) -> bool {
+        let held = &self.told.lock().held;
+        let was_ours = held.holder() == identity && !held.is_of_before;
+        !(self.counts.leads() || (was_ours && lease["spec"]["holderIdentity"] == identity))
+    }
+
     /// What the next lease says.
     pub(super) fn note(&self) -> Note {
         let told = self.told.lock();
         Note { number: Some(told.held.number()), ..told.note.clone() }
     }
 
-    /// A term: what was held before, and no lease says, is found again by the first lists.
-    async fn begin_holding(&self, lease: &Value, identity: &str) {
+    /// A term: what was known in an earlier one is old, and nothing of it may be told in this one. What was held and no lease
+    /// says is found again by the first lists.
+    pub(super) async fn begin_holding(&self, lease: &Value, identity: &str) {
+        self.known.iter().for_each(|known| *known.lock() = Known::default());
         {
             let told = &mut *self.told.lock();
+            (told.before, told.sizes) = (lease::told(lease), lease::sizes(lease));
             told.note = Note::default();
             told.held.begin(identity, lease::told_by(lease, identity));
         }

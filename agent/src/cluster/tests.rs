@@ -144,6 +144,7 @@ async fn one_agent_holds_the_lease_and_loses_it_to_who_was_quicker() {
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true), "renewed");
     assert_eq!(world.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
     // Of an agent that had our name before us: what it told is told.
+    *world.cluster.told.lock() = Told::default();
     world.server_has(json!({ "binnacle.io/told": "Node=70@2026-01-01T00:00:00Z" }));
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true));
     let until = Until { version: 70, time_ns: BEGIN_NS };
@@ -212,11 +213,12 @@ async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
     *first.server.lists.lock() = vec![set("100", 2)];
     assert!(first.cluster.list(at, kind, path).await.is_ok());
     assert!(first.renew(&mut one).await);
-    let left = first.server.lease.lock().clone();
+    let mut left = first.server.lease.lock().clone().unwrap();
+    left["spec"]["holderIdentity"] = json!("");
 
     let second = world().await;
-    *second.server.lease.lock() = left;
-    assert_eq!(second.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
+    *second.server.lease.lock() = Some(left);
+    assert!(second.renew(&mut Candidate::new("two".into())).await);
     let history = json!({ "metadata": {}, "items": [] });
     *second.server.lists.lock() = vec![set("130", 4), history, set("130", 4)];
     assert!(second.cluster.list(at, kind, path).await.is_ok());
@@ -347,11 +349,7 @@ async fn who_is_elected_next_ends_nothing_of_who_was_before() {
     assert_eq!(of_deployments(&world, &mut second), (vec![], told));
     // A term begins with nothing known and nothing told.
     watched(&world, "Deployment", &[], "ADDED", deployment("9", 1)).await;
-    let ending = CancellationToken::new();
-    ending.cancel();
-    for task in world.cluster.clone().begin(&ending) {
-        task.await.unwrap();
-    }
+    world.cluster.begin_holding(&json!({}), "one").await;
     let mut third = Alive::default();
     assert_eq!(of_deployments(&world, &mut third), (vec![], vec![]));
     watched(&world, "Deployment", &[], "ADDED", deployment("12", 2)).await;
@@ -631,6 +629,35 @@ async fn a_change_is_told_when_the_lease_says_so_and_by_its_holder_alone() {
     assert!(!world.renew(&mut one).await);
     assert_eq!(world.changes(), told);
     assert_eq!(annotations(), before, "nor says that it did");
+}
+
+/// A deployment that is deleted is in no list.
+#[tokio::test]
+async fn a_term_goes_on_where_nobody_else_held_the_lease_meanwhile() {
+    let world = world().await;
+    let mut one = Candidate::new("one".into());
+    assert!(world.renew(&mut one).await);
+    watched(&world, "Deployment", &[deployment("9", 1)], "DELETED", deployment("10", 1)).await;
+    // The API server was away for longer than the lease lasts.
+    world.cluster.counts.leads.store(0, Ordering::Relaxed);
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let version = world.cluster.known[at].lock().version.clone();
+    assert!(world.renew(&mut one).await);
+    let queued = || crate::tests::queued_lines(&world.cluster.queue);
+    assert_eq!(queued(), ["Deployment cart is deleted"]);
+    assert_eq!(world.cluster.known[at].lock().version, version);
+    // Another held it, and gave it back.
+    watched(&world, "Deployment", &[deployment("11", 1)], "MODIFIED", deployment("12", 2)).await;
+    world.cluster.counts.leads.store(0, Ordering::Relaxed);
+    {
+        let lease = &mut *world.server.lease.lock();
+        let lease = lease.as_mut().unwrap();
+        lease["spec"]["holderIdentity"] = json!("");
+        lease["metadata"]["resourceVersion"] = json!("99");
+    }
+    assert!(world.renew(&mut one).await);
+    assert_eq!(world.changes().len(), 1, "what it told is not told again");
+    assert_eq!(world.cluster.known[at].lock().version, "");
 }
 
 /// At any moment: before the lease says that a change is told, and after.
