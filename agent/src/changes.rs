@@ -25,9 +25,17 @@ pub struct Change {
     pub details: Vec<(String, model::Value)>,
 }
 
-/// By namespace one stream.
+/// Of this node, by namespace one stream.
 pub fn batch(changes: Vec<Change>, host: &Host) -> LogBatch {
-    let node = host.name.as_str();
+    streams(changes, host, Some(&host.name))
+}
+
+/// Of the cluster, which this node only watches: each says itself what it knows of a node, and whoever watches tells the same.
+pub fn of_cluster(changes: Vec<Change>, host: &Host) -> LogBatch {
+    streams(changes, host, None)
+}
+
+fn streams(changes: Vec<Change>, host: &Host, node: Option<&str>) -> LogBatch {
     let mut streams: BTreeMap<String, Vec<LogRecord>> = BTreeMap::new();
     for change in changes {
         let mut attributes = change.details;
@@ -50,12 +58,15 @@ pub fn batch(changes: Vec<Change>, host: &Host) -> LogBatch {
         });
     }
     let stream = |(namespace, records): (String, Vec<LogRecord>)| {
-        let mut labels = vec![("service_name", SERVICE), ("job", "changes"), ("node", node)];
+        let mut labels = vec![("service_name", SERVICE), ("job", "changes")];
+        let mut resource = vec![("service.name".to_owned(), SERVICE.into())];
+        if let Some(node) = node {
+            labels.push(("node", node));
+            resource.push(("k8s.node.name".to_owned(), node.into()));
+        }
         if !namespace.is_empty() {
             labels.push(("namespace", &namespace));
         }
-        let mut resource = vec![("service.name".to_owned(), SERVICE.into())];
-        resource.push(("k8s.node.name".to_owned(), node.into()));
         if !namespace.is_empty() {
             resource.push(("k8s.namespace.name".to_owned(), namespace.as_str().into()));
         }

@@ -8,6 +8,7 @@ mod asked;
 mod difference;
 mod election;
 mod events;
+mod held;
 mod known;
 mod lease;
 mod missed;
@@ -23,9 +24,10 @@ use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
 use crate::panics::Panics;
-use crate::queue::Queue;
+use crate::queue::{self, PushError, Queue, Record};
 use crate::samples::Samples;
 use asked::Asked;
+use held::Held;
 use known::{Event, Known};
 use lease::Note;
 use model::{Clock, LogBatch, MetricBatch, Reading};
@@ -34,7 +36,7 @@ use reqwest::{Method, StatusCode};
 use rollouts::{Rollouts, Until};
 use serde_json::Value;
 use sizes::Sizes;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,20 +117,25 @@ pub struct Cluster {
     asked: Mutex<Asked>,
     /// When the lease of this term was last asked for; between terms nobody watches.
     renewed: Mutex<Option<Instant>>,
-    /// Of changes that were told: who comes next shall know.
+    /// Of what is held: the lease shall say that it is told.
     news: Notify,
+    /// What was held is told.
+    settled: Notify,
+    /// Where what is held is written down before the lease says so.
+    path: PathBuf,
     pub counts: Arc<Counts>,
 }
 
-/// What was told: everything once, whoever leads.
+/// What is told: everything once, whoever leads.
 #[derive(Default)]
 struct Told {
-    /// By the holder of the lease before.
-    before: Option<Until>,
+    /// By the holders of the lease before, by kind.
+    before: BTreeMap<String, Until>,
     /// As they were then.
     sizes: Sizes,
-    /// By us.
+    /// By us, with all that is held. One lock is over both: the lease never says more or less than what goes on its way by it.
     note: Note,
+    held: Held,
 }
 
 /// For the agent's own metrics, and for who asks whether this agent leads.
@@ -184,8 +191,11 @@ impl Cluster {
         let client = Client::new(&settings.access())?;
         let known = WATCHED.iter().map(|_| Mutex::default()).collect();
         let (settings, config) = (settings.clone(), config.clone());
-        let (told, rollouts, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (renewed, news) = (Mutex::default(), Notify::new());
+        let (rollouts, asked, renewed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (news, settled) = (Notify::new(), Notify::new());
+        let path = config.data_dir.join("cluster.held");
+        let held = std::fs::read(&path).ok().and_then(|bytes| Held::from_bytes(&bytes)).unwrap_or_default();
+        let told = Mutex::new(Told { held, ..Told::default() });
         Ok(Cluster {
             client,
             settings,
@@ -200,6 +210,8 @@ impl Cluster {
             asked,
             renewed,
             news,
+            settled,
+            path,
             counts: Arc::default(),
         })
     }
@@ -226,8 +238,6 @@ impl Cluster {
 
     /// Each kind, and what is measured of all, begins anew by itself after a panic for as long as the term lasts.
     fn begin(self: Arc<Self>, ending: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
-        // What was known in an earlier term is old, and nothing of it may be told in this one.
-        self.known.iter().for_each(|known| *known.lock() = Known::default());
         let watched = (0..WATCHED.len()).map(|at| {
             let (watching, until) = (self.clone(), ending.clone());
             let begin = move || watching.clone().watch(at, until.clone());
@@ -340,35 +350,32 @@ impl Cluster {
 
     async fn list(&self, at: usize, kind: &str, path: &str) -> Result<(), Trouble> {
         let (items, version) = self.pages(path).await?;
-        let before = self.told.lock().before.filter(|_| self.known[at].lock().version.is_empty());
-        if let Some(until) = before {
-            self.tell_missed(kind, &items, until).await;
-        }
+        let is_first = self.known[at].lock().version.is_empty();
+        let before = self.told.lock().before.get(kind).copied().filter(|_| is_first);
+        let missed = match before {
+            Some(until) => self.missed(kind, &items, until).await,
+            None => vec![],
+        };
         let since = before.filter(|_| matches!(kind, "Event" | "ConfigMap" | "Secret"));
-        let late = since.map(|until| late(&items, until)).unwrap_or_default();
         let mut events = self.known[at].lock().replace(items, version, since.map(|until| until.version));
-        if let Some(until) = since.filter(|_| kind != "Event") {
-            let changed = |event| difference::changed_since(event, until, &late);
-            events = events.into_iter().filter_map(changed).collect();
+        if let Some(until) = since {
+            let since = |event| difference::since(kind, event, until);
+            events = events.into_iter().filter_map(since).collect();
         }
-        self.tell(kind, events).await;
-        self.note(at, kind);
+        self.tell(at, kind, missed, events).await;
         Ok(())
     }
 
     /// What became of workloads and nodes between the last word of who watched before and our first.
-    async fn tell_missed(&self, kind: &str, items: &[Value], until: Until) {
+    async fn missed(&self, kind: &str, items: &[Value], until: Until) -> Vec<Change> {
         let is_later =
             |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
-        let missed = match kind {
-            "Node" => missed::of_nodes(items, until),
-            _ if rollouts::KINDS.contains(&kind) => {
-                let workloads: Vec<&Value> = items.iter().filter(is_later).collect();
-                self.missed_of(kind, &workloads, until).await
-            }
-            _ => return,
-        };
-        self.push_changes(missed).await;
+        let later: Vec<&Value> = items.iter().filter(is_later).collect();
+        match kind {
+            "Node" => missed::of_nodes(&later, until),
+            _ if rollouts::KINDS.contains(&kind) => self.missed_of(kind, &later, until).await,
+            _ => vec![],
+        }
     }
 
     /// Rollouts and scalings, out of what the cluster keeps of them.
@@ -441,8 +448,7 @@ impl Cluster {
                 Event::Relist(why) => Some(why.clone()),
                 _ => None,
             });
-            self.tell(kind, events).await;
-            self.note(at, kind);
+            self.tell(at, kind, vec![], events).await;
             if relist.is_some() {
                 return Ok(relist);
             }
@@ -450,22 +456,10 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Up to where changes are in the queue.
-    fn note(&self, at: usize, kind: &str) {
-        if !self.holds() {
-            return;
-        }
-        let note = &mut self.told.lock().note;
-        match kind {
-            "Event" => note.told.clone_from(&self.known[at].lock().version),
-            "StatefulSet" => note.sizes = Some(Sizes::of(self.known[at].lock().all())),
-            _ => {}
-        }
-    }
-
-    async fn tell(&self, kind: &str, events: Vec<Event>) {
+    /// What became of a kind is held until the lease says that it is told.
+    async fn tell(&self, at: usize, kind: &str, mut told: Vec<Change>, events: Vec<Event>) {
         let now_ns = self.clock.now_ns();
-        let (mut told, mut lines): (Vec<Change>, Vec<Value>) = (vec![], vec![]);
+        let mut lines: Vec<Value> = vec![];
         for event in events {
             let Event::Changed { before, after } = event else { continue };
             self.counts.events.fetch_add(1, Ordering::Relaxed);
@@ -477,29 +471,47 @@ impl Cluster {
                 lines.push(after);
             }
         }
-        self.push_changes(told).await;
-        self.push(events::logged(&lines, now_ns, &self.host)).await;
+        let told = changes::of_cluster(told, &self.host);
+        let lines = events::logged(&lines, now_ns, &self.host);
+        self.hold(at, kind, [told, lines].iter().filter_map(|batch| self.packed(batch)).collect());
+        self.room().await;
     }
 
-    async fn push_changes(&self, told: Vec<Change>) {
-        if !told.is_empty() {
-            self.push(changes::batch(told, &self.host)).await;
+    fn packed(&self, batch: &LogBatch) -> Option<Record> {
+        if batch.records() == 0 {
+            return None;
+        }
+        let packed = queue::packed_logs(&self.config.tenant, batch).map_err(PushError::from);
+        packed.inspect_err(|wrong| self.queue.lost_logs(batch, wrong)).ok()
+    }
+
+    /// All that was seen of a kind until now.
+    fn hold(&self, at: usize, kind: &str, batches: Vec<Record>) {
+        let (version, sizes) = {
+            let known = self.known[at].lock();
+            let sizes = (kind == "StatefulSet").then(|| Sizes::of(known.all()));
+            (known.version.parse::<u64>().ok(), sizes)
+        };
+        if !batches.is_empty() {
             self.news.notify_one();
         }
+        let told = &mut *self.told.lock();
+        batches.into_iter().for_each(|batch| told.held.add(batch));
+        told.note.told.extend(version.map(|version| (kind.to_owned(), version)));
+        told.note.sizes = sizes.or(told.note.sizes.take());
     }
 
-    async fn push(&self, batch: LogBatch) {
-        if batch.records() > 0 && self.holds() {
-            self.queue.keep_logs(&self.config.tenant, &batch).await;
+    /// More can be held.
+    async fn room(&self) {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if self.told.lock().held.bytes() <= held::BYTES_MAX {
+                return;
+            }
+            settled.await;
         }
     }
-}
-
-/// Names of what was written since; times of objects are of whole seconds.
-fn late(items: &[Value], until: Until) -> BTreeSet<String> {
-    let since = until.time_ns.saturating_sub(999_999_999);
-    let late = items.iter().filter(|one| rollouts::written(one).is_none_or(|written| written >= since));
-    late.filter_map(|one| Some(one["metadata"]["name"].as_str()?.to_owned())).collect()
 }
 
 /// The path of a kind, which may ask for some of it, and what is asked more.

@@ -56,6 +56,8 @@ pub struct Kubelet {
     said: BTreeMap<&'static str, String>,
     /// What the last summary told.
     alive: Alive,
+    /// The last list named no pod.
+    was_empty: bool,
 }
 
 impl Kubelet {
@@ -68,8 +70,8 @@ impl Kubelet {
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
         let (config, counts, said) = (config.clone(), Arc::default(), BTreeMap::new());
-        let alive = Alive::default();
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive })
+        let (alive, was_empty) = (Alive::default(), false);
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive, was_empty })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -94,13 +96,14 @@ impl Kubelet {
     async fn look(&mut self) {
         if let Some(body) = self.get("/pods").await {
             match serde_json::from_slice::<PodList>(&body) {
-                Ok(list) if self.is_whole(&list.items) => {
+                Ok(list) => {
+                    let was_empty = std::mem::replace(&mut self.was_empty, list.items.is_empty());
+                    if !self.is_whole(&list.items, was_empty) {
+                        let why = "its list lacks pods that it had, as when it has just started";
+                        return self.trouble("/pods", why.to_owned());
+                    }
                     self.pods.replace(list.items);
                     self.evictions.tell(&self.pods.all()).await;
-                }
-                Ok(_) => {
-                    let why = "its list lacks the pod that asks, as when it has just started";
-                    self.trouble("/pods", why.to_owned());
                 }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
@@ -108,13 +111,16 @@ impl Kubelet {
     }
 
     /// A kubelet that has just started names those pods that it has heard of so far, which may be none. Once it has named
-    /// the pod that we run in, a list without it is believed no more: all other pods would end with it and come back.
-    fn is_whole(&self, pods: &[Pod]) -> bool {
+    /// the pod that we run in, a list without it is believed no more: all other pods would end with it and come back. Where
+    /// we run in none, an empty list is believed when it comes again: that time is less than a second.
+    fn is_whole(&self, pods: &[Pod], was_empty: bool) -> bool {
         let of_us = |label: &str| {
             let labels = &self.host.pod_labels;
             labels.iter().find(|(known, _)| *known == label).map(|(_, value)| value.as_str())
         };
-        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else { return true };
+        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else {
+            return !pods.is_empty() || was_empty || self.pods.all().is_empty();
+        };
         let is_us = |pod: &Pod| pod.metadata.namespace == namespace && pod.metadata.name == name;
         pods.iter().any(is_us) || self.pods.by_name(namespace, name).is_none()
     }
@@ -223,6 +229,8 @@ pub fn scrape_jobs(settings: &Settings, host: &Host, config: &Config) -> Vec<scr
                 "scrape_interval": every, "scrape_timeout": format!("{}ms", interval.as_millis().min(10_000)),
                 // The kubelet's own series name pods; what it says of itself stands.
                 "honor_labels": true,
+                // Those of resources and of cAdvisor have times of their own. What does not come again has ended with its pod.
+                "track_timestamps_staleness": true,
                 "authorization": authorization,
                 "tls_config": tls,
                 "metric_relabel_configs": [{

@@ -59,7 +59,7 @@ impl Watching {
                     ledger.kernel(victim, now_ns);
                 }
                 ledger.set_kernel_seen(kernel.seen());
-                if self.pods.version() != version {
+                if self.pods.version() != version || ledger.lacks_a_name() {
                     version = self.pods.version();
                     self.pods.all().iter().for_each(|pod| ledger.status(pod, now_ns));
                 }

@@ -201,16 +201,11 @@ impl Queue {
         (positions, contents): (&[u8], Contents),
         body: &[u8],
     ) -> Result<Seq, PushError> {
-        let record = Record {
-            seq: 0,
-            sender: self.sender,
-            kind,
-            tenant: tenant.as_str().to_owned(),
-            positions: positions.to_vec(),
-            contents,
-            body: wire::compression::zstd(body)?,
-        };
-        let record = record.to_bytes();
+        self.append(packed(kind, tenant, (positions, contents), body)?).await
+    }
+
+    async fn append(&self, record: Record) -> Result<Seq, PushError> {
+        let record = Record { sender: self.sender, ..record }.to_bytes();
         // Said before anything makes room for it.
         let (bytes, bytes_max) = (record.len() as u64, self.bytes_max);
         if bytes > bytes_max {
@@ -300,6 +295,24 @@ impl Queue {
         if let Err(wrong) = self.push_logs(tenant, batch, &[]).await {
             self.lost_logs(batch, &wrong);
         }
+    }
+
+    /// Logs that were [packed](packed_logs) before, likewise.
+    pub async fn keep_packed(&self, record: Record) {
+        let (kind, contents) = (record.kind, record.contents.clone());
+        let lines = contents.iter().map(|(_, count)| count).sum::<u64>();
+        match self.append(record).await {
+            Ok(_) => _ = self.counts.log_lines.fetch_add(lines, Ordering::Relaxed),
+            Err(wrong) => self.lost(kind, contents, &wrong),
+        }
+    }
+
+    /// Whether a record with the same bytes in it is in the log of the queue, sent or not.
+    pub fn has(&self, record: &Record) -> bool {
+        let mut reader = self.wal.read_from(self.wal.first_seq());
+        let records = std::iter::from_fn(|| reader.next_record().ok().flatten());
+        let mut decoded = records.filter_map(|(seq, bytes)| self.record(seq, &bytes));
+        decoded.any(|one| one.kind == record.kind && one.body == record.body)
     }
 
     /// They cannot be queued, and nobody reads them again.
@@ -473,6 +486,28 @@ impl Queue {
         readings.extend(self.counts.readings());
         readings
     }
+}
+
+/// A batch of logs as a record that has no place and no sender yet, for whoever holds it until it may be sent.
+pub fn packed_logs(tenant: &Tenant, batch: &LogBatch) -> std::io::Result<Record> {
+    packed(b'l', tenant, (&[], Contents::of_logs(batch)), &wire::otlp::encode_logs(batch))
+}
+
+fn packed(
+    kind: u8,
+    tenant: &Tenant,
+    (positions, contents): (&[u8], Contents),
+    body: &[u8],
+) -> std::io::Result<Record> {
+    Ok(Record {
+        seq: 0,
+        sender: 0,
+        kind,
+        tenant: tenant.as_str().to_owned(),
+        positions: positions.to_vec(),
+        contents,
+        body: wire::compression::zstd(body)?,
+    })
 }
 
 /// Says which number comes next and whose it is, while nobody has the queue open, and in which start of the machine.

@@ -46,8 +46,11 @@ pub fn queued_metrics(queue: &Queue) -> Vec<MetricBatch> {
 
 /// Bodies of the log records that wait in a queue.
 pub fn queued_lines(queue: &Queue) -> Vec<String> {
-    let logs =
-        queue.next_unsent(1 << 20).unwrap().into_iter().filter(|record| record.path().ends_with("/logs"));
+    lines(queue.next_unsent(1 << 20).unwrap())
+}
+
+pub fn lines(records: Vec<crate::queue::Record>) -> Vec<String> {
+    let logs = records.into_iter().filter(|record| record.path().ends_with("/logs"));
     let batches = logs.map(|record| {
         let body = wire::otlp::Notation::Protobuf.read(&decoded(record.body.into()));
         wire::otlp::logs(body.unwrap(), 0, &[]).batch

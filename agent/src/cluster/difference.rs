@@ -5,7 +5,6 @@ use super::known::Event;
 use super::rollouts::Until;
 use crate::changes::Change;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// An event of the cluster is also a change where its reason is one of these. That a node is not ready is told by its
 /// condition, with what it was before.
@@ -40,7 +39,7 @@ pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns
         before,
         after,
         severity: 9,
-        details: vec![("k8s.object.kind".to_owned(), kind.into())],
+        details: named(kind, text(object, "/metadata/name")),
     };
     let name = format!("{kind} {}", text(object, "/metadata/name"));
     match (kind, before, after) {
@@ -82,15 +81,32 @@ pub fn changes(kind: &str, before: Option<&Value>, after: Option<&Value>, now_ns
     }
 }
 
-/// An object that was not there before is no change; of others that nobody watched only the end is known. `late` are names
-/// of those that were written afterwards: the version that is noted may be older than what was told.
-pub fn changed_since(event: Event, until: Until, late: &BTreeSet<String>) -> Option<Event> {
+/// What a change is of. That of a node is on it.
+pub fn named(kind: &str, name: &str) -> Vec<(String, model::Value)> {
+    let mut details = vec![("k8s.object.kind".to_owned(), kind.into())];
+    if kind == "Node" {
+        details.push(("k8s.node.name".to_owned(), name.into()));
+    }
+    details
+}
+
+/// What a first list says of an object that was written after `until`. Of a configuration that nobody watched only the end is
+/// known, and one that was not there before is no change. An event that was there before goes on: only its count grew.
+pub fn since(kind: &str, event: Event, until: Until) -> Option<Event> {
     let Event::Changed { before: None, after: Some(after) } = event else { return Some(event) };
-    let created = crate::pods::time_ns(after.pointer("/metadata/creationTimestamp").and_then(Value::as_str))?;
-    let before = json!({ "metadata": { "resourceVersion": format!("up to {}", until.version) } });
-    let is_late = late.contains(text(&after, "/metadata/name"));
-    (is_late && created < until.time_ns)
-        .then_some(Event::Changed { before: Some(before), after: Some(after) })
+    let created = crate::pods::time_ns(after.pointer("/metadata/creationTimestamp").and_then(Value::as_str));
+    let before = match kind {
+        "Event" => {
+            let counted =
+                ["/count", "/series/count"].into_iter().filter_map(|path| after.pointer(path)?.as_u64());
+            // Times of objects are of whole seconds.
+            let was_there = created.is_some_and(|at| at < until.time_ns.saturating_sub(999_999_999));
+            (was_there && counted.max() > Some(1)).then(|| json!({}))
+        }
+        _ if created? >= until.time_ns => return None,
+        _ => Some(json!({ "metadata": { "resourceVersion": format!("up to {}", until.version) } })),
+    };
+    Some(Event::Changed { before, after: Some(after) })
 }
 
 fn node(
@@ -220,20 +236,32 @@ mod tests {
             Event::Changed { before: None, after: Some(after) }
         };
         let until = Until { version: 7, time_ns: 1_767_225_600_000_000_000 };
-        let late = BTreeSet::from(["c".to_owned()]);
-        let Some(Event::Changed { before, after }) =
-            changed_since(config("2025-12-31T00:00:00Z"), until, &late)
-        else {
+        let since = |created| since("ConfigMap", config(created), until);
+        let Some(Event::Changed { before, after }) = since("2025-12-31T00:00:00Z") else {
             panic!("it was there before")
         };
         let change = told("ConfigMap", before.as_ref(), after.as_ref());
         assert_eq!(change, [is("config", "version up to 7", "version 9")]);
-        assert_eq!(changed_since(config("2026-01-01T00:00:01Z"), until, &late), None, "it is new");
-        assert_eq!(
-            changed_since(config("2025-12-31T00:00:00Z"), until, &BTreeSet::new()),
-            None,
-            "it was told"
-        );
+        assert_eq!(since("2026-01-01T00:00:01Z"), None, "it is new");
+    }
+
+    /// A probe that fails every few seconds is one event, whose count grows.
+    #[test]
+    fn an_event_that_goes_on_is_no_change_to_who_watches_next() {
+        let until = Until { version: 7, time_ns: 1_767_225_600_000_000_000 };
+        let told = |created: &str, count: u32| {
+            let event = json!({ "metadata": { "creationTimestamp": created }, "reason": "Unhealthy", "count": count,
+                "message": "Readiness probe failed", "lastTimestamp": "2026-01-01T00:00:07Z" });
+            let event = Event::Changed { before: None, after: Some(event) };
+            let Some(Event::Changed { before, after }) = since("Event", event, until) else {
+                panic!("a line")
+            };
+            told("Event", before.as_ref(), after.as_ref()).len()
+        };
+        let (early, late) = ("2025-12-31T00:00:00Z", "2026-01-01T00:00:02Z");
+        assert_eq!((told(early, 3), told(late, 3)), (0, 1));
+        // Nobody saw how it began, though it was long ago: who watched may have been slow.
+        assert_eq!(told(early, 1), 1);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn last_written(workload: &Value, until: Until) -> i64 {
 }
 
 /// What became of nodes after `until`: they joined, their conditions changed, they were cordoned.
-pub fn of_nodes(nodes: &[Value], until: Until) -> Vec<Change> {
+pub fn of_nodes(nodes: &[&Value], until: Until) -> Vec<Change> {
     let mut found = vec![];
     for node in nodes {
         let name = name(node);
@@ -152,7 +152,7 @@ fn change(
         before,
         after,
         severity: 9,
-        details: vec![("k8s.object.kind".to_owned(), kind.into())],
+        details: super::difference::named(kind, name(object)),
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
             "spec": { "taints": [cordon] }, "status": { "conditions": conditions } });
         let new = json!({ "metadata": { "name": "n2", "creationTimestamp": late(1) },
             "status": { "conditions": [condition("Ready", "True", &late(2))] } });
-        let all = of_nodes(&[old, new], UNTIL);
+        let all = of_nodes(&[&old, &new], UNTIL);
         let told: Vec<_> = all.iter().map(|one| (one.what.as_str(), one.after.as_str())).collect();
         let expected = [
             ("Node n1: Ready is Unknown", "Ready=Unknown"),

@@ -188,7 +188,7 @@ fn rolled_out(workload: &Value, last: &Value, until: Until) -> Option<i64> {
 }
 
 /// When anybody last wrote an object, where it says who writes what of it.
-pub fn written(object: &Value) -> Option<i64> {
+fn written(object: &Value) -> Option<i64> {
     let all = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     all.into_iter().flatten().filter_map(|one| crate::pods::time_ns(one["time"].as_str())).max()
 }

@@ -101,16 +101,40 @@ async fn world_by(clock: Arc<dyn Clock>) -> World {
     };
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
     let host = Arc::new(Host::of(dir.path()));
-    let cluster = Cluster::new(&settings, &Config::default(), (host, queue), clock, Panics::default());
+    let config = Config { data_dir: dir.path().into(), ..Config::default() };
+    let cluster = Cluster::new(&settings, &config, (host, queue), clock, Panics::default());
     World { server, cluster: Arc::new(cluster.unwrap()), _dir: dir }
 }
 
 impl World {
-    /// What the changes that were queued say.
+    /// What is queued, and what is held until the lease says so.
+    fn told(&self) -> Vec<Record> {
+        let mut told = self.cluster.queue.next_unsent(1 << 20).unwrap();
+        told.extend(self.cluster.told.lock().held.batches().cloned());
+        told
+    }
+
     fn changes(&self) -> Vec<String> {
-        crate::tests::queued_lines(&self.cluster.queue)
+        crate::tests::lines(self.told())
+    }
+
+    /// The lease is asked for as in the midst of a term.
+    async fn renew(&self, candidate: &mut Candidate) -> bool {
+        let leads = self.cluster.campaign(candidate).await.unwrap();
+        self.cluster.counts.leads.store(u64::from(leads), Ordering::Relaxed);
+        leads
+    }
+
+    fn has_told(&self, kind: &str, version: u64, time_ns: i64) {
+        self.cluster.told.lock().before.insert(kind.to_owned(), Until { version, time_ns });
+    }
+
+    fn server_has(&self, annotations: Value) {
+        self.server.lease.lock().as_mut().unwrap()["metadata"]["annotations"] = annotations;
     }
 }
+
+const BEGIN_NS: i64 = 1_767_225_600_000_000_000;
 
 #[tokio::test]
 async fn one_agent_holds_the_lease_and_loses_it_to_who_was_quicker() {
@@ -120,10 +144,11 @@ async fn one_agent_holds_the_lease_and_loses_it_to_who_was_quicker() {
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true), "renewed");
     assert_eq!(world.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
     // Of an agent that had our name before us: what it told is told.
-    let note = json!({ "binnacle.io/events-told": "70" });
-    world.server.lease.lock().as_mut().unwrap()["metadata"]["annotations"] = note;
+    *world.cluster.told.lock() = Told::default();
+    world.server_has(json!({ "binnacle.io/told": "Node=70@2026-01-01T00:00:00Z" }));
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(true));
-    assert_eq!(world.cluster.told.lock().before.map(|until| until.version), Some(70));
+    let until = Until { version: 70, time_ns: BEGIN_NS };
+    assert_eq!(world.cluster.told.lock().before, BTreeMap::from([("Node".to_owned(), until)]));
     world.server.lease.lock().as_mut().unwrap()["spec"]["holderIdentity"] = json!("two");
     assert_eq!(world.cluster.campaign(&mut one).await, Ok(false));
 }
@@ -141,8 +166,7 @@ async fn a_rollout_between_two_watchers_is_told_by_the_second() {
     let of = |version: &str| list(vec![templated("cart", "2", version, "d")]);
     let sets = list(vec![templated("cart-a", "1", "90", "a"), templated("cart-b", "2", "120", "b")]);
     *world.server.lists.lock() = vec![of("130"), sets, list(vec![]), of("130")];
-    let until = Until { version: 100, time_ns: 1_767_225_600_000_000_000 };
-    world.cluster.told.lock().before = Some(until);
+    world.has_told("Deployment", 100, BEGIN_NS);
     let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
     let (kind, path) = WATCHED[at];
     assert!(world.cluster.list(at, kind, path).await.is_ok());
@@ -164,7 +188,7 @@ async fn a_scaling_between_two_watchers_is_told_by_the_second() {
         "message": "Scaled up replica set cart-a from 2 to 4" });
     *world.server.lists.lock() =
         vec![list(vec![cart.clone()]), list(vec![]), list(vec![scaled]), list(vec![cart])];
-    world.cluster.told.lock().before = Some(Until { version: 100, time_ns: 1_767_225_600_000_000_000 });
+    world.has_told("Deployment", 100, BEGIN_NS);
     let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
     let (kind, path) = WATCHED[at];
     assert!(world.cluster.list(at, kind, path).await.is_ok());
@@ -184,17 +208,17 @@ async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
     let at = WATCHED.iter().position(|(kind, _)| *kind == "StatefulSet").unwrap();
     let (kind, path) = WATCHED[at];
     let first = world().await;
-    assert_eq!(first.cluster.campaign(&mut Candidate::new("one".into())).await, Ok(true));
-    first.cluster.counts.leads.store(1, Ordering::Relaxed);
+    let mut one = Candidate::new("one".into());
+    assert!(first.renew(&mut one).await);
     *first.server.lists.lock() = vec![set("100", 2)];
     assert!(first.cluster.list(at, kind, path).await.is_ok());
-    first.cluster.told.lock().note.told = "100".into();
-    assert_eq!(first.cluster.campaign(&mut Candidate::new("one".into())).await, Ok(true));
-    let left = first.server.lease.lock().clone();
+    assert!(first.renew(&mut one).await);
+    let mut left = first.server.lease.lock().clone().unwrap();
+    left["spec"]["holderIdentity"] = json!("");
 
     let second = world().await;
-    *second.server.lease.lock() = left;
-    assert_eq!(second.cluster.campaign(&mut Candidate::new("two".into())).await, Ok(false));
+    *second.server.lease.lock() = Some(left);
+    assert!(second.renew(&mut Candidate::new("two".into())).await);
     let history = json!({ "metadata": {}, "items": [] });
     *second.server.lists.lock() = vec![set("130", 4), history, set("130", 4)];
     assert!(second.cluster.list(at, kind, path).await.is_ok());
@@ -210,7 +234,7 @@ async fn what_became_of_a_node_between_two_watchers_is_told_by_the_second() {
         "status": { "conditions": [ready] } });
     let list = json!({ "metadata": { "resourceVersion": "150" }, "items": [node] });
     *world.server.lists.lock() = vec![list];
-    world.cluster.told.lock().before = Some(Until { version: 100, time_ns: 1_767_225_600_000_000_000 });
+    world.has_told("Node", 100, BEGIN_NS);
     let at = WATCHED.iter().position(|(kind, _)| *kind == "Node").unwrap();
     let (kind, path) = WATCHED[at];
     assert!(world.cluster.list(at, kind, path).await.is_ok());
@@ -325,11 +349,7 @@ async fn who_is_elected_next_ends_nothing_of_who_was_before() {
     assert_eq!(of_deployments(&world, &mut second), (vec![], told));
     // A term begins with nothing known and nothing told.
     watched(&world, "Deployment", &[], "ADDED", deployment("9", 1)).await;
-    let ending = CancellationToken::new();
-    ending.cancel();
-    for task in world.cluster.clone().begin(&ending) {
-        task.await.unwrap();
-    }
+    world.cluster.begin_holding(&json!({}), "one").await;
     let mut third = Alive::default();
     assert_eq!(of_deployments(&world, &mut third), (vec![], vec![]));
     watched(&world, "Deployment", &[], "ADDED", deployment("12", 2)).await;
@@ -390,8 +410,8 @@ async fn a_probe_that_fails_is_a_change_and_every_event_a_line() {
     assert_eq!(world.changes(), ["Readiness probe failed: 503"; 2]);
     watched(&world, "Event", &[], "ADDED", event("Pulled", "Image is there")).await;
     assert_eq!(world.changes()[2..], ["Image is there"]);
-    let queued = world.cluster.queue.next_unsent(1 << 20).unwrap();
-    let services: Vec<Vec<u8>> = queued
+    let told = world.told();
+    let services: Vec<Vec<u8>> = told
         .into_iter()
         .map(|record| {
             let body = axum::body::Bytes::from(record.body);
@@ -585,20 +605,100 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
 }
 
 #[tokio::test]
-async fn who_stood_still_for_longer_than_the_lease_tells_nothing() {
+async fn a_change_is_told_when_the_lease_says_so_and_by_its_holder_alone() {
     let world = world().await;
-    *world.cluster.renewed.lock() = Some(Instant::now());
+    let mut one = Candidate::new("one".into());
+    assert!(world.renew(&mut one).await);
     watched(&world, "Deployment", &[deployment("9", 1)], "MODIFIED", deployment("10", 2)).await;
-    let told = ["Deployment cart is scaled from 1 to 2"];
-    assert_eq!(world.changes(), told);
-    // Who comes next is to know of it soon.
+    let queued = || crate::tests::queued_lines(&world.cluster.queue);
+    assert_eq!(queued(), [""; 0], "who is killed now leaves it to the next");
+    // The lease shall say so soon.
     let news = tokio::time::timeout(Duration::from_secs(5), world.cluster.news.notified());
     assert!(news.await.is_ok());
-    *world.cluster.renewed.lock() = Instant::now().checked_sub(lease::DURATION);
+    assert!(world.renew(&mut one).await);
+    let told = ["Deployment cart is scaled from 1 to 2"];
+    assert_eq!(queued(), told);
+    assert!(!world.cluster.path.exists());
+    // It stood still, and another holds the lease before it notices.
+    world.server.lease.lock().as_mut().unwrap()["spec"]["holderIdentity"] = json!("two");
     watched(&world, "Deployment", &[deployment("10", 2)], "MODIFIED", deployment("12", 3)).await;
-    watched(&world, "StatefulSet", &[deployment("9", 1)], "MODIFIED", deployment("13", 2)).await;
+    let annotations =
+        || world.server.lease.lock().as_ref().map(|lease| lease["metadata"]["annotations"].clone());
+    let before = annotations();
+    world.server.lease.lock().as_mut().unwrap()["metadata"]["resourceVersion"] = json!("99");
+    assert!(!world.renew(&mut one).await);
     assert_eq!(world.changes(), told);
-    assert_eq!(world.cluster.told.lock().note, Note::default(), "nor says that it did");
+    assert_eq!(annotations(), before, "nor says that it did");
+}
+
+/// A deployment that is deleted is in no list.
+#[tokio::test]
+async fn a_term_goes_on_where_nobody_else_held_the_lease_meanwhile() {
+    let world = world().await;
+    let mut one = Candidate::new("one".into());
+    assert!(world.renew(&mut one).await);
+    watched(&world, "Deployment", &[deployment("9", 1)], "DELETED", deployment("10", 1)).await;
+    // The API server was away for longer than the lease lasts.
+    world.cluster.counts.leads.store(0, Ordering::Relaxed);
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let version = world.cluster.known[at].lock().version.clone();
+    assert!(world.renew(&mut one).await);
+    let queued = || crate::tests::queued_lines(&world.cluster.queue);
+    assert_eq!(queued(), ["Deployment cart is deleted"]);
+    assert_eq!(world.cluster.known[at].lock().version, version);
+    // Another held it, and gave it back.
+    watched(&world, "Deployment", &[deployment("11", 1)], "MODIFIED", deployment("12", 2)).await;
+    world.cluster.counts.leads.store(0, Ordering::Relaxed);
+    {
+        let lease = &mut *world.server.lease.lock();
+        let lease = lease.as_mut().unwrap();
+        lease["spec"]["holderIdentity"] = json!("");
+        lease["metadata"]["resourceVersion"] = json!("99");
+    }
+    assert!(world.renew(&mut one).await);
+    assert_eq!(world.changes().len(), 1, "what it told is not told again");
+    assert_eq!(world.cluster.known[at].lock().version, "");
+}
+
+/// At any moment: before the lease says that a change is told, and after.
+#[tokio::test]
+async fn who_was_killed_tells_what_its_last_lease_said_and_the_next_holder_the_rest() {
+    let change = (deployment("9", 1), deployment("10", 2));
+    let told = ["Deployment cart is scaled from 1 to 2"];
+    for says_so in [false, true] {
+        let expected: &[&str] = if says_so { &told } else { &[] };
+        let world = world().await;
+        let mut one = Candidate::new("one".into());
+        assert!(world.renew(&mut one).await);
+        watched(&world, "Deployment", &[change.0.clone()], "MODIFIED", change.1.clone()).await;
+        // The request is on its way, and its answer is never seen.
+        let lease = world.server.lease.lock().clone().unwrap();
+        world.cluster.will_replace(&lease).await;
+        let next = one.decide(&lease, Instant::now(), "2026-01-01T00:00:00Z", &world.cluster.note());
+        if let (true, lease::Step::Write(next)) = (says_so, next) {
+            *world.server.lease.lock() = Some(next);
+        }
+        let settings = world.cluster.settings.clone();
+        let config = world.cluster.config.clone();
+        let place = (world.cluster.host.clone(), world.cluster.queue.clone());
+        let clock = Arc::new(model::SystemClock);
+        let again = Cluster::new(&settings, &config, place, clock, Panics::default()).unwrap();
+        assert_eq!(again.campaign(&mut Candidate::new("another".into())).await, Ok(false));
+        let queued = || crate::tests::queued_lines(&world.cluster.queue);
+        assert_eq!(queued(), expected);
+        let until = lease::told(&world.server.lease.lock().clone().unwrap());
+        let version = until.get("Deployment").map(|until| until.version);
+        assert_eq!(version, says_so.then_some(10), "who comes next tells what is later");
+        // Killed while it queued it: it is there, and not written down as told.
+        let lease = world.server.lease.lock().clone().unwrap();
+        let held = world.cluster.told.lock().held.to_bytes().unwrap();
+        std::fs::write(&world.cluster.path, held).unwrap();
+        let place = (world.cluster.host.clone(), world.cluster.queue.clone());
+        let clock = Arc::new(model::SystemClock);
+        let again = Cluster::new(&settings, &config, place, clock, Panics::default()).unwrap();
+        again.settle(&lease).await;
+        assert_eq!(queued(), expected);
+    }
 }
 
 #[test]

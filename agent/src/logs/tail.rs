@@ -211,7 +211,11 @@ impl Tail {
             lines.let_go(&mut self.follow.position);
         }
         self.follow.has_passed();
-        counts.lost(std::mem::take(&mut self.follow.losses));
+        let losses = std::mem::take(&mut self.follow.losses);
+        if losses.files > 0 {
+            warn!(path = self.file.path, "a log file was deleted before it was read to its end");
+        }
+        counts.lost(losses);
         let records = lines.records;
         self.is_due = matches!(step, Step::More | Step::Soon);
         self.behind = if self.is_due { self.follow.behind() } else { 0 };

@@ -11,6 +11,9 @@ const GRACE_NS: i64 = 15_000_000_000;
 /// Container ids remembered; the oldest go.
 const CONTAINERS_MAX: usize = 5_000;
 
+/// Victims of one container that are known by name; of a container whose children are killed all day the oldest are counted.
+const VICTIMS_MAX: usize = 32;
+
 /// Points of the working set's curve.
 const CURVE_POINTS: usize = 20;
 
@@ -32,26 +35,31 @@ pub struct Kill {
 
 #[derive(Default)]
 pub struct Ledger {
-    containers: BTreeMap<String, Container>,
     curves: BTreeMap<String, Curve>,
     saved: Saved,
 }
 
-/// What survives a restart.
+/// What survives a restart. How far the kernel's log was read and what of it waits to be told are written down together:
+/// what waits is not read again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Saved {
     kernel: Seen,
+    #[serde(default)]
+    containers: BTreeMap<String, Container>,
     /// Kills told, by container id, and when.
     told: BTreeMap<String, (u64, i64)>,
     /// By pod's uid and container's name, `uid/name`.
     counts: BTreeMap<String, u64>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Container {
     uid: String,
     name: String,
+    /// By their process ids.
     victims: BTreeMap<u32, Victim>,
+    /// Victims that were told and are known no more.
+    forgotten: u64,
     exit: Option<(i32, String)>,
     exit_ns: Option<i64>,
     group_kills: u64,
@@ -66,7 +74,18 @@ struct Curve {
 
 impl Container {
     fn kills(&self) -> u64 {
-        (self.victims.len() as u64).max(self.group_kills).max(u64::from(self.exit.is_some()))
+        let victims = self.forgotten + self.victims.len() as u64;
+        victims.max(self.group_kills).max(u64::from(self.exit.is_some()))
+    }
+
+    /// All were told.
+    fn forget_victims(&mut self) {
+        while self.victims.len() > VICTIMS_MAX {
+            let oldest = self.victims.iter().min_by_key(|(_, victim)| victim.ts_ns).map(|(pid, _)| *pid);
+            let Some(pid) = oldest else { return };
+            self.victims.remove(&pid);
+            self.forgotten += 1;
+        }
     }
 }
 
@@ -93,8 +112,17 @@ impl Ledger {
         self.saved.counts.get(&format!("{uid}/{container}")).copied().unwrap_or(0)
     }
 
+    /// Whether the kubelet is to be asked for a container's name: of one that lives on, nothing else changes by a kill.
+    pub fn lacks_a_name(&self) -> bool {
+        let Saved { containers, told, .. } = &self.saved;
+        let waits = |id: &String, container: &Container| {
+            container.kills() > told.get(id).map_or(0, |(told, _)| *told)
+        };
+        containers.iter().any(|(id, container)| container.name.is_empty() && waits(id, container))
+    }
+
     pub fn kernel(&mut self, victim: Victim, now_ns: i64) {
-        let container = self.containers.entry(victim.container_id.clone()).or_default();
+        let container = self.saved.containers.entry(victim.container_id.clone()).or_default();
         container.uid.clone_from(&victim.uid);
         // The same process twice is one kill.
         if container.victims.insert(victim.pid, victim).is_none() {
@@ -113,7 +141,7 @@ impl Ledger {
         }
         curve.limit_bytes = group.limit_bytes.filter(|limit| *limit > 0.0).or(curve.limit_bytes);
         if group.kills > 0 {
-            let container = self.containers.entry(container_id.to_owned()).or_default();
+            let container = self.saved.containers.entry(container_id.to_owned()).or_default();
             group.uid.clone_into(&mut container.uid);
             if group.kills > container.group_kills {
                 container.group_kills = group.kills;
@@ -126,14 +154,14 @@ impl Ledger {
     pub fn status(&mut self, pod: &Pod, now_ns: i64) {
         for status in pod.statuses() {
             for (id, _, _) in pod.container_ids().into_iter().filter(|(_, name, _)| *name == status.name) {
-                if let Some(known) = self.containers.get_mut(id) {
+                if let Some(known) = self.saved.containers.get_mut(id) {
                     known.name.clone_from(&status.name);
                 }
             }
             let ended = [&status.state, &status.last_state].map(|state| state.terminated.as_ref());
             for ended in ended.into_iter().flatten().filter(|ended| ended.reason == "OOMKilled") {
                 let Some(id) = ended.id() else { continue };
-                let container = self.containers.entry(id.to_owned()).or_default();
+                let container = self.saved.containers.entry(id.to_owned()).or_default();
                 pod.folder_uid().clone_into(&mut container.uid);
                 container.name.clone_from(&status.name);
                 if container.exit.is_none() {
@@ -148,8 +176,9 @@ impl Ledger {
     /// Kills that have not been told, once nothing more is to come of them.
     pub fn due(&mut self, now_ns: i64) -> Vec<Kill> {
         let mut due = vec![];
-        for (id, container) in &self.containers {
-            let told = self.saved.told.get(id).map_or(0, |(told, _)| *told);
+        let Saved { containers, told: told_of, counts, .. } = &mut self.saved;
+        for (id, container) in containers {
+            let told = told_of.get(id).map_or(0, |(told, _)| *told);
             let is_quiet = now_ns - container.changed_ns >= GRACE_NS;
             let has_all = container.exit.is_some() && !container.victims.is_empty();
             if container.kills() <= told || !(is_quiet || has_all) {
@@ -161,7 +190,8 @@ impl Ledger {
             let mut victims = container.victims.values().cloned().collect::<Vec<_>>();
             victims.sort_by_key(|victim| victim.ts_ns);
             for at in told..container.kills() {
-                let victim = victims.get(at as usize).cloned();
+                let named = at.checked_sub(container.forgotten);
+                let victim = named.and_then(|at| victims.get(at as usize)).cloned();
                 // The container ends with the last of its kills, if with any.
                 let exit = container.exit.clone().filter(|_| at + 1 == container.kills());
                 let ts_ns = victim.as_ref().map(|victim| victim.ts_ns).or(container.exit_ns);
@@ -177,17 +207,18 @@ impl Ledger {
                     curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
                 });
             }
-            self.saved.told.insert(id.clone(), (container.kills(), now_ns));
+            told_of.insert(id.clone(), (container.kills(), now_ns));
             let count = format!("{}/{}", container.uid, container.name);
-            *self.saved.counts.entry(count).or_default() += container.kills() - told;
+            *counts.entry(count).or_default() += container.kills() - told;
+            container.forget_victims();
         }
         self.forget();
         due
     }
 
     fn forget(&mut self) {
-        for map in [self.containers.len(), self.curves.len(), self.saved.told.len(), self.saved.counts.len()]
-        {
+        let Saved { containers, told, counts, .. } = &self.saved;
+        for map in [containers.len(), self.curves.len(), told.len(), counts.len()] {
             if map <= CONTAINERS_MAX {
                 continue;
             }
@@ -196,7 +227,7 @@ impl Ledger {
             by_age.sort();
             for (_, id) in by_age.into_iter().take(CONTAINERS_MAX / 2) {
                 self.saved.told.remove(&id);
-                self.containers.remove(&id);
+                self.saved.containers.remove(&id);
             }
             self.curves.clear();
             while self.saved.counts.len() > CONTAINERS_MAX {

@@ -51,6 +51,53 @@ fn three_sources_are_one_event() {
     assert_eq!(again.kills(UID, "oom"), 1);
 }
 
+/// Seen on a real node, with an agent that was killed every five seconds.
+#[test]
+fn a_kill_that_waits_when_the_agent_is_killed_is_told_by_the_next() {
+    const OTHER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let of_other = |pid: u32| Victim { container_id: OTHER.into(), uid: "u".into(), ..killed(pid) };
+    let mut ledger = Ledger::default();
+    // The kubelet has said how one of them ended: that is told, and how far the log was read is written down.
+    ledger.kernel(of_other(8), 100 * SECOND);
+    ledger.kernel(killed(7), 100 * SECOND);
+    ledger.status(&pod("OOMKilled"), 101 * SECOND);
+    assert_eq!(ledger.due(101 * SECOND).len(), 1);
+    let mut next = Ledger::from_bytes(&ledger.to_bytes());
+    let due = next.due(116 * SECOND);
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].container_id.as_str(), due[0].victim.as_ref().unwrap().pid), (OTHER, 8));
+    // A child of a container that has lost one before.
+    let mut last = Ledger::from_bytes(&next.to_bytes());
+    last.kernel(of_other(9), 200 * SECOND);
+    let due = last.due(220 * SECOND);
+    assert_eq!(due.iter().map(|kill| kill.victim.as_ref().unwrap().pid).collect::<Vec<_>>(), [9]);
+}
+
+#[test]
+fn children_that_are_killed_all_day_are_counted_and_the_latest_known() {
+    let mut ledger = Ledger::default();
+    for pid in 1..=1_000 {
+        ledger.kernel(Victim { ts_ns: i64::from(pid) * SECOND, ..killed(pid) }, 0);
+        let due = ledger.due(60 * SECOND);
+        assert_eq!(due.iter().map(|kill| kill.victim.as_ref().unwrap().pid).collect::<Vec<_>>(), [pid]);
+    }
+    assert!(ledger.to_bytes().len() < 20_000, "{}", ledger.to_bytes().len());
+    ledger.kernel(killed(1_000), 0);
+    assert_eq!(ledger.due(60 * SECOND), [], "the same again");
+}
+
+/// A container that lives on has nothing new to its kubelet.
+#[test]
+fn a_kill_waits_for_the_name_of_its_container() {
+    let mut ledger = Ledger::default();
+    assert!(!ledger.lacks_a_name());
+    ledger.group(ID, Group { uid: UID, kills: 1, ..Group::default() }, 100 * SECOND);
+    assert!(ledger.lacks_a_name());
+    ledger.status(&pod("OOMKilled"), 101 * SECOND);
+    assert!(!ledger.lacks_a_name());
+    assert_eq!((ledger.due(120 * SECOND).len(), ledger.kills(UID, "oom")), (1, 1));
+}
+
 #[test]
 fn each_source_alone_is_enough_after_a_while() {
     let of = |tell: &dyn Fn(&mut Ledger)| {

@@ -12,6 +12,7 @@ pub const KINDS: [(u8, &str); 3] = [(b'm', "metrics"), (b'l', "logs"), (b't', "t
 /// No letter: what begins with one is of an earlier version.
 const VERSION: u8 = 2;
 
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub seq: Seq,
     /// Ingest knows the record again by this and its place.
