@@ -306,10 +306,12 @@ impl Told {
     /// How long each operation kept a trace waiting.
     fn times(&mut self, sample: &Sample) {
         let mut own: HashMap<u32, i64> = HashMap::new();
+        let habits = sample.habits();
         for rows in sample.rows.chunk_by(|a, b| a.trace == b.trace) {
             let Some(id) = rows.first().map(|row| row.trace) else { continue };
             let (Some(set), Some(said)) = (self.set_of.get(&id), self.said.get_mut(&id)) else { continue };
-            let tree = sample.tree(rows);
+            let mut tree = sample.tree(rows);
+            habits.tell(rows, &mut tree);
             // Nobody waits for who takes a message; what follows from it is a request of its own.
             let begins = |at: &usize| match tree.parents[*at] {
                 Some(parent) => {
