@@ -6,13 +6,14 @@
 //! only: that a checkout takes longer than a page view is no bottleneck.
 
 mod compare;
+mod counts;
 mod habits;
 mod path;
 mod requests;
 mod split;
 mod waterfall;
 
-pub use compare::{Comparison, Difference};
+pub use counts::{Comparison, Difference};
 pub use waterfall::{TraceTree, TreeSpan, Usual};
 
 use crate::logql::operator::Operator;
