@@ -302,8 +302,9 @@ impl Sample {
         let split = two_sizes(&sorted)?;
         let (usual, slow) = times.took.split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
+        let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
-        let share = slow.len() as f64 / (requests.all.len() - times.unseen) as f64;
+        let share = stand_for / requests.all.len() as f64;
         let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN

@@ -53,6 +53,8 @@ pub(super) struct Took {
     pub ms: f64,
     /// The request, where it waited.
     pub of: Option<usize>,
+    /// So many requests it stands for: itself, and its part of those that lack spans and, among these, perhaps this one.
+    pub stands_for: f64,
 }
 
 pub(super) struct Times {
@@ -60,8 +62,6 @@ pub(super) struct Times {
     pub took: Vec<Took>,
     /// Requests in which it ran.
     pub reached: usize,
-    /// Requests that lack spans and, among these, perhaps its own.
-    pub unseen: usize,
 }
 
 /// Requests that take so long or longer, and their time together.
@@ -139,22 +139,23 @@ impl Requests {
                 by_kind.entry(self.all[paid.request].kind).or_default().push((paid, waited));
             }
         }
-        let mut times = Times { took: vec![], reached: ran.len(), unseen: 0 };
+        let mut times = Times { took: vec![], reached: ran.len() };
         for (kind, paid) in by_kind {
             if let Some(kind) = self.kinds.get(&kind) {
-                self.times_of(kind, &paid, &mut times);
+                self.times_of(kind, &paid, &mut times.took);
             }
         }
         times.took.sort_by(|a, b| a.beyond_ms.total_cmp(&b.beyond_ms));
         times
     }
 
-    fn times_of(&self, kind: &Kind, paid: &[(&Paid, Option<usize>)], times: &mut Times) {
+    fn times_of(&self, kind: &Kind, paid: &[(&Paid, Option<usize>)], all: &mut Vec<Took>) {
         // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
-        let mut without = kind.requests.saturating_sub(paid.len());
+        let (mut without, mut stands_for) = (kind.requests.saturating_sub(paid.len()), 1.0);
         if without <= paid.len() {
             let torn = paid.iter().filter(|(paid, _)| !self.all[paid.request].whole).count();
-            times.unseen += kind.torn - torn;
+            let unseen = kind.torn - torn;
+            stands_for = kind.requests as f64 / (kind.requests - unseen) as f64;
             without = 0;
         }
         let ms = |ns: i64| ns as f64 / 1e6;
@@ -162,12 +163,12 @@ impl Requests {
         sorted.resize(sorted.len() + without, 0.0);
         sorted.sort_by(f64::total_cmp);
         let usual = quantile(&sorted, USUAL_QUANTILE);
-        times.took.extend(paid.iter().map(|(paid, of)| {
+        all.extend(paid.iter().map(|(paid, of)| {
             // What a missing span may account for slowed nobody as far as is known.
             let ms = ms(paid.ns).min(usual.max(ms(paid.ns) - ms(paid.missing_ns)));
-            Took { beyond_ms: ms - usual, ms, of: *of }
+            Took { beyond_ms: ms - usual, ms, of: *of, stands_for }
         }));
-        times.took.extend((0..without).map(|_| Took { beyond_ms: -usual, ms: 0.0, of: None }));
+        all.extend((0..without).map(|_| Took { beyond_ms: -usual, ms: 0.0, of: None, stands_for }));
     }
 
     /// Whether so many slow ones of those that reach an operation are more than chance brings.
