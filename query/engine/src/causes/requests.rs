@@ -5,7 +5,7 @@
 
 use super::split::quantile;
 use super::{EXAMPLES, Row, Tree, path};
-use model::TraceId;
+use model::{SpanKind, TraceId};
 use std::collections::{HashMap, HashSet};
 
 /// The least share of all requests, with 95 % confidence. Who asks for one service's requests asks for fewer: a timeout that
@@ -86,6 +86,8 @@ pub(super) struct Requests {
     pub paid: HashMap<u32, Vec<Paid>>,
     /// What operations took that ran while something else was waited for: nobody paid it, but it is what they usually take.
     hidden: HashMap<u32, Vec<Paid>>,
+    /// Operations by which a service asks nobody and answers nobody.
+    within: HashSet<u32>,
 }
 
 impl Requests {
@@ -106,6 +108,9 @@ impl Requests {
         let mut told = vec![false; nodes.len()];
         path::walk(nodes, at, |node, ns| {
             told[node] = true;
+            if matches!(rows[node].kind, SpanKind::Internal | SpanKind::Unspecified) {
+                self.within.insert(rows[node].operation);
+            }
             add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns));
         });
         // What was not waited for is a path of its own, as long as if it had been.
@@ -142,20 +147,24 @@ impl Requests {
         let mut times = Times { took: vec![], reached: ran.len() };
         for (kind, paid) in by_kind {
             if let Some(kind) = self.kinds.get(&kind) {
-                self.times_of(kind, &paid, &mut times.took);
+                self.times_of(operation, kind, &paid, &mut times.took);
             }
         }
         times.took.sort_by(|a, b| a.beyond_ms.total_cmp(&b.beyond_ms));
         times
     }
 
-    fn times_of(&self, kind: &Kind, paid: &[(&Paid, Option<usize>)], all: &mut Vec<Took>) {
-        // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
+    fn times_of(&self, operation: u32, kind: &Kind, paid: &[(&Paid, Option<usize>)], all: &mut Vec<Took>) {
         let (mut without, mut stands_for) = (kind.requests.saturating_sub(paid.len()), 1.0);
         if without <= paid.len() {
+            // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
             let torn = paid.iter().filter(|(paid, _)| !self.all[paid.request].whole).count();
             let unseen = kind.torn - torn;
             stands_for = kind.requests as f64 / (kind.requests - unseen) as f64;
+            without = 0;
+        } else if !self.within.contains(&operation) {
+            // That some ask somebody whom the others do not is no sign of anything slow; a wait may leave no span where it is
+            // none.
             without = 0;
         }
         let ms = |ns: i64| ns as f64 / 1e6;

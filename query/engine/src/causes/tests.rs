@@ -402,3 +402,35 @@ async fn spans_that_got_lost_are_no_bottleneck_and_hide_none() {
     assert!((pool.adds_ms / 300.0 - 1.0).abs() < 0.05, "{pool:?}");
     assert!((pool.share_of_requests / 0.15 - 1.0).abs() < 0.17, "{pool:?}");
 }
+
+#[tokio::test]
+async fn what_only_some_ask_for_is_no_bottleneck_but_a_wait_that_only_some_have_is() {
+    for waits in [false, true] {
+        let world = World::new().await;
+        let batch = left_by(&["frontend", "coupons"], 1_000, |rng| {
+            let took = 100.0 * (0.9 + 0.2 * rng.random::<f64>());
+            let (end, some) = (10.0 * (0.8 + 0.4 * rng.random::<f64>()), rng.random_bool(0.15));
+            match (some, waits) {
+                (false, _) => vec![(0, 1, 0, "GET /", SpanKind::Server, 0.0, end)],
+                (true, true) => vec![
+                    (0, 1, 0, "GET /", SpanKind::Server, 0.0, end + took),
+                    (0, 2, 1, "wait", SpanKind::Internal, 5.0, 5.0 + took),
+                ],
+                (true, false) => vec![
+                    (0, 1, 0, "GET /", SpanKind::Server, 0.0, end + took),
+                    (0, 2, 1, "GET", SpanKind::Client, 5.0, 5.0 + took),
+                    (1, 3, 2, "GET /coupons", SpanKind::Server, 5.5, 4.5 + took),
+                ],
+            }
+        });
+        world.write(batch).await;
+        let found = world.of(None).await.found;
+        let named: Vec<&str> = found.iter().map(|one| one.operation.as_str()).collect();
+        let expected: &[&str] = if waits { &["wait"] } else { &[] };
+        assert_eq!(named, expected, "{found:?}");
+        if let Some(wait) = found.first() {
+            assert!((wait.adds_ms / 100.0 - 1.0).abs() < 0.05, "{wait:?}");
+            assert!((wait.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{wait:?}");
+        }
+    }
+}
