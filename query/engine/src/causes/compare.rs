@@ -8,7 +8,7 @@
 //! An operation's time is its own on the critical path and not that of its span: where one is slow, the spans of all that wait
 //! for it are as long, up to the entry, and would stand before what made them so.
 
-use super::counts::{Comparison, Counts, Set, VALUE_CHARS_MAX, spread};
+use super::counts::{Comparison, Counts, Set, VALUE_CHARS_MAX};
 use super::{Names, Row, Sample, path};
 use crate::logql::operator::Operator;
 use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
@@ -24,10 +24,10 @@ use std::collections::{HashMap, HashSet};
 use store::{LogColumns, Snapshot, SpanColumns};
 use traceql::Scope;
 
-/// Traces, and lines, of each set that are compared. Of more, and up to twice as many are asked for, some are left out evenly:
-/// the newest alone of a set that many match would be of another time than those of a set that few do.
-const TRACES_MAX: usize = 1_000;
-const LINES_MAX: usize = 2_000;
+/// Traces, and lines, of each set: the newest. As many are asked for of both, so that none that was selected but left out for
+/// being too old is among the newest of its baseline.
+const TRACES_MAX: usize = 2_000;
+const LINES_MAX: usize = 5_000;
 /// Lines that are looked through for those of the traces.
 const LINES_READ_MAX: usize = 2_000_000;
 const TRACE_NS_MAX: i64 = 600_000_000_000;
@@ -65,7 +65,6 @@ impl Engine {
         warnings.extend(more);
         let chosen: HashSet<TraceId> = selected.iter().copied().collect();
         others.retain(|id| !chosen.contains(id));
-        let (selected, others) = (spread(selected, TRACES_MAX), spread(others, TRACES_MAX));
         let mut set_of: HashMap<TraceId, Set> = HashMap::new();
         set_of.extend(selected.iter().map(|id| (*id, Set::Selection)));
         set_of.extend(others.iter().map(|id| (*id, Set::Baseline)));
@@ -108,7 +107,7 @@ impl Engine {
         query: &str,
         range: TimeRange,
     ) -> Result<(Vec<TraceId>, Vec<String>), QueryError> {
-        let limit = self.asked(2 * TRACES_MAX);
+        let limit = self.asked(TRACES_MAX);
         let options = SearchOptions { range, limit, spans_per_spanset: 1 };
         let mut found = self.traceql_search(tenant, query, options).await?;
         let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
@@ -134,7 +133,6 @@ impl Engine {
         let key = |line: &Line| (line.entry.ts_ns, line.labels.clone(), line.entry.line.clone());
         let chosen: HashSet<_> = selected.iter().map(key).collect();
         others.retain(|line| !chosen.contains(&key(line)));
-        let (selected, others) = (spread(selected, LINES_MAX), spread(others, LINES_MAX));
         let mut counts = Counts { selection: selected.len(), baseline: others.len(), ..Counts::default() };
         for (set, lines) in [(Set::Selection, selected), (Set::Baseline, others)] {
             for Line { labels, entry } in lines {
@@ -155,7 +153,7 @@ impl Engine {
         query: &str,
         range: TimeRange,
     ) -> Result<(Vec<Line>, Vec<String>), QueryError> {
-        let limit = self.asked(2 * LINES_MAX);
+        let limit = self.asked(LINES_MAX);
         let mut answer = self
             .logql_range(tenant, query, range.start, range.end, 1_000, limit, Direction::Backward)
             .await?;
@@ -183,7 +181,7 @@ struct Line {
 
 /// A warning where as many were found as were asked for.
 fn newest_alone(of: &str, query: &str, found: usize, limit: usize) -> Option<String> {
-    (found >= limit).then(|| format!("of the {of} that match {query} only the newest {found} are looked at"))
+    (found >= limit).then(|| format!("of the {of} that match {query} only the newest {found} are compared"))
 }
 
 /// Every stream has a service's name.
@@ -405,7 +403,7 @@ mod tests {
         assert!(found.baseline > 300, "{found:?}");
     }
 
-    /// Of which the newest alone were asked for once, and the others of the selection were its baseline.
+    /// More of it than were asked for were a part of its own baseline once.
     #[tokio::test]
     async fn what_is_selected_is_no_baseline_however_much_it_is() {
         let world = World::new().await;

@@ -198,28 +198,9 @@ fn difference(thing: &Thing, n1: f64, n0: f64) -> Option<Difference> {
     })
 }
 
-/// So many of them at most, evenly from first to last.
-pub(super) fn spread<T>(all: Vec<T>, most: usize) -> Vec<T> {
-    let count = all.len();
-    if count <= most {
-        return all;
-    }
-    let kept = |at: usize| (at + 1) * most / count > at * most / count;
-    all.into_iter().enumerate().filter(|(at, _)| kept(*at)).map(|(_, one)| one).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_part_is_taken_from_first_to_last() {
-        assert_eq!(spread((0..5).collect(), 9), [0, 1, 2, 3, 4]);
-        assert_eq!(spread((0..10).collect(), 5), [1, 3, 5, 7, 9]);
-        for most in [1, 3, 7, 99] {
-            assert_eq!(spread((0..100).collect::<Vec<i32>>(), most).len(), most);
-        }
-    }
 
     fn told(members: &[(Set, &str, &str)]) -> Comparison {
         let mut counts = Counts::default();
