@@ -47,6 +47,8 @@ const TIME_SHARE_MIN: f64 = 0.01;
 const ADDS_MS_MIN: f64 = 1.0;
 const EXAMPLES: usize = 5;
 const FOUND_MAX: usize = 20;
+/// Each request is looked for in its whole trace. Where one trace asks a service without end, so many spans in all.
+const LOOKED_THROUGH_MAX: usize = 20_000_000;
 /// Operations of the critical path that are told.
 const PATH_MAX: usize = 50;
 
@@ -369,6 +371,7 @@ impl Sample {
             }
             let mut tree = self.tree(rows);
             habits.tell(rows, &mut tree);
+            let mut left = LOOKED_THROUGH_MAX / rows.len();
             for (at, row) in rows.iter().enumerate() {
                 let enters = match (entries, tree.parents[at]) {
                     (Entries::FromOutside, _) => row.parent.is_none(),
@@ -377,7 +380,8 @@ impl Sample {
                     (Entries::Of(_), None) => true,
                     (Entries::Of(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
                 };
-                if enters && wanted(row) && range.contains(row.start_ns) {
+                if enters && wanted(row) && range.contains(row.start_ns) && left > 0 {
+                    left -= 1;
                     requests.add(rows, &tree, at);
                 }
             }

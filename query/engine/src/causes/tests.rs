@@ -434,3 +434,30 @@ async fn what_only_some_ask_for_is_no_bottleneck_but_a_wait_that_only_some_have_
         }
     }
 }
+
+/// A loop of two services that ask one another is one trace with as many requests as spans.
+#[tokio::test]
+async fn a_trace_without_end_is_looked_at_so_far() {
+    let world = World::new().await;
+    let spans = |of: u32| {
+        let span = |number: u32| Span {
+            trace_id: [7; 16],
+            span_id: u64::from(number + 1).to_be_bytes(),
+            parent_span_id: (number > 0).then(|| u64::from(number).to_be_bytes()),
+            start_ns: NOON_NS + i64::from(number),
+            duration_ns: 1_000_000 - 2 * i64::from(number),
+            name: "again".to_owned(),
+            kind: SpanKind::Server,
+            ..Span::default()
+        };
+        (0..20_000).filter(|number| number % 2 == of).map(span).collect::<Vec<Span>>()
+    };
+    let resources = ["ping", "pong"].into_iter().zip(0..).map(|(name, of)| ResourceSpans {
+        resource: Arc::new(vec![("service.name".to_owned(), Value::from(name))]),
+        spans: spans(of),
+        ..ResourceSpans::default()
+    });
+    world.write(SpanBatch { resources: resources.collect() }).await;
+    let answer = world.of(Some("pong")).await;
+    assert_eq!((answer.requests, answer.found.len()), (LOOKED_THROUGH_MAX / 20_000, 0));
+}
