@@ -204,10 +204,10 @@ mod tests {
 
     fn told(members: &[(Set, &str, &str)]) -> Comparison {
         let mut counts = Counts::default();
-        for (set, a, b) in members {
+        for &(set, a, b) in members {
             let mut said = HashSet::new();
-            counts.say_of("a", *set, ("node", a), &mut said);
-            counts.say_of("b", *set, ("node", b), &mut said);
+            counts.say_of("a", set, ("node", a), &mut said);
+            counts.say_of("b", set, ("node", b), &mut said);
             match set {
                 Set::Selection => counts.selection += 1,
                 Set::Baseline => counts.baseline += 1,

@@ -37,13 +37,12 @@ impl Habits {
     /// How long at most that took which a span of an operation usually begins, and this one did not.
     fn missing_ns(&self, rows: &[Row], operation: u32, children: &[u32]) -> i64 {
         let Some(usual) = self.begins.get(&operation) else { return 0 };
+        let began: HashSet<u32> = children.iter().map(|child| rows[*child as usize].operation).collect();
         let (mut of_operations, mut at_all) = (0i64, 0);
         for (of, ns) in usual {
             match of {
-                Some(of) if !children.iter().any(|child| rows[*child as usize].operation == *of) => {
-                    of_operations = of_operations.saturating_add(*ns);
-                }
-                None if children.is_empty() => at_all = *ns,
+                Some(of) if !began.contains(of) => of_operations = of_operations.saturating_add(*ns),
+                None if began.is_empty() => at_all = *ns,
                 _ => {}
             }
         }
