@@ -12,7 +12,9 @@ import sys
 import time
 import urllib.parse
 
-# name, (service, operation) that is slow, ms, share, clock of `ledger` and `stock` off by ms, who is asked for
+# name, (service, operation) that is slow, ms, share, clock of `ledger` and `stock` off by ms, who is asked for, and what is
+# wrong with what is sent: LOST loses some spans, SERVERS leaves none of calls, only of those who serve them.
+LOST, SERVERS = "lost", "servers"
 CASES = [
     ("nothing", None, 0, 0, 0, ""),
     ("nothing, clocks off", None, 0, 0, 400, ""),
@@ -27,7 +29,14 @@ CASES = [
     ("who takes messages, 200 ms at 8 %", ("mailer", "process mail"), 200, 0.08, 0, ""),
     ("who takes messages, asked for", ("mailer", "process mail"), 200, 0.08, 0, "mailer"),
     ("an audit that nobody waits for", ("audit", "write"), 500, 0.2, 0, "none"),
+    ("nothing, spans lost", None, 0, 0, 0, "", LOST),
+    ("pool 300 ms at 15 %, spans lost", ("ledger", "pool.acquire"), 300, 0.15, 0, "", LOST),
+    ("nothing, clocks off, servers alone", None, 0, 0, 200, "", SERVERS),
+    ("pool 300 ms at 15 %, clocks off, servers alone", ("ledger", "pool.acquire"), 300, 0.15, 200, "", SERVERS),
+    ("a leaf, 1 s at 2 %, clocks off, servers alone", ("stock", "GET /stock"), 1000, 0.02, -200, "", SERVERS),
+    ("checkout itself, 60 %, with an audit beside", ("checkout", "POST /checkout"), 300, 0.6, 0, ""),
 ]
+LOST_SHARE = 0.03
 SERVICES = ["frontend", "gateway", "checkout", "stock", "price", "ledger", "mailer", "audit"]
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 
@@ -35,7 +44,8 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 class Request:
     def __init__(self, rng, start_ns, case):
         self.rng, self.start_ns, self.trace = rng, start_ns, rng.randbytes(16).hex()
-        (_, self.slow, self.ms, self.share, self.skew, _), self.spans, self.is_slow = case, {}, False
+        (_, self.slow, self.ms, self.share, self.skew, _), self.spans, self.is_slow = case[:6], {}, False
+        self.how = case[6:]
 
     def work(self, service, name, ms):
         took = ms * (0.7 + 0.5 * self.rng.random() + self.rng.random() ** 8)
@@ -46,6 +56,8 @@ class Request:
 
     def span(self, service, name, kind, parent, at, end, span_id=None, attributes=()):
         span_id = span_id or self.id()
+        if LOST in self.how and parent and self.rng.random() < LOST_SHARE:
+            return span_id
         skew = self.skew if service in ("ledger", "stock") else 0
         ns = lambda ms: str(self.start_ns + int((ms + skew) * 1e6))  # noqa: E731
         self.spans.setdefault(service, []).append({
@@ -62,6 +74,9 @@ class Request:
         client, server = self.id(), self.id()
         began = at + 0.3
         end = inside(server, began)
+        if SERVERS in self.how:
+            self.span(to, name, SERVER, parent, began, end, server)
+            return end + 0.3
         self.span(to, name, SERVER, client, began, end, server)
         self.span(service, "ask " + to, CLIENT, parent, at, end + 0.3, client)
         return end + 0.3
@@ -121,7 +136,7 @@ def main():
     end_ns = time.time_ns() - 60 * 10**9
     right = 0
     for number, case in enumerate(CASES):
-        name, slow, ms, share, _, asked = case
+        name, slow, ms, share, _, asked = case[:6]
         rng, tenant = random.Random(number), f"case-{number}-{int(time.time())}"
         requests = [Request(rng, end_ns - (count - at) * 500_000_000, case).run() for at in range(count)]
         for at in range(0, count, 200):
@@ -145,7 +160,7 @@ def main():
             ok &= abs(adds / ms - 1) < 0.1 and abs(of / was - 1) < 0.1
             note = f"+{adds:.1f} ms of {ms}, {of:.1%} of {was:.1%}"
         right += ok
-        print(f"{'ok ' if ok else 'BAD'} {name:38} {note or told}", flush=True)
+        print(f"{'ok ' if ok else 'BAD'} {name:48} {note or told}", flush=True)
         if slow == ("ledger", "pool.acquire"):
             least = 25 + ms / 2
             compared = get(port, "/api/compare", tenant, selection=f"{{ kind = server && duration > {least}ms }}",

@@ -67,13 +67,28 @@ pub struct Acquired {
     pub exhausted: bool,
 }
 
-/// Draws how a request gets its connection.
-pub fn acquire(bottleneck: &Bottleneck, rng: &mut impl Rng) -> Acquired {
-    if rng.random_bool(bottleneck.share) {
-        let wait = bottleneck.wait.mul_f64(rng.random_range(1.0 - WAIT_SPREAD..1.0 + WAIT_SPREAD));
-        return Acquired { wait, exhausted: true };
+/// Draws how requests get their connections. Which of them wait is chance, how many is not: after any of them that is the
+/// share asked for, give or take one, so that what somebody finds can be held against what was made.
+pub struct Lots {
+    bottleneck: Bottleneck,
+    /// Requests that should have waited by now and did not.
+    owed: f64,
+}
+
+impl Lots {
+    pub fn new(bottleneck: Bottleneck) -> Lots {
+        Lots { bottleneck, owed: 0.0 }
     }
-    Acquired { wait: Duration::from_micros(rng.random_range(20..200)), exhausted: false }
+
+    pub fn acquire(&mut self, rng: &mut impl Rng) -> Acquired {
+        self.owed += self.bottleneck.share;
+        if rng.random_bool(self.owed.clamp(0.0, 1.0)) {
+            self.owed -= 1.0;
+            let spread = rng.random_range(1.0 - WAIT_SPREAD..1.0 + WAIT_SPREAD);
+            return Acquired { wait: self.bottleneck.wait.mul_f64(spread), exhausted: true };
+        }
+        Acquired { wait: Duration::from_micros(rng.random_range(20..200)), exhausted: false }
+    }
 }
 
 /// What the pool's gauges say. A gauge is read every few seconds while a wait lasts 0.3, so each tells the most since
@@ -118,7 +133,22 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
     use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn of_any_hundred_requests_as_many_wait_as_are_said_to() {
+        for (seed, share) in [0.0, 0.01, 0.15, 0.6, 1.0].into_iter().enumerate() {
+            let mut lots = Lots::new(Bottleneck { share, ..Bottleneck::default() });
+            let mut rng = StdRng::seed_from_u64(seed as u64);
+            let waited: Vec<bool> = (0..2_000).map(|_| lots.acquire(&mut rng).exhausted).collect();
+            for hundred in waited.windows(100) {
+                let slow = hundred.iter().filter(|waited| **waited).count() as f64;
+                assert!((slow - share * 100.0).abs() <= 2.0, "{share}: {slow}");
+            }
+        }
+    }
 
     #[test]
     fn waits_at_the_same_time_are_counted_and_then_forgotten() {

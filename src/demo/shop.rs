@@ -1,7 +1,7 @@
 //! The shop at work: plays requests and leaves their spans, log lines and measurements through the SDK.
 
 use super::instrumented::{Instrumented, Receiver};
-use super::pool::{Acquired, Bottleneck};
+use super::pool::{Acquired, Bottleneck, Lots};
 use super::topology::{Flow, POOL_CONNECTIONS_MAX, SERVICES, flows};
 use super::traffic::{self, Did, Request, STATUS_OK, Span as Played};
 use opentelemetry::logs::Severity;
@@ -21,6 +21,7 @@ pub struct Shop {
     services: Vec<Instrumented>,
     flows: Vec<Flow>,
     bottleneck: Bottleneck,
+    lots: Lots,
     rng: StdRng,
     orders: Counter<u64>,
     revenue: Counter<f64>,
@@ -59,7 +60,8 @@ impl Shop {
             .with_description("Value of the orders placed.")
             .build();
         let flows = flows(bottleneck.service);
-        Ok(Shop { services, flows, bottleneck, rng, orders, revenue, orders_placed: 0 })
+        let lots = Lots::new(bottleneck);
+        Ok(Shop { services, flows, bottleneck, lots, rng, orders, revenue, orders_placed: 0 })
     }
 
     /// How long until the next visitor comes, at a mean rate: visitors do not know of one another.
@@ -72,7 +74,7 @@ impl Shop {
     pub fn serve_one(&mut self, now: SystemTime) {
         let Some(flow) = traffic::choose(&self.flows, &mut self.rng) else { return };
         let places_order = flow.places_order;
-        let request = traffic::play(flow, &self.bottleneck, &mut self.rng);
+        let request = traffic::play(flow, &mut self.lots, &mut self.rng);
         // What outlives the answer (consumers of messages) ends now, so that no span lies in the future.
         let took = request.spans.iter().map(|span| span.end).max().unwrap_or_default();
         let start = now - took;

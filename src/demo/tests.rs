@@ -42,9 +42,10 @@ const NOON_NS: i64 = 1_772_366_400_000_000_000;
 fn spans(bottleneck: &Bottleneck, requests: u64, seed: u64) -> SpanBatch {
     let flows = topology::flows(bottleneck.service);
     let mut rng = StdRng::seed_from_u64(seed);
+    let mut lots = pool::Lots::new(*bottleneck);
     let mut by_service: Vec<Vec<Span>> = topology::SERVICES.iter().map(|_| vec![]).collect();
     for number in 0..requests {
-        let request = play(choose(&flows, &mut rng).unwrap(), bottleneck, &mut rng);
+        let request = play(choose(&flows, &mut rng).unwrap(), &mut lots, &mut rng);
         let trace_id: [u8; 16] = rng.random();
         let start_ns = NOON_NS + number as i64 * 80_000_000;
         let id = |at: usize| (at as u64 + 1).to_be_bytes();
@@ -109,6 +110,9 @@ async fn the_bottleneck_is_the_first_answer_wherever_it_is_put() {
         assert_eq!((first.service.as_str(), first.operation.as_str()), (bottleneck.service, "pool.acquire"));
         let wait_ms = bottleneck.wait.as_secs_f64() * 1e3;
         assert!((first.adds_ms / wait_ms - 1.0).abs() < 0.1, "{text}: {first:?}");
+        // Every visitor is shown open orders, so their pool slows as many of all requests.
+        let share = first.share_of_requests / bottleneck.share;
+        assert!(bottleneck.service != "orders" || (share - 1.0).abs() < 0.05, "{text}: {first:?}");
     }
 }
 

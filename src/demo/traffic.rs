@@ -2,7 +2,7 @@
 //!
 //! Pure: random numbers and the tree of calls go in, a flat list of spans with offsets from the request's start comes out.
 
-use super::pool::{self, Acquired, Bottleneck};
+use super::pool::{Acquired, Lots};
 use super::topology::{Call, Flow, Op, index_of};
 use rand::Rng;
 use std::time::Duration;
@@ -56,15 +56,15 @@ pub fn choose<'f>(flows: &'f [Flow], rng: &mut impl Rng) -> Option<&'f Flow> {
 }
 
 /// Plays one request of a flow.
-pub fn play(flow: &Flow, bottleneck: &Bottleneck, rng: &mut impl Rng) -> Request {
-    let mut playing = Playing { spans: Vec::with_capacity(48), bottleneck, rng };
+pub fn play(flow: &Flow, lots: &mut Lots, rng: &mut impl Rng) -> Request {
+    let mut playing = Playing { spans: Vec::with_capacity(48), lots, rng };
     let ended = playing.serve(&flow.root, None, Duration::ZERO);
     Request { spans: playing.spans, failed: ended.status != STATUS_OK }
 }
 
 struct Playing<'r, R> {
     spans: Vec<Span>,
-    bottleneck: &'r Bottleneck,
+    lots: &'r mut Lots,
     rng: &'r mut R,
 }
 
@@ -131,7 +131,7 @@ impl<R: Rng> Playing<'_, R> {
             return Ended { at: start, status: STATUS_OK };
         };
         if pooled {
-            let acquired = pool::acquire(self.bottleneck, self.rng);
+            let acquired = self.lots.acquire(self.rng);
             let span = self.begin(call, parent, start, Did::AcquireConnection(acquired));
             start += acquired.wait;
             self.end(span, Ended { at: start, status: STATUS_OK });

@@ -1,16 +1,20 @@
 //! What slows requests, and how two sets of traces or log lines differ.
 //!
 //! A bottleneck is an operation of which the time on the critical path comes in two sizes: most requests pay the usual
-//! one, some pay a second. `path` says what each request waited for, `split` whether an operation's times come in two
-//! sizes, this file which of these matter. Requests of one kind (the same entry operation) are compared with one another
-//! only: that a checkout takes longer than a page view is no bottleneck.
+//! one, some pay a second. `path` says what a request waited for, `habits` what all traces together tell of that, `requests`
+//! what each paid, `split` whether an operation's times come in two sizes, this file which of these matter. Requests of one
+//! kind (the same entry operation) are compared with one another only: that a checkout takes longer than a page view is no
+//! bottleneck.
 
 mod compare;
+mod counts;
+mod habits;
 mod path;
+mod requests;
 mod split;
 mod waterfall;
 
-pub use compare::{Comparison, Difference};
+pub use counts::{Comparison, Difference};
 pub use waterfall::{TraceTree, TreeSpan, Usual};
 
 use crate::logql::operator::Operator;
@@ -20,15 +24,18 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
+use habits::{Habits, Seen};
 use model::{SpanId, SpanKind, SpanSelect, Tenant, TimeRange, TraceId};
 use path::Node;
+use requests::{Paid, Requests, Slowest};
 use split::{quantile, two_sizes};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Instant;
 use store::SpanColumns;
 
-/// Spans looked at; with more, whole traces are left out at random. Six thousand requests of the demo.
-const SPANS_MAX: usize = 200_000;
+/// Spans looked at; with more, every second trace is left out at random. That leaves five to ten thousand requests of the
+/// demo, of which a share of 15 % is known to 3 % of itself.
+const SPANS_MAX: usize = 400_000;
 /// Distinct operations told apart; names that carry ids would otherwise be without end.
 const OPERATIONS_MAX: usize = 10_000;
 /// A trace's later spans may start so long after the asked range.
@@ -38,18 +45,11 @@ const REQUESTS_MIN: usize = 30;
 const SLOWED_MIN: usize = 5;
 /// The least part of all requests' time that is worth a claim.
 const TIME_SHARE_MIN: f64 = 0.01;
-/// The least share of all requests, with 95 % confidence. Who asks for one service's requests asks for fewer: a timeout that
-/// one payment in a hundred runs into is nothing to the shop, and would be a claim of half of the answers about payments.
-const SHARE_MIN: Share = Share { least: 0.005, deviations: 1.96 };
-/// Or of the requests that reach the operation, with 99 %: a rare kind of request may be slow by any measure of its own.
-const SHARE_OF_REACHED_MIN: Share = Share { least: 0.02, deviations: 2.58 };
 const ADDS_MS_MIN: f64 = 1.0;
-/// What half of the requests of a kind take is not the usual where more than half are slow; a quarter may be left.
-const USUAL_QUANTILE: f64 = 0.25;
 const EXAMPLES: usize = 5;
-/// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
-const SETTLED_NS: i64 = 10_000_000_000;
 const FOUND_MAX: usize = 20;
+/// Each request is looked for in its whole trace. Where one trace asks a service without end, so many spans in all.
+const LOOKED_THROUGH_MAX: usize = 20_000_000;
 /// Operations of the critical path that are told.
 const PATH_MAX: usize = 50;
 
@@ -252,17 +252,18 @@ impl Sample {
     }
 
     fn judge(&self, service: Option<&str>, range: TimeRange) -> Bottlenecks {
+        let habits = self.habits();
         let Some(service) = service else {
-            let mut answer = self.judge_those(&Entries::FromOutside, range);
+            let mut answer = self.judge_those(&Entries::FromOutside, &habits, range);
             // Who takes a message keeps nobody waiting, and what slows it is seen in no request from outside.
-            answer.found.extend(self.judge_those(&Entries::Messages, range).found);
+            answer.found.extend(self.judge_those(&Entries::Messages, &habits, range).found);
             return answer;
         };
-        self.judge_those(&Entries::Of(service), range)
+        self.judge_those(&Entries::Of(service), &habits, range)
     }
 
-    fn judge_those(&self, entries: &Entries<'_>, range: TimeRange) -> Bottlenecks {
-        let requests = self.requests(entries, range);
+    fn judge_those(&self, entries: &Entries<'_>, habits: &Habits, range: TimeRange) -> Bottlenecks {
+        let requests = self.requests(entries, habits, range);
         let mut answer = Bottlenecks {
             requests: requests.all.len(),
             sampled: 0.5f64.powi(self.halvings as i32),
@@ -301,50 +302,23 @@ impl Sample {
         requests: &Requests,
         total_ns: f64,
     ) -> Option<Bottleneck> {
-        let mut by_kind: HashMap<u32, Vec<(f64, Option<usize>)>> = HashMap::new();
-        let mut ran: HashSet<usize> = HashSet::with_capacity(paid.len());
-        for paid in paid {
-            ran.insert(paid.request);
-            let kind = requests.all[paid.request].kind;
-            by_kind.entry(kind).or_default().push((paid.ns as f64 / 1e6, Some(paid.request)));
-        }
-        // Of two that run at the same time now this one and now that one is waited for: what it takes when it is not is as
-        // usual as what it takes when it is, or half of the requests would seem to be slowed by either.
-        for hidden in requests.hidden.get(&operation).into_iter().flatten() {
-            if ran.insert(hidden.request) {
-                let kind = requests.all[hidden.request].kind;
-                by_kind.entry(kind).or_default().push((hidden.ns as f64 / 1e6, None));
-            }
-        }
-        // Beyond what is usual for the kind, the time itself, and the request; those that paid nothing are some, too.
-        let mut beyond: Vec<(f64, f64, Option<usize>)> = Vec::new();
-        for (kind, took) in by_kind {
-            // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
-            let without = requests.kinds.get(&kind).map_or(0, |count| count.saturating_sub(took.len()));
-            let without = if without > took.len() { without } else { 0 };
-            let mut times: Vec<f64> = took.iter().map(|(ms, _)| *ms).collect();
-            times.resize(times.len() + without, 0.0);
-            times.sort_by(f64::total_cmp);
-            let usual = quantile(&times, USUAL_QUANTILE);
-            beyond.extend(took.iter().map(|(ms, request)| (ms - usual, *ms, *request)));
-            beyond.extend((0..without).map(|_| (-usual, 0.0, None)));
-        }
-        beyond.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let sorted: Vec<f64> = beyond.iter().map(|(ms, _, _)| *ms).collect();
+        let times = requests.times(operation, paid);
+        let sorted: Vec<f64> = times.took.iter().map(|took| took.beyond_ms).collect();
         let split = two_sizes(&sorted)?;
-        let (usual, slow) = beyond.split_at(split.at);
+        let (usual, slow) = times.took.split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
-        let slow: Vec<_> = slow.iter().filter(|(_, _, request)| request.is_some()).collect();
-        let share = slow.len() as f64 / requests.all.len() as f64;
+        let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
+        let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
+        let share = stand_for / requests.all.len() as f64;
         let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN
             && share_of_time >= TIME_SHARE_MIN
-            && requests.are_many(slow.len(), ran.len());
+            && requests.are_many(slow.len(), times.reached);
         if !matters {
             return None;
         }
-        let mut usual_ms: Vec<f64> = usual.iter().map(|(_, ms, _)| *ms).collect();
+        let mut usual_ms: Vec<f64> = usual.iter().map(|took| took.ms).collect();
         usual_ms.sort_by(f64::total_cmp);
         let named = self.operations.get(operation as usize)?;
         Some(Bottleneck {
@@ -357,7 +331,7 @@ impl Sample {
             share_of_time,
             share_of_p95: 0.0,
             slowed: slow.len(),
-            traces: requests.newest(slow.iter().filter_map(|(_, _, request)| *request)),
+            traces: requests.newest(&slow),
         })
     }
 
@@ -386,7 +360,7 @@ impl Sample {
     }
 
     /// Every request and what it paid to which operation.
-    fn requests(&self, entries: &Entries<'_>, range: TimeRange) -> Requests {
+    fn requests(&self, entries: &Entries<'_>, habits: &Habits, range: TimeRange) -> Requests {
         let of_everybody = matches!(entries, Entries::FromOutside);
         let mut requests = Requests { of_everybody, ..Requests::default() };
         let wanted = |row: &Row| match entries {
@@ -398,7 +372,9 @@ impl Sample {
             if !rows.iter().any(wanted) {
                 continue;
             }
-            let tree = self.tree(rows);
+            let mut tree = self.tree(rows);
+            habits.tell(rows, &mut tree);
+            let mut left = LOOKED_THROUGH_MAX / rows.len();
             for (at, row) in rows.iter().enumerate() {
                 let enters = match (entries, tree.parents[at]) {
                     (Entries::FromOutside, _) => row.parent.is_none(),
@@ -407,8 +383,9 @@ impl Sample {
                     (Entries::Of(_), None) => true,
                     (Entries::Of(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
                 };
-                if enters && wanted(row) && range.contains(row.start_ns) {
-                    requests.add(row, rows, &tree.nodes, at);
+                if enters && wanted(row) && range.contains(row.start_ns) && left > 0 {
+                    left -= 1;
+                    requests.add(rows, &tree, at);
                 }
             }
         }
@@ -427,18 +404,30 @@ impl Sample {
                 end_ns: row.end_ns,
                 kind: row.kind,
                 clock: self.operations[row.operation as usize].service,
+                awaited: true,
                 children: Vec::new(),
             })
             .collect();
-        let mut parents = vec![None; rows.len()];
+        let (mut parents, mut whole) = (vec![None; rows.len()], true);
         for (at, row) in rows.iter().enumerate() {
             let parent = row.parent.and_then(|parent| by_id.get(&parent).copied());
             if let Some(parent) = parent.filter(|parent| *parent != at) {
                 nodes[parent].children.push(at as u32);
                 parents[at] = Some(parent);
+            } else {
+                whole &= row.parent.is_none();
             }
         }
-        Tree { nodes, parents }
+        Tree { nodes, parents, missing_ns: vec![0; rows.len()], whole }
+    }
+
+    /// What is usual between spans, as all traces together tell.
+    fn habits(&self) -> Habits {
+        let mut seen = Seen::default();
+        for rows in self.rows.chunk_by(|a, b| a.trace == b.trace) {
+            seen.see(rows, &self.tree(rows));
+        }
+        seen.habits()
     }
 }
 
@@ -462,122 +451,10 @@ impl Entries<'_> {
 struct Tree {
     nodes: Vec<Node>,
     parents: Vec<Option<usize>>,
-}
-
-struct Request {
-    trace: TraceId,
-    start_ns: i64,
-    took_ns: i64,
-    /// Its entry's operation.
-    kind: u32,
-}
-
-/// What a request paid to an operation on its critical path.
-struct Paid {
-    request: usize,
-    ns: i64,
-}
-
-fn add_to(paid: &mut Vec<Paid>, request: usize, ns: i64) {
-    match paid.last_mut() {
-        Some(last) if last.request == request => last.ns += ns,
-        _ => paid.push(Paid { request, ns }),
-    }
-}
-
-/// Requests that take so long or longer, and their time together.
-struct Slowest {
-    from_ns: i64,
-    total_ns: f64,
-}
-
-#[derive(Default)]
-struct Requests {
-    /// And not of one service.
-    of_everybody: bool,
-    all: Vec<Request>,
-    kinds: HashMap<u32, usize>,
-    paid: HashMap<u32, Vec<Paid>>,
-    /// What operations took that ran while something else was waited for: nobody paid it, but it is what they usually take.
-    hidden: HashMap<u32, Vec<Paid>>,
-}
-
-impl Requests {
-    fn add(&mut self, entry: &Row, rows: &[Row], nodes: &[Node], at: usize) {
-        let request = self.all.len();
-        self.all.push(Request {
-            trace: entry.trace,
-            start_ns: entry.start_ns,
-            took_ns: entry.end_ns - entry.start_ns,
-            kind: entry.operation,
-        });
-        *self.kinds.entry(entry.operation).or_default() += 1;
-        let mut on_path = vec![false; nodes.len()];
-        path::walk(nodes, at, |node, ns| {
-            on_path[node] = true;
-            add_to(self.paid.entry(rows[node].operation).or_default(), request, ns);
-        });
-        let length = |node: usize| (nodes[node].end_ns - nodes[node].start_ns).max(0);
-        let (mut seen, mut todo) = (vec![false; nodes.len()], vec![at]);
-        while let Some(node) = todo.pop() {
-            if std::mem::replace(&mut seen[node], true) {
-                continue;
-            }
-            let children = || nodes[node].children.iter().map(|child| *child as usize);
-            todo.extend(children());
-            if !on_path[node] {
-                let ns = (length(node) - children().map(length).sum::<i64>()).max(0);
-                add_to(self.hidden.entry(rows[node].operation).or_default(), request, ns);
-            }
-        }
-    }
-
-    /// Whether so many slow ones of those that reach an operation are more than chance brings.
-    fn are_many(&self, slow: usize, reached: usize) -> bool {
-        SHARE_OF_REACHED_MIN.is_met(slow, reached)
-            || self.of_everybody && SHARE_MIN.is_met(slow, self.all.len())
-    }
-
-    /// The twentieth that takes longest.
-    fn slowest(&self) -> Slowest {
-        let mut took: Vec<i64> = self.all.iter().map(|request| request.took_ns).collect();
-        took.sort_unstable();
-        let at = ((took.len() as f64 * 0.95).ceil() as usize).clamp(1, took.len().max(1)) - 1;
-        let from_ns = took.get(at).copied().unwrap_or(0);
-        Slowest { from_ns, total_ns: took.iter().filter(|ns| **ns >= from_ns).map(|ns| *ns as f64).sum() }
-    }
-
-    fn newest(&self, of: impl Iterator<Item = usize>) -> Vec<TraceId> {
-        let newest_ns = self.all.iter().map(|request| request.start_ns).max().unwrap_or(0);
-        let mut requests: Vec<&Request> = of.map(|request| &self.all[request]).collect();
-        requests.sort_by_key(|request| {
-            (newest_ns - request.start_ns < SETTLED_NS, std::cmp::Reverse(request.start_ns))
-        });
-        let mut seen = HashSet::new();
-        requests
-            .iter()
-            .map(|request| request.trace)
-            .filter(|trace| seen.insert(*trace))
-            .take(EXAMPLES)
-            .collect()
-    }
-}
-
-/// A share, and with how many standard deviations a count must be above it.
-struct Share {
-    least: f64,
-    deviations: f64,
-}
-
-impl Share {
-    /// Whether `slow` of `all` stand for at least that (Wilson).
-    fn is_met(&self, slow: usize, all: usize) -> bool {
-        let (n, z) = (all as f64, self.deviations);
-        let p = slow as f64 / n;
-        let middle = p + z * z / (2.0 * n);
-        let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        (middle - spread) / (1.0 + z * z / n) >= self.least
-    }
+    /// Of each node, how long that may have taken which it usually begins and which is not there.
+    missing_ns: Vec<i64>,
+    /// Every parent that is named is there.
+    whole: bool,
 }
 
 #[cfg(test)]

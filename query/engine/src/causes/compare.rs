@@ -2,63 +2,35 @@
 //! holds in the selection and in the baseline.
 //!
 //! What is said of a trace: attributes of its spans and resources, names, states, how long each operation kept it waiting, in
-//! classes of powers of two, and the patterns of the log lines that carry its id. What is said of a line: its labels, its level, its pattern. Things are ranked by the phi
-//! coefficient: 1 where it holds for all of one set and none of the other, 0 where it is as frequent in both.
+//! classes of powers of two, and the patterns of the log lines that carry its id. What is said of a line: its labels, its level,
+//! its pattern. `counts` ranks what was said.
 //!
 //! An operation's time is its own on the critical path and not that of its span: where one is slow, the spans of all that wait
 //! for it are as long, up to the entry, and would stand before what made them so.
 
+use super::counts::{Comparison, Counts, Set, VALUE_CHARS_MAX};
 use super::{Names, Row, Sample, path};
 use crate::logql::operator::Operator;
 use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
-use crate::{Direction, Engine, LogResult, QueryError};
+use crate::{Direction, Engine, LogEntry, LogResult, QueryError};
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::UInt32Type;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use model::{LogSelect, SpanKind, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
+use model::{Labels, LogSelect, SpanKind, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
 use store::{LogColumns, Snapshot, SpanColumns};
+use traceql::Scope;
 
-/// Traces, and lines, of each set: the newest.
-const TRACES_MAX: usize = 500;
-const LINES_MAX: usize = 2_000;
+/// Traces, and lines, of each set: the newest. As many are asked for of both, so that none that was selected but left out for
+/// being too old is among the newest of its baseline.
+const TRACES_MAX: usize = 2_000;
+const LINES_MAX: usize = 5_000;
 /// Lines that are looked through for those of the traces.
 const LINES_READ_MAX: usize = 2_000_000;
-/// Distinct things that are remembered; ids would otherwise fill the memory.
-const THINGS_MAX: usize = 200_000;
-/// A text longer than this is no value that anybody compares.
-const VALUE_CHARS_MAX: usize = 200;
-const DIFFERENCES_MAX: usize = 50;
-/// How many standard deviations the shares must differ by.
-const SIGNIFICANT: f64 = 3.0;
 const TRACE_NS_MAX: i64 = 600_000_000_000;
-
-/// One thing that is more frequent in one of the two sets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Difference {
-    pub attribute: String,
-    pub value: String,
-    /// Traces or lines of each set in which it holds.
-    pub selection_count: u32,
-    pub baseline_count: u32,
-    pub selection_share: f64,
-    pub baseline_share: f64,
-    /// 0 to 1.
-    pub score: f64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Comparison {
-    /// The one that explains most first.
-    pub differences: Vec<Difference>,
-    /// How many traces or lines were compared.
-    pub selection: usize,
-    pub baseline: usize,
-    pub warnings: Vec<String>,
-}
 
 impl Engine {
     /// Two queries of one language, TraceQL or LogQL; the selection is looked for in a range of its own, which may be a part of
@@ -88,13 +60,11 @@ impl Engine {
         baseline: &str,
         range: TimeRange,
     ) -> Result<Comparison, QueryError> {
-        let (selected, mut warnings) = self.ids(tenant, selection, part, TRACES_MAX).await?;
-        // What is selected is no baseline for itself, so as many more are asked for.
-        let (others, more) = self.ids(tenant, baseline, range, 2 * TRACES_MAX).await?;
+        let (selected, mut warnings) = self.ids(tenant, selection, part).await?;
+        let (mut others, more) = self.ids(tenant, baseline, range).await?;
         warnings.extend(more);
         let chosen: HashSet<TraceId> = selected.iter().copied().collect();
-        let others: Vec<TraceId> =
-            others.into_iter().filter(|id| !chosen.contains(id)).take(TRACES_MAX).collect();
+        others.retain(|id| !chosen.contains(id));
         let mut set_of: HashMap<TraceId, Set> = HashMap::new();
         set_of.extend(selected.iter().map(|id| (*id, Set::Selection)));
         set_of.extend(others.iter().map(|id| (*id, Set::Baseline)));
@@ -130,17 +100,24 @@ impl Engine {
         Ok(counts.compared(warnings))
     }
 
-    /// Ids of the newest traces that match.
+    /// Ids of traces that match, the newest first.
     async fn ids(
         &self,
         tenant: &Tenant,
         query: &str,
         range: TimeRange,
-        limit: usize,
     ) -> Result<(Vec<TraceId>, Vec<String>), QueryError> {
+        let limit = self.asked(TRACES_MAX);
         let options = SearchOptions { range, limit, spans_per_spanset: 1 };
-        let found = self.traceql_search(tenant, query, options).await?;
-        Ok((found.traces.iter().map(|trace| trace.trace_id).collect(), found.warnings))
+        let mut found = self.traceql_search(tenant, query, options).await?;
+        let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
+        found.warnings.extend(newest_alone("traces", query, ids.len(), limit));
+        Ok((ids, found.warnings))
+    }
+
+    /// So many, or as many as may be asked for.
+    fn asked(&self, wanted: usize) -> usize {
+        wanted.min(self.limits.log_entries_max).max(1)
     }
 
     async fn compare_lines(
@@ -150,40 +127,15 @@ impl Engine {
         baseline: Option<&str>,
         range: TimeRange,
     ) -> Result<Comparison, QueryError> {
-        let mut counts = Counts::default();
-        let mut warnings = vec![];
-        let mut selected: HashSet<(i64, String)> = HashSet::new();
-        let baseline = baseline.unwrap_or(ALL_LINES);
-        for (set, query, range) in [(Set::Selection, selection, part), (Set::Baseline, baseline, range)] {
-            let limit = if set == Set::Baseline { 2 * LINES_MAX } else { LINES_MAX };
-            let answer = self
-                .logql_range(tenant, query, range.start, range.end, 1_000, limit, Direction::Backward)
-                .await?;
-            warnings.extend(answer.warnings);
-            let LogResult::Streams(streams) = answer.result else {
-                return Err(QueryError::Bad(format!(
-                    "{query}: a query for lines is compared, not one for numbers"
-                )));
-            };
-            let mut lines: Vec<_> = streams
-                .into_iter()
-                .flat_map(|stream| {
-                    let labels = stream.labels;
-                    stream.entries.into_iter().map(move |entry| (labels.clone(), entry))
-                })
-                .collect();
-            lines.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.ts_ns));
-            for (labels, entry) in lines {
-                let key = (entry.ts_ns, entry.line.clone());
-                match set {
-                    Set::Selection => {
-                        counts.selection += 1;
-                        selected.insert(key);
-                    }
-                    Set::Baseline if selected.contains(&key) => continue,
-                    Set::Baseline if counts.baseline >= LINES_MAX => break,
-                    Set::Baseline => counts.baseline += 1,
-                }
+        let (selected, mut warnings) = self.lines(tenant, selection, part).await?;
+        let (mut others, more) = self.lines(tenant, baseline.unwrap_or(ALL_LINES), range).await?;
+        warnings.extend(more);
+        let key = |line: &Line| (line.entry.ts_ns, line.labels.clone(), line.entry.line.clone());
+        let chosen: HashSet<_> = selected.iter().map(key).collect();
+        others.retain(|line| !chosen.contains(&key(line)));
+        let mut counts = Counts { selection: selected.len(), baseline: others.len(), ..Counts::default() };
+        for (set, lines) in [(Set::Selection, selected), (Set::Baseline, others)] {
+            for Line { labels, entry } in lines {
                 let mut said = HashSet::new();
                 for (name, value) in labels.iter().chain(entry.metadata.iter()).chain(entry.parsed.iter()) {
                     counts.say(set, name, value, &mut said);
@@ -193,83 +145,47 @@ impl Engine {
         }
         Ok(counts.compared(warnings))
     }
+
+    /// Lines that match, the newest first.
+    async fn lines(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        range: TimeRange,
+    ) -> Result<(Vec<Line>, Vec<String>), QueryError> {
+        let limit = self.asked(LINES_MAX);
+        let mut answer = self
+            .logql_range(tenant, query, range.start, range.end, 1_000, limit, Direction::Backward)
+            .await?;
+        let LogResult::Streams(streams) = answer.result else {
+            return Err(QueryError::Bad(format!(
+                "{query}: a query for lines is compared, not one for numbers"
+            )));
+        };
+        let mut lines: Vec<Line> = vec![];
+        for stream in streams {
+            let labels = stream.labels;
+            lines.extend(stream.entries.into_iter().map(|entry| Line { labels: labels.clone(), entry }));
+        }
+        lines.sort_by_key(|line| std::cmp::Reverse(line.entry.ts_ns));
+        answer.warnings.extend(newest_alone("lines", query, lines.len(), limit));
+        Ok((lines, answer.warnings))
+    }
+}
+
+/// A log line of an answer, with its stream.
+struct Line {
+    labels: Labels,
+    entry: LogEntry,
+}
+
+/// A warning where as many were found as were asked for.
+fn newest_alone(of: &str, query: &str, found: usize, limit: usize) -> Option<String> {
+    (found >= limit).then(|| format!("of the {of} that match {query} only the newest {found} are compared"))
 }
 
 /// Every stream has a service's name.
 const ALL_LINES: &str = r#"{service_name=~".+"}"#;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Set {
-    Selection,
-    Baseline,
-}
-
-#[derive(Default)]
-struct Counts {
-    selection: usize,
-    baseline: usize,
-    places: HashMap<(String, String), u32>,
-    things: Vec<(String, String, [u32; 2])>,
-}
-
-impl Counts {
-    /// Notes that `attribute` is `value` in one member of a set; `said` is what was noted of it before.
-    fn say(&mut self, set: Set, attribute: &str, value: &str, said: &mut HashSet<u32>) {
-        if value.is_empty() || value.len() > VALUE_CHARS_MAX {
-            return;
-        }
-        let key = (attribute.to_owned(), value.to_owned());
-        let at = match self.places.get(&key) {
-            Some(at) => *at,
-            None if self.things.len() >= THINGS_MAX => return,
-            None => {
-                let at = self.things.len() as u32;
-                self.things.push((key.0.clone(), key.1.clone(), [0, 0]));
-                self.places.insert(key, at);
-                at
-            }
-        };
-        if said.insert(at) {
-            self.things[at as usize].2[usize::from(set == Set::Baseline)] += 1;
-        }
-    }
-
-    fn compared(self, warnings: Vec<String>) -> Comparison {
-        let (selection, baseline) = (self.selection, self.baseline);
-        let mut differences: Vec<Difference> = vec![];
-        if selection > 0 && baseline > 0 {
-            let (n1, n0) = (selection as f64, baseline as f64);
-            for (attribute, value, [in_selection, in_baseline]) in self.things {
-                let (p1, p0) = (f64::from(in_selection) / n1, f64::from(in_baseline) / n0);
-                let pooled = f64::from(in_selection + in_baseline) / (n1 + n0);
-                let deviation = (pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n0)).sqrt();
-                if (p1 - p0).abs() <= SIGNIFICANT * deviation {
-                    continue;
-                }
-                let mean = (p1 + p0) / 2.0;
-                let score = (p1 - p0).abs() / (2.0 * (mean * (1.0 - mean)).sqrt());
-                let score = score.min(1.0);
-                differences.push(Difference {
-                    attribute,
-                    value,
-                    selection_count: in_selection,
-                    baseline_count: in_baseline,
-                    selection_share: p1,
-                    baseline_share: p0,
-                    score,
-                });
-            }
-        }
-        differences.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then(b.selection_share.total_cmp(&a.selection_share))
-                .then_with(|| (&a.attribute, &a.value).cmp(&(&b.attribute, &b.value)))
-        });
-        differences.truncate(DIFFERENCES_MAX);
-        Comparison { differences, selection, baseline, warnings }
-    }
-}
 
 /// What was said of each trace of the two sets.
 struct Told {
@@ -292,7 +208,14 @@ impl Told {
                 let Some(set) = self.set_of.get(&id) else { continue };
                 let said = self.said.entry(id).or_default();
                 let counts = &mut self.counts;
-                things_of_span(&spans, row, &mut |attribute, value| counts.say(*set, attribute, value, said));
+                let service = spans.service(row);
+                things_of_span(&spans, row, &mut |scope, attribute, value| {
+                    if scope == Some(Scope::Resource) {
+                        counts.say_of(service, *set, (attribute, value), said);
+                    } else {
+                        counts.say(*set, attribute, value, said);
+                    }
+                });
                 rows.push(Row::of(&spans, row, &mut names));
             }
             let said: usize = self.said.values().map(HashSet::capacity).sum();
@@ -306,10 +229,12 @@ impl Told {
     /// How long each operation kept a trace waiting.
     fn times(&mut self, sample: &Sample) {
         let mut own: HashMap<u32, i64> = HashMap::new();
+        let habits = sample.habits();
         for rows in sample.rows.chunk_by(|a, b| a.trace == b.trace) {
             let Some(id) = rows.first().map(|row| row.trace) else { continue };
             let (Some(set), Some(said)) = (self.set_of.get(&id), self.said.get_mut(&id)) else { continue };
-            let tree = sample.tree(rows);
+            let mut tree = sample.tree(rows);
+            habits.tell(rows, &mut tree);
             // Nobody waits for who takes a message; what follows from it is a request of its own.
             let begins = |at: &usize| match tree.parents[*at] {
                 Some(parent) => {
@@ -363,19 +288,20 @@ impl Told {
     }
 }
 
-fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(&str, &str)) {
-    say("name", spans.name(row));
+fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(Option<Scope>, &str, &str)) {
+    say(None, "name", spans.name(row));
     if spans.status(row) == StatusCode::Error {
-        say("status", "error");
-        say("failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
+        say(None, "status", "error");
+        say(None, "failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
     }
     spans.each_attribute(row, &mut |scope, name, value| {
         let attribute = format!("{}.{name}", scope.as_str());
+        let mut say = |value: &str| say(Some(scope), &attribute, value);
         match value {
-            Val::Float(number) => say(&attribute, &class(number, "")),
-            Val::Int(number) => say(&attribute, &number.to_string()),
-            Val::Bool(truth) => say(&attribute, if truth { "true" } else { "false" }),
-            Val::Text(text) => say(&attribute, &text),
+            Val::Float(number) => say(&class(number, "")),
+            Val::Int(number) => say(&number.to_string()),
+            Val::Bool(truth) => say(if truth { "true" } else { "false" }),
+            Val::Text(text) => say(&text),
             _ => {}
         }
     });
@@ -415,6 +341,7 @@ fn pattern(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::Difference;
     use super::super::tests::{Shop, World, range, traffic};
     use super::*;
     use model::{Labels, LogBatch, LogRecord, LogStream, Value};
@@ -452,7 +379,7 @@ mod tests {
         world.write(traffic(Shop::new(400, 0.15, 300.0))).await;
         let tenant = Tenant::default();
         let slow = "{ duration > 250ms && kind = server }";
-        let ids = world.engine.ids(&tenant, slow, range(), 1_000).await.unwrap().0;
+        let ids = world.engine.ids(&tenant, slow, range()).await.unwrap().0;
         let line = |(at, id): (usize, &TraceId)| LogRecord {
             ts_ns: range().start + 1 + at as i64,
             body: format!("pool exhausted after {at} ms"),
@@ -474,6 +401,20 @@ mod tests {
         let found = world.engine.compare(&tenant, (slow, none), None, range()).await.unwrap();
         assert_eq!((found.selection, found.differences.len()), (0, 0));
         assert!(found.baseline > 300, "{found:?}");
+    }
+
+    /// More of it than were asked for were a part of its own baseline once.
+    #[tokio::test]
+    async fn what_is_selected_is_no_baseline_however_much_it_is() {
+        let world = World::new().await;
+        world.write(traffic(Shop::new(1_500, 0.6, 300.0))).await;
+        let slow = ("{ duration > 250ms && kind = server }", range());
+        let found = world.engine.compare(&Tenant::default(), slow, None, range()).await.unwrap();
+        assert!(found.selection > 800 && found.selection + found.baseline == 1_500, "{found:?}");
+        let exhausted = |one: &&Difference| one.attribute == "span.db.pool.exhausted" && one.value == "true";
+        let exhausted = found.differences.iter().find(exhausted).unwrap();
+        let counts = (exhausted.selection_count as usize, exhausted.baseline_count);
+        assert_eq!((counts, found.warnings.len()), ((found.selection, 0), 0));
     }
 
     #[tokio::test]

@@ -15,7 +15,15 @@ pub(super) struct Node {
     pub kind: SpanKind,
     /// Which clock it was measured with; services do not share one.
     pub clock: u32,
+    /// Whether who began it waits for it; of one trace alone that is not known, and taken for true.
+    pub awaited: bool,
     pub children: Vec<u32>,
+}
+
+impl Node {
+    pub(super) fn length_ns(&self) -> i64 {
+        self.end_ns.saturating_sub(self.start_ns).max(0)
+    }
 }
 
 /// A child may overlap with what came after it by this share of its length and still count as before it: clocks are
@@ -72,19 +80,28 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
 /// Where a child lies in its parent's time; `None` where the parent does not wait for it.
 fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Step> {
     let (node, of) = (nodes.get(child)?, &nodes[parent.node]);
-    if of.kind == SpanKind::Producer || node.kind == SpanKind::Consumer {
+    if of.kind == SpanKind::Producer || node.kind == SpanKind::Consumer || !node.awaited {
         return None;
     }
-    let length_ns = (node.end_ns - node.start_ns).max(0);
+    let length_ns = node.length_ns();
     let window_ns = parent.to_ns - parent.from_ns;
     let mut offset_ns = parent.offset_ns;
     let inside = |offset_ns: i64| {
         node.start_ns + offset_ns >= parent.from_ns && node.end_ns + offset_ns <= parent.to_ns
     };
     // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own.
-    let asked = of.kind == SpanKind::Client && node.clock != of.clock;
-    if asked && !inside(offset_ns) && length_ns <= window_ns {
-        offset_ns = parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns;
+    let elsewhere = node.clock != of.clock;
+    let asked = of.kind == SpanKind::Client && elsewhere;
+    let served = node.kind == SpanKind::Server && elsewhere;
+    if (asked || served) && !inside(offset_ns) && length_ns <= window_ns {
+        // Where no span of the call itself tells how long it was under way, it lies no farther inside than it must.
+        offset_ns = if asked {
+            parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns
+        } else if node.start_ns + offset_ns < parent.from_ns {
+            parent.from_ns - node.start_ns
+        } else {
+            parent.to_ns - node.end_ns
+        };
     }
     let (from_ns, to_ns) = (node.start_ns + offset_ns, node.end_ns + offset_ns);
     // It outlives who began it: nobody waited. An answer that came too late was waited for as long as it was.
@@ -110,6 +127,7 @@ mod tests {
                 end_ns: *end_ns,
                 kind: *kind,
                 clock: *clock,
+                awaited: true,
                 children: vec![],
             })
             .collect();
@@ -177,6 +195,24 @@ mod tests {
         assert_eq!(times, [200, 200, 200, 400]);
     }
 
+    /// As traces of services that leave no spans of their calls have it.
+    #[test]
+    fn another_machines_clock_is_set_right_where_only_servers_tell() {
+        for skew in [-1_000_000, -250, 0, 150, 1_000_000] {
+            let times = own(&[
+                (None, 0, 1000, Server, 0),
+                (Some(0), 100, 300, Internal, 0),
+                (Some(0), 300 + skew, 900 + skew, Server, 1),
+                (Some(2), 400 + skew, 800 + skew, Internal, 1),
+            ]);
+            assert_eq!(times[2..], [200, 400], "{skew}");
+            assert_eq!(times.iter().sum::<i64>(), 1000, "{skew}");
+        }
+        // What takes longer than who began it was not waited for, whatever its clock says.
+        let times = own(&[(None, 0, 1000, Server, 0), (Some(0), 100, 1500, Server, 1)]);
+        assert_eq!(times, [1000, 0]);
+    }
+
     #[test]
     fn an_answer_that_came_too_late_was_waited_for_until_the_client_gave_up() {
         let times = own(&[
@@ -190,8 +226,8 @@ mod tests {
     #[test]
     fn a_ring_ends_and_times_never_exceed_the_request() {
         let mut nodes = vec![
-            Node { start_ns: 0, end_ns: 100, kind: Server, clock: 0, children: vec![1] },
-            Node { start_ns: 0, end_ns: 100, kind: Internal, clock: 0, children: vec![0] },
+            Node { start_ns: 0, end_ns: 100, kind: Server, clock: 0, awaited: true, children: vec![1] },
+            Node { start_ns: 0, end_ns: 100, kind: Internal, clock: 0, awaited: true, children: vec![0] },
         ];
         let mut sum = 0;
         walk(&nodes, 0, |_, ns| sum += ns);

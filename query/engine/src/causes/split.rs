@@ -30,29 +30,32 @@ const USUAL_MIN: usize = 15;
 const USUAL_SHARE_MIN: f64 = 0.2;
 /// What is so far from the usual, as a part of what the slow group found first is, is slow as well.
 const SLOW_TOO_MIN: f64 = 0.05;
+/// Where it ends this near to the usual, as a part of where the slow group begins, it is a size of its own between the two.
+const OWN_SIZE_MAX: f64 = 0.5;
 /// A slow group that is wide itself draws the first cut into it; the cut below it is the right one.
 const CUTS: usize = 4;
 
 /// The lowest cut that counts. `sorted` ascends and holds no NaN.
 pub(super) fn two_sizes(sorted: &[f64]) -> Option<Split> {
-    let mut found = None;
+    let mut found: Option<Split> = None;
     let mut end = sorted.len();
     for _ in 0..CUTS {
         let Some(at) = cut(&sorted[..end]) else { break };
-        if let Some(lower) = judged(sorted, at) {
-            // What lies between two cuts goes with the slow ones only if it is slow itself.
-            let between = found.map(|found: Split| &sorted[at..found.at]);
-            let slow = between.zip(found).is_none_or(|(between, found)| {
-                let mean = between.iter().sum::<f64>() / between.len().max(1) as f64;
-                mean - lower.usual >= SLOW_TOO_MIN * found.adds
-            });
-            if slow {
-                found = Some(lower);
-            }
-        }
+        let lower = judged(sorted, at);
+        found = lower.filter(|lower| found.is_none_or(|found| goes_with(found, *lower, sorted))).or(found);
         end = at;
     }
     found
+}
+
+/// What lies between two cuts goes with the slow ones only if it is slow itself and no other size: an attempt that failed
+/// soon is not a part of what the others waited for.
+fn goes_with(found: Split, lower: Split, sorted: &[f64]) -> bool {
+    let between = &sorted[lower.at..found.at];
+    let Some(last) = between.last() else { return true };
+    let mean = between.iter().sum::<f64>() / between.len() as f64;
+    mean - lower.usual >= SLOW_TOO_MIN * found.adds
+        && last - lower.usual >= OWN_SIZE_MAX * (sorted[found.at] - lower.usual)
 }
 
 fn judged(sorted: &[f64], at: usize) -> Option<Split> {
@@ -155,6 +158,19 @@ mod tests {
         let split = two_sizes(&values).unwrap();
         let share = 1.0 - split.at as f64 / values.len() as f64;
         assert!((share - 0.05).abs() < 0.01 && (split.adds - 80.0).abs() < 4.0, "{share} {split:?}");
+    }
+
+    #[test]
+    fn of_two_slow_sizes_the_slower_is_told_alone() {
+        // An attempt in thirty fails after 40 ms, and one in ten waits.
+        let values = drawn(3_000, |rng| match rng.random::<f64>() {
+            ..0.03 => 40.0 + 2.0 * rng.random::<f64>(),
+            ..0.13 => 500.0 * (0.9 + 0.2 * rng.random::<f64>()),
+            _ => 1.0 + rng.random::<f64>(),
+        });
+        let split = two_sizes(&values).unwrap();
+        let share = 1.0 - split.at as f64 / values.len() as f64;
+        assert!((share - 0.1).abs() < 0.015 && (split.adds - 500.0).abs() < 10.0, "{share} {split:?}");
     }
 
     #[test]

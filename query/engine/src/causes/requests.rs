@@ -1,0 +1,229 @@
+//! Requests, and what each of them waited for.
+//!
+//! What a request paid to an operation is that operation's time on its critical path; what ran beside it, unwaited for, is
+//! kept too, as it tells what is usual. Which of these times are two sizes is said elsewhere.
+
+use super::split::quantile;
+use super::{EXAMPLES, Row, Tree, path};
+use model::{SpanKind, TraceId};
+use std::collections::{HashMap, HashSet};
+
+/// The least share of all requests, with 95 % confidence. Who asks for one service's requests asks for fewer: a timeout that
+/// one payment in a hundred runs into is nothing to the shop, and would be a claim of half of the answers about payments.
+const SHARE_MIN: Share = Share { least: 0.005, deviations: 1.96 };
+/// Or of the requests that reach the operation, with 99 %: a rare kind of request may be slow by any measure of its own.
+const SHARE_OF_REACHED_MIN: Share = Share { least: 0.01, deviations: 2.58 };
+/// What half of the requests of a kind take is not the usual where more than half are slow; a quarter may be left.
+const USUAL_QUANTILE: f64 = 0.25;
+/// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
+const SETTLED_NS: i64 = 10_000_000_000;
+
+pub(super) struct Request {
+    pub trace: TraceId,
+    pub start_ns: i64,
+    pub took_ns: i64,
+    /// Its entry's operation.
+    pub kind: u32,
+    /// No span is known to be missing.
+    pub whole: bool,
+}
+
+/// What a request paid to an operation on its critical path.
+pub(super) struct Paid {
+    pub request: usize,
+    pub ns: i64,
+    /// Of that, so much may have been paid to what is missing below.
+    missing_ns: i64,
+}
+
+fn add_to(paid: &mut Vec<Paid>, more: Paid) {
+    match paid.last_mut() {
+        Some(last) if last.request == more.request => {
+            last.ns += more.ns;
+            last.missing_ns = last.missing_ns.saturating_add(more.missing_ns);
+        }
+        _ => paid.push(more),
+    }
+}
+
+/// What an operation took of one request.
+pub(super) struct Took {
+    /// Beyond what is usual for requests of its kind.
+    pub beyond_ms: f64,
+    pub ms: f64,
+    /// The request, where it waited.
+    pub of: Option<usize>,
+    /// So many requests it stands for: itself, and its part of those that lack spans and, among these, perhaps this one.
+    pub stands_for: f64,
+}
+
+pub(super) struct Times {
+    /// Ascending.
+    pub took: Vec<Took>,
+    /// Requests in which it ran.
+    pub reached: usize,
+}
+
+/// Requests that take so long or longer, and their time together.
+pub(super) struct Slowest {
+    pub from_ns: i64,
+    pub total_ns: f64,
+}
+
+#[derive(Default)]
+struct Kind {
+    requests: usize,
+    /// Of these, such as lack spans.
+    torn: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Requests {
+    /// And not of one service.
+    pub of_everybody: bool,
+    pub all: Vec<Request>,
+    kinds: HashMap<u32, Kind>,
+    pub paid: HashMap<u32, Vec<Paid>>,
+    /// What operations took that ran while something else was waited for: nobody paid it, but it is what they usually take.
+    hidden: HashMap<u32, Vec<Paid>>,
+    /// Operations by which a service asks nobody and answers nobody.
+    within: HashSet<u32>,
+}
+
+impl Requests {
+    /// One that enters at a span of a trace.
+    pub(super) fn add(&mut self, rows: &[Row], tree: &Tree, at: usize) {
+        let (request, entry, nodes) = (self.all.len(), &rows[at], &tree.nodes);
+        self.all.push(Request {
+            trace: entry.trace,
+            start_ns: entry.start_ns,
+            took_ns: entry.end_ns - entry.start_ns,
+            kind: entry.operation,
+            whole: tree.whole,
+        });
+        let kind = self.kinds.entry(entry.operation).or_default();
+        kind.requests += 1;
+        kind.torn += usize::from(!tree.whole);
+        let paid = |node: usize, ns: i64| Paid { request, ns, missing_ns: tree.missing_ns[node] };
+        let mut told = vec![false; nodes.len()];
+        path::walk(nodes, at, |node, ns| {
+            told[node] = true;
+            if matches!(rows[node].kind, SpanKind::Internal | SpanKind::Unspecified) {
+                self.within.insert(rows[node].operation);
+            }
+            add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns));
+        });
+        // What was not waited for is a path of its own, as long as if it had been.
+        let (mut seen, mut todo) = (vec![false; nodes.len()], vec![at]);
+        while let Some(node) = todo.pop() {
+            if std::mem::replace(&mut seen[node], true) {
+                continue;
+            }
+            todo.extend(nodes[node].children.iter().map(|child| *child as usize));
+            if told[node] {
+                continue;
+            }
+            path::walk(nodes, node, |below, ns| {
+                if !std::mem::replace(&mut told[below], true) {
+                    add_to(self.hidden.entry(rows[below].operation).or_default(), paid(below, ns));
+                }
+            });
+        }
+    }
+
+    /// What an operation took of all requests that it may have slowed.
+    pub(super) fn times(&self, operation: u32, paid: &[Paid]) -> Times {
+        // Of two that run at the same time now this one and now that one is waited for: what it takes when it is not is as
+        // usual as what it takes when it is, or half of the requests would seem to be slowed by either.
+        let hidden = self.hidden.get(&operation).map(Vec::as_slice).unwrap_or_default();
+        let hidden = hidden.iter().map(|hidden| (hidden, None));
+        let mut by_kind: HashMap<u32, Vec<(&Paid, Option<usize>)>> = HashMap::new();
+        let mut ran: HashSet<usize> = HashSet::with_capacity(paid.len());
+        for (paid, waited) in paid.iter().map(|paid| (paid, Some(paid.request))).chain(hidden) {
+            if ran.insert(paid.request) {
+                by_kind.entry(self.all[paid.request].kind).or_default().push((paid, waited));
+            }
+        }
+        let mut times = Times { took: vec![], reached: ran.len() };
+        for (kind, paid) in by_kind {
+            if let Some(kind) = self.kinds.get(&kind) {
+                self.times_of(operation, kind, &paid, &mut times.took);
+            }
+        }
+        times.took.sort_by(|a, b| a.beyond_ms.total_cmp(&b.beyond_ms));
+        times
+    }
+
+    fn times_of(&self, operation: u32, kind: &Kind, paid: &[(&Paid, Option<usize>)], all: &mut Vec<Took>) {
+        let (mut without, mut stands_for) = (kind.requests.saturating_sub(paid.len()), 1.0);
+        if without <= paid.len() {
+            // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
+            let torn = paid.iter().filter(|(paid, _)| !self.all[paid.request].whole).count();
+            let unseen = kind.torn - torn;
+            stands_for = kind.requests as f64 / (kind.requests - unseen) as f64;
+            without = 0;
+        } else if !self.within.contains(&operation) {
+            // That some ask somebody whom the others do not is no sign of anything slow; a wait may leave no span where it is
+            // none.
+            without = 0;
+        }
+        let ms = |ns: i64| ns as f64 / 1e6;
+        let mut sorted: Vec<f64> = paid.iter().map(|(paid, _)| ms(paid.ns)).collect();
+        sorted.resize(sorted.len() + without, 0.0);
+        sorted.sort_by(f64::total_cmp);
+        let usual = quantile(&sorted, USUAL_QUANTILE);
+        all.extend(paid.iter().map(|(paid, of)| {
+            // What a missing span may account for slowed nobody as far as is known.
+            let ms = ms(paid.ns).min(usual.max(ms(paid.ns) - ms(paid.missing_ns)));
+            Took { beyond_ms: ms - usual, ms, of: *of, stands_for }
+        }));
+        all.extend((0..without).map(|_| Took { beyond_ms: -usual, ms: 0.0, of: None, stands_for }));
+    }
+
+    /// Whether so many slow ones of those that reach an operation are more than chance brings.
+    pub(super) fn are_many(&self, slow: usize, reached: usize) -> bool {
+        SHARE_OF_REACHED_MIN.is_met(slow, reached)
+            || self.of_everybody && SHARE_MIN.is_met(slow, self.all.len())
+    }
+
+    /// The twentieth that takes longest.
+    pub(super) fn slowest(&self) -> Slowest {
+        let mut took: Vec<i64> = self.all.iter().map(|request| request.took_ns).collect();
+        took.sort_unstable();
+        let at = ((took.len() as f64 * 0.95).ceil() as usize).clamp(1, took.len().max(1)) - 1;
+        let from_ns = took.get(at).copied().unwrap_or(0);
+        Slowest { from_ns, total_ns: took.iter().filter(|ns| **ns >= from_ns).map(|ns| *ns as f64).sum() }
+    }
+
+    pub(super) fn newest(&self, of: &[usize]) -> Vec<TraceId> {
+        let newest_ns = self.all.iter().map(|request| request.start_ns).max().unwrap_or(0);
+        let mut requests: Vec<&Request> = of.iter().map(|request| &self.all[*request]).collect();
+        requests.sort_by_key(|request| {
+            (newest_ns - request.start_ns < SETTLED_NS, std::cmp::Reverse(request.start_ns))
+        });
+        let mut seen = HashSet::new();
+        requests
+            .iter()
+            .map(|request| request.trace)
+            .filter(|trace| seen.insert(*trace))
+            .take(EXAMPLES)
+            .collect()
+    }
+}
+
+/// A share, and with how many standard deviations a count must be above it.
+struct Share {
+    least: f64,
+    deviations: f64,
+}
+
+impl Share {
+    /// Whether `slow` of `all` stand for at least that (Wilson).
+    fn is_met(&self, slow: usize, all: usize) -> bool {
+        let (n, z) = (all as f64, self.deviations);
+        let p = slow as f64 / n;
+        let middle = p + z * z / (2.0 * n);
+        let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        (middle - spread) / (1.0 + z * z / n) >= self.least
+    }
+}
