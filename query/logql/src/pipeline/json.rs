@@ -5,6 +5,7 @@
 
 use super::paths::PathStep;
 use memchr::memchr2;
+use model::json_text::unescaped;
 use std::borrow::Cow;
 
 /// Objects inside one another in a line.
@@ -95,7 +96,7 @@ impl<'a> Raw<'a> {
     /// An escape that is none leaves nothing of the text, and what no character stands for becomes a blank.
     fn text(self) -> Cow<'a, str> {
         let text = match self.escaped {
-            true => Cow::Owned(unescape(self.text).unwrap_or_default()),
+            true => Cow::Owned(unescaped(self.text).unwrap_or_default()),
             false => Cow::Borrowed(self.text),
         };
         match text.contains(char::REPLACEMENT_CHARACTER) {
@@ -155,7 +156,7 @@ impl<'a> Scanner<'a> {
                 _ => return Err(NO_OBJECT),
             }
             let key = self.string(MALFORMED)?;
-            if key.escaped && unescape(key.text).is_none() {
+            if key.escaped && unescaped(key.text).is_none() {
                 return Err(NO_ESCAPE);
             }
             self.space();
@@ -329,50 +330,4 @@ impl<'a> Scanner<'a> {
         }
         if is_there { self.seek(rest) } else { Ok(false) }
     }
-}
-
-/// `None` where an escape is none.
-fn unescape(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let c = rest.chars().next()?;
-        rest = &rest[c.len_utf8()..];
-        match c {
-            'n' => out.push('\n'),
-            't' => out.push('\t'),
-            'r' => out.push('\r'),
-            'b' => out.push('\u{8}'),
-            'f' => out.push('\u{c}'),
-            'u' => {
-                let (c, used) = unicode(rest)?;
-                out.push(c);
-                rest = &rest[used..];
-            }
-            '"' | '\\' | '/' => out.push(c),
-            _ => return None,
-        }
-    }
-    out.push_str(rest);
-    Some(out)
-}
-
-/// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took. Half a pair is no
-/// escape at all.
-fn unicode(text: &str) -> Option<(char, usize)> {
-    let first = hex(text, 0)?;
-    if !(0xd800..0xe000).contains(&first) {
-        return Some((char::from_u32(first)?, 4));
-    }
-    let second = text.get(4..6).filter(|next| *next == "\\u").and_then(|_| hex(text, 6))?;
-    let code = 0x10000 + ((first - 0xd800) << 10) + second.checked_sub(0xdc00)?;
-    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10))
-}
-
-/// What the four hexadecimal digits from there on are.
-pub(super) fn hex(text: &str, from: usize) -> Option<u32> {
-    let digits = text.get(from..from + 4)?;
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
