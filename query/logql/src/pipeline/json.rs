@@ -21,7 +21,7 @@ const NO_ESCAPE: &str = "Encountered an invalid escape sequence in a string";
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
-type Read<T> = Result<T, &'static str>;
+pub(crate) type Read<T> = Result<T, &'static str>;
 
 /// Every scalar of an object with its keys joined by `_`. Arrays and nulls give nothing.
 pub(crate) fn flatten(line: &str, wanted: Option<&[String]>, found: Found<'_>) -> Read<()> {
@@ -44,23 +44,24 @@ pub(crate) fn strings(line: &str, found: Found<'_>) -> Read<()> {
     })
 }
 
-/// The text of the value at a path: strings unescaped, objects as they stand, null as nothing. `None` where there is none.
-pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, str>> {
+/// The text of the value at a path: strings unescaped, objects as they stand, null as nothing. `None` where there is none. What is
+/// wrong before it does not matter, as in Loki.
+pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Read<Option<Cow<'a, str>>> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
-    if !scanner.seek(steps).ok()? {
-        return None;
+    if !scanner.seek(steps).unwrap_or(false) {
+        return Ok(None);
     }
     if scanner.peek() == Some(b'"') {
-        return scanner.string(NO_STRING_END).ok().map(Raw::text);
+        return Ok(Some(scanner.string(NO_STRING_END)?.text()));
     }
     let start = scanner.at;
-    scanner.skip().ok()?;
+    scanner.skip()?;
     let text = &line[start..scanner.at];
-    match text.as_bytes().first() {
-        Some(b'[') => Some(Raw { text, escaped: text.contains('\\') }.text()),
-        _ => Some(Cow::Borrowed(if text == "null" { "" } else { text })),
-    }
+    Ok(Some(match text.as_bytes().first() {
+        Some(b'[') => Raw { text, escaped: text.contains('\\') }.text(),
+        _ => Cow::Borrowed(if text == "null" { "" } else { text }),
+    }))
 }
 
 /// A key as a label name: what a name cannot hold becomes `_`.
