@@ -206,7 +206,12 @@ async fn stats(
     let query = params.required("query")?;
     // What would read everything is refused here, not where volumes are asked for.
     logql::parse_selector(query).map_err(Refusal::bad)?;
-    let stats = engine.log_stats(&tenant, query, params.time_range(now_ns())?).await?;
+    let (start, end) = params.range(now_ns())?;
+    // Loki reads the parameters of a query, which may be wrong.
+    params.limit("limit", LIMIT_DEFAULT)?;
+    params.direction()?;
+    params.step_ms(start, end)?;
+    let stats = engine.log_stats(&tenant, query, TimeRange { start, end }).await?;
     Ok(Json(json!({
         "streams": stats.streams,
         "chunks": stats.chunks,

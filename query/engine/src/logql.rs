@@ -2,6 +2,7 @@
 
 mod ask;
 mod combine;
+mod count;
 mod lines;
 pub(crate) mod matrix;
 pub(crate) mod operator;
@@ -12,6 +13,7 @@ mod scan;
 mod streams;
 
 pub use ask::LogAsk;
+pub use count::CountTimes;
 pub(crate) use operator::{Batches, Operator, Work};
 pub use patterns::LogPattern;
 pub(crate) use plan::literal_of;

@@ -196,6 +196,13 @@ async fn l8_to_l12_what_drilldown_asks() {
     let volumes = world.within("/index/volume_range", &range).await;
     assert_eq!(volumes["data"]["resultType"], "matrix");
     assert_eq!(volumes["data"]["result"].as_array().map(Vec::len), Some(1), "{volumes}");
+    let every = [("query", "{}"), ("step", "1s")];
+    let every = world.within("/index/volume_range", &every).await;
+    assert_eq!(
+        every["data"]["result"][0]["metric"],
+        json!({ "app": "api", "service_name": "api" }),
+        "{every}"
+    );
     let labels = world.within("/detected_labels", &[("query", r#"{app="api"}"#)]).await;
     assert_eq!(labels["detectedLabels"][0], json!({ "label": "app", "cardinality": 1 }));
     let fields = world.within("/detected_fields", &[("query", r#"{app="api"}"#)]).await;
@@ -280,6 +287,12 @@ async fn wrong_requests_say_what_is_wrong_as_text() {
             "invalid aggregation option",
         ),
         ("/index/stats", vec![("query", r#"{app="api"} |= "x""#)], "only label matchers are supported"),
+        ("/index/stats", vec![("query", r#"{app="api"}"#), ("step", "0")], "zero or negative"),
+        (
+            "/index/stats",
+            vec![("query", r#"{app="api"}"#), ("limit", "-1")],
+            "limit must be a positive value",
+        ),
         (
             "/query",
             vec![("query", r#"{app="api"}"#)],
