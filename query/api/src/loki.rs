@@ -222,7 +222,7 @@ async fn stats(
 
 /// The one call whose refusals are JSON in Loki, too.
 async fn format_query(params: Params) -> Response {
-    let (status, said) = match logql::parse(params.get("query").unwrap_or("")) {
+    let (status, said) = match logql::parse_to_print(params.get("query").unwrap_or("")) {
         Ok(expr) => (StatusCode::OK, json!({ "status": "success", "data": logql::pretty(&expr) })),
         Err(why) => (StatusCode::BAD_REQUEST, json!({ "status": "invalid-query", "error": why.to_string() })),
     };

@@ -27,6 +27,18 @@ const LITERAL: &str = "unable to parse literal as a float";
 
 /// Parses and checks a query.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    let (expr, stage_faults) = read(text)?;
+    stage_faults.into_iter().next().map_or(Ok(expr), Err)
+}
+
+/// A query that is to be printed and not asked: that a template, a path, an address or a regex of its stages is none does not matter, as in
+/// Loki's `format_query`.
+pub fn parse_to_print(text: &str) -> Result<Expr, ParseError> {
+    read(text).map(|(expr, _)| expr)
+}
+
+/// The query, and what is wrong with its stages.
+fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
     if text.is_empty() {
         return Err(ParseError::of("syntax error: unexpected $end"));
     }
@@ -47,10 +59,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
         return Err(parser.unexpected(""));
     }
     let Parser { faults, stage_faults, .. } = parser;
-    match faults.into_iter().chain(stage_faults).next() {
-        None => Ok(expr),
-        Some(fault) => Err(fault),
-    }
+    faults.into_iter().next().map_or(Ok((expr, stage_faults)), Err)
 }
 
 /// A backslash that ends a pattern has nothing to escape; it stands for itself, as dashboards in the wild write it.

@@ -93,7 +93,7 @@ impl Parser<'_> {
             let ip = IpMatch::parse(&text).unwrap_or_else(|| {
                 let stage = format!("| {name}{}ip({})", if op == "=" { "=" } else { "!=" }, Quoted(&text));
                 self.stage_faults.push(ParseError::of_stage(stage, no_address(&text)));
-                IpMatch::none()
+                IpMatch::none(&text)
             });
             return Ok(LabelFilter::Ip { name, negated: op == "!=", ip });
         }

@@ -214,6 +214,21 @@ fn errors_say_where() {
         assert_eq!(found, value, "{written}");
     }
     assert!(parse(r#"{a="b"} |~ `{"level"` | regexp `(?P<x>\{\d{2,}})`"#).is_ok());
+    for broken in [
+        r#"{a="b"} | x=ip("bad")"#,
+        r#"{a="b"} |= ip("bad")"#,
+        r#"{a="b"} |~ "(""#,
+        r#"{a="b"} |> "<a>""#,
+        r#"{a="b"} | json x="a-b""#,
+        r#"{a="b"} | logfmt x="a.b""#,
+        r#"{a="b"} | line_format "{{ nosuch }}""#,
+        r#"count_over_time({a="b"} | label_format a="{{"[1m])"#,
+        r#"{a="b"} | label_format a=b,a=c"#,
+    ] {
+        assert_eq!(parse_to_print(broken).unwrap().to_string(), broken, "as it is written");
+        assert!(parse(broken).is_err(), "{broken}");
+    }
+    assert!(parse_to_print(r#"{a="b"} | regexp "(""#).is_err());
     assert_eq!(printed(r#"{a="b"} |~ `{\d`"#), r#"{a="b"} |~ "{\\d""#);
     assert!(
         error("sum_over_time({a=\"b\"}[1m])").contains("invalid aggregation sum_over_time without unwrap")
