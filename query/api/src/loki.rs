@@ -25,7 +25,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, LogAnswer, QueryError};
+use engine::{Engine, LogAnswer, LogStatistics, QueryError};
 use model::{Clock, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
@@ -190,7 +190,10 @@ async fn series(
     selectors.extend(params.all("match"));
     // `{}` asks for everything, which as a query would be refused.
     selectors.retain(|selector| selector.trim() != "{}");
-    let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
+    let series = match params.times(now_ns())? {
+        Some(range) => engine.log_series(&tenant, &selectors, range).await?,
+        None => vec![],
+    };
     // There may be a million of them.
     let head = "{\"status\":\"success\",\"data\":[".to_owned();
     let pieces =
@@ -211,7 +214,10 @@ async fn stats(
     params.limit("limit", LIMIT_DEFAULT)?;
     params.direction()?;
     params.step_ms(start, end)?;
-    let stats = engine.log_stats(&tenant, query, TimeRange { start, end }).await?;
+    let stats = match start < end {
+        true => engine.log_stats(&tenant, query, TimeRange { start, end }).await?,
+        false => LogStatistics::default(),
+    };
     Ok(Json(json!({
         "streams": stats.streams,
         "chunks": stats.chunks,

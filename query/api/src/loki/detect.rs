@@ -24,7 +24,10 @@ pub(super) async fn labels(
     params: Params,
 ) -> Answer<Json<Value>> {
     let selectors: Vec<String> = params.selector()?.map(str::to_owned).into_iter().collect();
-    let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
+    let series = match params.times(now_ns())? {
+        Some(range) => engine.log_series(&tenant, &selectors, range).await?,
+        None => vec![],
+    };
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in series.iter().flat_map(|labels| labels.iter()) {
         values.entry(name).or_default().insert(value);

@@ -186,6 +186,26 @@ async fn l4_to_l7_labels_series_sizes() {
     assert!(stats["bytes"].as_u64() > Some(0) && stats["chunks"].is_number(), "{stats}");
 }
 
+/// A range is without its end, but for labels, as in Loki.
+#[tokio::test]
+async fn a_range_that_ends_where_it_begins_has_no_lines() {
+    let world = World::new().await;
+    let (at, api) = (world.last_ns.to_string(), ("query", r#"{app="api"}"#));
+    let told = async |path: &str| {
+        let params = [("start", at.as_str()), ("end", at.as_str()), ("match[]", api.1), api];
+        world.json(path, &params).await
+    };
+    for path in ["/query_range", "/index/volume", "/index/volume_range"] {
+        assert_eq!(told(path).await["data"]["result"], json!([]), "{path}");
+    }
+    assert_eq!(told("/series").await["data"], json!([]));
+    assert_eq!(told("/patterns").await["data"], json!([]));
+    assert_eq!(told("/index/stats").await["entries"], json!(0));
+    assert_eq!(told("/detected_labels").await, json!({}));
+    assert_eq!(told("/detected_fields").await, json!({}));
+    assert_eq!(told("/labels").await["data"], json!(["app", "service_name"]));
+}
+
 #[tokio::test]
 async fn l8_to_l12_what_drilldown_asks() {
     let world = World::new().await;

@@ -49,7 +49,10 @@ pub(super) async fn at_once(
     let range = params.time_range(now_ns())?;
     let (by, targets) = (volume_by(&params)?, target_labels(&params));
     let query = params.required("query")?;
-    let volumes = engine.log_volume(&tenant, query, range, &targets, by, limit).await?;
+    let volumes = match range.start < range.end {
+        true => engine.log_volume(&tenant, query, range, &targets, by, limit).await?,
+        false => vec![],
+    };
     let at = encode::seconds(range.end.div_euclid(NS_PER_MS));
     let result: Vec<Value> = volumes
         .into_iter()
