@@ -8,6 +8,7 @@ mod ask;
 mod attributes;
 mod clock;
 mod histogram;
+pub mod json_text;
 mod labels;
 pub mod level;
 mod log_query;

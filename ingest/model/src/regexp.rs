@@ -2,12 +2,12 @@
 //! that begins no count stands for itself there, as `[`, `&&`, `--` and `~~` do in a class; `\d`, `\w`, `\s` and `\b` are ASCII; `\Q…\E`
 //! quotes. Why one is refused is told in Go's words.
 
+mod translation;
+
 use regex::{Regex, RegexBuilder};
-use regex_syntax::ast::{ErrorKind, parse::Parser};
-use std::fmt::Write as _;
 use std::ops::Deref;
 
-/// Compiled size of one regex, against `x{1000}{1000}`.
+/// Compiled size of one regex, against `(\pL{100}){10}`.
 const REGEX_BYTES_MAX: usize = 10 << 20;
 
 /// A regular expression, and how the query writes it.
@@ -44,202 +44,35 @@ impl Deref for Regexp {
 
 /// What is refused is told as Go tells it.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    let translated = translated(pattern);
-    build(&translated).map_err(|why| refusal(pattern, &translated, &why))
+    build(&translated(pattern)?)
 }
 
 /// One that must match the whole of a text.
 pub fn compile_whole(pattern: &str) -> Result<Regex, String> {
-    let translated = translated(pattern);
-    build(&format!("^(?s:{translated})$")).map_err(|why| refusal(pattern, &translated, &why))
+    build(&format!("^(?s:{})$", translated(pattern)?))
 }
 
-fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
-}
-
-/// Why what was made of a pattern is none.
-pub(crate) fn refusal(pattern: &str, translated: &str, why: &regex::Error) -> String {
-    if let regex::Error::CompiledTooBig(most) = why {
-        return format!("error parsing regexp: expression is too large, it takes more than {most} bytes");
-    }
-    let told = match Parser::new().parse(translated) {
-        Err(error) => in_words_of_go(pattern, translated, &error),
-        Ok(_) => why.to_string(),
-    };
-    format!("error parsing regexp: {told}")
-}
-
-fn in_words_of_go(pattern: &str, translated: &str, error: &regex_syntax::ast::Error) -> String {
-    let (start, end) = (error.span().start.offset, error.span().end.offset);
-    let at = translated.get(start..end).unwrap_or(pattern);
-    match error.kind() {
-        ErrorKind::GroupUnclosed => format!("missing closing ): `{pattern}`"),
-        ErrorKind::GroupUnopened => format!("unexpected ): `{pattern}`"),
-        ErrorKind::ClassUnclosed => {
-            format!("missing closing ]: `{}`", translated.get(start..).unwrap_or(pattern))
-        }
-        ErrorKind::ClassRangeInvalid | ErrorKind::ClassRangeLiteral => {
-            format!("invalid character class range: `{at}`")
-        }
-        ErrorKind::RepetitionMissing => {
-            let operator = translated.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('*');
-            format!("missing argument to repetition operator: `{operator}`")
-        }
-        ErrorKind::RepetitionCountInvalid => format!("invalid repeat count: `{at}`"),
-        ErrorKind::EscapeUnexpectedEof => "trailing backslash at end of expression: ``".to_owned(),
-        ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => {
-            format!("invalid escape sequence: `{at}`")
-        }
-        ErrorKind::UnsupportedLookAround | ErrorKind::FlagUnrecognized => {
-            format!("invalid or unsupported Perl syntax: `{at}`")
-        }
-        ErrorKind::GroupNameInvalid | ErrorKind::GroupNameEmpty | ErrorKind::GroupNameUnexpectedEof => {
-            format!("invalid named capture: `{}`", translated.get(start..).unwrap_or(at))
-        }
-        kind => kind.to_string(),
-    }
-}
-
-/// A class of Go's in ranges, and what is not in it.
-fn perl_class(letter: char) -> Option<&'static str> {
-    Some(match letter {
-        'd' => "0-9",
-        'D' => r"\x00-/:-\x{10FFFF}",
-        'w' => "0-9A-Za-z_",
-        // But for ſ and K, of which `(?i)` would make s and k.
-        'W' => r"\x00-/:-@\[-\^`\{-\x{17E}\x{180}-\x{2129}\x{212B}-\x{10FFFF}",
-        's' => r"\t\n\f\r ",
-        'S' => r"\x00-\x08\x0b\x0e-\x1f!-\x{10FFFF}",
-        _ => return None,
-    })
+fn build(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build().map_err(|why| refusal(&why))
 }
 
 /// The same in the words of the engine here.
-pub fn translated(pattern: &str) -> String {
-    let mut translation = Translation { rest: pattern, out: String::with_capacity(pattern.len() + 16) };
-    while !translation.rest.is_empty() {
-        translation.step();
-    }
-    translation.out
+pub(crate) fn translated(pattern: &str) -> Result<String, String> {
+    translation::translated(pattern).map_err(|why| format!("error parsing regexp: {why}"))
 }
 
-struct Translation<'a> {
-    rest: &'a str,
-    out: String,
-}
-
-impl Translation<'_> {
-    fn take(&mut self) -> Option<char> {
-        let next = self.rest.chars().next()?;
-        self.rest = &self.rest[next.len_utf8()..];
-        Some(next)
-    }
-
-    fn take_str(&mut self, text: &str) -> bool {
-        let found = self.rest.strip_prefix(text);
-        self.rest = found.unwrap_or(self.rest);
-        found.is_some()
-    }
-
-    fn step(&mut self) {
-        match self.take() {
-            Some('\\') => self.escape(),
-            Some('[') => self.class(),
-            Some('{') if !self.is_count() => self.out.push_str(r"\{"),
-            Some(other) => self.out.push(other),
-            None => {}
+/// Why there is none of what Go takes: it is too large, or nested too deep.
+pub(crate) fn refusal(why: &regex::Error) -> String {
+    let told = match why {
+        regex::Error::CompiledTooBig(most) => {
+            format!("expression is too large, it takes more than {most} bytes")
         }
-    }
-
-    /// Whether what follows a brace makes it a count: `3}`, `3,}`, `3,5}`.
-    fn is_count(&self) -> bool {
-        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        let (least, rest) = self.rest.split_at(digits(self.rest));
-        let rest = rest.strip_prefix(',').map_or(rest, |rest| &rest[digits(rest)..]);
-        !least.is_empty() && rest.starts_with('}')
-    }
-
-    /// Behind a backslash that is in no class.
-    fn escape(&mut self) {
-        match self.take() {
-            Some('Q') => {
-                let end = self.rest.find(r"\E").unwrap_or(self.rest.len());
-                let (quoted, rest) = self.rest.split_at(end);
-                self.out.push_str(&regex::escape(quoted));
-                self.rest = rest.strip_prefix(r"\E").unwrap_or(rest);
-            }
-            Some('C') => self.out.push_str("(?s:.)"),
-            Some('b') => self.out.push_str(r"(?-u:\b)"),
-            // Whatever `(?i)` says: ſ and K are not among them in Go.
-            Some('w') => self.out.push_str("(?-i:[0-9A-Za-z_])"),
-            Some('W') => self.out.push_str("(?-i:[^0-9A-Za-z_])"),
-            Some(letter) if perl_class(letter).is_some() => {
-                _ = write!(self.out, "[{}]", perl_class(letter).unwrap_or_default());
-            }
-            Some(other) => self.other_escape(other),
-            None => self.out.push('\\'),
+        // It draws where, and says last what.
+        other => {
+            other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         }
-    }
-
-    /// An escape that means the same in a class and elsewhere.
-    fn other_escape(&mut self, letter: char) {
-        // These would be the beginning and the end of a word.
-        if !matches!(letter, '<' | '>') {
-            self.out.push('\\');
-        }
-        self.out.push(letter);
-        if matches!(letter, 'x' | 'p' | 'P')
-            && self.rest.starts_with('{')
-            && let Some(end) = self.rest.find('}')
-        {
-            self.out.push_str(&self.rest[..=end]);
-            self.rest = &self.rest[end + 1..];
-        }
-    }
-
-    /// Behind a bracket that opens a class.
-    fn class(&mut self) {
-        self.out.push('[');
-        if self.take_str("^") {
-            self.out.push('^');
-        }
-        let mut is_first = true;
-        while !self.rest.is_empty() {
-            if !is_first && self.take_str("]") {
-                self.out.push(']');
-                return;
-            }
-            is_first = false;
-            if let Some(end) = self.rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {
-                let (name, rest) = self.rest.split_at(end + 4);
-                self.out.push_str(name);
-                self.rest = rest;
-                continue;
-            }
-            self.class_char();
-            if self.rest.len() > 1 && self.rest.starts_with('-') && !self.rest.starts_with("-]") {
-                _ = self.take();
-                self.out.push('-');
-                self.class_char();
-            }
-        }
-    }
-
-    fn class_char(&mut self) {
-        match self.take() {
-            Some('\\') => match self.take() {
-                Some(letter) => match perl_class(letter) {
-                    Some(ranges) => self.out.push_str(ranges),
-                    None => self.other_escape(letter),
-                },
-                None => self.out.push('\\'),
-            },
-            Some(literal @ ('[' | ']' | '^' | '&' | '~' | '-')) => self.out.extend(['\\', literal]),
-            Some(other) => self.out.push(other),
-            None => {}
-        }
-    }
+    };
+    format!("error parsing regexp: {told}")
 }
 
 #[cfg(test)]
@@ -282,10 +115,19 @@ mod tests {
             (r"^\S$", " ", false),
             (r"[[:alpha:]]{2}", "ab", true),
             (r"\x{41}\x42\p{Greek}\pN", "ABα1", true),
-            (r"\Cb", "\nb", true),
             (r"(?P<a>x)(?<b>y)", "xy", true),
             (r#"\"\-\_\/"#, "\"-_/", true),
             (r"[\]\[\\]", "\\", true),
+            (r"\101\x42\x{43}[\104\x45]\_", "ABCD_", true),
+            (r"\Qab\E*\Q\Ec$", "abbc", true),
+            (r"^\p{^Greek}\P{^Greek}[\p{Lu}\pN]$", "aα1", true),
+            ("(?P<a>x)(?P<a>y)(?P<1b>z)", "xyz", true),
+            ("(?ii-s)(?)A(?i-i:b)(?U-m:c+)", "abc", true),
+            ("x{01}", "x{01}", true),
+            ("^*a|()|b??$", "a", true),
+            (r"(x{10}){100}|(?:y?){1000}", "", true),
+            ("(?i)^ſK$", "sk", true),
+            (r"[\a\f\v\-]", "-", true),
         ] {
             let regex = Regexp::parse(pattern).unwrap_or_else(|why| panic!("{pattern}: {why}"));
             assert_eq!(regex.is_match(text), is_match, "{pattern} {text} as {}", regex.as_str());
@@ -306,11 +148,28 @@ mod tests {
             (r"(a)\1", r"invalid escape sequence: `\1`"),
             (r"a\", "trailing backslash at end of expression: ``"),
             ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+            ("(?<=a)", "invalid named capture: `(?<=a)`"),
+            ("(?P<a-b>c)", "invalid named capture: `(?P<a-b>`"),
+            ("(?P=a)", "invalid or unsupported Perl syntax: `(?P`"),
+            ("(?x)a b", "invalid or unsupported Perl syntax: `(?x`"),
+            ("(?i-)a", "invalid or unsupported Perl syntax: `(?i-)`"),
+            ("a**", "invalid nested repetition operator: `**`"),
+            ("a+?{2}", "invalid nested repetition operator: `+?{2}`"),
+            ("(|*)", "missing argument to repetition operator: `*`"),
+            ("x{1001}", "invalid repeat count: `{1001}`"),
+            ("x{2,1}", "invalid repeat count: `{2,1}`"),
+            ("((x{10}){10}){11}?", "invalid repeat count: `{11}?`"),
+            (r"\Ca", r"invalid escape sequence: `\C`"),
+            (r"\x{110000}", r"invalid escape sequence: `\x{110000`"),
+            (r"[a\b]", r"invalid escape sequence: `\b`"),
+            (r"\p{greek}\pN", r"invalid character class range: `\p{greek}`"),
+            (r"[\pX]", r"invalid character class range: `\pX`"),
+            ("[[:wort:]]", "invalid character class range: `[:wort:]`"),
         ] {
             let why = Regexp::parse(pattern).unwrap_err();
             assert_eq!(why, format!("error parsing regexp: {told}"), "{pattern}");
         }
-        assert!(compile("x{1000}{1000}").unwrap_err().contains("too large"));
+        assert!(compile(r"(\pL{100}){10}").unwrap_err().contains("too large"));
         assert!(compile_whole("a|b").unwrap().is_match("b") && !compile_whole("a|b").unwrap().is_match("ab"));
     }
 

@@ -96,13 +96,13 @@ fn anchored(pattern: &str) -> Result<Regex, InvalidMatcher> {
         return Ok(regex.clone());
     }
     // `s`: Prometheus lets `.` match a newline.
-    let translated = regexp::translated(pattern);
+    let translated = regexp::translated(pattern).map_err(InvalidMatcher)?;
     let mut builder = regex::RegexBuilder::new(&format!("^(?s:{translated})$"));
     let small = builder.size_limit(KNOWN_BYTES_MAX).dfa_size_limit(KNOWN_BYTES_MAX).build();
     let Ok(regex) = small else {
-        // The bound keeps `x{1000}{1000}` from eating memory.
+        // The bound keeps `(\pL{100}){10}` from eating memory.
         let large = builder.size_limit(10 << 20).dfa_size_limit(2 << 20).build();
-        return large.map_err(|why| InvalidMatcher(regexp::refusal(pattern, &translated, &why)));
+        return large.map_err(|why| InvalidMatcher(regexp::refusal(&why)));
     };
     let mut known = known();
     if known.len() >= KNOWN_MAX {

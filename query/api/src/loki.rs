@@ -25,7 +25,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, LogAnswer, QueryError};
+use engine::{Engine, LogAnswer, LogStatistics, QueryError};
 use model::{Clock, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
@@ -190,7 +190,10 @@ async fn series(
     selectors.extend(params.all("match"));
     // `{}` asks for everything, which as a query would be refused.
     selectors.retain(|selector| selector.trim() != "{}");
-    let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
+    let series = match params.times(now_ns())? {
+        Some(range) => engine.log_series(&tenant, &selectors, range).await?,
+        None => vec![],
+    };
     // There may be a million of them.
     let head = "{\"status\":\"success\",\"data\":[".to_owned();
     let pieces =
@@ -206,7 +209,15 @@ async fn stats(
     let query = params.required("query")?;
     // What would read everything is refused here, not where volumes are asked for.
     logql::parse_selector(query).map_err(Refusal::bad)?;
-    let stats = engine.log_stats(&tenant, query, params.time_range(now_ns())?).await?;
+    let (start, end) = params.range(now_ns())?;
+    // Loki reads the parameters of a query, which may be wrong.
+    params.limit("limit", LIMIT_DEFAULT)?;
+    params.direction()?;
+    params.step_ms(start, end)?;
+    let stats = match start < end {
+        true => engine.log_stats(&tenant, query, TimeRange { start, end }).await?,
+        false => LogStatistics::default(),
+    };
     Ok(Json(json!({
         "streams": stats.streams,
         "chunks": stats.chunks,
@@ -217,7 +228,7 @@ async fn stats(
 
 /// The one call whose refusals are JSON in Loki, too.
 async fn format_query(params: Params) -> Response {
-    let (status, said) = match logql::parse(params.get("query").unwrap_or("")) {
+    let (status, said) = match logql::parse_to_print(params.get("query").unwrap_or("")) {
         Ok(expr) => (StatusCode::OK, json!({ "status": "success", "data": logql::pretty(&expr) })),
         Err(why) => (StatusCode::BAD_REQUEST, json!({ "status": "invalid-query", "error": why.to_string() })),
     };

@@ -25,8 +25,8 @@ pub use cost::{
 pub use error::QueryError;
 pub use limits::Limits;
 pub use logql::{
-    Direction, LogAnswer, LogAsk, LogEntry, LogLines, LogPattern, LogResult, LogStatistics, LogStats,
-    VolumeBy,
+    CountTimes, Direction, LogAnswer, LogAsk, LogEntry, LogLines, LogPattern, LogResult, LogStatistics,
+    LogStats, VolumeBy,
 };
 pub use promql::{
     Cardinality, Found, LOOKBACK_MS, PromAnswer, PromOptions, PromResult, PromSeries, PromTimings, RawStream,

@@ -2,6 +2,7 @@
 
 mod ask;
 mod combine;
+mod count;
 mod lines;
 pub(crate) mod matrix;
 pub(crate) mod operator;
@@ -12,6 +13,7 @@ mod scan;
 mod streams;
 
 pub use ask::LogAsk;
+pub use count::CountTimes;
 pub(crate) use operator::{Batches, Operator, Work};
 pub use patterns::LogPattern;
 pub(crate) use plan::literal_of;
@@ -111,6 +113,11 @@ impl Engine {
             return Err(QueryError::Bad("approx_topk is only supported on instant queries".into()));
         }
         let steps = self.steps(start_ns, end_ns, step_ms)?;
+        if let (Expr::Log(_), true) = (&expr, start_ns == end_ns) {
+            let result = LogResult::Streams(vec![]);
+            let (stats, held) = (LogStats::default(), Held::default());
+            return Ok(LogAnswer { result, stats, warnings: vec![], held });
+        }
         let lines = TimeRange { start: start_ns, end: end_ns.saturating_sub(1).max(start_ns) };
         let steps = if matches!(expr, Expr::Log(_)) { Steps { count: 1, ..steps } } else { steps };
         self.logql(tenant, expr, steps, lines, limit, direction, false).await

@@ -19,46 +19,26 @@ pub(crate) fn selector(matchers: &[Matcher]) -> Checked<()> {
 
 /// A regex for `| regexp`, which must name what it takes.
 pub(crate) fn named_regex(text: &str) -> Checked<Regexp> {
-    let regex = Regexp::parse(&names_as_labels(text)).map_err(|why| {
-        if why.contains("duplicate capture group name") {
-            return format!("duplicate extracted label name '{}'", doubled_name(text));
-        }
-        match (why.contains("invalid named capture"), text.find("(?P<")) {
-            (true, Some(start)) => {
-                let end = text[start..].find('>').map_or(text.len(), |end| start + end + 1);
-                format!("error parsing regexp: invalid named capture: `{}`", &text[start..end])
-            }
-            _ => why,
-        }
-    })?;
+    let regex = Regexp::parse(text)?;
+    if let Some(name) = doubled_name(text) {
+        return Err(format!("duplicate extracted label name '{name}'"));
+    }
     if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied".to_owned());
     }
     Ok(regex)
 }
 
-/// A name that begins with a digit, which the engine here has not, gets `_` before it, as its label has.
-fn names_as_labels(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("(?P<") {
-        let (before, name) = rest.split_at(at + 4);
-        out.push_str(before);
-        let is_escaped = before.strip_suffix("(?P<").is_some_and(|before| before.ends_with('\\'));
-        if !is_escaped && name.starts_with(|c: char| c.is_ascii_digit()) {
-            out.push('_');
-        }
-        rest = name;
-    }
-    out + rest
+/// The name that stands a second time.
+fn doubled_name(text: &str) -> Option<&str> {
+    let names: Vec<&str> = text.split("(?").skip(1).filter_map(name_of_group).collect();
+    names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
 }
 
-/// The name that stands a second time.
-fn doubled_name(text: &str) -> &str {
-    let names: Vec<&str> =
-        text.split("(?P<").skip(1).filter_map(|rest| Some(rest.split_once('>')?.0)).collect();
-    let doubled = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
-    doubled.map_or("", |(_, name)| *name)
+/// Behind `(?`.
+fn name_of_group(rest: &str) -> Option<&str> {
+    let named = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<'))?;
+    named.split_once('>').map(|(name, _)| name)
 }
 
 pub(crate) fn range_aggregation(

@@ -20,9 +20,9 @@ fn number(ip: IpAddr) -> u128 {
 }
 
 impl IpMatch {
-    /// A set of no address.
-    pub(crate) fn none() -> IpMatch {
-        IpMatch { text: String::new(), first: 1, last: 0, v4: true }
+    /// A set of no address, for a text that is none.
+    pub(crate) fn none(text: &str) -> IpMatch {
+        IpMatch { text: text.to_owned(), first: 1, last: 0, v4: true }
     }
 
     /// `None` where the text is no address, block or range.

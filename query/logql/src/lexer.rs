@@ -1,6 +1,9 @@
 //! Text to tokens with positions. Comments run from `#` to the end of the line.
 
-use crate::units::{parse_bytes, parse_duration_ns, parse_float};
+mod number;
+
+use crate::units::{parse_bytes, parse_duration_ns};
+use number::number_ahead;
 
 /// Why a query was refused, in Loki's words, and where, which Loki tells of what does not read and not of what reads and
 /// does not hold.
@@ -50,7 +53,8 @@ impl ParseError {
 pub(crate) enum Token {
     Ident(String),
     Text(String),
-    Number(f64),
+    /// As it is written: whether it is one is asked where it is used.
+    Number(String),
     /// Nanoseconds.
     Duration(i64),
     Bytes(u64),
@@ -231,61 +235,25 @@ impl<'a> Lexer<'a> {
         Ok(Token::Range(range))
     }
 
+    /// A number, or one with its unit: a duration, or a size as it is written in print: `kB`, `MB`, `GiB`.
     fn number(&mut self) -> Result<Token, ParseError> {
         let rest = self.rest();
-        let bytes = rest.as_bytes();
-        let mut end = 0;
-        while let Some(c) = rest[end..].chars().next() {
-            let exponent_sign = (c == '-' || c == '+')
-                && end > 0
-                && match bytes[end - 1] {
-                    b'e' | b'E' => rest[..end - 1].bytes().all(|b| b.is_ascii_digit() || b == b'.'),
-                    b'p' | b'P' => rest.starts_with("0x") || rest.starts_with("0X"),
-                    _ => false,
-                }
-                && rest[end + 1..].starts_with(|c: char| c.is_ascii_digit());
-            if !(c.is_ascii_alphanumeric() || matches!(c, '.' | 'µ' | 'μ') || exponent_sign) {
-                break;
-            }
-            end += c.len_utf8();
-        }
-        let text = &rest[..end];
-        if let Some(number) = parse_float(text) {
-            if number.is_infinite() {
-                return Err(ParseError::of(format!(
-                    "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: value out of range"
-                )));
-            }
-            self.at += end;
-            return Ok(Token::Number(number));
-        }
-        let exponent = text.find(['e', 'E']);
-        if exponent.is_some_and(|at| at > 0 && text[..at].bytes().all(|b| b.is_ascii_digit() || b == b'.')) {
-            return Err(self.error("exponent has no digits"));
+        let (end, fault) = number_ahead(rest);
+        if let Some(why) = fault {
+            return Err(self.error(why));
         }
         if let Some((ns, end)) = duration_ahead(rest) {
             self.at += end;
             return Ok(Token::Duration(ns));
         }
-        if let Some(bytes) = parse_bytes(text).filter(|_| is_size(text)) {
-            self.at += end;
+        let is_size = |c: char| c.is_ascii_digit() || c == '.' || "BikKMGTP".contains(c);
+        let of_unit = rest[end..].find(|c: char| !is_size(c)).unwrap_or(rest.len() - end);
+        if let (1.., Some(bytes)) = (of_unit, parse_bytes(&rest[..end + of_unit])) {
+            self.at += end + of_unit;
             return Ok(Token::Bytes(bytes));
         }
-        if text.starts_with('0') && text[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']) {
-            return Err(ParseError::of(format!(
-                "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
-            )));
-        }
-        // Digits with a word behind them.
-        let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(end);
-        let number = parse_float(&text[..end]).ok_or_else(|| {
-            ParseError::of(format!(
-                "unable to parse literal as a float: strconv.ParseFloat: parsing {:?}: invalid syntax",
-                &text[..end]
-            ))
-        })?;
         self.at += end;
-        Ok(Token::Number(number))
+        Ok(Token::Number(rest[..end].to_owned()))
     }
 
     /// A character between single quotes, as Go writes it, is a name to Loki's reader.
@@ -340,12 +308,6 @@ impl<'a> Lexer<'a> {
         }
         Err(unterminated())
     }
-}
-
-/// Sizes in queries have their units as they are written in print: `kB`, `MB`, `GiB`.
-fn is_size(text: &str) -> bool {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    unit.chars().all(|c| "BikKMGTP".contains(c))
 }
 
 /// The duration that the text begins with, and its length.

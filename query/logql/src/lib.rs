@@ -21,11 +21,11 @@ pub use drain::{Drain, line_pattern};
 pub use ip::IpMatch;
 pub use judge::{metadata_name, read_log_query};
 pub use lexer::ParseError;
-pub use parser::parse;
+pub use parser::{parse, parse_to_print};
 pub use pipeline::{Category, Fields, LabelTest, Pipeline};
 pub use printer::pretty;
 pub use template::Template;
-pub use units::{format_duration, parse_bytes, parse_duration_ns};
+pub use units::{format_duration, parse_bytes, parse_duration_ns, parse_float, parse_go_duration_ns};
 
 /// Parses a query that must be a stream selector alone, as `match[]` and volume calls send.
 ///

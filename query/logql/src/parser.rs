@@ -11,6 +11,7 @@ use crate::check;
 use crate::ip::IpMatch;
 use crate::lexer::{ParseError, Spanned, Token, is_keyword, tokens};
 use crate::printer::Quoted;
+use crate::units::{float_fault, parse_value};
 use model::regexp::{compile, compile_whole};
 use model::{Match, Matcher};
 
@@ -21,9 +22,23 @@ const DEPTH_MAX: usize = 64;
 /// Operators, of numbers and of label filters, in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
 const STAGES_MAX: usize = 256;
+/// Of a number that is none, where no function is at fault.
+const LITERAL: &str = "unable to parse literal as a float";
 
 /// Parses and checks a query.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    let (expr, stage_faults) = read(text)?;
+    stage_faults.into_iter().next().map_or(Ok(expr), Err)
+}
+
+/// A query that is to be printed and not asked: that a template, a path, an address or a regex of its stages is none does not matter, as in
+/// Loki's `format_query`.
+pub fn parse_to_print(text: &str) -> Result<Expr, ParseError> {
+    read(text).map(|(expr, _)| expr)
+}
+
+/// The query, and what is wrong with its stages.
+fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
     if text.is_empty() {
         return Err(ParseError::of("syntax error: unexpected $end"));
     }
@@ -44,10 +59,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
         return Err(parser.unexpected(""));
     }
     let Parser { faults, stage_faults, .. } = parser;
-    match faults.into_iter().chain(stage_faults).next() {
-        None => Ok(expr),
-        Some(fault) => Err(fault),
-    }
+    faults.into_iter().next().map_or(Ok((expr, stage_faults)), Err)
 }
 
 /// A backslash that ends a pattern has nothing to escape; it stands for itself, as dashboards in the wild write it.
@@ -134,14 +146,6 @@ impl Parser<'_> {
         self.faults.push(ParseError::of(message));
     }
 
-    /// A number as it is written.
-    fn number_text(&self) -> &str {
-        let rest = &self.text[self.tokens[self.at].offset..];
-        let end =
-            rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ')' | '#')).unwrap_or(rest.len());
-        &rest[..end]
-    }
-
     /// Whether a name is one of a function, as it stands before a parenthesis or a grouping.
     fn function_ahead(&self) -> Option<String> {
         let Token::Ident(word) = self.peek() else { return None };
@@ -216,6 +220,17 @@ impl Parser<'_> {
             }
             _ => Err(self.unexpected("STRING")),
         }
+    }
+
+    /// The number here. One that is none to Go's `ParseFloat` reads and does not hold, which is told behind `why`.
+    fn number(&mut self, why: &str) -> Parsed<f64> {
+        let Token::Number(text) = self.peek().clone() else { return Err(self.unexpected("NUMBER")) };
+        self.advance();
+        let number = parse_value(&text);
+        if number.is_none() {
+            self.faults.push(ParseError::of(format!("{why}: {}", float_fault(&text))));
+        }
+        Ok(number.unwrap_or_default())
     }
 
     fn enter(&mut self) -> Parsed<()> {
@@ -373,19 +388,11 @@ impl Parser<'_> {
 
     fn operand(&mut self) -> Parsed<MetricExpr> {
         match self.peek().clone() {
-            Token::Number(number) => {
-                self.advance();
-                Ok(MetricExpr::Literal(number))
-            }
+            Token::Number(_) => self.number(LITERAL).map(MetricExpr::Literal),
             Token::Punct(sign @ ("-" | "+")) => {
                 self.advance();
-                match *self.peek() {
-                    Token::Number(number) => {
-                        self.advance();
-                        Ok(MetricExpr::Literal(if sign == "-" { -number } else { number }))
-                    }
-                    _ => Err(self.unexpected("NUMBER")),
-                }
+                let number = self.number(LITERAL)?;
+                Ok(MetricExpr::Literal(if sign == "-" { -number } else { number }))
             }
             Token::Punct("(") => {
                 self.advance();
@@ -413,8 +420,7 @@ impl Parser<'_> {
         if word == "vector" {
             self.advance();
             self.expect("(")?;
-            let Token::Number(value) = *self.peek() else { return Err(self.unexpected("NUMBER")) };
-            self.advance();
+            let value = self.number("unable to parse vectorExpr as a float")?;
             self.expect(")")?;
             return Ok(MetricExpr::Constant(value));
         }
@@ -471,10 +477,9 @@ impl Parser<'_> {
         let before = self.faults.len();
         self.expect("(")?;
         let (mut param, mut written) = (None, None);
-        if let Token::Number(number) = *self.peek() {
-            written = Some(self.number_text().to_owned());
-            param = Some(number);
-            self.advance();
+        if let Token::Number(text) = self.peek().clone() {
+            param = Some(self.number(&format!("invalid parameter for operation {}", op.as_str()))?);
+            written = Some(text);
             self.expect(",")?;
         } else if !matches!(self.peek(), Token::Punct("{" | "(")) {
             return Err(self.unexpected("NUMBER or { or ("));
@@ -503,8 +508,8 @@ impl Parser<'_> {
         let mut grouping = self.grouping()?;
         self.expect("(")?;
         let mut param = None;
-        if let (Token::Number(_), Token::Punct(",")) = (self.peek(), self.peek_after()) {
-            param = Some(self.number_text().to_owned());
+        if let (Token::Number(text), Token::Punct(",")) = (self.peek(), self.peek_after()) {
+            param = Some(text.clone());
             self.advance();
             self.advance();
         }

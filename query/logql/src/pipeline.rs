@@ -345,8 +345,10 @@ impl Pipeline {
             return self.fault(JSON_ERROR, "", fields);
         }
         for field in wanted {
-            if let Some(value) = json::at_path(line, &field.steps) {
-                fields.extract(&field.label, &value);
+            match json::at_path(line, &field.steps) {
+                Ok(None) => {}
+                Ok(Some(value)) => fields.extract(&field.label, &value),
+                Err(why) => self.fault(JSON_ERROR, why, fields),
             }
         }
         // Asked for by name, they are there, empty, where nothing else is called so.

@@ -24,7 +24,10 @@ pub(super) async fn labels(
     params: Params,
 ) -> Answer<Json<Value>> {
     let selectors: Vec<String> = params.selector()?.map(str::to_owned).into_iter().collect();
-    let series = engine.log_series(&tenant, &selectors, params.time_range(now_ns())?).await?;
+    let series = match params.times(now_ns())? {
+        Some(range) => engine.log_series(&tenant, &selectors, range).await?,
+        None => vec![],
+    };
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in series.iter().flat_map(|labels| labels.iter()) {
         values.entry(name).or_default().insert(value);
@@ -137,14 +140,20 @@ fn note(found: &mut BTreeMap<String, Field>, name: &str, value: &str, parser: Op
 
 /// Where in the line each field is that `| json` makes of it.
 fn note_paths(found: &mut BTreeMap<String, Field>, line: &str) {
-    let Ok(Value::Object(object)) = serde_json::from_str(line) else { return };
+    // What stands behind the object does not matter to `| json`.
+    let first = serde_json::Deserializer::from_str(line).into_iter::<Value>().next();
+    let Some(Ok(Value::Object(object))) = first else { return };
     let mut open: Vec<(String, Vec<String>, &serde_json::Map<String, Value>)> =
         vec![(String::new(), vec![], &object)];
     while let Some((prefix, path, object)) = open.pop() {
         for (key, value) in object {
             let spelled: String =
-                key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-            let name = if prefix.is_empty() { spelled } else { format!("{prefix}_{spelled}") };
+                key.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let name = match prefix.is_empty() {
+                true if spelled.starts_with(|c: char| c.is_ascii_digit()) => format!("_{spelled}"),
+                true => spelled,
+                false => format!("{prefix}_{spelled}"),
+            };
             let path = [&path[..], std::slice::from_ref(key)].concat();
             match value {
                 Value::Object(inner) => open.push((name, path, inner)),
@@ -168,11 +177,11 @@ impl Field {
         let all = |test: fn(&str) -> bool| self.values.iter().all(|value| test(value));
         if all(|value| value.parse::<i64>().is_ok()) {
             "int"
-        } else if all(|value| value.parse::<f64>().is_ok()) {
+        } else if all(|value| logql::parse_float(value).is_some()) {
             "float"
-        } else if all(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "t" | "f")) {
+        } else if all(is_truth) {
             "boolean"
-        } else if all(|value| logql::parse_duration_ns(value).is_some()) {
+        } else if all(|value| logql::parse_go_duration_ns(value).is_some()) {
             "duration"
         } else if all(|value| logql::parse_bytes(value).is_some()) {
             "bytes"
@@ -180,6 +189,14 @@ impl Field {
             "string"
         }
     }
+}
+
+/// As Go reads it.
+fn is_truth(value: &str) -> bool {
+    matches!(
+        value,
+        "1" | "t" | "T" | "TRUE" | "true" | "True" | "0" | "f" | "F" | "FALSE" | "false" | "False"
+    )
 }
 
 pub(super) async fn fields(
@@ -253,7 +270,37 @@ fn as_in_a_query(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::as_in_a_query;
+    use super::{Field, as_in_a_query, note_paths};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn fields_are_of_the_kinds_that_go_reads() {
+        for (values, kind) in [
+            (vec!["1", "-2"], "int"),
+            (vec!["1", "2.5"], "float"),
+            (vec!["0x1p4", "Inf", "1_000.5"], "float"),
+            (vec!["true", "F", "1"], "boolean"),
+            (vec!["1.5s", "2h3m"], "duration"),
+            (vec!["1d"], "string"),
+            (vec!["5KB", "1.5 MiB"], "bytes"),
+            (vec!["5KB", "x"], "string"),
+        ] {
+            let field = Field {
+                values: values.iter().map(|value| (*value).to_owned()).collect(),
+                ..Field::default()
+            };
+            assert_eq!(field.kind(), kind, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_of_whatever_json_reads() {
+        let mut found = BTreeMap::new();
+        note_paths(&mut found, r#"{"9x":1,"a":{"b c":[2]}} trailing"#);
+        let path = |name: &str| found.get(name).map(|field: &Field| field.path.join("/"));
+        assert_eq!((path("_9x"), path("a_b_c")), (Some("9x".into()), Some("a/b c".into())));
+        assert_eq!(path("a_b_c_extracted"), path("a_b_c"));
+    }
 
     #[test]
     fn sizes_are_values_that_a_query_can_have() {

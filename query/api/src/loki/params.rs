@@ -103,6 +103,11 @@ impl Params {
         self.range(now_ns).map(|(start, end)| TimeRange { start, end })
     }
 
+    /// The same, where it has any time: its end is not of it. Only labels are told of a range that begins where it ends.
+    pub fn times(&self, now_ns: i64) -> Result<Option<TimeRange>, Refusal> {
+        self.time_range(now_ns).map(|range| (range.start < range.end).then_some(range))
+    }
+
     /// A duration or seconds; by default about 250 points.
     pub fn step_ms(&self, start_ns: i64, end_ns: i64) -> Result<i64, Refusal> {
         let Some(text) = self.get("step").filter(|text| !text.is_empty()) else {

@@ -23,6 +23,9 @@ pub(super) async fn patterns(
     let (start, end) = params.range(now_ns())?;
     let step_ms = params.step_ms(start, end)?.max(STEP_MS_MIN);
     logql::parse_selector(query).map_err(Refusal::bad)?;
+    if start == end {
+        return Ok(success(json!([])));
+    }
     let range = TimeRange { start, end };
     let found = engine.log_patterns(&tenant, query, range, step_ms, PATTERNS_MAX).await?;
     let patterns = found.into_iter().map(|pattern| {

@@ -186,6 +186,26 @@ async fn l4_to_l7_labels_series_sizes() {
     assert!(stats["bytes"].as_u64() > Some(0) && stats["chunks"].is_number(), "{stats}");
 }
 
+/// A range is without its end, but for labels, as in Loki.
+#[tokio::test]
+async fn a_range_that_ends_where_it_begins_has_no_lines() {
+    let world = World::new().await;
+    let (at, api) = (world.last_ns.to_string(), ("query", r#"{app="api"}"#));
+    let told = async |path: &str| {
+        let params = [("start", at.as_str()), ("end", at.as_str()), ("match[]", api.1), api];
+        world.json(path, &params).await
+    };
+    for path in ["/query_range", "/index/volume", "/index/volume_range"] {
+        assert_eq!(told(path).await["data"]["result"], json!([]), "{path}");
+    }
+    assert_eq!(told("/series").await["data"], json!([]));
+    assert_eq!(told("/patterns").await["data"], json!([]));
+    assert_eq!(told("/index/stats").await["entries"], json!(0));
+    assert_eq!(told("/detected_labels").await, json!({}));
+    assert_eq!(told("/detected_fields").await, json!({}));
+    assert_eq!(told("/labels").await["data"], json!(["app", "service_name"]));
+}
+
 #[tokio::test]
 async fn l8_to_l12_what_drilldown_asks() {
     let world = World::new().await;
@@ -196,6 +216,13 @@ async fn l8_to_l12_what_drilldown_asks() {
     let volumes = world.within("/index/volume_range", &range).await;
     assert_eq!(volumes["data"]["resultType"], "matrix");
     assert_eq!(volumes["data"]["result"].as_array().map(Vec::len), Some(1), "{volumes}");
+    let every = [("query", "{}"), ("step", "1s")];
+    let every = world.within("/index/volume_range", &every).await;
+    assert_eq!(
+        every["data"]["result"][0]["metric"],
+        json!({ "app": "api", "service_name": "api" }),
+        "{every}"
+    );
     let labels = world.within("/detected_labels", &[("query", r#"{app="api"}"#)]).await;
     assert_eq!(labels["detectedLabels"][0], json!({ "label": "app", "cardinality": 1 }));
     let fields = world.within("/detected_fields", &[("query", r#"{app="api"}"#)]).await;
@@ -280,6 +307,12 @@ async fn wrong_requests_say_what_is_wrong_as_text() {
             "invalid aggregation option",
         ),
         ("/index/stats", vec![("query", r#"{app="api"} |= "x""#)], "only label matchers are supported"),
+        ("/index/stats", vec![("query", r#"{app="api"}"#), ("step", "0")], "zero or negative"),
+        (
+            "/index/stats",
+            vec![("query", r#"{app="api"}"#), ("limit", "-1")],
+            "limit must be a positive value",
+        ),
         (
             "/query",
             vec![("query", r#"{app="api"}"#)],

@@ -10,7 +10,7 @@ use super::{Answer, Refusal, VOLUME_LIMIT_MAX, encode, now_ns, success};
 use crate::TenantHeader;
 use axum::Json;
 use axum::extract::State;
-use engine::{Direction, Engine, LogResult, VolumeBy};
+use engine::{CountTimes, Engine, VolumeBy};
 use model::{Labels, SeriesPoints, Tenant, TimeRange};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -49,7 +49,10 @@ pub(super) async fn at_once(
     let range = params.time_range(now_ns())?;
     let (by, targets) = (volume_by(&params)?, target_labels(&params));
     let query = params.required("query")?;
-    let volumes = engine.log_volume(&tenant, query, range, &targets, by, limit).await?;
+    let volumes = match range.start < range.end {
+        true => engine.log_volume(&tenant, query, range, &targets, by, limit).await?,
+        false => vec![],
+    };
     let at = encode::seconds(range.end.div_euclid(NS_PER_MS));
     let result: Vec<Value> = volumes
         .into_iter()
@@ -117,7 +120,10 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// The labels of streams that tell volumes apart: those that are asked for, else those of the matchers, or all.
     async fn names(&self, targets: &[String], by: VolumeBy, range: TimeRange) -> Answer<Vec<String>> {
-        let matchers = logql::parse_selector(self.query).map_err(Refusal::bad)?;
+        let matchers = match self.query.trim() {
+            "{}" => vec![],
+            selector => logql::parse_selector(selector).map_err(Refusal::bad)?,
+        };
         let mut names = self.engine.log_labels(self.tenant, Some(self.query), range).await?;
         if !targets.is_empty() {
             names.retain(|name| targets.contains(name));
@@ -156,26 +162,28 @@ impl Asked<'_> {
             [first, whole @ .., last] if whole.len() > 1 => (whole, vec![first, last]),
             few => (&[][..], few.iter().collect()),
         };
-        let direction = Direction::Backward;
         let mut found: BTreeMap<i64, Vec<(Labels, u64)>> = BTreeMap::new();
         if let [first, .., last] = whole {
-            let text = self.counted(names, step_ms);
-            let (first, last) = (first.range.end, last.range.end);
-            let answer =
-                self.engine.logql_range(self.tenant, &text, first, last, step_ms, 1, direction).await?;
-            take(answer.result, None, &mut found);
+            let range = TimeRange { start: first.range.end, end: last.range.end };
+            let times = CountTimes { range, step_ms };
+            take(self.counted(names, step_ms, times).await?, None, &mut found);
         }
         for window in cut {
             let TimeRange { start, end } = window.range;
-            let text = self.counted(names, (end - start) / NS_PER_MS + 1);
-            let answer = self.engine.logql_instant(self.tenant, &text, end, 1, direction).await?;
-            take(answer.result, Some(window.told_ms), &mut found);
+            let times = CountTimes { range: TimeRange { start: end, end }, step_ms: 1 };
+            let counted = self.counted(names, (end - start) / NS_PER_MS + 1, times).await?;
+            take(counted, Some(window.told_ms), &mut found);
         }
         Ok(found)
     }
 
-    fn counted(&self, names: &[String], range_ms: i64) -> String {
-        format!("sum by ({}) (count_over_time({}[{range_ms}ms]))", names.join(","), self.query)
+    async fn counted(
+        &self,
+        names: &[String],
+        window_ms: i64,
+        times: CountTimes,
+    ) -> Answer<Vec<SeriesPoints>> {
+        Ok(self.engine.log_counts(self.tenant, self.query, names, window_ms, times).await?)
     }
 }
 
@@ -199,9 +207,8 @@ fn shared_out(
 }
 
 /// `told_ms` is the time of all points, where it is not their own.
-fn take(answer: LogResult, told_ms: Option<i64>, found: &mut BTreeMap<i64, Vec<(Labels, u64)>>) {
-    let (LogResult::Matrix(series) | LogResult::Vector(series)) = answer else { return };
-    for SeriesPoints { labels, points } in series {
+fn take(counted: Vec<SeriesPoints>, told_ms: Option<i64>, found: &mut BTreeMap<i64, Vec<(Labels, u64)>>) {
+    for SeriesPoints { labels, points } in counted {
         for point in points {
             let of_window = found.entry(told_ms.unwrap_or(point.ts_ms)).or_default();
             of_window.push((labels.clone(), point.value as u64));

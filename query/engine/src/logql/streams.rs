@@ -24,7 +24,7 @@ pub enum VolumeBy {
 }
 
 /// `{}` is every stream where sizes are asked for.
-fn matchers_of(selector: &str) -> Result<Vec<Matcher>, QueryError> {
+pub(super) fn matchers_of(selector: &str) -> Result<Vec<Matcher>, QueryError> {
     match selector.trim() {
         "{}" => Ok(vec![]),
         selector => logql::parse_selector(selector).map_err(QueryError::Bad),

@@ -93,23 +93,25 @@ impl Parser<'_> {
             let ip = IpMatch::parse(&text).unwrap_or_else(|| {
                 let stage = format!("| {name}{}ip({})", if op == "=" { "=" } else { "!=" }, Quoted(&text));
                 self.stage_faults.push(ParseError::of_stage(stage, no_address(&text)));
-                IpMatch::none()
+                IpMatch::none(&text)
             });
             return Ok(LabelFilter::Ip { name, negated: op == "!=", ip });
         }
-        let sign = if self.take("-") {
-            -1.0
-        } else {
-            self.take("+");
-            1.0
-        };
         let (value, unit) = match *self.peek() {
-            Token::Number(number) => (number, Unit::Plain),
             Token::Duration(ns) => (ns as f64, Unit::Duration),
             Token::Bytes(bytes) => (bytes as f64, Unit::Bytes),
+            Token::Number(_) => (self.number(LITERAL)?, Unit::Plain),
+            // What has a unit has no sign, but for durations, which have it in them.
+            Token::Punct(sign @ ("-" | "+")) => {
+                self.advance();
+                let number = self.number(LITERAL)?;
+                (if sign == "-" { -number } else { number }, Unit::Plain)
+            }
             _ => return Err(self.unexpected("")),
         };
-        self.advance();
-        Ok(LabelFilter::Number { name, op: op_number, value: sign * value, unit })
+        if unit != Unit::Plain {
+            self.advance();
+        }
+        Ok(LabelFilter::Number { name, op: op_number, value, unit })
     }
 }

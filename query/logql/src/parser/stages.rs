@@ -50,7 +50,7 @@ impl Parser<'_> {
                 Err(why) => {
                     let stage = format!("{symbol} ip({})", Quoted(&text));
                     self.stage_faults.push(ParseError::of_stage(stage, why));
-                    LineMatch::Text(text)
+                    LineMatch::Ip(IpMatch::none(&text))
                 }
             });
         }
@@ -122,7 +122,7 @@ impl Parser<'_> {
                     let stage = format!("| line_format {}", Quoted(&text));
                     let why = format!("invalid line template: {why}");
                     self.stage_faults.push(ParseError::of_stage(stage, why));
-                    Template::default()
+                    Template::unread(&text)
                 });
                 Stage::LineFormat(template)
             }

@@ -167,6 +167,17 @@ fn errors_say_where() {
         ("sum(3, rate({a=\"b\"}[5m]))", "parse error : unsupported parameter for operation sum(3,"),
         ("sum(rate({a=\"b\"}[5m])) or 1", "logical/set binary operation (or): 1.000000"),
         ("{a=\"b\"} | x > 0x10", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
+        (
+            "vector(0o17)",
+            "parse error : unable to parse vectorExpr as a float: strconv.ParseFloat: parsing \"0o17\": invalid syntax",
+        ),
+        ("topk(1_000, rate({a=\"b\"}[5m]))", "parse error : invalid parameter topk(1_000,"),
+        ("vector(1__0)", "1, col 8: '_' must separate successive digits"),
+        ("vector(089)", "1, col 8: invalid digit '8' in octal literal"),
+        ("vector(1.5.2)", "1, col 11: syntax error: unexpected NUMBER, expecting )"),
+        ("vector(1kb)", "0, col 8: syntax error: unexpected BYTES, expecting NUMBER"),
+        ("{a=\"b\"} | x > -5KB", "0, col 16: syntax error: unexpected BYTES, expecting NUMBER"),
+        ("{a=\"b\"} | x > --5", "1, col 16: syntax error: unexpected -, expecting NUMBER"),
         ("{a=~\"(\"}", "parse error : error parsing regexp: missing closing ): `(`"),
         ("{a='bc'}", "1, col 4: invalid char literal"),
         ("{a='b", "1, col 4: literal not terminated"),
@@ -197,7 +208,27 @@ fn errors_say_where() {
     ] {
         assert!(error(query).ends_with(told), "{query}: {}", error(query));
     }
+    for (written, value) in [("1_000", 1e3), ("1e1_0", 1e10), ("0_1", 1.0), ("0x1.8p1", 3.0), ("-1_0", -10.0)]
+    {
+        let Ok(Expr::Metric(MetricExpr::Literal(found))) = parse(written) else { panic!("{written}") };
+        assert_eq!(found, value, "{written}");
+    }
     assert!(parse(r#"{a="b"} |~ `{"level"` | regexp `(?P<x>\{\d{2,}})`"#).is_ok());
+    for broken in [
+        r#"{a="b"} | x=ip("bad")"#,
+        r#"{a="b"} |= ip("bad")"#,
+        r#"{a="b"} |~ "(""#,
+        r#"{a="b"} |> "<a>""#,
+        r#"{a="b"} | json x="a-b""#,
+        r#"{a="b"} | logfmt x="a.b""#,
+        r#"{a="b"} | line_format "{{ nosuch }}""#,
+        r#"count_over_time({a="b"} | label_format a="{{"[1m])"#,
+        r#"{a="b"} | label_format a=b,a=c"#,
+    ] {
+        assert_eq!(parse_to_print(broken).unwrap().to_string(), broken, "as it is written");
+        assert!(parse(broken).is_err(), "{broken}");
+    }
+    assert!(parse_to_print(r#"{a="b"} | regexp "(""#).is_err());
     assert_eq!(printed(r#"{a="b"} |~ `{\d`"#), r#"{a="b"} |~ "{\\d""#);
     assert!(
         error("sum_over_time({a=\"b\"}[1m])").contains("invalid aggregation sum_over_time without unwrap")

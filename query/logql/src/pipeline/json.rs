@@ -5,6 +5,7 @@
 
 use super::paths::PathStep;
 use memchr::memchr2;
+use model::json_text::unescaped;
 use std::borrow::Cow;
 
 /// Objects inside one another in a line.
@@ -20,7 +21,7 @@ const NO_ESCAPE: &str = "Encountered an invalid escape sequence in a string";
 
 type Found<'a> = &'a mut dyn FnMut(&str, &str);
 
-type Read<T> = Result<T, &'static str>;
+pub(crate) type Read<T> = Result<T, &'static str>;
 
 /// Every scalar of an object with its keys joined by `_`. Arrays and nulls give nothing.
 pub(crate) fn flatten(line: &str, wanted: Option<&[String]>, found: Found<'_>) -> Read<()> {
@@ -43,23 +44,24 @@ pub(crate) fn strings(line: &str, found: Found<'_>) -> Read<()> {
     })
 }
 
-/// The text of the value at a path: strings unescaped, objects as they stand, null as nothing. `None` where there is none.
-pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Option<Cow<'a, str>> {
+/// The text of the value at a path: strings unescaped, objects as they stand, null as nothing. `None` where there is none. What is
+/// wrong before it does not matter, as in Loki.
+pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Read<Option<Cow<'a, str>>> {
     let mut scanner = Scanner { text: line, at: 0 };
     scanner.space();
-    if !scanner.seek(steps).ok()? {
-        return None;
+    if !scanner.seek(steps).unwrap_or(false) {
+        return Ok(None);
     }
     if scanner.peek() == Some(b'"') {
-        return scanner.string(NO_STRING_END).ok().map(Raw::text);
+        return Ok(Some(scanner.string(NO_STRING_END)?.text()));
     }
     let start = scanner.at;
-    scanner.skip().ok()?;
+    scanner.skip()?;
     let text = &line[start..scanner.at];
-    match text.as_bytes().first() {
-        Some(b'[') => Some(Raw { text, escaped: text.contains('\\') }.text()),
-        _ => Some(Cow::Borrowed(if text == "null" { "" } else { text })),
-    }
+    Ok(Some(match text.as_bytes().first() {
+        Some(b'[') => Raw { text, escaped: text.contains('\\') }.text(),
+        _ => Cow::Borrowed(if text == "null" { "" } else { text }),
+    }))
 }
 
 /// A key as a label name: what a name cannot hold becomes `_`.
@@ -95,7 +97,7 @@ impl<'a> Raw<'a> {
     /// An escape that is none leaves nothing of the text, and what no character stands for becomes a blank.
     fn text(self) -> Cow<'a, str> {
         let text = match self.escaped {
-            true => Cow::Owned(unescape(self.text).unwrap_or_default()),
+            true => Cow::Owned(unescaped(self.text).unwrap_or_default()),
             false => Cow::Borrowed(self.text),
         };
         match text.contains(char::REPLACEMENT_CHARACTER) {
@@ -155,7 +157,7 @@ impl<'a> Scanner<'a> {
                 _ => return Err(NO_OBJECT),
             }
             let key = self.string(MALFORMED)?;
-            if key.escaped && unescape(key.text).is_none() {
+            if key.escaped && unescaped(key.text).is_none() {
                 return Err(NO_ESCAPE);
             }
             self.space();
@@ -329,50 +331,4 @@ impl<'a> Scanner<'a> {
         }
         if is_there { self.seek(rest) } else { Ok(false) }
     }
-}
-
-/// `None` where an escape is none.
-fn unescape(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let c = rest.chars().next()?;
-        rest = &rest[c.len_utf8()..];
-        match c {
-            'n' => out.push('\n'),
-            't' => out.push('\t'),
-            'r' => out.push('\r'),
-            'b' => out.push('\u{8}'),
-            'f' => out.push('\u{c}'),
-            'u' => {
-                let (c, used) = unicode(rest)?;
-                out.push(c);
-                rest = &rest[used..];
-            }
-            '"' | '\\' | '/' => out.push(c),
-            _ => return None,
-        }
-    }
-    out.push_str(rest);
-    Some(out)
-}
-
-/// The character of `XXXX`, or of `XXXX\uXXXX` where it is a surrogate pair, and the bytes that it took. Half a pair is no
-/// escape at all.
-fn unicode(text: &str) -> Option<(char, usize)> {
-    let first = hex(text, 0)?;
-    if !(0xd800..0xe000).contains(&first) {
-        return Some((char::from_u32(first)?, 4));
-    }
-    let second = text.get(4..6).filter(|next| *next == "\\u").and_then(|_| hex(text, 6))?;
-    let code = 0x10000 + ((first - 0xd800) << 10) + second.checked_sub(0xdc00)?;
-    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10))
-}
-
-/// What the four hexadecimal digits from there on are.
-pub(super) fn hex(text: &str, from: usize) -> Option<u32> {
-    let digits = text.get(from..from + 4)?;
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }

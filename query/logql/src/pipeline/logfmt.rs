@@ -1,6 +1,6 @@
 //! `key=value key="quoted value" flag`, as logfmt lines are.
 
-use super::json::hex;
+use model::json_text::hex;
 use std::borrow::Cow;
 
 /// Every pair in order; a key without `=` has the value "". A mistake costs its pair, and where it is strict ends the reading.

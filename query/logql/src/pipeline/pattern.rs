@@ -107,7 +107,11 @@ impl LinePattern {
     }
 
     /// A capture ends at the first place where the literal after it stands; where that is nowhere it takes the rest.
+    /// An empty line has none.
     pub(crate) fn captures(&self, line: &str, found: &mut dyn FnMut(&str, &str)) {
+        if line.is_empty() {
+            return;
+        }
         let mut rest = line;
         let mut parts = self.parts.as_slice();
         if let Some((Part::Literal(literal), after)) = parts.split_first() {

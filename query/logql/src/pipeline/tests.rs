@@ -110,6 +110,9 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| logfmt", r#"a="\x" b="\u00e9\/" c="\ud800" d="\ud83d\ude00""#, "b=é/ c=  d=😀"),
         ("| logfmt --strict", r#"a=1 b="\x" c=2"#, "__error__=LogfmtParserErr a=1"),
         ("| logfmt pod=\"a\"", "a=1 a=2", "pod_extracted=1"),
+        ("| pattern `<a> <b>`", "", ""),
+        ("| pattern `<a> <b>`", "x", "a=x"),
+        ("| json a=\"a\", b=\"b\"", r#"{"b":1,"a":nul}"#, "__error__=JSONParserErr a= b=1"),
     ] {
         let found = run(stages, line);
         assert_eq!(found.split_once(" | ").unwrap().1, labels, "{stages} {line}");
@@ -129,6 +132,8 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| json", "{\"a\" 1}", "Malformed JSON error"),
         ("| json", "{\"a\":what}", "Unknown value type"),
         ("| json x=\"a\"", "plain", ""),
+        ("| json x=\"a\"", "{\"a\":nul}", "Unknown value type"),
+        ("| json x=\"a\"", "{\"a\":\"b", "Value is string, but can't find closing '\"' symbol"),
         ("| unpack", "[1]", "expecting json object(6), but it is not"),
         ("| logfmt --strict", "a=b=c", "logfmt syntax error at pos 4 : unexpected '='"),
         ("| logfmt --strict", r#"a="\x"b"#, "logfmt syntax error at pos 7 : invalid quoted value"),

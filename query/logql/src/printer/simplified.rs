@@ -10,6 +10,8 @@ const DEPTH_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
     Text(Vec<char>),
+    /// A text in a group, to which no text beside it is joined.
+    Group(Vec<char>),
     /// `.*`
     Anything,
     /// `.+`
@@ -69,7 +71,10 @@ impl Reader<'_> {
             '.' if self.take("+") => Part::Something,
             '.' => Part::Other,
             '(' => {
-                self.take("?:");
+                let is_group = !self.take("?:");
+                if is_group && (self.take("?P<") || self.take("?<")) {
+                    self.rest = self.rest.split_once('>')?.1;
+                }
                 self.depth += 1;
                 if self.rest.starts_with('?') || self.depth > DEPTH_MAX {
                     return None;
@@ -79,18 +84,38 @@ impl Reader<'_> {
                 if !self.take(")") {
                     return None;
                 }
-                part
+                match part {
+                    Part::Text(text) if is_group => Part::Group(text),
+                    part => part,
+                }
             }
             '\\' => {
-                let escaped = self.rest.chars().next().filter(|c| !c.is_ascii_alphanumeric())?;
+                let escaped = self.rest.chars().next()?;
                 self.rest = &self.rest[escaped.len_utf8()..];
-                Part::Text(vec![escaped])
+                Part::Text(vec![match escaped {
+                    'a' => '\u{7}',
+                    'f' => '\u{c}',
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    'v' => '\u{b}',
+                    'x' => self.hexadecimal()?,
+                    other if other.is_ascii_alphanumeric() => return None,
+                    other => other,
+                }])
             }
             '[' | '*' | '+' | '?' | '{' | '^' | '$' => return None,
             other => Part::Text(vec![other]),
         };
         let is_repeated = self.rest.starts_with(['*', '+', '?', '{']);
         (!is_repeated).then_some(part)
+    }
+
+    /// Two digits; what is in braces stays as it is.
+    fn hexadecimal(&mut self) -> Option<char> {
+        let (digits, rest) = self.rest.split_at_checked(2)?;
+        self.rest = rest;
+        u8::from_str_radix(digits, 16).ok().map(char::from)
     }
 
     fn take(&mut self, text: &str) -> bool {
@@ -160,7 +185,7 @@ fn without(part: &Part, letters: usize) -> Part {
 
 fn comes_down_to_texts(part: &Part) -> bool {
     match part {
-        Part::Text(_) | Part::Anything | Part::Something | Part::Nothing => true,
+        Part::Text(_) | Part::Group(_) | Part::Anything | Part::Something | Part::Nothing => true,
         Part::Either(parts) => parts.iter().all(comes_down_to_texts),
         Part::Concat(parts) => is_text_in_anything(parts, false),
         Part::Other => false,
@@ -172,13 +197,13 @@ fn is_text_in_anything(parts: &[Part], has_text: bool) -> bool {
     let parts: Vec<&Part> = parts.iter().filter(|part| **part != Part::Nothing).collect();
     let (mut has_own, mut has_alternatives) = (false, false);
     let fits = |one: &Part| match one {
-        Part::Nothing | Part::Text(_) | Part::Anything => true,
+        Part::Nothing | Part::Text(_) | Part::Group(_) | Part::Anything => true,
         Part::Concat(parts) => is_text_in_anything(parts, true),
         _ => false,
     };
     for part in &parts {
         match part {
-            Part::Text(_) if !has_own => has_own = true,
+            Part::Text(_) | Part::Group(_) if !has_own => has_own = true,
             Part::Anything => {}
             Part::Either(either) if (has_text || has_own) && either.iter().all(fits) => {
                 has_alternatives = true;
@@ -196,11 +221,12 @@ mod tests {
     #[test]
     fn texts_are_told_from_regexes() {
         let texts = ["error", "error|warn", "(?i)error", ".*foo.*", ".+", ".*", "foo.*", "a\\.b", "(a1|b2)"];
-        for text in texts.into_iter().chain(["foo|foobar", ""]) {
+        for text in texts.into_iter().chain(["foo|foobar", "", "(?P<x>a)", "two\\nlines", "\\x41", "(foo).*"])
+        {
             assert!(!stays_a_regex(text), "{text}");
         }
         let regexes = ["5..", "[45].*", "^a$", "foo|bar|baz", "a.+", ".*a.*b.*", "a|b", "\\d+", "a{2}", "(a"];
-        for regex in regexes.into_iter().chain(["(?P<x>a)", "ab*"]) {
+        for regex in regexes.into_iter().chain(["ab*", "(foo)bar", "foo|(foo)bar", "\\x{41}"]) {
             assert!(stays_a_regex(regex), "{regex}");
         }
     }

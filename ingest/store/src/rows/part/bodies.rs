@@ -13,6 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
+use model::json_text;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -409,8 +410,8 @@ impl Kinds {
 pub fn label_value(kind: Kind, text: &str) -> Option<Cow<'_, str>> {
     match kind {
         Kind::Text if text.contains(['\\', char::REPLACEMENT_CHARACTER]) => {
-            let unescaped = serde_json::from_str::<String>(&format!("\"{text}\"")).unwrap_or_default();
-            Some(Cow::Owned(unescaped.replace(char::REPLACEMENT_CHARACTER, " ")))
+            let said = json_text::unescaped(text).unwrap_or_default();
+            Some(Cow::Owned(said.replace(char::REPLACEMENT_CHARACTER, " ")))
         }
         Kind::Text => Some(Cow::Borrowed(text)),
         Kind::Scalar => (text != "null").then_some(Cow::Borrowed(text)),
@@ -563,6 +564,20 @@ pub mod tests {
 
     pub fn all_paths() -> Vec<String> {
         Paths::frequent(&[&StringArray::from(LINES.to_vec())]).all
+    }
+
+    #[test]
+    fn a_label_is_of_a_column_what_it_is_of_a_line() {
+        for (text, said) in [
+            (r"\ud83d\uffff", "\u{217ff}"),
+            (r"\ud83d\ude00", "😀"),
+            (r"\ud83d", ""),
+            (r"\/\t", "/\t"),
+            ("\u{fffd}", " "),
+        ] {
+            assert_eq!(label_value(Kind::Text, text).as_deref(), Some(said), "{text}");
+        }
+        assert_eq!(label_value(Kind::Scalar, "null"), None);
     }
 
     #[test]
