@@ -362,7 +362,7 @@ impl Sample {
     /// Every request and what it paid to which operation.
     fn requests(&self, entries: &Entries<'_>, habits: &Habits, range: TimeRange) -> Requests {
         let of_everybody = matches!(entries, Entries::FromOutside);
-        let mut requests = Requests { of_everybody, ..Requests::default() };
+        let mut requests = Requests::begin(of_everybody);
         let wanted = |row: &Row| match entries {
             Entries::FromOutside => true,
             Entries::Messages => row.kind == SpanKind::Consumer,

@@ -69,7 +69,7 @@ impl Engine {
         set_of.extend(selected.iter().map(|id| (*id, Set::Selection)));
         set_of.extend(others.iter().map(|id| (*id, Set::Baseline)));
         let ids: Vec<TraceId> = set_of.keys().copied().collect();
-        let counts = Counts { selection: selected.len(), baseline: others.len(), ..Counts::default() };
+        let counts = Counts::of_sets(selected.len(), others.len());
         if ids.is_empty() {
             return Ok(counts.compared(warnings));
         }
@@ -133,7 +133,7 @@ impl Engine {
         let key = |line: &Line| (line.entry.ts_ns, line.labels.clone(), line.entry.line.clone());
         let chosen: HashSet<_> = selected.iter().map(key).collect();
         others.retain(|line| !chosen.contains(&key(line)));
-        let mut counts = Counts { selection: selected.len(), baseline: others.len(), ..Counts::default() };
+        let mut counts = Counts::of_sets(selected.len(), others.len());
         for (set, lines) in [(Set::Selection, selected), (Set::Baseline, others)] {
             for Line { labels, entry } in lines {
                 let mut said = HashSet::new();

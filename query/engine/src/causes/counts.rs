@@ -67,6 +67,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Of sets of so many members, of which nothing is noted yet.
+    pub fn of_sets(selection: usize, baseline: usize) -> Counts {
+        Counts { selection, baseline, ..Counts::default() }
+    }
+
     /// Notes that `attribute` is `value` in one member of a set; `said` is what was noted of it before.
     pub fn say(&mut self, set: Set, attribute: &str, value: &str, said: &mut HashSet<u32>) -> Option<u32> {
         if value.is_empty() || value.len() > VALUE_CHARS_MAX {

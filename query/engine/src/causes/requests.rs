@@ -91,6 +91,11 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    /// None yet.
+    pub(super) fn begin(of_everybody: bool) -> Requests {
+        Requests { of_everybody, ..Requests::default() }
+    }
+
     /// One that enters at a span of a trace.
     pub(super) fn add(&mut self, rows: &[Row], tree: &Tree, at: usize) {
         let (request, entry, nodes) = (self.all.len(), &rows[at], &tree.nodes);
