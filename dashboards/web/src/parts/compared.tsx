@@ -2,11 +2,13 @@
 
 import { Text } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { compare, type Difference, type Part } from "../api/causes";
+import { compare, type Comparison, type Difference, type Part } from "../api/causes";
 import { share } from "../format";
-import { Answered, Warnings } from "./answer";
+import { Answered, Nothing, Warnings } from "./answer";
 import { useSpan } from "./clock";
 import { Rows } from "./rows";
+
+const SHOWN = 12;
 
 interface Properties {
   selection: string;
@@ -26,23 +28,33 @@ export function Compared({ selection, what, baseline, part }: Properties) {
   });
   return (
     <div style={{ marginTop: 8 }}>
-      <Answered query={query} empty={(data) => (data.differences.length === 0 ? `Nothing else tells the ${what} from the others.` : null)}>
+      <Answered query={query} empty={() => null}>
         {(data) => (
           <>
             <Warnings list={data.warnings ?? []} />
-            <Text size="xs" c="dimmed" mb={4}>What the {data.selection} newest {what} have, and how often {data.baseline} others have it.</Text>
-            <Rows<Difference>
-              label="What is different" rows={data.differences.slice(0, 12)}
-              columns={[
-                { name: "What", value: (row) => row.attribute },
-                { name: "Value", value: (row) => row.value },
-                { name: "These", number: true, value: (row) => row.selection_share, show: (row) => <b title={`${row.selection_count}`}>{share(row.selection_share)}</b> },
-                { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => <span title={`${row.baseline_count}`}>{share(row.baseline_share)}</span> },
-              ]}
-            />
+            {data.differences.length === 0
+              ? <Nothing>{`Nothing else tells the ${what} from the others.`}</Nothing>
+              : <Differences told={data} what={what} />}
           </>
         )}
       </Answered>
     </div>
+  );
+}
+
+function Differences({ told, what }: { told: Comparison; what: string }) {
+  return (
+    <>
+      <Text size="xs" c="dimmed" mb={4}>What the {told.selection} newest {what} have, and how often {told.baseline} others have it.</Text>
+      <Rows<Difference>
+        label="What is different" rows={told.differences.slice(0, SHOWN)}
+        columns={[
+          { name: "What", value: (row) => row.attribute },
+          { name: "Value", value: (row) => row.value },
+          { name: "These", number: true, value: (row) => row.selection_share, show: (row) => <b title={`${row.selection_count}`}>{share(row.selection_share)}</b> },
+          { name: "Others", number: true, value: (row) => row.baseline_share, show: (row) => <span title={`${row.baseline_count}`}>{share(row.baseline_share)}</span> },
+        ]}
+      />
+    </>
   );
 }
