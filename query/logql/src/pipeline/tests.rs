@@ -132,6 +132,7 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| json", "{\"a\" 1}", "Malformed JSON error"),
         ("| json", "{\"a\":what}", "Unknown value type"),
         ("| json x=\"a\"", "plain", ""),
+        ("| unpack | json x=\"a\"", "plain", "expecting json object(6), but it is not"),
         ("| json x=\"a\"", "{\"a\":nul}", "Unknown value type"),
         ("| json x=\"a\"", "{\"a\":\"b", "Value is string, but can't find closing '\"' symbol"),
         ("| unpack", "[1]", "expecting json object(6), but it is not"),
