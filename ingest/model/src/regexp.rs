@@ -108,6 +108,8 @@ mod tests {
             (r"(?i)m\W", "ms", false),
             (r"(?i)m[\W_]", "mK", false),
             (r"(?i)m\W", "m\u{17f}", true),
+            (r"^[\W]$", "\u{17f}", true),
+            (r"(?i)^[\W_]$", "s", false),
             (r"(?i)^\w$", "\u{212a}", false),
             (r"\d", "٣", false),
             (r"^\s$", "\u{b}", false),

@@ -77,7 +77,7 @@ impl Token {
             Token::Duration(_) => "DURATION".to_owned(),
             Token::Bytes(_) => "BYTES".to_owned(),
             Token::Range(_) => "RANGE".to_owned(),
-            Token::Flag(flag) => format!("--{flag}"),
+            Token::Flag(_) => "FUNCTION_FLAG".to_owned(),
             Token::Punct(punct) => (*punct).to_owned(),
             Token::End => "$end".to_owned(),
         }

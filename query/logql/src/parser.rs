@@ -397,7 +397,9 @@ impl Parser<'_> {
             Token::Punct("(") => {
                 self.advance();
                 let expr = self.metric(0)?;
-                self.expect(")")?;
+                if !self.take(")") {
+                    return Err(self.unexpected(""));
+                }
                 Ok(expr)
             }
             Token::Ident(word) => self.function(&word),
@@ -590,7 +592,8 @@ impl Parser<'_> {
                 unwrap = Some(self.unwrap()?);
             } else if self.at_stage() {
                 if unwrap.is_some() {
-                    return Err(self.unexpected(""));
+                    let expecting = if self.is("|") || window.is_some() { "" } else { "RANGE or |" };
+                    return Err(self.unexpected(expecting));
                 }
                 self.stage(&mut log.stages)?;
             } else {
@@ -647,7 +650,7 @@ impl Parser<'_> {
         self.expect("{")?;
         let mut matchers = Vec::new();
         if !self.is("}") {
-            if !matches!(self.peek(), Token::Ident(_)) {
+            if !matches!(self.peek(), Token::Ident(word) if !is_keyword(word)) {
                 return Err(self.unexpected("IDENTIFIER or }"));
             }
             matchers.push(self.matcher()?);

@@ -19,6 +19,7 @@ pub(super) fn translated(pattern: &str) -> Read<String> {
         around: vec![],
         repetition: None,
         names: vec![],
+        folds: false,
     };
     while !translation.rest.is_empty() {
         translation.step()?;
@@ -42,6 +43,8 @@ struct Translation<'a> {
     /// The pattern from the repetition on that was read last, if nothing else was since.
     repetition: Option<&'a str>,
     names: Vec<&'a str>,
+    /// Whether `(?i)` was seen: what follows may be of any case.
+    folds: bool,
 }
 
 impl<'a> Translation<'a> {
@@ -212,6 +215,7 @@ impl<'a> Translation<'a> {
                 }
                 '-' if !is_negated => (is_negated, is_any) = (true, false),
                 ':' | ')' if is_any || !is_negated => {
+                    self.folds |= on.contains('i');
                     let minus = if off.is_empty() { "" } else { "-" };
                     // `(?)` sets nothing, and the engine here has no such thing.
                     if c == ':' || !(on.is_empty() && off.is_empty()) {
@@ -243,7 +247,7 @@ impl<'a> Translation<'a> {
         } else if let Some(meant) = letter.and_then(of_no_class) {
             _ = self.take();
             self.out.push_str(meant);
-        } else if let Some(ranges) = letter.and_then(perl_class) {
+        } else if let Some(ranges) = letter.and_then(|letter| perl_class(letter, self.folds)) {
             _ = self.take();
             _ = write!(self.out, "[{ranges}]");
         } else {
@@ -386,7 +390,7 @@ impl<'a> Translation<'a> {
                 self.out.push_str(&class);
                 return Ok(());
             }
-            if let Some(ranges) = perl_class(letter) {
+            if let Some(ranges) = perl_class(letter, self.folds) {
                 self.rest = &escape[1..];
                 self.out.push_str(ranges);
                 return Ok(());
@@ -438,13 +442,14 @@ fn of_no_class(letter: char) -> Option<&'static str> {
 }
 
 /// A class of Go's in ranges, and what is not in it.
-fn perl_class(letter: char) -> Option<&'static str> {
+fn perl_class(letter: char, folds: bool) -> Option<&'static str> {
     Some(match letter {
         'd' => "0-9",
         'D' => r"\x00-/:-\x{10FFFF}",
         'w' => "0-9A-Za-z_",
         // But for ſ and K, of which `(?i)` would make s and k.
-        'W' => r"\x00-/:-@\[-\^`\{-\x{17E}\x{180}-\x{2129}\x{212B}-\x{10FFFF}",
+        'W' if folds => r"\x00-/:-@\[-\^`\{-\x{17E}\x{180}-\x{2129}\x{212B}-\x{10FFFF}",
+        'W' => r"\x00-/:-@\[-\^`\{-\x{10FFFF}",
         's' => r"\t\n\f\r ",
         'S' => r"\x00-\x08\x0b\x0e-\x1f!-\x{10FFFF}",
         _ => return None,

@@ -154,6 +154,13 @@ fn errors_say_where() {
             "1, col 36: syntax error: unexpected unwrap, expecting IDENTIFIER or (",
         ),
         ("{a=\"b\"} | x > 5EB", "1, col 15: exponent has no digits"),
+        ("(1", "1, col 3: syntax error: unexpected $end"),
+        ("{by=\"c\"}", "1, col 2: syntax error: unexpected by, expecting IDENTIFIER or }"),
+        ("{a=\"b\"} | json --strict", "0, col 16: syntax error: unexpected FUNCTION_FLAG"),
+        (
+            "sum_over_time({a=\"b\"}|unwrap x |= \"a\"[5m])",
+            "0, col 32: syntax error: unexpected |=, expecting RANGE or |",
+        ),
         ("{a=\"b\"} @ 5", "1, col 9: syntax error: unexpected IDENTIFIER"),
         ("stddev({a=\"b\"})", "1, col 15: syntax error: unexpected )"),
         (

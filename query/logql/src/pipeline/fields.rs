@@ -236,9 +236,12 @@ impl Fields {
         self.names.clear();
     }
 
+    /// Without details, those of what failed before stay.
     pub fn fail(&mut self, error: &'static str, details: &str) {
         self.error = error;
-        details.clone_into(&mut self.details);
+        if !details.is_empty() {
+            details.clone_into(&mut self.details);
+        }
     }
 
     /// Whether a parser or a format made the label.

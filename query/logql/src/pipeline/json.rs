@@ -4,7 +4,7 @@
 //! says, is as in the reader that Loki has (`jsonparser`): what stands behind the object does not matter, nor what is in an array.
 
 use super::paths::PathStep;
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use model::json_text::unescaped;
 use std::borrow::Cow;
 
@@ -216,7 +216,13 @@ impl<'a> Scanner<'a> {
                     let inside = |w: &String| w.len() > name.len() && w.starts_with(name.as_str());
                     match wanted.is_some_and(|wanted| !wanted.iter().any(inside)) {
                         true => scanner.skip()?,
-                        false => scanner.object(depth + 1, name, wanted, &mut *found)?,
+                        false => {
+                            // One that has no end has no fields, as in Loki; with it all that are in it have theirs.
+                            if depth == 0 {
+                                Scanner { text: scanner.text, at: scanner.at }.skip()?;
+                            }
+                            scanner.object(depth + 1, name, wanted, &mut *found)?;
+                        }
                     }
                 }
                 Some(b'"') if is_wanted() => {
@@ -249,7 +255,9 @@ impl<'a> Scanner<'a> {
     /// To the bracket that closes the one here, whatever is between them.
     fn block(&mut self, opens: u8, closes: u8, without_end: &'static str) -> Read<()> {
         let mut depth = 0usize;
-        while let Some(byte) = self.peek() {
+        while let Some(ahead) = memchr3(b'"', opens, closes, &self.text.as_bytes()[self.at..]) {
+            self.at += ahead;
+            let byte = self.text.as_bytes()[self.at];
             if byte == b'"' {
                 self.string(without_end)?;
                 continue;
@@ -257,7 +265,7 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             if byte == opens {
                 depth += 1;
-            } else if byte == closes {
+            } else {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(());

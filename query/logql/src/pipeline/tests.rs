@@ -113,6 +113,12 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| pattern `<a> <b>`", "", ""),
         ("| pattern `<a> <b>`", "x", "a=x"),
         ("| json a=\"a\", b=\"b\"", r#"{"b":1,"a":nul}"#, "__error__=JSONParserErr a= b=1"),
+        ("| json", r#"{"x":1,"a":{"b":1,"c":{"d":2},"e":"cut"#, "__error__=JSONParserErr x=1"),
+        (
+            "| json",
+            r#"{"x":1,"a":{"b":1,"c":{"d":"}"}},"e":"cut"#,
+            "__error__=JSONParserErr a_b=1 a_c_d=} x=1",
+        ),
     ] {
         let found = run(stages, line);
         assert_eq!(found.split_once(" | ").unwrap().1, labels, "{stages} {line}");
@@ -131,7 +137,9 @@ fn lines_that_are_nearly_json_or_logfmt_are_read_as_far_as_loki_reads_them() {
         ("| json", "{\"a\":\"", "Value is string, but can't find closing '\"' symbol"),
         ("| json", "{\"a\" 1}", "Malformed JSON error"),
         ("| json", "{\"a\":what}", "Unknown value type"),
+        ("| json", r#"{"a":{"b":"cut"#, "Value looks like object, but can't find closing '}' symbol"),
         ("| json x=\"a\"", "plain", ""),
+        ("| unpack | json x=\"a\"", "plain", "expecting json object(6), but it is not"),
         ("| json x=\"a\"", "{\"a\":nul}", "Unknown value type"),
         ("| json x=\"a\"", "{\"a\":\"b", "Value is string, but can't find closing '\"' symbol"),
         ("| unpack", "[1]", "expecting json object(6), but it is not"),

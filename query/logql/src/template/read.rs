@@ -288,6 +288,10 @@ fn action_end(text: &str) -> Result<usize, &'static str> {
         Some(b'"') => "unterminated quoted string",
         Some(b'`') => "unterminated raw quoted string",
         Some(_) => "unterminated character constant",
+        // Before it is missed, one that stands alone is found.
+        None if find_outside_of_quotes(text, |bytes| bytes.starts_with(b"}")).is_ok() => {
+            "bad character U+007D '}'"
+        }
         None => "unclosed action",
     })
 }

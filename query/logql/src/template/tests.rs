@@ -132,6 +132,8 @@ fn what_cannot_work_is_refused_when_parsed() {
         ("{{ `x }}", "template: line:1: unterminated raw quoted string"),
         ("{{ 'x }}", "template: line:1: unterminated character constant"),
         ("{{/* x }}", "template: line:1: unclosed comment"),
+        ("{{.a", "template: line:1: unclosed action"),
+        ("{{.a}", "template: line:1: bad character U+007D '}'"),
     ] {
         assert_eq!(Template::parse("line", text).unwrap_err(), told);
     }
