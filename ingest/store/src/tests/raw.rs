@@ -106,6 +106,27 @@ async fn one_raw_part_is_merged_and_others_are_left_alone() {
     assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["much", "small"]);
 }
 
+/// Their row groups are shorter than the pages by which the few lines that have a needle are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needles_are_found_in_every_row_group_of_a_raw_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_raw(dir.path()).await;
+    store.end_tasks();
+    let texts: Vec<String> = (0..10_000).map(|n| format!("request {n}.")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for (at, texts) in texts.chunks(200).enumerate() {
+        store.write(write(lines("web", texts, -20_000 + 200 * at as i64))).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    assert_eq!(levels(&store), [-1]);
+    for needle in texts.iter().step_by(999) {
+        let select = LogSelect { contains: vec![(*needle).into()], ..LogSelect::all(TimeRange::ALL) };
+        assert_eq!(bodies(&store, &select).await, [*needle]);
+    }
+    let all = LogSelect { contains: vec!["request".into()], ..LogSelect::all(TimeRange::ALL) };
+    assert_eq!(bodies(&store, &all).await.len(), texts.len());
+}
+
 /// Fewer of them are looked at and read at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_lines_come_back_from_raw_parts_and_from_what_they_become() {

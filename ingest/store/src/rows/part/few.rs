@@ -9,7 +9,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part};
 use crate::rows::part::ranges::Ranges;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Schema, UInt32Type};
 use arrow::error::ArrowError;
 use futures::StreamExt;
@@ -165,7 +165,8 @@ impl Wanted<'_> {
         pages.iter().map(of_page).collect()
     }
 
-    /// The same, out of the file: a batch of the reader is a page.
+    /// The same, out of the file: a batch of the reader ends where a page or a row group does, and row groups of raw parts are
+    /// shorter than a page.
     async fn decode(&self, pages: &[usize], columns: &[usize]) -> Result<Vec<RecordBatch>, Damaged> {
         let path = self.part.meta.data_path();
         let rows = pages.iter().map(|page| page * PAGE_ROWS..page * PAGE_ROWS + self.page_rows(*page));
@@ -178,16 +179,24 @@ impl Wanted<'_> {
         };
         let stream = self.part.objects().read(&path, &self.index.metadata, read);
         let mut stream = stream.map_err(|why| self.part.damaged(&path, why))?;
+        let misplaced = || self.part.damaged(&path, "its pages are not where they should be");
         let mut batches = vec![];
-        while let Some(batch) = stream.next().await {
-            batches.push(batch.map_err(|why| self.part.damaged(&path, why))?);
+        for page in pages {
+            let (mut pieces, mut left) = (vec![], self.page_rows(*page));
+            while left > 0 {
+                let piece = stream.next().await.ok_or_else(misplaced)?;
+                let piece = piece.map_err(|why| self.part.damaged(&path, why))?;
+                left = left.checked_sub(piece.num_rows()).ok_or_else(misplaced)?;
+                pieces.push(piece);
+            }
+            batches.push(match pieces.as_slice() {
+                [one] => one.clone(),
+                [first, ..] => {
+                    concat_batches(&first.schema(), &pieces).map_err(|why| self.part.damaged(&path, why))?
+                }
+                [] => return Err(misplaced()),
+            });
         }
-        let is_fine = batches.len() == pages.len()
-            && batches.iter().zip(pages).all(|(batch, page)| batch.num_rows() == self.page_rows(*page));
-        if is_fine {
-            Ok(batches)
-        } else {
-            Err(self.part.damaged(&path, "its pages are not where they should be"))
-        }
+        Ok(batches)
     }
 }
