@@ -126,11 +126,18 @@ pub enum SelfTelemetry {
 impl Config {
     /// Merges the three places a setting can be written in and checks the result.
     pub fn load(role: Role, flags: Flags) -> anyhow::Result<Config> {
-        let file = match &flags.config {
-            Some(path) => Flags::from_file(path)?,
-            None => Flags::default(),
-        };
-        Config::build(role, flags.over(file))
+        let Some(path) = flags.config.clone() else { return Config::build(role, flags) };
+        let file = Flags::from_file(&path)?;
+        let of_file = file.clone();
+        Config::build(role, flags.over(file)).map_err(|wrong| {
+            let told = format!("{wrong:#}");
+            // What is written elsewhere wins over the file, and is none of its mistakes.
+            let is_own = Config::build(role, of_file).is_err_and(|own| format!("{own:#}") == told);
+            match is_own.then(|| Flags::line_of(&path, &told)).flatten() {
+                Some(line) => wrong.context(format!("--config {}:{line}", path.display())),
+                None => wrong,
+            }
+        })
     }
 
     /// What each setting means, and that no two contradict each other.
@@ -549,5 +556,29 @@ mod tests {
         assert!(on(&[]) && on(&["exemplar-storage", "promql-experimental-functions"]));
         assert!(!on(&["none"]) && !on(&["exemplar-storage"]));
         assert!(format!("{:#}", Flags::from_toml("htpt = 1").unwrap_err()).contains("htpt"));
+    }
+
+    #[test]
+    fn mistakes_of_a_file_have_their_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("binnacle.toml");
+        let wrong = |text: &str, flags: Flags| {
+            std::fs::write(&path, text).unwrap();
+            let flags = Flags { config: Some(path.clone()), ..flags };
+            let told = format!("{:#}", Config::load(Role::Query, flags).unwrap_err());
+            let told = told.strip_prefix("--config ").unwrap_or(&told);
+            told.strip_prefix(&path.display().to_string()).unwrap_or(told).to_owned()
+        };
+        let of_file = |text: &str| wrong(text, Flags::default());
+        let told = of_file("pg = \"127.0.0.1:1\"\n  retention_logs = \"3q\"\n");
+        assert!(told.starts_with(":2: --retention-logs \"3q\""), "{told}");
+        let told = of_file("log_level = \"info\"\nretention_logs = 7\n");
+        assert!(told.starts_with(":2:18: retention_logs: ") && told.contains("a string"), "{told}");
+        let told = of_file("\nhtp = 7\n");
+        assert!(told.starts_with(":2:1: unknown field `htp`;"), "{told}");
+        // The flag's mistake is not the file's.
+        let flags = Flags { retention_logs: Some("4q".into()), ..Flags::default() };
+        let told = wrong("retention_logs = \"3d\"\n", flags);
+        assert!(told.starts_with("--retention-logs \"4q\""), "{told}");
     }
 }

@@ -353,12 +353,27 @@ impl Flags {
             };
             let place = super::units::place(&text, wrong.span().map_or(0, |span| span.start));
             // Without the list of everything that it might have been.
-            let what = wrong.message().split(", expected").next().unwrap_or_default();
+            let what = wrong.message().split(", expected one of").next().unwrap_or_default();
+            let before = wrong.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            let key = line.split_once('=').map(|(key, _)| format!("{}: ", key.trim())).unwrap_or_default();
             anyhow::anyhow!(
-                "--config {}:{place}: {what}; `binnacle check` tells every mistake",
+                "--config {}:{place}: {key}{what}; `binnacle check` tells every mistake",
                 path.display()
             )
         })
+    }
+
+    /// The line of the file that sets the flag whose mistake is told.
+    pub(super) fn line_of(path: &Path, told: &str) -> Option<usize> {
+        let ends_flag = |letter: char| letter != '-' && !letter.is_ascii_alphanumeric();
+        let key = told.strip_prefix("--")?.split(ends_flag).next()?.replace('-', "_");
+        let text = std::fs::read_to_string(path).ok()?;
+        let is_set_by = |line: &str| {
+            let rest = line.trim_start().strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        text.lines().position(is_set_by).map(|at| at + 1)
     }
 
     /// The names of all keys.
