@@ -1,11 +1,13 @@
 //! Rule and SLO files: which a pattern names, and what is in them, checked.
 
+use crate::ruler;
 use crate::rules::{self, RuleFile};
 use crate::slo::{self, Slo, SloFile};
 use crate::yaml::{File, Mistake, Place};
 use anyhow::{Context, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A pattern that matches more than this is a mistake.
 const FILES_MAX: usize = 1_000;
@@ -119,8 +121,30 @@ pub fn check_text(text: &str, parses: &dyn Fn(&str) -> Result<(), String>) -> Re
 pub struct Loaded {
     pub groups: Vec<rules::Group>,
     pub slos: Vec<Slo>,
-    /// Each query and where it stands, to be checked by who knows the language.
-    pub queries: Vec<(String, String)>,
+    /// To be checked by who knows the language.
+    pub queries: Vec<Query>,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: String,
+    text: String,
+}
+
+/// A query and where it stands.
+#[derive(Debug)]
+pub struct Query {
+    source: Arc<Source>,
+    place: Place,
+    pub text: String,
+}
+
+impl Query {
+    /// What is wrong with it, as a mistake of its file.
+    pub fn mistake(&self, why: String) -> String {
+        let Source { name, text } = &*self.source;
+        format!("{name}:{}", ruler::placed(text, &[(self.place.clone(), why)]))
+    }
 }
 
 /// Reads all files. The error names the first mistakes of all of them.
@@ -163,17 +187,19 @@ impl Loaded {
             Ok(file) => file,
             Err(mistake) => return vec![format!("{name}:{mistake}")],
         };
+        let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+        let query = |(place, text): (&Place, &str)| Query {
+            source: source.clone(),
+            place: place.clone(),
+            text: text.to_owned(),
+        };
         match (read(&file, name), wants_slos) {
             (Content::Rules(found), false) => {
-                self.queries.extend(
-                    found.expressions().map(|(place, text)| (format!("{name}: {place}"), text.into())),
-                );
+                self.queries.extend(found.expressions().map(query));
                 self.groups.extend(found.groups);
             }
             (Content::Slos(found), true) => {
-                self.queries.extend(
-                    found.expressions().map(|(place, text)| (format!("{name}: {place}"), text.into())),
-                );
+                self.queries.extend(found.expressions().map(query));
                 self.slos.extend(found.slos);
             }
             (Content::Rules(_), true) if !text.trim().is_empty() => {
@@ -217,7 +243,7 @@ mod tests {
         let loaded = load(std::slice::from_ref(&pattern), &[]).unwrap();
         let names: Vec<&str> = loaded.groups.iter().map(|group| group.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(loaded.queries[0].1, "y");
+        assert_eq!(loaded.queries[0].text, "y");
         write("c.yaml", "groups: 5\n");
         write("d.yaml", "[");
         let wrong = load(&[pattern], &[]).unwrap_err().to_string();

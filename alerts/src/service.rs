@@ -339,9 +339,9 @@ impl Alerts {
         };
         let loaded = tokio::task::spawn_blocking(read).await.context("reading rules")??;
         let mut wrong = vec![];
-        for (place, query) in &loaded.queries {
-            if let Err(why) = check_query(self.world.ask.as_ref(), query).await {
-                wrong.push(format!("{place}: {why}"));
+        for query in &loaded.queries {
+            if let Err(why) = check_query(self.world.ask.as_ref(), &query.text).await {
+                wrong.push(query.mistake(why));
             }
         }
         if !wrong.is_empty() {

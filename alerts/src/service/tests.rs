@@ -167,7 +167,8 @@ async fn a_reload_keeps_states_resolves_what_is_gone_and_refuses_mistakes() {
 
     std::fs::write(&file, RULES.replace("expr: q", "expr: nonsense")).unwrap();
     let wrong = started.alerts.reload().await.unwrap_err().to_string();
-    assert!(wrong.contains("groups[0].rules[0].expr: 1:1: nonsense"), "{wrong}");
+    assert!(wrong.contains("rules.yaml:5:"), "{wrong}");
+    assert!(wrong.contains(": groups[0].rules[0].expr: 1:1: nonsense"), "{wrong}");
     assert_eq!(started.alerts.active(&Tenant::default()).len(), 1);
 
     std::fs::write(&file, RULES.to_owned() + "  - {record: more, expr: q}\n").unwrap();
