@@ -32,6 +32,7 @@ use built::Parts;
 use data_dir::DataDir;
 pub use inputs::Inputs;
 use listeners::Listeners;
+use reload::Reload;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,7 +107,7 @@ async fn run_role(config: Config, inputs: Inputs, again: Again) -> anyhow::Resul
     let demo = built::start_demo(&config, &addresses, &own_token, &shop_closes);
 
     tokio::select! {
-        () = until_signal(&parts, &again) => info!("stopping"),
+        () = until_signal(&parts, &config, &again) => info!("stopping"),
         ended = doors.join_next() => error!(?ended, "a listener ended by itself; stopping"),
     }
     drain(stop, doors, (shop_closes, demo), &parts, &log).await
@@ -129,7 +130,7 @@ fn own_telemetry(
 }
 
 /// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs, tokens and limits and goes on.
-async fn until_signal(parts: &Parts, again: &Again) {
+async fn until_signal(parts: &Parts, was: &Config, again: &Again) {
     let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
@@ -141,7 +142,7 @@ async fn until_signal(parts: &Parts, again: &Again) {
             _ = term.recv() => return,
             _ = interrupt.recv() => return,
             _ = hangup.recv() => match again() {
-                Ok(config) => parts.reload(&config).await,
+                Ok(config) => parts.reload(&config, Reload::of(was, &config)).await,
                 Err(wrong) => warn!(error = format!("{wrong:#}"), "the configuration stays as it was"),
             },
         }

@@ -48,8 +48,7 @@ impl Parts {
     }
 
     /// SIGHUP: tokens, certificates, scrape jobs, log rules. What does not parse is logged, and what was stays in force.
-    pub async fn reload(&self, config: &Config) {
-        let mut reload = Reload::default();
+    pub async fn reload(&self, config: &Config, mut reload: Reload) {
         self.guards.reload(config, &mut reload);
         if let Some(agent) = &self.agent {
             reload_agent(agent, config, &mut reload);

@@ -150,7 +150,7 @@ impl Parts {
     }
 
     /// SIGHUP: tokens, limits, rules and SLOs. What does not parse is logged, and what was stays in force.
-    pub async fn reload(&self, config: &Config) {
+    pub async fn reload(&self, config: &Config, mut reload: Reload) {
         if let Some(engine) = &self.engine {
             engine.set_timeout(config.query_timeout);
         }
@@ -159,7 +159,6 @@ impl Parts {
             store.set_limits(config.server.limits.clone());
             store.set_downsampling(config.server.downsampling.clone());
         }
-        let mut reload = Reload::default();
         self.guards.reload(config, &mut reload);
         if let Some(alerts) = &self.alerts {
             reload.came_to("rules and SLOs", alerts.reload().await);
