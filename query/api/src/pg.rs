@@ -271,15 +271,14 @@ impl NoopStartupHandler for Welcome {
     }
 }
 
-/// Tells a client what an answer that follows lacks.
+/// Tells a client what an answer that follows lacks, and what else is to be said beside it.
 async fn notice<C>(client: &mut C, warnings: Vec<String>) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
     for warning in warnings {
-        let told =
-            ErrorInfo::new("WARNING".into(), "01000".into(), format!("the answer is partial: {warning}"));
+        let told = ErrorInfo::new("WARNING".into(), "01000".into(), warning);
         client.send(PgWireBackendMessage::NoticeResponse(NoticeResponse::from(told))).await?;
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! `/api/sql`: one reading statement in, rows out as JSON, CSV or Arrow.
 //!
-//! JSON is `{"columns": […], "rows": [{…}], "warnings": […]}`; CSV has a header line; Arrow is an IPC stream. A partial
-//! answer says so in `warnings`, and in the header `X-Binnacle-Warnings` for the formats that have no room for it.
+//! JSON is `{"columns": […], "rows": [{…}], "warnings": […]}`; CSV has a header line; Arrow is an IPC stream. What
+//! an answer lacks, and what functions say beside their rows, is told in `warnings`, and in the header `X-Binnacle-Warnings`
+//! for the formats that have no room for it.
 
 use crate::TenantHeader;
 use arrow::array::RecordBatch;

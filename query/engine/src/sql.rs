@@ -74,7 +74,7 @@ impl From<SqlParameter> for ScalarValue {
 pub struct SqlAnswer {
     pub schema: SchemaRef,
     pub batches: Vec<RecordBatch>,
-    /// Not empty where data could not be read: the answer is partial.
+    /// Data that could not be read, whereby the answer is partial, and what functions say beside their rows.
     pub warnings: Vec<String>,
 }
 
@@ -103,8 +103,9 @@ impl Engine {
         parameters: Vec<SqlParameter>,
     ) -> Result<SqlAnswer, QueryError> {
         let _turn = self.turn(&self.sql_turns).await?;
-        let snapshot = self.source.snapshot(tenant).await?;
-        let session = self.session(tenant, Snapshots::One(snapshot.clone()));
+        let (session, snapshot) = self.sql_session(tenant);
+        // What cannot be read is told, whether or not it is asked for.
+        snapshot.take().await?;
         let plan = statement::plan(&session.state(), query).await.map_err(sql_error)?;
         read_only().verify_plan(&plan).map_err(sql_error)?;
         let mut frame = session.execute_logical_plan(plan).await.map_err(sql_error)?;
@@ -133,7 +134,7 @@ impl Engine {
     /// A session for a connection that outlives a statement, and the snapshot that all scans of a statement read.
     pub fn sql_session(self: &Arc<Self>, tenant: &Tenant) -> (SessionContext, Arc<StatementSnapshot>) {
         let snapshot = StatementSnapshot::new(self.source.clone(), tenant.clone());
-        (self.session(tenant, Snapshots::Statement(snapshot.clone())), snapshot)
+        (self.session(tenant, snapshot.clone()), snapshot)
     }
 
     fn session(self: &Arc<Self>, tenant: &Tenant, snapshots: Snapshots) -> SessionContext {

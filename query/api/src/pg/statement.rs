@@ -70,7 +70,7 @@ impl Statement {
         of_query(&QueryError::Timeout(self.timeout.as_millis() as u64))
     }
 
-    /// What could not be read so far.
+    /// What could not be read so far, and what functions said beside their rows.
     pub fn warnings(&self) -> Vec<String> {
         self.snapshot.warnings()
     }

@@ -8,7 +8,7 @@
 //! An operation's time is its own on the critical path and not that of its span: where one is slow, the spans of all that wait
 //! for it are as long, up to the entry, and would stand before what made them so.
 
-use super::counts::{Comparison, Counts, Set, VALUE_CHARS_MAX};
+use super::counts::{Comparison, Counts, Said, Set, VALUE_CHARS_MAX};
 use super::{Names, Row, Sample, path};
 use crate::logql::operator::Operator;
 use crate::traceql::{SearchOptions, SpanScan, Spans, Val};
@@ -18,6 +18,7 @@ use arrow::datatypes::UInt32Type;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::execute_stream;
+use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::{Labels, LogSelect, SpanKind, SpanSelect, StatusCode, Tenant, TimeRange, TraceId};
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,24 @@ const LINES_MAX: usize = 5_000;
 /// Lines that are looked through for those of the traces.
 const LINES_READ_MAX: usize = 2_000_000;
 const TRACE_NS_MAX: i64 = 600_000_000_000;
+/// What is said of spans, and who is whose child.
+const COLUMNS: [&str; 15] = [
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "start_ts",
+    "duration_ns",
+    "service",
+    "name",
+    "kind",
+    "status",
+    "scope_attributes",
+    "scope_attribute_types",
+    "attributes",
+    "attribute_types",
+    "resource",
+    "resource_types",
+];
 
 impl Engine {
     /// Two queries of one language, TraceQL or LogQL; the selection is looked for in a range of its own, which may be a part of
@@ -62,15 +81,16 @@ impl Engine {
     ) -> Result<Comparison, QueryError> {
         let (selected, mut warnings) = self.ids(tenant, selection, part).await?;
         let (mut others, more) = self.ids(tenant, baseline, range).await?;
-        warnings.extend(more);
+        add_new(&mut warnings, more);
         let chosen: HashSet<TraceId> = selected.iter().copied().collect();
         others.retain(|id| !chosen.contains(id));
-        let mut set_of: HashMap<TraceId, Set> = HashMap::new();
+        let mut set_of: HashMap<TraceId, Set, RandomState> = HashMap::default();
         set_of.extend(selected.iter().map(|id| (*id, Set::Selection)));
         set_of.extend(others.iter().map(|id| (*id, Set::Baseline)));
         let ids: Vec<TraceId> = set_of.keys().copied().collect();
         let counts = Counts::of_sets(selected.len(), others.len());
-        if ids.is_empty() {
+        // From nothing, nothing differs.
+        if selected.is_empty() || others.is_empty() {
             return Ok(counts.compared(warnings));
         }
         let snapshot = self.source.snapshot(tenant).await?;
@@ -80,14 +100,14 @@ impl Engine {
             end: all.end.saturating_add(TRACE_NS_MAX),
         };
         let select = SpanSelect { trace_ids: ids, ..SpanSelect::all(around) };
-        let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::all() };
+        let scan = SpanScan { snapshot: snapshot.clone(), select, columns: SpanColumns::named(&COLUMNS) };
         let context = self.task_context();
         let (counts, all_lines) = self
             .off_thread(async move {
                 let reservation = MemoryConsumer::new("compared traces").register(context.memory_pool());
                 let batches =
                     execute_stream(Operator::plan(scan, vec![]), context).map_err(crate::logql::broken)?;
-                let mut told = Told { counts, set_of, said: HashMap::new(), reservation };
+                let mut told = Told { counts, set_of, said: HashMap::default(), reservation };
                 let sample = told.spans(batches).await?;
                 told.times(&sample);
                 let all = told.lines(snapshot.as_ref(), around).await?;
@@ -107,6 +127,11 @@ impl Engine {
         query: &str,
         range: TimeRange,
     ) -> Result<(Vec<TraceId>, Vec<String>), QueryError> {
+        if matches!(traceql::parse(query), Ok(traceql::Query { root: traceql::Root::Metrics(_), .. })) {
+            return Err(QueryError::Bad(format!(
+                "{query}: a query for traces is compared, not one for numbers"
+            )));
+        }
         let limit = self.asked(TRACES_MAX);
         let options = SearchOptions { range, limit, spans_per_spanset: 1 };
         let mut found = self.traceql_search(tenant, query, options).await?;
@@ -129,14 +154,14 @@ impl Engine {
     ) -> Result<Comparison, QueryError> {
         let (selected, mut warnings) = self.lines(tenant, selection, part).await?;
         let (mut others, more) = self.lines(tenant, baseline.unwrap_or(ALL_LINES), range).await?;
-        warnings.extend(more);
+        add_new(&mut warnings, more);
         let key = |line: &Line| (line.entry.ts_ns, line.labels.clone(), line.entry.line.clone());
         let chosen: HashSet<_> = selected.iter().map(key).collect();
         others.retain(|line| !chosen.contains(&key(line)));
         let mut counts = Counts::of_sets(selected.len(), others.len());
         for (set, lines) in [(Set::Selection, selected), (Set::Baseline, others)] {
             for Line { labels, entry } in lines {
-                let mut said = HashSet::new();
+                let mut said = Said::default();
                 for (name, value) in labels.iter().chain(entry.metadata.iter()).chain(entry.parsed.iter()) {
                     counts.say(set, name, value, &mut said);
                 }
@@ -184,43 +209,49 @@ fn newest_alone(of: &str, query: &str, found: usize, limit: usize) -> Option<Str
     (found >= limit).then(|| format!("of the {of} that match {query} only the newest {found} are compared"))
 }
 
+/// Both sets may lack the same.
+fn add_new(warnings: &mut Vec<String>, more: Vec<String>) {
+    for warning in more {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+}
+
 /// Every stream has a service's name.
 const ALL_LINES: &str = r#"{service_name=~".+"}"#;
 
 /// What was said of each trace of the two sets.
 struct Told {
     counts: Counts,
-    set_of: HashMap<TraceId, Set>,
+    set_of: HashMap<TraceId, Set, RandomState>,
     /// A thing counts once a trace, however many of its spans say it.
-    said: HashMap<TraceId, HashSet<u32>>,
+    said: HashMap<TraceId, Said, RandomState>,
     reservation: MemoryReservation,
 }
 
 impl Told {
     /// What spans say by themselves; who is whose child for what they say together.
     async fn spans(&mut self, mut batches: SendableRecordBatchStream) -> Result<Sample, QueryError> {
-        let (mut rows, mut names) = (Vec::new(), Names::default());
+        let (mut rows, mut names, mut resources) = (Vec::new(), Names::default(), Resources::default());
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             let spans = Spans::of(&batch);
             for row in 0..spans.len() {
                 let id = spans.trace_id(row);
-                let Some(set) = self.set_of.get(&id) else { continue };
-                let said = self.said.entry(id).or_default();
-                let counts = &mut self.counts;
-                let service = spans.service(row);
-                things_of_span(&spans, row, &mut |scope, attribute, value| {
-                    if scope == Some(Scope::Resource) {
-                        counts.say_of(service, *set, (attribute, value), said);
-                    } else {
-                        counts.say(*set, attribute, value, said);
-                    }
+                let Some(set) = self.set_of.get(&id).copied() else { continue };
+                let (counts, said) = (&mut self.counts, self.said.entry(id).or_default());
+                for thing in resources.things_of(&spans, row, counts) {
+                    counts.note(set, *thing, said);
+                }
+                things_of_span(&spans, row, &mut |attribute, value| {
+                    counts.say(set, attribute, value, said);
                 });
                 rows.push(Row::of(&spans, row, &mut names));
             }
-            let said: usize = self.said.values().map(HashSet::capacity).sum();
+            let said: usize = self.said.values().map(Said::capacity).sum();
             // A number and a byte of metadata of each that is said.
-            let bytes = rows.capacity() * size_of::<Row>() + said * (size_of::<u32>() + 1);
+            let bytes = rows.capacity() * size_of::<Row>() + said * (size_of::<u32>() + 1) + resources.bytes;
             self.reservation.try_resize(bytes).map_err(crate::logql::broken)?;
         }
         Ok(Sample::new(rows, names))
@@ -230,6 +261,11 @@ impl Told {
     fn times(&mut self, sample: &Sample) {
         let mut own: HashMap<u32, i64> = HashMap::new();
         let habits = sample.habits();
+        let attributes: Vec<String> = sample
+            .operations
+            .iter()
+            .map(|operation| format!("time spent in {}: {}", operation.service_name, operation.name))
+            .collect();
         for rows in sample.rows.chunk_by(|a, b| a.trace == b.trace) {
             let Some(id) = rows.first().map(|row| row.trace) else { continue };
             let (Some(set), Some(said)) = (self.set_of.get(&id), self.said.get_mut(&id)) else { continue };
@@ -249,9 +285,8 @@ impl Told {
                 });
             }
             for (operation, ns) in &own {
-                let named = &sample.operations[*operation as usize];
-                let attribute = format!("time spent in {}: {}", named.service_name, named.name);
-                self.counts.say(*set, &attribute, &class(*ns as f64 / 1e6, " ms"), said);
+                let attribute = &attributes[*operation as usize];
+                self.counts.say(*set, attribute, &class(*ns as f64 / 1e6, " ms"), said);
             }
         }
     }
@@ -288,20 +323,76 @@ impl Told {
     }
 }
 
-fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(Option<Scope>, &str, &str)) {
-    say(None, "name", spans.name(row));
-    if spans.status(row) == StatusCode::Error {
-        say(None, "status", "error");
-        say(None, "failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
+/// What resources say. A few of them are those of all spans, so that it is put together once for each.
+#[derive(Default)]
+struct Resources {
+    places: HashMap<Vec<u8>, usize, RandomState>,
+    things: Vec<Vec<u32>>,
+    /// The one that was asked for last, by its service, names, values and types.
+    asked: Vec<u8>,
+    /// What they take of the memory, about.
+    bytes: usize,
+}
+
+impl Resources {
+    /// Where that which the resource of a span says stands in `counts`.
+    fn things_of(&mut self, spans: &Spans<'_>, row: usize, counts: &mut Counts) -> &[u32] {
+        let service = spans.service(row);
+        self.asked.clear();
+        self.asked.extend_from_slice(service.as_bytes());
+        spans.each_entry(row, &mut |scope, name, text, kind| {
+            if scope == Scope::Resource {
+                for part in [name, text] {
+                    self.asked.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                    self.asked.extend_from_slice(part.as_bytes());
+                }
+                self.asked.push(kind);
+            }
+        });
+        let at = match self.places.get(&self.asked) {
+            Some(at) => *at,
+            None => {
+                let mut things = vec![];
+                attributes_of(spans, row, true, &mut |attribute, value| {
+                    things.extend(counts.things_of(service, attribute, value).into_iter().flatten());
+                });
+                let held = self.asked.len() + things.capacity() * size_of::<u32>();
+                self.bytes += held + size_of::<(Vec<u8>, usize, Vec<u32>)>();
+                self.places.insert(self.asked.clone(), self.things.len());
+                self.things.push(things);
+                self.things.len() - 1
+            }
+        };
+        &self.things[at]
     }
+}
+
+/// What a span says beside its resource.
+fn things_of_span(spans: &Spans<'_>, row: usize, say: &mut dyn FnMut(&str, &str)) {
+    say("name", spans.name(row));
+    if spans.status(row) == StatusCode::Error {
+        say("status", "error");
+        say("failed in", &format!("{}: {}", spans.service(row), spans.name(row)));
+    }
+    attributes_of(spans, row, false, say);
+}
+
+/// Attributes of a span's resource, or all others.
+fn attributes_of(spans: &Spans<'_>, row: usize, of_resource: bool, say: &mut dyn FnMut(&str, &str)) {
+    let mut attribute = String::new();
     spans.each_attribute(row, &mut |scope, name, value| {
-        let attribute = format!("{}.{name}", scope.as_str());
-        let mut say = |value: &str| say(Some(scope), &attribute, value);
+        if (scope == Scope::Resource) != of_resource {
+            return;
+        }
+        attribute.clear();
+        for part in [scope.as_str(), ".", name] {
+            attribute.push_str(part);
+        }
         match value {
-            Val::Float(number) => say(&class(number, "")),
-            Val::Int(number) => say(&number.to_string()),
-            Val::Bool(truth) => say(if truth { "true" } else { "false" }),
-            Val::Text(text) => say(&text),
+            Val::Float(number) => say(&attribute, &class(number, "")),
+            Val::Int(number) => say(&attribute, &number.to_string()),
+            Val::Bool(truth) => say(&attribute, if truth { "true" } else { "false" }),
+            Val::Text(text) => say(&attribute, &text),
             _ => {}
         }
     });
@@ -344,7 +435,8 @@ mod tests {
     use super::super::counts::Difference;
     use super::super::tests::{Shop, World, range, traffic};
     use super::*;
-    use model::{Labels, LogBatch, LogRecord, LogStream, Value};
+    use model::{Labels, LogBatch, LogRecord, LogStream, ResourceSpans, Value};
+    use std::sync::Arc;
 
     async fn compared(selection: &str, baseline: Option<&str>) -> Result<Comparison, QueryError> {
         let world = World::new().await;
@@ -403,6 +495,39 @@ mod tests {
         assert!(found.baseline > 300, "{found:?}");
     }
 
+    #[tokio::test]
+    async fn what_resources_say_is_counted_by_trace() {
+        let world = World::new().await;
+        let mut batch = traffic(Shop::new(400, 0.15, 300.0));
+        let inventory = batch.resources.remove(1).spans;
+        let is_long = |span: &&model::Span| span.duration_ns > 200_000_000;
+        let slow: HashSet<TraceId> = inventory.iter().filter(is_long).map(|span| span.trace_id).collect();
+        let (bad, good): (Vec<_>, Vec<_>) =
+            inventory.into_iter().partition(|span| slow.contains(&span.trace_id));
+        for (pod, spans) in [("inventory-1", bad), ("inventory-2", good)] {
+            let resource = [("service.name", "inventory"), ("pod", pod)];
+            let resource = resource.map(|(name, value)| (name.to_owned(), Value::from(value)));
+            let resource = Arc::new(Vec::from(resource));
+            batch.resources.push(ResourceSpans { resource, spans, ..ResourceSpans::default() });
+        }
+        world.write(batch).await;
+        let selection = ("{ duration > 250ms && kind = server }", range());
+        let found = world.engine.compare(&Tenant::default(), selection, None, range()).await.unwrap();
+        let pods: Vec<(&str, &str, usize, usize)> = found
+            .differences
+            .iter()
+            .filter(|one| one.attribute.contains("resource."))
+            .map(|one| {
+                let counts = (one.selection_count as usize, one.baseline_count as usize);
+                (one.attribute.as_str(), one.value.as_str(), counts.0, counts.1)
+            })
+            .collect();
+        let (selected, others) = (found.selection, found.baseline);
+        assert!(selected == slow.len() && others == 400 - selected, "{found:?}");
+        let pod = "resource.pod";
+        assert_eq!(pods, [(pod, "inventory-1", selected, 0), (pod, "inventory-2", 0, others)]);
+    }
+
     /// More of it than were asked for were a part of its own baseline once.
     #[tokio::test]
     async fn what_is_selected_is_no_baseline_however_much_it_is() {
@@ -431,6 +556,12 @@ mod tests {
         let wrong = compared("sum(", None).await.unwrap_err().to_string();
         assert!(wrong.contains("TraceQL") && wrong.contains("LogQL"), "{wrong}");
         assert!(matches!(compared("{ }", Some("{ nonsense")).await, Err(QueryError::Bad(_))));
+        for (selection, baseline) in
+            [("{ } | rate()", None), ("{ }", Some("{ } | count_over_time() by (name)"))]
+        {
+            let why = compared(selection, baseline).await.unwrap_err();
+            assert!(matches!(&why, QueryError::Bad(text) if text.contains("not one for numbers")), "{why}");
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! frequent in both. What a resource says is said once more of its service alone: one bad node or version of a service is not
 //! seen where others run on the same node, or have a version by the same name.
 
+use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
+
+/// What was said of one member of a set before.
+pub(super) type Said = HashSet<u32, RandomState>;
 
 /// Distinct things that are remembered; ids would otherwise fill the memory.
 const THINGS_MAX: usize = 200_000;
@@ -59,10 +63,10 @@ struct Thing {
 pub(super) struct Counts {
     pub selection: usize,
     pub baseline: usize,
-    places: HashMap<String, HashMap<String, u32>>,
+    places: HashMap<String, HashMap<String, u32, RandomState>, RandomState>,
     /// Where that is which is said of one service, by the thing and the service.
-    of_services: HashMap<(u32, u32), u32>,
-    services: HashMap<String, u32>,
+    of_services: HashMap<(u32, u32), u32, RandomState>,
+    services: HashMap<String, u32, RandomState>,
     things: Vec<Thing>,
 }
 
@@ -72,39 +76,41 @@ impl Counts {
         Counts { selection, baseline, ..Counts::default() }
     }
 
-    /// Notes that `attribute` is `value` in one member of a set; `said` is what was noted of it before.
-    pub fn say(&mut self, set: Set, attribute: &str, value: &str, said: &mut HashSet<u32>) -> Option<u32> {
+    /// Notes that `attribute` is `value` in one member of a set.
+    pub fn say(&mut self, set: Set, attribute: &str, value: &str, said: &mut Said) {
+        if let Some(at) = self.thing(attribute, value) {
+            self.note(set, at, said);
+        }
+    }
+
+    /// The same by the thing's place.
+    pub fn note(&mut self, set: Set, at: u32, said: &mut Said) {
+        if said.insert(at) {
+            self.things[at as usize].held[usize::from(set == Set::Baseline)] += 1;
+        }
+    }
+
+    /// The places of `attribute` being `value`, and of the same said of one service alone.
+    pub fn things_of(&mut self, service: &str, attribute: &str, value: &str) -> [Option<u32>; 2] {
+        let of_any = self.thing(attribute, value);
+        [of_any, of_any.and_then(|of_any| self.thing_of(service, of_any))]
+    }
+
+    fn thing(&mut self, attribute: &str, value: &str) -> Option<u32> {
         if value.is_empty() || value.len() > VALUE_CHARS_MAX {
             return None;
         }
-        let known = self.places.get(attribute).and_then(|values| values.get(value)).copied();
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let thing = Thing {
-                    attribute: attribute.to_owned(),
-                    value: value.to_owned(),
-                    held: [0, 0],
-                    of_any: None,
-                };
-                let at = self.add(thing)?;
-                self.places.entry(attribute.to_owned()).or_default().insert(value.to_owned(), at);
-                at
-            }
-        };
-        self.note(set, at, said);
+        if let Some(at) = self.places.get(attribute).and_then(|values| values.get(value)) {
+            return Some(*at);
+        }
+        let thing =
+            Thing { attribute: attribute.to_owned(), value: value.to_owned(), held: [0, 0], of_any: None };
+        let at = self.add(thing)?;
+        self.places.entry(attribute.to_owned()).or_default().insert(value.to_owned(), at);
         Some(at)
     }
 
-    /// The same, and once more of the service alone.
-    pub fn say_of(
-        &mut self,
-        service: &str,
-        set: Set,
-        (attribute, value): (&str, &str),
-        said: &mut HashSet<u32>,
-    ) -> Option<u32> {
-        let of_any = self.say(set, attribute, value, said)?;
+    fn thing_of(&mut self, service: &str, of_any: u32) -> Option<u32> {
         let service_at = match self.services.get(service) {
             Some(at) => *at,
             None => {
@@ -113,21 +119,18 @@ impl Counts {
                 next
             }
         };
-        let at = match self.of_services.get(&(of_any, service_at)) {
-            Some(at) => *at,
-            None => {
-                let thing = Thing {
-                    attribute: format!("{service}: {attribute}"),
-                    value: value.to_owned(),
-                    held: [0, 0],
-                    of_any: Some(of_any),
-                };
-                let at = self.add(thing)?;
-                self.of_services.insert((of_any, service_at), at);
-                at
-            }
+        if let Some(at) = self.of_services.get(&(of_any, service_at)) {
+            return Some(*at);
+        }
+        let any = &self.things[of_any as usize];
+        let thing = Thing {
+            attribute: format!("{service}: {}", any.attribute),
+            value: any.value.clone(),
+            held: [0, 0],
+            of_any: Some(of_any),
         };
-        self.note(set, at, said);
+        let at = self.add(thing)?;
+        self.of_services.insert((of_any, service_at), at);
         Some(at)
     }
 
@@ -137,12 +140,6 @@ impl Counts {
         }
         self.things.push(thing);
         Some(self.things.len() as u32 - 1)
-    }
-
-    fn note(&mut self, set: Set, at: u32, said: &mut HashSet<u32>) {
-        if said.insert(at) {
-            self.things[at as usize].held[usize::from(set == Set::Baseline)] += 1;
-        }
     }
 
     pub fn compared(self, mut warnings: Vec<String>) -> Comparison {
@@ -210,9 +207,12 @@ mod tests {
     fn told(members: &[(Set, &str, &str)]) -> Comparison {
         let mut counts = Counts::default();
         for &(set, a, b) in members {
-            let mut said = HashSet::new();
-            counts.say_of("a", set, ("node", a), &mut said);
-            counts.say_of("b", set, ("node", b), &mut said);
+            let mut said = Said::default();
+            for (service, node) in [("a", a), ("b", b)] {
+                for at in counts.things_of(service, "node", node).into_iter().flatten() {
+                    counts.note(set, at, &mut said);
+                }
+            }
             match set {
                 Set::Selection => counts.selection += 1,
                 Set::Baseline => counts.baseline += 1,

@@ -77,7 +77,9 @@ impl TableFunctionImpl for Function {
             let (engine, snapshots, call) = (engine.clone(), snapshots.clone(), call.clone());
             Box::pin(async move {
                 let snapshot = snapshots.take().await.map_err(QueryError::from)?;
-                call.ask(&engine.over(Arc::new(Fixed(snapshot))), &tenant).await
+                let (rows, warnings) = call.ask(&engine.over(Arc::new(Fixed(snapshot))), &tenant).await?;
+                snapshots.tell(warnings);
+                Ok(rows)
             })
         };
         let columns = match self.kind {
@@ -159,17 +161,24 @@ fn compare_spans(arguments: &[Expr]) -> Result<Call> {
     Ok(Call::CompareSpans { selection, baseline, range: TimeRange { start, end } })
 }
 
+type Rows = Vec<Vec<Cell>>;
+
 impl Call {
-    async fn ask(self, engine: &Engine, tenant: &Tenant) -> std::result::Result<Vec<Vec<Cell>>, QueryError> {
+    /// Rows, and what is to be said beside them.
+    async fn ask(
+        self,
+        engine: &Engine,
+        tenant: &Tenant,
+    ) -> std::result::Result<(Rows, Vec<String>), QueryError> {
         Ok(match self {
             Call::TraceTree(id) => {
                 let tree = engine.trace_tree(tenant, id, None).await?;
-                tree.spans.into_iter().map(tree_row).collect()
+                (tree.spans.into_iter().map(tree_row).collect(), tree.warnings)
             }
             Call::CompareSpans { selection, baseline, range } => {
                 let compared =
                     engine.compare(tenant, (&selection, range), baseline.as_deref(), range).await?;
-                compared.differences.into_iter().map(difference_row).collect()
+                (compared.differences.into_iter().map(difference_row).collect(), compared.warnings)
             }
         })
     }
@@ -255,6 +264,20 @@ mod tests {
             }
         }
         Ok(rows)
+    }
+
+    #[tokio::test]
+    async fn why_nothing_differs_is_told_beside_no_rows() {
+        let engine = Arc::new(test_world().await);
+        let nothing = "select * from compare_spans('{ name = \"nobody\" }', null, '2026-03-01T12:00:00Z', \
+                       '2026-03-01T13:00:00Z')";
+        let answer = engine.sql(&Tenant::default(), nothing, vec![]).await.unwrap();
+        assert_eq!(answer.warnings, ["nothing matches the selection in its time"]);
+        let (session, snapshot) = engine.sql_session(&Tenant::default());
+        let rows = session.sql(nothing).await.unwrap().count().await.unwrap();
+        assert_eq!((rows, snapshot.warnings()), (0, answer.warnings));
+        snapshot.release();
+        assert!(snapshot.warnings().is_empty());
     }
 
     #[tokio::test]

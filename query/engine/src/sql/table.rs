@@ -94,14 +94,8 @@ impl TableKind {
     }
 }
 
-/// Which snapshot a scan reads.
-#[derive(Clone)]
-pub enum Snapshots {
-    /// All scans of a statement read this one.
-    One(Arc<dyn Snapshot>),
-    /// All scans of a session's statement read the same one.
-    Statement(Arc<StatementSnapshot>),
-}
+/// All scans of a statement read the same one.
+pub type Snapshots = Arc<StatementSnapshot>;
 
 /// The snapshot that a session's present statement reads: taken by its first scan, given back when it ends, so that an
 /// idle session keeps no file from being deleted.
@@ -109,14 +103,17 @@ pub struct StatementSnapshot {
     source: Arc<dyn Source>,
     tenant: Tenant,
     taken: Mutex<Option<Arc<dyn Snapshot>>>,
+    /// What its functions said beside their rows.
+    told: Mutex<Vec<String>>,
 }
 
 impl StatementSnapshot {
     pub(super) fn new(source: Arc<dyn Source>, tenant: Tenant) -> Arc<StatementSnapshot> {
-        Arc::new(StatementSnapshot { source, tenant, taken: Mutex::new(None) })
+        let (taken, told) = (Mutex::new(None), Mutex::new(vec![]));
+        Arc::new(StatementSnapshot { source, tenant, taken, told })
     }
 
-    async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
+    pub(super) async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
         if let Some(taken) = self.taken.lock().clone() {
             return Ok(taken);
         }
@@ -125,23 +122,25 @@ impl StatementSnapshot {
         Ok(self.taken.lock().get_or_insert(fresh).clone())
     }
 
-    /// What the statement could not read so far.
+    pub(super) fn tell(&self, warnings: Vec<String>) {
+        self.told.lock().extend(warnings);
+    }
+
+    /// What the statement could not read so far, and what its functions said beside their rows; each once.
     pub fn warnings(&self) -> Vec<String> {
-        self.taken.lock().as_ref().map_or(vec![], |taken| taken.warnings())
+        let mut warnings = self.taken.lock().as_ref().map_or(vec![], |taken| taken.warnings());
+        for told in self.told.lock().iter() {
+            if !warnings.contains(told) {
+                warnings.push(told.clone());
+            }
+        }
+        warnings
     }
 
     /// The statement is over, or another begins.
     pub fn release(&self) {
         self.taken.lock().take();
-    }
-}
-
-impl Snapshots {
-    pub async fn take(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
-        match self {
-            Snapshots::One(snapshot) => Ok(snapshot.clone()),
-            Snapshots::Statement(statement) => statement.take().await,
-        }
+        self.told.lock().clear();
     }
 }
 
