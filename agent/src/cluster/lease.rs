@@ -6,6 +6,7 @@
 //! Beside its name the holder writes how far of each kind changes are told. It is told what this says: changes are on their
 //! way when the lease that says so was taken, and of two who believe that they hold it one cannot write it.
 
+use super::lately::Lately;
 use super::rollouts::Until;
 use super::sizes::Sizes;
 use serde_json::{Value, json};
@@ -41,6 +42,9 @@ const NUMBERS_MAX: usize = 16;
 /// How large stateful sets were when that was written.
 const SIZES: &str = "binnacle.io/stateful-sets";
 
+/// What was told of workloads and nodes a short while before.
+const LATELY: &str = "binnacle.io/told-lately";
+
 /// What the holder writes beside its name for who comes next. What is not known yet leaves what is there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Note {
@@ -49,6 +53,7 @@ pub struct Note {
     pub sizes: Option<Sizes>,
     /// Of what it held until now.
     pub number: Option<u64>,
+    pub lately: Option<String>,
 }
 
 /// How long a lease that was asked for at `asked`, and given, is surely held: for the others its time begins when it was
@@ -131,6 +136,7 @@ impl Candidate {
             (TOLD, Some(told.collect::<Vec<_>>().join(","))),
             (NUMBERS, Some(numbers.collect::<Vec<_>>().join(","))),
             (SIZES, note.sizes.as_ref().map(Sizes::note)),
+            (LATELY, note.lately.clone()),
         ];
         for (name, text) in annotations {
             let Some(text) = text.filter(|text| name == SIZES || !text.is_empty()) else { continue };
@@ -177,6 +183,10 @@ pub fn sizes(lease: &Value) -> Sizes {
     Sizes::read(annotation(lease, SIZES))
 }
 
+pub fn lately(lease: &Value, now_ns: i64) -> Lately {
+    Lately::read(annotation(lease, LATELY), now_ns)
+}
+
 fn numbers(lease: &Value) -> Vec<(&str, u64)> {
     let all = annotation(lease, NUMBERS).split(',').filter_map(|one| one.rsplit_once('='));
     all.filter_map(|(of, number)| Some((of, number.parse().ok()?))).collect()
@@ -219,6 +229,7 @@ mod tests {
             told: [("Event".to_owned(), version)].into(),
             sizes: Some(Sizes::read(sizes)),
             number: Some(version),
+            lately: None,
         };
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);

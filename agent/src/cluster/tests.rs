@@ -226,6 +226,38 @@ async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
     assert_eq!(second.changes(), ["StatefulSet cart is scaled from 2 to 4"]);
 }
 
+/// Its controller writes of it a moment after the lease said that it is told.
+#[tokio::test]
+async fn a_scaling_that_was_told_is_not_found_again_by_its_time() {
+    let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
+    let first = world().await;
+    let mut one = Candidate::new("one".into());
+    assert!(first.renew(&mut one).await);
+    watched(&first, "Deployment", &[deployment("9", 2)], "MODIFIED", deployment("10", 4)).await;
+    assert!(first.renew(&mut one).await);
+    assert_eq!(first.changes(), ["Deployment cart is scaled from 2 to 4"]);
+    let mut left = first.server.lease.lock().clone().unwrap();
+    left["spec"]["holderIdentity"] = json!("");
+
+    let second = world().await;
+    *second.server.lease.lock() = Some(left);
+    assert!(second.renew(&mut Candidate::new("two".into())).await);
+    let mut cart = deployment("130", 4);
+    cart["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+    cart["metadata"]["uid"] = json!("d");
+    let late = "2199-01-01T00:00:00Z";
+    let scaled = json!({ "involvedObject": { "uid": "d" }, "firstTimestamp": late, "lastTimestamp": late,
+        "message": "Scaled up replica set cart-a from 2 to 4" });
+    *second.server.lists.lock() = vec![list(vec![cart]), list(vec![]), list(vec![scaled])];
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let (kind, path) = WATCHED[at];
+    assert!(second.cluster.list(at, kind, path).await.is_ok());
+    assert_eq!(second.server.asked.lock().len(), 3, "it was looked for");
+    assert_eq!(second.changes(), [""; 0]);
+    let noted = |world: &World| world.cluster.note().lately;
+    assert_eq!(noted(&second), noted(&first), "for who comes after that");
+}
+
 #[tokio::test]
 async fn what_became_of_a_node_between_two_watchers_is_told_by_the_second() {
     let world = world().await;
