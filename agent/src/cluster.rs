@@ -133,8 +133,8 @@ pub struct Cluster {
 struct Told {
     /// By the holders of the lease before, by kind.
     before: BTreeMap<String, Until>,
-    /// As they were then.
-    sizes: Sizes,
+    /// As they were then, by kind.
+    sizes: BTreeMap<String, Sizes>,
     /// By us, with all that is held. One lock is over both: the lease never says more or less than what goes on its way by it.
     note: Note,
     /// By us, and by the holder before.
@@ -400,7 +400,8 @@ impl Cluster {
         let history = kept(rollouts::history_path(kind)).await;
         let events = if kind == "Deployment" { kept(missed::SCALINGS_PATH).await } else { vec![] };
         let mut found = rollouts::missed(kind, workloads, &history, until, self.clock.now_ns());
-        let kept = missed::Kept { events: &events, sizes: &self.told.lock().sizes };
+        let sizes = self.told.lock().sizes.get(kind).cloned().unwrap_or_default();
+        let kept = missed::Kept { events: &events, sizes: &sizes };
         found.extend(missed::scalings(kind, workloads, &kept, &found, until));
         found
     }
@@ -500,7 +501,8 @@ impl Cluster {
     fn hold(&self, at: usize, kind: &str, batches: Vec<Record>, lately: &[Change]) {
         let (version, sizes) = {
             let known = self.known[at].lock();
-            let sizes = (kind == "StatefulSet").then(|| Sizes::of(known.all()));
+            let has_sizes = matches!(kind, "Deployment" | "StatefulSet");
+            let sizes = has_sizes.then(|| Sizes::of(known.all()));
             (known.version.parse::<u64>().ok(), sizes)
         };
         if !batches.is_empty() {
@@ -510,7 +512,7 @@ impl Cluster {
         batches.into_iter().for_each(|batch| told.held.add(batch));
         told.lately.add(lately, self.clock.now_ns());
         told.note.told.extend(version.map(|version| (kind.to_owned(), version)));
-        told.note.sizes = sizes.or(told.note.sizes.take());
+        told.note.sizes.extend(sizes.map(|sizes| (kind.to_owned(), sizes)));
     }
 
     /// More can be held.

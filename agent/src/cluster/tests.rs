@@ -198,32 +198,38 @@ async fn a_scaling_between_two_watchers_is_told_by_the_second() {
     assert!(asked[2].starts_with("fieldSelector=reason%3DScalingReplicaSet&limit="), "{asked:?}");
 }
 
+/// Nobody has acted on it yet: there are neither events nor replica sets of it.
 #[tokio::test]
-async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
-    let set = |version: &str, replicas: u32| {
-        let mut set = deployment(version, replicas);
-        set["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
-        json!({ "metadata": { "resourceVersion": version }, "items": [set] })
-    };
-    let at = WATCHED.iter().position(|(kind, _)| *kind == "StatefulSet").unwrap();
-    let (kind, path) = WATCHED[at];
-    let first = world().await;
-    let mut one = Candidate::new("one".into());
-    assert!(first.renew(&mut one).await);
-    *first.server.lists.lock() = vec![set("100", 2)];
-    assert!(first.cluster.list(at, kind, path).await.is_ok());
-    assert!(first.renew(&mut one).await);
-    let mut left = first.server.lease.lock().clone().unwrap();
-    left["spec"]["holderIdentity"] = json!("");
+async fn the_size_of_a_workload_is_handed_on_with_the_lease() {
+    for kind in ["StatefulSet", "Deployment"] {
+        let set = |version: &str, replicas: u32| {
+            let mut set = deployment(version, replicas);
+            set["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+            json!({ "metadata": { "resourceVersion": version }, "items": [set] })
+        };
+        let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
+        let (kind, path) = WATCHED[at];
+        let first = world().await;
+        let mut one = Candidate::new("one".into());
+        assert!(first.renew(&mut one).await);
+        *first.server.lists.lock() = vec![set("100", 2)];
+        assert!(first.cluster.list(at, kind, path).await.is_ok());
+        assert!(first.renew(&mut one).await);
+        let mut left = first.server.lease.lock().clone().unwrap();
+        left["spec"]["holderIdentity"] = json!("");
 
-    let second = world().await;
-    *second.server.lease.lock() = Some(left);
-    assert!(second.renew(&mut Candidate::new("two".into())).await);
-    let history = json!({ "metadata": {}, "items": [] });
-    *second.server.lists.lock() = vec![set("130", 4), history, set("130", 4)];
-    assert!(second.cluster.list(at, kind, path).await.is_ok());
-    assert!(second.cluster.list(at, kind, path).await.is_ok());
-    assert_eq!(second.changes(), ["StatefulSet cart is scaled from 2 to 4"]);
+        let second = world().await;
+        *second.server.lease.lock() = Some(left);
+        assert!(second.renew(&mut Candidate::new("two".into())).await);
+        let nothing = json!({ "metadata": {}, "items": [] });
+        let mut lists = vec![set("130", 4), nothing.clone()];
+        lists.extend((kind == "Deployment").then_some(nothing));
+        lists.push(set("130", 4));
+        *second.server.lists.lock() = lists;
+        assert!(second.cluster.list(at, kind, path).await.is_ok());
+        assert!(second.cluster.list(at, kind, path).await.is_ok());
+        assert_eq!(second.changes(), [format!("{kind} cart is scaled from 2 to 4")]);
+    }
 }
 
 /// Its controller writes of it a moment after the lease said that it is told.
@@ -238,6 +244,8 @@ async fn a_scaling_that_was_told_is_not_found_again_by_its_time() {
     assert_eq!(first.changes(), ["Deployment cart is scaled from 2 to 4"]);
     let mut left = first.server.lease.lock().clone().unwrap();
     left["spec"]["holderIdentity"] = json!("");
+    // There are so many that there was no room for its number.
+    left["metadata"]["annotations"]["binnacle.io/deployments"] = json!("");
 
     let second = world().await;
     *second.server.lease.lock() = Some(left);
