@@ -10,6 +10,7 @@ mod election;
 mod events;
 mod held;
 mod known;
+mod lately;
 mod lease;
 mod missed;
 mod rollouts;
@@ -29,6 +30,7 @@ use crate::samples::Samples;
 use asked::Asked;
 use held::Held;
 use known::{Event, Known};
+use lately::Lately;
 use lease::Note;
 use model::{Clock, LogBatch, MetricBatch, Reading};
 use parking_lot::Mutex;
@@ -131,10 +133,12 @@ pub struct Cluster {
 struct Told {
     /// By the holders of the lease before, by kind.
     before: BTreeMap<String, Until>,
-    /// As they were then.
-    sizes: Sizes,
+    /// As they were then, by kind.
+    sizes: BTreeMap<String, Sizes>,
     /// By us, with all that is held. One lock is over both: the lease never says more or less than what goes on its way by it.
     note: Note,
+    /// By us, and by the holder before.
+    lately: Lately,
     held: Held,
 }
 
@@ -371,11 +375,14 @@ impl Cluster {
         let is_later =
             |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
         let later: Vec<&Value> = items.iter().filter(is_later).collect();
-        match kind {
+        let mut found = match kind {
             "Node" => missed::of_nodes(&later, until),
             _ if rollouts::KINDS.contains(&kind) => self.missed_of(kind, &later, until).await,
             _ => vec![],
-        }
+        };
+        let told = self.told.lock();
+        found.retain(|change| !told.lately.has(change));
+        found
     }
 
     /// Rollouts and scalings, out of what the cluster keeps of them.
@@ -393,7 +400,8 @@ impl Cluster {
         let history = kept(rollouts::history_path(kind)).await;
         let events = if kind == "Deployment" { kept(missed::SCALINGS_PATH).await } else { vec![] };
         let mut found = rollouts::missed(kind, workloads, &history, until, self.clock.now_ns());
-        let kept = missed::Kept { events: &events, sizes: &self.told.lock().sizes };
+        let sizes = self.told.lock().sizes.get(kind).cloned().unwrap_or_default();
+        let kept = missed::Kept { events: &events, sizes: &sizes };
         found.extend(missed::scalings(kind, workloads, &kept, &found, until));
         found
     }
@@ -471,9 +479,13 @@ impl Cluster {
                 lines.push(after);
             }
         }
+        // Of others there are versions.
+        let is_found_by_time = kind == "Node" || rollouts::KINDS.contains(&kind);
+        let lately = if is_found_by_time { told.clone() } else { vec![] };
         let told = changes::of_cluster(told, &self.host);
         let lines = events::logged(&lines, now_ns, &self.host);
-        self.hold(at, kind, [told, lines].iter().filter_map(|batch| self.packed(batch)).collect());
+        let batches = [told, lines].iter().filter_map(|batch| self.packed(batch)).collect();
+        self.hold(at, kind, batches, &lately);
         self.room().await;
     }
 
@@ -486,10 +498,11 @@ impl Cluster {
     }
 
     /// All that was seen of a kind until now.
-    fn hold(&self, at: usize, kind: &str, batches: Vec<Record>) {
+    fn hold(&self, at: usize, kind: &str, batches: Vec<Record>, lately: &[Change]) {
         let (version, sizes) = {
             let known = self.known[at].lock();
-            let sizes = (kind == "StatefulSet").then(|| Sizes::of(known.all()));
+            let has_sizes = matches!(kind, "Deployment" | "StatefulSet");
+            let sizes = has_sizes.then(|| Sizes::of(known.all()));
             (known.version.parse::<u64>().ok(), sizes)
         };
         if !batches.is_empty() {
@@ -497,8 +510,9 @@ impl Cluster {
         }
         let told = &mut *self.told.lock();
         batches.into_iter().for_each(|batch| told.held.add(batch));
+        told.lately.add(lately, self.clock.now_ns());
         told.note.told.extend(version.map(|version| (kind.to_owned(), version)));
-        told.note.sizes = sizes.or(told.note.sizes.take());
+        told.note.sizes.extend(sizes.map(|sizes| (kind.to_owned(), sizes)));
     }
 
     /// More can be held.

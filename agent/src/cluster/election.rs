@@ -154,7 +154,8 @@ impl Cluster {
     /// What the next lease says.
     pub(super) fn note(&self) -> Note {
         let told = self.told.lock();
-        Note { number: Some(told.held.number()), ..told.note.clone() }
+        let lately = told.lately.note(self.clock.now_ns());
+        Note { number: Some(told.held.number()), lately: Some(lately), ..told.note.clone() }
     }
 
     /// A term: what was known in an earlier one is old, and nothing of it may be told in this one. What was held and no lease
@@ -164,6 +165,7 @@ impl Cluster {
         {
             let told = &mut *self.told.lock();
             (told.before, told.sizes) = (lease::told(lease), lease::sizes(lease));
+            told.lately = lease::lately(lease, self.clock.now_ns());
             told.note = Note::default();
             told.held.begin(identity, lease::told_by(lease, identity));
         }

@@ -6,6 +6,7 @@
 //! Beside its name the holder writes how far of each kind changes are told. It is told what this says: changes are on their
 //! way when the lease that says so was taken, and of two who believe that they hold it one cannot write it.
 
+use super::lately::Lately;
 use super::rollouts::Until;
 use super::sizes::Sizes;
 use serde_json::{Value, json};
@@ -38,17 +39,23 @@ const NUMBERS: &str = "binnacle.io/told-by";
 /// Who was killed asks for its own when it begins anew; so many others may have held the lease meanwhile.
 const NUMBERS_MAX: usize = 16;
 
-/// How large stateful sets were when that was written.
-const SIZES: &str = "binnacle.io/stateful-sets";
+/// How large workloads of a kind were when that was written.
+const SIZES: [(&str, &str); 2] =
+    [("Deployment", "binnacle.io/deployments"), ("StatefulSet", "binnacle.io/stateful-sets")];
+
+/// What was told of workloads and nodes a short while before.
+const LATELY: &str = "binnacle.io/told-lately";
 
 /// What the holder writes beside its name for who comes next. What is not known yet leaves what is there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Note {
     /// Versions, by kind.
     pub told: BTreeMap<String, u64>,
-    pub sizes: Option<Sizes>,
+    /// By kind.
+    pub sizes: BTreeMap<String, Sizes>,
     /// Of what it held until now.
     pub number: Option<u64>,
+    pub lately: Option<String>,
 }
 
 /// How long a lease that was asked for at `asked`, and given, is surely held: for the others its time begins when it was
@@ -127,13 +134,15 @@ impl Candidate {
         let latest = numbers.len().saturating_sub(NUMBERS_MAX);
         let numbers = numbers[latest..].iter().map(|(of, number)| format!("{of}={number}"));
         let mut next = lease.clone();
-        let annotations = [
-            (TOLD, Some(told.collect::<Vec<_>>().join(","))),
-            (NUMBERS, Some(numbers.collect::<Vec<_>>().join(","))),
-            (SIZES, note.sizes.as_ref().map(Sizes::note)),
+        let if_any = |texts: Vec<String>| Some(texts.join(",")).filter(|text| !text.is_empty());
+        let mut annotations = vec![
+            (TOLD, if_any(told.collect())),
+            (NUMBERS, if_any(numbers.collect())),
+            (LATELY, note.lately.clone()),
         ];
+        annotations.extend(SIZES.map(|(kind, name)| (name, note.sizes.get(kind).map(Sizes::note))));
         for (name, text) in annotations {
-            let Some(text) = text.filter(|text| name == SIZES || !text.is_empty()) else { continue };
+            let Some(text) = text else { continue };
             if !next["metadata"]["annotations"].is_object() {
                 next["metadata"]["annotations"] = json!({});
             }
@@ -173,8 +182,12 @@ pub fn told_by(lease: &Value, identity: &str) -> u64 {
     own.map_or(0, |(_, number)| number)
 }
 
-pub fn sizes(lease: &Value) -> Sizes {
-    Sizes::read(annotation(lease, SIZES))
+pub fn sizes(lease: &Value) -> BTreeMap<String, Sizes> {
+    SIZES.map(|(kind, name)| (kind.to_owned(), Sizes::read(annotation(lease, name)))).into()
+}
+
+pub fn lately(lease: &Value, now_ns: i64) -> Lately {
+    Lately::read(annotation(lease, LATELY), now_ns)
 }
 
 fn numbers(lease: &Value) -> Vec<(&str, u64)> {
@@ -217,8 +230,9 @@ mod tests {
         let nothing = Note::default();
         let note = |version: u64, sizes| Note {
             told: [("Event".to_owned(), version)].into(),
-            sizes: Some(Sizes::read(sizes)),
+            sizes: [("StatefulSet".to_owned(), Sizes::read(sizes))].into(),
             number: Some(version),
+            lately: None,
         };
         let begin = Instant::now();
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
@@ -250,14 +264,15 @@ mod tests {
             panic!("nobody holds it")
         };
         assert_eq!((&back["spec"]["holderIdentity"], told(&back)), (&json!("one"), until(7)));
-        assert_eq!(sizes(&back).note(), "shop/db=3");
+        let size = |lease: &Value| sizes(lease)["StatefulSet"].note();
+        assert_eq!(size(&back), "shop/db=3");
         let Step::Write(back) = one.decide(&back, at(29), "2026-01-01T00:00:00.5Z", &note(9, "shop/db=4"))
         else {
             panic!("it is mine")
         };
         assert_eq!((told(&back), told(&lease)), (until(9), BTreeMap::new()));
         assert_eq!((told_by(&back, "one"), told_by(&back, "two"), told_by(&back, "three")), (9, 7, 0));
-        assert_eq!((sizes(&back).note().as_str(), sizes(&lease)), ("shop/db=4", Sizes::default()));
+        assert_eq!((size(&back).as_str(), size(&lease).as_str()), ("shop/db=4", ""));
     }
 
     #[test]

@@ -61,12 +61,16 @@ pub fn scalings(
             false => told_by_controller(text(workload, "/metadata/uid"), kept.events, until),
         };
         let size = kept.sizes.before(workload);
-        let (ts_ns, before) = match (told, size) {
-            // There and back again.
-            (Some((_, before)), _) | (None, Some(before)) if before == now => return None,
-            (Some((at, before)), _) => (at, Some(before)),
-            (None, Some(before)) => (last_written(workload, until), Some(before)),
-            (None, None) => (written_replicas(workload, until)?, None),
+        // The noted number is exact, and events come when the controller acts.
+        let before = size.or(told.map(|(_, before)| before));
+        // There and back again, or told already.
+        if before == Some(now) {
+            return None;
+        }
+        let ts_ns = match (told, before) {
+            (Some((at, _)), _) => at,
+            (None, Some(_)) => last_written(workload, until),
+            (None, None) => written_replicas(workload, until)?,
         };
         let from = before.map_or(String::new(), |before| format!(" from {before}"));
         let what = format!("{kind} {} is scaled{from} to {now}", name(workload));

@@ -1,12 +1,12 @@
-//! How many replicas stateful sets had, noted on the lease by who watches for who comes next.
+//! How many replicas workloads had, noted on the lease by who watches for who comes next.
 //!
-//! A scaling by the subresource `scale` leaves neither a time nor a number before in the cluster, and of stateful sets no event
-//! either. Deployments have events of it; their numbers are not noted.
+//! A scaling by the subresource `scale` leaves neither a time nor a number before in the cluster. Of stateful sets there is no
+//! event of it either, and of deployments none until their controller has acted on it.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Of the note: the lease is written every five seconds, and annotations of an object may take 256 KiB. Some 500 sets.
+/// Of the note: the lease is written every five seconds, and annotations of an object may take 256 KiB. Some 500 workloads.
 const BYTES_MAX: usize = 16 << 10;
 
 #[derive(Clone, Debug, Default, PartialEq)]

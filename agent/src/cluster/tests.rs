@@ -198,32 +198,72 @@ async fn a_scaling_between_two_watchers_is_told_by_the_second() {
     assert!(asked[2].starts_with("fieldSelector=reason%3DScalingReplicaSet&limit="), "{asked:?}");
 }
 
+/// Nobody has acted on it yet: there are neither events nor replica sets of it.
 #[tokio::test]
-async fn the_size_of_a_stateful_set_is_handed_on_with_the_lease() {
-    let set = |version: &str, replicas: u32| {
-        let mut set = deployment(version, replicas);
-        set["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
-        json!({ "metadata": { "resourceVersion": version }, "items": [set] })
-    };
-    let at = WATCHED.iter().position(|(kind, _)| *kind == "StatefulSet").unwrap();
-    let (kind, path) = WATCHED[at];
+async fn the_size_of_a_workload_is_handed_on_with_the_lease() {
+    for kind in ["StatefulSet", "Deployment"] {
+        let set = |version: &str, replicas: u32| {
+            let mut set = deployment(version, replicas);
+            set["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+            json!({ "metadata": { "resourceVersion": version }, "items": [set] })
+        };
+        let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
+        let (kind, path) = WATCHED[at];
+        let first = world().await;
+        let mut one = Candidate::new("one".into());
+        assert!(first.renew(&mut one).await);
+        *first.server.lists.lock() = vec![set("100", 2)];
+        assert!(first.cluster.list(at, kind, path).await.is_ok());
+        assert!(first.renew(&mut one).await);
+        let mut left = first.server.lease.lock().clone().unwrap();
+        left["spec"]["holderIdentity"] = json!("");
+
+        let second = world().await;
+        *second.server.lease.lock() = Some(left);
+        assert!(second.renew(&mut Candidate::new("two".into())).await);
+        let nothing = json!({ "metadata": {}, "items": [] });
+        let mut lists = vec![set("130", 4), nothing.clone()];
+        lists.extend((kind == "Deployment").then_some(nothing));
+        lists.push(set("130", 4));
+        *second.server.lists.lock() = lists;
+        assert!(second.cluster.list(at, kind, path).await.is_ok());
+        assert!(second.cluster.list(at, kind, path).await.is_ok());
+        assert_eq!(second.changes(), [format!("{kind} cart is scaled from 2 to 4")]);
+    }
+}
+
+/// Its controller writes of it a moment after the lease said that it is told.
+#[tokio::test]
+async fn a_scaling_that_was_told_is_not_found_again_by_its_time() {
+    let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
     let first = world().await;
     let mut one = Candidate::new("one".into());
     assert!(first.renew(&mut one).await);
-    *first.server.lists.lock() = vec![set("100", 2)];
-    assert!(first.cluster.list(at, kind, path).await.is_ok());
+    watched(&first, "Deployment", &[deployment("9", 2)], "MODIFIED", deployment("10", 4)).await;
     assert!(first.renew(&mut one).await);
+    assert_eq!(first.changes(), ["Deployment cart is scaled from 2 to 4"]);
     let mut left = first.server.lease.lock().clone().unwrap();
     left["spec"]["holderIdentity"] = json!("");
+    // There are so many that there was no room for its number.
+    left["metadata"]["annotations"]["binnacle.io/deployments"] = json!("");
 
     let second = world().await;
     *second.server.lease.lock() = Some(left);
     assert!(second.renew(&mut Candidate::new("two".into())).await);
-    let history = json!({ "metadata": {}, "items": [] });
-    *second.server.lists.lock() = vec![set("130", 4), history, set("130", 4)];
+    let mut cart = deployment("130", 4);
+    cart["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+    cart["metadata"]["uid"] = json!("d");
+    let late = "2199-01-01T00:00:00Z";
+    let scaled = json!({ "involvedObject": { "uid": "d" }, "firstTimestamp": late, "lastTimestamp": late,
+        "message": "Scaled up replica set cart-a from 2 to 4" });
+    *second.server.lists.lock() = vec![list(vec![cart]), list(vec![]), list(vec![scaled])];
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Deployment").unwrap();
+    let (kind, path) = WATCHED[at];
     assert!(second.cluster.list(at, kind, path).await.is_ok());
-    assert!(second.cluster.list(at, kind, path).await.is_ok());
-    assert_eq!(second.changes(), ["StatefulSet cart is scaled from 2 to 4"]);
+    assert_eq!(second.server.asked.lock().len(), 3, "it was looked for");
+    assert_eq!(second.changes(), [""; 0]);
+    let noted = |world: &World| world.cluster.note().lately;
+    assert_eq!(noted(&second), noted(&first), "for who comes after that");
 }
 
 #[tokio::test]
