@@ -255,7 +255,7 @@ mod tests {
             ("{ name = `a` } | max(childCount) > 2 | count() > 2", 1),
             ("{ parent.zone = `a` } | count() > 2", 0),
             // An earlier copy may be one of them alone.
-            ("{ duration < 5ms } | count() = 2 | avg(span.x) > 2 | max(span.x) < 3 | 2 < count()", 0),
+            ("{ duration < 5ms } | count() = 2 | avg(span.x) > 2 | max(span.x) < 3", 0),
             ("{ duration < 5ms } | count() > 2 | max(span.x) >= 3 | min(span.x) < 2", 3),
             ("{ name = `a` }", 0),
         ] {
