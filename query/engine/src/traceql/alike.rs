@@ -57,11 +57,19 @@ impl<'a> Alike<'a> {
         if row + 1 < rows && self.columns.iter().any(|keys| keys[row] != keys[row + 1]) {
             return (number, row + 1);
         }
-        let ends = self.columns.iter().fold(rows, |ends, keys| {
-            let first = keys[row];
-            row + leading(&keys[row..ends], |key| key == first)
-        });
-        (number, ends)
+        // In ever longer steps: one column may stay as it is up to the end where another soon changes.
+        let (mut ends, mut step) = (row + 1, AT_ONCE);
+        loop {
+            let most = rows.min(ends + step);
+            let alike = self.columns.iter().fold(most, |most, keys| {
+                let first = keys[row];
+                ends + leading(&keys[ends..most], |key| key == first)
+            });
+            if alike < most || most == rows {
+                return (number, alike);
+            }
+            (ends, step) = (most, 2 * step);
+        }
     }
 }
 
@@ -141,7 +149,31 @@ fn may_be_words(field: &Field) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::leading;
+    use super::*;
+
+    #[test]
+    fn rows_with_the_same_words_end_where_any_column_has_another() {
+        let rows = 1_000;
+        let columns: [Vec<u32>; 3] = [
+            vec![u32::MAX; rows],
+            (0..rows as u32).map(|row| row / 7).collect(),
+            (0..rows as u32).map(|row| row / 300).collect(),
+        ];
+        for chosen in [vec![0], vec![0, 1], vec![1, 2], vec![2, 0], vec![0, 1, 2], vec![]] {
+            let own: Vec<&Vec<u32>> = chosen.iter().map(|at: &usize| &columns[*at]).collect();
+            let further = vec![HashMap::default(); own.len().saturating_sub(1)];
+            let columns = own.iter().map(|keys| Cow::Borrowed(keys.as_slice())).collect();
+            let mut alike = Alike { columns, first: vec![], further, last: None, count: 0 };
+            let mut row = 0;
+            while row < rows {
+                let differs = |other: &usize| own.iter().any(|keys| keys[*other] != keys[row]);
+                let expected = (row..rows).find(differs).unwrap_or(rows);
+                let (_, ends) = alike.run(row, rows);
+                assert_eq!(ends, expected, "{chosen:?} from {row}");
+                row = ends;
+            }
+        }
+    }
 
     #[test]
     fn the_first_values_are_counted_up_to_one_that_is_other() {

@@ -1,5 +1,6 @@
 //! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
-//! bounds of the duration and ids are judged by the whole column.
+//! bounds of the duration and ids are judged by the whole column. What is asked of events, links and messages is asked once of
+//! the rows that have none.
 
 use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::bounds::Bound;
@@ -35,13 +36,7 @@ impl<'q> Passing<'q> {
             bound.judge(spans.durations().unwrap_or_default(), passing);
         }
         self.ids.iter().for_each(|id| id.judge(spans, passing));
-        if self.of_rows.is_empty() {
-            return;
-        }
-        for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
-            let at = SpanAt { spans, row, trace: None };
-            *passes = self.of_rows.iter().all(|condition| at.holds(condition) != Some(false));
-        }
+        self.of_rows.iter().for_each(|condition| judge_rows(condition, spans, passing));
     }
 
     fn judge_words(&self, spans: &Spans<'_>, passing: &mut [bool]) {
@@ -61,6 +56,57 @@ impl<'q> Passing<'q> {
                 passing[row..ends].fill(false);
             }
             row = ends;
+        }
+    }
+}
+
+fn judge_rows(condition: &FieldExpr, spans: &Spans<'_>, passing: &mut [bool]) {
+    let mut fields = vec![];
+    condition.fields(&mut |field| fields.push(field));
+    let mut of_blank = None;
+    for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
+        let holds = || SpanAt { spans, row, trace: None }.holds(condition) != Some(false);
+        *passes = match fields.iter().all(|field| spans.is_blank(field, row)) {
+            true => *of_blank.get_or_insert_with(holds),
+            false => holds(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use std::sync::Arc;
+    use traceql::{Element, Root, SpansetExpr};
+
+    #[test]
+    fn rows_without_a_message_pass_as_each_would_by_itself() {
+        let messages: ArrayRef = Arc::new(StringArray::from(vec!["", "bad", "", "worse", ""]));
+        let durations: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
+        let columns = [("status_message", messages), ("duration_ns", durations)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let spans = Spans::of(&batch);
+        for query in [
+            "{ statusMessage = `` }",
+            "{ statusMessage != `bad` }",
+            "{ statusMessage =~ `wor.*` && duration > 1ns }",
+            "{ !(statusMessage =~ `b.*`) && duration != 1ns }",
+            "{ statusMessage = `bad` || duration = 3ns }",
+            "{ event:name = `a` }",
+            "{ event:name != `a` || statusMessage = `` }",
+            "{ link.a !~ `a` }",
+        ] {
+            let Root::Spansets(pipeline) = traceql::parse(query).unwrap().root else { panic!("{query}") };
+            let [Element::Spansets(SpansetExpr::Filter(filter))] = &pipeline.elements[..] else {
+                panic!("{query}")
+            };
+            let mut passing = vec![true; spans.len()];
+            Passing::new(filter).judge(&spans, &mut passing);
+            for (row, passes) in passing.into_iter().enumerate() {
+                let at = SpanAt { spans: &spans, row, trace: None };
+                assert_eq!(passes, at.holds(filter) != Some(false), "{query} {row}");
+            }
         }
     }
 }

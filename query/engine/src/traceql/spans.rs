@@ -437,6 +437,22 @@ impl<'a> Spans<'a> {
         see(one.unwrap_or(Val::Nil));
     }
 
+    /// Whether the row has none of the events or links that the field is of, or no message: of all such rows the field is the
+    /// same. Of other fields nothing is said.
+    pub fn is_blank(&self, field: &Field, row: usize) -> bool {
+        let none = |parts: &Option<Parts<'a>>| parts.as_ref().is_none_or(|parts| parts.rows(row).is_empty());
+        match field {
+            Field::Attribute { scope: Scope::Event, .. }
+            | Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTimeSinceStart) => none(&self.events),
+            Field::Attribute { scope: Scope::Link, .. }
+            | Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => none(&self.links),
+            Field::Intrinsic(Intrinsic::StatusMessage) => {
+                self.status_message.is_none_or(|messages| messages.value(row).is_empty())
+            }
+            _ => false,
+        }
+    }
+
     fn own(&self, of_resource: bool, name: &str) -> Option<&Own<'a>> {
         self.own.iter().find(|own| own.of_resource == of_resource && own.name == name)
     }

@@ -8,6 +8,7 @@
 use super::matching::Matching;
 use super::{Search, demanded};
 use crate::QueryError;
+use crate::traceql::copies::outlasts;
 use crate::traceql::evaluate::compare;
 use crate::traceql::spans::Val;
 use crate::traceql::trace::scalar_of;
@@ -15,7 +16,7 @@ use foldhash::fast::RandomState;
 use model::{SpanId, TimeRange, TraceId};
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use traceql::{CompareOp, Element, Field, FieldExpr, Pipeline, Scalar, SpansetExpr};
+use traceql::{Aggregate, CompareOp, Element, Field, FieldExpr, Pipeline, Scalar, SpansetExpr};
 
 /// What is asked of the spans of one filter together.
 struct Aggregated<'a> {
@@ -62,7 +63,8 @@ impl<'a> Aggregated<'a> {
         let mut fields = vec![];
         let is_plain = aggregated_fields(left, &mut fields) && aggregated_fields(right, &mut fields);
         let field = self.field.or(fields.first().copied());
-        if is_plain && fields.iter().all(|own| Some(*own) == field && !own.of_trace()) {
+        let tells = outlasts(self.filter) || holds_of_more(left, op, right);
+        if is_plain && tells && fields.iter().all(|own| Some(*own) == field && !own.of_trace()) {
             self.field = field;
             self.conditions.push((left, op, right));
         }
@@ -80,6 +82,18 @@ impl<'a> Aggregated<'a> {
             _ => false,
         })
     }
+}
+
+/// Whether what holds of some spans holds of others with them, which may be copies that do not count.
+fn holds_of_more(left: &Scalar, op: CompareOp, right: &Scalar) -> bool {
+    let at_least = matches!(op, CompareOp::Greater | CompareOp::GreaterEqual);
+    let at_most = matches!(op, CompareOp::Less | CompareOp::LessEqual);
+    matches!(right, Scalar::Static(_))
+        && match left {
+            Scalar::Count | Scalar::Aggregate(Aggregate::Max, _) => at_least,
+            Scalar::Aggregate(Aggregate::Min, _) => at_most,
+            _ => false,
+        }
 }
 
 /// Gathers the fields that are aggregated; false where it is not plain fields.
@@ -240,6 +254,9 @@ mod tests {
             ("{ name = `a` } | max(childCount) > 2", 0),
             ("{ name = `a` } | max(childCount) > 2 | count() > 2", 1),
             ("{ parent.zone = `a` } | count() > 2", 0),
+            // An earlier copy may be one of them alone.
+            ("{ duration < 5ms } | count() = 2 | avg(span.x) > 2 | max(span.x) < 3", 0),
+            ("{ duration < 5ms } | count() > 2 | max(span.x) >= 3 | min(span.x) < 2", 3),
             ("{ name = `a` }", 0),
         ] {
             let pipeline = pipeline(query);

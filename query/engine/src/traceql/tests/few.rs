@@ -206,6 +206,10 @@ async fn what_is_told_of_some_spans_of_a_trace_holds_for_all_that_are_read_of_it
         // What begins more than an hour after the range is not read.
         span(5, 1, 0, "d", 0, 1),
         span(5, 2, 1, "d", LONG_AFTER_MS, 1),
+        // Sent before its end, and after it.
+        span(6, 1, 0, "e", 0, 1),
+        span(6, 2, 1, "e", 0, 1),
+        span(6, 2, 1, "e", 0, 50),
     ];
     let batch = batch_of(spans.into_iter().map(|span| (0, span)));
     let write = Write { tenant: Tenant::new("few").unwrap(), batch, origin: None };
@@ -219,6 +223,9 @@ async fn what_is_told_of_some_spans_of_a_trace_holds_for_all_that_are_read_of_it
             ("{ parent.span.n = 7 }", vec![3, 4]),
             ("{ parent.span.n = 8 }", vec![]),
             ("{ traceDuration < 10m && rootName = `d` }", vec![5]),
+            ("{ name = `e` && duration < 10ms } | count() = 1", vec![6]),
+            ("{ name = `e` && duration < 10ms } | count() = 2", vec![]),
+            ("{ name = `e` } | avg(duration) > 25ms", vec![6]),
         ] {
             for range in [range(), hour()] {
                 assert_eq!(numbers(&world, query, range).await, expected, "{query} in {place}");
