@@ -350,16 +350,19 @@ pub(crate) fn literal_of(regex: &str) -> Option<String> {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             '[' => {
-                // A class may begin with `]` or `^]`, which stand for themselves.
+                // A class may begin with `]` or `^]`, which stand for themselves, and hold others: `[[:alpha:]_]`.
                 chars.next_if_eq(&'^');
                 chars.next_if_eq(&']');
-                while let Some(inside) = chars.next() {
-                    match inside {
-                        '\\' => {
+                let mut open = 1usize;
+                while open > 0 {
+                    match chars.next() {
+                        Some('\\') => {
                             chars.next();
                         }
-                        ']' => break,
-                        _ => {}
+                        Some('[') => open += 1,
+                        Some(']') => open -= 1,
+                        Some(_) => {}
+                        None => break,
                     }
                 }
             }
@@ -408,6 +411,10 @@ mod tests {
             (r"\pLong", None),
             (r"(?-u:\b)error [0-9]+", Some("error ")),
             (r"a[\x00-/:-@\[-\^`\{-\x{10FFFF}]bcd", Some("bcd")),
+            (r"[[:alpha:]_\.\-]+", None),
+            (r"[[:alnum:]_\.]+@here", Some("@here")),
+            (r"[^[:space:]\[\]abcd]efg", Some("efg")),
+            (r"abc[[:alpha:]", Some("abc")),
         ] {
             assert_eq!(literal_of(regex).as_deref(), literal, "{regex}");
         }
