@@ -56,8 +56,6 @@ pub struct Kubelet {
     said: BTreeMap<&'static str, String>,
     /// What the last summary told.
     alive: Alive,
-    /// The last list named no pod.
-    was_empty: bool,
 }
 
 impl Kubelet {
@@ -70,8 +68,8 @@ impl Kubelet {
     ) -> anyhow::Result<Kubelet> {
         let client = Client::new(settings)?;
         let (config, counts, said) = (config.clone(), Arc::default(), BTreeMap::new());
-        let (alive, was_empty) = (Alive::default(), false);
-        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive, was_empty })
+        let alive = Alive::default();
+        Ok(Kubelet { client, pods, host, queue, config, clock, counts, evictions, said, alive })
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -96,14 +94,13 @@ impl Kubelet {
     async fn look(&mut self) {
         if let Some(body) = self.get("/pods").await {
             match serde_json::from_slice::<PodList>(&body) {
-                Ok(list) => {
-                    let was_empty = std::mem::replace(&mut self.was_empty, list.items.is_empty());
-                    if !self.is_whole(&list.items, was_empty) {
-                        let why = "its list lacks pods that it had, as when it has just started";
-                        return self.trouble("/pods", why.to_owned());
-                    }
+                Ok(list) if self.is_whole(&list.items) => {
                     self.pods.replace(list.items);
                     self.evictions.tell(&self.pods.all()).await;
+                }
+                Ok(_) => {
+                    let why = "its list lacks the pod that asks, as when it has just started";
+                    self.trouble("/pods", why.to_owned());
                 }
                 Err(wrong) => self.trouble("/pods", format!("its answer is no list of pods: {wrong}")),
             }
@@ -112,15 +109,13 @@ impl Kubelet {
 
     /// A kubelet that has just started names those pods that it has heard of so far, which may be none. Once it has named
     /// the pod that we run in, a list without it is believed no more: all other pods would end with it and come back. Where
-    /// we run in none, an empty list is believed when it comes again: that time is less than a second.
-    fn is_whole(&self, pods: &[Pod], was_empty: bool) -> bool {
+    /// we run in none, an empty list is not believed at once ([`Pods::replace`]).
+    fn is_whole(&self, pods: &[Pod]) -> bool {
         let of_us = |label: &str| {
             let labels = &self.host.pod_labels;
             labels.iter().find(|(known, _)| *known == label).map(|(_, value)| value.as_str())
         };
-        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else {
-            return !pods.is_empty() || was_empty || self.pods.all().is_empty();
-        };
+        let (Some(namespace), Some(name)) = (of_us("namespace"), of_us("pod")) else { return true };
         let is_us = |pod: &Pod| pod.metadata.namespace == namespace && pod.metadata.name == name;
         pods.iter().any(is_us) || self.pods.by_name(namespace, name).is_none()
     }

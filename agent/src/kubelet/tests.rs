@@ -192,26 +192,6 @@ async fn a_list_without_the_pod_that_asks_is_not_whole() {
     }
 }
 
-/// Seen of one that was started anew: for less than a second it named no pod of ten.
-#[tokio::test]
-async fn where_no_pod_asks_an_empty_list_is_believed_when_it_comes_again() {
-    const ONE: &str = r#"{"items":[{"metadata":{"name":"web","namespace":"shop","uid":"u1"}}]}"#;
-    const NONE: &str = r#"{"items":null}"#;
-    let world = World::new(&[]).await;
-    std::fs::write(world.path("token"), "second").unwrap();
-    let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
-    let place = (Arc::new(Host::of(world.dir.path())), queue);
-    let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
-    let (clock, config, pods) = (Arc::new(model::SystemClock), Config::default(), Pods::default());
-    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
-    let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
-    for (list, known) in [(ONE, 1), (NONE, 1), (ONE, 1), (NONE, 1), (NONE, 0), (NONE, 0), (ONE, 1)] {
-        world.answers.lock().insert("/pods", (200, list));
-        kubelet.look().await;
-        assert_eq!(pods.all().len(), known, "{list}");
-    }
-}
-
 #[tokio::test]
 async fn a_volume_ends_by_a_summary_without_it_and_not_by_none() {
     const SUMMARY: &str = "/stats/summary";

@@ -122,9 +122,9 @@ pub struct Report {
     pub bytes: usize,
 }
 
-/// Memtables that may be in memory at one time: one that is written to and one that is flushed. Who fills the one before the other
-/// is a part waits: a third was full as soon, and ten MiB more stood in memory.
-const MEMTABLES_MAX: usize = 2;
+/// Memtables that may be in memory at one time: one that is written to, one that is flushed, and half a one for what
+/// comes meanwhile, rounded up.
+const MEMTABLES_MAX: usize = 3;
 
 /// A sender that has waited so long is let through; past the hard bound it is refused.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -38,7 +38,7 @@ pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
 pub const SPAN_GROUP_ROWS: usize = 1 << 20;
 
 /// Two dozen raw parts are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
-pub const RAW_GROUP_ROWS: usize = 1 << 11;
+pub const RAW_GROUP_ROWS: usize = 1 << 12;
 const RAW_PAGE_ROWS: usize = 1 << 9;
 const RAW_PAGE_BYTES: usize = 1 << 20;
 /// After so many it is looked whether the page is full of bytes.

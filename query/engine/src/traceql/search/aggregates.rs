@@ -6,7 +6,7 @@
 //! trace they are.
 
 use super::matching::Matching;
-use super::{Search, demanded};
+use super::{Search, demanded, tested};
 use crate::QueryError;
 use crate::traceql::copies::outlasts;
 use crate::traceql::evaluate::compare;
@@ -45,6 +45,11 @@ impl<'a> Aggregated<'a> {
             own.add_all(rest);
         }
         (!own.conditions.is_empty() || !own.demands.is_empty()).then_some(own)
+    }
+
+    /// Whether not all spans have to be read for it: of a filter that asks nothing the newest traces are looked into before.
+    fn is_rarer_than_all(&self) -> bool {
+        !self.demands.is_empty() || tested::is_of_spans(self.filter)
     }
 
     fn add_all(&mut self, elements: &'a [Element]) {
@@ -159,7 +164,7 @@ impl Number {
 impl Search {
     /// Whether [`Search::told_by_aggregates`] can tell anything.
     pub(super) fn aggregates_tell(&self) -> bool {
-        Aggregated::of(&self.pipeline).is_some()
+        Aggregated::of(&self.pipeline).is_some_and(|asked| asked.is_rarer_than_all())
     }
 
     /// Traces that may be answers, those with the newest spans of the filter in the range first; `None` where it takes too much
@@ -168,7 +173,8 @@ impl Search {
         &self,
         inspected: &mut u64,
     ) -> Result<Option<Vec<TraceId>>, QueryError> {
-        let Some(asked) = Aggregated::of(&self.pipeline) else { return Ok(None) };
+        let asked = Aggregated::of(&self.pipeline).filter(Aggregated::is_rarer_than_all);
+        let Some(asked) = asked else { return Ok(None) };
         let mut among = None;
         for demand in &asked.demands {
             let filter = demand.clone();
