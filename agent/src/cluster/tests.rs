@@ -710,7 +710,7 @@ async fn who_was_killed_tells_what_its_last_lease_said_and_the_next_holder_the_r
         let world = world().await;
         let mut one = Candidate::new("one".into());
         assert!(world.renew(&mut one).await);
-        watched(&world, "Deployment", &[change.0.clone()], "MODIFIED", change.1.clone()).await;
+        watched(&world, "Deployment", std::slice::from_ref(&change.0), "MODIFIED", change.1.clone()).await;
         // The request is on its way, and its answer is never seen.
         let lease = world.server.lease.lock().clone().unwrap();
         world.cluster.will_replace(&lease).await;

@@ -89,6 +89,9 @@ impl SpanColumns {
     }
 }
 
+/// Of each row of a batch, whether it may be asked for.
+type Passing = dyn Fn(&RecordBatch) -> Vec<bool> + Send + Sync;
+
 /// What rules spans out by some of their columns, so that the others are read only of those that are left.
 #[derive(Clone)]
 pub struct SpanTest {
@@ -96,7 +99,7 @@ pub struct SpanTest {
     /// Behind them, as [`SpanSelect::fields`] brings them.
     pub fields: Vec<SpanField>,
     /// Of each row of a batch of these, whether it may be wanted.
-    pub passing: Arc<dyn Fn(&RecordBatch) -> Vec<bool> + Send + Sync>,
+    pub passing: Arc<Passing>,
 }
 
 /// Names by which spans are asked for.
