@@ -19,7 +19,6 @@ pub(super) fn translated(pattern: &str) -> Read<String> {
         around: vec![],
         repetition: None,
         names: vec![],
-        folds: false,
     };
     while !translation.rest.is_empty() {
         translation.step()?;
@@ -43,8 +42,6 @@ struct Translation<'a> {
     /// The pattern from the repetition on that was read last, if nothing else was since.
     repetition: Option<&'a str>,
     names: Vec<&'a str>,
-    /// Whether `(?i)` was seen: what follows may be of any case.
-    folds: bool,
 }
 
 impl<'a> Translation<'a> {
@@ -215,7 +212,6 @@ impl<'a> Translation<'a> {
                 }
                 '-' if !is_negated => (is_negated, is_any) = (true, false),
                 ':' | ')' if is_any || !is_negated => {
-                    self.folds |= on.contains('i');
                     let minus = if off.is_empty() { "" } else { "-" };
                     // `(?)` sets nothing, and the engine here has no such thing.
                     if c == ':' || !(on.is_empty() && off.is_empty()) {
@@ -247,9 +243,9 @@ impl<'a> Translation<'a> {
         } else if let Some(meant) = letter.and_then(of_no_class) {
             _ = self.take();
             self.out.push_str(meant);
-        } else if let Some(ranges) = letter.and_then(|letter| perl_class(letter, self.folds)) {
+        } else if let Some(class) = letter.and_then(perl_class) {
             _ = self.take();
-            _ = write!(self.out, "[{ranges}]");
+            self.out.push_str(class);
         } else {
             let c = self.escaped_char(before)?;
             self.put(c);
@@ -390,9 +386,9 @@ impl<'a> Translation<'a> {
                 self.out.push_str(&class);
                 return Ok(());
             }
-            if let Some(ranges) = perl_class(letter, self.folds) {
+            if let Some(class) = perl_class(letter) {
                 self.rest = &escape[1..];
-                self.out.push_str(ranges);
+                self.out.push_str(class);
                 return Ok(());
             }
         }
@@ -434,24 +430,20 @@ fn of_no_class(letter: char) -> Option<&'static str> {
         'z' => r"\z",
         'b' => r"(?-u:\b)",
         'B' => r"\B",
-        // Whatever `(?i)` says: ſ and K are not among them in Go.
-        'w' => "(?-i:[0-9A-Za-z_])",
-        'W' => "(?-i:[^0-9A-Za-z_])",
         _ => return None,
     })
 }
 
-/// A class of Go's in ranges, and what is not in it.
-fn perl_class(letter: char, folds: bool) -> Option<&'static str> {
+/// A class of Go's, which may stand in another. With `(?i)` the letters of `\w` are of any case before what is not among them is
+/// told: ſ and K are then in `\w`, and not in `\W`.
+fn perl_class(letter: char) -> Option<&'static str> {
     Some(match letter {
-        'd' => "0-9",
-        'D' => r"\x00-/:-\x{10FFFF}",
-        'w' => "0-9A-Za-z_",
-        // But for ſ and K, of which `(?i)` would make s and k.
-        'W' if folds => r"\x00-/:-@\[-\^`\{-\x{17E}\x{180}-\x{2129}\x{212B}-\x{10FFFF}",
-        'W' => r"\x00-/:-@\[-\^`\{-\x{10FFFF}",
-        's' => r"\t\n\f\r ",
-        'S' => r"\x00-\x08\x0b\x0e-\x1f!-\x{10FFFF}",
+        'd' => "[0-9]",
+        'D' => "[^0-9]",
+        'w' => "[0-9A-Za-z_]",
+        'W' => "[^0-9A-Za-z_]",
+        's' => r"[\t\n\f\r ]",
+        'S' => r"[^\t\n\f\r ]",
         _ => return None,
     })
 }
