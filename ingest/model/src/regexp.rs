@@ -1,5 +1,5 @@
 //! Regular expressions as Go's `regexp` reads them, which is what users of Prometheus, Loki and Tempo write: in the words of the engine here. A brace
-//! that begins no count stands for itself there, as `[`, `&&`, `--` and `~~` do in a class; `\d`, `\w`, `\s` and `\b` are ASCII; `\Q…\E`
+//! that begins no count stands for itself there, as `[`, `&&`, `--` and `~~` do in a class; `\d`, `\w`, `\s`, `\b` and `\B` are ASCII; `\Q…\E`
 //! quotes. Why one is refused is told in Go's words.
 
 mod translation;
@@ -44,16 +44,16 @@ impl Deref for Regexp {
 
 /// What is refused is told as Go tells it.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    build(&translated(pattern)?)
+    build(&translated(pattern)?, pattern)
 }
 
 /// One that must match the whole of a text.
 pub fn compile_whole(pattern: &str) -> Result<Regex, String> {
-    build(&format!("^(?s:{})$", translated(pattern)?))
+    build(&format!("^(?s:{})$", translated(pattern)?), pattern)
 }
 
-fn build(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build().map_err(|why| refusal(&why))
+fn build(translated: &str, pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(translated).size_limit(REGEX_BYTES_MAX).build().map_err(|why| refusal(&why, pattern))
 }
 
 /// The same in the words of the engine here.
@@ -61,15 +61,19 @@ pub(crate) fn translated(pattern: &str) -> Result<String, String> {
     translation::translated(pattern).map_err(|why| format!("error parsing regexp: {why}"))
 }
 
-/// Why there is none of what Go takes: it is too large, or nested too deep.
-pub(crate) fn refusal(why: &regex::Error) -> String {
+/// Why there is none of what Go takes: it is too large, or nested too deep. 250 deep is the most here, and 1,000 in Go.
+pub(crate) fn refusal(why: &regex::Error, pattern: &str) -> String {
     let told = match why {
         regex::Error::CompiledTooBig(most) => {
             format!("expression is too large, it takes more than {most} bytes")
         }
         // It draws where, and says last what.
         other => {
-            other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            let last = other.to_string().lines().last().unwrap_or_default().to_owned();
+            match last.contains("maximum number of nested") {
+                true => format!("expression nests too deeply: `{pattern}`"),
+                false => last.trim_start_matches("error: ").to_owned(),
+            }
         }
     };
     format!("error parsing regexp: {told}")
@@ -100,6 +104,10 @@ mod tests {
             (r"[\d-]", "-", true),
             (r"a\<b\>", "a<b>", true),
             (r"\bé", "é", false),
+            (r"\Bé\B", "é", true),
+            (r"a\B", "a", false),
+            (r"^a\Bé", "aé", false),
+            (r"^é\Bö", "éö", true),
             (r"^\w+$", "café", false),
             (r"^[\w]+$", "cafe_1", true),
             (r"^\W$", "é", true),
@@ -133,6 +141,13 @@ mod tests {
             (r"(x{10}){100}|(?:y?){1000}", "", true),
             ("(?i)^ſK$", "sk", true),
             (r"[\a\f\v\-]", "-", true),
+            (r"^\p{greek}\p{ Letter }\pl\p{ASCII}$", "αbc1", true),
+            (r"^\p{old italic}\p{LC}\p{Thai}$", "\u{10300}aก", true),
+            (r"^[\P{Cs}]\p{^surrogate}$", "ab", true),
+            (r"\p{Cs}", "a", false),
+            (r"^xa(?i)*B$", "xb", true),
+            (r"^a+(?i)?B{2}(?s){2}$", "bbBB", true),
+            (r"^(?:a(?m)|b)(?i)+$", "abab", true),
         ] {
             let regex = Regexp::parse(pattern).unwrap_or_else(|why| panic!("{pattern}: {why}"));
             assert_eq!(regex.is_match(text), is_match, "{pattern} {text} as {}", regex.as_str());
@@ -167,7 +182,12 @@ mod tests {
             (r"\Ca", r"invalid escape sequence: `\C`"),
             (r"\x{110000}", r"invalid escape sequence: `\x{110000`"),
             (r"[a\b]", r"invalid escape sequence: `\b`"),
-            (r"\p{greek}\pN", r"invalid character class range: `\p{greek}`"),
+            (r"\p{grek}\pN", r"invalid character class range: `\p{grek}`"),
+            (r"\p{IsGreek}", r"invalid character class range: `\p{IsGreek}`"),
+            (r"\p{sc=Greek}", r"invalid character class range: `\p{sc=Greek}`"),
+            (r"\p{Alphabetic}", r"invalid character class range: `\p{Alphabetic}`"),
+            (r"\p{}", r"invalid character class range: `\p{}`"),
+            ("(?i)*", "missing argument to repetition operator: `*`"),
             (r"[\pX]", r"invalid character class range: `\pX`"),
             ("[[:wort:]]", "invalid character class range: `[:wort:]`"),
         ] {
@@ -175,6 +195,12 @@ mod tests {
             assert_eq!(why, format!("error parsing regexp: {told}"), "{pattern}");
         }
         assert!(compile(r"(\pL{100}){10}").unwrap_err().contains("too large"));
+        let nested = "(".repeat(600) + &")".repeat(600);
+        let told = format!("error parsing regexp: expression nests too deeply: `{nested}`");
+        assert_eq!(
+            (compile(&nested).unwrap_err(), compile_whole(&nested).unwrap_err()),
+            (told.clone(), told)
+        );
         assert!(compile_whole("a|b").unwrap().is_match("b") && !compile_whole("a|b").unwrap().is_match("ab"));
     }
 

@@ -102,7 +102,7 @@ fn anchored(pattern: &str) -> Result<Regex, InvalidMatcher> {
     let Ok(regex) = small else {
         // The bound keeps `(\pL{100}){10}` from eating memory.
         let large = builder.size_limit(10 << 20).dfa_size_limit(2 << 20).build();
-        return large.map_err(|why| InvalidMatcher(regexp::refusal(&why)));
+        return large.map_err(|why| InvalidMatcher(regexp::refusal(&why, pattern)));
     };
     let mut known = known();
     if known.len() >= KNOWN_MAX {

@@ -15,6 +15,8 @@ pub(super) fn translated(pattern: &str) -> Read<String> {
         pattern,
         out: String::with_capacity(pattern.len() + 16),
         last: None,
+        end: 0,
+        is_repeated: false,
         most: 1,
         around: vec![],
         repetition: None,
@@ -35,6 +37,10 @@ struct Translation<'a> {
     out: String,
     /// What a repetition would repeat, told by how often the repetitions in it do so together.
     last: Option<u64>,
+    /// Where that ends in `out`. Flags may stand behind it.
+    end: usize,
+    /// Whether it is a repetition itself.
+    is_repeated: bool,
     /// The same of all that stands in the group that is open.
     most: u64,
     /// `most` of the groups around it.
@@ -89,6 +95,7 @@ impl<'a> Translation<'a> {
 
     /// Something that can be repeated was written down.
     fn stands(&mut self, repeats: u64) {
+        (self.end, self.is_repeated) = (self.out.len(), false);
         self.last = Some(repeats);
         self.most = self.most.max(repeats);
     }
@@ -132,14 +139,23 @@ impl<'a> Translation<'a> {
         let Some(inside) = self.last else {
             return Err(format!("missing argument to repetition operator: `{written}`"));
         };
-        self.out.push_str(written);
-        self.repetition = Some(before);
         let times = count.map_or(1, |(least, most)| most.unwrap_or(least).max(1));
         let repeats = inside * times;
         if times > 1 && repeats > REPEATS_MAX {
             return too_often(written);
         }
+        // Flags are nothing that could be repeated: `a(?i)*` repeats the `a`. `a*(?i)?` is then no `a*?`.
+        let counted = match (self.is_repeated, written.as_bytes()[0]) {
+            (true, b'*') => written.replacen('*', "{0,}", 1),
+            (true, b'+') => written.replacen('+', "{1,}", 1),
+            (true, b'?') => written.replacen('?', "{0,1}", 1),
+            _ => written.to_owned(),
+        };
+        let end = self.end + counted.len();
+        self.out.insert_str(self.end, &counted);
+        self.repetition = Some(before);
         self.stands(repeats);
+        (self.end, self.is_repeated) = (end, true);
         Ok(())
     }
 
@@ -288,11 +304,8 @@ impl<'a> Translation<'a> {
             _ => &self.since(before)[2..],
         };
         let (name, is_turned) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
-        if !is_unicode_class(name) {
-            return refused(self.since(before));
-        }
-        let letter = if (letter == Some('P')) != is_turned { 'P' } else { 'p' };
-        Ok(format!(r"\{letter}{{{name}}}"))
+        let is_other = (letter == Some('P')) != is_turned;
+        unicode_class(name, is_other).map_or_else(|| refused(self.since(before)), Ok)
     }
 
     /// The one character of an escape.
@@ -429,7 +442,7 @@ fn of_no_class(letter: char) -> Option<&'static str> {
         'A' => r"\A",
         'z' => r"\z",
         'b' => r"(?-u:\b)",
-        'B' => r"\B",
+        'B' => r"(?-u:\B)",
         _ => return None,
     })
 }
@@ -453,18 +466,24 @@ const POSIX_CLASSES: [&str; 14] = [
     "upper", "word", "xdigit",
 ];
 
-const CATEGORIES: [&str; 37] = [
-    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl",
-    "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs",
-    "Any",
-];
+/// Scripts whose names have four letters, as the codes of all others have, which Go does not know.
+const SHORT_SCRIPTS: [&str; 8] = ["ahom", "cham", "kawi", "lisu", "modi", "newa", "thai", "toto"];
 
-/// Categories by their short names, and scripts, which the engine here also has in other spellings: `Greek`, `Old_Italic`.
-fn is_unicode_class(name: &str) -> bool {
-    let is_capitalized = |word: &str| {
-        let mut chars = word.chars();
-        chars.next().is_some_and(|c| c.is_ascii_uppercase()) && chars.all(|c| c.is_ascii_lowercase())
-    };
-    let is_script = name == "SignWriting" || name.len() > 2 && name.split('_').all(is_capitalized);
-    CATEGORIES.contains(&name) || is_script && regex_syntax::parse(&format!(r"\p{{sc={name}}}")).is_ok()
+/// All that is, or is not, of a category or a script. Case, blanks, `-` and `_` in names do not matter, since Go 1.25. The engine
+/// here knows other properties, and names that begin with `is`.
+fn unicode_class(name: &str, is_other: bool) -> Option<String> {
+    let bare = name.replace([' ', '-', '_'], "").to_ascii_lowercase();
+    if bare.starts_with("is") || !bare.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return None;
+    }
+    // No text has a surrogate in it.
+    if bare == "cs" || bare == "surrogate" {
+        return Some(if is_other { r"[\x00-\x{10FFFF}]" } else { r"[^\x00-\x{10FFFF}]" }.to_owned());
+    }
+    let letter = if is_other { 'P' } else { 'p' };
+    let class = |property: &str| Some(format!(r"\{letter}{{{property}={bare}}}"));
+    let is_known = |class: &String| regex_syntax::parse(class).is_ok();
+    let is_code = bare.len() == 4 && !SHORT_SCRIPTS.contains(&bare.as_str());
+    let is_script = !is_code && !matches!(bare.as_str(), "unknown" | "katakanaorhiragana");
+    class("gc").filter(is_known).or_else(|| class("sc").filter(|class| is_script && is_known(class)))
 }
