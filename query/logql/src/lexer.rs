@@ -14,6 +14,8 @@ pub struct ParseError {
     /// Counted in characters from 1; 0 where no place is told.
     pub column: usize,
     pub message: String,
+    /// The query reads and is not answered: nothing is told but the message.
+    pub is_unanswered: bool,
 }
 
 impl std::error::Error for ParseError {}
@@ -21,6 +23,7 @@ impl std::error::Error for ParseError {}
 impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.line, self.column) {
+            _ if self.is_unanswered => f.write_str(&self.message),
             (0, 0) => write!(f, "parse error : {}", self.message),
             (line, column) => write!(f, "parse error at line {line}, col {column}: {}", self.message),
         }
@@ -30,7 +33,12 @@ impl std::fmt::Display for ParseError {
 impl ParseError {
     /// Of no place.
     pub(crate) fn of(message: impl Into<String>) -> ParseError {
-        ParseError { line: 0, column: 0, message: message.into() }
+        ParseError { line: 0, column: 0, message: message.into(), is_unanswered: false }
+    }
+
+    /// Of a query that reads.
+    pub(crate) fn unanswered(message: impl Into<String>) -> ParseError {
+        ParseError { is_unanswered: true, ..ParseError::of(message) }
     }
 
     /// Of a stage, as the printer writes it.
@@ -44,7 +52,7 @@ impl ParseError {
         ParseError {
             line: before.bytes().filter(|b| *b == b'\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            message: message.into(),
+            ..ParseError::of(message)
         }
     }
 }
@@ -63,6 +71,8 @@ pub(crate) enum Token {
     /// `--strict`
     Flag(String),
     Punct(&'static str),
+    /// What is no token, and why. It is told when the parser comes to it, which may find something wrong before it.
+    Fault(ParseError),
     End,
 }
 
@@ -70,7 +80,7 @@ impl Token {
     /// How an error names it.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Token::Ident(word) if is_keyword(word) => word.to_lowercase(),
+            Token::Ident(word) if is_keyword(word) || is_of_variants(word) => word.to_lowercase(),
             Token::Ident(_) => "IDENTIFIER".to_owned(),
             Token::Text(_) => "STRING".to_owned(),
             Token::Number(_) => "NUMBER".to_owned(),
@@ -79,7 +89,7 @@ impl Token {
             Token::Range(_) => "RANGE".to_owned(),
             Token::Flag(_) => "FUNCTION_FLAG".to_owned(),
             Token::Punct(punct) => (*punct).to_owned(),
-            Token::End => "$end".to_owned(),
+            Token::Fault(_) | Token::End => "$end".to_owned(),
         }
     }
 }
@@ -114,6 +124,11 @@ pub(crate) fn is_keyword(word: &str) -> bool {
     KEYWORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
+/// Loki 3.7 keeps these words for itself, and later ones do not. Here they may be names.
+fn is_of_variants(word: &str) -> bool {
+    word.eq_ignore_ascii_case("variants") || word.eq_ignore_ascii_case("of")
+}
+
 /// Longest first, so that `|=` is not read as `|` and `=`.
 const PUNCT: [&str; 28] = [
     "|=", "|~", "|>", "!=", "!~", "!>", "=~", "==", ">=", "<=", "{", "}", "(", ")", ",", "|", "=", ">", "<",
@@ -136,18 +151,18 @@ impl Spanned {
     }
 }
 
-/// All tokens, the last of them [`Token::End`].
-pub(crate) fn tokens(text: &str) -> Result<Vec<Spanned>, ParseError> {
+/// All tokens up to the first that is none: the last of them is [`Token::End`] or [`Token::Fault`].
+pub(crate) fn tokens(text: &str) -> Vec<Spanned> {
     let mut lexer = Lexer { text, at: 0 };
     let mut out = Vec::new();
     loop {
         lexer.skip_space();
         let offset = lexer.at;
-        let token = lexer.next()?;
-        let end = token == Token::End;
+        let token = lexer.next().unwrap_or_else(Token::Fault);
+        let is_last = matches!(token, Token::Fault(_) | Token::End);
         out.push(Spanned { token, offset });
-        if end {
-            return Ok(out);
+        if is_last {
+            return out;
         }
     }
 }

@@ -47,14 +47,14 @@ fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
     }
     let mut parser = Parser {
         text,
-        tokens: tokens(text)?,
+        tokens: tokens(text),
         at: 0,
         depth: 0,
         operators: 0,
         faults: vec![],
         stage_faults: vec![],
     };
-    let expr = parser.expr()?;
+    let expr = parser.expr(0)?;
     if *parser.peek() != Token::End {
         return Err(parser.unexpected(""));
     }
@@ -111,7 +111,7 @@ struct Parser<'a> {
     operators: usize,
     /// What reads and does not hold, in the order in which it is told. It is told where all of the query reads.
     faults: Vec<ParseError>,
-    /// What is told after those.
+    /// What is told after those. Of a line filter that was read just now it is only why.
     stage_faults: Vec<ParseError>,
 }
 
@@ -136,6 +136,9 @@ impl Parser<'_> {
 
     fn error(&self, message: impl Into<String>) -> ParseError {
         let token = &self.tokens[self.at];
+        if let Token::Fault(why) = &token.token {
+            return why.clone();
+        }
         let error = ParseError::at(self.text, token.offset, message);
         if token.line_is_known() { error } else { ParseError { line: 0, ..error } }
     }
@@ -198,13 +201,17 @@ impl Parser<'_> {
         if self.take(punct) { Ok(()) } else { Err(self.unexpected(punct)) }
     }
 
+    fn at_name(&self) -> bool {
+        matches!(self.peek(), Token::Ident(word) if !is_keyword(word)) && self.function_ahead().is_none()
+    }
+
     fn ident(&mut self) -> Parsed<String> {
         self.ident_or("IDENTIFIER")
     }
 
     fn ident_or(&mut self, expecting: &str) -> Parsed<String> {
         match self.peek().clone() {
-            Token::Ident(word) if !is_keyword(&word) && self.function_ahead().is_none() => {
+            Token::Ident(word) if self.at_name() => {
                 self.advance();
                 Ok(word)
             }
@@ -251,43 +258,22 @@ impl Parser<'_> {
 
     // ---- expressions
 
-    fn expr(&mut self) -> Parsed<Expr> {
-        if self.starts_log() {
-            let log = self.log_expr()?;
-            return match self.binary_op() {
-                Some(op) => {
-                    self.advance();
-                    self.modifiers()?;
-                    // What follows must read; what it is does not matter.
-                    if self.starts_log() {
-                        _ = self.log_expr()?
-                    } else {
-                        _ = self.metric(0)?
-                    }
-                    self.fault(0, not_a_number("left", op, &log));
-                    Ok(Expr::Log(log))
-                }
-                None if *self.peek() == Token::End => Ok(Expr::Log(log)),
-                None => Err(self.unexpected("")),
-            };
-        }
-        self.metric(0).map(Expr::Metric)
-    }
-
-    /// A stream selector after any number of opening parentheses.
-    fn starts_log(&self) -> bool {
-        let first = self.tokens[self.at..].iter().find(|t| t.token != Token::Punct("("));
-        first.is_some_and(|t| t.token == Token::Punct("{"))
-    }
-
-    fn metric(&mut self, level: u8) -> Parsed<MetricExpr> {
+    fn expr(&mut self, level: u8) -> Parsed<Expr> {
         self.enter()?;
-        let expr = self.metric_inner(level);
+        let expr = self.operations(level)?;
         self.depth -= 1;
-        expr
+        Ok(expr)
     }
 
-    fn metric_inner(&mut self, level: u8) -> Parsed<MetricExpr> {
+    /// What gives numbers. Lines read here as well, up to what follows them.
+    fn metric(&mut self) -> Parsed<MetricExpr> {
+        match self.expr(0)? {
+            Expr::Metric(metric) => Ok(metric),
+            Expr::Log(_) => Err(self.unexpected("")),
+        }
+    }
+
+    fn operations(&mut self, level: u8) -> Parsed<Expr> {
         let before = self.faults.len();
         let mut left = self.operand()?;
         while let Some(op) = self.binary_op() {
@@ -298,20 +284,19 @@ impl Parser<'_> {
             self.count_operator()?;
             self.advance();
             let (returns_bool, matching) = self.modifiers()?;
-            if self.is("{") {
-                let why = not_a_number("right", op, &self.log_expr()?);
-                self.fault(before, why);
-                continue;
-            }
             // `^` binds to the right; the others to the left.
-            let right = self.metric(if op == BinaryOp::Pow { binding } else { binding + 1 })?;
-            left = match check::binary(op, returns_bool, matching, left, right) {
-                Ok(expr) => expr,
-                Err(why) => {
-                    self.fault(before, why);
-                    MetricExpr::Constant(0.0)
+            let right = self.expr(if op == BinaryOp::Pow { binding } else { binding + 1 })?;
+            let both = match (left, right) {
+                (Expr::Log(log), _) => Err(not_a_number("left", op, &log)),
+                (_, Expr::Log(log)) => Err(not_a_number("right", op, &log)),
+                (Expr::Metric(left), Expr::Metric(right)) => {
+                    check::binary(op, returns_bool, matching, left, right)
                 }
             };
+            left = Expr::Metric(both.unwrap_or_else(|why| {
+                self.fault(before, why);
+                MetricExpr::Constant(0.0)
+            }));
         }
         Ok(left)
     }
@@ -357,7 +342,8 @@ impl Parser<'_> {
                     false => Cardinality::OneToMany,
                 };
                 self.advance();
-                // `group_left (a + b)` is an operand, not a list; a list holds names and commas alone.
+                // `group_left (a + b)` is an operand, not a list, as it is printed here and by Loki, which does not read it; a list
+                // holds names and commas alone.
                 if self.is("(") && self.list_follows() {
                     matching.include = self.label_list()?;
                 }
@@ -386,8 +372,8 @@ impl Parser<'_> {
         Ok(labels)
     }
 
-    fn operand(&mut self) -> Parsed<MetricExpr> {
-        match self.peek().clone() {
+    fn operand(&mut self) -> Parsed<Expr> {
+        let number = match self.peek().clone() {
             Token::Number(_) => self.number(LITERAL).map(MetricExpr::Literal),
             Token::Punct(sign @ ("-" | "+")) => {
                 self.advance();
@@ -396,22 +382,36 @@ impl Parser<'_> {
             }
             Token::Punct("(") => {
                 self.advance();
-                let expr = self.metric(0)?;
-                if !self.take(")") {
-                    return Err(self.unexpected(""));
-                }
-                Ok(expr)
+                let expr = self.expr(0)?;
+                return if self.take(")") { Ok(expr) } else { Err(self.unexpected("")) };
             }
+            Token::Punct("{") => return self.log_expr().map(Expr::Log),
+            Token::Ident(word) if word.eq_ignore_ascii_case("variants") => self.variants(),
             Token::Ident(word) => self.function(&word),
-            Token::Punct("{") => Err(self.lines_for_a_number()?),
             _ => Err(self.unexpected("")),
-        }
+        };
+        number.map(Expr::Metric)
     }
 
-    /// A stream selector stands where a number is wanted: as Loki's grammar has it, what follows is too much.
-    fn lines_for_a_number(&mut self) -> Parsed<ParseError> {
-        self.log_expr()?;
-        Ok(self.unexpected(""))
+    /// `variants(…, …) of ({…}[5m])` reads, and is not answered, as in a Loki whose limits nobody changed.
+    fn variants(&mut self) -> Parsed<MetricExpr> {
+        self.advance();
+        self.expect("(")?;
+        self.metric()?;
+        while self.take(",") {
+            self.metric()?;
+        }
+        if !self.take(")") {
+            return Err(self.unexpected(""));
+        }
+        if !self.take_word("of") {
+            return Err(self.unexpected("of"));
+        }
+        self.expect("(")?;
+        self.log_range()?;
+        self.expect(")")?;
+        self.faults.push(ParseError::unanswered("multi variant queries are disabled for this instance"));
+        Ok(MetricExpr::Constant(0.0))
     }
 
     fn function(&mut self, word: &str) -> Parsed<MetricExpr> {
@@ -444,7 +444,7 @@ impl Parser<'_> {
     fn label_replace(&mut self) -> Parsed<MetricExpr> {
         let before = self.faults.len();
         self.expect("(")?;
-        let expr = self.metric(0)?;
+        let expr = self.metric()?;
         if !self.take(",") {
             return Err(self.unexpected(""));
         }
@@ -515,7 +515,7 @@ impl Parser<'_> {
             self.advance();
             self.advance();
         }
-        let expr = self.metric(0)?;
+        let expr = self.metric()?;
         if !self.take(")") {
             return Err(self.unexpected(""));
         }
@@ -535,19 +535,13 @@ impl Parser<'_> {
     // ---- logs
 
     fn log_expr(&mut self) -> Parsed<LogExpr> {
-        self.enter()?;
-        let mut log = if self.take("(") {
-            let log = self.log_expr()?;
-            self.expect(")")?;
-            log
-        } else {
-            LogExpr { matchers: self.selector()?, stages: Vec::new() }
-        };
-        while self.at_stage() {
-            self.stage(&mut log.stages)?;
+        let matchers = self.selector()?;
+        let stages = self.stages()?;
+        if self.at_unwrap() {
+            self.advance();
+            return Err(self.unexpected(""));
         }
-        self.depth -= 1;
-        Ok(log)
+        Ok(LogExpr { matchers, stages })
     }
 
     fn at_stage(&self) -> bool {
@@ -555,53 +549,80 @@ impl Parser<'_> {
     }
 
     fn at_unwrap(&self) -> bool {
-        self.is("|") && matches!(self.peek_after(), Token::Ident(word) if word == "unwrap")
+        self.is("|") && matches!(self.peek_after(), Token::Ident(word) if word.eq_ignore_ascii_case("unwrap"))
     }
 
-    /// The range may stand after the selector, after the stages or after `unwrap`, and parentheses around any of it.
+    /// The range stands behind the selector, the stages or `unwrap`, and parentheses around what stands before it or around all
+    /// of it.
     fn log_range(&mut self) -> Parsed<LogRange> {
-        let (log, unwrap, window) = self.log_range_parts()?;
-        let Some((range_ns, offset_ns)) = window else {
+        self.enter()?;
+        let range = if self.take("(") { self.enclosed_range() } else { self.bare_range() }?;
+        self.depth -= 1;
+        Ok(range)
+    }
+
+    /// Stages and `unwrap` may stand behind the range, where none stand before it.
+    fn bare_range(&mut self) -> Parsed<LogRange> {
+        let (log, unwrap) = self.lines_to_count()?;
+        let Some((range_ns, offset_ns)) = self.window()? else {
             return Err(self.unexpected(if unwrap.is_some() { "RANGE or |" } else { "" }));
         };
-        Ok(LogRange { log, unwrap, range_ns, offset_ns })
+        let mut range = LogRange { log, unwrap, range_ns, offset_ns };
+        if range.log.stages.is_empty() && range.unwrap.is_none() {
+            range.log.stages = self.stages()?;
+            range.unwrap = self.unwrap()?;
+        }
+        Ok(range)
     }
 
-    #[allow(clippy::type_complexity)]
-    fn log_range_parts(&mut self) -> Parsed<(LogExpr, Option<Unwrap>, Option<(i64, i64)>)> {
-        self.enter()?;
-        let (mut log, mut unwrap, mut window) = if self.take("(") {
-            let parts = self.log_range_parts()?;
+    /// Behind an opening parenthesis. Where that closes before the range, none but `unwrap` may stand behind the range.
+    fn enclosed_range(&mut self) -> Parsed<LogRange> {
+        if self.is("(") {
+            let range = self.log_range()?;
             self.expect(")")?;
-            parts
-        } else {
-            (LogExpr { matchers: self.selector()?, stages: Vec::new() }, None, None)
-        };
-        loop {
-            if let Token::Range(range_ns) = *self.peek() {
-                if window.is_some() {
-                    return Err(self.unexpected(")"));
-                }
-                self.advance();
-                window = Some((range_ns, self.offset()?));
-            } else if self.at_unwrap() {
-                if unwrap.is_some() {
-                    self.advance();
-                    return Err(self.unexpected("IDENTIFIER or ("));
-                }
-                unwrap = Some(self.unwrap()?);
-            } else if self.at_stage() {
-                if unwrap.is_some() {
-                    let expecting = if self.is("|") || window.is_some() { "" } else { "RANGE or |" };
-                    return Err(self.unexpected(expecting));
-                }
-                self.stage(&mut log.stages)?;
-            } else {
-                break;
-            }
+            return Ok(range);
         }
-        self.depth -= 1;
-        Ok((log, unwrap, window))
+        let (log, unwrap) = self.lines_to_count()?;
+        let is_bare = log.stages.is_empty() && unwrap.is_none();
+        let expecting = if unwrap.is_some() { "RANGE or ) or |" } else { "" };
+        let mut range = LogRange { log, unwrap, range_ns: 0, offset_ns: 0 };
+        if let Some((range_ns, offset_ns)) = self.window()? {
+            (range.range_ns, range.offset_ns) = (range_ns, offset_ns);
+            if is_bare {
+                range.log.stages = self.stages()?;
+                range.unwrap = self.unwrap()?;
+            }
+            self.expect(")")?;
+            return Ok(range);
+        }
+        if !self.take(")") {
+            return Err(self.unexpected(expecting));
+        }
+        let window = self.window()?;
+        (range.range_ns, range.offset_ns) = window.ok_or_else(|| self.unexpected("RANGE"))?;
+        if is_bare && self.is("|") {
+            if !self.at_unwrap() {
+                self.advance();
+                return Err(self.unexpected("unwrap"));
+            }
+            range.unwrap = self.unwrap()?;
+        }
+        Ok(range)
+    }
+
+    fn lines_to_count(&mut self) -> Parsed<(LogExpr, Option<Unwrap>)> {
+        if !self.is("{") {
+            return Err(self.unexpected("{ or ("));
+        }
+        let log = LogExpr { matchers: self.selector()?, stages: self.stages()? };
+        Ok((log, self.unwrap()?))
+    }
+
+    /// The range that is here, and its offset.
+    fn window(&mut self) -> Parsed<Option<(i64, i64)>> {
+        let Token::Range(range_ns) = *self.peek() else { return Ok(None) };
+        self.advance();
+        Ok(Some((range_ns, self.offset()?)))
     }
 
     fn offset(&mut self) -> Parsed<i64> {
@@ -617,7 +638,11 @@ impl Parser<'_> {
         }
     }
 
-    fn unwrap(&mut self) -> Parsed<Unwrap> {
+    /// What is unwrapped here, if it is.
+    fn unwrap(&mut self) -> Parsed<Option<Unwrap>> {
+        if !self.at_unwrap() {
+            return Ok(None);
+        }
         self.advance();
         self.advance();
         let conversion = match self.function_ahead().as_deref() {
@@ -639,18 +664,17 @@ impl Parser<'_> {
             }
         };
         let mut filters = Vec::new();
-        while self.is("|") && !self.at_unwrap() {
-            self.advance();
+        while self.take("|") {
             filters.push(self.label_filter("IDENTIFIER or (")?);
         }
-        Ok(Unwrap { label, conversion, filters })
+        Ok(Some(Unwrap { label, conversion, filters }))
     }
 
     fn selector(&mut self) -> Parsed<Vec<Matcher>> {
         self.expect("{")?;
         let mut matchers = Vec::new();
         if !self.is("}") {
-            if !matches!(self.peek(), Token::Ident(word) if !is_keyword(word)) {
+            if !self.at_name() {
                 return Err(self.unexpected("IDENTIFIER or }"));
             }
             matchers.push(self.matcher()?);

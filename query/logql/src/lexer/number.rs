@@ -67,10 +67,11 @@ impl Scan<'_> {
         if !matches!(letter, b'e' | b'p') {
             return false;
         }
+        let written = char::from(self.bytes[self.at]);
         if letter == b'e' && prefix == 2 {
-            self.note("'e' exponent requires decimal mantissa".to_owned());
+            self.note(format!("'{written}' exponent requires decimal mantissa"));
         } else if letter == b'p' && base != 16 {
-            self.note("'p' exponent requires hexadecimal mantissa".to_owned());
+            self.note(format!("'{written}' exponent requires hexadecimal mantissa"));
         }
         self.at += 1;
         if matches!(self.peek(), b'+' | b'-') {
@@ -139,6 +140,7 @@ mod tests {
             ("1e", "exponent has no digits"),
             ("5EB", "exponent has no digits"),
             ("1p3", "'p' exponent requires hexadecimal mantissa"),
+            ("1P3", "'P' exponent requires hexadecimal mantissa"),
             ("0b1e3", "'e' exponent requires decimal mantissa"),
             ("0x1.8", "hexadecimal mantissa requires a 'p' exponent"),
             ("1_", "'_' must separate successive digits"),

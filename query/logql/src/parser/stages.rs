@@ -9,13 +9,21 @@ use crate::template::Template;
 use model::Regexp;
 
 impl Parser<'_> {
-    pub(super) fn stage(&mut self, stages: &mut Vec<Stage>) -> Parsed<()> {
-        if stages.len() >= STAGES_MAX {
-            return Err(self.error(format!("pipeline has more than {STAGES_MAX} stages")));
+    /// All up to what is no stage, or is `unwrap`.
+    pub(super) fn stages(&mut self) -> Parsed<Vec<Stage>> {
+        let (mut stages, mut faults) = (vec![], vec![]);
+        while self.at_stage() && !self.at_unwrap() {
+            if stages.len() >= STAGES_MAX {
+                return Err(self.error(format!("pipeline has more than {STAGES_MAX} stages")));
+            }
+            let before = self.stage_faults.len();
+            let stage = if self.is("|") { self.piped_stage()? } else { Stage::Line(self.line_filter()?) };
+            let found = self.stage_faults.split_off(before);
+            faults.extend(found.into_iter().next().map(|why| (stages.len(), why)));
+            stages.push(stage);
         }
-        let stage = if self.is("|") { self.piped_stage()? } else { Stage::Line(self.line_filter()?) };
-        stages.push(stage);
-        Ok(())
+        self.stage_faults.extend(first_fault(&stages, &faults));
+        Ok(stages)
     }
 
     fn line_filter(&mut self) -> Parsed<LineFilter> {
@@ -28,17 +36,16 @@ impl Parser<'_> {
             Token::Punct("|>") => (LineOp::Pattern, false),
             _ => (LineOp::Pattern, true),
         };
-        let symbol = first.describe();
-        let mut any = vec![self.line_match(op, &symbol)?];
+        let mut any = vec![self.line_match(op)?];
         while self.is_word("or") {
             self.advance();
             self.count_operator()?;
-            any.push(self.line_match(op, &symbol)?);
+            any.push(self.line_match(op)?);
         }
         Ok(LineFilter { op, negated, any })
     }
 
-    fn line_match(&mut self, op: LineOp, symbol: &str) -> Parsed<LineMatch> {
+    fn line_match(&mut self, op: LineOp) -> Parsed<LineMatch> {
         if self.function_ahead().as_deref() == Some("ip") {
             let text = self.ip_text()?;
             let found = match op {
@@ -48,8 +55,7 @@ impl Parser<'_> {
             return Ok(match found {
                 Ok(ip) => LineMatch::Ip(ip),
                 Err(why) => {
-                    let stage = format!("{symbol} ip({})", Quoted(&text));
-                    self.stage_faults.push(ParseError::of_stage(stage, why));
+                    self.stage_faults.push(ParseError::of(why));
                     LineMatch::Ip(IpMatch::none(&text))
                 }
             });
@@ -65,8 +71,7 @@ impl Parser<'_> {
             LineOp::Pattern => LinePattern::for_filter(&text).map(LineMatch::Pattern),
         };
         Ok(found.unwrap_or_else(|why| {
-            let stage = format!("{symbol} {}", Quoted(&text));
-            self.stage_faults.push(ParseError::of_stage(stage, why));
+            self.stage_faults.push(ParseError::of(why));
             LineMatch::Text(text)
         }))
     }
@@ -141,7 +146,7 @@ impl Parser<'_> {
 
     fn json_fields(&mut self) -> Parsed<Vec<JsonField>> {
         let (mut fields, mut fault) = (Vec::new(), None);
-        while matches!(self.peek(), Token::Ident(_)) {
+        while self.at_name() {
             let (label, path) = self.extraction()?;
             match parse_path(&path) {
                 Ok(steps) => fields.push(JsonField { label, path, steps }),
@@ -153,7 +158,7 @@ impl Parser<'_> {
             if !self.take(",") {
                 break;
             }
-            if !matches!(self.peek(), Token::Ident(_)) {
+            if !self.at_name() {
                 return Err(self.unexpected("IDENTIFIER"));
             }
         }
@@ -180,7 +185,7 @@ impl Parser<'_> {
             self.advance();
         }
         let (mut fields, mut fault) = (Vec::new(), None);
-        while matches!(self.peek(), Token::Ident(_)) {
+        while self.at_name() {
             let (label, written) = self.extraction()?;
             match logfmt_key(&written) {
                 Ok(key) => fields.push(LogfmtField { label, key }),
@@ -192,7 +197,7 @@ impl Parser<'_> {
             if !self.take(",") {
                 break;
             }
-            if !matches!(self.peek(), Token::Ident(_)) {
+            if !self.at_name() {
                 return Err(self.unexpected("IDENTIFIER"));
             }
         }
@@ -252,4 +257,21 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+/// What Loki tells first of the faults of stages. It moves line filters to the front, up to where a line is rewritten or
+/// labels are filtered, makes one stage of them, and reads that from its end.
+fn first_fault(stages: &[Stage], faults: &[(usize, ParseError)]) -> Option<ParseError> {
+    let ends = |stage: &Stage| matches!(stage, Stage::Label(_) | Stage::LineFormat(_) | Stage::Unpack);
+    let start_of = |at: usize| stages[..at].iter().rposition(ends).map_or(0, |end| end + 1);
+    let is_line = |stage: &Stage| matches!(stage, Stage::Line(_));
+    let (first, of_first) = faults.first()?;
+    let start = start_of(*first);
+    let mut of_run = faults.iter().filter(|(at, _)| start_of(*at) == start);
+    let Some((_, why)) = of_run.rfind(|(at, _)| is_line(&stages[*at])) else {
+        return Some(of_first.clone());
+    };
+    let run = stages[start..].iter().take_while(|&stage| !ends(stage));
+    let filters: Vec<String> = run.filter(|&stage| is_line(stage)).map(Stage::to_string).collect();
+    Some(ParseError::of_stage(filters.join(" "), &why.message))
 }

@@ -209,11 +209,75 @@ fn errors_say_where() {
             "' : invalid line template: template: line:1: function \"nosuch\" not defined",
         ),
         ("topk(0,rate({a=\"b\"}[5m]))", "parse error : invalid parameter (must be greater than 0) topk(0"),
+        // Line filters are one stage to Loki, up to where the line is another.
+        (
+            "{a=\"b\"} |= \"a\" | logfmt | drop x |~ \"(\" |~ \"[\" or \"b\" != \"c\" or \"d\" | json x=\"a-b\"",
+            "stage '|= \"a\" |~ \"(\" |~ \"[\" or \"b\" != \"c\" != \"d\"' : error parsing regexp: missing closing ]: `[`",
+        ),
+        (
+            "{a=\"b\"} |= \"a\" | unpack |~ \"[\" | x=ip(\"bad\") |~ \"(\"",
+            "stage '|~ \"[\"' : error parsing regexp: missing closing ]: `[`",
+        ),
+        (
+            "{a=\"b\"} |= \"a\" | x=ip(\"bad\") |~ \"(\"",
+            "stage '| x=ip(\"bad\")' : ip: invalid pattern: \"bad\"",
+        ),
+        // What is no token is told where the parser comes to it.
+        ("rate({foo=}[5)", "1, col 11: syntax error: unexpected }, expecting STRING"),
+        ("{a=\"b\"} | | 1e", "1, col 11: syntax error: unexpected |"),
+        ("decolorize 'abc'", "1, col 1: syntax error: unexpected decolorize"),
+        ("{a=\"b\"} | x > 1e", "1, col 15: exponent has no digits"),
+        ("sum(1P3)", "1, col 5: 'P' exponent requires hexadecimal mantissa"),
+        // Parentheses of lines, of numbers and of a range.
+        ("({a=\"b\"}", "1, col 9: syntax error: unexpected $end"),
+        ("({a=\"b\"}) |= \"x\"", "0, col 11: syntax error: unexpected |="),
+        ("({a=\"b\"} |= \"x\" [1m])", "0, col 17: syntax error: unexpected RANGE"),
+        ("({a=\"b\"} + 1)", "unexpected type for left leg of binary operation (+): *syntax.MatchersExpr"),
+        ("1 + ({a=\"b\"} |= \"x\")", "right leg of binary operation (+): *syntax.PipelineExpr"),
+        ("sum(({a=\"b\"}) )", "1, col 15: syntax error: unexpected )"),
+        ("sum({a=\"b\"} + 1) + {a=\"b\"}", "right leg of binary operation (+): *syntax.MatchersExpr"),
+        ("label_replace({a=\"b\"}, \"\", \"\", \"\", \"\")", "1, col 22: syntax error: unexpected ,"),
+        ("rate(([5m]))", "0, col 7: syntax error: unexpected RANGE, expecting { or ("),
+        ("rate((({a=\"b\"})) [5m])", "1, col 16: syntax error: unexpected ), expecting RANGE"),
+        ("rate(({a=\"b\"}) |= \"x\" [5m])", "0, col 16: syntax error: unexpected |=, expecting RANGE"),
+        ("rate(({a=\"b\"} | json [5m]) | json)", "1, col 28: syntax error: unexpected |, expecting )"),
+        ("rate({a=\"b\"} | json [5m] | json)", "1, col 26: syntax error: unexpected |, expecting )"),
+        ("rate(({a=\"b\"}) [5m] | json)", "1, col 23: syntax error: unexpected json, expecting unwrap"),
+        (
+            "rate(({a=\"b\"} | unwrap x + [5m]))",
+            "1, col 26: syntax error: unexpected +, expecting RANGE or ) or |",
+        ),
+        ("rate({a=\"b\"} [5m] | unwrap x |= \"a\")", "0, col 30: syntax error: unexpected |=, expecting )"),
+        ("{a=\"b\"} | logfmt or x=1", "1, col 21: syntax error: unexpected IDENTIFIER"),
+        ("rate({a=\"b\"} | logfmt or x=1 [5m])", "1, col 23: syntax error: unexpected or"),
+        ("{sum(1)=\"b\"}", "1, col 2: syntax error: unexpected SUM, expecting IDENTIFIER or }"),
+        // Loki reads variants of a query, and by its limits answers none.
+        (
+            "variants(rate({a=\"b\"}[1m]), vector(1)) of ({a=\"b\"} | json [1m])",
+            "multi variant queries are disabled for this instance",
+        ),
+        (
+            "variants(rate({a=\"b\"}[1m])) ({a=\"b\"}[1m])",
+            "1, col 29: syntax error: unexpected (, expecting of",
+        ),
+        ("variants({a=\"b\"}) of ({a=\"b\"}[1m])", "1, col 17: syntax error: unexpected )"),
+        ("rate({a=\"b\"} of", "1, col 14: syntax error: unexpected of"),
         // What does not read is told before what does not hold, and of that the outermost.
         ("sum(3, rate({a=~\".*\"}[5m])) |", "1, col 29: syntax error: unexpected |"),
         ("topk(sum_over_time({a=\"b\"}[5m]))", "parse error : parameter required for operation topk"),
     ] {
         assert!(error(query).ends_with(told), "{query}: {}", error(query));
+    }
+    assert!(error("variants(1) of ({a=\"b\"}[1m])").starts_with("multi"));
+    assert_eq!(printed("{of=\"b\"} | variants=\"c\""), "{of=\"b\"} | variants=\"c\"");
+    for reads in [
+        "(({a=\"b\"} |= \"x\"))",
+        "rate((({a=\"b\"} | json) [5m] offset 1s))",
+        "rate(({a=\"b\"}) [5m] | unwrap x | x > 1)",
+        "rate({a=\"b\"} [5m] offset 1s | json | unwrap x | x > 1)",
+        "rate(({a=\"b\"} | json | unwrap x) [5m])",
+    ] {
+        assert!(parse(reads).is_ok(), "{reads}");
     }
     for (written, value) in [("1_000", 1e3), ("1e1_0", 1e10), ("0_1", 1.0), ("0x1.8p1", 3.0), ("-1_0", -10.0)]
     {
