@@ -12,6 +12,7 @@ use model::{LogSelect, Tenant, TimeRange};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// A deletion as it is shown.
@@ -32,6 +33,8 @@ pub enum CancelError {
     Unknown,
     #[error("deletion of request which is in process or already processed is not allowed")]
     TooLate,
+    #[error("a deletion can be taken back for {0:?}")]
+    PastDeadline(Duration),
     #[error("{0:#}")]
     Broken(#[from] anyhow::Error),
 }
@@ -94,15 +97,32 @@ impl Store {
     /// What a deletion hid shows again.
     pub async fn cancel_log_deletion(&self, tenant: &Tenant, request_id: &str) -> Result<(), CancelError> {
         let _one = self.rewriting.lock().await;
+        let deletion = self.log_deletion(tenant, request_id)?;
+        if self.is_due(&deletion) {
+            return Err(CancelError::PastDeadline(self.config.delete_cancel_period));
+        }
+        self.take_back(tenant, &deletion).await
+    }
+
+    /// The same past the time in which it may be: what is off the disk by then does not come back.
+    pub async fn cancel_what_is_left(&self, tenant: &Tenant, request_id: &str) -> Result<(), CancelError> {
+        let _one = self.rewriting.lock().await;
+        let deletion = self.log_deletion(tenant, request_id)?;
+        self.take_back(tenant, &deletion).await
+    }
+
+    /// One that is not done with.
+    fn log_deletion(&self, tenant: &Tenant, request_id: &str) -> Result<Arc<LogDeletion>, CancelError> {
         let known = self.state.read().log_deletions.clone();
         let of_tenant = known.get(tenant).map(Vec::as_slice).unwrap_or_default();
         let found = of_tenant.iter().find(|deletion| deletion.request_id == request_id);
         let deletion = found.ok_or(CancelError::Unknown)?;
-        if deletion.processed || self.is_due(deletion) {
-            return Err(CancelError::TooLate);
-        }
+        if deletion.processed { Err(CancelError::TooLate) } else { Ok(deletion.clone()) }
+    }
+
+    async fn take_back(&self, tenant: &Tenant, deletion: &LogDeletion) -> Result<(), CancelError> {
         self.forget_log_deletions(BTreeSet::from([deletion.id])).await?;
-        info!(%tenant, request = request_id, "a deletion is taken back");
+        info!(%tenant, request = deletion.request_id, "a deletion is taken back");
         Ok(())
     }
 

@@ -25,7 +25,9 @@ pub use parser::{parse, parse_to_print};
 pub use pipeline::{Category, Fields, LabelTest, Pipeline};
 pub use printer::pretty;
 pub use template::Template;
-pub use units::{format_duration, parse_bytes, parse_duration_ns, parse_float, parse_go_duration_ns};
+pub use units::{
+    format_duration, go_duration, parse_bytes, parse_duration_ns, parse_float, parse_go_duration_ns,
+};
 
 /// Parses a query that must be a stream selector alone, as `match[]` and volume calls send.
 ///

@@ -185,7 +185,7 @@ pub fn format_duration(ns: i64) -> String {
 }
 
 /// A duration as Go prints it: `1h30m0s`, `1.5s`, `250ms`.
-pub(crate) fn go_duration(ns: i64) -> String {
+pub fn go_duration(ns: i64) -> String {
     let (sign, all) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
     let of = |unit: u64| all as f64 / unit as f64;
     let (hours, minutes) = (all / 3_600_000_000_000, all / 60_000_000_000 % 60);

@@ -79,12 +79,30 @@ async fn deleted_lines_stay_hidden_and_go_when_it_can_not_be_taken_back() {
     assert_eq!(left(&store).await, ["b two", "three", "two later"], "after a restart");
     let first = store.log_deletions(&tenant)[0].request_id.clone();
     assert!(matches!(store.cancel_log_deletion(&tenant, &first).await, Err(crate::CancelError::TooLate)));
+    assert!(matches!(store.cancel_what_is_left(&tenant, &first).await, Err(crate::CancelError::TooLate)));
     store.cancel_log_deletion(&tenant, &second).await.unwrap();
     assert_eq!(left(&store).await, ["b two", "one", "three", "two later"]);
     let other = Tenant::new("other").unwrap();
     assert!(store.log_deletions(&other).is_empty());
     assert_eq!(store.compact().await.unwrap().rows, 4);
     assert_eq!(left(&store).await, ["b two", "one", "three", "two later"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_late_is_taken_back_by_force_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tenant, clock) = (Tenant::default(), clock());
+    let store = open_with(dir.path(), &clock, |_| ()).await;
+    store.end_tasks();
+    store.write(write(lines("a", &["one", "two"], 0))).await.unwrap();
+    let id = store.delete_logs(&tenant, "a two", TimeRange::ALL).await.unwrap();
+    clock.0.fetch_add(60_000_000_000, Ordering::Relaxed);
+    let late = store.cancel_log_deletion(&tenant, &id).await;
+    assert!(matches!(late, Err(crate::CancelError::PastDeadline(period)) if period.as_secs() == 60));
+    assert_eq!(left(&store).await, ["one"]);
+    store.cancel_what_is_left(&tenant, &id).await.unwrap();
+    assert_eq!(left(&store).await, ["one", "two"]);
+    assert!(matches!(store.cancel_what_is_left(&tenant, &id).await, Err(crate::CancelError::Unknown)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

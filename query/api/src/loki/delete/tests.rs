@@ -157,13 +157,17 @@ async fn what_cannot_be_deleted_is_refused_in_lokis_words() {
             "invalid start time: require unix seconds or RFC3339 format",
         ),
         (vec![("query", CARD), ("start", &start), ("end", "x")], "invalid end time"),
+        // Of queries these would be nanoseconds.
+        (vec![("query", CARD), ("start", "1700000000000")], "invalid start time"),
+        (vec![("query", CARD), ("start", "5")], "invalid start time"),
         (vec![("query", CARD), ("start", &start), ("end", &later)], "deletes in the future are not allowed"),
         (
-            vec![("query", CARD), ("start", &start), ("end", "5")],
+            vec![("query", CARD), ("start", &start), ("end", "1000000000")],
             "start time can't be greater than or equal to end time",
         ),
         (vec![("query", CARD), ("start", &start), ("max_interval", "1x")], "invalid max_interval"),
         (vec![("query", CARD), ("start", &start), ("max_interval", "9h")], "max_interval can't be greater"),
+        (vec![("query", CARD), ("start", &start), ("max_interval", "1d")], "invalid max_interval"),
         (
             vec![("query", "{app=shop}"), ("start", &start)],
             "invalid query expression: parse error at line 1, col",
@@ -176,4 +180,25 @@ async fn what_cannot_be_deleted_is_refused_in_lokis_words() {
     assert_eq!(world.get("delete", &[]).await, json!([]));
     let (status, why) = world.call("DELETE", "delete", &[("request_id", "nope")]).await;
     assert_eq!((status, why.as_str()), (404, "could not find delete request with given id"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_are_listed_by_time_and_taken_back_late_by_force() {
+    let world = World::new(0).await;
+    // By labels alone nothing is cut into pieces, so that it does not matter how long they would be.
+    let start = world.first_s.to_string();
+    let of_labels = [("query", r#"{app="other"}"#), ("start", &start), ("max_interval", "9h")];
+    assert_eq!(world.call("POST", "delete", &of_labels).await.0, 204);
+    world.delete(CARD, -500, -400).await;
+    let at = |seconds: i64| (world.first_s + seconds).to_string();
+    for (from, to, count) in [(-600, -550, 0), (-600, -450, 1), (-450, -440, 1), (-400, 0, 2), (5, 9, 1)] {
+        let listed = world.get("delete", &[("start", &at(from)), ("end", &at(to))]).await;
+        assert_eq!(listed.as_array().map(Vec::len), Some(count), "{from} to {to}");
+    }
+    let listed = world.get("delete", &[("start", &start)]).await;
+    let id = listed[0]["request_id"].as_str().unwrap();
+    let (status, why) = world.call("DELETE", "delete", &[("request_id", id)]).await;
+    assert_eq!((status, why.contains("past the deadline of 0s since")), (400, true), "{why}");
+    assert_eq!(world.call("DELETE", "delete", &[("request_id", id), ("force", "true")]).await.0, 204);
+    assert_eq!(world.get("delete", &[]).await.as_array().map(Vec::len), Some(1));
 }
