@@ -1,4 +1,4 @@
-//! Text to tokens with positions. Comments run from `#` to the end of the line.
+//! Text to tokens with positions. Comments run from `#` or `//` to the end of the line, and from `/*` to `*/`.
 
 mod number;
 
@@ -186,10 +186,13 @@ impl<'a> Lexer<'a> {
             let rest = self.rest();
             let trimmed = rest.trim_start();
             self.at += rest.len() - trimmed.len();
-            if !trimmed.starts_with('#') {
+            self.at += if trimmed.starts_with('#') || trimmed.starts_with("//") {
+                trimmed.find('\n').unwrap_or(trimmed.len())
+            } else if let Some(end) = trimmed.strip_prefix("/*").and_then(|comment| comment.find("*/")) {
+                end + 4
+            } else {
                 return;
-            }
-            self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+            };
         }
     }
 
@@ -198,6 +201,9 @@ impl<'a> Lexer<'a> {
         let Some(first) = rest.chars().next() else {
             return Ok(Token::End);
         };
+        if rest.starts_with("/*") {
+            return Err(self.error("comment not terminated"));
+        }
         if first == '"' || first == '`' {
             return self.string(first);
         }
@@ -286,9 +292,8 @@ impl<'a> Lexer<'a> {
                 }
                 (_, '\'') => return Err(self.error("invalid char literal")),
                 (_, '\\') => {
-                    let bad = || self.error("invalid char escape");
                     let (_, escape) = chars.next().ok_or_else(unterminated)?;
-                    unescape(escape, &mut chars).ok_or_else(bad)?;
+                    unescape(escape, &mut chars).map_err(|why| self.error(why))?;
                 }
                 _ => {}
             }
@@ -314,9 +319,8 @@ impl<'a> Lexer<'a> {
                 }
                 '\n' => return Err(unterminated()),
                 '\\' => {
-                    let bad = || self.error("invalid char escape");
                     let (_, escape) = chars.next().ok_or_else(unterminated)?;
-                    value.push(unescape(escape, &mut chars).ok_or_else(bad)?);
+                    value.push(unescape(escape, &mut chars).map_err(|why| self.error(why))?);
                 }
                 c => value.push(c),
             }
@@ -372,28 +376,37 @@ fn range_ns(text: &str) -> Result<i64, String> {
     Ok(total)
 }
 
-/// The character of a Go escape whose first character after the backslash is `escape`.
-pub(crate) fn unescape(escape: char, chars: &mut std::str::CharIndices<'_>) -> Option<char> {
-    let mut digits = |count: usize, radix: u32, start: u32| {
+/// The character of a Go escape whose first character after the backslash is `escape`. Half of a pair is none, and stands for one
+/// that is not known.
+///
+/// # Errors
+/// What Go's scanner says where it ends too soon, and what its reader of strings says of one that is too large.
+pub(crate) fn unescape(escape: char, chars: &mut std::str::CharIndices<'_>) -> Result<char, &'static str> {
+    let mut digits = |count: usize, radix: u32, start: u32| -> Result<char, &'static str> {
         let mut code = start;
         for _ in 0..count {
-            code = code.checked_mul(radix)? + chars.next()?.1.to_digit(radix)?;
+            let digit = chars.next().and_then(|(_, c)| c.to_digit(radix)).ok_or("invalid char escape")?;
+            code = code.saturating_mul(radix).saturating_add(digit);
         }
-        char::from_u32(code)
+        match code {
+            0xd800..0xe000 => Ok(char::REPLACEMENT_CHARACTER),
+            256.. if radix == 8 => Err("invalid syntax"),
+            code => char::from_u32(code).ok_or("invalid syntax"),
+        }
     };
     match escape {
-        'a' => Some('\u{7}'),
-        'b' => Some('\u{8}'),
-        'f' => Some('\u{c}'),
-        'n' => Some('\n'),
-        'r' => Some('\r'),
-        't' => Some('\t'),
-        'v' => Some('\u{b}'),
-        '\\' | '"' | '\'' | '`' => Some(escape),
+        'a' => Ok('\u{7}'),
+        'b' => Ok('\u{8}'),
+        'f' => Ok('\u{c}'),
+        'n' => Ok('\n'),
+        'r' => Ok('\r'),
+        't' => Ok('\t'),
+        'v' => Ok('\u{b}'),
+        '\\' | '"' | '\'' | '`' => Ok(escape),
         'x' => digits(2, 16, 0),
         'u' => digits(4, 16, 0),
         'U' => digits(8, 16, 0),
-        '0'..='7' => digits(2, 8, escape.to_digit(8)?),
-        _ => None,
+        '0'..='7' => digits(2, 8, escape.to_digit(8).unwrap_or_default()),
+        _ => Err("invalid char escape"),
     }
 }

@@ -151,11 +151,16 @@ impl Parser<'_> {
 
     /// Whether a name is one of a function, as it stands before a parenthesis or a grouping.
     fn function_ahead(&self) -> Option<String> {
-        let Token::Ident(word) = self.peek() else { return None };
-        let is_called = match self.peek_after() {
-            Token::Punct("(") => true,
-            Token::Ident(next) => {
-                let after = self.tokens.get(self.at + 2).map(|spanned| &spanned.token);
+        self.function_at(self.at)
+    }
+
+    fn function_at(&self, at: usize) -> Option<String> {
+        let token = |at: usize| self.tokens.get(at).map(|spanned| &spanned.token);
+        let Some(Token::Ident(word)) = token(at) else { return None };
+        let is_called = match token(at + 1) {
+            Some(Token::Punct("(")) => true,
+            Some(Token::Ident(next)) => {
+                let after = token(at + 2);
                 (next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"))
                     && after == Some(&Token::Punct("("))
             }
@@ -342,8 +347,7 @@ impl Parser<'_> {
                     false => Cardinality::OneToMany,
                 };
                 self.advance();
-                // `group_left (a + b)` is an operand, not a list, as it is printed here and by Loki, which does not read it; a list
-                // holds names and commas alone.
+                // `group_left (rate(…) + 1)` has an operand, not a list, as it is printed here and by Loki, which does not read it.
                 if self.is("(") && self.list_follows() {
                     matching.include = self.label_list()?;
                 }
@@ -353,8 +357,9 @@ impl Parser<'_> {
     }
 
     fn list_follows(&self) -> bool {
-        let mut rest = self.tokens[self.at + 1..].iter().map(|t| &t.token);
-        rest.find(|t| !matches!(t, Token::Ident(_) | Token::Punct(","))) == Some(&Token::Punct(")"))
+        let begins_operand =
+            matches!(self.peek_after(), Token::Number(_) | Token::Punct("(" | "{" | "+" | "-"));
+        !begins_operand && self.function_at(self.at + 1).is_none()
     }
 
     fn label_list(&mut self) -> Parsed<Vec<String>> {

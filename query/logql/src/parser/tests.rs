@@ -251,6 +251,18 @@ fn errors_say_where() {
         ("{a=\"b\"} | logfmt or x=1", "1, col 21: syntax error: unexpected IDENTIFIER"),
         ("rate({a=\"b\"} | logfmt or x=1 [5m])", "1, col 23: syntax error: unexpected or"),
         ("{sum(1)=\"b\"}", "1, col 2: syntax error: unexpected SUM, expecting IDENTIFIER or }"),
+        (
+            "rate({a=\"b\"}[5m]) + on (a) group_left (b rate(",
+            "1, col 42: syntax error: unexpected RATE, expecting , or )",
+        ),
+        (
+            "rate({a=\"b\"}[5m]) + on (a) group_left (=",
+            "1, col 40: syntax error: unexpected =, expecting IDENTIFIER or )",
+        ),
+        ("{a=\"b\"} /* c", "1, col 9: comment not terminated"),
+        ("{a=\"\\400\"}", "1, col 4: invalid syntax"),
+        ("{a=\"\\U00110000\"}", "1, col 4: invalid syntax"),
+        ("{a=\"\\x4\"}", "1, col 4: invalid char escape"),
         // Loki reads variants of a query, and by its limits answers none.
         (
             "variants(rate({a=\"b\"}[1m]), vector(1)) of ({a=\"b\"} | json [1m])",
@@ -270,6 +282,8 @@ fn errors_say_where() {
     }
     assert!(error("variants(1) of ({a=\"b\"}[1m])").starts_with("multi"));
     assert_eq!(printed("{of=\"b\"} | variants=\"c\""), "{of=\"b\"} | variants=\"c\"");
+    assert_eq!(printed("/* a */ {a=\"\\ud800\"} // b\n |= \"//c\" # d"), "{a=\"\u{fffd}\"} |= \"//c\"");
+    assert_eq!(printed("6 // 2\n/* 3 */ / 3"), "2");
     for reads in [
         "(({a=\"b\"} |= \"x\"))",
         "rate((({a=\"b\"} | json) [5m] offset 1s))",

@@ -78,14 +78,21 @@ impl Reader<'_> {
             let blank = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
             if let Some(trimmed) = action.strip_prefix('-').filter(|rest| rest.starts_with(blank)) {
                 text = text.trim_end_matches(blank);
-                action = trimmed;
+                action = &trimmed[1..];
             }
             if let Some(trimmed) = action.strip_suffix('-').filter(|rest| rest.ends_with(blank)) {
                 self.rest = self.rest.trim_start_matches(blank);
-                action = trimmed;
+                action = &trimmed[..trimmed.len() - 1];
             }
             if !text.is_empty() {
                 nodes.push(Node::Text(text.to_owned()));
+            }
+            // A comment is one where nothing stands beside it.
+            if let Some(comment) = action.strip_prefix("/*") {
+                match comment.split_once("*/") {
+                    Some((_, "")) => continue,
+                    _ => return Err("comment ends before closing delimiter".to_owned()),
+                }
             }
             match self.action(action.trim())? {
                 Action::Node(node) => nodes.push(node),
@@ -99,9 +106,6 @@ impl Reader<'_> {
     }
 
     fn action(&mut self, action: &str) -> Result<Action, String> {
-        if action.starts_with("/*") {
-            return Ok(Action::Nothing);
-        }
         let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
         match word {
             "end" => Ok(Action::Ends(Stop::IfEnd)),

@@ -14,17 +14,32 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return Err(format!("nested deeper than {DEPTH_MAX}"));
         }
-        let (mut pipe, mut shown) = (Vec::new(), Vec::new());
+        let inside = if depth > 0 { "parenthesized pipeline" } else { "command" };
+        let (mut pipe, mut shown): (Pipe, Vec<String>) = (Vec::new(), Vec::new());
         let mut words: Vec<Word> = Vec::new();
         let mut rest = text.trim_start();
         let mut start = rest;
         loop {
+            match (words.is_empty(), rest.chars().next()) {
+                (true, None) if pipe.is_empty() => return Err(format!("missing value for {inside}")),
+                // To Go nothing is missing behind the last `|`.
+                (true, None) => return Ok((pipe, shown.join(" | "))),
+                (true, Some('|')) => return Err(format!("unexpected \"|\" in {inside}")),
+                (is_first, Some(odd)) if is_of_no_word(odd) => {
+                    let odd = if rest.starts_with(":=") { ":=" } else { &rest[..1] };
+                    return Err(format!(
+                        "unexpected {odd:?} in {}",
+                        if is_first { inside } else { "operand" }
+                    ));
+                }
+                _ => {}
+            }
             if rest.is_empty() || rest.starts_with('|') {
                 let texts: Vec<&str> = words.iter().map(|word| word.place.shown.as_str()).collect();
                 let command = texts.join(" ");
                 let place = self.place(start, command.clone());
                 shown.push(command);
-                pipe.push(call(std::mem::take(&mut words), !pipe.is_empty(), place)?);
+                pipe.push(call(std::mem::take(&mut words), pipe.len(), place)?);
                 if rest.is_empty() {
                     return Ok((pipe, shown.join(" | ")));
                 }
@@ -35,11 +50,7 @@ impl Reader<'_> {
             let (word, tail) = self.word(rest, depth)?;
             let is_apart = tail.is_empty() || tail.starts_with(char::is_whitespace) || tail.starts_with('|');
             if !is_apart {
-                let odd = tail.chars().next().unwrap_or(' ');
-                return Err(match odd {
-                    ')' => "unexpected right paren".to_owned(),
-                    _ => format!("unexpected bad character U+{:04X} {odd:?} in command", odd as u32),
-                });
+                return Err(stuck_to(&word, tail));
             }
             words.push(word);
             rest = tail.trim_start();
@@ -77,13 +88,24 @@ impl Reader<'_> {
                 operand(Argument::Literal(Item::Text(value)), length)
             }
             b'\'' => {
-                let (c, length) = character(text).ok_or("malformed character constant")?;
+                let (c, length) = character(text)?;
                 operand(Argument::Literal(Item::Int(i64::from(u32::from(c)))), length)
             }
             sign @ (b'.' | b'$') if !text[1..].starts_with(|c: char| c.is_ascii_digit()) => {
                 let length = path_length(text);
                 let name = &text[1..length];
-                if text[..length].contains("..") {
+                let is_known = |variable: &str| {
+                    variable.is_empty() || self.variables.iter().any(|known| known == variable)
+                };
+                if let (b'$', variable) = (sign, name.split('.').next().unwrap_or_default())
+                    && !is_known(variable)
+                {
+                    return Err(format!("undefined variable \"${variable}\""));
+                }
+                if name.contains("..") || name.ends_with('.') {
+                    return Err("unexpected <.> in operand".to_owned());
+                }
+                if sign == b'.' && name.starts_with('.') {
                     return Err("unexpected . after term \".\"".to_owned());
                 }
                 operand(
@@ -91,9 +113,6 @@ impl Reader<'_> {
                         b'.' => Argument::Field(name.to_owned()),
                         _ => {
                             let (name, path) = name.split_once('.').unwrap_or((name, ""));
-                            if !name.is_empty() && !self.variables.iter().any(|known| known == name) {
-                                return Err(format!("undefined variable \"${name}\""));
-                            }
                             Argument::Variable(name.to_owned(), path.to_owned())
                         }
                     },
@@ -119,6 +138,7 @@ impl Reader<'_> {
             "false" => Some(Item::Bool(false)),
             "nil" => Some(Item::Nothing),
             _ if is_name => None,
+            "+" | "-" => return Err(format!("illegal number syntax: {word:?}")),
             number => Some(self::number(number).ok_or_else(|| match number.as_bytes()[0] {
                 b'0'..=b'9' | b'+' | b'-' | b'.' => format!("bad number syntax: {number:?}"),
                 _ => {
@@ -143,7 +163,7 @@ impl Reader<'_> {
         }
         // `__timestamp__.Year`
         let (path, tail) = tail.split_at(path_length(tail));
-        let pipe = vec![call(vec![first], false, place)?];
+        let pipe = vec![call(vec![first], 0, place)?];
         let place = self.place(text, format!("{word}{path}"));
         let what = What::Argument(Argument::Chain(pipe, path[1..].to_owned()));
         Ok((Word { what, place }, tail))
@@ -158,6 +178,30 @@ struct Word {
 enum What {
     Function(Function),
     Argument(Argument),
+}
+
+/// What begins no word of an action, and is a token of its own to Go.
+fn is_of_no_word(c: char) -> bool {
+    c.is_ascii_punctuation()
+        && !matches!(c, '(' | ')' | '"' | '`' | '\'' | '.' | '$' | '+' | '-' | '_' | '|' | '}')
+}
+
+/// Why `tail` may not stand behind the word without a blank.
+fn stuck_to(word: &Word, tail: &str) -> String {
+    let shown = word.place.shown.as_str();
+    let odd = tail.chars().next().unwrap_or(' ');
+    let name = tail.find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(tail, |end| &tail[..end]);
+    match odd {
+        ')' => "unexpected right paren".to_owned(),
+        '(' | ',' => format!("unexpected {:?} in operand", &tail[..1]),
+        ':' if tail.starts_with(":=") => "unexpected \":=\" in operand".to_owned(),
+        _ if !shown.starts_with(['"', '`', '\'', '(']) => {
+            format!("bad character U+{:04X} {odd:?}", odd as u32)
+        }
+        '.' => format!("unexpected . after term {shown:?}"),
+        _ if name.is_empty() => format!("unexpected {:?} in operand", odd.to_string()),
+        _ => format!("unexpected {name:?} in operand"),
+    }
 }
 
 /// The length of `.a.b` or `$a.b`.
@@ -202,7 +246,7 @@ pub(super) fn quoted(text: &str) -> Result<(String, usize), String> {
             '"' => return Ok((value, at + 2)),
             '\\' => {
                 let escape = chars.next().map(|(_, c)| c).ok_or("unterminated quoted string")?;
-                value.push(unescape(escape, &mut chars).ok_or("invalid syntax")?);
+                value.push(unescape(escape, &mut chars).map_err(|_| "invalid syntax")?);
             }
             '\n' => return Err("unterminated quoted string".to_owned()),
             c => value.push(c),
@@ -212,17 +256,24 @@ pub(super) fn quoted(text: &str) -> Result<(String, usize), String> {
 }
 
 /// `'a'`, and its length.
-fn character(text: &str) -> Option<(char, usize)> {
+fn character(text: &str) -> Result<(char, usize), String> {
     let mut chars = text[1..].char_indices();
-    let c = match chars.next()?.1 {
-        '\\' => unescape(chars.next()?.1, &mut chars)?,
-        c => c,
+    let c = match chars.next().map(|(_, c)| c) {
+        None | Some('\'') => Err("invalid syntax"),
+        Some('\\') => chars.next().ok_or("").and_then(|(_, escape)| unescape(escape, &mut chars)),
+        Some(c) => Ok(c),
     };
-    let (at, end) = chars.next()?;
-    (end == '\'').then_some((c, at + 2))
+    let c = c.map_err(|_| "invalid syntax".to_owned())?;
+    let (at, end) = chars.next().unwrap_or_default();
+    if end != '\'' {
+        let whole = chars.find(|(_, c)| *c == '\'').map_or(text, |(at, _)| &text[..at + 2]);
+        return Err(format!("malformed character constant: {whole}"));
+    }
+    Ok((c, at + 2))
 }
 
-fn call(words: Vec<Word>, piped: bool, place: Place) -> Result<Call, String> {
+/// `stage` counts the calls before this one in its pipe.
+fn call(words: Vec<Word>, stage: usize, place: Place) -> Result<Call, String> {
     let mut words = words.into_iter();
     let Some(first) = words.next() else { return Err("missing value for command".to_owned()) };
     let operand = |word: Word| {
@@ -236,15 +287,16 @@ fn call(words: Vec<Word>, piped: bool, place: Place) -> Result<Call, String> {
         };
         Operand { argument, place: word.place }
     };
-    let is_called = piped || words.len() > 0;
+    let is_called = stage > 0 || words.len() > 0;
+    let is_dot = matches!(&first.what, What::Argument(Argument::Field(path)) if path.is_empty());
+    if stage > 0 && (is_dot || matches!(first.what, What::Argument(Argument::Literal(_)))) {
+        return Err(format!("non executable command in pipeline stage {}", stage + 1));
+    }
     Ok(match first.what {
         What::Function(function) => {
             Call::Function { function, name: first.place, arguments: words.map(operand).collect(), place }
         }
         What::Argument(Argument::Literal(Item::Nothing)) => Call::Fault(place.fails("nil is not a command")),
-        What::Argument(Argument::Literal(_)) if piped => {
-            return Err("non executable command in pipeline stage 2".to_owned());
-        }
         What::Argument(argument) if is_called => {
             let fault = first.place.fails(match &argument {
                 Argument::Field(path) => {
