@@ -29,7 +29,7 @@ impl Parser<'_> {
                 Token::Ident(word) if word.eq_ignore_ascii_case("or") => Join::Or,
                 Token::Ident(word) if word.eq_ignore_ascii_case("and") => Join::And,
                 Token::Punct("," | "(") => Join::All,
-                Token::Ident(word) if !is_keyword(word) => Join::All,
+                _ if self.at_name() => Join::All,
                 _ => return Ok(left),
             };
             if join != Join::All && join <= before {

@@ -250,6 +250,7 @@ fn errors_say_where() {
         ("rate({a=\"b\"} [5m] | unwrap x |= \"a\")", "0, col 30: syntax error: unexpected |=, expecting )"),
         ("{a=\"b\"} | logfmt or x=1", "1, col 21: syntax error: unexpected IDENTIFIER"),
         ("rate({a=\"b\"} | logfmt or x=1 [5m])", "1, col 23: syntax error: unexpected or"),
+        ("rate({a=\"b\"} | x=1 rate({a=\"b\"}[5m])", "1, col 20: syntax error: unexpected RATE"),
         ("{sum(1)=\"b\"}", "1, col 2: syntax error: unexpected SUM, expecting IDENTIFIER or }"),
         (
             "rate({a=\"b\"}[5m]) + on (a) group_left (b rate(",
