@@ -187,7 +187,7 @@ async fn deletions_are_listed_by_time_and_taken_back_late_by_force() {
     let world = World::new(0).await;
     // By labels alone nothing is cut into pieces, so that it does not matter how long they would be.
     let start = world.first_s.to_string();
-    let of_labels = [("query", r#"{app="other"}"#), ("start", &start), ("max_interval", "9h")];
+    let of_labels = [("query", r#"{app="other"}"#), ("start", start.as_str()), ("max_interval", "9h")];
     assert_eq!(world.call("POST", "delete", &of_labels).await.0, 204);
     world.delete(CARD, -500, -400).await;
     let at = |seconds: i64| (world.first_s + seconds).to_string();
