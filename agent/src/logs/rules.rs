@@ -4,7 +4,7 @@
 //! ```yaml
 //! rules:
 //!   - match: { namespace: "shop-*", container: cart }   # globs; what is not named matches all
-//!     multiline: java                                    # traces (default), java, python, go, none, or {start: "^\\d{4}"}
+//!     multiline: java                                    # traces (default), java, node, dotnet, ruby, python, go, none, or {start: "^\\d{4}"}
 //!     drop: ["GET /health"]                              # regexes; a line that matches one goes
 //!     keep: ["order"]                                    # with these only lines that match one stay
 //!     redact: [{ pattern: "\\d{16}", with: "****" }]
@@ -151,7 +151,7 @@ impl Written {
         let joining = match self.multiline {
             None => None,
             Some(Multiline::Named(name)) => Some(named(&name).ok_or(format!(
-                "multiline {name:?} is not known; use traces, java, python, go, none or {{start: regex}}"
+                "multiline {name:?} is not known; use traces, java, node, dotnet, ruby, python, go, none or {{start: regex}}"
             ))?),
             Some(Multiline::Start { start }) => Some(Joining::Starts(regex(&start)?)),
         };
@@ -183,7 +183,7 @@ impl Written {
 fn named(name: &str) -> Option<Joining> {
     match name {
         "traces" | "auto" => Some(Joining::Traces),
-        "java" => Some(Joining::Only(Kind::Java)),
+        "java" | "node" | "dotnet" | "ruby" => Some(Joining::Only(Kind::Java)),
         "python" => Some(Joining::Only(Kind::Python)),
         "go" => Some(Joining::Only(Kind::Go)),
         "none" | "off" => Some(Joining::None),
