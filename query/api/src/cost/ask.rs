@@ -167,7 +167,7 @@ pub enum By {
 const KINDS: [&str; 4] = ["deployment", "statefulset", "daemonset", "job"];
 
 /// OpenCost's words for labels that say whose something is.
-const OWNERS: [(&str, &str); 5] = [
+pub const OWNERS: [(&str, &str); 5] = [
     ("department", "department"),
     ("environment", "env"),
     ("owner", "owner"),
