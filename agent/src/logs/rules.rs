@@ -59,7 +59,7 @@ struct Names {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "multiline is a language or {start: regex}")]
 enum Multiline {
     Named(String),
     Start { start: String },
@@ -402,6 +402,7 @@ mod tests {
         for (text, place) in [
             ("rules: [{}, {drop: ['(']}]", "rule 2: regex \"(\""),
             ("rules: [{multiline: perl}]", "rule 1: multiline \"perl\" is not known"),
+            ("rules: [{multiline: {begin: x}}]", "multiline is a language or {start: regex}"),
             ("rules: [{sample: 2}]", "between 0 and 1"),
             ("rules: [{}, {script: \"let a = 1;\\n  a = ;\"}]", "rule 2: script line 2, column 7: "),
             ("rules: [{on_error: drop}]", "rule 1: on_error is of a script"),
