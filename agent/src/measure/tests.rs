@@ -29,6 +29,7 @@ impl Node {
             pods: pods::Pods::default(),
             kills: oom::Shared::default(),
             mounts: node::Mounts::default(),
+            textfiles: node::Textfiles::of(&Config::default().textfile_dir),
             costs: Costs::default(),
             panics: Panics::default(),
         };
@@ -113,6 +114,23 @@ fn series_of_the_node_end_with_their_file_and_come_back() {
     let (told, ended) = node.collect(LITTLE);
     assert!(told.contains("backup_done"), "{told:?}");
     assert_eq!(ended, names(["backup_done"]), "with the label that it had");
+}
+
+/// As somebody's tool left a pipe there: whoever opens it waits for a writer.
+#[test]
+fn a_pipe_among_text_files_holds_nothing_up_and_is_told() {
+    let mut node = Node::new();
+    let folder = node.dir.path().join("root").join(TEXTFILE);
+    let pipe = folder.parent().unwrap().join("pipe.prom");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (told, _) = node.collect(ALL);
+    assert!(told.contains("backup_done") && told.contains("node_load1"), "{told:?}");
+    let errors = node.machine.textfiles.wrong();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("pipe.prom") && errors[0].contains("no regular file"), "{errors:?}");
+    std::fs::remove_file(pipe).unwrap();
+    node.collect(LITTLE);
+    assert!(node.machine.textfiles.wrong().is_empty());
 }
 
 /// The next agent of this node tells the same series, and does not know what this one told.
