@@ -119,10 +119,11 @@ fn series_of_the_node_end_with_their_file_and_come_back() {
 /// As somebody's tool left a pipe there: whoever opens it waits for a writer.
 #[test]
 fn a_pipe_among_text_files_holds_nothing_up_and_is_told() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     let mut node = Node::new();
     let folder = node.dir.path().join("root").join(TEXTFILE);
     let pipe = folder.parent().unwrap().join("pipe.prom");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let (told, _) = node.collect(ALL);
     assert!(told.contains("backup_done") && told.contains("node_load1"), "{told:?}");
     let errors = node.machine.textfiles.wrong();
