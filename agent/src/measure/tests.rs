@@ -116,6 +116,26 @@ fn series_of_the_node_end_with_their_file_and_come_back() {
     assert_eq!(ended, names(["backup_done"]), "with the label that it had");
 }
 
+#[test]
+fn labels_of_a_text_file_beside_the_target_s() {
+    let mut node = Node::new();
+    node.write(
+        TEXTFILE,
+        "backup_done{job=\"db\",instance=\"a\"} 1\nbackup_done{job=\"disk\",instance=\"a\"} 2\n",
+    );
+    let mut samples = Samples::new(1_000_000_000, "n1", false);
+    node.machine.measure(LITTLE, None, &mut node.left, &mut samples);
+    let all = crate::tests::labels_and_values(&samples.finish());
+    let of = all.iter().filter(|(labels, _)| labels.metric_name() == "backup_done");
+    let told: Vec<(String, f64)> = of.map(|(labels, value)| (labels.to_string(), *value)).collect();
+    let named = |job: &str| {
+        format!(
+            "backup_done{{exported_instance=\"a\", exported_job=\"{job}\", instance=\"n1\", job=\"node\"}}"
+        )
+    };
+    assert_eq!(told, [(named("db"), 1.0), (named("disk"), 2.0)]);
+}
+
 /// As somebody's tool left a pipe there: whoever opens it waits for a writer.
 #[test]
 fn a_pipe_among_text_files_holds_nothing_up_and_is_told() {

@@ -87,8 +87,13 @@ fn read(root: &Root, path: &str, out: &mut Samples) -> Result<f64, String> {
         let labels = Labels::from_bytes(labels).unwrap_or_default();
         let name = labels.metric_name();
         let (kind, help) = described.get(name).copied().unwrap_or((MetricKind::Unknown, ""));
-        let own: Vec<(&str, &str)> =
-            labels.iter().filter(|(name, _)| !matches!(*name, "__name__" | "job" | "instance")).collect();
+        // As for whoever scrapes: job and instance are the target's.
+        let own = labels.iter().filter(|(name, _)| *name != "__name__").map(|(name, value)| match name {
+            "job" => ("exported_job", value),
+            "instance" => ("exported_instance", value),
+            own => (own, value),
+        });
+        let own: Vec<(&str, &str)> = own.collect();
         if let Some(value) = values.first() {
             out.add(name, kind, help, &own, *value);
         }
