@@ -286,7 +286,7 @@ impl Monitor {
             told.push(format!("scrapeClass {:?} is not read", self.spec.scrape_class));
         }
         let is_known = |key: &str| {
-            let copied = OF_ENDPOINT.iter().map(|(theirs, _)| *theirs);
+            let copied = OF_ENDPOINT.map(|(theirs, _)| theirs).into_iter();
             copied.chain(REFUSED.map(|(theirs, _)| theirs)).chain(KNOWN).any(|known| known == key)
         };
         let keys = endpoint.as_object().into_iter().flatten().map(|(key, _)| key);
