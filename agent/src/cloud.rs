@@ -47,19 +47,15 @@ impl Known {
                 answers = asked => answers,
                 () = stop.cancelled() => return,
             };
-            match [aws, gcp, azure].into_iter().collect::<Result<Vec<_>, String>>() {
-                Ok(answers) => {
-                    if let Some(machine) = answers.into_iter().flatten().next() {
-                        info!(?machine, "the cloud's metadata tells what this machine is");
-                        *self.0.lock() = Some(machine);
-                        return;
-                    }
-                    if !said {
-                        info!(base, "no cloud's metadata answers here");
-                    }
+            match first([aws, gcp, azure]) {
+                Ok(Some(machine)) => {
+                    info!(?machine, "the cloud's metadata tells what this machine is");
+                    *self.0.lock() = Some(machine);
+                    return;
                 }
+                Ok(None) if !said => info!(base, "no cloud's metadata answers here"),
                 Err(why) if !said => warn!(base, why, "the cloud's metadata is not understood"),
-                Err(_) => {}
+                _ => {}
             }
             said = true;
             tokio::select! {
@@ -101,6 +97,19 @@ async fn answer(request: RequestBuilder) -> Option<Vec<u8>> {
 
 type Answer = Result<Option<Machine>, String>;
 
+/// The cloud that understands its own. What stands in front of a metadata server may answer the others' questions somehow.
+fn first(answers: [Answer; 3]) -> Answer {
+    let mut wrong = None;
+    for answer in answers {
+        match answer {
+            Ok(None) => {}
+            Err(why) => wrong = wrong.or(Some(why)),
+            Ok(machine) => return Ok(machine),
+        }
+    }
+    wrong.map_or(Ok(None), Err)
+}
+
 fn read(cloud: &str, body: &[u8], machine: fn(&Value) -> Option<Machine>) -> Answer {
     let value: Value = serde_json::from_slice(body).map_err(|wrong| format!("{cloud}: {wrong}"))?;
     machine(&value).map(Some).ok_or_else(|| format!("{cloud}: the answer names no type of machine"))
@@ -115,7 +124,8 @@ async fn aws(http: &reqwest::Client, base: &str) -> Answer {
     };
     let get = |at: &str| http.get(path(at)).header("X-aws-ec2-metadata-token", token.trim());
     let Some(document) = answer(get("dynamic/instance-identity/document")).await else { return Ok(None) };
-    let is_spot = answer(get("meta-data/instance-life-cycle")).await.is_some_and(|body| body == b"spot");
+    let lifecycle = is_spot(get("meta-data/instance-life-cycle")).await;
+    let is_spot = lifecycle.map_err(|why| format!("AWS: instance-life-cycle: {why}"))?;
     let read = read("AWS", &document, |document| {
         let text = |name: &str| document[name].as_str().unwrap_or("").to_owned();
         let instance_type = document["instanceType"].as_str()?.to_owned();
@@ -123,6 +133,18 @@ async fn aws(http: &reqwest::Client, base: &str) -> Answer {
         Some(Machine { provider: "aws", region, zone, instance_type, is_spot: false })
     })?;
     Ok(read.map(|machine| Machine { is_spot, ..machine }))
+}
+
+/// It is asked once for all: a spot machine whose answer fails must not be told as another.
+async fn is_spot(lifecycle: RequestBuilder) -> Result<bool, String> {
+    let mut response = lifecycle.send().await.map_err(|wrong| explained(&wrong))?;
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND => return Ok(false),
+        other => return Err(other.to_string()),
+    }
+    let word = response.chunk().await.map_err(|wrong| explained(&wrong))?;
+    Ok(word.is_some_and(|word| word.trim_ascii() == b"spot"))
 }
 
 async fn gcp(http: &reqwest::Client, base: &str) -> Answer {
@@ -185,7 +207,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let http = reqwest::Client::new();
         let (aws, gcp, azure) = tokio::join!(aws(&http, &base), gcp(&http, &base), azure(&http, &base));
-        [aws, gcp, azure].into_iter().filter_map(Result::unwrap).next()
+        first([aws, gcp, azure]).unwrap()
     }
 
     fn has(headers: &HeaderMap, name: &str, value: &str) -> Result<(), StatusCode> {
@@ -205,7 +227,8 @@ mod tests {
                         "region": "us-east-1", "availabilityZone": "us-east-1b" })))
                 }),
             )
-            .route("/latest/meta-data/instance-life-cycle", get(|| async { "spot" }));
+            .route("/latest/meta-data/instance-life-cycle", get(|| async { "spot" }))
+            .fallback(get(|| async { "a proxy that answers anything" }));
         let machine = |provider, region: &str, zone: &str, instance_type: &str, is_spot| {
             let (region, zone, instance_type) = (region.into(), zone.into(), instance_type.into());
             Some(Machine { provider, region, zone, instance_type, is_spot })
@@ -238,6 +261,20 @@ mod tests {
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, wrong).await.unwrap() });
         assert!(super::azure(&reqwest::Client::new(), &base).await.unwrap_err().contains("Azure"));
+        let unsure = Router::new()
+            .route("/latest/api/token", put(|| async { "secret" }))
+            .route(
+                "/latest/dynamic/instance-identity/document",
+                get(|| async { Json(json!({ "instanceType": "m5.xlarge" })) }),
+            )
+            .route(
+                "/latest/meta-data/instance-life-cycle",
+                get(|| async { StatusCode::SERVICE_UNAVAILABLE }),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, unsure).await.unwrap() });
+        assert!(super::aws(&reqwest::Client::new(), &base).await.unwrap_err().contains("life-cycle"));
     }
 
     #[test]

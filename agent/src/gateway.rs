@@ -4,8 +4,8 @@ use crate::host::Host;
 use crate::pods::{self, Pods};
 use crate::queue::Queue;
 use model::{
-    Attributes, Batch, Identify, LabelSetBuilder, Labels, LogBatch, MetricBatch, Receipt, Refused, Sink,
-    SpanBatch, Value, Write, attribute,
+    Attributes, Batch, Identify, LabelSetBuilder, Labels, LogBatch, LogStream, MetricBatch, Receipt, Refused,
+    Sink, SpanBatch, Value, Write, attribute,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -120,7 +120,11 @@ impl Gateway {
     }
 
     fn logs(&self, mut batch: LogBatch) -> LogBatch {
-        for stream in batch.streams.iter_mut().filter(|stream| !stream.resource.is_empty()) {
+        // What came by syslog is of other hosts. It has labels of its own; OTLP without a resource has none but this.
+        let is_of_otlp = |stream: &&mut LogStream| {
+            !stream.resource.is_empty() || stream.labels.iter().all(|(name, _)| name == "service_name")
+        };
+        for stream in batch.streams.iter_mut().filter(is_of_otlp) {
             self.complete(&mut stream.resource);
         }
         batch

@@ -304,6 +304,7 @@ impl Agent {
             pods: pods.clone(),
             kills,
             mounts: node::Mounts::default(),
+            textfiles: node::Textfiles::of(&config.textfile_dir),
             costs: costs.clone(),
             panics: panics.clone(),
         });

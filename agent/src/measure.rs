@@ -54,6 +54,7 @@ pub struct Machine {
     pub pods: pods::Pods,
     pub kills: oom::Shared,
     pub mounts: node::Mounts,
+    pub textfiles: node::Textfiles,
     pub costs: Costs,
     pub panics: Panics,
 }
@@ -82,7 +83,7 @@ pub struct Left {
 impl Machine {
     /// Once round. `before`: the pod that told the node's series before this one.
     pub fn measure(&self, due: Due, before: Option<String>, left: &mut Left, samples: &mut Samples) {
-        let Machine { cloud, config, host, pods, kills, mounts, panics, .. } = self;
+        let Machine { cloud, config, host, pods, kills, mounts, textfiles, panics, .. } = self;
         panics.caught("cloud", || cloud.tell(samples));
         if due.each_process {
             let known = &mut left.known;
@@ -90,8 +91,7 @@ impl Machine {
         }
         samples.of_pod(&host.pod_labels, before);
         self.part("node", &mut left.node, samples, |out| {
-            let textfiles = config.textfile_dir.to_string_lossy();
-            node::collect(&host.root, &textfiles, mounts, out);
+            node::collect(&host.root, textfiles, mounts, out);
             out.up();
         });
         if due.dear {

@@ -1,7 +1,8 @@
 //! The machine under node_exporter's metric names and label sets (names: prometheus/node_exporter, its collectors).
 //!
 //! A collector reads files below the host's root and adds what it finds; where the machine has not what it is about it
-//! says so, and the next one goes on. Nothing here keeps a state or waits, but for mounts that do not answer.
+//! says so, and the next one goes on. Nothing here keeps a state or waits, but for mounts that do not answer and what was said
+//! of text files.
 
 mod bcache;
 mod btrfs;
@@ -28,6 +29,7 @@ mod xfs;
 mod zfs;
 
 pub use filesystem::Mounts;
+pub use textfile::Textfiles;
 
 use crate::host::Root;
 use crate::samples::Samples;
@@ -91,14 +93,13 @@ const COLLECTORS: &[(&str, Collector)] = &[
 /// These walk all processes and all sockets of the machine, and node_exporter leaves them out unless it is asked.
 const DEAR: &[(&str, Collector)] = &[("processes", kernel::processes), ("tcpstat", network::tcpstat)];
 
-/// All collectors but those that cost the most, what each cost, and what this process itself uses. `textfiles` is the folder
-/// of files that other programs leave.
-pub fn collect(root: &Root, textfiles: &str, mounts: &Mounts, out: &mut Samples) {
+/// All collectors but those that cost the most, what each cost, and what this process itself uses.
+pub fn collect(root: &Root, textfiles: &Textfiles, mounts: &Mounts, out: &mut Samples) {
     for (name, collector) in COLLECTORS {
         timed(name, out, |out| collector(root, out));
     }
     timed("filesystem", out, |out| filesystem::filesystem(root, mounts, out));
-    timed("textfile", out, |out| textfile::textfile(root, textfiles, out));
+    timed("textfile", out, |out| textfiles.collect(root, out));
     exporter::collect(out);
 }
 

@@ -232,7 +232,10 @@ pub fn attributes(pod: &Pod, container: Option<&str>, node: &str) -> Attributes 
     if let Some(status) = pod.status_of(container) {
         attributes
             .push(("k8s.container.restart_count".into(), model::Value::Int(i64::from(status.restart_count))));
-        let (repository, tag) = image_parts(&status.image);
+        // A runtime that knows an image by several names tells its digest alone.
+        let is_digest = status.image.starts_with("sha256:");
+        let spec = pod.spec_of(container).filter(|spec| is_digest && !spec.image.is_empty());
+        let (repository, tag) = image_parts(spec.map_or(&status.image, |spec| &spec.image));
         attributes.push(("container.image.name".into(), repository.into()));
         if let Some(tag) = tag {
             attributes.push(("container.image.tags".into(), tag.into()));

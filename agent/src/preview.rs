@@ -108,6 +108,7 @@ fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> MetricBatch {
         pods: pods.clone(),
         kills: oom::Shared::default(),
         mounts: node::Mounts::default(),
+        textfiles: node::Textfiles::of(&config.textfile_dir),
         costs: Costs::default(),
         panics: Panics::default(),
     };

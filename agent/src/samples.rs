@@ -116,13 +116,18 @@ impl Samples {
         self.add(name, MetricKind::Unknown, help, labels, value);
     }
 
-    pub fn add(&mut self, name: &str, kind: MetricKind, help: &str, labels: &[(&str, &str)], value: f64) {
+    /// What a metric is, or a family of metrics of other names. The first word holds.
+    pub fn describe(&mut self, name: &str, kind: MetricKind, help: &str) {
         if let Some(described) = &mut self.described
             && described.insert(name.to_owned())
         {
             let (name, help) = (name.to_owned(), help.to_owned());
             self.batch.metadata.push(Metadata { name, kind, help, unit: String::new() });
         }
+    }
+
+    pub fn add(&mut self, name: &str, kind: MetricKind, help: &str, labels: &[(&str, &str)], value: f64) {
+        self.describe(name, kind, help);
         let mut pairs = Vec::with_capacity(1 + self.target.len() + labels.len());
         pairs.push(("__name__", name));
         // What a collector says of itself stands.

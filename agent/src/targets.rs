@@ -69,6 +69,9 @@ impl Discover {
 /// Between two looks at the pods, which the kubelet is asked for as often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Troubles that are remembered.
+const SAID_MAX: usize = 1_000;
+
 pub struct Finding {
     pods: Pods,
     discover: Discover,
@@ -146,6 +149,7 @@ impl Finding {
                 pods.iter().filter(|pod| !(self.discover.control_plane && control_plane::is_part(pod)));
             let asking: Vec<_> = asking.cloned().collect();
             jobs.extend(annotations::job(&asking, &self.place));
+            annotations::troubles(&asking).into_iter().for_each(|trouble| self.tell(trouble));
         }
         if self.discover.control_plane {
             jobs.extend(control_plane::jobs(&pods, &self.place, &self.access));
@@ -158,17 +162,27 @@ impl Finding {
         if let Some(api) = &self.api {
             let (of_monitors, troubles) = monitors::jobs(api.objects(), &pods, &self.place);
             jobs.extend(of_monitors);
-            for trouble in troubles {
-                if self.said.lock().insert(trouble.clone()) {
-                    warn!("{trouble}");
-                }
-            }
+            troubles.into_iter().for_each(|trouble| self.tell(trouble));
         }
         if jobs.is_empty() {
             String::new()
         } else {
             serde_json::json!({ "scrape_configs": jobs }).to_string()
         }
+    }
+
+    /// Once, however often it is found.
+    fn tell(&self, trouble: String) {
+        let mut said = self.said.lock();
+        if said.contains(&trouble) {
+            return;
+        }
+        warn!("{trouble}");
+        // Pods come and go under ever new names.
+        if said.len() >= SAID_MAX {
+            said.clear();
+        }
+        said.insert(trouble);
     }
 
     /// A job that is written wrongly (by whoever wrote its monitor) is told and does not take the others with it.
@@ -182,10 +196,7 @@ impl Finding {
                 Ok(parsed) => jobs.extend(parsed.jobs),
                 Err(mistake) => {
                     let name = one["job_name"].as_str().unwrap_or("");
-                    let trouble = format!("{name} is not scraped: {}", mistake.text);
-                    if self.said.lock().insert(trouble.clone()) {
-                        warn!("{trouble}");
-                    }
+                    self.tell(format!("{name} is not scraped: {}", mistake.text));
                 }
             }
         }

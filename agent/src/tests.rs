@@ -464,12 +464,21 @@ async fn what_is_passed_on_for_another_node_is_not_given_this_hosts_name() {
         let batch = Batch::Metrics(metrics);
         gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
     }
+    // OTLP without a resource is of this host, syslog of whoever sent it.
+    for label in ["service_name", "host"] {
+        let labels = model::Labels::from_pairs([(label, "x")]);
+        let record = LogRecord { body: "x".into(), ts_ns: 1, ..LogRecord::default() };
+        let stream = LogStream { labels, records: vec![record], ..LogStream::default() };
+        let batch = Batch::Logs(LogBatch { streams: vec![stream] });
+        gateway.write(Write { tenant: Tenant::default(), batch, origin: None }).await.unwrap();
+    }
     let queued = queue.next_unsent(1 << 20).unwrap().into_iter();
     let bodies: Vec<Vec<u8>> = queued.map(|record| decoded(record.body.into())).collect();
     let has = |at: usize, part: &str| memchr::memmem::find(&bodies[at], part.as_bytes()).is_some();
     assert!(has(0, "host.name") && has(1, "host_name"));
     assert!(!has(2, "host.name") && !has(2, "os.type") && !has(3, "host_name"));
     assert!(has(0, "prod-eu") && has(2, "prod-eu"));
+    assert!(has(4, "host.name") && has(4, "prod-eu") && !has(5, "host.name"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Lines that belong to one another: stack traces of Java, tracebacks of Python, panics of Go, or whatever a pattern says
-//! begins a record.
+//! Lines that belong to one another: stack traces of Java, Node, .NET and Ruby, tracebacks of Python, panics of Go, or
+//! whatever a pattern says begins a record.
 //!
 //! A line that may begin one is held until the next line of its stream does not go on, or for a moment. What is held is
 //! part of the file's position, so a crash neither loses nor doubles it.
@@ -13,13 +13,29 @@ use std::sync::LazyLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// And whatever has frames below an error likewise: Node, .NET, Ruby.
     Java,
+    /// Behind Node's last frame, in braces: what the error has beside its message.
+    Properties,
     Python,
+    /// Several exceptions as a tree, each line of it indented.
+    PythonGroup,
     /// Behind the last line of a traceback: only what is chained to it goes on.
     PythonEnd,
     Go,
     /// By a pattern for first lines.
     Pattern,
+}
+
+impl Kind {
+    /// As rules name it.
+    fn language(self) -> Kind {
+        match self {
+            Kind::Properties => Kind::Java,
+            Kind::PythonEnd | Kind::PythonGroup => Kind::Python,
+            other => other,
+        }
+    }
 }
 
 /// How the lines of a container are joined.
@@ -40,7 +56,7 @@ impl Joining {
         match self {
             Joining::None => None,
             Joining::Starts(_) => Some(Kind::Pattern),
-            Joining::Only(kind) => begins(line).filter(|found| found == kind),
+            Joining::Only(kind) => begins(line).filter(|found| found.language() == *kind),
             Joining::Traces => begins(line),
         }
     }
@@ -50,7 +66,15 @@ impl Joining {
         match (self, kind) {
             (Joining::None, _) => None,
             (Joining::Starts(first), _) => (!first.is_match(line)).then_some(Kind::Pattern),
-            (_, Kind::Java) => is_of_java(line).then_some(kind),
+            (_, Kind::Java) if !is_frame(line) => None,
+            (_, Kind::Java) => Some(if line.ends_with(b" {") { Kind::Properties } else { kind }),
+            (_, Kind::Properties) if line == b"}" => Some(Kind::Java),
+            (_, Kind::Properties) => line.starts_with(b" ").then_some(kind),
+            (_, Kind::PythonGroup) => {
+                let indented = line.trim_ascii_start();
+                let is_of_tree = indented.starts_with(b"|") || indented.starts_with(b"+");
+                (is_of_tree && indented.len() < line.len()).then_some(kind)
+            }
             (_, Kind::Python) if line.starts_with(b" ") || line.starts_with(b"\t") => Some(kind),
             // The first line without an indent says what was raised.
             (_, Kind::Python) => held.contains(&b'\n').then_some(Kind::PythonEnd),
@@ -74,9 +98,12 @@ fn begins(line: &[u8]) -> Option<Kind> {
         return None;
     }
     if TRACEBACK.find(line).is_some() {
-        return Some(Kind::Python);
+        let is_group = line.trim_ascii_start().starts_with(b"+ Exception Group ");
+        return Some(if is_group { Kind::PythonGroup } else { Kind::Python });
     }
-    JAVA.iter().any(|word| word.find(line).is_some()).then_some(Kind::Java)
+    // `app.rb:3:in 'Cart#add': no stock (Sold)`.
+    let is_of_ruby = || memchr::memchr(b':', line).is_some_and(|at| line[..at].ends_with(b".rb"));
+    (is_of_ruby() || JAVA.iter().any(|word| word.find(line).is_some())).then_some(Kind::Java)
 }
 
 /// To make ready for a search costs more than to search a line.
@@ -85,15 +112,19 @@ static TRACEBACK: LazyLock<Finder<'static>> =
 static JAVA: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
 
-fn is_of_java(line: &[u8]) -> bool {
+/// Of Java and Node (`at …`), .NET (`---> ` and what was thrown inside, lines between two traces) or Ruby (`from file:3:in …`).
+fn is_frame(line: &[u8]) -> bool {
     let indented = line.trim_ascii_start();
     let is_indented = indented.len() < line.len();
     let counts = || {
         let rest = indented.strip_prefix(b"... ").unwrap_or(b"");
         rest.first().is_some_and(u8::is_ascii_digit)
     };
+    let starts = [&b"at "[..], b"Suppressed: ", b"[CIRCULAR REFERENCE: ", b"---> "];
+    let is_of_ruby = || indented.starts_with(b"from ") && indented.windows(4).any(|four| four == b":in ");
     indented.starts_with(b"Caused by: ")
-        || is_indented && (indented.starts_with(b"at ") || indented.starts_with(b"Suppressed: ") || counts())
+        || indented.starts_with(b"--- End of ")
+        || is_indented && (starts.iter().any(|start| indented.starts_with(start)) || counts() || is_of_ruby())
 }
 
 /// Between two chained tracebacks is an empty line, a sentence, another empty line.
@@ -151,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn traces_of_three_languages_are_one_record_each() {
+    fn traces_of_each_language_are_one_record_each() {
         const JAVA: &str = "java.lang.IllegalStateException: no stock\n\tat shop.Cart.add(Cart.java:12)\n\tat shop.Main.main(Main.java:3)\nCaused by: java.io.IOException: gone\n\t... 2 more";
         const PYTHON: &str = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\nKeyError: 'a'\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"a.py\", line 3, in <module>\nValueError: b";
         const GO: &str = "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.get(...)\n\t/app/main.go:8\nmain.main()\n\t/app/main.go:4 +0x1d\nexit status 2";
@@ -160,6 +191,17 @@ mod tests {
             assert_eq!(joined(&Joining::Traces, &text), ["before", trace, "after one", "after two"]);
             assert_eq!(joined(&Joining::None, &text).len(), text.split('\n').count());
         }
+        const CIRCLE: &str = "a.XException: x\n\tat a.B.c(B.java:1)\n\tSuppressed: a.YException\n\t\tat a.C.d(C.java:2)\n\t\t[CIRCULAR REFERENCE: a.XException: x]";
+        const GROUP: &str = "  + Exception Group Traceback (most recent call last):\n  |   File \"a.py\", line 2, in <module>\n  | ExceptionGroup: x (1 sub-exception)\n  +-+---------------- 1 ----------------\n    | ValueError: 1\n    +------------------------------------";
+        const NODE: &str = "TypeError: x\n    at f (/app/a.js:3:11)\n    at async main (/app/a.js:9:1) {\n  code: 'ENOENT',\n  [cause]: Error: y\n      at g (/app/a.js:1:1)\n}";
+        const NET: &str = "Unhandled exception. System.InvalidOperationException: outer\n ---> System.ArgumentException: inner\n   at A.B() in /app/x.cs:line 3\n   --- End of inner exception stack trace ---\n   at A.C() in /app/x.cs:line 9\n--- End of stack trace from previous location ---\n   at Program.Main()";
+        const RUBY: &str = "app.rb:3:in 'Cart#add': no stock (Sold)\n\tfrom app.rb:7:in 'Cart#buy'\n\tfrom app.rb:9:in '<main>'";
+        for trace in [CIRCLE, GROUP, NODE, NET, RUBY] {
+            let text = format!("before\n{trace}\nafter one\n  after two");
+            assert_eq!(joined(&Joining::Traces, &text), ["before", trace, "after one", "  after two"]);
+        }
+        assert_eq!(joined(&Joining::Only(Kind::Python), GROUP).len(), 1);
+        assert_eq!(joined(&Joining::Only(Kind::Java), NODE).len(), 1);
         // Errors without a trace stay lines of their own.
         assert_eq!(joined(&Joining::Traces, "Error: a\nError: b\n  indented").len(), 3);
         assert_eq!(joined(&Joining::Only(Kind::Go), "FooException: a\n\tat b").len(), 2);

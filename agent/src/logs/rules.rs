@@ -4,7 +4,7 @@
 //! ```yaml
 //! rules:
 //!   - match: { namespace: "shop-*", container: cart }   # globs; what is not named matches all
-//!     multiline: java                                    # traces (default), java, python, go, none, or {start: "^\\d{4}"}
+//!     multiline: java                                    # traces (default), java, node, dotnet, ruby, python, go, none, or {start: "^\\d{4}"}
 //!     drop: ["GET /health"]                              # regexes; a line that matches one goes
 //!     keep: ["order"]                                    # with these only lines that match one stay
 //!     redact: [{ pattern: "\\d{16}", with: "****" }]
@@ -25,8 +25,9 @@ use parking_lot::Mutex;
 use regex::bytes::Regex;
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tracing::warn;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +59,7 @@ struct Names {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "multiline is a language or {start: regex}")]
 enum Multiline {
     Named(String),
     Start { start: String },
@@ -121,16 +122,25 @@ impl Rules {
             let of_container = annotations.get(&format!("{name}.{}", container.name));
             of_container.or_else(|| annotations.get(name)).map(String::as_str)
         };
-        let is_off = annotation("binnacle.io/logs").is_some_and(|value| matches!(value, "off" | "false"));
-        if is_off || annotation("fluentbit.io/exclude") == Some("true") {
+        let read = |name: &str, wanted: &str, is_known: &dyn Fn(&str) -> bool| {
+            let value = annotation(name)?;
+            if !is_known(value) {
+                limits.refuse(container, name, value, wanted);
+            }
+            Some(value)
+        };
+        let is_word = |value: &str| matches!(value, "on" | "true" | "off" | "false");
+        let logs = read("binnacle.io/logs", "on or off", &is_word);
+        if matches!(logs, Some("off" | "false")) || annotation("fluentbit.io/exclude") == Some("true") {
             return None;
         }
-        if let Some(joining) = annotation("binnacle.io/logs-multiline").and_then(named) {
+        let joining = read("binnacle.io/logs-multiline", LANGUAGES, &|value| named(value).is_some());
+        if let Some(joining) = joining.and_then(named) {
             treatment.joining = joining;
         }
-        if let Some(share) = annotation("binnacle.io/logs-sample").and_then(|share| share.parse().ok()) {
-            treatment.sample = Some(share);
-        }
+        let sample =
+            read("binnacle.io/logs-sample", "a share between 0 and 1", &|value| share(value).is_some());
+        treatment.sample = sample.and_then(share).or(treatment.sample);
         treatment.limit = rate.map(|rate| limits.of(&container.namespace, rate));
         Some(treatment)
     }
@@ -150,9 +160,10 @@ impl Written {
         let regex = |text: &String| Regex::new(text).map_err(|wrong| format!("regex {text:?}: {wrong}"));
         let joining = match self.multiline {
             None => None,
-            Some(Multiline::Named(name)) => Some(named(&name).ok_or(format!(
-                "multiline {name:?} is not known; use traces, java, python, go, none or {{start: regex}}"
-            ))?),
+            Some(Multiline::Named(name)) => Some(
+                named(&name)
+                    .ok_or(format!("multiline {name:?} is not known; use {LANGUAGES} or {{start: regex}}"))?,
+            ),
             Some(Multiline::Start { start }) => Some(Joining::Starts(regex(&start)?)),
         };
         if self.sample.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
@@ -180,10 +191,17 @@ impl Written {
     }
 }
 
+/// Words for [`named`].
+const LANGUAGES: &str = "traces, java, node, dotnet, ruby, python, go, none";
+
+fn share(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share))
+}
+
 fn named(name: &str) -> Option<Joining> {
     match name {
         "traces" | "auto" => Some(Joining::Traces),
-        "java" => Some(Joining::Only(Kind::Java)),
+        "java" | "node" | "dotnet" | "ruby" => Some(Joining::Only(Kind::Java)),
         "python" => Some(Joining::Only(Kind::Python)),
         "go" => Some(Joining::Only(Kind::Go)),
         "none" | "off" => Some(Joining::None),
@@ -251,7 +269,7 @@ impl Treatment {
     }
 }
 
-/// Lines that a namespace may send: as many as a second has, saved up for no longer than that.
+/// Lines that a namespace may send: as many as a second has, saved up for no longer than that or one line takes.
 #[derive(Debug)]
 pub struct Bucket {
     rate: f64,
@@ -263,7 +281,8 @@ impl Bucket {
     fn take(&mut self, now_ns: i64) -> bool {
         let passed = (now_ns - self.filled_ns).max(0) as f64 / 1e9;
         self.filled_ns = now_ns;
-        self.lines = (self.lines + passed * self.rate).min(self.rate);
+        let max = if self.rate > 0.0 { self.rate.max(1.0) } else { 0.0 };
+        self.lines = (self.lines + passed * self.rate).min(max);
         let is_enough = self.lines >= 1.0;
         self.lines -= f64::from(u8::from(is_enough));
         is_enough
@@ -272,11 +291,36 @@ impl Bucket {
 
 /// One bucket a namespace, whatever number of containers it has.
 #[derive(Debug, Default)]
-pub struct Limits(Mutex<BTreeMap<String, Arc<Mutex<Bucket>>>>);
+pub struct Limits {
+    buckets: Mutex<BTreeMap<String, Arc<Mutex<Bucket>>>>,
+    /// Annotations that were refused: a workload's pods have them all, and each is looked at often.
+    refused: Mutex<BTreeSet<[String; 3]>>,
+}
+
+/// Past it, what was told is forgotten and told again.
+const REFUSED_MAX: usize = 1_000;
 
 impl Limits {
+    fn refuse(&self, container: &Container, name: &str, value: &str, wanted: &str) {
+        let Container { namespace, pod, .. } = container;
+        let mut refused = self.refused.lock();
+        if refused.len() >= REFUSED_MAX {
+            refused.clear();
+        }
+        if refused.insert([namespace.as_str(), name, value].map(str::to_owned)) {
+            warn!(
+                namespace,
+                pod,
+                annotation = name,
+                value,
+                wanted,
+                "an annotation is not understood and not used"
+            );
+        }
+    }
+
     fn of(&self, namespace: &str, rate: f64) -> Arc<Mutex<Bucket>> {
-        let mut buckets = self.0.lock();
+        let mut buckets = self.buckets.lock();
         let new = || Arc::new(Mutex::new(Bucket { rate, lines: rate, filled_ns: 0 }));
         let bucket = buckets.entry(namespace.to_owned()).or_insert_with(new).clone();
         bucket.lock().rate = rate;
@@ -320,6 +364,9 @@ mod tests {
         let limited = treatment("rules: [{lines_per_second: 10}]");
         let at = |now_ns: i64| (0..50).filter(|_| limited.of(0, b"x", 0, now_ns).is_ok()).count();
         assert_eq!((at(1_000_000_000), at(1_500_000_000), at(9_000_000_000)), (10, 5, 10));
+        let rare = treatment("rules: [{lines_per_second: 0.5}]");
+        let at = |now_ns: i64| (0..50).filter(|_| rare.of(0, b"x", 0, now_ns).is_ok()).count();
+        assert_eq!((at(9_000_000_000), at(10_000_000_000), at(11_000_000_000)), (1, 0, 1));
     }
 
     #[test]
@@ -336,6 +383,18 @@ mod tests {
         let go = of(r#"{"binnacle.io/logs-multiline.cart":"go","binnacle.io/logs-sample":"0"}"#).unwrap();
         assert!(matches!(go.joining, Joining::Only(Kind::Go)));
         assert_eq!(go.of(0, b"x", 0, 0), Err("sampled"));
+        // What is not understood is not used, and told once for all pods that have it.
+        let limits = Limits::default();
+        let wrong = pod(
+            r#"{"binnacle.io/logs":"no","binnacle.io/logs-multiline":"perl","binnacle.io/logs-sample":"10"}"#,
+        );
+        for _ in 0..2 {
+            let treatment = Rules::default().treatment(&container(), Some(&wrong), &limits).unwrap();
+            assert!(matches!(treatment.joining, Joining::Traces) && treatment.sample.is_none());
+        }
+        let refused: Vec<String> = limits.refused.lock().iter().map(|told| told[1..].join("=")).collect();
+        let names = ["binnacle.io/logs=no", "binnacle.io/logs-multiline=perl", "binnacle.io/logs-sample=10"];
+        assert_eq!(refused, names);
     }
 
     #[test]
@@ -343,6 +402,7 @@ mod tests {
         for (text, place) in [
             ("rules: [{}, {drop: ['(']}]", "rule 2: regex \"(\""),
             ("rules: [{multiline: perl}]", "rule 1: multiline \"perl\" is not known"),
+            ("rules: [{multiline: {begin: x}}]", "multiline is a language or {start: regex}"),
             ("rules: [{sample: 2}]", "between 0 and 1"),
             ("rules: [{}, {script: \"let a = 1;\\n  a = ;\"}]", "rule 2: script line 2, column 7: "),
             ("rules: [{on_error: drop}]", "rule 1: on_error is of a script"),

@@ -29,6 +29,7 @@ impl Node {
             pods: pods::Pods::default(),
             kills: oom::Shared::default(),
             mounts: node::Mounts::default(),
+            textfiles: node::Textfiles::of(&Config::default().textfile_dir),
             costs: Costs::default(),
             panics: Panics::default(),
         };
@@ -113,6 +114,44 @@ fn series_of_the_node_end_with_their_file_and_come_back() {
     let (told, ended) = node.collect(LITTLE);
     assert!(told.contains("backup_done"), "{told:?}");
     assert_eq!(ended, names(["backup_done"]), "with the label that it had");
+}
+
+#[test]
+fn labels_of_a_text_file_beside_the_target_s() {
+    let mut node = Node::new();
+    node.write(
+        TEXTFILE,
+        "backup_done{job=\"db\",instance=\"a\"} 1\nbackup_done{job=\"disk\",instance=\"a\"} 2\n",
+    );
+    let mut samples = Samples::new(1_000_000_000, "n1", false);
+    node.machine.measure(LITTLE, None, &mut node.left, &mut samples);
+    let all = crate::tests::labels_and_values(&samples.finish());
+    let of = all.iter().filter(|(labels, _)| labels.metric_name() == "backup_done");
+    let told: Vec<(String, f64)> = of.map(|(labels, value)| (labels.to_string(), *value)).collect();
+    let named = |job: &str| {
+        format!(
+            "backup_done{{exported_instance=\"a\", exported_job=\"{job}\", instance=\"n1\", job=\"node\"}}"
+        )
+    };
+    assert_eq!(told, [(named("db"), 1.0), (named("disk"), 2.0)]);
+}
+
+/// As somebody's tool left a pipe there: whoever opens it waits for a writer.
+#[test]
+fn a_pipe_among_text_files_holds_nothing_up_and_is_told() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mut node = Node::new();
+    let folder = node.dir.path().join("root").join(TEXTFILE);
+    let pipe = folder.parent().unwrap().join("pipe.prom");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (told, _) = node.collect(ALL);
+    assert!(told.contains("backup_done") && told.contains("node_load1"), "{told:?}");
+    let errors = node.machine.textfiles.wrong();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("pipe.prom") && errors[0].contains("no regular file"), "{errors:?}");
+    std::fs::remove_file(pipe).unwrap();
+    node.collect(LITTLE);
+    assert!(node.machine.textfiles.wrong().is_empty());
 }
 
 /// The next agent of this node tells the same series, and does not know what this one told.

@@ -10,14 +10,12 @@ pub fn meminfo(root: &Root, out: &mut Samples) -> Option<()> {
         let Some(number) = words.next().and_then(|word| word.parse::<f64>().ok()) else { continue };
         // `Active(anon)` is `Active_anon`.
         let field = field.replace('(', "_").replace(')', "");
+        let (field, number) = match words.next() {
+            Some("kB") => (format!("{field}_bytes"), number * 1024.0),
+            _ => (field, number),
+        };
         let help = format!("Memory information field {field}.");
-        match words.next() {
-            Some("kB") => {
-                let name = format!("node_memory_{field}_bytes");
-                out.gauge(&name, &help, &[], number * 1024.0);
-            }
-            _ => out.gauge(&format!("node_memory_{field}"), &help, &[], number),
-        }
+        out.gauge(&format!("node_memory_{field}"), &help, &[], number);
     }
     Some(())
 }

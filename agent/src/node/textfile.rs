@@ -3,36 +3,69 @@
 use crate::host::Root;
 use crate::samples::Samples;
 use model::{Labels, MetricKind};
-use std::collections::HashMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use tracing::warn;
 
 /// A larger file is not read: it is somebody's log.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Samples carry no time of their own here: a file is as old as it says (`node_textfile_mtime_seconds`).
-pub fn textfile(root: &Root, folder: &str, out: &mut Samples) -> Option<()> {
-    let mut failed = false;
-    for name in root.names(folder).iter().filter(|name| name.ends_with(".prom")) {
-        let path = format!("{folder}/{name}");
-        match read(root, &path, out) {
-            Ok(modified) => {
-                let help = "Unixtime mtime of textfiles successfully read.";
-                let file = format!("/{}", path.trim_start_matches('/'));
-                out.gauge("node_textfile_mtime_seconds", help, &[("file", &file)], modified);
-            }
-            Err(why) => {
-                failed = true;
-                tracing::debug!(path, why, "a text file of metrics is left out");
+/// The folder, and which of its files are left out and why, as it was said last.
+pub struct Textfiles {
+    folder: String,
+    wrong: Mutex<BTreeMap<String, String>>,
+}
+
+impl Textfiles {
+    pub fn of(folder: &Path) -> Textfiles {
+        Textfiles { folder: folder.to_string_lossy().into_owned(), wrong: Mutex::default() }
+    }
+
+    /// Samples carry no time of their own here: a file is as old as it says (`node_textfile_mtime_seconds`).
+    pub fn collect(&self, root: &Root, out: &mut Samples) -> Option<()> {
+        let folder = &self.folder;
+        let mut wrong = BTreeMap::new();
+        for name in root.names(folder).iter().filter(|name| name.ends_with(".prom")) {
+            let path = format!("{folder}/{name}");
+            match read(root, &path, out) {
+                Ok(modified) => {
+                    let help = "Unixtime mtime of textfiles successfully read.";
+                    let file = format!("/{}", path.trim_start_matches('/'));
+                    out.gauge("node_textfile_mtime_seconds", help, &[("file", &file)], modified);
+                }
+                Err(why) => _ = wrong.insert(path, why),
             }
         }
+        let help = "1 if there was an error opening or reading a file, 0 otherwise";
+        out.gauge("node_textfile_scrape_error", help, &[], f64::from(u8::from(!wrong.is_empty())));
+        self.say(wrong);
+        Some(())
     }
-    let help = "1 if there was an error opening or reading a file, 0 otherwise";
-    out.gauge("node_textfile_scrape_error", help, &[], f64::from(u8::from(failed)));
-    Some(())
+
+    /// Each that is left out, and why.
+    #[cfg(test)]
+    pub fn wrong(&self) -> Vec<String> {
+        self.wrong.lock().iter().map(|(path, why)| format!("{path}: {why}")).collect()
+    }
+
+    /// What is new of it: each is found at every collection.
+    fn say(&self, wrong: BTreeMap<String, String>) {
+        let mut said = self.wrong.lock();
+        for (path, why) in wrong.iter().filter(|(path, why)| said.get(*path) != Some(*why)) {
+            warn!(path, why, "a text file of metrics is left out");
+        }
+        *said = wrong;
+    }
 }
 
 /// All of a file or nothing; gives when it was written.
 fn read(root: &Root, path: &str, out: &mut Samples) -> Result<f64, String> {
     let meta = std::fs::metadata(root.path(path)).map_err(|wrong| wrong.to_string())?;
+    // A pipe would be waited for until somebody writes to it.
+    if !meta.is_file() {
+        return Err("it is no regular file".into());
+    }
     if meta.len() > FILE_BYTES_MAX {
         return Err(format!("it has {} bytes; at most {FILE_BYTES_MAX} are read", meta.len()));
     }
@@ -47,12 +80,20 @@ fn read(root: &Root, path: &str, out: &mut Samples) -> Result<f64, String> {
         .iter()
         .map(|metadata| (&*metadata.name, (metadata.kind, &*metadata.help)))
         .collect();
+    for family in &decoded.batch.metadata {
+        out.describe(&family.name, family.kind, &family.help);
+    }
     for (labels, _, values) in decoded.batch.iter() {
         let labels = Labels::from_bytes(labels).unwrap_or_default();
         let name = labels.metric_name();
         let (kind, help) = described.get(name).copied().unwrap_or((MetricKind::Unknown, ""));
-        let own: Vec<(&str, &str)> =
-            labels.iter().filter(|(name, _)| !matches!(*name, "__name__" | "job" | "instance")).collect();
+        // As for whoever scrapes: job and instance are the target's.
+        let own = labels.iter().filter(|(name, _)| *name != "__name__").map(|(name, value)| match name {
+            "job" => ("exported_job", value),
+            "instance" => ("exported_instance", value),
+            own => (own, value),
+        });
+        let own: Vec<(&str, &str)> = own.collect();
         if let Some(value) = values.first() {
             out.add(name, kind, help, &own, *value);
         }

@@ -342,9 +342,13 @@ impl Pod {
 impl Pod {
     /// Bytes that a container may have, as it was asked for.
     pub fn memory_limit(&self, container: &str) -> Option<f64> {
+        crate::objects::quantity::parse(self.spec_of(container)?.resources.limits.get("memory")?)
+    }
+
+    /// What was asked for.
+    pub fn spec_of(&self, container: &str) -> Option<&ContainerSpec> {
         let mut specs = self.spec.containers.iter().chain(&self.spec.init_containers);
-        let limits = &specs.find(|spec| spec.name == container)?.resources.limits;
-        crate::objects::quantity::parse(limits.get("memory")?)
+        specs.find(|spec| spec.name == container)
     }
 }
 

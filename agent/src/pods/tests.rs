@@ -86,6 +86,20 @@ fn telemetry_has_opentelemetrys_names() {
     assert_eq!(image_parts("r:5000/x"), ("r:5000/x", None));
 }
 
+/// As kubeadm's control plane has it on a real node.
+#[test]
+fn an_image_that_is_told_as_a_digest_has_the_name_that_was_asked_for() {
+    let asked = pod(r#"{"metadata":{"name":"etcd-n1","namespace":"kube-system","uid":"u"},
+        "spec":{"containers":[{"name":"etcd","image":"registry.k8s.io/etcd:3.5.21-0"}]},
+        "status":{"containerStatuses":[{"name":"etcd","image":"sha256:499038711c08"}]}}"#);
+    let attributes = attributes(&asked, Some("etcd"), "n1");
+    let get = |name: &str| model::attribute(&attributes, name).and_then(|value| value.as_str());
+    assert_eq!(
+        (get("container.image.name"), get("container.image.tags")),
+        (Some("registry.k8s.io/etcd"), Some("3.5.21-0"))
+    );
+}
+
 /// A StatefulSet's next pod has the name of the one before, whose last lines are still on their way.
 #[test]
 fn a_name_that_is_used_again_is_another_pod() {

@@ -5,6 +5,7 @@ pub mod remote;
 
 use super::config::{Group, Job};
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tracing::warn;
@@ -52,7 +53,7 @@ impl Discovery {
             return &read.groups;
         }
         (read.changed, read.bytes) = (changed, metadata.len());
-        match parsed(path, metadata.len()) {
+        match parsed(path, &metadata) {
             Ok(groups) => read.groups = groups,
             Err(why) => {
                 warn!(file = %path.display(), why, "a file of targets is passed over; what it had stays")
@@ -62,7 +63,12 @@ impl Discovery {
     }
 }
 
-fn parsed(path: &Path, bytes: u64) -> Result<Vec<Group>, String> {
+fn parsed(path: &Path, metadata: &Metadata) -> Result<Vec<Group>, String> {
+    // A pipe would be waited for until somebody writes to it.
+    if !metadata.is_file() {
+        return Err("it is no regular file".into());
+    }
+    let bytes = metadata.len();
     if bytes > FILE_BYTES_MAX {
         return Err(format!("{bytes} bytes; the most is {FILE_BYTES_MAX}"));
     }
@@ -110,6 +116,7 @@ mod tests {
 
     #[test]
     fn files_are_read_when_they_change_and_bad_ones_keep_what_they_had() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let dir = tempfile::tempdir().unwrap();
         let text = "scrape_configs: [{job_name: j, static_configs: [{targets: ['s:1']}], file_sd_configs: [{files: ['t*.json', 'one.yml', 'absent.yml']}]}]";
         let job = super::super::config::parse(text, dir.path()).unwrap().jobs.remove(0);
@@ -129,6 +136,10 @@ mod tests {
         write("u.json", r#"[{"targets": ["other:1"]}]"#, 1);
         write("one.yml", "- targets: [c:1]\n", 1);
         assert_eq!(found(), ["s:1", "a:1", "b:1", "c:1"]);
+        let pipe = dir.path().join("t3.json");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(found(), ["s:1", "a:1", "b:1", "c:1"], "nobody writes to it");
+        std::fs::remove_file(pipe).unwrap();
         write("t1.json", "[{\"targets\": [", 2);
         write("one.yml", "- targets: [d:1]\n", 2);
         assert_eq!(found(), ["s:1", "a:1", "b:1", "d:1"]);

@@ -19,8 +19,13 @@ pub struct Scraper {
     known: HashMap<Labels, Option<Labels>>,
     /// Series of the last scrape that end when they do not come again.
     alive: HashSet<Labels>,
+    /// Metrics of which ingest was told what they are, and scrapes since it was told of all.
     described: HashSet<String>,
+    scrapes: u32,
 }
+
+/// At every so manieth scrape it is told again: what was told may have been dropped, or ingest begun anew.
+const DESCRIBE_EVERY: u32 = 100;
 
 /// What a scrape came to, as the targets page shows it.
 pub struct Outcome {
@@ -42,7 +47,14 @@ struct Taken {
 
 impl Scraper {
     pub fn new(job: Arc<Job>, target: Arc<Target>) -> Scraper {
-        Scraper { job, target, known: HashMap::new(), alive: HashSet::new(), described: HashSet::new() }
+        Scraper {
+            job,
+            target,
+            known: HashMap::new(),
+            alive: HashSet::new(),
+            described: HashSet::new(),
+            scrapes: 0,
+        }
     }
 
     /// The samples of one scrape. `at_ms` is the time of those that say none.
@@ -139,6 +151,10 @@ impl Scraper {
         let exposed: HashSet<&[u8]> = parsed.iter().map(|(bytes, _, _)| bytes).collect();
         self.known.retain(|labels, _| exposed.contains(labels.as_bytes()));
         self.known.extend(first_seen);
+        self.scrapes = (self.scrapes + 1) % DESCRIBE_EVERY;
+        if self.scrapes == 0 {
+            self.described.clear();
+        }
         let described = &mut self.described;
         let new = parsed.metadata.into_iter().filter(|metadata| described.insert(metadata.name.clone()));
         taken.batch.metadata.extend(new);

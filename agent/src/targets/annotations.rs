@@ -31,6 +31,25 @@ pub fn is_asked(pod: &Pod) -> bool {
     annotation(pod, "scrape").is_some_and(|value| value == "true")
 }
 
+/// What is not done of what pods ask for.
+pub fn troubles(pods: &[Arc<Pod>]) -> Vec<String> {
+    let mut told = vec![];
+    for pod in pods.iter().filter(|pod| is_asked(pod)) {
+        let of = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+        let (port, scheme) = (annotation(pod, "port"), annotation(pod, "scheme"));
+        if let Some(port) = port.filter(|port| port.trim().parse::<u16>().is_err()) {
+            told.push(format!(
+                "pod {of} is not scraped: its annotation {PREFIX}port {port:?} is no number of a port"
+            ));
+        }
+        if let Some(scheme) = scheme.map(str::trim).filter(|scheme| !matches!(*scheme, "" | "http" | "https"))
+        {
+            told.push(format!("pod {of} is asked by http: its annotation {PREFIX}scheme {scheme:?} is neither http nor https"));
+        }
+    }
+    told
+}
+
 fn annotation<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
     pod.metadata.annotations.get(&format!("{PREFIX}{name}")).map(String::as_str)
 }

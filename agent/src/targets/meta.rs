@@ -59,6 +59,7 @@ pub fn labels(pod: &Pod, port: Option<&Port>) -> Map<String, Value> {
     set("pod_ip", &pod.status.pod_ip);
     set("pod_host_ip", &pod.status.host_ip);
     set("pod_node_name", &pod.spec.node_name);
+    set("node_name", &pod.spec.node_name);
     set("pod_phase", &pod.status.phase);
     set("pod_ready", &ready.map_or("unknown".to_owned(), |ready| ready.status.to_lowercase()));
     if let Some(owner) = pod.metadata.owner_references.iter().find(|owner| owner.controller) {
@@ -77,6 +78,10 @@ pub fn labels(pod: &Pod, port: Option<&Port>) -> Map<String, Value> {
     }
     if let Some(port) = port {
         set("pod_container_name", &port.container);
+        let mut containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+        if let Some(container) = containers.find(|container| container.name == port.container) {
+            set("pod_container_image", &container.image);
+        }
         set("pod_container_port_name", &port.name);
         set("pod_container_port_number", &port.number.to_string());
         set("pod_container_port_protocol", "TCP");

@@ -8,7 +8,7 @@
 use super::api::Objects;
 use super::meta::{self, Place, Port};
 use super::selector::{Namespaces, Selector};
-use crate::objects::label_name;
+use crate::objects::{label_name, quantity};
 use crate::pods::Pod;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,32 +25,82 @@ struct Spec {
     endpoints: Vec<Value>,
     pod_target_labels: Vec<String>,
     target_labels: Vec<String>,
-    sample_limit: Option<u64>,
-    target_limit: Option<u64>,
-    label_limit: Option<u64>,
-    label_name_length_limit: Option<u64>,
-    label_value_length_limit: Option<u64>,
-    body_size_limit: Option<String>,
+    attach_metadata: Attached,
+    scrape_class: String,
+    native_histogram_min_bucket_factor: Value,
+    /// What a job takes as it is, see [`OF_JOB`].
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Attached {
+    node: bool,
+}
+
+/// Of a monitor, by what a job calls it.
+const OF_JOB: [(&str, &str); 13] = [
+    ("sampleLimit", "sample_limit"),
+    ("targetLimit", "target_limit"),
+    ("labelLimit", "label_limit"),
+    ("labelNameLengthLimit", "label_name_length_limit"),
+    ("labelValueLengthLimit", "label_value_length_limit"),
+    ("bodySizeLimit", "body_size_limit"),
+    ("keepDroppedTargets", "keep_dropped_targets"),
+    ("scrapeProtocols", "scrape_protocols"),
+    ("fallbackScrapeProtocol", "fallback_scrape_protocol"),
+    ("scrapeNativeHistograms", "scrape_native_histograms"),
+    ("scrapeClassicHistograms", "always_scrape_classic_histograms"),
+    ("nativeHistogramBucketLimit", "native_histogram_bucket_limit"),
+    ("convertClassicHistogramsToNHCB", "convert_classic_histograms_to_nhcb"),
+];
+
+/// Of an endpoint, likewise.
+const OF_ENDPOINT: [(&str, &str); 9] = [
+    ("scrapeTimeout", "scrape_timeout"),
+    ("path", "metrics_path"),
+    ("scheme", "scheme"),
+    ("params", "params"),
+    ("honorLabels", "honor_labels"),
+    ("honorTimestamps", "honor_timestamps"),
+    ("trackTimestampsStaleness", "track_timestamps_staleness"),
+    ("followRedirects", "follow_redirects"),
+    ("enableHttp2", "enable_http2"),
+];
+
+/// What else an endpoint may say. One that has ended has no address, so `filterRunning` changes nothing.
+const KNOWN: [&str; 8] = [
+    "port",
+    "portNumber",
+    "targetPort",
+    "interval",
+    "tlsConfig",
+    "relabelings",
+    "metricRelabelings",
+    "filterRunning",
+];
 
 /// A service, and which of its ports an endpoint may mean.
 struct Service {
     namespace: String,
     name: String,
     labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     selector: BTreeMap<String, String>,
     /// Name, number, and the pod's port by name or number.
     ports: Vec<(String, u64, Value)>,
 }
 
 /// Something of an endpoint that is not done here, by its key and why.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 9] = [
     ("bearerTokenFile", "would send the agent's token to whoever a monitor names"),
     ("bearerTokenSecret", "is in a secret, and secrets are not read"),
     ("basicAuth", "is in a secret, and secrets are not read"),
     ("oauth2", "is in a secret, and secrets are not read"),
     ("authorization", "is in a secret, and secrets are not read"),
     ("proxyUrl", "is not used"),
+    ("proxyFromEnvironment", "is not used"),
     ("noProxy", "is not used"),
     ("proxyConnectHeader", "is not used"),
 ];
@@ -108,7 +158,7 @@ impl Monitor {
             for port in wanted_ports(pod, endpoint) {
                 let mut labels = meta::labels(pod, Some(&port));
                 labels.extend(own(pod, &port, endpoint_name(endpoint, &port)));
-                let job = pod.metadata.labels.get(&spec.job_label).cloned();
+                let job = pod.metadata.labels.get(&spec.job_label).filter(|job| !job.is_empty()).cloned();
                 labels.insert(
                     "job".into(),
                     json!(job.unwrap_or_else(|| format!("{}/{}", self.namespace, self.name))),
@@ -141,8 +191,9 @@ impl Monitor {
                 for (name, port) in service.wanted_ports(endpoint, pod) {
                     let mut labels = meta::labels(pod, Some(&port));
                     labels.extend(own(pod, &port, name.clone()));
-                    service.tell(&name, &mut labels);
-                    let job = service.labels.get(&spec.job_label).unwrap_or(&service.name);
+                    service.tell(&name, pod, &mut labels);
+                    let named = service.labels.get(&spec.job_label).filter(|job| !job.is_empty());
+                    let job = named.unwrap_or(&service.name);
                     labels.insert("job".into(), json!(job));
                     carry(&spec.target_labels, &service.labels, &mut labels);
                     carry(&spec.pod_target_labels, &pod.metadata.labels, &mut labels);
@@ -167,7 +218,7 @@ impl Monitor {
         }
         let title = format!("{kind}/{namespace}/{name}/{at}");
         for (key, why) in REFUSED {
-            if endpoint.get(key).is_some_and(|value| !is_empty(value)) {
+            if endpoint.get(key).is_some_and(|value| !is_empty(value) && *value != json!(false)) {
                 troubles.push(format!("{title} is not scraped: its {key} {why}"));
                 return None;
             }
@@ -187,18 +238,7 @@ impl Monitor {
             job.remove("scrape_timeout");
             job.extend(short_timeout(interval));
         }
-        let copied = [
-            ("scrapeTimeout", "scrape_timeout"),
-            ("path", "metrics_path"),
-            ("scheme", "scheme"),
-            ("params", "params"),
-            ("honorLabels", "honor_labels"),
-            ("honorTimestamps", "honor_timestamps"),
-            ("trackTimestampsStaleness", "track_timestamps_staleness"),
-            ("followRedirects", "follow_redirects"),
-            ("enableHttp2", "enable_http2"),
-        ];
-        for (theirs, ours) in copied {
+        for (theirs, ours) in OF_ENDPOINT {
             if let Some(value) = endpoint.get(theirs).filter(|value| !is_empty(value)) {
                 job.insert(ours.into(), value.clone());
             }
@@ -209,20 +249,20 @@ impl Monitor {
         if !tls.is_empty() {
             job.insert("tls_config".into(), tls.into());
         }
-        for (limit, ours) in [
-            (spec.sample_limit, "sample_limit"),
-            (spec.target_limit, "target_limit"),
-            (spec.label_limit, "label_limit"),
-            (spec.label_name_length_limit, "label_name_length_limit"),
-            (spec.label_value_length_limit, "label_value_length_limit"),
-        ] {
-            if let Some(limit) = limit {
-                job.insert(ours.into(), json!(limit));
+        for (theirs, ours) in OF_JOB {
+            if let Some(value) = spec.more.get(theirs).filter(|value| !is_empty(value)) {
+                job.insert(ours.into(), value.clone());
             }
         }
-        if let Some(limit) = &spec.body_size_limit {
-            job.insert("body_size_limit".into(), json!(limit));
+        // A quantity: `1.1`, "1100m".
+        let factor = match &spec.native_histogram_min_bucket_factor {
+            Value::String(text) => quantity::parse(text),
+            other => other.as_f64(),
+        };
+        if let Some(factor) = factor {
+            job.insert("native_histogram_min_bucket_factor".into(), json!(factor));
         }
+        troubles.extend(self.not_done(endpoint).into_iter().map(|what| format!("{title}: {what}")));
         for (theirs, ours) in
             [("relabelings", "relabel_configs"), ("metricRelabelings", "metric_relabel_configs")]
         {
@@ -232,6 +272,26 @@ impl Monitor {
         }
         job.insert("static_configs".into(), groups.into());
         Some(job.into())
+    }
+}
+
+impl Monitor {
+    /// It is scraped, but not as its monitor says.
+    fn not_done(&self, endpoint: &Value) -> Vec<String> {
+        let mut told = vec![];
+        if self.spec.attach_metadata.node {
+            told.push("of attachMetadata.node only the node's name is there".to_owned());
+        }
+        if !self.spec.scrape_class.is_empty() {
+            told.push(format!("scrapeClass {:?} is not read", self.spec.scrape_class));
+        }
+        let is_known = |key: &str| {
+            let copied = OF_ENDPOINT.map(|(theirs, _)| theirs).into_iter();
+            copied.chain(REFUSED.map(|(theirs, _)| theirs)).chain(KNOWN).any(|known| known == key)
+        };
+        let keys = endpoint.as_object().into_iter().flatten().map(|(key, _)| key);
+        told.extend(keys.filter(|key| !is_known(key)).map(|key| format!("{key} is not known and not used")));
+        told
     }
 }
 
@@ -361,6 +421,7 @@ impl Service {
             namespace: text("namespace"),
             name: text("name"),
             labels: map(&object["metadata"]["labels"]),
+            annotations: map(&object["metadata"]["annotations"]),
             selector: map(&object["spec"]["selector"]),
             ports: ports.collect(),
         })
@@ -390,14 +451,28 @@ impl Service {
         .collect()
     }
 
-    fn tell(&self, endpoint: &str, labels: &mut Map<String, Value>) {
+    fn tell(&self, endpoint: &str, pod: &Pod, labels: &mut Map<String, Value>) {
         labels.insert("service".into(), json!(self.name));
-        labels.insert("__meta_kubernetes_service_name".into(), json!(self.name));
-        labels.insert("__meta_kubernetes_endpoint_port_name".into(), json!(endpoint));
-        for (name, value) in &self.labels {
-            let name = label_name(name);
-            labels.insert(format!("__meta_kubernetes_service_label_{name}"), json!(value));
-            labels.insert(format!("__meta_kubernetes_service_labelpresent_{name}"), json!("true"));
+        let mut set = |name: String, value: &str| {
+            labels.insert(format!("__meta_kubernetes_{name}"), json!(value));
+        };
+        for (name, value) in [
+            ("service_name", self.name.as_str()),
+            ("endpoints_name", self.name.as_str()),
+            ("endpoint_port_name", endpoint),
+            ("endpoint_port_protocol", "TCP"),
+            ("endpoint_node_name", pod.spec.node_name.as_str()),
+            ("endpoint_address_target_kind", "Pod"),
+            ("endpoint_address_target_name", pod.metadata.name.as_str()),
+        ] {
+            set(name.to_owned(), value);
+        }
+        for (kind, pairs) in [("label", &self.labels), ("annotation", &self.annotations)] {
+            for (name, value) in pairs {
+                let name = label_name(name);
+                set(format!("service_{kind}_{name}"), value);
+                set(format!("service_{kind}present_{name}"), "true");
+            }
         }
     }
 }

@@ -75,6 +75,15 @@ fn annotations_say_port_path_scheme_and_parameters() {
         ["http://10.1.2.3:7/metrics"],
         "a port need not be declared"
     );
+    let troubles = |annotations: Value| super::annotations::troubles(&[cart(annotations)]);
+    let wrong =
+        json!({ "prometheus.io/scrape": "true", "prometheus.io/port": "web", "prometheus.io/scheme": "ftp" });
+    let told = troubles(wrong);
+    assert!(
+        told.len() == 2 && told[0].contains("port \"web\"") && told[1].contains("scheme \"ftp\""),
+        "{told:?}"
+    );
+    assert!(troubles(json!({ "prometheus.io/port": "web" })).is_empty(), "it asks for nothing");
     for none in [
         json!({}),
         json!({ "prometheus.io/scrape": "false" }),
@@ -243,36 +252,65 @@ fn pod_monitors_select_pods_and_ports() {
             monitor(json!({ "selector": {}, "podMetricsEndpoints": [{ "port": "metrics", key: value }] }));
         assert!(found.is_empty() && troubles.len() == 1 && troubles[0].contains(key), "{key}: {troubles:?}");
     }
+    let (found, troubles) = monitor(
+        json!({ "selector": {}, "jobLabel": "none", "sampleLimit": 10, "scrapeClass": "tls",
+        "scrapeProtocols": ["PrometheusText0.0.4"], "nativeHistogramMinBucketFactor": "1100m", "attachMetadata": { "node": true },
+        "podMetricsEndpoints": [{ "port": "metrics", "filterRunning": true, "intervall": "5s" }] }),
+    );
+    assert_eq!(found.len(), 1, "what is not done of it takes nothing else with it");
+    let told = ["attachMetadata.node", "scrapeClass \"tls\"", "intervall is not known"];
+    assert!(
+        troubles.len() == 3 && told.iter().all(|told| troubles.iter().any(|of| of.contains(told))),
+        "{troubles:?}"
+    );
+    let (jobs, _) = super::monitors::jobs(
+        &Objects {
+            pod_monitors: vec![
+                json!({ "metadata": { "name": "m", "namespace": "shop" }, "spec": { "selector": {},
+                "sampleLimit": 10, "nativeHistogramMinBucketFactor": "1100m", "scrapeClassicHistograms": true,
+                "podMetricsEndpoints": [{ "port": "metrics" }] } }),
+            ],
+            ..Objects::default()
+        },
+        &[cart(json!({}))],
+        &place(),
+    );
+    assert_eq!(jobs[0]["sample_limit"], json!(10));
+    assert_eq!(jobs[0]["native_histogram_min_bucket_factor"], json!(1.1));
+    assert_eq!(jobs[0]["always_scrape_classic_histograms"], json!(true));
     let (_, troubles) = monitor(json!({ "selector": 3 }));
     assert!(troubles[0].contains("podMonitor shop/m is not understood"), "{troubles:?}");
 }
 
 #[test]
 fn service_monitors_find_the_pods_behind_services() {
-    let service = json!({ "metadata": { "name": "cart", "namespace": "shop", "labels": { "team": "a" } },
+    let service = json!({ "metadata": { "name": "cart", "namespace": "shop", "labels": { "team": "a", "tier": "" },
+            "annotations": { "a.b/who": "me" } },
         "spec": { "selector": { "app": "cart" }, "ports": [
             { "name": "web", "port": 80, "targetPort": "http" }, { "name": "m", "port": 90, "targetPort": 9090 }] } });
     let without_pods = json!({ "metadata": { "name": "none", "namespace": "shop", "labels": { "team": "a" } },
         "spec": { "ports": [{ "name": "m", "port": 90 }] } });
     let monitor = json!({ "metadata": { "name": "m", "namespace": "monitoring" }, "spec": {
         "selector": { "matchLabels": { "team": "a" } }, "namespaceSelector": { "any": true }, "targetLabels": ["team"],
-        "endpoints": [{ "port": "m" }, { "port": "web", "path": "/w", "params": { "a": ["b"] } }] } });
+        "jobLabel": "tier", "endpoints": [{ "port": "m", "relabelings": [
+            { "sourceLabels": ["__meta_kubernetes_service_annotation_a_b_who", "__meta_kubernetes_endpoint_node_name"],
+              "separator": "@", "targetLabel": "who" }] }, { "port": "web", "path": "/w", "params": { "a": ["b"] } }] } });
     let (found, troubles) = monitors(Objects {
         service_monitors: vec![monitor],
         services: vec![service, without_pods],
         ..Objects::default()
     });
-    let labels = |endpoint: &str, port: &str| {
+    let labels = |endpoint: &str, port: &str, who: &str| {
         format!(
             "{{container=\"cart\", endpoint=\"{endpoint}\", instance=\"10.1.2.3:{port}\", job=\"cart\", namespace=\"shop\", \
-             pod=\"cart-0\", service=\"cart\", team=\"a\"}}"
+             pod=\"cart-0\", service=\"cart\", team=\"a\"{who}}}"
         )
     };
     assert_eq!(
         found,
         [
-            ("http://10.1.2.3:8080/w?a=b".to_owned(), labels("web", "8080")),
-            ("http://10.1.2.3:9090/metrics".to_owned(), labels("m", "9090")),
+            ("http://10.1.2.3:8080/w?a=b".to_owned(), labels("web", "8080", "")),
+            ("http://10.1.2.3:9090/metrics".to_owned(), labels("m", "9090", ", who=\"me@n1\"")),
         ],
         "{troubles:?}"
     );

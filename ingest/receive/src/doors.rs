@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::Rejected;
+use wire::otlp::{self, ExportLogsServiceRequest};
 
 /// Bounds of a request, and of all requests together.
 #[derive(Clone, Debug)]
@@ -144,6 +145,18 @@ impl Doors {
             let why = "too many requests are being read; try again in 1 s".to_owned();
             Refusal::later(StatusCode::TOO_MANY_REQUESTS, why, Duration::from_secs(1))
         })
+    }
+
+    pub(crate) async fn write_otlp_logs(
+        &self,
+        caller: Caller,
+        mut request: ExportLogsServiceRequest,
+    ) -> Result<Receipt, Refusal> {
+        if let (Some(identify), Some(peer)) = (&self.identify, caller.peer) {
+            peers::complete_logs(&**identify, peer, &mut request);
+        }
+        let decoded = otlp::logs(request, SystemClock.now_ns(), &self.config.service_name_from);
+        self.write(caller, Batch::Logs(decoded.batch), decoded.rejected).await
     }
 
     /// Writes what was decoded. The receipt also has what decoding left out.

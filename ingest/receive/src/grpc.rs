@@ -4,7 +4,7 @@ use crate::doors::{Caller, Doors, Refusal, told};
 use crate::retry;
 use axum::Router;
 use axum::http::StatusCode;
-use model::{Batch, Clock, Receipt, SystemClock};
+use model::{Batch, Receipt};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
@@ -107,9 +107,11 @@ impl LogsService for Services {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let caller = caller(&request);
-        let service_from = &self.0.config.service_name_from;
-        let decoded = otlp::logs(request.into_inner(), SystemClock.now_ns(), service_from);
-        let receipt = self.write(caller, Batch::Logs(decoded.batch), decoded.rejected).await?;
+        let written = match caller {
+            Ok(caller) => self.0.write_otlp_logs(caller, request.into_inner()).await,
+            Err(refusal) => Err(refusal),
+        };
+        let receipt = written.map_err(|refusal| status(&self.0, refusal))?;
         let partial_success = told(&receipt).map(|error_message| ExportLogsPartialSuccess {
             rejected_log_records: receipt.rejected_count() as i64,
             error_message,

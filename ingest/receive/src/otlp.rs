@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::{Batch, Clock, Receipt, SystemClock};
+use model::{Batch, Receipt};
 use prost::Message;
 use serde_json::json;
 use std::sync::Arc;
@@ -29,12 +29,16 @@ pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: 
 }
 
 pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |doors: &Doors, notation: Notation, body: &[u8]| {
-        let service_from = &doors.config.service_name_from;
-        let decoded = otlp::logs(notation.read(body)?, SystemClock.now_ns(), service_from);
-        Ok((Batch::Logs(decoded.batch), decoded.rejected))
+    let notation = match notation(&headers) {
+        Ok(notation) => notation,
+        Err(refusal) => return refuse(&doors, Notation::Json, &refusal),
     };
-    answer(&doors, headers, body, "rejectedLogRecords", decode).await
+    let taken = async {
+        let caller = Caller::of(&headers)?;
+        let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
+        doors.write_otlp_logs(caller, notation.read(&body.bytes)?).await
+    };
+    answered(&doors, notation, taken.await, "rejectedLogRecords")
 }
 
 pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {

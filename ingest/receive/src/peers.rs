@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use model::{Attributes, Batch, Identify, Value, attribute};
 use std::net::IpAddr;
 use std::sync::Arc;
-use wire::otlp::{ExportMetricsServiceRequest, attributes};
+use wire::otlp::{ExportLogsServiceRequest, ExportMetricsServiceRequest, Resource, attributes};
 
 /// Set by the listener; what a sender writes there is thrown away.
 pub const PEER_HEADER: &str = "x-binnacle-peer";
@@ -17,22 +17,13 @@ pub fn of(headers: &HeaderMap) -> Option<IpAddr> {
     Some(peer.to_canonical())
 }
 
-/// Logs and spans. Metrics are completed before they become series: see [`complete_metrics`].
+/// Spans. Metrics and logs are completed before they become series and streams: see [`complete_metrics`].
 pub fn complete(identify: &dyn Identify, peer: IpAddr, batch: &mut Batch) {
-    match batch {
-        Batch::Metrics(_) => {}
-        Batch::Logs(logs) => {
-            for stream in logs.streams.iter_mut().filter(|stream| !stream.resource.is_empty()) {
-                add(identify, peer, &mut stream.resource);
-            }
-        }
-        Batch::Spans(spans) => {
-            for resource in &mut spans.resources {
-                let mut attributes = (*resource.resource).clone();
-                add(identify, peer, &mut attributes);
-                resource.resource = Arc::new(attributes);
-            }
-        }
+    let Batch::Spans(spans) = batch else { return };
+    for resource in &mut spans.resources {
+        let mut attributes = (*resource.resource).clone();
+        add(identify, peer, &mut attributes);
+        resource.resource = Arc::new(attributes);
     }
 }
 
@@ -49,15 +40,25 @@ fn add(identify: &dyn Identify, peer: IpAddr, resource: &mut Attributes) {
 /// Before series are made, so that two pods that send the same metric do not become one series.
 pub fn complete_metrics(identify: &dyn Identify, peer: IpAddr, request: &mut ExportMetricsServiceRequest) {
     for metrics in &mut request.resource_metrics {
-        let resource = metrics.resource.get_or_insert_default();
-        let said = |name: &str| {
-            let pair = resource.attributes.iter().find(|pair| pair.key == name)?;
-            attributes::value(pair.value.clone()).as_str().map(str::to_owned)
-        };
-        for (name, value) in identify.identify(peer, &said) {
-            if !resource.attributes.iter().any(|pair| pair.key == name) {
-                resource.attributes.push(attributes::pair(&name, attributes::any(&value)));
-            }
+        add_sent(identify, peer, metrics.resource.get_or_insert_default());
+    }
+}
+
+/// Before streams are made: namespace, workload and pod are among their labels.
+pub fn complete_logs(identify: &dyn Identify, peer: IpAddr, request: &mut ExportLogsServiceRequest) {
+    for logs in &mut request.resource_logs {
+        add_sent(identify, peer, logs.resource.get_or_insert_default());
+    }
+}
+
+fn add_sent(identify: &dyn Identify, peer: IpAddr, resource: &mut Resource) {
+    let said = |name: &str| {
+        let pair = resource.attributes.iter().find(|pair| pair.key == name)?;
+        attributes::value(pair.value.clone()).as_str().map(str::to_owned)
+    };
+    for (name, value) in identify.identify(peer, &said) {
+        if !resource.attributes.iter().any(|pair| pair.key == name) {
+            resource.attributes.push(attributes::pair(&name, attributes::any(&value)));
         }
     }
 }

@@ -9,7 +9,7 @@ use model::{
     Exemplar, LabelSetBuilder, Labels, MetricBatch, Reading, RejectReason, Tenant, component_in, is_meta,
 };
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use wire::Rejected;
@@ -31,7 +31,7 @@ pub enum Tenants {
     #[default]
     None,
     All,
-    These(HashSet<Tenant>),
+    These(BTreeSet<Tenant>),
 }
 
 impl Default for Config {

@@ -8,18 +8,24 @@ use crate::senders::Position;
 use crate::tombstones::Tombstone;
 use anyhow::Context;
 use model::{Exemplar, Labels, Metadata, MetricKind, ReadLogQuery, Tenant, TimeRange};
+use parking_lot::Mutex;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection, Transaction};
 use std::path::Path;
 use std::sync::Arc;
 use tracing::warn;
 
 pub struct Catalog {
     pool: SqlitePool,
+    /// Tables that there was no room for: empty ones in memory stand in for them until a commit finds room.
+    put_off: Mutex<Vec<Table>>,
 }
+
+/// Its name and its columns.
+type Table = (&'static str, &'static str);
 
 /// Everything that a flush makes true at once.
 #[derive(Default)]
@@ -45,58 +51,94 @@ pub struct Commit {
 /// SQLite's `user_version` of a catalog of this shape.
 const VERSION: i64 = 2;
 
-const TABLES: [&str; 9] = [
-    "create table if not exists parts (id integer primary key, tenant text not null, signal text not null, window integer not null, \
-     level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null)",
-    "create table if not exists positions (name text primary key, position integer not null)",
-    "create table if not exists senders (sender text primary key, sequence integer not null)",
-    "create table if not exists metadata (tenant text not null, name text not null, kind text not null, help text not null, unit text not null, \
-     primary key (tenant, name))",
+const TABLES: [Table; 9] = [
+    (
+        "parts",
+        "id integer primary key, tenant text not null, signal text not null, window integer not null, \
+         level integer not null, first_ts integer not null, last_ts integer not null, rows integer not null, bytes integer not null",
+    ),
+    ("positions", "name text primary key, position integer not null"),
+    ("senders", "sender text primary key, sequence integer not null"),
+    (
+        "metadata",
+        "tenant text not null, name text not null, kind text not null, help text not null, unit text not null, \
+         primary key (tenant, name)",
+    ),
     // The value's bits: SQLite knows no NaN.
-    "create table if not exists exemplars (id integer primary key, tenant text not null, series blob not null, labels blob not null, \
-     ts integer not null, value integer not null)",
-    "create table if not exists tombstones (id integer primary key, tenant text not null, matchers text not null, first integer not null, \
-     last integer not null, parts_before integer not null)",
-    "create table if not exists log_deletions (id integer primary key, tenant text not null, request_id text not null, query text not null, \
-     first integer not null, last integer not null, created integer not null, parts_before integer not null, parts_also text not null, \
-     processed integer not null)",
+    (
+        "exemplars",
+        "id integer primary key, tenant text not null, series blob not null, labels blob not null, ts integer not null, \
+         value integer not null",
+    ),
+    (
+        "tombstones",
+        "id integer primary key, tenant text not null, matchers text not null, first integer not null, \
+         last integer not null, parts_before integer not null",
+    ),
+    (
+        "log_deletions",
+        "id integer primary key, tenant text not null, request_id text not null, query text not null, \
+         first integer not null, last integer not null, created integer not null, parts_before integer not null, \
+         parts_also text not null, processed integer not null",
+    ),
     // Beside `senders`, whose rows programs write that know nothing of this.
-    "create table if not exists sender_times (sender text primary key, last_ms integer not null)",
+    ("sender_times", "sender text primary key, last_ms integer not null"),
     // Beside `parts`, whose rows programs write that know nothing of this.
-    "create table if not exists downsampled (part integer primary key, interval_ms integer not null)",
+    ("downsampled", "part integer primary key, interval_ms integer not null"),
 ];
 
 impl Catalog {
     pub async fn open(path: &Path) -> anyhow::Result<Catalog> {
-        let connected = match connect(path, SqliteLockingMode::Normal, 2).await {
+        let opened = match Catalog::shared(path).await {
             // What is there can be read all the same, and room may come.
             Err(wrong) if has_no_room(&wrong) => {
-                warn!(path = %path.display(), error = %wrong, "the disk is full; the catalog is opened for this process alone");
-                connect_alone(path).await
+                warn!(path = %path.display(), error = format!("{wrong:#}"), "the disk is full; the catalog is opened for this process alone");
+                async { Catalog::alone(connect_alone(path).await?, path).await }.await
             }
-            connected => connected,
+            opened => opened,
         };
-        let pool = connected.with_context(|| format!("opening the catalog {}", path.display()))?;
-        Catalog::of(pool, path).await
+        opened.with_context(|| format!("opening the catalog {}", path.display()))
     }
 
-    async fn of(pool: SqlitePool, path: &Path) -> anyhow::Result<Catalog> {
-        let version: i64 = sqlx::query("pragma user_version").fetch_one(&pool).await?.try_get(0)?;
-        let tables: i64 =
-            sqlx::query("select count(*) from sqlite_master").fetch_one(&pool).await?.try_get(0)?;
-        anyhow::ensure!(
-            version == VERSION || tables == 0,
-            "{} is of version {version}; this program reads version {VERSION}",
-            path.display()
-        );
-        for table in TABLES {
-            sqlx::query(table).execute(&pool).await?;
+    async fn shared(path: &Path) -> anyhow::Result<Catalog> {
+        let pool = connect(path, SqliteLockingMode::Normal, 2).await?;
+        let made = async {
+            let is_new = is_new(&pool, path).await?;
+            let mut connection = pool.acquire().await?;
+            for table in TABLES {
+                create(&mut connection, table).await?;
+            }
+            // Writes, also where it changes nothing.
+            if is_new {
+                sqlx::query("pragma user_version = 2").execute(&mut *connection).await?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(wrong) = made.await {
+            // Who opens it alone must be alone.
+            pool.close().await;
+            return Err(wrong);
         }
-        // Writes, also where it changes nothing.
-        if version != VERSION {
-            sqlx::query("pragma user_version = 2").execute(&pool).await?;
+        Ok(Catalog { pool, put_off: Mutex::default() })
+    }
+
+    /// What was written before the disk was full is to be read, also by a program that has tables which are not there.
+    async fn alone(pool: SqlitePool, path: &Path) -> anyhow::Result<Catalog> {
+        anyhow::ensure!(!is_new(&pool, path).await?, "there is no room for a new one");
+        let mut put_off = vec![];
+        let mut connection = pool.acquire().await?;
+        for (name, columns) in TABLES {
+            match create(&mut connection, (name, columns)).await {
+                Err(wrong) if has_no_room(&wrong) => {
+                    let stand_in = format!("create temp table {name} ({columns})");
+                    sqlx::query(AssertSqlSafe(stand_in)).execute(&mut *connection).await?;
+                    put_off.push((name, columns));
+                }
+                done => done?,
+            }
         }
-        Ok(Catalog { pool })
+        drop(connection);
+        Ok(Catalog { pool, put_off: Mutex::new(put_off) })
     }
 
     pub async fn parts(&self) -> anyhow::Result<Vec<PartMeta>> {
@@ -217,6 +259,13 @@ impl Catalog {
 
     pub async fn commit(&self, commit: &Commit) -> anyhow::Result<()> {
         let mut transaction = self.pool.begin().await?;
+        // First: what is written goes to the lasting one.
+        let put_off = self.put_off.lock().clone();
+        for table in put_off {
+            create(&mut transaction, table).await?;
+            let stand_in = format!("drop table if exists temp.{}", table.0);
+            sqlx::query(AssertSqlSafe(stand_in)).execute(&mut *transaction).await?;
+        }
         for part in &commit.added {
             add(&mut transaction, part).await?;
         }
@@ -265,7 +314,9 @@ impl Catalog {
             sqlx::query("delete from tombstones where id = ?").bind(id).execute(&mut *transaction).await?;
         }
         change_log_deletions(&mut transaction, commit).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.put_off.lock().clear();
+        Ok(())
     }
 
     pub async fn close(&self) {
@@ -273,25 +324,53 @@ impl Catalog {
     }
 }
 
+/// Whether there is nothing in it; one of another version is refused.
+async fn is_new(pool: &SqlitePool, path: &Path) -> anyhow::Result<bool> {
+    let version: i64 = sqlx::query("pragma user_version").fetch_one(pool).await?.try_get(0)?;
+    let tables: i64 = sqlx::query("select count(*) from sqlite_master").fetch_one(pool).await?.try_get(0)?;
+    anyhow::ensure!(
+        version == VERSION || tables == 0,
+        "{} is of version {version}; this program reads version {VERSION}",
+        path.display()
+    );
+    Ok(version != VERSION)
+}
+
+async fn create(connection: &mut SqliteConnection, (name, columns): Table) -> anyhow::Result<()> {
+    let query = format!("create table if not exists {name} ({columns})");
+    sqlx::query(AssertSqlSafe(query)).execute(connection).await?;
+    Ok(())
+}
+
 async fn connect(path: &Path, locking: SqliteLockingMode, connections: u32) -> sqlx::Result<SqlitePool> {
-    let options = SqliteConnectOptions::new()
+    SqlitePoolOptions::new().max_connections(connections).connect_with(options(path, locking)).await
+}
+
+/// SQLite shares memory between connections by a file beside the catalog. With a single one it needs none.
+async fn connect_alone(path: &Path) -> sqlx::Result<SqlitePool> {
+    alone_with(options(path, SqliteLockingMode::Exclusive)).await
+}
+
+/// Its connection is kept: what is in memory goes with it.
+async fn alone_with(options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    pool.connect_with(options.pragma("temp_store", "memory")).await
+}
+
+fn options(path: &Path, locking: SqliteLockingMode) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .locking_mode(locking)
         .journal_mode(SqliteJournalMode::Wal)
         // The commit is what makes a part exist and lets the WAL go: it must survive power loss.
-        .synchronous(SqliteSynchronous::Full);
-    SqlitePoolOptions::new().max_connections(connections).connect_with(options).await
+        .synchronous(SqliteSynchronous::Full)
 }
 
-/// SQLite shares memory between connections by a file beside the catalog. With a single one it needs none.
-async fn connect_alone(path: &Path) -> sqlx::Result<SqlitePool> {
-    connect(path, SqliteLockingMode::Exclusive, 1).await
-}
-
-/// SQLITE_FULL, and SQLITE_IOERR_SHMSIZE for that file.
-fn has_no_room(wrong: &sqlx::Error) -> bool {
-    let code = wrong.as_database_error().and_then(|wrong| wrong.code());
+/// SQLITE_FULL, and SQLITE_IOERR_SHMSIZE for the file of shared memory.
+fn has_no_room(wrong: &anyhow::Error) -> bool {
+    let wrong = wrong.downcast_ref::<sqlx::Error>().and_then(|wrong| wrong.as_database_error());
+    let code = wrong.and_then(|wrong| wrong.code());
     code.is_some_and(|code| matches!(&*code, "13" | "4874"))
 }
 
@@ -411,11 +490,45 @@ mod tests {
         assert!(shared.exists());
         catalog.close().await;
         assert!(!shared.exists());
-        let catalog = Catalog::of(connect_alone(&path).await.unwrap(), &path).await.unwrap();
+        let catalog = Catalog::alone(connect_alone(&path).await.unwrap(), &path).await.unwrap();
         assert_eq!(catalog.covered().await.unwrap(), 7);
         catalog.commit(&Commit { covered: Some(8), ..Commit::default() }).await.unwrap();
         assert!(!shared.exists());
         catalog.close().await;
         assert_eq!(Catalog::open(&path).await.unwrap().covered().await.unwrap(), 8);
+    }
+    /// A limit of pages stands for the disk. What an older program left has the tables that it knew.
+    #[tokio::test]
+    async fn on_a_full_disk_a_table_that_is_missing_is_made_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        let old = connect_alone(&path).await.unwrap();
+        for table in TABLES.into_iter().filter(|(name, _)| *name != "sender_times") {
+            create(&mut old.acquire().await.unwrap(), table).await.unwrap();
+        }
+        for statement in [
+            "insert into senders (sender, sequence) values ('0000000000000000000000000000000a', 7)",
+            "pragma user_version = 2",
+        ] {
+            sqlx::query(statement).execute(&old).await.unwrap();
+        }
+        old.close().await;
+
+        // One is too few for what is there: SQLite takes that for what there is now.
+        let full = options(&path, SqliteLockingMode::Exclusive).pragma("max_page_count", "1");
+        let catalog = Catalog::alone(alone_with(full).await.unwrap(), &path).await.unwrap();
+        let position = |sequence, last_ms| Position { sender: 10, sequence, last_ms };
+        assert_eq!(catalog.senders(5).await.unwrap(), [position(7, 5)]);
+        let commit = Commit { senders: vec![position(8, 6)], ..Commit::default() };
+        assert!(has_no_room(&catalog.commit(&commit).await.unwrap_err()));
+        assert_eq!(catalog.senders(5).await.unwrap(), [position(7, 5)]);
+
+        sqlx::query("pragma max_page_count = 1000").execute(&catalog.pool).await.unwrap();
+        catalog.commit(&commit).await.unwrap();
+        assert_eq!(catalog.senders(9).await.unwrap(), [position(8, 6)]);
+        catalog.commit(&Commit { senders: vec![position(9, 7)], ..Commit::default() }).await.unwrap();
+        catalog.close().await;
+        let catalog = Catalog::open(&path).await.unwrap();
+        assert_eq!(catalog.senders(9).await.unwrap(), [position(9, 7)]);
     }
 }

@@ -85,6 +85,17 @@ struct Decided {
 }
 
 impl Decided {
+    /// Not kept, kept; the oldest of too many are forgotten.
+    fn bound(&mut self, max: [usize; 2]) {
+        self.max = max;
+        for (order, max) in self.order.iter_mut().zip(max) {
+            let too_many = order.len().saturating_sub(max);
+            for key in order.drain(..too_many) {
+                self.known.remove(&key);
+            }
+        }
+    }
+
     fn note(&mut self, key: (Tenant, TraceId), keep: bool) {
         let order = &mut self.order[usize::from(keep)];
         if self.max[usize::from(keep)] == 0 || self.known.insert(key.clone(), keep).is_some() {
@@ -100,7 +111,7 @@ impl Decided {
 }
 
 struct State {
-    policies: Vec<Policy>,
+    sampling: Sampling,
     waiting: HashMap<(Tenant, TraceId), Waiting>,
     /// When to look at a trace; one that was decided before is passed over.
     due: VecDeque<(i64, (Tenant, TraceId))>,
@@ -130,28 +141,21 @@ pub struct Sampler {
     next: Arc<dyn Sink>,
     clock: Arc<dyn Clock>,
     bytes_max: usize,
-    decision_wait_ms: i64,
-    after_root_ms: Option<i64>,
-    traces_max: usize,
     state: Mutex<State>,
 }
 
 impl Sampler {
     /// `bytes_max` bounds what waits in memory.
     pub fn new(next: Arc<dyn Sink>, clock: Arc<dyn Clock>, sampling: Sampling, bytes_max: usize) -> Sampler {
-        let Sampling { decision_wait, after_root, traces_max, remembered: [kept, refused], policies } =
-            sampling;
+        let [kept, refused] = sampling.remembered;
         let decided = Decided { known: HashMap::new(), order: Default::default(), max: [refused, kept] };
-        let counts = Counts { by_policy: vec![0; policies.len()], ..Counts::default() };
+        let counts = Counts { by_policy: vec![0; sampling.policies.len()], ..Counts::default() };
         Sampler {
             next,
             clock,
             bytes_max,
-            decision_wait_ms: decision_wait.as_millis() as i64,
-            after_root_ms: after_root.map(|wait| wait.as_millis() as i64),
-            traces_max,
             state: Mutex::new(State {
-                policies,
+                sampling,
                 waiting: HashMap::new(),
                 due: VecDeque::new(),
                 due_after_root: VecDeque::new(),
@@ -163,6 +167,20 @@ impl Sampler {
                 counts,
             }),
         }
+    }
+
+    /// Others from here on: what waits is decided by them, when it was to be. A policy that keeps its name goes on counting.
+    pub fn set(&self, sampling: Sampling) {
+        let mut state = self.state.lock();
+        let [kept, refused] = sampling.remembered;
+        state.decided.bound([refused, kept]);
+        let count_of = |policy: &Policy| {
+            let known = state.sampling.policies.iter().position(|was| was.name == policy.name);
+            known.map_or(0, |at| state.counts.by_policy[at])
+        };
+        let by_policy = sampling.policies.iter().map(count_of).collect();
+        state.counts.by_policy = by_policy;
+        state.sampling = sampling;
     }
 
     /// Decides what is due until the token is cancelled; then all that waits.
@@ -263,7 +281,7 @@ impl Sampler {
                 readings.push(Reading::counter(name, help, count as f64).with("decision", decision));
             }
         }
-        for (policy, count) in state.policies.iter().zip(&counts.by_policy) {
+        for (policy, count) in state.sampling.policies.iter().zip(&counts.by_policy) {
             let help = "Traces that a policy wanted to keep";
             let reading = Reading::counter("binnacle_tail_sampling_policy_traces_total", help, *count as f64);
             readings.push(reading.with("policy", policy.name.as_str()));
@@ -305,7 +323,7 @@ impl Sampler {
                             kept.push(span);
                         }
                     }
-                    None => self.wait(&mut state, key, &group, span, now_ms),
+                    None => state.wait(key, &group, span, now_ms),
                 }
             }
             if !kept.is_empty() {
@@ -313,33 +331,36 @@ impl Sampler {
                 state.ready.push((tenant.clone(), Part { spans: kept, ..group }));
             }
         }
-        while state.waiting.len() > self.traces_max || state.bytes > self.bytes_max {
+        while state.waiting.len() > state.sampling.traces_max || state.bytes > self.bytes_max {
             let Some((_, oldest)) = state.due.pop_front() else { break };
             if state.waiting.contains_key(&oldest) {
                 state.counts.early += 1;
                 state.decide(oldest, now_ms / 1_000);
             }
         }
-        state.forget_decided(self.traces_max);
+        state.forget_decided();
         Ok(())
     }
+}
 
-    fn wait(&self, state: &mut State, key: (Tenant, TraceId), group: &Part, span: Span, now_ms: i64) {
+impl State {
+    fn wait(&mut self, key: (Tenant, TraceId), group: &Part, span: Span, now_ms: i64) {
         // It may wait for longer than what came with it.
         let span = Span { attributes: span.attributes.alone(), ..span };
         let bytes = held(&span);
-        state.bytes += bytes;
-        let State { waiting, due, due_after_root, .. } = state;
+        self.bytes += bytes;
+        let State { sampling, waiting, due, due_after_root, .. } = self;
         let trace = waiting.entry(key.clone()).or_insert_with(|| {
-            let due_ms = now_ms + self.decision_wait_ms;
+            let due_ms = now_ms + sampling.decision_wait.as_millis() as i64;
             due.push_back((due_ms, key.clone()));
             Waiting { parts: vec![], spans: 0, bytes: 0, due_ms }
         });
-        if let Some(wait_ms) = self.after_root_ms.filter(|_| span.parent_span_id.is_none())
-            && now_ms + wait_ms < trace.due_ms
-        {
-            trace.due_ms = now_ms + wait_ms;
-            due_after_root.push_back((trace.due_ms, key.clone()));
+        if let Some(wait) = sampling.after_root.filter(|_| span.parent_span_id.is_none()) {
+            let due_ms = now_ms + wait.as_millis() as i64;
+            if due_ms < trace.due_ms {
+                trace.due_ms = due_ms;
+                due_after_root.push_back((due_ms, key.clone()));
+            }
         }
         trace.bytes += bytes;
         trace.spans += 1;
@@ -353,19 +374,17 @@ impl Sampler {
             None => trace.parts.push(Part { spans: vec![span], ..group.clone() }),
         }
         if trace.spans > TRACE_SPANS_MAX {
-            state.counts.early += 1;
-            state.decide(key, now_ms / 1_000);
+            self.counts.early += 1;
+            self.decide(key, now_ms / 1_000);
         }
     }
-}
 
-impl State {
     /// What was decided before its time leaves its place in the queues until then: with many such they would be longer than
     /// what waits.
-    fn forget_decided(&mut self, traces_max: usize) {
-        let State { waiting, due, due_after_root, .. } = self;
+    fn forget_decided(&mut self) {
+        let State { sampling, waiting, due, due_after_root, .. } = self;
         for queue in [due, due_after_root] {
-            if queue.len() > 2 * traces_max {
+            if queue.len() > 2 * sampling.traces_max {
                 queue.retain(|(_, key)| waiting.contains_key(key));
             }
         }
@@ -375,7 +394,7 @@ impl State {
         let Some(trace) = self.waiting.remove(&key) else { return };
         let (mut keep, mut refuse) = (false, false);
         // Every policy is asked, as each counts for itself.
-        for (policy, count) in self.policies.iter_mut().zip(&mut self.counts.by_policy) {
+        for (policy, count) in self.sampling.policies.iter_mut().zip(&mut self.counts.by_policy) {
             match policy.ask(&key.1, &trace.parts, now_s) {
                 Says::Keep => {
                     *count += 1;

@@ -153,7 +153,7 @@ fn split_at_blank(text: &str) -> Option<(&str, &str)> {
     Some((&text[..blank], &text[blank + 1..]))
 }
 
-fn kind_of(word: &str) -> Option<MetricKind> {
+pub(crate) fn kind_of(word: &str) -> Option<MetricKind> {
     Some(match word {
         "counter" => MetricKind::Counter,
         "gauge" => MetricKind::Gauge,

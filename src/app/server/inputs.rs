@@ -15,11 +15,16 @@ impl Inputs {
             refuse_mistakes("--rules", &config.rules)?;
             refuse_mistakes("--slos", &config.slos)?;
         }
-        Ok(Inputs {
-            prices: config.prices.as_deref().map(price_book).transpose()?,
-            sampling: config.tail_sampling.as_deref().map(sampling).transpose()?,
-        })
+        Ok(Inputs { prices: prices(config)?, sampling: sampling(config)? })
     }
+}
+
+pub fn prices(config: &Config) -> anyhow::Result<Option<engine::PriceBook>> {
+    config.prices.as_deref().map(price_book).transpose()
+}
+
+pub fn sampling(config: &Config) -> anyhow::Result<Option<traces::Sampling>> {
+    config.tail_sampling.as_deref().map(policies).transpose()
 }
 
 fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
@@ -28,7 +33,7 @@ fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
     engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
 }
 
-fn sampling(path: &Path) -> anyhow::Result<traces::Sampling> {
+fn policies(path: &Path) -> anyhow::Result<traces::Sampling> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading --tail-sampling {}", path.display()))?;
     traces::Sampling::parse(&text)

@@ -1,5 +1,6 @@
 //! The parts that a role consists of, started in the order in which they need one another and closed in reverse.
 
+use super::inputs;
 use super::span_path::SpanPath;
 use crate::app::agent_config::{agent_config, reload_agent};
 use crate::app::doors::Guards;
@@ -149,10 +150,20 @@ impl Parts {
         Alerts::start(alerts_config(config, addresses), asks, sink, clock.clone(), stop.clone()).await
     }
 
-    /// SIGHUP: tokens, limits, rules and SLOs. What does not parse is logged, and what was stays in force.
+    /// SIGHUP: tokens, limits, prices, policies, rules and SLOs. What does not parse is logged, and what was stays in force.
     pub async fn reload(&self, config: &Config, mut reload: Reload) {
         if let Some(engine) = &self.engine {
             engine.set_timeout(config.query_timeout);
+            let prices = inputs::prices(config).map(|book| engine.set_prices(book.unwrap_or_default()));
+            reload.came_to("prices", prices);
+        }
+        if let Some(path) = &self.span_path {
+            let policies = inputs::sampling(config).map(|policies| {
+                if let Some(policies) = policies {
+                    path.set_sampling(policies);
+                }
+            });
+            reload.came_to("policies of tail sampling", policies);
         }
         if let Some(store) = &self.store {
             store.set_retention(retention(config));

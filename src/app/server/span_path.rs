@@ -59,6 +59,13 @@ impl SpanPath {
         self.sink.clone()
     }
 
+    /// Other policies from here on, where it samples.
+    pub fn set_sampling(&self, sampling: Sampling) {
+        if let Some(sampler) = &self.sampler {
+            sampler.set(sampling);
+        }
+    }
+
     /// After the doors and before the store: what waits is decided, and the last counts are written.
     pub async fn close(&self) {
         self.closes.cancel();

@@ -103,6 +103,17 @@ fn a_scrape_tells_of_itself() {
 }
 
 #[test]
+fn what_a_metric_is_is_told_at_first_and_now_and_then() {
+    let mut scraper = scraper("");
+    let mut told = |at_ms: i64| {
+        let body = text("# TYPE a counter\n# HELP a Of a.\na 1\n");
+        scraper.scraped(at_ms, Duration::ZERO, body).batch.metadata.len()
+    };
+    let told: Vec<i64> = (1..=250).filter(|at| told(*at) == 1).collect();
+    assert_eq!(told, [1, 100, 200]);
+}
+
+#[test]
 fn labels_of_the_target_win_or_give_way() {
     let body = "a{job=\"theirs\",exported_job=\"x\"} 1\n";
     let of = |options: &str| scraped(&mut scraper(options), 10, text(body)).0;

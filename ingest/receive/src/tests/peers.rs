@@ -44,6 +44,17 @@ async fn resources_are_completed_and_what_they_say_stands() {
     assert_eq!(text(&known, "service.name").as_deref(), Some("cart"));
     let mapped = resource_of(written("/otlp/v1/logs", "::ffff:10.1.2.3", &logs).await);
     assert_eq!(text(&mapped, "k8s.pod.name").as_deref(), Some("cart-0"));
+    // Its pod is among the labels that the stream is found by, as where a collector names it before it sends.
+    let stream_of = |write: Write| match write.batch {
+        Batch::Logs(logs) => logs.streams[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let named = stream_of(written("/otlp/v1/logs", "10.1.2.3", &logs).await).labels;
+    assert_eq!((named.get("k8s_pod_name"), named.get("service_name")), (Some("cart-0"), Some("cart")));
+    let bare = logs.replace(&format!("{RESOURCE}, "), "");
+    let bare = stream_of(written("/otlp/v1/logs", "10.1.2.3", &bare).await);
+    assert_eq!(text(&bare.resource, "k8s.pod.name").as_deref(), Some("cart-0"));
+    assert_eq!(bare.labels.get("service_name"), Some("never said"));
     let stranger = resource_of(written("/otlp/v1/logs", "10.9.9.9", &logs).await);
     assert_eq!(text(&stranger, "k8s.pod.name"), None);
 

@@ -141,6 +141,34 @@ async fn a_root_shortens_the_wait() {
 }
 
 #[tokio::test]
+async fn other_policies_hold_for_what_waits_and_those_that_stay_count_on() {
+    let world = World::new(ERRORS);
+    world.write(vec![failed(span(1, 1, 0, 5))]).await;
+    assert_eq!(world.after(10_000).await, [(1, 1)]);
+    world.write(vec![failed(span(2, 1, 0, 5)), span(3, 1, 0, 900), span(4, 1, 0, 5)]).await;
+    let slow = "  - { name: slow, type: latency, latency: { threshold_ms: 500 } }";
+    world.sampler.set(Sampling::parse(&ERRORS.replace("policies:", &format!("policies:\n{slow}"))).unwrap());
+    assert_eq!(world.after(10_000).await, [(2, 1), (3, 1)]);
+    assert_eq!(
+        (world.reading("policy_traces_total", "errors"), world.reading("policy_traces_total", "slow")),
+        (2.0, 1.0)
+    );
+}
+
+/// Late spans of what was forgotten wait again.
+#[tokio::test]
+async fn a_smaller_memory_of_decisions_keeps_the_last() {
+    let world = World::new(ERRORS);
+    world.write(vec![failed(span(1, 1, 0, 5)), failed(span(2, 1, 0, 5))]).await;
+    assert_eq!(world.after(10_000).await, [(1, 1), (2, 1)]);
+    let smaller = format!("decision_cache: {{ sampled_cache_size: 1 }}{ERRORS}");
+    world.sampler.set(Sampling::parse(&smaller).unwrap());
+    world.write(vec![span(1, 2, 1, 5), span(2, 2, 1, 5)]).await;
+    assert_eq!(world.after(0).await, [(2, 2)]);
+    assert_eq!(world.after(10_000).await, []);
+}
+
+#[tokio::test]
 async fn every_policy_keeps_what_it_says() {
     let file = "
 decision_wait: 1s

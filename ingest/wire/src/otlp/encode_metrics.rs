@@ -3,8 +3,9 @@
 //! numbers: opentelemetry-proto, metrics/v1/metrics.proto).
 
 use super::bytes::{field, fixed64, varint_field};
+use super::metrics::PROMETHEUS_TYPE;
 use crate::AGENT_SCOPE;
-use model::{Exemplar, Labels, MetricBatch, MetricKind, is_stale_marker};
+use model::{Exemplar, Labels, Metadata, MetricBatch, MetricKind, is_stale_marker};
 use std::collections::HashMap;
 
 /// Points of one request, about: so many that names are told seldom, and so few that a piece is small.
@@ -77,19 +78,33 @@ impl Piece {
         self.points += 1;
     }
 
+    /// What is told of by series of other names alone: histograms and summaries.
+    fn families<'b>(&self, batch: &'b MetricBatch) -> Vec<&'b Metadata> {
+        let has_series = |known: &&Metadata| {
+            let suffixes = match known.kind {
+                MetricKind::Histogram | MetricKind::Summary => ["_count", "_sum"],
+                MetricKind::GaugeHistogram => ["_gcount", "_gsum"],
+                _ => return false,
+            };
+            !self.places.contains_key(&known.name)
+                && suffixes.iter().any(|suffix| self.places.contains_key(&format!("{}{suffix}", known.name)))
+        };
+        batch.metadata.iter().filter(has_series).collect()
+    }
+
     fn request(self, batch: &MetricBatch) -> Vec<u8> {
         let mut scope = vec![];
         field(&mut scope, 1, AGENT_SCOPE.as_bytes());
         let mut scope_metrics = vec![];
         field(&mut scope_metrics, 1, &scope);
+        for family in self.families(batch) {
+            let mut metric = described(&family.name, Some(family), 0);
+            field(&mut metric, 5, &[]);
+            field(&mut scope_metrics, 2, &metric);
+        }
         for (name, mut points) in self.metrics {
-            let mut metric = Vec::with_capacity(points.len() + 128);
             let known = batch.metadata.iter().find(|known| known.name == name);
-            field(&mut metric, 1, name.as_bytes());
-            if let Some(known) = known {
-                field(&mut metric, 2, known.help.as_bytes());
-                field(&mut metric, 3, known.unit.as_bytes());
-            }
+            let mut metric = described(&name, known, points.len());
             // A gauge is field 5, a sum field 7 with two numbers more: cumulative, monotonic.
             let is_counter = known.is_some_and(|known| known.kind == MetricKind::Counter);
             if is_counter {
@@ -105,6 +120,21 @@ impl Piece {
         field(&mut request, 1, &resource_metrics);
         request
     }
+}
+
+/// A metric before its points, and what it is: a sum is a counter, and for whatever else is no gauge OpenTelemetry has a word
+/// of Prometheus in the metric's metadata, field 12.
+fn described(name: &str, known: Option<&Metadata>, bytes: usize) -> Vec<u8> {
+    let mut metric = Vec::with_capacity(bytes + 128);
+    field(&mut metric, 1, name.as_bytes());
+    if let Some(known) = known {
+        field(&mut metric, 2, known.help.as_bytes());
+        field(&mut metric, 3, known.unit.as_bytes());
+        if !matches!(known.kind, MetricKind::Counter | MetricKind::Gauge) {
+            pair(&mut metric, 12, PROMETHEUS_TYPE, known.kind.as_str());
+        }
+    }
+    metric
 }
 
 /// Field 7 of a point for each label but the name: a key, and a string in an `AnyValue`.

@@ -214,6 +214,8 @@ impl Writer<'_, '_> {
             Some(Data::Summary(_)) => (MetricKind::Summary, Kind::Other),
             None => return,
         };
+        let said = said_kind(&metric).filter(|_| kind == MetricKind::Gauge);
+        let kind = said.unwrap_or(kind);
         let name = match self.verbatim {
             true => Some(metric.name.clone()),
             false => self.translation.strategy.metric(&metric.name, &metric.unit, suffix),
@@ -231,7 +233,7 @@ impl Writer<'_, '_> {
                 format!("invalid temporality and type combination for metric {:?}", metric.name)
             });
         }
-        if !metric.description.is_empty() || !self.verbatim {
+        if !metric.description.is_empty() || said.is_some() || !self.verbatim {
             let unit = if self.verbatim { metric.unit } else { names::unit(&metric.unit) };
             self.describe(&name, kind, metric.description, unit);
         }
@@ -279,6 +281,15 @@ impl Writer<'_, '_> {
         }
         pairs
     }
+}
+
+/// Under which key of a metric's metadata OpenTelemetry keeps what Prometheus called it, where its own types have no word for
+/// it (source: its page on compatibility with Prometheus).
+pub(super) const PROMETHEUS_TYPE: &str = "prometheus.type";
+
+fn said_kind(metric: &Metric) -> Option<MetricKind> {
+    let said = metric.metadata.iter().find(|pair| pair.key == PROMETHEUS_TYPE)?;
+    crate::exposition::kind_of(&text(said))
 }
 
 fn text(pair: &KeyValue) -> Cow<'_, str> {

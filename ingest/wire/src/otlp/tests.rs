@@ -472,6 +472,27 @@ fn bodies_that_are_not_otlp_are_errors() {
 }
 
 #[test]
+fn what_a_metric_is_arrives_with_it() {
+    let mut batch = MetricBatch::default();
+    for name in ["pgfault", "took_bucket", "took_sum", "took_count", "lasts", "lasts_count", "build_info"] {
+        batch.push_sample(&Labels::from_pairs([("__name__", name)]), 5, 1.0);
+    }
+    for (name, kind, help) in [
+        ("took", MetricKind::Histogram, "Seconds."),
+        ("pgfault", MetricKind::Unknown, "Faults."),
+        ("lasts", MetricKind::Summary, ""),
+        ("build_info", MetricKind::Info, "Of this build."),
+        ("absent", MetricKind::Histogram, "Nothing of it is here."),
+    ] {
+        batch.metadata.push(Metadata { name: name.into(), kind, help: help.into(), unit: String::new() });
+    }
+    let decoded = plain(Notation::Protobuf.read(&encode_metrics(&batch, &[]).next().unwrap().bytes).unwrap());
+    batch.metadata.pop();
+    assert_eq!(decoded.batch.metadata, batch.metadata);
+    assert_eq!(decoded.batch.series.len(), 7);
+}
+
+#[test]
 fn many_series_are_sent_in_pieces_and_each_says_what_it_is() {
     let mut batch = MetricBatch::default();
     for n in 0..9_000 {

@@ -30,7 +30,13 @@ pub struct Request {
     share_idle: Option<String>,
     share_namespaces: Option<String>,
     share_split: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, String>,
 }
+
+/// How parameters begin that would change what is answered: without them it would be an answer to another question. Others
+/// (`resolution`, `format`) change nothing here.
+const UNKNOWN: [&str; 3] = ["filter", "share", "accumulateBy"];
 
 fn last_day() -> String {
     "24h".into()
@@ -52,6 +58,12 @@ pub struct Wanted {
 impl Wanted {
     pub fn of(asked: Asked, by_default: &str) -> Result<Wanted, String> {
         let Query(request) = asked.map_err(|wrong| wrong.body_text())?;
+        let is_unknown = |name: &&String| UNKNOWN.iter().any(|begin| name.starts_with(begin));
+        if let Some(name) = request.others.keys().find(is_unknown) {
+            return Err(format!(
+                "{name} is not known; use filter, shareIdle, shareNamespaces, shareSplit, step, accumulate"
+            ));
+        }
         let window = window::parse(&request.window, Utc::now())?;
         let by = request.aggregate.as_deref().filter(|text| !text.is_empty()).unwrap_or(by_default);
         let by = by.split(',').map(By::parse).collect::<Result<Vec<_>, _>>()?;
@@ -167,7 +179,7 @@ pub enum By {
 const KINDS: [&str; 4] = ["deployment", "statefulset", "daemonset", "job"];
 
 /// OpenCost's words for labels that say whose something is.
-const OWNERS: [(&str, &str); 5] = [
+pub const OWNERS: [(&str, &str); 5] = [
     ("department", "department"),
     ("environment", "env"),
     ("owner", "owner"),

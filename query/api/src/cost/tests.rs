@@ -255,6 +255,9 @@ fn what_is_not_understood_says_what_to_write() {
     assert!(asked("includeIdle=maybe").err().unwrap().contains("includeIdle"));
     assert!(asked("shareSplit=mood").err().unwrap().contains("weighted"));
     assert!(asked("filter=mood").err().unwrap().contains("filter"));
+    assert!(asked("filterNamespaces=shop").err().unwrap().starts_with("filterNamespaces is not known"));
+    assert!(asked("window=1d&shareCost=5").err().unwrap().starts_with("shareCost is not known"));
+    assert!(asked("window=1d&resolution=1m&format=json").is_ok());
     assert!(By::parse("controllerKind").is_ok());
 }
 

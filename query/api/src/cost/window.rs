@@ -1,4 +1,4 @@
-//! OpenCost's ways to write a window: `today`, `lastweek`, `12h`, two RFC 3339 times, two Unix times.
+//! OpenCost's ways to write a window: `today`, `lastweek`, `12h`, `7d offset 1d`, two RFC 3339 times, two Unix times.
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Utc};
 
@@ -17,13 +17,18 @@ impl Window {
 
 pub fn parse(text: &str, now: DateTime<Utc>) -> Result<Window, String> {
     let text = text.trim();
-    let window = match text.split_once(',') {
+    let is_digit = |c: char| c.is_ascii_digit();
+    // `0-3600`; in a time of RFC 3339 other signs are between digits, too.
+    let pair = text.split_once('-').filter(|(a, b)| a.chars().chain(b.chars()).all(is_digit));
+    let window = match text.split_once(',').or(pair) {
         Some((start, end)) => Window { start_ms: instant(start)?, end_ms: instant(end)? },
         None => match named(text, now) {
             Some(window) => window,
             None => {
-                let end_ms = now.timestamp_millis();
-                Window { start_ms: end_ms.saturating_sub(duration_ms(text)?), end_ms }
+                let (length, back) = text.split_once(" offset ").unwrap_or((text, ""));
+                let back_ms = if back.is_empty() { 0 } else { duration_ms(back)? };
+                let end_ms = now.timestamp_millis().saturating_sub(back_ms);
+                Window { start_ms: end_ms.saturating_sub(duration_ms(length)?), end_ms }
             }
         },
     };
@@ -98,9 +103,25 @@ mod tests {
         check("12h", "2026-03-04T00:00:00Z", "2026-03-04T12:00:00Z");
         check("2026-01-01T00:00:00Z,2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
         check("0,3600", "1970-01-01T00:00:00Z", "1970-01-01T01:00:00Z");
-        for bad in
-            ["", "soon", "5", "0h", "-1h", "2,1", "1,x", "99999999999999999999d", "9223372036854775807w", "é"]
-        {
+        check("0-3600", "1970-01-01T00:00:00Z", "1970-01-01T01:00:00Z");
+        check("12h offset 1d", "2026-03-03T00:00:00Z", "2026-03-03T12:00:00Z");
+        for bad in [
+            "",
+            "soon",
+            "5",
+            "12h offset",
+            "12h offset x",
+            "-5",
+            "5-",
+            "1h-2h",
+            "0h",
+            "-1h",
+            "2,1",
+            "1,x",
+            "99999999999999999999d",
+            "9223372036854775807w",
+            "é",
+        ] {
             assert!(parse(bad, now).is_err(), "{bad}");
         }
     }

@@ -14,6 +14,7 @@
 
 use super::{Item, Lifecycle, Price, PriceBook};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 
 const BYTES_MAX: usize = 16 << 20;
@@ -40,11 +41,12 @@ impl PriceBook {
         if text.len() > BYTES_MAX {
             return Err(wrong(1, format!("{} bytes; at most {BYTES_MAX} are read", text.len())));
         }
-        let prices = match text.trim_start().chars().next() {
+        let rows = match text.trim_start().chars().next() {
             Some('{' | '[') => of_json(text)?,
             _ => of_csv(text)?,
         };
-        let book = PriceBook { prices };
+        refuse_doubles(&rows)?;
+        let book = PriceBook { prices: rows.into_iter().map(|(_, price)| price).collect() };
         for item in [Item::CpuCore, Item::MemoryGib] {
             let is_there = book.prices.iter().any(|price| {
                 price.item == item
@@ -66,11 +68,29 @@ impl PriceBook {
     }
 }
 
+/// Which of two prices holds nobody could tell.
+fn refuse_doubles(rows: &[(u64, Price)]) -> Result<(), InvalidPrices> {
+    let mut known = BTreeMap::new();
+    for (line, price) in rows {
+        let of = (
+            price.item.name(),
+            price.lifecycle,
+            price.provider.as_str(),
+            price.region.as_str(),
+            price.instance_type.as_str(),
+        );
+        if let Some(first) = known.insert(of, line) {
+            return Err(wrong(*line, format!("the price that {first} has already; leave one of them out")));
+        }
+    }
+    Ok(())
+}
+
 fn wrong(line: u64, text: String) -> InvalidPrices {
     InvalidPrices { line, text }
 }
 
-fn of_csv(text: &str) -> Result<Vec<Price>, InvalidPrices> {
+fn of_csv(text: &str) -> Result<Vec<(u64, Price)>, InvalidPrices> {
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|why| wrong(1, format!("not CSV: {why}")))?.clone();
@@ -92,12 +112,12 @@ fn of_csv(text: &str) -> Result<Vec<Price>, InvalidPrices> {
             let at = header.iter().position(|has| has == name);
             at.and_then(|at| record.get(at)).unwrap_or("").to_owned()
         };
-        prices.push(price(&field).map_err(|text| wrong(line, text))?);
+        prices.push((line, price(&field).map_err(|text| wrong(line, text))?));
     }
     Ok(prices)
 }
 
-fn of_json(text: &str) -> Result<Vec<Price>, InvalidPrices> {
+fn of_json(text: &str) -> Result<Vec<(u64, Price)>, InvalidPrices> {
     let value: Value =
         serde_json::from_str(text).map_err(|why| wrong(why.line() as u64, format!("not JSON: {why}")))?;
     let list = value.get("prices").unwrap_or(&value).as_array();
@@ -115,7 +135,7 @@ fn of_json(text: &str) -> Result<Vec<Price>, InvalidPrices> {
             Some(Value::String(text)) => text.trim().to_owned(),
             Some(other) => other.to_string(),
         };
-        prices.push(price(&field).map_err(|text| wrong(number, text))?);
+        prices.push((number, price(&field).map_err(|text| wrong(number, text))?));
     }
     Ok(prices)
 }

@@ -115,6 +115,9 @@ fn mistakes_are_told_with_their_line() {
     assert!(wrong("discount_percent,a,,,,1,2026-01-01,x\n").contains("lifecycle"));
     assert!(wrong("discount_percent,a,,,spot,101,2026-01-01,x\n").contains("cannot be a price"));
     assert!(wrong("node,a,,t,,1,yesterday,x\n").contains("as_of"));
+    let twice =
+        wrong("node,a,r,t,,1,2026-01-01,x\nnode,a,r,t,spot,1,2026-01-01,x\nnode,a,r,t,,2,2026-02-01,x\n");
+    assert_eq!(twice, "6: the price that 4 has already; leave one of them out");
     assert!(wrong("node,a,,t,,1,2026-01-01,\n").contains("source"));
     assert!(wrong("node,a\n").starts_with("4: "));
     assert!(PriceBook::parse("a,b\n").unwrap_err().to_string().contains("header"));
