@@ -1,19 +1,21 @@
 //! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
-//! bounds of the duration and ids are judged by the whole column. What is asked of events, links and messages is asked once of
+//! bounds of the duration, ids and roots are judged by the whole column. What is asked of events, links and messages is asked once of
 //! the rows that have none.
 
 use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::bounds::Bound;
 use crate::traceql::evaluate::SpanAt;
 use crate::traceql::ids::OneId;
+use crate::traceql::rooted::Rooted;
 use crate::traceql::spans::Spans;
 use traceql::{Field, FieldExpr};
 
-/// The conditions of a filter by what decides them: words, the duration, an id, or only the row.
+/// The conditions of a filter by what decides them: words, the duration, an id, whether it is a root, or only the row.
 pub(super) struct Passing<'q> {
     of_words: Vec<&'q FieldExpr>,
     bounds: Vec<Bound>,
     ids: Vec<OneId>,
+    roots: Vec<Rooted>,
     of_rows: Vec<&'q FieldExpr>,
     /// Fields whose words make rows alike.
     words: Vec<&'q Field>,
@@ -24,9 +26,10 @@ impl<'q> Passing<'q> {
         let (of_words, of_rows) = parted(filter);
         let (bounds, of_rows) = Bound::parted(&of_rows);
         let (ids, of_rows) = OneId::parted(&of_rows);
+        let (roots, of_rows) = Rooted::parted(&of_rows);
         let mut words: Vec<&Field> = vec![];
         of_words.iter().for_each(|condition| condition.fields(&mut |field| words.push(field)));
-        Passing { of_words, bounds, ids, of_rows, words }
+        Passing { of_words, bounds, ids, roots, of_rows, words }
     }
 
     /// Takes out the rows that do not pass; not those of which only the whole trace tells.
@@ -36,6 +39,7 @@ impl<'q> Passing<'q> {
             bound.judge(spans.durations().unwrap_or_default(), passing);
         }
         self.ids.iter().for_each(|id| id.judge(spans, passing));
+        self.roots.iter().for_each(|rooted| rooted.judge(spans, passing));
         self.of_rows.iter().for_each(|condition| judge_rows(condition, spans, passing));
     }
 

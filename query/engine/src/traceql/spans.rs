@@ -376,6 +376,11 @@ impl<'a> Spans<'a> {
         id(self.parent, row).filter(|parent| *parent != [0; 8])
     }
 
+    /// Whether it was read which spans have a parent.
+    pub fn has_parents(&self) -> bool {
+        self.parent.is_some()
+    }
+
     pub fn start(&self, row: usize) -> i64 {
         self.start.map_or(0, |start| start.value(row))
     }
@@ -808,7 +813,7 @@ pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
             Intrinsic::StatusMessage => "status_message",
             Intrinsic::Kind => "kind",
             Intrinsic::SpanId => "span_id",
-            Intrinsic::ParentId | Intrinsic::Parent => "parent_span_id",
+            Intrinsic::ParentId | Intrinsic::Parent | Intrinsic::NestedSetParent => "parent_span_id",
             Intrinsic::EventName | Intrinsic::EventTimeSinceStart => "events",
             Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => "links",
             Intrinsic::InstrumentationName => "scope_name",
