@@ -7,6 +7,7 @@ use super::{Search, range_of_traces};
 use crate::QueryError;
 use crate::traceql::alike::conditions;
 use crate::traceql::evaluate::SpanAt;
+use crate::traceql::scan::turned;
 use crate::traceql::shares::{in_shares, shares};
 use crate::traceql::spans::Spans;
 use crate::traceql::trace::{Trace, TraceFacts};
@@ -20,8 +21,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use store::RootNames;
 use traceql::{
-    Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp,
-    Static,
+    Aggregate, Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr,
+    SpansetOp, Static,
 };
 
 /// What a query demands of every trace that is an answer.
@@ -29,6 +30,8 @@ struct Demands<'a> {
     conditions: Vec<Condition<'a>>,
     /// The spans of the trace, whichever match.
     counts: Vec<(CompareOp, f64)>,
+    /// Nanoseconds that some of its spans took together, at least.
+    sums: Vec<f64>,
     roots: bool,
     /// Nothing else is asked of single spans: what has all this is a candidate.
     only: bool,
@@ -65,10 +68,12 @@ impl<'a> Condition<'a> {
 impl<'a> Demands<'a> {
     /// `None` where it can be told of no trace without reading it.
     fn of(pipeline: &'a Pipeline) -> Option<Demands<'a>> {
-        let mut demands = Demands { conditions: vec![], counts: vec![], roots: false, only: true };
+        let mut demands =
+            Demands { conditions: vec![], counts: vec![], sums: vec![], roots: false, only: true };
         demands.pipeline(pipeline);
         demands.roots = demands.conditions.iter().any(|condition| condition.of_root);
-        (!demands.conditions.is_empty() || !demands.counts.is_empty()).then_some(demands)
+        let asks = !demands.conditions.is_empty() || !demands.counts.is_empty() || !demands.sums.is_empty();
+        asks.then_some(demands)
     }
 
     fn pipeline(&mut self, pipeline: &'a Pipeline) {
@@ -77,10 +82,17 @@ impl<'a> Demands<'a> {
                 Element::Spansets(expr) => self.spansets(expr),
                 // No group has more spans than the trace.
                 Element::Scalar { left: Scalar::Count, op, right: Scalar::Static(least) } => {
-                    let bounds =
-                        matches!(op, CompareOp::Greater | CompareOp::GreaterEqual | CompareOp::Equal);
-                    let op = if *op == CompareOp::Greater { *op } else { CompareOp::GreaterEqual };
-                    self.counts.extend(least.number().filter(|_| bounds).map(|least| (op, least)));
+                    self.counts.extend(least.number().and_then(|least| at_least(*op, least)));
+                }
+                // Nor takes any of its spans longer than the trace.
+                Element::Scalar {
+                    left:
+                        Scalar::Aggregate(Aggregate::Sum, FieldExpr::Field(Field::Intrinsic(Intrinsic::Duration))),
+                    op,
+                    right: Scalar::Static(least),
+                } => {
+                    let least = least.number().and_then(|least| at_least(*op, least));
+                    self.sums.extend(least.map(|(_, least)| least));
                 }
                 _ => {}
             }
@@ -92,8 +104,9 @@ impl<'a> Demands<'a> {
             SpansetExpr::Filter(filter) => {
                 for condition in conditions(filter) {
                     let everything = matches!(condition, FieldExpr::Static(Static::Bool(true)));
-                    let of_trace = of_trace(condition);
-                    self.only &= of_trace || everything;
+                    let (of_trace, of_parent) = (of_trace(condition), with_children(condition));
+                    self.only &= of_trace || everything || of_parent.is_some();
+                    self.counts.extend(of_parent);
                     self.conditions.extend(of_trace.then(|| Condition::new(condition)));
                 }
             }
@@ -110,6 +123,31 @@ impl<'a> Demands<'a> {
     }
 }
 
+/// What is larger than it, or as large; `None` where it may be anything.
+fn at_least(op: CompareOp, number: f64) -> Option<(CompareOp, f64)> {
+    match op {
+        CompareOp::Greater => Some((op, number)),
+        CompareOp::GreaterEqual | CompareOp::Equal => Some((CompareOp::GreaterEqual, number)),
+        _ => None,
+    }
+}
+
+/// How many spans a trace has of which one has so many children: these, and that one.
+fn with_children(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
+    let FieldExpr::Compare(op, left, right) = condition else { return None };
+    let (op, children) = match (left.as_ref(), right.as_ref()) {
+        (FieldExpr::Field(Field::Intrinsic(Intrinsic::ChildCount)), FieldExpr::Static(children)) => {
+            (*op, children)
+        }
+        (FieldExpr::Static(children), FieldExpr::Field(Field::Intrinsic(Intrinsic::ChildCount))) => {
+            (turned(*op), children)
+        }
+        _ => return None,
+    };
+    // One child or none says too little.
+    at_least(op, children.number().filter(|children| *children > 0.0)? + 1.0)
+}
+
 /// Whether a condition is of the whole trace alone.
 fn of_trace(condition: &FieldExpr) -> bool {
     let (mut some, mut only) = (false, true);
@@ -124,6 +162,8 @@ fn of_trace(condition: &FieldExpr) -> bool {
 }
 
 const MS: i64 = 1_000_000;
+/// What is summed up is rounded.
+const SUMMED: f64 = 1.0 + 1e-6;
 
 #[derive(Clone)]
 struct Fact {
@@ -366,6 +406,10 @@ impl<'a> Judge<'a> {
     fn possible(&mut self, known: &KnownOf<'_>) -> bool {
         let spans = f64::from(known.spans);
         if !self.demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
+            return false;
+        }
+        let most = spans * known.longest_ns as f64 * SUMMED;
+        if !self.demands.sums.iter().all(|least| most >= *least) {
             return false;
         }
         let root = match known.root {

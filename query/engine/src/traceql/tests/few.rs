@@ -158,6 +158,15 @@ async fn few_of_many_traces_are_found_as_if_each_were_read_whole() {
         ] {
             left_out += usize::from(check(&world, query, hour(), place).await);
         }
+        // Traces that are too small or too short for it are not read.
+        for query in [
+            ("{ childCount > 3 }", ""),
+            ("{ 4 <= childCount }", " | by(kind)"),
+            ("({ } | sum(duration) > 4100ms)", ""),
+            ("({ childCount >= 0 } | by(name) | sum(duration) >= 3s)", ""),
+        ] {
+            assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
+        }
         for query in [
             ("{ status = ok } !>> { name = `write` && duration = 1s && kind = server }", ""),
             ("{ parent.span.n = 3 && .n = 1 } && { status = error }", ""),
