@@ -31,14 +31,15 @@ pub(super) struct Pace {
 
 impl Pace {
     pub fn of(search: &Search) -> Pace {
-        let (demands, by_aggregates) = (search.demands_of_traces(), search.aggregates_tell());
+        let demands = search.demands_of_traces();
+        let by_columns = search.aggregates_tell() || search.parents_tell();
         Pace {
             traces: TRACES_READ.min(search.limit.max(1)),
             seen: 0,
             spans: 0,
             demands,
-            leaves_some: demands || by_aggregates,
-            tried_max: if by_aggregates { TRACES_TRIED } else { TRACES_LOOKED_INTO },
+            leaves_some: demands || by_columns,
+            tried_max: if by_columns { TRACES_TRIED } else { TRACES_LOOKED_INTO },
         }
     }
 
@@ -78,7 +79,7 @@ pub(super) struct Waiting {
 /// What columns tell of all traces.
 pub(super) struct Told {
     /// Those that may be answers, those with the newest matching spans first.
-    pub traces: Vec<TraceId>,
+    pub traces: Vec<(i64, TraceId)>,
     /// By which they can be [climbed](Search::climbed), where that tells more.
     pub links: Option<Arc<Links>>,
 }
@@ -102,7 +103,8 @@ impl Waiting {
         if self.untold && pace.seen >= TRACES_LOOKED_INTO && self.ids.len() >= TRACES_LOOKED_INTO {
             self.untold = false;
             if let Some(told) = search.told_by_columns(found).await? {
-                let possible: HashSet<TraceId, RandomState> = told.traces.into_iter().collect();
+                let traces = told.traces.into_iter().map(|(_, id)| id);
+                let possible: HashSet<TraceId, RandomState> = traces.collect();
                 self.ids.retain(|id| possible.contains(id));
                 self.links = told.links;
             }
@@ -141,16 +143,21 @@ impl Search {
         // What columns tell is of whole traces, from an hour before the range to one after it. Of a short one it is quicker to
         // look into the first ones.
         let is_short = self.range.end.saturating_sub(self.range.start) < TRACE_NS_MAX;
-        let told = if is_short { None } else { self.told_by_columns(found).await? };
+        let looks_first = is_short || self.sides_take_all();
+        let told = if looks_first { None } else { self.told_by_columns(found).await? };
         let (ids, links) = match told {
-            Some(told) => (told.traces, told.links),
+            Some(told) => (told.traces.into_iter().map(|(_, id)| id).collect(), told.links),
             None => (self.candidates(range, found).await?, None),
         };
-        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold: is_short })
+        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold: looks_first })
     }
 
     /// `None` where they do not tell, or it takes too much room.
     async fn told_by_columns(&self, found: &mut TraceSearch) -> Result<Option<Told>, QueryError> {
+        let by_either = self.told_by_either(&mut found.inspected_spans).await?;
+        if by_either.is_some() {
+            return Ok(by_either);
+        }
         let by_sides = self.told_by_sides(&mut found.inspected_spans).await?;
         if by_sides.is_some() {
             return Ok(by_sides);
