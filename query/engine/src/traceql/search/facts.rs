@@ -5,7 +5,8 @@
 
 use super::{Search, range_of_traces};
 use crate::QueryError;
-use crate::traceql::alike::conditions;
+use crate::traceql::alike::{Known, conditions};
+use crate::traceql::bounds::Bound;
 use crate::traceql::evaluate::SpanAt;
 use crate::traceql::scan::turned;
 use crate::traceql::shares::{in_shares, shares};
@@ -42,8 +43,8 @@ struct Condition<'a> {
     expr: &'a FieldExpr,
     of_duration: bool,
     of_root: bool,
-    /// A bound for the duration: what holds neither for the shortest nor for the longest one holds for none in between.
-    bound: bool,
+    /// It is one for the duration.
+    bound: Option<Bound>,
 }
 
 impl<'a> Condition<'a> {
@@ -54,13 +55,7 @@ impl<'a> Condition<'a> {
             of_duration |= duration;
             of_root |= !duration;
         });
-        let plain = |expr: &FieldExpr| matches!(expr, FieldExpr::Field(_) | FieldExpr::Static(_));
-        let bound = match expr {
-            FieldExpr::Compare(op, left, right) => {
-                !matches!(op, CompareOp::Equal | CompareOp::NotEqual) && plain(left) && plain(right)
-            }
-            _ => false,
-        };
+        let bound = Bound::on(Intrinsic::TraceDuration, expr).filter(Bound::is_one_sided);
         Condition { expr, of_duration, of_root, bound }
     }
 }
@@ -272,7 +267,7 @@ impl Search {
                         store::Root::None => RootOf::None,
                         _ if is_cut => RootOf::Uncertain,
                         store::Root::One(number) => {
-                            told.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
+                            told.roots.get(number).map_or(RootOf::Uncertain, |root| RootOf::One(number, root))
                         }
                         store::Root::Uncertain => RootOf::Uncertain,
                     },
@@ -327,7 +322,7 @@ impl Search {
                 shortest_ns: duration_ns,
                 longest_ns: duration_ns,
                 root: root.map_or(RootOf::None, |(.., number)| {
-                    all.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
+                    all.roots.get(number).map_or(RootOf::Uncertain, |root| RootOf::One(number, root))
                 }),
             };
             // Not there any more, or not within what is read of a trace: who reads it whole will see.
@@ -378,10 +373,10 @@ struct KnownOf<'k> {
     root: RootOf<'k>,
 }
 
-/// Service and name.
 enum RootOf<'k> {
     None,
-    One(&'k (String, String)),
+    /// Its number, service and name.
+    One(u32, &'k (String, String)),
     Uncertain,
 }
 
@@ -392,6 +387,8 @@ struct Judge<'a> {
     trace: Trace<'a>,
     /// What a trace without a root says.
     no_root: (String, String),
+    /// Whether what is asked of the root alone may hold, by one more than the root's number: many traces have the same.
+    of_roots: Known<bool>,
     /// No span.
     nothing: &'a Spans<'a>,
 }
@@ -400,40 +397,57 @@ impl<'a> Judge<'a> {
     fn new(demands: &'a Demands<'a>, nothing: &'a Spans<'a>) -> Judge<'a> {
         let facts = TraceFacts::unknown();
         let no_root = (facts.root_service.clone(), facts.root_name.clone());
-        Judge { demands, trace: Trace { rows: vec![], facts }, no_root, nothing }
+        let (trace, of_roots) = (Trace { rows: vec![], facts }, Known::default());
+        Judge { demands, trace, no_root, of_roots, nothing }
     }
 
     fn possible(&mut self, known: &KnownOf<'_>) -> bool {
+        let (demands, nothing) = (self.demands, self.nothing);
+        let Judge { trace, no_root, of_roots, .. } = self;
         let spans = f64::from(known.spans);
-        if !self.demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
+        if !demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
             return false;
         }
         let most = spans * known.longest_ns as f64 * SUMMED;
-        if !self.demands.sums.iter().all(|least| most >= *least) {
+        if !demands.sums.iter().all(|least| most >= *least) {
             return false;
         }
+        let within = |bound: &Bound| bound.holds(known.longest_ns) || bound.holds(known.shortest_ns);
+        if !demands.conditions.iter().filter_map(|condition| condition.bound.as_ref()).all(within) {
+            return false;
+        }
+        let others = || demands.conditions.iter().filter(|condition| condition.bound.is_none());
         let root = match known.root {
-            RootOf::None => Some(&self.no_root),
-            RootOf::One(root) => Some(root),
+            RootOf::None => Some((0, &*no_root)),
+            RootOf::One(number, root) => Some((number.saturating_add(1), root)),
             RootOf::Uncertain => None,
         };
-        if let Some(root) = root.filter(|_| self.demands.roots) {
-            self.trace.facts.root_service.clone_from(&root.0);
-            self.trace.facts.root_name.clone_from(&root.1);
+        if let Some((number, root)) = root.filter(|_| demands.roots) {
+            let may_be = of_roots.get(number, || {
+                trace.facts.take_root(root);
+                others()
+                    .filter(|condition| !condition.of_duration)
+                    .all(|one| may_hold(one.expr, trace, nothing))
+            });
+            if !may_be {
+                return false;
+            }
         }
-        self.demands.conditions.iter().all(|condition| {
-            if condition.of_root && root.is_none() {
-                return true;
+        // What else is asked of the duration, it takes the very one.
+        let is_exact = known.shortest_ns == known.longest_ns;
+        let mut of_both = others().filter(|condition| condition.of_duration && is_exact);
+        of_both.all(|condition| {
+            if condition.of_root {
+                let Some((_, root)) = root else { return true };
+                trace.facts.take_root(root);
             }
-            let mut holds = |duration_ns: i64| {
-                (self.trace.facts.start_ns, self.trace.facts.end_ns) = (0, duration_ns);
-                let at = SpanAt { spans: self.nothing, row: 0, trace: Some((&self.trace, 0)) };
-                at.holds(condition.expr) != Some(false)
-            };
-            if !condition.of_duration || known.shortest_ns == known.longest_ns {
-                return holds(known.longest_ns);
-            }
-            !condition.bound || holds(known.longest_ns) || holds(known.shortest_ns)
+            (trace.facts.start_ns, trace.facts.end_ns) = (0, known.longest_ns);
+            may_hold(condition.expr, trace, nothing)
         })
     }
+}
+
+fn may_hold(condition: &FieldExpr, trace: &Trace<'_>, nothing: &Spans<'_>) -> bool {
+    let at = SpanAt { spans: nothing, row: 0, trace: Some((trace, 0)) };
+    at.holds(condition) != Some(false)
 }
