@@ -1,6 +1,6 @@
 //! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
-//! bounds of the duration, ids and roots are judged by the whole column. What is asked of events, links and messages is asked once of
-//! the rows that have none.
+//! bounds of the duration, ids and roots are judged by the whole column. What is asked of events, links, messages and scopes is asked once
+//! of the rows that have none.
 
 use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::bounds::Bound;
@@ -80,15 +80,25 @@ fn judge_rows(condition: &FieldExpr, spans: &Spans<'_>, passing: &mut [bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{ArrayRef, Int64Array, MapBuilder, RecordBatch, StringArray, StringBuilder};
     use std::sync::Arc;
     use traceql::{Element, Root, SpansetExpr};
 
     #[test]
-    fn rows_without_a_message_pass_as_each_would_by_itself() {
+    fn rows_without_a_message_or_scope_pass_as_each_would_by_itself() {
         let messages: ArrayRef = Arc::new(StringArray::from(vec!["", "bad", "", "worse", ""]));
         let durations: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
-        let columns = [("status_message", messages), ("duration_ns", durations)];
+        let mut scopes = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        for team in [None, Some("a"), Some("b"), None, Some("a")] {
+            if let Some(team) = team {
+                scopes.keys().append_value("team");
+                scopes.values().append_value(team);
+            }
+            scopes.append(true).unwrap();
+        }
+        let scopes: ArrayRef = Arc::new(scopes.finish());
+        let columns =
+            [("status_message", messages), ("duration_ns", durations), ("scope_attributes", scopes)];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let spans = Spans::of(&batch);
         for query in [
@@ -100,6 +110,9 @@ mod tests {
             "{ event:name = `a` }",
             "{ event:name != `a` || statusMessage = `` }",
             "{ link.a !~ `a` }",
+            "{ instrumentation.team = `a` }",
+            "{ instrumentation.team != `a` && duration > 1ns }",
+            "{ instrumentation.team = nil || statusMessage = `bad` }",
         ] {
             let Root::Spansets(pipeline) = traceql::parse(query).unwrap().root else { panic!("{query}") };
             let [Element::Spansets(SpansetExpr::Filter(filter))] = &pipeline.elements[..] else {

@@ -193,6 +193,10 @@ impl<'a> Typed<'a> {
         })
     }
 
+    fn is_empty(&self, row: usize) -> bool {
+        self.map.value_offsets()[row] == self.map.value_offsets()[row + 1]
+    }
+
     fn entries(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str, u8)> {
         let (keys, values) = (self.keys, self.values);
         let from = self.map.value_offsets()[row] as usize;
@@ -451,6 +455,9 @@ impl<'a> Spans<'a> {
             | Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTimeSinceStart) => none(&self.events),
             Field::Attribute { scope: Scope::Link, .. }
             | Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => none(&self.links),
+            Field::Attribute { scope: Scope::Instrumentation, .. } => {
+                self.scope_attributes.as_ref().is_none_or(|attributes| attributes.is_empty(row))
+            }
             Field::Intrinsic(Intrinsic::StatusMessage) => {
                 self.status_message.is_none_or(|messages| messages.value(row).is_empty())
             }

@@ -29,14 +29,11 @@ struct Aggregated<'a> {
 }
 
 impl<'a> Aggregated<'a> {
-    /// `None` where nothing of the kind stands behind the filter, and where a second one must have spans in the range as well.
+    /// `None` where nothing of the kind stands behind the filter.
     fn of(pipeline: &'a Pipeline) -> Option<Aggregated<'a>> {
         let (Element::Spansets(SpansetExpr::Filter(filter)), rest) = pipeline.elements.split_first()? else {
             return None;
         };
-        if rest.iter().any(|element| matches!(element, Element::Spansets(_))) {
-            return None;
-        }
         let demands = demanded::of(pipeline);
         let mut own = Aggregated { filter, demands, field: None, conditions: vec![] };
         let mut of_trace = false;
@@ -255,7 +252,7 @@ mod tests {
             ("{ name = `a` } | count() > 2 | by(span.y) | count() > 3", 1),
             ("{ name = `a` } | sum(span.x + 1) > 2", 0),
             ("{ name = `a` } >> { name = `b` } | count() > 2", 0),
-            ("{ name = `a` } | count() > 2 | { name = `b` }", 0),
+            ("{ name = `a` } | count() > 2 | { name = `b` } | max(span.x) > 2", 1),
             ("{ traceDuration > 1s } | count() > 2", 0),
             ("{ name = `a` } | max(childCount) > 2", 0),
             ("{ name = `a` } | max(childCount) > 2 | count() > 2", 1),

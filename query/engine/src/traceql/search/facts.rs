@@ -99,9 +99,9 @@ impl<'a> Demands<'a> {
             SpansetExpr::Filter(filter) => {
                 for condition in conditions(filter) {
                     let everything = matches!(condition, FieldExpr::Static(Static::Bool(true)));
-                    let (of_trace, of_parent) = (of_trace(condition), with_children(condition));
-                    self.only &= of_trace || everything || of_parent.is_some();
-                    self.counts.extend(of_parent);
+                    let (of_trace, of_spans) = (of_trace(condition), spans_for(condition));
+                    self.only &= of_trace || everything || of_spans.is_some();
+                    self.counts.extend(of_spans);
                     self.conditions.extend(of_trace.then(|| Condition::new(condition)));
                 }
             }
@@ -127,20 +127,28 @@ fn at_least(op: CompareOp, number: f64) -> Option<(CompareOp, f64)> {
     }
 }
 
-/// How many spans a trace has of which one has so many children: these, and that one.
-fn with_children(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
+/// How many spans a trace has of which one has so many children, which are beside it, or so high a number in the walk through all, in
+/// which each span takes two.
+fn spans_for(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
     let FieldExpr::Compare(op, left, right) = condition else { return None };
-    let (op, children) = match (left.as_ref(), right.as_ref()) {
-        (FieldExpr::Field(Field::Intrinsic(Intrinsic::ChildCount)), FieldExpr::Static(children)) => {
-            (*op, children)
+    let (op, intrinsic, number) = match (left.as_ref(), right.as_ref()) {
+        (FieldExpr::Field(Field::Intrinsic(intrinsic)), FieldExpr::Static(number)) => {
+            (*op, intrinsic, number)
         }
-        (FieldExpr::Static(children), FieldExpr::Field(Field::Intrinsic(Intrinsic::ChildCount))) => {
-            (turned(*op), children)
+        (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(intrinsic))) => {
+            (turned(*op), intrinsic, number)
         }
         _ => return None,
     };
-    // One child or none says too little.
-    at_least(op, children.number().filter(|children| *children > 0.0)? + 1.0)
+    let number = number.number().filter(|number| *number > 0.0)?;
+    let spans = match intrinsic {
+        Intrinsic::ChildCount => number + 1.0,
+        Intrinsic::NestedSetRight => number / 2.0,
+        Intrinsic::NestedSetLeft | Intrinsic::NestedSetParent => (number + 1.0) / 2.0,
+        _ => return None,
+    };
+    // One span each trace has.
+    at_least(op, spans).filter(|(_, least)| *least > 1.0)
 }
 
 /// Whether a condition is of the whole trace alone.

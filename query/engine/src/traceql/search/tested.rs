@@ -51,7 +51,7 @@ fn is_told(condition: &FieldExpr) -> bool {
     is_told && !matches!(condition, FieldExpr::Static(Static::Bool(true)))
 }
 
-fn narrows(condition: &FieldExpr) -> bool {
+pub(super) fn narrows(condition: &FieldExpr) -> bool {
     let all = SpanSelect::all(TimeRange::ALL);
     let mut select = all.clone();
     narrow(&mut select, condition);

@@ -181,6 +181,8 @@ async fn few_of_many_traces_are_found_as_if_each_were_read_whole() {
         for query in [
             ("{ span.n = 1 } ~ { span.n = 1 }", ""),
             ("{ name = `query` } &~ { name = `query` && span.n = true }", ""),
+            ("{ name = `query` }", " | { status = error } | by(kind) | max(duration) > 5ms"),
+            ("{ status = error && kind = client }", " | { span.n = 1 }"),
             ("{ parent.span.n = 3 }", ""),
             ("{ parent.n = `1` && status = error }", " | avg(duration) > 5ms"),
             ("{ parent.span.n = 1 && parent.n != 2 && childCount > 0 && kind = client }", " | by(name)"),
@@ -194,6 +196,8 @@ async fn few_of_many_traces_are_found_as_if_each_were_read_whole() {
         for query in [
             ("{ childCount > 3 }", ""),
             ("{ 4 <= childCount }", " | by(kind)"),
+            ("{ nestedSetLeft > 8 }", ""),
+            ("{ 9 < nestedSetRight && nestedSetParent >= 5 }", ""),
             ("({ } | sum(duration) > 4100ms)", ""),
             ("({ childCount >= 0 } | by(name) | sum(duration) >= 3s)", ""),
         ] {
