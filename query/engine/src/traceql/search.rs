@@ -2,7 +2,8 @@
 //! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
 //! until there are enough. Where spans tell by columns what a query asks of several of one trace, only traces that have it are
 //! candidates: by what is aggregated of them (`aggregates`), or by how they hang together (`sides`), of several pipelines joined by
-//! `||` each by itself (`either`). What is asked of the whole trace may leave out others (`facts`).
+//! `||` each by itself (`either`), and so of operands of other operators (`operands`). What is asked of the whole trace may leave
+//! out others (`facts`).
 
 mod aggregates;
 mod candidates;
@@ -12,6 +13,7 @@ mod facts;
 mod linked;
 mod matching;
 mod names;
+mod operands;
 mod sides;
 mod tested;
 mod told;

@@ -171,7 +171,8 @@ impl Search {
         for &(spans, row) in trace.rows.iter().filter(within) {
             let at = SpanAt { spans, row, trace: None };
             let holds = filters.iter().map(|filter| at.holds(filter) != Some(false));
-            matched |= holds.zip(0..FILTERS_MAX).fold(0, |bits, (holds, at)| bits | u64::from(holds) << at);
+            matched |=
+                holds.zip(0..FILTERS_MAX).fold(0u64, |bits, (holds, at)| bits | u64::from(holds) << at);
             any = true;
         }
         any && possible(&self.pipeline, matched, &mut 0)

@@ -2,16 +2,19 @@
 //! { name = "b" })`, each by what columns tell of it alone.
 
 use super::Search;
+use super::sides::CLIMBED;
 use super::waiting::Told;
 use crate::QueryError;
 use foldhash::fast::RandomState;
 use model::TraceId;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use traceql::{Element, Pipeline, SpansetExpr, SpansetOp};
 
 /// Each is looked for by itself.
 const BRANCHES_MAX: usize = 4;
+/// With more traces, it is not asked of each whether its spans hang together.
+const CLIMBED_MAX: usize = 4 * CLIMBED;
 
 /// `None` where the pipeline does not begin so, and where a further filter must have spans in the range as well.
 fn branches(pipeline: &Pipeline) -> Option<Vec<Pipeline>> {
@@ -62,14 +65,27 @@ impl Search {
         Ok(Some(Told { traces, links: None }))
     }
 
-    async fn told_alone(&self, inspected: &mut u64) -> Result<Vec<(i64, TraceId)>, QueryError> {
+    /// By what tells the most of it.
+    pub(super) async fn told_alone(&self, inspected: &mut u64) -> Result<Vec<(i64, TraceId)>, QueryError> {
         if let Some(told) = self.told_by_sides(inspected).await? {
-            return Ok(told.traces);
+            return self.hanging_together(told).await;
         }
         match self.told_by_aggregates(inspected).await? {
             Some(told) => Ok(told),
             None => self.newest_candidates(self.range, inspected).await,
         }
+    }
+
+    async fn hanging_together(&self, told: Told) -> Result<Vec<(i64, TraceId)>, QueryError> {
+        let Told { mut traces, links } = told;
+        let Some(links) = links.filter(|_| traces.len() <= CLIMBED_MAX) else { return Ok(traces) };
+        let mut together: HashSet<TraceId, RandomState> = HashSet::default();
+        for some in traces.chunks(CLIMBED) {
+            let ids = some.iter().map(|(_, id)| *id).collect();
+            together.extend(self.climbed(&links, ids).await?);
+        }
+        traces.retain(|(_, id)| together.contains(id));
+        Ok(traces)
     }
 }
 

@@ -210,7 +210,10 @@ impl Links {
             let may_be = match how {
                 How::Child => below.iter().any(|link| link.link != NONE && has(above, &link.link)),
                 How::Sibling => below.iter().any(|link| has_another(above, link)),
-                How::Descendant => newest(above, range).is_some() && newest(below, range).is_some(),
+                How::Descendant => {
+                    let is_below = below.iter().any(|link| link.link != NONE);
+                    is_below && newest(above, range).is_some() && newest(below, range).is_some()
+                }
             };
             if may_be {
                 let newest = newest(above, range).max(newest(below, range));

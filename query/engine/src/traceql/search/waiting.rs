@@ -102,11 +102,15 @@ impl Waiting {
         }
         if self.untold && pace.seen >= TRACES_LOOKED_INTO && self.ids.len() >= TRACES_LOOKED_INTO {
             self.untold = false;
-            if let Some(told) = search.told_by_columns(found).await? {
-                let traces = told.traces.into_iter().map(|(_, id)| id);
-                let possible: HashSet<TraceId, RandomState> = traces.collect();
+            let possible = match search.told_by_columns(found).await? {
+                Some(told) => {
+                    self.links = told.links;
+                    Some(told.traces.into_iter().map(|(_, id)| id).collect::<HashSet<_, RandomState>>())
+                }
+                None => search.told_by_operands(&mut found.inspected_spans).await?,
+            };
+            if let Some(possible) = possible {
                 self.ids.retain(|id| possible.contains(id));
-                self.links = told.links;
             }
         }
         if let Some(links) = self.links.clone() {
@@ -145,11 +149,12 @@ impl Search {
         let is_short = self.range.end.saturating_sub(self.range.start) < TRACE_NS_MAX;
         let looks_first = is_short || self.sides_take_all();
         let told = if looks_first { None } else { self.told_by_columns(found).await? };
+        let untold = looks_first || told.is_none() && self.operands_tell();
         let (ids, links) = match told {
             Some(told) => (told.traces.into_iter().map(|(_, id)| id).collect(), told.links),
             None => (self.candidates(range, found).await?, None),
         };
-        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold: looks_first })
+        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold })
     }
 
     /// `None` where they do not tell, or it takes too much room.

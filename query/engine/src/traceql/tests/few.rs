@@ -192,6 +192,14 @@ async fn few_of_many_traces_are_found_as_if_each_were_read_whole() {
         ] {
             assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
         }
+        // Of which all are candidates: once most were looked into, columns tell what is asked of an operand.
+        for query in [
+            ("({ duration >= 0ns } | avg(duration) > 900ms) && { }", ""),
+            ("{ } > { duration >= 0ns } > { duration >= 0ns }", ""),
+            ("{ duration >= 0ns } >> { duration >= 0ns } >> { }", " | by(kind)"),
+        ] {
+            assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
+        }
         // Traces that are too small or too short for it are not read.
         for query in [
             ("{ childCount > 3 }", ""),
