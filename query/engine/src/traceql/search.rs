@@ -3,10 +3,11 @@
 //! until there are enough. Where spans tell by columns what a query asks of several of one trace, only traces that have it are
 //! candidates: by what is aggregated of them (`aggregates`), or by how they hang together (`sides`), of several pipelines joined by
 //! `||` each by itself (`either`), and so of operands of other operators (`operands`). What is asked of the whole trace may leave
-//! out others (`facts`).
+//! out others (`facts`), and so how many children a span has (`children`).
 
 mod aggregates;
 mod candidates;
+mod children;
 mod demanded;
 mod either;
 mod facts;

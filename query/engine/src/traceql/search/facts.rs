@@ -127,20 +127,24 @@ fn at_least(op: CompareOp, number: f64) -> Option<(CompareOp, f64)> {
     }
 }
 
+/// A condition that compares an intrinsic with a number, which stands on its right then.
+pub(super) fn compared(condition: &FieldExpr) -> Option<(CompareOp, Intrinsic, f64)> {
+    let FieldExpr::Compare(op, left, right) = condition else { return None };
+    match (left.as_ref(), right.as_ref()) {
+        (FieldExpr::Field(Field::Intrinsic(intrinsic)), FieldExpr::Static(number)) => {
+            Some((*op, *intrinsic, number.number()?))
+        }
+        (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(intrinsic))) => {
+            Some((turned(*op), *intrinsic, number.number()?))
+        }
+        _ => None,
+    }
+}
+
 /// How many spans a trace has of which one has so many children, which are beside it, or so high a number in the walk through all, in
 /// which each span takes two.
 fn spans_for(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
-    let FieldExpr::Compare(op, left, right) = condition else { return None };
-    let (op, intrinsic, number) = match (left.as_ref(), right.as_ref()) {
-        (FieldExpr::Field(Field::Intrinsic(intrinsic)), FieldExpr::Static(number)) => {
-            (*op, intrinsic, number)
-        }
-        (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(intrinsic))) => {
-            (turned(*op), intrinsic, number)
-        }
-        _ => return None,
-    };
-    let number = number.number().filter(|number| *number > 0.0)?;
+    let (op, intrinsic, number) = compared(condition).filter(|(.., number)| *number > 0.0)?;
     let spans = match intrinsic {
         Intrinsic::ChildCount => number + 1.0,
         Intrinsic::NestedSetRight => number / 2.0,

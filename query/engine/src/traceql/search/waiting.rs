@@ -12,7 +12,9 @@ use std::sync::Arc;
 const SPANS_READ: usize = 100_000;
 /// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
 const TRACES_LOOKED_INTO: usize = 512;
-/// The same where columns tell it.
+/// Of fewer it is quicker to read them whole than to count the children of all spans.
+const TRACES_COUNTED: usize = 16_384;
+/// So many are looked into where columns tell it.
 const TRACES_TRIED: usize = 50;
 
 /// How many traces are read at a time. While few are answers, ever more: a page that has a span of one trace has some of
@@ -140,8 +142,13 @@ impl Search {
         found: &mut TraceSearch,
     ) -> Result<Waiting, QueryError> {
         if self.demands_nothing_else()
-            && let Some(ids) = self.told_by_indexes().await?
+            && let Some(mut ids) = self.told_by_indexes().await?
         {
+            if ids.len() >= TRACES_COUNTED
+                && let Some(told) = self.told_by_children(&mut found.inspected_spans).await?
+            {
+                ids.retain(|id| told.contains(id));
+            }
             return Ok(Waiting::new(ids));
         }
         // What columns tell is of whole traces, from an hour before the range to one after it. Of a short one it is quicker to
