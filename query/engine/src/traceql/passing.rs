@@ -1,6 +1,6 @@
 //! Which spans of a batch a filter lets pass. What their words decide is asked once of the rows that have the same ones, and
-//! bounds of the duration, ids and roots are judged by the whole column. What is asked of events, links, messages and scopes is asked once
-//! of the rows that have none.
+//! bounds of the duration, ids and roots are judged by the whole column. What is asked of events, links, messages and scopes is
+//! asked once of the rows that have none.
 
 use crate::traceql::alike::{Alike, Known, parted};
 use crate::traceql::bounds::Bound;

@@ -1,5 +1,5 @@
-//! Traces of which a span has as many children as a filter asks for, as `{ childCount > 8 }`, where many are large enough for it. The
-//! children of each span are counted, first roughly: what may have enough is then counted exactly.
+//! Traces of which a span has as many children as a filter asks for, as `{ childCount > 8 }`, where many are large enough for it.
+//! The children of each span are counted, first roughly: what may have enough is then counted exactly.
 
 use super::facts::compared;
 use super::matching::Matching;

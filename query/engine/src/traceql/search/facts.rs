@@ -141,8 +141,8 @@ pub(super) fn compared(condition: &FieldExpr) -> Option<(CompareOp, Intrinsic, f
     }
 }
 
-/// How many spans a trace has of which one has so many children, which are beside it, or so high a number in the walk through all, in
-/// which each span takes two.
+/// How many spans a trace has of which one has so many children, which are beside it, or so high a number in the walk through all,
+/// in which each span takes two.
 fn spans_for(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
     let (op, intrinsic, number) = compared(condition).filter(|(.., number)| *number > 0.0)?;
     let spans = match intrinsic {

@@ -1,5 +1,6 @@
-//! What columns tell of the operands of `&&` and of structural operators, as of `{ .a = 1 } >> { .b = 1 } >> { .c = 1 }` or `({ } | count()
-//! > 40) && { .a = 1 }`: an answer has spans of each of them. It is asked once the first candidates were read in vain.
+//! What columns tell of the operands of `&&` and of structural operators, as of `{ .a = 1 } >> { .b = 1 } >> { .c = 1 }` or of
+//! `({ .a = 1 } | count() > 4) && { .b = 1 }`: an answer has spans of each of them. It is asked once the first candidates were
+//! read in vain.
 
 use super::Search;
 use crate::QueryError;

@@ -71,8 +71,8 @@ async fn found(world: &World, query: &str, range: TimeRange, limit: usize) -> Tr
     found
 }
 
-/// Both `spansets | rest`, and with what is asked of the spans more often than branches are told apart, joined by `or`, for which all
-/// traces that have spans of it are read whole. Whether fewer were read for all answers.
+/// Both `spansets | rest`, and with what is asked of the spans more often than branches are told apart, joined by `or`, for which
+/// all traces that have spans of it are read whole. Whether fewer were read for all answers.
 async fn check(world: &World, (spansets, rest): (&str, &str), range: TimeRange, place: &str) -> bool {
     let query = format!("{spansets}{rest}");
     let branches: Vec<String> = std::iter::repeat_n(format!("({spansets})"), 5).collect();
