@@ -8,6 +8,7 @@ mod ids;
 mod metrics;
 mod part;
 mod passing;
+mod rooted;
 mod scan;
 mod scopes;
 mod search;

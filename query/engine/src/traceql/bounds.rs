@@ -1,5 +1,5 @@
-//! Conditions that compare a span's duration with a number. They hold for one row and not for the next, and are asked of many
-//! spans: a whole column is judged at once.
+//! Conditions that compare the duration of a span, or of a trace, with a number. They hold for one row and not for the next, and
+//! are asked of many spans: a whole column is judged at once.
 
 use super::scan::turned;
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic};
@@ -11,14 +11,20 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// `None` of any other condition.
+    /// Of a span; `None` of any other condition.
     pub fn of(condition: &FieldExpr) -> Option<Bound> {
+        Bound::on(Intrinsic::Duration, condition)
+    }
+
+    /// The same of another duration.
+    pub fn on(duration: Intrinsic, condition: &FieldExpr) -> Option<Bound> {
+        let is_own = |intrinsic: &Intrinsic| *intrinsic == duration;
         let FieldExpr::Compare(op, left, right) = condition else { return None };
         let (op, number) = match (left.as_ref(), right.as_ref()) {
-            (FieldExpr::Field(Field::Intrinsic(Intrinsic::Duration)), FieldExpr::Static(number)) => {
+            (FieldExpr::Field(Field::Intrinsic(own)), FieldExpr::Static(number)) if is_own(own) => {
                 (*op, number)
             }
-            (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(Intrinsic::Duration))) => {
+            (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(own))) if is_own(own) => {
                 (turned(*op), number)
             }
             _ => return None,
@@ -36,6 +42,17 @@ impl Bound {
             }
         }
         (bounds, others)
+    }
+
+    /// Whether what it holds neither for the shortest nor for the longest of, it holds for none in between.
+    pub fn is_one_sided(&self) -> bool {
+        !matches!(self.op, CompareOp::Equal | CompareOp::NotEqual)
+    }
+
+    pub fn holds(&self, ns: i64) -> bool {
+        let mut passing = [true];
+        self.judge(&[ns], &mut passing);
+        passing[0]
     }
 
     /// Takes out the rows for which it does not hold.
@@ -74,18 +91,23 @@ mod tests {
     #[test]
     fn a_bound_holds_where_its_condition_does() {
         let durations = [0, 1, 9_999_999, 10_000_000, 10_000_001, -5, i64::MAX];
-        for op in ["=", "!=", ">", ">=", "<", "<="] {
+        for op_text in ["=", "!=", ">", ">=", "<", "<="] {
             for (query, turns) in [
-                (format!("{{ duration {op} 10ms }}"), false),
-                (format!("{{ duration {op} 1 }}"), false),
-                (format!("{{ 10ms {op} duration }}"), true),
+                (format!("{{ duration {op_text} 10ms }}"), false),
+                (format!("{{ duration {op_text} 1 }}"), false),
+                (format!("{{ 10ms {op_text} duration }}"), true),
             ] {
                 let condition = condition(&query);
                 let FieldExpr::Compare(op, left, right) = &condition else { panic!("{query}") };
                 let mut passing = [true; 7];
                 passing[3] = false;
                 Bound::of(&condition).unwrap().judge(&durations, &mut passing);
+                let of_trace = self::condition(&query.replace("duration", "traceDuration"));
+                assert!(Bound::of(&of_trace).is_none(), "{query}");
+                let of_trace = Bound::on(Intrinsic::TraceDuration, &of_trace).unwrap();
+                assert_eq!(of_trace.is_one_sided(), !["=", "!="].contains(&op_text), "{query}");
                 for (at, ns) in durations.iter().enumerate() {
+                    assert_eq!(passing[at], at != 3 && of_trace.holds(*ns), "{query} {ns}");
                     let holds = match (left.as_ref(), right.as_ref()) {
                         (FieldExpr::Static(number), _) if turns => {
                             compare(*op, &number.into(), &Val::Duration(*ns))

@@ -1,5 +1,5 @@
-//! `.name` is asked of the span and then of its resource. Where no resource has the attribute, as mostly, it is the span's, and
-//! what is known of where spans with it lie can be used.
+//! `.name` is asked of the span and then of its resource, and so is `parent.name` of the parent. Where no resource has the
+//! attribute, as mostly, it is the span's, and what is known of where spans with it lie can be used.
 
 use std::collections::BTreeSet;
 use traceql::{Element, Field, FieldExpr, Pipeline, Scope, SpansetExpr};
@@ -29,8 +29,12 @@ fn settle_filter(filter: &mut FieldExpr, of_resources: &BTreeSet<String>) {
         FieldExpr::Static(_) => {}
         FieldExpr::Field(Field::Attribute { scope, name }) => {
             // Every resource has a service, if an empty one.
-            if *scope == Scope::Any && name != "service.name" && !of_resources.contains(name) {
-                *scope = Scope::Span;
+            if name != "service.name" && !of_resources.contains(name) {
+                *scope = match *scope {
+                    Scope::Any => Scope::Span,
+                    Scope::Parent => Scope::ParentSpan,
+                    other => other,
+                };
             }
         }
         FieldExpr::Field(Field::Intrinsic(_)) => {}

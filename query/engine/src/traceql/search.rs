@@ -1,15 +1,20 @@
 //! Search in two steps. First a scan of only those columns that the filters read finds the traces in which each filter
 //! that must match does match (`candidates`); then these traces are read whole, newest first, and the pipeline is run on each,
 //! until there are enough. Where spans tell by columns what a query asks of several of one trace, only traces that have it are
-//! candidates: by what is aggregated of them (`aggregates`), or by how they hang together (`sides`). What is asked of the whole
-//! trace may leave out others (`facts`).
+//! candidates: by what is aggregated of them (`aggregates`), or by how they hang together (`sides`), of several pipelines joined by
+//! `||` each by itself (`either`), and so of operands of other operators (`operands`). What is asked of the whole trace may leave
+//! out others (`facts`), and so how many children a span has (`children`).
 
 mod aggregates;
 mod candidates;
+mod children;
 mod demanded;
+mod either;
 mod facts;
+mod linked;
 mod matching;
 mod names;
+mod operands;
 mod sides;
 mod tested;
 mod told;
@@ -257,7 +262,7 @@ impl Search {
     /// Traces that may be answers, those with the newest matching spans first; `inspected` grows by the spans looked at.
     pub(super) async fn ids(&self, inspected: &mut u64) -> Result<Vec<TraceId>, QueryError> {
         if let Some(told) = self.told_by_aggregates(inspected).await? {
-            return Ok(told);
+            return Ok(told.into_iter().map(|(_, id)| id).collect());
         }
         let mut found = TraceSearch::default();
         let ids = self.candidates(self.range, &mut found).await?;
@@ -276,7 +281,9 @@ impl Search {
         let mut traces = Vec::new();
         let Whole { traces: inspected, spans } = self
             .whole(ids, columns, &mut |id, trace, spansets| {
-                traces.push(self.answer(id, trace, spansets));
+                if self.is_candidate(trace) {
+                    traces.push(self.answer(id, trace, spansets));
+                }
                 Ok(())
             })
             .await?;

@@ -193,6 +193,10 @@ impl<'a> Typed<'a> {
         })
     }
 
+    fn is_empty(&self, row: usize) -> bool {
+        self.map.value_offsets()[row] == self.map.value_offsets()[row + 1]
+    }
+
     fn entries(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str, u8)> {
         let (keys, values) = (self.keys, self.values);
         let from = self.map.value_offsets()[row] as usize;
@@ -376,6 +380,11 @@ impl<'a> Spans<'a> {
         id(self.parent, row).filter(|parent| *parent != [0; 8])
     }
 
+    /// Whether it was read which spans have a parent.
+    pub fn has_parents(&self) -> bool {
+        self.parent.is_some()
+    }
+
     pub fn start(&self, row: usize) -> i64 {
         self.start.map_or(0, |start| start.value(row))
     }
@@ -446,6 +455,9 @@ impl<'a> Spans<'a> {
             | Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTimeSinceStart) => none(&self.events),
             Field::Attribute { scope: Scope::Link, .. }
             | Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => none(&self.links),
+            Field::Attribute { scope: Scope::Instrumentation, .. } => {
+                self.scope_attributes.as_ref().is_none_or(|attributes| attributes.is_empty(row))
+            }
             Field::Intrinsic(Intrinsic::StatusMessage) => {
                 self.status_message.is_none_or(|messages| messages.value(row).is_empty())
             }
@@ -808,7 +820,7 @@ pub(crate) fn columns_of(field: &Field, columns: &mut Vec<&'static str>) {
             Intrinsic::StatusMessage => "status_message",
             Intrinsic::Kind => "kind",
             Intrinsic::SpanId => "span_id",
-            Intrinsic::ParentId | Intrinsic::Parent => "parent_span_id",
+            Intrinsic::ParentId | Intrinsic::Parent | Intrinsic::NestedSetParent => "parent_span_id",
             Intrinsic::EventName | Intrinsic::EventTimeSinceStart => "events",
             Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => "links",
             Intrinsic::InstrumentationName => "scope_name",

@@ -239,6 +239,12 @@ impl TraceFacts {
         TraceFacts::of(&[])
     }
 
+    /// Service and name of the root of another trace.
+    pub fn take_root(&mut self, (service, name): &(String, String)) {
+        self.root_service.clone_from(service);
+        self.root_name.clone_from(name);
+    }
+
     fn of(rows: &[(&Spans<'_>, usize)]) -> TraceFacts {
         // A server's span may share its id with the client's. What is below that id was asked by the server, unless it is a
         // server itself; of several the first by time stands for the others.

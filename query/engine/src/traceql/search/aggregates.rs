@@ -29,14 +29,11 @@ struct Aggregated<'a> {
 }
 
 impl<'a> Aggregated<'a> {
-    /// `None` where nothing of the kind stands behind the filter, and where a second one must have spans in the range as well.
+    /// `None` where nothing of the kind stands behind the filter.
     fn of(pipeline: &'a Pipeline) -> Option<Aggregated<'a>> {
         let (Element::Spansets(SpansetExpr::Filter(filter)), rest) = pipeline.elements.split_first()? else {
             return None;
         };
-        if rest.iter().any(|element| matches!(element, Element::Spansets(_))) {
-            return None;
-        }
         let demands = demanded::of(pipeline);
         let mut own = Aggregated { filter, demands, field: None, conditions: vec![] };
         let mut of_trace = false;
@@ -172,13 +169,13 @@ impl Search {
     pub(super) async fn told_by_aggregates(
         &self,
         inspected: &mut u64,
-    ) -> Result<Option<Vec<TraceId>>, QueryError> {
+    ) -> Result<Option<Vec<(i64, TraceId)>>, QueryError> {
         let asked = Aggregated::of(&self.pipeline).filter(Aggregated::is_rarer_than_all);
         let Some(asked) = asked else { return Ok(None) };
         let mut among = None;
         for demand in &asked.demands {
             let filter = demand.clone();
-            let wanted = Matching { filter, fields: vec![], columns: &[], among: among.take() };
+            let wanted = Matching { filter, fields: vec![], columns: &[], among: among.take(), test: None };
             let Some(found) = self.matching(wanted, |at| at.spans.trace_id(at.row)).await? else {
                 return Ok(None);
             };
@@ -191,7 +188,7 @@ impl Search {
         }
         let (filter, field) = (asked.filter.clone(), asked.field.cloned());
         let fields = field.iter().cloned().collect();
-        let wanted = Matching { filter, fields, columns: &["span_id", "kind"], among };
+        let wanted = Matching { filter, fields, columns: &["span_id", "kind"], among, test: None };
         let found = self
             .matching(wanted, move |at| Row {
                 trace: at.spans.trace_id(at.row),
@@ -209,7 +206,7 @@ impl Search {
 
 /// Traces that have a span in the range, and of which all are together what is asked. Where a span was sent twice and the two
 /// differ, who reads the trace whole sees which one counts.
-fn fitting(asked: &Aggregated<'_>, mut rows: Vec<Row>, range: TimeRange) -> Vec<TraceId> {
+fn fitting(asked: &Aggregated<'_>, mut rows: Vec<Row>, range: TimeRange) -> Vec<(i64, TraceId)> {
     rows.sort_unstable_by_key(Row::key);
     let mut uncertain: HashSet<TraceId, RandomState> = HashSet::default();
     rows.dedup_by(|again, first| {
@@ -229,7 +226,7 @@ fn fitting(asked: &Aggregated<'_>, mut rows: Vec<Row>, range: TimeRange) -> Vec<
         }
     }
     fitting.sort_unstable_by_key(|newest| Reverse(*newest));
-    fitting.into_iter().map(|(_, trace)| trace).collect()
+    fitting
 }
 
 #[cfg(test)]
@@ -255,7 +252,7 @@ mod tests {
             ("{ name = `a` } | count() > 2 | by(span.y) | count() > 3", 1),
             ("{ name = `a` } | sum(span.x + 1) > 2", 0),
             ("{ name = `a` } >> { name = `b` } | count() > 2", 0),
-            ("{ name = `a` } | count() > 2 | { name = `b` }", 0),
+            ("{ name = `a` } | count() > 2 | { name = `b` } | max(span.x) > 2", 1),
             ("{ traceDuration > 1s } | count() > 2", 0),
             ("{ name = `a` } | max(childCount) > 2", 0),
             ("{ name = `a` } | max(childCount) > 2 | count() > 2", 1),
@@ -279,7 +276,10 @@ mod tests {
     fn told(query: &str, rows: Vec<Row>) -> Vec<u8> {
         let pipeline = pipeline(query);
         let range = TimeRange { start: 0, end: 100 };
-        fitting(&Aggregated::of(&pipeline).unwrap(), rows, range).into_iter().map(|trace| trace[0]).collect()
+        fitting(&Aggregated::of(&pipeline).unwrap(), rows, range)
+            .into_iter()
+            .map(|(_, trace)| trace[0])
+            .collect()
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 use super::{Search, tested};
 use crate::QueryError;
+use crate::traceql::evaluate::SpanAt;
 use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::search::TraceSearch;
 use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Spans, fields_or_columns_of};
+use crate::traceql::trace::Trace;
 use arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use foldhash::fast::RandomState;
@@ -116,6 +118,16 @@ impl Search {
         range: TimeRange,
         found: &mut TraceSearch,
     ) -> Result<Vec<TraceId>, QueryError> {
+        let newest = self.newest_candidates(range, &mut found.inspected_spans).await?;
+        Ok(newest.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The same with when they begin.
+    pub(super) async fn newest_candidates(
+        &self,
+        range: TimeRange,
+        inspected: &mut u64,
+    ) -> Result<Vec<(i64, TraceId)>, QueryError> {
         let mut filters = Vec::new();
         filters_of(&self.pipeline, &mut filters);
         let mut all = self.no_candidates();
@@ -132,7 +144,7 @@ impl Search {
             }
             None => self.add_candidates(SpanSelect::all(range), &mut all).await?,
         }
-        found.inspected_spans += all.inspected_spans;
+        *inspected += all.inspected_spans;
         let mut ids: Vec<(i64, TraceId)> = all
             .by_trace
             .into_iter()
@@ -140,7 +152,30 @@ impl Search {
             .map(|(id, candidate)| (candidate.newest_ns, id))
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(ids.into_iter().map(|(_, id)| id).collect())
+        Ok(ids)
+    }
+
+    /// Whether each filter that must match may do so of a span in the range, as it does in every candidate that is told by filters:
+    /// of a trace spans around the range are read, too.
+    pub(super) fn is_candidate(&self, trace: &Trace<'_>) -> bool {
+        let within = |row: &&(&Spans<'_>, usize)| self.range.contains(row.0.start(row.1));
+        if trace.rows.iter().all(|row| within(&row)) {
+            return true;
+        }
+        let mut filters = Vec::new();
+        filters_of(&self.pipeline, &mut filters);
+        if filters.len() > FILTERS_MAX {
+            return true;
+        }
+        let (mut matched, mut any) = (0u64, false);
+        for &(spans, row) in trace.rows.iter().filter(within) {
+            let at = SpanAt { spans, row, trace: None };
+            let holds = filters.iter().map(|filter| at.holds(filter) != Some(false));
+            matched |=
+                holds.zip(0..FILTERS_MAX).fold(0u64, |bits, (holds, at)| bits | u64::from(holds) << at);
+            any = true;
+        }
+        any && possible(&self.pipeline, matched, &mut 0)
     }
 
     /// Not of what is narrowed by something else, and not in the newest part: what many have is found there as it is.

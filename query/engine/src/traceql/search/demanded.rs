@@ -1,8 +1,9 @@
-//! What the condition of an aggregate demands of one span: an average above 290 ms has a span of 290 ms or more. Traces are
-//! looked for by that, too, as it is rarer than what the filter asks.
+//! What the condition of an aggregate demands of one span: an average above 290 ms has a span of 290 ms or more. So does a further
+//! filter, which one of the spans must pass as well. Traces are looked for by that, too, as it is rarer than what the filter asks.
 //!
 //! Two such conditions may be met by two spans, and each by one that starts outside the asked range.
 
+use super::tested::narrows;
 use traceql::{Aggregate, CompareOp, Element, FieldExpr, Pipeline, Scalar, SpansetExpr, Static};
 
 /// Of spans of the filter that the pipeline begins with: every answer has, in its whole trace, one for each of these.
@@ -12,6 +13,10 @@ pub fn of(pipeline: &Pipeline) -> Vec<FieldExpr> {
     };
     let of_element = |element: &Element| match element {
         Element::Scalar { left, op, right } => of_one_span(left, *op, right),
+        // Where neither narrows what is read, all spans would be looked at once more.
+        Element::Spansets(SpansetExpr::Filter(other)) if narrows(filter) || narrows(other) => {
+            Some(other.clone())
+        }
         _ => None,
     };
     let both = |condition| FieldExpr::And(Box::new(filter.clone()), Box::new(condition));
@@ -78,6 +83,10 @@ mod tests {
             ("{ name = `a` } | max(span.x) > min(span.y)", vec![]),
             ("{ name = `a` } | max(childCount) > 2", vec![]),
             ("{ name = `a` } >> { name = `b` } | avg(duration) > 1s", vec![]),
+            ("{ name = `a` } | { status = error } | count() > 2", vec!["{ name = `a` && status = error }"]),
+            ("{ kind = client } | by(name) | { span.x = `a` }", vec!["{ kind = client && span.x = `a` }"]),
+            ("{ kind = client } | { span.x > 1 }", vec![]),
+            ("{ name = `a` } | { status = error } || { .x = 1 }", vec![]),
         ] {
             let expected: Vec<String> = expected
                 .into_iter()

@@ -5,8 +5,10 @@
 
 use super::{Search, range_of_traces};
 use crate::QueryError;
-use crate::traceql::alike::conditions;
+use crate::traceql::alike::{Known, conditions};
+use crate::traceql::bounds::Bound;
 use crate::traceql::evaluate::SpanAt;
+use crate::traceql::scan::turned;
 use crate::traceql::shares::{in_shares, shares};
 use crate::traceql::spans::Spans;
 use crate::traceql::trace::{Trace, TraceFacts};
@@ -20,8 +22,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use store::RootNames;
 use traceql::{
-    Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr, SpansetOp,
-    Static,
+    Aggregate, Answers, CompareOp, Element, Field, FieldExpr, Intrinsic, Pipeline, Scalar, SpansetExpr,
+    SpansetOp, Static,
 };
 
 /// What a query demands of every trace that is an answer.
@@ -29,6 +31,8 @@ struct Demands<'a> {
     conditions: Vec<Condition<'a>>,
     /// The spans of the trace, whichever match.
     counts: Vec<(CompareOp, f64)>,
+    /// Nanoseconds that some of its spans took together, at least.
+    sums: Vec<f64>,
     roots: bool,
     /// Nothing else is asked of single spans: what has all this is a candidate.
     only: bool,
@@ -39,8 +43,8 @@ struct Condition<'a> {
     expr: &'a FieldExpr,
     of_duration: bool,
     of_root: bool,
-    /// A bound for the duration: what holds neither for the shortest nor for the longest one holds for none in between.
-    bound: bool,
+    /// It is one for the duration.
+    bound: Option<Bound>,
 }
 
 impl<'a> Condition<'a> {
@@ -51,13 +55,7 @@ impl<'a> Condition<'a> {
             of_duration |= duration;
             of_root |= !duration;
         });
-        let plain = |expr: &FieldExpr| matches!(expr, FieldExpr::Field(_) | FieldExpr::Static(_));
-        let bound = match expr {
-            FieldExpr::Compare(op, left, right) => {
-                !matches!(op, CompareOp::Equal | CompareOp::NotEqual) && plain(left) && plain(right)
-            }
-            _ => false,
-        };
+        let bound = Bound::on(Intrinsic::TraceDuration, expr).filter(Bound::is_one_sided);
         Condition { expr, of_duration, of_root, bound }
     }
 }
@@ -65,10 +63,12 @@ impl<'a> Condition<'a> {
 impl<'a> Demands<'a> {
     /// `None` where it can be told of no trace without reading it.
     fn of(pipeline: &'a Pipeline) -> Option<Demands<'a>> {
-        let mut demands = Demands { conditions: vec![], counts: vec![], roots: false, only: true };
+        let mut demands =
+            Demands { conditions: vec![], counts: vec![], sums: vec![], roots: false, only: true };
         demands.pipeline(pipeline);
         demands.roots = demands.conditions.iter().any(|condition| condition.of_root);
-        (!demands.conditions.is_empty() || !demands.counts.is_empty()).then_some(demands)
+        let asks = !demands.conditions.is_empty() || !demands.counts.is_empty() || !demands.sums.is_empty();
+        asks.then_some(demands)
     }
 
     fn pipeline(&mut self, pipeline: &'a Pipeline) {
@@ -77,10 +77,17 @@ impl<'a> Demands<'a> {
                 Element::Spansets(expr) => self.spansets(expr),
                 // No group has more spans than the trace.
                 Element::Scalar { left: Scalar::Count, op, right: Scalar::Static(least) } => {
-                    let bounds =
-                        matches!(op, CompareOp::Greater | CompareOp::GreaterEqual | CompareOp::Equal);
-                    let op = if *op == CompareOp::Greater { *op } else { CompareOp::GreaterEqual };
-                    self.counts.extend(least.number().filter(|_| bounds).map(|least| (op, least)));
+                    self.counts.extend(least.number().and_then(|least| at_least(*op, least)));
+                }
+                // Nor takes any of its spans longer than the trace.
+                Element::Scalar {
+                    left:
+                        Scalar::Aggregate(Aggregate::Sum, FieldExpr::Field(Field::Intrinsic(Intrinsic::Duration))),
+                    op,
+                    right: Scalar::Static(least),
+                } => {
+                    let least = least.number().and_then(|least| at_least(*op, least));
+                    self.sums.extend(least.map(|(_, least)| least));
                 }
                 _ => {}
             }
@@ -92,8 +99,9 @@ impl<'a> Demands<'a> {
             SpansetExpr::Filter(filter) => {
                 for condition in conditions(filter) {
                     let everything = matches!(condition, FieldExpr::Static(Static::Bool(true)));
-                    let of_trace = of_trace(condition);
-                    self.only &= of_trace || everything;
+                    let (of_trace, of_spans) = (of_trace(condition), spans_for(condition));
+                    self.only &= of_trace || everything || of_spans.is_some();
+                    self.counts.extend(of_spans);
                     self.conditions.extend(of_trace.then(|| Condition::new(condition)));
                 }
             }
@@ -110,6 +118,43 @@ impl<'a> Demands<'a> {
     }
 }
 
+/// What is larger than it, or as large; `None` where it may be anything.
+fn at_least(op: CompareOp, number: f64) -> Option<(CompareOp, f64)> {
+    match op {
+        CompareOp::Greater => Some((op, number)),
+        CompareOp::GreaterEqual | CompareOp::Equal => Some((CompareOp::GreaterEqual, number)),
+        _ => None,
+    }
+}
+
+/// A condition that compares an intrinsic with a number, which stands on its right then.
+pub(super) fn compared(condition: &FieldExpr) -> Option<(CompareOp, Intrinsic, f64)> {
+    let FieldExpr::Compare(op, left, right) = condition else { return None };
+    match (left.as_ref(), right.as_ref()) {
+        (FieldExpr::Field(Field::Intrinsic(intrinsic)), FieldExpr::Static(number)) => {
+            Some((*op, *intrinsic, number.number()?))
+        }
+        (FieldExpr::Static(number), FieldExpr::Field(Field::Intrinsic(intrinsic))) => {
+            Some((turned(*op), *intrinsic, number.number()?))
+        }
+        _ => None,
+    }
+}
+
+/// How many spans a trace has of which one has so many children, which are beside it, or so high a number in the walk through all,
+/// in which each span takes two.
+fn spans_for(condition: &FieldExpr) -> Option<(CompareOp, f64)> {
+    let (op, intrinsic, number) = compared(condition).filter(|(.., number)| *number > 0.0)?;
+    let spans = match intrinsic {
+        Intrinsic::ChildCount => number + 1.0,
+        Intrinsic::NestedSetRight => number / 2.0,
+        Intrinsic::NestedSetLeft | Intrinsic::NestedSetParent => (number + 1.0) / 2.0,
+        _ => return None,
+    };
+    // One span each trace has.
+    at_least(op, spans).filter(|(_, least)| *least > 1.0)
+}
+
 /// Whether a condition is of the whole trace alone.
 fn of_trace(condition: &FieldExpr) -> bool {
     let (mut some, mut only) = (false, true);
@@ -124,6 +169,8 @@ fn of_trace(condition: &FieldExpr) -> bool {
 }
 
 const MS: i64 = 1_000_000;
+/// What is summed up is rounded.
+const SUMMED: f64 = 1.0 + 1e-6;
 
 #[derive(Clone)]
 struct Fact {
@@ -232,7 +279,7 @@ impl Search {
                         store::Root::None => RootOf::None,
                         _ if is_cut => RootOf::Uncertain,
                         store::Root::One(number) => {
-                            told.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
+                            told.roots.get(number).map_or(RootOf::Uncertain, |root| RootOf::One(number, root))
                         }
                         store::Root::Uncertain => RootOf::Uncertain,
                     },
@@ -287,7 +334,7 @@ impl Search {
                 shortest_ns: duration_ns,
                 longest_ns: duration_ns,
                 root: root.map_or(RootOf::None, |(.., number)| {
-                    all.roots.get(number).map_or(RootOf::Uncertain, RootOf::One)
+                    all.roots.get(number).map_or(RootOf::Uncertain, |root| RootOf::One(number, root))
                 }),
             };
             // Not there any more, or not within what is read of a trace: who reads it whole will see.
@@ -338,10 +385,10 @@ struct KnownOf<'k> {
     root: RootOf<'k>,
 }
 
-/// Service and name.
 enum RootOf<'k> {
     None,
-    One(&'k (String, String)),
+    /// Its number, service and name.
+    One(u32, &'k (String, String)),
     Uncertain,
 }
 
@@ -352,6 +399,8 @@ struct Judge<'a> {
     trace: Trace<'a>,
     /// What a trace without a root says.
     no_root: (String, String),
+    /// Whether what is asked of the root alone may hold, by one more than the root's number: many traces have the same.
+    of_roots: Known<bool>,
     /// No span.
     nothing: &'a Spans<'a>,
 }
@@ -360,36 +409,57 @@ impl<'a> Judge<'a> {
     fn new(demands: &'a Demands<'a>, nothing: &'a Spans<'a>) -> Judge<'a> {
         let facts = TraceFacts::unknown();
         let no_root = (facts.root_service.clone(), facts.root_name.clone());
-        Judge { demands, trace: Trace { rows: vec![], facts }, no_root, nothing }
+        let (trace, of_roots) = (Trace { rows: vec![], facts }, Known::default());
+        Judge { demands, trace, no_root, of_roots, nothing }
     }
 
     fn possible(&mut self, known: &KnownOf<'_>) -> bool {
+        let (demands, nothing) = (self.demands, self.nothing);
+        let Judge { trace, no_root, of_roots, .. } = self;
         let spans = f64::from(known.spans);
-        if !self.demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
+        if !demands.counts.iter().all(|(op, least)| op.holds(spans.total_cmp(least))) {
             return false;
         }
+        let most = spans * known.longest_ns as f64 * SUMMED;
+        if !demands.sums.iter().all(|least| most >= *least) {
+            return false;
+        }
+        let within = |bound: &Bound| bound.holds(known.longest_ns) || bound.holds(known.shortest_ns);
+        if !demands.conditions.iter().filter_map(|condition| condition.bound.as_ref()).all(within) {
+            return false;
+        }
+        let others = || demands.conditions.iter().filter(|condition| condition.bound.is_none());
         let root = match known.root {
-            RootOf::None => Some(&self.no_root),
-            RootOf::One(root) => Some(root),
+            RootOf::None => Some((0, &*no_root)),
+            RootOf::One(number, root) => Some((number.saturating_add(1), root)),
             RootOf::Uncertain => None,
         };
-        if let Some(root) = root.filter(|_| self.demands.roots) {
-            self.trace.facts.root_service.clone_from(&root.0);
-            self.trace.facts.root_name.clone_from(&root.1);
+        if let Some((number, root)) = root.filter(|_| demands.roots) {
+            let may_be = of_roots.get(number, || {
+                trace.facts.take_root(root);
+                others()
+                    .filter(|condition| !condition.of_duration)
+                    .all(|one| may_hold(one.expr, trace, nothing))
+            });
+            if !may_be {
+                return false;
+            }
         }
-        self.demands.conditions.iter().all(|condition| {
-            if condition.of_root && root.is_none() {
-                return true;
+        // What else is asked of the duration, it takes the very one.
+        let is_exact = known.shortest_ns == known.longest_ns;
+        let mut of_both = others().filter(|condition| condition.of_duration && is_exact);
+        of_both.all(|condition| {
+            if condition.of_root {
+                let Some((_, root)) = root else { return true };
+                trace.facts.take_root(root);
             }
-            let mut holds = |duration_ns: i64| {
-                (self.trace.facts.start_ns, self.trace.facts.end_ns) = (0, duration_ns);
-                let at = SpanAt { spans: self.nothing, row: 0, trace: Some((&self.trace, 0)) };
-                at.holds(condition.expr) != Some(false)
-            };
-            if !condition.of_duration || known.shortest_ns == known.longest_ns {
-                return holds(known.longest_ns);
-            }
-            !condition.bound || holds(known.longest_ns) || holds(known.shortest_ns)
+            (trace.facts.start_ns, trace.facts.end_ns) = (0, known.longest_ns);
+            may_hold(condition.expr, trace, nothing)
         })
     }
+}
+
+fn may_hold(condition: &FieldExpr, trace: &Trace<'_>, nothing: &Spans<'_>) -> bool {
+    let at = SpanAt { spans: nothing, row: 0, trace: Some((trace, 0)) };
+    at.holds(condition) != Some(false)
 }

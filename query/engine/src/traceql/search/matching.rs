@@ -14,6 +14,7 @@ use futures::StreamExt;
 use model::{SpanSelect, TraceId};
 use std::collections::HashSet;
 use std::sync::Arc;
+use store::SpanTest;
 use traceql::{Field, FieldExpr};
 
 /// Spans that may be remembered, of some fifty bytes each.
@@ -39,6 +40,8 @@ pub(super) struct Matching {
     pub columns: &'static [&'static str],
     /// Spans of other traces are left out. `None`: of all.
     pub among: Option<Arc<Among>>,
+    /// What does not pass it may be left out.
+    pub test: Option<SpanTest>,
 }
 
 /// What was made of the spans, with the memory that it takes.
@@ -49,6 +52,10 @@ pub(super) struct Matched<R> {
 }
 
 impl<R> Matched<R> {
+    pub fn of(rows: Vec<R>, reservation: MemoryReservation) -> Matched<R> {
+        Matched { rows, inspected_spans: 0, reservation }
+    }
+
     fn has_room(&self) -> bool {
         let bytes = self.rows.capacity() * size_of::<R>();
         self.rows.len() <= ROWS_MAX && self.reservation.try_resize(bytes).is_ok()
@@ -106,9 +113,12 @@ impl Search {
         asked.filter.fields(&mut |field| read.push(field));
         read.into_iter().for_each(|field| fields_or_columns_of(field, &mut select.fields, &mut columns));
         let reservation = MemoryConsumer::new("traceql matching").register(self.context.memory_pool());
-        let mut found = Matched { rows: vec![], inspected_spans: 0, reservation };
+        let mut found = Matched::of(vec![], reservation);
         let filter = Passing::new(&asked.filter);
-        let mut batches = self.scan(select, &columns)?;
+        let mut batches = match asked.test.clone() {
+            Some(test) => self.scan_tested(select, &columns, test)?,
+            None => self.scan(select, &columns)?,
+        };
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
             found.inspected_spans += batch.num_rows() as u64;

@@ -3,6 +3,7 @@
 
 use crate::traceql::alike::conditions;
 use crate::traceql::passing::Passing;
+use crate::traceql::rooted::Rooted;
 use crate::traceql::scan::narrow;
 use crate::traceql::spans::{Spans, fields_or_columns_of};
 use arrow::array::RecordBatch;
@@ -46,10 +47,11 @@ pub(super) fn is_of_spans(filter: &FieldExpr) -> bool {
 fn is_told(condition: &FieldExpr) -> bool {
     let mut of_trace = false;
     condition.fields(&mut |field| of_trace |= field.of_trace());
-    !of_trace && !matches!(condition, FieldExpr::Static(Static::Bool(true)))
+    let is_told = !of_trace || Rooted::of(condition).is_some();
+    is_told && !matches!(condition, FieldExpr::Static(Static::Bool(true)))
 }
 
-fn narrows(condition: &FieldExpr) -> bool {
+pub(super) fn narrows(condition: &FieldExpr) -> bool {
     let all = SpanSelect::all(TimeRange::ALL);
     let mut select = all.clone();
     narrow(&mut select, condition);
@@ -104,6 +106,7 @@ mod tests {
         of(&["{ span.b = `y` && duration > 5ms }"], &[]);
         of(&["{ traceDuration > 5ms || span.a > 5 }"], &[]);
         of(&["{ parent.a = 1 }"], &[]);
+        of(&["{ nestedSetParent < 0 && childCount > 1 }"], &["parent_span_id"]);
         of(&["{ }"], &[]);
         of(&[], &[]);
         // Together nothing is narrowed by what one of them asks, and one that all spans pass leaves all.

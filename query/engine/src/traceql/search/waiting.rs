@@ -12,7 +12,9 @@ use std::sync::Arc;
 const SPANS_READ: usize = 100_000;
 /// So many traces are looked into before it is asked which are impossible: mostly there are enough answers among them.
 const TRACES_LOOKED_INTO: usize = 512;
-/// The same where columns tell it.
+/// Of fewer it is quicker to read them whole than to count the children of all spans.
+const TRACES_COUNTED: usize = 16_384;
+/// So many are looked into where columns tell it.
 const TRACES_TRIED: usize = 50;
 
 /// How many traces are read at a time. While few are answers, ever more: a page that has a span of one trace has some of
@@ -31,14 +33,15 @@ pub(super) struct Pace {
 
 impl Pace {
     pub fn of(search: &Search) -> Pace {
-        let (demands, by_aggregates) = (search.demands_of_traces(), search.aggregates_tell());
+        let demands = search.demands_of_traces();
+        let by_columns = search.aggregates_tell() || search.parents_tell();
         Pace {
             traces: TRACES_READ.min(search.limit.max(1)),
             seen: 0,
             spans: 0,
             demands,
-            leaves_some: demands || by_aggregates,
-            tried_max: if by_aggregates { TRACES_TRIED } else { TRACES_LOOKED_INTO },
+            leaves_some: demands || by_columns,
+            tried_max: if by_columns { TRACES_TRIED } else { TRACES_LOOKED_INTO },
         }
     }
 
@@ -78,7 +81,7 @@ pub(super) struct Waiting {
 /// What columns tell of all traces.
 pub(super) struct Told {
     /// Those that may be answers, those with the newest matching spans first.
-    pub traces: Vec<TraceId>,
+    pub traces: Vec<(i64, TraceId)>,
     /// By which they can be [climbed](Search::climbed), where that tells more.
     pub links: Option<Arc<Links>>,
 }
@@ -101,10 +104,15 @@ impl Waiting {
         }
         if self.untold && pace.seen >= TRACES_LOOKED_INTO && self.ids.len() >= TRACES_LOOKED_INTO {
             self.untold = false;
-            if let Some(told) = search.told_by_columns(found).await? {
-                let possible: HashSet<TraceId, RandomState> = told.traces.into_iter().collect();
+            let possible = match search.told_by_columns(found).await? {
+                Some(told) => {
+                    self.links = told.links;
+                    Some(told.traces.into_iter().map(|(_, id)| id).collect::<HashSet<_, RandomState>>())
+                }
+                None => search.told_by_operands(&mut found.inspected_spans).await?,
+            };
+            if let Some(possible) = possible {
                 self.ids.retain(|id| possible.contains(id));
-                self.links = told.links;
             }
         }
         if let Some(links) = self.links.clone() {
@@ -134,23 +142,34 @@ impl Search {
         found: &mut TraceSearch,
     ) -> Result<Waiting, QueryError> {
         if self.demands_nothing_else()
-            && let Some(ids) = self.told_by_indexes().await?
+            && let Some(mut ids) = self.told_by_indexes().await?
         {
+            if ids.len() >= TRACES_COUNTED
+                && let Some(told) = self.told_by_children(&mut found.inspected_spans).await?
+            {
+                ids.retain(|id| told.contains(id));
+            }
             return Ok(Waiting::new(ids));
         }
         // What columns tell is of whole traces, from an hour before the range to one after it. Of a short one it is quicker to
         // look into the first ones.
         let is_short = self.range.end.saturating_sub(self.range.start) < TRACE_NS_MAX;
-        let told = if is_short { None } else { self.told_by_columns(found).await? };
+        let looks_first = is_short || self.sides_take_all();
+        let told = if looks_first { None } else { self.told_by_columns(found).await? };
+        let untold = looks_first || told.is_none() && self.operands_tell();
         let (ids, links) = match told {
-            Some(told) => (told.traces, told.links),
+            Some(told) => (told.traces.into_iter().map(|(_, id)| id).collect(), told.links),
             None => (self.candidates(range, found).await?, None),
         };
-        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold: is_short })
+        Ok(Waiting { ids, links, climbed: 0, may_be_impossible: true, untold })
     }
 
     /// `None` where they do not tell, or it takes too much room.
     async fn told_by_columns(&self, found: &mut TraceSearch) -> Result<Option<Told>, QueryError> {
+        let by_either = self.told_by_either(&mut found.inspected_spans).await?;
+        if by_either.is_some() {
+            return Ok(by_either);
+        }
         let by_sides = self.told_by_sides(&mut found.inspected_spans).await?;
         if by_sides.is_some() {
             return Ok(by_sides);

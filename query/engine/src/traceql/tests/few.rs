@@ -71,11 +71,12 @@ async fn found(world: &World, query: &str, range: TimeRange, limit: usize) -> Tr
     found
 }
 
-/// Both `spansets | rest`, and with what is asked of the spans twice, joined by `or`, for which all traces that have spans of it
-/// are read whole. Whether fewer were read for all answers.
+/// Both `spansets | rest`, and with what is asked of the spans more often than branches are told apart, joined by `or`, for which
+/// all traces that have spans of it are read whole. Whether fewer were read for all answers.
 async fn check(world: &World, (spansets, rest): (&str, &str), range: TimeRange, place: &str) -> bool {
     let query = format!("{spansets}{rest}");
-    let whole = format!("({spansets}) || ({spansets}){rest}");
+    let branches: Vec<String> = std::iter::repeat_n(format!("({spansets})"), 5).collect();
+    let whole = format!("{}{rest}", branches.join(" || "));
     let all = found(world, &whole, range, TRACES as usize).await;
     let mut fewer = false;
     for limit in [FEW, TRACES as usize] {
@@ -157,6 +158,58 @@ async fn few_of_many_traces_are_found_as_if_each_were_read_whole() {
             ("{ status = error && span.n = true } >> { span.n = `1` }", " | select(resource.zone)"),
         ] {
             left_out += usize::from(check(&world, query, hour(), place).await);
+        }
+        // Few of which are looked into before all spans are.
+        let of_any = [
+            "{ name = `query` && span.n = 1 } > { }",
+            "{ } < { name = `query` && status = error }",
+            "{ } > { span.n = 3 && kind = client }",
+            "{ name = `write` && span.n = 1 } >> { }",
+            "{ } &>> { name = `write` && span.n = 3 && kind = server }",
+            "{ name = `query` && span.n = true } &> { duration < 10ms }",
+            "{ kind = client && duration <= 5ms } ~ { name = `write` && span.n = 1 }",
+        ];
+        for query in of_any {
+            check(&world, (query, " | by(kind)"), hour(), place).await;
+        }
+        // As one of two pipelines each is told alone.
+        for (at, one) in of_any.iter().enumerate() {
+            let other = of_any[(at + 3) % of_any.len()];
+            let either = format!("({one}) || ({other} | count() > 1)");
+            assert!(check(&world, (&either, ""), hour(), place).await, "{either} in {place}");
+        }
+        for query in [
+            ("{ span.n = 1 } ~ { span.n = 1 }", ""),
+            ("{ name = `query` } &~ { name = `query` && span.n = true }", ""),
+            ("{ name = `query` }", " | { status = error } | by(kind) | max(duration) > 5ms"),
+            ("{ status = error && kind = client }", " | { span.n = 1 }"),
+            ("{ parent.span.n = 3 }", ""),
+            ("{ parent.n = `1` && status = error }", " | avg(duration) > 5ms"),
+            ("{ parent.span.n = 1 && parent.n != 2 && childCount > 0 && kind = client }", " | by(name)"),
+            ("{ parent.n =~ `1` && name = `write` }", ""),
+            ("({ name = `query` } | count() > 3) || ({ name = `write` } | avg(duration) > 900ms)", ""),
+            ("{ name = `query` && span.n = `1` } || ({ status = error } | count() > 3)", " | count() > 1"),
+        ] {
+            assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
+        }
+        // Of which all are candidates: once most were looked into, columns tell what is asked of an operand.
+        for query in [
+            ("({ duration >= 0ns } | avg(duration) > 900ms) && { }", ""),
+            ("{ } > { duration >= 0ns } > { duration >= 0ns }", ""),
+            ("{ duration >= 0ns } >> { duration >= 0ns } >> { }", " | by(kind)"),
+        ] {
+            assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
+        }
+        // Traces that are too small or too short for it are not read.
+        for query in [
+            ("{ childCount > 3 }", ""),
+            ("{ 4 <= childCount }", " | by(kind)"),
+            ("{ nestedSetLeft > 8 }", ""),
+            ("{ 9 < nestedSetRight && nestedSetParent >= 5 }", ""),
+            ("({ } | sum(duration) > 4100ms)", ""),
+            ("({ childCount >= 0 } | by(name) | sum(duration) >= 3s)", ""),
+        ] {
+            assert!(check(&world, query, hour(), place).await, "{query:?} in {place}");
         }
         for query in [
             ("{ status = ok } !>> { name = `write` && duration = 1s && kind = server }", ""),

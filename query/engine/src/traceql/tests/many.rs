@@ -31,6 +31,33 @@ fn traces() -> SpanBatch {
     SpanBatch { resources: vec![of("web", spans(false)), of("store", spans(true))] }
 }
 
+/// Each of a root, a span below it and one below that, but for one, in which both are below the root.
+#[tokio::test]
+async fn children_are_counted_where_many_traces_have_spans_enough() {
+    let world = World::new().await;
+    let of_trace = |number: u32| {
+        let mut trace_id = [9; 16];
+        trace_id[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        let parents = if number == 7 { [0, 1, 1] } else { [0, 1, 2] };
+        (1..).zip(parents).map(move |(id, parent)| Span {
+            trace_id,
+            start_ns: NOON_NS + i64::from(number % 50) * SECOND_NS,
+            ..span(1, id, parent, "step", 0, 1)
+        })
+    };
+    let spans: Vec<Span> = (0..TRACES).flat_map(of_trace).collect();
+    let sent = Batch::Spans(SpanBatch { resources: vec![of("web", spans)] });
+    let tenant = Tenant::new("many").unwrap();
+    world.store.write(Write { tenant: tenant.clone(), batch: sent, origin: None }).await.unwrap();
+    world.store.flush().await.unwrap();
+    world.store.compact().await.unwrap();
+    let options = SearchOptions { range: range(), limit: 10, spans_per_spanset: 3 };
+    let found = world.engine.traceql_search(&tenant, "{ childCount = 2 }", options).await.unwrap();
+    let [trace] = &found.traces[..] else { panic!("{:?}", found.traces) };
+    assert_eq!(trace.trace_id[..4], 7u32.wrapping_mul(2_654_435_761).to_be_bytes());
+    assert!(found.inspected_traces < u64::from(TRACES) / 4, "{} read whole", found.inspected_traces);
+}
+
 #[tokio::test]
 async fn traces_that_are_too_many_are_compared_as_they_are_scanned() {
     let world = World::new().await;
