@@ -7,6 +7,7 @@ use crate::document::{Document, Names, Place, Streams};
 use crate::{Decoded, Malformed, Rejected};
 use model::{Labels, LogBatch, RejectReason};
 use serde::Deserialize;
+use serde_json::Number;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -78,7 +79,24 @@ struct Target<'a> {
     #[serde(borrow, rename = "_index")]
     index: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "_id")]
-    id: Option<Cow<'a, str>>,
+    id: Option<Id<'a>>,
+}
+
+/// A number is one, too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Number(Number),
+}
+
+impl<'a> Id<'a> {
+    fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Id::Text(text) => text,
+            Id::Number(number) => number.to_string().into(),
+        }
+    }
 }
 
 /// What is known of an action's index, id and document.
@@ -126,7 +144,8 @@ pub fn bulk(
                 Some(next.1)
             }
         };
-        let before = match (&target.id, document) {
+        let id = target.id.map(Id::into_text);
+        let before = match (&id, document) {
             (Some(id), Some(document)) => known(action, &index, id, document),
             _ => None,
         };
@@ -145,7 +164,7 @@ pub fn bulk(
                 "only write ops with an op_type of create are allowed in data streams".into(),
             ),
         };
-        read.push((action, index, target.id.map(Cow::into_owned), outcome));
+        read.push((action, index, id.map(Cow::into_owned), outcome));
     }
     let (batch, before) = streams.finish();
     let mut rejected = Rejected::default();
