@@ -33,6 +33,7 @@ pub fn router() -> Router<Arc<Doors>> {
     let mut router = Router::new()
         .route("/elastic", get(about))
         .route("/elastic/", get(about))
+        .route("/elastic/{index}", get(existing).put(made))
         .route("/elastic/_license", get(license))
         .route("/elastic/_xpack", get(license))
         .route("/elastic/_cluster/health", get(health))
@@ -244,6 +245,27 @@ async fn health() -> Json<Value> {
 
 async fn policy(Path(name): Path<String>) -> Response {
     unused(json!({ name: { "version": 1, "policy": { "phases": {} } } }))
+}
+
+/// Logstash of version 7 looks for its alias, and puts an index in its place; the name stands in the address as
+/// `<logstash-{now/d}-000001>`.
+async fn existing(Path(index): Path<String>) -> Response {
+    no_index(&index).unwrap_or_else(|| unused(json!({ index: { "aliases": {} } })))
+}
+
+async fn made(Path(index): Path<String>) -> Response {
+    no_index(&index).unwrap_or_else(|| {
+        unused(json!({ "acknowledged": true, "shards_acknowledged": true, "index": index }))
+    })
+}
+
+/// An index begins with no `_`: that is a question which is not answered here.
+fn no_index(index: &str) -> Option<Response> {
+    let why = "404 page not found";
+    let cause = json!({ "type": "exception", "reason": why });
+    let error =
+        json!({ "error": { "root_cause": [cause], "type": "exception", "reason": why }, "status": 404 });
+    index.starts_with('_').then(|| (StatusCode::NOT_FOUND, Json(error)).into_response())
 }
 
 async fn data_stream(Path(name): Path<String>) -> Response {

@@ -117,6 +117,8 @@ async fn what_filebeat_asks_first_lets_it_go_on() {
         ("GET", "/elastic/_data_stream/filebeat-8", "/data_streams/0/name", "filebeat-8"),
         ("PUT", "/elastic/_ingest/pipeline/p", "/acknowledged", "true"),
         ("GET", "/elastic/_cluster/health", "/status", "green"),
+        ("PUT", "/elastic/%3Clogstash-%7Bnow%2Fd%7D-000001%3E", "/acknowledged", "true"),
+        ("PUT", "/elastic/%3Clogstash-%7Bnow%2Fd%7D-000001%3E", "/index", "<logstash-{now/d}-000001>"),
     ] {
         let response = ask(&doors, method, path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -131,7 +133,9 @@ async fn what_filebeat_asks_first_lets_it_go_on() {
         let found = answer.pointer(at).map(|value| value.to_string().trim_matches('"').to_owned());
         assert_eq!(found.as_deref(), Some(expected), "{path}");
     }
-    for path in ["/elastic/", "/elastic/_template/filebeat", "/elastic/_index_template/filebeat-8"] {
+    let there = ["/elastic/", "/elastic/_template/filebeat", "/elastic/_index_template/filebeat-8"];
+    for path in there.into_iter().chain(["/elastic/logstash"]) {
         assert_eq!(ask(&doors, "HEAD", path).await.status(), StatusCode::OK, "{path}");
     }
+    assert_eq!(ask(&doors, "GET", "/elastic/_nodes").await.status(), StatusCode::NOT_FOUND);
 }
