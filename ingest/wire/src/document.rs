@@ -15,6 +15,9 @@ const FIELDS_MAX: usize = 1_000;
 /// Nested names are joined, so one long name would be written once for each field below it.
 const NAME_BYTES_MAX: usize = 1 << 10;
 
+/// A document is read as a tree, whose values are up to sixteen times as large as they are written.
+const VALUES_MAX: usize = 100_000;
+
 /// Deeper objects stay JSON text.
 const DEPTH_MAX: usize = 16;
 
@@ -112,6 +115,10 @@ impl<'a> Document<'a> {
     pub fn parse(json: &'a [u8]) -> Result<Document<'a>, String> {
         let text =
             std::str::from_utf8(json).map_err(|wrong| format!("the document is not UTF-8: {wrong}"))?;
+        // Shorter ones cannot have so many.
+        if text.len() > VALUES_MAX && values(text) > VALUES_MAX {
+            return Err(format!("the document has more than {VALUES_MAX} values"));
+        }
         let object = match serde_json::from_str(text) {
             Ok(Json::Object(object)) => object,
             Ok(_) => return Err("the document is not a JSON object".into()),
@@ -220,6 +227,21 @@ impl<'a> Document<'a> {
             id
         })
     }
+}
+
+/// At least as many as it has: what ends one, outside of texts.
+fn values(json: &str) -> usize {
+    let (mut count, mut in_text, mut escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn flatten(

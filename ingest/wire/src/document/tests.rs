@@ -114,6 +114,10 @@ fn a_document_is_bounded_in_fields_names_and_depth() {
         matches!(&attributes[..], [(name, Value::Json(_))] if name.len() == 1 + 2 * DEPTH_MAX),
         "{attributes:?}"
     );
-    let bottomless = "{\"a\":".repeat(100_000);
+    let list =
+        |values: usize, text: &str| format!("{{\"message\":\"{text}\",\"a\":[0{}]}}", ",0".repeat(values));
+    assert!(record(&list(VALUES_MAX, "")).unwrap_err().contains("more than 100000 values"));
+    assert!(record(&list(VALUES_MAX / 2, &r#",[{\"\\"#.repeat(VALUES_MAX))).is_ok(), "texts are no values");
+    let bottomless = "{\"a\":".repeat(50_000);
     assert!(record(&bottomless).unwrap_err().contains("not JSON"));
 }
