@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// One item costs about a hundred bytes and its answer twice that, whatever its document is.
 pub const ITEMS_MAX: usize = 100_000;
 
+/// Ids and indices are short; a tree of what a line names is many times as large.
+const ACTION_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Create,
@@ -188,6 +191,9 @@ pub fn bulk(
 }
 
 fn action(line: &[u8]) -> Result<(Action, Target<'_>), String> {
+    if line.len() > ACTION_BYTES_MAX {
+        return Err(format!("it has more than {ACTION_BYTES_MAX} bytes"));
+    }
     let mut line: BTreeMap<Cow<'_, str>, Target<'_>> =
         serde_json::from_slice(line).map_err(|wrong| format!("expected {{\"create\":{{…}}}}: {wrong}"))?;
     let found = line.pop_first();

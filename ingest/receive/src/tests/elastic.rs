@@ -52,6 +52,20 @@ async fn both_prefixes_and_compression_are_taken_and_the_filter_is_kept_to() {
 }
 
 #[tokio::test]
+async fn a_body_that_unpacks_to_more_than_there_is_room_for_is_to_come_again() {
+    let (memory, doors) = doors(Config { in_flight_bytes_max: 64 << 10, ..Config::default() });
+    // What the first takes is there again for the second.
+    for (bytes, expected) in [(1 << 20, StatusCode::TOO_MANY_REQUESTS), (50 << 10, StatusCode::OK)] {
+        let body = wire::compression::zstd(lines(&[&"x".repeat(bytes)]).as_bytes()).unwrap();
+        let length = body.len().to_string();
+        let packed = [NDJSON, ("content-encoding", "zstd"), ("content-length", length.as_str())];
+        let (status, text) = post(&doors, "/elastic/_bulk", &packed, body).await;
+        assert_eq!(status, expected, "{text}");
+    }
+    assert_eq!(memory.writes.lock().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_refused_as_a_whole_has_elasticsearchs_shape() {
     let (memory, doors) = doors(Config::default());
     let (status, text) = post(&doors, "/elastic/_bulk", &[NDJSON], "{\"create\":{}}\n{}").await;

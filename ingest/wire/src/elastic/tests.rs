@@ -134,6 +134,8 @@ fn a_body_that_is_no_bulk_says_where() {
         let wrong = bulk(body.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap_err();
         assert!(wrong.0.contains(says), "{body:?}: {wrong}");
     }
+    let long = format!("{{\"index\":{{\"_id\":\"{}\"}}}}\n{{}}\n", "x".repeat(ACTION_BYTES_MAX));
+    assert!(bulk(long.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap_err().0.contains("1048576 bytes"));
     assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX).as_bytes(), None, 0, &mut |_, _, _, _| None).is_ok());
     assert!(
         bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0, &mut |_, _, _, _| None).is_err()
