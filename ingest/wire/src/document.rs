@@ -203,7 +203,7 @@ impl<'a> Document<'a> {
 
     /// A word that is no level stays where it was, as nothing else would tell it.
     fn take_level(&mut self) -> Option<String> {
-        let name = LEVELS.iter().find(|name| {
+        let name = LEVELS.into_iter().find(|name| {
             let is_level = |value: &Value| level::of_word(&value.to_string()) > 0;
             self.fields.iter().any(|(known, value)| known == *name && is_level(value))
         })?;
