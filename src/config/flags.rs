@@ -94,7 +94,7 @@ pub struct Flags {
     /// Logs: whether lines, and series of LogQL that are not grouped, have `detected_level`, as in Loki [default: true]
     #[arg(long, env = "BINNACLE_DISCOVER_LOG_LEVELS", value_name = "true|false")]
     pub discover_log_levels: Option<bool>,
-    /// Logs: the longest line, e.g. 256KB; longer ones are left out [default: 2MiB]
+    /// Logs: the longest line, e.g. 256KB (1,024 bytes each, as in Loki); longer ones are left out [default: 2MiB]
     #[arg(long, env = "BINNACLE_MAX_LINE_SIZE", value_name = "BYTES")]
     pub max_line_size: Option<String>,
     /// Logs: the most labels of a stream [default: 128]

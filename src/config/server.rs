@@ -1,6 +1,6 @@
 //! What only a server is told: how long it keeps what, what a tenant may have, where the demo's shop waits.
 
-use super::units::{parse_bytes, parse_duration};
+use super::units::{parse_bytes_of_loki, parse_duration};
 use super::{Flags, duration};
 use anyhow::{Context, bail};
 use std::time::Duration;
@@ -61,7 +61,8 @@ impl Config {
 fn limits(flags: &Flags, memory_bytes: usize) -> anyhow::Result<store::Limits> {
     let mut limits = store::Limits { logs: log_limits(flags)?, ..store::Limits::within(memory_bytes) };
     if let Some(text) = &flags.max_line_size {
-        limits.line_bytes_max = parse_bytes(text).with_context(|| format!("--max-line-size {text:?}"))?;
+        limits.line_bytes_max =
+            parse_bytes_of_loki(text).with_context(|| format!("--max-line-size {text:?}"))?;
     }
     Ok(limits)
 }
@@ -76,7 +77,7 @@ fn log_limits(flags: &Flags) -> anyhow::Result<store::LogLimits> {
             .transpose()
     };
     let bytes = |flag: &str, written: &Option<String>| -> anyhow::Result<Option<f64>> {
-        let read = |text: &str| parse_bytes(text).with_context(|| format!("{flag} {text:?}"));
+        let read = |text: &str| parse_bytes_of_loki(text).with_context(|| format!("{flag} {text:?}"));
         Ok(written.as_deref().map(read).transpose()?.map(|bytes| bytes as f64))
     };
     let positive = |flag: &str, written: Option<f64>| -> anyhow::Result<Option<f64>> {

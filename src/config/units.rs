@@ -62,6 +62,17 @@ pub fn parse_bytes(text: &str) -> anyhow::Result<usize> {
     number.checked_mul(factor).context("is too large a size")
 }
 
+/// Limits that have Loki's names have its units, too: a kilobyte is 1,024 bytes there.
+pub fn parse_bytes_of_loki(text: &str) -> anyhow::Result<usize> {
+    let lower = text.trim().to_ascii_lowercase();
+    let before = lower.strip_suffix('b').unwrap_or(&lower);
+    if before.ends_with(['k', 'm', 'g', 't']) {
+        parse_bytes(&format!("{before}ib"))
+    } else {
+        parse_bytes(text)
+    }
+}
+
 /// What is assumed of a machine that does not say how much memory it has.
 const MEMORY_UNKNOWN: usize = 1 << 30;
 
@@ -103,6 +114,12 @@ mod tests {
         assert_eq!(parse_bytes("2GiB").unwrap(), 2 << 30);
         assert_eq!(parse_bytes("1500 MB").unwrap(), 1_500_000_000);
         assert_eq!(parse_bytes("42").unwrap(), 42);
+        for (text, bytes) in
+            [("256KB", 256 << 10), ("256k", 256 << 10), ("3 MB", 3 << 20), ("3MiB", 3 << 20), ("42", 42)]
+        {
+            assert_eq!(parse_bytes_of_loki(text).unwrap(), bytes, "{text}");
+        }
+        assert!(parse_bytes_of_loki("1.5MB").is_err() && parse_bytes_of_loki("kb").is_err());
         for wrong in ["", "GiB", "1.5GiB", "-1", "99999999999TiB"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }

@@ -110,7 +110,7 @@ fn a_line_of_ten_megabytes_is_refused_in_words_and_the_rest_is_kept() {
     let status = response.status().as_u16();
     let text = response.text().unwrap();
     assert_eq!(status, 400, "{text}");
-    assert!(text.contains("Max entry size") && text.contains("10485760"), "{text}");
+    assert!(text.contains("max entry size") && text.contains("10485760"), "{text}");
     let rows = server.sql("select count(*) as n from logs where body = 'short'");
     assert_eq!(rows[0]["n"], 1, "the accepted line of the same request is kept");
     still_works(&server);

@@ -94,7 +94,7 @@ fn lines_past_a_limit_are_told_in_lokis_words_and_the_others_kept() {
     let labels = ["--max-label-name-length", "12", "--per-stream-rate-limit", "1KB"];
     let server = Server::up(&[&flags[..], &limits[..], &labels[..]].concat());
     let (status, why) = push(&server, json!({ "app": "a" }), &["kept".into(), "x".repeat(101)]);
-    let expected = "Max entry size '100' bytes exceeded for stream '{app=\"a\", service_name=\"a\"}' while adding an entry with length \
+    let expected = "max entry size '100' bytes exceeded for stream '{app=\"a\", service_name=\"a\"}' while adding an entry with length \
                     '101' bytes\n";
     assert_eq!((status, why.as_str()), (400, expected));
     let old = json!({ "streams": [{ "stream": { "app": "a" }, "values": [["1600000000000000000", "old"],
@@ -110,7 +110,7 @@ fn lines_past_a_limit_are_told_in_lokis_words_and_the_others_kept() {
     let much: Vec<String> = (0..60).map(|n| format!("{n:0>100}")).collect();
     let (status, why) = push(&server, json!({ "app": "fast" }), &much);
     assert_eq!(status, 429, "{why}");
-    assert!(why.contains("Per stream rate limit exceeded (limit: 1000B/sec)"), "{why}");
+    assert!(why.contains("Per stream rate limit exceeded (limit: 1KB/sec)"), "{why}");
     let empty =
         server.http.post(server.url("/loki/api/v1/push")).json(&json!({ "streams": [] })).send().unwrap();
     assert_eq!(empty.status(), 422);
@@ -124,7 +124,7 @@ fn lines_past_a_limit_are_told_in_lokis_words_and_the_others_kept() {
     let rated = Server::up(&[&flags[..], &["--ingestion-rate-mb", "0.001"][..]].concat());
     let (status, why) = push(&rated, json!({ "app": "fast" }), &much);
     assert_eq!(status, 429);
-    let begin = "Ingestion rate limit exceeded for user default (limit: 1049 bytes/sec) while attempting to ingest \
+    let begin = "ingestion rate limit exceeded for user default (limit: 1048 bytes/sec) while attempting to ingest \
                  '60' lines totaling '6000' bytes";
     assert!(why.starts_with(begin), "{why}");
 }

@@ -37,7 +37,8 @@ pub async fn read<'d>(
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
     }
-    let room = doors.admit(announced.unwrap_or(1 << 20))?;
+    let expected = announced.unwrap_or(1 << 20);
+    let mut room = doors.admit(expected)?;
     let compressed = Limited::new(body, max).collect().await.map_err(|wrong| {
         if wrong.downcast_ref::<LengthLimitError>().is_some() {
             too_large()
@@ -53,6 +54,12 @@ pub async fn read<'d>(
             };
             Refusal::new(status, wrong.to_string())
         })?;
+    // A few kilobytes may unpack to a hundred megabytes. As unpacking blocks its thread, only so many bodies are past it
+    // without their room as there are threads.
+    let more = bytes.len().saturating_sub(expected.next_multiple_of(1 << 10));
+    if more > 0 {
+        room.merge(doors.admit(more)?);
+    }
     Ok(Read { bytes, _room: room })
 }
 

@@ -33,6 +33,7 @@ pub fn router() -> Router<Arc<Doors>> {
     let mut router = Router::new()
         .route("/elastic", get(about))
         .route("/elastic/", get(about))
+        .route("/elastic/{index}", get(existing).put(made))
         .route("/elastic/_license", get(license))
         .route("/elastic/_xpack", get(license))
         .route("/elastic/_cluster/health", get(health))
@@ -96,36 +97,44 @@ async fn answer(
         Err(refusal) => return refuse(doors, &refusal),
     };
     let by_position = left_out(&receipt);
-    let mut errors = false;
-    let items: Vec<Value> = items
-        .into_iter()
-        .enumerate()
-        .map(|(at, mut item)| {
-            let id = item.id.take().unwrap_or_else(|| format!("{begun_ms:x}-{at}"));
-            let result = match &item.outcome {
-                Outcome::Record(position) => match by_position.get(position) {
-                    None => stored(&item, id, "created", 201),
-                    Some(row) => refused(&item, id, 400, STORE_REFUSED, &told(row)),
-                },
-                Outcome::Refused { kind, why } => refused(&item, id, 400, kind, why),
-                Outcome::Same => stored(&item, id, "updated", 200),
-                Outcome::Exists => {
-                    let why =
-                        format!("[{id}]: version conflict, document already exists (current version [1])");
-                    refused(&item, id, 409, "version_conflict_engine_exception", &why)
-                }
-            };
-            errors |= result.get("error").is_some();
-            let mut result = match result {
-                Value::Object(result) => result,
-                _ => Map::new(),
-            };
-            parameters.filter(&mut result);
-            json!({ item.action.as_str(): result })
-        })
-        .collect();
+    let errors = items.iter().any(|item| match &item.outcome {
+        Outcome::Record(position) => by_position.contains_key(position),
+        Outcome::Refused { .. } | Outcome::Exists => true,
+        Outcome::Same => false,
+    });
+    // Text at once: a hundred thousand items as values are 200 MB.
+    let mut text = format!("{{\"errors\":{errors},\"items\":[");
+    for (at, mut item) in items.into_iter().enumerate() {
+        let id = item.id.take().unwrap_or_else(|| format!("{begun_ms:x}-{at}"));
+        let mut result = result(&item, id, &by_position);
+        parameters.filter(&mut result);
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(&json!({ item.action.as_str(): result }).to_string());
+    }
     let took = (SystemClock.now_ms() - begun_ms).max(0);
-    Json(json!({ "took": took, "errors": errors, "items": items })).into_response()
+    text.push_str(&format!("],\"took\":{took}}}"));
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn result(item: &Item, id: String, by_position: &HashMap<u32, &Rejection>) -> Map<String, Value> {
+    let told = match &item.outcome {
+        Outcome::Record(position) => match by_position.get(position) {
+            None => stored(item, id, "created", 201),
+            Some(row) => refused(item, id, 400, STORE_REFUSED, &told(row)),
+        },
+        Outcome::Refused { kind, why } => refused(item, id, 400, kind, why),
+        Outcome::Same => stored(item, id, "updated", 200),
+        Outcome::Exists => {
+            let why = format!("[{id}]: version conflict, document already exists (current version [1])");
+            refused(item, id, 409, "version_conflict_engine_exception", &why)
+        }
+    };
+    match told {
+        Value::Object(told) => told,
+        _ => Map::new(),
+    }
 }
 
 async fn take(
@@ -244,6 +253,27 @@ async fn health() -> Json<Value> {
 
 async fn policy(Path(name): Path<String>) -> Response {
     unused(json!({ name: { "version": 1, "policy": { "phases": {} } } }))
+}
+
+/// Logstash of version 7 looks for its alias, and puts an index in its place; the name stands in the address as
+/// `<logstash-{now/d}-000001>`.
+async fn existing(Path(index): Path<String>) -> Response {
+    no_index(&index).unwrap_or_else(|| unused(json!({ index: { "aliases": {} } })))
+}
+
+async fn made(Path(index): Path<String>) -> Response {
+    no_index(&index).unwrap_or_else(|| {
+        unused(json!({ "acknowledged": true, "shards_acknowledged": true, "index": index }))
+    })
+}
+
+/// An index begins with no `_`: that is a question which is not answered here.
+fn no_index(index: &str) -> Option<Response> {
+    let why = "404 page not found";
+    let cause = json!({ "type": "exception", "reason": why });
+    let error =
+        json!({ "error": { "root_cause": [cause], "type": "exception", "reason": why }, "status": 404 });
+    index.starts_with('_').then(|| (StatusCode::NOT_FOUND, Json(error)).into_response())
 }
 
 async fn data_stream(Path(name): Path<String>) -> Response {

@@ -277,10 +277,11 @@ fn logs(
     let future_max = limits.logs.future_max.unwrap_or(limits.future_max);
     let latest_ms = now_ms.saturating_add(ms(future_max));
     let oldest_ms = limits.logs.age_max.map_or(0, |age| now_ms.saturating_sub(ms(age)));
-    let mut next = 0u32;
+    let (mut next, mut kept) = (0u32, vec![]);
     batch.streams.retain_mut(|stream| {
         let of_stream = next..next + stream.records.len() as u32;
         let labels = &stream.labels;
+        kept.clear();
         if let Err((reason, why)) = labels_are_fine(labels, limits) {
             next = of_stream.end;
             receipt.reject_at(reason, of_stream, || why);
@@ -309,7 +310,7 @@ fn logs(
             if record.body.len() > limits.line_bytes_max {
                 receipt.reject_at(RejectReason::LineTooLong, at, || {
                     format!(
-                        "Max entry size '{}' bytes exceeded for stream '{labels}' while adding an entry with length \
+                        "max entry size '{}' bytes exceeded for stream '{labels}' while adding an entry with length \
                          '{}' bytes",
                         limits.line_bytes_max,
                         record.body.len()
@@ -317,12 +318,15 @@ fn logs(
                 });
                 return false;
             }
+            if limits.logs.stream_rate.is_some() {
+                kept.push(at);
+            }
             true
         });
         let bytes: usize = stream.records.iter().map(|record| record.body.len()).sum();
         if !stream.records.is_empty() && !fast(labels, bytes) {
             let rate = limits.logs.stream_rate.map_or(0.0, |rate| rate.bytes_per_s);
-            receipt.reject_at(RejectReason::StreamRateLimit, of_stream, || {
+            let why = || {
                 format!(
                     "Per stream rate limit exceeded (limit: {}/sec) while attempting to ingest for stream '{labels}' \
                      totaling {}, consider splitting a stream via additional labels or contact your Loki administrator \
@@ -330,7 +334,9 @@ fn logs(
                     size(rate),
                     size(bytes as f64)
                 )
-            });
+            };
+            // Those that were left out before are counted already.
+            kept.drain(..).for_each(|at| receipt.reject_at(RejectReason::StreamRateLimit, at, why));
             return false;
         }
         !stream.records.is_empty()

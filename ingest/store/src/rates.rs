@@ -64,6 +64,13 @@ impl Rates {
         }
         streams.entry(stream).or_insert_with(|| Bucket::full(rate, now_ms)).take(rate, bytes, now_ms)
     }
+
+    /// What was counted for lines that are not written after all.
+    pub fn give_back(&self, stream: u64, rate: Rate, bytes: usize) {
+        if let Some(bucket) = self.streams.lock().get_mut(&stream) {
+            bucket.bytes = (bucket.bytes + bytes as f64).min(rate.burst_bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +87,8 @@ mod tests {
         assert!(!may(251, 1_000_000) && may(250, 1_000_000));
         assert!(rates.tenant(&Tenant::new("other").unwrap(), rate, 250, 0));
         assert!(rates.stream(1, rate, 250, 0) && !rates.stream(1, rate, 1, 0) && rates.stream(2, rate, 1, 0));
+        rates.give_back(1, rate, 100);
+        assert!(rates.stream(1, rate, 100, 0) && !rates.stream(1, rate, 1, 0));
         for stream in 0..2 * STREAMS_MAX as u64 {
             rates.stream(stream, rate, 1, 1_000);
         }

@@ -3,7 +3,7 @@
 use crate::active::Active;
 use crate::admit;
 use crate::catalog::Catalog;
-use crate::config::{Config, Rate, Retention};
+use crate::config::{Config, LogLimits, Retention};
 use crate::downsample::Downsampling;
 use crate::exemplars::ExemplarBook;
 use crate::indexes::Indexes;
@@ -373,8 +373,8 @@ impl Store {
         let (book, now_ms) = (self.limits.read().clone(), self.clock.now_ms());
         let limits = book.of(&tenant);
         let (batch, receipt) = self.admitted(&tenant, batch, limits, now_ms);
-        if let (Some(rate), Batch::Logs(batch)) = (limits.logs.rate, &batch) {
-            self.refuse_when_fast(&tenant, rate, batch, now_ms)?;
+        if let Batch::Logs(batch) = &batch {
+            self.refuse_when_fast(&tenant, &limits.logs, batch, now_ms)?;
         }
         let broken = |wrong: &dyn std::fmt::Display| Refused::Broken(wrong.to_string());
         let rows = match batch {
@@ -405,21 +405,30 @@ impl Store {
     fn refuse_when_fast(
         &self,
         tenant: &Tenant,
-        rate: Rate,
+        limits: &LogLimits,
         batch: &model::LogBatch,
         now_ms: i64,
     ) -> Result<(), Refused> {
-        let bytes: usize =
-            batch.streams.iter().flat_map(|stream| &stream.records).map(|record| record.body.len()).sum();
+        let Some(rate) = limits.rate else { return Ok(()) };
+        let bytes_of = |stream: &model::LogStream| -> usize {
+            stream.records.iter().map(|record| record.body.len()).sum()
+        };
+        let bytes = batch.streams.iter().map(bytes_of).sum();
         if bytes == 0 || self.rates.tenant(tenant, rate, bytes, now_ms) {
             return Ok(());
         }
+        // Else the same lines, sent again as they should be, would be too many for their streams.
+        if let Some(rate) = limits.stream_rate {
+            for stream in &batch.streams {
+                self.rates.give_back(stream_identity(tenant, &stream.labels), rate, bytes_of(stream));
+            }
+        }
         Err(Refused::Busy {
             why: format!(
-                "Ingestion rate limit exceeded for user {tenant} (limit: {:.0} bytes/sec) while attempting to ingest \
+                "ingestion rate limit exceeded for user {tenant} (limit: {} bytes/sec) while attempting to ingest \
                  '{}' lines totaling '{bytes}' bytes, reduce log volume or contact your Loki administrator to see if \
                  the limit can be increased",
-                rate.bytes_per_s,
+                rate.bytes_per_s as u64,
                 batch.records()
             ),
             retry_after: Duration::from_secs(1),
@@ -428,10 +437,10 @@ impl Store {
 
     fn admitted(&self, tenant: &Tenant, batch: Batch, limits: &Limits, now_ms: i64) -> (Batch, Receipt) {
         let fast = |labels: &model::Labels, bytes: usize| {
-            limits.logs.stream_rate.is_none_or(|rate| {
-                let identity = [tenant.as_str().as_bytes(), &[0], labels.as_bytes()].concat();
-                self.rates.stream(xxhash_rust::xxh3::xxh3_64(&identity), rate, bytes, now_ms)
-            })
+            limits
+                .logs
+                .stream_rate
+                .is_none_or(|rate| self.rates.stream(stream_identity(tenant, labels), rate, bytes, now_ms))
         };
         let active = self.active_of(tenant);
         let mut active = active.lock();
@@ -618,4 +627,9 @@ async fn delete_doomed(objects: Arc<Objects>, mut doomed: mpsc::UnboundedReceive
             }
         }
     }
+}
+
+/// By which the rate of a stream is remembered.
+fn stream_identity(tenant: &Tenant, labels: &model::Labels) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(&[tenant.as_str().as_bytes(), &[0], labels.as_bytes()].concat())
 }

@@ -15,25 +15,62 @@ const FIELDS_MAX: usize = 1_000;
 /// Nested names are joined, so one long name would be written once for each field below it.
 const NAME_BYTES_MAX: usize = 1 << 10;
 
+/// A document is read as a tree, whose values are up to sixteen times as large as they are written.
+const VALUES_MAX: usize = 100_000;
+
 /// Deeper objects stay JSON text.
 const DEPTH_MAX: usize = 16;
 
-/// Under these names shippers carry the time. The first is Elasticsearch's, and every shipper for it sets it.
-pub const TIMES: [&str; 3] = ["@timestamp", "timestamp", "time"];
+/// Elasticsearch's own name of the time, which every shipper for it sets.
+pub const TIMES: [&str; 1] = ["@timestamp"];
 
-/// The line: Beats and Logstash say `message`, Fluent Bit and Fluentd `log` for what containers write.
-pub const LINES: [&str; 2] = ["message", "log"];
+/// Other fields that are often the time, and as often how long something took, or a text of any kind.
+pub const MAYBE_TIMES: [&str; 2] = ["timestamp", "time"];
+
+/// The line: Beats and Logstash say `message`, Fluent Bit and Fluentd `log` for what containers write, the exporter of an
+/// OpenTelemetry collector `body.text`.
+pub const LINES: [&str; 3] = ["message", "log", "body.text"];
 
 /// Stream labels, and the fields that give them, first that is there: Filebeat's names (ECS), Fluent Bit's
-/// (`kubernetes` filter), OpenTelemetry's. The labels are those that the agent gives to what it reads itself.
+/// (`kubernetes` filter), OpenTelemetry's, also as its collector's exporter writes them below `resource`. The labels are
+/// those that the agent gives to what it reads itself.
 const LABELS: [(&str, &[&str]); 7] = [
-    ("namespace", &["kubernetes.namespace", "kubernetes.namespace_name", "k8s.namespace.name"]),
-    ("pod", &["kubernetes.pod.name", "kubernetes.pod_name", "k8s.pod.name"]),
+    (
+        "namespace",
+        &[
+            "kubernetes.namespace",
+            "kubernetes.namespace_name",
+            "k8s.namespace.name",
+            "resource.attributes.k8s.namespace.name",
+        ],
+    ),
+    (
+        "pod",
+        &["kubernetes.pod.name", "kubernetes.pod_name", "k8s.pod.name", "resource.attributes.k8s.pod.name"],
+    ),
     (
         "container",
-        &["kubernetes.container.name", "kubernetes.container_name", "k8s.container.name", "container.name"],
+        &[
+            "kubernetes.container.name",
+            "kubernetes.container_name",
+            "k8s.container.name",
+            "container.name",
+            "resource.attributes.k8s.container.name",
+        ],
     ),
-    ("node", &["kubernetes.node.name", "kubernetes.host", "k8s.node.name", "host.name", "host", "hostname"]),
+    (
+        "node",
+        &[
+            "kubernetes.node.name",
+            "kubernetes.host",
+            "k8s.node.name",
+            "host.name",
+            "host",
+            "hostname",
+            "resource.attributes.k8s.node.name",
+            "resource.attributes.host.name",
+        ],
+    ),
     (
         "app",
         &[
@@ -43,7 +80,7 @@ const LABELS: [(&str, &[&str]); 7] = [
             "app",
         ],
     ),
-    ("service_name", &["service.name", "service_name", "service"]),
+    ("service_name", &["service.name", "service_name", "service", "resource.attributes.service.name"]),
     ("stream", &["stream"]),
 ];
 
@@ -63,18 +100,25 @@ pub struct Document<'a> {
 
 /// Which fields a document's time and line are in.
 pub struct Names<'a> {
+    /// A document whose time cannot be read is refused,
     pub times: &'a [&'a str],
+    /// and one of these that is no time is a field like any other.
+    pub maybe_times: &'a [&'a str],
     pub lines: &'a [&'a str],
 }
 
 impl Names<'static> {
-    pub const USUAL: Names<'static> = Names { times: &TIMES, lines: &LINES };
+    pub const USUAL: Names<'static> = Names { times: &TIMES, maybe_times: &MAYBE_TIMES, lines: &LINES };
 }
 
 impl<'a> Document<'a> {
     pub fn parse(json: &'a [u8]) -> Result<Document<'a>, String> {
         let text =
             std::str::from_utf8(json).map_err(|wrong| format!("the document is not UTF-8: {wrong}"))?;
+        // Shorter ones cannot have so many.
+        if text.len() > VALUES_MAX && values(text) > VALUES_MAX {
+            return Err(format!("the document has more than {VALUES_MAX} values"));
+        }
         let object = match serde_json::from_str(text) {
             Ok(Json::Object(object)) => object,
             Ok(_) => return Err("the document is not a JSON object".into()),
@@ -130,18 +174,47 @@ impl<'a> Document<'a> {
                     value.to_string()
                 )
             })?,
-            None => now_ns,
+            None => names.maybe_times.iter().find_map(|name| self.take_time(name)).unwrap_or(0),
         };
-        let severity_text = self.take_text(&LEVELS).unwrap_or_default();
+        // Of a time that nobody set there is only when it came.
+        let ts_ns = if ts_ns == 0 { now_ns } else { ts_ns };
+        let severity_text = self.take_level().unwrap_or_default();
         let trace_id = TRACE_IDS.iter().find_map(|name| self.take_id(name));
         let span_id = SPAN_IDS.iter().find_map(|name| self.take_id(name));
         // Filebeat's `log` is an object, and so not under this name.
-        let (body, attributes) = match self.take_text(names.lines) {
+        let line = self.take_text(names.lines).or_else(|| self.take_empty(names.lines));
+        let (body, attributes) = match line {
             Some(line) => (line.strip_suffix('\n').unwrap_or(&line).to_owned(), self.fields),
             None => (self.text.to_owned(), vec![]),
         };
         let severity = level::of_word(&severity_text);
         Ok(LogRecord { ts_ns, severity, severity_text, trace_id, span_id, body, attributes })
+    }
+
+    /// A field that is no time stays where it was, and so does a number that is how long something took.
+    fn take_time(&mut self, name: &str) -> Option<i64> {
+        /// 1973 in seconds, as in [`unit_ns`].
+        const FIRST_NS: i64 = 100_000_000 * 1_000_000_000;
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        let time = time_ns(&self.fields[at].1).filter(|time| *time >= FIRST_NS)?;
+        self.fields.remove(at);
+        Some(time)
+    }
+
+    /// A word that is no level stays where it was, as nothing else would tell it.
+    fn take_level(&mut self) -> Option<String> {
+        let name = LEVELS.into_iter().find(|name| {
+            let is_level = |value: &Value| level::of_word(&value.to_string()) > 0;
+            self.fields.iter().any(|(known, value)| known == *name && is_level(value))
+        })?;
+        self.take_text(&[name])
+    }
+
+    /// A line may be empty, and is one where it is there.
+    fn take_empty(&mut self, names: &[&str]) -> Option<String> {
+        let at = self.fields.iter().position(|(known, _)| names.contains(&known.as_str()))?;
+        self.fields.remove(at);
+        Some(String::new())
     }
 
     /// A field that is not an id stays where it was.
@@ -154,6 +227,21 @@ impl<'a> Document<'a> {
             id
         })
     }
+}
+
+/// At least as many as it has: what ends one, outside of texts.
+fn values(json: &str) -> usize {
+    let (mut count, mut in_text, mut escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn flatten(
@@ -179,9 +267,11 @@ fn flatten(
             }
             Json::Bool(truth) => Value::Bool(truth),
             Json::String(text) => Value::String(text),
-            Json::Number(number) => match number.as_i64() {
-                Some(whole) => Value::Int(whole),
-                None => number.as_f64().map_or_else(|| number.to_string().into(), Value::Double),
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Value::Int(whole),
+                // A double would not tell its last digits.
+                (None, Some(double)) if !number.is_u64() => Value::Double(double),
+                (None, _) => number.to_string().into(),
             },
             deep @ (Json::Array(_) | Json::Object(_)) => Value::Json(deep.to_string()),
         };
@@ -196,43 +286,62 @@ fn flatten(
 /// ISO 8601 as Elasticsearch's `strict_date_optional_time` takes it (UTC where no zone is given), or a number.
 fn time_ns(value: &Value) -> Option<i64> {
     match value {
-        Value::Int(number) => epoch_ns(*number),
-        Value::Double(seconds) => {
-            let ns = seconds * 1e9;
-            (ns.abs() < i64::MAX as f64).then_some(ns as i64)
-        }
-        Value::String(text) => {
-            let text = text.trim();
-            if let Ok(number) = text.parse() {
-                return epoch_ns(number);
-            }
-            if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-                return time.timestamp_nanos_opt();
-            }
-            // `+0000`, as Fluentd and many loggers write a zone.
-            if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z") {
-                return time.timestamp_nanos_opt();
-            }
-            let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-            let time = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-                .iter()
-                .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-                .or_else(day)?;
-            time.and_utc().timestamp_nanos_opt()
-        }
+        Value::Int(number) => number.checked_mul(unit_ns(*number)),
+        // Its shortest digits are those that were sent.
+        Value::Double(number) => decimal_ns(&number.to_string()),
+        Value::String(text) => decimal_ns(text.trim()).or_else(|| iso_ns(text.trim())),
         _ => None,
     }
 }
 
+fn iso_ns(text: &str) -> Option<i64> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return time.timestamp_nanos_opt();
+    }
+    // Python's logging has a comma before the milliseconds.
+    let text = text.replacen(',', ".", 1);
+    // `+0000` and `+00`, as Fluentd and many loggers write a zone, also behind a blank.
+    let with_zone = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
+    if let Some(time) = with_zone.iter().find_map(|form| DateTime::parse_from_str(&text, form).ok()) {
+        return time.timestamp_nanos_opt();
+    }
+    let day = || NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    let time = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(&text, form).ok())
+        .or_else(day)?;
+    time.and_utc().timestamp_nanos_opt()
+}
+
+/// A decimal number since 1970, exactly: OpenTelemetry's collector writes milliseconds with six digits behind the point.
+fn decimal_ns(text: &str) -> Option<i64> {
+    /// Finer than a nanosecond in every unit.
+    const DIGITS_MAX: usize = 9;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let number: i64 = whole.parse().ok()?;
+    let unit = unit_ns(number);
+    let mut ns = number.checked_mul(unit)?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = &fraction[..fraction.len().min(DIGITS_MAX)];
+    if !digits.is_empty() {
+        let scale = 10_i64.pow(digits.len() as u32);
+        // At most a unit, and so less than 10^18 before it is divided.
+        let part = digits.parse::<i64>().ok()? * unit / scale;
+        ns = ns.checked_add(if whole.starts_with('-') { -part } else { part })?;
+    }
+    Some(ns)
+}
+
 /// The unit by the size of the number: each covers the years 1973 to 5138 of its own.
-fn epoch_ns(number: i64) -> Option<i64> {
-    let unit = match number.unsigned_abs() {
+fn unit_ns(number: i64) -> i64 {
+    match number.unsigned_abs() {
         0..100_000_000_000 => 1_000_000_000,
         100_000_000_000..100_000_000_000_000 => 1_000_000,
         100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
-    };
-    number.checked_mul(unit)
+    }
 }
 
 /// Records by their labels, in the order of first sight.

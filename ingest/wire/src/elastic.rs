@@ -7,11 +7,15 @@ use crate::document::{Document, Names, Place, Streams};
 use crate::{Decoded, Malformed, Rejected};
 use model::{Labels, LogBatch, RejectReason};
 use serde::Deserialize;
+use serde_json::Number;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One item costs about a hundred bytes and its answer twice that, whatever its document is.
 pub const ITEMS_MAX: usize = 100_000;
+
+/// Ids and indices are short; a tree of what a line names is many times as large.
+const ACTION_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -78,7 +82,24 @@ struct Target<'a> {
     #[serde(borrow, rename = "_index")]
     index: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "_id")]
-    id: Option<Cow<'a, str>>,
+    id: Option<Id<'a>>,
+}
+
+/// A number is one, too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Number(Number),
+}
+
+impl<'a> Id<'a> {
+    fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Id::Text(text) => text,
+            Id::Number(number) => number.to_string().into(),
+        }
+    }
 }
 
 /// What is known of an action's index, id and document.
@@ -126,7 +147,8 @@ pub fn bulk(
                 Some(next.1)
             }
         };
-        let before = match (&target.id, document) {
+        let id = target.id.map(Id::into_text);
+        let before = match (&id, document) {
             (Some(id), Some(document)) => known(action, &index, id, document),
             _ => None,
         };
@@ -145,7 +167,7 @@ pub fn bulk(
                 "only write ops with an op_type of create are allowed in data streams".into(),
             ),
         };
-        read.push((action, index, target.id.map(Cow::into_owned), outcome));
+        read.push((action, index, id.map(Cow::into_owned), outcome));
     }
     let (batch, before) = streams.finish();
     let mut rejected = Rejected::default();
@@ -169,6 +191,9 @@ pub fn bulk(
 }
 
 fn action(line: &[u8]) -> Result<(Action, Target<'_>), String> {
+    if line.len() > ACTION_BYTES_MAX {
+        return Err(format!("it has more than {ACTION_BYTES_MAX} bytes"));
+    }
     let mut line: BTreeMap<Cow<'_, str>, Target<'_>> =
         serde_json::from_slice(line).map_err(|wrong| format!("expected {{\"create\":{{…}}}}: {wrong}"))?;
     let found = line.pop_first();

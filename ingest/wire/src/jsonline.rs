@@ -1,7 +1,7 @@
 //! Newline-delimited JSON, a log record a line, with VictoriaLogs' parameters (source: docs.victoriametrics.com,
 //! "JSON stream API"): which fields are the time, the line and the labels of the stream.
 
-use crate::document::{Document, LINES, Names, Streams, TIMES};
+use crate::document::{Document, LINES, MAYBE_TIMES, Names, Streams, TIMES};
 use crate::otlp::names;
 use crate::{Decoded, Rejected};
 use model::{Labels, LogBatch, LogRecord, RejectReason};
@@ -20,7 +20,9 @@ pub struct Options {
 /// A line that is no record is left out, and the others stay.
 pub fn decode(body: &[u8], options: &Options, now_ns: i64) -> Decoded<LogBatch> {
     let (times, lines) = (names("_time", &options.times, &TIMES), names("_msg", &options.lines, &LINES));
-    let names = Names { times: &times, lines: &lines };
+    // Where it is said what the time is, nothing else is.
+    let maybe_times: &[&str] = if options.times.is_empty() { &MAYBE_TIMES } else { &[] };
+    let names = Names { times: &times, maybe_times, lines: &lines };
     let (mut streams, mut rejected) = (Streams::default(), Rejected::default());
     for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {

@@ -44,19 +44,29 @@ pub fn decode_protobuf(body: &[u8], service_from: &[String]) -> Result<Decoded<L
 }
 
 fn stream(message: &[u8], service_from: &[String], decoded: &mut Decoded<LogBatch>) -> Result<(), Malformed> {
-    let (mut labels, mut records) = ("", vec![]);
+    let (mut labels, mut records): (&[u8], _) = (&[], vec![]);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
-            1 => labels = value.text()?,
+            1 => labels = value.bytes()?,
             2 => records.push(entry(value.bytes()?)?),
             _ => {}
         }
     }
-    let parsed = selector::parse(labels)
+    let parsed = text_of_labels(labels)
+        .and_then(selector::parse)
         .and_then(|pairs| labels_of(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())), service_from));
     add(parsed, records, decoded);
     Ok(())
+}
+
+/// A stream that cannot be named is refused alone, and told where its mistake is, as Loki does.
+fn text_of_labels(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|wrong| {
+        let before = &bytes[..wrong.valid_up_to()];
+        let column = before.iter().rposition(|byte| *byte == b'"').unwrap_or(before.len()) + 1;
+        format!("couldn't parse labels: 1:{column}: parse error: invalid UTF-8 rune")
+    })
 }
 
 fn entry(message: &[u8]) -> Result<LogRecord, Malformed> {
@@ -88,16 +98,17 @@ fn timestamp(message: &[u8]) -> Result<i64, Malformed> {
 }
 
 fn pair(message: &[u8]) -> Result<(String, Value), Malformed> {
-    let (mut name, mut text) = ("", "");
+    let (mut name, mut text) = (Cow::default(), Cow::default());
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
         match field {
-            1 => name = value.text()?,
-            2 => text = value.text()?,
+            // As of lines.
+            1 => name = String::from_utf8_lossy(value.bytes()?),
+            2 => text = String::from_utf8_lossy(value.bytes()?),
             _ => {}
         }
     }
-    Ok((name.to_owned(), text.into()))
+    Ok((name.into_owned(), text.into_owned().into()))
 }
 
 #[derive(Deserialize)]
@@ -311,6 +322,7 @@ fn complete(record: &mut LogRecord, given: &Given) {
     record.severity = said(text_of("detected_level"))
         .or(Some(given.severity).filter(|level| *level > 0))
         .or_else(|| said(level::named(text_of)))
+        .or_else(|| text_of("severity_number")?.parse().ok().filter(|number| (1..=24).contains(number)))
         .unwrap_or(0);
     record.trace_id = TRACE_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.trace_id);
     record.span_id = SPAN_IDS.iter().find_map(|name| hex_id(text_of(name)?)).or(given.span_id);

@@ -1,10 +1,15 @@
 //! Syslog: how messages are told apart on a stream (RFC 6587: octet counting and line feeds), and what is in one
-//! (RFC 5424, or the older habits that RFC 3164 describes). A message that is neither is a line like any other.
+//! (RFC 5424, or the older habits that RFC 3164 describes, or those of network devices). A message that is neither is a
+//! line like any other.
+
+mod device;
 
 use crate::document::Streams;
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, TimeZone};
 use model::{Attributes, Labels, LogBatch, LogRecord, Value, level};
-use syslog_loose::{Message, Variant, decompose_pri, parse_message_with_year_exact_tz};
+use syslog_loose::{
+    Message, SyslogFacility, SyslogSeverity, Variant, decompose_pri, parse_message_with_year_exact_tz,
+};
 
 /// A longer message is cut here and marked. Senders cut at 8 KiB unless told otherwise.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -174,19 +179,47 @@ where
     Z: TimeZone + Copy,
     DateTime<FixedOffset>: From<DateTime<Z>>,
 {
+    if let Some(record) = of_device(text, arrival) {
+        return record;
+    }
     let year = |date| year(date, arrival.now_ns);
-    match parse_message_with_year_exact_tz(text, year, Some(arrival.zone), Variant::Either) {
-        Ok(message) => of_message(message, text, arrival.now_ns, arrival.peer),
+    let apart = without_fraction(text);
+    let (whole, fraction_ns) = apart.as_ref().map_or((text, 0), |(whole, ns)| (whole.as_str(), *ns));
+    match parse_message_with_year_exact_tz(whole, year, Some(arrival.zone), Variant::Either) {
+        Ok(message) => {
+            let (labels, record) = of_message(message, whole, arrival.now_ns, arrival.peer);
+            (labels, LogRecord { ts_ns: record.ts_ns.saturating_add(fraction_ns), ..record })
+        }
         Err(_) => of_line(text, arrival.now_ns, arrival.peer),
     }
 }
 
-/// A date without a year is the one nearest to now: late on 31 December, and early on 1 January.
+/// `Nov 28 13:00:00.123 host …`: the parser knows no fraction of a second there, so that it is taken out.
+fn without_fraction(text: &str) -> Option<(String, i64)> {
+    const DATE_BYTES: usize = "Nov 28 13:00:00".len();
+    let line = with_priority(text).map_or(text, |(_, line)| line);
+    let date =
+        line.get(..DATE_BYTES).filter(|date| device::MONTHS.iter().any(|name| date.starts_with(name)))?;
+    let behind = line[DATE_BYTES..].strip_prefix('.')?;
+    let (digits, rest) = behind.split_once(' ')?;
+    if digits.is_empty() || digits.len() > 9 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let ns = digits.parse::<i64>().ok()? * 10_i64.pow(9 - digits.len() as u32);
+    let before = &text[..text.len() - line.len()];
+    Some((format!("{before}{date} {rest}"), ns))
+}
+
+/// A date without a year is the one nearest to now: late on 31 December, and early on 1 January. One that would lie ahead
+/// is last year's, as the sender's clock is the likelier to be behind.
 fn year((month, day, hour, minute, second): syslog_loose::IncompleteDate, now_ns: i64) -> i32 {
+    /// What a store takes, and what a zone may make of it.
+    const AHEAD_MAX_S: i64 = 2 * 24 * 3_600;
     let now = DateTime::from_timestamp_nanos(now_ns);
     let distance = |year: i32| {
         let time = NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(hour, minute, second)?;
-        Some(time.and_utc().signed_duration_since(now).num_seconds().abs())
+        let ahead_s = time.and_utc().signed_duration_since(now).num_seconds();
+        (ahead_s <= AHEAD_MAX_S).then_some(ahead_s.abs())
     };
     let years = [now.year(), now.year() - 1, now.year() + 1];
     years
@@ -208,6 +241,15 @@ fn of_message(message: Message<&str>, text: &str, now_ns: i64, peer: &str) -> (L
     if let Some(id) = message.msgid {
         add("syslog.msgid", id.to_owned());
     }
+    // A device's count of its messages is no program: each would be a stream of its own.
+    let is_count = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    let (count, service) = match message.appname {
+        Some(name) if is_count(name) => (Some(name), None),
+        name => (None, name),
+    };
+    if let Some(count) = count {
+        add(SEQUENCE, count.to_owned());
+    }
     for element in &message.structured_data {
         if element.params.is_empty() {
             add(element.id, String::new());
@@ -225,7 +267,38 @@ fn of_message(message: Message<&str>, text: &str, now_ns: i64, peer: &str) -> (L
         attributes,
         ..LogRecord::default()
     };
-    (labels(message.hostname.unwrap_or(peer), message.appname), record)
+    (labels(message.hostname.unwrap_or(peer), service), record)
+}
+
+const SEQUENCE: &str = "syslog.sequence";
+
+fn of_device<Z: TimeZone + Copy>(text: &str, arrival: &Arrival<'_, Z>) -> Option<(Labels, LogRecord)> {
+    let ((facility, severity), line) = with_priority(text)?;
+    let said = device::read(line, |date| year(date, arrival.now_ns))?;
+    let ts_ns = said.time.and_then(|time| match said.is_utc {
+        true => time.and_utc().timestamp_nanos_opt(),
+        false => arrival.zone.from_local_datetime(&time).earliest()?.timestamp_nanos_opt(),
+    });
+    let facility = facility.map(|facility| ("syslog.facility".to_owned(), facility.as_str().into()));
+    let sequence = said.sequence.map(|count| (SEQUENCE.to_owned(), count.into()));
+    let record = LogRecord {
+        ts_ns: ts_ns.unwrap_or(arrival.now_ns),
+        severity: severity.map_or(0, |severity| level::of_syslog(severity as u8)),
+        severity_text: severity.map_or("", |severity| severity.as_str()).to_owned(),
+        body: said.body.to_owned(),
+        attributes: facility.into_iter().chain(sequence).collect(),
+        ..LogRecord::default()
+    };
+    Some((labels(said.host.unwrap_or(arrival.peer), None), record))
+}
+
+type Priority = (Option<SyslogFacility>, Option<SyslogSeverity>);
+
+/// A priority, and the line behind it.
+fn with_priority(text: &str) -> Option<(Priority, &str)> {
+    let (number, line) = text.strip_prefix('<')?.split_once('>')?;
+    let number = number.parse::<u8>().ok().filter(|number| *number < 192)?;
+    Some((decompose_pri(number), line))
 }
 
 /// What is said as it was sent: the parser takes blanks away on both sides of it, of which one is the header's.
@@ -239,12 +312,7 @@ fn with_its_blanks<'a>(text: &'a str, said: &'a str) -> &'a str {
 fn of_line(text: &str, now_ns: i64, peer: &str) -> (Labels, LogRecord) {
     let mut service = None;
     let mut attributes: Attributes = vec![];
-    let parsed = text.strip_prefix('<').and_then(|rest| {
-        let (number, line) = rest.split_once('>')?;
-        let number = number.parse::<u8>().ok().filter(|number| *number < 192)?;
-        Some((decompose_pri(number), line))
-    });
-    let ((facility, severity), mut line) = parsed.unwrap_or(((None, None), text));
+    let ((facility, severity), mut line) = with_priority(text).unwrap_or(((None, None), text));
     if let Some(facility) = facility {
         attributes.push(("syslog.facility".to_owned(), facility.as_str().into()));
         // Python's handler and others leave out time and host.
@@ -274,7 +342,8 @@ fn tag(line: &str) -> Option<(&str, Option<&str>, &str)> {
         None => (head, None),
     };
     let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
-    let is_name = !name.is_empty() && name.len() <= TAG_BYTES_MAX && name.bytes().all(is_part);
+    let is_word = name.bytes().all(is_part) && name.bytes().any(|b| b.is_ascii_alphabetic());
+    let is_name = name.len() <= TAG_BYTES_MAX && is_word;
     let is_id = id.is_none_or(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()));
     (is_name && is_id).then_some((name, id, rest))
 }

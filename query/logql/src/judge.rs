@@ -17,11 +17,16 @@ pub fn read_log_query(text: &str) -> Result<LogQuery, String> {
     Ok(LogQuery { matchers: log.matchers, judge })
 }
 
-/// A name of metadata as labels spell it: other characters than letters and digits are `_`, and before a digit stands
-/// `key_`, as Loki has it from OpenTelemetry.
+/// A name of metadata as labels spell it, as Loki has it from OpenTelemetry: other characters than letters and digits are
+/// `_`, of which no two follow each other but around a name that is reserved (`__name__`), and before a digit stands `key_`.
 pub fn metadata_name(key: &str) -> impl Iterator<Item = char> + '_ {
     let before = if key.starts_with(|c: char| c.is_ascii_digit()) { "key_" } else { "" };
-    before.chars().chain(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }))
+    let reserved = key.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    let (edge, inside) = reserved.filter(|name| !name.is_empty()).map_or(("", key), |name| ("__", name));
+    let mut last = None;
+    let once = move |c: &char| last.replace(*c) != Some('_') || *c != '_';
+    let plain = inside.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    before.chars().chain(edge.chars()).chain(plain.filter(once)).chain(edge.chars())
 }
 
 struct Judge(Pipeline);
@@ -61,6 +66,25 @@ impl JudgeLog for Judge {
 mod tests {
     use super::*;
     use model::Labels;
+
+    /// What Loki 3.7.6 was seen to make of them.
+    #[test]
+    fn names_of_metadata_are_spelled_as_in_loki() {
+        for (key, name) in [
+            ("http.route", "http_route"),
+            ("a..b", "a_b"),
+            ("a__b", "a_b"),
+            ("a-é-b", "a_b"),
+            ("__x", "_x"),
+            ("x__", "x_"),
+            ("__x__", "__x__"),
+            ("__a..b__", "__a_b__"),
+            ("1..2", "key_1_2"),
+            ("_own", "_own"),
+        ] {
+            assert_eq!(metadata_name(key).collect::<String>(), name, "{key}");
+        }
+    }
 
     #[test]
     fn a_query_names_lines_as_it_would_show_them() {

@@ -52,6 +52,20 @@ async fn both_prefixes_and_compression_are_taken_and_the_filter_is_kept_to() {
 }
 
 #[tokio::test]
+async fn a_body_that_unpacks_to_more_than_there_is_room_for_is_to_come_again() {
+    let (memory, doors) = doors(Config { in_flight_bytes_max: 64 << 10, ..Config::default() });
+    // What the first takes is there again for the second.
+    for (bytes, expected) in [(1 << 20, StatusCode::TOO_MANY_REQUESTS), (50 << 10, StatusCode::OK)] {
+        let body = wire::compression::zstd(lines(&[&"x".repeat(bytes)]).as_bytes()).unwrap();
+        let length = body.len().to_string();
+        let packed = [NDJSON, ("content-encoding", "zstd"), ("content-length", length.as_str())];
+        let (status, text) = post(&doors, "/elastic/_bulk", &packed, body).await;
+        assert_eq!(status, expected, "{text}");
+    }
+    assert_eq!(memory.writes.lock().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_refused_as_a_whole_has_elasticsearchs_shape() {
     let (memory, doors) = doors(Config::default());
     let (status, text) = post(&doors, "/elastic/_bulk", &[NDJSON], "{\"create\":{}}\n{}").await;
@@ -117,6 +131,8 @@ async fn what_filebeat_asks_first_lets_it_go_on() {
         ("GET", "/elastic/_data_stream/filebeat-8", "/data_streams/0/name", "filebeat-8"),
         ("PUT", "/elastic/_ingest/pipeline/p", "/acknowledged", "true"),
         ("GET", "/elastic/_cluster/health", "/status", "green"),
+        ("PUT", "/elastic/%3Clogstash-%7Bnow%2Fd%7D-000001%3E", "/acknowledged", "true"),
+        ("PUT", "/elastic/%3Clogstash-%7Bnow%2Fd%7D-000001%3E", "/index", "<logstash-{now/d}-000001>"),
     ] {
         let response = ask(&doors, method, path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -131,7 +147,9 @@ async fn what_filebeat_asks_first_lets_it_go_on() {
         let found = answer.pointer(at).map(|value| value.to_string().trim_matches('"').to_owned());
         assert_eq!(found.as_deref(), Some(expected), "{path}");
     }
-    for path in ["/elastic/", "/elastic/_template/filebeat", "/elastic/_index_template/filebeat-8"] {
+    let there = ["/elastic/", "/elastic/_template/filebeat", "/elastic/_index_template/filebeat-8"];
+    for path in there.into_iter().chain(["/elastic/logstash"]) {
         assert_eq!(ask(&doors, "HEAD", path).await.status(), StatusCode::OK, "{path}");
     }
+    assert_eq!(ask(&doors, "GET", "/elastic/_nodes").await.status(), StatusCode::NOT_FOUND);
 }

@@ -102,3 +102,36 @@ async fn labels_and_ages_have_bounds_that_are_named() {
     }
     assert_eq!(sent(&store, one(&[("a", "1"), ("b", "2")], -3_600)).await, (1, None));
 }
+
+#[tokio::test]
+async fn what_the_tenants_rate_refuses_leaves_its_streams_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = ["ingestion_rate_mb=0.001", "per_stream_rate_limit=10", "per_stream_rate_limit_burst=4000"];
+    let clock = clock();
+    let store = limited(dir.path(), &limits, clock.clone()).await;
+    let body = "x".repeat(1_500);
+    let batch = || write(lines("web", &[body.as_str()], 0));
+    assert_eq!(store.write(batch()).await.unwrap().accepted, 1);
+    for _ in 0..3 {
+        let refused = store.write(batch()).await;
+        assert!(matches!(refused, Err(Refused::Busy { .. })), "{refused:?}");
+    }
+    clock.0.fetch_add(2_000_000_000, Ordering::Relaxed);
+    let receipt = store.write(batch()).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.rejected), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_line_is_left_out_for_one_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits =
+        ["reject_old_samples_max_age=1h", "per_stream_rate_limit=10", "per_stream_rate_limit_burst=100"];
+    let store = limited(dir.path(), &limits, clock()).await;
+    let body = "x".repeat(200);
+    let receipt = store.write(write(lines("web", &[body.as_str(); 3], -3_601))).await.unwrap();
+    let left_out: Vec<_> =
+        receipt.rejected.iter().map(|row| (row.reason, row.count, row.at.as_slice())).collect();
+    let expected: [(RejectReason, u64, &[u32]); 2] =
+        [(RejectReason::TooOld, 1, &[0]), (RejectReason::StreamRateLimit, 2, &[1, 2])];
+    assert_eq!((receipt.accepted, left_out.as_slice()), (0, expected.as_slice()));
+}

@@ -90,6 +90,37 @@ fn each_item_has_its_own_outcome_and_the_others_stay() {
 }
 
 #[test]
+fn an_id_may_be_a_number() {
+    let body = "{\"index\":{\"_id\":17}}\n{\"message\":\"one\"}\n{\"index\":{\"_id\":null}}\n{\"message\":\"two\"}\n";
+    let mut asked = vec![];
+    let mut known = |_: Action, _: &str, id: &str, _: &[u8]| {
+        asked.push(id.to_owned());
+        None::<Known>
+    };
+    let bulk = bulk(body.as_bytes(), None, 0, &mut known).unwrap();
+    assert_eq!(bulk.items.iter().map(|item| item.id.as_deref()).collect::<Vec<_>>(), [Some("17"), None]);
+    assert_eq!(asked, ["17"]);
+}
+
+/// As the exporter of an OpenTelemetry collector posts with its mapping `otel`.
+const COLLECTOR: &str = r#"{"create":{"_index":"logs-generic.otel-default"}}
+{"@timestamp":"1772366400123.456789","severity_text":"ERROR","severity_number":17,"body":{"text":"pool exhausted"},"attributes":{"user.id":7},"resource":{"attributes":{"service.name":"orders","k8s.pod.name":"orders-5d9c"}},"trace_id":"0af7651916cd43dd8448eb211c80319c"}
+"#;
+
+#[test]
+fn a_collectors_records_are_read() {
+    let bulk = bulk(COLLECTOR.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap();
+    let stream = &bulk.decoded.batch.streams[0];
+    let index = ("index", "logs-generic.otel-default");
+    let labels = Labels::from_pairs([("pod", "orders-5d9c"), ("service_name", "orders"), index]);
+    assert_eq!(stream.labels, labels);
+    let record = &stream.records[0];
+    assert_eq!((record.ts_ns, record.severity), (1_772_366_400_123_456_789, 17));
+    assert_eq!((record.body.as_str(), record.trace_id.map(|id| id[0])), ("pool exhausted", Some(0x0a)));
+    assert_eq!(attribute(&record.attributes, "attributes.user.id"), Some(&Value::Int(7)));
+}
+
+#[test]
 fn a_body_that_is_no_bulk_says_where() {
     for (body, says) in [
         ("", "body is required"),
@@ -103,6 +134,8 @@ fn a_body_that_is_no_bulk_says_where() {
         let wrong = bulk(body.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap_err();
         assert!(wrong.0.contains(says), "{body:?}: {wrong}");
     }
+    let long = format!("{{\"index\":{{\"_id\":\"{}\"}}}}\n{{}}\n", "x".repeat(ACTION_BYTES_MAX));
+    assert!(bulk(long.as_bytes(), None, 0, &mut |_, _, _, _| None).unwrap_err().0.contains("1048576 bytes"));
     assert!(bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX).as_bytes(), None, 0, &mut |_, _, _, _| None).is_ok());
     assert!(
         bulk("{\"delete\":{}}\n".repeat(ITEMS_MAX + 1).as_bytes(), None, 0, &mut |_, _, _, _| None).is_err()

@@ -53,6 +53,29 @@ fn bytes_that_are_no_text_stay_visible() {
 }
 
 #[test]
+fn metadata_and_labels_that_are_no_text_cost_no_other_line() {
+    let (mut stream, mut entry, mut pair) = (Writer::default(), Writer::default(), Writer::default());
+    pair.bytes(1, b"k");
+    pair.bytes(2, b"v\xff");
+    entry.bytes(2, b"one");
+    entry.bytes(3, &pair.0);
+    stream.bytes(1, b"{app=\"x\"}");
+    stream.bytes(2, &entry.0);
+    let (mut unnamed, mut body) = (Writer::default(), Writer::default());
+    unnamed.bytes(1, b"{app=\"p\xff\"}");
+    unnamed.bytes(2, &entry.0);
+    body.bytes(1, &unnamed.0);
+    body.bytes(1, &stream.0);
+    let decoded = decode_protobuf(&body.0, &[]).unwrap();
+    let streams = &decoded.batch.streams;
+    assert_eq!((streams.len(), streams[0].records[0].body.as_str()), (1, "one"));
+    assert_eq!(attribute(&streams[0].records[0].attributes, "k"), Some(&"v\u{fffd}".into()));
+    let row = &decoded.rejected.0[0];
+    let why = "couldn't parse labels: 1:6: parse error: invalid UTF-8 rune";
+    assert_eq!((row.count, row.example.as_str()), (1, why));
+}
+
+#[test]
 fn streams_with_bad_labels_are_counted_and_the_others_stay() {
     for labels in
         ["", "{}", "{app}", "{app=\"x\"", "{app=\"x\" b=\"y\"}", "{1a=\"x\"}", "{=\"x\"}", r#"{a="\q"}"#]
@@ -163,13 +186,14 @@ fn a_stream_without_service_name_gets_it() {
 fn levels_are_those_that_are_said_beside_the_line() {
     let json = br#"{"streams":[
         {"stream":{"app":"x"},"values":[
-            ["1","error",{"detected_level":"WARNING"}],["2","error",{"level":"Critical"}],["3","error",{"level":"odd"}]]},
+            ["1","error",{"detected_level":"WARNING"}],["2","error",{"level":"Critical"}],["3","error",{"level":"odd"}],
+            ["4","plain",{"severity_number":"17"}],["5","plain",{"severity_number":"170"}]]},
         {"stream":{"severity":"ERR"},"values":[["1","info",{"level":"debug"}]]}]}"#;
     let decoded = decode_json(json, &[]).unwrap();
     let levels = |stream: &LogStream| -> Vec<&str> {
         stream.records.iter().map(|record| model::severity_text(record.severity)).collect()
     };
-    assert_eq!(levels(&decoded.batch.streams[0]), ["warn", "critical", "unknown"]);
+    assert_eq!(levels(&decoded.batch.streams[0]), ["warn", "critical", "unknown", "error", "unknown"]);
     assert_eq!(levels(&decoded.batch.streams[1]), ["error"]);
     let said = attribute(&decoded.batch.streams[0].records[0].attributes, "detected_level");
     assert_eq!(said.and_then(Value::as_str), Some("warn"));

@@ -53,6 +53,8 @@ fn rfc_3164_has_the_nearest_year_and_the_zone_of_this_machine() {
         ("Jan  1 00:29:59", "2026-01-01T00:29:59Z"),
         ("Dec 31 23:59:59", "2025-12-31T23:59:59Z"),
         ("Jan  2 00:00:00", "2026-01-02T00:00:00Z"),
+        ("Jan  1 00:29:59.25", "2026-01-01T00:29:59.25Z"),
+        ("Feb  1 00:00:00", "2025-02-01T00:00:00Z"),
         ("2025-06-01T12:00:00.25+02:00", "2025-06-01T10:00:00.25Z"),
     ] {
         let (labels, record) = read(&line(date));
@@ -67,6 +69,33 @@ fn rfc_3164_has_the_nearest_year_and_the_zone_of_this_machine() {
     let zone = FixedOffset::east_opt(3 * 3600).unwrap();
     let (_, east) = record(&line("Jan  1 03:00:00"), &Arrival { now_ns: NOW_NS, peer: "p", zone });
     assert_eq!(east.ts_ns, at("2026-01-01T00:00:00Z"));
+}
+
+#[test]
+fn devices_that_count_their_messages_are_one_stream() {
+    for (text, node, body, ts_ns) in [
+        (
+            "<189>33: *Jan  1 00:00:00.123 UTC: %SYS-5-CONFIG_I: Configured",
+            "10.0.0.9",
+            "%SYS-5-CONFIG_I: Configured",
+            at("2026-01-01T00:00:00.123Z"),
+        ),
+        (
+            "<189>Jan  1 2026 00:00:00 fw01 : %ASA-5-111008: User",
+            "fw01",
+            "%ASA-5-111008: User",
+            at("2026-01-01T00:00:00Z"),
+        ),
+        ("<189>34: something else", "10.0.0.9", "34: something else", NOW_NS),
+        ("<189>Jan  1 00:00:00 sw1 35: something", "sw1", "something", at("2026-01-01T00:00:00Z")),
+    ] {
+        let (labels, record) = read(text);
+        let expected = [("job", "syslog"), ("node", node), ("service_name", "unknown_service")];
+        assert_eq!(labels, Labels::from_pairs(expected), "{text}");
+        assert_eq!((record.body.as_str(), record.ts_ns, record.severity), (body, ts_ns, 10), "{text}");
+    }
+    let (_, counted) = read("<189>Jan  1 00:00:00 sw1 35: something");
+    assert_eq!(attribute(&counted.attributes, "syslog.sequence"), Some(&"35".into()));
 }
 
 #[test]

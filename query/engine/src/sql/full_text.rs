@@ -131,11 +131,14 @@ impl<'t> Parser<'t> {
             Some(Token::Phrase(text)) => self.phrase(text, before),
             Some(Token::Term(text)) => match text.strip_suffix('*') {
                 Some(start) if words(start).eq([start]) => Ok(WordQuery::Prefix(start.to_ascii_lowercase())),
-                Some(_) => {
+                // `*card` would be `card`, and `w*d` a phrase: an answer to another question.
+                None if !text.contains('*') => self.phrase(text, before),
+                _ => {
                     self.at = before;
-                    Err(self.wrong("before * stands the beginning of one word"))
+                    Err(self.wrong(
+                        "before * stands the beginning of one word and behind it nothing; in quotes it is no sign",
+                    ))
                 }
-                None => self.phrase(text, before),
             },
             Some(Token::And | Token::Or | Token::Close) => {
                 self.at = before;
@@ -278,6 +281,8 @@ mod tests {
             ("timeout payment", true),
             ("time", false),
             ("time*", true),
+            (r#""time*out""#, false),
+            (r#""*timeout""#, true),
             ("refused OR timeout", true),
             ("NOT refused", true),
             ("payment AND NOT timeout", false),
@@ -307,6 +312,8 @@ mod tests {
             ("(a", "closing bracket"),
             ("a)", "opening bracket"),
             ("a-b*", "beginning of one word"),
+            ("b *card", "in quotes it is no sign (at character 2"),
+            ("w*d", "beginning of one word"),
             ("-", "no word in this"),
             (&"(".repeat(1_000), "too deep"),
             (&"NOT ".repeat(100_000), "too deep"),
