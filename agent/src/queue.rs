@@ -311,7 +311,7 @@ impl Queue {
     /// Those that it does not have, for who begins anew and cannot know what was queued before a kill.
     pub async fn new_of(self: Arc<Self>, batches: Vec<Record>) -> Vec<Record> {
         let is_new = move |batch: &Record| !self.has(batch);
-        let new = tokio::task::spawn_blocking(move || batches.into_iter().filter(is_new).collect());
+        let new = tokio::task::spawn_blocking(move || batches.into_iter().filter(is_new).collect::<Vec<_>>());
         new.await.unwrap_or_default()
     }
 
