@@ -375,14 +375,12 @@ impl Cluster {
         let is_later =
             |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
         let later: Vec<&Value> = items.iter().filter(is_later).collect();
-        let mut found = match kind {
+        let found = match kind {
             "Node" => missed::of_nodes(&later, until),
             _ if rollouts::KINDS.contains(&kind) => self.missed_of(kind, &later, until).await,
             _ => vec![],
         };
-        let told = self.told.lock();
-        found.retain(|change| !told.lately.has(change));
-        found
+        self.told.lock().lately.untold(found)
     }
 
     /// Rollouts and scalings, out of what the cluster keeps of them.

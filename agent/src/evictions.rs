@@ -8,15 +8,13 @@ pub mod watch;
 use crate::Config;
 use crate::changes::{self, Change};
 use crate::host::Host;
+use crate::once::Once;
 use crate::pods::{self, Pod};
-use crate::queue::{self, Queue};
-use model::Tenant;
+use crate::queue::Queue;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
-use tracing::warn;
 
 const CONDITION: &str = "DisruptionTarget";
 
@@ -28,13 +26,9 @@ const TOLD_MAX: usize = 1_000;
 
 pub struct Evictions {
     host: Arc<Host>,
-    queue: Arc<Queue>,
-    tenant: Tenant,
     told: Mutex<Told>,
     /// Where that is remembered.
-    path: PathBuf,
-    /// Held while it is written: the newest is written last.
-    writing: Mutex<()>,
+    once: Once,
 }
 
 /// What survives a restart: a pod may be asked to go while no agent is here, and be there still when the next one is.
@@ -47,30 +41,33 @@ struct Told {
 }
 
 impl Evictions {
-    pub fn new(config: &Config, (host, queue): (Arc<Host>, Arc<Queue>), now_ns: i64) -> Evictions {
+    pub async fn new(config: &Config, (host, queue): (Arc<Host>, Arc<Queue>), now_ns: i64) -> Evictions {
         let path = config.data_dir.join("evictions.json");
-        let remembered = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let (once, before) = Once::open(path, queue, config.tenant.clone()).await;
+        let remembered = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let is_first = remembered.is_none();
         // Times of objects are of whole seconds.
         let begins = Told { since_ns: now_ns - now_ns.rem_euclid(1_000_000_000), uids: VecDeque::new() };
         let told = Mutex::new(remembered.unwrap_or(begins));
-        let tenant = config.tenant.clone();
-        let evictions = Evictions { host, queue, tenant, told, path, writing: Mutex::default() };
+        let evictions = Evictions { host, told, once };
         if is_first {
-            evictions.remember();
+            evictions.once.write(evictions.told_bytes()).await;
         }
         evictions
     }
 
     /// Each once, whoever sees it first.
-    pub async fn tell(self: &Arc<Self>, pods: &[Arc<Pod>]) {
-        let batch = changes::batch(self.new_of(pods), &self.host);
-        if batch.records() == 0 {
-            return;
-        }
-        self.queue.keep_logs(&self.tenant, &batch).await;
-        let evictions = self.clone();
-        let _ = tokio::task::spawn_blocking(move || evictions.remember()).await;
+    pub async fn tell(&self, pods: &[Arc<Pod>]) {
+        let find = || {
+            let found = self.new_of(pods);
+            let is_new = !found.is_empty();
+            is_new.then(|| (changes::batch(found, &self.host), self.told_bytes()))
+        };
+        self.once.tell(find).await;
+    }
+
+    fn told_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&*self.told.lock()).unwrap_or_default()
     }
 
     fn new_of(&self, pods: &[Arc<Pod>]) -> Vec<Change> {
@@ -87,14 +84,6 @@ impl Evictions {
             found.push(change(pod, at, why, &self.host.name));
         }
         found
-    }
-
-    fn remember(&self) {
-        let _writing = self.writing.lock();
-        let bytes = serde_json::to_vec(&*self.told.lock()).unwrap_or_default();
-        if let Err(wrong) = queue::write_whole(&self.path, &bytes) {
-            warn!(error = %wrong, "evictions that were told cannot be written down; a restart may tell them again, or none");
-        }
     }
 }
 
@@ -134,15 +123,15 @@ mod tests {
         Arc::new(serde_json::from_value(pod).unwrap())
     }
 
-    #[test]
-    fn an_eviction_that_has_no_event_is_told_once() {
+    #[tokio::test]
+    async fn an_eviction_that_has_no_event_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
         let queue = Arc::new(Queue::open(dir.path().join("queue"), 1 << 20).unwrap());
         let host = Arc::new(Host { name: "n1".into(), ..Host::of(dir.path()) });
         let config = Config { data_dir: dir.path().into(), ..Config::default() };
         let begun = |now_ns| Evictions::new(&config, (host.clone(), queue.clone()), now_ns);
         let at_ns = 1_767_225_607_000_000_000;
-        let evictions = begun(at_ns + 999_999_999);
+        let evictions = begun(at_ns + 999_999_999).await;
         let pods = [pod("a", "EvictionByEvictionAPI"), pod("b", "TerminationByKubelet")];
         let told = evictions.new_of(&pods);
         assert_eq!(told.len(), 1);
@@ -164,16 +153,16 @@ mod tests {
         let queue = Arc::new(Queue::open(dir.path().join("queue"), 1 << 20).unwrap());
         let host = Arc::new(Host { name: "n1".into(), ..Host::of(dir.path()) });
         let config = Config { data_dir: dir.path().into(), ..Config::default() };
-        let begun = |now_ns| Arc::new(Evictions::new(&config, (host.clone(), queue.clone()), now_ns));
+        let begun = |now_ns| Evictions::new(&config, (host.clone(), queue.clone()), now_ns);
         let second = 1_000_000_000;
         let at_ns = 1_767_225_607 * second;
         let [told, meanwhile] = ["a", "b"].map(|uid| pod(uid, "EvictionByEvictionAPI"));
-        begun(at_ns - second).tell(std::slice::from_ref(&told)).await;
-        let next = begun(at_ns + 60 * second);
+        begun(at_ns - second).await.tell(std::slice::from_ref(&told)).await;
+        let next = begun(at_ns + 60 * second).await;
         let found = next.new_of(&[told, meanwhile.clone()]);
         assert_eq!(found.iter().map(|one| one.ts_ns).collect::<Vec<_>>(), [at_ns]);
         // Before the first agent of all nobody said anything.
         std::fs::remove_file(dir.path().join("evictions.json")).unwrap();
-        assert_eq!(begun(at_ns + second).new_of(&[meanwhile]), []);
+        assert_eq!(begun(at_ns + second).await.new_of(&[meanwhile]), []);
     }
 }

@@ -21,6 +21,7 @@ mod measure;
 mod memory;
 mod node;
 pub mod objects;
+mod once;
 mod oom;
 mod panics;
 mod pods;
@@ -39,6 +40,7 @@ use gateway::Gateway;
 use host::Host;
 use measure::Machine;
 use model::{Clock, Identify, Reading, Sink};
+use once::Once;
 use panics::Panics;
 use parking_lot::Mutex;
 use queue::Queue;
@@ -234,7 +236,7 @@ impl Agent {
         let senders = pods.clone();
         let (mut kubelet, mut of_kubelet) = (None, vec![]);
         let place = (host.clone(), queue.clone());
-        let evictions = Arc::new(evictions::Evictions::new(&config, place, clock.now_ns()));
+        let evictions = Arc::new(evictions::Evictions::new(&config, place, clock.now_ns()).await);
         if let Some(settings) = &config.kubelet {
             let place = (host.clone(), queue.clone());
             let of_pods = (pods.clone(), evictions.clone());
@@ -280,16 +282,10 @@ impl Agent {
             });
         }
         let path = config.data_dir.join("oom.json");
-        let remembered = std::fs::read(&path).map(|bytes| oom::Ledger::from_bytes(&bytes));
-        let kills = Arc::new(Mutex::new(remembered.unwrap_or_default()));
-        let watching = Arc::new(oom::Watching {
-            host: host.clone(),
-            pods: pods.clone(),
-            queue: queue.clone(),
-            tenant: config.tenant.clone(),
-            ledger: kills.clone(),
-            path,
-        });
+        let (once, remembered) = Once::open(path, queue.clone(), config.tenant.clone()).await;
+        let kills = Arc::new(Mutex::new(oom::Ledger::from_bytes(&remembered.unwrap_or_default())));
+        let watching =
+            Arc::new(oom::Watching { host: host.clone(), pods: pods.clone(), ledger: kills.clone(), once });
         let of_kills = clock.clone();
         collectors.run("oom", move |stop| watching.clone().run(of_kills.clone(), stop));
         let cloud = cloud::Known::default();

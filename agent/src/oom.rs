@@ -12,18 +12,16 @@ pub use ledger::{Group, Ledger};
 
 use crate::changes::{self, Change};
 use crate::host::Host;
+use crate::once::Once;
 use crate::pods::Pods;
-use crate::queue::Queue;
 use crate::samples::Samples;
 use kernel::KernelLog;
 use ledger::Kill;
-use model::{Clock, Tenant};
+use model::{Clock, LogBatch};
 use parking_lot::Mutex;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// The kernel keeps its log far longer, and a kill is told some time after it in any case.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -34,11 +32,9 @@ pub type Shared = Arc<Mutex<Ledger>>;
 pub struct Watching {
     pub host: Arc<Host>,
     pub pods: Pods,
-    pub queue: Arc<Queue>,
-    pub tenant: Tenant,
     pub ledger: Shared,
     /// Where what was told is remembered.
-    pub path: PathBuf,
+    pub once: Once,
 }
 
 impl Watching {
@@ -53,7 +49,7 @@ impl Watching {
                 () = stop.cancelled() => return,
             }
             let now_ns = clock.now_ns();
-            let due = {
+            {
                 let mut ledger = self.ledger.lock();
                 for victim in kernel.read(now_ns) {
                     ledger.kernel(victim, now_ns);
@@ -63,24 +59,23 @@ impl Watching {
                     version = self.pods.version();
                     self.pods.all().iter().for_each(|pod| ledger.status(pod, now_ns));
                 }
-                ledger.due(now_ns)
-            };
-            if !due.is_empty() {
-                self.tell(due).await;
             }
+            self.once.tell(|| self.due(now_ns)).await;
         }
     }
 
-    async fn tell(&self, kills: Vec<Kill>) {
-        let changes = kills.iter().map(|kill| self.change(kill)).collect();
-        let batch = changes::batch(changes, &self.host);
-        self.queue.keep_logs(&self.tenant, &batch).await;
-        let bytes = self.ledger.lock().to_bytes();
-        let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || crate::queue::write_whole(&path, &bytes)).await;
-        if let Ok(Err(wrong)) = written {
-            warn!(error = %wrong, "kills that were told cannot be written down; a restart tells them again");
-        }
+    /// And the ledger that has them as told.
+    fn due(&self, now_ns: i64) -> Option<(LogBatch, Vec<u8>)> {
+        let (due, told) = {
+            let mut ledger = self.ledger.lock();
+            let due = ledger.due(now_ns);
+            if due.is_empty() {
+                return None;
+            }
+            (due, ledger.to_bytes())
+        };
+        let changes = due.iter().map(|kill| self.change(kill)).collect();
+        Some((changes::batch(changes, &self.host), told))
     }
 
     fn change(&self, kill: &Kill) -> Change {

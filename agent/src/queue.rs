@@ -25,6 +25,7 @@ use record::signal;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
@@ -307,8 +308,15 @@ impl Queue {
         }
     }
 
+    /// Those that it does not have, for who begins anew and cannot know what was queued before a kill.
+    pub async fn new_of(self: Arc<Self>, batches: Vec<Record>) -> Vec<Record> {
+        let is_new = move |batch: &Record| !self.has(batch);
+        let new = tokio::task::spawn_blocking(move || batches.into_iter().filter(is_new).collect::<Vec<_>>());
+        new.await.unwrap_or_default()
+    }
+
     /// Whether a record with the same bytes in it is in the log of the queue, sent or not.
-    pub fn has(&self, record: &Record) -> bool {
+    fn has(&self, record: &Record) -> bool {
         let mut reader = self.wal.read_from(self.wal.first_seq());
         let records = std::iter::from_fn(|| reader.next_record().ok().flatten());
         let mut decoded = records.filter_map(|(seq, bytes)| self.record(seq, &bytes));

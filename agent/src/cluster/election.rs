@@ -215,10 +215,8 @@ impl Cluster {
 
 /// Who was killed while it queued what it had told does not queue it again.
 async fn queue_all(queue: Arc<Queue>, told: Vec<Record>, is_of_before: bool) {
-    let of = queue.clone();
-    let is_new = move |batch: &Record| !(is_of_before && of.has(batch));
-    let new = tokio::task::spawn_blocking(move || told.into_iter().filter(is_new).collect::<Vec<_>>());
-    for batch in new.await.unwrap_or_default() {
+    let new = if is_of_before { queue.clone().new_of(told).await } else { told };
+    for batch in new {
         queue.keep_packed(batch).await;
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::changes::Change;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Controllers have written by then, and who is elected next has its lists.
 const KEPT_NS: i64 = 30_000_000_000;
@@ -58,8 +58,22 @@ impl Lately {
         serde_json::to_string(&noted).unwrap_or_default()
     }
 
+    /// Of changes in their order, of each subject those after the latest that was told.
+    pub fn untold(&self, found: Vec<Change>) -> Vec<Change> {
+        let mut told = BTreeSet::new();
+        let is_untold = |change: &Change| {
+            if self.has(change) {
+                told.insert(subject(change));
+            }
+            !told.contains(&subject(change))
+        };
+        let mut untold: Vec<Change> = found.into_iter().rev().filter(is_untold).collect();
+        untold.reverse();
+        untold
+    }
+
     /// Whether this was the latest that was told of it.
-    pub fn has(&self, change: &Change) -> bool {
+    fn has(&self, change: &Change) -> bool {
         self.0.get(&subject(change)).is_some_and(|(after, _)| *after == change.after)
     }
 }
@@ -104,6 +118,17 @@ mod tests {
         );
         assert_eq!(lately.note(32 * SECOND_NS), "{}");
         assert!(!Lately::read("", 0).has(&scaled("4")));
+    }
+
+    #[test]
+    fn what_came_before_what_was_told_was_told_too() {
+        let mut lately = Lately::default();
+        let rolled_out = |name: &str, after: &str| change("rollout", "Deployment", name, after);
+        lately.add(&[rolled_out("cart", "revision 3")], 0);
+        let of_cart = ["revision 2", "revision 3", "revision 4", "revision 5"];
+        let mut found: Vec<Change> = of_cart.iter().map(|after| rolled_out("cart", after)).collect();
+        found.push(rolled_out("web", "revision 2"));
+        assert_eq!(lately.untold(found.clone()), found[2..]);
     }
 
     #[test]

@@ -138,15 +138,23 @@ pub fn missed(kind: &str, workloads: &[&Value], history: &[Value], until: Until,
             by_owner.entry(text(owner, "/uid")).or_default().push(one);
         }
     }
-    let of_one = |workload: &&Value| {
-        let mut revisions = by_owner.remove(text(workload, "/metadata/uid"))?;
+    let of_one = |workload: &&Value| -> Vec<Change> {
+        let mut revisions = by_owner.remove(text(workload, "/metadata/uid")).unwrap_or_default();
         revisions.sort_by_key(|one| number(one));
-        let (last, before) = (revisions.pop()?, revisions.pop()?);
-        let at = rolled_out(workload, last, until)?;
-        let told = ("rolled out", recorded(kind, before).told(), Template::of(workload).told());
-        change(kind, workload, at.min(now_ns), told)
+        let last = revisions.len().saturating_sub(2);
+        let step = |(at, pair): (usize, &[&Value])| {
+            let (before, one) = (pair[0], pair[1]);
+            let (ts_ns, after) = match at == last {
+                true => (rolled_out(workload, one, until)?, Template::of(workload)),
+                // Of one that has another after it, and that was taken back into use, nothing says when.
+                false => (created(one, until)?, recorded(kind, one)),
+            };
+            let told = ("rolled out", recorded(kind, before).told(), after.told());
+            change(kind, workload, ts_ns.min(now_ns), told)
+        };
+        revisions.windows(2).enumerate().filter_map(step).collect()
     };
-    workloads.iter().filter_map(of_one).collect()
+    workloads.iter().flat_map(of_one).collect()
 }
 
 fn number(one: &Value) -> u64 {
@@ -166,16 +174,24 @@ fn recorded(kind: &str, one: &Value) -> Template {
     }
 }
 
+/// Whether a revision that was written at some time was so after `until`. Times of objects are of whole seconds.
+fn is_later(one: &Value, at_ns: i64, until: Until) -> bool {
+    let version = text(one, "/metadata/resourceVersion").parse::<u64>();
+    version.is_ok_and(|version| version > until.version) && at_ns >= until.time_ns.saturating_sub(999_999_999)
+}
+
+/// When a revision was made, if that was later than `until`.
+fn created(one: &Value, until: Until) -> Option<i64> {
+    let created = one.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+    crate::pods::time_ns(created).filter(|at| is_later(one, *at, until))
+}
+
 /// When the newest revision became it, if that was later than `until`.
 fn rolled_out(workload: &Value, last: &Value, until: Until) -> Option<i64> {
-    let version = text(last, "/metadata/resourceVersion").parse::<u64>().ok()?;
-    // Times of objects are of whole seconds.
-    let is_later = |at: &i64| version > until.version && *at >= until.time_ns.saturating_sub(999_999_999);
-    let time =
-        |object: &Value, path: &str| crate::pods::time_ns(object.pointer(path).and_then(Value::as_str));
-    if let Some(created) = time(last, "/metadata/creationTimestamp").filter(is_later) {
+    if let Some(created) = created(last, until) {
         return Some(created);
     }
+    let is_later = |at: &i64| is_later(last, *at, until);
     // An old one that was taken back into use. Controller revisions are written for nothing else.
     if last["revision"].is_u64() {
         return written(last).filter(is_later);
@@ -184,7 +200,8 @@ fn rolled_out(workload: &Value, last: &Value, until: Until) -> Option<i64> {
         !text(last, "/metadata/annotations/deployment.kubernetes.io~1revision-history").is_empty();
     let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
     let progress = conditions.into_iter().flatten().find(|one| one["type"] == "Progressing");
-    progress.filter(|_| has_been_before).and_then(|one| time(one, "/lastUpdateTime")).filter(is_later)
+    let progress = progress.filter(|_| has_been_before)?;
+    crate::pods::time_ns(progress["lastUpdateTime"].as_str()).filter(is_later)
 }
 
 /// When anybody last wrote an object, where it says who writes what of it.
@@ -265,6 +282,12 @@ mod tests {
         let rolled_out = [is("revision 1: cart:1", "revision 2: cart:2")];
         let old = set("1", "cart:1", "90", early);
         assert_eq!(find(&now, &[set("2", "cart:2", "120", late), old.clone()]), rolled_out);
+        // Twice in that time, and once in it and once before.
+        let twice = |at: &str| [set("3", "cart:3", "130", late), set("2", "cart:2", "120", at), old.clone()];
+        let again = is("revision 2: cart:2", "revision 3: cart:3");
+        let both = [rolled_out[0].clone(), again.clone()];
+        assert_eq!(find(&deployment("3", "cart:3"), &twice(late)), both);
+        assert_eq!(find(&deployment("3", "cart:3"), &twice(early)), [again]);
         // Of before, and scaled since; and one that nothing was before.
         assert_eq!(find(&now, &[set("2", "cart:2", "120", early), old.clone()]), []);
         assert_eq!(find(&now, &[set("2", "cart:2", "120", late)]), []);

@@ -143,7 +143,7 @@ async fn pods_of_the_kubelet_name_containers() {
     let queue = Arc::new(Queue::open(world.path("queue"), 64 << 20).unwrap());
     let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let pods = Pods::default();
-    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0).await));
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, Arc::new(model::SystemClock)).unwrap();
     kubelet.look().await;
@@ -174,7 +174,7 @@ async fn a_list_without_the_pod_that_asks_is_not_whole() {
     let place = (Arc::new(Host { pod_labels, ..Host::of(world.dir.path()) }), queue);
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
     let (clock, config, pods) = (Arc::new(model::SystemClock), Config::default(), Pods::default());
-    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let of_pods = (pods.clone(), Arc::new(Evictions::new(&config, place.clone(), 0).await));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     // Where it never names us the address of another kubelet was given, which is to be believed as it is.
     for (list, known) in [
@@ -205,7 +205,7 @@ async fn a_volume_ends_by_a_summary_without_it_and_not_by_none() {
     let place = (Arc::new(Host::of(world.dir.path())), queue.clone());
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
     let (clock, config) = (Arc::new(model::SystemClock), Config::default());
-    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), 0)));
+    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), 0).await));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     for (status, body) in [(200, TWO), (503, "busy"), (200, "no JSON"), (200, TWO), (200, ONE), (200, ONE)] {
         world.answers.lock().insert(SUMMARY, (status, body));
@@ -241,7 +241,7 @@ async fn a_pod_that_is_drained_away_is_told_once() {
     let settings = world.settings(Trust::CaFile(world.path("ca.pem")));
     let config = Config { data_dir: world.path("data"), ..Config::default() };
     let clock = Arc::new(model::SystemClock);
-    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), clock.now_ns())));
+    let of_pods = (Pods::default(), Arc::new(Evictions::new(&config, place.clone(), clock.now_ns()).await));
     let mut kubelet = Kubelet::new(&settings, &config, place, of_pods, clock).unwrap();
     kubelet.look().await;
     kubelet.look().await;

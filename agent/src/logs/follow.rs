@@ -8,7 +8,7 @@
 //! are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
-use super::positions::Position;
+use super::positions::{Pending, Position};
 use super::rotations::{self, Rotation};
 use super::source::{HEAD_BYTES, Source, same_file};
 use std::io;
@@ -52,6 +52,8 @@ pub struct Follow {
     /// read too.
     is_container: bool,
     pub losses: Losses,
+    /// Beginnings of container lines that came too late, one each of stdout and stderr: what followed in the next file was told.
+    pub torn: [Option<Pending>; 2],
     giving: Giving,
     /// Where lines of the open file end that are given up, until they are passed.
     given_up: Vec<u64>,
@@ -123,11 +125,19 @@ type Each<'e> = dyn FnMut(Raw<'_>, &mut Position) + 'e;
 
 impl Follow {
     pub fn new(path: PathBuf, position: Position, is_container: bool) -> Follow {
-        let losses = Losses::default();
-        let (open, seen_as, leaving, left) = (None, None, None, None);
-        let (giving, given_up) = (Giving::Nothing, vec![]);
-        let mut follow =
-            Follow { path, position, open, seen_as, leaving, left, is_container, losses, giving, given_up };
+        let mut follow = Follow {
+            path,
+            position,
+            open: None,
+            seen_as: None,
+            leaving: None,
+            left: None,
+            is_container,
+            losses: Losses::default(),
+            torn: [None, None],
+            giving: Giving::Nothing,
+            given_up: vec![],
+        };
         let after = std::mem::take(&mut follow.position.after);
         if is_container && !after.is_empty() {
             let mut older = rotations::all(&follow.path, true);
@@ -203,6 +213,10 @@ impl Follow {
         let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
         let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
+        // A runtime that closes the file writes there how far the line had come, which may be after the line's end in the new
+        // one. Once that was read, neither file's lines go on in the other.
+        let is_apart = self.position.offset > 0;
+        let goes_on = if is_apart { std::mem::take(&mut self.position.pending) } else { [None, None] };
         self.giving = Giving::OfLeft;
         for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -211,6 +225,9 @@ impl Follow {
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         self.giving = Giving::Nothing;
+        if is_apart {
+            self.torn = std::mem::replace(&mut self.position.pending, goes_on);
+        }
         left.offset += taken as u64;
         left.is_over = is_over;
     }
@@ -224,6 +241,7 @@ impl Follow {
     pub fn read_again(&mut self, from: Position) {
         self.position = from;
         self.losses = Losses::default();
+        self.torn = [None, None];
         self.giving = Giving::Nothing;
         if let Some(left) = &mut self.left {
             (left.offset, left.is_over) = (left.before, false);

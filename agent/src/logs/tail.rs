@@ -188,6 +188,7 @@ impl Tail {
         let mut lines = Lines::new(self.file.container.as_ref(), self.treatment.as_ref(), now_ns, counts);
         lines.records.resize_with(self.identities.len(), Vec::new);
         let read = self.follow.read(buffer, &mut |raw, position| lines.add(raw, position));
+        lines.torn(&mut self.follow.torn);
         let step = match read {
             Ok(step) => {
                 self.failed = false;
@@ -230,6 +231,7 @@ impl Tail {
         if let Err(wrong) = self.follow.finish(buffer, &mut |raw, position| lines.add(raw, position)) {
             warn!(path = self.file.path, error = %wrong, "the end of a log file cannot be read");
         }
+        lines.torn(&mut self.follow.torn);
         for stream in 0..2 {
             if let Some(open) = self.follow.position.pending[stream].take() {
                 lines.whole(stream, open.ts_ns, open.body.into(), true, &mut self.follow.position.joined);
@@ -310,6 +312,15 @@ impl<'l> Lines<'l> {
                 held[stream] = Some(Pending { ts_ns, body, cut, kind: Some(kind) });
             }
             None => self.send(stream, ts_ns, &body, cut),
+        }
+    }
+
+    /// Nothing is joined to them.
+    fn torn(&mut self, beginnings: &mut [Option<Pending>; 2]) {
+        for (stream, begun) in beginnings.iter_mut().enumerate() {
+            if let Some(begun) = begun.take() {
+                self.send(stream, begun.ts_ns, &begun.body, true);
+            }
         }
     }
 

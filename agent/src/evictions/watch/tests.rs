@@ -57,7 +57,7 @@ async fn a_pod_that_is_gone_in_a_second_is_told_once() {
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 1 << 20).unwrap());
     let host = Arc::new(Host { name: "n1".into(), ..Host::of(dir.path()) });
     let config = Config { data_dir: dir.path().into(), ..Config::default() };
-    let evictions = Arc::new(Evictions::new(&config, (host, queue.clone()), 0));
+    let evictions = Arc::new(Evictions::new(&config, (host, queue.clone()), 0).await);
     let settings = Settings { url, token_file: dir.path().join("absent"), trust: Trust::System };
     let mut watch = Watch::new(&settings, "n1", evictions).unwrap();
     for _ in 0..3 {

@@ -153,6 +153,34 @@ fn late_words_of_the_file_before_are_read_beside_the_new_one() {
     }
 }
 
+/// A runtime that closes a file writes there how far a line had come, which may be after the line's end in the next one.
+#[test]
+fn a_beginning_that_comes_after_its_end_begins_no_other_line() {
+    let mut world = World::new();
+    let part = |tag: &str, text: &str| format!("2026-01-01T00:00:00Z stdout {tag} {text}\n");
+    let before = dated("000001");
+    world.append(CURRENT, part("F", "one"));
+    assert_eq!(world.bodies(), ["one"]);
+    world.rename(CURRENT, &before);
+    world.append(CURRENT, part("F", "its end"));
+    assert_eq!(world.bodies(), ["its end"]);
+    world.append(&before, part("P", "a beginning"));
+    world.append(CURRENT, part("F", "another"));
+    assert_eq!(world.bodies(), ["another", "a beginning"]);
+    // Nor does what is late end a line of the new file.
+    world.append(CURRENT, part("P", "two"));
+    assert_eq!(world.bodies(), [""; 0]);
+    world.append(&before, part("F", "late"));
+    world.append(CURRENT, part("F", " parts"));
+    assert_eq!(world.bodies(), ["late", "two parts"]);
+    // Where nothing of the new file was read it goes on there.
+    world.restart();
+    world.append(CURRENT, part("P", "through"));
+    world.rename(CURRENT, &dated("000002"));
+    world.append(CURRENT, part("F", " two files"));
+    assert_eq!(world.bodies(), ["through two files"]);
+}
+
 /// logrotate makes all new files, and then tells those who write.
 #[test]
 fn a_file_is_written_to_until_something_is_in_the_new_one() {
