@@ -3,9 +3,9 @@
 //!
 //! [`Derive`] is a [`Sink`] in front of another. A batch goes through unchanged; when it is stored, what it says of
 //! requests is counted (`red`: span metrics; `graph`: who asks whom; `lately`: each span once, though it comes again), and
-//! every interval the counts are written through the same sink. The counts live in memory alone: what a log replays after a crash passes no sink and is not counted twice, and
-//! counters begin at 0 with the process, as Prometheus expects of one. [`Sampler`] is another such sink, which keeps whole
-//! traces by policies. They know no protocol and no storage.
+//! every interval the counts are written through the same sink. The counts live in memory alone: what a log replays after a crash
+//! passes no sink and is not counted twice, and counters begin at 0 with the process, as Prometheus expects of one. [`Sampler`] is
+//! another such sink, which keeps whole traces by policies. They know no protocol and no storage.
 
 mod export;
 mod graph;
