@@ -155,7 +155,6 @@ pub fn leave_out(rows: &mut Vec<Row>, batches: &[RecordBatch]) -> Result<(), Arr
         }
         at += same_place.len();
     }
-    drop(of_spans);
     if copies.is_empty() {
         return Ok(());
     }
