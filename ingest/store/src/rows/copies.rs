@@ -136,7 +136,7 @@ pub fn leave_out(rows: &mut Vec<Row>, batches: &[RecordBatch]) -> Result<(), Arr
     let ids: Vec<Ids<'_>> = batches.iter().map(Ids::of).collect::<Result<_, _>>()?;
     let alike = |(of, other): (usize, usize), (batch, row): (usize, usize)| {
         let mut columns = batches[of].columns().iter().zip(batches[batch].columns());
-        columns.all(|(a, b)| a.slice(other, 1).as_ref() == b.slice(row, 1).as_ref())
+        columns.all(|(a, b)| a.slice(other, 1) == b.slice(row, 1))
     };
     let (mut at, mut copies) = (0, vec![]);
     let mut of_spans: HashMap<(&[u8], &[u8], i64), Vec<(usize, usize)>> = HashMap::new();
