@@ -4,7 +4,7 @@ use crate::active::Active;
 use crate::metrics::head::Head as MetricsHead;
 use crate::record::Rows;
 use crate::rows::head::Head as RowsHead;
-use crate::rows::stored::Stored;
+use arrow::error::ArrowError;
 use model::{Metadata, Tenant};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -31,10 +31,13 @@ fn pressing_rows(bytes: usize) -> usize {
     bytes + bytes / 2
 }
 
-fn append_rows(head: &RwLock<RowsHead>, stored: &Stored) -> Result<Taken, arrow::error::ArrowError> {
+fn append_rows(
+    head: &RwLock<RowsHead>,
+    append: impl FnOnce(&mut RowsHead) -> Result<(), ArrowError>,
+) -> Result<Taken, ArrowError> {
     let mut head = head.write();
     let before = head.bytes();
-    head.append(stored)?;
+    append(&mut head)?;
     let bytes = head.bytes() - before;
     Ok(Taken { bytes, pressing: pressing_rows(bytes) })
 }
@@ -50,12 +53,7 @@ pub struct Sealed {
 
 impl Memtables {
     /// Returns the bytes that it takes.
-    pub fn append(
-        &self,
-        rows: &Rows,
-        active: &Mutex<Active>,
-        now_ms: i64,
-    ) -> Result<Taken, arrow::error::ArrowError> {
+    pub fn append(&self, rows: &Rows, active: &Mutex<Active>, now_ms: i64) -> Result<Taken, ArrowError> {
         match rows {
             Rows::Metrics(batch) => {
                 let mut head = self.metrics.write();
@@ -63,8 +61,8 @@ impl Memtables {
                 head.append(batch, |labels| active.lock().took_up(labels, now_ms));
                 Ok(Taken { bytes: head.bytes() - before.0, pressing: head.pressing() - before.1 })
             }
-            Rows::Logs(stored) => append_rows(&self.logs, stored),
-            Rows::Spans(stored) => append_rows(&self.spans, stored),
+            Rows::Logs(stored) => append_rows(&self.logs, |head| head.append(stored)),
+            Rows::Spans(stored) => append_rows(&self.spans, |head| head.append_new(stored)),
         }
     }
 

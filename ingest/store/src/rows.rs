@@ -2,6 +2,7 @@
 
 pub mod attribute_names;
 pub mod build;
+pub mod copies;
 pub mod fields;
 pub mod gather;
 pub mod groups;

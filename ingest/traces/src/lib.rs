@@ -2,13 +2,14 @@
 //! metrics beside them.
 //!
 //! [`Derive`] is a [`Sink`] in front of another. A batch goes through unchanged; when it is stored, what it says of
-//! requests is counted (`red`: span metrics; `graph`: who asks whom), and every interval the counts are written through the same
-//! sink. The counts live in memory alone: what a log replays after a crash passes no sink and is not counted twice, and
-//! counters begin at 0 with the process, as Prometheus expects of one. [`Sampler`] is another such sink, which keeps whole
-//! traces by policies. They know no protocol and no storage.
+//! requests is counted (`red`: span metrics; `graph`: who asks whom; `lately`: each span once, though it comes again), and
+//! every interval the counts are written through the same sink. The counts live in memory alone: what a log replays after a crash
+//! passes no sink and is not counted twice, and counters begin at 0 with the process, as Prometheus expects of one. [`Sampler`] is
+//! another such sink, which keeps whole traces by policies. They know no protocol and no storage.
 
 mod export;
 mod graph;
+mod lately;
 mod latency;
 mod names;
 mod red;
@@ -20,6 +21,7 @@ pub use sampling::{Sampler, Sampling};
 
 use export::Export;
 use graph::{Graph, Half, Peer, Telling};
+use lately::Lately;
 use model::{
     Batch, Clock, Metadata, MetricBatch, Reading, Receipt, Refused, Sink, SpanBatch, Tenant, Value, Write,
     attribute,
@@ -55,6 +57,7 @@ pub struct Derive {
     clock: Arc<dyn Clock>,
     config: Config,
     started_ms: i64,
+    hashing: foldhash::quality::RandomState,
     tenants: Mutex<HashMap<Tenant, Arc<Mutex<Derived>>>>,
 }
 
@@ -63,12 +66,14 @@ pub struct Derive {
 struct Derived {
     red: Red,
     graph: Graph,
+    lately: Lately,
 }
 
 /// What a batch adds once it is stored.
 struct Noted {
     seen: Vec<Seen>,
-    halves: Vec<Half>,
+    /// Each with the place of its span among those that were seen.
+    halves: Vec<(usize, Half)>,
 }
 
 /// Spans that are looked up or counted while the lock is held: a tenth of a millisecond, so that writers of one tenant and
@@ -76,7 +81,7 @@ struct Noted {
 const LOCKED_SPANS: usize = 256;
 
 impl Noted {
-    fn of(derived: &Mutex<Derived>, batch: &SpanBatch, now_ms: i64) -> Noted {
+    fn of(derive: &Derive, derived: &Mutex<Derived>, batch: &SpanBatch, now_ms: i64) -> Noted {
         let mut noted = Noted { seen: Vec::with_capacity(batch.spans()), halves: vec![] };
         let mut telling = Telling::default();
         for resource in &batch.resources {
@@ -89,10 +94,12 @@ impl Noted {
                 let whole = || spans.iter().filter(|span| span.wrong(now_ms).is_none());
                 for span in whole() {
                     let weight = model::sampling_weight(&span.trace_state);
-                    noted.seen.push(Seen::of(span, weight));
+                    let place = noted.seen.len();
+                    noted.seen.push(Seen::of(span, weight, lately::hash(&derive.hashing, &service, span)));
                     // A node of the graph has a name.
                     if !service.is_empty() {
-                        noted.halves.extend(Half::of(&service, &peer, span, weight, &mut telling));
+                        let half = Half::of(&service, &peer, span, weight, &mut telling);
+                        noted.halves.extend(half.map(|half| (place, half)));
                     }
                 }
                 let mut derived = derived.lock();
@@ -104,15 +111,26 @@ impl Noted {
         noted
     }
 
-    fn count(self, derived: &Mutex<Derived>, now_ms: i64) {
-        for seen in self.seen.chunks(LOCKED_SPANS) {
+    /// Two that come at once know of each other only here.
+    fn count(mut self, derived: &Mutex<Derived>, now_ms: i64) {
+        let mut again = vec![];
+        for (chunk, seen) in self.seen.chunks(LOCKED_SPANS).enumerate() {
             let mut derived = derived.lock();
-            seen.iter().for_each(|seen| derived.red.count(seen));
+            for (place, seen) in seen.iter().enumerate() {
+                if derived.lately.is_new(seen.hash) {
+                    derived.red.count(seen);
+                } else {
+                    again.push(chunk * LOCKED_SPANS + place);
+                }
+            }
+        }
+        if !again.is_empty() {
+            self.halves.retain(|(place, _)| again.binary_search(place).is_err());
         }
         let mut halves = self.halves.into_iter();
         while halves.len() > 0 {
             let mut derived = derived.lock();
-            halves.by_ref().take(LOCKED_SPANS).for_each(|half| derived.graph.add(half, now_ms));
+            halves.by_ref().take(LOCKED_SPANS).for_each(|(_, half)| derived.graph.add(half, now_ms));
         }
     }
 }
@@ -145,7 +163,7 @@ fn metadata((name, kind, help): &(&str, model::MetricKind, &str)) -> Metadata {
 impl Derive {
     pub fn new(next: Arc<dyn Sink>, clock: Arc<dyn Clock>, config: Config) -> Derive {
         let started_ms = clock.now_ms();
-        Derive { next, clock, config, started_ms, tenants: Mutex::default() }
+        Derive { next, clock, config, started_ms, hashing: Default::default(), tenants: Mutex::default() }
     }
 
     fn of(&self, tenant: &Tenant) -> Option<Arc<Mutex<Derived>>> {
@@ -232,7 +250,7 @@ impl Sink for Derive {
         let Batch::Spans(batch) = &write.batch else { return self.next.write(write).await };
         let Some(derived) = self.of(&write.tenant) else { return self.next.write(write).await };
         // The batch goes on by value: what it adds is noted before, and counted when it is stored.
-        let noted = Noted::of(&derived, batch, self.clock.now_ms());
+        let noted = Noted::of(self, &derived, batch, self.clock.now_ms());
         let receipt = self.next.write(write).await?;
         if !receipt.repeated {
             noted.count(&derived, self.clock.now_ms());

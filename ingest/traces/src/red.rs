@@ -183,11 +183,13 @@ pub(crate) struct Seen {
     pub bytes: usize,
     pub weight: f64,
     pub trace: model::TraceId,
+    /// Of the span, by which it is known when it comes again.
+    pub hash: u64,
 }
 
 impl Seen {
     /// Of a span whose series is not yet known.
-    pub fn of(span: &Span, weight: f64) -> Seen {
+    pub fn of(span: &Span, weight: f64, hash: u64) -> Seen {
         Seen {
             series: u32::MAX,
             duration_ns: span.duration_ns,
@@ -195,6 +197,7 @@ impl Seen {
             bytes: crate::size::of(span),
             weight,
             trace: span.trace_id,
+            hash,
         }
     }
 }

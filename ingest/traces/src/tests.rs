@@ -109,16 +109,16 @@ fn requests(client: &str, server: &str, connection: &str) -> String {
 #[tokio::test]
 async fn spans_are_counted_as_they_are_stored() {
     let world = World::new();
-    let get = || ("shop", span(1, 0, SpanKind::Server, "GET /"));
-    world.write(&[get(), get()]).await;
+    let get = |id| ("shop", span(id, 0, SpanKind::Server, "GET /"));
+    world.write(&[get(1), get(2)]).await;
     // Neither what is refused nor what was there before, nor what cannot be stored.
     *world.kept.refuse.lock() = true;
-    world.write(&[get()]).await;
+    world.write(&[get(3)]).await;
     *world.kept.refuse.lock() = false;
     *world.kept.repeated.lock() = true;
-    world.write(&[get()]).await;
+    world.write(&[get(4)]).await;
     *world.kept.repeated.lock() = false;
-    let mut negative = get();
+    let mut negative = get(5);
     negative.1.duration_ns = -1;
     world.write(&[negative]).await;
 
@@ -128,7 +128,7 @@ async fn spans_are_counted_as_they_are_stored() {
         counts.get(&key).copied()
     };
     assert_eq!((of("calls_total"), of("latency_count")), (Some(2.0), Some(2.0)), "{counts:#?}");
-    assert_eq!(of("size_total"), Some(2.0 * size::of(&get().1) as f64));
+    assert_eq!(of("size_total"), Some(2.0 * size::of(&get(1).1) as f64));
     let bucket = |le: &str| {
         let key = calls("shop").replace("calls_total{", &format!("latency_bucket{{le=\"{le}\", "));
         counts.get(&key).copied()
@@ -137,6 +137,35 @@ async fn spans_are_counted_as_they_are_stored() {
     let native =
         counts.keys().any(|key| key.contains("__histogram__") && key.contains("spanmetrics_latency"));
     assert!(native, "{counts:#?}");
+}
+
+/// As its sender got no answer, or sends on two ways.
+#[tokio::test]
+async fn a_span_that_comes_twice_is_counted_once() {
+    let world = World::new();
+    let (ask, answer) =
+        (("shop", span(2, 1, SpanKind::Client, "ask")), ("stock", span(3, 2, SpanKind::Server, "GET /")));
+    *world.kept.refuse.lock() = true;
+    world.write(&[ask.clone(), answer.clone()]).await;
+    *world.kept.refuse.lock() = false;
+    world.write(&[ask.clone(), answer.clone(), answer.clone()]).await;
+    world.write(&[answer.clone(), ask.clone()]).await;
+    let counts = world.counts().await;
+    assert_eq!(counts.get(&calls("stock")), Some(&1.0), "{counts:#?}");
+    assert_eq!(counts.get(&requests("shop", "stock", "")), Some(&1.0));
+    let sent = [
+        ask.clone(),
+        ("stock", Span { duration_ns: 1, ..answer.1.clone() }),
+        ("stock", Span { start_ns: 1_000_000, ..answer.1.clone() }),
+        ("stock", Span { trace_id: [8; 16], ..answer.1.clone() }),
+        ("stock-2", answer.1.clone()),
+        answer,
+    ];
+    world.write(&sent).await;
+    let counts = world.counts().await;
+    assert_eq!((counts[&calls("stock")], counts[&calls("stock-2")]), (4.0, 1.0), "{counts:#?}");
+    let asked = calls("shop").replace("GET /", "ask").replace("_SERVER", "_CLIENT");
+    assert_eq!(counts.get(&asked), Some(&1.0), "{counts:#?}");
 }
 
 #[tokio::test]
@@ -311,9 +340,9 @@ async fn what_came_once_makes_room_when_there_is_none() {
     for service in 0..5_100 {
         world.write(&[(format!("once-{service}").as_str(), span(1, 0, SpanKind::Server, "GET /"))]).await;
     }
-    let late = [("late", span(2, 0, SpanKind::Server, "GET /"))];
+    let late = |id| [("late", span(id, 0, SpanKind::Server, "GET /"))];
     for minute in 0..3 {
-        world.write(&late).await;
+        world.write(&late(minute as u8 + 2)).await;
         let counts = world.counts().await;
         let ended = counts
             .iter()
@@ -322,7 +351,7 @@ async fn what_came_once_makes_room_when_there_is_none() {
         assert_eq!(ended.count(), [0, 0, 100][minute], "{minute}");
         world.later(60_000);
     }
-    world.write(&late).await;
+    world.write(&late(9)).await;
     assert_eq!(world.counts().await.get(&calls("late")), Some(&1.0));
 }
 

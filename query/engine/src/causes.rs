@@ -404,6 +404,7 @@ impl Sample {
                 end_ns: row.end_ns,
                 kind: row.kind,
                 clock: self.operations[row.operation as usize].service,
+                off: false,
                 awaited: true,
                 children: Vec::new(),
             })

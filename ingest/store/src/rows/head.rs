@@ -1,11 +1,12 @@
 //! Recent rows in memory: batches as they came, tiny ones joined so that reading does not go from one to the next.
 
+use super::copies::Known;
 use super::groups::{GROUP, GroupColumns, Groups};
 use super::shapes::{SHAPE, Shape, Shapes};
 use super::stored::{Stored, renumbered};
 use crate::part::Signal;
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub struct Head {
     groups: Groups,
     shapes: Shapes,
     batches: Vec<RecordBatch>,
+    /// Where rows are added that may be here already.
+    known: Known,
     rows: usize,
     bytes: usize,
 }
@@ -23,10 +26,27 @@ const JOIN_ROWS_MAX: usize = 1_024;
 
 impl Head {
     pub fn append(&mut self, stored: &Stored) -> Result<(), ArrowError> {
+        let batch = self.numbered(stored)?;
+        self.add(batch)
+    }
+
+    /// Spans, without those that are here already.
+    pub fn append_new(&mut self, stored: &Stored) -> Result<(), ArrowError> {
+        let batch = self.numbered(stored)?;
+        match self.known.note(&batch)? {
+            None => self.add(batch),
+            Some(new) if new.true_count() == 0 => Ok(()),
+            Some(new) => self.add(filter_record_batch(&batch, &new)?),
+        }
+    }
+
+    fn numbered(&mut self, stored: &Stored) -> Result<RecordBatch, ArrowError> {
         let number_of: Vec<u32> = stored.groups.iter().map(|group| self.groups.number(group)).collect();
         let shape_of: Vec<u32> = stored.shapes.iter().map(|shape| self.shapes.number(shape)).collect();
-        let batch = renumbered(&stored.batch, GROUP, &number_of)?;
-        let batch = renumbered(&batch, SHAPE, &shape_of)?;
+        renumbered(&renumbered(&stored.batch, GROUP, &number_of)?, SHAPE, &shape_of)
+    }
+
+    fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
         let before = self.bytes;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
@@ -63,7 +83,7 @@ impl Head {
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes + self.groups.bytes() + self.shapes.bytes()
+        self.bytes + self.groups.bytes() + self.shapes.bytes() + self.known.bytes()
     }
 
     pub fn is_empty(&self) -> bool {

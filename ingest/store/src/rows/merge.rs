@@ -1,5 +1,6 @@
 //! Parts of rows as one part: each is read once from its beginning, and of each only one batch is in memory.
 
+use super::copies;
 use super::groups::{GROUP, GroupColumns, Groups};
 use super::order::{Key, Place, Row, in_pieces, times};
 use super::part::{self, Index, PartStream, WordBounds, Writer};
@@ -159,9 +160,12 @@ pub async fn merge(
             waiting.hand_on(&mut writer, shapes.list())?;
             return if written == 0 { Ok(None) } else { writer.finish().map(Some) };
         }
-        written += rows.len();
         rows.sort();
         let batches: Vec<RecordBatch> = sources.iter().map(|source| source.batch.clone()).collect();
+        if signal == Signal::Spans {
+            copies::leave_out(&mut rows, &batches)?;
+        }
+        written += rows.len();
         in_pieces(&batches, &rows, |piece, rows| match signal {
             // Their writer ends pages itself.
             Signal::Spans => writer.push(&piece, rows, shapes.list()),

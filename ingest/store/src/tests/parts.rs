@@ -553,7 +553,7 @@ async fn columns_with_nothing_in_them_are_left_in_the_file() {
     };
     store.write(write(spans("cart", 9))).await.unwrap();
     blank([true, true, false, true]).await;
-    let Batch::Spans(mut batch) = spans("cart", 9) else { panic!() };
+    let Batch::Spans(mut batch) = spans("db", 9) else { panic!() };
     let span = &mut batch.resources[0].spans[4];
     span.trace_state = "ot=th:c".into();
     span.links = vec![SpanLink { trace_id: [9; 16], span_id: [8; 8], ..SpanLink::default() }];

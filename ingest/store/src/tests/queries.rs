@@ -354,6 +354,47 @@ async fn attributes_choose_spans() {
     }
 }
 
+/// In one batch, in a later one, and in another part until it is merged with the first; what differs is another row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_that_came_twice_is_there_once() {
+    let all = SpanSelect::all(TimeRange::ALL);
+    let Batch::Spans(mut ended) = spans("cart", 3) else { panic!() };
+    let own = &mut ended.resources[0].spans;
+    own.extend_from_within(..);
+    own[0].duration_ns += 1;
+    own[1].attributes = vec![("http.response.status_code".into(), Value::from("200"))].into();
+    let other = |change: fn(&mut Span)| {
+        let Batch::Spans(mut batch) = spans("cart", 1) else { panic!() };
+        change(&mut batch.resources[0].spans[0]);
+        Batch::Spans(batch)
+    };
+    let batches = || {
+        vec![
+            spans("cart", 3),
+            spans("cart", 3),
+            Batch::Spans(ended.clone()),
+            other(|span| span.kind = SpanKind::Client),
+            other(|span| span.name = "GET /2".into()),
+            other(|span| span.start_ns += 1),
+            other(|span| span.status = StatusCode::Error),
+            other(|span| span.events.clear()),
+        ]
+    };
+    in_memory_and_in_parts(batches(), async |store: &Store| span_count(store, &all).await, 10).await;
+    for raw_from_bytes in [usize::MAX, 0] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { raw_from_bytes, ..config(dir.path()) };
+        let store = Store::open(config, clock()).await.unwrap();
+        store.end_tasks();
+        for batch in batches().into_iter().chain(batches()) {
+            store.write(write(batch)).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        store.compact().await.unwrap();
+        assert_eq!(span_count(&store, &all).await, 10, "raw from {raw_from_bytes}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traces_are_found_by_id() {
     let select = SpanSelect { trace_ids: vec![[3; 16]], ..SpanSelect::all(TimeRange::ALL) };

@@ -135,14 +135,14 @@ impl Engine {
         let limit = self.asked(TRACES_MAX);
         let options = SearchOptions { range, limit, spans_per_spanset: 1 };
         let mut found = self.traceql_search(tenant, query, options).await?;
-        let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
-        found.warnings.extend(newest_alone("traces", query, ids.len(), limit));
+        let mut ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
+        found.warnings.extend(newest_alone(("traces", query), &mut ids, TRACES_MAX, limit));
         Ok((ids, found.warnings))
     }
 
-    /// So many, or as many as may be asked for.
+    /// One more, which tells that there are more, or as many as may be asked for.
     fn asked(&self, wanted: usize) -> usize {
-        wanted.min(self.limits.log_entries_max).max(1)
+        (wanted + 1).min(self.limits.log_entries_max).max(1)
     }
 
     async fn compare_lines(
@@ -193,7 +193,7 @@ impl Engine {
             lines.extend(stream.entries.into_iter().map(|entry| Line { labels: labels.clone(), entry }));
         }
         lines.sort_by_key(|line| std::cmp::Reverse(line.entry.ts_ns));
-        answer.warnings.extend(newest_alone("lines", query, lines.len(), limit));
+        answer.warnings.extend(newest_alone(("lines", query), &mut lines, LINES_MAX, limit));
         Ok((lines, answer.warnings))
     }
 }
@@ -204,9 +204,23 @@ struct Line {
     entry: LogEntry,
 }
 
-/// A warning where as many were found as were asked for.
-fn newest_alone(of: &str, query: &str, found: usize, limit: usize) -> Option<String> {
-    (found >= limit).then(|| format!("of the {of} that match {query} only the newest {found} are compared"))
+/// Leaves the newest of what was found, and a warning where there are more or, as no more may be asked for, may be more.
+fn newest_alone<T>(
+    (of, query): (&str, &str),
+    found: &mut Vec<T>,
+    most: usize,
+    asked: usize,
+) -> Option<String> {
+    let (more, at_limit) = (found.len() > most, found.len() >= asked);
+    found.truncate(most);
+    let count = found.len();
+    match (more, at_limit) {
+        (true, _) => Some(format!("of the {of} that match {query} only the newest {count} are compared")),
+        (false, true) => Some(format!(
+            "of the {of} that match {query} the newest {count} are compared, and more may not be asked for"
+        )),
+        (false, false) => None,
+    }
 }
 
 /// Both sets may lack the same.
@@ -561,6 +575,22 @@ mod tests {
         {
             let why = compared(selection, baseline).await.unwrap_err();
             assert!(matches!(&why, QueryError::Bad(text) if text.contains("not one for numbers")), "{why}");
+        }
+    }
+
+    #[test]
+    fn all_that_there_is_is_not_the_newest_of_more() {
+        for (found, asked, left, told) in [
+            (2_000, 2_001, 2_000, false),
+            (2_001, 2_001, 2_000, true),
+            (3, 2_001, 3, false),
+            (500, 500, 500, true),
+            (499, 500, 499, false),
+        ] {
+            let mut all: Vec<usize> = (0..found).collect();
+            let warning = newest_alone(("traces", "{ }"), &mut all, 2_000, asked);
+            assert_eq!((all.len(), warning.is_some()), (left, told), "{found} of {asked}: {warning:?}");
+            assert_eq!(warning.is_some_and(|text| text.contains("only")), found > 2_000);
         }
     }
 

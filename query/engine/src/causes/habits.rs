@@ -1,10 +1,13 @@
-//! What is usual between spans and those that they began: which of them nobody waits for, and which are nearly always there.
+//! What is usual between spans and those that they began: which of them nobody waits for, which are nearly always there, and whose
+//! clocks differ.
 //!
 //! Of one trace neither can be told. Work that goes on when who began it has ended is waited for by nobody, also in those
 //! traces in which it happens to end in time. And where a span got lost that most of its kind have, its time looks as if it
-//! were its parent's own, which is then no sign of anything slow.
+//! were its parent's own, which is then no sign of anything slow. What an operation begins may be another thing for each kind of
+//! request, or one of several: so it is looked at by where requests begin, too, and at how many things it begins.
 
 use super::{Row, Tree};
+use foldhash::fast::RandomState;
 use model::SpanKind;
 use std::collections::{HashMap, HashSet};
 
@@ -15,56 +18,100 @@ const LEFT_BEHIND_NS_MIN: i64 = 1_000_000;
 /// What so many of an operation's spans began is missing where it is not, if there were enough of them to say.
 const USUAL_SHARE: f64 = 0.8;
 const USUAL_MIN: usize = 10;
+/// So many different things an operation's spans begin where no more of them than this part begin fewer.
+const FEWER_ONE_IN: usize = 10;
+/// Of the calls from one service to another, this part must lie outside of the time of who called: one in so many.
+const OUTSIDE_ONE_IN: usize = 20;
 /// What is missing may have taken as long as all but a hundredth did.
 const LONGEST_PERCENT: usize = 99;
+
+/// An operation's spans in requests that begin with another, or (`None`) in all.
+type Among = (Option<u32>, u32);
 
 #[derive(Default)]
 pub(super) struct Habits {
     unawaited: HashSet<u32>,
-    /// What an operation usually begins, of one operation or (`None`) at all, and how long that takes together at most.
-    begins: HashMap<u32, Vec<(Option<u32>, i64)>>,
+    begins: HashMap<Among, Begins, RandomState>,
+    /// Clocks of who calls and who is called.
+    off: HashSet<(u32, u32)>,
+}
+
+/// What an operation usually begins.
+#[derive(Default)]
+struct Begins {
+    /// Spans of these, and how long they take together at most.
+    each: Vec<(u32, i64)>,
+    /// Of so many different operations, and how long all take together at most.
+    at_least: usize,
+    longest_ns: i64,
 }
 
 impl Habits {
-    /// Marks what nobody waits for, and in which spans something is missing.
+    /// Marks what nobody waits for, whose time is not known, and in which spans something is missing.
     pub(super) fn tell(&self, rows: &[Row], tree: &mut Tree) {
+        let first = first_operations(rows, tree);
         for (at, row) in rows.iter().enumerate() {
-            tree.nodes[at].awaited = !self.unawaited.contains(&row.operation);
-            tree.missing_ns[at] = self.missing_ns(rows, row.operation, &tree.nodes[at].children);
+            let caller = tree.parents[at].map(|parent| tree.nodes[parent].clock);
+            let node = &mut tree.nodes[at];
+            node.awaited = !self.unawaited.contains(&row.operation);
+            node.off = caller.is_some_and(|caller| self.off.contains(&(caller, node.clock)));
+            tree.missing_ns[at] = self.missing_ns(rows, (first[at], row.operation), &tree.nodes[at].children);
         }
     }
 
     /// How long at most that took which a span of an operation usually begins, and this one did not.
-    fn missing_ns(&self, rows: &[Row], operation: u32, children: &[u32]) -> i64 {
-        let Some(usual) = self.begins.get(&operation) else { return 0 };
-        let began: HashSet<u32> = children.iter().map(|child| rows[*child as usize].operation).collect();
-        let (mut of_operations, mut at_all) = (0i64, 0);
-        for (of, ns) in usual {
-            match of {
-                Some(of) if !began.contains(of) => of_operations = of_operations.saturating_add(*ns),
-                None if began.is_empty() => at_all = *ns,
-                _ => {}
-            }
+    fn missing_ns(&self, rows: &[Row], (first, operation): (u32, u32), children: &[u32]) -> i64 {
+        let usual = [Some(first), None].map(|first| self.begins.get(&(first, operation)));
+        if usual.iter().all(Option::is_none) {
+            return 0;
         }
-        of_operations.max(at_all)
+        let began: HashSet<u32, RandomState> =
+            children.iter().map(|child| rows[*child as usize].operation).collect();
+        usual.into_iter().flatten().map(|usual| usual.missing_ns(&began)).max().unwrap_or(0)
     }
+}
+
+impl Begins {
+    fn missing_ns(&self, began: &HashSet<u32, RandomState>) -> i64 {
+        let missing = self.each.iter().filter(|(of, _)| !began.contains(of));
+        let of_operations = missing.fold(0i64, |sum, (_, ns)| sum.saturating_add(*ns));
+        if began.len() < self.at_least { of_operations.max(self.longest_ns) } else { of_operations }
+    }
+}
+
+/// Of each span, the operation of the first one above it that is there.
+fn first_operations(rows: &[Row], tree: &Tree) -> Vec<u32> {
+    let mut first: Vec<u32> = rows.iter().map(|row| row.operation).collect();
+    let mut todo: Vec<usize> = (0..rows.len()).filter(|at| tree.parents[*at].is_none()).collect();
+    // Each has one parent: none is met twice, and a ring not at all.
+    while let Some(at) = todo.pop() {
+        for child in tree.nodes[at].children.iter().map(|child| *child as usize) {
+            first[child] = first[at];
+            todo.push(child);
+        }
+    }
+    first
 }
 
 /// What was seen of all traces.
 #[derive(Default)]
 pub(super) struct Seen {
-    spans: HashMap<u32, usize>,
+    spans: HashMap<Among, usize, RandomState>,
     /// Of an operation's spans that may have been waited for, how many were left behind.
-    left_behind: HashMap<u32, (usize, usize)>,
-    /// How long that took which an operation's spans began.
-    began: HashMap<(u32, Option<u32>), Vec<i64>>,
+    left_behind: HashMap<u32, (usize, usize), RandomState>,
+    /// How long that took which an operation's spans began, by operation.
+    began: HashMap<(Among, u32), Vec<i64>, RandomState>,
+    /// Of how many operations it was, and how long all took.
+    together: HashMap<Among, Vec<(usize, i64)>, RandomState>,
+    /// Of calls by clocks, how many lie outside of the time of who called.
+    outside: HashMap<(u32, u32), (usize, usize), RandomState>,
 }
 
 impl Seen {
     pub(super) fn see(&mut self, rows: &[Row], tree: &Tree) {
         let mut each: Vec<(u32, i64)> = vec![];
-        for (row, node) in rows.iter().zip(&tree.nodes) {
-            *self.spans.entry(row.operation).or_default() += 1;
+        let first = first_operations(rows, tree);
+        for (at, (row, node)) in rows.iter().zip(&tree.nodes).enumerate() {
             each.clear();
             for child in &node.children {
                 let (child, begun) = (&rows[*child as usize], &tree.nodes[*child as usize]);
@@ -81,42 +128,83 @@ impl Seen {
                     let (behind, all) = self.left_behind.entry(child.operation).or_default();
                     *behind += usize::from(left);
                     *all += 1;
+                    if begun.clock != node.clock && begun.length_ns() <= node.length_ns() {
+                        let (outside, all) = self.outside.entry((node.clock, begun.clock)).or_default();
+                        *outside += usize::from(begun.start_ns < node.start_ns || begun.end_ns > node.end_ns);
+                        *all += 1;
+                    }
                 }
             }
-            self.began_all(row.operation, &mut each);
+            each.sort_unstable();
+            for first in [Some(first[at]), None] {
+                self.began_all((first, row.operation), &each);
+            }
         }
     }
 
-    fn began_all(&mut self, operation: u32, each: &mut [(u32, i64)]) {
+    /// By a span; `each` is in the order of operations.
+    fn began_all(&mut self, among: Among, each: &[(u32, i64)]) {
+        *self.spans.entry(among).or_default() += 1;
         if each.is_empty() {
             return;
         }
         let together = |some: &[(u32, i64)]| some.iter().fold(0i64, |sum, (_, ns)| sum.saturating_add(*ns));
-        each.sort_unstable();
+        let mut operations = 0;
         for alike in each.chunk_by(|a, b| a.0 == b.0) {
-            self.began.entry((operation, Some(alike[0].0))).or_default().push(together(alike));
+            self.began.entry((among, alike[0].0)).or_default().push(together(alike));
+            operations += 1;
         }
-        self.began.entry((operation, None)).or_default().push(together(&*each));
+        self.together.entry(among).or_default().push((operations, together(each)));
     }
 
     pub(super) fn habits(self) -> Habits {
         let unawaited = |(operation, (behind, all)): (u32, (usize, usize))| {
             (behind * LEFT_BEHIND_ONE_IN >= all).then_some(operation)
         };
+        let off = |(clocks, (outside, all)): ((u32, u32), (usize, usize))| {
+            (outside > 0 && outside * OUTSIDE_ONE_IN >= all).then_some(clocks)
+        };
         let mut habits = Habits {
             unawaited: self.left_behind.into_iter().filter_map(unawaited).collect(),
+            off: self.outside.into_iter().filter_map(off).collect(),
             ..Habits::default()
         };
-        for ((operation, of), mut took) in self.began {
-            let spans = self.spans.get(&operation).copied().unwrap_or(0);
+        for ((among, of), took) in self.began {
+            let spans = self.spans.get(&among).copied().unwrap_or(0);
             // What all have is missing nowhere.
-            let usual = USUAL_MIN.max((USUAL_SHARE * spans as f64).ceil() as usize);
-            if (usual..spans).contains(&took.len()) {
-                took.sort_unstable();
-                let longest_ns = took[(took.len() - 1) * LONGEST_PERCENT / 100];
-                habits.begins.entry(operation).or_default().push((of, longest_ns));
+            if (usual(spans)..spans).contains(&took.len()) {
+                habits.begins.entry(among).or_default().each.push((of, longest_ns(took)));
+            }
+        }
+        for (among, mut all) in self.together {
+            let spans = self.spans.get(&among).copied().unwrap_or(0);
+            all.sort_unstable();
+            let at_least = at_least(&all, spans);
+            if at_least > 0 {
+                let begins = habits.begins.entry(among).or_default();
+                begins.at_least = at_least;
+                begins.longest_ns = longest_ns(all.into_iter().map(|(_, ns)| ns).collect());
             }
         }
         habits
     }
+}
+
+/// As many of an operation's spans are nearly all of them.
+fn usual(spans: usize) -> usize {
+    USUAL_MIN.max((USUAL_SHARE * spans as f64).ceil() as usize)
+}
+
+/// How many different operations nearly all spans begin that begin any, in ascending order; 0 where too few do to say.
+fn at_least(all: &[(usize, i64)], spans: usize) -> usize {
+    if all.len() < usual(spans) {
+        return 0;
+    }
+    let fewer = (spans / FEWER_ONE_IN).checked_sub(spans - all.len());
+    fewer.and_then(|fewer| all.get(fewer)).map_or(1, |(operations, _)| *operations)
+}
+
+fn longest_ns(mut took: Vec<i64>) -> i64 {
+    took.sort_unstable();
+    took.get(took.len().saturating_sub(1) * LONGEST_PERCENT / 100).copied().unwrap_or(0)
 }

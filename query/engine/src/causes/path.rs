@@ -6,6 +6,8 @@
 //! the request's, so no second is blamed twice.
 
 use model::SpanKind;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// A span of a trace, by its place in the list of all of them.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub(super) struct Node {
     pub kind: SpanKind,
     /// Which clock it was measured with; services do not share one.
     pub clock: u32,
+    /// Whether that clock and the parent's are known to differ: where it lies within the parent's time is chance then.
+    pub off: bool,
     /// Whether who began it waits for it; of one trace alone that is not known, and taken for true.
     pub awaited: bool,
     pub children: Vec<u32>,
@@ -29,6 +33,13 @@ impl Node {
 /// A child may overlap with what came after it by this share of its length and still count as before it: clocks are
 /// read a moment after the fact.
 const OVERLAP_SHARE: i64 = 20;
+
+/// A child that was waited for.
+enum Waited {
+    At(Step),
+    /// Nothing says when.
+    Sometime(usize),
+}
 
 struct Step {
     node: usize,
@@ -49,15 +60,25 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
     }];
     // Parents that form a ring would be walked for ever.
     let mut steps_left = nodes.len();
-    let mut waited_for: Vec<Step> = Vec::new();
+    let (mut waited_for, mut sometime): (Vec<Step>, Vec<usize>) = (vec![], vec![]);
+    // Of the span itself, as length and beginning.
+    let mut gaps: BTreeSet<(i64, i64)> = BTreeSet::new();
     while let Some(step) = todo.pop() {
         let Some(left) = steps_left.checked_sub(1) else { return };
         steps_left = left;
         let node = &nodes[step.node];
         waited_for.clear();
-        waited_for.extend(node.children.iter().filter_map(|child| placed(nodes, &step, *child as usize)));
+        for child in &node.children {
+            match placed(nodes, &step, *child as usize) {
+                Some(Waited::At(child)) => waited_for.push(child),
+                Some(Waited::Sometime(child)) => sometime.push(child),
+                None => {}
+            }
+        }
         waited_for.sort_by_key(|child| (child.to_ns, child.from_ns));
-        let (mut reached_ns, mut own_ns) = (step.to_ns, 0);
+        gaps.clear();
+        let before = todo.len();
+        let mut reached_ns = step.to_ns;
         while let Some(mut child) = waited_for.pop() {
             if reached_ns <= step.from_ns {
                 break;
@@ -69,16 +90,38 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
                 }
                 child.to_ns = reached_ns;
             }
-            own_ns += reached_ns - child.to_ns;
+            gaps.insert((reached_ns - child.to_ns, child.to_ns));
             reached_ns = child.from_ns;
             todo.push(child);
         }
-        own(step.node, own_ns + (reached_ns - step.from_ns).max(0));
+        gaps.insert(((reached_ns - step.from_ns).max(0), step.from_ns));
+        // They take what the others leave. What does not fit in ran beside something, and the longer of the two was waited for.
+        sometime.sort_by_key(|child| Reverse(nodes[*child].length_ns()));
+        for (nth, child) in sometime.drain(..).enumerate() {
+            let length_ns = nodes[child].length_ns();
+            let window_ns = step.to_ns - step.from_ns;
+            let others_ns = window_ns - gaps.iter().map(|(gap_ns, _)| gap_ns).sum::<i64>();
+            let (gap_ns, from_ns) = match gaps.range((length_ns, i64::MIN)..).next().copied() {
+                Some(gap) => gap,
+                None if nth == 0 && length_ns > others_ns => {
+                    todo.truncate(before);
+                    gaps.clear();
+                    (window_ns, step.from_ns)
+                }
+                None => continue,
+            };
+            gaps.remove(&(gap_ns, from_ns));
+            gaps.insert((gap_ns - length_ns, from_ns));
+            let to_ns = from_ns + gap_ns;
+            let offset_ns = to_ns - nodes[child].end_ns;
+            todo.push(Step { node: child, from_ns: to_ns - length_ns, to_ns, offset_ns });
+        }
+        own(step.node, gaps.iter().map(|(gap_ns, _)| gap_ns).sum());
     }
 }
 
 /// Where a child lies in its parent's time; `None` where the parent does not wait for it.
-fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Step> {
+fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Waited> {
     let (node, of) = (nodes.get(child)?, &nodes[parent.node]);
     if of.kind == SpanKind::Producer || node.kind == SpanKind::Consumer || !node.awaited {
         return None;
@@ -89,19 +132,16 @@ fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Step> {
     let inside = |offset_ns: i64| {
         node.start_ns + offset_ns >= parent.from_ns && node.end_ns + offset_ns <= parent.to_ns
     };
-    // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own.
     let elsewhere = node.clock != of.clock;
     let asked = of.kind == SpanKind::Client && elsewhere;
-    let served = node.kind == SpanKind::Server && elsewhere;
-    if (asked || served) && !inside(offset_ns) && length_ns <= window_ns {
-        // Where no span of the call itself tells how long it was under way, it lies no farther inside than it must.
-        offset_ns = if asked {
-            parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns
-        } else if node.start_ns + offset_ns < parent.from_ns {
-            parent.from_ns - node.start_ns
-        } else {
-            parent.to_ns - node.end_ns
-        };
+    if asked && !inside(offset_ns) && length_ns <= window_ns {
+        // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own.
+        offset_ns = parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns;
+    }
+    let served = node.kind == SpanKind::Server && elsewhere && !asked;
+    if served && length_ns <= window_ns && (node.off || !inside(offset_ns)) {
+        // No span of the call itself tells how long it was under way.
+        return Some(Waited::Sometime(child));
     }
     let (from_ns, to_ns) = (node.start_ns + offset_ns, node.end_ns + offset_ns);
     // It outlives who began it: nobody waited. An answer that came too late was waited for as long as it was.
@@ -110,7 +150,7 @@ fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Step> {
         return None;
     }
     let (from_ns, to_ns) = (from_ns.max(parent.from_ns), to_ns.min(parent.to_ns));
-    (to_ns > from_ns).then_some(Step { node: child, from_ns, to_ns, offset_ns })
+    (to_ns > from_ns).then_some(Waited::At(Step { node: child, from_ns, to_ns, offset_ns }))
 }
 
 #[cfg(test)]
@@ -119,7 +159,14 @@ mod tests {
     use SpanKind::{Client, Consumer, Internal, Producer, Server};
 
     /// Spans as parent, start, end, kind, clock; what each has of the path, by place, 0 where it has nothing.
-    fn own(spans: &[(Option<usize>, i64, i64, SpanKind, u32)]) -> Vec<i64> {
+    fn own(spans: &[Told]) -> Vec<i64> {
+        own_of(spans, false)
+    }
+
+    type Told = (Option<usize>, i64, i64, SpanKind, u32);
+
+    /// `off` says of clocks that differ that they are known to.
+    fn own_of(spans: &[Told], off: bool) -> Vec<i64> {
         let mut nodes: Vec<Node> = spans
             .iter()
             .map(|(_, start_ns, end_ns, kind, clock)| Node {
@@ -127,6 +174,7 @@ mod tests {
                 end_ns: *end_ns,
                 kind: *kind,
                 clock: *clock,
+                off: false,
                 awaited: true,
                 children: vec![],
             })
@@ -134,6 +182,7 @@ mod tests {
         for (at, span) in spans.iter().enumerate() {
             if let Some(parent) = span.0 {
                 nodes[parent].children.push(at as u32);
+                nodes[at].off = off && span.4 != spans[parent].4;
             }
         }
         let mut times = vec![0; spans.len()];
@@ -213,6 +262,49 @@ mod tests {
         assert_eq!(times, [1000, 0]);
     }
 
+    /// A statement that ran beside it was once waited for in some requests and in others not, as the lengths were just then.
+    #[test]
+    fn whose_time_is_not_known_stands_in_nobodys_way() {
+        for (length, expected) in
+            [(20, [70, 910, 20]), (50, [40, 910, 50]), (80, [90, 910, 0]), (400, [90, 910, 0])]
+        {
+            let times = own(&[
+                (None, 0, 1000, Server, 0),
+                (Some(0), 50, 960, Client, 0),
+                (Some(0), 5_000, 5_000 + length, Server, 1),
+            ]);
+            assert_eq!(times, expected, "{length}");
+        }
+        // What is longer than all that it ran beside was waited for.
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 50, 100, Client, 0),
+            (Some(0), 6_000, 6_030, Server, 2),
+            (Some(0), 5_000, 5_990, Server, 1),
+        ]);
+        assert_eq!(times, [10, 0, 0, 990]);
+        // One after the other, each has its own.
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 5_000, 5_300, Server, 1),
+            (Some(0), 300, 400, Client, 0),
+            (Some(0), 7_000, 7_500, Server, 2),
+        ]);
+        assert_eq!(times, [100, 300, 100, 500]);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_tells_nothing_by_chance() {
+        let spans = [
+            (None, 0, 1000, Server, 0),
+            (Some(0), 0, 500, Internal, 0),
+            (Some(0), 200, 600, Server, 1),
+            (Some(2), 300, 500, Internal, 1),
+        ];
+        assert_eq!(own(&spans), [600, 0, 200, 200]);
+        assert_eq!(own_of(&spans, true), [100, 500, 200, 200]);
+    }
+
     #[test]
     fn an_answer_that_came_too_late_was_waited_for_until_the_client_gave_up() {
         let times = own(&[
@@ -226,8 +318,24 @@ mod tests {
     #[test]
     fn a_ring_ends_and_times_never_exceed_the_request() {
         let mut nodes = vec![
-            Node { start_ns: 0, end_ns: 100, kind: Server, clock: 0, awaited: true, children: vec![1] },
-            Node { start_ns: 0, end_ns: 100, kind: Internal, clock: 0, awaited: true, children: vec![0] },
+            Node {
+                start_ns: 0,
+                end_ns: 100,
+                kind: Server,
+                clock: 0,
+                off: false,
+                awaited: true,
+                children: vec![1],
+            },
+            Node {
+                start_ns: 0,
+                end_ns: 100,
+                kind: Internal,
+                clock: 0,
+                off: false,
+                awaited: true,
+                children: vec![0],
+            },
         ];
         let mut sum = 0;
         walk(&nodes, 0, |_, ns| sum += ns);

@@ -403,6 +403,61 @@ async fn spans_that_got_lost_are_no_bottleneck_and_hide_none() {
     assert!((pool.share_of_requests / 0.15 - 1.0).abs() < 0.17, "{pool:?}");
 }
 
+/// By operation alone, nothing but the pool is begun by four of five requests for the cart.
+#[tokio::test]
+async fn spans_that_got_lost_are_none_either_where_what_is_begun_differs_by_request() {
+    for pages in [["GET /a", "GET /b", "GET /c"], ["GET /", "GET /", "GET /"]] {
+        let names = ["web", "cart", "stock", "payment", "search"];
+        let batch = left_by(&names, 3_000, |rng| {
+            let page = rng.random_range(0..3usize);
+            let end = [30.0, 40.0, 25.0][page] * (0.9 + 0.2 * rng.random::<f64>());
+            let asks = ["ask stock", "ask payment", "ask search"][page];
+            vec![
+                (0, 1, 0, pages[page], SpanKind::Server, 0.0, end + 4.0),
+                (0, 2, 1, "ask cart", SpanKind::Client, 0.5, end + 3.5),
+                (1, 3, 2, "POST /cart", SpanKind::Server, 1.0, end + 3.0),
+                (1, 4, 3, "pool.acquire", SpanKind::Internal, 2.0, 2.1),
+                (1, 5, 3, asks, SpanKind::Client, 2.2, end + 2.0),
+                (2 + page, 6, 5, "GET", SpanKind::Server, 2.4, end + 1.8),
+            ]
+        });
+        let world = World::new().await;
+        world.write(torn(batch, 0.03)).await;
+        for service in [None, Some("cart")] {
+            assert_eq!(world.of(service).await.found, [], "{pages:?} {service:?}");
+        }
+    }
+}
+
+/// Servers alone tell of calls, and one whose clock is off runs beside a statement that takes longer.
+#[tokio::test]
+async fn whose_clock_is_off_makes_nobody_slow_that_it_runs_beside() {
+    for (slow, expected) in [("", None), ("UPDATE", Some("UPDATE")), ("rates", Some("GET /rates"))] {
+        let batch = left_by(&["shop", "rates"], 1_500, |rng| {
+            let mut works = |ms: f64, name: &str| {
+                let wait = if slow == name && rng.random_bool(0.15) { 100.0 } else { 0.0 };
+                ms * (0.8 + 0.4 * rng.random::<f64>()) + wait
+            };
+            let (update, rates) = (works(5.0, "UPDATE"), works(0.6, "rates"));
+            let end = 0.2 + update.max(rates) + works(0.3, "itself");
+            vec![
+                (0, 1, 0, "GET /", SpanKind::Server, 0.0, end),
+                (0, 2, 1, "UPDATE", SpanKind::Client, 0.2, 0.2 + update),
+                (1, 3, 1, "GET /rates", SpanKind::Server, 68.0, 68.0 + rates),
+            ]
+        });
+        let world = World::new().await;
+        world.write(batch).await;
+        let found = world.of(None).await.found;
+        assert_eq!(found.first().map(|one| one.operation.as_str()), expected, "{slow}: {found:?}");
+        assert!(found.len() <= 1, "{slow}: {found:?}");
+        for one in found {
+            assert!((one.adds_ms / 100.0 - 1.0).abs() < 0.06, "{slow}: {one:?}");
+            assert!((one.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{slow}: {one:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_only_some_ask_for_is_no_bottleneck_but_a_wait_that_only_some_have_is() {
     for waits in [false, true] {

@@ -180,6 +180,7 @@ fn tree(found: &SpanBatch) -> Vec<TreeSpan> {
                 end_ns: span.start_ns.saturating_add(span.duration_ns.max(0)),
                 kind: span.kind,
                 clock: *clocks.entry(service.clone()).or_insert(next),
+                off: false,
                 awaited: true,
                 children: vec![],
             }

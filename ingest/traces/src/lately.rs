@@ -1,0 +1,55 @@
+//! Which spans came lately. A span that comes once more, as its sender got no answer or sends on two ways, is one request all the
+//! same, and counters cannot take it back. Known are hashes, of the newest spans so many and no more.
+
+use foldhash::HashSet;
+use foldhash::quality::RandomState;
+use model::Span;
+use std::hash::BuildHasher;
+
+/// Of each generation; there are two, and with the second the first is forgotten. At 10,000 spans a second copies are known
+/// for 20 to 40 seconds, in 5 MiB.
+const GENERATION_SPANS: usize = 200_000;
+
+#[derive(Default)]
+pub(crate) struct Lately {
+    newest: HashSet<u64>,
+    before: HashSet<u64>,
+}
+
+impl Lately {
+    /// Notes a span; whether it is new.
+    pub fn is_new(&mut self, hash: u64) -> bool {
+        if self.before.contains(&hash) || !self.newest.insert(hash) {
+            return false;
+        }
+        if self.newest.len() >= GENERATION_SPANS {
+            std::mem::swap(&mut self.before, &mut self.newest);
+            self.newest.clear();
+        }
+        true
+    }
+}
+
+/// Of all that a counted span says of a request. One that is told when it begins and once more when it has ended is two.
+pub(crate) fn hash(hashing: &RandomState, service: &str, span: &Span) -> u64 {
+    let ids = (span.trace_id, span.span_id, span.start_ns, span.duration_ns);
+    hashing.hash_one((ids, span.kind, span.status, service, &span.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_known_and_no_more() {
+        let mut lately = Lately::default();
+        let all = 3 * GENERATION_SPANS as u64;
+        for hash in 0..all {
+            assert!(lately.is_new(hash));
+            assert!(!lately.is_new(hash));
+            assert!(!lately.is_new(hash.saturating_sub(GENERATION_SPANS as u64 - 1)));
+        }
+        assert!(lately.newest.len() + lately.before.len() <= 2 * GENERATION_SPANS);
+        assert!(lately.is_new(0), "the first ones are forgotten");
+    }
+}
