@@ -483,6 +483,19 @@ fn enums_may_be_names_in_json() {
     assert!(decoded.rejected.0.is_empty(), "{decoded:?}");
 }
 
+#[test]
+fn half_a_pair_costs_itself_alone() {
+    let span = json!({
+        "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708",
+        "attributes": [{ "key": "user", "value": { "stringValue": "a HALF" } }],
+    });
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+    let body = body.replace("HALF", r"\ud83d");
+    let decoded = decode_spans(Notation::Json, body.as_bytes(), &Resources::default()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!(span.attributes.get("user"), Some(Value::from("a \u{fffd}")));
+}
+
 /// The messages' reader makes nothing of data with a field of another type, and says nothing of it.
 #[test]
 fn a_metric_without_data_is_told() {
