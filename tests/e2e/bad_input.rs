@@ -116,8 +116,8 @@ fn a_line_of_ten_megabytes_is_refused_in_words_and_the_rest_is_kept() {
     still_works(&server);
 }
 
-/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. Lines of Loki, and all of its JSON,
-/// are the exception: what is no text in them is replaced.
+/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. Lines of Loki and all of its JSON
+/// are the exception, as is Jaeger's Thrift: what is no text in them is replaced, or kept as bytes.
 #[test]
 fn text_that_is_not_utf8() {
     let server = Server::bare();

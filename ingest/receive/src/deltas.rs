@@ -3,6 +3,7 @@
 
 use crate::doors::{Caller, Doors, Refusal};
 use crate::peers;
+use axum::http::StatusCode;
 use model::{Batch, Clock, Reading, Receipt, SystemClock, Tenant};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -83,7 +84,7 @@ impl Book {
 
 impl Doors {
     pub(crate) async fn write_otlp_metrics(
-        &self,
+        self: &Arc<Doors>,
         caller: Caller,
         mut request: ExportMetricsServiceRequest,
     ) -> Result<Receipt, Refusal> {
@@ -95,13 +96,24 @@ impl Doors {
             let decoded = otlp::metrics(request, translation, &mut Sums::default());
             return self.write(caller, Batch::Metrics(decoded.batch), decoded.rejected).await;
         }
+        // A task of its own: sums that are stored and not remembered, because their sender hung up between the two, would
+        // make the next ones fall, which reads as a counter that began anew.
+        let doors = self.clone();
+        let written = tokio::spawn(async move { doors.sum_up(caller, request).await }).await;
+        written.unwrap_or_else(|ended| {
+            let why = format!("the write ended early: {ended}");
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why))
+        })
+    }
+
+    async fn sum_up(&self, caller: Caller, request: ExportMetricsServiceRequest) -> Result<Receipt, Refusal> {
         let book = &self.deltas;
         let now_ms = SystemClock.now_ms();
         book.forget(now_ms);
         let page = book.page(&caller.tenant);
         let mut deltas = page.deltas.lock().await;
         let mut sums = Sums::over(&deltas, now_ms);
-        let decoded = otlp::metrics(request, translation, &mut sums);
+        let decoded = otlp::metrics(request, &self.config.otlp, &mut sums);
         let (points, gaps, changes) = (sums.points, sums.gaps, sums.into_changes());
         let receipt = self.write(caller, Batch::Metrics(decoded.batch), decoded.rejected).await?;
         deltas.commit(changes, now_ms);

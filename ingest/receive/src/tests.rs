@@ -174,6 +174,39 @@ async fn delta_points_are_summed_once_they_are_stored() {
     assert_eq!(reading("binnacle_ingest_delta_series"), Some(2.0));
 }
 
+/// Takes a write when it is let.
+struct Slow(tokio::sync::Semaphore);
+
+#[async_trait::async_trait]
+impl Sink for Slow {
+    async fn write(&self, write: Write) -> Result<Receipt, Refused> {
+        self.0.acquire().await.map_err(|closed| Refused::Broken(closed.to_string()))?.forget();
+        Ok(Receipt::of_all(&write.batch))
+    }
+}
+
+#[tokio::test]
+async fn sums_are_remembered_when_their_sender_hangs_up() {
+    let slow = Arc::new(Slow(tokio::sync::Semaphore::new(0)));
+    let doors = Arc::new(Doors::new(slow.clone(), Config::default()));
+    let body = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"orders","sum":{"aggregationTemporality":1,
+        "isMonotonic":true,"dataPoints":[{"startTimeUnixNano":"1","timeUnixNano":"2","asInt":"5"}]}}]}]}]}"#;
+    let request = wire::otlp::Notation::Json.read(body.as_bytes()).unwrap();
+    let caller = crate::doors::Caller::of(&axum::http::HeaderMap::new()).unwrap();
+    tokio::select! {
+        biased;
+        _ = doors.write_otlp_metrics(caller, request) => panic!("nothing let it"),
+        () = std::future::ready(()) => {}
+    }
+    slow.0.add_permits(1);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let readings = doors.readings();
+    let points = readings.iter().find(|reading| reading.name == "binnacle_ingest_delta_points_total");
+    assert_eq!(points.map(|reading| reading.value), Some(1.0));
+}
+
 #[tokio::test]
 async fn influx_lines_are_written_by_both_versions() {
     let (memory, doors) = doors(Config::default());

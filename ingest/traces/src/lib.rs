@@ -16,8 +16,10 @@ mod red;
 mod sampling;
 mod size;
 mod slab;
+mod to_its_end;
 
 pub use sampling::{Sampler, Sampling};
+pub use to_its_end::ToItsEnd;
 
 use export::Export;
 use graph::{Graph, Half, Peer, Telling};

@@ -59,8 +59,8 @@ impl Sampling {
             decision_wait: wait("decision_wait", &file.decision_wait)?.unwrap_or(DECISION_WAIT),
             after_root: wait("decision_wait_after_root_received", &file.decision_wait_after_root_received)?
                 .filter(|wait| !wait.is_zero()),
-            traces_max: file.num_traces.unwrap_or(TRACES_MAX).max(1),
-            remembered: remembered.map(|size| size.unwrap_or(REMEMBERED)),
+            traces_max: file.num_traces.map_or(TRACES_MAX, |count| count.0.max(1)),
+            remembered: remembered.map(|size| size.map_or(REMEMBERED, |count| count.0)),
             policies: file.policies.into_iter().map(|policy| policy.policy(1)).collect::<Result<_, _>>()?,
         })
     }

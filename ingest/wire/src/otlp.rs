@@ -7,10 +7,11 @@ mod delta;
 mod encode;
 mod encode_logs;
 mod encode_metrics;
-mod fractions;
 mod logs;
 mod metrics;
 pub(crate) mod names;
+mod numbers;
+mod pairs;
 mod resources;
 mod spans;
 
@@ -61,7 +62,7 @@ impl Notation {
             Notation::Json if body.trim_ascii_start().first() != Some(&b'{') => {
                 Err(Malformed("not a JSON request of OTLP: an object belongs at line 1 column 1".into()))
             }
-            Notation::Json => serde_json::from_slice(&fractions::as_numbers(body))
+            Notation::Json => serde_json::from_slice(&numbers::as_numbers(&pairs::whole(body)))
                 .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}"))),
         }
     }

@@ -5,6 +5,7 @@
 //! found below the client, who comes first. What is `null` is not there: the Go library writes empty lists so.
 
 mod protobuf;
+mod written;
 
 use crate::jaeger::take_fields;
 use crate::{Decoded, Malformed, Rejected};
@@ -25,13 +26,16 @@ struct Sent {
     name: Option<String>,
     kind: Option<String>,
     /// Microseconds.
+    #[serde(default, deserialize_with = "written::whole_or_null")]
     timestamp: Option<i64>,
+    #[serde(default, deserialize_with = "written::whole_or_null")]
     duration: Option<i64>,
     shared: Option<bool>,
     debug: Option<bool>,
     local_endpoint: Option<Endpoint>,
     remote_endpoint: Option<Endpoint>,
     annotations: Option<Vec<Annotation>>,
+    #[serde(default, deserialize_with = "written::tags")]
     tags: Option<BTreeMap<String, String>>,
 }
 
@@ -41,11 +45,13 @@ struct Endpoint {
     service_name: Option<String>,
     ipv4: Option<String>,
     ipv6: Option<String>,
+    #[serde(default, deserialize_with = "written::whole_or_null")]
     port: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct Annotation {
+    #[serde(deserialize_with = "written::whole")]
     timestamp: i64,
     value: String,
 }

@@ -42,12 +42,19 @@ pub(crate) fn quoted(text: &str) -> String {
 /// too.
 pub(crate) fn tag_condition(scope: traceql::Scope, name: &str, value: &str) -> String {
     let field = traceql::Field::Attribute { scope, name: name.to_owned() };
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let typed = digits && value.parse::<f64>().is_ok() || matches!(value, "true" | "false");
-    match typed {
+    match is_number(value) || matches!(value, "true" | "false") {
         true => format!("({field} = {} || {field} = {value})", quoted(value)),
         false => format!("{field} = {}", quoted(value)),
     }
+}
+
+/// As TraceQL writes one. A whole number beyond 64 bits is none: an id that is so long was sent as a text.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let fits =
+        if digits.contains('.') { digits.parse::<f64>().is_ok() } else { digits.parse::<i64>().is_ok() };
+    plain && fits
 }
 
 /// A tag of Jaeger or Zipkin, anywhere on a span: it has no type, and what OpenTelemetry keeps in fields of its own are tags,

@@ -6,7 +6,7 @@ use model::{Clock, Reading, Sink};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use traces::{Derive, Sampler, Sampling};
+use traces::{Derive, Sampler, Sampling, ToItsEnd};
 
 pub struct SpanPath {
     sink: Arc<dyn Sink>,
@@ -51,6 +51,7 @@ impl SpanPath {
             path.sink = derive.clone();
             path.derive = Some(derive);
         }
+        path.sink = Arc::new(ToItsEnd(path.sink.clone()));
         path.running = Mutex::new(running);
         Some(path)
     }

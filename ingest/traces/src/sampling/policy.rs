@@ -5,6 +5,7 @@ use super::Part;
 use model::{StatusCode, TraceId, Value, attribute};
 use regex::Regex;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// The file as written.
@@ -13,17 +14,46 @@ use std::time::Duration;
 pub(super) struct File {
     pub decision_wait: Option<String>,
     pub decision_wait_after_root_received: Option<String>,
-    pub num_traces: Option<usize>,
+    pub num_traces: Option<Count>,
+    /// Sizes tables of the collector; those here grow as they have to.
+    #[serde(default, rename = "expected_new_traces_per_sec")]
+    _expected_new_traces_per_sec: IgnoredAny,
     #[serde(default)]
     pub decision_cache: Cache,
     pub policies: Vec<Written>,
 }
 
+/// A whole number as YAML 1.1 has them, and the collector's examples: `100_000`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "WrittenCount")]
+pub(super) struct Count(pub usize);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a whole number")]
+enum WrittenCount {
+    Number(usize),
+    Text(String),
+}
+
+impl TryFrom<WrittenCount> for Count {
+    type Error = String;
+
+    fn try_from(written: WrittenCount) -> Result<Count, String> {
+        match written {
+            WrittenCount::Number(number) => Ok(Count(number)),
+            WrittenCount::Text(text) => {
+                let number = text.replace('_', "").parse().map(Count);
+                number.map_err(|_| format!("{text:?} is no whole number"))
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cache {
-    pub sampled_cache_size: Option<usize>,
-    pub non_sampled_cache_size: Option<usize>,
+    pub sampled_cache_size: Option<Count>,
+    pub non_sampled_cache_size: Option<Count>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -40,8 +70,11 @@ pub(super) struct Written {
     boolean_attribute: Option<BooleanAttribute>,
     rate_limiting: Option<RateLimiting>,
     span_count: Option<SpanCount>,
+    trace_state: Option<TraceState>,
     and: Option<And>,
+    not: Option<Not>,
     drop: Option<Drop>,
+    composite: Option<Composite>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -115,6 +148,36 @@ struct SpanCount {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct TraceState {
+    key: String,
+    values: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Not {
+    not_sub_policy: Box<Written>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Composite {
+    max_total_spans_per_second: u64,
+    policy_order: Vec<String>,
+    composite_sub_policy: Vec<Written>,
+    #[serde(default)]
+    rate_allocation: Vec<Allocation>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allocation {
+    policy: String,
+    percent: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct And {
     and_sub_policy: Vec<Written>,
 }
@@ -139,10 +202,36 @@ enum Rule {
     Truth { key: String, value: bool, invert: bool },
     Status(Vec<StatusCode>),
     Share { highest: u64, salt: String },
-    Rate { spans_per_second: u64, second: i64, spent: u64 },
+    Rate(Rate),
     Count { least: usize, most: Option<usize> },
+    State { key: String, values: Vec<String> },
     All(Vec<Policy>),
+    Not(Box<Policy>),
     Drop(Vec<Policy>),
+    Composite(Vec<(Policy, Rate)>),
+}
+
+/// So many spans a second.
+struct Rate {
+    spans_per_second: u64,
+    second: i64,
+    spent: u64,
+}
+
+impl Rate {
+    fn of(spans_per_second: u64) -> Rate {
+        Rate { spans_per_second, second: 0, spent: 0 }
+    }
+
+    /// Whether there is room for so many more; what has none takes none, so that a smaller trace may still be kept.
+    fn takes(&mut self, spans: u64, now_s: i64) -> bool {
+        if self.second != now_s {
+            (self.second, self.spent) = (now_s, 0);
+        }
+        let takes = self.spent.saturating_add(spans) <= self.spans_per_second;
+        self.spent += if takes { spans } else { 0 };
+        takes
+    }
 }
 
 /// What a policy says of a trace.
@@ -215,23 +304,54 @@ impl Written {
                 let highest = (of.sampling_percentage / 100.0 * u64::MAX as f64) as u64;
                 Rule::Share { highest, salt: of.hash_salt }
             }
-            "rate_limiting" => {
-                let spans_per_second = self.rate_limiting.ok_or_else(missing)?.spans_per_second;
-                Rule::Rate { spans_per_second, second: 0, spent: 0 }
-            }
+            "rate_limiting" => Rule::Rate(Rate::of(self.rate_limiting.ok_or_else(missing)?.spans_per_second)),
             "span_count" => {
                 let of = self.span_count.ok_or_else(missing)?;
                 Rule::Count { least: of.min_spans, most: (of.max_spans > 0).then_some(of.max_spans) }
             }
+            "trace_state" => {
+                let TraceState { key, values } = self.trace_state.ok_or_else(missing)?;
+                Rule::State { key, values }
+            }
             "and" => Rule::All(inner(self.and.ok_or_else(missing)?.and_sub_policy)?),
+            "not" => Rule::Not(Box::new(self.not.ok_or_else(missing)?.not_sub_policy.policy(depth + 1)?)),
             "drop" => Rule::Drop(inner(self.drop.ok_or_else(missing)?.drop_sub_policy)?),
+            "composite" => Rule::Composite(self.composite.ok_or_else(missing)?.policies(depth + 1)?),
             other => {
                 return Err(format!(
                     "type {other:?} is not known; use always_sample, latency, numeric_attribute, probabilistic, \
-                     status_code, string_attribute, rate_limiting, boolean_attribute, span_count, and, drop"
+                     status_code, string_attribute, rate_limiting, boolean_attribute, span_count, trace_state, and, not, \
+                     drop, composite"
                 ));
             }
         })
+    }
+}
+
+impl Composite {
+    /// In their order, each with its share of what a second may have; where none is given, all have the same.
+    fn policies(self, depth: usize) -> Result<Vec<(Policy, Rate)>, String> {
+        let Composite {
+            max_total_spans_per_second: most,
+            policy_order,
+            composite_sub_policy,
+            rate_allocation,
+        } = self;
+        let same = most / composite_sub_policy.len().max(1) as u64;
+        let mut policies: Vec<Policy> =
+            composite_sub_policy.into_iter().map(|policy| policy.policy(depth)).collect::<Result<_, _>>()?;
+        let ordered = policy_order.into_iter().map(|name| -> Result<(Policy, Rate), String> {
+            let at = policies.iter().position(|policy| policy.name == name);
+            let at = at.ok_or_else(|| format!("policy_order names {name:?}, which is no policy of it"))?;
+            let share = rate_allocation.iter().find(|share| share.policy == name && share.percent > 0);
+            let rate = share.map_or(same, |share| most.saturating_mul(share.percent) / 100);
+            Ok((policies.swap_remove(at), Rate::of(rate)))
+        });
+        let ordered: Vec<_> = ordered.collect::<Result<_, _>>()?;
+        match policies.first() {
+            Some(left) => Err(format!("policy_order does not name {:?}", left.name)),
+            None => Ok(ordered),
+        }
     }
 }
 
@@ -278,18 +398,27 @@ impl Policy {
             }
             Rule::Status(codes) => keep(spans().any(|span| codes.contains(&span.status))),
             Rule::Share { highest, salt } => keep(hashed(salt, trace) <= *highest),
-            Rule::Rate { spans_per_second, second, spent } => {
-                if *second != now_s {
-                    (*second, *spent) = (now_s, 0);
-                }
-                let wants = spans().count() as u64;
-                let keeps = spent.saturating_add(wants) <= *spans_per_second;
-                *spent += if keeps { wants } else { 0 };
-                keep(keeps)
-            }
+            Rule::Rate(rate) => keep(rate.takes(spans().count() as u64, now_s)),
             Rule::Count { least, most } => {
                 let count = spans().count();
                 keep(count >= *least && most.is_none_or(|most| count <= most))
+            }
+            Rule::State { key, values } => {
+                let mut members = spans().flat_map(|span| span.trace_state.split(','));
+                keep(members.any(|member| match member.trim().split_once('=') {
+                    Some((name, value)) => {
+                        name == key.as_str() && values.iter().any(|wanted| wanted == value)
+                    }
+                    None => false,
+                }))
+            }
+            Rule::Not(policy) => keep(policy.ask(trace, parts, now_s) != Says::Keep),
+            Rule::Composite(policies) => {
+                // The first that would keep it decides, even where it has no room left.
+                let first = policies.iter_mut().find_map(|(policy, rate)| {
+                    (policy.ask(trace, parts, now_s) == Says::Keep).then_some(rate)
+                });
+                keep(first.is_some_and(|rate| rate.takes(spans().count() as u64, now_s)))
             }
             Rule::All(policies) => {
                 keep(policies.iter_mut().all(|p| p.ask(trace, parts, now_s) == Says::Keep))

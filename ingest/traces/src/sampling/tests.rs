@@ -225,6 +225,69 @@ policies:
     );
 }
 
+/// As the collector's own example has them.
+#[tokio::test]
+async fn the_collectors_file_is_read() {
+    let file = "
+decision_wait: 1s
+num_traces: 50_000
+expected_new_traces_per_sec: 10
+decision_cache: { sampled_cache_size: 100_000, non_sampled_cache_size: 100000 }
+policies:
+  - { name: state, type: trace_state, trace_state: { key: vendor, values: [a, b] } }
+  - name: fast is not wanted
+    type: and
+    and:
+      and_sub_policy:
+        - { name: e, type: status_code, status_code: { status_codes: [ERROR] } }
+        - name: n
+          type: not
+          not:
+            not_sub_policy: { name: s, type: latency, latency: { threshold_ms: 0, upper_threshold_ms: 50 } }
+";
+    let state = |trace: u8, text: &str| Span { trace_state: text.to_owned(), ..span(trace, 1, 0, 1) };
+    let world = World::new(file);
+    world
+        .write(vec![
+            state(1, "ot=th:8, vendor=b"),
+            state(2, "vendor=c"),
+            state(3, "vendor"),
+            failed(span(4, 1, 0, 51)),
+            failed(span(5, 1, 0, 50)),
+        ])
+        .await;
+    assert_eq!(world.after(1_000).await, [(1, 1), (4, 1)]);
+}
+
+#[tokio::test]
+async fn a_composite_gives_each_policy_its_share_of_a_second() {
+    let file = "
+decision_wait: 1s
+policies:
+  - name: all of it
+    type: composite
+    composite:
+      max_total_spans_per_second: 8
+      policy_order: [errors, rest]
+      composite_sub_policy:
+        - { name: rest, type: always_sample }
+        - { name: errors, type: status_code, status_code: { status_codes: [ERROR] } }
+      rate_allocation:
+        - { policy: errors, percent: 25 }
+";
+    let world = World::new(file);
+    let (failing, fine) =
+        ((1..=5).map(|trace| failed(span(trace, 1, 0, 1))), (11..=20).map(|trace| span(trace, 1, 0, 1)));
+    world.write(failing.chain(fine).collect()).await;
+    let kept: Vec<u8> = world.after(1_000).await.into_iter().map(|(trace, _)| trace).collect();
+    // Two spans a second of errors, which have no place among the rest; of the rest the half that is not shared out.
+    assert_eq!(kept, [1, 2, 11, 12, 13, 14]);
+    for (order, says) in [("[errors]", "does not name \"rest\""), ("[errors, rest, x]", "names \"x\"")] {
+        let wrong = Sampling::parse(&file.replace("[errors, rest]", order)).err().unwrap_or_default();
+        assert!(wrong.contains(says), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn shares_and_rates() {
     let half = "
@@ -321,6 +384,7 @@ fn mistakes_are_named() {
             "(",
         ),
         ("policies: [{ name: a, type: always_sample, x: 1 }]", "unknown field `x`"),
+        ("num_traces: many\npolicies: [{ name: a, type: always_sample }]", "\"many\" is no whole number"),
         ("decision_wait: 1s", "policies"),
     ] {
         let wrong = Sampling::parse(file).err().unwrap_or_default();

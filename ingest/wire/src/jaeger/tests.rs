@@ -189,6 +189,54 @@ fn by_thrift() {
     assert_eq!(decoded.rejected, Rejected::default());
 }
 
+/// Written by OpenTelemetry's exporter for Node: each tag has the fields of all types, and those that it has not are zeros.
+fn all_types(name: &str, kind: i32, text: &str, number: i64) -> Vec<u8> {
+    let zeros = "\0\0\0\0\0\0\0\0";
+    let written = |of: i32, text: &str| if kind == of { text.to_owned() } else { zeros.to_owned() };
+    let number = if kind == 3 { number } else { 0 };
+    let tag = Thrift::default().text(1, name).i32(2, kind).text(3, &written(0, text)).double(4, 0.0);
+    tag.truth(5).i64(6, number).text(7, &written(4, text)).end()
+}
+
+fn of_tags(tags: &[Vec<u8>]) -> Span {
+    let span = Thrift::default().i64(1, 9).i64(3, 2).text(5, "GET /").list(10, tags).end();
+    let mut batch = Thrift::default().field(12, 1);
+    batch.0.extend(Thrift::default().text(1, "shop").end());
+    let mut decoded = decode_thrift(&batch.list(2, &[span]).end()).unwrap();
+    decoded.batch.resources.remove(0).spans.remove(0)
+}
+
+#[test]
+fn a_tag_of_all_types_is_of_the_one_it_says() {
+    let tags = [
+        all_types("span.kind", 0, "server", 0),
+        all_types("peer", 0, "db", 0),
+        all_types("http.status_code", 3, "", 500),
+        all_types("error", 2, "", 0),
+        all_types("share", 1, "", 0),
+        all_types("blob", 4, "ab", 0),
+    ];
+    let span = of_tags(&tags);
+    assert_eq!((span.kind, span.status), (SpanKind::Server, StatusCode::Error));
+    let expected = [
+        ("peer", Value::from("db")),
+        ("http.status_code", Value::Int(500)),
+        ("share", Value::Double(0.0)),
+        ("blob", Value::Bytes(b"ab".to_vec())),
+    ];
+    assert_eq!(span.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+}
+
+#[test]
+fn a_text_that_is_none_is_bytes_and_the_rest_stays() {
+    let mut broken = Thrift::default().text(1, "path").i32(2, 0).field(11, 3);
+    broken.0.extend([0, 0, 0, 2, b'a', 0xff]);
+    let whole = Thrift::default().text(1, "n").i32(2, 3).i64(6, 7).end();
+    let span = of_tags(&[broken.end(), whole]);
+    let expected = [("path", Value::Bytes(vec![b'a', 0xff])), ("n", Value::Int(7))];
+    assert_eq!(span.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+}
+
 #[test]
 fn what_is_no_batch_is_refused_with_its_place() {
     for (bytes, says) in [

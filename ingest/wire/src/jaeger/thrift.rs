@@ -66,10 +66,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes that are no text cost their batch nothing but themselves.
     fn text(&mut self) -> Read<String> {
+        Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
+    }
+
+    /// As Jaeger keeps a text that is none.
+    fn text_or_bytes(&mut self) -> Read<Value> {
         let bytes = self.bytes()?;
-        let text = std::str::from_utf8(bytes).map_err(|_| self.wrong("text that is not UTF-8"))?;
-        Ok(text.to_owned())
+        let text = std::str::from_utf8(bytes).map(Value::from);
+        Ok(text.unwrap_or_else(|_| Value::Bytes(bytes.to_vec())))
     }
 
     /// Calls `field` with number and type of each field; one that it refuses is passed over.
@@ -162,21 +168,31 @@ fn read_process(reader: &mut Reader<'_>) -> Read<Arc<Attributes>> {
     Ok(resource(service, tags))
 }
 
+/// The value is that of the tag's own type: some clients, as Node's, write the fields of all others beside it.
 fn read_tag(reader: &mut Reader<'_>) -> Read<(String, Value)> {
-    let (mut name, mut value) = (String::new(), Value::String(String::new()));
+    let (mut name, mut kind_of) = (String::new(), None);
+    // By the number of their type: text, double, bool, long, binary.
+    let mut values: [Option<Value>; 5] = Default::default();
     reader.fields(|reader, number, kind| {
         match (number, kind) {
             (1, TEXT) => name = reader.text()?,
-            (3, TEXT) => value = Value::String(reader.text()?),
-            (4, DOUBLE) => value = Value::Double(f64::from_bits(reader.i64()? as u64)),
-            (5, BOOL) => value = Value::Bool(reader.byte()? != 0),
-            (6, I64) => value = Value::Int(reader.i64()?),
-            (7, TEXT) => value = Value::Bytes(reader.bytes()?.to_vec()),
+            (2, I32) => kind_of = usize::try_from(i32::from_be_bytes(reader.number()?)).ok(),
+            (3, TEXT) => values[0] = Some(reader.text_or_bytes()?),
+            (4, DOUBLE) => values[1] = Some(Value::Double(f64::from_bits(reader.i64()? as u64))),
+            (5, BOOL) => values[2] = Some(Value::Bool(reader.byte()? != 0)),
+            (6, I64) => values[3] = Some(Value::Int(reader.i64()?)),
+            (7, TEXT) => values[4] = Some(Value::Bytes(reader.bytes()?.to_vec())),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok((name, value))
+    let own = match kind_of {
+        Some(kind @ 0..5) => values[kind].take(),
+        _ => None,
+    };
+    // One whose own is not there is what is.
+    let value = own.or_else(|| values.into_iter().flatten().next());
+    Ok((name, value.unwrap_or_else(|| Value::String(String::new()))))
 }
 
 fn trace_id(high: i64, low: i64) -> Option<TraceId> {

@@ -212,7 +212,12 @@ impl Writer<'_, '_> {
             Some(Data::Gauge(_)) => (MetricKind::Gauge, Kind::Gauge),
             Some(Data::Histogram(_) | Data::ExponentialHistogram(_)) => (MetricKind::Histogram, Kind::Other),
             Some(Data::Summary(_)) => (MetricKind::Summary, Kind::Other),
-            None => return,
+            // In JSON also one whose data is not as it has to be: the messages' reader passes over it.
+            None => {
+                return self.decoded.rejected.add(RejectReason::InvalidValue, 1, || {
+                    format!("metric {:?} has no data, or none that can be read", metric.name)
+                });
+            }
         };
         let said = said_kind(&metric).filter(|_| kind == MetricKind::Gauge);
         let kind = said.unwrap_or(kind);

@@ -465,6 +465,48 @@ fn fractions_may_be_texts_in_json() {
 }
 
 #[test]
+fn enums_may_be_names_in_json() {
+    let span = json!({
+        "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708", "flags": "257",
+        "kind": "SPAN_KIND_SERVER", "status": { "code": "STATUS_CODE_ERROR" },
+    });
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+    let decoded = decode_spans(Notation::Json, body.as_bytes(), &Resources::default()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!((span.kind, span.status, span.flags), (SpanKind::Server, StatusCode::Error, 257));
+    let sum = json!({ "aggregationTemporality": "AGGREGATION_TEMPORALITY_CUMULATIVE", "isMonotonic": true,
+        "dataPoints": [{ "timeUnixNano": "1000000", "asInt": "5", "flags": "0" }] });
+    let decoded = plain(request(json!({ "name": "orders", "sum": sum })));
+    let found =
+        labels_of(&decoded.batch).into_iter().filter(|(labels, _)| labels.starts_with("orders_total"));
+    assert_eq!(found.map(|(_, value)| value).collect::<Vec<f64>>(), [5.0]);
+    assert!(decoded.rejected.0.is_empty(), "{decoded:?}");
+}
+
+#[test]
+fn half_a_pair_costs_itself_alone() {
+    let span = json!({
+        "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708",
+        "attributes": [{ "key": "user", "value": { "stringValue": "a HALF" } }],
+    });
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+    let body = body.replace("HALF", r"\ud83d");
+    let decoded = decode_spans(Notation::Json, body.as_bytes(), &Resources::default()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!(span.attributes.get("user"), Some(Value::from("a \u{fffd}")));
+}
+
+/// The messages' reader makes nothing of data with a field of another type, and says nothing of it.
+#[test]
+fn a_metric_without_data_is_told() {
+    let point = json!({ "timeUnixNano": "1", "asInt": "3" });
+    let sum = json!({ "aggregationTemporality": "often", "dataPoints": [point] });
+    let decoded = plain(request(json!({ "name": "orders", "sum": sum })));
+    let told: Vec<&str> = decoded.rejected.0.iter().map(|row| row.example.as_str()).collect();
+    assert_eq!(told, ["metric \"orders\" has no data, or none that can be read"]);
+}
+
+#[test]
 fn bodies_that_are_not_otlp_are_errors() {
     assert!(Notation::Protobuf.read::<ExportLogsServiceRequest>(&[0x0a, 0xff, 0xff]).is_err());
     let wrong = Notation::Json.read::<ExportLogsServiceRequest>(b"{\"resourceLogs\": 5}").unwrap_err();

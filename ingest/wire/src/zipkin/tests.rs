@@ -69,6 +69,32 @@ fn what_is_null_is_not_there() {
 }
 
 #[test]
+fn numbers_in_quotes_and_tags_that_are_numbers_are_read() {
+    let body = r#"[
+      {"traceId":"1","id":"2","timestamp":"1516781775726000","duration":26000.0,
+       "localEndpoint":{"serviceName":"shop","port":"3306"},
+       "annotations":[{"timestamp":"1516781775726100","value":"ws"}],
+       "tags":{"http.status_code":200,"share":0.5,"http.method":"GET"}}
+    ]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!((span.start_ns, span.duration_ns), (1_516_781_775_726_000_000, 26_000_000));
+    assert_eq!(span.events[0].ts_ns, 1_516_781_775_726_100_000);
+    let expected = [
+        ("http.method", Value::from("GET")),
+        ("http.status_code", Value::from("200")),
+        ("share", Value::from("0.5")),
+        ("network.local.port", Value::Int(3306)),
+    ];
+    assert_eq!(span.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+    for wrong in [r#""timestamp":"soon""#, r#""duration":0.5"#, r#""duration":1e30"#, r#""tags":{"a":true}"#]
+    {
+        let why = decode_json(format!(r#"[{{"traceId":"1","id":"2",{wrong}}}]"#).as_bytes()).unwrap_err().0;
+        assert!(why.contains("expected") && why.contains("line 1"), "{why}");
+    }
+}
+
+#[test]
 fn what_a_span_leaves_open() {
     let body = r#"[
       {"traceId":"1","id":"2","parentId":"2","debug":true,"annotations":[{"timestamp":9,"value":"b"},{"timestamp":5,"value":"a"}],

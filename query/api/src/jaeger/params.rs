@@ -247,6 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn tags_that_read_as_numbers_are_compared_as_such_too() {
+        for (value, typed) in [
+            ("5", true),
+            ("-5", true),
+            ("-0.5", true),
+            ("1.", true),
+            ("9223372036854775807", true),
+            ("12345678901234567890", false),
+            ("-9223372036854775808", false),
+            ("+5", false),
+            ("-", false),
+            ("1.2.3", false),
+            ("", false),
+        ] {
+            let condition = traces::tag_condition(traceql::Scope::Any, "order", value);
+            assert_eq!(condition.ends_with(&format!("= {value})")), typed, "{condition}");
+            traceql::parse(&format!("{{ {condition} }}")).unwrap_or_else(|why| panic!("{condition}: {why}"));
+        }
+    }
+
+    #[test]
     fn ids_are_hex_or_base64() {
         let hex = |text: &str| trace_id(text).map(hex::encode).ok();
         let whole = Some("00000000000000010203040506070809".to_owned());
