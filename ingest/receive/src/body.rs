@@ -3,7 +3,7 @@
 use crate::doors::{Doors, Refusal};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::SemaphorePermit;
 use wire::compression::{DecompressError, Encoding};
@@ -11,7 +11,45 @@ use wire::compression::{DecompressError, Encoding};
 /// The raw body, and the room it takes until it is dropped.
 pub struct Read<'d> {
     pub bytes: Bytes,
-    _room: SemaphorePermit<'d>,
+    _room: Room<'d>,
+}
+
+/// Bytes that a request may hold until it is answered.
+pub struct Room<'d> {
+    doors: &'d Doors,
+    permit: SemaphorePermit<'d>,
+    bytes: usize,
+}
+
+impl<'d> Room<'d> {
+    fn of(doors: &'d Doors, bytes: usize) -> Result<Room<'d>, Refusal> {
+        Ok(Room { doors, permit: doors.admit(bytes)?, bytes: bytes.next_multiple_of(1 << 10) })
+    }
+
+    /// Room for so many bytes in all, or the sender waits.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            self.permit.merge(self.doors.admit(more)?);
+            self.bytes += more.next_multiple_of(1 << 10);
+        }
+        Ok(())
+    }
+
+    /// What is packed in `bytes`. A few kilobytes may be a hundred megabytes. As unpacking blocks its thread, only so many
+    /// bodies are past it without their room as there are threads.
+    pub fn unpack(&mut self, encoding: Encoding, bytes: Bytes) -> Result<Bytes, Refusal> {
+        let unpacked =
+            encoding.decompress(bytes, self.doors.config.decompressed_bytes_max).map_err(|wrong| {
+                let status = match wrong {
+                    DecompressError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                    DecompressError::Malformed { .. } => StatusCode::BAD_REQUEST,
+                };
+                Refusal::new(status, wrong.to_string())
+            })?;
+        self.grow_to(unpacked.len())?;
+        Ok(unpacked)
+    }
 }
 
 /// What a body is compressed with when its header does not say.
@@ -21,11 +59,6 @@ pub async fn read<'d>(
     body: Body,
     unsaid: Encoding,
 ) -> Result<Read<'d>, Refusal> {
-    let max = doors.config.body_bytes_max;
-    let too_large = || {
-        let why = format!("the body is larger than {max} bytes; send smaller batches");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
-    };
     let encoding = match text(headers, header::CONTENT_ENCODING) {
         None => unsaid,
         Some(name) => Encoding::from_header(name).ok_or_else(|| {
@@ -33,34 +66,46 @@ pub async fn read<'d>(
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
         })?,
     };
+    let (packed, mut room) = collect(doors, headers, body).await?;
+    let bytes = room.unpack(encoding, packed)?;
+    Ok(Read { bytes, _room: room })
+}
+
+/// What is expected of a sender that does not say how much it sends, as by gRPC: room grows as bytes come.
+const UNSAID_BYTES: usize = 64 << 10;
+
+/// A body as it comes, in room of its own.
+pub async fn collect<'d>(
+    doors: &'d Doors,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Room<'d>), Refusal> {
+    let max = doors.config.body_bytes_max;
+    let too_large = || {
+        let why = format!("the body is larger than {max} bytes; send smaller batches");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+    };
     let announced = text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
     }
-    let expected = announced.unwrap_or(1 << 20);
-    let mut room = doors.admit(expected)?;
-    let compressed = Limited::new(body, max).collect().await.map_err(|wrong| {
-        if wrong.downcast_ref::<LengthLimitError>().is_some() {
-            too_large()
-        } else {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {wrong}"))
-        }
-    })?;
-    let bytes =
-        encoding.decompress(compressed.to_bytes(), doors.config.decompressed_bytes_max).map_err(|wrong| {
-            let status = match wrong {
-                DecompressError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                DecompressError::Malformed { .. } => StatusCode::BAD_REQUEST,
-            };
-            Refusal::new(status, wrong.to_string())
+    let mut room = Room::of(doors, announced.unwrap_or(UNSAID_BYTES))?;
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
+    let mut body = Limited::new(body, max);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|wrong| {
+            if wrong.downcast_ref::<LengthLimitError>().is_some() {
+                too_large()
+            } else {
+                Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {wrong}"))
+            }
         })?;
-    // A few kilobytes may unpack to a hundred megabytes. As unpacking blocks its thread, only so many bodies are past it
-    // without their room as there are threads.
-    let more = bytes.len().saturating_sub(expected.next_multiple_of(1 << 10));
-    if more > 0 {
-        room.merge(doors.admit(more)?);
+        if let Ok(data) = frame.into_data() {
+            room.grow_to(bytes.len() + data.len())?;
+            bytes.extend_from_slice(&data);
+        }
     }
-    Ok(Read { bytes, _room: room })
+    Ok((bytes.freeze(), room))
 }
 
 pub fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

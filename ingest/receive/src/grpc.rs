@@ -4,6 +4,7 @@ use crate::doors::{Caller, Doors, Refusal, told};
 use crate::retry;
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use model::{Batch, Receipt};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
@@ -47,6 +48,7 @@ pub fn router(doors: &Arc<Doors>) -> Router {
         .add_service(server!(TraceServiceServer))
         .into_axum_router()
         .merge(crate::jaeger::grpc_router(doors))
+        .layer(from_fn_with_state(doors.clone(), crate::message::unpacked))
 }
 
 impl Services {

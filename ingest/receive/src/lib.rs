@@ -15,6 +15,7 @@ mod jaeger;
 mod journal;
 mod jsonline;
 mod loki;
+mod message;
 mod otlp;
 mod peers;
 mod prometheus;

@@ -61,6 +61,7 @@ async fn post(
 mod elastic;
 mod journal;
 mod jsonline;
+mod message;
 mod peers;
 mod syslog;
 mod zipkin;
