@@ -109,6 +109,9 @@ fn column<'a, T>(
     column.ok_or_else(|| ArrowError::SchemaError(format!("spans have no {name}")))
 }
 
+/// Of a span its trace, its own id and its duration.
+type Key<'a> = (&'a [u8], &'a [u8], i64);
+
 struct Ids<'a> {
     trace: &'a FixedSizeBinaryArray,
     span: &'a FixedSizeBinaryArray,
@@ -122,7 +125,7 @@ impl<'a> Ids<'a> {
         Ok(Ids { trace: ids("trace_id")?, span: ids("span_id")?, durations: &durations.values()[..] })
     }
 
-    fn key(&self, row: usize) -> (&'a [u8], &'a [u8], i64) {
+    fn key(&self, row: usize) -> Key<'a> {
         (self.trace.value(row), self.span.value(row), self.durations[row])
     }
 }
@@ -139,7 +142,7 @@ pub fn leave_out(rows: &mut Vec<Row>, batches: &[RecordBatch]) -> Result<(), Arr
         columns.all(|(a, b)| a.slice(other, 1) == b.slice(row, 1))
     };
     let (mut at, mut copies) = (0, vec![]);
-    let mut of_spans: HashMap<(&[u8], &[u8], i64), Vec<(usize, usize)>> = HashMap::new();
+    let mut of_spans: HashMap<Key<'_>, Vec<(usize, usize)>> = HashMap::new();
     for same_place in rows.chunk_by(|a, b| a.0 == b.0) {
         if same_place.len() > 1 {
             of_spans.clear();
