@@ -179,6 +179,15 @@ const KINDS: &[Kind] = &[
         fields: &[],
     },
     Kind { kind: "Service", plural: "services", prefix: "kube_service", label: "service", fields: &[] },
+    // Of both the metadata alone are known, and the type of a secret is none of them.
+    Kind {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        prefix: "kube_configmap",
+        label: "configmap",
+        fields: &[],
+    },
+    Kind { kind: "Secret", plural: "secrets", prefix: "kube_secret", label: "secret", fields: &[] },
 ];
 
 /// An object's own labels, and where its series go.
@@ -272,6 +281,7 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
         "PersistentVolumeClaim" => claim(object, of),
         "PersistentVolume" => volume(object, of),
         "Service" => service(object, of),
+        "ConfigMap" | "Secret" => configuration(object, of),
         _ => {}
     }
 }
@@ -290,7 +300,7 @@ fn texts(all: Option<&Map<String, Value>>) -> impl Iterator<Item = (&str, &str)>
 }
 
 fn owner(object: &Value, of: &mut Of<'_, '_>) {
-    if !matches!(of.prefix, "kube_replicaset" | "kube_job" | "kube_deployment") {
+    if !matches!(of.prefix, "kube_replicaset" | "kube_job" | "kube_deployment" | "kube_secret") {
         return;
     }
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
@@ -513,5 +523,14 @@ fn service(object: &Value, of: &mut Of<'_, '_>) {
     for ingress in all.into_iter().flatten() {
         let text = |name: &str| ingress[name].as_str().unwrap_or("");
         of.gauge("status_load_balancer_ingress", &[("ip", text("ip")), ("hostname", text("hostname"))], 1.0);
+    }
+}
+
+/// That it is there, and which version of it.
+fn configuration(object: &Value, of: &mut Of<'_, '_>) {
+    of.gauge("info", &[], 1.0);
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    if let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) {
+        of.gauge("metadata_resource_version", &[], version as f64);
     }
 }

@@ -523,6 +523,12 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         "status": { "phase": "Pending", "conditions": [
             { "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": "1970-01-01T00:00:07Z" }] } });
     state::tell("Pod", &waiting, &Metadata::default(), &mut samples);
+    for kind in ["ConfigMap", "Secret"] {
+        let configuration = json!({ "metadata": { "name": "c", "namespace": "shop", "resourceVersion": "4711",
+            "creationTimestamp": "1970-01-01T00:00:09Z", "labels": { "team": "a" } },
+            "type": "hunter2", "data": { "password": "hunter2" } });
+        state::tell(kind, &configuration, &Metadata::default(), &mut samples);
+    }
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
         .into_iter()
         .map(|(labels, value)| {
@@ -639,9 +645,20 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         ("kube_job_status_failed{job_name=\"some\", namespace=\"shop\"}", 3.0),
         ("kube_job_status_failed{job_name=\"all\", namespace=\"shop\", reason=\"DeadlineExceeded\"}", 1.0),
         ("kube_job_status_failed{job_name=\"all\", namespace=\"shop\", reason=\"Evicted\"}", 0.0),
+        ("kube_configmap_info{configmap=\"c\", namespace=\"shop\"}", 1.0),
+        ("kube_configmap_created{configmap=\"c\", namespace=\"shop\"}", 9.0),
+        ("kube_configmap_metadata_resource_version{configmap=\"c\", namespace=\"shop\"}", 4711.0),
+        ("kube_configmap_labels{configmap=\"c\", label_team=\"a\", namespace=\"shop\"}", 1.0),
+        ("kube_secret_info{namespace=\"shop\", secret=\"c\"}", 1.0),
+        ("kube_secret_created{namespace=\"shop\", secret=\"c\"}", 9.0),
+        ("kube_secret_metadata_resource_version{namespace=\"shop\", secret=\"c\"}", 4711.0),
+        ("kube_secret_labels{label_team=\"a\", namespace=\"shop\", secret=\"c\"}", 1.0),
+        ("kube_secret_owner{namespace=\"shop\", secret=\"c\"}", 1.0),
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }
+    assert!(!all.iter().any(|(series, _)| series.contains("hunter2")), "{all:#?}");
+    assert!(!all.iter().any(|(series, _)| series.starts_with("kube_configmap_owner")), "{all:#?}");
 }
 
 #[tokio::test]

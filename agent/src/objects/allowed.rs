@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds as the flags name them: plural and lower case.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 17] = [
+    "configmaps",
     "cronjobs",
     "daemonsets",
     "deployments",
@@ -18,6 +19,7 @@ const KINDS: [&str; 15] = [
     "pods",
     "replicasets",
     "resourcequotas",
+    "secrets",
     "services",
     "statefulsets",
 ];
