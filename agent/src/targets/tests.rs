@@ -84,6 +84,9 @@ fn annotations_say_port_path_scheme_and_parameters() {
         "{told:?}"
     );
     assert!(troubles(json!({ "prometheus.io/port": "web" })).is_empty(), "it asks for nothing");
+    assert!(troubles(json!({ "prometheus.io/scrape": "false", "prometheus.io/port": "web" })).is_empty());
+    let told = troubles(json!({ "prometheus.io/scrape": "yes" }));
+    assert!(told.len() == 1 && told[0].contains("scrape \"yes\" is neither true nor false"), "{told:?}");
     for none in [
         json!({}),
         json!({ "prometheus.io/scrape": "false" }),
