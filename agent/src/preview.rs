@@ -85,7 +85,11 @@ pub async fn preview(config: &Config) -> String {
         jobs.extend(kubelet::scrape_jobs(settings, &host, config));
     }
     match targets::Finding::new(config, &host, pods, None) {
-        Ok(finding) => jobs.extend(finding.once().await),
+        Ok(finding) => {
+            let (found, mistakes) = finding.once().await;
+            jobs.extend(found);
+            mistakes.into_iter().for_each(|mistake| line(&mut out, "mistake", mistake));
+        }
         Err(wrong) => line(&mut out, "targets", format!("cannot be looked for: {wrong:#}")),
     }
     for job in &jobs {
