@@ -1,6 +1,7 @@
 //! `binnacle agent top`: what a running agent does and what costs what, from its own metrics, twice apart.
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -33,19 +34,29 @@ pub fn run(args: &TopArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut out = std::io::stdout();
+    let is_screen = out.is_terminal();
     loop {
         std::thread::sleep(every);
         match asking.look() {
             Ok(exposed) => {
                 let text = table(&before.0, &exposed, before.1.elapsed().as_secs_f64());
-                if args.once {
-                    print!("{text}");
-                    return ExitCode::SUCCESS;
+                let shown = match (args.once, is_screen) {
+                    (true, _) => text,
+                    // The screen is cleared from the top, as top does.
+                    (false, true) => format!("\x1b[H\x1b[2J{text}"),
+                    (false, false) => format!("{text}\n"),
+                };
+                match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {
+                    Ok(()) if args.once => return ExitCode::SUCCESS,
+                    Ok(()) => before = (exposed, Instant::now()),
+                    // Its reader has seen enough, as `head` has.
+                    Err(gone) if gone.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+                    Err(wrong) => {
+                        eprintln!("binnacle: {wrong}");
+                        return ExitCode::FAILURE;
+                    }
                 }
-                // The screen is cleared from the top, as top does.
-                print!("\x1b[H\x1b[2J{text}");
-                let _ = std::io::Write::flush(&mut std::io::stdout());
-                before = (exposed, Instant::now());
             }
             Err(why) => eprintln!("binnacle: {}: {why:#}", args.server),
         }

@@ -82,8 +82,8 @@ pub struct Config {
     pub interval: Duration,
     /// Globs of plain log files.
     pub log_files: Vec<String>,
-    /// Where other programs leave metrics as `*.prom` files, below the host's root.
-    pub textfile_dir: PathBuf,
+    /// Where other programs leave metrics as `*.prom` files, below the host's root; the usual folder without it.
+    pub textfile_dir: Option<PathBuf>,
     /// What is done with lines of containers before they are sent.
     pub log_rules: LogRules,
     /// The kubelet of this node; without it pods are known by their log folders alone.
@@ -136,8 +136,7 @@ impl Default for Config {
             job_names: JobNames::default(),
             interval: Duration::from_secs(15),
             log_files: ["/var/log/*.log", "/var/log/syslog", "/var/log/messages"].map(str::to_owned).to_vec(),
-            // Where Debian's node_exporter reads them.
-            textfile_dir: "/var/lib/prometheus/node-exporter".into(),
+            textfile_dir: None,
             log_rules: LogRules::default(),
             kubelet: None,
             cluster_name: None,
@@ -300,7 +299,7 @@ impl Agent {
             pods: pods.clone(),
             kills,
             mounts: node::Mounts::default(),
-            textfiles: node::Textfiles::of(&config.textfile_dir),
+            textfiles: node::Textfiles::of(config.textfile_dir.as_deref()),
             costs: costs.clone(),
             panics: panics.clone(),
         });

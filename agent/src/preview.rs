@@ -52,7 +52,7 @@ pub async fn preview(config: &Config) -> String {
         }
     };
     line(&mut out, "cluster", cluster);
-    let batch = measured(config, &host, &pods);
+    let (batch, wrong) = measured(config, &host, &pods);
     let mut by_kind: BTreeMap<String, (usize, BTreeSet<String>)> = BTreeMap::new();
     for (labels, _, _) in batch.iter() {
         let labels = model::Labels::from_bytes(labels).unwrap_or_default();
@@ -70,6 +70,7 @@ pub async fn preview(config: &Config) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         line(&mut out, "", format!("{count:>6} {kind}_*: {}{more}", shown.join(", ")));
     }
+    wrong.into_iter().for_each(|why| line(&mut out, "left out", why));
     let files = logs::found(config, &host, &pods);
     line(&mut out, "logs", format!("{} files", files.len()));
     for (path, whose) in files {
@@ -84,7 +85,11 @@ pub async fn preview(config: &Config) -> String {
         jobs.extend(kubelet::scrape_jobs(settings, &host, config));
     }
     match targets::Finding::new(config, &host, pods, None) {
-        Ok(finding) => jobs.extend(finding.once().await),
+        Ok(finding) => {
+            let (found, mistakes) = finding.once().await;
+            jobs.extend(found);
+            mistakes.into_iter().for_each(|mistake| line(&mut out, "mistake", mistake));
+        }
         Err(wrong) => line(&mut out, "targets", format!("cannot be looked for: {wrong:#}")),
     }
     for job in &jobs {
@@ -99,8 +104,8 @@ pub async fn preview(config: &Config) -> String {
     out
 }
 
-/// As the first collection of an agent does it.
-fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> MetricBatch {
+/// As the first collection of an agent does it, and which text files are left out of it.
+fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> (MetricBatch, Vec<String>) {
     let machine = Machine {
         cloud: cloud::Known::default(),
         config: config.clone(),
@@ -108,14 +113,14 @@ fn measured(config: &Config, host: &Arc<Host>, pods: &Pods) -> MetricBatch {
         pods: pods.clone(),
         kills: oom::Shared::default(),
         mounts: node::Mounts::default(),
-        textfiles: node::Textfiles::of(&config.textfile_dir),
+        textfiles: node::Textfiles::of(config.textfile_dir.as_deref()),
         costs: Costs::default(),
         panics: Panics::default(),
     };
     let mut samples = Samples::new(0, &host.name, false).in_jobs(&config.job_names);
     let due = Due { dear: true, each_process: true };
     machine.measure(due, None, &mut Left::default(), &mut samples);
-    samples.finish()
+    (samples.finish(), machine.textfiles.wrong())
 }
 
 async fn asked(settings: &crate::kubelet::Settings, pods: &Pods) -> Result<usize, String> {

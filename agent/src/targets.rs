@@ -131,13 +131,14 @@ impl Finding {
         }
     }
 
-    /// What is there now; without a kubelet or an API server nothing is.
-    pub async fn once(mut self) -> Vec<scrape::Job> {
+    /// What is there now, and the mistakes in it; without a kubelet or an API server nothing is.
+    pub async fn once(mut self) -> (Vec<scrape::Job>, BTreeSet<String>) {
         if let Some(api) = &mut self.api {
             api.refresh().await;
         }
         let configs = self.look().await;
-        self.jobs(&configs)
+        let jobs = self.jobs(&configs);
+        (jobs, self.said.into_inner())
     }
 
     /// `scrape_configs` of what is there now; empty where nothing is.

@@ -32,6 +32,7 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         discover: config.discover,
         metadata: config.metadata.clone(),
         job_names: config.job_names.clone(),
+        textfile_dir: config.textfile_dir.clone(),
         certificates: match config.role {
             Role::Agent => config.ingest_certificates.clone(),
             // Its own listener on loopback.
@@ -39,9 +40,6 @@ pub fn collecting(config: &Config, ingest: String, token: agent::Token) -> agent
         },
         ..agent::Config::default()
     };
-    if let Some(folder) = &config.textfile_dir {
-        agent.textfile_dir = folder.clone();
-    }
     if let Some(bytes) = config.agent_queue_bytes {
         agent.queue_bytes_max = bytes;
     }

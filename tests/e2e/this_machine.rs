@@ -1,6 +1,8 @@
 //! `binnacle up` and nothing else: this machine's telemetry within 30 s, under node_exporter's names.
 
-use crate::server::{Server, eventually};
+use crate::server::{Peer, Server, eventually};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// One series at least of each collector that the public Node Exporter Full dashboard draws from.
 const NAMES: &[&str] = &[
@@ -68,4 +70,20 @@ fn a_series_ends_with_the_file_that_told_it() {
     eventually("its end", || server.promql("backup_done").is_empty().then_some(()));
     std::fs::write(&file, "backup_done 2\n").unwrap();
     eventually("its return", || server.promql("backup_done == 2").first().cloned());
+}
+
+#[test]
+fn top_in_a_pipe_is_plain_text_and_ends_with_its_reader() {
+    let server = Server::bare();
+    let mut top = Command::new(env!("CARGO_BIN_EXE_binnacle"));
+    top.args(["agent", "top", "--every", "0.2", "--server", &server.url("")]).stdout(Stdio::piped());
+    let mut top = Peer(top.spawn().unwrap());
+    let mut lines = BufReader::new(top.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    assert!(first[0].starts_with("process ") && first.len() > 3, "{first:?}");
+    assert!(!first.concat().contains('\x1b'), "{first:?}");
+    assert!(lines.next().unwrap().starts_with("process "), "one table below the other");
+    drop(lines);
+    let ended = eventually("the end of top", || top.0.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
 }

@@ -73,7 +73,7 @@ impl Joining {
             (_, Kind::PythonGroup) => {
                 let indented = line.trim_ascii_start();
                 let is_of_tree = indented.starts_with(b"|") || indented.starts_with(b"+");
-                (is_of_tree && indented.len() < line.len()).then_some(kind)
+                if is_of_tree && indented.len() < line.len() { Some(kind) } else { chained(held, line) }
             }
             (_, Kind::Python) if line.starts_with(b" ") || line.starts_with(b"\t") => Some(kind),
             // The first line without an indent says what was raised.
@@ -98,8 +98,7 @@ fn begins(line: &[u8]) -> Option<Kind> {
         return None;
     }
     if TRACEBACK.find(line).is_some() {
-        let is_group = line.trim_ascii_start().starts_with(b"+ Exception Group ");
-        return Some(if is_group { Kind::PythonGroup } else { Kind::Python });
+        return Some(if is_group(line) { Kind::PythonGroup } else { Kind::Python });
     }
     // `app.rb:3:in 'Cart#add': no stock (Sold)`.
     let is_of_ruby = || memchr::memchr(b':', line).is_some_and(|at| line[..at].ends_with(b".rb"));
@@ -111,6 +110,10 @@ static TRACEBACK: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new("Traceback (most recent call last):"));
 static JAVA: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
+
+fn is_group(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(b"+ Exception Group Traceback ")
+}
 
 /// Of Java and Node (`at …`), .NET (`---> ` and what was thrown inside, lines between two traces) or Ruby (`from file:3:in …`).
 fn is_frame(line: &[u8]) -> bool {
@@ -137,8 +140,13 @@ fn chained(held: &[u8], line: &[u8]) -> Option<Kind> {
     if SENTENCES.iter().any(|sentence| line.starts_with(sentence)) {
         return Some(Kind::PythonEnd);
     }
-    let is_next = line.starts_with(b"Traceback (most recent call last):") && held.ends_with(b"\n");
-    is_next.then_some(Kind::Python)
+    if !held.ends_with(b"\n") {
+        return None;
+    }
+    if is_group(line) {
+        return Some(Kind::PythonGroup);
+    }
+    line.starts_with(b"Traceback (most recent call last):").then_some(Kind::Python)
 }
 
 fn is_of_go(line: &[u8]) -> bool {
@@ -196,7 +204,14 @@ mod tests {
         const NODE: &str = "TypeError: x\n    at f (/app/a.js:3:11)\n    at async main (/app/a.js:9:1) {\n  code: 'ENOENT',\n  [cause]: Error: y\n      at g (/app/a.js:1:1)\n}";
         const NET: &str = "Unhandled exception. System.InvalidOperationException: outer\n ---> System.ArgumentException: inner\n   at A.B() in /app/x.cs:line 3\n   --- End of inner exception stack trace ---\n   at A.C() in /app/x.cs:line 9\n--- End of stack trace from previous location ---\n   at Program.Main()";
         const RUBY: &str = "app.rb:3:in 'Cart#add': no stock (Sold)\n\tfrom app.rb:7:in 'Cart#buy'\n\tfrom app.rb:9:in '<main>'";
-        for trace in [CIRCLE, GROUP, NODE, NET, RUBY] {
+        const BETWEEN: &str = "During handling of the above exception, another exception occurred:";
+        let before_group = format!(
+            "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 1\n\n{BETWEEN}\n\n{GROUP}"
+        );
+        let after_group = format!(
+            "{GROUP}\n\n{BETWEEN}\n\nTraceback (most recent call last):\n  File \"a.py\"\nKeyError: 1"
+        );
+        for trace in [CIRCLE, GROUP, before_group.as_str(), after_group.as_str(), NODE, NET, RUBY] {
             let text = format!("before\n{trace}\nafter one\n  after two");
             assert_eq!(joined(&Joining::Traces, &text), ["before", trace, "after one", "  after two"]);
         }

@@ -29,7 +29,7 @@ impl Node {
             pods: pods::Pods::default(),
             kills: oom::Shared::default(),
             mounts: node::Mounts::default(),
-            textfiles: node::Textfiles::of(&Config::default().textfile_dir),
+            textfiles: node::Textfiles::of(None),
             costs: Costs::default(),
             panics: Panics::default(),
         };
@@ -150,6 +150,23 @@ fn a_pipe_among_text_files_holds_nothing_up_and_is_told() {
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("pipe.prom") && errors[0].contains("no regular file"), "{errors:?}");
     std::fs::remove_file(pipe).unwrap();
+    node.collect(LITTLE);
+    assert!(node.machine.textfiles.wrong().is_empty());
+}
+
+/// Whoever names a folder wants to hear that it is not there; the usual one is there on few machines.
+#[test]
+fn a_folder_of_text_files_that_was_named_and_is_missing_is_told() {
+    let mut node = Node::new();
+    node.machine.textfiles = node::Textfiles::of(Some("srv/metrics".as_ref()));
+    node.collect(LITTLE);
+    let errors = node.machine.textfiles.wrong();
+    assert!(errors.len() == 1 && errors[0].starts_with("/srv/metrics: No such file"), "{errors:?}");
+    node.write("srv/metrics/a.prom", "a 1\n");
+    assert!(node.collect(LITTLE).0.contains("a"));
+    assert!(node.machine.textfiles.wrong().is_empty());
+    node.machine.textfiles = node::Textfiles::of(None);
+    std::fs::remove_dir_all(node.dir.path().join("root/var/lib/prometheus")).unwrap();
     node.collect(LITTLE);
     assert!(node.machine.textfiles.wrong().is_empty());
 }

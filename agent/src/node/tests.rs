@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 fn collected(root: &Root) -> Vec<(Labels, f64)> {
     let mut samples = Samples::new(5_000_000_000, "n1", true);
-    collect(root, &Textfiles::of("textfile".as_ref()), &Mounts::default(), &mut samples);
+    collect(root, &Textfiles::of(Some("textfile".as_ref())), &Mounts::default(), &mut samples);
     collect_dear(root, &mut samples);
     let batch = samples.finish();
     batch.iter().map(|(labels, _, values)| (Labels::from_bytes(labels).unwrap(), values[0])).collect()

@@ -5,34 +5,48 @@ use crate::samples::Samples;
 use model::{Labels, MetricKind};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 use tracing::warn;
 
 /// A larger file is not read: it is somebody's log.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// Where Debian's node_exporter reads them.
+const USUAL_FOLDER: &str = "/var/lib/prometheus/node-exporter";
+
 /// The folder, and which of its files are left out and why, as it was said last.
 pub struct Textfiles {
     folder: String,
+    /// Somebody asked for this folder: it must be there.
+    is_named: bool,
     wrong: Mutex<BTreeMap<String, String>>,
 }
 
 impl Textfiles {
-    pub fn of(folder: &Path) -> Textfiles {
-        Textfiles { folder: folder.to_string_lossy().into_owned(), wrong: Mutex::default() }
+    /// Of the usual folder where none is named.
+    pub fn of(named: Option<&Path>) -> Textfiles {
+        let folder = named.unwrap_or(USUAL_FOLDER.as_ref()).to_string_lossy();
+        // As the machine has it: a relative path is below its root, not below where the agent was started.
+        let folder = format!("/{}", folder.trim_matches('/'));
+        Textfiles { folder, is_named: named.is_some(), wrong: Mutex::default() }
     }
 
     /// Samples carry no time of their own here: a file is as old as it says (`node_textfile_mtime_seconds`).
     pub fn collect(&self, root: &Root, out: &mut Samples) -> Option<()> {
         let folder = &self.folder;
         let mut wrong = BTreeMap::new();
+        match std::fs::read_dir(root.path(folder)) {
+            Err(none) if none.kind() == ErrorKind::NotFound && !self.is_named => {}
+            Err(why) => _ = wrong.insert(folder.clone(), why.to_string()),
+            Ok(_) => {}
+        }
         for name in root.names(folder).iter().filter(|name| name.ends_with(".prom")) {
             let path = format!("{folder}/{name}");
             match read(root, &path, out) {
                 Ok(modified) => {
                     let help = "Unixtime mtime of textfiles successfully read.";
-                    let file = format!("/{}", path.trim_start_matches('/'));
-                    out.gauge("node_textfile_mtime_seconds", help, &[("file", &file)], modified);
+                    out.gauge("node_textfile_mtime_seconds", help, &[("file", &path)], modified);
                 }
                 Err(why) => _ = wrong.insert(path, why),
             }
@@ -44,7 +58,6 @@ impl Textfiles {
     }
 
     /// Each that is left out, and why.
-    #[cfg(test)]
     pub fn wrong(&self) -> Vec<String> {
         self.wrong.lock().iter().map(|(path, why)| format!("{path}: {why}")).collect()
     }
@@ -53,7 +66,7 @@ impl Textfiles {
     fn say(&self, wrong: BTreeMap<String, String>) {
         let mut said = self.wrong.lock();
         for (path, why) in wrong.iter().filter(|(path, why)| said.get(*path) != Some(*why)) {
-            warn!(path, why, "a text file of metrics is left out");
+            warn!(path, why, "text files of metrics are left out");
         }
         *said = wrong;
     }

@@ -34,8 +34,15 @@ pub fn is_asked(pod: &Pod) -> bool {
 /// What is not done of what pods ask for.
 pub fn troubles(pods: &[Arc<Pod>]) -> Vec<String> {
     let mut told = vec![];
-    for pod in pods.iter().filter(|pod| is_asked(pod)) {
+    for pod in pods {
         let of = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+        if !is_asked(pod) {
+            let word = annotation(pod, "scrape").filter(|word| !matches!(*word, "" | "false"));
+            told.extend(word.map(|word| {
+                format!("pod {of} is not scraped: its annotation {PREFIX}scrape {word:?} is neither true nor false")
+            }));
+            continue;
+        }
         let (port, scheme) = (annotation(pod, "port"), annotation(pod, "scheme"));
         if let Some(port) = port.filter(|port| port.trim().parse::<u16>().is_err()) {
             told.push(format!(

@@ -84,6 +84,9 @@ fn annotations_say_port_path_scheme_and_parameters() {
         "{told:?}"
     );
     assert!(troubles(json!({ "prometheus.io/port": "web" })).is_empty(), "it asks for nothing");
+    assert!(troubles(json!({ "prometheus.io/scrape": "false", "prometheus.io/port": "web" })).is_empty());
+    let told = troubles(json!({ "prometheus.io/scrape": "yes" }));
+    assert!(told.len() == 1 && told[0].contains("scrape \"yes\" is neither true nor false"), "{told:?}");
     for none in [
         json!({}),
         json!({ "prometheus.io/scrape": "false" }),
@@ -352,11 +355,21 @@ async fn the_api_server_names_monitors_and_a_pod_is_scraped() {
     ))
     .clone();
     metrics.status.pod_ip = "127.0.0.1".into();
-    pods.replace(vec![metrics]);
+    pods.replace(vec![metrics.clone()]);
     let host = Host::of(Path::new("/"));
-    let once = Finding::new(&config, &host, pods.clone(), None).unwrap().once().await;
+    let (once, mistakes) = Finding::new(&config, &host, pods.clone(), None).unwrap().once().await;
     let urls: Vec<Vec<String>> = once.iter().map(scrape::urls).collect();
     assert_eq!(urls, [[format!("http://127.0.0.1:{port}/m")]], "as --dry-run tells");
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    let mut wrong = metrics.clone();
+    wrong.metadata.annotations.insert("prometheus.io/scrape".into(), "yes".into());
+    pods.replace(vec![wrong]);
+    let (_, mistakes) = Finding::new(&config, &host, pods.clone(), None).unwrap().once().await;
+    assert!(
+        mistakes.len() == 1 && mistakes.first().unwrap().contains("neither true nor false"),
+        "{mistakes:?}"
+    );
+    pods.replace(vec![metrics]);
     let mut finding = Finding::new(&config, &host, pods, None).unwrap();
     let queue = Arc::new(Queue::open(dir.path().join("queue"), 64 << 20).unwrap());
     let (tenant, clock) = (model::Tenant::default(), Arc::new(SystemClock));

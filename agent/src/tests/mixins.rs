@@ -164,7 +164,7 @@ fn told(jobs: &JobNames) -> Vec<(Labels, f64)> {
     known.replace(pods());
     let mut samples = Samples::new(5_000_000_000, &host.name, false).in_jobs(jobs);
     samples.of_pod(&host.pod_labels, None);
-    let textfiles = node::Textfiles::of("textfile".as_ref());
+    let textfiles = node::Textfiles::of(Some("textfile".as_ref()));
     node::collect(&root, &textfiles, &node::Mounts::default(), &mut samples);
     node::collect_dear(&root, &mut samples);
     containers::collect(&root, &host.name, &known, &oom::Shared::default(), &mut samples);

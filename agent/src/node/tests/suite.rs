@@ -136,7 +136,7 @@ fn node_exporter_s_machine_is_told_as_node_exporter_tells_it() {
     let expected = fs::read_to_string(suite.join("node_exporter_e2e/e2e-output.txt")).unwrap();
     let expected = by_labels(&wire::exposition::parse(&expected, 0).unwrap().batch);
     let (root, mut samples) = (Root(dir.path().to_owned()), Samples::new(0, "n1", true));
-    collect(&root, &Textfiles::of("textfile".as_ref()), &Mounts::default(), &mut samples);
+    collect(&root, &Textfiles::of(Some("textfile".as_ref())), &Mounts::default(), &mut samples);
     collect_dear(&root, &mut samples);
     let ours = by_labels(&samples.finish());
 
