@@ -16,7 +16,8 @@ const BRANCHES_MAX: usize = 4;
 /// With more traces, it is not asked of each whether its spans hang together.
 const CLIMBED_MAX: usize = 4 * CLIMBED;
 
-/// What is joined by `||`; `None` where the pipeline does not begin so, and where a further filter must have spans in the range as well.
+/// What is joined by `||`; `None` where the pipeline does not begin so, and where a further filter must have spans in the range as
+/// well.
 pub(super) fn branches(pipeline: &Pipeline) -> Option<Vec<Pipeline>> {
     let (Element::Spansets(spansets @ SpansetExpr::Op { op: SpansetOp::Or, .. }), rest) =
         pipeline.elements.split_first()?
