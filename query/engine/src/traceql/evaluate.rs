@@ -1,6 +1,7 @@
 //! Conditions on one span. What only the whole trace would tell is `Unknown`, and a condition that hangs on it may
 //! hold.
 
+use super::rooted::Rooted;
 use super::spans::{Spans, Val, elements};
 use super::trace::Trace;
 use traceql::{Arithmetic, CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
@@ -83,7 +84,9 @@ impl<'a> SpanAt<'a> {
                 _ => None,
             },
             FieldExpr::Not(inner) => self.holds(inner).map(|holds| !holds),
-            FieldExpr::Compare(op, left, right) => self.compare(*op, left, right),
+            FieldExpr::Compare(op, left, right) => {
+                self.compare(*op, left, right).or_else(|| Rooted::of(expr)?.holds(self.spans, self.row))
+            }
             FieldExpr::Regex { negated, value, regex } => {
                 self.judged(value, *negated, &mut |value| match value {
                     Val::Text(text) => Some(regex.is_match(text) != *negated),

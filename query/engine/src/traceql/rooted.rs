@@ -52,16 +52,22 @@ impl Rooted {
         (rooted, others)
     }
 
+    /// Whether it holds of a span whose trace is not known; `None` where only that tells.
+    pub fn holds(&self, spans: &Spans<'_>, row: usize) -> Option<bool> {
+        match spans.parent(row) {
+            _ if !spans.has_parents() => None,
+            None => Some(self.roots),
+            Some(_) => (!self.others).then_some(false),
+        }
+    }
+
     /// Takes out the rows for which it does not hold, whatever their traces are.
     pub fn judge(&self, spans: &Spans<'_>, passing: &mut [bool]) {
         if !spans.has_parents() || self.roots && self.others {
             return;
         }
         for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
-            *passes = match spans.parent(row) {
-                None => self.roots,
-                Some(_) => self.others,
-            };
+            *passes = self.holds(spans, row) != Some(false);
         }
     }
 }
@@ -109,6 +115,9 @@ mod tests {
                         assert!(passing[row] || !holds, "{query} {row}");
                         // Of roots nothing is left open.
                         assert!(holds || !passing[row] || spans.parent(row).is_some(), "{query} {row}");
+                        let alone = SpanAt { spans: &spans, row, trace: None }.holds(condition);
+                        assert_eq!(alone != Some(false), passing[row], "{query} {row}");
+                        assert!(alone.is_none_or(|alone| alone == holds), "{query} {row}");
                         left_out += usize::from(!passing[row]);
                     }
                 }

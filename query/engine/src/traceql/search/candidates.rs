@@ -3,6 +3,7 @@
 //! Spans are looked at by several threads. Where one filter decides, the newest part of the range is looked through first, as
 //! enough may be found there.
 
+use super::either::branches;
 use super::{Search, tested};
 use crate::QueryError;
 use crate::traceql::evaluate::SpanAt;
@@ -156,26 +157,18 @@ impl Search {
     }
 
     /// Whether each filter that must match may do so of a span in the range, as it does in every candidate that is told by filters:
-    /// of a trace spans around the range are read, too.
+    /// of a trace spans around the range are read, too. Of pipelines joined by `||` it is asked of one that finds something, whether
+    /// each was told alone or not.
     pub(super) fn is_candidate(&self, trace: &Trace<'_>) -> bool {
-        let within = |row: &&(&Spans<'_>, usize)| self.range.contains(row.0.start(row.1));
-        if trace.rows.iter().all(|row| within(&row)) {
+        if trace.rows.iter().all(|(spans, row)| self.range.contains(spans.start(*row))) {
             return true;
         }
-        let mut filters = Vec::new();
-        filters_of(&self.pipeline, &mut filters);
-        if filters.len() > FILTERS_MAX {
-            return true;
+        match branches(&self.pipeline) {
+            Some(branches) => branches
+                .iter()
+                .any(|branch| may_match(branch, self.range, trace) && !trace.find(branch).is_empty()),
+            None => may_match(&self.pipeline, self.range, trace),
         }
-        let (mut matched, mut any) = (0u64, false);
-        for &(spans, row) in trace.rows.iter().filter(within) {
-            let at = SpanAt { spans, row, trace: None };
-            let holds = filters.iter().map(|filter| at.holds(filter) != Some(false));
-            matched |=
-                holds.zip(0..FILTERS_MAX).fold(0u64, |bits, (holds, at)| bits | u64::from(holds) << at);
-            any = true;
-        }
-        any && possible(&self.pipeline, matched, &mut 0)
     }
 
     /// Not of what is narrowed by something else, and not in the newest part: what many have is found there as it is.
@@ -345,6 +338,24 @@ fn note(
         candidate.newest_ns = candidate.newest_ns.max(start);
         candidate.filters |= matched;
     }
+}
+
+/// Whether each filter that must match may do so of a span of the trace in the range.
+fn may_match(pipeline: &Pipeline, range: TimeRange, trace: &Trace<'_>) -> bool {
+    let mut filters = Vec::new();
+    filters_of(pipeline, &mut filters);
+    if filters.len() > FILTERS_MAX {
+        return true;
+    }
+    let within = |row: &&(&Spans<'_>, usize)| range.contains(row.0.start(row.1));
+    let (mut matched, mut any) = (0u64, false);
+    for &(spans, row) in trace.rows.iter().filter(within) {
+        let at = SpanAt { spans, row, trace: None };
+        let holds = filters.iter().map(|filter| at.holds(filter) != Some(false));
+        matched |= holds.zip(0..FILTERS_MAX).fold(0u64, |bits, (holds, at)| bits | u64::from(holds) << at);
+        any = true;
+    }
+    any && possible(pipeline, matched, &mut 0)
 }
 
 fn filters_of<'a>(pipeline: &'a Pipeline, filters: &mut Vec<&'a FieldExpr>) {

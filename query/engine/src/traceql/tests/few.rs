@@ -263,6 +263,16 @@ async fn what_is_told_of_some_spans_of_a_trace_holds_for_all_that_are_read_of_it
         span(6, 1, 0, "e", 0, 1),
         span(6, 2, 1, "e", 0, 1),
         span(6, 2, 1, "e", 0, 50),
+        // What one of two pipelines finds lies before the range, and what the other would begin with does not.
+        span(7, 1, 0, "f", BEFORE_MS, 1),
+        span(7, 2, 1, "f", BEFORE_MS, 1),
+        span(7, 3, 1, "g", 0, 1),
+        span(8, 1, 0, "f", BEFORE_MS, 1),
+        span(8, 2, 1, "f", 0, 1),
+        // Only the root is in the range.
+        span(9, 1, 0, "h", 0, 1),
+        span(9, 2, 1, "h", BEFORE_MS, 1),
+        span(9, 3, 2, "h", BEFORE_MS, 1),
     ];
     let batch = batch_of(spans.into_iter().map(|span| (0, span)));
     let write = Write { tenant: Tenant::new("few").unwrap(), batch, origin: None };
@@ -279,6 +289,10 @@ async fn what_is_told_of_some_spans_of_a_trace_holds_for_all_that_are_read_of_it
             ("{ name = `e` && duration < 10ms } | count() = 1", vec![6]),
             ("{ name = `e` && duration < 10ms } | count() = 2", vec![]),
             ("{ name = `e` } | avg(duration) > 25ms", vec![6]),
+            ("({ name = `f` } | count() > 1) || ({ name = `g` } | count() > 1)", vec![8]),
+            ("{ name = `f` && nestedSetParent < 0 }", vec![]),
+            ("{ name = `h` && nestedSetParent < 0 }", vec![9]),
+            ("{ nestedSetParent >= 2 }", vec![]),
         ] {
             for range in [range(), hour()] {
                 assert_eq!(numbers(&world, query, range).await, expected, "{query} in {place}");
