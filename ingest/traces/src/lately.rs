@@ -6,9 +6,17 @@ use foldhash::quality::RandomState;
 use model::Span;
 use std::hash::BuildHasher;
 
-/// Of each generation; there are two, and with the second the first is forgotten. At 10,000 spans a second copies are known
-/// for 20 to 40 seconds, in 5 MiB.
+/// Of each generation of a tenant; there are two, and with the second the first is forgotten. At 10,000 spans a second copies
+/// are known for 20 to 40 seconds, in 5 MiB.
 const GENERATION_SPANS: usize = 200_000;
+
+/// Of all tenants together: more than ten share 50 MiB. A tenant who lives on fills his generations, however slowly.
+const SHARED_SPANS: usize = 10 * GENERATION_SPANS;
+
+/// How many spans a generation may have, with so many tenants.
+pub(crate) fn share(tenants: usize) -> usize {
+    (SHARED_SPANS / tenants.max(1)).min(GENERATION_SPANS)
+}
 
 #[derive(Default)]
 pub(crate) struct Lately {
@@ -17,14 +25,14 @@ pub(crate) struct Lately {
 }
 
 impl Lately {
-    /// Notes a span; whether it is new.
-    pub fn is_new(&mut self, hash: u64) -> bool {
+    /// Notes a span; whether it is new. A generation ends with `share` of them.
+    pub fn is_new(&mut self, hash: u64, share: usize) -> bool {
         if self.before.contains(&hash) || !self.newest.insert(hash) {
             return false;
         }
-        if self.newest.len() >= GENERATION_SPANS {
-            std::mem::swap(&mut self.before, &mut self.newest);
-            self.newest.clear();
+        if self.newest.len() >= share {
+            // Not cleared: what it had room for is given back.
+            self.before = std::mem::take(&mut self.newest);
         }
         true
     }
@@ -45,11 +53,26 @@ mod tests {
         let mut lately = Lately::default();
         let all = 3 * GENERATION_SPANS as u64;
         for hash in 0..all {
-            assert!(lately.is_new(hash));
-            assert!(!lately.is_new(hash));
-            assert!(!lately.is_new(hash.saturating_sub(GENERATION_SPANS as u64 - 1)));
+            assert!(lately.is_new(hash, GENERATION_SPANS));
+            assert!(!lately.is_new(hash, GENERATION_SPANS));
+            assert!(!lately.is_new(hash.saturating_sub(GENERATION_SPANS as u64 - 1), GENERATION_SPANS));
         }
         assert!(lately.newest.len() + lately.before.len() <= 2 * GENERATION_SPANS);
-        assert!(lately.is_new(0), "the first ones are forgotten");
+        assert!(lately.is_new(0, GENERATION_SPANS), "the first ones are forgotten");
+    }
+
+    #[test]
+    fn many_tenants_share_what_one_may_have() {
+        assert_eq!([0, 1, 10].map(share), [GENERATION_SPANS; 3]);
+        assert_eq!(share(1_000) * 1_000, SHARED_SPANS);
+        let mut lately = Lately::default();
+        for hash in 0..GENERATION_SPANS as u64 {
+            assert!(lately.is_new(hash, share(1)));
+        }
+        for hash in 1..=2 * share(1_000) as u64 {
+            assert!(lately.is_new(u64::MAX - hash, share(1_000)));
+        }
+        let room = lately.newest.capacity() + lately.before.capacity();
+        assert!(room < 4 * share(1_000), "{room}");
     }
 }

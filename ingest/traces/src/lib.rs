@@ -114,12 +114,12 @@ impl Noted {
     }
 
     /// Two that come at once know of each other only here.
-    fn count(mut self, derived: &Mutex<Derived>, now_ms: i64) {
+    fn count(mut self, derived: &Mutex<Derived>, share: usize, now_ms: i64) {
         let mut again = vec![];
         for (chunk, seen) in self.seen.chunks(LOCKED_SPANS).enumerate() {
             let mut derived = derived.lock();
             for (place, seen) in seen.iter().enumerate() {
-                if derived.lately.is_new(seen.hash) {
+                if derived.lately.is_new(seen.hash, share) {
                     derived.red.count(seen);
                 } else {
                     again.push(chunk * LOCKED_SPANS + place);
@@ -255,7 +255,8 @@ impl Sink for Derive {
         let noted = Noted::of(self, &derived, batch, self.clock.now_ms());
         let receipt = self.next.write(write).await?;
         if !receipt.repeated {
-            noted.count(&derived, self.clock.now_ms());
+            let share = lately::share(self.tenants.lock().len());
+            noted.count(&derived, share, self.clock.now_ms());
         }
         Ok(receipt)
     }

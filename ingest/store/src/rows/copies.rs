@@ -2,33 +2,31 @@
 //! each number would count such spans twice. One that is like another in everything is left out where both are in one
 //! memtable, and where parts that have them are merged. Copies that differ stay, as it is up to who asks which one is the span.
 
-use super::groups::GROUP;
-use super::order::{Row, times};
-use super::shapes::{SHAPE, VALUES};
+use super::order::Row;
 use crate::hash::NoHasher;
-use crate::part::Signal;
 use arrow::array::{
-    Array, AsArray, BooleanArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray,
 };
-use arrow::datatypes::{Int64Type, UInt32Type};
+use arrow::datatypes::{DataType, Int64Type, TimestampNanosecondType, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Spans of a memtable, by a hash of what tells two of them apart. With 100,000 of them one in 10¹⁴ is taken for another.
+/// Spans of a memtable, by a hash of all that they say. With 100,000 of them one in 10¹⁴ is taken for another.
 #[derive(Default)]
 pub struct Known(HashSet<u64, BuildHasherDefault<NoHasher>>);
 
 impl Known {
     /// Notes the spans of a batch whose groups and shapes have the memtable's numbers. Which rows are new; `None` where all are.
     pub fn note(&mut self, batch: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
-        let columns = Told::of(batch)?;
+        let columns = Told::all(batch.columns())?;
         let mut told = vec![];
         self.0.reserve(batch.num_rows());
         let is_new = |row: usize| {
-            columns.tell(row, &mut told);
+            told.clear();
+            columns.iter().for_each(|column| column.tell(row, &mut told));
             self.0.insert(xxh3_64(&told))
         };
         let new: Vec<bool> = (0..batch.num_rows()).map(is_new).collect();
@@ -41,55 +39,76 @@ impl Known {
     }
 }
 
-/// What is told of a span: of its events and links how many there are, as nothing else differs in them alone.
-struct Told<'a> {
-    numbers: [&'a UInt32Array; 2],
-    ids: Ids<'a>,
-    starts: &'a [i64],
-    words: Vec<(&'a [u32], &'a StringArray)>,
-    texts: Vec<&'a StringArray>,
-    values: &'a ListArray,
-    lists: Vec<&'a ListArray>,
+/// What a column tells of its rows.
+enum Told<'a> {
+    Ids(&'a FixedSizeBinaryArray),
+    Counts(&'a [u32]),
+    Times(&'a [i64]),
+    Words(&'a [u32], &'a StringArray),
+    Texts(&'a StringArray),
+    Bytes(&'a BinaryArray),
+    /// Where the list of each row begins and ends, and what is in all of them.
+    Lists(&'a [i32], Box<Told<'a>>),
+    Parts(Vec<Told<'a>>),
 }
 
 impl<'a> Told<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Told<'a>, ArrowError> {
-        let number = |name: &str| column(batch, name, |column| column.as_primitive_opt::<UInt32Type>());
-        let list = |name: &str| column(batch, name, |column| column.as_list_opt::<i32>());
-        let text = |name: &str| column(batch, name, |column| column.as_string_opt::<i32>());
-        let word = |name: &str| {
-            column(batch, name, |column| {
-                let words = column.as_dictionary_opt::<UInt32Type>()?;
-                Some((&words.keys().values()[..], words.values().as_string_opt::<i32>()?))
-            })
+    fn of(column: &'a dyn Array) -> Result<Told<'a>, ArrowError> {
+        let told = match column.data_type() {
+            DataType::FixedSizeBinary(_) => column.as_fixed_size_binary_opt().map(Told::Ids),
+            DataType::UInt32 => {
+                column.as_primitive_opt::<UInt32Type>().map(|column| Told::Counts(&column.values()[..]))
+            }
+            DataType::Int64 => {
+                column.as_primitive_opt::<Int64Type>().map(|column| Told::Times(&column.values()[..]))
+            }
+            DataType::Timestamp(..) => column
+                .as_primitive_opt::<TimestampNanosecondType>()
+                .map(|column| Told::Times(&column.values()[..])),
+            DataType::Dictionary(..) => column.as_dictionary_opt::<UInt32Type>().and_then(|words| {
+                Some(Told::Words(&words.keys().values()[..], words.values().as_string_opt::<i32>()?))
+            }),
+            DataType::Utf8 => column.as_string_opt::<i32>().map(Told::Texts),
+            DataType::Binary => column.as_binary_opt::<i32>().map(Told::Bytes),
+            DataType::List(_) => column
+                .as_list_opt::<i32>()
+                .map(|lists| Told::lists(lists.value_offsets(), lists.values().as_ref()))
+                .transpose()?,
+            DataType::Map(..) => column
+                .as_map_opt()
+                .map(|maps| Told::lists(maps.value_offsets(), maps.entries()))
+                .transpose()?,
+            DataType::Struct(_) => {
+                column.as_struct_opt().map(|parts| Told::all(parts.columns()).map(Told::Parts)).transpose()?
+            }
+            _ => None,
         };
-        Ok(Told {
-            numbers: [number(GROUP)?, number(SHAPE)?],
-            ids: Ids::of(batch)?,
-            starts: times(Signal::Spans, batch)?,
-            words: ["name", "kind", "status"].map(word).into_iter().collect::<Result<_, _>>()?,
-            texts: ["status_message", "trace_state"].map(text).into_iter().collect::<Result<_, _>>()?,
-            values: list(VALUES)?,
-            lists: ["events", "links"].map(list).into_iter().collect::<Result<_, _>>()?,
-        })
+        told.ok_or_else(|| ArrowError::SchemaError(format!("no span is told by {}", column.data_type())))
+    }
+
+    fn all(columns: &'a [ArrayRef]) -> Result<Vec<Told<'a>>, ArrowError> {
+        columns.iter().map(|column| Told::of(column.as_ref())).collect()
+    }
+
+    fn lists(offsets: &'a [i32], within: &'a dyn Array) -> Result<Told<'a>, ArrowError> {
+        Ok(Told::Lists(offsets, Box::new(Told::of(within)?)))
     }
 
     fn tell(&self, row: usize, out: &mut Vec<u8>) {
-        out.clear();
-        self.numbers.iter().for_each(|numbers| out.extend(numbers.value(row).to_le_bytes()));
-        out.extend_from_slice(self.ids.trace.value(row));
-        out.extend_from_slice(self.ids.span.value(row));
-        out.extend(self.starts[row].to_le_bytes());
-        out.extend(self.ids.durations[row].to_le_bytes());
-        for (keys, words) in &self.words {
-            put(words.value(keys[row] as usize).as_bytes(), out);
-        }
-        self.texts.iter().for_each(|texts| put(texts.value(row).as_bytes(), out));
-        self.lists.iter().for_each(|lists| out.extend(lists.value_length(row).to_le_bytes()));
-        let own = &self.values.value_offsets()[row..=row + 1];
-        let values = self.values.values().as_string::<i32>();
-        for at in own[0]..own[1] {
-            put(values.value(at as usize).as_bytes(), out);
+        match self {
+            // One that is not there is zeros, which no id is.
+            Told::Ids(ids) => out.extend_from_slice(ids.value(row)),
+            Told::Counts(counts) => out.extend(counts[row].to_le_bytes()),
+            Told::Times(times) => out.extend(times[row].to_le_bytes()),
+            Told::Words(keys, words) => put(words.value(keys[row] as usize).as_bytes(), out),
+            Told::Texts(texts) => put(texts.value(row).as_bytes(), out),
+            Told::Bytes(bytes) => put(bytes.value(row), out),
+            Told::Lists(offsets, within) => {
+                let own = offsets[row] as usize..offsets[row + 1] as usize;
+                out.extend((own.len() as u32).to_le_bytes());
+                own.for_each(|at| within.tell(at, out));
+            }
+            Told::Parts(parts) => parts.iter().for_each(|part| part.tell(row, out)),
         }
     }
 }

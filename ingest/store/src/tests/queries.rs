@@ -378,9 +378,13 @@ async fn a_span_that_came_twice_is_there_once() {
             other(|span| span.start_ns += 1),
             other(|span| span.status = StatusCode::Error),
             other(|span| span.events.clear()),
+            other(|span| span.events[0].name = "begun again".into()),
+            other(|span| span.events[0].attributes = vec![("n".into(), Value::Int(1))]),
+            other(|span| span.events[0].attributes = vec![("n".into(), Value::from("1"))]),
+            other(|span| span.parent_span_id = Some([9; 8])),
         ]
     };
-    in_memory_and_in_parts(batches(), async |store: &Store| span_count(store, &all).await, 10).await;
+    in_memory_and_in_parts(batches(), async |store: &Store| span_count(store, &all).await, 14).await;
     for raw_from_bytes in [usize::MAX, 0] {
         let dir = tempfile::tempdir().unwrap();
         let config = Config { raw_from_bytes, ..config(dir.path()) };
@@ -391,7 +395,7 @@ async fn a_span_that_came_twice_is_there_once() {
             store.flush().await.unwrap();
         }
         store.compact().await.unwrap();
-        assert_eq!(span_count(&store, &all).await, 10, "raw from {raw_from_bytes}");
+        assert_eq!(span_count(&store, &all).await, 14, "raw from {raw_from_bytes}");
     }
 }
 
