@@ -7,12 +7,25 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::SemaphorePermit;
 use wire::compression::{DecompressError, Encoding};
+use wire::parts::Kind;
 
 /// The raw body, and the room it takes until it is dropped.
 pub struct Read<'d> {
     pub bytes: Bytes,
-    _room: Room<'d>,
+    room: Room<'d>,
 }
+
+impl Read<'_> {
+    /// With room for what it is decoded to.
+    pub fn made_of(mut self, kind: Kind) -> Result<Self, Refusal> {
+        self.room.hold(kind, &self.bytes)?;
+        Ok(self)
+    }
+}
+
+/// Of the room that a part takes, beside how long it is. A part is some hundred bytes in memory, and a body may be several times
+/// its own length there.
+const PART_BYTES: usize = 96;
 
 /// Bytes that a request may hold until it is answered.
 pub struct Room<'d> {
@@ -34,6 +47,21 @@ impl<'d> Room<'d> {
             self.bytes += more.next_multiple_of(1 << 10);
         }
         Ok(())
+    }
+
+    /// Room for what a body of so many parts is decoded to.
+    pub fn hold(&mut self, kind: Kind, body: &[u8]) -> Result<(), Refusal> {
+        let parts = kind.parts(body);
+        let bytes = parts.saturating_mul(PART_BYTES);
+        // Nobody should send again for ever what there is never room for.
+        if bytes > self.doors.config.in_flight_bytes_max {
+            let max = self.doors.config.in_flight_bytes_max / PART_BYTES;
+            let why = format!(
+                "the body has {parts} records, attributes and values, at most {max} are read; send smaller batches"
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
+        self.grow_to(bytes)
     }
 
     /// What is packed in `bytes`. A few kilobytes may be a hundred megabytes. As unpacking blocks its thread, only so many
@@ -68,7 +96,7 @@ pub async fn read<'d>(
     };
     let (packed, mut room) = collect(doors, headers, body).await?;
     let bytes = room.unpack(encoding, packed)?;
-    Ok(Read { bytes, _room: room })
+    Ok(Read { bytes, room })
 }
 
 /// What is expected of a sender that does not say how much it sends, as by gRPC: room grows as bytes come.

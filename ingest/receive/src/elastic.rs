@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use wire::compression::Encoding;
 use wire::elastic::{self, Action, Bulk, Item, Outcome};
+use wire::parts::Kind;
 
 /// Shippers refuse a server that is older than they are, and one of another major version asks for other endpoints.
 const VERSION: &str = "8.17.0";
@@ -144,7 +145,7 @@ async fn take(
     body: Body,
 ) -> Result<(Vec<Item>, Receipt), Refusal> {
     let caller = Caller::of(&headers)?;
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Json)?;
     let mut with_ids: HashMap<u64, Stored> = HashMap::new();
     let tenant = caller.tenant.clone();
     let mut known = |action: Action, index: &str, id: &str, document: &[u8]| {

@@ -13,6 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 use wire::compression::Encoding;
 use wire::influx::{self, Precision};
+use wire::parts::Kind;
 
 #[derive(Deserialize)]
 pub struct Params {
@@ -63,7 +64,7 @@ async fn lines(doors: &Doors, params: &Params, headers: HeaderMap, body: Body) -
         let why = format!("precision {:?} is not known; use ns, us, ms, s, m or h", params.precision);
         Refusal::new(StatusCode::BAD_REQUEST, why)
     })?;
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Lines)?;
     let text = std::str::from_utf8(&body.bytes)
         .map_err(|wrong| Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8: {wrong}")))?;
     let db = params.db.as_deref().filter(|db| !db.is_empty());

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use wire::compression::Encoding;
 use wire::jsonline::{self, Options};
+use wire::parts::Kind;
 
 /// 200; what was left out is told with a 400, as the door of Loki does: the rest of the request is stored.
 pub async fn insert(
@@ -37,7 +38,7 @@ async fn take(
 ) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
     let options = options(parameters, &headers)?;
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Json)?;
     let decoded = jsonline::decode(&body.bytes, &options, SystemClock.now_ns());
     doors.write(caller, Batch::Logs(decoded.batch), decoded.rejected).await
 }

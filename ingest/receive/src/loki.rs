@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use model::{Batch, Receipt, RejectReason};
 use std::sync::Arc;
 use wire::compression::Encoding;
+use wire::parts::{Kind, messages};
 
 /// 204; what was left out is told with a 400, or a 429 where waiting helps, as Loki does: the rest of the request is
 /// stored.
@@ -43,11 +44,12 @@ async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, 
     let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/x-protobuf").to_owned();
     let decoded = match kind.split(';').next().unwrap_or("").trim() {
         "application/json" => {
-            let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+            let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Json)?;
             wire::loki::decode_json(&body.bytes, &doors.config.service_name_from)?
         }
         "application/x-protobuf" => {
             let body = body::read(doors, &headers, body, Encoding::Snappy).await?;
+            let body = body.made_of(Kind::Protobuf(&messages::LOKI_PUSH))?;
             wire::loki::decode_protobuf(&body.bytes, &doors.config.service_name_from)?
         }
         other => {

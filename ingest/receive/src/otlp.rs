@@ -14,6 +14,7 @@ use std::sync::Arc;
 use wire::Rejected;
 use wire::compression::Encoding;
 use wire::otlp::{self, Notation};
+use wire::parts::{Kind, messages};
 
 pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
     let notation = match notation(&headers) {
@@ -23,6 +24,7 @@ pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: 
     let taken = async {
         let caller = Caller::of(&headers)?;
         let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
+        let body = body.made_of(Kind::of(notation, &messages::METRICS))?;
         doors.write_otlp_metrics(caller, notation.read(&body.bytes)?).await
     };
     answered(&doors, notation, taken.await, "rejectedDataPoints")
@@ -36,6 +38,7 @@ pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
     let taken = async {
         let caller = Caller::of(&headers)?;
         let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
+        let body = body.made_of(Kind::of(notation, &messages::LOGS))?;
         doors.write_otlp_logs(caller, notation.read(&body.bytes)?).await
     };
     answered(&doors, notation, taken.await, "rejectedLogRecords")
@@ -94,6 +97,7 @@ async fn take(
 ) -> Result<Receipt, Refusal> {
     let caller = Caller::of(headers)?;
     let body = body::read(doors, headers, body, Encoding::Identity).await?;
+    let body = body.made_of(Kind::of(notation, &messages::TRACES))?;
     let (batch, rejected) = decode(doors, notation, &body.bytes)?;
     doors.write(caller, batch, rejected).await
 }

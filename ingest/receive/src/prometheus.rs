@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use model::{Batch, Clock, Receipt, SystemClock};
 use std::sync::Arc;
 use wire::compression::Encoding;
+use wire::parts::{Kind, messages};
 
 /// `/api/v1/write`. 204; what was left out is told with a 400, which Prometheus does not send again.
 pub async fn write(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
@@ -93,7 +94,11 @@ async fn remote_write(
         let why = format!("Content-Encoding {encoding:?}: remote write 2.0 is compressed with snappy");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    let body = body::read(doors, &headers, body, Encoding::Snappy).await?;
+    let parts = match version {
+        Version::One => &messages::REMOTE_WRITE,
+        Version::Two => &messages::REMOTE_WRITE_2,
+    };
+    let body = body::read(doors, &headers, body, Encoding::Snappy).await?.made_of(Kind::Protobuf(parts))?;
     let decoded = match version {
         Version::One => wire::remote_write::decode(&body.bytes)?,
         Version::Two => wire::remote_write::v2::decode(&body.bytes)?,
@@ -108,7 +113,7 @@ pub async fn import(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: B
 
 async fn exposition(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Lines)?;
     let text = std::str::from_utf8(&body.bytes)
         .map_err(|wrong| Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8: {wrong}")))?;
     let decoded = wire::exposition::parse(text, SystemClock.now_ms())?;

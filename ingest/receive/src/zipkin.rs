@@ -7,9 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::{Batch, Receipt};
+use model::{Batch, Receipt, SpanBatch};
 use std::sync::Arc;
 use wire::compression::Encoding;
+use wire::parts::{Kind, messages};
+use wire::{Decoded, Malformed};
+
+type Decode = fn(&[u8]) -> Result<Decoded<SpanBatch>, Malformed>;
 
 /// 202, as Zipkin says it; what was left out is told with it.
 pub async fn spans(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
@@ -25,17 +29,19 @@ async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, 
     let caller = Caller::of(&headers)?;
     // As in Zipkin, whatever names no other of its formats is JSON.
     let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("");
-    let decode = match kind.split(';').next().unwrap_or("").trim() {
-        "application/x-protobuf" | "application/protobuf" => wire::zipkin::decode_protobuf,
+    let (kind, decode): (Kind, Decode) = match kind.split(';').next().unwrap_or("").trim() {
+        "application/x-protobuf" | "application/protobuf" => {
+            (Kind::Protobuf(&messages::ZIPKIN), wire::zipkin::decode_protobuf)
+        }
         "application/x-thrift" => {
             let why = format!(
                 "Content-Type {kind:?}: Zipkin's spans are taken as application/json or application/x-protobuf, version 2"
             );
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        _ => wire::zipkin::decode_json,
+        _ => (Kind::Json, wire::zipkin::decode_json),
     };
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(kind)?;
     if body.bytes.is_empty() {
         return Ok(Receipt::default());
     }

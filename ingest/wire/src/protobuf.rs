@@ -41,6 +41,11 @@ pub fn take_varint(packed: &mut &[u8]) -> Result<u64, Malformed> {
     varint(packed).ok_or_else(|| Malformed("a packed number has no end".into()))
 }
 
+/// Whether the next field is a group, which no message that comes here has.
+pub fn starts_group(mut rest: &[u8]) -> bool {
+    varint(&mut rest).is_some_and(|tag| tag & 7 == 3)
+}
+
 /// Reads the fields of one message.
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -85,6 +90,11 @@ impl<'a> Fields<'a> {
     #[cold]
     fn cut(&self, count: usize) -> Malformed {
         self.wrong(&format!("{count} bytes announced, {} left", self.rest.len()))
+    }
+
+    /// What is not read yet.
+    pub fn left(&self) -> &'a [u8] {
+        self.rest
     }
 
     pub fn is_at_end(&self) -> bool {

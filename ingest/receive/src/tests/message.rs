@@ -43,5 +43,10 @@ async fn messages_of_calls_are_unpacked_within_their_room() {
     assert_eq!((code.as_str(), why.contains("try%20again")), ("14", true), "{why}");
     let (code, _) = export(&doors, 1, b"not packed").await;
     assert_eq!(code, "3");
+    // 2,000 records, each of two bytes.
+    let records = vec![[0x12, 0]; 2_000].concat();
+    let scope = [&[0x12, 0xa0, 0x1f][..], &records].concat();
+    let (code, why) = export(&doors, 0, &[&[0x0a, 0xa3, 0x1f][..], &scope].concat()).await;
+    assert_eq!((code.as_str(), why.contains("2002%20records")), ("8", true), "{why}");
     assert_eq!(export(&doors, 0, HI).await.0, "0", "what was refused takes no room");
 }
