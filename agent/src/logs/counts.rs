@@ -20,6 +20,7 @@ pub struct Counts {
     /// By the rule's number.
     script_errors: Mutex<BTreeMap<(usize, String), u64>>,
     lost_files: AtomicU64,
+    gaps: AtomicU64,
     cut_files: AtomicU64,
     cut_bytes: AtomicU64,
     lost_lines: AtomicU64,
@@ -42,6 +43,7 @@ impl Counts {
 
     pub fn lost(&self, losses: Losses) {
         self.lost_files.fetch_add(losses.files, Ordering::Relaxed);
+        self.gaps.fetch_add(losses.gaps, Ordering::Relaxed);
         self.cut_files.fetch_add(losses.cut_files, Ordering::Relaxed);
         self.cut_bytes.fetch_add(losses.cut_bytes, Ordering::Relaxed);
         self.lost_lines.fetch_add(losses.lines, Ordering::Relaxed);
@@ -64,6 +66,11 @@ impl Counts {
                 "binnacle_agent_log_lost_files_total",
                 "Log files that were deleted before they were read to their end",
                 count(&self.lost_files),
+            ),
+            Reading::counter(
+                "binnacle_agent_log_gaps_total",
+                "Log files that were deleted while they were read, so that others between them and the next may be lost",
+                count(&self.gaps),
             ),
             Reading::counter(
                 "binnacle_agent_log_damaged_files_total",

@@ -44,6 +44,8 @@ pub struct Follow {
     open: Option<Source>,
     /// The dated name that the open file was last seen by. An empty one that was packed since is known by nothing else.
     seen_as: Option<String>,
+    /// Dated names of the rotations that followed the open file when it was opened.
+    followed_by: Vec<String>,
     /// What became of the open file's name, and since when.
     leaving: Option<(Away, Instant)>,
     /// What was open before. After a restart it is looked at no more.
@@ -94,6 +96,8 @@ struct Left {
 pub struct Losses {
     /// Files that were gone before they were read to their end.
     pub files: u64,
+    /// Files that were gone when they were left: whether others came between them and the next nobody knows.
+    pub gaps: u64,
     /// Packed files that end in the middle.
     pub cut_files: u64,
     /// Bytes of lines that are longer than the limit.
@@ -130,6 +134,7 @@ impl Follow {
             position,
             open: None,
             seen_as: None,
+            followed_by: vec![],
             leaving: None,
             left: None,
             is_container,
@@ -151,6 +156,10 @@ impl Follow {
     pub fn read(&mut self, buffer: &mut [u8], each: &mut Each<'_>) -> io::Result<Step> {
         if self.open.is_none() && !self.open_where_it_stopped()? {
             return Ok(Step::Gone);
+        }
+        if self.position.after_gap {
+            // What was begun before it ends first.
+            return Ok(Step::More);
         }
         self.read_left(buffer, each);
         let Some(source) = &mut self.open else { return Ok(Step::Gone) };
@@ -195,8 +204,8 @@ impl Follow {
 
     /// Another file: nothing of it has been read. A begun container line may go on in it, and so may lines that are held.
     fn begin(&mut self) {
-        let Position { pending, joined, read, .. } = std::mem::take(&mut self.position);
-        self.position = Position { pending, joined, read, ..Position::default() };
+        let Position { pending, joined, read, after_gap, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, joined, read, after_gap, ..Position::default() };
         self.leaving = None;
     }
 
@@ -465,8 +474,8 @@ impl Follow {
     fn go_on(&mut self, younger: Vec<Rotation>) -> io::Result<Step> {
         let all = rotations::all(&self.path, self.is_container);
         let place = self.place_of_open(&all).filter(|at| all[*at].is_dated());
-        let seen_as = self.seen_as.take();
-        if let Some(left) = place.map(|at| all[at].suffix().to_owned()).or(seen_as)
+        let left = place.map(|at| all[at].suffix().to_owned()).or_else(|| self.seen_as.clone());
+        if let Some(left) = left
             && self.is_container
         {
             self.has_read(&left, &all);
@@ -474,8 +483,11 @@ impl Follow {
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
                 Ok(source) => {
+                    let gap = self.gap();
+                    self.tell(gap);
                     self.leave_for(source);
                     self.seen_as = next.is_dated().then(|| next.suffix().to_owned());
+                    self.is_followed_by(&younger[1..]);
                 }
                 // Packed or deleted since the look; the next look sees what it became.
                 Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(Step::More),
@@ -498,9 +510,49 @@ impl Follow {
         if since.first().is_some_and(|first| !is_named(first)) {
             return Ok(Step::More);
         }
+        // The kubelet renames a file after it deleted others: where none is left behind, nobody knows of a gap.
+        let gap = self.gap().filter(|lost| *lost > 0);
+        self.tell(gap);
         self.leave_for(named);
         self.seen_as = None;
+        self.is_followed_by(&[]);
         Ok(Step::More)
+    }
+
+    fn is_followed_by(&mut self, younger: &[Rotation]) {
+        let dated = younger.iter().filter(|one| one.is_dated());
+        self.followed_by = dated.map(|one| one.suffix().to_owned()).collect();
+    }
+
+    /// How many files are known to be missing after the open one, which is about to be left; 0 where it is gone itself and
+    /// what followed it was never seen, so that nobody knows whether the oldest that is there is the next.
+    fn gap(&mut self) -> Option<u64> {
+        // One look may miss what is packed meanwhile under either name.
+        self.gap_at_a_look()?;
+        self.gap_at_a_look()
+    }
+
+    fn gap_at_a_look(&mut self) -> Option<u64> {
+        // Of an empty file that nobody saw renamed nothing tells where it is.
+        if !self.is_container || (self.position.head_bytes == 0 && self.seen_as.is_none()) {
+            return None;
+        }
+        let all = rotations::all(&self.path, true);
+        let is_there = |name: &str| all.iter().any(|one| one.suffix() == name);
+        let lost = self.followed_by.iter().take_while(|name| !is_there(name)).count();
+        if lost < self.followed_by.len() {
+            return (lost > 0).then_some(lost as u64);
+        }
+        // The oldest are deleted first. Of a younger name that is gone alone the rename was taken back.
+        let is_gone = !self.seen_as.as_deref().is_some_and(is_there) && self.place_of_open(&all).is_none();
+        is_gone.then_some(lost as u64)
+    }
+
+    fn tell(&mut self, gap: Option<u64>) {
+        let Some(lost) = gap else { return };
+        self.losses.files += lost;
+        self.losses.gaps += u64::from(lost == 0);
+        self.position.after_gap = true;
     }
 
     /// After a start: the file that begins as the remembered one, or the one that has the name.
@@ -542,6 +594,7 @@ impl Follow {
             }
             // Deleted while nobody looked; how much of it was not read cannot be known any more.
             self.losses.files += u64::from(self.is_container);
+            self.position.after_gap = self.is_container;
             self.begin();
         }
         // Never seen, or gone: what was rotated before it was found is as new.
@@ -567,6 +620,8 @@ impl Follow {
     fn open_rotation(&mut self, source: Source, rotation: &Rotation) {
         self.open = Some(source);
         self.seen_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
+        let younger = self.younger();
+        self.is_followed_by(&younger);
     }
 }
 

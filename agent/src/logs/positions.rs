@@ -39,6 +39,9 @@ pub struct Position {
     /// Begun container lines, whose rest may come in the next file: one each of stdout and stderr.
     #[serde(default, skip_serializing_if = "nothing_pending")]
     pub pending: [Option<Pending>; 2],
+    /// Files before this one are missing, or may be: nothing that was begun before goes on in it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub after_gap: bool,
     /// Lines that may go on in the next one, as a stack trace does.
     #[serde(default, skip_serializing_if = "nothing_pending")]
     pub joined: [Option<Pending>; 2],

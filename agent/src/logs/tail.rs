@@ -21,6 +21,9 @@ const FIRST_BYTES_MAX: u64 = 16 << 20;
 /// Attempts at one line that came to a panic, after which it is given up.
 const PANICS_MAX: u32 = 5;
 
+/// Of losses of one file a warning is given once in this time; all of them are counted.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
+
 /// A line that may go on is held for so long after the file has nothing more.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,8 @@ pub struct Tail {
     panicked: (u64, u32),
     /// A line was given up; further ones that come to a panic are at once.
     gives_up: bool,
+    /// That something of it was lost.
+    warned: Option<Instant>,
     behind: u64,
     /// It is to be looked at: something was written, or it was not read to its end.
     pub is_due: bool,
@@ -85,6 +90,7 @@ impl Tail {
             panicked_until: None,
             panicked: (0, 0),
             gives_up: false,
+            warned: None,
             behind: 0,
             is_due: true,
             is_link,
@@ -187,6 +193,9 @@ impl Tail {
         let Turn { buffer, now_ns, counts } = turn;
         let mut lines = Lines::new(self.file.container.as_ref(), self.treatment.as_ref(), now_ns, counts);
         lines.records.resize_with(self.identities.len(), Vec::new);
+        if std::mem::take(&mut self.follow.position.after_gap) {
+            lines.end(&mut self.follow.position);
+        }
         let read = self.follow.read(buffer, &mut |raw, position| lines.add(raw, position));
         lines.torn(&mut self.follow.torn);
         let step = match read {
@@ -213,10 +222,21 @@ impl Tail {
         }
         self.follow.has_passed();
         let losses = std::mem::take(&mut self.follow.losses);
-        if losses.files > 0 {
-            warn!(path = self.file.path, "a log file was deleted before it was read to its end");
-        }
         counts.lost(losses);
+        let is_lost = losses.files + losses.gaps > 0;
+        if is_lost && self.warned.is_none_or(|last| last.elapsed() > WARN_AGAIN) {
+            self.warned = Some(Instant::now());
+            let path = self.file.path.as_str();
+            if losses.files > 0 {
+                warn!(
+                    path,
+                    files = losses.files,
+                    "log files were deleted before they were read to their end"
+                );
+            } else {
+                warn!(path, "a log file was deleted while it was read, and so may have been others after it");
+            }
+        }
         let records = lines.records;
         self.is_due = matches!(step, Step::More | Step::Soon);
         self.behind = if self.is_due { self.follow.behind() } else { 0 };
@@ -232,12 +252,7 @@ impl Tail {
             warn!(path = self.file.path, error = %wrong, "the end of a log file cannot be read");
         }
         lines.torn(&mut self.follow.torn);
-        for stream in 0..2 {
-            if let Some(open) = self.follow.position.pending[stream].take() {
-                lines.whole(stream, open.ts_ns, open.body.into(), true, &mut self.follow.position.joined);
-            }
-        }
-        lines.let_go(&mut self.follow.position);
+        lines.end(&mut self.follow.position);
         lines.records
     }
 }
@@ -322,6 +337,16 @@ impl<'l> Lines<'l> {
                 self.send(stream, begun.ts_ns, &begun.body, true);
             }
         }
+    }
+
+    /// Nothing goes on what is begun or held.
+    fn end(&mut self, position: &mut Position) {
+        for stream in 0..2 {
+            if let Some(open) = position.pending[stream].take() {
+                self.whole(stream, open.ts_ns, open.body.into(), true, &mut position.joined);
+            }
+        }
+        self.let_go(position);
     }
 
     fn let_go(&mut self, position: &mut Position) {

@@ -181,6 +181,76 @@ fn a_beginning_that_comes_after_its_end_begins_no_other_line() {
     assert_eq!(world.bodies(), ["through two files"]);
 }
 
+/// The agent is so slow that the kubelet deletes what it never saw.
+#[test]
+fn no_line_goes_on_over_files_that_were_deleted_unseen_and_the_gap_is_told() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        let part = |tag: &str, text: &str| format!("2026-01-01T00:00:00Z stdout {tag} {text}\n");
+        let names: Vec<String> = (1..4).map(|n| dated(&format!("{n:06}"))).collect();
+        world.append(CURRENT, [part("F", "one"), part("P", "begun")].concat());
+        assert_eq!(world.bodies(), ["one"]);
+        for name in &names {
+            world.rename(CURRENT, name);
+            world.append(CURRENT, [part("F", name), part("P", "to ")].concat());
+        }
+        world.pack(&names[0]);
+        fs::remove_file(world.path(&format!("{}.gz", names[0]))).unwrap();
+        fs::remove_file(world.path(&names[1])).unwrap();
+        world.follower.wake_all();
+        let (nothing, _, next) = world.follower.read(0);
+        assert_eq!((nothing.records(), next), (0, Next::Now));
+        if restart {
+            world.restart();
+        }
+        let found = world.read_all();
+        let records: Vec<_> = found.streams.into_iter().flat_map(|stream| stream.records).collect();
+        let bodies: Vec<&str> = records.iter().map(|record| record.body.as_str()).collect();
+        let joined = format!("to {}", names[2]);
+        assert_eq!(bodies, ["begun", names[1].as_str(), joined.as_str()], "restart: {restart}");
+        assert_eq!(records[0].attributes[0].0, "log.truncated");
+        assert_eq!(world.reading("binnacle_agent_log_gaps_total"), 1.0);
+        assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 0.0, "of that nobody is sure");
+    }
+}
+
+/// What was seen to follow a file is known to be missing or known to be there.
+#[test]
+fn of_rotations_that_were_seen_those_that_are_deleted_unread_are_counted() {
+    for (deleted, current_alone) in [(1, false), (2, false), (3, false), (3, true)] {
+        let mut world = World::new();
+        let count = if current_alone { 3 } else { 4 };
+        for n in 0..count {
+            world.append(CURRENT, cri(n..n + 1));
+            world.rename(CURRENT, &dated(&format!("{n:06}")));
+        }
+        world.append(CURRENT, cri(count..count + 1));
+        world.follower.find();
+        assert_eq!(world.follower.read(0).0.records(), 1);
+        for n in 0..deleted {
+            fs::remove_file(world.path(&dated(&format!("{n:06}")))).unwrap();
+        }
+        assert_eq!(world.bodies(), lines(deleted..count + 1), "{deleted} of {count}");
+        let lost = f64::from(deleted - 1);
+        assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), lost, "{deleted} of {count}");
+        assert_eq!(world.reading("binnacle_agent_log_gaps_total"), 0.0, "{deleted} of {count}");
+    }
+}
+
+/// A stack trace that is held ends there as well, after a restart too.
+#[test]
+fn lines_that_are_held_end_at_a_file_that_was_deleted_while_we_were_away() {
+    let mut world = World::new();
+    let line = |tag: &str, text: &str| format!("2026-01-01T00:00:00Z stdout {tag} {text}\n");
+    world.append(CURRENT, [line("F", "java.io.IOException: x"), line("P", "\tat a.")].concat());
+    assert_eq!(world.bodies(), [""; 0], "it may go on");
+    fs::remove_file(world.path(CURRENT)).unwrap();
+    world.append(CURRENT, [line("F", "\tat b"), line("F", "other")].concat());
+    world.restart();
+    assert_eq!(world.bodies(), ["java.io.IOException: x\n\tat a.", "\tat b", "other"]);
+    assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+}
+
 /// logrotate makes all new files, and then tells those who write.
 #[test]
 fn a_file_is_written_to_until_something_is_in_the_new_one() {
@@ -281,6 +351,9 @@ fn whatever_rotations_clocks_and_restarts_do_each_line_comes_once() {
         found.extend(world.bodies());
         found.sort_by_key(|line| line["line ".len()..].parse::<u32>().unwrap());
         assert_eq!(found, lines(0..chance.lines), "seed {seed}");
+        for lost in ["binnacle_agent_log_lost_files_total", "binnacle_agent_log_gaps_total"] {
+            assert_eq!(world.reading(lost), 0.0, "{lost}, seed {seed}");
+        }
     }
 }
 
