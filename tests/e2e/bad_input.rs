@@ -116,8 +116,8 @@ fn a_line_of_ten_megabytes_is_refused_in_words_and_the_rest_is_kept() {
     still_works(&server);
 }
 
-/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. Lines of Loki and all of its JSON
-/// are the exception, as is Jaeger's Thrift: what is no text in them is replaced, or kept as bytes.
+/// One answer at every door: nothing of the request is taken, the sender is told why, and it is counted. Loki's push is the exception, as
+/// is Jaeger's Thrift: what is no text in them costs a stream, or is replaced, or kept as bytes.
 #[test]
 fn text_that_is_not_utf8() {
     let server = Server::bare();
@@ -145,7 +145,6 @@ fn text_that_is_not_utf8() {
     for (path, kind, whole, body, says) in [
         ("/otlp/v1/logs", protobuf, otlp.to_vec(), spoiled(otlp), "data is not UTF-8"),
         ("/otlp/v1/logs", json, otlp_json.to_vec(), spoiled(otlp_json), "invalid unicode code point"),
-        ("/loki/api/v1/push", protobuf, snappy(loki), snappy(&spoiled(loki)), "text that is not UTF-8"),
         ("/api/v1/write", protobuf, snappy(&remote), snappy(&spoiled(&remote)), "text that is not UTF-8"),
         ("/api/v1/import/prometheus", plain, exposition.to_vec(), spoiled(exposition), "not UTF-8"),
     ] {
@@ -169,17 +168,25 @@ fn text_that_is_not_utf8() {
         assert!(status < 300, "{path} {kind}: {status} {text}");
         assert_eq!(reading(&server, "binnacle_ingest_accepted_total"), kept + 1.0, "{path} {kind}");
     }
-    // Loki's lines are bytes: one is kept, with what is no text in it replaced.
+    // Of Loki's streams only the one with such a label is refused.
+    let push = |body: Vec<u8>| {
+        let request = server.http.post(server.url("/loki/api/v1/push")).header("Content-Type", protobuf);
+        let response = request.body(snappy(&body)).send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    let (status, text) = push([&spoiled(loki)[..], loki].concat());
+    assert!(status == 400 && text.contains("1:6: parse error: invalid UTF-8 rune"), "{status} {text}");
+    assert_eq!(server.sql("select body from logs where body = 'line'").len(), 1);
+    // Its lines are bytes: one is kept, with what is no text in it replaced.
     let line = [&loki[..loki.len() - 2], &[0xff, 0xfe]].concat();
-    let request = server.http.post(server.url("/loki/api/v1/push")).header("Content-Type", protobuf);
-    assert_eq!(request.body(snappy(&line)).send().unwrap().status(), 204);
+    assert_eq!(push(line).0, 204);
     assert_eq!(server.sql("select body from logs where starts_with(body, 'li\u{fffd}')").len(), 1);
     let request = server.http.post(server.url("/loki/api/v1/push")).header("Content-Type", json);
     assert_eq!(request.body(spoiled(loki_json.as_bytes())).send().unwrap().status(), 204);
     assert_eq!(server.sql("select body from logs where starts_with(body, '\u{fffd}')").len(), 1);
     let metrics = server.get("/metrics").text().unwrap();
     assert!(
-        metrics.contains("binnacle_ingest_refused_requests_total{reason=\"malformed\"} 5\n"),
+        metrics.contains("binnacle_ingest_refused_requests_total{reason=\"malformed\"} 4\n"),
         "{metrics}"
     );
     still_works(&server);

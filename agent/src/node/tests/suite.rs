@@ -132,7 +132,9 @@ fn node_exporter_s_machine_is_told_as_node_exporter_tells_it() {
     copy(&suite.join("node_exporter_proc"), dir.path());
     unpack(&suite.join("node_exporter_e2e/sys.ttar"), dir.path());
     unpack(&suite.join("node_exporter_e2e/udev.ttar"), &dir.path().join("run"));
-    fs::create_dir_all(dir.path().join("run/udev")).unwrap();
+    for there in ["run/udev", "textfile"] {
+        fs::create_dir_all(dir.path().join(there)).unwrap();
+    }
     let expected = fs::read_to_string(suite.join("node_exporter_e2e/e2e-output.txt")).unwrap();
     let expected = by_labels(&wire::exposition::parse(&expected, 0).unwrap().batch);
     let (root, mut samples) = (Root(dir.path().to_owned()), Samples::new(0, "n1", true));

@@ -20,7 +20,7 @@ pub(super) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// More words are no head of a message.
-const WORDS_MAX: usize = 8;
+const WORDS_MAX: usize = 12;
 
 /// Of a line behind its priority; `year` is asked for where none is written. `None`: no device wrote this.
 pub(super) fn read(line: &str, year: impl Fn(syslog_loose::IncompleteDate) -> i32) -> Option<Said<'_>> {

@@ -356,7 +356,7 @@ async fn l15_tail_is_refused_before_it_begins() {
     let world = World::new().await;
     for (params, says) in [
         (vec![("query", r#"{app="api"}"#)], "WebSocket"),
-        (vec![("query", r#"rate({app="api"}[1m])"#)], "metric"),
+        (vec![("query", r#"rate({app="api"}[1m])"#)], "only log selector is supported"),
         (vec![("query", "{app=")], "line 1, col"),
         (vec![], "unexpected $end"),
         (vec![("query", r#"{app="api"}"#), ("delay_for", "6")], "delay_for can't be greater than 5"),
