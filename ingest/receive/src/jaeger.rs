@@ -17,6 +17,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 use wire::compression::Encoding;
 use wire::jaeger::{PostSpansRequest, PostSpansResponse};
+use wire::parts::Kind;
 
 /// 202, as Jaeger's collector says it; what was left out is told with it.
 pub async fn thrift(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
@@ -36,7 +37,7 @@ async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, 
         let why = format!("Content-Type {kind:?}: Jaeger's batches are {} (binary)", KINDS.join(" or "));
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    let body = body::read(doors, &headers, body, Encoding::Identity).await?;
+    let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Thrift)?;
     let decoded = wire::jaeger::decode_thrift(&body.bytes)?;
     doors.write(caller, Batch::Spans(decoded.batch), decoded.rejected).await
 }

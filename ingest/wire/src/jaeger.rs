@@ -5,7 +5,7 @@
 //! stays as it was sent. A log's `event` is the name of an event; a reference beyond the parent is a link.
 
 mod protobuf;
-mod thrift;
+pub(crate) mod thrift;
 
 pub use protobuf::{PostSpansRequest, PostSpansResponse};
 

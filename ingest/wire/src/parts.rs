@@ -14,6 +14,8 @@ pub enum Kind {
     /// Objects and lists; also the braces in texts, which are rarely many of a text.
     Json,
     Lines,
+    /// Jaeger's batches in Thrift.
+    Thrift,
 }
 
 /// No deeper do decoders go.
@@ -33,6 +35,7 @@ impl Kind {
             Kind::Protobuf(message) => message.parts(body, 0),
             Kind::Json => memchr::memchr2_iter(b'{', b'[', body).count(),
             Kind::Lines => memchr::memchr_iter(b'\n', body).count() + 1,
+            Kind::Thrift => crate::jaeger::thrift::structures(body),
         }
     }
 }
@@ -95,5 +98,9 @@ mod tests {
         assert!(parts(&deep) <= 1);
         assert_eq!(Kind::Json.parts(br#"{"a":[{},{}]}"#), 4);
         assert_eq!(Kind::Lines.parts(b"a 1\nb 2"), 2);
+        // A batch with a list of five spans of a byte each.
+        let batch = [&[15, 0, 2, 12, 0, 0, 0, 5][..], &[0; 5], &[0]].concat();
+        assert_eq!(Kind::Thrift.parts(&batch), 6);
+        assert_eq!(Kind::Thrift.parts(&batch[..10]), 3 + 1);
     }
 }

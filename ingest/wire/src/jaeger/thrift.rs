@@ -25,11 +25,17 @@ const DEPTH_MAX: u32 = 32;
 struct Reader<'a> {
     rest: &'a [u8],
     length: usize,
+    /// That were passed over.
+    structures: usize,
 }
 
 type Read<T> = Result<T, Malformed>;
 
 impl<'a> Reader<'a> {
+    fn of(body: &'a [u8]) -> Reader<'a> {
+        Reader { rest: body, length: body.len(), structures: 0 }
+    }
+
     fn wrong(&self, what: &str) -> Malformed {
         Malformed(format!("not a Batch in Thrift's binary protocol: {what} at byte {}", self.at()))
     }
@@ -114,14 +120,17 @@ impl<'a> Reader<'a> {
             I32 => self.take(4).map(|_| ()),
             DOUBLE | I64 => self.take(8).map(|_| ()),
             TEXT => self.bytes().map(|_| ()),
-            STRUCT => loop {
-                let kind = self.byte()?;
-                if kind == STOP {
-                    return Ok(());
+            STRUCT => {
+                self.structures += 1;
+                loop {
+                    let kind = self.byte()?;
+                    if kind == STOP {
+                        return Ok(());
+                    }
+                    self.take(2)?;
+                    self.skip(kind, depth)?;
                 }
-                self.take(2)?;
-                self.skip(kind, depth)?;
-            },
+            }
             LIST | SET => {
                 let kind = self.byte()?;
                 let count = i32::from_be_bytes(self.number()?);
@@ -140,8 +149,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// How many structures a body has, one of which may be a single byte; of one that does not read, those before what is wrong.
+pub(crate) fn structures(body: &[u8]) -> usize {
+    let mut reader = Reader::of(body);
+    // What is wrong is told by who reads it, who goes no deeper below Jaeger's own.
+    let _ = reader.skip(STRUCT, 2 * DEPTH_MAX);
+    reader.structures
+}
+
 pub(super) fn batch(body: &[u8]) -> Read<(Arc<Attributes>, Vec<Sent>)> {
-    let mut reader = Reader { rest: body, length: body.len() };
+    let mut reader = Reader::of(body);
     let (mut process, mut spans) = (None, vec![]);
     reader.fields(|reader, number, kind| {
         match (number, kind) {
