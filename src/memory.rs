@@ -1,5 +1,6 @@
 //! The allocator, and when memory that is free goes back to the system.
 
+mod blocks;
 #[cfg(feature = "server")]
 mod rewriting;
 
@@ -10,7 +11,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: blocks::Blocks = blocks::Blocks;
 
 /// Times that all threads were asked to give back what is free.
 static ROUNDS: AtomicU64 = AtomicU64::new(0);
@@ -30,28 +31,16 @@ static BEFORE_MAIN: extern "C" fn() = {
     extern "C" fn set_up() {
         // SAFETY: a flag of this process is set; no memory is passed. Where the kernel knows it not, nothing changes.
         unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-        one_arena();
+        blocks::set_up();
     }
     set_up
 };
-
-/// What is written in C (the compressor, SQLite) takes memory from the C library, which has an arena for each thread and keeps in it
-/// what that thread frees. Contexts of the compressor, 600 kB each and forty for a file, were made by a few threads in turn:
-/// they stood in memory once for each, 18 MiB at a merge.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code)]
-fn one_arena() {
-    // SAFETY: a number of the allocator is set before any thread is there.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn one_arena() {}
 
 /// Free pages that the allocator keeps go back to the system: those of this thread now, those of others when they wait next.
 pub fn give_back_free() {
     ROUNDS.fetch_add(1, Ordering::Relaxed);
     tidy();
+    blocks::give_back();
 }
 
 /// For a thread that is about to wait. A memtable is made by the threads that take records and freed by another; only its
