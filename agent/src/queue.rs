@@ -291,14 +291,7 @@ impl Queue {
         }
     }
 
-    /// The agent's own logs and changes, likewise.
-    pub async fn keep_logs(&self, tenant: &Tenant, batch: &LogBatch) {
-        if let Err(wrong) = self.push_logs(tenant, batch, &[]).await {
-            self.lost_logs(batch, &wrong);
-        }
-    }
-
-    /// Logs that were [packed](packed_logs) before, likewise.
+    /// The agent's own logs and changes, which were [packed](packed_logs) before, likewise.
     pub async fn keep_packed(&self, record: Record) {
         let (kind, contents) = (record.kind, record.contents.clone());
         let lines = contents.iter().map(|(_, count)| count).sum::<u64>();

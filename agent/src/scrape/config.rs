@@ -1,18 +1,29 @@
 //! `scrape_configs` as Prometheus has them, from its YAML file: what was written, then what it means. A key that is not
 //! known is a mistake; one that is known and has no effect here is told by its name, as are the file's other sections.
 
+mod discovery;
 mod http;
+mod mistake;
+mod protocols;
+mod units;
 
+pub use discovery::{DnsDiscovery, Family, Group, HttpDiscovery};
 pub use http::{Client, Oauth2, Proxy, Secret, Tls, TlsVersion};
+pub use mistake::Mistake;
+pub use units::{duration, duration_text};
 
 use super::client::Format;
 use super::relabel::Rule;
+use discovery::{DnsNames, Files, HttpServer};
 use http::{Authorization, Basic, Header, WrittenOauth2};
+use mistake::{mistake, place_of_job};
+use protocols::{Escaping, Protocol, accept};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use units::{Bytes, Span};
 
 /// One of `scrape_configs`, with what it takes over from `global`.
 #[derive(Clone, Debug)]
@@ -55,48 +66,6 @@ pub struct Job {
     pub relabel: Vec<Rule>,
     pub metric_relabel: Vec<Rule>,
     pub extra_metrics: bool,
-}
-
-/// A server that names targets (`http_sd_configs`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpDiscovery {
-    pub url: String,
-    pub every: Duration,
-    pub client: Client,
-}
-
-/// Names whose addresses are targets (`dns_sd_configs`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct DnsDiscovery {
-    pub names: Vec<String>,
-    pub family: Family,
-    pub port: u16,
-    pub every: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Family {
-    V4,
-    V6,
-}
-
-/// Targets with the labels that they share.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Group {
-    #[serde(default)]
-    pub targets: Vec<String>,
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// What is wrong, and where it stands.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{line}:{column}: {text}")]
-pub struct Mistake {
-    pub line: usize,
-    pub column: usize,
-    pub text: String,
 }
 
 /// The jobs of a file, and what of it has no effect here.
@@ -230,41 +199,6 @@ struct Written {
     http_headers: BTreeMap<String, Header>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HttpServer {
-    url: String,
-    refresh_interval: Option<Span>,
-    basic_auth: Option<Basic>,
-    authorization: Option<Authorization>,
-    oauth2: Option<WrittenOauth2>,
-    bearer_token: Option<String>,
-    bearer_token_file: Option<PathBuf>,
-    #[serde(default)]
-    tls_config: Tls,
-    #[serde(default = "yes")]
-    follow_redirects: bool,
-    #[serde(default = "yes")]
-    enable_http2: bool,
-    proxy_url: Option<String>,
-    no_proxy: Option<String>,
-    #[serde(default)]
-    proxy_from_environment: bool,
-    proxy_connect_header: Option<BTreeMap<String, Vec<String>>>,
-    #[serde(default)]
-    http_headers: BTreeMap<String, Header>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DnsNames {
-    names: Vec<String>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    port: Option<u16>,
-    refresh_interval: Option<Span>,
-}
-
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Validation {
@@ -272,39 +206,8 @@ enum Validation {
     Legacy,
 }
 
-/// How a target should write names that are not of letters, digits, `_` and `:`.
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Escaping {
-    #[serde(rename = "allow-utf-8")]
-    AllowUtf8,
-    Underscores,
-    Dots,
-    Values,
-}
-
-impl Escaping {
-    fn as_str(self) -> &'static str {
-        match self {
-            Escaping::AllowUtf8 => "allow-utf-8",
-            Escaping::Underscores => "underscores",
-            Escaping::Dots => "dots",
-            Escaping::Values => "values",
-        }
-    }
-}
-
 fn yes() -> bool {
     true
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Files {
-    files: Vec<PathBuf>,
-    /// Files are looked at more often than this.
-    #[serde(rename = "refresh_interval")]
-    _refresh_interval: Option<Span>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -312,135 +215,6 @@ struct Files {
 enum Scheme {
     Http,
     Https,
-}
-
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-enum Protocol {
-    PrometheusProto,
-    #[serde(rename = "OpenMetricsText0.0.1")]
-    OpenMetrics0,
-    #[serde(rename = "OpenMetricsText1.0.0")]
-    OpenMetrics1,
-    #[serde(rename = "PrometheusText0.0.4")]
-    Text0,
-    #[serde(rename = "PrometheusText1.0.0")]
-    Text1,
-}
-
-impl Protocol {
-    fn accept(self, escaping: Escaping) -> String {
-        let escaping = escaping.as_str();
-        match self {
-            Protocol::PrometheusProto => {
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-                    .into()
-            }
-            Protocol::OpenMetrics0 => "application/openmetrics-text;version=0.0.1".into(),
-            Protocol::OpenMetrics1 => {
-                format!("application/openmetrics-text;version=1.0.0;escaping={escaping}")
-            }
-            Protocol::Text0 => "text/plain;version=0.0.4".into(),
-            Protocol::Text1 => format!("text/plain;version=1.0.0;escaping={escaping}"),
-        }
-    }
-
-    fn format(self) -> Format {
-        match self {
-            Protocol::PrometheusProto => Format::Protobuf,
-            Protocol::OpenMetrics0 | Protocol::OpenMetrics1 => Format::OpenMetrics,
-            Protocol::Text0 | Protocol::Text1 => Format::Text,
-        }
-    }
-}
-
-/// The first is wanted most.
-fn accept(protocols: &[Protocol], escaping: Escaping) -> String {
-    let mut parts: Vec<String> = vec![];
-    for (place, protocol) in protocols.iter().enumerate() {
-        parts.push(format!("{};q=0.{}", protocol.accept(escaping), protocols.len() + 1 - place));
-    }
-    parts.push("*/*;q=0.1".into());
-    parts.join(",")
-}
-
-/// A duration as Prometheus writes it.
-#[derive(Clone, Copy)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        duration(&text).map(Span).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "not a valid duration string: {text:?}; write it as 15s or 1m30s"
-            ))
-        })
-    }
-}
-
-/// `1h30m`, units from the largest to the smallest.
-pub fn duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let (mut rest, mut ms, mut next) = (text, 0u64, 0);
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_lowercase).count();
-        let unit = next + UNITS[next..].iter().position(|(unit, _)| *unit == &rest[..letters])?;
-        ms = ms.checked_add(number.checked_mul(UNITS[unit].1)?)?;
-        (rest, next) = (&rest[letters..], unit + 1);
-    }
-    (!text.is_empty()).then_some(Duration::from_millis(ms))
-}
-
-/// The other way.
-pub fn duration_text(duration: Duration) -> String {
-    let ms = duration.as_millis() as u64;
-    let mut rest = ms;
-    let mut out = String::new();
-    for (unit, of_ms) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        if rest >= of_ms {
-            out.push_str(&format!("{}{unit}", rest / of_ms));
-            rest %= of_ms;
-        }
-    }
-    if ms == 0 { "0s".into() } else { out }
-}
-
-/// `10MB`; every unit counts by 1,024.
-#[derive(Clone, Copy)]
-struct Bytes(usize);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        let text = match Value::deserialize(deserializer)? {
-            Value::Number(number) => number.to_string(),
-            Value::String(text) => text,
-            other => return Err(serde::de::Error::custom(format!("{other:?} is no number of bytes"))),
-        };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let unit = text[digits..].trim_end_matches("iB").trim_end_matches('B');
-        let power = ["", "K", "M", "G", "T"].iter().position(|known| *known == unit);
-        let power = power.filter(|_| digits < text.len() || text == "0");
-        let bytes = text[..digits].parse::<usize>().ok().zip(power);
-        let bytes =
-            bytes.and_then(|(number, power)| number.checked_mul(1usize.checked_shl(10 * power as u32)?));
-        bytes.map(Bytes).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no number of bytes; write it as 10MB or 512KB"))
-        })
-    }
 }
 
 /// A body larger than this is no exposition, whatever the file allows.
@@ -528,41 +302,6 @@ impl WholeFile {
         given.map(|(key, _, what)| format!("{key} has no effect here: {what}")).collect()
     }
 }
-
-fn mistake(file: &str, wrong: &serde_yaml_ng::Error) -> Mistake {
-    let (line, column) = wrong.location().map_or((1, 1), |at| (at.line(), at.column()));
-    let text = wrong.to_string();
-    let (line, column) = place_of_value(file, &text, line).unwrap_or((line, column));
-    let text = text.split(" at line ").next().unwrap_or(&text);
-    // Prometheus has some thirty kinds of discovery.
-    let of_discovery = text.split('`').find(|word| word.ends_with("_sd_configs"));
-    let text = match of_discovery.filter(|word| text.contains(&format!("unknown field `{word}`"))) {
-        Some(field) => format!(
-            "{field} is not supported; use static_configs, file_sd_configs, http_sd_configs or dns_sd_configs"
-        ),
-        // Without the list of everything that it might have been.
-        None => text.split(", expected one of").next().unwrap_or(text).to_owned(),
-    };
-    Mistake { line, column, text }
-}
-
-/// Of a value that is wrong the parser knows only where its mapping begins; the message has the value itself.
-fn place_of_value(file: &str, message: &str, from: usize) -> Option<(usize, usize)> {
-    let value = message.split('"').nth(1).filter(|value| !value.is_empty())?;
-    let lines = file.lines().enumerate().skip(from.saturating_sub(1));
-    lines.map(|(line, text)| (line + 1, text.find(value))).find_map(|(line, at)| Some((line, at? + 1)))
-}
-
-/// The line on which a job begins: the parser keeps none for what it has read.
-fn place_of_job(text: &str, number: usize) -> (usize, usize) {
-    let lines = text.lines().enumerate();
-    let mut begins = lines.filter_map(|(line, text)| Some((line + 1, text.find("job_name")? + 1)));
-    begins.nth(number).unwrap_or((1, 1))
-}
-
-/// Between two times that a server is asked for targets, and that names are looked up, as in Prometheus.
-const HTTP_EVERY: Duration = Duration::from_secs(60);
-const DNS_EVERY: Duration = Duration::from_secs(30);
 
 impl Written {
     fn meaning(mut self, global: &Global, folder: &Path) -> Result<Job, String> {
@@ -679,57 +418,6 @@ impl Written {
             proxy_connect_header: self.proxy_connect_header.take(),
             http_headers: std::mem::take(&mut self.http_headers),
         }
-    }
-}
-
-impl HttpServer {
-    fn meaning(self, folder: &Path) -> Result<HttpDiscovery, String> {
-        let of = |what: String| format!("http_sd_configs: {what}");
-        let url =
-            reqwest::Url::parse(&self.url).map_err(|wrong| of(format!("url {:?}: {wrong}", self.url)))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(of("URL scheme must be 'http' or 'https'".into()));
-        }
-        let written = http::Written {
-            basic_auth: self.basic_auth,
-            authorization: self.authorization,
-            oauth2: self.oauth2,
-            bearer_token: self.bearer_token,
-            bearer_token_file: self.bearer_token_file,
-            tls_config: self.tls_config,
-            follow_redirects: self.follow_redirects,
-            enable_compression: true,
-            enable_http2: self.enable_http2,
-            proxy_url: self.proxy_url,
-            no_proxy: self.no_proxy,
-            proxy_from_environment: self.proxy_from_environment,
-            proxy_connect_header: self.proxy_connect_header,
-            http_headers: self.http_headers,
-        };
-        let every = self.refresh_interval.map_or(HTTP_EVERY, |span| span.0);
-        Ok(HttpDiscovery { url: self.url, every, client: written.meaning(folder).map_err(of)? })
-    }
-}
-
-impl DnsNames {
-    fn meaning(self) -> Result<DnsDiscovery, String> {
-        let of = |what: &str| Err(format!("dns_sd_configs: {what}"));
-        if self.names.is_empty() {
-            return of("DNS-SD config must contain at least one SRV record name");
-        }
-        let family = match self.kind.as_deref().map(str::to_ascii_uppercase).as_deref() {
-            Some("A") => Family::V4,
-            Some("AAAA") => Family::V6,
-            None | Some("SRV" | "MX" | "NS") => {
-                return of("type SRV, MX and NS are not supported; use A or AAAA with a port");
-            }
-            Some(other) => return of(&format!("invalid DNS-SD records type {other}")),
-        };
-        let Some(port) = self.port.filter(|port| *port != 0) else {
-            return of("a port is required in DNS-SD configs for all record types except SRV");
-        };
-        let every = self.refresh_interval.map_or(DNS_EVERY, |span| span.0);
-        Ok(DnsDiscovery { names: self.names, family, port, every })
     }
 }
 

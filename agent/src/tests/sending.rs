@@ -176,7 +176,8 @@ async fn a_full_disk_holds_log_lines_back_and_counts_what_nobody_sends_again() {
     metrics.begin_series(&mut [("__name__", "node_load1")]).unwrap();
     metrics.push(1_000, 5.0);
     queue.keep_metrics(&Tenant::default(), &metrics).await;
-    queue.keep_logs(&Tenant::default(), &batch("of the agent")).await;
+    let of_agent = crate::queue::packed_logs(&Tenant::default(), &batch("of the agent")).unwrap();
+    queue.keep_packed(of_agent).await;
     assert_eq!(count(&queue, DROPPED, "disk"), 2.0);
     assert_eq!(count(&queue, "binnacle_agent_dropped_items_total", "disk"), 2.0);
 

@@ -134,10 +134,6 @@ impl Doors {
         self
     }
 
-    pub fn identifies(&self) -> bool {
-        self.identify.is_some()
-    }
-
     /// Room for a body of so many bytes, or the sender waits.
     pub(crate) fn admit(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).max(1);

@@ -11,61 +11,78 @@ use model::{Batch, Receipt};
 use prost::Message;
 use serde_json::json;
 use std::sync::Arc;
-use wire::Rejected;
 use wire::compression::Encoding;
 use wire::otlp::{self, Notation};
 use wire::parts::{Kind, messages};
 
 pub async fn metrics(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let notation = match notation(&headers) {
-        Ok(notation) => notation,
-        Err(refusal) => return refuse(&doors, Notation::Json, &refusal),
-    };
-    let taken = async {
-        let caller = Caller::of(&headers)?;
-        let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
-        let body = body.made_of(Kind::of(notation, &messages::METRICS))?;
-        doors.write_otlp_metrics(caller, notation.read(&body.bytes)?).await
-    };
-    answered(&doors, notation, taken.await, "rejectedDataPoints")
+    answer(Signal::Metrics, &doors, &headers, body).await
 }
 
 pub async fn logs(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let notation = match notation(&headers) {
-        Ok(notation) => notation,
-        Err(refusal) => return refuse(&doors, Notation::Json, &refusal),
-    };
-    let taken = async {
-        let caller = Caller::of(&headers)?;
-        let body = body::read(&doors, &headers, body, Encoding::Identity).await?;
-        let body = body.made_of(Kind::of(notation, &messages::LOGS))?;
-        doors.write_otlp_logs(caller, notation.read(&body.bytes)?).await
-    };
-    answered(&doors, notation, taken.await, "rejectedLogRecords")
+    answer(Signal::Logs, &doors, &headers, body).await
 }
 
 pub async fn traces(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |doors: &Doors, notation: Notation, body: &[u8]| {
-        let decoded = otlp::decode_spans(notation, body, &doors.resources)?;
-        Ok((Batch::Spans(decoded.batch), decoded.rejected))
-    };
-    answer(&doors, headers, body, "rejectedSpans", decode).await
+    answer(Signal::Traces, &doors, &headers, body).await
 }
 
-type Decode = fn(&Doors, Notation, &[u8]) -> Result<(Batch, Rejected), wire::Malformed>;
+#[derive(Clone, Copy)]
+enum Signal {
+    Metrics,
+    Logs,
+    Traces,
+}
 
-async fn answer(
-    doors: &Doors,
-    headers: HeaderMap,
-    body: Body,
-    rejected: &'static str,
-    decode: Decode,
-) -> Response {
-    let notation = match notation(&headers) {
+impl Signal {
+    /// What a request in protobuf is.
+    fn message(self) -> &'static messages::Message {
+        match self {
+            Signal::Metrics => &messages::METRICS,
+            Signal::Logs => &messages::LOGS,
+            Signal::Traces => &messages::TRACES,
+        }
+    }
+
+    /// How an answer in JSON calls the count of what was left out.
+    fn rejected(self) -> &'static str {
+        match self {
+            Signal::Metrics => "rejectedDataPoints",
+            Signal::Logs => "rejectedLogRecords",
+            Signal::Traces => "rejectedSpans",
+        }
+    }
+}
+
+async fn answer(signal: Signal, doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Response {
+    let notation = match notation(headers) {
         Ok(notation) => notation,
         Err(refusal) => return refuse(doors, Notation::Json, &refusal),
     };
-    answered(doors, notation, take(doors, &headers, body, notation, decode).await, rejected)
+    match take(signal, doors, headers, body, notation).await {
+        Ok(receipt) => success(notation, &receipt, signal.rejected()),
+        Err(refusal) => refuse(doors, notation, &refusal),
+    }
+}
+
+async fn take(
+    signal: Signal,
+    doors: &Arc<Doors>,
+    headers: &HeaderMap,
+    body: Body,
+    notation: Notation,
+) -> Result<Receipt, Refusal> {
+    let caller = Caller::of(headers)?;
+    let body = body::read(doors, headers, body, Encoding::Identity).await?;
+    let body = body.made_of(Kind::of(notation, signal.message()))?;
+    match signal {
+        Signal::Metrics => doors.write_otlp_metrics(caller, notation.read(&body.bytes)?).await,
+        Signal::Logs => doors.write_otlp_logs(caller, notation.read(&body.bytes)?).await,
+        Signal::Traces => {
+            let decoded = otlp::decode_spans(notation, &body.bytes, &doors.resources)?;
+            doors.write(caller, Batch::Spans(decoded.batch), decoded.rejected).await
+        }
+    }
 }
 
 fn notation(headers: &HeaderMap) -> Result<Notation, Refusal> {
@@ -74,32 +91,6 @@ fn notation(headers: &HeaderMap) -> Result<Notation, Refusal> {
         let why = format!("Content-Type {kind:?}: OTLP is application/x-protobuf or application/json");
         Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
     })
-}
-
-fn answered(
-    doors: &Doors,
-    notation: Notation,
-    taken: Result<Receipt, Refusal>,
-    rejected: &'static str,
-) -> Response {
-    match taken {
-        Ok(receipt) => success(notation, &receipt, rejected),
-        Err(refusal) => refuse(doors, notation, &refusal),
-    }
-}
-
-async fn take(
-    doors: &Doors,
-    headers: &HeaderMap,
-    body: Body,
-    notation: Notation,
-    decode: Decode,
-) -> Result<Receipt, Refusal> {
-    let caller = Caller::of(headers)?;
-    let body = body::read(doors, headers, body, Encoding::Identity).await?;
-    let body = body.made_of(Kind::of(notation, &messages::TRACES))?;
-    let (batch, rejected) = decode(doors, notation, &body.bytes)?;
-    doors.write(caller, batch, rejected).await
 }
 
 /// `partial_success` as the three response messages have it: they differ in the name of the count alone.

@@ -141,6 +141,23 @@ async fn otlp_tells_what_was_left_out() {
 }
 
 #[tokio::test]
+async fn each_signal_of_otlp_has_its_own_name_for_what_was_left_out() {
+    let (memory, doors) = doors(Config::default());
+    memory.leave_out.lock().push(0);
+    let point = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"n","gauge":{"dataPoints":[
+        {"timeUnixNano":"1700000000000000000","asInt":"2"}]}}]}]}]}"#;
+    let record = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[
+        {"timeUnixNano":"1700000000000000000","body":{"stringValue":"hello"}}]}]}]}"#;
+    for (path, body, name) in
+        [("/otlp/v1/metrics", point, "rejectedDataPoints"), ("/otlp/v1/logs", record, "rejectedLogRecords")]
+    {
+        let (status, text) = post(&doors, path, &[JSON], body).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        assert!(text.contains(&format!("\"{name}\":\"1\"")), "{path}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn delta_points_are_summed_once_they_are_stored() {
     let (memory, doors) = doors(Config::default());
     let point = |start: u64, time: u64| {

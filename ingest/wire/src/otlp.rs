@@ -16,7 +16,7 @@ mod resources;
 mod spans;
 
 pub use delta::{Changes, Deltas, Sums};
-pub use encode::{encode_spans, spans_message};
+pub use encode::encode_spans;
 pub use encode_logs::encode_logs;
 pub use encode_metrics::{Encoded, encode_metrics};
 pub use logs::logs;

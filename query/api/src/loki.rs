@@ -19,13 +19,14 @@ pub use drilldown::Told;
 
 use crate::TenantHeader;
 use crate::pieces::Pieces;
+use crate::refusal::Refusal;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::{Engine, LogAnswer, LogStatistics, QueryError};
+use engine::{Engine, LogAnswer, LogStatistics};
 use model::{Clock, SystemClock, TimeRange};
 use params::Params;
 use serde_json::{Value, json};
@@ -78,27 +79,6 @@ async fn with_charset(mut response: Response) -> Response {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
     }
     response
-}
-
-/// Why a request is refused: a status and a sentence.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.1).into_response()
-    }
-}
-
-impl From<QueryError> for Refusal {
-    fn from(error: QueryError) -> Self {
-        Refusal(crate::refusal::status(&error), error.to_string())
-    }
-}
-
-impl Refusal {
-    fn bad(text: impl Into<String>) -> Refusal {
-        Refusal(StatusCode::BAD_REQUEST, text.into())
-    }
 }
 
 type Answer<T> = Result<T, Refusal>;

@@ -18,6 +18,27 @@ pub(crate) fn status(error: &QueryError) -> StatusCode {
     }
 }
 
+/// Why a request is refused, in plain text as Loki and Tempo tell it: a status and a sentence.
+pub(crate) struct Refusal(pub StatusCode, pub String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.1).into_response()
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        Refusal(status(&error), error.to_string())
+    }
+}
+
+impl Refusal {
+    pub fn bad(text: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+}
+
 /// Whose errors a path has: Grafana and every client reads the API that it dialled.
 pub fn at(path: &str, status: StatusCode, why: &str) -> Response {
     let below =

@@ -13,13 +13,14 @@ mod messages;
 mod otlp;
 mod params;
 
+use crate::refusal::Refusal;
 use crate::{TenantHeader, traces};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use engine::{Engine, QueryError, SearchOptions, TraceById, TraceMetrics, TraceSearch};
+use engine::{Engine, SearchOptions, TraceById, TraceMetrics, TraceSearch};
 use model::{SpanBatch, Tenant, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use params::Params;
@@ -68,27 +69,6 @@ pub(crate) fn otlp_traces(spans: &SpanBatch) -> TracesData {
 /// The resources of a trace with their spans, in OTLP's JSON.
 pub(crate) fn otlp_json(spans: &SpanBatch) -> Vec<Value> {
     otlp_traces(spans).resource_spans.iter().map(|resource| json!(resource)).collect()
-}
-
-/// Why a request is refused: a status and a sentence.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.1).into_response()
-    }
-}
-
-impl From<QueryError> for Refusal {
-    fn from(error: QueryError) -> Self {
-        Refusal(crate::refusal::status(&error), error.to_string())
-    }
-}
-
-impl Refusal {
-    fn bad(text: impl Into<String>) -> Refusal {
-        Refusal(StatusCode::BAD_REQUEST, text.into())
-    }
 }
 
 type Answer<T> = Result<T, Refusal>;

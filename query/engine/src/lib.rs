@@ -10,6 +10,7 @@ mod limits;
 mod logql;
 mod pool;
 mod promql;
+mod quantile;
 mod recorded;
 mod room;
 pub mod session;

@@ -13,12 +13,15 @@ mod scan;
 mod scopes;
 mod search;
 mod shares;
+mod sources;
 mod spans;
 mod tags;
 mod trace;
+mod value;
 
 pub(crate) use scan::SpanScan;
-pub(crate) use spans::{Spans, Val};
+pub(crate) use spans::Spans;
+pub(crate) use value::Val;
 
 pub use metrics::{TraceExemplar, TraceMetrics, TraceSeries, prom_labels};
 pub use part::SpansWanted;

@@ -219,18 +219,3 @@ fn other_files_may_hold_jobs() {
     let wrong = parse(text, dir.path()).unwrap_err().to_string();
     assert!(wrong.contains("b.yml: 1:") && wrong.contains("multiple scrape configs"), "{wrong}");
 }
-
-#[test]
-fn durations_are_prometheus_own() {
-    for (text, ms) in
-        [("15s", 15_000), ("1h30m", 5_400_000), ("1d", 86_400_000), ("1m0s500ms", 60_500), ("0", 0)]
-    {
-        assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
-    }
-    for text in ["15s", "1h30m", "24h", "1m500ms", "0s"] {
-        assert_eq!(duration_text(duration(text).unwrap()), text);
-    }
-    for text in ["", "5", "s", "5x", "1m1h", "1.5s", "-1s", "99999999999999999999s"] {
-        assert_eq!(duration(text), None, "{text}");
-    }
-}

@@ -1,4 +1,4 @@
-//! Spans as OTLP requests: what the agent sends, and traces as Tempo answers them.
+//! Spans as OTLP requests, which the agent sends.
 
 use super::attributes::pairs;
 use model::{ResourceSpans as OurSpans, Scope, SpanBatch};
@@ -19,11 +19,7 @@ fn scope(ours: &Scope) -> Option<InstrumentationScope> {
 /// An `ExportTraceServiceRequest`.
 pub fn encode_spans(batch: &SpanBatch) -> Vec<u8> {
     // The request and TracesData are the same message by another name.
-    spans_message(batch).encode_to_vec()
-}
-
-pub fn spans_message(batch: &SpanBatch) -> TracesData {
-    TracesData { resource_spans: batch.resources.iter().map(resource_spans).collect() }
+    TracesData { resource_spans: batch.resources.iter().map(resource_spans).collect() }.encode_to_vec()
 }
 
 fn resource_spans(ours: &OurSpans) -> ResourceSpans {

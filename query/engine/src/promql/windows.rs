@@ -1,6 +1,8 @@
 //! Functions over the samples of a window. Formulas follow Prometheus' `promql/functions.go`, so that answers are equal
 //! to the last digits.
 
+use crate::quantile::quantile;
+
 /// The samples of `(start_ms, end_ms]`, at least one.
 pub(super) struct Window<'a> {
     pub ts_ms: &'a [i64],
@@ -379,24 +381,6 @@ fn time_of_extreme(w: &Window<'_>, better: fn(f64, f64) -> bool) -> Option<f64> 
         }
     }
     Some(w.ts_ms[best] as f64 / 1e3)
-}
-
-/// Sorts the values; NaN are the smallest.
-pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    values.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
-    let rank = q * (values.len() - 1) as f64;
-    let (lower, upper) = (rank.floor() as usize, (rank.floor() as usize + 1).min(values.len() - 1));
-    let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
 fn smoothed(w: &Window<'_>, [smoothing, trend_factor]: [f64; 2]) -> Option<f64> {

@@ -77,7 +77,7 @@ fn keep(durations: &[i64], passing: &mut [bool], holds: impl Fn(f64) -> bool) {
 mod tests {
     use super::*;
     use crate::traceql::evaluate::compare;
-    use crate::traceql::spans::Val;
+    use crate::traceql::value::Val;
     use traceql::{Element, Root, SpansetExpr};
 
     fn condition(query: &str) -> FieldExpr {

@@ -2,8 +2,9 @@
 //! hold.
 
 use super::rooted::Rooted;
-use super::spans::{Spans, Val, elements};
+use super::spans::Spans;
 use super::trace::Trace;
+use super::value::{Val, elements};
 use traceql::{Arithmetic, CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
 /// A row, and where it is known what its trace says.

@@ -2,7 +2,7 @@
 
 use super::copies::{self, Key};
 use super::search::{SHOWN, Search, fields_of};
-use super::spans::columns_of;
+use super::sources::columns_of;
 use super::trace::Trace;
 use super::{TraceById, parse_words};
 use crate::{Engine, QueryError};

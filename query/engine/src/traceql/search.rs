@@ -21,7 +21,8 @@ mod told;
 mod waiting;
 
 use super::scan::{SpanScan, TestedScan};
-use super::spans::{Spans, columns_of};
+use super::sources::columns_of;
+use super::spans::Spans;
 use super::trace::{Spanset, Trace};
 use crate::QueryError;
 use crate::logql::operator::Operator;

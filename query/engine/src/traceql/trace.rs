@@ -2,7 +2,8 @@
 
 use super::copies;
 use super::evaluate::{SpanAt, arithmetic, compare};
-use super::spans::{Spans, Val};
+use super::spans::Spans;
+use super::value::Val;
 use model::{SpanId, SpanKind};
 use std::borrow::Cow;
 use std::collections::HashMap;

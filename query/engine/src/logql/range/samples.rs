@@ -1,6 +1,7 @@
 //! Unwrapped values by window.
 
 use super::super::matrix::Steps;
+use crate::quantile::quantile;
 use logql::RangeOp;
 
 /// The value of each step over the samples of its window. `samples` ascend in time.
@@ -42,7 +43,7 @@ fn over(op: RangeOp, param: Option<f64>, edges: (i64, i64), window: &[(i64, f64)
         RangeOp::Last => window[window.len() - 1].1,
         RangeOp::Stdvar => variance(values()),
         RangeOp::Stddev => variance(values()).sqrt(),
-        RangeOp::Quantile => quantile(param.unwrap_or(f64::NAN), values().collect()),
+        RangeOp::Quantile => quantile(param.unwrap_or(f64::NAN), &mut values().collect::<Vec<_>>()),
         RangeOp::RateCounter => rate_counter(window, edges),
         RangeOp::Count | RangeOp::Bytes | RangeOp::BytesRate | RangeOp::Absent => count,
     }
@@ -58,25 +59,6 @@ pub(crate) fn variance(values: impl Iterator<Item = f64>) -> f64 {
         squares += delta * (value - mean);
     }
     squares / count
-}
-
-/// Between the two nearest values, as Prometheus does.
-fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    values.sort_by(f64::total_cmp);
-    let rank = q * (values.len() as f64 - 1.0);
-    let lower = rank.floor() as usize;
-    let upper = (lower + 1).min(values.len() - 1);
-    let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
 /// Per-second rate of a counter, resets added back. Towards each edge of the window it is drawn out: to the edge where
@@ -98,4 +80,19 @@ fn rate_counter(window: &[(i64, f64)], (start, end): (i64, i64)) -> f64 {
     }
     let drawn_out = sampled + before + reach(seconds(last.0, end));
     increase * (drawn_out / sampled) / seconds(start, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that is no number is the smallest, as in Loki.
+    #[test]
+    fn a_quantile_has_what_is_no_number_first() {
+        let window = [(1, 1.0), (2, f64::NAN), (3, 2.0)];
+        let at = |q: f64| over(RangeOp::Quantile, Some(q), (0, 10), &window);
+        assert_eq!((at(1.0), at(0.75)), (2.0, 1.5));
+        assert!(at(0.0).is_nan());
+        assert_eq!((at(-0.1), at(1.1)), (f64::NEG_INFINITY, f64::INFINITY));
+    }
 }

@@ -3,7 +3,7 @@
 use super::super::alike::Known;
 use super::super::evaluate::SpanAt;
 use super::super::search::{field_key, value_of};
-use super::super::spans::Val;
+use super::super::value::Val;
 use super::Labels;
 use super::exemplars::Example;
 use super::values::{Powers, Values};

@@ -1,8 +1,8 @@
 //! What an answer tells of a trace and of the spans that were found in it.
 
 use super::super::evaluate::{SpanAt, passes};
-use super::super::spans::{Val, elements};
 use super::super::trace::{Spanset, Trace};
+use super::super::value::{Val, elements};
 use super::{FoundSpan, FoundSpanset, FoundTrace, Search, ServiceStats};
 use model::{StatusCode, TraceId};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //! found by what their trace says.
 
 use super::super::search::{SHOWN, Search, TRACES_READ, TraceSearch};
-use super::super::spans::columns_of;
+use super::super::sources::columns_of;
 use super::{Asked, TagValue, note};
 use crate::QueryError;
 use datafusion::execution::memory_pool::MemoryConsumer;
