@@ -319,10 +319,9 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
     let mut samples = Samples::new(1, "n", true);
     samples.of_kube_state("");
-    cluster.known[at]
-        .lock()
-        .all()
-        .for_each(|object| state::tell("Deployment", object, &Metadata::default(), &mut samples));
+    for text in cluster.known[at].lock().texts() {
+        state::tell("Deployment", &known::object(&text), &Metadata::default(), &mut samples);
+    }
     let all = crate::tests::labels_and_values(&samples.finish());
     let replicas =
         all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
@@ -342,7 +341,7 @@ async fn watched(world: &World, kind: &str, before: &[Value], event: &str, after
 
 /// Series of deployments that are told, and those that end.
 fn of_deployments(world: &World, alive: &mut Alive) -> (Vec<String>, Vec<String>) {
-    let (told, ended) = crate::tests::told_and_ended(&world.cluster.collect(alive));
+    let (told, ended) = crate::tests::told_and_ended(&world.cluster.collect(world.cluster.samples(), alive));
     let these = |series: Vec<String>| -> Vec<String> {
         series.into_iter().filter(|one| one.starts_with("kube_deployment_")).collect()
     };
@@ -426,7 +425,8 @@ async fn of_configurations_it_is_asked_and_told_only_that_they_changed() {
         // This server is an old one, which does not know of metadata alone.
         watched(&world, kind, &[of("9")], "MODIFIED", of("12")).await;
         let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
-        assert!(world.cluster.known[at].lock().all().all(|kept| kept.get("data").is_none()));
+        let kept = world.cluster.known[at].lock().texts();
+        assert!(kept.iter().all(|text| known::object(text).get("data").is_none()));
     }
     assert_eq!(world.changes(), ["ConfigMap c changed", "Secret c changed"]);
     let metadata = |kind: &str| {
