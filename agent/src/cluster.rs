@@ -68,7 +68,7 @@ impl ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 18] = [
+const WATCHED: [(&str, &str); 29] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
     // Those that no node has yet.
@@ -85,8 +85,22 @@ const WATCHED: [(&str, &str); 18] = [
     ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
     ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     ("ResourceQuota", "/api/v1/resourcequotas"),
+    ("ReplicationController", "/api/v1/replicationcontrollers"),
+    ("LimitRange", "/api/v1/limitranges"),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("Ingress", "/apis/networking.k8s.io/v1/ingresses"),
+    ("NetworkPolicy", "/apis/networking.k8s.io/v1/networkpolicies"),
+    ("StorageClass", "/apis/storage.k8s.io/v1/storageclasses"),
+    ("VolumeAttachment", "/apis/storage.k8s.io/v1/volumeattachments"),
+    ("Lease", "/apis/coordination.k8s.io/v1/leases"),
+    ("CertificateSigningRequest", "/apis/certificates.k8s.io/v1/certificatesigningrequests"),
+    ("MutatingWebhookConfiguration", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
+    (
+        "ValidatingWebhookConfiguration",
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    ),
     ("Event", "/api/v1/events"),
-    // Only where a role allows them, and of both the metadata alone.
+    // Only where a role allows them, and of both the metadata alone, and a secret's type.
     ("ConfigMap", "/api/v1/configmaps"),
     ("Secret", "/api/v1/secrets"),
 ];
