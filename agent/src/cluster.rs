@@ -68,7 +68,7 @@ impl ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 29] = [
+const WATCHED: [(&str, &str); 33] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
     // Those that no node has yet.
@@ -98,6 +98,17 @@ const WATCHED: [(&str, &str); 29] = [
     (
         "ValidatingWebhookConfiguration",
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    ),
+    // Younger than others: there are servers that do not have them.
+    ("ValidatingAdmissionPolicy", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
+    ("MutatingAdmissionPolicy", "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"),
+    (
+        "MutatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings",
     ),
     ("Event", "/api/v1/events"),
     // Only where a role allows them, and of both the metadata alone, and a secret's type.
@@ -202,10 +213,32 @@ impl Counts {
     }
 }
 
+#[derive(Debug)]
 enum Trouble {
     /// The role does not allow it.
     Forbidden(String),
+    /// The API server has no such kind.
+    Absent,
     Other(String),
+}
+
+impl Trouble {
+    fn why(self) -> String {
+        match self {
+            Trouble::Forbidden(why) | Trouble::Other(why) => why,
+            Trouble::Absent => "the API server has no such kind".into(),
+        }
+    }
+}
+
+/// Whether a list or a watch went well, for who alerts on those that do not. What is refused or not there is left out, and
+/// is no mistake.
+fn went_well<T>(ended: &Result<T, Trouble>) -> Option<bool> {
+    match ended {
+        Ok(_) => Some(true),
+        Err(Trouble::Other(_)) => Some(false),
+        Err(Trouble::Forbidden(_) | Trouble::Absent) => None,
+    }
 }
 
 impl Cluster {
@@ -352,11 +385,15 @@ impl Cluster {
             let work = async {
                 if lists {
                     let listed = self.list(at, kind, path).await;
-                    self.asked.lock().listed(kind, path, listed.is_ok());
+                    if let Some(well) = went_well(&listed) {
+                        self.asked.lock().listed(kind, path, well);
+                    }
                     listed?;
                 }
                 let followed = self.follow(at, kind, path).await;
-                self.asked.lock().watched(kind, path, followed.is_ok());
+                if let Some(well) = went_well(&followed) {
+                    self.asked.lock().watched(kind, path, well);
+                }
                 followed
             };
             let came_to = tokio::select! {
@@ -386,6 +423,11 @@ impl Cluster {
                         }
                         false => {}
                     }
+                    (lists, refusals) = (true, refusals + 1);
+                    refused(refusals)
+                }
+                Err(Trouble::Absent) => {
+                    debug!(kind, "this API server has no such kind");
                     (lists, refusals) = (true, refusals + 1);
                     refused(refusals)
                 }
@@ -457,7 +499,8 @@ impl Cluster {
         let shorten: fn(&str, Value) -> Value = |_, one| known::of_history(one);
         let kept = async |path: &str| match self.pages(kind, path, shorten).await {
             Ok((kept, _)) => kept,
-            Err(Trouble::Forbidden(why) | Trouble::Other(why)) => {
+            Err(trouble) => {
+                let why = trouble.why();
                 warn!(kind, path, why, "what nobody watched is told in part: it cannot be had");
                 vec![]
             }
@@ -498,6 +541,7 @@ impl Cluster {
             match status {
                 StatusCode::OK => {}
                 StatusCode::FORBIDDEN => return Err(Trouble::Forbidden(message())),
+                StatusCode::NOT_FOUND => return Err(Trouble::Absent),
                 other => return Err(Trouble::Other(format!("{other}: {}", message()))),
             }
             version = list["metadata"]["resourceVersion"].as_str().unwrap_or(&version).to_owned();
@@ -521,6 +565,7 @@ impl Cluster {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE => return Ok(Some("410 Gone".into())),
+            StatusCode::NOT_FOUND => return Err(Trouble::Absent),
             StatusCode::FORBIDDEN => {
                 let said = body(response).await.map_err(Trouble::Other)?;
                 return Err(Trouble::Forbidden(beginning(&said)));

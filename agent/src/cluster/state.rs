@@ -46,10 +46,14 @@ impl Of<'_, '_> {
 }
 
 /// Kinds whose labels and annotations kube-state-metrics does not tell, or in its own way.
-const WITHOUT_OWN_WORDS: [&str; 5] = [
+const WITHOUT_OWN_WORDS: [&str; 9] = [
     "LimitRange",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
     "MutatingWebhookConfiguration",
     "ReplicationController",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "ValidatingWebhookConfiguration",
     "VolumeAttachment",
 ];
@@ -130,6 +134,10 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
         "EndpointSlice" => network::endpoint_slice(object, of),
         "Ingress" => network::ingress(object, of),
         "NetworkPolicy" => network::policy(object, of),
+        "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy" => api_server::policy(object, of),
+        "MutatingAdmissionPolicyBinding" | "ValidatingAdmissionPolicyBinding" => {
+            api_server::policy_binding(object, of);
+        }
         "CertificateSigningRequest" => api_server::certificate_request(object, of),
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
             api_server::webhooks(object, of);
@@ -301,6 +309,14 @@ fn autoscaler(object: &Value, of: &mut Of<'_, '_>) {
         ("scaletargetref_api_version", text("/spec/scaleTargetRef/apiVersion")),
     ];
     of.gauge("info", &info, 1.0);
+    for (name, path) in [
+        ("spec_behavior_scale_up_tolerance", "/spec/behavior/scaleUp/tolerance"),
+        ("spec_behavior_scale_down_tolerance", "/spec/behavior/scaleDown/tolerance"),
+    ] {
+        if let Some(share) = quantity::parse(text(path)) {
+            of.gauge(name, &[], share);
+        }
+    }
     for (name, path, side) in [
         ("spec_target_metric", "/spec/metrics", "target"),
         ("status_target_metric", "/status/currentMetrics", "current"),

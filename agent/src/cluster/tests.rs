@@ -793,6 +793,43 @@ fn what_the_api_server_works_with_is_told_as_kube_state_metrics_tells_it() {
     );
 }
 
+/// Rules alert on the share of lists and watches that fail: a right that is not given on purpose would alert for ever.
+#[tokio::test]
+async fn a_kind_that_is_refused_or_not_there_is_left_out_and_no_mistake() {
+    let world = world().await;
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Job").unwrap();
+    let (kind, path) = WATCHED[at];
+    let listed = world.cluster.list(at, kind, path).await;
+    assert!(matches!(listed, Err(Trouble::Absent)), "this server has no such kind: {listed:?}");
+    let refused = Err::<(), _>(Trouble::Forbidden("no".into()));
+    let failed = Err(Trouble::Other("503".into()));
+    let went: Vec<_> = [listed, refused, failed, Ok(())].iter().map(went_well).collect();
+    assert_eq!(went, [None, None, Some(false), Some(true)]);
+}
+
+#[test]
+fn policies_of_admission_are_told_as_kube_state_metrics_tells_them() {
+    let policy = json!({ "metadata": { "name": "p", "labels": { "a": "b" } }, "spec": { "failurePolicy": "Fail",
+        "paramKind": { "apiVersion": "v1", "kind": "ConfigMap" } } });
+    let binding = json!({ "metadata": { "name": "b" }, "spec": { "policyName": "p", "validationActions": ["Deny", "Audit"],
+        "paramRef": { "name": "c", "parameterNotFoundAction": "Allow" } } });
+    let of = "kube_validatingadmissionpolicybinding";
+    assert_eq!(
+        told_of(&[("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)]),
+        [
+            "kube_validatingadmissionpolicy_info{failure_policy=\"Fail\", param_api_version=\"v1\", param_kind=\"ConfigMap\", \
+             validatingadmissionpolicy=\"p\"} 1"
+                .to_owned(),
+            format!(
+                "{of}_info{{param_name=\"c\", param_not_found_action=\"Allow\", policy_name=\"p\", \
+                 validatingadmissionpolicybinding=\"b\"}} 1"
+            ),
+            format!("{of}_validation_action{{action=\"Audit\", validatingadmissionpolicybinding=\"b\"}} 1"),
+            format!("{of}_validation_action{{action=\"Deny\", validatingadmissionpolicybinding=\"b\"}} 1"),
+        ]
+    );
+}
+
 #[test]
 fn limits_controllers_and_what_volumes_are_made_by_are_told_as_kube_state_metrics_tells_them() {
     let limits = json!({ "metadata": { "name": "l", "namespace": "n" }, "spec": { "limits": [

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds as the flags name them: plural and lower case.
-const KINDS: [&str; 28] = [
+const KINDS: [&str; 32] = [
     "certificatesigningrequests",
     "configmaps",
     "cronjobs",
@@ -16,6 +16,8 @@ const KINDS: [&str; 28] = [
     "jobs",
     "leases",
     "limitranges",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
     "mutatingwebhookconfigurations",
     "namespaces",
     "networkpolicies",
@@ -31,6 +33,8 @@ const KINDS: [&str; 28] = [
     "services",
     "statefulsets",
     "storageclasses",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
     "validatingwebhookconfigurations",
     "volumeattachments",
 ];

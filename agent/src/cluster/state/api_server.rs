@@ -41,3 +41,29 @@ pub(super) fn webhooks(object: &Value, of: &mut Of<'_, '_>) {
         of.gauge("webhook_clientconfig_service", &labels, 1.0);
     }
 }
+
+/// The mutating ones say too whether they are asked again.
+pub(super) fn policy(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("param_api_version", text("/spec/paramKind/apiVersion")),
+        ("param_kind", text("/spec/paramKind/kind")),
+        ("failure_policy", text("/spec/failurePolicy")),
+        ("reinvocation_policy", text("/spec/reinvocationPolicy")),
+    ];
+    of.gauge("info", &info, 1.0);
+}
+
+pub(super) fn policy_binding(object: &Value, of: &mut Of<'_, '_>) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    let info = [
+        ("policy_name", text("/spec/policyName")),
+        ("param_name", text("/spec/paramRef/name")),
+        ("param_namespace", text("/spec/paramRef/namespace")),
+        ("param_not_found_action", text("/spec/paramRef/parameterNotFoundAction")),
+    ];
+    of.gauge("info", &info, 1.0);
+    for action in list(object, "/spec/validationActions").filter_map(Value::as_str) {
+        of.gauge("validation_action", &[("action", action)], 1.0);
+    }
+}

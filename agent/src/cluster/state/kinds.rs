@@ -244,6 +244,34 @@ pub(super) const KINDS: &[Kind] = &[
         label: "validatingwebhookconfiguration",
         fields: &[],
     },
+    Kind {
+        kind: "MutatingAdmissionPolicy",
+        plural: "mutatingadmissionpolicies",
+        prefix: "kube_mutatingadmissionpolicy",
+        label: "mutatingadmissionpolicy",
+        fields: &[],
+    },
+    Kind {
+        kind: "MutatingAdmissionPolicyBinding",
+        plural: "mutatingadmissionpolicybindings",
+        prefix: "kube_mutatingadmissionpolicybinding",
+        label: "mutatingadmissionpolicybinding",
+        fields: &[],
+    },
+    Kind {
+        kind: "ValidatingAdmissionPolicy",
+        plural: "validatingadmissionpolicies",
+        prefix: "kube_validatingadmissionpolicy",
+        label: "validatingadmissionpolicy",
+        fields: &[],
+    },
+    Kind {
+        kind: "ValidatingAdmissionPolicyBinding",
+        plural: "validatingadmissionpolicybindings",
+        prefix: "kube_validatingadmissionpolicybinding",
+        label: "validatingadmissionpolicybinding",
+        fields: &[],
+    },
     // Of both the metadata alone are known, and of a secret its type.
     Kind {
         kind: "ConfigMap",
