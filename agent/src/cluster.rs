@@ -370,7 +370,9 @@ impl Cluster {
                     state::tell(kind, &known::object(&text), &self.config.metadata, out);
                 }
             }
-            self.asked.lock().tell(out);
+            // Who tells may wait for the queue, and nobody for who tells.
+            let asked = self.asked.lock().clone();
+            asked.tell(out);
         });
         self.counts.left_out.store(left_out, Ordering::Relaxed);
         samples.finish()
