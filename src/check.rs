@@ -3,27 +3,28 @@
 mod configuration;
 mod dashboard;
 
+use crate::output;
 use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(files: &[std::path::PathBuf]) -> ExitCode {
-    let mut mistakes = 0;
+    let (mut told, mut mistakes) = (String::new(), 0);
     for file in files {
         match check(file) {
-            Ok(what) => println!("{}: {what}", file.display()),
+            Ok(what) => told += &format!("{}: {what}\n", file.display()),
             Err(found) => {
                 for mistake in &found {
-                    println!("{}:{mistake}", file.display());
+                    told += &format!("{}:{mistake}\n", file.display());
                 }
                 mistakes += found.len();
             }
         }
     }
     if mistakes == 0 {
-        return ExitCode::SUCCESS;
+        return output::end(&told, ExitCode::SUCCESS);
     }
-    println!("{mistakes} mistake{}", if mistakes == 1 { "" } else { "s" });
-    ExitCode::FAILURE
+    told += &format!("{mistakes} mistake{}\n", if mistakes == 1 { "" } else { "s" });
+    output::end(&told, ExitCode::FAILURE)
 }
 
 /// What the file is, or each of its mistakes as `line[:column]: text`.

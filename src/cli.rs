@@ -6,6 +6,7 @@ mod server;
 
 use crate::app;
 use crate::config::{Config, Flags, Role};
+use crate::output;
 use clap::{Args, Parser, Subcommand};
 #[cfg(feature = "server")]
 pub use server::Language;
@@ -83,12 +84,9 @@ pub fn run(cli: Cli) -> ExitCode {
             None => serve(Role::Agent, agent.flags),
         },
         Command::Version => {
-            println!(
-                "binnacle {VERSION} (commit {}, profile {})",
-                env!("BINNACLE_COMMIT"),
-                env!("BINNACLE_PROFILE")
-            );
-            ExitCode::SUCCESS
+            let (commit, profile) = (env!("BINNACLE_COMMIT"), env!("BINNACLE_PROFILE"));
+            let told = format!("binnacle {VERSION} (commit {commit}, profile {profile})\n");
+            output::end(&told, ExitCode::SUCCESS)
         }
     }
 }
@@ -119,10 +117,7 @@ const EXIT_USAGE: u8 = 2;
 fn dry_run(flags: Flags) -> ExitCode {
     let told = Config::load(Role::Agent, flags).and_then(|config| app::preview(&config));
     match told {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => output::end(&text, ExitCode::SUCCESS),
         Err(wrong) => {
             eprintln!("binnacle: {wrong:#}");
             ExitCode::from(EXIT_USAGE)

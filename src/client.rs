@@ -7,6 +7,7 @@ mod statement;
 mod time;
 
 use crate::cli::Language;
+use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
@@ -72,7 +73,8 @@ fn run_to_end(language: Language, args: QueryArgs) -> anyhow::Result<()> {
     match &args.query {
         Some(query) => {
             let bytes = runtime.block_on(server.ask(language, query, &args))?;
-            answer::print(&bytes)
+            output::print(&bytes)?;
+            Ok(())
         }
         None => prompt::run(&runtime, &server, language, &args),
     }

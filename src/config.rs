@@ -102,10 +102,12 @@ pub struct Config {
 /// Files are read by who starts the listener.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// How the flags that name them begin.
+    /// How the flags that name certificate and key begin.
     pub flag: &'static str,
     pub cert: PathBuf,
     pub key: PathBuf,
+    /// How the flag that names the authorities begins.
+    pub client_ca_flag: &'static str,
     pub client_ca: Option<PathBuf>,
 }
 
@@ -190,15 +192,9 @@ impl Config {
             syslog_tls: match flags.syslog_tls.as_deref() {
                 None | Some("off") => None,
                 written => {
-                    let own = tls(
-                        "--syslog-tls",
-                        (flags.syslog_tls_cert, flags.syslog_tls_key, flags.syslog_tls_client_ca),
-                    )?;
-                    let files = own.or(of_all.clone());
-                    Some((
-                        address("--syslog-tls", written.map(str::to_owned), "")?,
-                        files.context("--syslog-tls needs --syslog-tls-cert and --syslog-tls-key, or --tls-cert and --tls-key")?,
-                    ))
+                    let own = (flags.syslog_tls_cert, flags.syslog_tls_key, flags.syslog_tls_client_ca);
+                    let files = syslog_tls(own, of_all.as_ref())?;
+                    Some((address("--syslog-tls", written.map(str::to_owned), "")?, files))
                 }
             },
             tls: of_all,
@@ -390,16 +386,30 @@ fn promoted(these: Vec<String>, all: bool, ignored: Vec<String>) -> anyhow::Resu
 /// Below this a memtable and one query do not fit beside each other.
 const MEMORY_BYTES_MIN: usize = 64 << 20;
 
+/// As they are written: certificate, its key, and the authorities of callers.
+type TlsFilesWritten = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>);
+
 /// The files of a listener's TLS; none where there is to be none.
-fn tls(
-    flag: &'static str,
-    (cert, key, client_ca): (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
-) -> anyhow::Result<Option<TlsFiles>> {
+fn tls(flag: &'static str, (cert, key, client_ca): TlsFilesWritten) -> anyhow::Result<Option<TlsFiles>> {
     match (cert, key) {
-        (Some(cert), Some(key)) => Ok(Some(TlsFiles { flag, cert, key, client_ca })),
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { flag, cert, key, client_ca_flag: flag, client_ca })),
         (None, None) if client_ca.is_none() => Ok(None),
         _ => bail!("{flag}-cert and {flag}-key go together: give both files"),
     }
+}
+
+/// The files of syslog's listener: without a certificate of its own it shows that of all, and asks of senders what all
+/// ask unless it names authorities of its own.
+fn syslog_tls(own: TlsFilesWritten, of_all: Option<&TlsFiles>) -> anyhow::Result<TlsFiles> {
+    const FLAG: &str = "--syslog-tls";
+    let files = match (own, of_all) {
+        ((None, None, client_ca @ Some(_)), Some(of_all)) => {
+            Some(TlsFiles { client_ca_flag: FLAG, client_ca, ..of_all.clone() })
+        }
+        ((None, None, _), of_all) => of_all.cloned(),
+        (own, _) => tls(FLAG, own)?,
+    };
+    files.context("--syslog-tls needs --syslog-tls-cert and --syslog-tls-key, or --tls-cert and --tls-key")
 }
 
 fn address(flag: &str, written: Option<String>, default: &str) -> anyhow::Result<SocketAddr> {
@@ -514,6 +524,42 @@ mod tests {
     }
 
     #[test]
+    fn syslog_shows_the_certificate_of_all_and_may_ask_of_its_senders_something_else() {
+        let files = |flags: Flags| {
+            let of_all = Flags {
+                syslog_tls: Some(":6514".into()),
+                tls_cert: Some("all.pem".into()),
+                tls_key: Some("all.key".into()),
+                tls_client_ca: Some("callers.pem".into()),
+                ..flags
+            };
+            let (_, files) = up(of_all).unwrap().syslog_tls.unwrap();
+            let client_ca = files.client_ca.map(|path| (files.client_ca_flag, path));
+            (files.flag, files.cert, client_ca)
+        };
+        let senders = || Some(PathBuf::from("senders.pem"));
+        assert_eq!(
+            files(Flags::default()),
+            ("--tls", "all.pem".into(), Some(("--tls", "callers.pem".into())))
+        );
+        assert_eq!(
+            files(Flags { syslog_tls_client_ca: senders(), ..Flags::default() }),
+            ("--tls", "all.pem".into(), Some(("--syslog-tls", "senders.pem".into())))
+        );
+        let own = |syslog_tls_client_ca| Flags {
+            syslog_tls_cert: Some("own.pem".into()),
+            syslog_tls_key: Some("own.key".into()),
+            syslog_tls_client_ca,
+            ..Flags::default()
+        };
+        assert_eq!(files(own(None)), ("--syslog-tls", "own.pem".into(), None));
+        assert_eq!(
+            files(own(senders())),
+            ("--syslog-tls", "own.pem".into(), Some(("--syslog-tls", "senders.pem".into())))
+        );
+    }
+
+    #[test]
     fn mistakes_name_the_flag_and_the_remedy() {
         let wrong = |flags: Flags| format!("{:#}", up(flags).unwrap_err());
         let text = |s: &str| Some(s.to_owned());
@@ -526,6 +572,12 @@ mod tests {
         );
         assert!(wrong(Flags { syslog: text("514"), ..Flags::default() }).contains("--syslog"));
         assert!(wrong(Flags { syslog_tls: text(":6514"), ..Flags::default() }).contains("--syslog-tls-cert"));
+        let syslog_asks = Flags {
+            syslog_tls: text(":6514"),
+            syslog_tls_client_ca: Some("senders.pem".into()),
+            ..Flags::default()
+        };
+        assert!(wrong(syslog_asks).contains("--syslog-tls-cert"));
         assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
         assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
         assert!(

@@ -2,6 +2,8 @@
 
 // The agent alone has the same flags and listeners, and uses fewer of them.
 #![cfg_attr(not(feature = "server"), allow(dead_code))]
+// It panics where nobody reads: `output` is the way out.
+#![deny(clippy::print_stdout)]
 
 mod app;
 #[cfg(feature = "server")]
@@ -13,6 +15,7 @@ mod config;
 #[cfg(feature = "server")]
 mod demo;
 mod memory;
+mod output;
 #[cfg(feature = "server")]
 mod remote;
 mod server_tls;

@@ -1,7 +1,8 @@
 //! `binnacle agent top`: what a running agent does and what costs what, from its own metrics, twice apart.
 
+use crate::output::{self, Reader};
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,7 @@ pub fn run(args: &TopArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut out = std::io::stdout();
-    let is_screen = out.is_terminal();
+    let is_screen = std::io::stdout().is_terminal();
     loop {
         std::thread::sleep(every);
         match asking.look() {
@@ -47,13 +47,14 @@ pub fn run(args: &TopArgs) -> ExitCode {
                     (false, true) => format!("\x1b[H\x1b[2J{text}"),
                     (false, false) => format!("{text}\n"),
                 };
-                match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {
-                    Ok(()) if args.once => return ExitCode::SUCCESS,
-                    Ok(()) => before = (exposed, Instant::now()),
-                    // Its reader has seen enough, as `head` has.
-                    Err(gone) if gone.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+                if args.once {
+                    return output::end(&shown, ExitCode::SUCCESS);
+                }
+                match output::print(shown.as_bytes()) {
+                    Ok(Reader::Listens) => before = (exposed, Instant::now()),
+                    Ok(Reader::Gone) => return ExitCode::SUCCESS,
                     Err(wrong) => {
-                        eprintln!("binnacle: {wrong}");
+                        eprintln!("binnacle: standard output: {wrong}");
                         return ExitCode::FAILURE;
                     }
                 }

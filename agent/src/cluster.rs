@@ -24,12 +24,12 @@ use crate::changes::{self, Change};
 use crate::host::Host;
 use crate::kubelet::client::{Client, Lines, TIMEOUT, beginning, body};
 use crate::kubelet::{Settings, Trust};
-use crate::panics::Panics;
+use crate::panics::{Panics, joined};
 use crate::queue::{self, PushError, Queue, Record};
 use crate::samples::Samples;
 use asked::Asked;
 use held::Held;
-use known::{Event, Known};
+use known::{Event, Known, Text};
 use lately::Lately;
 use lease::Note;
 use model::{Clock, LogBatch, MetricBatch, Reading};
@@ -43,7 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -68,7 +68,7 @@ impl ClusterSettings {
 const LEASE: &str = "binnacle-agent";
 
 /// Kinds that are watched, and their paths.
-const WATCHED: [(&str, &str); 18] = [
+const WATCHED: [(&str, &str); 33] = [
     ("Node", "/api/v1/nodes"),
     ("Namespace", "/api/v1/namespaces"),
     // Those that no node has yet.
@@ -85,14 +85,42 @@ const WATCHED: [(&str, &str); 18] = [
     ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
     ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     ("ResourceQuota", "/api/v1/resourcequotas"),
+    ("ReplicationController", "/api/v1/replicationcontrollers"),
+    ("LimitRange", "/api/v1/limitranges"),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("Ingress", "/apis/networking.k8s.io/v1/ingresses"),
+    ("NetworkPolicy", "/apis/networking.k8s.io/v1/networkpolicies"),
+    ("StorageClass", "/apis/storage.k8s.io/v1/storageclasses"),
+    ("VolumeAttachment", "/apis/storage.k8s.io/v1/volumeattachments"),
+    ("Lease", "/apis/coordination.k8s.io/v1/leases"),
+    ("CertificateSigningRequest", "/apis/certificates.k8s.io/v1/certificatesigningrequests"),
+    ("MutatingWebhookConfiguration", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
+    (
+        "ValidatingWebhookConfiguration",
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    ),
+    // Younger than others: there are servers that do not have them.
+    ("ValidatingAdmissionPolicy", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
+    ("MutatingAdmissionPolicy", "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"),
+    (
+        "MutatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings",
+    ),
     ("Event", "/api/v1/events"),
-    // Only where a role allows them, and of both the metadata alone.
+    // Only where a role allows them, and of both the metadata alone, and a secret's type.
     ("ConfigMap", "/api/v1/configmaps"),
     ("Secret", "/api/v1/secrets"),
 ];
 
-/// Objects of one page of a list.
-const PAGE: usize = 500;
+/// Objects of one page of a list: some MB of parsed ones at a time.
+const PAGE: usize = 100;
+
+/// Pages that are read at a time. At the beginning of a term all kinds are listed, and each page is large for a moment.
+const PAGES_AT_ONCE: usize = 2;
 
 /// A watch ends after this time and goes on with a new one.
 const WATCH_S: u64 = 300;
@@ -123,6 +151,7 @@ pub struct Cluster {
     news: Notify,
     /// What was held is told.
     settled: Notify,
+    pages: Semaphore,
     /// Where what is held is written down before the lease says so.
     path: PathBuf,
     pub counts: Arc<Counts>,
@@ -148,6 +177,7 @@ pub struct Counts {
     leads: AtomicU64,
     events: AtomicU64,
     relists: AtomicU64,
+    left_out: AtomicU64,
 }
 
 impl Counts {
@@ -174,14 +204,41 @@ impl Counts {
                 "Lists that had to be read anew because a watch could not go on",
                 count(&self.relists),
             ),
+            Reading::gauge(
+                "binnacle_agent_cluster_objects_left_out",
+                "Objects of the cluster that are not told because there are too many of their kind",
+                count(&self.left_out),
+            ),
         ]
     }
 }
 
+#[derive(Debug)]
 enum Trouble {
     /// The role does not allow it.
     Forbidden(String),
+    /// The API server has no such kind.
+    Absent,
     Other(String),
+}
+
+impl Trouble {
+    fn why(self) -> String {
+        match self {
+            Trouble::Forbidden(why) | Trouble::Other(why) => why,
+            Trouble::Absent => "the API server has no such kind".into(),
+        }
+    }
+}
+
+/// Whether a list or a watch went well, for who alerts on those that do not. What is refused or not there is left out, and
+/// is no mistake.
+fn went_well<T>(ended: &Result<T, Trouble>) -> Option<bool> {
+    match ended {
+        Ok(_) => Some(true),
+        Err(Trouble::Other(_)) => Some(false),
+        Err(Trouble::Forbidden(_) | Trouble::Absent) => None,
+    }
 }
 
 impl Cluster {
@@ -193,10 +250,10 @@ impl Cluster {
         panics: Panics,
     ) -> anyhow::Result<Cluster> {
         let client = Client::new(&settings.access())?;
-        let known = WATCHED.iter().map(|_| Mutex::default()).collect();
+        let known = WATCHED.iter().map(|&(kind, _)| Mutex::new(Known::of(kind))).collect();
         let (settings, config) = (settings.clone(), config.clone());
         let (rollouts, asked, renewed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (news, settled) = (Notify::new(), Notify::new());
+        let (news, settled, pages) = (Notify::new(), Notify::new(), Semaphore::new(PAGES_AT_ONCE));
         let path = config.data_dir.join("cluster.held");
         let held = std::fs::read(&path).ok().and_then(|bytes| Held::from_bytes(&bytes)).unwrap_or_default();
         let told = Mutex::new(Told { held, ..Told::default() });
@@ -215,6 +272,7 @@ impl Cluster {
             renewed,
             news,
             settled,
+            pages,
             path,
             counts: Arc::default(),
         })
@@ -268,26 +326,55 @@ impl Cluster {
                 _ = ticks.tick() => {}
                 () = ending.cancelled() => return,
             }
-            let batch = self.collect(&mut alive);
-            if batch.samples() > 0 && self.holds() {
-                self.queue.keep_metrics(&self.config.tenant, &batch).await;
+            // A large cluster has 500,000 series: they go on their way by pieces, as those of a node do.
+            let (collecting, mut kept) = (self.clone(), std::mem::take(&mut alive));
+            let (full, mut pieces) = mpsc::channel(1);
+            let collected = tokio::task::spawn_blocking(move || {
+                let rest = collecting.collect(collecting.samples().in_pieces(full), &mut kept);
+                (rest, kept)
+            });
+            while let Some(piece) = pieces.recv().await {
+                self.keep(&piece).await;
             }
+            let Some((rest, kept)) = joined(collected.await) else { return };
+            alive = kept;
+            self.keep(&rest).await;
         }
+    }
+
+    async fn keep(&self, batch: &MetricBatch) {
+        if batch.samples() > 0 && self.holds() {
+            self.queue.keep_metrics(&self.config.tenant, batch).await;
+        }
+    }
+
+    fn samples(&self) -> Samples {
+        let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
+        samples.of_kube_state("");
+        samples
     }
 
     /// All objects as they are known. An API server that does not answer changes nothing of that, as with
     /// kube-state-metrics: what is known is told on.
-    fn collect(&self, alive: &mut Alive) -> MetricBatch {
-        let mut samples = Samples::new(self.clock.now_ns(), &self.host.name, true);
-        samples.of_kube_state("");
+    fn collect(&self, mut samples: Samples, alive: &mut Alive) -> MetricBatch {
+        let mut left_out = 0;
         samples.ending(alive, |out| {
             out.up();
             for ((kind, _), known) in WATCHED.iter().zip(&self.known) {
-                let known = known.lock();
-                known.all().for_each(|object| state::tell(kind, object, &self.config.metadata, out));
+                let texts = {
+                    let known = known.lock();
+                    left_out += known.left_out as u64;
+                    known.texts()
+                };
+                for text in texts {
+                    state::tell(kind, &known::object(&text), &self.config.metadata, out);
+                }
             }
-            self.asked.lock().tell(out);
+            // Who tells may wait for the queue, and nobody for who tells.
+            let asked = self.asked.lock().clone();
+            asked.tell(out);
         });
+        self.counts.left_out.store(left_out, Ordering::Relaxed);
         samples.finish()
     }
 
@@ -300,11 +387,15 @@ impl Cluster {
             let work = async {
                 if lists {
                     let listed = self.list(at, kind, path).await;
-                    self.asked.lock().listed(kind, path, listed.is_ok());
+                    if let Some(well) = went_well(&listed) {
+                        self.asked.lock().listed(kind, path, well);
+                    }
                     listed?;
                 }
                 let followed = self.follow(at, kind, path).await;
-                self.asked.lock().watched(kind, path, followed.is_ok());
+                if let Some(well) = went_well(&followed) {
+                    self.asked.lock().watched(kind, path, well);
+                }
                 followed
             };
             let came_to = tokio::select! {
@@ -337,6 +428,11 @@ impl Cluster {
                     (lists, refusals) = (true, refusals + 1);
                     refused(refusals)
                 }
+                Err(Trouble::Absent) => {
+                    debug!(kind, "this API server has no such kind");
+                    (lists, refusals) = (true, refusals + 1);
+                    refused(refusals)
+                }
                 Err(Trouble::Other(why)) => {
                     if failures == 0 {
                         warn!(kind, why, "the API server does not answer");
@@ -353,15 +449,29 @@ impl Cluster {
     }
 
     async fn list(&self, at: usize, kind: &str, path: &str) -> Result<(), Trouble> {
-        let (items, version) = self.pages(path).await?;
         let is_first = self.known[at].lock().version.is_empty();
         let before = self.told.lock().before.get(kind).copied().filter(|_| is_first);
+        // Who scaled a workload in a gap of the lease stands in what else nobody asks for.
+        let shorten: fn(&str, Value) -> Value = match before {
+            Some(_) if rollouts::KINDS.contains(&kind) => |_, workload| workload,
+            None if is_first => known::kept,
+            _ => |_, object| known::trimmed(object),
+        };
+        let (items, version) = self.pages(kind, path, shorten).await?;
         let missed = match before {
             Some(until) => self.missed(kind, &items, until).await,
             None => vec![],
         };
         let since = before.filter(|_| matches!(kind, "Event" | "ConfigMap" | "Secret"));
-        let mut events = self.known[at].lock().replace(items, version, since.map(|until| until.version));
+        let (mut events, left_out) = {
+            let mut known = self.known[at].lock();
+            let items = items.iter().map(|text| known::object(text));
+            let events = known.replace(items, version, since.map(|until| until.version));
+            (events, known.left_out)
+        };
+        if left_out > 0 {
+            warn!(kind, left_out, "there are more objects of a kind than are told");
+        }
         if let Some(until) = since {
             let since = |event| difference::since(kind, event, until);
             events = events.into_iter().filter_map(since).collect();
@@ -371,23 +481,28 @@ impl Cluster {
     }
 
     /// What became of workloads and nodes between the last word of who watched before and our first.
-    async fn missed(&self, kind: &str, items: &[Value], until: Until) -> Vec<Change> {
-        let is_later =
-            |one: &&Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
-        let later: Vec<&Value> = items.iter().filter(is_later).collect();
+    async fn missed(&self, kind: &str, items: &[Text], until: Until) -> Vec<Change> {
+        if kind != "Node" && !rollouts::KINDS.contains(&kind) {
+            return vec![];
+        }
+        let is_later = |one: &Value| known::version_of(one).parse::<u64>().is_ok_and(|at| at > until.version);
+        let items = items.iter().map(|text| known::object(text));
+        let later: Vec<Value> = items.filter(is_later).collect();
+        let later: Vec<&Value> = later.iter().collect();
         let found = match kind {
             "Node" => missed::of_nodes(&later, until),
-            _ if rollouts::KINDS.contains(&kind) => self.missed_of(kind, &later, until).await,
-            _ => vec![],
+            _ => self.missed_of(kind, &later, until).await,
         };
         self.told.lock().lately.untold(found)
     }
 
     /// Rollouts and scalings, out of what the cluster keeps of them.
     async fn missed_of(&self, kind: &str, workloads: &[&Value], until: Until) -> Vec<Change> {
-        let kept = async |path: &str| match self.pages(path).await {
+        let shorten: fn(&str, Value) -> Value = |_, one| known::of_history(one);
+        let kept = async |path: &str| match self.pages(kind, path, shorten).await {
             Ok((kept, _)) => kept,
-            Err(Trouble::Forbidden(why) | Trouble::Other(why)) => {
+            Err(trouble) => {
+                let why = trouble.why();
                 warn!(kind, path, why, "what nobody watched is told in part: it cannot be had");
                 vec![]
             }
@@ -395,8 +510,12 @@ impl Cluster {
         if workloads.is_empty() {
             return vec![];
         }
-        let history = kept(rollouts::history_path(kind)).await;
+        let objects = |texts: Vec<Text>| texts.into_iter().map(|text| known::object(&text));
+        let history = objects(kept(rollouts::history_path(kind)).await);
+        let uids = rollouts::uids(workloads);
+        let history: Vec<Value> = history.filter(|one| rollouts::is_of(one, &uids)).collect();
         let events = if kind == "Deployment" { kept(missed::SCALINGS_PATH).await } else { vec![] };
+        let events: Vec<Value> = objects(events).collect();
         let mut found = rollouts::missed(kind, workloads, &history, until, self.clock.now_ns());
         let sizes = self.told.lock().sizes.get(kind).cloned().unwrap_or_default();
         let kept = missed::Kept { events: &events, sizes: &sizes };
@@ -404,10 +523,17 @@ impl Cluster {
         found
     }
 
-    /// A whole list, and its version.
-    async fn pages(&self, path: &str) -> Result<(Vec<Value>, String), Trouble> {
+    /// A whole list, and its version. What is not asked for goes page by page, and objects are text until they are read.
+    async fn pages(
+        &self,
+        kind: &str,
+        path: &str,
+        shorten: fn(&str, Value) -> Value,
+    ) -> Result<(Vec<Text>, String), Trouble> {
         let (mut items, mut next, mut version) = (vec![], String::new(), String::new());
         loop {
+            // It is closed by nobody.
+            let _turn = self.pages.acquire().await.ok();
             let page = match next.is_empty() {
                 true => with(path, &format!("limit={PAGE}")),
                 false => with(path, &format!("limit={PAGE}&continue={next}")),
@@ -417,13 +543,13 @@ impl Cluster {
             match status {
                 StatusCode::OK => {}
                 StatusCode::FORBIDDEN => return Err(Trouble::Forbidden(message())),
+                StatusCode::NOT_FOUND => return Err(Trouble::Absent),
                 other => return Err(Trouble::Other(format!("{other}: {}", message()))),
             }
             version = list["metadata"]["resourceVersion"].as_str().unwrap_or(&version).to_owned();
             next = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
-            if let Some(Value::Array(page)) = list.get_mut("items").map(Value::take) {
-                items.extend(page);
-            }
+            let page = known::items(&mut list).into_iter();
+            items.extend(page.map(|one| known::text(&shorten(kind, one))));
             if next.is_empty() {
                 return Ok((items, version));
             }
@@ -441,6 +567,7 @@ impl Cluster {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE => return Ok(Some("410 Gone".into())),
+            StatusCode::NOT_FOUND => return Err(Trouble::Absent),
             StatusCode::FORBIDDEN => {
                 let said = body(response).await.map_err(Trouble::Other)?;
                 return Err(Trouble::Forbidden(beginning(&said)));
@@ -500,7 +627,7 @@ impl Cluster {
         let (version, sizes) = {
             let known = self.known[at].lock();
             let has_sizes = matches!(kind, "Deployment" | "StatefulSet");
-            let sizes = has_sizes.then(|| Sizes::of(known.all()));
+            let sizes = has_sizes.then(|| known.sizes());
             (known.version.parse::<u64>().ok(), sizes)
         };
         if !batches.is_empty() {

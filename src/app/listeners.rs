@@ -3,6 +3,7 @@
 
 use super::data_dir;
 use crate::config::{Config, Role};
+use crate::output;
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -155,22 +156,27 @@ impl Addresses {
             written => written.with_context(|| format!("writing {FILE} in {}", config.data_dir.display()))?,
         }
         let scheme = self.http_scheme();
-        println!("http       {scheme}://{}", self.http);
+        let mut told = format!("http       {scheme}://{}\n", self.http);
         for (name, address) in [("otlp-grpc", self.otlp_grpc), ("otlp-http", self.otlp_http)] {
             if let Some(address) = address {
-                println!("{name:<10} {scheme}://{address}");
+                told += &format!("{name:<10} {scheme}://{address}\n");
             }
         }
         if let Some(pg) = self.pg {
-            println!("pg         postgres://{pg}/{}", config.tenant);
+            told += &format!("pg         postgres://{pg}/{}\n", config.tenant);
         }
         if let Some(syslog) = self.syslog {
-            println!("syslog     tcp+udp://{syslog}");
+            told += &format!("syslog     tcp+udp://{syslog}\n");
         }
         if let Some(syslog) = self.syslog_tls {
-            println!("syslog-tls tls://{syslog}");
+            told += &format!("syslog-tls tls://{syslog}\n");
         }
-        println!("binnacle {} is ready; data in {}", config.role.name(), config.data_dir.display());
+        let (role, dir) = (config.role.name(), config.data_dir.display());
+        told += &format!("binnacle {role} is ready; data in {dir}\n");
+        // A server runs whoever reads this.
+        if let Err(wrong) = output::print(told.as_bytes()) {
+            warn!(error = %wrong, "the listeners are not told on standard output");
+        }
         Ok(())
     }
 

@@ -92,7 +92,7 @@ fn server_config(tls: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
     let builder = match &tls.client_ca {
         None => ServerConfig::builder().with_no_client_auth(),
         Some(path) => {
-            let named = format!("{flag}-client-ca");
+            let named = format!("{}-client-ca", tls.client_ca_flag);
             let mut roots = RootCertStore::empty();
             for authority in certificates(&named, path)? {
                 roots.add(authority).with_context(|| format!("{named} {}", path.display()))?;

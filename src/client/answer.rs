@@ -10,16 +10,6 @@ use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
 use model::Labels;
 use serde_json::Value;
-use std::io::{ErrorKind, Write};
-
-/// Writes to standard output. A reader that went away (`| head`) is a normal end, not an error.
-pub fn print(bytes: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(gone) if gone.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
-}
 
 /// The server's own words, whatever shape its API gives them.
 pub fn error_text(status: u16, body: &[u8]) -> String {

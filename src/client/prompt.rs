@@ -6,6 +6,7 @@ mod command;
 
 use super::{Format, QueryArgs, Server, answer, statement};
 use crate::cli::Language;
+use crate::output::{self, Reader};
 use command::{Command, Layout};
 use reedline::{
     ColumnarMenu, DefaultCompleter, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode,
@@ -145,7 +146,7 @@ pub fn run(
         Language::Logql => "logql",
         Language::Traceql => "traceql",
     };
-    println!("{} · {name} · \\? helps, \\q or Ctrl-D ends", args.server);
+    say(&format!("{} · {name} · \\? helps, \\q or Ctrl-D ends", args.server))?;
     let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic(name.into()), DefaultPromptSegment::Empty);
     loop {
         let text = match editor.read_line(&prompt)? {
@@ -155,8 +156,12 @@ pub fn run(
         };
         match command::parse(&text) {
             Some(Command::Quit) => return Ok(()),
-            Some(Command::Help) => println!("{}", command::HELP),
-            Some(Command::Layout(layout)) => conversation.lay_out(layout),
+            Some(Command::Help) => {
+                say(command::HELP)?;
+            }
+            Some(Command::Layout(layout)) => {
+                say(conversation.lay_out(layout))?;
+            }
             Some(Command::Unknown(why)) => eprintln!("{why}"),
             Some(Command::Ask(query)) => conversation.report(Language::Sql, &query),
             None => {
@@ -188,22 +193,22 @@ impl Conversation<'_> {
         };
         for query in texts.into_iter().flat_map(|text| queries(self.language, text)) {
             let bytes = self.runtime.block_on(self.server.ask(self.language, query, self.args))?;
-            answer::print(&bytes)?;
+            if output::print(&bytes)? == Reader::Gone {
+                break;
+            }
         }
         Ok(())
     }
 
-    fn lay_out(&mut self, layout: Option<Layout>) {
+    /// What to say of it.
+    fn lay_out(&mut self, layout: Option<Layout>) -> &'static str {
         let other = if self.layout == Layout::Records { Layout::Table } else { Layout::Records };
         self.layout = layout.unwrap_or(other);
-        println!(
-            "Rows are shown as {}.",
-            match self.layout {
-                Layout::Auto => "a table where it fits, and as records otherwise",
-                Layout::Table => "a table",
-                Layout::Records => "records",
-            }
-        );
+        match self.layout {
+            Layout::Auto => "Rows are shown as a table where it fits, and as records otherwise.",
+            Layout::Table => "Rows are shown as a table.",
+            Layout::Records => "Rows are shown as records.",
+        }
     }
 
     fn report(&self, language: Language, query: &str) {
@@ -230,15 +235,21 @@ impl Conversation<'_> {
             return Ok(());
         };
         if !laid_out {
-            return answer::print(&bytes);
+            output::print(&bytes)?;
+            return Ok(());
         }
         let columns = crossterm::terminal::size().map_or(usize::MAX, |(columns, _)| columns as usize);
-        answer::print(&match self.layout {
+        output::print(&match self.layout {
             Layout::Auto => answer::arrow_within(&bytes, columns)?,
             Layout::Table => answer::arrow_table(&bytes)?,
             Layout::Records => answer::arrow_records(&bytes)?,
-        })
+        })?;
+        Ok(())
     }
+}
+
+fn say(text: &str) -> std::io::Result<Reader> {
+    output::print(format!("{text}\n").as_bytes())
 }
 
 fn editor(language: Language) -> Reedline {

@@ -47,10 +47,11 @@ pub struct Flags {
     /// PEM file with the certificate that syslog senders are shown, and those it hangs on [default: --tls-cert]
     #[arg(long, env = "BINNACLE_SYSLOG_TLS_CERT", value_name = "FILE")]
     pub syslog_tls_cert: Option<PathBuf>,
-    /// PEM file with the certificate's private key
+    /// PEM file with the certificate's private key [default: --tls-key where the certificate is --tls-cert]
     #[arg(long, env = "BINNACLE_SYSLOG_TLS_KEY", value_name = "FILE")]
     pub syslog_tls_key: Option<PathBuf>,
-    /// PEM file with the authorities one of which must have signed a sender's certificate; without it none is asked for
+    /// PEM file with the authorities one of which must have signed a sender's certificate [default: --tls-client-ca where
+    /// the certificate is --tls-cert; otherwise none is asked for]
     #[arg(long, env = "BINNACLE_SYSLOG_TLS_CLIENT_CA", value_name = "FILE")]
     pub syslog_tls_client_ca: Option<PathBuf>,
     /// text or json [default: text]

@@ -173,6 +173,42 @@ fn check_names_file_line_and_mistake() {
     assert!(text.contains("rule.yaml:5"), "{text}");
 }
 
+/// Standard output whose reader went away, as `| head` does.
+fn nobody_reads(mut command: Command) -> Command {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    command
+}
+
+#[test]
+fn commands_end_quietly_where_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.toml");
+    std::fs::write(&good, "http = \"127.0.0.1:0\"\n").unwrap();
+    let program = || Command::new(env!("CARGO_BIN_EXE_binnacle"));
+    let [mut version, mut check, mut preview] = [program(), program(), command("agent", dir.path())];
+    version.arg("version");
+    check.arg("check").arg(&good);
+    preview.arg("--dry-run");
+    for start in [version, check, preview] {
+        let shown = format!("{start:?}");
+        let (code, text) = refused(nobody_reads(start));
+        assert_eq!(code, 0, "{shown}: {text}");
+    }
+}
+
+#[test]
+fn a_server_runs_where_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut start = command("up", dir.path());
+    start.args(["--no-agent", "--no-alerts", "--no-web"]);
+    let server = Server::watch(&mut nobody_reads(start), dir.path());
+    // Its address is written down before it is told.
+    eventually("the server", || server.get("/health/ready").status().is_success().then_some(()));
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
 #[test]
 fn own_metrics_are_openmetrics() {
     let server = Server::bare();

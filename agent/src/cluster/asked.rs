@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// Those that went well, and those that did not.
 type Ends = (u64, u64);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Asked {
     lists: BTreeMap<String, Ends>,
     watches: BTreeMap<String, Ends>,

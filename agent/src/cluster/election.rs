@@ -1,6 +1,6 @@
 //! Standing for election, and watching while elected.
 
-use super::known::{self, Known};
+use super::known;
 use super::{Cluster, LEASE, lease, micro_time};
 use crate::queue::{self, Queue, Record};
 use lease::{Candidate, Note, Step};
@@ -161,7 +161,7 @@ impl Cluster {
     /// A term: what was known in an earlier one is old, and nothing of it may be told in this one. What was held and no lease
     /// says is found again by the first lists.
     pub(super) async fn begin_holding(&self, lease: &Value, identity: &str) {
-        self.known.iter().for_each(|known| *known.lock() = Known::default());
+        self.known.iter().for_each(|known| known.lock().forget());
         {
             let told = &mut *self.told.lock();
             (told.before, told.sizes) = (lease::told(lease), lease::sizes(lease));

@@ -6,7 +6,7 @@
 
 use crate::changes::Change;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
@@ -127,6 +127,17 @@ pub fn history_path(kind: &str) -> &'static str {
         "Deployment" => "/apis/apps/v1/replicasets",
         _ => "/apis/apps/v1/controllerrevisions",
     }
+}
+
+/// By which what is of workloads is found.
+pub fn uids<'w>(workloads: &[&'w Value]) -> BTreeSet<&'w str> {
+    workloads.iter().map(|workload| text(workload, "/metadata/uid")).collect()
+}
+
+/// Whether one of a history is of one of these.
+pub fn is_of(one: &Value, uids: &BTreeSet<&str>) -> bool {
+    let owners = one.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| uids.contains(text(owner, "/uid")))
 }
 
 /// What was rolled out after `until`: `workloads` as they are, `history` as its list has it.

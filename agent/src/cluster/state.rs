@@ -1,194 +1,17 @@
 //! Objects of the cluster under kube-state-metrics' names (source: kubernetes/kube-state-metrics, docs/metrics).
 
+mod api_server;
 mod jobs;
+mod kinds;
+mod network;
+mod storage;
 
 use crate::objects::{self, Metadata, quantity};
 use crate::pods::{Pod, time_ns};
 use crate::samples::Samples;
+use kinds::KINDS;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-/// A number of an object: the metric behind the kind's prefix, where it stands, and whether its absence is a zero.
-type Field = (&'static str, &'static str, bool);
-
-/// A kind: the metrics' prefix, the label that names the object, its numbers.
-struct Kind {
-    kind: &'static str,
-    /// As flags and paths name it.
-    plural: &'static str,
-    prefix: &'static str,
-    label: &'static str,
-    fields: &'static [Field],
-}
-
-const KINDS: &[Kind] = &[
-    Kind {
-        kind: "Deployment",
-        plural: "deployments",
-        prefix: "kube_deployment",
-        label: "deployment",
-        fields: &[
-            ("spec_replicas", "/spec/replicas", false),
-            ("spec_paused", "/spec/paused", true),
-            ("status_replicas", "/status/replicas", true),
-            ("status_replicas_ready", "/status/readyReplicas", true),
-            ("status_replicas_available", "/status/availableReplicas", true),
-            ("status_replicas_unavailable", "/status/unavailableReplicas", true),
-            ("status_replicas_updated", "/status/updatedReplicas", true),
-            ("status_terminating_replicas", "/status/terminatingReplicas", false),
-            ("status_observed_generation", "/status/observedGeneration", true),
-            ("metadata_generation", "/metadata/generation", false),
-        ],
-    },
-    Kind {
-        kind: "ReplicaSet",
-        plural: "replicasets",
-        prefix: "kube_replicaset",
-        label: "replicaset",
-        fields: &[
-            ("spec_replicas", "/spec/replicas", false),
-            ("status_replicas", "/status/replicas", true),
-            ("status_fully_labeled_replicas", "/status/fullyLabeledReplicas", true),
-            ("status_ready_replicas", "/status/readyReplicas", true),
-            ("status_terminating_replicas", "/status/terminatingReplicas", false),
-            ("status_observed_generation", "/status/observedGeneration", true),
-            ("metadata_generation", "/metadata/generation", false),
-        ],
-    },
-    Kind {
-        kind: "StatefulSet",
-        plural: "statefulsets",
-        prefix: "kube_statefulset",
-        label: "statefulset",
-        fields: &[
-            ("replicas", "/spec/replicas", false),
-            ("ordinals_start", "/spec/ordinals/start", false),
-            ("status_replicas", "/status/replicas", true),
-            ("status_replicas_ready", "/status/readyReplicas", true),
-            ("status_replicas_available", "/status/availableReplicas", true),
-            ("status_replicas_current", "/status/currentReplicas", true),
-            ("status_replicas_updated", "/status/updatedReplicas", true),
-            ("status_observed_generation", "/status/observedGeneration", false),
-            ("metadata_generation", "/metadata/generation", false),
-        ],
-    },
-    Kind {
-        kind: "DaemonSet",
-        plural: "daemonsets",
-        prefix: "kube_daemonset",
-        label: "daemonset",
-        fields: &[
-            ("status_desired_number_scheduled", "/status/desiredNumberScheduled", true),
-            ("status_current_number_scheduled", "/status/currentNumberScheduled", true),
-            ("status_number_misscheduled", "/status/numberMisscheduled", true),
-            ("status_number_ready", "/status/numberReady", true),
-            ("status_number_available", "/status/numberAvailable", true),
-            ("status_number_unavailable", "/status/numberUnavailable", true),
-            ("status_updated_number_scheduled", "/status/updatedNumberScheduled", true),
-            ("status_observed_generation", "/status/observedGeneration", true),
-            ("metadata_generation", "/metadata/generation", false),
-        ],
-    },
-    Kind {
-        kind: "Job",
-        plural: "jobs",
-        prefix: "kube_job",
-        label: "job_name",
-        fields: &[
-            ("spec_parallelism", "/spec/parallelism", false),
-            ("spec_completions", "/spec/completions", false),
-            ("spec_active_deadline_seconds", "/spec/activeDeadlineSeconds", false),
-            ("status_active", "/status/active", true),
-            ("status_ready", "/status/ready", true),
-            ("status_succeeded", "/status/succeeded", true),
-            ("status_suspended", "/spec/suspend", true),
-        ],
-    },
-    Kind {
-        kind: "CronJob",
-        plural: "cronjobs",
-        prefix: "kube_cronjob",
-        label: "cronjob",
-        fields: &[
-            ("spec_suspend", "/spec/suspend", true),
-            ("spec_starting_deadline_seconds", "/spec/startingDeadlineSeconds", false),
-            ("spec_successful_job_history_limit", "/spec/successfulJobsHistoryLimit", false),
-            ("spec_failed_job_history_limit", "/spec/failedJobsHistoryLimit", false),
-        ],
-    },
-    Kind {
-        kind: "HorizontalPodAutoscaler",
-        plural: "horizontalpodautoscalers",
-        prefix: "kube_horizontalpodautoscaler",
-        label: "horizontalpodautoscaler",
-        fields: &[
-            ("spec_min_replicas", "/spec/minReplicas", false),
-            ("spec_max_replicas", "/spec/maxReplicas", false),
-            ("status_current_replicas", "/status/currentReplicas", true),
-            ("status_desired_replicas", "/status/desiredReplicas", true),
-            // The API server counts none of them; kube-state-metrics tells 0.
-            ("metadata_generation", "/metadata/generation", true),
-        ],
-    },
-    Kind {
-        kind: "PodDisruptionBudget",
-        plural: "poddisruptionbudgets",
-        prefix: "kube_poddisruptionbudget",
-        label: "poddisruptionbudget",
-        fields: &[
-            ("status_current_healthy", "/status/currentHealthy", true),
-            ("status_desired_healthy", "/status/desiredHealthy", true),
-            ("status_pod_disruptions_allowed", "/status/disruptionsAllowed", true),
-            ("status_expected_pods", "/status/expectedPods", true),
-            ("status_observed_generation", "/status/observedGeneration", true),
-        ],
-    },
-    Kind {
-        kind: "ResourceQuota",
-        plural: "resourcequotas",
-        prefix: "kube_resourcequota",
-        label: "resourcequota",
-        fields: &[],
-    },
-    Kind {
-        kind: "Node",
-        plural: "nodes",
-        prefix: "kube_node",
-        label: "node",
-        fields: &[("spec_unschedulable", "/spec/unschedulable", true)],
-    },
-    Kind {
-        kind: "Namespace",
-        plural: "namespaces",
-        prefix: "kube_namespace",
-        label: "namespace",
-        fields: &[],
-    },
-    Kind {
-        kind: "PersistentVolumeClaim",
-        plural: "persistentvolumeclaims",
-        prefix: "kube_persistentvolumeclaim",
-        label: "persistentvolumeclaim",
-        fields: &[],
-    },
-    Kind {
-        kind: "PersistentVolume",
-        plural: "persistentvolumes",
-        prefix: "kube_persistentvolume",
-        label: "persistentvolume",
-        fields: &[],
-    },
-    Kind { kind: "Service", plural: "services", prefix: "kube_service", label: "service", fields: &[] },
-    // Of both the metadata alone are known, and the type of a secret is none of them.
-    Kind {
-        kind: "ConfigMap",
-        plural: "configmaps",
-        prefix: "kube_configmap",
-        label: "configmap",
-        fields: &[],
-    },
-    Kind { kind: "Secret", plural: "secrets", prefix: "kube_secret", label: "secret", fields: &[] },
-];
 
 /// An object's own labels, and where its series go.
 struct Of<'o, 's> {
@@ -208,12 +31,32 @@ impl Of<'_, '_> {
         self.out.gauge(name, &help, &labels, value);
     }
 
+    /// In seconds, where there is one.
+    fn time(&mut self, name: &str, written: Option<&Value>) {
+        if let Some(ns) = time_ns(written.and_then(Value::as_str)) {
+            self.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
+        }
+    }
+
     fn one_of(&mut self, name: &str, label: &str, all: &[&str], is: &str) {
         for value in all {
             self.gauge(name, &[(label, value)], f64::from(u8::from(*value == is)));
         }
     }
 }
+
+/// Kinds whose labels and annotations kube-state-metrics does not tell, or in its own way.
+const WITHOUT_OWN_WORDS: [&str; 9] = [
+    "LimitRange",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "ReplicationController",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+    "VolumeAttachment",
+];
 
 pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
     // One that no node has yet: those of a node are told by its agent.
@@ -233,6 +76,9 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
     if kind == "Service" {
         labels.push(("uid", text("/metadata/uid")));
     }
+    if kind == "CertificateSigningRequest" {
+        labels.push(("signer_name", text("/spec/signerName")));
+    }
     let of = &mut Of { prefix: known.prefix, labels, out };
     for (name, path, is_zero_without) in known.fields {
         let value = match object.pointer(path) {
@@ -244,14 +90,15 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
             of.gauge(name, &[], value);
         }
     }
-    for (name, path) in
-        [("created", "/metadata/creationTimestamp"), ("deletion_timestamp", "/metadata/deletionTimestamp")]
-    {
-        if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
-            of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
-        }
+    // Of leases it tells nothing else.
+    if kind == "Lease" {
+        return api_server::lease(object, of);
     }
-    own_words(object, known.plural, told, of);
+    of.time("created", object.pointer("/metadata/creationTimestamp"));
+    of.time("deletion_timestamp", object.pointer("/metadata/deletionTimestamp"));
+    if !WITHOUT_OWN_WORDS.contains(&kind) {
+        own_words(object, known.plural, told, of);
+    }
     owner(object, of);
     match kind {
         "Node" => node(object, of),
@@ -278,10 +125,31 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
         }
         "ResourceQuota" => quota(object, of),
         "Namespace" => of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase")),
-        "PersistentVolumeClaim" => claim(object, of),
-        "PersistentVolume" => volume(object, of),
-        "Service" => service(object, of),
-        "ConfigMap" | "Secret" => configuration(object, of),
+        "LimitRange" => limits(object, of),
+        "PersistentVolumeClaim" => storage::claim(object, of),
+        "PersistentVolume" => storage::volume(object, of),
+        "StorageClass" => storage::class(object, of),
+        "VolumeAttachment" => storage::attachment(object, of),
+        "Service" => network::service(object, of),
+        "EndpointSlice" => network::endpoint_slice(object, of),
+        "Ingress" => network::ingress(object, of),
+        "NetworkPolicy" => network::policy(object, of),
+        "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy" => api_server::policy(object, of),
+        "MutatingAdmissionPolicyBinding" | "ValidatingAdmissionPolicyBinding" => {
+            api_server::policy_binding(object, of);
+        }
+        "CertificateSigningRequest" => api_server::certificate_request(object, of),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            api_server::webhooks(object, of);
+        }
+        "ConfigMap" | "Secret" => {
+            of.gauge("info", &[], 1.0);
+            version(object, of);
+            // Where the server made a table of it, or is too old to keep the contents to itself.
+            if kind == "Secret" && !text("/type").is_empty() {
+                of.gauge("type", &[("type", text("/type"))], 1.0);
+            }
+        }
         _ => {}
     }
 }
@@ -295,12 +163,18 @@ fn own_words(object: &Value, plural: &str, told: &Metadata, of: &mut Of<'_, '_>)
     }
 }
 
+fn list<'v>(object: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> {
+    object.pointer(path).and_then(Value::as_array).into_iter().flatten()
+}
+
 fn texts(all: Option<&Map<String, Value>>) -> impl Iterator<Item = (&str, &str)> {
     all.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
 }
 
 fn owner(object: &Value, of: &mut Of<'_, '_>) {
-    if !matches!(of.prefix, "kube_replicaset" | "kube_job" | "kube_deployment" | "kube_secret") {
+    const WITH_OWNERS: [&str; 5] =
+        ["kube_replicaset", "kube_replicationcontroller", "kube_job", "kube_deployment", "kube_secret"];
+    if !WITH_OWNERS.contains(&of.prefix) {
         return;
     }
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
@@ -410,6 +284,21 @@ fn quota(object: &Value, of: &mut Of<'_, '_>) {
     }
 }
 
+fn limits(object: &Value, of: &mut Of<'_, '_>) {
+    for limit in list(object, "/spec/limits") {
+        let kind = limit["type"].as_str().unwrap_or("");
+        for constraint in ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"] {
+            for (resource, value) in limit[constraint].as_object().into_iter().flatten() {
+                if let Some(value) = value.as_str().and_then(quantity::parse) {
+                    let labels =
+                        [("resource", resource.as_str()), ("type", kind), ("constraint", constraint)];
+                    of.gauge("", &labels, value);
+                }
+            }
+        }
+    }
+}
+
 /// What it scales, and of each metric what it shall reach and has reached.
 fn autoscaler(object: &Value, of: &mut Of<'_, '_>) {
     conditions(object, of);
@@ -420,6 +309,14 @@ fn autoscaler(object: &Value, of: &mut Of<'_, '_>) {
         ("scaletargetref_api_version", text("/spec/scaleTargetRef/apiVersion")),
     ];
     of.gauge("info", &info, 1.0);
+    for (name, path) in [
+        ("spec_behavior_scale_up_tolerance", "/spec/behavior/scaleUp/tolerance"),
+        ("spec_behavior_scale_down_tolerance", "/spec/behavior/scaleDown/tolerance"),
+    ] {
+        if let Some(share) = quantity::parse(text(path)) {
+            of.gauge(name, &[], share);
+        }
+    }
     for (name, path, side) in [
         ("spec_target_metric", "/spec/metrics", "target"),
         ("status_target_metric", "/status/currentMetrics", "current"),
@@ -444,91 +341,8 @@ fn autoscaler(object: &Value, of: &mut Of<'_, '_>) {
     }
 }
 
-fn claim(object: &Value, of: &mut Of<'_, '_>) {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
-    let info = [
-        ("storageclass", text("/spec/storageClassName")),
-        ("volumename", text("/spec/volumeName")),
-        ("volumemode", text("/spec/volumeMode")),
-    ];
-    of.gauge("info", &info, 1.0);
-    of.one_of("status_phase", "phase", &["Lost", "Bound", "Pending"], text("/status/phase"));
-    if let Some(bytes) = quantity::parse(text("/spec/resources/requests/storage")) {
-        of.gauge("resource_requests_storage_bytes", &[], bytes);
-    }
-    access_modes(object, of);
-}
-
-fn access_modes(object: &Value, of: &mut Of<'_, '_>) {
-    for mode in object.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten() {
-        of.gauge("access_mode", &[("access_mode", mode.as_str().unwrap_or(""))], 1.0);
-    }
-}
-
-fn volume(object: &Value, of: &mut Of<'_, '_>) {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
-    let info = [
-        ("storageclass", text("/spec/storageClassName")),
-        ("csi_driver", text("/spec/csi/driver")),
-        ("csi_volume_handle", text("/spec/csi/volumeHandle")),
-        ("local_path", text("/spec/local/path")),
-        ("local_fs", text("/spec/local/fsType")),
-        ("host_path", text("/spec/hostPath/path")),
-        ("host_path_type", text("/spec/hostPath/type")),
-        ("nfs_server", text("/spec/nfs/server")),
-        ("nfs_path", text("/spec/nfs/path")),
-        ("reclaim_policy", text("/spec/persistentVolumeReclaimPolicy")),
-    ];
-    of.gauge("info", &info, 1.0);
-    access_modes(object, of);
-    let mode = if text("/spec/volumeMode").is_empty() { "Filesystem" } else { text("/spec/volumeMode") };
-    of.gauge("volume_mode", &[("volumemode", mode)], 1.0);
-    let phases = ["Pending", "Available", "Bound", "Released", "Failed"];
-    of.one_of("status_phase", "phase", &phases, text("/status/phase"));
-    if let Some(bytes) = quantity::parse(text("/spec/capacity/storage")) {
-        of.gauge("capacity_bytes", &[], bytes);
-    }
-    let (name, namespace) = (text("/spec/claimRef/name"), text("/spec/claimRef/namespace"));
-    if !name.is_empty() {
-        of.gauge("claim_ref", &[("name", name), ("claim_namespace", namespace)], 1.0);
-    }
-}
-
-/// What a service selects pods by, under OpenCost's name: whose pods they are cannot be told otherwise.
-fn selector(object: &Value, of: &mut Of<'_, '_>) {
-    let Some(selector) = object.pointer("/spec/selector").and_then(Value::as_object) else { return };
-    let names = objects::named("label", texts(Some(selector)));
-    let mut labels = of.labels.clone();
-    labels.retain(|(name, _)| *name != "uid");
-    labels.extend(names.iter().map(|(name, value)| (name.as_str(), *value)));
-    of.out.gauge("service_selector_labels", "service selector labels", &labels, 1.0);
-}
-
-fn service(object: &Value, of: &mut Of<'_, '_>) {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
-    let info = [
-        ("cluster_ip", text("/spec/clusterIP")),
-        ("external_name", text("/spec/externalName")),
-        ("load_balancer_ip", text("/spec/loadBalancerIP")),
-        ("external_traffic_policy", text("/spec/externalTrafficPolicy")),
-    ];
-    of.gauge("info", &info, 1.0);
-    let kind = if text("/spec/type").is_empty() { "ClusterIP" } else { text("/spec/type") };
-    of.gauge("spec_type", &[("type", kind)], 1.0);
-    selector(object, of);
-    for ip in object.pointer("/spec/externalIPs").and_then(Value::as_array).into_iter().flatten() {
-        of.gauge("spec_external_ip", &[("external_ip", ip.as_str().unwrap_or(""))], 1.0);
-    }
-    let all = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
-    for ingress in all.into_iter().flatten() {
-        let text = |name: &str| ingress[name].as_str().unwrap_or("");
-        of.gauge("status_load_balancer_ingress", &[("ip", text("ip")), ("hostname", text("hostname"))], 1.0);
-    }
-}
-
-/// That it is there, and which version of it.
-fn configuration(object: &Value, of: &mut Of<'_, '_>) {
-    of.gauge("info", &[], 1.0);
+/// Which version of it is there.
+fn version(object: &Value, of: &mut Of<'_, '_>) {
     let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     if let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) {
         of.gauge("metadata_resource_version", &[], version as f64);

@@ -319,10 +319,9 @@ async fn a_list_and_its_watches_go_on_through_gone_and_broken_streams() {
     assert!(asked[2].ends_with("resourceVersion=25"), "from the bookmark on: {asked:?}");
     let mut samples = Samples::new(1, "n", true);
     samples.of_kube_state("");
-    cluster.known[at]
-        .lock()
-        .all()
-        .for_each(|object| state::tell("Deployment", object, &Metadata::default(), &mut samples));
+    for text in cluster.known[at].lock().texts() {
+        state::tell("Deployment", &known::object(&text), &Metadata::default(), &mut samples);
+    }
     let all = crate::tests::labels_and_values(&samples.finish());
     let replicas =
         all.iter().find(|(labels, _)| labels.metric_name() == "kube_deployment_spec_replicas").unwrap();
@@ -342,7 +341,7 @@ async fn watched(world: &World, kind: &str, before: &[Value], event: &str, after
 
 /// Series of deployments that are told, and those that end.
 fn of_deployments(world: &World, alive: &mut Alive) -> (Vec<String>, Vec<String>) {
-    let (told, ended) = crate::tests::told_and_ended(&world.cluster.collect(alive));
+    let (told, ended) = crate::tests::told_and_ended(&world.cluster.collect(world.cluster.samples(), alive));
     let these = |series: Vec<String>| -> Vec<String> {
         series.into_iter().filter(|one| one.starts_with("kube_deployment_")).collect()
     };
@@ -426,16 +425,16 @@ async fn of_configurations_it_is_asked_and_told_only_that_they_changed() {
         // This server is an old one, which does not know of metadata alone.
         watched(&world, kind, &[of("9")], "MODIFIED", of("12")).await;
         let at = WATCHED.iter().position(|(known, _)| *known == kind).unwrap();
-        assert!(world.cluster.known[at].lock().all().all(|kept| kept.get("data").is_none()));
+        let kept = world.cluster.known[at].lock().texts();
+        assert!(kept.iter().all(|text| known::object(text).get("data").is_none()));
     }
     assert_eq!(world.changes(), ["ConfigMap c changed", "Secret c changed"]);
     let metadata = |kind: &str| {
         format!("application/json;as=PartialObjectMetadata{kind};g=meta.k8s.io;v=v1,application/json")
     };
-    assert_eq!(
-        *world.server.accepted.lock(),
-        [metadata("List"), metadata(""), metadata("List"), metadata("")]
-    );
+    // The type of a secret is in no metadata.
+    let table = |kind: &str| format!("application/json;as=Table;g=meta.k8s.io;v=v1,{}", metadata(kind));
+    assert_eq!(*world.server.accepted.lock(), [metadata("List"), metadata(""), table("List"), table("")]);
 }
 
 #[tokio::test]
@@ -526,7 +525,7 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
     for kind in ["ConfigMap", "Secret"] {
         let configuration = json!({ "metadata": { "name": "c", "namespace": "shop", "resourceVersion": "4711",
             "creationTimestamp": "1970-01-01T00:00:09Z", "labels": { "team": "a" } },
-            "type": "hunter2", "data": { "password": "hunter2" } });
+            "type": "Opaque", "data": { "password": "hunter2" } });
         state::tell(kind, &configuration, &Metadata::default(), &mut samples);
     }
     let all: Vec<(String, f64)> = crate::tests::labels_and_values(&samples.finish())
@@ -654,11 +653,238 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         ("kube_secret_metadata_resource_version{namespace=\"shop\", secret=\"c\"}", 4711.0),
         ("kube_secret_labels{label_team=\"a\", namespace=\"shop\", secret=\"c\"}", 1.0),
         ("kube_secret_owner{namespace=\"shop\", secret=\"c\"}", 1.0),
+        ("kube_secret_type{namespace=\"shop\", secret=\"c\", type=\"Opaque\"}", 1.0),
     ] {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }
     assert!(!all.iter().any(|(series, _)| series.contains("hunter2")), "{all:#?}");
-    assert!(!all.iter().any(|(series, _)| series.starts_with("kube_configmap_owner")), "{all:#?}");
+    for absent in ["kube_configmap_owner", "kube_configmap_type"] {
+        assert!(!all.iter().any(|(series, _)| series.starts_with(absent)), "{all:#?}");
+    }
+}
+
+/// All that is told of some objects, without what tells who tells.
+fn told_of(objects: &[(&str, Value)]) -> Vec<String> {
+    let mut samples = Samples::new(0, "n1", false);
+    objects.iter().for_each(|(kind, object)| state::tell(kind, object, &Metadata::default(), &mut samples));
+    let all = crate::tests::labels_and_values(&samples.finish()).into_iter();
+    let mut told: Vec<String> = all
+        .map(|(labels, value)| {
+            format!("{} {value}", labels.without(|name| matches!(name, "instance" | "job" | "node")))
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+/// Labels, names and values as a kube-state-metrics beside a cluster tells them.
+#[test]
+fn what_pods_are_reached_by_is_told_as_kube_state_metrics_tells_it() {
+    let metadata = |name: &str| json!({ "name": name, "namespace": "n", "resourceVersion": "7" });
+    let slice = json!({ "metadata": metadata("s"), "addressType": "IPv4", "ports": [{ "name": "http", "protocol": "TCP", "port": 80 }, {}],
+        "endpoints": [{ "addresses": ["10.0.0.1", "10.0.0.2"], "conditions": { "ready": true, "terminating": false }, "nodeName": "n1",
+            "zone": "a", "targetRef": { "kind": "Pod", "name": "p", "namespace": "n" }, "hints": { "forZones": [{ "name": "a" }, { "name": "b" }] } },
+            { "hints": { "forZones": [{ "name": "c" }] } }] });
+    assert_eq!(
+        told_of(&[("EndpointSlice", slice)]),
+        [
+            "kube_endpointslice_endpoints_hints{address=\"10.0.0.1\", endpointslice=\"s\", for_zone=\"a\", namespace=\"n\"} 1",
+            "kube_endpointslice_endpoints_hints{address=\"10.0.0.1\", endpointslice=\"s\", for_zone=\"b\", namespace=\"n\"} 1",
+            "kube_endpointslice_endpoints{address=\"10.0.0.1\", endpoint_nodename=\"n1\", endpoint_zone=\"a\", endpointslice=\"s\", \
+             namespace=\"n\", ready=\"true\", targetref_kind=\"Pod\", targetref_name=\"p\", targetref_namespace=\"n\", terminating=\"false\"} 1",
+            "kube_endpointslice_endpoints{address=\"10.0.0.2\", endpoint_nodename=\"n1\", endpoint_zone=\"a\", endpointslice=\"s\", \
+             namespace=\"n\", ready=\"true\", targetref_kind=\"Pod\", targetref_name=\"p\", targetref_namespace=\"n\", terminating=\"false\"} 1",
+            "kube_endpointslice_info{addresstype=\"IPv4\", endpointslice=\"s\", namespace=\"n\"} 1",
+            "kube_endpointslice_labels{endpointslice=\"s\", namespace=\"n\"} 1",
+            "kube_endpointslice_ports{endpointslice=\"s\", namespace=\"n\", port_name=\"http\", port_number=\"80\", port_protocol=\"TCP\"} 1",
+            "kube_endpointslice_ports{endpointslice=\"s\", namespace=\"n\"} 1",
+        ]
+    );
+    let resource = json!({ "resource": { "apiGroup": "g", "kind": "K", "name": "r" } });
+    let ingress = json!({ "metadata": metadata("i"), "spec": { "tls": [{ "hosts": ["a.example"], "secretName": "t" }, { "secretName": "u" }],
+        "rules": [{ "host": "a.example", "http": { "paths": [
+            { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "web", "port": { "number": 80 } } } },
+            { "path": "/r", "backend": resource }] } }, {}] } });
+    let mut told = told_of(&[("Ingress", ingress.clone())]);
+    told.retain(|series| !series.starts_with("kube_ingress_labels"));
+    assert_eq!(
+        told,
+        [
+            "kube_ingress_info{ingress=\"i\", ingressclass=\"_default\", namespace=\"n\"} 1",
+            "kube_ingress_metadata_resource_version{ingress=\"i\", namespace=\"n\"} 7",
+            "kube_ingress_path{host=\"a.example\", ingress=\"i\", namespace=\"n\", path=\"/\", path_type=\"Prefix\", \
+             service_name=\"web\", service_port=\"80\"} 1",
+            "kube_ingress_path{host=\"a.example\", ingress=\"i\", namespace=\"n\", path=\"/r\", resource_api_group=\"g\", \
+             resource_kind=\"K\", resource_name=\"r\"} 1",
+            "kube_ingress_tls{ingress=\"i\", namespace=\"n\", secret=\"t\", tls_host=\"a.example\"} 1",
+        ]
+    );
+    let mut classed = ingress;
+    classed["spec"]["ingressClassName"] = json!("new");
+    assert!(told_of(&[("Ingress", classed.clone())])[0].contains("ingressclass=\"new\""));
+    classed["metadata"]["annotations"] = json!({ "kubernetes.io/ingress.class": "old" });
+    assert!(told_of(&[("Ingress", classed)])[0].contains("ingressclass=\"old\""));
+    let policy = json!({ "metadata": metadata("p"), "spec": { "ingress": [{}, {}] } });
+    let told = told_of(&[("NetworkPolicy", policy)]);
+    for series in [
+        "kube_networkpolicy_spec_egress_rules{namespace=\"n\", networkpolicy=\"p\"} 0",
+        "kube_networkpolicy_spec_ingress_rules{namespace=\"n\", networkpolicy=\"p\"} 2",
+    ] {
+        assert!(told.iter().any(|one| one == series), "{told:#?}");
+    }
+}
+
+#[test]
+fn what_the_api_server_works_with_is_told_as_kube_state_metrics_tells_it() {
+    let created = "1970-01-01T00:00:09Z";
+    let lease = |owners: Value| {
+        json!({ "metadata": { "name": "l", "namespace": "n", "creationTimestamp": created, "ownerReferences": owners },
+            "spec": { "holderIdentity": "h", "renewTime": "1970-01-01T00:00:11.250000Z" } })
+    };
+    let owned = lease(json!([{ "kind": "Node", "name": "n1" }]));
+    let renewed = "kube_lease_renew_time{lease=\"l\", namespace=\"n\"} 11";
+    assert_eq!(
+        told_of(&[("Lease", owned)]),
+        [
+            "kube_lease_owner{lease=\"l\", lease_holder=\"h\", namespace=\"n\", owner_kind=\"Node\", owner_name=\"n1\"} 1",
+            renewed
+        ]
+    );
+    assert_eq!(
+        told_of(&[("Lease", lease(json!([])))]),
+        ["kube_lease_owner{lease=\"l\", lease_holder=\"h\", namespace=\"n\"} 1", renewed]
+    );
+    // "four" in base64.
+    let request = json!({ "metadata": { "name": "c" }, "spec": { "signerName": "s" },
+        "status": { "certificate": "Zm91cg==", "conditions": [{ "type": "Approved" }] } });
+    let of_request = "certificatesigningrequest=\"c\"";
+    assert_eq!(
+        told_of(&[("CertificateSigningRequest", request)]),
+        [
+            format!("kube_certificatesigningrequest_cert_length{{{of_request}, signer_name=\"s\"}} 4"),
+            format!(
+                "kube_certificatesigningrequest_condition{{{of_request}, condition=\"approved\", signer_name=\"s\"}} 1"
+            ),
+            format!(
+                "kube_certificatesigningrequest_condition{{{of_request}, condition=\"denied\", signer_name=\"s\"}} 0"
+            ),
+            format!(
+                "kube_certificatesigningrequest_condition{{{of_request}, condition=\"failed\", signer_name=\"s\"}} 0"
+            ),
+            format!("kube_certificatesigningrequest_labels{{{of_request}, signer_name=\"s\"}} 1"),
+        ]
+    );
+    let webhooks = json!({ "metadata": { "name": "w", "resourceVersion": "7", "labels": { "a": "b" } }, "webhooks": [
+        { "name": "one", "clientConfig": { "service": { "name": "s", "namespace": "n" } } }, { "name": "two" }] });
+    let of_webhook = "kube_mutatingwebhookconfiguration";
+    assert_eq!(
+        told_of(&[("MutatingWebhookConfiguration", webhooks)]),
+        [
+            format!("{of_webhook}_info{{mutatingwebhookconfiguration=\"w\"}} 1"),
+            format!("{of_webhook}_metadata_resource_version{{mutatingwebhookconfiguration=\"w\"}} 7"),
+            format!(
+                "{of_webhook}_webhook_clientconfig_service{{mutatingwebhookconfiguration=\"w\", service_name=\"s\", \
+                 service_namespace=\"n\", webhook_name=\"one\"}} 1"
+            ),
+            format!(
+                "{of_webhook}_webhook_clientconfig_service{{mutatingwebhookconfiguration=\"w\", webhook_name=\"two\"}} 1"
+            ),
+        ]
+    );
+}
+
+/// Rules alert on the share of lists and watches that fail: a right that is not given on purpose would alert for ever.
+#[tokio::test]
+async fn a_kind_that_is_refused_or_not_there_is_left_out_and_no_mistake() {
+    let world = world().await;
+    let at = WATCHED.iter().position(|(kind, _)| *kind == "Job").unwrap();
+    let (kind, path) = WATCHED[at];
+    let listed = world.cluster.list(at, kind, path).await;
+    assert!(matches!(listed, Err(Trouble::Absent)), "this server has no such kind: {listed:?}");
+    let refused = Err::<(), _>(Trouble::Forbidden("no".into()));
+    let failed = Err(Trouble::Other("503".into()));
+    let went: Vec<_> = [listed, refused, failed, Ok(())].iter().map(went_well).collect();
+    assert_eq!(went, [None, None, Some(false), Some(true)]);
+}
+
+#[test]
+fn policies_of_admission_are_told_as_kube_state_metrics_tells_them() {
+    let policy = json!({ "metadata": { "name": "p", "labels": { "a": "b" } }, "spec": { "failurePolicy": "Fail",
+        "paramKind": { "apiVersion": "v1", "kind": "ConfigMap" } } });
+    let binding = json!({ "metadata": { "name": "b" }, "spec": { "policyName": "p", "validationActions": ["Deny", "Audit"],
+        "paramRef": { "name": "c", "parameterNotFoundAction": "Allow" } } });
+    let of = "kube_validatingadmissionpolicybinding";
+    assert_eq!(
+        told_of(&[("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)]),
+        [
+            "kube_validatingadmissionpolicy_info{failure_policy=\"Fail\", param_api_version=\"v1\", param_kind=\"ConfigMap\", \
+             validatingadmissionpolicy=\"p\"} 1"
+                .to_owned(),
+            format!(
+                "{of}_info{{param_name=\"c\", param_not_found_action=\"Allow\", policy_name=\"p\", \
+                 validatingadmissionpolicybinding=\"b\"}} 1"
+            ),
+            format!("{of}_validation_action{{action=\"Audit\", validatingadmissionpolicybinding=\"b\"}} 1"),
+            format!("{of}_validation_action{{action=\"Deny\", validatingadmissionpolicybinding=\"b\"}} 1"),
+        ]
+    );
+}
+
+#[test]
+fn limits_controllers_and_what_volumes_are_made_by_are_told_as_kube_state_metrics_tells_them() {
+    let limits = json!({ "metadata": { "name": "l", "namespace": "n" }, "spec": { "limits": [
+        { "type": "Container", "max": { "cpu": "1500m" }, "defaultRequest": { "memory": "1Ki" } }] } });
+    assert_eq!(
+        told_of(&[("LimitRange", limits)]),
+        [
+            "kube_limitrange{constraint=\"defaultRequest\", limitrange=\"l\", namespace=\"n\", resource=\"memory\", type=\"Container\"} 1024",
+            "kube_limitrange{constraint=\"max\", limitrange=\"l\", namespace=\"n\", resource=\"cpu\", type=\"Container\"} 1.5",
+        ]
+    );
+    let controller =
+        json!({ "metadata": { "name": "r", "namespace": "n", "generation": 2 }, "spec": { "replicas": 3 } });
+    let told = told_of(&[("ReplicationController", controller)]);
+    assert_eq!(told.len(), 8, "{told:#?}");
+    for series in [
+        "spec_replicas{namespace=\"n\", replicationcontroller=\"r\"} 3",
+        "owner{namespace=\"n\", replicationcontroller=\"r\"} 1",
+    ] {
+        assert!(told.contains(&format!("kube_replicationcontroller_{series}")), "{told:#?}");
+    }
+    let class = json!({ "metadata": { "name": "fast" }, "provisioner": "p" });
+    assert_eq!(
+        told_of(&[("StorageClass", class)]),
+        [
+            "kube_storageclass_info{provisioner=\"p\", reclaim_policy=\"Delete\", storageclass=\"fast\", \
+             volume_binding_mode=\"Immediate\"} 1",
+            "kube_storageclass_labels{storageclass=\"fast\"} 1",
+        ]
+    );
+    let attachment = json!({ "metadata": { "name": "v", "labels": { "team": "a" } }, "spec": { "attacher": "csi", "nodeName": "n2",
+        "source": { "persistentVolumeName": "pv" } }, "status": { "attached": true, "attachmentMetadata": { "devicePath": "/dev/x" } } });
+    let mut samples = Samples::new(0, "n1", false);
+    state::tell("VolumeAttachment", &attachment, &Metadata::default(), &mut samples);
+    let told = crate::tests::labels_and_values(&samples.finish());
+    let label = |metric: &str, name: &str| {
+        let found = told.iter().find(|(labels, value)| labels.metric_name() == metric && *value == 1.0);
+        found.and_then(|(labels, _)| labels.get(name)).map(str::to_owned)
+    };
+    for (metric, name, value) in [
+        ("info", "attacher", "csi"),
+        // As there, whoever tells it.
+        ("info", "node", "n2"),
+        ("labels", "label_team", "a"),
+        ("spec_source_persistentvolume", "volumename", "pv"),
+        ("status_attached", "volumeattachment", "v"),
+        ("status_attachment_metadata", "metadata_device_path", "/dev/x"),
+    ] {
+        assert_eq!(
+            label(&format!("kube_volumeattachment_{metric}"), name).as_deref(),
+            Some(value),
+            "{metric}"
+        );
+    }
+    assert_eq!(told.len(), 5, "{told:?}");
 }
 
 #[tokio::test]

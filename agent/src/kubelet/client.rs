@@ -150,14 +150,22 @@ impl Client {
     }
 }
 
-/// Of what is secret the API server keeps the contents to itself, which may be large, too. A server that cannot do so sends
-/// all, and it is thrown away here.
-fn accepted(path: &str) -> Option<&'static str> {
-    let is_secret = ["/api/v1/configmaps", "/api/v1/secrets"].iter().any(|known| path.starts_with(known));
-    is_secret.then(|| match path.contains("watch=true") {
-        true => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
-        false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-    })
+/// Of what is secret the API server keeps the contents to itself, which may be large, too. The type of a secret is not of
+/// its metadata: it stands in the table that the server makes for `kubectl get`. A server that cannot do so sends all, and
+/// it is thrown away here.
+fn accepted(path: &str) -> Option<String> {
+    let is_of = |known: &str| path.starts_with(known);
+    let what =
+        if path.contains("watch=true") { "PartialObjectMetadata" } else { "PartialObjectMetadataList" };
+    let kinds = if is_of("/api/v1/secrets") {
+        vec!["Table", what]
+    } else if is_of("/api/v1/configmaps") {
+        vec![what]
+    } else {
+        return None;
+    };
+    let kinds = kinds.iter().map(|kind| format!("application/json;as={kind};g=meta.k8s.io;v=v1,"));
+    Some(kinds.collect::<String>() + "application/json")
 }
 
 pub async fn body(mut response: Response) -> Result<Vec<u8>, String> {

@@ -69,7 +69,7 @@ impl Counts {
             ),
             Reading::counter(
                 "binnacle_agent_log_gaps_total",
-                "Log files that were deleted while they were read, so that others between them and the next may be lost",
+                "Log files that were deleted before the next one was seen, so that others between them may be lost",
                 count(&self.gaps),
             ),
             Reading::counter(

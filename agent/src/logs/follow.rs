@@ -96,7 +96,7 @@ struct Left {
 pub struct Losses {
     /// Files that were gone before they were read to their end.
     pub files: u64,
-    /// Files that were gone when they were left: whether others came between them and the next nobody knows.
+    /// Files that were gone before the next was seen: whether others came between them nobody knows.
     pub gaps: u64,
     /// Packed files that end in the middle.
     pub cut_files: u64,
@@ -592,8 +592,10 @@ impl Follow {
             if named.is_none() && all.is_empty() {
                 return Ok(false);
             }
-            // Deleted while nobody looked; how much of it was not read cannot be known any more.
+            // Deleted while nobody looked; how much of it was not read cannot be known any more, and neither what came
+            // between it and the oldest that is there.
             self.losses.files += u64::from(self.is_container);
+            self.losses.gaps += u64::from(self.is_container);
             self.position.after_gap = self.is_container;
             self.begin();
         }

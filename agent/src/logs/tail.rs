@@ -233,8 +233,12 @@ impl Tail {
                     files = losses.files,
                     "log files were deleted before they were read to their end"
                 );
-            } else {
-                warn!(path, "a log file was deleted while it was read, and so may have been others after it");
+            }
+            if losses.gaps > 0 {
+                warn!(
+                    path,
+                    "a log file was deleted before the next was seen, and so may have been others between them"
+                );
             }
         }
         let records = lines.records;

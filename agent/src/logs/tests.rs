@@ -597,6 +597,7 @@ fn a_rotation_that_was_deleted_before_it_was_read_is_counted_and_the_others_are_
     world.follower = Follower::new(world.with(), positions);
     assert_eq!(world.bodies(), lines(1..4));
     assert_eq!(world.reading("binnacle_agent_log_lost_files_total"), 1.0);
+    assert_eq!(world.reading("binnacle_agent_log_gaps_total"), 1.0, "others may have been deleted, too");
 }
 
 #[test]

@@ -4,24 +4,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds as the flags name them: plural and lower case.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 32] = [
+    "certificatesigningrequests",
     "configmaps",
     "cronjobs",
     "daemonsets",
     "deployments",
+    "endpointslices",
     "horizontalpodautoscalers",
+    "ingresses",
     "jobs",
+    "leases",
+    "limitranges",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "mutatingwebhookconfigurations",
     "namespaces",
+    "networkpolicies",
     "nodes",
     "persistentvolumeclaims",
     "persistentvolumes",
     "poddisruptionbudgets",
     "pods",
     "replicasets",
+    "replicationcontrollers",
     "resourcequotas",
     "secrets",
     "services",
     "statefulsets",
+    "storageclasses",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "validatingwebhookconfigurations",
+    "volumeattachments",
 ];
 
 /// What is told of objects beside their state.

@@ -51,6 +51,15 @@ impl Of<'_, '_> {
     }
 }
 
+/// Why a pod is to go.
+const DISRUPTIONS: [&str; 5] = [
+    "PreemptionByScheduler",
+    "DeletionByTaintManager",
+    "EvictionByEvictionAPI",
+    "DeletionByPodGC",
+    "TerminationByKubelet",
+];
+
 pub fn tell(pod: &Pod, told: &Metadata, out: &mut Samples) {
     let (metadata, status) = (&pod.metadata, &pod.status);
     let labels =
@@ -131,6 +140,11 @@ fn identity(pod: &Pod, of: &mut Of<'_, '_>) {
     }
     let help = "Describes the restart policy in use by this pod.";
     of.gauge("kube_pod_restart_policy", help, &[("type", &spec.restart_policy)], 1.0);
+    if !spec.runtime_class_name.is_empty() {
+        let help = "The runtimeclass associated with the pod.";
+        let class = [("runtimeclass_name", spec.runtime_class_name.as_str())];
+        of.gauge("kube_pod_runtimeclass_name_info", help, &class, 1.0);
+    }
     let help = "The service account for a pod.";
     of.gauge("kube_pod_service_account", help, &[("service_account", &spec.service_account_name)], 1.0);
     of.gauge("kube_pod_scheduler", "The scheduler for a pod.", &[("name", &spec.scheduler_name)], 1.0);
@@ -198,6 +212,12 @@ fn conditions(pod: &Pod, of: &mut Of<'_, '_>) {
             "ContainersReady" if is_true => {
                 let help = "Readiness achieved time in unix timestamp for a pod containers.";
                 of.time("kube_pod_status_container_ready_time", help, at);
+            }
+            "DisruptionTarget" => {
+                let known = DISRUPTIONS.iter().find(|known| **known == condition.reason);
+                let help = "The pod disruption condition reason";
+                let reason = [("reason", *known.unwrap_or(&"Other"))];
+                of.gauge("kube_pod_status_disruption_reason", help, &reason, 1.0);
             }
             "Initialized" if is_true => {
                 let help = "Initialized time in unix timestamp for a pod.";

@@ -69,6 +69,32 @@ fn series_of_a_pod_end_with_it_and_with_what_it_was() {
 }
 
 #[test]
+fn why_a_pod_is_to_go_and_what_runs_it_is_told() {
+    let told = |reason: &str| {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "web", "namespace": "shop", "uid": "u" },
+            "spec": { "nodeName": "n1", "runtimeClassName": "kata", "containers": [] },
+            "status": { "phase": "Running", "conditions": [
+                { "type": "DisruptionTarget", "status": "True", "reason": reason }] },
+        }))
+        .unwrap();
+        let mut samples = Samples::new(0, "n1", false);
+        tell(&pod, &Metadata::default(), &mut samples);
+        let (told, _) = told_and_ended(&samples.finish());
+        let of = |metric: &str, label: &str| {
+            let series = told.iter().find(|one| one.starts_with(metric))?;
+            let (_, behind) = series.split_once(&format!("{label}=\""))?;
+            Some(behind.split_once('"')?.0.to_owned())
+        };
+        let reason = of("kube_pod_status_disruption_reason", "reason");
+        (reason, of("kube_pod_runtimeclass_name_info", "runtimeclass_name"))
+    };
+    let is = |reason: &str| (Some(reason.to_owned()), Some("kata".to_owned()));
+    assert_eq!(told("EvictionByEvictionAPI"), is("EvictionByEvictionAPI"));
+    assert_eq!(told("ByHand"), is("Other"));
+}
+
+#[test]
 fn a_recorded_nodes_pods_are_told_as_kube_state_metrics_tells_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/suites/data/k8s/kubelet_ksm_controlplane/1_35");

@@ -51,6 +51,7 @@ pub struct PodSpec {
     pub restart_policy: String,
     pub service_account_name: String,
     pub priority_class_name: String,
+    pub runtime_class_name: String,
     pub scheduler_name: String,
     pub containers: Vec<ContainerSpec>,
     pub init_containers: Vec<ContainerSpec>,

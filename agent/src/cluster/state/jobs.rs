@@ -13,7 +13,7 @@ pub(super) fn job(object: &Value, of: &mut Of<'_, '_>) {
     for (name, path) in
         [("status_start_time", "/status/startTime"), ("status_completion_time", "/status/completionTime")]
     {
-        time(name, path, object, of);
+        of.time(name, object.pointer(path));
     }
     let all = object.pointer("/status/conditions").and_then(Value::as_array);
     for condition in all.into_iter().flatten() {
@@ -59,7 +59,7 @@ pub(super) fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
         ("status_last_schedule_time", "/status/lastScheduleTime"),
         ("status_last_successful_time", "/status/lastSuccessfulTime"),
     ] {
-        time(name, path, object, of);
+        of.time(name, object.pointer(path));
     }
     let last = ["/status/lastScheduleTime", "/metadata/creationTimestamp"];
     let last = last.iter().find_map(|path| time_ns(object.pointer(path).and_then(Value::as_str)));
@@ -69,11 +69,5 @@ pub(super) fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
             last.and_then(|last| due.next(last.div_euclid(1_000_000_000), text("/spec/timeZone")))
     {
         of.gauge("next_schedule_time", &[], next as f64);
-    }
-}
-
-fn time(name: &str, path: &str, object: &Value, of: &mut Of<'_, '_>) {
-    if let Some(ns) = time_ns(object.pointer(path).and_then(Value::as_str)) {
-        of.gauge(name, &[], ns.div_euclid(1_000_000_000) as f64);
     }
 }
