@@ -7,11 +7,12 @@ mod delta;
 mod encode;
 mod encode_logs;
 mod encode_metrics;
+mod filled_in;
 mod logs;
 mod metrics;
 pub(crate) mod names;
 mod numbers;
-mod pairs;
+pub(crate) mod pairs;
 mod resources;
 mod spans;
 
