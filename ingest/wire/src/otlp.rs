@@ -12,7 +12,6 @@ mod logs;
 mod metrics;
 pub(crate) mod names;
 mod numbers;
-pub(crate) mod pairs;
 mod resources;
 mod spans;
 
@@ -26,7 +25,7 @@ pub use names::Strategy;
 pub use resources::Resources;
 pub use spans::spans;
 
-use crate::{Decoded, Malformed};
+use crate::{Decoded, Malformed, pairs};
 use model::SpanBatch;
 pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

@@ -8,8 +8,7 @@ mod protobuf;
 mod written;
 
 use crate::jaeger::take_fields;
-use crate::otlp::pairs;
-use crate::{Decoded, Malformed, Rejected};
+use crate::{Decoded, Malformed, Rejected, pairs};
 use model::{
     Attributes, RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode,
     TraceId, Value,
