@@ -66,8 +66,13 @@ fn instead(key: &[u8], text: &[u8]) -> Option<String> {
         _ => return None,
     };
     let (key, text) = (std::str::from_utf8(key).ok()?, std::str::from_utf8(text).ok()?);
-    if key == "doubleValue" && text.parse::<f64>().is_ok_and(|number| !number.is_finite()) {
-        return Some(format!("\"stringValue\":\"{text}\""));
+    if text.parse::<f64>().is_ok_and(|number| !number.is_finite()) {
+        match key {
+            "doubleValue" => return Some(format!("\"stringValue\":\"{text}\"")),
+            // A histogram goes without them.
+            "sum" | "min" | "max" => return Some(format!("\"{key}\":null")),
+            _ => {}
+        }
     }
     number(text).map(|number| format!("\"{key}\":{number}"))
 }
@@ -94,6 +99,7 @@ mod tests {
             (r#"{"doubleValue":"NaN"},{"doubleValue":2}"#, r#"{"stringValue":"NaN"},{"doubleValue":2}"#),
             (r#"{"doubleValue": "-Infinity"}"#, r#"{"stringValue":"-Infinity"}"#),
             (r#"[{"asDouble":"4"},{"asDouble":"NaN"}]"#, r#"[{"asDouble":4e0},{"asDouble":"NaN"}]"#),
+            (r#"{"min":"-Infinity","sum":"NaN"}"#, r#"{"min":null,"sum":null}"#),
             (r#"{"flags":"257","scale":"-3","sum":"4.5"}"#, r#"{"flags":257,"scale":-3,"sum":4.5e0}"#),
         ] {
             check(body, read);

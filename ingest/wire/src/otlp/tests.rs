@@ -490,6 +490,17 @@ fn what_json_leaves_out_or_has_otherwise_costs_nothing() {
 }
 
 #[test]
+fn a_histogram_of_which_the_sum_is_none_keeps_its_counts_in_json() {
+    let point = json!({ "timeUnixNano": "1000000", "count": "2", "sum": "NaN", "min": "-Infinity", "max": "Infinity",
+        "bucketCounts": ["1", "1"], "explicitBounds": [0.5] });
+    let histogram = json!({ "aggregationTemporality": 2, "dataPoints": [point] });
+    let decoded = plain(request(json!({ "name": "h", "histogram": histogram })));
+    let found = labels_of(&decoded.batch).into_iter().filter(|(labels, _)| labels.starts_with("h_count"));
+    assert_eq!(found.map(|(_, value)| value).collect::<Vec<f64>>(), [2.0]);
+    assert!(decoded.rejected.0.is_empty(), "{decoded:?}");
+}
+
+#[test]
 fn enums_may_be_names_in_json() {
     let span = json!({
         "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708", "flags": "257",
