@@ -62,14 +62,14 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_cost_themselves_alone() {
         let text = |text: &str| AnyValue { value: Some(Any::StringValue(text.into())) };
-        let pair = |value| KeyValue { key: "k BAD".into(), value: Some(value), ..KeyValue::default() };
+        let pair = |key: &str, value| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() };
         let list = AnyValue { value: Some(Any::ArrayValue(ArrayValue { values: vec![text("ü BAD")] })) };
         let bytes = AnyValue { value: Some(Any::BytesValue(b"BAD".to_vec())) };
         let span = Span {
             trace_id: vec![0xff; 16],
             span_id: vec![0xfe; 8],
             name: "BAD name".into(),
-            attributes: vec![pair(list), pair(text("BAD")), pair(bytes)],
+            attributes: vec![pair("a BAD", list), pair("b", text("BAD")), pair("c", bytes)],
             events: vec![Event { name: "BAD".into(), ..Event::default() }],
             status: Some(Status { message: "BAD".into(), code: 2 }),
             ..Span::default()
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(span.trace_id, [0xff; 16]);
         assert_eq!(span.status.as_ref().unwrap().message, "???");
         let Some(Any::ArrayValue(list)) = &span.attributes[0].value.as_ref().unwrap().value else { panic!() };
-        assert_eq!((span.attributes[0].key.as_str(), &list.values[0]), ("k ???", &text("ü ???")));
+        assert_eq!((span.attributes[0].key.as_str(), &list.values[0]), ("a ???", &text("ü ???")));
         let bytes = Some(Any::BytesValue(vec![0xe4, 0xff, 0x80]));
         assert_eq!(span.attributes[2].value.as_ref().unwrap().value, bytes);
     }
