@@ -23,9 +23,15 @@ pub async fn unpacked(State(doors): State<Arc<Doors>>, request: Request, next: N
     let (parts, body) = request.into_parts();
     let read = async {
         let (bytes, mut room) = body::collect(&doors, &parts.headers, body).await?;
-        let bytes = unpack(bytes, &parts.headers, &mut room)?;
+        let mut bytes = unpack(bytes, &parts.headers, &mut room)?;
         if let (Some(message), Some(fields)) = (message_of(parts.uri.path()), bytes.get(PREFIX_BYTES..)) {
             room.hold(Kind::Protobuf(message), fields)?;
+            // tonic would refuse the whole message.
+            if let Some(mended) = message.mended(fields) {
+                let mut whole = BytesMut::from(&bytes[..PREFIX_BYTES]);
+                whole.extend_from_slice(&mended);
+                bytes = whole.freeze();
+            }
         }
         Ok::<_, Refusal>((bytes, room))
     };

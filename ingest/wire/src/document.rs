@@ -4,6 +4,7 @@
 //! Nested objects become dotted names (`kubernetes.pod.name`), as they are searched in Elasticsearch. Which protocol it
 //! was, and what an error is called there, is not known here.
 
+use crate::pairs;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use model::{Attributes, Labels, LogBatch, LogRecord, LogStream, Value, level};
 use serde_json::Value as Json;
@@ -119,7 +120,7 @@ impl<'a> Document<'a> {
         if text.len() > VALUES_MAX && values(text) > VALUES_MAX {
             return Err(format!("the document has more than {VALUES_MAX} values"));
         }
-        let object = match serde_json::from_str(text) {
+        let object = match serde_json::from_slice(&pairs::whole(json)) {
             Ok(Json::Object(object)) => object,
             Ok(_) => return Err("the document is not a JSON object".into()),
             Err(wrong) => return Err(format!("the document is not JSON: {wrong}")),

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod jsonline;
 pub mod loki;
 pub mod otlp;
+mod pairs;
 pub mod parts;
 mod protobuf;
 pub mod remote_write;

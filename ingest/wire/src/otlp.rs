@@ -7,11 +7,11 @@ mod delta;
 mod encode;
 mod encode_logs;
 mod encode_metrics;
+mod filled_in;
 mod logs;
 mod metrics;
 pub(crate) mod names;
 mod numbers;
-mod pairs;
 mod resources;
 mod spans;
 
@@ -25,7 +25,8 @@ pub use names::Strategy;
 pub use resources::Resources;
 pub use spans::spans;
 
-use crate::{Decoded, Malformed};
+use crate::parts::messages;
+use crate::{Decoded, Malformed, pairs};
 use model::SpanBatch;
 pub use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 pub use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -51,20 +52,49 @@ impl Notation {
         }
     }
 
-    /// A request message from a body.
-    pub fn read<M: prost::Message + Default + serde::de::DeserializeOwned>(
-        self,
-        body: &[u8],
-    ) -> Result<M, Malformed> {
+    /// A request message from a body. Bytes that are no text are no reason to refuse all of it.
+    pub fn read<M: Request>(self, body: &[u8]) -> Result<M, Malformed> {
         match self {
-            Notation::Protobuf => M::decode(body).map_err(Malformed::otlp),
+            Notation::Protobuf => M::decode(body)
+                .or_else(|wrong| match M::fields().mended(body) {
+                    Some(mended) => M::decode(mended.as_slice()),
+                    None => Err(wrong),
+                })
+                .map_err(Malformed::otlp),
             // An array would pass as the fields of a message in their order.
             Notation::Json if body.trim_ascii_start().first() != Some(&b'{') => {
                 Err(Malformed("not a JSON request of OTLP: an object belongs at line 1 column 1".into()))
             }
-            Notation::Json => serde_json::from_slice(&numbers::as_numbers(&pairs::whole(body)))
-                .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}"))),
+            Notation::Json => {
+                let text = String::from_utf8_lossy(body);
+                serde_json::from_slice(&numbers::as_numbers(&pairs::whole(text.as_bytes())))
+                    .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}")))
+            }
         }
+    }
+}
+
+/// A request of one of the three signals.
+pub trait Request: prost::Message + Default + serde::de::DeserializeOwned {
+    /// What lies in its fields.
+    fn fields() -> &'static messages::Message;
+}
+
+impl Request for ExportLogsServiceRequest {
+    fn fields() -> &'static messages::Message {
+        &messages::LOGS
+    }
+}
+
+impl Request for ExportMetricsServiceRequest {
+    fn fields() -> &'static messages::Message {
+        &messages::METRICS
+    }
+}
+
+impl Request for ExportTraceServiceRequest {
+    fn fields() -> &'static messages::Message {
+        &messages::TRACES
     }
 }
 
@@ -81,7 +111,10 @@ pub fn decode_spans(
     resources: &Resources,
 ) -> Result<Decoded<SpanBatch>, Malformed> {
     match notation {
-        Notation::Protobuf => decode_spans::decode(body, resources),
+        Notation::Protobuf => decode_spans::decode(body, resources).or_else(|wrong| {
+            let mended = messages::TRACES.mended(body).ok_or(wrong)?;
+            decode_spans::decode(&mended, resources)
+        }),
         Notation::Json => Ok(spans(notation.read(body)?)),
     }
 }

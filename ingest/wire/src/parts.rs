@@ -2,6 +2,7 @@
 //! become a record of hundreds, so that a body's length says little of the room that it needs.
 
 pub mod messages;
+mod texts;
 
 use crate::otlp::Notation;
 use crate::protobuf::{Fields, Value, starts_group};

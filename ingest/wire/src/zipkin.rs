@@ -8,7 +8,7 @@ mod protobuf;
 mod written;
 
 use crate::jaeger::take_fields;
-use crate::{Decoded, Malformed, Rejected};
+use crate::{Decoded, Malformed, Rejected, pairs};
 use model::{
     Attributes, RejectReason, ResourceSpans, Scope, Span, SpanBatch, SpanEvent, SpanId, SpanKind, StatusCode,
     TraceId, Value,
@@ -61,7 +61,7 @@ const DEBUG: &str = "zipkin.debug";
 
 /// The body of a POST to `/api/v2/spans`: a list of spans.
 pub fn decode_json(body: &[u8]) -> Result<Decoded<SpanBatch>, Malformed> {
-    let sent = serde_json::from_slice(body);
+    let sent = serde_json::from_slice(&pairs::whole(body));
     sent.map(batch).map_err(|wrong| Malformed(format!("not a list of Zipkin v2 spans: {wrong}")))
 }
 

@@ -89,6 +89,13 @@ fn whole_numbers_keep_their_digits() {
 }
 
 #[test]
+fn half_a_pair_of_utf_16_costs_itself_alone() {
+    let (_, record) = record(r#"{"message":"a \ud83d","user":"\ud83d\ude00"}"#).unwrap();
+    assert_eq!(record.body, "a \u{fffd}");
+    assert_eq!(record.attributes, [("user".to_owned(), Value::from("😀"))]);
+}
+
+#[test]
 fn ids_are_those_that_are_ids() {
     let (_, record) = record(
         r#"{"message":"m","trace.id":"0af7651916cd43dd8448eb211c80319c","span_id":"no","span":{"id":"00f067aa0ba902b7"}}"#,

@@ -2,6 +2,7 @@
 //! no number or without end has to be one, and OpenTelemetry's collector reads enums by both. The messages' own reader takes
 //! numbers alone: it would refuse the whole request or, worse, leave a metric without its data.
 
+use super::filled_in;
 use memchr::{memchr, memchr_iter, memrchr};
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
@@ -15,11 +16,14 @@ pub(super) fn as_numbers(body: &[u8]) -> Cow<'_, [u8]> {
     let (mut changed, mut done) = (Vec::new(), 0);
     for colon in memchr_iter(b':', body) {
         // In what is no JSON a name may begin where the text before it ends.
-        let Some((key, text)) = pair(body, colon).filter(|(key, _)| key.start > done) else { continue };
-        let Some(instead) = instead(&body[key.clone()], &body[text.clone()]) else { continue };
+        let Some(key) = key(body, colon).filter(|key| key.start > done) else { continue };
+        let (name, value) = (&body[key.clone()], body[colon + 1..].trim_ascii_start());
+        let Some((instead, length)) = of_text(name, value).or_else(|| filled_in::instead(name, value)) else {
+            continue;
+        };
         changed.extend_from_slice(&body[done..key.start - 1]);
         changed.extend_from_slice(instead.as_bytes());
-        done = text.end + 1;
+        done = body.len() - value.len() + length;
     }
     if done == 0 {
         return Cow::Borrowed(body);
@@ -28,15 +32,18 @@ pub(super) fn as_numbers(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(changed)
 }
 
-/// The name before a colon and the text behind it, without their quotes. Inside of a text a quote has a backslash before it,
-/// which is none of the names that are asked for.
-fn pair(body: &[u8], colon: usize) -> Option<(Range<usize>, Range<usize>)> {
+/// The name before a colon, without its quotes. Inside of a text a quote has a backslash before it, which is none of the
+/// names that are asked for.
+fn key(body: &[u8], colon: usize) -> Option<Range<usize>> {
     let before = body[..colon].trim_ascii_end().strip_suffix(b"\"")?;
-    let key = memrchr(b'"', before)? + 1..before.len();
-    let after = &body[colon + 1..];
-    let value = after.trim_ascii_start().strip_prefix(b"\"")?;
-    let text = body.len() - value.len();
-    Some((key, text..text + memchr(b'"', value)?))
+    Some(memrchr(b'"', before)? + 1..before.len())
+}
+
+/// What stands in place of a name and the text that its value begins with, and how long that is with its quotes.
+fn of_text(key: &[u8], value: &[u8]) -> Option<(String, usize)> {
+    let text = value.strip_prefix(b"\"")?;
+    let length = memchr(b'"', text)?;
+    instead(key, &text[..length]).map(|instead| (instead, length + 2))
 }
 
 /// What stands in place of a name and its text; `None` leaves both.
@@ -59,8 +66,13 @@ fn instead(key: &[u8], text: &[u8]) -> Option<String> {
         _ => return None,
     };
     let (key, text) = (std::str::from_utf8(key).ok()?, std::str::from_utf8(text).ok()?);
-    if key == "doubleValue" && text.parse::<f64>().is_ok_and(|number| !number.is_finite()) {
-        return Some(format!("\"stringValue\":\"{text}\""));
+    if text.parse::<f64>().is_ok_and(|number| !number.is_finite()) {
+        match key {
+            "doubleValue" => return Some(format!("\"stringValue\":\"{text}\"")),
+            // A histogram goes without them.
+            "sum" | "min" | "max" => return Some(format!("\"{key}\":null")),
+            _ => {}
+        }
     }
     number(text).map(|number| format!("\"{key}\":{number}"))
 }
@@ -87,6 +99,7 @@ mod tests {
             (r#"{"doubleValue":"NaN"},{"doubleValue":2}"#, r#"{"stringValue":"NaN"},{"doubleValue":2}"#),
             (r#"{"doubleValue": "-Infinity"}"#, r#"{"stringValue":"-Infinity"}"#),
             (r#"[{"asDouble":"4"},{"asDouble":"NaN"}]"#, r#"[{"asDouble":4e0},{"asDouble":"NaN"}]"#),
+            (r#"{"min":"-Infinity","sum":"NaN"}"#, r#"{"min":null,"sum":null}"#),
             (r#"{"flags":"257","scale":"-3","sum":"4.5"}"#, r#"{"flags":257,"scale":-3,"sum":4.5e0}"#),
         ] {
             check(body, read);

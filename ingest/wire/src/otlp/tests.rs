@@ -464,6 +464,42 @@ fn fractions_may_be_texts_in_json() {
     assert_eq!(decoded.rejected.0[0].count, 1);
 }
 
+/// A list without elements as the collector writes it, and a large number as JavaScript's exporter does.
+#[test]
+fn what_json_leaves_out_or_has_otherwise_costs_nothing() {
+    let span = json!({
+        "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708",
+        "attributes": [
+            { "key": "none", "value": { "arrayValue": {} } },
+            { "key": "nested", "value": { "arrayValue": { "values": [{ "kvlistValue": {} }, { "intValue": 0.5 }] } } },
+            { "key": "large", "value": { "intValue": 1e300 } },
+            { "key": "whole", "value": { "intValue": 5e3 } },
+        ],
+    });
+    let resource = json!({ "entityRefs": [{ "type": "host", "idKeys": ["host.id"] }] });
+    let body = json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": [{ "spans": [span] }] }] });
+    let decoded = decode_spans(Notation::Json, body.to_string().as_bytes(), &Resources::default()).unwrap();
+    let attributes = &decoded.batch.resources[0].spans[0].attributes;
+    let expected = [
+        ("none", Value::Json("[]".to_owned())),
+        ("nested", Value::Json("[{},0.5]".to_owned())),
+        ("large", Value::Double(1e300)),
+        ("whole", Value::Int(5_000)),
+    ];
+    assert_eq!(attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+}
+
+#[test]
+fn a_histogram_of_which_the_sum_is_none_keeps_its_counts_in_json() {
+    let point = json!({ "timeUnixNano": "1000000", "count": "2", "sum": "NaN", "min": "-Infinity", "max": "Infinity",
+        "bucketCounts": ["1", "1"], "explicitBounds": [0.5] });
+    let histogram = json!({ "aggregationTemporality": 2, "dataPoints": [point] });
+    let decoded = plain(request(json!({ "name": "h", "histogram": histogram })));
+    let found = labels_of(&decoded.batch).into_iter().filter(|(labels, _)| labels.starts_with("h_count"));
+    assert_eq!(found.map(|(_, value)| value).collect::<Vec<f64>>(), [2.0]);
+    assert!(decoded.rejected.0.is_empty(), "{decoded:?}");
+}
+
 #[test]
 fn enums_may_be_names_in_json() {
     let span = json!({

@@ -94,6 +94,17 @@ fn numbers_in_quotes_and_tags_that_are_numbers_are_read() {
     }
 }
 
+/// JavaScript's exporters cut texts in the middle of an emoji.
+#[test]
+fn half_a_pair_of_utf_16_is_no_reason_to_refuse() {
+    let body = r#"[{"traceId":"1","id":"2","timestamp":7,"name":"a \ud83d","tags":{"half":"\ude00","whole":"\ud83d\ude00"}}]"#;
+    let decoded = decode_json(body.as_bytes()).unwrap();
+    let span = &decoded.batch.resources[0].spans[0];
+    assert_eq!(span.name, "a \u{fffd}");
+    let expected = [("half", Value::from("\u{fffd}")), ("whole", Value::from("😀"))];
+    assert_eq!(span.attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
+}
+
 #[test]
 fn what_a_span_leaves_open() {
     let body = r#"[

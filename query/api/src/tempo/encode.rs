@@ -105,7 +105,7 @@ fn nested(json: &Value) -> Value {
     }
 }
 
-fn not_finite(number: f64) -> &'static str {
+pub(super) fn not_finite(number: f64) -> &'static str {
     if number.is_nan() {
         "NaN"
     } else if number > 0.0 {

@@ -1,6 +1,9 @@
 //! A trace in the JSON that protobuf has for it, as Tempo writes it: kinds and codes by their names, what is nothing left out.
 //! Ids stay in hex, as in OTLP's JSON.
 
+use super::encode::not_finite;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
@@ -11,9 +14,48 @@ pub(super) fn resources(trace: &TracesData) -> Vec<Value> {
 }
 
 fn resource(spans: &ResourceSpans) -> Value {
-    let mut told = json!(spans);
+    let mut told = as_it_is(spans);
     leave_out(&mut told);
     told
+}
+
+/// In OTLP's JSON, nothing left out. The messages' own writer has `null` for a number that is none or without end, of which
+/// protobuf's JSON has words.
+pub(super) fn as_it_is(spans: &ResourceSpans) -> Value {
+    let mut told = json!(spans);
+    if let (Some(told), Some(sent)) = (told.get_mut("resource"), &spans.resource) {
+        name_numbers(told, &sent.attributes);
+    }
+    for (told, sent) in each(&mut told, "scopeSpans").zip(&spans.scope_spans) {
+        if let (Some(told), Some(sent)) = (told.get_mut("scope"), &sent.scope) {
+            name_numbers(told, &sent.attributes);
+        }
+        for (told, sent) in each(told, "spans").zip(&sent.spans) {
+            name_numbers(told, &sent.attributes);
+            for (told, sent) in each(told, "events").zip(&sent.events) {
+                name_numbers(told, &sent.attributes);
+            }
+            for (told, sent) in each(told, "links").zip(&sent.links) {
+                name_numbers(told, &sent.attributes);
+            }
+        }
+    }
+    told
+}
+
+fn name_numbers(told: &mut Value, sent: &[KeyValue]) {
+    for (told, sent) in each(told, "attributes").zip(sent) {
+        let value = sent.value.as_ref().and_then(|value| value.value.as_ref());
+        if let Some(Any::DoubleValue(number)) = value
+            && !number.is_finite()
+        {
+            told["value"] = json!({ "doubleValue": not_finite(*number) });
+        }
+    }
+}
+
+fn each<'a>(told: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    told.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// What is 0 or empty goes, but for values of attributes, which are what they are.
@@ -58,8 +100,9 @@ fn name_of(field: &mut Value, name: Option<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span, Status};
 
     #[test]
@@ -97,5 +140,31 @@ mod tests {
             "attributes": [{ "key": "n", "value": { "intValue": "0" } }],
         }));
         assert_eq!(told, [json!({ "scopeSpans": [{ "spans": [first, same(json!({ "status": {} }))] }] })]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_have_words_wherever_they_are() {
+        let attributes = |number: f64| {
+            let value = Some(AnyValue { value: Some(Any::DoubleValue(number)) });
+            vec![KeyValue { key: "n".to_owned(), value, ..KeyValue::default() }]
+        };
+        let span = Span {
+            attributes: attributes(f64::NAN),
+            events: vec![Event { attributes: attributes(f64::INFINITY), ..Event::default() }],
+            links: vec![Link { attributes: attributes(f64::NEG_INFINITY), ..Link::default() }],
+            ..Span::default()
+        };
+        let scope = InstrumentationScope { attributes: attributes(0.5), ..InstrumentationScope::default() };
+        let told = as_it_is(&ResourceSpans {
+            resource: Some(Resource { attributes: attributes(f64::NAN), ..Resource::default() }),
+            scope_spans: vec![ScopeSpans { scope: Some(scope), spans: vec![span], ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        });
+        let number = |of: &str| told.pointer(of).and_then(|of| of.pointer("/attributes/0/value/doubleValue"));
+        assert_eq!(number("/resource"), Some(&json!("NaN")));
+        assert_eq!(number("/scopeSpans/0/scope"), Some(&json!(0.5)));
+        assert_eq!(number("/scopeSpans/0/spans/0"), Some(&json!("NaN")));
+        assert_eq!(number("/scopeSpans/0/spans/0/events/0"), Some(&json!("Infinity")));
+        assert_eq!(number("/scopeSpans/0/spans/0/links/0"), Some(&json!("-Infinity")));
     }
 }

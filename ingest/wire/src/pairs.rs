@@ -10,7 +10,7 @@ enum Half {
 }
 
 /// The body with each half that stands alone replaced.
-pub(super) fn whole(body: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn whole(body: &[u8]) -> Cow<'_, [u8]> {
     let (mut whole, mut at) = (Cow::Borrowed(body), 0);
     while let Some(found) = body.get(at..).and_then(|rest| memchr(b'\\', rest)) {
         let escape = at + found;
