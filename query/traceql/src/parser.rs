@@ -340,16 +340,9 @@ impl<'a> Parser<'a> {
 
     fn spanset_operand(&mut self) -> Parsed<SpansetExpr> {
         if self.take("(") {
-            let mut pipeline = self.pipeline()?;
+            let pipeline = self.pipeline()?;
             self.expect(")")?;
-            // Parentheses around spansets alone only group.
-            return Ok(match (pipeline.elements.len(), pipeline.elements.pop()) {
-                (1, Some(Element::Spansets(expr))) => expr,
-                (_, last) => {
-                    pipeline.elements.extend(last);
-                    SpansetExpr::Pipeline(Box::new(pipeline))
-                }
-            });
+            return Ok(pipeline.grouped());
         }
         self.filter().map(SpansetExpr::Filter)
     }
