@@ -66,7 +66,7 @@ impl Rule {
 }
 
 /// Past these a file is refused: each rule is a query at each interval.
-const RULES_MAX: usize = 10_000;
+const RULES_MAX: usize = 20_000;
 
 /// A parsed file and the places of its expressions.
 #[derive(Debug, Default)]
