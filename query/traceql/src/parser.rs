@@ -438,7 +438,7 @@ impl<'a> Parser<'a> {
     // ---- metrics
 }
 
-/// Zeros at the front of a trace's id may be left out.
+/// Zeros at the front of a trace's id may be left out; `nil` may stand on either side.
 fn compared(op: CompareOp, left: FieldExpr, right: FieldExpr) -> FieldExpr {
     let is_id = |expr: &FieldExpr| {
         matches!(expr, FieldExpr::Field(Field::Intrinsic(Intrinsic::TraceId | Intrinsic::LinkTraceId)))
@@ -454,6 +454,9 @@ fn compared(op: CompareOp, left: FieldExpr, right: FieldExpr) -> FieldExpr {
         (_, true) => (whole(left), right),
         _ => (left, right),
     };
+    let is_nil = |expr: &FieldExpr| matches!(expr, FieldExpr::Static(Static::Nil));
+    let is_turned = matches!(op, CompareOp::Equal | CompareOp::NotEqual) && is_nil(&left) && !is_nil(&right);
+    let (left, right) = if is_turned { (right, left) } else { (left, right) };
     FieldExpr::Compare(op, Box::new(left), Box::new(right))
 }
 
