@@ -362,7 +362,7 @@ impl Family {
             _ if suffix == "_bucket" => {
                 let written = label(pairs, "le").unwrap_or_default();
                 match super::number(written).filter(|bound| !bound.is_nan()) {
-                    Some(f64::INFINITY) if written != "+Inf" => {
+                    Some(bound) if bound == f64::INFINITY && written != "+Inf" => {
                         Err(format!("the bound of the last bucket is +Inf, not {written}"))
                     }
                     Some(_) => Ok(()),
