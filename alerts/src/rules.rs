@@ -66,7 +66,7 @@ impl Rule {
 }
 
 /// Past these a file is refused: each rule is a query at each interval.
-const RULES_MAX: usize = 10_000;
+const RULES_MAX: usize = 20_000;
 
 /// A parsed file and the places of its expressions.
 #[derive(Debug, Default)]
@@ -87,16 +87,19 @@ impl RuleFile {
 
 /// The groups of a file. Not right while `file` has mistakes.
 pub fn read(file: &File<'_>, name: &str) -> RuleFile {
-    let mut found = RuleFile::default();
+    let (mut found, mut names) = (RuleFile::default(), HashSet::new());
     for document in file.documents() {
         let root = match document.get("spec") {
-            Some(spec) if document.get("kind").is_some() => spec,
+            // An object of its own, which others do not know of.
+            Some(spec) if document.get("kind").is_some() => {
+                names.clear();
+                spec
+            }
             _ => document,
         };
         root.only(&["groups"]);
         // Generators write `{}` where they have nothing to say.
         let Some(groups) = root.get("groups") else { continue };
-        let mut names = HashSet::new();
         for node in groups.items() {
             if let Some(group) = read_group(&node, name, &mut found.expressions) {
                 if !names.insert(group.name.clone()) {

@@ -89,7 +89,10 @@ impl<'t> File<'t> {
         }
         let mut documents = vec![];
         for document in serde_yaml_ng::Deserializer::from_str(text) {
-            documents.push(Value::deserialize(document).map_err(|wrong| not_yaml(&wrong))?);
+            let mut value = Value::deserialize(document).map_err(|wrong| not_yaml(&wrong))?;
+            // `<<: *other` takes over what another mapping has.
+            value.apply_merge().map_err(|wrong| not_yaml(&wrong))?;
+            documents.push(value);
         }
         Ok(File { text, documents, mistakes: RefCell::default() })
     }
@@ -378,6 +381,20 @@ mod tests {
         assert_eq!(told[1], "6:11: groups[0].rules[1].expr: second");
         assert_eq!(told[2], "7:5: groups[0].rules[1].oops: unknown field; known are alert, expr");
         assert_eq!(told[3], "5:5: groups[0].rules[1]: `for` is missing");
+    }
+
+    #[test]
+    fn a_mapping_takes_over_another_one() {
+        let text = "rules:\n- &first\n  alert: A\n  expr: up\n- <<: *first\n  alert: B\n  oops: 1\n";
+        let file = File::parse(text).unwrap();
+        let rules = file.documents().next().unwrap().get("rules").unwrap().items();
+        let of_second = |key: &str| rules[1].get(key).and_then(|value| value.text());
+        assert_eq!((of_second("alert").as_deref(), of_second("expr").as_deref()), (Some("B"), Some("up")));
+        rules[1].only(&["alert", "expr"]);
+        let told: Vec<String> = file.mistakes().iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["7:3: rules[1].oops: unknown field; known are alert, expr"]);
+        let wrong = File::parse("a: &a 1\nb:\n  <<: *a\n").err().unwrap();
+        assert!(wrong.text.starts_with("not valid YAML"), "{wrong}");
     }
 
     #[test]

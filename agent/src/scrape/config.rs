@@ -19,6 +19,7 @@ use http::{Authorization, Basic, Header, WrittenOauth2};
 use mistake::{mistake, place_of_job};
 use protocols::{Escaping, Protocol, accept};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -222,11 +223,17 @@ const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Jobs of a file's text; relative paths are below `folder`, the file's own.
 pub fn parse(text: &str, folder: &Path) -> Result<Parsed, Mistake> {
-    let mut file: WholeFile = serde_yaml_ng::from_str(text).map_err(|wrong| mistake(text, &wrong))?;
+    let mut file: WholeFile = read(text).map_err(|wrong| mistake(text, &wrong))?;
     let mut parsed = Parsed { jobs: vec![], warnings: file.without_effect() };
     let own = std::mem::take(&mut file.scrape_configs);
     take_jobs(&mut parsed, own, &file.global, text, folder)?;
     for pattern in &file.scrape_config_files {
+        if pattern.parent().is_some_and(|folder| folder.to_string_lossy().contains('*')) {
+            let why = format!(
+                "scrape_config_files {pattern:?}: a * may stand in the name of a file, not of a folder"
+            );
+            return Err(Mistake { line: 1, column: 1, text: why });
+        }
         for path in super::discover::matching(&folder.join(pattern)) {
             of_file(&mut parsed, &file.global, &path)?;
         }
@@ -234,11 +241,23 @@ pub fn parse(text: &str, folder: &Path) -> Result<Parsed, Mistake> {
     Ok(parsed)
 }
 
+/// With `<<: *other`, which takes over what another mapping has; the parser tells it as a key.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_yaml_ng::Error> {
+    serde_yaml_ng::from_str(text).or_else(|wrong| {
+        if !text.contains("<<:") {
+            return Err(wrong);
+        }
+        let mut value: Value = serde_yaml_ng::from_str(text)?;
+        value.apply_merge()?;
+        serde_yaml_ng::from_value(value)
+    })
+}
+
 /// Jobs of another file that the first one names.
 fn of_file(parsed: &mut Parsed, global: &Global, path: &Path) -> Result<(), Mistake> {
     let here = |text: String| Mistake { line: 1, column: 1, text: format!("{}: {text}", path.display()) };
     let text = std::fs::read_to_string(path).map_err(|wrong| here(wrong.to_string()))?;
-    let found = serde_yaml_ng::from_str::<JobsFile>(&text).map_err(|wrong| mistake(&text, &wrong));
+    let found = read::<JobsFile>(&text).map_err(|wrong| mistake(&text, &wrong));
     let folder = path.parent().unwrap_or(Path::new("."));
     found
         .and_then(|found| take_jobs(parsed, found.scrape_configs, global, &text, folder))

@@ -37,6 +37,7 @@ fn every_mistake_is_told_with_its_place() {
         assert!(all.iter().any(|mistake| mistake.contains(part)), "{part}: {all:#?}");
     }
     assert!(told("groups:\n- name: g\n- name: g\n")[0].contains("twice"));
+    assert!(told("groups:\n- name: g\n---\ngroups:\n- name: g\n")[0].contains("twice"));
     assert!(told("rules: []\n")[0].contains("unknown field"));
     assert!(
         told("groups:\n- name: g\n  rules:\n  - {alert: A, record: b, expr: c}\n")[0].contains("not both")

@@ -42,7 +42,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::SpanColumns;
 use tokio::sync::mpsc;
-use traceql::{Element, Field, Metrics, MetricsAggregate, ParseError, Pipeline, Root, Static};
+use traceql::{
+    Element, Field, Metrics, MetricsAggregate, ParseError, Pipeline, Root, SpansetExpr, SpansetOp, Static,
+};
 
 type Rows = SendableRecordBatchStream;
 
@@ -171,7 +173,8 @@ impl Engine {
     ) -> Result<TraceSearch, QueryError> {
         let mut pipeline = match parse(query)? {
             Root::Spansets(pipeline) => pipeline,
-            Root::Metrics(metrics) => counted(metrics)?,
+            Root::Metrics(metrics) => counted(metrics)
+                .ok_or_else(|| QueryError::Bad("a number alone is no query; write { … }".to_owned()))?,
         };
         let limit = search::limit(options.limit)?;
         let began = Instant::now();
@@ -257,27 +260,28 @@ impl Engine {
     }
 }
 
-/// The spans of which numbers are asked for, with what is read of them: a search for those answers them.
-fn counted(metrics: Metrics) -> Result<Pipeline, QueryError> {
+/// The spans of which numbers are asked for, with what is read of them: a search for those answers them. Where one number is
+/// computed of several, the spans that any of them is of. A constant is of none.
+fn counted(metrics: Metrics) -> Option<Pipeline> {
     match metrics {
         Metrics::Aggregate(aggregate) => {
             let MetricsAggregate { mut spansets, by, field, .. } = *aggregate;
             let read: Vec<Field> = by.into_iter().chain(field).collect();
             spansets.elements.extend((!read.is_empty()).then_some(Element::Select(read)));
-            Ok(spansets)
+            Some(spansets)
         }
         Metrics::Topk(inner, _) | Metrics::Bottomk(inner, _) | Metrics::Filter(inner, _, _) => {
             counted(*inner)
         }
-        Metrics::Arithmetic(_, inner, number) | Metrics::Arithmetic(_, number, inner)
-            if matches!(*number, Metrics::Number(_)) =>
-        {
-            counted(*inner)
-        }
-        Metrics::Arithmetic(..) | Metrics::Number(_) => Err(QueryError::Bad(
-            "what is computed of several metrics is no search; it is answered by /api/metrics/query_range"
-                .to_owned(),
-        )),
+        Metrics::Arithmetic(_, left, right) => match (counted(*left), counted(*right)) {
+            (Some(left), Some(right)) => {
+                let (left, right) = (Box::new(left.grouped()), Box::new(right.grouped()));
+                let either = SpansetExpr::Op { op: SpansetOp::Or, left, right };
+                Some(Pipeline { elements: vec![Element::Spansets(either)] })
+            }
+            (left, right) => left.or(right),
+        },
+        Metrics::Number(_) => None,
     }
 }
 

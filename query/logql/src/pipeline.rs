@@ -344,6 +344,9 @@ impl Pipeline {
         if !line.starts_with(['{', '[', '"']) {
             return self.fault(JSON_ERROR, "", fields);
         }
+        if json::begins_with_key(line) {
+            self.fault(JSON_ERROR, json::MALFORMED, fields);
+        }
         for field in wanted {
             match json::at_path(line, &field.steps) {
                 Ok(None) => {}

@@ -455,6 +455,9 @@ fn evaluate(pipe: &[Call], frame: &Frame<'_>) -> Result<Item, String> {
             }
             Call::Method { of, name, arguments, fault } => {
                 let item = operand_value(of, frame)?;
+                if !matches!(item, Item::Time(_) | Item::Named(_)) {
+                    return Err(fault.clone());
+                }
                 let mut given = Vec::with_capacity(arguments.len() + 1);
                 for operand in arguments {
                     given.push(operand_value(operand, frame)?);

@@ -85,22 +85,28 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     Some(total)
 }
 
-/// What is wrong with a text that has a duration's form: numbers, each with a unit's letters behind it.
+/// What is wrong with a text that has a duration's form: numbers, each with the letter of a unit behind it, which an `s` may follow.
 pub(crate) fn mistake(text: &str) -> Option<String> {
-    let mut rest = text;
+    let (mut rest, mut unknown) = (text, None);
     while !rest.is_empty() {
         let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        let next = number.trim_start_matches(|c: char| "smhdwy".contains(c));
+        // A year comes first.
+        let letters = if rest.len() == text.len() { "smhdwy" } else { "smhdw" };
+        let letter = number.strip_prefix(|c: char| letters.contains(c))?;
+        let next = letter.strip_prefix('s').unwrap_or(letter);
         let unit = &number[..number.len() - next.len()];
-        if number.len() == rest.len() || unit.is_empty() {
+        if number.len() == rest.len() {
             return None;
         }
         if !UNITS.iter().any(|(name, _)| *name == unit) {
-            return Some(format!("unknown unit {unit:?} in duration {text:?}"));
+            unknown.get_or_insert(unit);
         }
         rest = next;
     }
-    Some(format!("not a valid duration string: {text:?}"))
+    Some(match unknown {
+        Some(unit) => format!("unknown unit {unit:?} in duration {text:?}"),
+        None => format!("not a valid duration string: {text:?}"),
+    })
 }
 
 pub fn format_duration(ms: i64) -> String {

@@ -24,6 +24,19 @@ pub struct Pipeline {
     pub elements: Vec<Element>,
 }
 
+impl Pipeline {
+    /// In parentheses, which only group where they are around spansets alone.
+    pub fn grouped(mut self) -> SpansetExpr {
+        match (self.elements.len(), self.elements.pop()) {
+            (1, Some(Element::Spansets(expr))) => expr,
+            (_, last) => {
+                self.elements.extend(last);
+                SpansetExpr::Pipeline(Box::new(self))
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Element {
     Spansets(SpansetExpr),

@@ -171,9 +171,20 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
     let digits = &rest[..end];
     let letters = rest[end..].find(|c: char| !(c.is_alphanumeric() || c == '.')).unwrap_or(rest.len() - end);
     end += letters;
+    if matches!(&rest[digits.len()..end], "e" | "E") {
+        let signed = rest[end..].strip_prefix(['+', '-']).unwrap_or_default();
+        let power = signed.bytes().take_while(u8::is_ascii_digit).count();
+        if power == 0 {
+            return Err("exponent has no digits".to_owned());
+        }
+        end += 1 + power;
+    }
     let text = &rest[..end];
     if letters > 0 {
         let exponent = text.parse::<f64>().ok().filter(|_| text.contains(['e', 'E']));
+        if exponent.is_some_and(f64::is_infinite) {
+            return Err(format!("strconv.ParseFloat: parsing {text:?}: value out of range"));
+        }
         return exponent
             .map(Token::Float)
             .or_else(|| duration_ns(text).map(Token::Duration))

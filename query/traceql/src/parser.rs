@@ -340,16 +340,9 @@ impl<'a> Parser<'a> {
 
     fn spanset_operand(&mut self) -> Parsed<SpansetExpr> {
         if self.take("(") {
-            let mut pipeline = self.pipeline()?;
+            let pipeline = self.pipeline()?;
             self.expect(")")?;
-            // Parentheses around spansets alone only group.
-            return Ok(match (pipeline.elements.len(), pipeline.elements.pop()) {
-                (1, Some(Element::Spansets(expr))) => expr,
-                (_, last) => {
-                    pipeline.elements.extend(last);
-                    SpansetExpr::Pipeline(Box::new(pipeline))
-                }
-            });
+            return Ok(pipeline.grouped());
         }
         self.filter().map(SpansetExpr::Filter)
     }
@@ -445,7 +438,7 @@ impl<'a> Parser<'a> {
     // ---- metrics
 }
 
-/// Zeros at the front of a trace's id may be left out.
+/// Zeros at the front of a trace's id may be left out; `nil` may stand on either side.
 fn compared(op: CompareOp, left: FieldExpr, right: FieldExpr) -> FieldExpr {
     let is_id = |expr: &FieldExpr| {
         matches!(expr, FieldExpr::Field(Field::Intrinsic(Intrinsic::TraceId | Intrinsic::LinkTraceId)))
@@ -461,6 +454,9 @@ fn compared(op: CompareOp, left: FieldExpr, right: FieldExpr) -> FieldExpr {
         (_, true) => (whole(left), right),
         _ => (left, right),
     };
+    let is_nil = |expr: &FieldExpr| matches!(expr, FieldExpr::Static(Static::Nil));
+    let is_turned = matches!(op, CompareOp::Equal | CompareOp::NotEqual) && is_nil(&left) && !is_nil(&right);
+    let (left, right) = if is_turned { (right, left) } else { (left, right) };
     FieldExpr::Compare(op, Box::new(left), Box::new(right))
 }
 

@@ -205,6 +205,18 @@ scrape_configs:
 }
 
 #[test]
+fn a_job_takes_over_what_another_has() {
+    let text = "scrape_configs:\n- &first\n  job_name: a\n  scrape_interval: 5s\n  static_configs: [{targets: ['x:1']}]\n\
+        - <<: *first\n  job_name: b\n";
+    let found = jobs(text).unwrap();
+    let told: Vec<_> = found.iter().map(|job| (job.name.as_str(), job.interval.as_secs())).collect();
+    assert_eq!(told, [("a", 5), ("b", 5)]);
+    assert_eq!(found[1].groups[0].targets, ["x:1"]);
+    let wrong = jobs(&text.replace("job_name: b", "job_name: b\n  oops: 1")).unwrap_err();
+    assert!(wrong.contains("unknown field `oops`"), "{wrong}");
+}
+
+#[test]
 fn other_files_may_hold_jobs() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -215,6 +227,8 @@ fn other_files_may_hold_jobs() {
     let parsed = parse(text, dir.path()).unwrap();
     let found: Vec<_> = parsed.jobs.iter().map(|job| (job.name.as_str(), job.interval.as_secs())).collect();
     assert_eq!(found, [("own", 20), ("a", 20), ("b", 5)]);
+    let below = parse("scrape_config_files: ['jobs/*/*.yml']", dir.path()).unwrap_err();
+    assert!(below.to_string().contains("not of a folder"), "{below}");
     write("b.yml", "scrape_configs: [{job_name: a}]");
     let wrong = parse(text, dir.path()).unwrap_err().to_string();
     assert!(wrong.contains("b.yml: 1:") && wrong.contains("multiple scrape configs"), "{wrong}");

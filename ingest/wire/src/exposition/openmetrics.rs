@@ -55,6 +55,8 @@ struct Group {
     labels: Labels,
     ts: Option<Option<f64>>,
     buckets: Vec<(f64, f64)>,
+    /// Whether a bound is written as no client of Prometheus writes one: `1` for `1.0`.
+    has_whole_bounds: bool,
     sum: Option<f64>,
     count: Option<f64>,
 }
@@ -182,6 +184,9 @@ impl Parser {
         let mut at = Line::of(line, 0);
         let mut written = vec![];
         at.series(&mut written)?;
+        if line[..at.column()].strip_suffix('}').is_some_and(|labels| labels.trim_end().ends_with(',')) {
+            return at.wrong("no comma belongs behind the last label");
+        }
         let mut pairs = unescaped(&written);
         if !at.take(b' ') {
             return at.wrong("a space and a value belong here");
@@ -204,7 +209,7 @@ impl Parser {
             false => return at.wrong("text after the sample"),
             true => Some((at.column(), exemplar(&mut at)?)),
         };
-        if !at.is_at_end() {
+        if !at.is_at_end() || line.ends_with([' ', '\t']) {
             return at.wrong("text after the exemplar");
         }
         let has_exemplar = match &of_exemplar {
@@ -355,10 +360,13 @@ impl Family {
                 if value < 0.0 { Err(format!("a quantile cannot be {value}")) } else { Ok(()) }
             }
             _ if suffix == "_bucket" => {
-                let bound = label(pairs, "le").and_then(super::number);
-                match bound.is_some_and(|bound| !bound.is_nan()) {
-                    true => Ok(()),
-                    false => Err("a bucket has its bound as a number in the label le".into()),
+                let written = label(pairs, "le").unwrap_or_default();
+                match super::number(written).filter(|bound| !bound.is_nan()) {
+                    Some(bound) if bound == f64::INFINITY && written != "+Inf" => {
+                        Err(format!("the bound of the last bucket is +Inf, not {written}"))
+                    }
+                    Some(_) => Ok(()),
+                    None => Err("a bucket has its bound as a number in the label le".into()),
                 }
             }
             _ => Ok(()),
@@ -405,7 +413,14 @@ impl Family {
                     return Err(format!("samples of {}{labels} do not stand together", self.name));
                 }
                 let ts = Some(seconds);
-                self.group = Some(Group { labels, ts, buckets: vec![], sum: None, count: None });
+                self.group = Some(Group {
+                    labels,
+                    ts,
+                    buckets: vec![],
+                    has_whole_bounds: false,
+                    sum: None,
+                    count: None,
+                });
                 Ok(())
             }
         }
@@ -424,7 +439,9 @@ impl Family {
         }
         match suffix {
             "_bucket" => {
-                let bound = label(pairs, "le").and_then(super::number).unwrap_or(f64::NAN);
+                let written = label(pairs, "le").unwrap_or_default();
+                let bound = super::number(written).unwrap_or(f64::NAN);
+                group.has_whole_bounds |= !written.contains(['.', 'e', 'I']);
                 // A later time of the same metric begins anew.
                 if group.buckets.last().is_some_and(|(last, _)| *last == f64::INFINITY) {
                     group.check(kind)?;
@@ -463,8 +480,14 @@ impl Group {
         if self.sum.is_some() != self.count.is_some() && !self.has_negative() {
             return Err("a histogram has only one of sum and count".into());
         }
-        if self.sum.is_some() && self.has_negative() && kind == MetricKind::Histogram {
+        // By the specification it has none, but Prometheus' client for Go writes it, beside the count.
+        let is_of_client = self.count.is_some() && !self.has_whole_bounds;
+        if self.sum.is_some() && self.has_negative() && kind == MetricKind::Histogram && !is_of_client {
             return Err("a histogram with buckets below 0 has no sum".into());
+        }
+        if kind == MetricKind::GaugeHistogram && self.sum.is_some_and(|sum| sum < 0.0) && !self.has_negative()
+        {
+            return Err("a sum is not below 0 where no bucket is".into());
         }
         Ok(())
     }

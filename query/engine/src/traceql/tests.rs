@@ -343,7 +343,7 @@ async fn tags_are_of_spans_in_the_range_alone() {
 #[tokio::test]
 async fn wrong_queries_are_named() {
     let world = World::new().await;
-    for query in ["{ duration >", "({ } | rate()) / ({ } | rate())", "{ .a = 1 } | nonsense()", "", "}"] {
+    for query in ["{ duration >", "{ } | rate() +", "{ .a = 1 } | nonsense()", "", "}"] {
         let wrong = world.search(query).await.unwrap_err();
         assert!(matches!(wrong, QueryError::Bad(_)), "{query}: {wrong:?}");
     }

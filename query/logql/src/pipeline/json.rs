@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 1024;
 const NO_OBJECT: &str = "Value looks like object, but can't find closing '}' symbol";
 const NO_ARRAY_END: &str = "Value is array, but can't find closing ']' symbol";
 const NO_STRING_END: &str = "Value is string, but can't find closing '\"' symbol";
-const MALFORMED: &str = "Malformed JSON error";
+pub(crate) const MALFORMED: &str = "Malformed JSON error";
 const NO_VALUE: &str = "Unknown value type";
 const NO_ESCAPE: &str = "Encountered an invalid escape sequence in a string";
 
@@ -62,6 +62,16 @@ pub(crate) fn at_path<'a>(line: &'a str, steps: &[PathStep]) -> Read<Option<Cow<
         Some(b'[') => Raw { text, escaped: text.contains('\\') }.text(),
         _ => Cow::Borrowed(if text == "null" { "" } else { text }),
     }))
+}
+
+/// `"name": value` without an object around it, as the lines of one are that was written over several.
+pub(crate) fn begins_with_key(line: &str) -> bool {
+    let mut scanner = Scanner { text: line, at: 0 };
+    if scanner.peek() != Some(b'"') || scanner.string(NO_STRING_END).is_err() {
+        return false;
+    }
+    scanner.space();
+    scanner.peek() == Some(b':')
 }
 
 /// A key as a label name: what a name cannot hold becomes `_`.

@@ -273,7 +273,10 @@ impl Function {
             "unixEpoch" => string(instant(&items[0])?.timestamp().to_string()),
             "unixEpochMillis" => string(instant(&items[0])?.timestamp_millis().to_string()),
             "unixEpochNanos" => {
-                string(instant(&items[0])?.timestamp_nanos_opt().unwrap_or_default().to_string())
+                let at = instant(&items[0])?;
+                // Outside of 64 bits it goes on at the other end, as in Go.
+                let seconds = at.timestamp().wrapping_mul(1_000_000_000);
+                string(seconds.wrapping_add(i64::from(at.timestamp_subsec_nanos())).to_string())
             }
             "eq" if items.len() < 2 => Err("missing argument for comparison".into()),
             "eq" => {

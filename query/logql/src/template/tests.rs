@@ -58,6 +58,10 @@ fn fields_pipes_and_functions() {
             "{{ `2023-03-10T01:32:40.340485723Z` | toDateInZone \"2006-01-02T15:04:05.999999999Z\" \"UTC\" | unixEpochNanos }}",
             "1678411960340485723",
         ),
+        (
+            "{{ toDate `2006` .msg | unixEpochNanos }} {{ toDate `2006` .msg | unixEpochMillis }}",
+            "-6795364578871345152 -62135596800000",
+        ),
         ("{{ unixToTime `1679577215` | date \"Jan _2 15:04:05.999\" }}", "Mar 23 13:13:35"),
         ("{{ div (unixEpoch now) (unixEpoch now) }}", "1"),
         (
@@ -95,6 +99,7 @@ fn what_cannot_work_is_refused_when_parsed() {
         ("{{ upper }}", "1:3: executing \"line\" at <upper>: wrong number of args for upper: want 1 got 0"),
         ("{{ .msg | now }}", "1:10: executing \"line\" at <now>: wrong number of args for now: want 0 got 1"),
         ("{{ .a .b }}", "1:3: executing \"line\" at <.a>: a is not a method but has arguments"),
+        ("{{ .a upper }}", "1:3: executing \"line\" at <.a>: a is not a method but has arguments"),
         (
             "{{ range .msg }}x{{ end }}",
             "1:9: executing \"line\" at <.msg>: range can't iterate over hello world",

@@ -96,6 +96,8 @@ fn printed_and_read_again() {
             "{} | quantile_over_time(duration, .9, 1) by (name) with(sample=0.1)",
             "({ } | quantile_over_time(duration, 0.9, 1.0) by (name)) with (sample=0.1)",
         ),
+        ("{ nil != .a && nil = nil }", "{ (.a != nil) && (nil = nil) }"),
+        ("{ .a = 25e-2 || .b > 1.5E+3 }", "{ (.a = 0.25) || (.b > 1500.0) }"),
         ("{ .\"a b\" = 1h30m }", "{ .\"a b\" = 1h30m0s }"),
         ("{ !.a && name = \"`\\n\" }", "{ (!.a) && (name = \"`\\n\") }"),
         ("{} | by(span.a + 1 * duration) | avg(-.b) > 1", "{ } | by(span.a + (1 * duration)) | avg(-.b) > 1"),
@@ -194,6 +196,12 @@ fn errors_say_where() {
     );
     assert!(error("{ .a = 1 }\n | nope()").starts_with("parse error at line 2, col 4:"));
     for (query, why) in [
+        ("{ .a = 1e }", "parse error at line 1, col 8: exponent has no digits"),
+        ("{ .a = 7e+ }", "parse error at line 1, col 8: exponent has no digits"),
+        (
+            "{ .a = 2e999 }",
+            "parse error at line 1, col 8: strconv.ParseFloat: parsing \"2e999\": value out of range",
+        ),
         ("{ name > 5 }", "binary operations must operate on the same type: name > 5"),
         ("{ .a && 5 }", "illegal operation for the given types: .a && 5"),
         ("{ name && true }", "binary operations must operate on the same type: name && true"),

@@ -35,6 +35,37 @@ fn an_error_says_where() {
     }
 }
 
+#[test]
+fn what_only_looks_like_openmetrics_is_refused() {
+    for text in [
+        "a{b=\"1\",} 1\n",
+        "a{b=\"1\", } 1\n",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 2 # {} 7 \n",
+        "# TYPE a histogram\na_bucket{le=\"+INF\"} 2\n",
+        "# TYPE a histogram\na_bucket{le=\"inf\"} 2\n",
+        "# TYPE a gaugehistogram\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 1\na_gcount 1\na_gsum -3\n",
+    ] {
+        let text = format!("{text}# EOF\n");
+        assert!(parse(&text, 0).is_err(), "{text}");
+    }
+    assert_eq!(found("a{b=\",}\"} 1\n# EOF\n"), ["a{b=\",}\"} 1 42"]);
+}
+
+#[test]
+fn a_sum_below_zero_is_taken_as_a_client_writes_it() {
+    let with = |samples: &str| {
+        let buckets = "a_bucket{le=\"-0.5\"} 2\na_bucket{le=\"1.0\"} 3\na_bucket{le=\"+Inf\"} 3\n";
+        parse(&format!("# TYPE a histogram\n{buckets}{samples}# EOF\n"), 0).is_ok()
+    };
+    assert!(with(""));
+    assert!(with("a_sum -1.25\na_count 3\n"));
+    assert!(!with("a_sum -1.25\n"));
+    let none_yet =
+        "# TYPE a histogram\na_bucket{le=\"-2.0\"} 0\na_bucket{le=\"+Inf\"} 0\na_sum 0.0\na_count 0\n# EOF\n";
+    assert!(parse(none_yet, 0).is_ok());
+    assert!(parse(&none_yet.replace("-2.0", "-2"), 0).is_err());
+}
+
 /// OpenMetrics' own cases and Prometheus', where they lie beside the checkout.
 #[test]
 fn the_suites_cases_parse_as_they_should() {

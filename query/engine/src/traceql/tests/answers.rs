@@ -272,6 +272,8 @@ async fn what_is_missing_is_neither_like_nor_unlike_another() {
         ("{ span.b - 1 = span.a - 1 }", vec!["same"]),
         ("{ span.b = nil && span.a != nil }", vec!["one"]),
         ("{ nil = span.a }", vec!["none"]),
+        ("{ nil != span.b }", vec!["same", "two"]),
+        ("{ nil != duration && !(nil != span.a) }", vec!["none"]),
     ] {
         assert_eq!(names(&world, query).await, expected, "{query}");
     }
