@@ -4,8 +4,9 @@
 //! Of one trace neither can be told. Work that goes on when who began it has ended is waited for by nobody, also in those
 //! traces in which it happens to end in time. And where a span got lost that most of its kind have, its time looks as if it
 //! were its parent's own, which is then no sign of anything slow. What an operation begins may be another thing for each kind of
-//! request, or one of several: so it is looked at by where requests begin, too, and at how many things it begins.
+//! request: so it is looked at by where requests begin, too. What of it is usual is said in `siblings`.
 
+use super::siblings::{Begins, Siblings};
 use super::{Row, Tree};
 use foldhash::fast::RandomState;
 use model::SpanKind;
@@ -15,15 +16,8 @@ use std::collections::{HashMap, HashSet};
 const LEFT_BEHIND_ONE_IN: usize = 10;
 /// So much longer they went on at the least; clocks are read a moment after the fact.
 const LEFT_BEHIND_NS_MIN: i64 = 1_000_000;
-/// What so many of an operation's spans began is missing where it is not, if there were enough of them to say.
-const USUAL_SHARE: f64 = 0.8;
-const USUAL_MIN: usize = 10;
-/// So many different things an operation's spans begin where no more of them than this part begin fewer.
-const FEWER_ONE_IN: usize = 10;
 /// Of the calls from one service to another, this part must lie outside of the time of who called: one in so many.
 const OUTSIDE_ONE_IN: usize = 20;
-/// What is missing may have taken as long as all but a hundredth did.
-const LONGEST_PERCENT: usize = 99;
 
 /// An operation's spans in requests that begin with another, or (`None`) in all.
 type Among = (Option<u32>, u32);
@@ -34,16 +28,6 @@ pub(super) struct Habits {
     begins: HashMap<Among, Begins, RandomState>,
     /// Clocks of who calls and who is called.
     off: HashSet<(u32, u32)>,
-}
-
-/// What an operation usually begins.
-#[derive(Default)]
-struct Begins {
-    /// Spans of these, and how long they take together at most.
-    each: Vec<(u32, i64)>,
-    /// Of so many different operations, and how long all take together at most.
-    at_least: usize,
-    longest_ns: i64,
 }
 
 impl Habits {
@@ -71,14 +55,6 @@ impl Habits {
     }
 }
 
-impl Begins {
-    fn missing_ns(&self, began: &HashSet<u32, RandomState>) -> i64 {
-        let missing = self.each.iter().filter(|(of, _)| !began.contains(of));
-        let of_operations = missing.fold(0i64, |sum, (_, ns)| sum.saturating_add(*ns));
-        if began.len() < self.at_least { of_operations.max(self.longest_ns) } else { of_operations }
-    }
-}
-
 /// Of each span, the operation of the first one above it that is there.
 fn first_operations(rows: &[Row], tree: &Tree) -> Vec<u32> {
     let mut first: Vec<u32> = rows.iter().map(|row| row.operation).collect();
@@ -96,13 +72,9 @@ fn first_operations(rows: &[Row], tree: &Tree) -> Vec<u32> {
 /// What was seen of all traces.
 #[derive(Default)]
 pub(super) struct Seen {
-    spans: HashMap<Among, usize, RandomState>,
     /// Of an operation's spans that may have been waited for, how many were left behind.
     left_behind: HashMap<u32, (usize, usize), RandomState>,
-    /// How long that took which an operation's spans began, by operation.
-    began: HashMap<(Among, u32), Vec<i64>, RandomState>,
-    /// Of how many operations it was, and how long all took.
-    together: HashMap<Among, Vec<(usize, i64)>, RandomState>,
+    siblings: HashMap<Among, Siblings, RandomState>,
     /// Of calls by clocks, how many lie outside of the time of who called.
     outside: HashMap<(u32, u32), (usize, usize), RandomState>,
 }
@@ -137,24 +109,9 @@ impl Seen {
             }
             each.sort_unstable();
             for first in [Some(first[at]), None] {
-                self.began_all((first, row.operation), &each);
+                self.siblings.entry((first, row.operation)).or_default().see(&each);
             }
         }
-    }
-
-    /// By a span; `each` is in the order of operations.
-    fn began_all(&mut self, among: Among, each: &[(u32, i64)]) {
-        *self.spans.entry(among).or_default() += 1;
-        if each.is_empty() {
-            return;
-        }
-        let together = |some: &[(u32, i64)]| some.iter().fold(0i64, |sum, (_, ns)| sum.saturating_add(*ns));
-        let mut operations = 0;
-        for alike in each.chunk_by(|a, b| a.0 == b.0) {
-            self.began.entry((among, alike[0].0)).or_default().push(together(alike));
-            operations += 1;
-        }
-        self.together.entry(among).or_default().push((operations, together(each)));
     }
 
     pub(super) fn habits(self) -> Habits {
@@ -164,47 +121,11 @@ impl Seen {
         let off = |(clocks, (outside, all)): ((u32, u32), (usize, usize))| {
             (outside > 0 && outside * OUTSIDE_ONE_IN >= all).then_some(clocks)
         };
-        let mut habits = Habits {
+        let begins = |(among, siblings): (Among, Siblings)| Some((among, siblings.usual()?));
+        Habits {
             unawaited: self.left_behind.into_iter().filter_map(unawaited).collect(),
+            begins: self.siblings.into_iter().filter_map(begins).collect(),
             off: self.outside.into_iter().filter_map(off).collect(),
-            ..Habits::default()
-        };
-        for ((among, of), took) in self.began {
-            let spans = self.spans.get(&among).copied().unwrap_or(0);
-            // What all have is missing nowhere.
-            if (usual(spans)..spans).contains(&took.len()) {
-                habits.begins.entry(among).or_default().each.push((of, longest_ns(took)));
-            }
         }
-        for (among, mut all) in self.together {
-            let spans = self.spans.get(&among).copied().unwrap_or(0);
-            all.sort_unstable();
-            let at_least = at_least(&all, spans);
-            if at_least > 0 {
-                let begins = habits.begins.entry(among).or_default();
-                begins.at_least = at_least;
-                begins.longest_ns = longest_ns(all.into_iter().map(|(_, ns)| ns).collect());
-            }
-        }
-        habits
     }
-}
-
-/// As many of an operation's spans are nearly all of them.
-fn usual(spans: usize) -> usize {
-    USUAL_MIN.max((USUAL_SHARE * spans as f64).ceil() as usize)
-}
-
-/// How many different operations nearly all spans begin that begin any, in ascending order; 0 where too few do to say.
-fn at_least(all: &[(usize, i64)], spans: usize) -> usize {
-    if all.len() < usual(spans) {
-        return 0;
-    }
-    let fewer = (spans / FEWER_ONE_IN).checked_sub(spans - all.len());
-    fewer.and_then(|fewer| all.get(fewer)).map_or(1, |(operations, _)| *operations)
-}
-
-fn longest_ns(mut took: Vec<i64>) -> i64 {
-    took.sort_unstable();
-    took.get(took.len().saturating_sub(1) * LONGEST_PERCENT / 100).copied().unwrap_or(0)
 }

@@ -18,6 +18,9 @@ pub(super) struct Split {
 /// How many times the usual group's spread the slow one must be away. An exponential tail cut in two has 2, a
 /// log-normal one up to 3.
 const SPREADS_MIN: f64 = 4.0;
+/// Where the slow group is a good part of all it is no tail, and need not be as far.
+const SPREADS_OF_MANY_MIN: f64 = 3.0;
+const MANY_SHARE_MIN: f64 = 0.2;
 /// What lies in the valley, as a share of the slow group. A tail has as much there as beyond it.
 const VALLEY_MAX: f64 = 0.25;
 /// What lies right above the usual group, as far again as it is wide, as a share of it. One hill cut in two has a good
@@ -70,8 +73,10 @@ fn judged(sorted: &[f64], at: usize) -> Option<Split> {
     let adds = high.iter().sum::<f64>() / high.len() as f64 - usual;
     let between = |share: f64| sorted.partition_point(|value| *value < usual + share * adds);
     let valley = between(0.5) - between(0.25);
+    let many = high.len() as f64 >= MANY_SHARE_MIN * sorted.len() as f64;
+    let spreads = if many { SPREADS_OF_MANY_MIN } else { SPREADS_MIN };
     let counts = adds > 0.0
-        && adds >= SPREADS_MIN * (1.0 + FEW / sorted.len() as f64) * spread
+        && adds >= spreads * (1.0 + FEW / sorted.len() as f64) * spread
         && above as f64 <= ABOVE_MAX * low.len() as f64
         && valley as f64 <= VALLEY_MAX * high.len() as f64;
     counts.then_some(Split { at, usual, adds })
@@ -171,6 +176,22 @@ mod tests {
         let split = two_sizes(&values).unwrap();
         let share = 1.0 - split.at as f64 / values.len() as f64;
         assert!((share - 0.1).abs() < 0.015 && (split.adds - 500.0).abs() < 10.0, "{share} {split:?}");
+    }
+
+    /// The spread of the usual times is 4.5, and the wait a bit less than four times that.
+    #[test]
+    fn what_many_wait_for_is_found_nearer_to_wide_usual_times() {
+        for (share, found) in [(0.3, true), (0.1, false)] {
+            let values = drawn(3_000, |rng| {
+                let wide = rng.random::<f64>();
+                if rng.random_bool(share) { 21.0 + 2.0 * wide } else { 10.0 * wide }
+            });
+            let split = two_sizes(&values);
+            assert_eq!(split.is_some(), found, "{share}: {split:?}");
+            let Some(split) = split else { continue };
+            let of_all = 1.0 - split.at as f64 / values.len() as f64;
+            assert!((of_all - share).abs() < 0.03 && (split.adds - 17.0).abs() < 0.5, "{split:?}");
+        }
     }
 
     #[test]

@@ -429,6 +429,49 @@ async fn spans_that_got_lost_are_none_either_where_what_is_begun_differs_by_requ
     }
 }
 
+/// All that a cart begins is rarely there as a whole, and one of three that it asks is begun by no four of five.
+#[tokio::test]
+async fn spans_that_got_lost_are_none_either_where_several_things_are_begun() {
+    let statements = ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4", "SELECT 5"];
+    for (count, lost, waits) in [(1, 0.06, false), (3, 0.04, false), (5, 0.02, false), (3, 0.04, true)] {
+        let names = ["web", "cart", "stock", "payment", "search"];
+        let batch = left_by(&names, 2_000, |rng| {
+            let mut at = 1.2;
+            let mut spans = vec![];
+            for (id, statement) in (10..).zip(&statements[..count]) {
+                let slow = waits && id == 10 && rng.random_bool(0.15);
+                let wait = if slow { 100.0 * (0.9 + 0.2 * rng.random::<f64>()) } else { 0.0 };
+                spans.push((1, id, 3, *statement, SpanKind::Client, at, at + 0.1 + wait));
+                at += 0.2 + wait;
+            }
+            let one = rng.random_range(0..3usize);
+            let asks = ["ask stock", "ask payment", "ask search"][one];
+            let end = at + [30.0, 40.0, 25.0][one] * (0.9 + 0.2 * rng.random::<f64>());
+            spans.extend([
+                (1, 4, 3, asks, SpanKind::Client, at, end),
+                (2 + one, 5, 4, "GET", SpanKind::Server, at + 0.2, end - 0.2),
+                (1, 3, 2, "POST /cart", SpanKind::Server, 1.0, end + 1.0),
+                (0, 2, 1, "ask cart", SpanKind::Client, 0.5, end + 2.5),
+                (0, 1, 0, "GET /", SpanKind::Server, 0.0, end + 3.0),
+            ]);
+            spans
+        });
+        let world = World::new().await;
+        world.write(torn(batch, lost)).await;
+        for service in [None, Some("cart")] {
+            let found = world.of(service).await.found;
+            if !waits {
+                assert_eq!(found, [], "{count} {lost} {service:?}");
+                continue;
+            }
+            let [slow] = found.as_slice() else { panic!("{service:?}: {found:?}") };
+            assert_eq!((slow.service.as_str(), slow.operation.as_str()), ("cart", "SELECT 1"));
+            assert!((slow.adds_ms / 100.0 - 1.0).abs() < 0.05, "{slow:?}");
+            assert!(service.is_some() || (slow.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{slow:?}");
+        }
+    }
+}
+
 /// Servers alone tell of calls, and one whose clock is off runs beside a statement that takes longer.
 #[tokio::test]
 async fn whose_clock_is_off_makes_nobody_slow_that_it_runs_beside() {
