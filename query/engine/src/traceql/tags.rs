@@ -220,7 +220,7 @@ fn conditions_so_far(query: &str) -> Option<Vec<&str>> {
 fn filter_of(root: Root) -> Option<FieldExpr> {
     let pipeline = match root {
         Root::Spansets(pipeline) => pipeline,
-        Root::Metrics(metrics) => super::counted(metrics).ok()?,
+        Root::Metrics(metrics) => super::counted(metrics)?,
     };
     let mut elements = pipeline.elements.into_iter();
     let first = elements.next();
