@@ -49,7 +49,7 @@ impl Cluster {
                 let tasks = self.clone().begin(&ending);
                 term = Some((ending.drop_guard(), tasks));
             } else if !leads && let Some((ending, tasks)) = term.take() {
-                info!("another agent watches the cluster");
+                info!("this agent watches the cluster no more");
                 drop(ending);
                 for task in tasks {
                     let _ = task.await;

@@ -124,7 +124,10 @@ pub fn tell(kind: &str, object: &Value, told: &Metadata, out: &mut Samples) {
             }
         }
         "ResourceQuota" => quota(object, of),
-        "Namespace" => of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase")),
+        "Namespace" => {
+            of.one_of("status_phase", "phase", &["Active", "Terminating"], text("/status/phase"));
+            conditions(object, of);
+        }
         "LimitRange" => limits(object, of),
         "PersistentVolumeClaim" => storage::claim(object, of),
         "PersistentVolume" => storage::volume(object, of),
@@ -265,6 +268,9 @@ fn node(object: &Value, of: &mut Of<'_, '_>) {
         if let Some(role) = name.strip_prefix("node-role.kubernetes.io/") {
             of.gauge("role", &[("role", role)], 1.0);
         }
+    }
+    for range in list(object, "/spec/podCIDRs").filter_map(Value::as_str) {
+        of.gauge("spec_pod_cidrs", &[("pod_cidr", range)], 1.0);
     }
     for taint in object.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| taint[name].as_str().unwrap_or("");

@@ -831,6 +831,28 @@ fn policies_of_admission_are_told_as_kube_state_metrics_tells_them() {
 }
 
 #[test]
+fn conditions_of_namespaces_and_claims_and_ranges_of_nodes_are_told_as_kube_state_metrics_tells_them() {
+    let status = json!({ "conditions": [{ "type": "C", "status": "True" }] });
+    let space = json!({ "metadata": { "name": "going" }, "status": status });
+    let class = json!({ "volume.beta.kubernetes.io/storage-class": "old" });
+    let claim = json!({ "metadata": { "name": "data", "namespace": "n", "annotations": class },
+        "spec": { "storageClassName": "new" }, "status": status });
+    let node = json!({ "metadata": { "name": "n2" }, "spec": { "podCIDRs": ["10.0.2.0/24", "fd00::/64"] } });
+    let told = told_of(&[("Namespace", space), ("PersistentVolumeClaim", claim), ("Node", node)]);
+    for series in [
+        "kube_namespace_status_condition{condition=\"C\", namespace=\"going\", status=\"true\"} 1",
+        "kube_namespace_status_condition{condition=\"C\", namespace=\"going\", status=\"unknown\"} 0",
+        "kube_persistentvolumeclaim_status_condition{condition=\"C\", namespace=\"n\", persistentvolumeclaim=\"data\", \
+         status=\"true\"} 1",
+        "kube_persistentvolumeclaim_info{namespace=\"n\", persistentvolumeclaim=\"data\", storageclass=\"old\"} 1",
+        "kube_node_spec_pod_cidrs{pod_cidr=\"10.0.2.0/24\"} 1",
+        "kube_node_spec_pod_cidrs{pod_cidr=\"fd00::/64\"} 1",
+    ] {
+        assert!(told.iter().any(|one| one == series), "{series} is not in {told:#?}");
+    }
+}
+
+#[test]
 fn limits_controllers_and_what_volumes_are_made_by_are_told_as_kube_state_metrics_tells_them() {
     let limits = json!({ "metadata": { "name": "l", "namespace": "n" }, "spec": { "limits": [
         { "type": "Container", "max": { "cpu": "1500m" }, "defaultRequest": { "memory": "1Ki" } }] } });

@@ -1,13 +1,16 @@
 //! Volumes: what asks for them, what they are, how they are made and where they are attached.
 
-use super::{Of, texts};
+use super::{Of, conditions, texts};
 use crate::objects::{self, quantity};
 use serde_json::Value;
 
 pub(super) fn claim(object: &Value, of: &mut Of<'_, '_>) {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
+    // The annotation is what there was before the field, and is preferred where there are both.
+    let class = ["/metadata/annotations/volume.beta.kubernetes.io~1storage-class", "/spec/storageClassName"];
+    let class = class.iter().find_map(|path| object.pointer(path)?.as_str());
     let info = [
-        ("storageclass", text("/spec/storageClassName")),
+        ("storageclass", class.unwrap_or("")),
         ("volumename", text("/spec/volumeName")),
         ("volumemode", text("/spec/volumeMode")),
     ];
@@ -17,6 +20,7 @@ pub(super) fn claim(object: &Value, of: &mut Of<'_, '_>) {
         of.gauge("resource_requests_storage_bytes", &[], bytes);
     }
     access_modes(object, of);
+    conditions(object, of);
 }
 
 fn access_modes(object: &Value, of: &mut Of<'_, '_>) {
