@@ -67,7 +67,13 @@ impl Notation {
             }
             Notation::Json => {
                 let text = String::from_utf8_lossy(body);
-                serde_json::from_slice(&numbers::as_numbers(&pairs::whole(text.as_bytes())))
+                let whole = pairs::whole(text.as_bytes());
+                let body = numbers::as_numbers(&whole);
+                serde_json::from_slice(&body)
+                    .or_else(|wrong| match filled_in::with_keys(&body) {
+                        Some(filled) => serde_json::from_slice(&filled).map_err(|_| wrong),
+                        None => Err(wrong),
+                    })
                     .map_err(|wrong| Malformed(format!("not a JSON request of OTLP: {wrong}")))
             }
         }

@@ -3,7 +3,31 @@
 //!
 //! Protobuf's JSON does not write a list that is empty, so that OpenTelemetry's collector has `{"arrayValue":{}}` where
 //! `values` are asked for. Entities, whose empty fields are left out likewise, are not read at all. JavaScript has one kind
-//! of numbers and takes what has no fraction for an integer: its exporter writes `{"intValue":1e+300}`.
+//! of numbers and takes what has no fraction for an integer: its exporter writes `{"intValue":1e+300}`. A text that is empty
+//! is left out, too, and so an attribute may have no `key`.
+
+use super::numbers::key;
+use memchr::memchr_iter;
+
+/// The body with an empty key where an attribute begins with its value; `None` where none does. Who has a key behind its value
+/// would have two: this is for bodies that are refused without it.
+pub(super) fn with_keys(body: &[u8]) -> Option<Vec<u8>> {
+    let (mut filled, mut done) = (Vec::new(), 0);
+    for colon in memchr_iter(b':', body) {
+        let Some(name) = key(body, colon).filter(|name| body[name.clone()] == *b"value") else { continue };
+        let before = body[..name.start - 1].trim_ascii_end();
+        if before.ends_with(b"{") && body[colon + 1..].trim_ascii_start().starts_with(b"{") {
+            filled.extend_from_slice(&body[done..before.len()]);
+            filled.extend_from_slice(br#""key":"","#);
+            done = before.len();
+        }
+    }
+    if done == 0 {
+        return None;
+    }
+    filled.extend_from_slice(&body[done..]);
+    Some(filled)
+}
 
 /// What stands in place of a name and what its value begins with, and how long that beginning is; `None` leaves both.
 pub(super) fn instead(name: &[u8], value: &[u8]) -> Option<(String, usize)> {
@@ -62,6 +86,25 @@ mod tests {
             r#"{"arrayValue":"#,
         ] {
             check(body, body);
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_begins_with_its_value_gets_a_key() {
+        let filled =
+            |body: &str| super::with_keys(body.as_bytes()).map(|filled| String::from_utf8(filled).unwrap());
+        assert_eq!(
+            filled(r#"[{"value":{"intValue":"1"}}, { "value" : {} },{"key":"a","value":{}}]"#).unwrap(),
+            r#"[{"key":"","value":{"intValue":"1"}}, {"key":"", "value" : {} },{"key":"a","value":{}}]"#
+        );
+        for body in [
+            r#"{"quantile":0.5,"value":1}"#,
+            r#"{"value":1.5}"#,
+            r#"{"stringValue":"{\"value\":{}"}"#,
+            r#""value":{"#,
+            r#"value":{"#,
+        ] {
+            assert_eq!(filled(body), None, "{body}");
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn as_numbers(body: &[u8]) -> Cow<'_, [u8]> {
 
 /// The name before a colon, without its quotes. Inside of a text a quote has a backslash before it, which is none of the
 /// names that are asked for.
-fn key(body: &[u8], colon: usize) -> Option<Range<usize>> {
+pub(super) fn key(body: &[u8], colon: usize) -> Option<Range<usize>> {
     let before = body[..colon].trim_ascii_end().strip_suffix(b"\"")?;
     Some(memrchr(b'"', before)? + 1..before.len())
 }

@@ -489,6 +489,27 @@ fn what_json_leaves_out_or_has_otherwise_costs_nothing() {
     assert_eq!(attributes.unpacked(), expected.map(|(name, value)| (name.to_owned(), value)));
 }
 
+/// Protobuf's JSON does not write an empty text, nor does the JSON of traces that is told here.
+#[test]
+fn an_attribute_without_a_key_costs_no_request() {
+    let read = |attributes: &str| {
+        let span = r#""traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708""#;
+        let body = format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{span},"attributes":[{attributes}]}}]}}]}}]}}"#
+        );
+        decode_spans(Notation::Json, body.as_bytes(), &Resources::default())
+            .map(|decoded| decoded.batch.resources[0].spans[0].attributes.unpacked())
+    };
+    let map = r#"{"key":"map","value":{"kvlistValue":{"values":[{"value":{"intValue":"1"}}]}}}"#;
+    let found = read(&format!(r#"{{"value":{{"stringValue":"x"}}}},{map}"#)).unwrap();
+    let expected = [("", Value::from("x")), ("map", Value::Json(r#"{"":1}"#.to_owned()))];
+    assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value)));
+    // A key behind its value is its key.
+    let found = read(r#"{"value":{"stringValue":"x"},"key":"a"}"#).unwrap();
+    assert_eq!(found, [("a".to_owned(), Value::from("x"))]);
+    assert!(read(r#"{"key":"a","value":5}"#).unwrap_err().0.contains("line 1"));
+}
+
 #[test]
 fn a_histogram_of_which_the_sum_is_none_keeps_its_counts_in_json() {
     let point = json!({ "timeUnixNano": "1000000", "count": "2", "sum": "NaN", "min": "-Infinity", "max": "Infinity",
