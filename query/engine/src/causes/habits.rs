@@ -57,8 +57,8 @@ impl Habits {
         if usual.iter().all(Option::is_none) {
             return 0;
         }
-        let began: HashSet<u32, RandomState> =
-            children.iter().map(|child| rows[*child as usize].operation).collect();
+        let mut began: Vec<u32> = children.iter().map(|child| rows[*child as usize].operation).collect();
+        began.sort_unstable();
         usual.into_iter().flatten().map(|usual| usual.missing_ns(&began)).max().unwrap_or(0)
     }
 }

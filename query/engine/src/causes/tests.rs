@@ -472,6 +472,42 @@ async fn spans_that_got_lost_are_none_either_where_several_things_are_begun() {
     }
 }
 
+/// Calls of anybody are all named for their method.
+#[tokio::test]
+async fn spans_that_got_lost_are_none_either_where_several_of_one_name_are_begun() {
+    for waits in [false, true] {
+        let batch = left_by(&["web", "cart", "stock", "payment", "search"], 2_000, |rng| {
+            let mut at = 1.2;
+            let mut spans = vec![];
+            for (of, id, usual_ms) in [(2usize, 10u8, 20.0), (3, 12, 15.0), (4, 14, 8.0)] {
+                let end = at + usual_ms * (0.8 + 0.4 * rng.random::<f64>());
+                spans.push((1, id, 3, "GET", SpanKind::Client, at, end));
+                spans.push((of, id + 1, id, "GET /", SpanKind::Server, at + 0.2, end - 0.2));
+                at = end + 0.1;
+            }
+            at += if waits && rng.random_bool(0.15) { 100.0 } else { 0.0 };
+            spans.extend([
+                (1, 3, 2, "POST /cart", SpanKind::Server, 1.0, at + 1.0),
+                (0, 2, 1, "POST", SpanKind::Client, 0.5, at + 2.5),
+                (0, 1, 0, "GET /", SpanKind::Server, 0.0, at + 3.0),
+            ]);
+            spans
+        });
+        let world = World::new().await;
+        world.write(torn(batch, 0.02)).await;
+        for service in [None, Some("cart")] {
+            let found = world.of(service).await.found;
+            let named: Vec<&str> = found.iter().map(|one| one.operation.as_str()).collect();
+            let expected: &[&str] = if waits { &["POST /cart"] } else { &[] };
+            assert_eq!(named, expected, "{service:?}: {found:?}");
+            if let Some(cart) = found.first() {
+                assert!((cart.adds_ms / 100.0 - 1.0).abs() < 0.05, "{cart:?}");
+                assert!((cart.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{cart:?}");
+            }
+        }
+    }
+}
+
 /// Where the span got lost by which a request entered a service, each of those that it began would be a request of its own.
 #[tokio::test]
 async fn what_lost_its_parent_is_no_request_of_its_own() {
