@@ -381,7 +381,7 @@ impl Sample {
                     (Entries::FromOutside, _) => row.parent.is_none(),
                     // One without a parent is from outside.
                     (Entries::Messages, _) => row.parent.is_some(),
-                    (Entries::Of(_), None) => true,
+                    (Entries::Of(_), None) => row.parent.is_none() || habits.may_enter(row.operation),
                     (Entries::Of(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
                 };
                 if enters && wanted(row) && range.contains(row.start_ns) && left > 0 {

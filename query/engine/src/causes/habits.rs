@@ -1,5 +1,5 @@
-//! What is usual between spans and those that they began: which of them nobody waits for, which are nearly always there, and whose
-//! clocks differ.
+//! What is usual between spans and those that they began: which of them nobody waits for, which are nearly always there, which
+//! their own service begins, and whose clocks differ.
 //!
 //! Of one trace neither can be told. Work that goes on when who began it has ended is waited for by nobody, also in those
 //! traces in which it happens to end in time. And where a span got lost that most of its kind have, its time looks as if it
@@ -25,6 +25,8 @@ type Among = (Option<u32>, u32);
 #[derive(Default)]
 pub(super) struct Habits {
     unawaited: HashSet<u32>,
+    /// Operations that mostly their own service begins, by those of their spans whose parents are there.
+    begun_within: HashSet<u32>,
     begins: HashMap<Among, Begins, RandomState>,
     /// Clocks of who calls and who is called.
     off: HashSet<(u32, u32)>,
@@ -43,14 +45,20 @@ impl Habits {
         }
     }
 
+    /// Whether a span without its parent may be where a request enters a service. Where it is the service itself that usually
+    /// begins such spans, the parent got lost, and others of what it began would be requests of their own as well.
+    pub(super) fn may_enter(&self, operation: u32) -> bool {
+        !self.begun_within.contains(&operation)
+    }
+
     /// How long at most that took which a span of an operation usually begins, and this one did not.
     fn missing_ns(&self, rows: &[Row], (first, operation): (u32, u32), children: &[u32]) -> i64 {
         let usual = [Some(first), None].map(|first| self.begins.get(&(first, operation)));
         if usual.iter().all(Option::is_none) {
             return 0;
         }
-        let began: HashSet<u32, RandomState> =
-            children.iter().map(|child| rows[*child as usize].operation).collect();
+        let mut began: Vec<u32> = children.iter().map(|child| rows[*child as usize].operation).collect();
+        began.sort_unstable();
         usual.into_iter().flatten().map(|usual| usual.missing_ns(&began)).max().unwrap_or(0)
     }
 }
@@ -74,6 +82,8 @@ fn first_operations(rows: &[Row], tree: &Tree) -> Vec<u32> {
 pub(super) struct Seen {
     /// Of an operation's spans that may have been waited for, how many were left behind.
     left_behind: HashMap<u32, (usize, usize), RandomState>,
+    /// Of an operation's spans with a parent that is there, how many their own service began.
+    begun_within: HashMap<u32, (usize, usize), RandomState>,
     siblings: HashMap<Among, Siblings, RandomState>,
     /// Of calls by clocks, how many lie outside of the time of who called.
     outside: HashMap<(u32, u32), (usize, usize), RandomState>,
@@ -88,6 +98,9 @@ impl Seen {
             for child in &node.children {
                 let (child, begun) = (&rows[*child as usize], &tree.nodes[*child as usize]);
                 each.push((child.operation, begun.length_ns()));
+                let (within, all) = self.begun_within.entry(child.operation).or_default();
+                *within += usize::from(begun.clock == node.clock);
+                *all += 1;
                 let left = if begun.clock == node.clock {
                     let late_ns = begun.end_ns.saturating_sub(node.end_ns);
                     late_ns > LEFT_BEHIND_NS_MIN.max(begun.length_ns() / 2)
@@ -118,12 +131,15 @@ impl Seen {
         let unawaited = |(operation, (behind, all)): (u32, (usize, usize))| {
             (behind * LEFT_BEHIND_ONE_IN >= all).then_some(operation)
         };
+        let begun_within =
+            |(operation, (within, all)): (u32, (usize, usize))| (2 * within > all).then_some(operation);
         let off = |(clocks, (outside, all)): ((u32, u32), (usize, usize))| {
             (outside > 0 && outside * OUTSIDE_ONE_IN >= all).then_some(clocks)
         };
         let begins = |(among, siblings): (Among, Siblings)| Some((among, siblings.usual()?));
         Habits {
             unawaited: self.left_behind.into_iter().filter_map(unawaited).collect(),
+            begun_within: self.begun_within.into_iter().filter_map(begun_within).collect(),
             begins: self.siblings.into_iter().filter_map(begins).collect(),
             off: self.outside.into_iter().filter_map(off).collect(),
         }

@@ -472,6 +472,90 @@ async fn spans_that_got_lost_are_none_either_where_several_things_are_begun() {
     }
 }
 
+/// Calls of anybody are all named for their method.
+#[tokio::test]
+async fn spans_that_got_lost_are_none_either_where_several_of_one_name_are_begun() {
+    for waits in [false, true] {
+        let batch = left_by(&["web", "cart", "stock", "payment", "search"], 2_000, |rng| {
+            let mut at = 1.2;
+            let mut spans = vec![];
+            for (of, id, usual_ms) in [(2usize, 10u8, 20.0), (3, 12, 15.0), (4, 14, 8.0)] {
+                let end = at + usual_ms * (0.8 + 0.4 * rng.random::<f64>());
+                spans.push((1, id, 3, "GET", SpanKind::Client, at, end));
+                spans.push((of, id + 1, id, "GET /", SpanKind::Server, at + 0.2, end - 0.2));
+                at = end + 0.1;
+            }
+            at += if waits && rng.random_bool(0.15) { 100.0 } else { 0.0 };
+            spans.extend([
+                (1, 3, 2, "POST /cart", SpanKind::Server, 1.0, at + 1.0),
+                (0, 2, 1, "POST", SpanKind::Client, 0.5, at + 2.5),
+                (0, 1, 0, "GET /", SpanKind::Server, 0.0, at + 3.0),
+            ]);
+            spans
+        });
+        let world = World::new().await;
+        world.write(torn(batch, 0.02)).await;
+        for service in [None, Some("cart")] {
+            let found = world.of(service).await.found;
+            let named: Vec<&str> = found.iter().map(|one| one.operation.as_str()).collect();
+            let expected: &[&str] = if waits { &["POST /cart"] } else { &[] };
+            assert_eq!(named, expected, "{service:?}: {found:?}");
+            if let Some(cart) = found.first() {
+                assert!((cart.adds_ms / 100.0 - 1.0).abs() < 0.05, "{cart:?}");
+                assert!((cart.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{cart:?}");
+            }
+        }
+    }
+}
+
+/// Where the span got lost by which a request entered a service, each of those that it began would be a request of its own.
+#[tokio::test]
+async fn what_lost_its_parent_is_no_request_of_its_own() {
+    let statements = ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4", "SELECT 5"];
+    let slowed = std::cell::Cell::new(0);
+    let batch = left_by(&["web", "cart"], 2_000, |rng| {
+        let slow = rng.random_bool(0.15);
+        slowed.set(slowed.get() + u32::from(slow));
+        let mut at = 1.2;
+        let mut spans = vec![];
+        for (id, statement) in (10..).zip(statements) {
+            let wait = if slow && id == 10 { 100.0 } else { 0.0 };
+            spans.push((1, id, 3, statement, SpanKind::Client, at, at + 0.5 + wait));
+            at += 0.6 + wait;
+        }
+        spans.extend([
+            (1, 3, 2, "POST /cart", SpanKind::Server, 1.0, at + 1.0),
+            (0, 2, 1, "ask cart", SpanKind::Client, 0.5, at + 2.5),
+            (0, 1, 0, "GET /", SpanKind::Server, 0.0, at + 3.0),
+        ]);
+        spans
+    });
+    let world = World::new().await;
+    world.write(torn(batch, 0.05)).await;
+    let answer = world.of(Some("cart")).await;
+    assert!((1_800..2_000).contains(&answer.requests), "{}", answer.requests);
+    let [slow] = answer.found.as_slice() else { panic!("{answer:?}") };
+    assert_eq!(slow.operation, "SELECT 1");
+    // One in twenty of its own spans is lost, and nothing tells so.
+    let share = slow.share_of_requests / (f64::from(slowed.get()) / 2_000.0);
+    assert!((0.88..1.02).contains(&share), "{share} {slow:?}");
+}
+
+/// Whoever asks may keep what it did to itself.
+#[tokio::test]
+async fn a_service_whose_callers_are_unknown_has_requests() {
+    let mut batch = traffic(Shop::new(1_000, 0.15, 300.0));
+    batch.resources.remove(0);
+    for span in batch.resources.iter_mut().flat_map(|resource| &mut resource.spans) {
+        span.kind = SpanKind::Internal;
+    }
+    let world = World::new().await;
+    world.write(batch).await;
+    let answer = world.of(Some("inventory")).await;
+    let [pool] = answer.found.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((answer.requests, pool.operation.as_str()), (1_000, "db.pool"));
+}
+
 /// Servers alone tell of calls, and one whose clock is off runs beside a statement that takes longer.
 #[tokio::test]
 async fn whose_clock_is_off_makes_nobody_slow_that_it_runs_beside() {
