@@ -510,6 +510,7 @@ fn extend(expr: &mut Expr, extension: Extension, word: &str) -> Parsed<()> {
         Node::Subquery { .. } => {
             return Err((expr.start, format!("{word} modifier is not supported for subqueries")));
         }
+        // Prometheus' words for what takes no such modifier.
         _ => return Err((expr.start, format!("{word} modifier not implemented"))),
     };
     let known = &mut selector.modifiers.extension;
