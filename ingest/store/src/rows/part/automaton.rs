@@ -281,6 +281,14 @@ impl<'a> Reached<'a> {
         (0..self.is_in.len()).filter(|state| self.is_in[*state]).map(|state| state as State).collect()
     }
 
+    /// The state in which all of them are, where it is one.
+    pub fn only(&self) -> Option<State> {
+        match self.states().as_slice() {
+            [state] => Some(*state),
+            _ => None,
+        }
+    }
+
     pub fn text(&mut self, text: &[u8]) {
         let before = self.states();
         self.is_in.fill(false);

@@ -30,9 +30,24 @@ impl Texts {
     }
 }
 
+/// Tokens that are passed over before the first one that matters.
+#[derive(Debug, PartialEq)]
+enum Passed {
+    /// So many that are a number each.
+    Numbers(usize),
+    Word,
+    Rest,
+}
+
 /// How lines that begin with one number are judged.
 struct Kin {
     verdict: Verdict,
+    /// The last part before which all lines are in one state, and that state: what stands before it does not matter.
+    start: (usize, State),
+    /// The values of tokens before the start.
+    passed: Vec<Passed>,
+    /// Bytes of ids before it.
+    id_bytes: usize,
     /// By part: whether the text of a token can matter.
     looks_at: Vec<bool>,
     texts: Texts,
@@ -43,17 +58,38 @@ struct Kin {
 impl Kin {
     fn of(automaton: &Automaton, parts: &[Part]) -> Kin {
         let mut reached = Reached::from(automaton, automaton.start());
-        let mut looks_at = vec![];
-        for part in parts {
+        let (mut start, mut looks_at) = ((0, automaton.start()), vec![]);
+        for (at, part) in parts.iter().enumerate() {
+            if let Some(state) = reached.only() {
+                start = (at, state);
+            }
             looks_at.push(matches!(part, Part::Token(kind) if reached.looks_at(Alphabet::of(*kind))));
             pass(&mut reached, part);
         }
+        looks_at[..start.0].fill(false);
+        let (passed, id_bytes) = passed(&parts[..start.0]);
         Kin {
             verdict: reached.verdict(),
+            start,
+            passed,
+            id_bytes,
             looks_at,
             texts: Texts::of(parts.len()),
             verdicts: (0..=parts.len()).map(|_| None).collect(),
         }
+    }
+
+    /// Passes over what stands before the start. Ids may not have been read.
+    fn skip(&self, values: &mut &[u8], ids: &mut &[u8]) -> Option<()> {
+        for passed in &self.passed {
+            match passed {
+                Passed::Numbers(count) => skip_numbers(*count, values)?,
+                Passed::Word => pass_over(Kind::Word, values, ids)?,
+                Passed::Rest => pass_over(Kind::Rest, values, ids)?,
+            }
+        }
+        _ = ids.split_off(..self.id_bytes);
+        Some(())
     }
 
     fn verdict_before(&mut self, automaton: &Automaton, parts: &[Part], at: usize, state: State) -> Verdict {
@@ -71,6 +107,24 @@ fn pass(reached: &mut Reached<'_>, part: &Part) {
         Part::Text(text) => reached.text(text),
         Part::Token(kind) => reached.any_text(Alphabet::of(*kind)),
     }
+}
+
+/// What lies before a part, and the bytes of the ids in it.
+fn passed(parts: &[Part]) -> (Vec<Passed>, usize) {
+    let (mut passed, mut id_bytes) = (vec![], 0);
+    for part in parts {
+        match part {
+            Part::Text(_) => {}
+            Part::Token(Kind::Number | Kind::Stamp(_)) => match passed.last_mut() {
+                Some(Passed::Numbers(count)) => *count += 1,
+                _ => passed.push(Passed::Numbers(1)),
+            },
+            Part::Token(Kind::Word) => passed.push(Passed::Word),
+            Part::Token(Kind::Rest) => passed.push(Passed::Rest),
+            Part::Token(id @ (Kind::Hex(_) | Kind::Uuid)) => id_bytes += bytes_of_id(*id),
+        }
+    }
+    (passed, id_bytes)
 }
 
 /// Judges packed text lines.
@@ -123,8 +177,9 @@ impl Lines {
             Verdict::Look => {}
         }
         let (automaton, parts) = (&*self.automaton, lines.parts(number)?);
-        let mut state = automaton.start();
-        for (at, part) in parts.iter().enumerate() {
+        kin.skip(&mut values, &mut ids)?;
+        let (start, mut state) = kin.start;
+        for (at, part) in parts.iter().enumerate().skip(start) {
             let kind = match part {
                 Part::Text(text) => {
                     state = kin.texts.run(automaton, at, state, text);
@@ -188,9 +243,24 @@ fn pass_over(kind: Kind, values: &mut &[u8], ids: &mut &[u8]) -> Option<()> {
             }
         }
         Kind::Rest => _ = take_bytes(values)?,
-        Kind::Hex(digits) => _ = ids.split_off(..usize::from(digits) / 2),
-        Kind::Uuid => _ = ids.split_off(..16),
+        id @ (Kind::Hex(_) | Kind::Uuid) => _ = ids.split_off(..bytes_of_id(id)),
     }
+    Some(())
+}
+
+fn bytes_of_id(kind: Kind) -> usize {
+    match kind {
+        Kind::Hex(digits) => usize::from(digits) / 2,
+        Kind::Uuid => 16,
+        _ => 0,
+    }
+}
+
+/// Passes over numbers as [`take_number`] takes them.
+fn skip_numbers(count: usize, bytes: &mut &[u8]) -> Option<()> {
+    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte < 0x80);
+    let (last, _) = ends.nth(count.checked_sub(1)?)?;
+    *bytes = &bytes[last + 1..];
     Some(())
 }
 

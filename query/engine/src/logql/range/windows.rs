@@ -1,11 +1,11 @@
 //! Lines by series and step. Counts and bytes are differences: the value at a step is the sum up to it, so that a line is
-//! added twice however many windows it is in. All series lie in one piece of memory, as an answer may have very many.
+//! added twice at most however many windows it is in. All series lie in one piece of memory, as an answer may have very many.
 
 /// Of one query.
 pub(super) struct Windows {
     steps: usize,
     series: usize,
-    /// One more a series than there are steps.
+    /// By series and step.
     counts: Vec<i64>,
     /// Empty where nobody asks for bytes.
     bytes: Vec<i64>,
@@ -19,7 +19,7 @@ impl Windows {
 
     /// Bytes of memory that a series takes.
     pub fn bytes_of_series(&self) -> usize {
-        (self.steps + 1) * 8 * (1 + usize::from(self.has_bytes))
+        self.steps * 8 * (1 + usize::from(self.has_bytes))
     }
 
     pub fn len(&self) -> usize {
@@ -29,7 +29,7 @@ impl Windows {
     /// One more series: its number.
     pub fn push(&mut self) -> usize {
         self.series += 1;
-        self.counts.resize(self.counts.len() + self.steps + 1, 0);
+        self.counts.resize(self.counts.len() + self.steps, 0);
         if self.has_bytes {
             self.bytes.resize(self.counts.len(), 0);
         }
@@ -38,12 +38,12 @@ impl Windows {
 
     /// Lines of one series become those of another.
     pub fn join(&mut self, from: usize, to: usize) {
-        let (from, to) = (from * (self.steps + 1), to * (self.steps + 1));
+        let (from, to) = (from * self.steps, to * self.steps);
         for of_all in [&mut self.counts, &mut self.bytes] {
             if of_all.is_empty() {
                 continue;
             }
-            for step in 0..=self.steps {
+            for step in 0..self.steps {
                 let moved = std::mem::take(&mut of_all[from + step]);
                 of_all[to + step] += moved;
             }
@@ -52,19 +52,24 @@ impl Windows {
 
     /// Lines that are in the windows of these steps, both included.
     pub fn add(&mut self, series: usize, (first, last): (usize, usize), lines: i64, bytes: usize) {
-        let start = series * (self.steps + 1);
-        self.counts[start + first] += lines;
-        self.counts[start + last + 1] -= lines;
+        let start = series * self.steps;
+        let mut add = |of_all: &mut Vec<i64>, much: i64| {
+            of_all[start + first] += much;
+            // What it would no longer be in behind the last step nobody reads.
+            if last + 1 < self.steps {
+                of_all[start + last + 1] -= much;
+            }
+        };
+        add(&mut self.counts, lines);
         if self.has_bytes {
-            self.bytes[start + first] += bytes as i64;
-            self.bytes[start + last + 1] -= bytes as i64;
+            add(&mut self.bytes, bytes as i64);
         }
     }
 
     /// Lines and bytes of each step.
     pub fn of(&self, series: usize) -> impl Iterator<Item = (i64, i64)> {
         let (mut lines, mut bytes) = (0, 0);
-        let start = series * (self.steps + 1);
+        let start = series * self.steps;
         (start..start + self.steps).map(move |at| {
             lines += self.counts[at];
             bytes += self.bytes.get(at).copied().unwrap_or(0);
