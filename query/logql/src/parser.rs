@@ -22,6 +22,8 @@ const DEPTH_MAX: usize = 64;
 /// Operators, of numbers and of label filters, in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
 const STAGES_MAX: usize = 256;
+/// Of one line filter, as of ids that somebody looks for: each may be compared with each line.
+const ALTERNATIVES_MAX: usize = 2_048;
 /// Of a number that is none, where no function is at fault.
 const LITERAL: &str = "unable to parse literal as a float";
 
@@ -39,8 +41,13 @@ pub fn parse_to_print(text: &str) -> Result<Expr, ParseError> {
 
 /// The query, and what is wrong with its stages.
 fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
+    // Some editors write it before everything.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.is_empty() {
         return Err(ParseError::of("syntax error: unexpected $end"));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(before(text, at, "invalid character NUL"));
     }
     if text.len() >= BYTES_MAX {
         return Err(ParseError::of(format!("input size too long ({} > {BYTES_MAX})", text.len())));
@@ -60,6 +67,23 @@ fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
     }
     let Parser { faults, stage_faults, .. } = parser;
     faults.into_iter().next().map_or(Ok((expr, stage_faults)), Err)
+}
+
+/// Told with the place before it, as Loki's reader tells a character that it does not take.
+fn before(text: &str, offset: usize, message: &str) -> ParseError {
+    let error = ParseError::at(text, offset, message);
+    ParseError { column: error.column - 1, ..error }
+}
+
+/// A query in bytes, as it comes in a request.
+///
+/// # Errors
+/// What Loki says of bytes that are no text.
+pub fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
+    std::str::from_utf8(bytes).map_err(|wrong| {
+        let text = String::from_utf8_lossy(&bytes[..wrong.valid_up_to()]);
+        before(&text, text.len(), "invalid UTF-8 encoding")
+    })
 }
 
 /// A backslash that ends a pattern has nothing to escape; it stands for itself, as dashboards in the wild write it.
