@@ -263,8 +263,21 @@ async fn volumes_by_step_follow_the_lines_and_add_up() {
     // Each line lies where one step ends and the next begins; of 73 bytes each has its third.
     let values = json!([[last - 1.001, "24"], [last - 0.001, "24"], [world.last_ns / SECOND_NS + 1, "25"]]);
     assert_eq!(volumes("1s", &[]).await, json!([{ "metric": { "app": "api" }, "values": values }]));
-    let of_labels = volumes("1s", &[("aggregateBy", "labels"), ("targetLabels", "app,none")]).await;
+    let of_labels = volumes("1s", &[("aggregateBy", "labels"), ("targetLabels", "app")]).await;
     assert_eq!(of_labels, json!([{ "metric": { "app": "" }, "values": values }]));
+    for targets in ["app,none", "none"] {
+        for by in ["series", "labels"] {
+            let params = [("aggregateBy", by), ("targetLabels", targets)];
+            assert_eq!(volumes("1s", &params).await, json!([]), "{by} {targets}");
+            let params = [&[("query", r#"{app="api"}"#)], &params[..]].concat();
+            let at_once = world.within("/index/volume", &params).await;
+            assert_eq!(at_once["data"]["result"], json!([]), "{by} {targets}");
+        }
+    }
+    let both = [("query", r#"{app="api"}"#), ("targetLabels", "app,service_name")];
+    let both = world.within("/index/volume", &both).await;
+    let metric = json!({ "app": "api", "service_name": "api" });
+    assert_eq!(both["data"]["result"][0]["metric"], metric, "{both}");
     let names = volumes("1s", &[("aggregateBy", "labels")]).await;
     assert_eq!(names.as_array().map(Vec::len), Some(2), "{names}");
     for step in ["7s", "40s", "1h"] {
