@@ -1,6 +1,7 @@
 //! Parameters of a Loki call, from the query string and from a form.
 
 use super::Refusal;
+use crate::form;
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
@@ -157,38 +158,17 @@ impl Params {
     }
 }
 
-/// The pairs of a query string or of a form, which is written as one, and by hand with quotes and brackets as they are.
 fn read(encoded: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
-    encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(pair).collect()
+    form::pairs(encoded).map(pair).collect()
 }
 
-/// Bytes that are no text are shown as what they are, but in a query, which would ask for another line than was meant.
-fn pair(encoded: &[u8]) -> Result<(String, String), Refusal> {
-    let mut halves = encoded.splitn(2, |byte| *byte == b'=').map(unescaped);
-    let (name, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
-    let value = match name.as_slice() {
-        b"query" => logql::text_of(&value).map_err(|why| Refusal::bad(why.to_string()))?.to_owned(),
-        _ => String::from_utf8_lossy(&value).into_owned(),
+/// Bytes of a query that are no text would ask for another line than was meant.
+fn pair((name, value): (String, Vec<u8>)) -> Result<(String, String), Refusal> {
+    let value = match name.as_str() {
+        "query" => logql::text_of(&value).map_err(|why| Refusal::bad(why.to_string()))?.to_owned(),
+        _ => form::text(value),
     };
-    Ok((String::from_utf8_lossy(&name).into_owned(), value))
-}
-
-/// `+` is a blank, `%` and two digits a byte. What has no two digits stands for itself.
-fn unescaped(encoded: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    while let [first, after @ ..] = rest {
-        let mut byte = [0];
-        let is_escape = *first == b'%'
-            && after.get(..2).is_some_and(|digits| hex::decode_to_slice(digits, &mut byte).is_ok());
-        (byte[0], rest) = match (is_escape, *first) {
-            (true, _) => (byte[0], &after[2..]),
-            (false, b'+') => (b' ', after),
-            (false, plain) => (plain, after),
-        };
-        out.push(byte[0]);
-    }
-    out
+    Ok((name, value))
 }
 
 /// Nanoseconds of seconds, or of a duration in the units of Prometheus.
