@@ -17,7 +17,7 @@ use model::{Match, Matcher};
 
 /// Longer queries are refused; Loki's own default is far below.
 const BYTES_MAX: usize = 128 << 10;
-/// Parentheses and function calls inside one another.
+/// Function calls inside one another, and parentheses that do not open at one place.
 const DEPTH_MAX: usize = 64;
 /// Operators, of numbers and of label filters, in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
@@ -304,7 +304,12 @@ impl Parser<'_> {
 
     fn operations(&mut self, level: u8) -> Parsed<Expr> {
         let before = self.faults.len();
-        let mut left = self.operand()?;
+        let left = self.operand()?;
+        self.operations_after(left, before, level)
+    }
+
+    /// What follows an operand; `before` is how many faults there were when it began.
+    fn operations_after(&mut self, mut left: Expr, before: usize, level: u8) -> Parsed<Expr> {
         while let Some(op) = self.binary_op() {
             let binding = op.binding();
             if binding < level {
@@ -409,17 +414,32 @@ impl Parser<'_> {
                 let number = self.number(LITERAL)?;
                 Ok(MetricExpr::Literal(if sign == "-" { -number } else { number }))
             }
-            Token::Punct("(") => {
-                self.advance();
-                let expr = self.expr(0)?;
-                return if self.take(")") { Ok(expr) } else { Err(self.unexpected("")) };
-            }
+            Token::Punct("(") => return self.enclosed(),
             Token::Punct("{") => return self.log_expr().map(Expr::Log),
             Token::Ident(word) if word.eq_ignore_ascii_case("variants") => self.variants(),
             Token::Ident(word) => self.function(&word),
             _ => Err(self.unexpected("")),
         };
         number.map(Expr::Metric)
+    }
+
+    /// Parentheses that open at one place are counted, not entered one by one: programs write any number of them.
+    fn enclosed(&mut self) -> Parsed<Expr> {
+        let (before, mut open) = (self.faults.len(), 0usize);
+        while self.take("(") {
+            open += 1;
+        }
+        let mut expr = self.expr(0)?;
+        loop {
+            if !self.take(")") {
+                return Err(self.unexpected(""));
+            }
+            open -= 1;
+            if open == 0 {
+                return Ok(expr);
+            }
+            expr = self.operations_after(expr, before, 0)?;
+        }
     }
 
     /// `variants(…, …) of ({…}[5m])` reads, and is not answered, as in a Loki whose limits nobody changed.

@@ -371,6 +371,25 @@ fn bytes_that_are_no_text_are_told_with_their_place() {
     }
 }
 
+#[test]
+fn parentheses_may_be_many() {
+    let within = |count: usize, inner: &str| format!("{}{inner}{}", "(".repeat(count), ")".repeat(count));
+    assert_eq!(printed(&within(5_000, "{a=\"b\"} |= \"x\"")), "{a=\"b\"} |= \"x\"");
+    let rate = "rate({a=\"b\"}[5m])";
+    assert_eq!(printed(&within(1_000, rate)), printed(rate));
+    for (written, value) in
+        [("((1+2)*3)", 9.0), ("(((1)+2)*3^2)", 27.0), ("((2))^((3)+1)", 16.0), ("(((8)-2)-1)-1", 4.0)]
+    {
+        let Ok(Expr::Metric(MetricExpr::Literal(found))) = parse(written) else { panic!("{written}") };
+        assert_eq!(found, value, "{written}");
+    }
+    let why = |query: &str| parse(query).unwrap_err().to_string();
+    assert_eq!(why("((1)"), "parse error at line 1, col 5: syntax error: unexpected $end");
+    assert_eq!(why("((1) 2)"), "parse error at line 1, col 6: syntax error: unexpected NUMBER");
+    assert_eq!(why("((1)))"), "parse error at line 1, col 6: syntax error: unexpected )");
+    assert!(parse(&within(100, "vector(1)").repeat(2)).is_err());
+}
+
 /// As of ids that somebody looks for.
 #[test]
 fn a_line_filter_may_have_many_alternatives() {
