@@ -262,6 +262,22 @@ fn tail_sends_what_is_there_and_what_comes() {
     assert_eq!(lines(&text_frame(&mut socket)), ["four"]);
 }
 
+/// As Loki: a client of sockets is told why one is closed. A limit that no other question may have is no reason.
+#[test]
+fn tail_of_numbers_is_closed_with_a_reason() {
+    let server = Server::bare();
+    let query = "query=rate(%7Bapp%3D%22api%22%7D%5B1m%5D)&limit=1000000";
+    let mut socket = tailing(&server, "v1", query);
+    let mut head = [0; 4];
+    socket.read_exact(&mut head).unwrap();
+    let why = "only log selector is supported";
+    // Closed, so many bytes, 1011: an error.
+    assert_eq!(head, [0x88, why.len() as u8 + 2, 0x03, 0xf3]);
+    let mut told = vec![0; why.len()];
+    socket.read_exact(&mut told).unwrap();
+    assert_eq!(String::from_utf8(told).unwrap(), why);
+}
+
 /// L16, as Grafana's plugin asks itself.
 #[test]
 fn tail_of_the_plugin_is_a_data_frame() {

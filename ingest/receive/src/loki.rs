@@ -42,7 +42,7 @@ fn left_out(receipt: &Receipt) -> String {
 async fn take(doors: &Doors, headers: HeaderMap, body: Body) -> Result<Receipt, Refusal> {
     let caller = Caller::of(&headers)?;
     let kind = text(&headers, header::CONTENT_TYPE).unwrap_or("application/x-protobuf").to_owned();
-    let decoded = match kind.split(';').next().unwrap_or("").trim() {
+    let decoded = match kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
         "application/json" => {
             let body = body::read(doors, &headers, body, Encoding::Identity).await?.made_of(Kind::Json)?;
             wire::loki::decode_json(&body.bytes, &doors.config.service_name_from)?

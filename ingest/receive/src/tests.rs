@@ -104,6 +104,15 @@ async fn an_origin_names_the_batch() {
 }
 
 #[tokio::test]
+async fn the_kind_of_a_loki_push_may_have_any_case() {
+    let (memory, doors) = doors(Config::default());
+    let kind = ("content-type", "Application/JSON; charset=UTF-8");
+    let (status, text) = post(&doors, "/loki/api/v1/push", &[kind], LINE).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{text}");
+    assert_eq!(memory.writes.lock().len(), 1);
+}
+
+#[tokio::test]
 async fn bodies_past_a_bound_are_413() {
     let (_, doors) = doors(Config { body_bytes_max: 100, decompressed_bytes_max: 200, ..Config::default() });
     let (status, text) = post(&doors, "/loki/api/v1/push", &[JSON], "x".repeat(101)).await;

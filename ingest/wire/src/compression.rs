@@ -39,9 +39,7 @@ impl Encoding {
             Encoding::Identity if body.len() > max => Err(DecompressError::TooLarge { max }),
             Encoding::Identity => Ok(body),
             Encoding::Gzip => bounded("gzip", flate2::read::MultiGzDecoder::new(&body[..]), body.len(), max),
-            Encoding::Deflate => {
-                bounded("deflate", flate2::read::ZlibDecoder::new(&body[..]), body.len(), max)
-            }
+            Encoding::Deflate => undeflate(&body, max),
             Encoding::Zstd => {
                 let decoder = zstd::stream::read::Decoder::new(&body[..]);
                 let decoder = decoder.map_err(|wrong| malformed("zstd", wrong))?;
@@ -68,6 +66,17 @@ fn bounded(
         return Err(DecompressError::TooLarge { max });
     }
     Ok(out.into())
+}
+
+/// By the word of HTTP it comes in zlib's frame; what Go's writer of this name makes has none.
+fn undeflate(body: &[u8], max: usize) -> Result<bytes::Bytes, DecompressError> {
+    let framed = bounded("deflate", flate2::read::ZlibDecoder::new(body), body.len(), max);
+    let Err(wrong @ DecompressError::Malformed { .. }) = framed else { return framed };
+    let bare = bounded("deflate", flate2::read::DeflateDecoder::new(body), body.len(), max);
+    match bare {
+        Err(DecompressError::Malformed { .. }) => Err(wrong),
+        read => read,
+    }
 }
 
 /// The block format says its length first, so nothing is allocated for a body that claims too much.
@@ -100,12 +109,26 @@ mod tests {
         out.finish().unwrap()
     }
 
+    fn zlib(raw: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::fast());
+        out.write_all(raw).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn bare(raw: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::DeflateEncoder::new(vec![], flate2::Compression::fast());
+        out.write_all(raw).unwrap();
+        out.finish().unwrap()
+    }
+
     #[test]
     fn bodies_come_back_and_bombs_do_not() {
         let raw = vec![7u8; 100_000];
         for (encoding, body) in [
             (Encoding::Identity, raw.clone()),
             (Encoding::Gzip, gzip(&raw)),
+            (Encoding::Deflate, zlib(&raw)),
+            (Encoding::Deflate, bare(&raw)),
             (Encoding::Zstd, super::zstd(&raw).unwrap()),
             (Encoding::Snappy, snappy(&raw)),
         ] {

@@ -120,7 +120,7 @@ struct Push<'a> {
 #[derive(Deserialize)]
 struct Stream<'a> {
     #[serde(borrow, default)]
-    stream: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    stream: BTreeMap<Cow<'a, str>, serde_json::Value>,
     #[serde(borrow, default)]
     values: Vec<Entry<'a>>,
 }
@@ -175,11 +175,20 @@ pub fn decode_json(body: &[u8], service_from: &[String]) -> Result<Decoded<LogBa
     let mut decoded = Decoded::<LogBatch>::default();
     for stream in push.streams {
         let records = stream.values.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
-        let pairs = stream.stream.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-        let labels = labels_of(pairs, service_from);
+        let texts: Vec<(&str, Cow<'_, str>)> =
+            stream.stream.iter().map(|(name, value)| (name.as_ref(), label_text(value))).collect();
+        let labels = labels_of(texts.iter().map(|(name, text)| (*name, text.as_ref())), service_from);
         add(labels, records, &mut decoded);
     }
     Ok(decoded)
+}
+
+/// Scripts write `"status": 200`; Loki takes the value of a label as it stands in JSON.
+fn label_text(value: &serde_json::Value) -> Cow<'_, str> {
+    match value {
+        serde_json::Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 fn record(entry: Entry<'_>) -> Result<LogRecord, Malformed> {

@@ -6,6 +6,7 @@
 
 pub mod causes;
 pub mod cost;
+mod form;
 pub mod grpc;
 pub mod jaeger;
 pub mod loki;

@@ -280,7 +280,7 @@ impl<'a> Lexer<'a> {
     /// A character between single quotes, as Go writes it, is a name to Loki's reader.
     fn character(&mut self) -> Result<Token, ParseError> {
         let rest = self.rest();
-        let unterminated = || self.error("literal not terminated");
+        let unterminated = || self.error(UNTERMINATED);
         let mut chars = rest[1..].char_indices();
         let mut count = 0;
         loop {
@@ -292,8 +292,7 @@ impl<'a> Lexer<'a> {
                 }
                 (_, '\'') => return Err(self.error("invalid char literal")),
                 (_, '\\') => {
-                    let (_, escape) = chars.next().ok_or_else(unterminated)?;
-                    unescape(escape, &mut chars).map_err(|why| self.error(why))?;
+                    unescape(&mut chars, '\'').map_err(|why| self.error(why.unwrap_or(UNTERMINATED)))?;
                 }
                 _ => {}
             }
@@ -303,26 +302,26 @@ impl<'a> Lexer<'a> {
 
     fn string(&mut self, quote: char) -> Result<Token, ParseError> {
         let rest = self.rest();
-        let unterminated = || self.error("literal not terminated");
+        let unterminated = || self.error(UNTERMINATED);
         if quote == '`' {
             let end = rest[1..].find('`').ok_or_else(unterminated)?;
             self.at += end + 2;
             return Ok(Token::Text(rest[1..1 + end].to_owned()));
         }
-        let mut value = String::new();
+        let mut value = Text::default();
         let mut chars = rest[1..].char_indices();
         while let Some((at, c)) = chars.next() {
             match c {
                 '"' => {
                     self.at += at + 2;
-                    return Ok(Token::Text(value));
+                    return Ok(Token::Text(value.read()));
                 }
                 '\n' => return Err(unterminated()),
                 '\\' => {
-                    let (_, escape) = chars.next().ok_or_else(unterminated)?;
-                    value.push(unescape(escape, &mut chars).map_err(|why| self.error(why))?);
+                    let escaped = unescape(&mut chars, quote);
+                    value.push(escaped.map_err(|why| self.error(why.unwrap_or(UNTERMINATED)))?);
                 }
-                c => value.push(c),
+                c => value.push(Escaped::Char(c)),
             }
         }
         Err(unterminated())
@@ -376,37 +375,72 @@ fn range_ns(text: &str) -> Result<i64, String> {
     Ok(total)
 }
 
-/// The character of a Go escape whose first character after the backslash is `escape`. Half of a pair is none, and stands for one
-/// that is not known.
+const UNTERMINATED: &str = "literal not terminated";
+
+/// What an escape of Go's stands for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Escaped {
+    Char(char),
+    /// `\xff` and `\377` name a byte. Several may be a character.
+    Byte(u8),
+}
+
+/// A text that is being read.
+#[derive(Default)]
+pub(crate) struct Text(Vec<u8>);
+
+impl Text {
+    pub fn push(&mut self, escaped: Escaped) {
+        match escaped {
+            Escaped::Char(c) => self.0.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Escaped::Byte(byte) => self.0.push(byte),
+        }
+    }
+
+    /// Bytes that are no text stand for what they are in lines, too, which are kept as text.
+    pub fn read(self) -> String {
+        String::from_utf8(self.0)
+            .unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned())
+    }
+}
+
+/// What stands behind a backslash between `quote`s. Half of a pair is no character, and stands for one that is not known.
 ///
 /// # Errors
-/// What Go's scanner says where it ends too soon, and what its reader of strings says of one that is too large.
-pub(crate) fn unescape(escape: char, chars: &mut std::str::CharIndices<'_>) -> Result<char, &'static str> {
-    let mut digits = |count: usize, radix: u32, start: u32| -> Result<char, &'static str> {
+/// Nothing where the text ends, what Go's scanner says of an escape that is none, and what its reader of strings says of one that is
+/// too large.
+pub(crate) fn unescape(
+    chars: &mut std::str::CharIndices<'_>,
+    quote: char,
+) -> Result<Escaped, Option<&'static str>> {
+    let (_, escape) = chars.next().ok_or(None)?;
+    let mut digits = |count: usize, radix: u32, start: u32| -> Result<u32, &'static str> {
         let mut code = start;
         for _ in 0..count {
             let digit = chars.next().and_then(|(_, c)| c.to_digit(radix)).ok_or("invalid char escape")?;
             code = code.saturating_mul(radix).saturating_add(digit);
         }
-        match code {
-            0xd800..0xe000 => Ok(char::REPLACEMENT_CHARACTER),
-            256.. if radix == 8 => Err("invalid syntax"),
-            code => char::from_u32(code).ok_or("invalid syntax"),
-        }
+        Ok(code)
     };
-    match escape {
-        'a' => Ok('\u{7}'),
-        'b' => Ok('\u{8}'),
-        'f' => Ok('\u{c}'),
-        'n' => Ok('\n'),
-        'r' => Ok('\r'),
-        't' => Ok('\t'),
-        'v' => Ok('\u{b}'),
-        '\\' | '"' | '\'' | '`' => Ok(escape),
-        'x' => digits(2, 16, 0),
-        'u' => digits(4, 16, 0),
-        'U' => digits(8, 16, 0),
-        '0'..='7' => digits(2, 8, escape.to_digit(8).unwrap_or_default()),
-        _ => Err("invalid char escape"),
-    }
+    let byte = |code: u32| u8::try_from(code).map(Escaped::Byte).map_err(|_| "invalid syntax");
+    let character = |code: u32| match code {
+        0xd800..0xe000 => Ok(Escaped::Char(char::REPLACEMENT_CHARACTER)),
+        code => char::from_u32(code).map(Escaped::Char).ok_or("invalid syntax"),
+    };
+    Ok(match escape {
+        'a' => Escaped::Char('\u{7}'),
+        'b' => Escaped::Char('\u{8}'),
+        'f' => Escaped::Char('\u{c}'),
+        'n' => Escaped::Char('\n'),
+        'r' => Escaped::Char('\r'),
+        't' => Escaped::Char('\t'),
+        'v' => Escaped::Char('\u{b}'),
+        '\\' => Escaped::Char('\\'),
+        c if c == quote => Escaped::Char(c),
+        'x' => byte(digits(2, 16, 0)?)?,
+        'u' => character(digits(4, 16, 0)?)?,
+        'U' => character(digits(8, 16, 0)?)?,
+        '0'..='7' => byte(digits(2, 8, escape.to_digit(8).unwrap_or_default())?)?,
+        _ => return Err(Some("invalid char escape")),
+    })
 }

@@ -21,7 +21,7 @@ pub use drain::{Drain, line_pattern};
 pub use ip::IpMatch;
 pub use judge::{metadata_name, read_log_query};
 pub use lexer::ParseError;
-pub use parser::{parse, parse_to_print};
+pub use parser::{parse, parse_to_print, text_of};
 pub use pipeline::{Category, Fields, LabelTest, Pipeline};
 pub use printer::pretty;
 pub use template::Template;

@@ -17,11 +17,13 @@ use model::{Match, Matcher};
 
 /// Longer queries are refused; Loki's own default is far below.
 const BYTES_MAX: usize = 128 << 10;
-/// Parentheses and function calls inside one another.
+/// Function calls inside one another, and parentheses that do not open at one place.
 const DEPTH_MAX: usize = 64;
 /// Operators, of numbers and of label filters, in one query: each may be one level of the tree.
 const OPERATORS_MAX: usize = 256;
 const STAGES_MAX: usize = 256;
+/// Of one line filter, as of ids that somebody looks for: each may be compared with each line.
+const ALTERNATIVES_MAX: usize = 2_048;
 /// Of a number that is none, where no function is at fault.
 const LITERAL: &str = "unable to parse literal as a float";
 
@@ -39,8 +41,13 @@ pub fn parse_to_print(text: &str) -> Result<Expr, ParseError> {
 
 /// The query, and what is wrong with its stages.
 fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
+    // Some editors write it before everything.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.is_empty() {
         return Err(ParseError::of("syntax error: unexpected $end"));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(before(text, at, "invalid character NUL"));
     }
     if text.len() >= BYTES_MAX {
         return Err(ParseError::of(format!("input size too long ({} > {BYTES_MAX})", text.len())));
@@ -60,6 +67,23 @@ fn read(text: &str) -> Result<(Expr, Vec<ParseError>), ParseError> {
     }
     let Parser { faults, stage_faults, .. } = parser;
     faults.into_iter().next().map_or(Ok((expr, stage_faults)), Err)
+}
+
+/// Told with the place before it, as Loki's reader tells a character that it does not take.
+fn before(text: &str, offset: usize, message: &str) -> ParseError {
+    let error = ParseError::at(text, offset, message);
+    ParseError { column: error.column - 1, ..error }
+}
+
+/// A query in bytes, as it comes in a request.
+///
+/// # Errors
+/// What Loki says of bytes that are no text.
+pub fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
+    std::str::from_utf8(bytes).map_err(|wrong| {
+        let text = String::from_utf8_lossy(&bytes[..wrong.valid_up_to()]);
+        before(&text, text.len(), "invalid UTF-8 encoding")
+    })
 }
 
 /// A backslash that ends a pattern has nothing to escape; it stands for itself, as dashboards in the wild write it.
@@ -280,7 +304,12 @@ impl Parser<'_> {
 
     fn operations(&mut self, level: u8) -> Parsed<Expr> {
         let before = self.faults.len();
-        let mut left = self.operand()?;
+        let left = self.operand()?;
+        self.operations_after(left, before, level)
+    }
+
+    /// What follows an operand; `before` is how many faults there were when it began.
+    fn operations_after(&mut self, mut left: Expr, before: usize, level: u8) -> Parsed<Expr> {
         while let Some(op) = self.binary_op() {
             let binding = op.binding();
             if binding < level {
@@ -385,17 +414,32 @@ impl Parser<'_> {
                 let number = self.number(LITERAL)?;
                 Ok(MetricExpr::Literal(if sign == "-" { -number } else { number }))
             }
-            Token::Punct("(") => {
-                self.advance();
-                let expr = self.expr(0)?;
-                return if self.take(")") { Ok(expr) } else { Err(self.unexpected("")) };
-            }
+            Token::Punct("(") => return self.enclosed(),
             Token::Punct("{") => return self.log_expr().map(Expr::Log),
             Token::Ident(word) if word.eq_ignore_ascii_case("variants") => self.variants(),
             Token::Ident(word) => self.function(&word),
             _ => Err(self.unexpected("")),
         };
         number.map(Expr::Metric)
+    }
+
+    /// Parentheses that open at one place are counted, not entered one by one: programs write any number of them.
+    fn enclosed(&mut self) -> Parsed<Expr> {
+        let (before, mut open) = (self.faults.len(), 0usize);
+        while self.take("(") {
+            open += 1;
+        }
+        let mut expr = self.expr(0)?;
+        loop {
+            if !self.take(")") {
+                return Err(self.unexpected(""));
+            }
+            open -= 1;
+            if open == 0 {
+                return Ok(expr);
+            }
+            expr = self.operations_after(expr, before, 0)?;
+        }
     }
 
     /// `variants(…, …) of ({…}[5m])` reads, and is not answered, as in a Loki whose limits nobody changed.

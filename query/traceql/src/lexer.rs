@@ -235,21 +235,30 @@ fn string(rest: &str) -> Result<(String, usize), String> {
         let end = inner.find('`').ok_or_else(unterminated)?;
         return Ok((inner[..end].to_owned(), end + 2));
     }
-    let mut value = String::new();
+    let mut value = Vec::new();
     let mut at = 1;
     while let Some(c) = rest[at..].chars().next() {
         at += c.len_utf8();
         match c {
-            '"' => return Ok((value, at)),
+            '"' => return Ok((text(value), at)),
             '\\' => at += escaped(&rest[at..], &mut value).ok_or_else(unterminated)?,
-            c => value.push(c),
+            c => push(&mut value, c),
         }
     }
     Err(unterminated())
 }
 
+/// Escapes may name bytes, of which several are a character. Those that are no text stand for what they are in spans.
+fn text(value: Vec<u8>) -> String {
+    String::from_utf8(value).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned())
+}
+
+fn push(value: &mut Vec<u8>, c: char) {
+    value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
 /// What stands behind a backslash, as Go reads it, and the bytes that it took.
-fn escaped(rest: &str, value: &mut String) -> Option<usize> {
+fn escaped(rest: &str, value: &mut Vec<u8>) -> Option<usize> {
     let kind = rest.chars().next()?;
     let plain = match kind {
         'a' => Some('\u{7}'),
@@ -262,27 +271,29 @@ fn escaped(rest: &str, value: &mut String) -> Option<usize> {
         _ => None,
     };
     if let Some(plain) = plain {
-        value.push(plain);
+        push(value, plain);
         return Some(kind.len_utf8());
     }
-    let digits = match kind {
-        'u' => rest.get(1..5),
-        'U' => rest.get(1..9),
-        'x' => rest.get(1..3),
-        _ => None,
+    let (from, count, radix) = match kind {
+        'u' => (1, 4, 16),
+        'U' => (1, 8, 16),
+        'x' => (1, 2, 16),
+        '0'..='7' => (0, 3, 8),
+        _ => (0, 0, 16),
     };
-    let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-    let code = digits.and_then(|digits| char::from_u32(u32::from_str_radix(digits, 16).ok()?));
-    match (digits, code) {
-        (Some(digits), Some(code)) => {
-            value.push(code);
-            Some(1 + digits.len())
-        }
+    let digits = rest.get(from..from + count);
+    let digits = digits.filter(|digits| digits.chars().all(|digit| digit.is_digit(radix)));
+    let code = digits.and_then(|digits| u32::from_str_radix(digits, radix).ok());
+    let is_byte = matches!(kind, 'x' | '0'..='7');
+    match (code.and_then(char::from_u32), code.and_then(|code| u8::try_from(code).ok())) {
+        (_, Some(byte)) if is_byte => value.push(byte),
+        (Some(c), _) if !is_byte => push(value, c),
         // Regexes are written with single backslashes as often as with two.
         _ => {
-            value.push('\\');
-            value.push(kind);
-            Some(kind.len_utf8())
+            push(value, '\\');
+            push(value, kind);
+            return Some(kind.len_utf8());
         }
     }
+    Some(from + count)
 }

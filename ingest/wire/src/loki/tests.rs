@@ -134,6 +134,22 @@ fn json_may_leave_out_what_loki_does_not_need() {
 }
 
 #[test]
+fn labels_in_json_may_be_no_texts() {
+    let json =
+        br#"{"streams":[{"stream":{"app":"a","status":200,"ok":true,"none":null,"part":0.5,"of":{"b":[1]}},
+        "values":[["1","x"]]}]}"#;
+    let expected = [
+        ("app", "a"),
+        ("none", "null"),
+        ("of", r#"{"b":[1]}"#),
+        ("ok", "true"),
+        ("part", "0.5"),
+        ("status", "200"),
+    ];
+    assert_eq!(decode_json(json, &[]).unwrap().batch.streams[0].labels, Labels::from_pairs(expected));
+}
+
+#[test]
 fn metadata_without_a_value_stays_and_without_a_name_is_refused() {
     let json = br#"{"streams":[{"stream":{"app":"a"},"values":[
         ["1","x",{}],["2","y",{"k":"","m":"v"}],["3","z",{"":"v"}]]}]}"#;

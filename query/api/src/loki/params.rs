@@ -1,8 +1,9 @@
 //! Parameters of a Loki call, from the query string and from a form.
 
 use super::Refusal;
+use crate::form;
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use engine::Direction;
 use model::TimeRange;
@@ -26,20 +27,16 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
 impl Params {
     pub async fn of(request: Request) -> Result<Params, Refusal> {
-        let in_url: Query<Vec<(String, String)>> =
-            Query::try_from_uri(request.uri()).map_err(|why| Refusal::bad(why.to_string()))?;
-        let mut pairs = in_url.0;
+        let in_url = read(request.uri().query().unwrap_or("").as_bytes())?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        if kind.starts_with("application/x-www-form-urlencoded") {
-            let body = to_bytes(request.into_body(), FORM_BYTES_MAX).await;
-            let body = body.map_err(|why| Refusal(StatusCode::PAYLOAD_TOO_LARGE, why.to_string()))?;
-            // A form is written as a query string is, so one reader does for both.
-            let form = String::from_utf8_lossy(&body).into_owned();
-            let uri = format!("/?{form}").parse().map_err(|_| Refusal::bad("form is not URL-encoded"))?;
-            let in_body: Query<Vec<(String, String)>> =
-                Query::try_from_uri(&uri).map_err(|why| Refusal::bad(why.to_string()))?;
-            pairs.extend(in_body.0);
+        if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+            return Ok(Params(in_url));
         }
+        let body = to_bytes(request.into_body(), FORM_BYTES_MAX).await;
+        let body = body.map_err(|why| Refusal(StatusCode::PAYLOAD_TOO_LARGE, why.to_string()))?;
+        // Of a parameter that both have, the form's is the one that counts.
+        let mut pairs = read(&body)?;
+        pairs.extend(in_url);
         Ok(Params(pairs))
     }
 
@@ -161,6 +158,19 @@ impl Params {
     }
 }
 
+fn read(encoded: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    form::pairs(encoded).map(pair).collect()
+}
+
+/// Bytes of a query that are no text would ask for another line than was meant.
+fn pair((name, value): (String, Vec<u8>)) -> Result<(String, String), Refusal> {
+    let value = match name.as_str() {
+        "query" => logql::text_of(&value).map_err(|why| Refusal::bad(why.to_string()))?.to_owned(),
+        _ => form::text(value),
+    };
+    Ok((name, value))
+}
+
 /// Nanoseconds of seconds, or of a duration in the units of Prometheus.
 fn duration(text: &str) -> Result<i64, Refusal> {
     if let Ok(seconds) = text.parse::<f64>() {
@@ -209,6 +219,31 @@ fn parse_time(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_form_may_be_written_by_hand() {
+        let of = async |kind: &str, form: String| {
+            let request =
+                axum::http::Request::post("/x?limit=1&query=no&step=5").header(header::CONTENT_TYPE, kind);
+            let params = Params::of(request.body(form.into()).unwrap()).await;
+            params
+                .map(|params| params.0.into_iter().take(2).collect::<Vec<_>>())
+                .map_err(|Refusal(_, why)| why)
+        };
+        let pairs = |query: &str, limit: &str| {
+            Ok(vec![("query".to_owned(), query.to_owned()), ("limit".to_owned(), limit.to_owned())])
+        };
+        let form = "application/x-www-form-urlencoded";
+        let plain = r#"query={app="a"} |= "<é>"&&limit=2"#;
+        assert_eq!(of(form, plain.to_owned()).await, pairs(r#"{app="a"} |= "<é>""#, "2"));
+        let escaped = "query=%7Bapp%3D%22a%22%7D+%7c%3d+%22%%2B%zz%22&limit=";
+        assert_eq!(of(form, escaped.to_owned()).await, pairs(r#"{app="a"} |= "%+%zz""#, ""));
+        let kind = "Application/X-WWW-Form-Urlencoded; charset=utf-8";
+        let long = "x".repeat(200_000);
+        assert_eq!(of(kind, format!("query={long}&limit=3")).await, pairs(&long, "3"));
+        let told = "parse error at line 1, col 6: invalid UTF-8 encoding";
+        assert_eq!(of(form, r#"query={app="%ff"}"#.to_owned()).await, Err(told.to_owned()));
+    }
 
     #[test]
     fn times() {

@@ -71,18 +71,9 @@ async fn tailed(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let params = Params::of(Request::from_parts(parts, body)).await?;
     let query = params.required("query")?.to_owned();
-    match logql::parse(&query).map_err(|why| Refusal::bad(why.to_string()))? {
-        logql::Expr::Log(_) => {}
-        logql::Expr::Metric(_) => {
-            return Err(Refusal::bad("only log selector is supported"));
-        }
-    }
-    let (limit, limit_max) = (params.limit("limit", LINES_DEFAULT)?, engine.limits().log_entries_max);
-    if limit > limit_max {
-        return Err(Refusal::bad(format!(
-            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {limit_max})"
-        )));
-    }
+    let expr = logql::parse(&query).map_err(|why| Refusal::bad(why.to_string()))?;
+    // More than a question may answer is cut where it is asked.
+    let limit = params.limit("limit", LINES_DEFAULT)?;
     let start_ns = params.time("start")?.unwrap_or_else(|| now_ns().saturating_sub(3_600_000_000_000));
     let delay = match params.get("delay_for").filter(|text| !text.is_empty()) {
         None => 0,
@@ -99,6 +90,11 @@ async fn tailed(
     let upgrade = upgrade.map_err(|why| {
         Refusal::bad(format!("tail speaks WebSocket: {why}; ask /query_range for lines that are there"))
     })?;
+    // A client of sockets shows why one was closed, and not what was said of it before it began.
+    if matches!(expr, logql::Expr::Metric(_)) {
+        let why = "only log selector is supported";
+        return Ok(upgrade.on_upgrade(move |mut socket| async move { close(&mut socket, why).await }));
+    }
     let place = ROOM.clone().try_acquire_owned().map_err(|_| {
         Refusal(
             StatusCode::TOO_MANY_REQUESTS,
@@ -154,7 +150,7 @@ impl Tail {
                 _ = ticks.tick() => {}
             }
             if Instant::now() > end {
-                return self.close(&mut socket, "reached tail max duration limit").await;
+                return close(&mut socket, "reached tail max duration limit").await;
             }
             let frame = match self.next(first).await {
                 Ok(frame) => frame,
@@ -163,7 +159,7 @@ impl Tail {
                     self.frame_lines /= 4;
                     continue;
                 }
-                Err(why) => return self.close(&mut socket, &why.to_string()).await,
+                Err(why) => return close(&mut socket, &why.to_string()).await,
             };
             first = false;
             // Its memory is held until whoever reads slowly has it.
@@ -177,17 +173,6 @@ impl Tail {
             }
             drop(held);
         }
-    }
-
-    async fn close(&self, socket: &mut WebSocket, why: &str) {
-        // A reason may have 123 bytes.
-        let reason: String = why.chars().take(100).filter(char::is_ascii).collect();
-        let frame = axum::extract::ws::CloseFrame {
-            code: axum::extract::ws::close_code::ERROR,
-            reason: reason.into(),
-        };
-        // A client that has gone does not hear it.
-        let _ = socket.send(Message::Close(Some(frame))).await;
     }
 
     /// The lines that were not sent yet, if there are any.
@@ -243,6 +228,15 @@ impl Tail {
         }
         out
     }
+}
+
+async fn close(socket: &mut WebSocket, why: &str) {
+    // A reason may have 123 bytes.
+    let reason: String = why.chars().take(100).filter(char::is_ascii).collect();
+    let frame =
+        axum::extract::ws::CloseFrame { code: axum::extract::ws::close_code::ERROR, reason: reason.into() };
+    // A client that has gone does not hear it.
+    let _ = socket.send(Message::Close(Some(frame))).await;
 }
 
 fn frame(mut streams: Vec<LogLines>, lines_max: usize) -> Value {

@@ -263,8 +263,21 @@ async fn volumes_by_step_follow_the_lines_and_add_up() {
     // Each line lies where one step ends and the next begins; of 73 bytes each has its third.
     let values = json!([[last - 1.001, "24"], [last - 0.001, "24"], [world.last_ns / SECOND_NS + 1, "25"]]);
     assert_eq!(volumes("1s", &[]).await, json!([{ "metric": { "app": "api" }, "values": values }]));
-    let of_labels = volumes("1s", &[("aggregateBy", "labels"), ("targetLabels", "app,none")]).await;
+    let of_labels = volumes("1s", &[("aggregateBy", "labels"), ("targetLabels", "app")]).await;
     assert_eq!(of_labels, json!([{ "metric": { "app": "" }, "values": values }]));
+    for targets in ["app,none", "none"] {
+        for by in ["series", "labels"] {
+            let params = [("aggregateBy", by), ("targetLabels", targets)];
+            assert_eq!(volumes("1s", &params).await, json!([]), "{by} {targets}");
+            let params = [&[("query", r#"{app="api"}"#)], &params[..]].concat();
+            let at_once = world.within("/index/volume", &params).await;
+            assert_eq!(at_once["data"]["result"], json!([]), "{by} {targets}");
+        }
+    }
+    let both = [("query", r#"{app="api"}"#), ("targetLabels", "app,service_name")];
+    let both = world.within("/index/volume", &both).await;
+    let metric = json!({ "app": "api", "service_name": "api" });
+    assert_eq!(both["data"]["result"][0]["metric"], metric, "{both}");
     let names = volumes("1s", &[("aggregateBy", "labels")]).await;
     assert_eq!(names.as_array().map(Vec::len), Some(2), "{names}");
     for step in ["7s", "40s", "1h"] {
@@ -356,13 +369,14 @@ async fn l15_tail_is_refused_before_it_begins() {
     let world = World::new().await;
     for (params, says) in [
         (vec![("query", r#"{app="api"}"#)], "WebSocket"),
-        (vec![("query", r#"rate({app="api"}[1m])"#)], "only log selector is supported"),
+        // Told when the socket closes.
+        (vec![("query", r#"rate({app="api"}[1m])"#)], "WebSocket"),
         (vec![("query", "{app=")], "line 1, col"),
         (vec![], "unexpected $end"),
         (vec![("query", r#"{app="api"}"#), ("delay_for", "6")], "delay_for can't be greater than 5"),
         (vec![("query", r#"{app="api"}"#), ("delay_for", "-1")], "delay_for value -1 is out of range"),
         (vec![("query", r#"{app="api"}"#), ("limit", "0")], "limit must be a positive value"),
-        (vec![("query", r#"{app="api"}"#), ("limit", "5001")], "max_entries_limit_per_query (5001 > 5000)"),
+        (vec![("query", r#"{app="api"}"#), ("limit", "5001")], "WebSocket"),
         (
             vec![("query", r#"{app="api"}"#), ("start", "soon")],
             "could not parse 'start' parameter: strconv.ParseInt",

@@ -50,7 +50,12 @@ pub(super) async fn at_once(
     let (by, targets) = (volume_by(&params)?, target_labels(&params));
     let query = params.required("query")?;
     let volumes = match range.start < range.end {
-        true => engine.log_volume(&tenant, query, range, &targets, by, limit).await?,
+        true if targets.is_empty() => engine.log_volume(&tenant, query, range, &targets, by, limit).await?,
+        true => {
+            let (series, all) = (VolumeBy::Series, usize::MAX);
+            let volumes = engine.log_volume(&tenant, query, range, &targets, series, all).await?;
+            largest(with_all(volumes, &targets), by, limit)
+        }
         false => vec![],
     };
     let at = encode::seconds(range.end.div_euclid(NS_PER_MS));
@@ -87,7 +92,7 @@ pub(super) async fn by_step(
     let mut found: BTreeMap<Labels, Vec<(i64, u64)>> = BTreeMap::new();
     for (told_ms, volumes) in asked.volumes(&names, range, step_ms).await? {
         // Which are the largest is another matter in each step.
-        for (labels, bytes) in largest(volumes, by, limit) {
+        for (labels, bytes) in largest(with_all(volumes, &targets), by, limit) {
             found.entry(labels).or_default().push((told_ms, bytes));
         }
     }
@@ -214,6 +219,12 @@ fn take(counted: Vec<SeriesPoints>, told_ms: Option<i64>, found: &mut BTreeMap<i
             of_window.push((labels.clone(), point.value as u64));
         }
     }
+}
+
+/// Streams that lack one of the labels that are asked for are not told, as in Loki.
+fn with_all(mut volumes: Vec<(Labels, u64)>, targets: &[String]) -> Vec<(Labels, u64)> {
+    volumes.retain(|(labels, _)| targets.iter().all(|name| labels.get(name).is_some()));
+    volumes
 }
 
 fn largest(volumes: Vec<(Labels, u64)>, by: VolumeBy, limit: usize) -> Vec<(Labels, u64)> {

@@ -1,7 +1,9 @@
 //! Parameters of a Prometheus call, from the query string and from a form: Grafana uses both at once.
 
 use super::Refusal;
-use axum::extract::{Form, FromRequest, Query, Request};
+use crate::form;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::header;
 
 pub(crate) struct Params(Vec<(String, String)>);
@@ -10,19 +12,44 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let in_url: Query<Vec<(String, String)>> =
-            Query::try_from_uri(request.uri()).map_err(|wrong| Refusal::bad(wrong.to_string()))?;
-        let mut pairs = in_url.0;
+        let in_url = read(request.uri().query().unwrap_or("").as_bytes())?;
         let kind =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        if kind.starts_with("application/x-www-form-urlencoded")
-            && request.method() == axum::http::Method::POST
-        {
-            let form = Form::<Vec<(String, String)>>::from_request(request, state).await;
-            pairs.extend(form.map_err(|wrong| Refusal::bad(wrong.to_string()))?.0);
+        let is_form = kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
+        if !is_form || request.method() != axum::http::Method::POST {
+            return Ok(Params(in_url));
         }
+        let body = Bytes::from_request(request, state).await;
+        // Of a parameter that both have, the form's is the one that counts.
+        let mut pairs = read(&body.map_err(|wrong| Refusal::bad(wrong.to_string()))?)?;
+        pairs.extend(in_url);
         Ok(Params(pairs))
     }
+}
+
+fn read(encoded: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    form::pairs(encoded).map(pair).collect()
+}
+
+/// Bytes of a query that are no text would ask for another series than was meant.
+fn pair((name, value): (String, Vec<u8>)) -> Result<(String, String), Refusal> {
+    let value = match name.as_str() {
+        "query" | "match[]" => text_of(&name, value)?,
+        _ => form::text(value),
+    };
+    Ok((name, value))
+}
+
+/// A text that is none is told with the place where it begins, as by Prometheus.
+fn text_of(name: &str, value: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(value).map_err(|wrong| {
+        let before = String::from_utf8_lossy(&wrong.as_bytes()[..wrong.utf8_error().valid_up_to()]);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let column = line[..line.rfind(['"', '\'', '`']).unwrap_or(line.len())].chars().count() + 1;
+        let line = before.matches('\n').count() + 1;
+        let told = format!("{line}:{column}: parse error: invalid UTF-8 rune");
+        Refusal::bad(format!("invalid parameter {name:?}: {told}"))
+    })
 }
 
 impl Params {

@@ -146,6 +146,8 @@ async fn errors_have_prometheus_shape_and_say_where() {
     for (path, status, kind, words) in [
         ("/api/v1/query?query=sum(", 400, "bad_data", "1:5: parse error"),
         ("/api/v1/query?query=", 400, "bad_data", "no expression"),
+        ("/api/v1/query?query=up%7Ba=%22%ff%22%7D", 400, "bad_data", "1:6: parse error: invalid UTF-8 rune"),
+        ("/api/v1/series?match%5B%5D=%0aup%ff", 400, "bad_data", "2:3: parse error: invalid UTF-8 rune"),
         ("/api/v1/query?query=up&time=noon", 400, "bad_data", "cannot parse \"noon\""),
         ("/api/v1/query_range?query=up&start=0&end=1&step=0", 400, "bad_data", "zero or negative"),
         (

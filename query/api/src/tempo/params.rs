@@ -1,8 +1,8 @@
 //! Parameters of a Tempo call.
 
 use super::Refusal;
-use crate::traces;
-use axum::extract::{FromRequestParts, Query};
+use crate::{form, traces};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use engine::SpansWanted;
 use model::{Clock, SystemClock, TimeRange};
@@ -23,11 +23,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Params(params)),
-            Err(why) => Err(Refusal::bad(why.to_string())),
-        }
+        let given = form::pairs(parts.uri.query().unwrap_or("").as_bytes());
+        Ok(Params(given.map(pair).collect::<Result<HashMap<_, _>, Refusal>>()?))
     }
+}
+
+fn pair((name, value): (String, Vec<u8>)) -> Result<(String, String), Refusal> {
+    let value = match name.as_str() {
+        "q" | "query" => text_of(value)?,
+        _ => form::text(value),
+    };
+    Ok((name, value))
+}
+
+/// Bytes of a query that are no text would ask for another span than was meant. Told with the place before them, as by Tempo.
+fn text_of(query: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(query).map_err(|wrong| {
+        let before = String::from_utf8_lossy(&wrong.as_bytes()[..wrong.utf8_error().valid_up_to()]);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let line = before.matches('\n').count() + 1;
+        let told = format!("parse error at line {line}, col {column}: invalid UTF-8 encoding");
+        Refusal::bad(format!("invalid TraceQL query: {told}"))
+    })
 }
 
 impl Params {

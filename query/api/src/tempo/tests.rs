@@ -379,6 +379,7 @@ async fn wrong_requests_say_what_is_wrong() {
     let world = World::new().await;
     for (path, says) in [
         ("/search?q=%7B%20duration%20%3E", "1"),
+        ("/search?q=%7B+.a=%22%ff%22%7D", "parse error at line 1, col 6: invalid UTF-8 encoding"),
         ("/search?q=%7B%7D&limit=many", "limit"),
         ("/search?q=%7B%7D&start=yesterday", "start"),
         ("/search?q=%7B%7D&start=20&end=10", "start is after end"),

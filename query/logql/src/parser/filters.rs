@@ -23,7 +23,11 @@ impl Parser<'_> {
 
     /// What binds tighter than the join before it. How deep this goes is bounded by the count of operators.
     fn label_filters(&mut self, expecting: &str, before: Join) -> Parsed<LabelFilter> {
-        let mut left = self.label_filter_one(expecting)?;
+        let left = self.label_filter_one(expecting)?;
+        self.label_filters_after(left, before)
+    }
+
+    fn label_filters_after(&mut self, mut left: LabelFilter, before: Join) -> Parsed<LabelFilter> {
         loop {
             let join = match self.peek() {
                 Token::Ident(word) if word.eq_ignore_ascii_case("or") => Join::Or,
@@ -48,13 +52,28 @@ impl Parser<'_> {
         }
     }
 
-    fn label_filter_one(&mut self, expecting: &str) -> Parsed<LabelFilter> {
-        if self.take("(") {
-            let filter = self.label_filter("IDENTIFIER or (")?;
+    /// As [`Parser::enclosed`].
+    fn enclosed_filter(&mut self) -> Parsed<LabelFilter> {
+        let mut open = 0usize;
+        while self.take("(") {
+            open += 1;
+        }
+        let mut filter = self.label_filter("IDENTIFIER or (")?;
+        loop {
             if !self.take(")") {
                 return Err(self.unexpected(""));
             }
-            return Ok(filter);
+            open -= 1;
+            if open == 0 {
+                return Ok(filter);
+            }
+            filter = self.label_filters_after(filter, Join::All)?;
+        }
+    }
+
+    fn label_filter_one(&mut self, expecting: &str) -> Parsed<LabelFilter> {
+        if self.is("(") {
+            return self.enclosed_filter();
         }
         let name = self.ident_or(expecting)?;
         let Token::Punct(op) = *self.peek() else {

@@ -39,7 +39,10 @@ impl Parser<'_> {
         let mut any = vec![self.line_match(op)?];
         while self.is_word("or") {
             self.advance();
-            self.count_operator()?;
+            // They lie side by side, however many there are: no level of the tree each.
+            if any.len() >= ALTERNATIVES_MAX {
+                return Err(self.error(format!("line filter has more than {ALTERNATIVES_MAX} alternatives")));
+            }
             any.push(self.line_match(op)?);
         }
         Ok(LineFilter { op, negated, any })

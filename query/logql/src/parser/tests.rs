@@ -264,6 +264,9 @@ fn errors_say_where() {
         ("{a=\"\\400\"}", "1, col 4: invalid syntax"),
         ("{a=\"\\U00110000\"}", "1, col 4: invalid syntax"),
         ("{a=\"\\x4\"}", "1, col 4: invalid char escape"),
+        ("{a=\"\\'\"}", "1, col 4: invalid char escape"),
+        ("{a=\"\\`\"}", "1, col 4: invalid char escape"),
+        ("{a=\"b\"} |= \"\0\"", "1, col 12: invalid character NUL"),
         // Loki reads variants of a query, and by its limits answers none.
         (
             "variants(rate({a=\"b\"}[1m]), vector(1)) of ({a=\"b\"} | json [1m])",
@@ -285,6 +288,7 @@ fn errors_say_where() {
     assert_eq!(printed("{of=\"b\"} | variants=\"c\""), "{of=\"b\"} | variants=\"c\"");
     assert_eq!(printed("/* a */ {a=\"\\ud800\"} // b\n |= \"//c\" # d"), "{a=\"\u{fffd}\"} |= \"//c\"");
     assert_eq!(printed("6 // 2\n/* 3 */ / 3"), "2");
+    assert_eq!(printed("\u{feff}{a=\"b\"} |= \"\u{feff}\""), "{a=\"b\"} |= \"\\ufeff\"");
     for reads in [
         "(({a=\"b\"} |= \"x\"))",
         "rate((({a=\"b\"} | json) [5m] offset 1s))",
@@ -335,10 +339,70 @@ fn label_filters_nest() {
         ("a=1, b=2 and c=3 or d=4", "( a==1 , ( ( b==2 , c==3 ) or d==4 ) )"),
         ("a=1 (b=2 or c=3) or d=4", "( a==1 , ( ( b==2 or c==3 ) or d==4 ) )"),
         ("(a=1, b=2) or c=3", "( ( a==1 , b==2 ) or c==3 )"),
+        ("(((a=1) or b=2), c=3) or d=4", "( ( ( a==1 or b==2 ) , c==3 ) or d==4 )"),
+        ("((a=1 or b=2) and (c=3))", "( ( a==1 or b==2 ) , c==3 )"),
     ] {
         let query = format!("{{x=\"y\"}} | {filter}");
         assert_eq!(printed(&query), format!("{{x=\"y\"}} | {nested}"), "{filter}");
     }
+}
+
+/// Escapes name characters, or bytes of which several may be one.
+#[test]
+fn escapes_are_as_in_go() {
+    for (written, value) in [
+        (r"\xc3\xa9 \303\251 \u00e9 \U000000e9", "é é é é"),
+        (r"\x41\101\a\b\f\n\r\t\v\\", "AA\u{7}\u{8}\u{c}\n\r\t\u{b}\\"),
+        (r"\xff \377", "\u{fffd} \u{fffd}"),
+        (r"a\xc3", "a\u{fffd}"),
+    ] {
+        let Ok(Expr::Log(log)) = parse(&format!("{{a=\"{written}\"}}")) else { panic!("{written}") };
+        assert_eq!(log.matchers[0].value, value, "{written}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_their_place() {
+    assert_eq!(text_of("{a=\"é\"}".as_bytes()), Ok("{a=\"é\"}"));
+    for (query, told) in [
+        (&b"{a=\"\xff\"}"[..], "parse error at line 1, col 4: invalid UTF-8 encoding"),
+        (&b"{a=\"b\"}\xff"[..], "parse error at line 1, col 7: invalid UTF-8 encoding"),
+        (&b"{a=\"b\"}\n|= `\xe9`"[..], "parse error at line 2, col 4: invalid UTF-8 encoding"),
+    ] {
+        assert_eq!(text_of(query).unwrap_err().to_string(), told);
+    }
+}
+
+#[test]
+fn parentheses_may_be_many() {
+    let within = |count: usize, inner: &str| format!("{}{inner}{}", "(".repeat(count), ")".repeat(count));
+    assert_eq!(printed(&within(5_000, "{a=\"b\"} |= \"x\"")), "{a=\"b\"} |= \"x\"");
+    let rate = "rate({a=\"b\"}[5m])";
+    assert_eq!(printed(&within(1_000, rate)), printed(rate));
+    let filter = |filter: &str| printed(&format!("{{a=\"b\"}} | {filter}"));
+    assert_eq!(filter(&within(5_000, "x=1")), filter("x=1"));
+    for (written, value) in
+        [("((1+2)*3)", 9.0), ("(((1)+2)*3^2)", 27.0), ("((2))^((3)+1)", 16.0), ("(((8)-2)-1)-1", 4.0)]
+    {
+        let Ok(Expr::Metric(MetricExpr::Literal(found))) = parse(written) else { panic!("{written}") };
+        assert_eq!(found, value, "{written}");
+    }
+    let why = |query: &str| parse(query).unwrap_err().to_string();
+    assert_eq!(why("((1)"), "parse error at line 1, col 5: syntax error: unexpected $end");
+    assert_eq!(why("((1) 2)"), "parse error at line 1, col 6: syntax error: unexpected NUMBER");
+    assert_eq!(why("((1)))"), "parse error at line 1, col 6: syntax error: unexpected )");
+    assert!(parse(&within(100, "vector(1)").repeat(2)).is_err());
+}
+
+/// As of ids that somebody looks for.
+#[test]
+fn a_line_filter_may_have_many_alternatives() {
+    let query = |count: usize| format!("{{a=\"b\"}} |= \"x\"{}", " or \"y\"".repeat(count));
+    let Ok(Expr::Log(log)) = parse(&query(1_000)) else { panic!("1,000 alternatives") };
+    let Some(Stage::Line(filter)) = log.stages.first() else { panic!("{:?}", log.stages) };
+    assert_eq!(filter.any.len(), 1_001);
+    let why = parse(&query(5_000)).unwrap_err().to_string();
+    assert!(why.contains("more than 2048 alternatives"), "{why}");
 }
 
 #[test]
@@ -346,7 +410,7 @@ fn depth_and_length_are_bounded() {
     for query in [
         format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)),
         format!("vector(1){}", "+vector(1)".repeat(10_000)),
-        format!("{{a=\"b\"}} | {}x=1{}", "(".repeat(5_000), ")".repeat(5_000)),
+        format!("{{a=\"b\"}} | {}x=1{}", "(y=2 or ".repeat(200), ")".repeat(200)),
         format!("{{a=\"b\"}} | x=1{}", " or x=1".repeat(10_000)),
         format!("{{a=\"b\"}}{}", " |= \"x\"".repeat(5_000)),
         "sum(".repeat(30_000),

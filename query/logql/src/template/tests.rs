@@ -69,6 +69,7 @@ fn fields_pipes_and_functions() {
             "&lt;a&gt; it\\'s hello+world el",
         ),
         ("{{ (fromJson `{\"y\":{\"z\":1}}`).y.z }} {{ 'a' }} {{ eq .msg nil }}", "1 97 false"),
+        (r#"{{ "\xc3\xa9\303\251" }} {{ '\xe9' }} {{ '\'' }}"#, "éé 233 39"),
         (
             "{{ substr 0 3 .msg }} {{ trunc -3 .msg }} {{ substr -1 2 .msg }} {{ substr 2 -1 .msg }}",
             "hel rld he llo world",
@@ -158,6 +159,7 @@ fn what_cannot_work_is_refused_when_parsed() {
         ("{{ $x.. }}", "template: line:1: undefined variable \"$x\""),
         ("{{ 'ab' }}", "template: line:1: malformed character constant: 'ab'"),
         ("{{ '' }}", "template: line:1: invalid syntax"),
+        (r#"{{ "\'" }}"#, "template: line:1: invalid syntax"),
         ("{{ - }}", "template: line:1: illegal number syntax: \"-\""),
         ("{{ /* x */ }}", "template: line:1: unexpected \"/\" in command"),
         ("{{/* x */ }}", "template: line:1: comment ends before closing delimiter"),

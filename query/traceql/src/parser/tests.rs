@@ -167,14 +167,14 @@ fn durations_may_be_days_weeks_and_years() {
 
 #[test]
 fn texts_are_escaped_as_in_go() {
-    let text = r#"{ name = "a\n\t\u00e9\x41\U0001F600\\\"" }"#;
+    let text = r#"{ name = "a\n\t\u00e9\x41\U0001F600\\\"\xc3\xa9\303\251\101\377\400" }"#;
     let Root::Spansets(pipeline) = parse(text).unwrap().root else { panic!() };
     let Element::Spansets(SpansetExpr::Filter(FieldExpr::Compare(_, _, right))) = &pipeline.elements[0]
     else {
         panic!()
     };
     let FieldExpr::Static(Static::Text(told)) = right.as_ref() else { panic!() };
-    assert_eq!(told, "a\n\t\u{e9}A\u{1F600}\\\"");
+    assert_eq!(told, "a\n\t\u{e9}A\u{1F600}\\\"ééA\u{fffd}\\400");
     assert!(parse(r#"{ name =~ "\d+\.\xg\u1" }"#).is_err());
     assert!(parse(r#"{ name =~ "\d+\.\w" }"#).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Argument, Call, DEPTH_MAX, Function, Item, Operand, Pipe, Place};
 use super::{Reader, find_outside_of_quotes};
-use crate::lexer::unescape;
+use crate::lexer::{Escaped, Text, unescape};
 
 impl Reader<'_> {
     /// A pipe, and how Go writes it.
@@ -239,17 +239,18 @@ fn closing(text: &str) -> Option<usize> {
 
 /// The text between quotes, and the length with them.
 pub(super) fn quoted(text: &str) -> Result<(String, usize), String> {
-    let mut value = String::new();
+    let mut value = Text::default();
     let mut chars = text[1..].char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
-            '"' => return Ok((value, at + 2)),
+            '"' => return Ok((value.read(), at + 2)),
             '\\' => {
-                let escape = chars.next().map(|(_, c)| c).ok_or("unterminated quoted string")?;
-                value.push(unescape(escape, &mut chars).map_err(|_| "invalid syntax")?);
+                let escaped = unescape(&mut chars, '"');
+                let unterminated = "unterminated quoted string";
+                value.push(escaped.map_err(|why| why.map_or(unterminated, |_| "invalid syntax"))?);
             }
             '\n' => return Err("unterminated quoted string".to_owned()),
-            c => value.push(c),
+            c => value.push(Escaped::Char(c)),
         }
     }
     Err("unterminated quoted string".to_owned())
@@ -260,10 +261,14 @@ fn character(text: &str) -> Result<(char, usize), String> {
     let mut chars = text[1..].char_indices();
     let c = match chars.next().map(|(_, c)| c) {
         None | Some('\'') => Err("invalid syntax"),
-        Some('\\') => chars.next().ok_or("").and_then(|(_, escape)| unescape(escape, &mut chars)),
+        Some('\\') => match unescape(&mut chars, '\'') {
+            Ok(Escaped::Char(c)) => Ok(c),
+            // Between these quotes a byte is the character of its number.
+            Ok(Escaped::Byte(byte)) => Ok(char::from(byte)),
+            Err(_) => Err("invalid syntax"),
+        },
         Some(c) => Ok(c),
-    };
-    let c = c.map_err(|_| "invalid syntax".to_owned())?;
+    }?;
     let (at, end) = chars.next().unwrap_or_default();
     if end != '\'' {
         let whole = chars.find(|(_, c)| *c == '\'').map_or(text, |(at, _)| &text[..at + 2]);
