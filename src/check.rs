@@ -76,8 +76,9 @@ fn yaml(path: &Path) -> Result<String, Vec<String>> {
     if let Ok(text) = std::fs::read_to_string(path)
         && text.lines().any(|line| line.starts_with("rules:"))
     {
-        let rules = agent::LogRules::parse(&text).map_err(|wrong| vec![format!(" {wrong}")]);
-        return rules.map(|_| "rules for container logs are valid".into());
+        return agent::LogRules::parse(&text)
+            .map(|_| "rules for container logs are valid".into())
+            .map_err(|wrong| wrong.all().iter().map(ToString::to_string).collect());
     }
     if let Ok(text) = std::fs::read_to_string(path)
         && text.lines().any(|line| line.starts_with("policies:"))

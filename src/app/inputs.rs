@@ -69,7 +69,7 @@ pub fn log_rules(config: &Config) -> anyhow::Result<agent::LogRules> {
     let Some(path) = &config.log_rules else { return Ok(agent::LogRules::default()) };
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading --log-rules {}", path.display()))?;
-    agent::LogRules::parse(&text).map_err(|wrong| anyhow::anyhow!("--log-rules {}: {wrong}", path.display()))
+    agent::LogRules::parse(&text).map_err(|wrong| anyhow::anyhow!("--log-rules {}:{wrong}", path.display()))
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {
