@@ -116,7 +116,7 @@ fn is_price_book(text: &str) -> bool {
 fn prices(text: &str) -> Result<String, Vec<String>> {
     engine::PriceBook::parse(text)
         .map(|book| format!("price book is valid, {} prices", book.len()))
-        .map_err(|wrong| vec![wrong.to_string()])
+        .map_err(|wrong| wrong.all().iter().map(ToString::to_string).collect())
 }
 
 #[cfg(test)]
