@@ -76,6 +76,7 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
 /// What an agent of this configuration would collect.
 pub fn preview(config: &Config) -> anyhow::Result<String> {
     telemetry::install_tls();
+    inputs::host_root(config)?;
     let mut agent = agent_config::collecting(config, config.ingest_url.clone(), agent::Token::None);
     agent.scrape_jobs = inputs::scrape_jobs(config)?;
     agent.log_rules = inputs::log_rules(config)?;

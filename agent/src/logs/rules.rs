@@ -20,7 +20,7 @@ mod mistake;
 use super::counts::Counts;
 use super::find::{Container, matches};
 use super::multiline::{Joining, Kind};
-use super::script::{OnError, Script, Scripts, Treated};
+use super::script::{OnError, Script, Scripts, Treated, mistake_in_regex};
 use crate::pods::Pod;
 use mistake::{Mistakes, Wrong};
 use model::{Attributes, Labels};
@@ -162,11 +162,8 @@ impl Written {
     fn compiled(self, number: usize) -> Result<Rule, Vec<Wrong>> {
         let mut wrong = vec![];
         let mut regex = |key: &'static str, text: &str| {
-            let refused = |why: regex::Error| Wrong {
-                key,
-                value: text.to_owned(),
-                text: format!("regex {text:?}: {why}"),
-            };
+            let refused =
+                |why: regex::Error| Wrong { key, value: text.to_owned(), text: mistake_in_regex(text, &why) };
             Regex::new(text).map_err(|why| wrong.push(refused(why))).ok()
         };
         let drop = self.drop.iter().filter_map(|text| regex("drop", text.as_str())).collect();
@@ -461,6 +458,7 @@ mod tests {
             (12, 24, "rule 3: on_err"),
         ];
         assert_eq!(told, expected, "{wrong:?}");
+        assert_eq!(wrong.all()[0].text, "rule 1: regex \"(abc\": unclosed group", "in one line");
         let wrong = Rules::parse("rules:\n  - match: { a: b").unwrap_err();
         assert_eq!(wrong.all().len(), 1);
         let wrong = Rules::parse("rules:\n  - match: { namespac: b }").unwrap_err().to_string();
