@@ -45,6 +45,7 @@ async fn monitors() -> Json<Value> {
 }
 
 async fn begun(watches: Result<String, StatusCode>) -> (Api, Arc<Server>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Arc::new(Server { asked: Mutex::default(), watches: Mutex::new(watches) });
     let router = Router::new()
         .route(Kind::Service.path(), get(services))
