@@ -10,6 +10,7 @@ mod auth;
 mod connections;
 mod data_dir;
 mod doors;
+mod files;
 mod health;
 mod inputs;
 mod listeners;
@@ -30,6 +31,7 @@ use crate::{memory, telemetry};
 use anyhow::Context;
 use built::Parts;
 use data_dir::DataDir;
+use files::Files;
 pub use inputs::Inputs;
 use listeners::Listeners;
 use reload::Reload;
@@ -74,6 +76,7 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
 /// What an agent of this configuration would collect.
 pub fn preview(config: &Config) -> anyhow::Result<String> {
     telemetry::install_tls();
+    inputs::host_root(config)?;
     let mut agent = agent_config::collecting(config, config.ingest_url.clone(), agent::Token::None);
     agent.scrape_jobs = inputs::scrape_jobs(config)?;
     agent.log_rules = inputs::log_rules(config)?;
@@ -129,7 +132,7 @@ fn own_telemetry(
     Some(telemetry::Destination { endpoint, token })
 }
 
-/// Returns at SIGTERM or SIGINT; SIGHUP reloads rules, SLOs, tokens and limits and goes on.
+/// Returns at SIGTERM or SIGINT; SIGHUP, and of an agent a change of its files, reloads what can be and goes on.
 async fn until_signal(parts: &Parts, was: &Config, again: &Again) {
     let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
@@ -137,14 +140,25 @@ async fn until_signal(parts: &Parts, was: &Config, again: &Again) {
         error!("signals cannot be received; stop with kill -9");
         return std::future::pending().await;
     };
+    let mut files = Files::of(was);
+    let mut looks = tokio::time::interval(files::LOOK_EVERY);
     loop {
         tokio::select! {
             _ = term.recv() => return,
             _ = interrupt.recv() => return,
-            _ = hangup.recv() => match again() {
-                Ok(config) => parts.reload(&config, Reload::of(was, &config)).await,
-                Err(wrong) => warn!(error = format!("{wrong:#}"), "the configuration stays as it was"),
-            },
+            _ = hangup.recv() => files.note(),
+            _ = looks.tick() => {
+                if !files.changed() {
+                    continue;
+                }
+            }
+        }
+        match again() {
+            Ok(config) => {
+                parts.reload(&config, Reload::of(was, &config)).await;
+                files.follow(&config);
+            }
+            Err(wrong) => warn!(error = format!("{wrong:#}"), "the configuration stays as it was"),
         }
     }
 }

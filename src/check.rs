@@ -76,8 +76,9 @@ fn yaml(path: &Path) -> Result<String, Vec<String>> {
     if let Ok(text) = std::fs::read_to_string(path)
         && text.lines().any(|line| line.starts_with("rules:"))
     {
-        let rules = agent::LogRules::parse(&text).map_err(|wrong| vec![format!(" {wrong}")]);
-        return rules.map(|_| "rules for container logs are valid".into());
+        return agent::LogRules::parse(&text)
+            .map(|_| "rules for container logs are valid".into())
+            .map_err(|wrong| wrong.all().iter().map(ToString::to_string).collect());
     }
     if let Ok(text) = std::fs::read_to_string(path)
         && text.lines().any(|line| line.starts_with("policies:"))
@@ -115,7 +116,7 @@ fn is_price_book(text: &str) -> bool {
 fn prices(text: &str) -> Result<String, Vec<String>> {
     engine::PriceBook::parse(text)
         .map(|book| format!("price book is valid, {} prices", book.len()))
-        .map_err(|wrong| vec![wrong.to_string()])
+        .map_err(|wrong| wrong.all().iter().map(ToString::to_string).collect())
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ impl Role {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
+    /// It was read from, beside flags and environment.
+    pub config_file: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub http: SocketAddr,
     pub otlp_grpc: SocketAddr,
@@ -291,6 +293,7 @@ impl Config {
                 flags.kubelet_insecure,
             )?,
             scrape_config: flags.scrape_config,
+            config_file: flags.config,
             cloud_metadata: match flags.cloud_metadata.as_deref() {
                 None | Some("" | "off") => None,
                 Some("auto") => Some(agent::CLOUD_METADATA.to_owned()),

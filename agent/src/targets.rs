@@ -8,9 +8,11 @@
 mod annotations;
 mod api;
 mod control_plane;
+mod known;
 mod meta;
 mod monitors;
 mod selector;
+mod service;
 
 use crate::cluster::Counts;
 use crate::host::Host;
@@ -112,11 +114,13 @@ impl Finding {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
+                () = following(self.api.as_mut()) => {}
                 () = stop.cancelled() => return,
             }
             let asking = async {
                 if let Some(api) = &mut self.api {
-                    api.refresh().await;
+                    api.list().await;
+                    api.watch().await;
                 }
             };
             tokio::select! {
@@ -134,7 +138,7 @@ impl Finding {
     /// What is there now, and the mistakes in it; without a kubelet or an API server nothing is.
     pub async fn once(mut self) -> (Vec<scrape::Job>, BTreeSet<String>) {
         if let Some(api) = &mut self.api {
-            api.refresh().await;
+            api.list().await;
         }
         let configs = self.look().await;
         let jobs = self.jobs(&configs);
@@ -202,6 +206,14 @@ impl Finding {
             }
         }
         jobs
+    }
+}
+
+/// What the API server tells meanwhile, for ever.
+async fn following(api: Option<&mut Api>) {
+    match api {
+        Some(api) => api.follow().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -26,6 +26,7 @@ impl Inputs {
         let tokens = Tokens::load(config.token_file.as_deref())?;
         #[cfg(feature = "server")]
         let server = super::server::Inputs::read(config)?;
+        host_root(config)?;
         let scrape_jobs = scrape_jobs(config)?;
         let log_rules = log_rules(config)?;
         let tls = |files| Tls::read(files).map(Arc::new);
@@ -45,6 +46,18 @@ impl Inputs {
             server,
         })
     }
+}
+
+/// An agent without the machine's root would go on for ever and tell next to nothing.
+pub fn host_root(config: &Config) -> anyhow::Result<()> {
+    let root = &config.host_root;
+    if matches!(config.role, Role::Up { agent: true, .. } | Role::Agent) && !root.is_dir() {
+        bail!(
+            "--host-root {}: there is no such folder; the machine's root is to be mounted there",
+            root.display()
+        );
+    }
+    Ok(())
 }
 
 /// What the agent scrapes; none where the role has no agent.
@@ -69,7 +82,7 @@ pub fn log_rules(config: &Config) -> anyhow::Result<agent::LogRules> {
     let Some(path) = &config.log_rules else { return Ok(agent::LogRules::default()) };
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading --log-rules {}", path.display()))?;
-    agent::LogRules::parse(&text).map_err(|wrong| anyhow::anyhow!("--log-rules {}: {wrong}", path.display()))
+    agent::LogRules::parse(&text).map_err(|wrong| anyhow::anyhow!("--log-rules {}:{wrong}", path.display()))
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {

@@ -1,4 +1,4 @@
-//! What comes of a SIGHUP: what does not parse is told, and what was stays in force.
+//! What comes of a SIGHUP, or of a changed file: what does not parse is told, and what was stays in force.
 
 use crate::config::{Config, LogConfig};
 use receive::replicas;
@@ -44,6 +44,7 @@ fn lasting(config: &Config) -> Vec<(&'static str, String)> {
     // Without `..`: whoever adds a setting says here whether a reload takes it.
     let Config {
         role: _,
+        config_file: _,
         token_file: _,
         query_timeout: _,
         prices: _,

@@ -46,6 +46,7 @@ fn wrong_input_is_one_line_and_exit_2() {
         ["--prices", &prices],
         ["--config", &config],
         ["--agent-queue", "1KiB"],
+        ["--host-root", "/nowhere"],
     ] {
         let mut start = command("up", dir.path());
         start.args(arguments);

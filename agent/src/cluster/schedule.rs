@@ -42,6 +42,11 @@ impl Due {
         }
     }
 
+    /// Whether it is one that a clock in that zone can keep.
+    pub fn is_valid(text: &str, zone: &str) -> bool {
+        Due::parse(text).is_some() && (zone.is_empty() || zone.parse::<Tz>().is_ok())
+    }
+
     /// The first time after `since` (seconds since 1970) in the zone of that name, or in UTC; `None` where there is none, as
     /// on February 30, and where nobody knows the zone.
     pub fn next(&self, since: i64, zone: &str) -> Option<i64> {

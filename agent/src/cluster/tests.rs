@@ -507,6 +507,8 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         ("Job", "some", json!({}), json!({ "failed": 3 })),
         ("Job", "all", json!({}), json!({ "failed": 3, "conditions": end })),
         ("CronJob", "bare", json!({ "schedule": "@daily" }), json!({})),
+        ("CronJob", "odd", json!({ "schedule": "99 * * * *" }), json!({})),
+        ("CronJob", "nowhere", json!({ "schedule": "@daily", "timeZone": "Mars/Base" }), json!({})),
     ] {
         let object =
             json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec, "status": status });
@@ -639,6 +641,8 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
             "kube_cronjob_info{cronjob=\"bare\", namespace=\"shop\", schedule=\"@daily\", timezone=\"local\"}",
             1.0,
         ),
+        ("kube_cronjob_schedule_invalid{cronjob=\"odd\", namespace=\"shop\"}", 1.0),
+        ("kube_cronjob_schedule_invalid{cronjob=\"nowhere\", namespace=\"shop\"}", 1.0),
         ("kube_job_info{job_name=\"j\", namespace=\"shop\"}", 1.0),
         ("kube_job_status_failed{job_name=\"j\", namespace=\"shop\"}", 0.0),
         ("kube_job_status_failed{job_name=\"some\", namespace=\"shop\"}", 3.0),
@@ -658,7 +662,9 @@ fn objects_of_other_kinds_are_told_as_kube_state_metrics_tells_them() {
         assert!(all.contains(&(series.to_owned(), value)), "{series} {value} is not in {all:#?}");
     }
     assert!(!all.iter().any(|(series, _)| series.contains("hunter2")), "{all:#?}");
-    for absent in ["kube_configmap_owner", "kube_configmap_type"] {
+    for absent in
+        ["kube_configmap_owner", "kube_configmap_type", "kube_cronjob_schedule_invalid{cronjob=\"bare"]
+    {
         assert!(!all.iter().any(|(series, _)| series.starts_with(absent)), "{all:#?}");
     }
 }

@@ -123,6 +123,10 @@ impl Client {
             request = request.header(reqwest::header::ACCEPT, kind);
         }
         match tokio::fs::read_to_string(&self.token_file).await {
+            // As nobody, whose rights are then said to be missing.
+            Ok(token) if token.trim().is_empty() && self.base.starts_with("https") => {
+                return Err(format!("its token {} is empty", self.token_file.display()));
+            }
             Ok(token) => request = request.bearer_auth(token.trim()),
             // A port without authentication needs none.
             Err(wrong) if self.base.starts_with("https") => {

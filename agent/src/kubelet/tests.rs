@@ -98,6 +98,8 @@ async fn the_token_is_read_anew_and_the_certificate_is_checked() {
     let doubts = Client::new(&world.settings(Trust::System)).unwrap().get("/pods").await.unwrap_err();
     assert!(doubts.contains("--kubelet-ca-file"), "{doubts}");
     assert!(Client::new(&world.settings(Trust::Anyone)).unwrap().get("/pods").await.is_ok());
+    std::fs::write(world.path("token"), "\n").unwrap();
+    assert!(client.get("/pods").await.unwrap_err().contains("is empty"), "it asks as nobody");
     std::fs::remove_file(world.path("token")).unwrap();
     assert!(client.get("/pods").await.unwrap_err().contains("cannot be read"));
     let absent = Trust::CaFile(world.path("absent"));

@@ -15,11 +15,14 @@
 //!     lines_per_second: 1000                             # of each namespace
 //! ```
 
+mod mistake;
+
 use super::counts::Counts;
 use super::find::{Container, matches};
 use super::multiline::{Joining, Kind};
-use super::script::{OnError, Script, Scripts, Treated};
+use super::script::{OnError, Script, Scripts, Treated, mistake_in_regex};
 use crate::pods::Pod;
+use mistake::{Mistakes, Wrong};
 use model::{Attributes, Labels};
 use parking_lot::Mutex;
 use regex::bytes::Regex;
@@ -88,18 +91,17 @@ struct Rule {
     lines_per_second: Option<f64>,
 }
 
-/// A mistake in a file of rules, and the number of the rule that it is in.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Mistake(String);
-
 impl Rules {
-    pub fn parse(text: &str) -> Result<Rules, Mistake> {
-        let file: File = serde_yaml_ng::from_str(text).map_err(|wrong| Mistake(wrong.to_string()))?;
-        let rules = file.rules.into_iter().enumerate().map(|(at, written)| {
-            written.compiled(at + 1).map_err(|why| Mistake(format!("rule {}: {why}", at + 1)))
-        });
-        Ok(Rules(rules.collect::<Result<_, _>>()?))
+    pub fn parse(text: &str) -> Result<Rules, Mistakes> {
+        let file: File = serde_yaml_ng::from_str(text).map_err(|wrong| Mistakes::of_file(&wrong))?;
+        let (mut rules, mut mistakes) = (vec![], vec![]);
+        for (number, written) in (1..).zip(file.rules) {
+            match written.compiled(number) {
+                Ok(rule) => rules.push(rule),
+                Err(wrong) => mistakes.extend(wrong.into_iter().map(|wrong| (number, wrong))),
+            }
+        }
+        if mistakes.is_empty() { Ok(Rules(rules)) } else { Err(Mistakes::of_rules(text, mistakes)) }
     }
 
     /// What is done with a container's lines; `None` where the pod wants them left alone.
@@ -156,38 +158,59 @@ impl Names {
 }
 
 impl Written {
-    fn compiled(self, number: usize) -> Result<Rule, String> {
-        let regex = |text: &String| Regex::new(text).map_err(|wrong| format!("regex {text:?}: {wrong}"));
+    /// All that is wrong with it, else.
+    fn compiled(self, number: usize) -> Result<Rule, Vec<Wrong>> {
+        let mut wrong = vec![];
+        let mut regex = |key: &'static str, text: &str| {
+            let refused =
+                |why: regex::Error| Wrong { key, value: text.to_owned(), text: mistake_in_regex(text, &why) };
+            Regex::new(text).map_err(|why| wrong.push(refused(why))).ok()
+        };
+        let drop = self.drop.iter().filter_map(|text| regex("drop", text.as_str())).collect();
+        let keep = self.keep.iter().filter_map(|text| regex("keep", text.as_str())).collect();
+        let redact = self.redact.iter();
+        let redact =
+            redact.filter_map(|one| Some((regex("redact", &one.pattern)?, one.with.clone().into_bytes())));
+        let redact = redact.collect();
+        let start = match &self.multiline {
+            Some(Multiline::Start { start }) => regex("multiline", start),
+            _ => None,
+        };
+        let mut refuse = |key: &'static str, value: &str, text: String| {
+            wrong.push(Wrong { key, value: value.to_owned(), text });
+        };
         let joining = match self.multiline {
-            None => None,
-            Some(Multiline::Named(name)) => Some(
-                named(&name)
-                    .ok_or(format!("multiline {name:?} is not known; use {LANGUAGES} or {{start: regex}}"))?,
-            ),
-            Some(Multiline::Start { start }) => Some(Joining::Starts(regex(&start)?)),
+            Some(Multiline::Named(name)) => {
+                let joining = named(&name);
+                if joining.is_none() {
+                    let text =
+                        format!("multiline {name:?} is not known; use {LANGUAGES} or {{start: regex}}");
+                    refuse("multiline", &name, text);
+                }
+                joining
+            }
+            _ => start.map(Joining::Starts),
         };
         if self.sample.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return Err("sample is a share between 0 and 1".into());
+            refuse("sample", "", "sample is a share between 0 and 1".into());
         }
         if self.lines_per_second.is_some_and(|rate| rate.is_nan() || rate < 0.0) {
-            return Err("lines_per_second is a number of lines, 0 or more".into());
+            refuse("lines_per_second", "", "lines_per_second is a number of lines, 0 or more".into());
         }
         if self.on_error.is_some() && self.script.is_none() {
-            return Err("on_error is of a script, and there is none".into());
+            refuse("on_error", "", "on_error is of a script, and there is none".into());
         }
         let script =
             self.script.map(|text| Script::compile(&text, number, self.on_error.unwrap_or_default()));
-        let redact = self.redact.iter().map(|one| Ok((regex(&one.pattern)?, one.with.clone().into_bytes())));
-        Ok(Rule {
-            names: self.r#match,
-            joining,
-            drop: self.drop.iter().map(regex).collect::<Result<_, _>>()?,
-            keep: self.keep.iter().map(regex).collect::<Result<_, _>>()?,
-            redact: redact.collect::<Result<_, String>>()?,
-            sample: self.sample,
-            script: script.transpose()?,
-            lines_per_second: self.lines_per_second,
-        })
+        let script = script.transpose().unwrap_or_else(|text| {
+            refuse("script", "", text);
+            None
+        });
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let (names, sample, lines_per_second) = (self.r#match, self.sample, self.lines_per_second);
+        Ok(Rule { names, joining, drop, keep, redact, sample, script, lines_per_second })
     }
 }
 
@@ -412,5 +435,34 @@ mod tests {
             let wrong = Rules::parse(text).unwrap_err().to_string();
             assert!(wrong.contains(place), "{wrong}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_where_they_stand() {
+        let text = "# ours\nrules:\n  - match: { namespace: a }\n    drop: [\"(abc\", x, \"y[\"]\n    sample: 7\n\
+            \n  - match: { pod: b }\n    redact: [{ pattern: \"\\\\d{1\", with: x }]\n    script: |\n      let a = ;\n\
+            \n  - { multiline: perl, on_error: drop }\n";
+        let wrong = Rules::parse(text).unwrap_err();
+        let told: Vec<(usize, usize, &str)> = wrong
+            .all()
+            .iter()
+            .map(|one| (one.line, one.column, one.text.get(..14).unwrap_or(&one.text)))
+            .collect();
+        let expected = [
+            (4, 13, "rule 1: regex "),
+            (4, 24, "rule 1: regex "),
+            (5, 5, "rule 1: sample"),
+            (8, 27, "rule 2: regex "),
+            (9, 5, "rule 2: script"),
+            (12, 18, "rule 3: multil"),
+            (12, 24, "rule 3: on_err"),
+        ];
+        assert_eq!(told, expected, "{wrong:?}");
+        assert_eq!(wrong.all()[0].text, "rule 1: regex \"(abc\": unclosed group", "in one line");
+        let wrong = Rules::parse("rules:\n  - match: { a: b").unwrap_err();
+        assert_eq!(wrong.all().len(), 1);
+        let wrong = Rules::parse("rules:\n  - match: { namespac: b }").unwrap_err().to_string();
+        assert!(wrong.starts_with("2:14: rules[0].match: unknown field `namespac`"), "{wrong}");
+        assert!(!wrong.contains("at line"), "{wrong}");
     }
 }

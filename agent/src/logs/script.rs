@@ -26,6 +26,8 @@ mod json;
 mod patterns;
 mod value;
 
+pub use patterns::mistake as mistake_in_regex;
+
 use super::counts::Counts;
 use super::level;
 use super::line::LINE_BYTES_MAX;

@@ -67,6 +67,8 @@ pub fn tell(pod: &Pod, told: &Metadata, out: &mut Samples) {
     let of = &mut Of { labels, out };
     identity(pod, of);
     own_words(pod, told, of);
+    tolerations(pod, of);
+    claims(pod, of);
     of.time("kube_pod_created", "Unix creation timestamp", metadata.creation_timestamp.as_deref());
     of.time("kube_pod_deletion_timestamp", "Unix deletion timestamp", metadata.deletion_timestamp.as_deref());
     of.time("kube_pod_start_time", "Start time in unix timestamp for a pod.", status.start_time.as_deref());
@@ -170,6 +172,45 @@ fn own_words(pod: &Pod, told: &Metadata, of: &mut Of<'_, '_>) {
         let labels: Vec<(&str, &str)> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let help = format!("Kubernetes {word}s converted to Prometheus labels.");
         of.gauge(&format!("kube_pod_{word}s"), &help, &labels, 1.0);
+    }
+}
+
+/// Each once, though a pod may have one twice.
+fn tolerations(pod: &Pod, of: &mut Of<'_, '_>) {
+    let all = &pod.spec.tolerations;
+    for (at, toleration) in all.iter().enumerate() {
+        if all[..at].contains(toleration) {
+            continue;
+        }
+        let seconds = toleration.toleration_seconds.map_or(String::new(), |seconds| seconds.to_string());
+        let labels = [
+            ("key", toleration.key.as_str()),
+            ("operator", &toleration.operator),
+            ("value", &toleration.value),
+            ("effect", &toleration.effect),
+            ("toleration_seconds", &seconds),
+        ];
+        of.gauge("kube_pod_tolerations", "Information about the pod tolerations", &labels, 1.0);
+    }
+}
+
+/// A claim that is made of a template has its name when it was made.
+fn claims(pod: &Pod, of: &mut Of<'_, '_>) {
+    for claim in &pod.spec.resource_claims {
+        let template = claim.resource_claim_template_name.as_deref();
+        let made = pod.status.resource_claim_statuses.iter().find(|made| made.name == claim.name);
+        let name = match &claim.resource_claim_name {
+            None if template.is_none() => continue,
+            None => made.and_then(|made| made.resource_claim_name.as_deref()).unwrap_or(""),
+            Some(name) => name.as_str(),
+        };
+        let labels = [
+            ("claim_name", claim.name.as_str()),
+            ("resourceclaim_name", name),
+            ("resourceclaim_template_name", template.unwrap_or("")),
+        ];
+        let help = "Information about a DRA ResourceClaim referenced by a pod.";
+        of.gauge("kube_pod_resourceclaim_info", help, &labels, 1.0);
     }
 }
 

@@ -11,8 +11,6 @@ use std::path::Path;
 const ABSENT: &[&str] = &[
     // Off there too, unless it is asked for; there it is an empty one.
     "kube_pod_annotations",
-    // Nothing draws or alerts on them; they are the most series of all.
-    "kube_pod_tolerations",
     // Only of pods that no kubelet has: of those the elected agent tells.
     "kube_pod_status_unscheduled_time",
     "kube_pod_status_unschedulable",
@@ -92,6 +90,37 @@ fn why_a_pod_is_to_go_and_what_runs_it_is_told() {
     let is = |reason: &str| (Some(reason.to_owned()), Some("kata".to_owned()));
     assert_eq!(told("EvictionByEvictionAPI"), is("EvictionByEvictionAPI"));
     assert_eq!(told("ByHand"), is("Other"));
+}
+
+/// As kube-state-metrics tells them by default (source: its `internal/store/pod.go`).
+#[test]
+fn tolerations_and_claims_of_devices_are_told() {
+    let toleration = serde_json::json!({ "key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": { "name": "web", "namespace": "shop", "uid": "u" },
+        "spec": { "tolerations": [toleration, { "operator": "Exists" }, toleration], "resourceClaims": [
+            { "name": "gpu", "resourceClaimName": "mine" }, { "name": "made", "resourceClaimTemplateName": "t" },
+            { "name": "pending", "resourceClaimTemplateName": "t" }, { "name": "neither" }] },
+        "status": { "resourceClaimStatuses": [{ "name": "made", "resourceClaimName": "web-made-x" }, { "name": "pending" }] },
+    }))
+    .unwrap();
+    let mut samples = Samples::new(0, "n1", false);
+    tell(&pod, &Metadata::default(), &mut samples);
+    let (told, _) = told_and_ended(&samples.finish());
+    let has = |name: &str, labels: &[&str]| {
+        told.iter().any(|one| one.starts_with(name) && labels.iter().all(|label| one.contains(label)))
+    };
+    let count = |name: &str| told.iter().filter(|one| one.starts_with(name)).count();
+    assert_eq!((count("kube_pod_tolerations{"), count("kube_pod_resourceclaim_info{")), (2, 3), "{told:#?}");
+    let labels = ["key=\"k\"", "operator=\"Exists\"", "effect=\"NoExecute\"", "toleration_seconds=\"300\""];
+    assert!(has("kube_pod_tolerations{", &labels), "{told:#?}");
+    for labels in [
+        &["claim_name=\"gpu\"", "resourceclaim_name=\"mine\""],
+        &["resourceclaim_name=\"web-made-x\"", "resourceclaim_template_name=\"t\""],
+        &["claim_name=\"pending\"", "resourceclaim_template_name=\"t\""],
+    ] {
+        assert!(has("kube_pod_resourceclaim_info{", labels), "{labels:?} in {told:#?}");
+    }
 }
 
 #[test]

@@ -58,6 +58,28 @@ pub struct PodSpec {
     pub volumes: Vec<Volume>,
     /// Quantities by resource.
     pub overhead: BTreeMap<String, String>,
+    pub tolerations: Vec<Toleration>,
+    pub resource_claims: Vec<ResourceClaim>,
+}
+
+/// Of a taint that does not keep it off, or not at once.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Toleration {
+    pub key: String,
+    pub operator: String,
+    pub value: String,
+    pub effect: String,
+    pub toleration_seconds: Option<i64>,
+}
+
+/// Of a device, by its own name or by that of what it is made of.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceClaim {
+    pub name: String,
+    pub resource_claim_name: Option<String>,
+    pub resource_claim_template_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -121,6 +143,8 @@ pub struct PodStatus {
     pub container_statuses: Vec<ContainerStatus>,
     pub init_container_statuses: Vec<ContainerStatus>,
     pub ephemeral_container_statuses: Vec<ContainerStatus>,
+    /// What claims were made of templates.
+    pub resource_claim_statuses: Vec<ResourceClaim>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

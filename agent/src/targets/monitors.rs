@@ -5,9 +5,10 @@
 //! Secrets are not read either: an endpoint that needs one is told and left out, and so is one with `bearerTokenFile`, which
 //! would send this agent's token wherever whoever may write a monitor wants it.
 
-use super::api::Objects;
+use super::known::{self, Objects};
 use super::meta::{self, Place, Port};
 use super::selector::{Namespaces, Selector};
+use super::service::Service;
 use crate::objects::{label_name, quantity};
 use crate::pods::Pod;
 use serde::Deserialize;
@@ -81,17 +82,6 @@ const KNOWN: [&str; 8] = [
     "filterRunning",
 ];
 
-/// A service, and which of its ports an endpoint may mean.
-struct Service {
-    namespace: String,
-    name: String,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
-    selector: BTreeMap<String, String>,
-    /// Name, number, and the pod's port by name or number.
-    ports: Vec<(String, u64, Value)>,
-}
-
 /// Something of an endpoint that is not done here, by its key and why.
 const REFUSED: [(&str, &str); 9] = [
     ("bearerTokenFile", "would send the agent's token to whoever a monitor names"),
@@ -105,19 +95,29 @@ const REFUSED: [(&str, &str); 9] = [
     ("proxyConnectHeader", "is not used"),
 ];
 
-/// Jobs, and what is not done of what monitors ask for.
+/// Jobs, and what is not done of what monitors ask for. Most of a cluster's monitors select nothing of this node, and are
+/// not read.
 pub fn jobs(objects: &Objects, pods: &[Arc<Pod>], place: &Place) -> (Vec<Value>, Vec<String>) {
     let (mut jobs, mut troubles) = (vec![], vec![]);
-    for monitor in &objects.pod_monitors {
-        let Some(of) = Monitor::read(monitor, "podMonitor", &mut troubles) else { continue };
+    let selects_pod = |monitor: &known::Monitor| {
+        pods.iter().any(|pod| monitor.selects(&pod.metadata.namespace, &pod.metadata.labels))
+    };
+    for monitor in objects.pod_monitors() {
+        let Some(of) = Monitor::read(monitor, "podMonitor", selects_pod, &mut troubles) else { continue };
         for (at, endpoint) in of.spec.pod_metrics_endpoints.iter().enumerate() {
             let groups = of.pod_groups(endpoint, pods);
             jobs.extend(of.job(at, endpoint, groups, place, &mut troubles));
         }
     }
-    let services: Vec<Service> = objects.services.iter().filter_map(Service::read).collect();
-    for monitor in &objects.service_monitors {
-        let Some(of) = Monitor::read(monitor, "serviceMonitor", &mut troubles) else { continue };
+    let is_here = |service: &&Service| pods.iter().any(|pod| service.is_before(pod));
+    let services: Vec<&Service> = objects.services().filter(is_here).collect();
+    let selects_service = |monitor: &known::Monitor| {
+        services.iter().any(|service| monitor.selects(&service.namespace, &service.labels))
+    };
+    for monitor in objects.service_monitors() {
+        let Some(of) = Monitor::read(monitor, "serviceMonitor", selects_service, &mut troubles) else {
+            continue;
+        };
         for (at, endpoint) in of.spec.endpoints.iter().enumerate() {
             let groups = of.service_groups(endpoint, &services, pods);
             jobs.extend(of.job(at, endpoint, groups, place, &mut troubles));
@@ -134,10 +134,21 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn read(object: &Value, kind: &'static str, troubles: &mut Vec<String>) -> Option<Monitor> {
-        let text = |name: &str| object["metadata"][name].as_str().unwrap_or("").to_owned();
-        let (namespace, name) = (text("namespace"), text("name"));
-        match serde_json::from_value::<Spec>(object["spec"].clone()) {
+    /// Where it selects something; what is not understood selects nothing, and is told.
+    fn read(
+        monitor: &known::Monitor,
+        kind: &'static str,
+        selects: impl Fn(&known::Monitor) -> bool,
+        troubles: &mut Vec<String>,
+    ) -> Option<Monitor> {
+        let (namespace, name) = (monitor.namespace.clone(), monitor.name.clone());
+        let spec = match &monitor.selection {
+            Ok(_) if !selects(monitor) => return None,
+            Ok(_) => serde_json::from_value::<Spec>(monitor.object()["spec"].take())
+                .map_err(|wrong| wrong.to_string()),
+            Err(wrong) => Err(wrong.clone()),
+        };
+        match spec {
             Ok(spec) => Some(Monitor { kind, namespace, name, spec }),
             Err(wrong) => {
                 troubles.push(format!("{kind} {namespace}/{name} is not understood: {wrong}"));
@@ -170,23 +181,15 @@ impl Monitor {
         groups
     }
 
-    fn service_groups(&self, endpoint: &Value, services: &[Service], pods: &[Arc<Pod>]) -> Vec<Value> {
+    fn service_groups(&self, endpoint: &Value, services: &[&Service], pods: &[Arc<Pod>]) -> Vec<Value> {
         let spec = &self.spec;
-        let is_selected = |service: &&Service| {
+        let is_selected = |service: &&&Service| {
             spec.namespace_selector.select(&self.namespace, &service.namespace)
                 && spec.selector.selects(&service.labels)
-                && !service.selector.is_empty()
         };
         let mut groups = vec![];
         for service in services.iter().filter(is_selected) {
-            let is_behind = |pod: &&Arc<Pod>| {
-                meta::is_up(pod)
-                    && pod.metadata.namespace == service.namespace
-                    && service
-                        .selector
-                        .iter()
-                        .all(|(name, value)| pod.metadata.labels.get(name) == Some(value))
-            };
+            let is_behind = |pod: &&Arc<Pod>| meta::is_up(pod) && service.is_before(pod);
             for pod in pods.iter().filter(is_behind) {
                 for (name, port) in service.wanted_ports(endpoint, pod) {
                     let mut labels = meta::labels(pod, Some(&port));
@@ -306,7 +309,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+pub fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
     value[name].as_str().filter(|text| !text.is_empty())
 }
 
@@ -387,7 +390,7 @@ fn wanted_ports(pod: &Pod, endpoint: &Value) -> Vec<Port> {
 }
 
 /// The port of a pod by its name or number; a number need not be declared.
-fn of_target(target: &Value, pod: &Pod) -> Option<Port> {
+pub fn of_target(target: &Value, pod: &Pod) -> Option<Port> {
     let declared = meta::ports(pod);
     if let Some(name) = target.as_str().filter(|name| name.parse::<u16>().is_err()) {
         return declared.into_iter().find(|port| port.name == name);
@@ -399,80 +402,4 @@ fn of_target(target: &Value, pod: &Pod) -> Option<Port> {
         Port { container: container.unwrap_or_default(), name: String::new(), number }
     };
     Some(declared.into_iter().find(|port| port.number == number).unwrap_or_else(undeclared))
-}
-
-impl Service {
-    fn read(object: &Value) -> Option<Service> {
-        let text = |name: &str| object["metadata"][name].as_str().unwrap_or("").to_owned();
-        let map = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-        let ports = object["spec"]["ports"]
-            .as_array()?
-            .iter()
-            .filter(|port| matches!(port["protocol"].as_str(), None | Some("TCP")));
-        let ports = ports.filter_map(|port| {
-            let number = port["port"].as_u64()?;
-            let target = match &port["targetPort"] {
-                Value::Null => json!(number),
-                target => target.clone(),
-            };
-            Some((port["name"].as_str().unwrap_or("").to_owned(), number, target))
-        });
-        Some(Service {
-            namespace: text("namespace"),
-            name: text("name"),
-            labels: map(&object["metadata"]["labels"]),
-            annotations: map(&object["metadata"]["annotations"]),
-            selector: map(&object["spec"]["selector"]),
-            ports: ports.collect(),
-        })
-    }
-
-    /// With the name that the endpoint has in series.
-    fn wanted_ports(&self, endpoint: &Value, pod: &Pod) -> Vec<(String, Port)> {
-        if let Some(name) = text(endpoint, "port") {
-            let named = self.ports.iter().filter(|(known, ..)| known == name);
-            return named
-                .filter_map(|(name, _, target)| Some((name.clone(), of_target(target, pod)?)))
-                .collect();
-        }
-        let target = &endpoint["targetPort"];
-        if !target.is_null() {
-            let named = match target {
-                Value::String(name) => name.clone(),
-                other => other.to_string(),
-            };
-            return of_target(target, pod).into_iter().map(|port| (named.clone(), port)).collect();
-        }
-        let all = self.ports.iter();
-        all.filter_map(|(name, number, target)| {
-            let name = if name.is_empty() { number.to_string() } else { name.clone() };
-            Some((name, of_target(target, pod)?))
-        })
-        .collect()
-    }
-
-    fn tell(&self, endpoint: &str, pod: &Pod, labels: &mut Map<String, Value>) {
-        labels.insert("service".into(), json!(self.name));
-        let mut set = |name: String, value: &str| {
-            labels.insert(format!("__meta_kubernetes_{name}"), json!(value));
-        };
-        for (name, value) in [
-            ("service_name", self.name.as_str()),
-            ("endpoints_name", self.name.as_str()),
-            ("endpoint_port_name", endpoint),
-            ("endpoint_port_protocol", "TCP"),
-            ("endpoint_node_name", pod.spec.node_name.as_str()),
-            ("endpoint_address_target_kind", "Pod"),
-            ("endpoint_address_target_name", pod.metadata.name.as_str()),
-        ] {
-            set(name.to_owned(), value);
-        }
-        for (kind, pairs) in [("label", &self.labels), ("annotation", &self.annotations)] {
-            for (name, value) in pairs {
-                let name = label_name(name);
-                set(format!("service_{kind}_{name}"), value);
-                set(format!("service_{kind}present_{name}"), "true");
-            }
-        }
-    }
 }

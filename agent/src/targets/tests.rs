@@ -1,6 +1,6 @@
 //! What is scraped of pods, monitors and services as API servers and kubelets write them.
 
-use super::api::Objects;
+use super::known::{Kind, Objects};
 use super::*;
 use crate::panics::Panics;
 use crate::pods::Pod;
@@ -225,7 +225,7 @@ fn monitors(objects: Objects) -> (Vec<(String, String)>, Vec<String>) {
 fn pod_monitors_select_pods_and_ports() {
     let monitor = |spec: Value| {
         let monitor = json!({ "metadata": { "name": "m", "namespace": "shop" }, "spec": spec });
-        monitors(Objects { pod_monitors: vec![monitor], ..Objects::default() })
+        monitors(Objects::of(&[(Kind::PodMonitor, monitor)]))
     };
     let app = json!({ "matchLabels": { "app": "cart" } });
     let (found, troubles) = monitor(json!({ "selector": app, "podTargetLabels": ["app.kubernetes.io/name"],
@@ -267,14 +267,12 @@ fn pod_monitors_select_pods_and_ports() {
         "{troubles:?}"
     );
     let (jobs, _) = super::monitors::jobs(
-        &Objects {
-            pod_monitors: vec![
-                json!({ "metadata": { "name": "m", "namespace": "shop" }, "spec": { "selector": {},
+        &Objects::of(&[(
+            Kind::PodMonitor,
+            json!({ "metadata": { "name": "m", "namespace": "shop" }, "spec": { "selector": {},
                 "sampleLimit": 10, "nativeHistogramMinBucketFactor": "1100m", "scrapeClassicHistograms": true,
                 "podMetricsEndpoints": [{ "port": "metrics" }] } }),
-            ],
-            ..Objects::default()
-        },
+        )]),
         &[cart(json!({}))],
         &place(),
     );
@@ -298,11 +296,11 @@ fn service_monitors_find_the_pods_behind_services() {
         "jobLabel": "tier", "endpoints": [{ "port": "m", "relabelings": [
             { "sourceLabels": ["__meta_kubernetes_service_annotation_a_b_who", "__meta_kubernetes_endpoint_node_name"],
               "separator": "@", "targetLabel": "who" }] }, { "port": "web", "path": "/w", "params": { "a": ["b"] } }] } });
-    let (found, troubles) = monitors(Objects {
-        service_monitors: vec![monitor],
-        services: vec![service, without_pods],
-        ..Objects::default()
-    });
+    let (found, troubles) = monitors(Objects::of(&[
+        (Kind::ServiceMonitor, monitor),
+        (Kind::Service, service),
+        (Kind::Service, without_pods),
+    ]));
     let labels = |endpoint: &str, port: &str, who: &str| {
         format!(
             "{{container=\"cart\", endpoint=\"{endpoint}\", instance=\"10.1.2.3:{port}\", job=\"cart\", namespace=\"shop\", \

@@ -30,7 +30,7 @@ pub fn sampling(config: &Config) -> anyhow::Result<Option<traces::Sampling>> {
 fn price_book(path: &Path) -> anyhow::Result<engine::PriceBook> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading --prices {}", path.display()))?;
-    engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}: {wrong}", path.display()))
+    engine::PriceBook::parse(&text).map_err(|wrong| anyhow::anyhow!("--prices {}:{wrong}", path.display()))
 }
 
 fn policies(path: &Path) -> anyhow::Result<traces::Sampling> {

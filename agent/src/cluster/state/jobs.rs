@@ -61,6 +61,9 @@ pub(super) fn cron_job(object: &Value, of: &mut Of<'_, '_>) {
     ] {
         of.time(name, object.pointer(path));
     }
+    if !Due::is_valid(text("/spec/schedule"), text("/spec/timeZone")) {
+        of.gauge("schedule_invalid", &[], 1.0);
+    }
     let last = ["/status/lastScheduleTime", "/metadata/creationTimestamp"];
     let last = last.iter().find_map(|path| time_ns(object.pointer(path).and_then(Value::as_str)));
     if object.pointer("/spec/suspend") != Some(&Value::Bool(true))

@@ -37,7 +37,7 @@ fn written(text: &str) -> Result<Arc<Regex>, String> {
     if let Some(regex) = all.get(text).and_then(Weak::upgrade) {
         return Ok(regex);
     }
-    let regex = Arc::new(built(text, WRITTEN_BYTES_MAX).map_err(|wrong| told(text, &wrong))?);
+    let regex = Arc::new(built(text, WRITTEN_BYTES_MAX).map_err(|wrong| mistake(text, &wrong))?);
     all.insert(text.to_owned(), Arc::downgrade(&regex));
     Ok(regex)
 }
@@ -51,14 +51,19 @@ fn built(text: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
 }
 
-fn told(text: &str, wrong: &regex::Error) -> String {
+/// In one line: the parser draws the text over three, and says what is wrong with it in the last.
+pub fn mistake(text: &str, wrong: &regex::Error) -> String {
     match wrong {
         regex::Error::CompiledTooBig(bytes) => {
             format!("{} takes more than {bytes} bytes, compiled", named(text))
         }
         // The whole text is in it once more.
         _ if text.len() > TOLD_BYTES_MAX => format!("{} is none", named(text)),
-        _ => format!("{}: {wrong}", named(text)),
+        _ => {
+            let drawn = wrong.to_string();
+            let last = drawn.lines().last().unwrap_or("");
+            format!("{}: {}", named(text), last.trim_start_matches("error: "))
+        }
     }
 }
 
@@ -95,9 +100,9 @@ fn made(text: &str) -> Result<Regex, String> {
     }
     built(text, MADE_BYTES_MAX).map_err(|wrong| match wrong {
         regex::Error::CompiledTooBig(_) => {
-            format!("{}; {WRITTEN_OUT}", told(text, &wrong))
+            format!("{}; {WRITTEN_OUT}", mistake(text, &wrong))
         }
-        _ => told(text, &wrong),
+        _ => mistake(text, &wrong),
     })
 }
 

@@ -96,7 +96,7 @@ fn csv_without_lifecycle_and_json_say_the_same() {
         {"item": "memory_gib", "provider": "default", "usd_per_hour": "0.01", "as_of": "2026-01-01", "source": "x"}]}"#;
     assert_eq!(PriceBook::parse(csv), PriceBook::parse(json));
     let wrong = |text: &str| PriceBook::parse(text).unwrap_err().to_string();
-    assert!(wrong("[1]").starts_with("1: a price is an object"));
+    assert!(wrong("[1]").starts_with("1:1: price 1: a price is an object"));
     assert!(wrong("[{\"itm\": 1}]").contains("\"itm\" is not known"));
     assert!(wrong("{\"prices\": 3}").contains("a list of prices"));
     assert!(wrong("[").contains("not JSON"));
@@ -105,7 +105,7 @@ fn csv_without_lifecycle_and_json_say_the_same() {
 #[test]
 fn mistakes_are_told_with_their_line() {
     let wrong = |rows: &str| PriceBook::parse(&format!("{HEADER}{UNITS}{rows}")).unwrap_err().to_string();
-    assert!(wrong("disk,a,,,,1,2026-01-01,x\n").starts_with("4: item \"disk\""));
+    assert!(wrong("disk,a,,,,1,2026-01-01,x\n").starts_with("4:1: item \"disk\""));
     assert!(wrong("node,a,,t,,free,2026-01-01,x\n").contains("not a number"));
     assert!(wrong("node,a,,t,,-1,2026-01-01,x\n").contains("cannot be a price"));
     assert!(wrong("node,a,,t,,NaN,2026-01-01,x\n").contains("cannot be a price"));
@@ -117,9 +117,28 @@ fn mistakes_are_told_with_their_line() {
     assert!(wrong("node,a,,t,,1,yesterday,x\n").contains("as_of"));
     let twice =
         wrong("node,a,r,t,,1,2026-01-01,x\nnode,a,r,t,spot,1,2026-01-01,x\nnode,a,r,t,,2,2026-02-01,x\n");
-    assert_eq!(twice, "6: the price that 4 has already; leave one of them out");
+    assert_eq!(twice, "6:1: the price that line 4 has already; leave one of them out");
     assert!(wrong("node,a,,t,,1,2026-01-01,\n").contains("source"));
-    assert!(wrong("node,a\n").starts_with("4: "));
+    assert!(wrong("node,a\n").starts_with("4:1: a row needs 8 fields"));
     assert!(PriceBook::parse("a,b\n").unwrap_err().to_string().contains("header"));
     assert!(PriceBook::parse(HEADER).unwrap_err().to_string().contains("cpu_core"));
+}
+
+#[test]
+fn all_mistakes_of_a_book_are_told_where_they_stand() {
+    let told = |text: &str| -> Vec<(u64, u64)> {
+        let wrong = PriceBook::parse(text).unwrap_err();
+        wrong.all().iter().map(|one| (one.line, one.column)).collect()
+    };
+    let rows = "# theirs\n\n# and ours\nnode,a,,t,,free,2026-01-01,x\nnode,a\n\
+        \nnode,a,\"eu, west\",t,cheap,1,2026-01-01,x\nnode,a,r,t,,1,2026-01-01,x\nnode,a,r,t,,2,2026-01-01,x\n";
+    // After a header and two rows.
+    assert_eq!(told(&format!("{HEADER}{UNITS}{rows}")), [(7, 12), (8, 1), (10, 21), (12, 1)]);
+    let json = "[\n  {\"item\": \"disk\"},\n  {\"item\": \"node\", \"usd_per_hour\": \"x\"}]";
+    assert_eq!(told(json), [(2, 4), (3, 4)]);
+    let wrong = PriceBook::parse(json).unwrap_err().to_string();
+    assert!(
+        wrong.starts_with("2:4: price 1: item \"disk\"") && wrong.contains("`binnacle check`"),
+        "{wrong}"
+    );
 }
