@@ -53,7 +53,7 @@ impl Windows {
     /// Lines that are in the windows of these steps, both included.
     pub fn add(&mut self, series: usize, (first, last): (usize, usize), lines: i64, bytes: usize) {
         let start = series * self.steps;
-        let mut add = |of_all: &mut Vec<i64>, much: i64| {
+        let add = |of_all: &mut Vec<i64>, much: i64| {
             of_all[start + first] += much;
             // What it would no longer be in behind the last step nobody reads.
             if last + 1 < self.steps {
