@@ -2,9 +2,9 @@
 //!
 //! A bottleneck is an operation of which the time on the critical path comes in two sizes: most requests pay the usual
 //! one, some pay a second. `path` says what a request waited for, `habits` what all traces together tell of that (and
-//! `siblings` what an operation begins, `losses` how much gets lost), `requests` what each paid, `split` whether an operation's times come in two sizes,
-//! this file which of these matter. Requests of one kind (the same entry operation) are compared with one another only:
-//! that a checkout takes longer than a page view is no bottleneck.
+//! `siblings` what an operation begins, `losses` how much gets lost), `requests` what each paid, `split` whether an
+//! operation's times come in two sizes, this file which of these matter. Requests of one kind (the same entry operation)
+//! are compared with one another only: that a checkout takes longer than a page view is no bottleneck.
 
 mod compare;
 mod counts;
