@@ -32,6 +32,7 @@ use path::Node;
 use requests::{Paid, Requests, Slowest};
 use split::{quantile, two_sizes};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Instant;
 use store::SpanColumns;
 
@@ -306,14 +307,15 @@ impl Sample {
     ) -> Option<Bottleneck> {
         let times = requests.times(operation, paid);
         let sorted: Vec<f64> = times.took.iter().map(|took| took.beyond_ms).collect();
-        let split = two_sizes(&sorted)?;
+        let may_be_losses = |at: Range<usize>, beyond_ms: f64| {
+            let slow = times.took[at].iter().filter(|took| took.of.is_some()).count();
+            requests.may_be_losses(operation, slow, beyond_ms / 2.0)
+        };
+        let split = two_sizes(&sorted, may_be_losses)?;
         let (usual, slow) = times.took.split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
         let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
-        if requests.may_be_losses(operation, slow.len(), (sorted[split.at] - split.usual) / 2.0) {
-            return None;
-        }
         let share = stand_for / requests.all.len() as f64;
         let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN

@@ -224,7 +224,8 @@ impl Requests {
         all.extend((0..without).map(|_| Took { beyond_ms: -usual, ms: 0.0, of: None, stands_for }));
     }
 
-    /// Whether so many slow ones may be such as lack something below that took at least so long.
+    /// Whether so many slow ones may be such as lack something below that took at least so long: of what comes in two sizes there
+    /// is next to nothing nearer to the usual than half of the way, which is what is asked for.
     pub(super) fn may_be_losses(&self, operation: u32, slow: usize, least_ms: f64) -> bool {
         let Some(lost) = self.lost.get(&operation) else { return false };
         let lost: f64 = lost.range(length(least_ms * 1e6)..).map(|(_, lost)| lost).sum();

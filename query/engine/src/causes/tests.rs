@@ -527,6 +527,7 @@ async fn lost_calls_that_only_some_requests_make_are_no_bottleneck_and_hide_none
         (["GET", "GET", "GET", "GET"], 3.0, true),
     ] {
         for waits in [false, true] {
+            let slowed = std::cell::Cell::new(0);
             let batch = left_by(&["web", "cart", "others"], 2_000, |rng| {
                 let turns = if in_a_loop { rng.random_range(1..=10usize) } else { 4 };
                 let mut at = 1.2;
@@ -539,8 +540,9 @@ async fn lost_calls_that_only_some_requests_make_are_no_bottleneck_and_hide_none
                         at = end + 0.1;
                     }
                 }
-                at += if waits && rng.random_bool(0.15) { 100.0 } else { 0.0 };
-                asks_cart(spans, at)
+                let slow = waits && rng.random_bool(0.15);
+                slowed.set(slowed.get() + u32::from(slow));
+                asks_cart(spans, at + if slow { 100.0 } else { 0.0 })
             });
             let world = World::new().await;
             world.write(torn(batch, 0.04)).await;
@@ -551,7 +553,9 @@ async fn lost_calls_that_only_some_requests_make_are_no_bottleneck_and_hide_none
                 assert_eq!(named, expected, "{names:?} {service:?}: {found:?}");
                 if let Some(cart) = found.first() {
                     assert!((cart.adds_ms / 100.0 - 1.0).abs() < 0.06, "{cart:?}");
-                    assert!((cart.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{cart:?}");
+                    // One in sixteen makes none of the four, and may have lost one.
+                    let share = cart.share_of_requests / (f64::from(slowed.get()) / 2_000.0);
+                    assert!((0.8..1.15).contains(&share), "{share} {cart:?}");
                 }
             }
         }
