@@ -317,7 +317,7 @@ impl Sample {
         let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
         let share = stand_for / requests.all.len() as f64;
-        let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
+        let share_of_time = split.adds * stand_for * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN
             && share_of_time >= TIME_SHARE_MIN

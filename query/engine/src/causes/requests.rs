@@ -134,9 +134,10 @@ impl Requests {
         let kind = self.kinds.entry(entry.operation).or_default();
         kind.requests += 1;
         kind.torn += usize::from(!tree.whole);
+        let in_part = |node: usize| tree.torn_off.binary_search(&rows[node].operation).is_ok();
         let paid = |node: usize, ns: i64| {
-            let in_part = tree.torn_off.binary_search(&rows[node].operation).is_ok();
-            Paid { request, ns, missing_ns: tree.missing_ns[node], in_part }
+            let (missing_ns, in_part) = (tree.missing_ns[node], in_part(node));
+            Paid { request, ns, missing_ns, in_part }
         };
         let mut told = vec![false; nodes.len()];
         path::walk(nodes, at, |node, ns| {
@@ -147,7 +148,7 @@ impl Requests {
             add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns));
         });
         for node in (0..nodes.len()).filter(|node| told[*node] && *node != at && tree.untold[*node] > 0.0) {
-            let Some(parent) = tree.parents[node] else { continue };
+            let Some(parent) = tree.parents[node].filter(|parent| !in_part(*parent)) else { continue };
             let lost = self.lost.entry(rows[parent].operation).or_default();
             *lost.entry(length(nodes[node].length_ns() as f64)).or_default() += tree.untold[node];
         }
