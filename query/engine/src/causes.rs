@@ -312,7 +312,7 @@ impl Sample {
             requests.may_be_losses(operation, slow, beyond_ms / 2.0)
         };
         let split = two_sizes(&sorted, may_be_losses)?;
-        let (usual, slow) = times.took.split_at(split.at);
+        let (usual, slow) = times.took[..split.until].split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
         let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();

@@ -1,8 +1,8 @@
 //! What an operation's spans usually begin, and how long that may have taken which one of them lacks.
 //!
 //! Three things are usual: an operation that nearly all spans begin; one of several where nearly all begin one, as a cart asks
-//! for stock, a search or a payment and never for two of them; and, of what is left, so many different operations, as a search
-//! asks three shards of forty. Each is looked at by itself, because spans get lost one by one: of eight that a span begins each
+//! for stock, a search or a payment and never for two of them; and, of what is left, so many different operations and hardly
+//! ever more, as a search asks three shards of forty. Each is looked at by itself, because spans get lost one by one: of eight that a span begins each
 //! is nearly always there, and all eight together often are not. Several of one operation, as calls are that are all named `GET`,
 //! are as many things.
 
@@ -46,13 +46,11 @@ pub(super) struct Begins {
     groups: HashMap<Nth, usize, RandomState>,
     /// By group.
     longest_ns: Vec<i64>,
-    /// Of operations that are in no group so many, and how long all of them take together at most.
+    /// Of operations that are in no group so many, hardly ever more, and how long all of them take together at most.
     beside: usize,
     beside_longest_ns: i64,
     /// Operations of which some are in no group.
     others: HashSet<u32, RandomState>,
-    /// Hardly any span begins more of these than so many.
-    never_more: bool,
 }
 
 impl Siblings {
@@ -90,11 +88,12 @@ impl Siblings {
             usual.others.insert(begun.of.0);
         }
         beside.sort_unstable_by_key(|(operations, _)| Reverse(*operations));
-        usual.beside = beside.get(enough - 1).map_or(0, |(operations, _)| *operations);
+        let most = beside.get(enough - 1).map_or(0, |(operations, _)| *operations);
+        let more = beside.partition_point(|(operations, _)| *operations > most);
+        // Where others begin more, one that begins fewer may lack none.
+        usual.beside = if more * BOTH_ONE_IN <= self.spans { most } else { 0 };
         let some = beside.iter().take_while(|(operations, _)| *operations > 0);
         usual.beside_longest_ns = longest_ns(some.map(|(_, ns)| *ns).collect());
-        let more = beside.partition_point(|(operations, _)| *operations > usual.beside);
-        usual.never_more = more * BOTH_ONE_IN <= self.spans;
         (!usual.groups.is_empty() || usual.beside > 0).then_some(usual)
     }
 
@@ -155,7 +154,7 @@ impl Begins {
     /// Whether it is told where one of an operation is missing: by which of these a span begins, or by how many.
     pub(super) fn tells(&self, operation: u32) -> bool {
         match self.others.contains(&operation) {
-            true => self.beside > 0 && self.never_more,
+            true => self.beside > 0,
             false => self.groups.contains_key(&(operation, 0)),
         }
     }

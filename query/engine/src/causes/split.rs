@@ -11,6 +11,8 @@ use std::ops::Range;
 pub(super) struct Split {
     /// Of the sorted values, the first of the slow group.
     pub at: usize,
+    /// The first behind them: from there on are such as are slow for what is known.
+    pub until: usize,
     /// Median of the usual group.
     pub usual: f64,
     /// What the slow ones pay on top: their mean, less the usual.
@@ -40,17 +42,23 @@ const OWN_SIZE_MAX: f64 = 0.5;
 /// A slow group that is wide itself draws the first cut into it; the cut below it is the right one.
 const CUTS: usize = 4;
 
-/// The lowest cut that counts. `sorted` ascends and holds no NaN. Of what a cut adds to the slow ones `is_known` says, by its place and
-/// by how much is beyond the usual there, whether something else is known to bring it.
+/// The lowest cut that counts. `sorted` ascends and holds no NaN. Of what a cut adds to the slow ones `is_known` says, by its
+/// place and by how far beyond the usual it begins, whether something else is known to bring it: then it is no part of them.
 pub(super) fn two_sizes(sorted: &[f64], is_known: impl Fn(Range<usize>, f64) -> bool) -> Option<Split> {
+    let mut sorted = sorted;
     let mut found: Option<Split> = None;
     let mut end = sorted.len();
     for _ in 0..CUTS {
         let Some(at) = cut(&sorted[..end]) else { break };
-        let slow_from = found.map_or(sorted.len(), |found| found.at);
-        let lower = judged(sorted, at).filter(|lower| !is_known(at..slow_from, sorted[at] - lower.usual));
-        found = lower.filter(|lower| found.is_none_or(|found| goes_with(found, *lower, sorted))).or(found);
         end = at;
+        let Some(lower) = judged(sorted, at) else { continue };
+        let added = at..found.map_or(sorted.len(), |found| found.at);
+        if is_known(added, sorted[at] - lower.usual) {
+            // What is behind it is judged as if it were not there.
+            sorted = if found.is_none() { &sorted[..at] } else { sorted };
+        } else if found.is_none_or(|found| goes_with(found, lower, sorted)) {
+            found = Some(lower);
+        }
     }
     found
 }
@@ -83,7 +91,7 @@ fn judged(sorted: &[f64], at: usize) -> Option<Split> {
         && adds >= spreads * (1.0 + FEW / sorted.len() as f64) * spread
         && above as f64 <= ABOVE_MAX * low.len() as f64
         && valley as f64 <= VALLEY_MAX * high.len() as f64;
-    counts.then_some(Split { at, usual, adds })
+    counts.then_some(Split { at, until: sorted.len(), usual, adds })
 }
 
 /// Where to cut so that both parts are as much of one size as can be (Otsu's method).
@@ -203,6 +211,14 @@ mod tests {
         let split = super::two_sizes(&values(0.14), known).unwrap();
         let share = 1.0 - split.at as f64 / 3_000.0;
         assert!((share - 0.14).abs() < 0.02 && (split.adds - 100.0).abs() < 3.0, "{share} {split:?}");
+        // Nor does it make anything slow that is next to it: half of the usual times are a little longer.
+        let next_to_it = drawn(3_000, |rng| match rng.random::<f64>() {
+            ..0.04 => 20.0 + 4.0 * rng.random::<f64>(),
+            ..0.5 => 1.3 + 0.01 * rng.random::<f64>(),
+            _ => 1.0 + 0.01 * rng.random::<f64>(),
+        });
+        let split = super::two_sizes(&next_to_it, known).unwrap();
+        assert!((split.adds - 0.3).abs() < 0.01 && next_to_it[split.until] >= 20.0, "{split:?}");
     }
 
     /// The spread of the usual times is 4.5, and the wait a bit less than four times that.

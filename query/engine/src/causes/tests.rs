@@ -553,9 +553,8 @@ async fn lost_calls_that_only_some_requests_make_are_no_bottleneck_and_hide_none
                 assert_eq!(named, expected, "{names:?} {service:?}: {found:?}");
                 if let Some(cart) = found.first() {
                     assert!((cart.adds_ms / 100.0 - 1.0).abs() < 0.06, "{cart:?}");
-                    // One in sixteen makes none of the four, and may have lost one.
                     let share = cart.share_of_requests / (f64::from(slowed.get()) / 2_000.0);
-                    assert!((0.8..1.15).contains(&share), "{share} {cart:?}");
+                    assert!((0.85..1.1).contains(&share), "{share} {cart:?}");
                 }
             }
         }
