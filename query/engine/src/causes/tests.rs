@@ -596,8 +596,9 @@ async fn what_runs_twice_far_below_lost_spans_is_no_bottleneck_where_it_is_seen_
         let [read] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((read.service.as_str(), read.operation.as_str()), ("shelves", "read"));
         assert!((read.adds_ms / 200.0 - 1.0).abs() < 0.05, "{read:?}");
+        // One in twenty of its own spans is lost, and half of the requests are known in part.
         let share = read.share_of_requests / (f64::from(slowed.get()) / 2_000.0);
-        assert!((0.85..1.1).contains(&share), "{share} {read:?}");
+        assert!((0.78..1.15).contains(&share), "{share} {read:?}");
     }
 }
 
