@@ -1,6 +1,6 @@
-//! How long a span is as OTLP's protobuf, which is what `traces_spanmetrics_size_total` counts.
+//! How long a span is as OTLP's protobuf, which is what `traces_spanmetrics_size_total` counts and tail sampling by bytes.
 
-use model::{Attributes, Packed, Span, SpanEvent, SpanLink, Value};
+use model::{Attributes, Packed, ResourceSpans, Span, SpanEvent, SpanLink, Value};
 
 fn varint(mut value: u64) -> usize {
     let mut bytes = 1;
@@ -85,6 +85,14 @@ pub(crate) fn of(span: &Span) -> usize {
         + message(status)
 }
 
+/// In bytes, with what is said once of all its spans.
+pub(crate) fn of_part(part: &ResourceSpans) -> usize {
+    let scope =
+        text(part.scope.name.len()) + text(part.scope.version.len()) + attributes(&part.scope.attributes);
+    let spans: usize = part.spans.iter().map(|span| message(of(span))).sum();
+    message(attributes(&part.resource)) + message(scope) + spans
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +105,10 @@ mod tests {
         assert_eq!(of(&Span { flags: 0x101, dropped_events: 200, ..bare.clone() }), 48 + 6 + 3);
         let link = SpanLink { flags: 0x100, dropped_attributes: 1, ..SpanLink::default() };
         assert_eq!(of(&Span { links: vec![link], ..bare.clone() }), 48 + 2 + 18 + 10 + 5 + 2);
+        let resource = std::sync::Arc::new(vec![("a".to_owned(), Value::Int(500))]);
+        let part = ResourceSpans { resource, spans: vec![bare.clone(); 2], ..ResourceSpans::default() };
+        // Its attribute takes 10 and two spans 50 each; of the scope nothing is known.
+        assert_eq!(of_part(&part), 2 + 10 + 2 + 2 * 50);
         let full = Span {
             parent_span_id: Some([2; 8]),
             name: "GET /".into(),

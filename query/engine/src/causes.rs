@@ -2,13 +2,14 @@
 //!
 //! A bottleneck is an operation of which the time on the critical path comes in two sizes: most requests pay the usual
 //! one, some pay a second. `path` says what a request waited for, `habits` what all traces together tell of that (and
-//! `siblings` what an operation begins), `requests` what each paid, `split` whether an operation's times come in two sizes,
-//! this file which of these matter. Requests of one kind (the same entry operation) are compared with one another only:
-//! that a checkout takes longer than a page view is no bottleneck.
+//! `siblings` what an operation begins, `losses` how much gets lost), `requests` what each paid, `split` whether an
+//! operation's times come in two sizes, this file which of these matter. Requests of one kind (the same entry operation)
+//! are compared with one another only: that a checkout takes longer than a page view is no bottleneck.
 
 mod compare;
 mod counts;
 mod habits;
+mod losses;
 mod path;
 mod requests;
 mod siblings;
@@ -31,6 +32,7 @@ use path::Node;
 use requests::{Paid, Requests, Slowest};
 use split::{quantile, two_sizes};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Instant;
 use store::SpanColumns;
 
@@ -305,13 +307,17 @@ impl Sample {
     ) -> Option<Bottleneck> {
         let times = requests.times(operation, paid);
         let sorted: Vec<f64> = times.took.iter().map(|took| took.beyond_ms).collect();
-        let split = two_sizes(&sorted)?;
-        let (usual, slow) = times.took.split_at(split.at);
+        let may_be_losses = |at: Range<usize>, beyond_ms: f64| {
+            let slow = times.took[at].iter().filter(|took| took.of.is_some()).count();
+            requests.may_be_losses(operation, slow, beyond_ms / 2.0)
+        };
+        let split = two_sizes(&sorted, may_be_losses)?;
+        let (usual, slow) = times.took[..split.until].split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
         let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
         let share = stand_for / requests.all.len() as f64;
-        let share_of_time = split.adds * slow.len() as f64 * 1e6 / total_ns;
+        let share_of_time = split.adds * stand_for * 1e6 / total_ns;
         let matters = slow.len() >= SLOWED_MIN
             && split.adds >= ADDS_MS_MIN
             && share_of_time >= TIME_SHARE_MIN
@@ -375,8 +381,7 @@ impl Sample {
             }
             let mut tree = self.tree(rows);
             habits.tell(rows, &mut tree);
-            let mut left = LOOKED_THROUGH_MAX / rows.len();
-            for (at, row) in rows.iter().enumerate() {
+            let enters = |(at, row): (usize, &Row)| {
                 let enters = match (entries, tree.parents[at]) {
                     (Entries::FromOutside, _) => row.parent.is_none(),
                     // One without a parent is from outside.
@@ -384,7 +389,13 @@ impl Sample {
                     (Entries::Of(_), None) => row.parent.is_none() || habits.may_enter(row.operation),
                     (Entries::Of(_), Some(parent)) => tree.nodes[parent].clock != tree.nodes[at].clock,
                 };
-                if enters && wanted(row) && range.contains(row.start_ns) && left > 0 {
+                enters && wanted(row)
+            };
+            let enters: Vec<bool> = rows.iter().enumerate().map(enters).collect();
+            tree.torn_off = habits.torn_off(rows, &tree, &enters);
+            let mut left = LOOKED_THROUGH_MAX / rows.len();
+            for (at, row) in rows.iter().enumerate() {
+                if enters[at] && range.contains(row.start_ns) && left > 0 {
                     left -= 1;
                     requests.add(rows, &tree, at);
                 }
@@ -420,7 +431,8 @@ impl Sample {
                 whole &= row.parent.is_none();
             }
         }
-        Tree { nodes, parents, missing_ns: vec![0; rows.len()], whole }
+        let (missing_ns, untold) = (vec![0; rows.len()], vec![0.0; rows.len()]);
+        Tree { nodes, parents, missing_ns, untold, torn_off: vec![], whole }
     }
 
     /// What is usual between spans, as all traces together tell.
@@ -455,6 +467,10 @@ struct Tree {
     parents: Vec<Option<usize>>,
     /// Of each node, how long that may have taken which it usually begins and which is not there.
     missing_ns: Vec<i64>,
+    /// Of each node, how many like it got lost for one that is there, where its parent's other children do not tell of it.
+    untold: Vec<f64>,
+    /// Operations of spans that would be below others if none had got lost, in order.
+    torn_off: Vec<u32>,
     /// Every parent that is named is there.
     whole: bool,
 }

@@ -69,6 +69,7 @@ pub(super) struct Written {
     string_attribute: Option<StringAttribute>,
     boolean_attribute: Option<BooleanAttribute>,
     rate_limiting: Option<RateLimiting>,
+    bytes_limiting: Option<BytesLimiting>,
     span_count: Option<SpanCount>,
     trace_state: Option<TraceState>,
     and: Option<And>,
@@ -136,6 +137,16 @@ struct BooleanAttribute {
 #[serde(deny_unknown_fields)]
 struct RateLimiting {
     spans_per_second: u64,
+    #[serde(default)]
+    burst_capacity: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BytesLimiting {
+    bytes_per_second: u64,
+    #[serde(default)]
+    burst_capacity: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -202,7 +213,8 @@ enum Rule {
     Truth { key: String, value: bool, invert: bool },
     Status(Vec<StatusCode>),
     Share { highest: u64, salt: String },
-    Rate(Rate),
+    Spans(Bucket),
+    Bytes(Bucket),
     Count { least: usize, most: Option<usize> },
     State { key: String, values: Vec<String> },
     All(Vec<Policy>),
@@ -211,7 +223,34 @@ enum Rule {
     Composite(Vec<(Policy, Rate)>),
 }
 
-/// So many spans a second.
+/// Is filled by so much a second, and holds so much at most.
+struct Bucket {
+    per_second: u64,
+    most: u64,
+    left: u64,
+    filled_s: i64,
+}
+
+impl Bucket {
+    /// A full one. Where it is not said what it holds, that is what two seconds bring.
+    fn of(per_second: u64, burst_capacity: u64) -> Bucket {
+        let most = if burst_capacity > 0 { burst_capacity } else { per_second.saturating_mul(2) };
+        Bucket { per_second, most, left: most, filled_s: 0 }
+    }
+
+    /// Whether so much is left, which it takes then; else it takes nothing, so that a smaller trace may still be kept.
+    fn takes(&mut self, amount: u64, now_s: i64) -> bool {
+        let seconds = u64::try_from(now_s.saturating_sub(self.filled_s)).unwrap_or(0);
+        // A clock that was set back fills nothing, and is followed.
+        self.filled_s = now_s;
+        self.left = self.left.saturating_add(seconds.saturating_mul(self.per_second)).min(self.most);
+        let takes = amount <= self.left;
+        self.left -= if takes { amount } else { 0 };
+        takes
+    }
+}
+
+/// So many spans in each second.
 struct Rate {
     spans_per_second: u64,
     second: i64,
@@ -304,7 +343,14 @@ impl Written {
                 let highest = (of.sampling_percentage / 100.0 * u64::MAX as f64) as u64;
                 Rule::Share { highest, salt: of.hash_salt }
             }
-            "rate_limiting" => Rule::Rate(Rate::of(self.rate_limiting.ok_or_else(missing)?.spans_per_second)),
+            "rate_limiting" => {
+                let of = self.rate_limiting.ok_or_else(missing)?;
+                Rule::Spans(Bucket::of(of.spans_per_second, of.burst_capacity))
+            }
+            "bytes_limiting" => {
+                let of = self.bytes_limiting.ok_or_else(missing)?;
+                Rule::Bytes(Bucket::of(of.bytes_per_second, of.burst_capacity))
+            }
             "span_count" => {
                 let of = self.span_count.ok_or_else(missing)?;
                 Rule::Count { least: of.min_spans, most: (of.max_spans > 0).then_some(of.max_spans) }
@@ -320,8 +366,8 @@ impl Written {
             other => {
                 return Err(format!(
                     "type {other:?} is not known; use always_sample, latency, numeric_attribute, probabilistic, \
-                     status_code, string_attribute, rate_limiting, boolean_attribute, span_count, trace_state, and, not, \
-                     drop, composite"
+                     status_code, string_attribute, rate_limiting, bytes_limiting, boolean_attribute, span_count, \
+                     trace_state, and, not, drop, composite"
                 ));
             }
         })
@@ -398,7 +444,10 @@ impl Policy {
             }
             Rule::Status(codes) => keep(spans().any(|span| codes.contains(&span.status))),
             Rule::Share { highest, salt } => keep(hashed(salt, trace) <= *highest),
-            Rule::Rate(rate) => keep(rate.takes(spans().count() as u64, now_s)),
+            Rule::Spans(bucket) => keep(bucket.takes(spans().count() as u64, now_s)),
+            Rule::Bytes(bucket) => {
+                keep(bucket.takes(parts.iter().map(crate::size::of_part).sum::<usize>() as u64, now_s))
+            }
             Rule::Count { least, most } => {
                 let count = spans().count();
                 keep(count >= *least && most.is_none_or(|most| count <= most))

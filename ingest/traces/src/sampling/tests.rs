@@ -306,18 +306,42 @@ policies: [{ name: some, type: probabilistic, probabilistic: { sampling_percenta
     }
     assert_eq!(again.after(1_000).await, kept, "by the trace's id, wherever it is decided");
 
+    let traces = |from: u8| -> Vec<Span> {
+        (from..from + 10).flat_map(|trace| [span(trace, 1, 0, 1), span(trace, 2, 1, 1)]).collect()
+    };
+    // What two seconds bring is there at first, where nothing else is said.
+    for (limit, first) in [("spans_per_second: 5", 10), ("spans_per_second: 5, burst_capacity: 5", 4)] {
+        let world = World::new(&format!(
+            "
+decision_wait: 1s
+policies: [{{ name: few, type: rate_limiting, rate_limiting: {{ {limit} }} }}]
+"
+        ));
+        world.write(traces(1)).await;
+        assert_eq!(world.after(1_000).await.len(), first, "{limit}");
+        world.write(traces(20)).await;
+        assert_eq!(world.after(1_000).await.len(), 4, "{limit}");
+        world.write(traces(40)).await;
+        assert_eq!(world.after(60_000).await.len(), first, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_bytes_a_second() {
+    // A span's are some 50, its resource's some 30.
     let world = World::new(
         "
 decision_wait: 1s
-policies: [{ name: few, type: rate_limiting, rate_limiting: { spans_per_second: 5 } }]
+policies: [{ name: few, type: bytes_limiting, bytes_limiting: { bytes_per_second: 100, burst_capacity: 250 } }]
 ",
     );
-    let traces =
-        |from: u8| (from..from + 10).flat_map(|trace| [span(trace, 1, 0, 1), span(trace, 2, 1, 1)]).collect();
-    world.write(traces(1)).await;
-    assert_eq!(world.after(1_000).await.len(), 4);
-    world.write(traces(20)).await;
-    assert_eq!(world.after(1_000).await.len(), 4);
+    let long = Span { name: "x".repeat(200), ..span(1, 1, 0, 1) };
+    world.write(vec![long.clone(), span(2, 1, 0, 1), span(3, 1, 0, 1), span(4, 1, 0, 1)]).await;
+    assert_eq!(world.after(1_000).await, [(2, 1), (3, 1), (4, 1)], "what is too long takes nothing");
+    world.write(vec![span(5, 1, 0, 1), span(6, 1, 0, 1)]).await;
+    assert_eq!(world.after(1_000).await, [(5, 1)]);
+    world.write(vec![Span { trace_id: [7; 16], ..long }]).await;
+    assert_eq!(world.after(60_000).await, [], "longer than all that is ever there");
 }
 
 #[tokio::test]

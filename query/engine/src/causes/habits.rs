@@ -4,8 +4,10 @@
 //! Of one trace neither can be told. Work that goes on when who began it has ended is waited for by nobody, also in those
 //! traces in which it happens to end in time. And where a span got lost that most of its kind have, its time looks as if it
 //! were its parent's own, which is then no sign of anything slow. What an operation begins may be another thing for each kind of
-//! request: so it is looked at by where requests begin, too. What of it is usual is said in `siblings`.
+//! request: so it is looked at by where requests begin, too. What of it is usual is said in `siblings`; how often spans get
+//! lost where that tells of none, in `losses`.
 
+use super::losses::{Losses, Parents};
 use super::siblings::{Begins, Siblings};
 use super::{Row, Tree};
 use foldhash::fast::RandomState;
@@ -30,6 +32,7 @@ pub(super) struct Habits {
     begins: HashMap<Among, Begins, RandomState>,
     /// Clocks of who calls and who is called.
     off: HashSet<(u32, u32)>,
+    losses: Losses,
 }
 
 impl Habits {
@@ -41,8 +44,26 @@ impl Habits {
             let node = &mut tree.nodes[at];
             node.awaited = !self.unawaited.contains(&row.operation);
             node.off = caller.is_some_and(|caller| self.off.contains(&(caller, node.clock)));
-            tree.missing_ns[at] = self.missing_ns(rows, (first[at], row.operation), &tree.nodes[at].children);
+            let among = (first[at], row.operation);
+            tree.missing_ns[at] = self.missing_ns(rows, among, &tree.nodes[at].children);
+            for child in tree.nodes[at].children.iter().map(|child| *child as usize) {
+                if !self.tell_of(among, rows[child].operation) {
+                    tree.untold[child] = self.losses.for_one(tree.nodes[child].clock);
+                }
+            }
         }
+    }
+
+    /// Operations in what a lost span tore off a trace.
+    pub(super) fn torn_off(&self, rows: &[Row], tree: &Tree, enters: &[bool]) -> Vec<u32> {
+        self.losses.torn_off(rows, tree, enters)
+    }
+
+    /// Whether it is known of a span of an operation if it lacks one of another.
+    fn tell_of(&self, (first, operation): (u32, u32), begun: u32) -> bool {
+        let mut usual =
+            [Some(first), None].into_iter().filter_map(|first| self.begins.get(&(first, operation)));
+        usual.any(|usual| usual.tells(begun))
     }
 
     /// Whether a span without its parent may be where a request enters a service. Where it is the service itself that usually
@@ -87,12 +108,14 @@ pub(super) struct Seen {
     siblings: HashMap<Among, Siblings, RandomState>,
     /// Of calls by clocks, how many lie outside of the time of who called.
     outside: HashMap<(u32, u32), (usize, usize), RandomState>,
+    parents: Parents,
 }
 
 impl Seen {
     pub(super) fn see(&mut self, rows: &[Row], tree: &Tree) {
         let mut each: Vec<(u32, i64)> = vec![];
         let first = first_operations(rows, tree);
+        self.parents.see(rows, tree);
         for (at, (row, node)) in rows.iter().zip(&tree.nodes).enumerate() {
             each.clear();
             for child in &node.children {
@@ -142,6 +165,7 @@ impl Seen {
             begun_within: self.begun_within.into_iter().filter_map(begun_within).collect(),
             begins: self.siblings.into_iter().filter_map(begins).collect(),
             off: self.outside.into_iter().filter_map(off).collect(),
+            losses: self.parents.losses(),
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::split::quantile;
 use super::{EXAMPLES, Row, Tree, path};
 use model::{SpanKind, TraceId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The least share of all requests, with 95 % confidence. Who asks for one service's requests asks for fewer: a timeout that
 /// one payment in a hundred runs into is nothing to the shop, and would be a claim of half of the answers about payments.
@@ -17,6 +17,12 @@ const SHARE_OF_REACHED_MIN: Share = Share { least: 0.01, deviations: 2.58 };
 const USUAL_QUANTILE: f64 = 0.25;
 /// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
 const SETTLED_NS: i64 = 10_000_000_000;
+/// Slow ones are told from lost spans if they are more than these by so much again, and by so many standard deviations: how
+/// many got lost is known about, and not of each service.
+const LOSSES_TIMES: f64 = 1.5;
+const LOSSES_DEVIATIONS: f64 = 3.0;
+/// Lengths of what may get lost are told apart by a fifth.
+const LENGTHS_AN_OCTAVE: f64 = 4.0;
 
 pub(super) struct Request {
     pub trace: TraceId,
@@ -34,6 +40,8 @@ pub(super) struct Paid {
     pub ns: i64,
     /// Of that, so much may have been paid to what is missing below.
     missing_ns: i64,
+    /// There is more of the operation in what was torn off the request.
+    in_part: bool,
 }
 
 fn add_to(paid: &mut Vec<Paid>, more: Paid) {
@@ -70,6 +78,16 @@ pub(super) struct Slowest {
     pub total_ns: f64,
 }
 
+/// What an operation took of the requests of one kind.
+#[derive(Default)]
+struct Ran<'a> {
+    /// And the request, where it waited.
+    paid: Vec<(&'a Paid, Option<usize>)>,
+    /// Requests of which that is known in part: a lost span tore the rest off. Where it usually runs twice, once would seem to
+    /// be usual where many are torn, and twice slow.
+    in_part: usize,
+}
+
 #[derive(Default)]
 struct Kind {
     requests: usize,
@@ -88,6 +106,13 @@ pub(super) struct Requests {
     hidden: HashMap<u32, Vec<Paid>>,
     /// Operations by which a service asks nobody and answers nobody.
     within: HashSet<u32>,
+    /// How many of an operation's children got lost unseen that would have been waited for, by their length.
+    lost: HashMap<u32, BTreeMap<i64, f64>>,
+}
+
+/// Which one of the lengths that are told apart.
+fn length(ns: f64) -> i64 {
+    (ns.max(1.0).log2() * LENGTHS_AN_OCTAVE) as i64
 }
 
 impl Requests {
@@ -109,7 +134,11 @@ impl Requests {
         let kind = self.kinds.entry(entry.operation).or_default();
         kind.requests += 1;
         kind.torn += usize::from(!tree.whole);
-        let paid = |node: usize, ns: i64| Paid { request, ns, missing_ns: tree.missing_ns[node] };
+        let in_part = |node: usize| tree.torn_off.binary_search(&rows[node].operation).is_ok();
+        let paid = |node: usize, ns: i64| {
+            let (missing_ns, in_part) = (tree.missing_ns[node], in_part(node));
+            Paid { request, ns, missing_ns, in_part }
+        };
         let mut told = vec![false; nodes.len()];
         path::walk(nodes, at, |node, ns| {
             told[node] = true;
@@ -118,6 +147,11 @@ impl Requests {
             }
             add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns));
         });
+        for node in (0..nodes.len()).filter(|node| told[*node] && *node != at && tree.untold[*node] > 0.0) {
+            let Some(parent) = tree.parents[node].filter(|parent| !in_part(*parent)) else { continue };
+            let lost = self.lost.entry(rows[parent].operation).or_default();
+            *lost.entry(length(nodes[node].length_ns() as f64)).or_default() += tree.untold[node];
+        }
         // What was not waited for is a path of its own, as long as if it had been.
         let (mut seen, mut todo) = (vec![false; nodes.len()], vec![at]);
         while let Some(node) = todo.pop() {
@@ -142,25 +176,31 @@ impl Requests {
         // usual as what it takes when it is, or half of the requests would seem to be slowed by either.
         let hidden = self.hidden.get(&operation).map(Vec::as_slice).unwrap_or_default();
         let hidden = hidden.iter().map(|hidden| (hidden, None));
-        let mut by_kind: HashMap<u32, Vec<(&Paid, Option<usize>)>> = HashMap::new();
+        let mut by_kind: HashMap<u32, Ran<'_>> = HashMap::new();
         let mut ran: HashSet<usize> = HashSet::with_capacity(paid.len());
         for (paid, waited) in paid.iter().map(|paid| (paid, Some(paid.request))).chain(hidden) {
             if ran.insert(paid.request) {
-                by_kind.entry(self.all[paid.request].kind).or_default().push((paid, waited));
+                let of_kind = by_kind.entry(self.all[paid.request].kind).or_default();
+                match paid.in_part {
+                    true => of_kind.in_part += 1,
+                    false => of_kind.paid.push((paid, waited)),
+                }
             }
         }
-        let mut times = Times { took: vec![], reached: ran.len() };
-        for (kind, paid) in by_kind {
+        let reached = by_kind.values().map(|of_kind| of_kind.paid.len()).sum();
+        let mut times = Times { took: vec![], reached };
+        for (kind, ran) in by_kind {
             if let Some(kind) = self.kinds.get(&kind) {
-                self.times_of(operation, kind, &paid, &mut times.took);
+                self.times_of(operation, kind, &ran, &mut times.took);
             }
         }
         times.took.sort_by(|a, b| a.beyond_ms.total_cmp(&b.beyond_ms));
         times
     }
 
-    fn times_of(&self, operation: u32, kind: &Kind, paid: &[(&Paid, Option<usize>)], all: &mut Vec<Took>) {
-        let (mut without, mut stands_for) = (kind.requests.saturating_sub(paid.len()), 1.0);
+    fn times_of(&self, operation: u32, kind: &Kind, ran: &Ran<'_>, all: &mut Vec<Took>) {
+        let paid = &ran.paid;
+        let (mut without, mut stands_for) = (kind.requests.saturating_sub(paid.len() + ran.in_part), 1.0);
         if without <= paid.len() {
             // What most requests of a kind do is usual for it; those that do without say nothing of what it should take.
             let torn = paid.iter().filter(|(paid, _)| !self.all[paid.request].whole).count();
@@ -183,6 +223,14 @@ impl Requests {
             Took { beyond_ms: ms - usual, ms, of: *of, stands_for }
         }));
         all.extend((0..without).map(|_| Took { beyond_ms: -usual, ms: 0.0, of: None, stands_for }));
+    }
+
+    /// Whether so many slow ones may be such as lack something below that took at least so long: of what comes in two sizes there
+    /// is next to nothing nearer to the usual than half of the way, which is what is asked for.
+    pub(super) fn may_be_losses(&self, operation: u32, slow: usize, least_ms: f64) -> bool {
+        let Some(lost) = self.lost.get(&operation) else { return false };
+        let lost: f64 = lost.range(length(least_ms * 1e6)..).map(|(_, lost)| lost).sum();
+        slow as f64 <= LOSSES_TIMES * lost + LOSSES_DEVIATIONS * lost.sqrt()
     }
 
     /// Whether so many slow ones of those that reach an operation are more than chance brings.

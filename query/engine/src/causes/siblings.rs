@@ -1,14 +1,14 @@
 //! What an operation's spans usually begin, and how long that may have taken which one of them lacks.
 //!
 //! Three things are usual: an operation that nearly all spans begin; one of several where nearly all begin one, as a cart asks
-//! for stock, a search or a payment and never for two of them; and, of what is left, so many different operations, as a search
-//! asks three shards of forty. Each is looked at by itself, because spans get lost one by one: of eight that a span begins each
+//! for stock, a search or a payment and never for two of them; and, of what is left, so many different operations and hardly
+//! ever more, as a search asks three shards of forty. Each is looked at by itself, because spans get lost one by one: of eight that a span begins each
 //! is nearly always there, and all eight together often are not. Several of one operation, as calls are that are all named `GET`,
 //! are as many things.
 
 use foldhash::fast::RandomState;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What so many of an operation's spans began is missing where it is not, if there were enough of them to say.
 const USUAL_SHARE: f64 = 0.8;
@@ -46,9 +46,11 @@ pub(super) struct Begins {
     groups: HashMap<Nth, usize, RandomState>,
     /// By group.
     longest_ns: Vec<i64>,
-    /// Of operations that are in no group so many, and how long all of them take together at most.
+    /// Of operations that are in no group so many, hardly ever more, and how long all of them take together at most.
     beside: usize,
     beside_longest_ns: i64,
+    /// Operations of which some are in no group.
+    others: HashSet<u32, RandomState>,
 }
 
 impl Siblings {
@@ -83,9 +85,13 @@ impl Siblings {
             let (operations, ns) = &mut beside[begun.span as usize];
             *operations += 1;
             *ns = ns.saturating_add(begun.ns);
+            usual.others.insert(begun.of.0);
         }
         beside.sort_unstable_by_key(|(operations, _)| Reverse(*operations));
-        usual.beside = beside.get(enough - 1).map_or(0, |(operations, _)| *operations);
+        let most = beside.get(enough - 1).map_or(0, |(operations, _)| *operations);
+        let more = beside.partition_point(|(operations, _)| *operations > most);
+        // Where others begin more, one that begins fewer may lack none.
+        usual.beside = if more * BOTH_ONE_IN <= self.spans { most } else { 0 };
         let some = beside.iter().take_while(|(operations, _)| *operations > 0);
         usual.beside_longest_ns = longest_ns(some.map(|(_, ns)| *ns).collect());
         (!usual.groups.is_empty() || usual.beside > 0).then_some(usual)
@@ -143,6 +149,14 @@ impl Begins {
         let missing = self.longest_ns.iter().zip(there).filter(|(_, there)| !there);
         let missing_ns = missing.fold(0i64, |sum, (ns, _)| sum.saturating_add(*ns));
         missing_ns.saturating_add(if beside < self.beside { self.beside_longest_ns } else { 0 })
+    }
+
+    /// Whether it is told where one of an operation is missing: by which of these a span begins, or by how many.
+    pub(super) fn tells(&self, operation: u32) -> bool {
+        match self.others.contains(&operation) {
+            true => self.beside > 0,
+            false => self.groups.contains_key(&(operation, 0)),
+        }
     }
 }
 
@@ -245,8 +259,17 @@ mod tests {
         })
         .unwrap();
         assert_eq!((usual.groups.len(), usual.beside), (0, 3));
+        assert!((1..=7).all(|of| usual.tells(of)) && !usual.tells(8));
         assert_eq!((missing(&usual, &[1, 2, 5]), missing(&usual, &[8, 9, 10, 11])), (0, 0));
         assert!(missing(&usual, &[1, 2]) > 100, "{usual:?}");
+    }
+
+    /// Of a loop the first turn is usual, and so is what stands before it; how many turns there are is not.
+    #[test]
+    fn of_what_only_some_begin_nothing_tells_that_it_is_missing() {
+        let usual = usual(400, |span| [vec![1, 2], vec![3; 1 + span as usize % 10]].concat()).unwrap();
+        assert_eq!([1, 2, 3, 4].map(|of| usual.tells(of)), [true, true, false, false]);
+        assert_eq!((missing(&usual, &[1, 2, 3]) > 0, missing(&usual, &[1, 2, 3, 3, 3, 3])), (true, 0));
     }
 
     #[test]

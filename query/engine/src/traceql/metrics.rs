@@ -74,23 +74,22 @@ type Labels = Vec<(String, Value)>;
 impl MetricsQuery {
     pub async fn run(&self, metrics: &Metrics) -> Result<TraceMetrics, QueryError> {
         let (mut inspected, mut warnings) = (0, vec![]);
-        let series = self.evaluate(metrics, &mut inspected, &mut warnings).await?;
-        let mut left = self.exemplars;
-        let mut series: Vec<TraceSeries> = series
+        let mut series = self.evaluate(metrics, &mut inspected, &mut warnings).await?;
+        series.sort_by_cached_key(|series| prom_labels(&series.labels));
+        let (mut left, mut others) = (self.exemplars, series.len());
+        let series: Vec<TraceSeries> = series
             .into_iter()
-            .map(|series| TraceSeries {
-                exemplars: spread(series.standing(&self.steps), &mut left),
-                labels: series.labels,
-                points: series
-                    .values
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(step, v)| Some((self.steps.told_at_ms(step), (*v)?)))
-                    .collect(),
+            .map(|series| {
+                // Each series has its part of them, or the first would have all.
+                let exemplars = spread(series.standing(&self.steps), left.div_ceil(others));
+                (left, others) = (left - exemplars.len(), others - 1);
+                let points = series.values.iter().enumerate();
+                let points =
+                    points.filter_map(|(step, v)| Some((self.steps.told_at_ms(step), (*v)?))).collect();
+                TraceSeries { labels: series.labels, points, exemplars }
             })
             .filter(|series| !series.points.is_empty())
             .collect();
-        series.sort_by_key(|series| prom_labels(&series.labels));
         warnings.extend(self.snapshot.warnings());
         Ok(TraceMetrics { series, inspected_spans: inspected, warnings })
     }

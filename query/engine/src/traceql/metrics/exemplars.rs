@@ -91,14 +91,8 @@ pub(super) fn read_by(query: &MetricsAggregate) -> Vec<Field> {
     read
 }
 
-/// Not more than are left, evenly taken.
-/// Not more than are left, evenly taken.
-pub(super) fn spread(all: Vec<TraceExemplar>, left: &mut usize) -> Vec<TraceExemplar> {
-    let keep = all.len().min(*left);
-    if keep == 0 {
-        return vec![];
-    }
-    *left -= keep;
-    let every = all.len().div_ceil(keep);
-    all.into_iter().step_by(every).collect()
+/// No more than so many, evenly taken.
+pub(super) fn spread(all: Vec<TraceExemplar>, most: usize) -> Vec<TraceExemplar> {
+    let every = all.len().div_ceil(most.max(1)).max(1);
+    all.into_iter().step_by(every).take(most).collect()
 }

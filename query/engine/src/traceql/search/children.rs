@@ -1,5 +1,6 @@
 //! Traces of which a span has as many children as a filter asks for, as `{ childCount > 8 }`, where many are large enough for it.
-//! The children of each span are counted, first roughly: what may have enough is then counted exactly.
+//! The children of each span are counted, first roughly: what may have enough is then counted exactly. Where that is much, it is
+//! counted roughly once more before: parents that shared a counter hardly share another one.
 
 use super::facts::compared;
 use super::matching::Matching;
@@ -22,6 +23,8 @@ use traceql::{CompareOp, Element, FieldExpr, Intrinsic, Pipeline, SpansetExpr, S
 
 /// Ten million spans with a parent of their own fill a third of them.
 const COUNTERS_LOG2: u32 = 25;
+/// So many spans are counted exactly at once; what more pass are counted roughly again.
+const EXACTLY_MAX: usize = 200_000;
 /// A counter goes no further, and ends below what it holds as several threads may pass it at once.
 const COUNTED_MAX: u8 = 200;
 
@@ -41,16 +44,19 @@ fn children_min(pipeline: &Pipeline) -> Option<u8> {
 struct Counted {
     counters: Vec<AtomicU8>,
     hasher: RandomState,
+    least: u8,
+    /// Of spans of which that had enough.
+    among: Option<Arc<Counted>>,
     _taken: MemoryReservation,
 }
 
 impl Counted {
     /// `None` where there is no room.
-    fn none(reservation: MemoryReservation) -> Option<Counted> {
+    fn none(reservation: MemoryReservation, least: u8, among: Option<Arc<Counted>>) -> Option<Counted> {
         let counters = 1 << COUNTERS_LOG2;
         reservation.try_grow(counters).ok()?;
         let counters = std::iter::repeat_with(AtomicU8::default).take(counters).collect();
-        Some(Counted { counters, hasher: RandomState::default(), _taken: reservation })
+        Some(Counted { counters, hasher: RandomState::default(), least, among, _taken: reservation })
     }
 
     fn counter(&self, spans: &Spans<'_>, row: usize) -> Option<&AtomicU8> {
@@ -59,19 +65,32 @@ impl Counted {
     }
 
     fn add(&self, spans: &Spans<'_>) {
-        for counter in (0..spans.len()).filter_map(|row| self.counter(spans, row)) {
+        let is_among = |row: &usize| self.among.as_ref().is_none_or(|among| among.has_enough(spans, *row));
+        for counter in (0..spans.len()).filter(is_among).filter_map(|row| self.counter(spans, row)) {
             if counter.load(Ordering::Relaxed) < COUNTED_MAX {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Passed by spans whose parent may have so many children.
-    fn test(self: Arc<Self>, least: u8) -> SpanTest {
+    /// Whether a span's parent may have so many children.
+    fn has_enough(&self, spans: &Spans<'_>, row: usize) -> bool {
+        let has_enough = |counter: &AtomicU8| counter.load(Ordering::Relaxed) >= self.least;
+        self.counter(spans, row).is_some_and(has_enough)
+            && self.among.as_ref().is_none_or(|among| among.has_enough(spans, row))
+    }
+
+    /// About how many spans have parents that may have enough.
+    fn passing(&self) -> usize {
+        let counts = self.counters.iter().map(|counter| counter.load(Ordering::Relaxed));
+        counts.filter(|count| *count >= self.least).map(usize::from).sum()
+    }
+
+    /// Passed by spans whose parent may have enough children.
+    fn test(self: Arc<Self>) -> SpanTest {
         let passing = move |batch: &RecordBatch| -> Vec<bool> {
             let spans = Spans::of(batch);
-            let has_enough = |counter: &AtomicU8| counter.load(Ordering::Relaxed) >= least;
-            (0..spans.len()).map(|row| self.counter(&spans, row).is_some_and(has_enough)).collect()
+            (0..spans.len()).map(|row| self.has_enough(&spans, row)).collect()
         };
         let columns = SpanColumns::named(&["trace_id", "parent_span_id"]);
         SpanTest { columns, fields: vec![], passing: Arc::new(passing) }
@@ -92,20 +111,18 @@ impl Search {
         inspected: &mut u64,
     ) -> Result<Option<HashSet<TraceId, RandomState>>, QueryError> {
         let Some(least) = children_min(&self.pipeline) else { return Ok(None) };
-        let room = MemoryConsumer::new("traceql children").register(self.context.memory_pool());
-        let Some(counted) = Counted::none(room).map(Arc::new) else { return Ok(None) };
-        let shares = in_shares(|share| {
-            let (own, counted) = (self.clone(), counted.clone());
-            async move { own.count_share(&counted, share).await }
-        })
-        .await?;
-        *inspected += shares.into_iter().sum::<u64>();
+        let Some(mut counted) = self.counted(least, None, inspected).await? else { return Ok(None) };
+        if counted.passing() > EXACTLY_MAX
+            && let Some(again) = self.counted(least, Some(counted.clone()), inspected).await?
+        {
+            counted = again;
+        }
         let wanted = Matching {
             filter: FieldExpr::Static(Static::Bool(true)),
             fields: vec![],
             columns: &["parent_span_id"],
             among: None,
-            test: Some(counted.test(least)),
+            test: Some(counted.test()),
         };
         let children = self
             .matching(wanted, |at| at.spans.parent(at.row).map(|parent| (at.spans.trace_id(at.row), parent)))
@@ -114,9 +131,31 @@ impl Search {
         Ok(parents.map(|parents| with_children(parents, least)))
     }
 
+    /// Children of every parent, or of those of which `among` had enough; `None` where there is no room.
+    async fn counted(
+        &self,
+        least: u8,
+        among: Option<Arc<Counted>>,
+        inspected: &mut u64,
+    ) -> Result<Option<Arc<Counted>>, QueryError> {
+        let room = MemoryConsumer::new("traceql children").register(self.context.memory_pool());
+        let Some(counted) = Counted::none(room, least, among).map(Arc::new) else { return Ok(None) };
+        let shares = in_shares(|share| {
+            let (own, counted) = (self.clone(), counted.clone());
+            async move { own.count_share(&counted, share).await }
+        })
+        .await?;
+        *inspected += shares.into_iter().sum::<u64>();
+        Ok(Some(counted))
+    }
+
     async fn count_share(&self, counted: &Counted, share: (usize, usize)) -> Result<u64, QueryError> {
         let select = SpanSelect { share: Some(share), ..SpanSelect::all(range_of_traces(self.range)) };
-        let mut batches = self.scan(select, &["trace_id", "parent_span_id"])?;
+        let columns = ["trace_id", "parent_span_id"];
+        let mut batches = match &counted.among {
+            Some(among) => self.scan_tested(select, &columns, among.clone().test())?,
+            None => self.scan(select, &columns)?,
+        };
         let mut inspected = 0;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(crate::logql::broken)?;
@@ -151,26 +190,55 @@ mod tests {
         }
     }
 
+    /// Spans by their trace and parent.
+    fn batch(of: &[(u8, Option<SpanId>)]) -> RecordBatch {
+        let traces = of.iter().map(|(trace, _)| [*trace; 16]);
+        let traces: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(traces).unwrap());
+        let parents = of.iter().map(|(_, parent)| *parent);
+        let parents: ArrayRef =
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(parents, 8).unwrap());
+        RecordBatch::try_from_iter([("trace_id", traces), ("parent_span_id", parents)]).unwrap()
+    }
+
+    fn counted(least: u8, among: Option<Arc<Counted>>) -> Arc<Counted> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        Arc::new(Counted::none(MemoryConsumer::new("test").register(&pool), least, among).unwrap())
+    }
+
     #[test]
     fn spans_with_enough_siblings_pass_and_roots_do_not() {
-        let ids = |ids: &[[u8; 16]]| -> ArrayRef {
-            Arc::new(FixedSizeBinaryArray::try_from_iter(ids.iter()).unwrap())
-        };
-        let parents: [Option<SpanId>; 7] =
-            [None, Some([1; 8]), Some([1; 8]), Some([1; 8]), Some([2; 8]), Some([1; 8]), None];
-        let parents: ArrayRef =
-            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(parents.into_iter(), 8).unwrap());
-        let traces = ids(&[[1; 16], [1; 16], [1; 16], [1; 16], [1; 16], [2; 16], [2; 16]]);
-        let batch = RecordBatch::try_from_iter([("trace_id", traces), ("parent_span_id", parents)]).unwrap();
-        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-        let counted = Arc::new(Counted::none(MemoryConsumer::new("test").register(&pool)).unwrap());
-        counted.add(&Spans::of(&batch));
-        let passing = |least: u8| (counted.clone().test(least).passing)(&batch);
-        assert_eq!(passing(1), [false, true, true, true, true, true, false]);
-        assert_eq!(passing(3), [false, true, true, true, false, false, false]);
+        let (one, two) = (Some([1; 8]), Some([2; 8]));
+        let batch = batch(&[(1, None), (1, one), (1, one), (1, one), (1, two), (2, one), (2, None)]);
+        for (least, passing, expected) in [
+            (1, 5, [false, true, true, true, true, true, false]),
+            (3, 3, [false, true, true, true, false, false, false]),
+        ] {
+            let counted = counted(least, None);
+            counted.add(&Spans::of(&batch));
+            assert_eq!((counted.passing(), (counted.test().passing)(&batch)), (passing, expected.to_vec()));
+        }
         // A counter goes no further than it can.
-        (0..300).for_each(|_| counted.add(&Spans::of(&batch)));
-        assert_eq!(passing(COUNTED_MAX), [false, true, true, true, true, true, false]);
+        let most = counted(COUNTED_MAX, None);
+        (0..300).for_each(|_| most.add(&Spans::of(&batch)));
+        assert_eq!((most.test().passing)(&batch), [false, true, true, true, true, true, false]);
+    }
+
+    /// Two parents of two children each, as if they shared their counters.
+    #[test]
+    fn what_passed_by_chance_does_not_pass_again() {
+        let parents = [Some([1; 8]), Some([2; 8])];
+        let spans = batch(&[(1, parents[0]), (1, parents[0]), (1, parents[1]), (1, parents[1]), (1, None)]);
+        let first = counted(3, None);
+        first.add(&Spans::of(&spans));
+        first.add(&Spans::of(&spans));
+        assert_eq!((first.clone().test().passing)(&spans), [true, true, true, true, false]);
+        let again = counted(3, Some(first.clone()));
+        again.add(&Spans::of(&spans));
+        assert_eq!((again.clone().test().passing)(&spans), [false; 5]);
+        // What the first rules out does not count at all.
+        let others = batch(&[(2, parents[0]), (2, parents[0]), (2, parents[0])]);
+        again.add(&Spans::of(&others));
+        assert_eq!((again.passing(), (again.test().passing)(&others)), (0, vec![false; 3]));
     }
 
     #[test]

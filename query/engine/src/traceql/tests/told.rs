@@ -174,6 +174,25 @@ async fn exemplars_go_with_their_values() {
 }
 
 #[tokio::test]
+async fn every_series_has_its_part_of_the_exemplars() {
+    let of_name = |(name, id): (&'static str, u8)| {
+        (0..4).map(move |turn| span(turn + 1, id, 0, name, i64::from(turn) * 14_000, 10))
+    };
+    let world = answers::world_of(vec![of(
+        "x",
+        [("a", 1), ("b", 2), ("c", 3)].into_iter().flat_map(of_name).collect(),
+    )])
+    .await;
+    for (most, expected) in [(2, [1, 1, 0]), (6, [2, 2, 2]), (100, [4, 4, 4])] {
+        let by = "{ } | rate() by (name)";
+        let found =
+            world.engine.traceql_metrics(&Tenant::default(), by, range(), 15_000, most).await.unwrap();
+        let told: Vec<usize> = found.series.iter().map(|series| series.exemplars.len()).collect();
+        assert_eq!(told, expected, "{most}");
+    }
+}
+
+#[tokio::test]
 async fn a_label_that_says_nil_stands_alone() {
     let world = retries().await;
     for (query, expected) in [
