@@ -6,7 +6,7 @@
 
 use crate::TenantHeader;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use engine::{Engine, QueryError, SqlAnswer, SqlParameter};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -137,7 +138,7 @@ fn to_json(answer: &SqlAnswer) -> anyhow::Result<Vec<u8>> {
     if rows.is_empty() {
         rows.extend_from_slice(b"[]");
     }
-    let columns: Vec<&str> = answer.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let columns = names(&answer.schema);
     let mut out = format!("{{\"columns\":{},\"rows\":", serde_json::to_string(&columns)?).into_bytes();
     out.append(&mut rows);
     out.extend_from_slice(format!(",\"warnings\":{}}}", serde_json::to_string(&answer.warnings)?).as_bytes());
@@ -145,21 +146,23 @@ fn to_json(answer: &SqlAnswer) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Two columns of one name (`select a.ts, b.ts`) would be one key of a JSON object: the second becomes `ts_2`.
+fn names(schema: &Schema) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let name = |field: &Arc<Field>| {
+        let (mut name, mut count) = (field.name().clone(), 1);
+        while !taken.insert(name.clone()) {
+            count += 1;
+            name = format!("{}_{count}", field.name());
+        }
+        name
+    };
+    schema.fields().iter().map(name).collect()
+}
+
 fn renamed(batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
     let schema = batch.schema();
-    let mut seen = std::collections::HashMap::new();
-    let fields: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let count = seen.entry(field.name().clone()).and_modify(|n| *n += 1).or_insert(1);
-            if *count == 1 {
-                field.clone()
-            } else {
-                Arc::new(field.as_ref().clone().with_name(format!("{}_{count}", field.name())))
-            }
-        })
-        .collect();
+    let named = schema.fields().iter().zip(names(&schema));
+    let fields: Vec<Field> = named.map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
     RecordBatch::try_new_with_options(
         Arc::new(Schema::new(fields)),
         batch.columns().to_vec(),
@@ -189,3 +192,6 @@ fn to_arrow(answer: &SqlAnswer) -> anyhow::Result<Vec<u8>> {
     writer.finish()?;
     Ok(writer.into_inner()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,9 +305,7 @@ impl Pipeline {
         let mut name = String::new();
         // Asked for by name, they are there, empty.
         for field in wanted {
-            if fields.get(&field.label).is_none() {
-                fields.extract(&field.label, "");
-            }
+            fields.begin(&field.label);
         }
         let ended = logfmt::pairs(line, strict, &mut |key, value| {
             let is_broken = value.contains(char::REPLACEMENT_CHARACTER);
@@ -350,7 +348,7 @@ impl Pipeline {
         for field in wanted {
             match json::at_path(line, &field.steps) {
                 Ok(None) => {}
-                Ok(Some(value)) => fields.extract(&field.label, &value),
+                Ok(Some(value)) => fields.extract_over(&field.label, &value),
                 Err(why) => self.fault(JSON_ERROR, why, fields),
             }
         }

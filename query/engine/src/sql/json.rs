@@ -286,7 +286,7 @@ fn at(text: &str, path: &[Step]) -> Option<Value> {
     if !path.is_empty() && !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
-    let mut value: Value = serde_json::from_str(text).ok()?;
+    let mut value = read(text)?;
     for step in path {
         value = match (value, step) {
             (Value::Object(mut object), Step::Key(key)) => object.remove(key)?,
@@ -303,6 +303,52 @@ fn at(text: &str, path: &[Step]) -> Option<Value> {
         };
     }
     Some(value)
+}
+
+/// A number past what 64 bits hold is JSON, too: it is read as the text that it is, and the rest of its line as ever.
+fn read(text: &str) -> Option<Value> {
+    match serde_json::from_str(text) {
+        Ok(value) => Some(value),
+        Err(why) if why.to_string().starts_with("number out of range") => {
+            serde_json::from_str(&huge_numbers_as_texts(text)).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+fn huge_numbers_as_texts(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (word, is_huge) = if rest.starts_with('"') {
+            (&rest[..end_of_string(rest)], false)
+        } else {
+            let end = rest.find(|c: char| !matches!(c, '+' | '-' | '.' | 'e' | 'E' | '0'..='9'));
+            let word = &rest[..end.unwrap_or(rest.len())];
+            (word, word.parse::<f64>().is_ok_and(f64::is_infinite))
+        };
+        let quote = if is_huge { "\"" } else { "" };
+        out.extend([quote, word, quote]);
+        rest = &rest[word.len()..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Behind the quote that ends the string at the front, or at the end where none does.
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 enum Out {
@@ -332,7 +378,7 @@ impl Out {
         let plain = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         match (&mut *self, plain.filter(|text| !text.contains('\\'))) {
             (Out::Text(out), Some(text)) => out.append_value(text),
-            _ => self.push(serde_json::from_str(text).ok()),
+            _ => self.push(read(text)),
         }
     }
 
@@ -397,6 +443,12 @@ mod tests {
         for wrong in ["$..a", "$.a[", "$.a[x]", "$.\"a"] {
             assert!(parse_path(wrong).unwrap_err().contains("character"), "{wrong}");
         }
+        let huge = r#"{"a":[-1e999,1.5],"b\"1e400":{"1e400":"1e400"},"c":1e400}"#;
+        let get = |path: &str| at(huge, &parse_path(path).unwrap()).map(|value| value.to_string());
+        assert_eq!(get("$.a").as_deref(), Some("[\"-1e999\",1.5]"));
+        assert_eq!(get("$.c").as_deref(), Some("\"1e400\""));
+        assert_eq!(get("/b\"1e400/1e400").as_deref(), Some("\"1e400\""));
+        assert_eq!(at("{\"a\":1,\"c\":1e400", &parse_path("a").unwrap()), None);
         assert_eq!(at("not json", &parse_path("a").unwrap()), None);
         assert_eq!(at("{\"a\":", &parse_path("a").unwrap()), None);
     }

@@ -21,6 +21,19 @@ struct Entry {
     name: String,
     value: String,
     category: Category,
+    /// It was taken away. What a parser found stays known as found: no later one finds it again.
+    gone: bool,
+}
+
+impl Entry {
+    /// Whether it is what a parser finds under the name, which the stream or the metadata may have `taken`.
+    fn is_parsed_as(&self, name: &str, taken: bool) -> bool {
+        let named = match taken {
+            true => self.name.strip_suffix("_extracted"),
+            false => Some(&*self.name),
+        };
+        self.category == Category::Parsed && named == Some(name)
+    }
 }
 
 /// Name and value of a stream's labels.
@@ -84,40 +97,59 @@ impl Fields {
         }
     }
 
-    /// What a parser found; a name that the stream or the metadata has gets `_extracted`. The first one found stays.
+    /// What a parser found; a name that the stream or the metadata has gets `_extracted`. The first one found stays, and
+    /// what was taken away stays away.
     pub fn extract(&mut self, name: &str, value: &str) {
-        let entries = &self.entries[..self.used];
-        // Metadata came first.
-        let mut metadata = entries.iter().take_while(|entry| entry.category == Category::Metadata);
-        let taken = self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name);
+        let taken = self.is_taken(name);
         if !self.is_parsed(name, taken) {
             self.push(name, taken, value, Category::Parsed);
         }
     }
 
-    /// As [`extract`](Self::extract), where the last one found stays, but for one that gets `_extracted`.
-    pub fn extract_last(&mut self, name: &str, value: &str) {
-        let entries = &self.entries[..self.used];
-        let mut metadata = entries.iter().take_while(|entry| entry.category == Category::Metadata);
-        if self.stream_index(name).is_some() || metadata.any(|entry| entry.name == name) {
-            return self.extract(name, value);
-        }
-        let is_it = |entry: &&mut Entry| entry.category == Category::Parsed && entry.name == name;
-        match self.entries[..self.used].iter_mut().find(is_it) {
+    /// What a parser was asked for by name: it stands over what another found, whether that was taken away or not.
+    pub fn extract_over(&mut self, name: &str, value: &str) {
+        let taken = self.is_taken(name);
+        let found =
+            self.entries[..self.used].iter_mut().find(|entry| !entry.gone && entry.is_parsed_as(name, taken));
+        match found {
             Some(entry) => value.clone_into(&mut entry.value),
-            None => self.extract(name, value),
+            None => {
+                self.names.clear();
+                self.push(name, taken, value, Category::Parsed);
+            }
         }
     }
 
-    /// Whether a parser has found the name already.
+    /// As [`extract_over`](Self::extract_over), where of those that get `_extracted` the first one stays.
+    pub fn extract_last(&mut self, name: &str, value: &str) {
+        match self.is_taken(name) {
+            true => self.extract(name, value),
+            false => self.extract_over(name, value),
+        }
+    }
+
+    /// Begins what a parser was asked for by name: it is there, empty, whatever another found. Of a name that the stream or
+    /// the metadata has nothing is begun.
+    pub fn begin(&mut self, name: &str) {
+        if !self.is_taken(name) {
+            self.extract_over(name, "");
+        }
+    }
+
+    /// Whether the stream or the metadata has the name.
+    fn is_taken(&self, name: &str) -> bool {
+        // Metadata came first.
+        let mut metadata =
+            self.entries[..self.used].iter().take_while(|entry| entry.category == Category::Metadata);
+        self.stream_index(name).is_some() || metadata.any(|entry| !entry.gone && entry.name == name)
+    }
+
+    /// Whether a parser has found the name already, or a format made it, whether it was taken away since or not.
     fn is_parsed(&mut self, name: &str, taken: bool) -> bool {
         let parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
         if self.used <= NAMES_LOOKED_THROUGH {
             let mut parsed = parsed;
-            return parsed.any(|entry| match taken {
-                true => entry.name.strip_suffix("_extracted") == Some(name),
-                false => entry.name == name,
-            });
+            return parsed.any(|entry| entry.is_parsed_as(name, taken));
         }
         if self.names.is_empty() {
             self.names = parsed.map(|entry| entry.name.clone()).collect();
@@ -131,7 +163,7 @@ impl Fields {
 
     fn push(&mut self, name: &str, extracted: bool, value: &str, category: Category) {
         if self.used == self.entries.len() {
-            self.entries.push(Entry { name: String::new(), value: String::new(), category });
+            self.entries.push(Entry { name: String::new(), value: String::new(), category, gone: false });
         }
         let entry = &mut self.entries[self.used];
         entry.name.clear();
@@ -142,7 +174,13 @@ impl Fields {
         entry.value.clear();
         entry.value.push_str(value);
         entry.category = category;
+        entry.gone = false;
         self.used += 1;
+    }
+
+    /// The entries that were not taken away.
+    fn standing(&self) -> impl Iterator<Item = &Entry> {
+        self.entries[..self.used].iter().filter(|entry| !entry.gone)
     }
 
     fn stream_index(&self, name: &str) -> Option<usize> {
@@ -169,12 +207,8 @@ impl Fields {
         if name == ERROR_DETAILS {
             return Some(&self.details);
         }
-        let of = |category| {
-            self.entries[..self.used]
-                .iter()
-                .find(|e| e.category == category && e.name == name)
-                .map(|e| &*e.value)
-        };
+        let of =
+            |category| self.standing().find(|e| e.category == category && e.name == name).map(|e| &*e.value);
         of(Category::Parsed).or_else(|| of(Category::Metadata)).or_else(|| {
             let at = self.stream_index(name)?;
             self.stream_visible(at).then(|| &*self.stream[at].1)
@@ -200,14 +234,8 @@ impl Fields {
             self.hide_stream(at);
         }
         self.names.clear();
-        let mut at = 0;
-        while at < self.used {
-            if self.entries[at].name == name {
-                self.used -= 1;
-                self.entries[at..=self.used].rotate_left(1);
-            } else {
-                at += 1;
-            }
+        for entry in self.entries[..self.used].iter_mut().filter(|entry| entry.name == name) {
+            entry.gone = true;
         }
     }
 
@@ -225,15 +253,9 @@ impl Fields {
                 self.hide_stream(at);
             }
         }
-        let mut kept = 0;
-        for at in 0..self.used {
-            if keep(&self.entries[at].name, &self.entries[at].value) {
-                self.entries.swap(kept, at);
-                kept += 1;
-            }
+        for entry in &mut self.entries[..self.used] {
+            entry.gone |= !keep(&entry.name, &entry.value);
         }
-        self.used = kept;
-        self.names.clear();
     }
 
     /// Without details, those of what failed before stay.
@@ -246,8 +268,7 @@ impl Fields {
 
     /// Whether a parser or a format made the label.
     pub fn is_parsed_label(&self, name: &str) -> bool {
-        let mut parsed = self.entries[..self.used].iter().filter(|entry| entry.category == Category::Parsed);
-        parsed.any(|entry| entry.name == name)
+        self.standing().any(|entry| entry.category == Category::Parsed && entry.name == name)
     }
 
     /// Lets the line count with its error.
@@ -272,14 +293,13 @@ impl Fields {
     /// Every label, each name once, in no order. Empty ones are among them where metadata or a parser gave them. What went
     /// wrong stands before what a line calls so.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Category)> {
-        let entries = &self.entries[..self.used];
         let wrong = move |name: &str| match name {
             ERROR => !self.error.is_empty(),
             ERROR_DETAILS => !self.details.is_empty(),
             _ => false,
         };
         let shadowed = move |name: &str, category| {
-            entries.iter().any(|e| {
+            self.standing().any(|e| {
                 e.name == name
                     && (category == Category::Stream
                         || e.category == Category::Parsed && category != Category::Parsed)
@@ -294,8 +314,7 @@ impl Fields {
         stream
             .map(|(_, (name, value))| (&**name, &**value, Category::Stream))
             .chain(
-                entries
-                    .iter()
+                self.standing()
                     .filter(move |e| e.category == Category::Parsed || !shadowed(&e.name, e.category))
                     .filter(move |e| !wrong(&e.name))
                     .map(|e| (&*e.name, &*e.value, e.category)),

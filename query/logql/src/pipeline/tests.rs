@@ -194,6 +194,32 @@ fn labels_are_formatted_dropped_and_kept() {
 }
 
 #[test]
+fn what_is_asked_for_by_name_stands_over_what_was_found() {
+    let json = r#"{"a":1,"b":{"a":2},"pod":3}"#;
+    assert_eq!(run("| json | json a=\"b.a\" | line_format \"L\"", json), "L | a=2 b_a=2 pod_extracted=3");
+    assert_eq!(run("| json a | json a=\"none\" | line_format \"L\"", json), "L | a=1");
+    assert_eq!(run("| json a=\"none\" | json a | line_format \"L\"", json), "L | a=1");
+    assert_eq!(run("| label_format a=`x` | json a | line_format \"L\"", json), "L | a=1");
+    assert_eq!(run("| json pod | json pod=\"a\" | line_format \"L\"", json), "L | pod_extracted=1");
+    assert_eq!(run("| logfmt | logfmt a=\"b\" | line_format \"L\"", "a=1 b=2"), "L | a=2 b=2");
+    assert_eq!(run("| logfmt | logfmt a=\"none\" | line_format \"L\"", "a=1 b=2"), "L | a= b=2");
+}
+
+#[test]
+fn what_was_found_and_taken_away_is_found_no_more() {
+    for taken_away in ["drop a", "keep b", "label_format z=a | drop z"] {
+        for again in ["logfmt", "regexp `a=(?P<a>\\d+)`", "pattern `a=<a> <_>`"] {
+            let stages = format!("| logfmt | {taken_away} | {again} | line_format \"L\"");
+            assert_eq!(run(&stages, "a=1 b=2"), "L | b=2", "{stages}");
+        }
+    }
+    assert_eq!(run("| logfmt | drop a | logfmt a | line_format \"L\"", "a=1 b=2"), "L | a=1 b=2");
+    assert_eq!(run("| drop pod | logfmt | line_format \"{{.pod}}\"", "pod=1"), "1 | ");
+    let many: Vec<String> = (0..100).map(|n| format!("k{n}=1")).collect();
+    assert_eq!(run("| logfmt | keep a | logfmt | line_format \"L\"", &many.join(" ")), "L | ");
+}
+
+#[test]
 fn tens_of_thousands_of_fields_are_read_in_no_time() {
     let field = |n: usize| format!("\"k{n}\":{}", n % 7);
     let fields: Vec<String> = (0..60_000).chain([5, 70, 59_999]).map(field).collect();
