@@ -73,13 +73,13 @@ pub fn run(config: Config, inputs: Inputs, again: Again) -> anyhow::Result<()> {
     ended
 }
 
-/// What an agent of this configuration would collect.
+/// What an agent of this configuration would collect; a mistake that would end its start ends this, too.
 pub fn preview(config: &Config) -> anyhow::Result<String> {
     telemetry::install_tls();
-    inputs::host_root(config)?;
+    let Inputs { scrape_jobs, log_rules, .. } = Inputs::checked(config)?;
     let mut agent = agent_config::collecting(config, config.ingest_url.clone(), agent::Token::None);
-    agent.scrape_jobs = inputs::scrape_jobs(config)?;
-    agent.log_rules = inputs::log_rules(config)?;
+    agent.scrape_jobs = scrape_jobs;
+    agent.log_rules = log_rules;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(agent::preview(&agent)))
 }

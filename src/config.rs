@@ -192,7 +192,14 @@ impl Config {
                 written => Some(address("--syslog", written.map(str::to_owned), "")?),
             },
             syslog_tls: match flags.syslog_tls.as_deref() {
-                None | Some("off") => None,
+                Some("off") => None,
+                // Whoever gives these believes that senders are asked.
+                None if flags.syslog_tls_client_ca.is_some() || flags.syslog_tls_cert.is_some() => {
+                    bail!(
+                        "--syslog-tls-cert and --syslog-tls-client-ca are for --syslog-tls, which is not given"
+                    )
+                }
+                None => None,
                 written => {
                     let own = (flags.syslog_tls_cert, flags.syslog_tls_key, flags.syslog_tls_client_ca);
                     let files = syslog_tls(own, of_all.as_ref())?;
@@ -581,6 +588,13 @@ mod tests {
             ..Flags::default()
         };
         assert!(wrong(syslog_asks).contains("--syslog-tls-cert"));
+        let nobody_asks = |syslog_tls| Flags {
+            syslog_tls,
+            syslog_tls_client_ca: Some("senders.pem".into()),
+            ..Flags::default()
+        };
+        assert!(wrong(nobody_asks(None)).contains("--syslog-tls, which is not given"));
+        assert!(up(nobody_asks(text("off"))).is_ok());
         assert!(wrong(Flags { log_format: text("xml"), ..Flags::default() }).contains("json"));
         assert!(wrong(Flags { webhook: vec!["ftp://x".into()], ..Flags::default() }).contains("http://"));
         assert!(

@@ -68,6 +68,13 @@ impl Certificates {
         stamp(self.files())
     }
 
+    /// Whether the files are there and are what they ought to be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.authorities()?;
+        self.identity()?;
+        Ok(())
+    }
+
     /// The builder with what the files say; errors name them by their flags.
     fn apply(&self, mut builder: ClientBuilder) -> anyhow::Result<ClientBuilder> {
         if let Some(authorities) = self.authorities()? {

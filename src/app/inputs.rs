@@ -22,7 +22,16 @@ pub struct Inputs {
 
 impl Inputs {
     pub fn read(config: &Config) -> anyhow::Result<Inputs> {
+        let inputs = Inputs::checked(config)?;
+        // Last: a start that is refused makes no directory.
+        DataDir::prepare(&config.data_dir)?;
+        Ok(inputs)
+    }
+
+    /// Without a directory.
+    pub fn checked(config: &Config) -> anyhow::Result<Inputs> {
         let ingest_token = config.ingest_token_file.as_deref().map(token).transpose()?;
+        config.ingest_certificates.check()?;
         let tokens = Tokens::load(config.token_file.as_deref())?;
         #[cfg(feature = "server")]
         let server = super::server::Inputs::read(config)?;
@@ -35,8 +44,6 @@ impl Inputs {
             tls: config.tls.clone().map(tls).transpose()?,
             syslog_tls: config.syslog_tls.clone().map(|(_, files)| tls(files)).transpose()?,
         };
-        // Last: a start that is refused makes no directory.
-        DataDir::prepare(&config.data_dir)?;
         Ok(Inputs {
             guards,
             ingest_token,
@@ -49,7 +56,7 @@ impl Inputs {
 }
 
 /// An agent without the machine's root would go on for ever and tell next to nothing.
-pub fn host_root(config: &Config) -> anyhow::Result<()> {
+fn host_root(config: &Config) -> anyhow::Result<()> {
     let root = &config.host_root;
     if matches!(config.role, Role::Up { agent: true, .. } | Role::Agent) && !root.is_dir() {
         bail!(

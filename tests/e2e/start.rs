@@ -42,6 +42,8 @@ fn wrong_input_is_one_line_and_exit_2() {
         ["--token-file", "/nowhere/tokens"],
         ["--token-file", &nothing],
         ["--ingest-token-file", &nothing],
+        ["--ingest-tls-ca", "/nowhere/ca.pem"],
+        ["--syslog-tls-client-ca", "/nowhere/ca.pem"],
         ["--rules", &rules],
         ["--prices", &prices],
         ["--config", &config],
@@ -54,6 +56,12 @@ fn wrong_input_is_one_line_and_exit_2() {
         assert_eq!(code, 2, "{arguments:?}: {text}");
         let one_line = text.trim().lines().count() == 1 && text.starts_with("binnacle: ");
         assert!(one_line && text.contains(arguments[0]), "{arguments:?}: {text}");
+    }
+    for arguments in [["--ingest-tls-ca", "/nowhere/ca.pem"], ["--token-file", "/nowhere/tokens"]] {
+        let mut preview = command("agent", dir.path());
+        preview.arg("--dry-run").args(arguments);
+        let (code, text) = refused(preview);
+        assert!(code == 2 && text.contains(arguments[0]), "as the start would be: {text}");
     }
     let mut start = command("up", dir.path());
     start.env("BINNACLE_LOG_FORMAT", "xml");
