@@ -5,6 +5,7 @@ use crate::caller::{Stamp, built, stamp};
 use anyhow::Context;
 use parking_lot::Mutex;
 use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::warn;
@@ -25,6 +26,9 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A line of a watch; etcd holds no larger objects than 1.5 MB.
 const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// Of what an answer says.
+const TOLD_BYTES_MAX: usize = 300;
 
 /// By path: the resource on which a role must allow `get`.
 const RIGHTS: [(&str, &str); 7] = [
@@ -225,9 +229,19 @@ fn forbidden(path: &str, body: &[u8]) -> String {
     )
 }
 
+/// As an API server and a kubelet say no.
+#[derive(Deserialize)]
+struct Status {
+    message: String,
+}
+
+/// What an answer says that is no success: the message that is in it, or how it begins.
 pub fn beginning(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(300)]);
-    text.trim().to_owned()
+    let text = match serde_json::from_slice(body) {
+        Ok(Status { message }) => message,
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(TOLD_BYTES_MAX)]).into_owned(),
+    };
+    text[..text.floor_char_boundary(TOLD_BYTES_MAX)].trim().to_owned()
 }
 
 pub fn explained(wrong: &reqwest::Error) -> String {

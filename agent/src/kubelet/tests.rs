@@ -320,3 +320,12 @@ fn real_pods_have_their_containers_and_states() {
     assert_eq!(web.folder_uid(), "73ab2dd5d7eb07d8c0fe169a240a62b8");
     assert_eq!(web.status_of("oom").unwrap().last_state.terminated.as_ref().unwrap().reason, "OOMKilled");
 }
+
+#[test]
+fn of_a_refusal_its_words_are_told() {
+    let status = br#"{"kind":"Status","message":"services is forbidden","reason":"Forbidden","code":403}"#;
+    assert_eq!(client::beginning(status), "services is forbidden");
+    assert_eq!(client::beginning(b" no\n"), "no");
+    let long = "\u{e9}".repeat(300);
+    assert_eq!(client::beginning(long.as_bytes()), "\u{e9}".repeat(150));
+}
