@@ -36,13 +36,22 @@ struct Following {
     next: Instant,
     /// No watch is asked for before: it was refused.
     lists_until: Option<Instant>,
+    /// Or not there, when it was last asked for.
+    is_refused: bool,
     said: String,
 }
 
 impl Following {
     fn new() -> Following {
         let version = String::new();
-        Following { version, watch: None, next: Instant::now(), lists_until: None, said: String::new() }
+        Following {
+            version,
+            watch: None,
+            next: Instant::now(),
+            lists_until: None,
+            is_refused: false,
+            said: String::new(),
+        }
     }
 
     fn wait(&mut self, wait: Duration) {
@@ -57,12 +66,31 @@ impl Following {
         self.next = Instant::now() + LIST_EVERY.mul_f64(rand::random_range(0.0..1.0));
     }
 
+    /// Whether it is the second time. An API server that has just begun refuses everybody until it has read who may what, and
+    /// knows no kinds until it has read what is installed.
+    fn refused_again(&mut self, trouble: &Trouble) -> bool {
+        let is_refused = matches!(trouble, Trouble::Absent | Trouble::Forbidden(_));
+        let was_refused = std::mem::replace(&mut self.is_refused, is_refused);
+        is_refused && was_refused
+    }
+
     fn is_list_due(&self) -> bool {
         self.version.is_empty() && Instant::now() >= self.next
     }
 
     fn is_watch_due(&self) -> bool {
         self.watch.is_none() && !self.version.is_empty() && Instant::now() >= self.next
+    }
+
+    /// The role does not allow to watch.
+    fn list_alone(&mut self, kind: Kind, why: &str) {
+        if self.lists_until.is_none() {
+            let kind = kind.name();
+            warn!(kind, why, "these are listed again and again: the agent's ClusterRole must allow watch");
+        }
+        self.lists_until = Some(Instant::now() + ABSENT_EVERY);
+        self.version.clear();
+        self.wait(LIST_EVERY);
     }
 
     fn only_lists(&self) -> bool {
@@ -120,14 +148,16 @@ impl Api {
                     let lists = following.only_lists() || version.is_empty();
                     following.version = if lists { String::new() } else { version };
                     following.wait(if lists { LIST_EVERY } else { Duration::ZERO });
+                    following.is_refused = false;
                     following.tell(kind, String::new());
                 }
                 Err(trouble) => {
-                    if !matches!(trouble, Trouble::Other(_)) {
+                    let again = following.refused_again(&trouble);
+                    if again {
                         self.objects.clear(kind);
                     }
-                    following.wait(trouble.wait());
-                    following.tell(kind, trouble.said("list"));
+                    following.wait(if again { ABSENT_EVERY } else { LIST_EVERY });
+                    following.tell(kind, trouble.said());
                 }
             }
         }
@@ -171,24 +201,21 @@ impl Api {
             match watch {
                 Ok(lines) => {
                     following.watch = Some(lines);
+                    following.is_refused = false;
                     following.tell(kind, String::new());
                 }
-                Err(Trouble::Gone) => following.read_anew(),
-                Err(Trouble::Forbidden(why)) => {
-                    if following.lists_until.is_none() {
-                        let kind = kind.name();
-                        warn!(
-                            kind,
-                            why, "these are listed again and again: the agent's ClusterRole must allow watch"
-                        );
-                    }
-                    following.lists_until = Some(Instant::now() + ABSENT_EVERY);
-                    following.version.clear();
-                    following.wait(LIST_EVERY);
-                }
                 Err(trouble) => {
-                    following.wait(trouble.wait());
-                    following.tell(kind, trouble.said("watch"));
+                    let again = following.refused_again(&trouble);
+                    match trouble {
+                        Trouble::Gone => following.read_anew(),
+                        Trouble::Absent if again => following.read_anew(),
+                        Trouble::Forbidden(why) if again => following.list_alone(kind, &why),
+                        Trouble::Absent | Trouble::Forbidden(_) => following.wait(LIST_EVERY),
+                        Trouble::Other(why) => {
+                            following.wait(LIST_EVERY);
+                            following.tell(kind, why);
+                        }
+                    }
                 }
             }
         }
@@ -263,17 +290,11 @@ impl Trouble {
         }
     }
 
-    fn wait(&self) -> Duration {
-        match self {
-            Trouble::Absent | Trouble::Forbidden(_) => ABSENT_EVERY,
-            Trouble::Gone | Trouble::Other(_) => LIST_EVERY,
-        }
-    }
-
-    fn said(self, verb: &str) -> String {
+    /// Of a list.
+    fn said(self) -> String {
         match self {
             Trouble::Absent => "absent".to_owned(),
-            Trouble::Forbidden(why) => format!("the agent's ClusterRole must allow {verb}: {why}"),
+            Trouble::Forbidden(why) => format!("the agent's ClusterRole must allow list: {why}"),
             Trouble::Gone => "410 Gone".to_owned(),
             Trouble::Other(why) => why,
         }

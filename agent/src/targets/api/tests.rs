@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What it was asked, and what it answers: to watches lines, or a status.
+/// What it was asked, and what it answers: to lists a status, to watches lines, or a status.
 struct Server {
     asked: Mutex<Vec<String>>,
+    lists: Mutex<StatusCode>,
     watches: Mutex<Result<String, StatusCode>>,
 }
 
@@ -30,6 +31,10 @@ async fn services(
     let what = if is_watch { "watch" } else { "list" };
     server.asked.lock().push(format!("{what} {}", query["resourceVersion"]));
     if !is_watch {
+        let status = *server.lists.lock();
+        if status != StatusCode::OK {
+            return status.into_response();
+        }
         let items = [service("a", "5")];
         return Json(json!({ "metadata": { "resourceVersion": "7" }, "items": items })).into_response();
     }
@@ -46,7 +51,11 @@ async fn monitors() -> Json<Value> {
 
 async fn begun(watches: Result<String, StatusCode>) -> (Api, Arc<Server>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = Arc::new(Server { asked: Mutex::default(), watches: Mutex::new(watches) });
+    let server = Arc::new(Server {
+        asked: Mutex::default(),
+        lists: Mutex::new(StatusCode::OK),
+        watches: Mutex::new(watches),
+    });
     let router = Router::new()
         .route(Kind::Service.path(), get(services))
         .route(Kind::ServiceMonitor.path(), get(monitors))
@@ -105,9 +114,27 @@ async fn what_is_listed_once_is_watched_from_there_on() {
 #[tokio::test]
 async fn who_may_not_watch_lists_again() {
     let (mut api, server) = begun(Err(StatusCode::FORBIDDEN)).await;
-    turn(&mut api).await;
-    turn(&mut api).await;
-    turn(&mut api).await;
-    assert_eq!(*server.asked.lock(), ["list 0", "watch 7", "list 0", "list 0"]);
+    for _ in 0..4 {
+        turn(&mut api).await;
+    }
+    assert_eq!(*server.asked.lock(), ["list 0", "watch 7", "watch 7", "list 0", "list 0"]);
     assert_eq!(names(&api), ["a"]);
+}
+
+#[tokio::test]
+async fn one_refusal_takes_nothing_away() {
+    let (mut api, server) = begun(Err(StatusCode::FORBIDDEN)).await;
+    for _ in 0..3 {
+        turn(&mut api).await;
+    }
+    for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND] {
+        *server.lists.lock() = status;
+        turn(&mut api).await;
+        assert_eq!(names(&api), ["a"], "an API server that begins");
+        turn(&mut api).await;
+        assert!(names(&api).is_empty());
+        *server.lists.lock() = StatusCode::OK;
+        turn(&mut api).await;
+        assert_eq!(names(&api), ["a"]);
+    }
 }
