@@ -99,7 +99,8 @@ async fn the_token_is_read_anew_and_the_certificate_is_checked() {
     assert!(doubts.contains("--kubelet-ca-file"), "{doubts}");
     assert!(Client::new(&world.settings(Trust::Anyone)).unwrap().get("/pods").await.is_ok());
     std::fs::remove_file(world.path("token")).unwrap();
-    assert!(client.get("/pods").await.unwrap_err().contains("cannot be read"));
+    let untold = client.get("/pods").await.unwrap_err();
+    assert!(untold.contains("cannot be read") && untold.contains("--kubelet-token-file"), "{untold}");
     let absent = Trust::CaFile(world.path("absent"));
     assert!(Client::new(&world.settings(absent)).is_err());
 }
