@@ -8,13 +8,13 @@
 //! are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
-use super::positions::{Pending, Position};
+use super::positions::{LeftFile, Pending, Position};
 use super::rotations::{self, Rotation};
 use super::source::{HEAD_BYTES, Source, same_file};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A renamed file may still be written to by the runtime until it has opened the new one: about ten milliseconds. So
@@ -48,7 +48,7 @@ pub struct Follow {
     followed_by: Vec<String>,
     /// What became of the open file's name, and since when.
     leaving: Option<(Away, Instant)>,
-    /// What was open before. After a restart it is looked at no more.
+    /// What was open before. A container's is looked at after a restart, too.
     left: Option<Left>,
     /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
     /// read too.
@@ -83,7 +83,8 @@ enum Away {
 
 struct Left {
     source: Source,
-    offset: u64,
+    /// What is remembered of it; without a name where it cannot be found again.
+    file: LeftFile,
     /// Before its last read, which is made again if what was read came to a panic.
     before: u64,
     since: Instant,
@@ -149,6 +150,10 @@ impl Follow {
             older.retain(|one| one.suffix() <= after.as_str());
             follow.are_read(&older);
         }
+        if let Some(file) = follow.position.left.take() {
+            follow.left = Left::found(&follow.path, file);
+            follow.remember_left();
+        }
         follow
     }
 
@@ -204,20 +209,27 @@ impl Follow {
 
     /// Another file: nothing of it has been read. A begun container line may go on in it, and so may lines that are held.
     fn begin(&mut self) {
-        let Position { pending, joined, read, after_gap, .. } = std::mem::take(&mut self.position);
-        self.position = Position { pending, joined, read, after_gap, ..Position::default() };
+        let Position { pending, joined, read, after_gap, left, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, joined, read, after_gap, left, ..Position::default() };
         self.leaving = None;
+    }
+
+    /// So that it is found again after a restart.
+    fn remember_left(&mut self) {
+        let file = self.left.as_ref().map(|left| &left.file);
+        self.position.left = file.filter(|file| !file.name.is_empty()).cloned();
     }
 
     /// Late words of the file before. A line of it that has no end yet waits for that, until the time is over.
     fn read_left(&mut self, buffer: &mut [u8], each: &mut Each<'_>) {
         if self.left.as_ref().is_some_and(|left| left.is_over) {
             self.left = None;
+            self.remember_left();
         }
         let Some(left) = &mut self.left else { return };
-        left.before = left.offset;
+        left.before = left.file.offset;
         // A file that was read to its end and cannot be read any more holds up no other.
-        let filled = left.source.fill_at(buffer, left.offset).unwrap_or(0);
+        let filled = left.source.fill_at(buffer, left.file.offset).unwrap_or(0);
         let is_full = filled == buffer.len();
         let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
@@ -237,8 +249,11 @@ impl Follow {
         if is_apart {
             self.torn = std::mem::replace(&mut self.position.pending, goes_on);
         }
-        left.offset += taken as u64;
+        left.file.offset += taken as u64;
         left.is_over = is_over;
+        if taken > 0 {
+            self.remember_left();
+        }
     }
 
     /// Behind the line that was given last.
@@ -253,8 +268,9 @@ impl Follow {
         self.torn = [None, None];
         self.giving = Giving::Nothing;
         if let Some(left) = &mut self.left {
-            (left.offset, left.is_over) = (left.before, false);
+            (left.file.offset, left.is_over) = (left.before, false);
         }
+        self.remember_left();
     }
 
     /// As [`read_again`](Follow::read_again), without what came to a panic: the line that was being given, all that is still
@@ -302,18 +318,14 @@ impl Follow {
         first.is_some_and(|first| end >= *first) || self.given_up.contains(&end)
     }
 
-    /// The open file is read to its end, and the next one is opened.
-    fn leave_for(&mut self, next: Source) {
-        let offset = self.position.offset;
+    /// The open file, which has this dated name now, is read to its end, and the next one is opened.
+    fn leave_for(&mut self, next: Source, name: Option<String>) {
+        let Position { head_bytes, head_hash, offset, .. } = self.position;
+        let file = LeftFile { name: name.unwrap_or_default(), head_bytes, head_hash, offset };
         let before = self.open.replace(next).filter(|source| !source.is_packed());
-        self.left = before.map(|source| Left {
-            source,
-            offset,
-            before: offset,
-            since: Instant::now(),
-            is_over: false,
-        });
+        self.left = before.map(|source| Left::of(source, file));
         self.begin();
+        self.remember_left();
     }
 
     /// Gives whole lines; returns where in the buffer the one stands that has no end yet.
@@ -475,17 +487,16 @@ impl Follow {
         let all = rotations::all(&self.path, self.is_container);
         let place = self.place_of_open(&all).filter(|at| all[*at].is_dated());
         let left = place.map(|at| all[at].suffix().to_owned()).or_else(|| self.seen_as.clone());
-        if let Some(left) = left
-            && self.is_container
-        {
-            self.has_read(&left, &all);
+        let left = left.filter(|_| self.is_container);
+        if let Some(left) = &left {
+            self.has_read(left, &all);
         }
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
                 Ok(source) => {
                     let gap = self.gap();
                     self.tell(gap);
-                    self.leave_for(source);
+                    self.leave_for(source, left);
                     self.seen_as = next.is_dated().then(|| next.suffix().to_owned());
                     self.is_followed_by(&younger[1..]);
                 }
@@ -513,7 +524,7 @@ impl Follow {
         // The kubelet renames a file after it deleted others: where none is left behind, nobody knows of a gap.
         let gap = self.gap().filter(|lost| *lost > 0);
         self.tell(gap);
-        self.leave_for(named);
+        self.leave_for(named, left);
         self.seen_as = None;
         self.is_followed_by(&[]);
         Ok(Step::More)
@@ -624,6 +635,25 @@ impl Follow {
         self.seen_as = rotation.is_dated().then(|| rotation.suffix().to_owned());
         let younger = self.younger();
         self.is_followed_by(&younger);
+    }
+}
+
+impl Left {
+    fn of(source: Source, file: LeftFile) -> Left {
+        Left { source, before: file.offset, file, since: Instant::now(), is_over: false }
+    }
+
+    /// After a restart: as it is or packed, and none where it was deleted.
+    fn found(path: &Path, file: LeftFile) -> Option<Left> {
+        for _ in 0..LOOKS_MAX {
+            let all = rotations::all(path, true);
+            let one = all.iter().find(|one| one.suffix() == file.name)?;
+            // Packed since the look, it has another name.
+            let Ok(mut source) = Source::open(&one.path) else { continue };
+            let is_it = source.begins_as(file.head_bytes, file.head_hash);
+            return is_it.then(|| Left::of(source, file));
+        }
+        None
     }
 }
 
