@@ -86,6 +86,28 @@ fn children_that_are_killed_all_day_are_counted_and_the_latest_known() {
     assert_eq!(ledger.due(60 * SECOND), [], "the same again");
 }
 
+/// Of a container that lives on, a child each five seconds: it is never quiet.
+#[test]
+fn kills_that_go_on_and_on_are_told_as_they_come() {
+    let at = |n: u32| i64::from(n) * 5 * SECOND;
+    let (mut by_log, mut by_groups) = (Ledger::default(), Ledger::default());
+    let (mut told, mut counted) = (vec![], 0);
+    for pid in 1..=100 {
+        by_log.kernel(Victim { ts_ns: at(pid), ..killed(pid) }, at(pid));
+        told.extend(by_log.due(at(pid)).iter().map(|kill| kill.victim.as_ref().unwrap().pid));
+        by_groups.group(ID, Group { uid: UID, kills: pid.into(), ..Group::default() }, at(pid));
+        counted += by_groups.due(at(pid)).len();
+    }
+    assert_eq!(told, (1..=97).collect::<Vec<_>>());
+    assert_eq!(counted, 97);
+    for ledger in [by_log, by_groups] {
+        let mut next = Ledger::from_bytes(&ledger.to_bytes());
+        assert_eq!(next.due(at(101)).len(), 1, "as an agent goes on that was killed");
+        assert_eq!(next.due(at(103)).len(), 2);
+        assert_eq!(next.due(at(200)), []);
+    }
+}
+
 /// A container that lives on has nothing new to its kubelet.
 #[test]
 fn a_kill_waits_for_the_name_of_its_container() {
