@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 /// long after something is in the new file the old one is read before it, and its lines are in order.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// A slow runtime may have begun a line in the old file, while the other stream is in the new one already. Its rest is waited
+/// for longer: else the next line of that stream would be taken for it.
+const REST_OF_A_LINE: Duration = Duration::from_secs(1);
+
 /// A disk may be slow, and of several processes that write one file each changes to the new one in its own time. So long
 /// the old one is looked at beside it: what still comes is late and not lost.
 const LATE_WORDS: Duration = Duration::from_secs(60);
@@ -390,7 +394,7 @@ impl Follow {
                 _ => self.leaving.insert((away, Instant::now())).1,
             };
             match away {
-                Away::Taken if since.elapsed() < LAST_WORDS => return Ok(Step::Soon),
+                Away::Taken if since.elapsed() < self.last_words() => return Ok(Step::Soon),
                 Away::Taken => {}
                 Away::Nameless | Away::Empty if since.elapsed() < NAMELESS => return Ok(Step::Soon),
                 Away::Nameless | Away::Empty => return Ok(Step::Idle),
@@ -405,6 +409,11 @@ impl Follow {
         self.last_line(&buffer[rest], each);
         self.losses.cut_files += u64::from(self.open.as_mut().is_some_and(Source::take_cut));
         self.go_on(younger)
+    }
+
+    fn last_words(&self) -> Duration {
+        let is_begun = self.position.pending.iter().any(Option::is_some);
+        if is_begun { REST_OF_A_LINE } else { LAST_WORDS }
     }
 
     /// The last line of a file that nobody writes to any more, even without its end.
@@ -708,6 +717,24 @@ fn remember_head(source: &mut Source, position: &mut Position, read: &[u8]) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rest_of_a_begun_line_is_waited_for_longer() {
+        for is_begun in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("0.log");
+            std::fs::write(&path, "begun\n").unwrap();
+            let mut follow = Follow::new(path.clone(), Position::default(), true);
+            let mut buffer = vec![0; 64];
+            while follow.read(&mut buffer, &mut |_, _| {}).unwrap() == Step::More {}
+            std::fs::rename(&path, dir.path().join("0.log.20260101-000001")).unwrap();
+            std::fs::write(&path, "of the other stream\n").unwrap();
+            follow.position.pending[1] = is_begun.then(Pending::default);
+            follow.leaving = Some((Away::Taken, Instant::now().checked_sub(LAST_WORDS).unwrap()));
+            let step = follow.read(&mut buffer, &mut |_, _| {}).unwrap();
+            assert_eq!(step, if is_begun { Step::Soon } else { Step::More }, "begun: {is_begun}");
+        }
+    }
 
     #[test]
     fn what_is_packed_while_it_is_looked_for_is_looked_for_again() {
