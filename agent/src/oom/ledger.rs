@@ -199,6 +199,18 @@ impl Ledger {
                 }
             }
         }
+        self.name_of_only(pod);
+    }
+
+    /// The kubelet knows the last two ids of a container. Older ones of a pod of one container are that one's, too.
+    fn name_of_only(&mut self, pod: &Pod) {
+        let mut names = pod.statuses().map(|status| &status.name);
+        let (Some(only), None) = (names.next(), names.next()) else { return };
+        for container in self.saved.containers.values_mut() {
+            if container.name.is_empty() && container.uid == pod.folder_uid() {
+                container.name.clone_from(only);
+            }
+        }
     }
 
     /// Kills that have not been told, once nothing more is to come of them.

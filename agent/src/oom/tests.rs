@@ -120,6 +120,25 @@ fn a_kill_waits_for_the_name_of_its_container() {
     assert_eq!((ledger.due(120 * SECOND).len(), ledger.kills(UID, "oom")), (1, 1));
 }
 
+/// It was started anew so often, while the agent was away, that its kubelet knows the id no more.
+#[test]
+fn a_container_that_is_alone_in_its_pod_is_known_by_that() {
+    const OLD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let mut of_two = pod("Error");
+    let mut other = of_two.status.container_statuses[0].clone();
+    other.name = "other".into();
+    of_two.status.container_statuses.push(other);
+    for (pod, name) in [(pod("Error"), "oom"), (of_two, "")] {
+        let mut ledger = Ledger::default();
+        ledger.kernel(Victim { container_id: OLD.into(), ..killed(7) }, 100 * SECOND);
+        assert!(ledger.lacks_a_name());
+        ledger.status(&pod, 101 * SECOND);
+        let due = ledger.due(120 * SECOND);
+        assert_eq!((due.len(), due[0].name.as_str()), (1, name));
+        assert_eq!(ledger.kills(UID, "oom"), u64::from(name == "oom"));
+    }
+}
+
 #[test]
 fn each_source_alone_is_enough_after_a_while() {
     let of = |tell: &dyn Fn(&mut Ledger)| {
