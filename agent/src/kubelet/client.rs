@@ -134,7 +134,11 @@ impl Client {
             Ok(token) => request = request.bearer_auth(token.trim()),
             // A port without authentication needs none.
             Err(wrong) if self.base.starts_with("https") => {
-                return Err(format!("its token {} cannot be read: {wrong}", self.token_file.display()));
+                return Err(format!(
+                    "its token {} cannot be read: {wrong}; --kubelet-token-file names another file, an empty one \
+                     where no token is asked for",
+                    self.token_file.display()
+                ));
             }
             Err(_) => {}
         }

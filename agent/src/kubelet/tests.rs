@@ -101,7 +101,8 @@ async fn the_token_is_read_anew_and_the_certificate_is_checked() {
     std::fs::write(world.path("token"), "\n").unwrap();
     assert!(client.get("/pods").await.unwrap_err().contains("is empty"), "it asks as nobody");
     std::fs::remove_file(world.path("token")).unwrap();
-    assert!(client.get("/pods").await.unwrap_err().contains("cannot be read"));
+    let untold = client.get("/pods").await.unwrap_err();
+    assert!(untold.contains("cannot be read") && untold.contains("--kubelet-token-file"), "{untold}");
     let absent = Trust::CaFile(world.path("absent"));
     assert!(Client::new(&world.settings(absent)).is_err());
 }

@@ -8,18 +8,22 @@
 //! are of a clock that goes back, every autumn by an hour.
 
 use super::line::LINE_BYTES_MAX;
-use super::positions::{Pending, Position};
+use super::positions::{LeftFile, Pending, Position};
 use super::rotations::{self, Rotation};
 use super::source::{HEAD_BYTES, Source, same_file};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A renamed file may still be written to by the runtime until it has opened the new one: about ten milliseconds. So
 /// long after something is in the new file the old one is read before it, and its lines are in order.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// A slow runtime may have begun a line in the old file, while the other stream is in the new one already. Its rest is waited
+/// for longer: else the next line of that stream would be taken for it.
+const REST_OF_A_LINE: Duration = Duration::from_secs(1);
 
 /// A disk may be slow, and of several processes that write one file each changes to the new one in its own time. So long
 /// the old one is looked at beside it: what still comes is late and not lost.
@@ -48,7 +52,7 @@ pub struct Follow {
     followed_by: Vec<String>,
     /// What became of the open file's name, and since when.
     leaving: Option<(Away, Instant)>,
-    /// What was open before. After a restart it is looked at no more.
+    /// What was open before. A container's is looked at after a restart, too.
     left: Option<Left>,
     /// A container's files: their lines have times of their own, so old ones are as good as new, and packed ones are
     /// read too.
@@ -83,7 +87,8 @@ enum Away {
 
 struct Left {
     source: Source,
-    offset: u64,
+    /// What is remembered of it; without a name where it cannot be found again.
+    file: LeftFile,
     /// Before its last read, which is made again if what was read came to a panic.
     before: u64,
     since: Instant,
@@ -149,6 +154,10 @@ impl Follow {
             older.retain(|one| one.suffix() <= after.as_str());
             follow.are_read(&older);
         }
+        if let Some(file) = follow.position.left.take() {
+            follow.left = Left::found(&follow.path, file);
+            follow.remember_left();
+        }
         follow
     }
 
@@ -204,20 +213,27 @@ impl Follow {
 
     /// Another file: nothing of it has been read. A begun container line may go on in it, and so may lines that are held.
     fn begin(&mut self) {
-        let Position { pending, joined, read, after_gap, .. } = std::mem::take(&mut self.position);
-        self.position = Position { pending, joined, read, after_gap, ..Position::default() };
+        let Position { pending, joined, read, after_gap, left, .. } = std::mem::take(&mut self.position);
+        self.position = Position { pending, joined, read, after_gap, left, ..Position::default() };
         self.leaving = None;
+    }
+
+    /// So that it is found again after a restart.
+    fn remember_left(&mut self) {
+        let file = self.left.as_ref().map(|left| &left.file);
+        self.position.left = file.filter(|file| !file.name.is_empty()).cloned();
     }
 
     /// Late words of the file before. A line of it that has no end yet waits for that, until the time is over.
     fn read_left(&mut self, buffer: &mut [u8], each: &mut Each<'_>) {
         if self.left.as_ref().is_some_and(|left| left.is_over) {
             self.left = None;
+            self.remember_left();
         }
         let Some(left) = &mut self.left else { return };
-        left.before = left.offset;
+        left.before = left.file.offset;
         // A file that was read to its end and cannot be read any more holds up no other.
-        let filled = left.source.fill_at(buffer, left.offset).unwrap_or(0);
+        let filled = left.source.fill_at(buffer, left.file.offset).unwrap_or(0);
         let is_full = filled == buffer.len();
         let is_over = !is_full && left.since.elapsed() > LATE_WORDS;
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
@@ -237,8 +253,11 @@ impl Follow {
         if is_apart {
             self.torn = std::mem::replace(&mut self.position.pending, goes_on);
         }
-        left.offset += taken as u64;
+        left.file.offset += taken as u64;
         left.is_over = is_over;
+        if taken > 0 {
+            self.remember_left();
+        }
     }
 
     /// Behind the line that was given last.
@@ -253,8 +272,9 @@ impl Follow {
         self.torn = [None, None];
         self.giving = Giving::Nothing;
         if let Some(left) = &mut self.left {
-            (left.offset, left.is_over) = (left.before, false);
+            (left.file.offset, left.is_over) = (left.before, false);
         }
+        self.remember_left();
     }
 
     /// As [`read_again`](Follow::read_again), without what came to a panic: the line that was being given, all that is still
@@ -302,18 +322,14 @@ impl Follow {
         first.is_some_and(|first| end >= *first) || self.given_up.contains(&end)
     }
 
-    /// The open file is read to its end, and the next one is opened.
-    fn leave_for(&mut self, next: Source) {
-        let offset = self.position.offset;
+    /// The open file, which has this dated name now, is read to its end, and the next one is opened.
+    fn leave_for(&mut self, next: Source, name: Option<String>) {
+        let Position { head_bytes, head_hash, offset, .. } = self.position;
+        let file = LeftFile { name: name.unwrap_or_default(), head_bytes, head_hash, offset };
         let before = self.open.replace(next).filter(|source| !source.is_packed());
-        self.left = before.map(|source| Left {
-            source,
-            offset,
-            before: offset,
-            since: Instant::now(),
-            is_over: false,
-        });
+        self.left = before.map(|source| Left::of(source, file));
         self.begin();
+        self.remember_left();
     }
 
     /// Gives whole lines; returns where in the buffer the one stands that has no end yet.
@@ -378,7 +394,7 @@ impl Follow {
                 _ => self.leaving.insert((away, Instant::now())).1,
             };
             match away {
-                Away::Taken if since.elapsed() < LAST_WORDS => return Ok(Step::Soon),
+                Away::Taken if since.elapsed() < self.last_words() => return Ok(Step::Soon),
                 Away::Taken => {}
                 Away::Nameless | Away::Empty if since.elapsed() < NAMELESS => return Ok(Step::Soon),
                 Away::Nameless | Away::Empty => return Ok(Step::Idle),
@@ -393,6 +409,11 @@ impl Follow {
         self.last_line(&buffer[rest], each);
         self.losses.cut_files += u64::from(self.open.as_mut().is_some_and(Source::take_cut));
         self.go_on(younger)
+    }
+
+    fn last_words(&self) -> Duration {
+        let is_begun = self.position.pending.iter().any(Option::is_some);
+        if is_begun { REST_OF_A_LINE } else { LAST_WORDS }
     }
 
     /// The last line of a file that nobody writes to any more, even without its end.
@@ -475,17 +496,16 @@ impl Follow {
         let all = rotations::all(&self.path, self.is_container);
         let place = self.place_of_open(&all).filter(|at| all[*at].is_dated());
         let left = place.map(|at| all[at].suffix().to_owned()).or_else(|| self.seen_as.clone());
-        if let Some(left) = left
-            && self.is_container
-        {
-            self.has_read(&left, &all);
+        let left = left.filter(|_| self.is_container);
+        if let Some(left) = &left {
+            self.has_read(left, &all);
         }
         if let Some(next) = younger.first() {
             match Source::open(&next.path) {
                 Ok(source) => {
                     let gap = self.gap();
                     self.tell(gap);
-                    self.leave_for(source);
+                    self.leave_for(source, left);
                     self.seen_as = next.is_dated().then(|| next.suffix().to_owned());
                     self.is_followed_by(&younger[1..]);
                 }
@@ -513,7 +533,7 @@ impl Follow {
         // The kubelet renames a file after it deleted others: where none is left behind, nobody knows of a gap.
         let gap = self.gap().filter(|lost| *lost > 0);
         self.tell(gap);
-        self.leave_for(named);
+        self.leave_for(named, left);
         self.seen_as = None;
         self.is_followed_by(&[]);
         Ok(Step::More)
@@ -627,6 +647,25 @@ impl Follow {
     }
 }
 
+impl Left {
+    fn of(source: Source, file: LeftFile) -> Left {
+        Left { source, before: file.offset, file, since: Instant::now(), is_over: false }
+    }
+
+    /// After a restart: as it is or packed, and none where it was deleted.
+    fn found(path: &Path, file: LeftFile) -> Option<Left> {
+        for _ in 0..LOOKS_MAX {
+            let all = rotations::all(path, true);
+            let one = all.iter().find(|one| one.suffix() == file.name)?;
+            // Packed since the look, it has another name.
+            let Ok(mut source) = Source::open(&one.path) else { continue };
+            let is_it = source.begins_as(file.head_bytes, file.head_hash);
+            return is_it.then(|| Left::of(source, file));
+        }
+        None
+    }
+}
+
 /// How many lines were held.
 fn give_up_held(position: &mut Position) -> u64 {
     let held = position.pending.iter_mut().chain(&mut position.joined);
@@ -678,6 +717,24 @@ fn remember_head(source: &mut Source, position: &mut Position, read: &[u8]) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rest_of_a_begun_line_is_waited_for_longer() {
+        for is_begun in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("0.log");
+            std::fs::write(&path, "begun\n").unwrap();
+            let mut follow = Follow::new(path.clone(), Position::default(), true);
+            let mut buffer = vec![0; 64];
+            while follow.read(&mut buffer, &mut |_, _| {}).unwrap() == Step::More {}
+            std::fs::rename(&path, dir.path().join("0.log.20260101-000001")).unwrap();
+            std::fs::write(&path, "of the other stream\n").unwrap();
+            follow.position.pending[1] = is_begun.then(Pending::default);
+            follow.leaving = Some((Away::Taken, Instant::now().checked_sub(LAST_WORDS).unwrap()));
+            let step = follow.read(&mut buffer, &mut |_, _| {}).unwrap();
+            assert_eq!(step, if is_begun { Step::Soon } else { Step::More }, "begun: {is_begun}");
+        }
+    }
 
     #[test]
     fn what_is_packed_while_it_is_looked_for_is_looked_for_again() {

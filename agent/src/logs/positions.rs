@@ -42,9 +42,23 @@ pub struct Position {
     /// Files before this one are missing, or may be: nothing that was begun before goes on in it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub after_gap: bool,
+    /// What was open before this file, while late words may come to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftFile>,
     /// Lines that may go on in the next one, as a stack trace does.
     #[serde(default, skip_serializing_if = "nothing_pending")]
     pub joined: [Option<Pending>; 2],
+}
+
+/// A container's file that was read to its end and left for the next one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeftFile {
+    /// Its dated name, behind the base.
+    pub name: String,
+    pub head_bytes: u32,
+    pub head_hash: u64,
+    /// Late words come behind it.
+    pub offset: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -64,6 +64,9 @@ struct Container {
     exit_ns: Option<i64>,
     group_kills: u64,
     changed_ns: i64,
+    /// Since when how many are known, of those that were not told.
+    #[serde(default)]
+    known: VecDeque<(i64, u64)>,
 }
 
 #[derive(Default)]
@@ -78,9 +81,34 @@ impl Container {
         victims.max(self.group_kills).max(u64::from(self.exit.is_some()))
     }
 
-    /// All were told.
-    fn forget_victims(&mut self) {
-        while self.victims.len() > VICTIMS_MAX {
+    /// More of its kills are known, or more of one of them.
+    fn changed(&mut self, now_ns: i64) {
+        self.changed_ns = now_ns;
+        let kills = self.kills();
+        let is_full = self.known.len() >= VICTIMS_MAX;
+        if let Some((_, known)) = self.known.back_mut()
+            && (is_full || *known >= kills)
+        {
+            *known = kills.max(*known);
+        } else {
+            self.known.push_back((now_ns, kills));
+        }
+    }
+
+    /// Kills of which nothing more is to come: all of them once it is quiet. Where they go on and on it never is, and those
+    /// are told that were known for so long.
+    fn ripe(&self, now_ns: i64) -> u64 {
+        let has_all = self.exit.is_some() && !self.victims.is_empty();
+        if has_all || now_ns - self.changed_ns >= GRACE_NS {
+            return self.kills();
+        }
+        let for_long = self.known.iter().take_while(|(since_ns, _)| now_ns - since_ns >= GRACE_NS);
+        for_long.last().map_or(0, |(_, kills)| *kills)
+    }
+
+    fn has_told(&mut self, told: u64) {
+        self.known.retain(|(_, kills)| *kills > told);
+        while self.victims.len() > VICTIMS_MAX && self.forgotten < told {
             let oldest = self.victims.iter().min_by_key(|(_, victim)| victim.ts_ns).map(|(pid, _)| *pid);
             let Some(pid) = oldest else { return };
             self.victims.remove(&pid);
@@ -126,7 +154,7 @@ impl Ledger {
         container.uid.clone_from(&victim.uid);
         // The same process twice is one kill.
         if container.victims.insert(victim.pid, victim).is_none() {
-            container.changed_ns = now_ns;
+            container.changed(now_ns);
         }
     }
 
@@ -145,7 +173,7 @@ impl Ledger {
             group.uid.clone_into(&mut container.uid);
             if group.kills > container.group_kills {
                 container.group_kills = group.kills;
-                container.changed_ns = now_ns;
+                container.changed(now_ns);
             }
         }
     }
@@ -167,8 +195,20 @@ impl Ledger {
                 if container.exit.is_none() {
                     container.exit = Some((ended.exit_code, ended.reason.clone()));
                     container.exit_ns = crate::pods::time_ns(ended.finished_at.as_deref());
-                    container.changed_ns = now_ns;
+                    container.changed(now_ns);
                 }
+            }
+        }
+        self.name_of_only(pod);
+    }
+
+    /// The kubelet knows the last two ids of a container. Older ones of a pod of one container are that one's, too.
+    fn name_of_only(&mut self, pod: &Pod) {
+        let mut names = pod.statuses().map(|status| &status.name);
+        let (Some(only), None) = (names.next(), names.next()) else { return };
+        for container in self.saved.containers.values_mut() {
+            if container.name.is_empty() && container.uid == pod.folder_uid() {
+                container.name.clone_from(only);
             }
         }
     }
@@ -179,9 +219,8 @@ impl Ledger {
         let Saved { containers, told: told_of, counts, .. } = &mut self.saved;
         for (id, container) in containers {
             let told = told_of.get(id).map_or(0, |(told, _)| *told);
-            let is_quiet = now_ns - container.changed_ns >= GRACE_NS;
-            let has_all = container.exit.is_some() && !container.victims.is_empty();
-            if container.kills() <= told || !(is_quiet || has_all) {
+            let ripe = container.ripe(now_ns);
+            if ripe <= told {
                 continue;
             }
             let curve = self.curves.get(id);
@@ -189,7 +228,7 @@ impl Ledger {
                 curve.map(|curve| curve.points.iter().copied().collect()).unwrap_or_default();
             let mut victims = container.victims.values().cloned().collect::<Vec<_>>();
             victims.sort_by_key(|victim| victim.ts_ns);
-            for at in told..container.kills() {
+            for at in told..ripe {
                 let named = at.checked_sub(container.forgotten);
                 let victim = named.and_then(|at| victims.get(at as usize)).cloned();
                 // The container ends with the last of its kills, if with any.
@@ -207,10 +246,10 @@ impl Ledger {
                     curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
                 });
             }
-            told_of.insert(id.clone(), (container.kills(), now_ns));
+            told_of.insert(id.clone(), (ripe, now_ns));
             let count = format!("{}/{}", container.uid, container.name);
-            *counts.entry(count).or_default() += container.kills() - told;
-            container.forget_victims();
+            *counts.entry(count).or_default() += ripe - told;
+            container.has_told(ripe);
         }
         self.forget();
         due

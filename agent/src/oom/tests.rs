@@ -86,6 +86,28 @@ fn children_that_are_killed_all_day_are_counted_and_the_latest_known() {
     assert_eq!(ledger.due(60 * SECOND), [], "the same again");
 }
 
+/// Of a container that lives on, a child each five seconds: it is never quiet.
+#[test]
+fn kills_that_go_on_and_on_are_told_as_they_come() {
+    let at = |n: u32| i64::from(n) * 5 * SECOND;
+    let (mut by_log, mut by_groups) = (Ledger::default(), Ledger::default());
+    let (mut told, mut counted) = (vec![], 0);
+    for pid in 1..=100 {
+        by_log.kernel(Victim { ts_ns: at(pid), ..killed(pid) }, at(pid));
+        told.extend(by_log.due(at(pid)).iter().map(|kill| kill.victim.as_ref().unwrap().pid));
+        by_groups.group(ID, Group { uid: UID, kills: pid.into(), ..Group::default() }, at(pid));
+        counted += by_groups.due(at(pid)).len();
+    }
+    assert_eq!(told, (1..=97).collect::<Vec<_>>());
+    assert_eq!(counted, 97);
+    for ledger in [by_log, by_groups] {
+        let mut next = Ledger::from_bytes(&ledger.to_bytes());
+        assert_eq!(next.due(at(101)).len(), 1, "as an agent goes on that was killed");
+        assert_eq!(next.due(at(103)).len(), 2);
+        assert_eq!(next.due(at(200)), []);
+    }
+}
+
 /// A container that lives on has nothing new to its kubelet.
 #[test]
 fn a_kill_waits_for_the_name_of_its_container() {
@@ -96,6 +118,25 @@ fn a_kill_waits_for_the_name_of_its_container() {
     ledger.status(&pod("OOMKilled"), 101 * SECOND);
     assert!(!ledger.lacks_a_name());
     assert_eq!((ledger.due(120 * SECOND).len(), ledger.kills(UID, "oom")), (1, 1));
+}
+
+/// It was started anew so often, while the agent was away, that its kubelet knows the id no more.
+#[test]
+fn a_container_that_is_alone_in_its_pod_is_known_by_that() {
+    const OLD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let mut of_two = pod("Error");
+    let mut other = of_two.status.container_statuses[0].clone();
+    other.name = "other".into();
+    of_two.status.container_statuses.push(other);
+    for (pod, name) in [(pod("Error"), "oom"), (of_two, "")] {
+        let mut ledger = Ledger::default();
+        ledger.kernel(Victim { container_id: OLD.into(), ..killed(7) }, 100 * SECOND);
+        assert!(ledger.lacks_a_name());
+        ledger.status(&pod, 101 * SECOND);
+        let due = ledger.due(120 * SECOND);
+        assert_eq!((due.len(), due[0].name.as_str()), (1, name));
+        assert_eq!(ledger.kills(UID, "oom"), u64::from(name == "oom"));
+    }
 }
 
 #[test]

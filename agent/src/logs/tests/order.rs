@@ -153,6 +153,30 @@ fn late_words_of_the_file_before_are_read_beside_the_new_one() {
     }
 }
 
+/// The runtime is slow, and the agent is killed before all is in the file that was left.
+#[test]
+fn late_words_come_after_a_restart_too() {
+    for is_packed in [false, true] {
+        let mut world = World::new();
+        let before = dated("000001");
+        world.append(CURRENT, cri(0..1));
+        assert_eq!(world.bodies(), lines(0..1));
+        world.rename(CURRENT, &before);
+        world.append(CURRENT, cri(1..2));
+        assert_eq!(world.bodies(), lines(1..2));
+        world.append(&before, cri(2..3));
+        assert_eq!(world.bodies(), lines(2..3));
+        world.append(&before, cri(3..4));
+        if is_packed {
+            world.pack(&before);
+        }
+        world.restart();
+        assert_eq!(world.bodies(), lines(3..4), "packed: {is_packed}");
+        world.restart();
+        assert_eq!(world.bodies(), [""; 0], "packed: {is_packed}");
+    }
+}
+
 /// A runtime that closes a file writes there how far a line had come, which may be after the line's end in the next one.
 #[test]
 fn a_beginning_that_comes_after_its_end_begins_no_other_line() {

@@ -202,7 +202,10 @@ fn what_is_asked_for_by_name_stands_over_what_was_found() {
     assert_eq!(run("| label_format a=`x` | json a | line_format \"L\"", json), "L | a=1");
     assert_eq!(run("| json pod | json pod=\"a\" | line_format \"L\"", json), "L | pod_extracted=1");
     assert_eq!(run("| logfmt | logfmt a=\"b\" | line_format \"L\"", "a=1 b=2"), "L | a=2 b=2");
-    assert_eq!(run("| logfmt | logfmt a=\"none\" | line_format \"L\"", "a=1 b=2"), "L | a= b=2");
+    assert_eq!(
+        run("| logfmt | label_format c=b | logfmt c=\"none\" | line_format \"L\"", "a=1 b=2"),
+        "L | a=1 c="
+    );
 }
 
 #[test]
@@ -228,7 +231,8 @@ fn tens_of_thousands_of_fields_are_read_in_no_time() {
     assert_eq!(all.matches('=').count(), 60_001, "each name once");
     assert!(all.contains("app_extracted=1") && all.contains(" k59999=2"));
     assert_eq!(run("| json | keep k70, k9 | line_format \"L\"", &line), "L | k70=0 k9=2");
-    assert_eq!(run("| json | drop k1 | json | keep k1, k2 | line_format \"L\"", &line), "L | k1=1 k2=2");
+    // Nor is what was taken away looked for among so many.
+    assert_eq!(run("| json | drop k1 | json | keep k1, k2 | line_format \"L\"", &line), "L | k2=2");
 }
 
 #[test]
