@@ -24,7 +24,7 @@ pub(super) struct File {
 }
 
 /// A whole number as YAML 1.1 has them, and the collector's examples: `100_000`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(try_from = "WrittenCount")]
 pub(super) struct Count(pub usize);
 
@@ -136,17 +136,17 @@ struct BooleanAttribute {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateLimiting {
-    spans_per_second: u64,
+    spans_per_second: Count,
     #[serde(default)]
-    burst_capacity: u64,
+    burst_capacity: Count,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BytesLimiting {
-    bytes_per_second: u64,
+    bytes_per_second: Count,
     #[serde(default)]
-    burst_capacity: u64,
+    burst_capacity: Count,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -173,7 +173,7 @@ struct Not {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Composite {
-    max_total_spans_per_second: u64,
+    max_total_spans_per_second: Count,
     policy_order: Vec<String>,
     composite_sub_policy: Vec<Written>,
     #[serde(default)]
@@ -233,7 +233,8 @@ struct Bucket {
 
 impl Bucket {
     /// A full one. Where it is not said what it holds, that is what two seconds bring.
-    fn of(per_second: u64, burst_capacity: u64) -> Bucket {
+    fn of(Count(per_second): Count, Count(burst_capacity): Count) -> Bucket {
+        let (per_second, burst_capacity) = (per_second as u64, burst_capacity as u64);
         let most = if burst_capacity > 0 { burst_capacity } else { per_second.saturating_mul(2) };
         Bucket { per_second, most, left: most, filled_s: 0 }
     }
@@ -378,11 +379,12 @@ impl Composite {
     /// In their order, each with its share of what a second may have; where none is given, all have the same.
     fn policies(self, depth: usize) -> Result<Vec<(Policy, Rate)>, String> {
         let Composite {
-            max_total_spans_per_second: most,
+            max_total_spans_per_second: Count(most),
             policy_order,
             composite_sub_policy,
             rate_allocation,
         } = self;
+        let most = most as u64;
         let same = most / composite_sub_policy.len().max(1) as u64;
         let mut policies: Vec<Policy> =
             composite_sub_policy.into_iter().map(|policy| policy.policy(depth)).collect::<Result<_, _>>()?;

@@ -332,7 +332,7 @@ async fn so_many_bytes_a_second() {
     let world = World::new(
         "
 decision_wait: 1s
-policies: [{ name: few, type: bytes_limiting, bytes_limiting: { bytes_per_second: 100, burst_capacity: 250 } }]
+policies: [{ name: few, type: bytes_limiting, bytes_limiting: { bytes_per_second: 1_00, burst_capacity: 250 } }]
 ",
     );
     let long = Span { name: "x".repeat(200), ..span(1, 1, 0, 1) };

@@ -7,7 +7,7 @@ use model::SpanId;
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Static};
 
 pub(super) struct OneId {
-    of_parent: bool,
+    of: Intrinsic,
     /// `None` where what is asked for is no id, so that no span has it.
     id: Option<SpanId>,
 }
@@ -23,12 +23,8 @@ impl OneId {
             }
             _ => return None,
         };
-        let of_parent = match intrinsic {
-            Intrinsic::SpanId => false,
-            Intrinsic::Parent | Intrinsic::ParentId => true,
-            _ => return None,
-        };
-        Some(OneId { of_parent, id: id_of(text) })
+        let is_id = matches!(intrinsic, Intrinsic::SpanId | Intrinsic::Parent | Intrinsic::ParentId);
+        is_id.then(|| OneId { of: *intrinsic, id: id_of(text) })
     }
 
     /// Those of the conditions that are of ids, and the others.
@@ -47,9 +43,10 @@ impl OneId {
     pub fn judge(&self, spans: &Spans<'_>, passing: &mut [bool]) {
         let Some(id) = self.id else { return passing.fill(false) };
         for (row, passes) in passing.iter_mut().enumerate().filter(|(_, passes)| **passes) {
-            *passes = match self.of_parent {
-                true => spans.parent(row) == Some(id),
-                false => spans.span_id(row) == id,
+            *passes = match self.of {
+                Intrinsic::SpanId => spans.span_id(row) == id,
+                Intrinsic::ParentId => spans.parent_id(row) == id,
+                _ => spans.parent(row) == Some(id),
             };
         }
     }
@@ -74,7 +71,7 @@ mod tests {
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let spans = Spans::of(&batch);
-        for field in ["span:id", "span:parentID"] {
+        for field in ["span:id", "span:parentID", "parent"] {
             for text in
                 ["0101010101010101", "abababababababab", "ABABABABABABABAB", "0000000000000000", "01", ""]
             {

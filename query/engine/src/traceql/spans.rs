@@ -109,6 +109,11 @@ impl<'a> Spans<'a> {
         id(self.parent, row).filter(|parent| *parent != [0; 8])
     }
 
+    /// As TraceQL tells it: zeros of a span that has no parent.
+    pub fn parent_id(&self, row: usize) -> SpanId {
+        self.parent(row).unwrap_or_default()
+    }
+
     /// Whether it was read which spans have a parent.
     pub fn has_parents(&self) -> bool {
         self.parent.is_some()
@@ -232,9 +237,8 @@ impl<'a> Spans<'a> {
                 Val::Text(Cow::Borrowed(self.status_message.map_or("", |message| message.value(row))))
             }
             Intrinsic::SpanId => hex(&self.span_id(row)),
-            Intrinsic::ParentId | Intrinsic::Parent => {
-                self.parent(row).map_or(Val::Nil, |parent| hex(&parent))
-            }
+            Intrinsic::ParentId => hex(&self.parent_id(row)),
+            Intrinsic::Parent => self.parent(row).map_or(Val::Nil, |parent| hex(&parent)),
             Intrinsic::TraceId => hex(&self.trace_id(row)),
             Intrinsic::InstrumentationName => word(&self.scope_name),
             Intrinsic::InstrumentationVersion => word(&self.scope_version),

@@ -191,12 +191,15 @@ pub(super) fn scalar_of(
         }
         Scalar::Aggregate(op, expr) => {
             let (mut durations, mut integers) = (true, *op != Aggregate::Avg);
-            let mut numbers: Vec<f64> = vec![];
+            let (mut numbers, mut whole): (Vec<f64>, Vec<i64>) = (vec![], vec![]);
             each(expr, &mut |value| {
                 if let Some(number) = value.number() {
                     durations &= matches!(value, Val::Duration(_));
                     integers &= matches!(value, Val::Int(_));
                     numbers.push(number);
+                }
+                if let Val::Int(number) | Val::Duration(number) = value {
+                    whole.push(*number);
                 }
             });
             if numbers.is_empty() {
@@ -208,13 +211,27 @@ pub(super) fn scalar_of(
                 Aggregate::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
                 Aggregate::Max => numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             };
+            let exact = || whole_of(*op, &whole).unwrap_or(number as i64);
             match (durations, integers) {
-                (true, _) => Val::Duration(number as i64),
-                (_, true) => Val::Int(number as i64),
+                (true, _) => Val::Duration(exact()),
+                (_, true) => Val::Int(exact()),
                 _ => Val::Float(number),
             }
         }
     })
+}
+
+/// To the last digit: past 2^53 a fraction tells a whole number roughly. A sum longer than 64 bits is the longest that there is.
+fn whole_of(op: Aggregate, numbers: &[i64]) -> Option<i64> {
+    match op {
+        Aggregate::Sum => {
+            let sum: i128 = numbers.iter().copied().map(i128::from).sum();
+            Some(sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+        }
+        Aggregate::Avg => None,
+        Aggregate::Min => numbers.iter().copied().min(),
+        Aggregate::Max => numbers.iter().copied().max(),
+    }
 }
 
 fn turned(relation: Relation) -> Relation {

@@ -284,3 +284,41 @@ async fn what_is_missing_is_neither_like_nor_unlike_another() {
     let told: Vec<&str> = found.spansets[0].attributes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(told, ["by(span.a + 1)", "avg(-duration)"]);
 }
+
+#[tokio::test]
+async fn the_parent_of_a_root_is_zeros() {
+    let spans = vec![span(1, 1, 0, "root", 0, 9), span(1, 2, 1, "child", 1, 2), span(1, 3, 9, "torn", 1, 2)];
+    let world = world_of(vec![of("x", spans)]).await;
+    for (query, expected) in [
+        (r#"{ span:parentID != "0101010101010101" }"#, vec!["root", "torn"]),
+        (r#"{ span:parentID = "0000000000000000" }"#, vec!["root"]),
+        (r#"{ span:parentID != "0000000000000000" }"#, vec!["child", "torn"]),
+        (r#"{ span:parentID =~ "0[01]+" }"#, vec!["child", "root"]),
+        (r#"{ span:parentID = "" }"#, vec![]),
+        ("{ parent = nil }", vec!["root"]),
+        (r#"{ parent != "0101010101010101" }"#, vec!["torn"]),
+    ] {
+        assert_eq!(names(&world, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_are_put_together_to_the_last_digit() {
+    let with = |id: u8, number: i64| {
+        let mut span = span(1, id, 0, "x", 0, 1);
+        span.attributes = vec![("a".into(), Value::Int(number))].into();
+        span
+    };
+    // The first is one more than 2^53.
+    let told = async |numbers: [i64; 2], aggregate: &str| {
+        let spans = numbers.into_iter().zip(1..).map(|(number, id)| with(id, number)).collect();
+        let world = world_of(vec![of("x", spans)]).await;
+        let query = format!("{{ }} | {aggregate}(span.a) != 0");
+        world.search(&query).await.unwrap().traces.remove(0).spansets[0].attributes[0].1.clone()
+    };
+    let most = 9_007_199_254_740_993;
+    assert_eq!(told([most, 2], "sum").await, Value::Int(most + 2));
+    assert_eq!(told([most, 2], "max").await, Value::Int(most));
+    assert_eq!(told([-most, 2], "min").await, Value::Int(-most));
+    assert_eq!(told([i64::MAX, 2], "sum").await, Value::Int(i64::MAX));
+}
