@@ -37,10 +37,17 @@ enum Rule {
 
 const WAYS_MAX: usize = 32;
 
+/// In how many ways a string lies across values takes the square of its length to tell. Longer ones are looked for in whole
+/// lines, and by their beginning in the indexes.
+const CUT_BYTES_MAX: usize = 1_024;
+
 impl Rule {
     fn of(shape: &Shape, needle: &str) -> Rule {
         if needle.is_empty() || shape.pieces.iter().any(|piece| piece.contains(needle)) {
             return Rule::Always;
+        }
+        if needle.len() > CUT_BYTES_MAX {
+            return Rule::Look;
         }
         let mut ways = Ways { shape, found: vec![] };
         for value in 0..shape.paths.len() {
@@ -57,7 +64,7 @@ impl Rule {
             // … or inside the value.
             for (at, _) in needle.char_indices().skip(1) {
                 let (own, rest) = needle.split_at(at);
-                if shape.kind(value).can_hold(own) {
+                if may_follow(&shape.pieces[value + 1], rest) && shape.kind(value).can_hold(own) {
                     ways.piece(value + 1, rest, &mut vec![(value, Test::EndsWith(own.to_owned()))]);
                 }
             }
@@ -89,7 +96,8 @@ impl Ways<'_> {
         }
         for (at, _) in rest.char_indices() {
             let (own, rest) = rest.split_at(at);
-            if kind.can_hold(own) && !(kind == Kind::Text && own.starts_with('"')) {
+            let fits = may_follow(&self.shape.pieces[value + 1], rest) && kind.can_hold(own);
+            if fits && !(kind == Kind::Text && own.starts_with('"')) {
                 tests.push((value, Test::Equals(own.to_owned())));
                 self.piece(value + 1, rest, tests);
                 tests.pop();
@@ -106,6 +114,16 @@ impl Ways<'_> {
             self.value(piece, rest, tests);
         }
     }
+}
+
+/// Whether the rest can begin with the piece, which is told by the first byte as a rule.
+fn may_follow(piece: &str, rest: &str) -> bool {
+    piece.starts_with(rest) || rest.starts_with(piece)
+}
+
+/// Lines that have the string have what it begins with.
+fn beginning(needle: &str) -> &str {
+    &needle[..needle.floor_char_boundary(CUT_BYTES_MAX)]
 }
 
 /// A string that lines are asked for, as tests of the columns of a file.
@@ -140,14 +158,14 @@ impl Needle {
         paths: &[&str],
         cells: &mut Cells<'_>,
     ) -> Result<Pages, String> {
-        let mut found = cells.pages(Some(WHOLE), Test::Contains.clues(&self.text))?;
+        let mut found = cells.pages(Some(WHOLE), Test::Contains.clues(beginning(&self.text)))?;
         self.whole = found.any();
         for (rule, shape) in self.rules.iter_mut().zip(&shapes.0) {
             match rule {
                 Rule::Always => found = Pages::all(cells.rows),
                 Rule::Look => {
                     let mut pages = Pages::all(cells.rows);
-                    for clue in clues_of_values(&self.text, shape) {
+                    for clue in clues_of_values(beginning(&self.text), shape) {
                         pages.and(&cells.pages(None, clue)?);
                     }
                     found.or(&pages);
@@ -249,8 +267,12 @@ fn clues_of_values(needle: &str, shape: &Shape) -> Vec<Clues> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies::Shredder;
     use super::super::bodies::tests::{LINES, all_paths, shredded};
     use super::*;
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+    use std::sync::Arc;
 
     #[test]
     fn strings_are_found_across_values_and_what_is_between() {
@@ -281,6 +303,25 @@ mod tests {
             let expected: Vec<bool> = LINES.iter().map(|line| line.contains(&needle)).collect();
             assert_eq!(wanted, expected, "{needle:?}");
         }
+    }
+
+    #[test]
+    fn a_long_needle_is_looked_for_in_whole_lines() {
+        let long = format!(r#"{{"level":"info","msg":"{}","ms":7}}"#, "a b ".repeat(CUT_BYTES_MAX));
+        let mut shredder = Shredder::new(all_paths());
+        let columns = shredder.shred(&StringArray::from(vec![long.as_str(), LINES[0]]));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(shredder.fields())), columns).unwrap();
+        let shapes = Shapes::parse(&shredder.shapes()).unwrap();
+        for (needle, expected) in
+            [(long[10..].to_owned(), [true, false]), (format!("{}!", &long[10..]), [false; 2])]
+        {
+            let found = Needle::new(&needle, &shapes);
+            assert!(found.rules.iter().all(|rule| *rule == Rule::Look), "its ways are not told");
+            let mut wanted = [true; 2];
+            found.mask(&Read::of(&batch).unwrap(), &shapes, &mut wanted).unwrap();
+            assert_eq!(wanted, expected);
+        }
+        assert_eq!(beginning(&"ä".repeat(CUT_BYTES_MAX)).len(), CUT_BYTES_MAX);
     }
 
     #[test]
