@@ -4,6 +4,7 @@
 //! its first span came, or after its root did, or when memory is full, the oldest first. What comes later follows the
 //! decision, which is remembered for a while. What waits is not on disk: a crash loses it, an orderly stop decides it.
 
+mod condition;
 mod policy;
 
 use crate::sampling::policy::{File, Policy, Says, duration};

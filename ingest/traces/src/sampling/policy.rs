@@ -2,6 +2,7 @@
 //! (opentelemetry-collector-contrib, `processor/tailsamplingprocessor`), asked of a trace that is there as a whole.
 
 use super::Part;
+use super::condition::{About, Condition, Place};
 use model::{StatusCode, TraceId, Value, attribute};
 use regex::Regex;
 use serde::Deserialize;
@@ -72,6 +73,7 @@ pub(super) struct Written {
     bytes_limiting: Option<BytesLimiting>,
     span_count: Option<SpanCount>,
     trace_state: Option<TraceState>,
+    ottl_condition: Option<Conditions>,
     and: Option<And>,
     not: Option<Not>,
     drop: Option<Drop>,
@@ -166,6 +168,18 @@ struct TraceState {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Conditions {
+    /// What the collector does where a condition fails; those that are read here do not.
+    #[serde(default, rename = "error_mode")]
+    _error_mode: IgnoredAny,
+    #[serde(default)]
+    span: Vec<String>,
+    #[serde(default)]
+    spanevent: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Not {
     not_sub_policy: Box<Written>,
 }
@@ -217,6 +231,7 @@ enum Rule {
     Bytes(Bucket),
     Count { least: usize, most: Option<usize> },
     State { key: String, values: Vec<String> },
+    Conditions { of_spans: Vec<Condition>, of_events: Vec<Condition> },
     All(Vec<Policy>),
     Not(Box<Policy>),
     Drop(Vec<Policy>),
@@ -360,6 +375,17 @@ impl Written {
                 let TraceState { key, values } = self.trace_state.ok_or_else(missing)?;
                 Rule::State { key, values }
             }
+            "ottl_condition" => {
+                let Conditions { span, spanevent, .. } = self.ottl_condition.ok_or_else(missing)?;
+                if span.is_empty() && spanevent.is_empty() {
+                    return Err("neither span nor spanevent has a condition".to_owned());
+                }
+                let read = |texts: Vec<String>, about| -> Result<Vec<Condition>, String> {
+                    texts.iter().map(|text| Condition::read(text, about)).collect()
+                };
+                let (of_spans, of_events) = (read(span, About::Span)?, read(spanevent, About::Event)?);
+                Rule::Conditions { of_spans, of_events }
+            }
             "and" => Rule::All(inner(self.and.ok_or_else(missing)?.and_sub_policy)?),
             "not" => Rule::Not(Box::new(self.not.ok_or_else(missing)?.not_sub_policy.policy(depth + 1)?)),
             "drop" => Rule::Drop(inner(self.drop.ok_or_else(missing)?.drop_sub_policy)?),
@@ -368,7 +394,7 @@ impl Written {
                 return Err(format!(
                     "type {other:?} is not known; use always_sample, latency, numeric_attribute, probabilistic, \
                      status_code, string_attribute, rate_limiting, bytes_limiting, boolean_attribute, span_count, \
-                     trace_state, and, not, drop, composite"
+                     trace_state, ottl_condition, and, not, drop, composite"
                 ));
             }
         })
@@ -461,6 +487,18 @@ impl Policy {
                         name == key.as_str() && values.iter().any(|wanted| wanted == value)
                     }
                     None => false,
+                }))
+            }
+            Rule::Conditions { of_spans, of_events } => {
+                let any = |of: &[Condition], place: Place<'_>| of.iter().any(|one| one.holds(place));
+                let (of_spans, of_events) = (&of_spans[..], &of_events[..]);
+                keep(parts.iter().any(|part| {
+                    part.spans.iter().any(|span| {
+                        let place = Place { part, span, event: None };
+                        let mut events = span.events.iter();
+                        any(of_spans, place)
+                            || events.any(|event| any(of_events, Place { event: Some(event), ..place }))
+                    })
                 }))
             }
             Rule::Not(policy) => keep(policy.ask(trace, parts, now_s) != Says::Keep),

@@ -259,6 +259,45 @@ policies:
     assert_eq!(world.after(1_000).await, [(1, 1), (4, 1)]);
 }
 
+/// Of a span or of one of its events, whichever holds.
+#[tokio::test]
+async fn conditions_in_the_collectors_language() {
+    let world = World::new(
+        r#"
+decision_wait: 1s
+policies:
+  - name: odd
+    type: ottl_condition
+    ottl_condition:
+      error_mode: ignore
+      span:
+        - 'attributes["code"] >= 500 and resource.attributes["service.name"] == "shop"'
+        - 'status.code == STATUS_CODE_ERROR and not IsMatch(name, "^health")'
+      spanevent:
+        - 'name == "retry" and attributes["tries"] > 2'
+"#,
+    );
+    let coded = |trace: u8, code: i64| Span {
+        attributes: model::Packed::from(vec![("code".to_owned(), Value::Int(code))]),
+        ..span(trace, 1, 0, 1)
+    };
+    let tried = |trace: u8, tries: i64| Span {
+        events: vec![model::SpanEvent {
+            name: "retry".to_owned(),
+            attributes: vec![("tries".to_owned(), Value::Int(tries))],
+            ..model::SpanEvent::default()
+        }],
+        ..span(trace, 1, 0, 1)
+    };
+    let health = Span { name: "health".to_owned(), ..failed(span(5, 1, 0, 1)) };
+    world
+        .write(vec![coded(1, 500), coded(2, 499), tried(3, 3), tried(4, 2), health, failed(span(6, 2, 1, 1))])
+        .await;
+    world.write_as("payment", vec![coded(7, 500)], None).await;
+    let kept: Vec<u8> = world.after(1_000).await.into_iter().map(|(trace, _)| trace).collect();
+    assert_eq!(kept, [1, 3, 6]);
+}
+
 #[tokio::test]
 async fn a_composite_gives_each_policy_its_share_of_a_second() {
     let file = "
@@ -408,6 +447,11 @@ fn mistakes_are_named() {
             "(",
         ),
         ("policies: [{ name: a, type: always_sample, x: 1 }]", "unknown field `x`"),
+        ("policies: [{ name: a, type: ottl_condition, ottl_condition: { error_mode: ignore } }]", "neither"),
+        (
+            "policies: [{ name: a, type: ottl_condition, ottl_condition: { span: ['IsString(name)'] } }]",
+            "policy \"a\": condition \"IsString(name)\", at \"IsString(name)\": of the functions IsMatch",
+        ),
         ("num_traces: many\npolicies: [{ name: a, type: always_sample }]", "\"many\" is no whole number"),
         ("decision_wait: 1s", "policies"),
     ] {
