@@ -1,6 +1,24 @@
 //! What a query string and a form are: pairs of names and values, escaped byte by byte. By hand they are written with quotes and
 //! brackets as they are. Whether a value must be text is its reader's to say.
 
+use crate::refusal::Refusal;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+
+/// A form longer than this is no query.
+const BYTES_MAX: usize = 1 << 20;
+
+/// The body of a request where that is a form, else nothing.
+pub(crate) async fn of_body(request: Request) -> Result<Bytes, Refusal> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        return Ok(Bytes::new());
+    }
+    let body = to_bytes(request.into_body(), BYTES_MAX).await;
+    body.map_err(|why| Refusal(StatusCode::PAYLOAD_TOO_LARGE, why.to_string()))
+}
+
 /// In their order.
 pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
     encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {

@@ -44,13 +44,13 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/traces/{id}", get(trace_v1))
         .route("/v2/traces/{id}", get(trace_v2))
         .route("/v2/traces/diff", post(diff::diff))
-        .route("/search", get(search))
-        .route("/search/tags", get(tags_v1))
-        .route("/v2/search/tags", get(tags_v2))
-        .route("/search/tag/{tag}/values", get(values_v1))
-        .route("/v2/search/tag/{tag}/values", get(values_v2))
-        .route("/metrics/query_range", get(metrics_range))
-        .route("/metrics/query", get(metrics_instant))
+        .route("/search", get(search).post(search))
+        .route("/search/tags", get(tags_v1).post(tags_v1))
+        .route("/v2/search/tags", get(tags_v2).post(tags_v2))
+        .route("/search/tag/{tag}/values", get(values_v1).post(values_v1))
+        .route("/v2/search/tag/{tag}/values", get(values_v2).post(values_v2))
+        .route("/metrics/query_range", get(metrics_range).post(metrics_range))
+        .route("/metrics/query", get(metrics_instant).post(metrics_instant))
         .route("/mcp", post(mcp::call))
         .route("/status/buildinfo", get(buildinfo));
     Router::new().nest("/tempo/api", routes).with_state(engine)
@@ -316,7 +316,15 @@ async fn range_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Ans
     let range = params.metrics_range()?;
     let step_ms = params.step_ms(range)?;
     let exemplars = params.exemplars(EXEMPLARS_DEFAULT)?;
-    Ok(engine.traceql_metrics(tenant, &params.metrics_query()?, range, step_ms, exemplars).await?)
+    let series_max = params.number("maxSeries", usize::MAX)?;
+    let query = params.metrics_query()?;
+    let mut found = engine.traceql_metrics(tenant, &query, range, step_ms, exemplars).await?;
+    if found.series.len() > series_max {
+        let all = found.series.len();
+        found.warnings.push(format!("of {all} series these are the first {series_max}, as maxSeries says"));
+        found.series.truncate(series_max);
+    }
+    Ok(found)
 }
 
 async fn metrics_range(

@@ -2,15 +2,11 @@
 
 use super::Refusal;
 use crate::form;
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
 use engine::Direction;
 use model::TimeRange;
 use std::num::IntErrorKind;
 
-/// A form longer than this is no query.
-const FORM_BYTES_MAX: usize = 1 << 20;
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// Of a series, as Prometheus and Loki have it.
 const POINTS_MAX: i64 = 11_000;
@@ -28,14 +24,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 impl Params {
     pub async fn of(request: Request) -> Result<Params, Refusal> {
         let in_url = read(request.uri().query().unwrap_or("").as_bytes())?;
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-            return Ok(Params(in_url));
-        }
-        let body = to_bytes(request.into_body(), FORM_BYTES_MAX).await;
-        let body = body.map_err(|why| Refusal(StatusCode::PAYLOAD_TOO_LARGE, why.to_string()))?;
         // Of a parameter that both have, the form's is the one that counts.
-        let mut pairs = read(&body)?;
+        let mut pairs = read(&form::of_body(request).await?)?;
         pairs.extend(in_url);
         Ok(Params(pairs))
     }
@@ -219,6 +209,7 @@ fn parse_time(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::header;
 
     #[tokio::test]
     async fn a_form_may_be_written_by_hand() {

@@ -216,6 +216,7 @@ async fn metrics_range(
         ("end", nanoseconds(asked.end)),
         ("step", step),
         ("exemplars", asked.exemplars.to_string()),
+        ("maxSeries", asked.max_series.to_string()),
     ]);
     let found = super::range_metrics(&engine, &tenant, &params).await?;
     let series = found.series.iter().map(message::series).collect();

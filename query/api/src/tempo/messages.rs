@@ -203,6 +203,9 @@ pub struct QueryRangeRequest {
     pub step: u64,
     #[prost(uint32, tag = "16")]
     pub exemplars: u32,
+    /// 0 are all.
+    #[prost(uint32, tag = "17")]
+    pub max_series: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,9 +1,8 @@
-//! Parameters of a Tempo call.
+//! Parameters of a Tempo call, from the query string and from a form.
 
 use super::Refusal;
 use crate::{form, traces};
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use axum::extract::{FromRequest, Request};
 use engine::SpansWanted;
 use model::{Clock, SystemClock, TimeRange};
 use std::collections::HashMap;
@@ -19,13 +18,19 @@ const STEPS: [i64; 6] = [3_600, 300, 60, 15, 5, 1];
 
 pub(super) struct Params(pub HashMap<String, String>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Params {
+impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let given = form::pairs(parts.uri.query().unwrap_or("").as_bytes());
-        Ok(Params(given.map(pair).collect::<Result<HashMap<_, _>, Refusal>>()?))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
+        let mut given: HashMap<String, String> = read(request.uri().query().unwrap_or("").as_bytes())?;
+        // Of a parameter that both have, the form's is the one that counts.
+        given.extend(read(&form::of_body(request).await?)?);
+        Ok(Params(given))
     }
+}
+
+fn read(encoded: &[u8]) -> Result<HashMap<String, String>, Refusal> {
+    form::pairs(encoded).map(pair).collect()
 }
 
 fn pair((name, value): (String, Vec<u8>)) -> Result<(String, String), Refusal> {

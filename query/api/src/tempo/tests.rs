@@ -307,8 +307,38 @@ async fn t7_metrics() {
         series[0]["samples"].as_array().unwrap().iter().map(|sample| sample["value"].as_f64().unwrap()).sum();
     assert_eq!(sum, 1.0);
     assert!(series[0]["samples"][0]["timestampMs"].is_string());
+    let first = world.json(&format!("{path}&maxSeries=1")).await;
+    assert_eq!((first["series"].as_array().map(Vec::len), &first["status"]), (Some(1), &json!("PARTIAL")));
+    assert_eq!(world.json(&format!("{path}&maxSeries=2")).await["status"], Value::Null);
     assert_eq!(world.get("/metrics/query_range?q=%7B%7D&step=60s", &[]).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(world.get(&format!("{path}&step=-1"), &[]).await.0, StatusCode::BAD_REQUEST);
+}
+
+/// A query that is too long for a URL is sent as a form.
+#[tokio::test]
+async fn questions_are_answered_to_post() {
+    let world = World::new().await;
+    let start = world.start_ns / 1_000_000_000;
+    let range = format!("start={}&end={}", start - 60, start + 60);
+    let post = async |path: &str, form: &str| -> Value {
+        let request = Request::post(format!("/tempo/api{path}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.to_owned()))
+            .unwrap();
+        let response = world.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap()
+    };
+    let found = post("/search?q=%7B%20false%20%7D&limit=5", &format!("q={{ status = error }}&{range}")).await;
+    assert_eq!(found["traces"][0]["traceID"], TRACE);
+    assert_eq!(post(&format!("/search?q=%7B%20false%20%7D&{range}"), "").await["traces"], json!([]));
+    let counted = post("/metrics/query", &format!("q={{}}|count_over_time()&{range}")).await;
+    assert_eq!(counted["series"][0]["value"], 2.0);
+    let spans = post(&format!("/v2/search/tags?{range}"), "scope=span").await;
+    assert_eq!(spans["scopes"].as_array().map(Vec::len), Some(1));
+    for path in ["/search/tags", "/search/tag/pool.name/values", "/v2/search/tag/span.pool.name/values"] {
+        post(path, &range).await;
+    }
 }
 
 #[tokio::test]

@@ -85,8 +85,10 @@ async fn t9_metrics() {
     let start = (world.start_ns - 60_000_000_000) as u64;
     let (end, minute) = (start + 120_000_000_000, 60_000_000_000);
     let query = "{} | count_over_time() by (resource.service.name)".to_owned();
-    let asked = QueryRangeRequest { query: query.clone(), start, end, step: minute, exemplars: 10 };
-    let told: Vec<QueryRangeResponse> = ask(&world, "MetricsQueryRange", asked, "default").await.unwrap();
+    let asked =
+        QueryRangeRequest { query: query.clone(), start, end, step: minute, exemplars: 10, max_series: 0 };
+    let told: Vec<QueryRangeResponse> =
+        ask(&world, "MetricsQueryRange", asked.clone(), "default").await.unwrap();
     let [answer] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((answer.series.len(), answer.status), (2, 0));
     let series = &answer.series[0];
@@ -97,6 +99,11 @@ async fn t9_metrics() {
     assert_eq!(series.exemplars.len(), 1);
     let metrics = answer.metrics.as_ref().unwrap();
     assert_eq!((metrics.completed_jobs, metrics.total_jobs, metrics.inspected_spans), (1, 1, 2));
+
+    let asked = QueryRangeRequest { max_series: 1, ..asked };
+    let told: Vec<QueryRangeResponse> = ask(&world, "MetricsQueryRange", asked, "default").await.unwrap();
+    assert_eq!((told[0].series.len(), told[0].status), (1, 1));
+    assert_eq!(told[0].message, "of 2 series these are the first 1, as maxSeries says");
 
     let asked = QueryInstantRequest { query, start, end };
     let told: Vec<QueryInstantResponse> = ask(&world, "MetricsQueryInstant", asked, "default").await.unwrap();
