@@ -68,7 +68,7 @@ pub(crate) fn otlp_traces(spans: &SpanBatch) -> TracesData {
 
 /// The resources of a trace with their spans, in OTLP's JSON.
 pub(crate) fn otlp_json(spans: &SpanBatch) -> Vec<Value> {
-    otlp_traces(spans).resource_spans.iter().map(json::as_it_is).collect()
+    otlp_traces(spans).resource_spans.iter().map(json::with_numbers).collect()
 }
 
 type Answer<T> = Result<T, Refusal>;

@@ -291,6 +291,11 @@ async fn j6_version_3() {
     let (status, body) = world.get(&format!("/v3/traces/{TRACE}?start_time={start}&end_time={end}")).await;
     assert_eq!((status, resources(&body)), (StatusCode::OK, Some(2)), "{body}");
     let span = &body["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    // As Jaeger writes it: numbers of kinds and codes, and nothing that is none.
+    assert!(span["kind"].is_u64() && span["status"]["code"].is_u64(), "{span}");
+    for none in ["parentSpanId", "traceState", "flags", "links", "droppedLinksCount"] {
+        assert_eq!(span.get(none), None, "{span}");
+    }
     assert_eq!((span["traceId"].as_str(), span["name"].as_str()), (Some(TRACE), Some("GET /checkout")));
     let query = |query: &str| {
         format!("/v3/traces?query.start_time_min={start}&query.start_time_max={end}&query.{query}")

@@ -1,5 +1,5 @@
-//! A trace in the JSON that protobuf has for it, as Tempo writes it: kinds and codes by their names, what is nothing left out.
-//! Ids stay in hex, as in OTLP's JSON.
+//! A trace in the JSON that protobuf has for it, what is nothing left out: as Tempo writes it, with names of kinds and codes, and
+//! as OTLP and Jaeger do, with their numbers. Ids are in hex in both, as in OTLP's JSON.
 
 use super::encode::not_finite;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -14,14 +14,26 @@ pub(super) fn resources(trace: &TracesData) -> Vec<Value> {
 }
 
 fn resource(spans: &ResourceSpans) -> Value {
+    let mut told = with_numbers(spans);
+    for span in each(&mut told, "scopeSpans").flat_map(|scope| each(scope, "spans")) {
+        let kinds = |kind: i32| SpanKind::try_from(kind).ok().map(|kind| kind.as_str_name());
+        name_of(span.get_mut("kind"), kinds);
+        let codes = |code: i32| StatusCode::try_from(code).ok().map(|code| code.as_str_name());
+        name_of(span.get_mut("status").and_then(|status| status.get_mut("code")), codes);
+    }
+    told
+}
+
+/// In OTLP's JSON.
+pub(super) fn with_numbers(spans: &ResourceSpans) -> Value {
     let mut told = as_it_is(spans);
     leave_out(&mut told);
     told
 }
 
-/// In OTLP's JSON, nothing left out. The messages' own writer has `null` for a number that is none or without end, of which
-/// protobuf's JSON has words.
-pub(super) fn as_it_is(spans: &ResourceSpans) -> Value {
+/// Nothing left out. The messages' own writer has `null` for a number that is none or without end, of which protobuf's JSON has
+/// words.
+fn as_it_is(spans: &ResourceSpans) -> Value {
     let mut told = json!(spans);
     if let (Some(told), Some(sent)) = (told.get_mut("resource"), &spans.resource) {
         name_numbers(told, &sent.attributes);
@@ -64,17 +76,8 @@ fn leave_out(told: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(leave_out),
         Value::Object(fields) => {
             fields.retain(|name, field| name == "value" || !is_nothing(field));
-            for (name, field) in fields {
-                match (name.as_str(), field.as_i64().and_then(|number| i32::try_from(number).ok())) {
-                    ("value", _) => {}
-                    ("kind", Some(kind)) => {
-                        name_of(field, SpanKind::try_from(kind).ok().map(|kind| kind.as_str_name()))
-                    }
-                    ("code", Some(code)) => {
-                        name_of(field, StatusCode::try_from(code).ok().map(|code| code.as_str_name()));
-                    }
-                    _ => leave_out(field),
-                }
+            for (_, field) in fields.iter_mut().filter(|(name, _)| *name != "value") {
+                leave_out(field);
             }
         }
         _ => {}
@@ -91,8 +94,10 @@ fn is_nothing(field: &Value) -> bool {
     }
 }
 
-fn name_of(field: &mut Value, name: Option<&'static str>) {
-    if let Some(name) = name {
+fn name_of(field: Option<&mut Value>, names: impl Fn(i32) -> Option<&'static str>) {
+    let Some(field) = field else { return };
+    let number = field.as_i64().and_then(|number| i32::try_from(number).ok());
+    if let Some(name) = number.and_then(names) {
         *field = json!(name);
     }
 }
