@@ -238,11 +238,15 @@ fn default_step_ms(range: TimeRange) -> i64 {
     of.map_or(1_000, |step_ms| wanted_ms / step_ms * step_ms)
 }
 
-/// Whole numbers of at most ten digits are seconds, longer ones nanoseconds.
+/// Whole numbers of at most ten digits are seconds, those of seventeen and more nanoseconds. Between them are milliseconds and
+/// microseconds, which this API has not: read as nanoseconds they would be a time of 1970, where nothing is found.
 fn parse_time(text: &str) -> Option<i64> {
     if let Ok(number) = text.parse::<i64>() {
-        let digits = text.trim_start_matches(['-', '+']).len();
-        return if digits <= 10 { number.checked_mul(SECOND_NS) } else { Some(number) };
+        return match text.trim_start_matches(['-', '+']).len() {
+            ..=10 => number.checked_mul(SECOND_NS),
+            11..=16 => None,
+            17.. => Some(number),
+        };
     }
     if let Ok(seconds) = text.parse::<f64>() {
         let ns = seconds * 1e9;
@@ -373,6 +377,9 @@ mod tests {
         assert_eq!(parse_time("1700000000"), Some(1_700_000_000 * SECOND_NS));
         assert_eq!(parse_time("1700000000123456789"), Some(1_700_000_000_123_456_789));
         assert_eq!(parse_time("1700000000.5"), Some(1_700_000_000_500_000_000));
-        assert_eq!(parse_time("now"), None);
+        assert_eq!(parse_time("00000000000000000005"), Some(5), "as the streaming calls write it");
+        for none in ["now", "1700000000123", "1700000000123456", "99999999999"] {
+            assert_eq!(parse_time(none), None, "{none}");
+        }
     }
 }
