@@ -7,15 +7,15 @@
 
 mod calls;
 mod half;
+mod halves;
 
 pub(crate) use calls::METADATA;
 pub(crate) use half::{Half, Peer, Telling};
 
 use crate::export::Export;
 use calls::Calls;
-use foldhash::HashMap;
 use half::{Connection, Side};
-use model::{SpanId, TraceId};
+use halves::{Halves, Key};
 use std::collections::VecDeque;
 
 /// Longer than a batch is held back by a sender and its agent.
@@ -26,8 +26,6 @@ const HALVES_MAX: usize = 200_000;
 const GONE_MAX: usize = 32_768;
 /// Who asks from outside, where nothing says more.
 const USER: &str = "user";
-
-type Key = (TraceId, SpanId);
 
 struct Client {
     side: Side,
@@ -52,8 +50,8 @@ impl Servers {
 
 #[derive(Default)]
 pub(crate) struct Graph {
-    clients: HashMap<Key, Client>,
-    servers: HashMap<Key, Servers>,
+    clients: Halves<Client>,
+    servers: Halves<Servers>,
     /// Which half has waited until when, oldest first; `true` is the client's.
     waiting: VecDeque<(i64, bool, Key)>,
     /// Of those that wait, the ones that are in neither map any more.
@@ -124,22 +122,22 @@ impl Graph {
         self.waiting.push_back((now_ms + WAIT_MS, false, key));
         match self.servers.get_mut(&key) {
             Some(known) => known.more.push(side),
-            None => _ = self.servers.insert(key, Servers { first: side, more: vec![] }),
+            None => self.servers.insert(key, Servers { first: side, more: vec![] }),
         }
     }
 
     fn has_room(&mut self) -> bool {
         // A pair was found for most; a second one is rare, so these go first, many at a time.
         if self.waiting() >= HALVES_MAX && self.found > HALVES_MAX / 10 {
-            self.clients.retain(|_, client| !client.found);
+            self.clients.retain(|client| !client.found);
             self.gone += self.found;
             self.found = 0;
         }
         if self.gone > GONE_MAX {
             let (clients, servers) = (&self.clients, &self.servers);
             self.waiting.retain(|(_, is_client, key)| match is_client {
-                true => clients.contains_key(key),
-                false => servers.contains_key(key),
+                true => clients.has(key),
+                false => servers.has(key),
             });
             self.gone = 0;
         }

@@ -29,6 +29,12 @@ impl<T> Slab<T> {
         self.items.get_mut(at as usize)?.as_mut()
     }
 
+    pub fn remove(&mut self, at: u32) -> Option<T> {
+        let item = self.items.get_mut(at as usize)?.take()?;
+        self.free.push(at);
+        Some(item)
+    }
+
     pub fn len(&self) -> usize {
         self.items.len() - self.free.len()
     }

@@ -38,12 +38,15 @@ impl Encoding {
         match self {
             Encoding::Identity if body.len() > max => Err(DecompressError::TooLarge { max }),
             Encoding::Identity => Ok(body),
-            Encoding::Gzip => bounded("gzip", flate2::read::MultiGzDecoder::new(&body[..]), body.len(), max),
+            Encoding::Gzip => {
+                let decoder = flate2::read::MultiGzDecoder::new(&body[..]);
+                bounded("gzip", decoder, claimed(&body), max)
+            }
             Encoding::Deflate => undeflate(&body, max),
             Encoding::Zstd => {
                 let decoder = zstd::stream::read::Decoder::new(&body[..]);
                 let decoder = decoder.map_err(|wrong| malformed("zstd", wrong))?;
-                bounded("zstd", decoder, body.len(), max)
+                bounded("zstd", decoder, likely(&body), max)
             }
             Encoding::Snappy => unsnap(&body, max),
         }
@@ -54,13 +57,26 @@ fn malformed(encoding: &'static str, why: impl std::fmt::Display) -> DecompressE
     DecompressError::Malformed { encoding, why: why.to_string() }
 }
 
+/// How long a body will be, where nothing says it.
+fn likely(body: &[u8]) -> usize {
+    body.len() * 4
+}
+
+/// How long a body of gzip will be by what its end says, which holds of the last member and up to 4 GiB; no more is believed
+/// than what nearly all bodies are packed to. With a byte more it is seen to be at its end without being made longer.
+fn claimed(body: &[u8]) -> usize {
+    let length = body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    length.clamp(likely(body), body.len() * 32) + 1
+}
+
+/// With room for `length` bytes at first.
 fn bounded(
     encoding: &'static str,
     decoder: impl Read,
-    compressed: usize,
+    length: usize,
     max: usize,
 ) -> Result<bytes::Bytes, DecompressError> {
-    let mut out = Vec::with_capacity((compressed * 4).min(max));
+    let mut out = Vec::with_capacity(length.min(max));
     decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|wrong| malformed(encoding, wrong))?;
     if out.len() > max {
         return Err(DecompressError::TooLarge { max });
@@ -70,9 +86,9 @@ fn bounded(
 
 /// By the word of HTTP it comes in zlib's frame; what Go's writer of this name makes has none.
 fn undeflate(body: &[u8], max: usize) -> Result<bytes::Bytes, DecompressError> {
-    let framed = bounded("deflate", flate2::read::ZlibDecoder::new(body), body.len(), max);
+    let framed = bounded("deflate", flate2::read::ZlibDecoder::new(body), likely(body), max);
     let Err(wrong @ DecompressError::Malformed { .. }) = framed else { return framed };
-    let bare = bounded("deflate", flate2::read::DeflateDecoder::new(body), body.len(), max);
+    let bare = bounded("deflate", flate2::read::DeflateDecoder::new(body), likely(body), max);
     match bare {
         Err(DecompressError::Malformed { .. }) => Err(wrong),
         read => read,

@@ -21,12 +21,19 @@ pub struct Known(HashSet<u64, BuildHasherDefault<NoHasher>>);
 impl Known {
     /// Notes the spans of a batch whose groups and shapes have the memtable's numbers. Which rows are new; `None` where all are.
     pub fn note(&mut self, batch: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
-        let columns = Told::all(batch.columns())?;
+        let mut columns = vec![];
+        for (number, column) in (0..).zip(Told::all(batch.columns())?) {
+            if !column.is_blank() {
+                columns.push((number, column));
+            }
+        }
         let mut told = vec![];
         self.0.reserve(batch.num_rows());
         let is_new = |row: usize| {
             told.clear();
-            columns.iter().for_each(|column| column.tell(row, &mut told));
+            for (number, column) in &columns {
+                column.tell_numbered(*number, row, &mut told);
+            }
             self.0.insert(xxh3_64(&told))
         };
         let new: Vec<bool> = (0..batch.num_rows()).map(is_new).collect();
@@ -92,6 +99,30 @@ impl<'a> Told<'a> {
 
     fn lists(offsets: &'a [i32], within: &'a dyn Array) -> Result<Told<'a>, ArrowError> {
         Ok(Told::Lists(offsets, Box::new(Told::of(within)?)))
+    }
+
+    /// Whether no row of it tells anything, as of what only few senders tell.
+    fn is_blank(&self) -> bool {
+        match self {
+            Told::Counts(counts) => counts.iter().all(|count| *count == 0),
+            Told::Texts(texts) => texts.value_data().is_empty(),
+            Told::Lists(offsets, _) => offsets.first() == offsets.last(),
+            _ => false,
+        }
+    }
+
+    /// With the column's number, and nothing of what is blank: a row is told alike beside others that are not.
+    fn tell_numbered(&self, number: u8, row: usize, out: &mut Vec<u8>) {
+        let blank = match self {
+            Told::Counts(counts) => counts[row] == 0,
+            Told::Texts(texts) => texts.value_length(row) == 0,
+            Told::Lists(offsets, _) => offsets[row] == offsets[row + 1],
+            _ => false,
+        };
+        if !blank {
+            out.push(number);
+            self.tell(row, out);
+        }
     }
 
     fn tell(&self, row: usize, out: &mut Vec<u8>) {

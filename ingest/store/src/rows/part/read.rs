@@ -13,7 +13,7 @@ use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
 use crate::rows::fields::with_fields;
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
-use crate::rows::shapes::{self, SHAPE, Shapes, VALUES};
+use crate::rows::shapes::{self, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
 use crate::rows::{logs, spans};
 use crate::snapshot::SpanTest;
@@ -95,21 +95,6 @@ impl Select {
     fn is_narrowed(&self) -> bool {
         let Select::Logs(select) = self else { return false };
         !select.contains.is_empty() || select.trace_id.is_some() || !select.words.is_empty()
-    }
-
-    /// Columns of spans in memory that [`mask`](Self::mask) looks at.
-    pub fn judged_in_memory(&self) -> Vec<&'static str> {
-        let Select::Spans(select) = self else { return vec![] };
-        let mut columns = spans::mask_columns(select, false);
-        let more = [
-            (!select.trace_ids.is_empty(), "trace_id"),
-            (select.service.is_some(), GROUP),
-            (select.name.is_some(), "name"),
-            (!select.attributes.is_empty(), SHAPE),
-            (!select.attributes.is_empty(), VALUES),
-        ];
-        columns.extend(more.iter().filter(|(is_asked, _)| *is_asked).map(|(_, column)| *column));
-        columns
     }
 
     pub fn mask(&self, batch: &RecordBatch, groups: &GroupColumns) -> arrow::array::BooleanArray {
