@@ -142,6 +142,24 @@ async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
     assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
 }
 
+/// Its series end with a marker, which is no time that it was there for.
+#[tokio::test]
+async fn a_node_that_lived_for_seven_minutes_is_paid_for_seven() {
+    let mut batch = MetricBatch::default();
+    let memory = [("__name__", "node_memory_MemTotal_bytes"), ("node", "alpha")];
+    let cpu = [("__name__", "node_cpu_seconds_total"), ("node", "alpha"), ("mode", "idle"), ("cpu", "0")];
+    for (labels, value) in [(&memory[..], 8.0 * GIB), (&cpu[..], 1.0)] {
+        batch.begin_labels(&Labels::from_pairs(labels.iter().copied()));
+        (0..28).for_each(|scrape| batch.push(HOUR * HOUR_MS + scrape * 15_000, value));
+        batch.push(HOUR * HOUR_MS + 28 * 15_000, model::stale_marker());
+    }
+    let (engine, _dir) = engine_of(batch).await;
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
+    let total: f64 = rows.iter().map(Allocation::total_cost).sum();
+    let price = 7.0 / 60.0 * (0.031611 + 8.0 * 0.004237);
+    assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
+}
+
 /// The dashboard multiplies by the number of CPUs.
 #[tokio::test]
 async fn a_month_on_the_dashboard_counts_each_cpu_once() {
