@@ -257,7 +257,7 @@ impl Whose {
                 "Deployment" => ("deployment", name),
                 "StatefulSet" => ("statefulset", name),
                 "DaemonSet" => ("daemonset", name),
-                "Job" => ("job", name),
+                "Job" => ("job", without_minute(name)),
                 _ => continue,
             };
             whose.0.insert(pod_of(&labels), (owner.0.to_owned(), owner.1.to_owned()));
@@ -271,6 +271,16 @@ impl Whose {
             owner.workload.clone_from(name);
         }
         owner
+    }
+}
+
+/// A job that a cron job makes is called after it and the minute it was made for: all of them are one workload (source: `isCron`
+/// of opencost/opencost, pkg/costmodel/allocation_helpers.go).
+fn without_minute(job: &str) -> &str {
+    let is_minute = |text: &str| matches!(text.len(), 8 | 10) && text.bytes().all(|b| b.is_ascii_digit());
+    match job.rsplit_once('-') {
+        Some((cron_job, minute)) if is_minute(minute) => cron_job,
+        _ => job,
     }
 }
 
@@ -391,6 +401,11 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(workload_of(pod), workload);
+        }
+        for (job, workload) in
+            [("backup-29012345", "backup"), ("backup-1700000000", "backup"), ("once-1", "once-1")]
+        {
+            assert_eq!(without_minute(job), workload);
         }
         let unit = owner(&labels(&[("id", "/system.slice/ssh.service")]));
         assert_eq!((unit.namespace.as_str(), unit.workload.as_str()), ("system.slice", "ssh.service"));
