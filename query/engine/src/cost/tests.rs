@@ -160,6 +160,41 @@ async fn a_node_that_lived_for_seven_minutes_is_paid_for_seven() {
     assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
 }
 
+/// An agent, and beside it exporters that a Prometheus scrapes, one of them by the node's address alone.
+#[tokio::test]
+async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
+    let mut series: Vec<(Vec<(&str, &str)>, f64, f64)> = vec![];
+    for node in [
+        &[("node", "alpha"), ("instance", "alpha")][..],
+        &[("node", "alpha"), ("instance", "10.0.0.9:9101")],
+        &[("instance", "10.0.0.9:9100")],
+    ] {
+        let idle = [("mode", "idle"), ("cpu", "0")];
+        let user = [("mode", "user"), ("cpu", "0")];
+        series.push((of("node_memory_MemTotal_bytes", node, &[]), 8.0 * GIB, 8.0 * GIB));
+        series.push((of("node_cpu_seconds_total", node, &idle), 0.0, 9.0));
+        series.push((of("node_cpu_seconds_total", node, &user), 0.0, 900.0));
+        let cart = [("namespace", "shop"), ("pod", "cart-0"), ("container", "cart")];
+        series.push((of("container_cpu_usage_seconds_total", node, &cart), 0.0, 360.0));
+        let cpu = [("namespace", "shop"), ("pod", "cart-0"), ("container", "cart"), ("resource", "cpu")];
+        series.push((of("kube_pod_container_resource_requests", node, &cpu), 0.5, 0.5));
+    }
+    let info = of("kube_node_info", &[("node", "alpha"), ("internal_ip", "10.0.0.9")], &[]);
+    series.push((info, 1.0, 1.0));
+    let told: Vec<Line<'_>> =
+        series.iter().map(|(labels, first, last)| (labels.as_slice(), *first, *last)).collect();
+    let (engine, _dir) = engine(&told).await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    assert_eq!(costs.assets.len(), 1, "{:#?}", costs.assets);
+    let paid = costs.assets[0].cost();
+    assert!((paid - 0.5 * (0.031611 + 8.0 * 0.004237)).abs() < 1e-9, "{paid}");
+    let near = |told: Option<f64>, expected: f64| told.is_some_and(|told| (told - expected).abs() < 1e-9);
+    let row = |workload: &str| costs.allocations.iter().find(|row| row.workload == workload).unwrap();
+    let (cart, nobody) = (row("cart"), row("__unallocated__"));
+    assert!(near(cart.cpu.used, 0.1) && near(cart.cpu.requested, 0.25), "{cart:#?}");
+    assert!(near(nobody.cpu.used, 0.15), "{nobody:#?}");
+}
+
 /// The dashboard multiplies by the number of CPUs.
 #[tokio::test]
 async fn a_month_on_the_dashboard_counts_each_cpu_once() {
