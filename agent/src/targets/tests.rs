@@ -174,6 +174,10 @@ fn etcd_over_tls_is_asked_with_a_clients_certificate() {
         assert_eq!(shown["key_file"], json!(folder.join("healthcheck-client.key")), "{flag}");
     }
     assert_eq!(of("--listen-metrics-urls=http://127.0.0.1:2381")[0].get("tls_config"), None);
+    // Jobs know no working directory.
+    let config = crate::Config { host_root: "host".into(), ..crate::Config::default() };
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(super::access(&config, None).host_root, here.join("host"));
 }
 
 /// What a real node's kubelet says of its pods.
