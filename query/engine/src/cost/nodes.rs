@@ -6,7 +6,7 @@
 //! autoscalers set, and where there are none from what the agent read of the cloud's metadata (`binnacle_node_cloud_info`).
 
 use super::prices::{Kind, Lifecycle};
-use super::series::{GIB, Hour, covered_hours, mean};
+use super::series::{GIB, Gauge, Hour, covered_hours, mean};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -173,23 +173,29 @@ impl Nodes {
         let capacity = hour.gauges(CAPACITY, None).await?;
         // What node_exporter tells of a machine is exact: it is not mixed with what the cluster tells.
         let exact = self.all.len();
+        // The agent that watches the cluster may be another one within the hour, or have company.
+        let mut told: BTreeMap<(String, String), Gauge> = BTreeMap::new();
         for (labels, ts_ms, values) in capacity.iter() {
-            let (Some(name), Some(resource)) = (labels.get("node"), labels.get("resource")) else { continue };
-            let at = match self.by_value.get(name) {
+            if let (Some(name), Some(resource)) = (labels.get("node"), labels.get("resource")) {
+                told.entry((name.to_owned(), resource.to_owned())).or_default().add(ts_ms, values);
+            }
+        }
+        for ((name, resource), mut size) in told {
+            let at = match self.by_value.get(&name) {
                 Some(at) => *at,
                 None => {
-                    self.by_value.insert(name.to_owned(), self.all.len());
-                    self.all.push(Node { name: name.to_owned(), ..Node::default() });
+                    self.by_value.insert(name.clone(), self.all.len());
+                    self.all.push(Node { name, ..Node::default() });
                     self.all.len() - 1
                 }
             };
             let node = &mut self.all[at];
-            match resource {
-                resource if is_gpu(resource) => node.gpus += mean(values),
-                "cpu" if at >= exact => node.cores = mean(values),
+            match resource.as_str() {
+                resource if is_gpu(resource) => node.gpus += size.mean(),
+                "cpu" if at >= exact => node.cores = size.mean(),
                 "memory" if at >= exact => {
-                    node.memory_gib = mean(values) / GIB;
-                    node.hours = covered_hours(ts_ms);
+                    node.memory_gib = size.mean() / GIB;
+                    node.hours = size.covered_hours();
                 }
                 _ => {}
             }

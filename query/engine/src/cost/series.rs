@@ -127,6 +127,30 @@ pub fn gauge_hours(ts_ms: &[i64], values: &[f64]) -> f64 {
     mean(values) * covered_hours(ts_ms)
 }
 
+/// A gauge that several may tell, one after the other or at once.
+#[derive(Default)]
+pub struct Gauge {
+    ts_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Gauge {
+    pub fn add(&mut self, ts_ms: &[i64], values: &[f64]) {
+        self.ts_ms.extend_from_slice(ts_ms);
+        self.values.extend_from_slice(values);
+    }
+
+    pub fn covered_hours(&mut self) -> f64 {
+        self.ts_ms.sort_unstable();
+        self.ts_ms.dedup();
+        covered_hours(&self.ts_ms)
+    }
+
+    pub fn mean(&self) -> f64 {
+        mean(&self.values)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

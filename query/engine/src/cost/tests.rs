@@ -178,6 +178,15 @@ async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
         series.push((of("container_cpu_usage_seconds_total", node, &cart), 0.0, 360.0));
         let cpu = [("namespace", "shop"), ("pod", "cart-0"), ("container", "cart"), ("resource", "cpu")];
         series.push((of("kube_pod_container_resource_requests", node, &cpu), 0.5, 0.5));
+        let gpus = [("node", "alpha"), ("resource", "nvidia_com_gpu")];
+        series.push((of("kube_node_status_capacity", &node[node.len() - 1..], &gpus), 1.0, 1.0));
+        let claim = [("namespace", "shop"), ("persistentvolumeclaim", "data")];
+        let size = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
+        series.push((of(size, node, &claim), 100.0 * GIB, 100.0 * GIB));
+        let web = [("namespace", "shop"), ("service", "web"), ("type", "LoadBalancer")];
+        series.push((of("kube_service_spec_type", node, &web), 1.0, 1.0));
+        let sent = [("namespace", "shop"), ("pod", "cart-0"), ("interface", "eth0")];
+        series.push((of("container_network_transmit_bytes_total", node, &sent), 0.0, 1_000.0));
     }
     let info = of("kube_node_info", &[("node", "alpha"), ("internal_ip", "10.0.0.9")], &[]);
     series.push((info, 1.0, 1.0));
@@ -185,14 +194,17 @@ async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
         series.iter().map(|(labels, first, last)| (labels.as_slice(), *first, *last)).collect();
     let (engine, _dir) = engine(&told).await;
     let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
-    assert_eq!(costs.assets.len(), 1, "{:#?}", costs.assets);
-    let paid = costs.assets[0].cost();
-    assert!((paid - 0.5 * (0.031611 + 8.0 * 0.004237)).abs() < 1e-9, "{paid}");
+    assert_eq!(costs.assets.len(), 3, "{:#?}", costs.assets);
+    let paid: f64 = costs.assets.iter().map(Asset::cost).sum();
+    let beside = 50.0 * 0.00005479452 + 0.5 * 0.025;
+    let node = 0.5 * (0.031611 + 8.0 * 0.004237 + 0.95);
+    assert!((paid - node - beside).abs() < 1e-9, "{paid}");
     let near = |told: Option<f64>, expected: f64| told.is_some_and(|told| (told - expected).abs() < 1e-9);
     let row = |workload: &str| costs.allocations.iter().find(|row| row.workload == workload).unwrap();
     let (cart, nobody) = (row("cart"), row("__unallocated__"));
     assert!(near(cart.cpu.used, 0.1) && near(cart.cpu.requested, 0.25), "{cart:#?}");
     assert!(near(nobody.cpu.used, 0.15), "{nobody:#?}");
+    assert!(near(cart.traffic.map(|traffic| traffic.sent_bytes), 1_000.0), "{cart:#?}");
 }
 
 /// The dashboard multiplies by the number of CPUs.

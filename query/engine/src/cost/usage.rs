@@ -5,7 +5,7 @@
 //! once: by `instance` what is told adds up, and of instances the one counts that tells most.
 
 use super::nodes::{Node, Nodes, is_gpu};
-use super::series::{GIB, Hour, covered_hours, gauge_hours, mean};
+use super::series::{GIB, Gauge, Hour, covered_hours, gauge_hours, mean};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -160,7 +160,7 @@ async fn used(
 }
 
 /// Who scraped or sent it.
-fn instance(labels: &Labels) -> String {
+pub fn instance(labels: &Labels) -> String {
     labels.get("instance").unwrap_or("").to_owned()
 }
 
@@ -217,30 +217,6 @@ async fn unallocated(hour: &Hour<'_>, nodes: &Nodes, hours: &mut [NodeHour]) -> 
         }
     }
     Ok(())
-}
-
-/// A gauge that several may tell, one after the other or at once.
-#[derive(Default)]
-struct Gauge {
-    ts_ms: Vec<i64>,
-    values: Vec<f64>,
-}
-
-impl Gauge {
-    fn add(&mut self, ts_ms: &[i64], values: &[f64]) {
-        self.ts_ms.extend_from_slice(ts_ms);
-        self.values.extend_from_slice(values);
-    }
-
-    fn covered_hours(&mut self) -> f64 {
-        self.ts_ms.sort_unstable();
-        self.ts_ms.dedup();
-        covered_hours(&self.ts_ms)
-    }
-
-    fn mean(&self) -> f64 {
-        mean(&self.values)
-    }
 }
 
 /// What containers asked for while their pods ran. A container of a pod that is told and that asks for nothing has asked for
