@@ -102,9 +102,12 @@ impl Walk<'_> {
             }
             _ => None,
         });
-        let pids = inside.iter().find_map(|name| self.tree.pids(&format!("{id}/{name}")).first().copied());
+        // CRI-O's monitor of a container is on the host's network.
+        let mut containers =
+            inside.iter().filter(|name| matches!(path::place(name, true), Place::Container(_)));
+        let pid = containers.find_map(|name| self.tree.pids(&format!("{id}/{name}")).first().copied());
         let is_on_host = pod.as_ref().is_some_and(|pod| pod.spec.host_network);
-        if let Some(pid) = pids.filter(|_| !is_on_host) {
+        if let Some(pid) = pid.filter(|_| !is_on_host) {
             if let Some((path, container)) = &sandbox {
                 labels[0].1 = path;
                 labels.push(("name", container));

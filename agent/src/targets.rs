@@ -235,7 +235,7 @@ fn access(config: &Config, cluster: Option<&ClusterSettings>) -> Access {
         ca_file,
         cluster: cluster.map(|cluster| cluster.url.clone()),
         api_server_job: config.job_names.api_server.clone(),
-        host_root: config.host_root.clone(),
+        host_root: std::path::absolute(&config.host_root).unwrap_or_else(|_| config.host_root.clone()),
     }
 }
 

@@ -7,6 +7,10 @@ use std::os::unix::fs::MetadataExt;
 
 const CGROUP: &str = "sys/fs/cgroup";
 
+/// In version 2 crun (CRI-O's runtime) keeps a container's processes in a group below the container's scope, so that these are
+/// told of there; source: `run.oci.systemd.subgroup` in crun's manual.
+const BELOW_OF_CRUN: &str = "/container";
+
 /// Processes of a group whose open files are counted.
 const COUNTED_PIDS_MAX: usize = 64;
 
@@ -54,9 +58,14 @@ impl<'r> Tree<'r> {
         names
     }
 
+    /// Its own, or where it has none those of crun's group below it.
     pub fn pids(&self, group: &str) -> Vec<u32> {
-        let text = self.text("memory", group, "cgroup.procs").unwrap_or_default();
-        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+        let of = |group: &str| -> Vec<u32> {
+            let text = self.text("memory", group, "cgroup.procs").unwrap_or_default();
+            text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+        };
+        let own = of(group);
+        if own.is_empty() { of(&format!("{group}{BELOW_OF_CRUN}")) } else { own }
     }
 
     /// `whole` is all of it; else CPU and memory only.
@@ -257,13 +266,17 @@ impl<'r> Tree<'r> {
         stats.open_files_max = soft.and_then(|soft| soft.parse().ok());
     }
 
-    /// Of the group alone. Where it goes as a whole (`memory.oom.group`) the kernel counts its victims twice, and the
-    /// group once.
+    /// Of the group alone, and crun's. Where it goes as a whole (`memory.oom.group`) the kernel counts its victims twice, and
+    /// the group once.
     fn oom_kills(&self, group: &str) -> Option<u64> {
         let name = if self.is_v2 { "memory.events.local" } else { "memory.oom_control" };
         let text = self.text("memory", group, name);
         let text = text.or_else(|| self.text("memory", group, "memory.events"))?;
-        let number = |name: &str| field(&text, name).map(|kills| kills as u64);
+        let below = self.text("memory", &format!("{group}{BELOW_OF_CRUN}"), name).unwrap_or_default();
+        let number = |name: &str| {
+            let kills = field(&text, name)? + field(&below, name).unwrap_or(0.0);
+            Some(kills as u64)
+        };
         number("oom_group_kill").filter(|kills| *kills > 0).or_else(|| number("oom_kill"))
     }
 

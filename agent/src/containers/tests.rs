@@ -152,6 +152,36 @@ fn version_2_under_systemd_and_cri_o() {
     assert!(!all.iter().any(|(labels, _)| labels.get("id").is_some_and(|id| id.contains("conmon"))));
 }
 
+/// Processes, network and kills of a container are those of the group that crun makes below its scope, where its monitor, which
+/// is on the host's network, is listed first.
+#[test]
+fn processes_in_cruns_group_are_the_containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = format!("f{}", &APP[1..]);
+    let slice = format!("sys/fs/cgroup/kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
+    let scope = format!("{slice}/crio-{app}.scope");
+    write(
+        dir.path(),
+        &[
+            ("sys/fs/cgroup/cgroup.controllers", "cpu memory"),
+            (&format!("{slice}/crio-conmon-{app}.scope/cgroup.procs"), "41\n"),
+            (&format!("{scope}/cgroup.procs"), ""),
+            (&format!("{scope}/container/cgroup.procs"), "42\n43\n"),
+            (&format!("{scope}/cpu.stat"), "usage_usec 1\n"),
+            (&format!("{scope}/memory.events.local"), "oom 2\noom_kill 0\noom_group_kill 0\n"),
+            (&format!("{scope}/container/memory.events.local"), "oom 0\noom_kill 2\noom_group_kill 0\n"),
+            ("proc/41/net/dev", "h\nh\n  eth0: 9 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
+            ("proc/42/net/dev", "h\nh\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
+        ],
+    );
+    let all = collected(dir.path(), &pods(&app));
+    assert_eq!(of(&all, "container_processes", &[("container", "app")]), [2.0]);
+    assert_eq!(of(&all, "container_network_receive_bytes_total", &[("pod", "cart-0")]), [1.0]);
+    let root = Root(dir.path().to_owned());
+    let stats = Tree::of(&root).unwrap().stats(&scope["sys/fs/cgroup".len()..], true);
+    assert_eq!(stats.oom_kills, Some(2));
+}
+
 /// What its processes see is the node's traffic.
 #[test]
 fn a_pod_on_the_hosts_network_tells_none() {

@@ -37,13 +37,17 @@ fn klog(line: &[u8]) -> Option<u8> {
     }
 }
 
-/// In brackets any case counts, alone only capitals: `error` may be a word like others.
+/// In brackets or a colour any case counts, alone only capitals: `error` may be a word like others.
 fn of_word(word: &[u8]) -> u8 {
-    let bare = word.strip_suffix(b":").unwrap_or(word);
-    let inside = bare.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]"));
-    let bare = inside.unwrap_or(bare);
+    let word = word.strip_suffix(b":").unwrap_or(word);
+    let within = in_brackets(word);
+    let plain = without_colour(within.unwrap_or(word));
+    let plain = plain.strip_suffix(b":").unwrap_or(plain);
+    let inside = in_brackets(plain);
+    let bare = inside.unwrap_or(plain);
     let is_capital = bare.iter().all(u8::is_ascii_uppercase);
-    if bare.len() < 3 || bare.len() > 9 || !(is_capital || inside.is_some()) {
+    let stands_out = within.or(inside).is_some() || word.contains(&ESCAPE);
+    if bare.len() < 3 || bare.len() > 9 || !(is_capital || stands_out) {
         return 0;
     }
     match bare.to_ascii_uppercase().as_slice() {
@@ -56,6 +60,26 @@ fn of_word(word: &[u8]) -> u8 {
         _ => 0,
     }
 }
+
+fn in_brackets(word: &[u8]) -> Option<&[u8]> {
+    word.strip_prefix(b"[")?.strip_suffix(b"]")
+}
+
+/// Terminals' colours around a word: `\x1b[31m` before it, and `\x1b[0m` behind it.
+fn without_colour(word: &[u8]) -> &[u8] {
+    if !word.contains(&ESCAPE) {
+        return word;
+    }
+    let mut word = word;
+    while word.starts_with(&[ESCAPE, b'[']) {
+        let Some(end) = word.iter().position(|byte| *byte == b'm') else { return word };
+        word = &word[end + 1..];
+    }
+    let end = word.iter().position(|byte| *byte == ESCAPE);
+    &word[..end.unwrap_or(word.len())]
+}
+
+const ESCAPE: u8 = 0x1b;
 
 #[cfg(test)]
 mod tests {
@@ -73,6 +97,13 @@ mod tests {
             ("an error came", 0),
             ("{\"m\":\"ERROR\"}", 0),
             ("Every word", 0),
+            ("\x1b[31merror\x1b[39m: no", 17),
+            ("\x1b[2m2026-01-01T00:00:00Z\x1b[0m \x1b[32m INFO\x1b[0m app: x", 9),
+            ("2026-01-01T00:00:00Z \x1b[1;33mWARN:\x1b[0m x", 13),
+            ("[\x1b[36mdebug\x1b[0m] x", 5),
+            ("\x1b[36m[debug]\x1b[0m x", 5),
+            ("an \x1b[31merroneous\x1b[0m word", 0),
+            ("\x1b[", 0),
             ("", 0),
         ] {
             assert_eq!(of(line), level, "{line}");

@@ -97,6 +97,9 @@ fn begins(line: &[u8]) -> Option<Kind> {
     if first == b'{' {
         return None;
     }
+    if SERVED.find(&line[..line.len().min(SERVED_WITHIN)]).is_some() {
+        return Some(Kind::Go);
+    }
     if TRACEBACK.find(line).is_some() {
         return Some(if is_group(line) { Kind::PythonGroup } else { Kind::Python });
     }
@@ -108,6 +111,9 @@ fn begins(line: &[u8]) -> Option<Kind> {
 /// To make ready for a search costs more than to search a line.
 static TRACEBACK: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new("Traceback (most recent call last):"));
+/// Of a handler that panicked, as net/http logs it behind the date and perhaps a file.
+static SERVED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http: panic serving "));
+const SERVED_WITHIN: usize = 96;
 static JAVA: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
 
@@ -150,14 +156,25 @@ fn chained(held: &[u8], line: &[u8]) -> Option<Kind> {
 }
 
 fn is_of_go(line: &[u8]) -> bool {
-    let starts =
-        [&b"\t"[..], b"goroutine ", b"created by ", b"[signal ", b"exit status ", b"panic: ", b"runtime."];
+    let starts = [
+        &b"\t"[..],
+        b"goroutine ",
+        b"created by ",
+        b"[signal ",
+        b"exit status ",
+        b"panic: ",
+        // A frame: what panics again, or panics in a handler, has one.
+        b"panic(",
+        b"runtime.",
+        b"runtime stack:",
+    ];
+    let is_cut = || line.starts_with(b"...") && line.ends_with(b" elided...");
     // `main.handle(0xc000, {0x1, 0x2})`.
     let is_call = || {
         let name = line.iter().position(|byte| *byte == b'(').map(|at| &line[..at]);
         line.ends_with(b")") && name.is_some_and(|name| name.contains(&b'.') && !name.contains(&b' '))
     };
-    line.is_empty() || starts.iter().any(|start| line.starts_with(start)) || is_call()
+    line.is_empty() || starts.iter().any(|start| line.starts_with(start)) || is_call() || is_cut()
 }
 
 #[cfg(test)]
@@ -204,6 +221,8 @@ mod tests {
         const NODE: &str = "TypeError: x\n    at f (/app/a.js:3:11)\n    at async main (/app/a.js:9:1) {\n  code: 'ENOENT',\n  [cause]: Error: y\n      at g (/app/a.js:1:1)\n}";
         const NET: &str = "Unhandled exception. System.InvalidOperationException: outer\n ---> System.ArgumentException: inner\n   at A.B() in /app/x.cs:line 3\n   --- End of inner exception stack trace ---\n   at A.C() in /app/x.cs:line 9\n--- End of stack trace from previous location ---\n   at Program.Main()";
         const RUBY: &str = "app.rb:3:in 'Cart#add': no stock (Sold)\n\tfrom app.rb:7:in 'Cart#buy'\n\tfrom app.rb:9:in '<main>'";
+        const SERVED: &str = "2026/11/28 12:00:00 http: panic serving 10.0.0.1:5000: no stock\ngoroutine 20 [running]:\nnet/http.(*conn).serve.func1()\n\t/go/src/net/http/server.go:1903 +0xbe\npanic({0x6a1d40?, 0x76b3f0?})\n\t/go/src/runtime/panic.go:770 +0x132\nmain.handle({0x7f, 0xc0}, 0x1)\n\t/app/main.go:8 +0x1d\ncreated by net/http.(*Server).Serve in goroutine 1\n\t/go/src/net/http/server.go:3285 +0x4b4";
+        const DEEP: &str = "fatal error: stack overflow\n\nruntime stack:\nruntime.throw({0x47, 0xe})\n\t/go/src/runtime/panic.go:1077 +0x5c\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/app/main.go:3 +0x2f\n...12 frames elided...\nmain.main()\n\t/app/main.go:6 +0x1d";
         const BETWEEN: &str = "During handling of the above exception, another exception occurred:";
         let before_group = format!(
             "Traceback (most recent call last):\n  File \"a.py\"\nKeyError: 1\n\n{BETWEEN}\n\n{GROUP}"
@@ -211,12 +230,14 @@ mod tests {
         let after_group = format!(
             "{GROUP}\n\n{BETWEEN}\n\nTraceback (most recent call last):\n  File \"a.py\"\nKeyError: 1"
         );
-        for trace in [CIRCLE, GROUP, before_group.as_str(), after_group.as_str(), NODE, NET, RUBY] {
+        let of_python = [GROUP, before_group.as_str(), after_group.as_str()];
+        for trace in [CIRCLE, NODE, NET, RUBY, SERVED, DEEP].into_iter().chain(of_python) {
             let text = format!("before\n{trace}\nafter one\n  after two");
             assert_eq!(joined(&Joining::Traces, &text), ["before", trace, "after one", "  after two"]);
         }
         assert_eq!(joined(&Joining::Only(Kind::Python), GROUP).len(), 1);
         assert_eq!(joined(&Joining::Only(Kind::Java), NODE).len(), 1);
+        assert_eq!(joined(&Joining::Only(Kind::Go), SERVED).len(), 1);
         // Errors without a trace stay lines of their own.
         assert_eq!(joined(&Joining::Traces, "Error: a\nError: b\n  indented").len(), 3);
         assert_eq!(joined(&Joining::Only(Kind::Go), "FooException: a\n\tat b").len(), 2);

@@ -20,7 +20,7 @@ mod mistake;
 use super::counts::Counts;
 use super::find::{Container, matches};
 use super::multiline::{Joining, Kind};
-use super::script::{OnError, Script, Scripts, Treated, mistake_in_regex};
+use super::script::{Mistake, OnError, Script, Scripts, Treated, mistake_in_regex};
 use crate::pods::Pod;
 use mistake::{Mistakes, Wrong};
 use model::{Attributes, Labels};
@@ -162,8 +162,12 @@ impl Written {
     fn compiled(self, number: usize) -> Result<Rule, Vec<Wrong>> {
         let mut wrong = vec![];
         let mut regex = |key: &'static str, text: &str| {
-            let refused =
-                |why: regex::Error| Wrong { key, value: text.to_owned(), text: mistake_in_regex(text, &why) };
+            let refused = |why: regex::Error| Wrong {
+                key,
+                value: text.to_owned(),
+                within: None,
+                text: mistake_in_regex(text, &why),
+            };
             Regex::new(text).map_err(|why| wrong.push(refused(why))).ok()
         };
         let drop = self.drop.iter().filter_map(|text| regex("drop", text.as_str())).collect();
@@ -177,7 +181,7 @@ impl Written {
             _ => None,
         };
         let mut refuse = |key: &'static str, value: &str, text: String| {
-            wrong.push(Wrong { key, value: value.to_owned(), text });
+            wrong.push(Wrong { key, value: value.to_owned(), within: None, text });
         };
         let joining = match self.multiline {
             Some(Multiline::Named(name)) => {
@@ -200,11 +204,15 @@ impl Written {
         if self.on_error.is_some() && self.script.is_none() {
             refuse("on_error", "", "on_error is of a script, and there is none".into());
         }
-        let script =
-            self.script.map(|text| Script::compile(&text, number, self.on_error.unwrap_or_default()));
-        let script = script.transpose().unwrap_or_else(|text| {
-            refuse("script", "", text);
-            None
+        let script = self.script.and_then(|text| {
+            let compiled = Script::compile(&text, number, self.on_error.unwrap_or_default());
+            let mistake = |why: Mistake| Wrong {
+                key: "script",
+                value: text.trim_end().to_owned(),
+                within: why.place(),
+                text: why.to_string(),
+            };
+            compiled.map_err(|why| wrong.push(mistake(why))).ok()
         });
         if !wrong.is_empty() {
             return Err(wrong);
@@ -453,12 +461,14 @@ mod tests {
             (4, 24, "rule 1: regex "),
             (5, 5, "rule 1: sample"),
             (8, 27, "rule 2: regex "),
-            (9, 5, "rule 2: script"),
+            (10, 15, "rule 2: script"),
             (12, 18, "rule 3: multil"),
             (12, 24, "rule 3: on_err"),
         ];
         assert_eq!(told, expected, "{wrong:?}");
         assert_eq!(wrong.all()[0].text, "rule 1: regex \"(abc\": unclosed group", "in one line");
+        let wrong = Rules::parse("rules: [{script: 'let a = mathces(line)'}]").unwrap_err().to_string();
+        assert_eq!(wrong, "1:27: rule 1: script line 1, column 9: there is no function mathces");
         let wrong = Rules::parse("rules:\n  - match: { a: b").unwrap_err();
         assert_eq!(wrong.all().len(), 1);
         let wrong = Rules::parse("rules:\n  - match: { namespac: b }").unwrap_err().to_string();

@@ -18,9 +18,10 @@
 //! - `json(text)`: what the text says, `()` where it is no JSON; what begins with `{` and is none is an error. `to_json(value)`: the text, fields
 //!   in the order of their names.
 //!
-//! There is no `eval`, `import`, `print` or `sleep`, and steps, text, arrays, maps and calls are bounded. Where a program fails the line is sent as if the
-//! program were not there, or not at all where the rule has `on_error: drop`.
+//! There is no `eval`, `import`, `print` or `sleep`, and a call of what is not there is a mistake when the script is read. Steps, text, arrays, maps and
+//! calls are bounded. Where a program fails the line is sent as if the program were not there, or not at all where the rule has `on_error: drop`.
 
+mod calls;
 mod engine;
 mod json;
 mod patterns;
@@ -39,6 +40,7 @@ use regex::Regex;
 use rhai::{AST, Dynamic, EvalAltResult, ImmutableString, Map, Position, Scope};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,16 +85,38 @@ enum Ended {
     Dropped,
 }
 
+/// What is wrong with a program, and where in it.
+#[derive(Debug)]
+pub struct Mistake {
+    place: Position,
+    what: String,
+}
+
+impl Mistake {
+    /// Line and column, from 1 on.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        Some((self.place.line()?, self.place.position()?))
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&at(self.place, &self.what))
+    }
+}
+
 impl Script {
-    pub fn compile(text: &str, rule: usize, on_error: OnError) -> Result<Arc<Script>, String> {
+    pub fn compile(text: &str, rule: usize, on_error: OnError) -> Result<Arc<Script>, Mistake> {
         // Not as constants: those would be put into the program.
         let mut names = Scope::new();
         for name in ["labels", "resource", "line", "attributes", "level"] {
             names.push(name, ());
         }
         let compiled = ENGINE.compile_with_scope(&names, text);
-        let ast = compiled.map_err(|wrong| at(wrong.position(), &wrong.err_type().to_string()))?;
+        let ast = compiled
+            .map_err(|wrong| Mistake { place: wrong.position(), what: wrong.err_type().to_string() })?;
         let regexes = patterns::compile(text)?;
+        calls::check(&ast)?;
         let asks_level = text.contains("level");
         Ok(Arc::new(Script { rule, ast, _regexes: regexes, on_error, asks_level, told: Mutex::default() }))
     }

@@ -200,22 +200,24 @@ fn flag<'p>(pod: &'p Pod, name: &str) -> Option<&'p str> {
     words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// By the port for metrics alone where there is one, else by the clients' port with the certificate that kubeadm made for
-/// health checks.
+/// By the port for metrics alone where there is one, else by the clients' port; over TLS with the certificate that kubeadm
+/// made for health checks.
 fn of_etcd(pod: &Pod, place: &Place, access: &Access) -> Option<Value> {
     let first = |flag_name: &str| flag(pod, flag_name).and_then(|urls| urls.split(',').next());
-    if let Some(url) = first("--listen-metrics-urls") {
-        let (scheme, address) = url.split_once("://")?;
-        let group = target("etcd", pod, address, place);
+    let url = first("--listen-metrics-urls").or_else(|| first("--listen-client-urls"))?;
+    let (scheme, address) = url.trim_end_matches('/').split_once("://")?;
+    // No certificate is of the address that stands for all of them.
+    let address = match address.parse::<SocketAddr>() {
+        Ok(bound) => meta::address(&listens_at(pod, Some(bound.ip())), bound.port()),
+        Err(_) => address.to_owned(),
+    };
+    let group = target("etcd", pod, &address, place);
+    if scheme != "https" {
         return Some(job("etcd", scheme, "/metrics", vec![group], place, &json!({})));
     }
-    let (scheme, address) = first("--listen-client-urls")?.split_once("://")?;
-    let group = target("etcd", pod, address, place);
-    let folder = access.host_root.join("etc/kubernetes/pki/etcd");
-    let (ca, cert, key) = files(&folder);
+    let (ca, cert, key) = files(&access.host_root.join("etc/kubernetes/pki/etcd"));
     let tls = json!({ "tls_config": { "ca_file": ca, "cert_file": cert, "key_file": key } });
-    let tls = if scheme == "https" { tls } else { json!({}) };
-    (scheme == "http" || key.exists()).then(|| job("etcd", scheme, "/metrics", vec![group], place, &tls))
+    key.exists().then(|| job("etcd", scheme, "/metrics", vec![group], place, &tls))
 }
 
 fn files(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {

@@ -146,6 +146,40 @@ fn the_control_plane_is_found_by_its_labels_and_flags() {
     assert!(only(vec![api]).1.contains("job=\"apiserver\""));
 }
 
+#[test]
+fn etcd_over_tls_is_asked_with_a_clients_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |flag: &str| {
+        let etcd = pod(
+            json!({ "name": "etcd-n1", "namespace": "kube-system", "labels": { "component": "etcd" } }),
+            json!({ "hostNetwork": true, "containers": [{ "name": "etcd", "command": ["etcd", flag] }] }),
+        );
+        let access = Access { host_root: dir.path().to_owned(), ..access() };
+        control_plane::jobs(&[etcd], &place(), &access)
+    };
+    assert!(of("--listen-client-urls=https://127.0.0.1:2379").is_empty(), "there is no certificate");
+    let folder = dir.path().join("etc/kubernetes/pki/etcd");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("healthcheck-client.key"), "").unwrap();
+    for (flag, address) in [
+        ("--listen-client-urls=https://127.0.0.1:2379,https://10.0.0.1:2379", "127.0.0.1:2379"),
+        ("--listen-client-urls=https://0.0.0.0:2379", "127.0.0.1:2379"),
+        ("--listen-client-urls=https://[fd00::1]:2379", "[fd00::1]:2379"),
+        ("--listen-metrics-urls=https://localhost:2381/", "localhost:2381"),
+    ] {
+        let jobs = of(flag);
+        assert_eq!(jobs[0]["static_configs"][0]["targets"], json!([address]), "{flag}");
+        let shown = &jobs[0]["tls_config"];
+        assert_eq!(shown["cert_file"], json!(folder.join("healthcheck-client.crt")), "{flag}");
+        assert_eq!(shown["key_file"], json!(folder.join("healthcheck-client.key")), "{flag}");
+    }
+    assert_eq!(of("--listen-metrics-urls=http://127.0.0.1:2381")[0].get("tls_config"), None);
+    // Jobs know no working directory.
+    let config = crate::Config { host_root: "host".into(), ..crate::Config::default() };
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(super::access(&config, None).host_root, here.join("host"));
+}
+
 /// What a real node's kubelet says of its pods.
 #[test]
 fn a_recorded_nodes_control_plane_is_found() {

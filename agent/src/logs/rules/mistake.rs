@@ -39,6 +39,8 @@ impl fmt::Display for Mistakes {
 pub(super) struct Wrong {
     pub key: &'static str,
     pub value: String,
+    /// Line and column within the value.
+    pub within: Option<(usize, usize)>,
     pub text: String,
 }
 
@@ -75,8 +77,26 @@ fn place(file: &str, number: usize, wrong: &Wrong) -> (usize, usize) {
         lines.find_map(|(line, text)| Some((line + 1, text.find(what)? + 1)))
     };
     let Some(key) = find(from, &format!("{}:", wrong.key)) else { return (from + 1, 1) };
+    if let Some(placed) = wrong.within.and_then(|within| in_block(file, key, within)) {
+        return placed;
+    }
     let value = if wrong.value.is_empty() { None } else { find(key.0 - 1, &wrong.value) };
-    value.unwrap_or(key)
+    match (value, wrong.within) {
+        (Some((line, column)), Some((_, within))) => (line, column + within - 1),
+        _ => value.unwrap_or(key),
+    }
+}
+
+/// A place of a text whose lines stand below its key as they are. Of one that is folded or says how far it is indented it is not known.
+fn in_block(file: &str, key: (usize, usize), within: (usize, usize)) -> Option<(usize, usize)> {
+    let (_, header) = file.lines().nth(key.0 - 1)?.get(key.1 - 1..)?.split_once(':')?;
+    let mark = header.split_whitespace().next()?;
+    if !matches!(mark, "|" | "|-" | "|+") {
+        return None;
+    }
+    let first = file.lines().skip(key.0).find(|text| !text.trim().is_empty())?;
+    let indent = first.len() - first.trim_start_matches(' ').len();
+    Some((key.0 + within.0, indent + within.1))
 }
 
 /// The lines of a rule in a list that has a line for the beginning of each: first, and the one behind the last.

@@ -2,7 +2,7 @@
 //! mistake is told when the rules are read. Others, which a script makes while it runs (of its lines, perhaps), are few and small:
 //! whoever writes the lines must not choose how much memory the agent takes.
 
-use super::at;
+use super::Mistake;
 use super::engine::{ENGINE, Failed, TEXT_BYTES_MAX};
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
@@ -148,19 +148,19 @@ impl Replaced<'_> {
 }
 
 /// The written-out regexes of a script, to be kept as long as it is, or the first mistake in one and its place.
-pub fn compile(script: &str) -> Result<Vec<Arc<Regex>>, String> {
+pub fn compile(script: &str) -> Result<Vec<Arc<Regex>>, Mistake> {
     let lexemes = lexemes(script);
     let mut regexes = vec![];
     for (place, pattern) in calls(&lexemes) {
         // The language itself knows what its quotes mean; what it does not take was no such text.
         let Ok(pattern) = ENGINE.eval_expression::<ImmutableString>(pattern) else { continue };
-        regexes.push(written(&pattern).map_err(|wrong| {
+        regexes.push(written(&pattern).map_err(|what| {
             let before = &script[..place];
             let line_start = before.rfind('\n').map_or(0, |end| end + 1);
             let line = before.matches('\n').count() + 1;
             let column = before[line_start..].chars().count() + 1;
             let known = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-            at(Position::new(known(line), known(column)), &wrong)
+            Mistake { place: Position::new(known(line), known(column)), what }
         })?);
     }
     Ok(regexes)

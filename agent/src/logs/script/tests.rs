@@ -129,7 +129,7 @@ fn mistakes_are_told_with_line_and_column() {
         ),
         ("let a = f(1, [2, 3]).replace(#\"a{2\\\"#, \"\")", "script line 1, column 30: regex"),
     ] {
-        let wrong = Script::compile(text, 1, OnError::Keep).unwrap_err();
+        let wrong = Script::compile(text, 1, OnError::Keep).unwrap_err().to_string();
         assert!(wrong.starts_with(place), "{text}: {wrong}");
     }
     for right in [
@@ -139,8 +139,48 @@ fn mistakes_are_told_with_line_and_column() {
     ] {
         assert!(Script::compile(right, 1, OnError::Keep).is_ok(), "{right}");
     }
-    // As others know it: there is none.
-    assert_eq!(of("sleep(1)", "a"), Err("script_failed"));
+}
+
+/// When the script is read, and not at the first line that comes to the call.
+#[test]
+fn calls_of_what_is_not_there_are_told_with_line_and_column() {
+    for (text, told) in [
+        (
+            "if line == \"never\" {\n  let a = 1;\n  mathces(line, \"a\");\n}",
+            "script line 3, column 3: there is no function mathces",
+        ),
+        ("let a = [lne(line)];", "script line 1, column 10: there is no function lne"),
+        ("fn f() {\n  dorp()\n}", "script line 2, column 3: there is no function dorp"),
+        ("line = `a${upper(line)}`", "script line 1, column 12: there is no function upper"),
+        ("line = line.uper()", "script line 1, column 13: there is no function uper"),
+        ("if !mathces(line, \"a\") && line != \"\" { drop() }", "script line 1, column 5: "),
+        ("matches(line)", "script line 1, column 1: matches takes 2 and not 1 values"),
+        ("let m = line.matches()", "script line 1, column 14: matches takes 2 and not 1 values"),
+        ("fn f(a) { a } f(1, 2)", "script line 1, column 15: f takes 1 and not 2 values"),
+        ("drop(line)", "script line 1, column 1: drop takes 0 and not 1 values"),
+        // As others know it: there is none.
+        ("sleep(1)", "script line 1, column 1: there is no function sleep"),
+        ("exit()", "script line 1, column 1: there is no function exit"),
+    ] {
+        let wrong = Script::compile(text, 1, OnError::Keep).unwrap_err().to_string();
+        assert!(wrong.starts_with(told), "{text}: {wrong}");
+    }
+    for right in [
+        "if line.contains(\"a\") && \"b\" in line || line.len() > 3 { drop() }",
+        "let a = line.split(\" \"); a.push(-1); a.sort(); attributes.n = a.len() + 1;",
+        "fn twice(n) { n * 2 } attributes.n = twice(4); fn more() { this + 1 } let n = 1; n = n.more();",
+        "let f = |x| x + 1; attributes.n = f.call(1); let o = #{ f: f }; attributes.m = o.f(2);",
+        "let f = Fn(\"matches\"); attributes.n = call(f, line, \"a\"); attributes.b = is_def_fn(\"a\", 1);",
+        "attributes.t = line.type_of(); attributes.u = type_of(line); let a = [3, 1].filter(|n| n > 1);",
+        "for n in 0..3 { line += n.to_string() } for (c, n) in line.chars() { if n > 3 { break } }",
+        "switch level { \"error\" => (), _ => line.make_upper() } line.trim(); attributes.f = 1.5.floor();",
+        "attributes.k = #{ a: 1 }.keys(); attributes.p = line.index_of(\"a\"); line = line.sub_string(0, 3);",
+        "try { throw \"a\" } catch (e) { attributes.e = `${e}` } let x = parse_int(\"3\"); x += abs(-3) ** 2;",
+    ] {
+        let scripts = scripts(right, OnError::Keep);
+        scripts.of(0, b"a line").unwrap();
+        assert_eq!(errors(&scripts), 0.0, "{right}");
+    }
 }
 
 #[test]

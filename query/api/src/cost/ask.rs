@@ -1,5 +1,5 @@
 //! What a query about cost asks for, by OpenCost's parameters: `window`, `aggregate`, `step`, `accumulate`, `filter`,
-//! `includeIdle`, `idleByNode`, `shareIdle`, `shareNamespaces`, `shareSplit`.
+//! `includeIdle` (`idle`), `idleByNode`, `shareIdle`, `shareNamespaces`, `shareSplit`.
 
 use super::HOUR_MS;
 use super::filter::Filter;
@@ -25,6 +25,8 @@ pub struct Request {
     step: Option<String>,
     accumulate: Option<String>,
     filter: Option<String>,
+    /// Kubecost calls it so.
+    #[serde(alias = "idle")]
     include_idle: Option<String>,
     idle_by_node: Option<String>,
     share_idle: Option<String>,
@@ -104,7 +106,9 @@ impl Wanted {
 
     /// By name (`shop/cart`). Costs are shared before anything is left out, so who pays what does not depend on the filter.
     pub fn sums<'r>(&self, rows: impl Iterator<Item = &'r Allocation>) -> BTreeMap<String, Sum> {
-        let rows: Vec<&Allocation> = rows.filter(|row| self.with_idle || !row.is_idle()).collect();
+        // What is to be shared is needed for it, and no row of its own then.
+        let with_idle = self.with_idle || self.sharing.idle;
+        let rows: Vec<&Allocation> = rows.filter(|row| with_idle || !row.is_idle()).collect();
         let name = |row: &Allocation| self.name(row);
         if self.filter.is_all() {
             return sum::add_up(rows, &name, &self.sharing);

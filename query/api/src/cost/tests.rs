@@ -40,6 +40,7 @@ fn rows_are_added_up_by_what_is_asked_for() {
     assert_eq!(names("aggregate=namespace,pod"), ["__idle__", "shop/cart-1", "shop/cart-2"]);
     assert_eq!(names("aggregate=namespace&idleByNode=true"), ["alpha/__idle__", "shop"]);
     assert_eq!(names("aggregate=namespace&includeIdle=false"), ["shop"]);
+    assert_eq!(names("aggregate=namespace&idle=false"), ["shop"]);
     assert_eq!(names("aggregate=all"), ["cluster"]);
     assert_eq!(names("aggregate=cluster"), ["default"]);
     assert_eq!(names("aggregate=node"), ["alpha"], "idle belongs to its node");
@@ -123,6 +124,7 @@ fn what_is_shared_is_paid_by_the_others_to_the_last_cent() {
     let sums = |query: &str| asked(&format!("aggregate=namespace&{query}")).unwrap().sums(rows.iter());
     for query in [
         "shareIdle=true",
+        "shareIdle=true&includeIdle=false",
         "shareNamespaces=kube-system",
         "shareIdle=true&shareNamespaces=kube-system&shareSplit=even",
         "shareIdle=true&shareNamespaces=kube-system,a,b",

@@ -6,11 +6,11 @@
 //! autoscalers set, and where there are none from what the agent read of the cloud's metadata (`binnacle_node_cloud_info`).
 
 use super::prices::{Kind, Lifecycle};
-use super::series::{GIB, Hour, covered_hours, mean};
+use super::series::{GIB, Gauge, Hour, covered_hours, mean};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A node and its size.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,21 +135,37 @@ impl Nodes {
     }
 
     /// Kubernetes' name stands, whatever the machine calls itself. A machine that is scraped by its address is the node
-    /// that has it.
+    /// that has it, and so it may be one that tells of itself under its name as well.
     fn named_by_cluster(&mut self, infos: &[Labels]) {
+        let mut hosts: HashMap<String, BTreeSet<usize>> = HashMap::new();
+        for (value, at) in &self.by_value {
+            let bound = value.parse::<SocketAddr>();
+            hosts.entry(bound.map_or(value.clone(), |bound| bound.ip().to_string())).or_default().insert(*at);
+        }
+        let (mut named, mut twice) = (BTreeSet::new(), BTreeMap::new());
         for labels in infos {
             let Some(name) = labels.get("node") else { continue };
-            let by_address = || labels.get("internal_ip").and_then(|ip| self.at_address(ip));
-            if let Some(at) = self.by_value.get(name).copied().or_else(by_address) {
-                self.all[at].name = name.to_owned();
-                self.by_value.insert(name.to_owned(), at);
-            }
+            let here = labels.get("internal_ip").filter(|ip| !ip.is_empty()).and_then(|ip| hosts.get(ip));
+            let by_address = here.and_then(|here| here.first().copied());
+            let Some(at) = self.by_value.get(name).copied().or(by_address) else { continue };
+            self.all[at].name = name.to_owned();
+            self.by_value.insert(name.to_owned(), at);
+            named.insert(at);
+            twice.extend(here.into_iter().flatten().filter(|again| **again != at).map(|again| (*again, at)));
         }
+        // Each of the cluster's own is one.
+        twice.retain(|again, _| !named.contains(again));
+        self.leave_out(&twice);
     }
 
-    fn at_address(&self, ip: &str) -> Option<usize> {
-        let host = |value: &str| value.rsplit_once(':').map_or(value, |(host, _)| host).to_owned();
-        self.by_value.iter().find(|(value, _)| !ip.is_empty() && host(value) == ip).map(|(_, at)| *at)
+    /// Nodes that are others of them, by their places.
+    fn leave_out(&mut self, twice: &BTreeMap<usize, usize>) {
+        for at in self.by_value.values_mut() {
+            let kept = twice.get(&*at).copied().unwrap_or(*at);
+            *at = kept - twice.range(..kept).count();
+        }
+        let mut places = 0..;
+        self.all.retain(|_| places.next().is_some_and(|at| !twice.contains_key(&at)));
     }
 
     /// Nodes that tell nothing themselves are as large as the API server says; GPUs are told by no other.
@@ -157,23 +173,29 @@ impl Nodes {
         let capacity = hour.gauges(CAPACITY, None).await?;
         // What node_exporter tells of a machine is exact: it is not mixed with what the cluster tells.
         let exact = self.all.len();
+        // The agent that watches the cluster may be another one within the hour, or have company.
+        let mut told: BTreeMap<(String, String), Gauge> = BTreeMap::new();
         for (labels, ts_ms, values) in capacity.iter() {
-            let (Some(name), Some(resource)) = (labels.get("node"), labels.get("resource")) else { continue };
-            let at = match self.by_value.get(name) {
+            if let (Some(name), Some(resource)) = (labels.get("node"), labels.get("resource")) {
+                told.entry((name.to_owned(), resource.to_owned())).or_default().add(ts_ms, values);
+            }
+        }
+        for ((name, resource), mut size) in told {
+            let at = match self.by_value.get(&name) {
                 Some(at) => *at,
                 None => {
-                    self.by_value.insert(name.to_owned(), self.all.len());
-                    self.all.push(Node { name: name.to_owned(), ..Node::default() });
+                    self.by_value.insert(name.clone(), self.all.len());
+                    self.all.push(Node { name, ..Node::default() });
                     self.all.len() - 1
                 }
             };
             let node = &mut self.all[at];
-            match resource {
-                resource if is_gpu(resource) => node.gpus += mean(values),
-                "cpu" if at >= exact => node.cores = mean(values),
+            match resource.as_str() {
+                resource if is_gpu(resource) => node.gpus += size.mean(),
+                "cpu" if at >= exact => node.cores = size.mean(),
                 "memory" if at >= exact => {
-                    node.memory_gib = mean(values) / GIB;
-                    node.hours = covered_hours(ts_ms);
+                    node.memory_gib = size.mean() / GIB;
+                    node.hours = size.covered_hours();
                 }
                 _ => {}
             }

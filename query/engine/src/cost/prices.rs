@@ -235,7 +235,8 @@ impl PriceBook {
                     gpu: parts.gpu * scale,
                 }
             }
-            _ => parts,
+            Some(whole) => halves(whole, cores, memory_gib),
+            None => parts,
         }
     }
 
@@ -257,6 +258,13 @@ impl PriceBook {
             internet: of(Item::EgressInternetGib),
         }
     }
+}
+
+/// A node's price, half of it for the cores and half for the memory, where nothing says what these cost by themselves.
+fn halves(whole: f64, cores: f64, memory_gib: f64) -> Rates {
+    let parts = if cores > 0.0 && memory_gib > 0.0 { 2.0 } else { 1.0 };
+    let of = |size: f64| if size > 0.0 { whole / parts / size } else { 0.0 };
+    Rates { cpu_core: of(cores), memory_gib: of(memory_gib), gpu: 0.0 }
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ impl Hour<'_> {
 
     /// The series of a gauge, one of whose labels may have to have a value.
     pub async fn gauges(&self, name: &str, matcher: Option<(&str, &str)>) -> Result<SampleBlock, QueryError> {
-        Ok(self.snapshot.samples(&self.select(name, matcher, self.range())).await?)
+        let told = self.snapshot.samples(&self.select(name, matcher, self.range())).await?;
+        Ok(without_ends(told))
     }
 
     pub async fn counters(&self, name: &str) -> Result<SampleBlock, QueryError> {
@@ -75,6 +76,21 @@ impl Hour<'_> {
         matchers.extend(matcher.map(|(label, value)| Matcher::equal(label, value)));
         SeriesSelect { matchers, range }
     }
+}
+
+/// What says that a series has ended stands for no time.
+fn without_ends(block: SampleBlock) -> SampleBlock {
+    if !block.values.iter().any(|value| is_stale_marker(*value)) {
+        return block;
+    }
+    let mut kept = SampleBlock::default();
+    for (labels, ts_ms, values) in block.iter() {
+        let pairs = ts_ms.iter().copied().zip(values.iter().copied());
+        let (ts_ms, values): (Vec<i64>, Vec<f64>) =
+            pairs.filter(|(_, value)| !is_stale_marker(*value)).unzip();
+        kept.push(labels.clone(), &ts_ms, &values);
+    }
+    kept
 }
 
 /// How much a counter grew within the hour; a fall is a restart from zero.
@@ -109,6 +125,30 @@ pub fn covered_hours(ts_ms: &[i64]) -> f64 {
 /// A gauge times the time that it was there for.
 pub fn gauge_hours(ts_ms: &[i64], values: &[f64]) -> f64 {
     mean(values) * covered_hours(ts_ms)
+}
+
+/// A gauge that several may tell, one after the other or at once.
+#[derive(Default)]
+pub struct Gauge {
+    ts_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Gauge {
+    pub fn add(&mut self, ts_ms: &[i64], values: &[f64]) {
+        self.ts_ms.extend_from_slice(ts_ms);
+        self.values.extend_from_slice(values);
+    }
+
+    pub fn covered_hours(&mut self) -> f64 {
+        self.ts_ms.sort_unstable();
+        self.ts_ms.dedup();
+        covered_hours(&self.ts_ms)
+    }
+
+    pub fn mean(&self) -> f64 {
+        mean(&self.values)
+    }
 }
 
 #[cfg(test)]

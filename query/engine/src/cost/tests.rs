@@ -142,6 +142,71 @@ async fn an_exporter_that_is_replaced_within_the_hour_is_one_node() {
     assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
 }
 
+/// Its series end with a marker, which is no time that it was there for.
+#[tokio::test]
+async fn a_node_that_lived_for_seven_minutes_is_paid_for_seven() {
+    let mut batch = MetricBatch::default();
+    let memory = [("__name__", "node_memory_MemTotal_bytes"), ("node", "alpha")];
+    let cpu = [("__name__", "node_cpu_seconds_total"), ("node", "alpha"), ("mode", "idle"), ("cpu", "0")];
+    for (labels, value) in [(&memory[..], 8.0 * GIB), (&cpu[..], 1.0)] {
+        batch.begin_labels(&Labels::from_pairs(labels.iter().copied()));
+        (0..28).for_each(|scrape| batch.push(HOUR * HOUR_MS + scrape * 15_000, value));
+        batch.push(HOUR * HOUR_MS + 28 * 15_000, model::stale_marker());
+    }
+    let (engine, _dir) = engine_of(batch).await;
+    let rows = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap().allocations;
+    let total: f64 = rows.iter().map(Allocation::total_cost).sum();
+    let price = 7.0 / 60.0 * (0.031611 + 8.0 * 0.004237);
+    assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
+}
+
+/// An agent, and beside it exporters that a Prometheus scrapes, one of them by the node's address alone.
+#[tokio::test]
+async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
+    let mut series: Vec<(Vec<(&str, &str)>, f64, f64)> = vec![];
+    for node in [
+        &[("node", "alpha"), ("instance", "alpha")][..],
+        &[("node", "alpha"), ("instance", "10.0.0.9:9101")],
+        &[("instance", "10.0.0.9:9100")],
+    ] {
+        let idle = [("mode", "idle"), ("cpu", "0")];
+        let user = [("mode", "user"), ("cpu", "0")];
+        series.push((of("node_memory_MemTotal_bytes", node, &[]), 8.0 * GIB, 8.0 * GIB));
+        series.push((of("node_cpu_seconds_total", node, &idle), 0.0, 9.0));
+        series.push((of("node_cpu_seconds_total", node, &user), 0.0, 900.0));
+        let cart = [("namespace", "shop"), ("pod", "cart-0"), ("container", "cart")];
+        series.push((of("container_cpu_usage_seconds_total", node, &cart), 0.0, 360.0));
+        let cpu = [("namespace", "shop"), ("pod", "cart-0"), ("container", "cart"), ("resource", "cpu")];
+        series.push((of("kube_pod_container_resource_requests", node, &cpu), 0.5, 0.5));
+        let gpus = [("node", "alpha"), ("resource", "nvidia_com_gpu")];
+        series.push((of("kube_node_status_capacity", &node[node.len() - 1..], &gpus), 1.0, 1.0));
+        let claim = [("namespace", "shop"), ("persistentvolumeclaim", "data")];
+        let size = "kube_persistentvolumeclaim_resource_requests_storage_bytes";
+        series.push((of(size, node, &claim), 100.0 * GIB, 100.0 * GIB));
+        let web = [("namespace", "shop"), ("service", "web"), ("type", "LoadBalancer")];
+        series.push((of("kube_service_spec_type", node, &web), 1.0, 1.0));
+        let sent = [("namespace", "shop"), ("pod", "cart-0"), ("interface", "eth0")];
+        series.push((of("container_network_transmit_bytes_total", node, &sent), 0.0, 1_000.0));
+    }
+    let info = of("kube_node_info", &[("node", "alpha"), ("internal_ip", "10.0.0.9")], &[]);
+    series.push((info, 1.0, 1.0));
+    let told: Vec<Line<'_>> =
+        series.iter().map(|(labels, first, last)| (labels.as_slice(), *first, *last)).collect();
+    let (engine, _dir) = engine(&told).await;
+    let costs = engine.costs(&Tenant::default(), NOW_MS, NOW_MS).await.unwrap();
+    assert_eq!(costs.assets.len(), 3, "{:#?}", costs.assets);
+    let paid: f64 = costs.assets.iter().map(Asset::cost).sum();
+    let beside = 50.0 * 0.00005479452 + 0.5 * 0.025;
+    let node = 0.5 * (0.031611 + 8.0 * 0.004237 + 0.95);
+    assert!((paid - node - beside).abs() < 1e-9, "{paid}");
+    let near = |told: Option<f64>, expected: f64| told.is_some_and(|told| (told - expected).abs() < 1e-9);
+    let row = |workload: &str| costs.allocations.iter().find(|row| row.workload == workload).unwrap();
+    let (cart, nobody) = (row("cart"), row("__unallocated__"));
+    assert!(near(cart.cpu.used, 0.1) && near(cart.cpu.requested, 0.25), "{cart:#?}");
+    assert!(near(nobody.cpu.used, 0.15), "{nobody:#?}");
+    assert!(near(cart.traffic.map(|traffic| traffic.sent_bytes), 1_000.0), "{cart:#?}");
+}
+
 /// The dashboard multiplies by the number of CPUs.
 #[tokio::test]
 async fn a_month_on_the_dashboard_counts_each_cpu_once() {

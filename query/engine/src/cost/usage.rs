@@ -1,8 +1,11 @@
 //! Who used, and who asked for, how much of which node in an hour, from the series that agents, kubelets and
 //! kube-state-metrics send.
+//!
+//! Where two of them tell the same (an agent beside a kubelet or an exporter that a Prometheus scrapes), it was used and asked for
+//! once: by `instance` what is told adds up, and of instances the one counts that tells most.
 
 use super::nodes::{Node, Nodes, is_gpu};
-use super::series::{GIB, Hour, covered_hours, gauge_hours, mean};
+use super::series::{GIB, Gauge, Hour, covered_hours, gauge_hours, mean};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -121,14 +124,15 @@ async fn used(
         if !open.contains(&true) {
             break;
         }
-        let mut told: Vec<BTreeMap<Owner, Shares>> = vec![BTreeMap::new(); hours.len()];
+        let mut told: Vec<BTreeMap<(Owner, String), Shares>> = vec![BTreeMap::new(); hours.len()];
         let cpu = hour.counters(kind.cpu).await?;
         let memory = hour.gauges(kind.memory, kind.memory_matcher).await?;
         let mut add = |block: &SampleBlock, measure: Measure<'_>| {
             let keep = leaves(&block.labels);
             for ((labels, ts_ms, values), keep) in block.iter().zip(keep) {
                 let Some(node) = nodes.of(labels).filter(|node| keep && open[*node]) else { continue };
-                measure(told[node].entry(whose.of(owner(labels))).or_default(), ts_ms, values);
+                let of = (whose.of(owner(labels)), instance(labels));
+                measure(told[node].entry(of).or_default(), ts_ms, values);
             }
         };
         add(&cpu, &|shares, ts_ms, values| {
@@ -136,7 +140,7 @@ async fn used(
         });
         add(&memory, &|shares, ts_ms, values| shares.memory.uses(gauge_hours(ts_ms, values) / GIB));
         for (hour, told) in hours.iter_mut().zip(told) {
-            let told = NodeHour { shares: told, node: hour.node.clone() };
+            let told = NodeHour { shares: most(told), node: hour.node.clone() };
             // A machine may tell the memory of its groups and nothing of their CPU: whoever tells both is better.
             if !hour.tells_cpu() && (hour.shares.is_empty() || told.tells_cpu()) {
                 *hour = told;
@@ -155,23 +159,48 @@ async fn used(
     Ok(())
 }
 
+/// Who scraped or sent it.
+pub fn instance(labels: &Labels) -> String {
+    labels.get("instance").unwrap_or("").to_owned()
+}
+
+/// Of each owner what the instance tells that tells most.
+fn most(told: BTreeMap<(Owner, String), Shares>) -> BTreeMap<Owner, Shares> {
+    let larger = |most: &mut Share, one: Share| {
+        if let Some(used) = one.used {
+            most.used = Some(most.used.unwrap_or(0.0).max(used));
+        }
+    };
+    let mut all: BTreeMap<Owner, Shares> = BTreeMap::new();
+    for ((owner, _), shares) in told {
+        let most = all.entry(owner).or_default();
+        larger(&mut most.cpu, shares.cpu);
+        larger(&mut most.memory, shares.memory);
+    }
+    all
+}
+
 /// What the node says was used and no owner accounts for: the kernel, what lived too briefly to be seen, groups that
 /// are not told. Without this row it would pass for idle.
 async fn unallocated(hour: &Hour<'_>, nodes: &Nodes, hours: &mut [NodeHour]) -> Result<(), QueryError> {
-    let mut busy = vec![(0.0, 0.0); hours.len()];
+    let mut told: BTreeMap<(usize, String), (f64, f64)> = BTreeMap::new();
     let cpu = hour.counters("node_cpu_seconds_total").await?;
     for (labels, ts_ms, values) in cpu.iter() {
         let at_work = !matches!(labels.get("mode"), None | Some("idle" | "iowait" | "steal"));
         if let Some(node) = nodes.of(labels).filter(|_| at_work) {
-            busy[node].0 += hour.increase(ts_ms, values) / 3600.0;
+            told.entry((node, instance(labels))).or_default().0 += hour.increase(ts_ms, values) / 3600.0;
         }
     }
     let free = hour.gauges("node_memory_MemAvailable_bytes", None).await?;
     for (labels, ts_ms, values) in free.iter() {
         if let Some(node) = nodes.of(labels) {
             let used_gib = hours[node].node.memory_gib - mean(values) / GIB;
-            busy[node].1 += used_gib.max(0.0) * covered_hours(ts_ms);
+            told.entry((node, instance(labels))).or_default().1 += used_gib.max(0.0) * covered_hours(ts_ms);
         }
+    }
+    let mut busy = vec![(0.0_f64, 0.0_f64); hours.len()];
+    for ((node, _), (cpu, memory)) in told {
+        busy[node] = (busy[node].0.max(cpu), busy[node].1.max(memory));
     }
     for (hour, (cpu, memory)) in hours.iter_mut().zip(busy) {
         let sum = |of: fn(&Shares) -> Share| {
@@ -198,11 +227,13 @@ async fn requested(
     whose: &Whose,
     hours: &mut [NodeHour],
 ) -> Result<(), QueryError> {
-    let mut running: HashMap<(String, String), f64> = HashMap::new();
+    let mut told: HashMap<(String, String), Gauge> = HashMap::new();
     let phases = hour.gauges("kube_pod_status_phase", Some(("phase", "Running"))).await?;
     for (labels, ts_ms, values) in phases.iter() {
-        running.insert(pod_of(labels), gauge_hours(ts_ms, values));
+        told.entry(pod_of(labels)).or_default().add(ts_ms, values);
     }
+    let running: HashMap<(String, String), f64> =
+        told.into_iter().map(|(pod, mut phase)| (pod, phase.mean() * phase.covered_hours())).collect();
     for hour in hours.iter_mut() {
         for (owner, shares) in &mut hour.shares {
             if running.contains_key(&(owner.namespace.clone(), owner.pod.clone())) {
@@ -211,20 +242,28 @@ async fn requested(
             }
         }
     }
+    let mut asked: BTreeMap<(usize, Owner, String), Gauge> = BTreeMap::new();
     let requests = hour.gauges("kube_pod_container_resource_requests", None).await?;
     for (labels, ts_ms, values) in requests.iter() {
-        let Some(resource) = labels.get("resource") else { continue };
-        let covered = covered_hours(ts_ms);
+        if let (Some(node), Some(resource)) = (nodes.of(labels), labels.get("resource")) {
+            let of = (node, whose.of(owner(labels)), resource.to_owned());
+            asked.entry(of).or_default().add(ts_ms, values);
+        }
+    }
+    for ((node, owner, resource), mut request) in asked {
+        let covered = request.covered_hours();
+        let pod = (owner.namespace.clone(), owner.pod.clone());
         // A pod that has ended keeps its requests and asks for nothing.
-        let asked_hours = running.get(&pod_of(labels)).map_or(covered, |running| running.min(covered));
-        let (Some(node), true) = (nodes.of(labels), asked_hours > 0.0) else { continue };
-        let hours_asked = mean(values) * asked_hours;
-        let of = || whose.of(owner(labels));
-        match resource {
-            "cpu" => hours[node].shares.entry(of()).or_default().cpu.request(hours_asked),
-            "memory" => hours[node].shares.entry(of()).or_default().memory.request(hours_asked / GIB),
+        let asked_hours = running.get(&pod).map_or(covered, |running| running.min(covered));
+        if asked_hours <= 0.0 {
+            continue;
+        }
+        let hours_asked = request.mean() * asked_hours;
+        match resource.as_str() {
+            "cpu" => hours[node].shares.entry(owner).or_default().cpu.request(hours_asked),
+            "memory" => hours[node].shares.entry(owner).or_default().memory.request(hours_asked / GIB),
             resource if is_gpu(resource) => {
-                hours[node].shares.entry(of()).or_default().gpu.request(hours_asked);
+                hours[node].shares.entry(owner).or_default().gpu.request(hours_asked);
             }
             _ => {}
         }
@@ -257,7 +296,7 @@ impl Whose {
                 "Deployment" => ("deployment", name),
                 "StatefulSet" => ("statefulset", name),
                 "DaemonSet" => ("daemonset", name),
-                "Job" => ("job", name),
+                "Job" => ("job", without_minute(name)),
                 _ => continue,
             };
             whose.0.insert(pod_of(&labels), (owner.0.to_owned(), owner.1.to_owned()));
@@ -271,6 +310,16 @@ impl Whose {
             owner.workload.clone_from(name);
         }
         owner
+    }
+}
+
+/// A job that a cron job makes is called after it and the minute it was made for: all of them are one workload (source: `isCron`
+/// of opencost/opencost, pkg/costmodel/allocation_helpers.go).
+fn without_minute(job: &str) -> &str {
+    let is_minute = |text: &str| matches!(text.len(), 8 | 10) && text.bytes().all(|b| b.is_ascii_digit());
+    match job.rsplit_once('-') {
+        Some((cron_job, minute)) if is_minute(minute) => cron_job,
+        _ => job,
     }
 }
 
@@ -391,6 +440,11 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(workload_of(pod), workload);
+        }
+        for (job, workload) in
+            [("backup-29012345", "backup"), ("backup-1700000000", "backup"), ("once-1", "once-1")]
+        {
+            assert_eq!(without_minute(job), workload);
         }
         let unit = owner(&labels(&[("id", "/system.slice/ssh.service")]));
         assert_eq!((unit.namespace.as_str(), unit.workload.as_str()), ("system.slice", "ssh.service"));

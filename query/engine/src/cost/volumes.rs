@@ -6,8 +6,8 @@
 
 use super::nodes::Nodes;
 use super::prices::{Kind, PriceBook};
-use super::series::{GIB, Hour, covered_hours, gauge_hours};
-use super::usage::{Owner, Whose, workload_of};
+use super::series::{GIB, Gauge, Hour};
+use super::usage::{Owner, Whose, instance, workload_of};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,35 +101,38 @@ async fn volumes(
         claimed.insert(text(&labels, "volumename"));
     }
     let mut volumes = vec![];
-    let priced = |name: String, class: String, ts_ms: &[i64], values: &[f64]| {
-        let hours = covered_hours(ts_ms);
-        let gib_hours = gauge_hours(ts_ms, values) / GIB;
-        let gib = if hours > 0.0 { gib_hours / hours } else { 0.0 };
-        let cost = gib_hours * book.storage_gib(kind, &class);
+    let priced = |name: String, class: String, mut size: Gauge| {
+        let (gib, hours) = (size.mean() / GIB, size.covered_hours());
+        let cost = gib * hours * book.storage_gib(kind, &class);
         Volume { name, class, gib, hours, cost }
     };
+    let mut claims: BTreeMap<(String, String), Gauge> = BTreeMap::new();
     let sizes = hour.gauges(CLAIMED_BYTES, None).await?;
     for (labels, ts_ms, values) in sizes.iter() {
-        let claim = claim_of(labels);
+        claims.entry(claim_of(labels)).or_default().add(ts_ms, values);
+    }
+    for (claim, size) in claims {
         let class = classes.get(&claim).cloned().unwrap_or_default();
         let payers = match mounted.get(&claim) {
             Some(pods) => pods.iter().cloned().collect(),
             None => vec![unmounted(&claim.0)],
         };
-        volumes.push((priced(claim.1, class, ts_ms, values), payers));
+        volumes.push((priced(claim.1, class, size), payers));
     }
     let mut of_volume = BTreeMap::new();
     for labels in hour.labels("kube_persistentvolume_info", None).await? {
         of_volume.insert(text(&labels, "persistentvolume"), text(&labels, "storageclass"));
     }
+    let mut unclaimed: BTreeMap<String, Gauge> = BTreeMap::new();
     let sizes = hour.gauges(VOLUME_BYTES, None).await?;
     for (labels, ts_ms, values) in sizes.iter() {
-        let name = text(labels, "persistentvolume");
-        // A claimed one is paid as its claim.
-        if !claimed.contains(&name) {
-            let class = of_volume.get(&name).cloned().unwrap_or_default();
-            volumes.push((priced(name, class, ts_ms, values), vec![unmounted(UNMOUNTED)]));
-        }
+        unclaimed.entry(text(labels, "persistentvolume")).or_default().add(ts_ms, values);
+    }
+    // A claimed one is paid as its claim.
+    unclaimed.retain(|name, _| !claimed.contains(name));
+    for (name, size) in unclaimed {
+        let class = of_volume.get(&name).cloned().unwrap_or_default();
+        volumes.push((priced(name, class, size), vec![unmounted(UNMOUNTED)]));
     }
     Ok(volumes)
 }
@@ -151,12 +154,16 @@ async fn load_balancers(
 ) -> Result<Vec<LoadBalancer>, QueryError> {
     let services = hour.gauges(SERVICES, Some(("type", "LoadBalancer"))).await?;
     let rate = book.load_balancer(kind);
-    let one = |(labels, ts_ms, _): (&Labels, &[i64], &[f64])| {
-        let hours = covered_hours(ts_ms);
-        let (namespace, service) = (text(labels, "namespace"), text(labels, "service"));
+    let mut told: BTreeMap<(String, String), Gauge> = BTreeMap::new();
+    for (labels, ts_ms, values) in services.iter() {
+        let of = (text(labels, "namespace"), text(labels, "service"));
+        told.entry(of).or_default().add(ts_ms, values);
+    }
+    let one = |((namespace, service), mut told): ((String, String), Gauge)| {
+        let hours = told.covered_hours();
         LoadBalancer { namespace, service, hours, cost: hours * rate }
     };
-    Ok(services.iter().map(one).collect())
+    Ok(told.into_iter().map(one).collect())
 }
 
 async fn traffic(
@@ -172,14 +179,19 @@ async fn traffic(
     };
     for (name, sent) in [(SENT_BYTES, true), (RECEIVED_BYTES, false)] {
         let bytes = hour.counters(name).await?;
+        let mut told: BTreeMap<(Owner, String), f64> = BTreeMap::new();
         for (labels, ts_ms, values) in bytes.iter() {
             let pod = text(labels, "pod");
             if pod.is_empty() {
                 continue;
             }
-            let of = all.entry(owner(text(labels, "namespace"), pod)).or_default();
-            let grown = hour.increase(ts_ms, values);
-            *(if sent { &mut of.sent_bytes } else { &mut of.received_bytes }) += grown;
+            let of = (owner(text(labels, "namespace"), pod), instance(labels));
+            *told.entry(of).or_default() += hour.increase(ts_ms, values);
+        }
+        for ((owner, _), grown) in told {
+            let of = all.entry(owner).or_default();
+            let most = if sent { &mut of.sent_bytes } else { &mut of.received_bytes };
+            *most = most.max(grown);
         }
     }
     let rates = book.egress(kind);

@@ -2,7 +2,7 @@ use super::super::{OnError, Script};
 use super::*;
 
 fn script(text: &str) -> Result<Arc<Script>, String> {
-    Script::compile(text, 1, OnError::Keep)
+    Script::compile(text, 1, OnError::Keep).map_err(|wrong| wrong.to_string())
 }
 
 /// What is compiled of it at the moment among the written-out ones.

@@ -142,3 +142,15 @@ fn all_mistakes_of_a_book_are_told_where_they_stand() {
         "{wrong}"
     );
 }
+
+/// Who prices whole nodes may leave cores and memory at nothing: a node costs what the book says all the same.
+#[test]
+fn a_node_has_its_price_where_its_parts_have_none() {
+    let free = "cpu_core,default,,,,0,2026-01-01,x\nmemory_gib,default,,,,0,2026-01-01,x\n";
+    let node = "node,aws,,m5.large,,0.096,2026-01-01,x\n";
+    let book = PriceBook::parse(&format!("{HEADER}{free}{node}")).unwrap();
+    near(whole(&book, &kind("aws", "us-east-1", "m5.large", Lifecycle::OnDemand)), 0.096);
+    near(whole(&book, &kind("aws", "us-east-1", "m5.huge", Lifecycle::OnDemand)), 0.0);
+    let rates = book.rates(0.0, 8.0, 0.0, &kind("aws", "", "m5.large", Lifecycle::OnDemand));
+    near(8.0 * rates.memory_gib, 0.096);
+}
