@@ -3,7 +3,7 @@
 //! What a request paid to an operation is that operation's time on its critical path; what ran beside it, unwaited for, is
 //! kept too, as it tells what is usual. Which of these times are two sizes is said elsewhere.
 
-use super::weighted::Weighted;
+use super::weighted::{Of, Weighted};
 use super::{EXAMPLES, Row, Tree, path};
 use model::{SpanKind, TraceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +18,9 @@ const USUAL_QUANTILE: f64 = 0.25;
 /// An operation that runs more often in one request than in others takes as much longer, and is not slow. Up to so many times as
 /// often: a statement that is run for each of a hundred rows is what slows who else runs it once.
 const RUNS_TIMES: f64 = 4.0;
+/// Statements of one name take as long as who runs them makes them: one that reads a row, and one that fills a cache. What is
+/// usual is said by who begins them where there are so many requests to say it by.
+const OF_CALLERS_MIN: usize = 10;
 /// A trace begun so shortly before the newest request may not have arrived whole: services send when they will.
 const SETTLED_NS: i64 = 10_000_000_000;
 /// Slow ones are told from lost spans if they are more than these by so much again, and by so many standard deviations: how
@@ -45,6 +48,8 @@ pub(super) struct Paid {
     pub ns: i64,
     /// In how many spans.
     runs: u32,
+    /// One bit for each operation that began these; a few share one.
+    callers: u64,
     /// Of that, so much may have been paid to what is missing below.
     missing_ns: i64,
     /// There is more of the operation in what was torn off the request.
@@ -56,6 +61,7 @@ fn add_to(paid: &mut Vec<Paid>, more: Paid) {
         Some(last) if last.request == more.request => {
             last.ns += more.ns;
             last.runs += more.runs;
+            last.callers |= more.callers;
             last.missing_ns = last.missing_ns.saturating_add(more.missing_ns);
         }
         _ => paid.push(more),
@@ -163,7 +169,8 @@ impl Requests {
         let in_part = |node: usize| tree.torn_off.binary_search(&rows[node].operation).is_ok();
         let paid = |node: usize, ns: i64| {
             let (missing_ns, in_part) = (tree.missing_ns[node], in_part(node));
-            Paid { request, ns, runs: 1, missing_ns, in_part }
+            let callers = tree.parents[node].map_or(0, |parent| 1 << (rows[parent].operation % u64::BITS));
+            Paid { request, ns, runs: 1, callers, missing_ns, in_part }
         };
         let mut told = vec![false; nodes.len()];
         path::walk(nodes, at, |node, ns| {
@@ -252,13 +259,23 @@ impl Requests {
         let ms = |ns: i64| ns as f64 / 1e6;
         let weight = |request: usize| self.all[request].weight;
         let weight_without = without_weight / without.max(1) as f64;
-        let one_run = paid.iter().map(|(paid, _)| (ms(paid.ns) / f64::from(paid.runs), weight(paid.request)));
+        let one_run = |paid: &Paid| (ms(paid.ns) / f64::from(paid.runs), weight(paid.request));
+        let usual_of = |runs: Vec<Of>| Weighted::of(runs).all().quantile(USUAL_QUANTILE);
         let none = std::iter::repeat_n((0.0, weight_without), without);
-        let usual_run = Weighted::of(one_run.chain(none).collect()).all().quantile(USUAL_QUANTILE);
+        let usual_run = usual_of(paid.iter().map(|(paid, _)| one_run(paid)).chain(none).collect());
+        let mut by_callers: HashMap<u64, Vec<Of>> = HashMap::new();
+        // What most do without takes nothing, whoever begins it.
+        for (paid, _) in paid.iter().filter(|_| without == 0) {
+            by_callers.entry(paid.callers).or_default().push(one_run(paid));
+        }
+        by_callers.retain(|_, runs| runs.len() >= OF_CALLERS_MIN);
+        let by_callers: HashMap<u64, f64> =
+            by_callers.into_iter().map(|(callers, runs)| (callers, usual_of(runs))).collect();
         let runs = paid.iter().map(|(paid, _)| (f64::from(paid.runs), weight(paid.request)));
         let usual_runs = Weighted::of(runs.collect()).all().quantile(USUAL_QUANTILE);
         let runs_max = RUNS_TIMES * usual_runs;
         all.extend(paid.iter().map(|(paid, of)| {
+            let usual_run = by_callers.get(&paid.callers).copied().unwrap_or(usual_run);
             let usual = usual_run * f64::from(paid.runs).min(runs_max);
             // What a missing span may account for slowed nobody as far as is known.
             let ms = ms(paid.ns).min(usual.max(ms(paid.ns) - ms(paid.missing_ns)));

@@ -839,3 +839,52 @@ async fn what_runs_a_few_times_more_takes_longer_and_is_not_slow() {
     let [select] = many.as_slice() else { panic!("{many:?}") };
     assert!((select.adds_ms / 245.0 - 1.0).abs() < 0.02 && select.slowed == 100, "{select:?}");
 }
+
+/// Two operations run statements of one name, of 2 and of 20 ms; three requests in ten run the second, too.
+fn statements_of_two(waits: impl Fn(u32) -> bool) -> SpanBatch {
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut spans = vec![];
+    for number in 0..1_000u32 {
+        let mut trace_id = [0; 16];
+        rng.fill(&mut trace_id);
+        let start_ns = NOON_NS + i64::from(number) * 100_000_000;
+        let mut span = |id: u8, parent: u8, name: &str, kind: SpanKind, from: f64, to: f64| {
+            spans.push(Span {
+                trace_id,
+                span_id: [id; 8],
+                parent_span_id: (parent != 0).then_some([parent; 8]),
+                start_ns: start_ns + (from * MS) as i64,
+                duration_ns: ((to - from) * MS) as i64,
+                name: name.to_owned(),
+                kind,
+                ..Span::default()
+            });
+        };
+        let wait = if waits(number) { 60.0 } else { 0.0 };
+        let mut end = 1.0 + 2.0 * (0.9 + 0.2 * rng.random::<f64>()) + wait;
+        span(2, 1, "list", SpanKind::Internal, 0.5, end + 0.5);
+        span(3, 2, "SELECT", SpanKind::Client, 1.0, end);
+        if number % 10 < 3 {
+            let from = end + 1.0;
+            end = from + 20.0 * (0.9 + 0.2 * rng.random::<f64>());
+            span(4, 1, "fill", SpanKind::Internal, from - 0.2, end + 0.5);
+            span(5, 4, "SELECT", SpanKind::Client, from, end);
+        }
+        span(1, 0, "GET /", SpanKind::Server, 0.0, end + 1.0);
+    }
+    let resource = Arc::new(vec![("service.name".to_owned(), Value::from("shop"))]);
+    SpanBatch { resources: vec![ResourceSpans { resource, spans, ..ResourceSpans::default() }] }
+}
+
+#[tokio::test]
+async fn statements_of_one_name_take_as_long_as_who_runs_them_makes_them() {
+    let world = World::new().await;
+    world.write(statements_of_two(|_| false)).await;
+    assert_eq!(world.of(None).await.found, []);
+    let world = World::new().await;
+    world.write(statements_of_two(|number| number % 7 == 0)).await;
+    let found = world.of(None).await.found;
+    let [select] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((select.operation.as_str(), select.slowed), ("SELECT", 143));
+    assert!((select.adds_ms / 60.0 - 1.0).abs() < 0.05, "{select:?}");
+}
