@@ -115,8 +115,9 @@ struct Kind {
     requests: usize,
     /// Of these, such as lack spans.
     torn: usize,
-    /// How many they stand for.
+    /// How many they stand for, and the time of these together.
     weight: f64,
+    total_ns: f64,
 }
 
 #[derive(Default)]
@@ -165,6 +166,7 @@ impl Requests {
         let kind = self.kinds.entry(entry.operation).or_default();
         kind.requests += 1;
         kind.weight += weight;
+        kind.total_ns += took_ns as f64 * weight;
         kind.torn += usize::from(!tree.whole);
         let in_part = |node: usize| tree.torn_off.binary_search(&rows[node].operation).is_ok();
         let paid = |node: usize, ns: i64| {
@@ -206,6 +208,17 @@ impl Requests {
     /// What was paid by all that the request stands for.
     pub(super) fn weighted_ns(&self, paid: &Paid) -> f64 {
         paid.ns as f64 * self.all[paid.request].weight
+    }
+
+    /// What was paid by requests, in nanoseconds, beside the time of all of their kind, for each kind of them.
+    pub(super) fn by_kind(&self, paid: impl Iterator<Item = (usize, f64)>) -> Vec<(f64, f64)> {
+        let mut sums: HashMap<u32, f64> = HashMap::new();
+        for (request, ns) in paid {
+            let request = &self.all[request];
+            *sums.entry(request.kind).or_default() += ns * request.weight;
+        }
+        let beside = |(kind, sum): (u32, f64)| Some((sum, self.kinds.get(&kind)?.total_ns));
+        sums.into_iter().filter_map(beside).collect()
     }
 
     /// What an operation took of all requests that it may have slowed.

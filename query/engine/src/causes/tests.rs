@@ -888,3 +888,24 @@ async fn statements_of_one_name_take_as_long_as_who_runs_them_makes_them() {
     assert_eq!((select.operation.as_str(), select.slowed), ("SELECT", 143));
     assert!((select.adds_ms / 60.0 - 1.0).abs() < 0.05, "{select:?}");
 }
+
+#[tokio::test]
+async fn who_waits_for_news_hides_nothing() {
+    let mut batch = traffic(Shop::new(1_000, 0.05, 60.0));
+    let wait = |number: u8| Span {
+        trace_id: [number; 16],
+        span_id: [1; 8],
+        start_ns: NOON_NS + i64::from(number) * 1_000_000_000,
+        duration_ns: 20_000_000_000 + i64::from(number) * 10_000_000,
+        name: "GET /events".to_owned(),
+        kind: SpanKind::Server,
+        ..Span::default()
+    };
+    batch.resources[0].spans.extend((1..=100).map(wait));
+    let world = World::new().await;
+    world.write(batch).await;
+    let answer = world.of(None).await;
+    let [pool] = answer.found.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((pool.operation.as_str(), answer.requests), ("db.pool", 1_100));
+    assert!((pool.adds_ms / 60.0 - 1.0).abs() < 0.05 && pool.share_of_time < 0.01, "{pool:?}");
+}
