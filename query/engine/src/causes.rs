@@ -322,7 +322,8 @@ impl Sample {
         let share_of_time = adds_ms * stand_for * 1e6 / requests.total_ns;
         // A report that runs for a minute, and who waits for news for as long, would hide all that ever slows a checkout.
         let added = requests.by_kind(slow.iter().map(|request| (*request, adds_ms * 1e6)));
-        let (added_ns, of_kinds_ns) = added.iter().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+        let added_ns: f64 = added.iter().map(|(ns, _)| ns).sum();
+        let of_kinds_ns: f64 = added.iter().map(|(_, all_ns)| all_ns).sum();
         let matters = slow.len() >= SLOWED_MIN
             && adds_ms >= ADDS_MS_MIN
             && added_ns >= TIME_SHARE_MIN * of_kinds_ns
