@@ -15,6 +15,7 @@ mod requests;
 mod siblings;
 mod split;
 mod waterfall;
+mod weighted;
 
 pub use counts::{Comparison, Difference};
 pub use waterfall::{TraceTree, TreeSpan, Usual};
@@ -30,11 +31,12 @@ use habits::{Habits, Seen};
 use model::{SpanId, SpanKind, SpanSelect, Tenant, TimeRange, TraceId};
 use path::Node;
 use requests::{Paid, Requests, Slowest};
-use split::{quantile, two_sizes};
+use split::two_sizes;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 use store::SpanColumns;
+use weighted::Weighted;
 
 /// Spans looked at; with more, every second trace is left out at random. That leaves five to ten thousand requests of the
 /// demo, of which a share of 15 % is known to 3 % of itself.
@@ -46,7 +48,7 @@ const TRACE_NS_MAX: i64 = 600_000_000_000;
 /// Fewer requests, or fewer slow ones, say nothing.
 const REQUESTS_MIN: usize = 30;
 const SLOWED_MIN: usize = 5;
-/// The least part of all requests' time that is worth a claim.
+/// The least part that is worth a claim of the time of all requests of the kinds that are slowed.
 const TIME_SHARE_MIN: f64 = 0.01;
 const ADDS_MS_MIN: f64 = 1.0;
 const EXAMPLES: usize = 5;
@@ -124,6 +126,7 @@ impl Engine {
             "service",
             "name",
             "kind",
+            "trace_state",
         ]);
         let scan = SpanScan { snapshot: snapshot.clone(), select: SpanSelect::all(late), columns };
         let (context, service) = (self.task_context(), service.map(str::to_owned));
@@ -151,6 +154,8 @@ struct Row {
     parent: Option<SpanId>,
     operation: u32,
     kind: SpanKind,
+    /// How many it stands for, where a sampler kept one of many.
+    weight: f64,
 }
 
 impl Row {
@@ -164,6 +169,7 @@ impl Row {
             parent: spans.parent(row),
             operation: names.of(spans.service(row), spans.name(row)),
             kind: spans.kind(row),
+            weight: spans.weight(row),
         }
     }
 }
@@ -275,17 +281,15 @@ impl Sample {
         if requests.all.len() < REQUESTS_MIN {
             return answer;
         }
-        let total_ns: f64 = requests.all.iter().map(|request| request.took_ns as f64).sum();
         let slowest = requests.slowest();
         answer.p95_ms = slowest.from_ns as f64 / 1e6;
-        answer.path = self.path(&requests, &slowest, total_ns);
+        answer.path = self.path(&requests, &slowest);
         for (operation, paid) in &requests.paid {
-            // What takes less than that in all cannot add it.
-            let sum: f64 = paid.iter().map(|paid| paid.ns as f64).sum();
-            if sum < TIME_SHARE_MIN * total_ns {
-                continue;
+            // What takes less than that of each kind cannot add it to any.
+            let took = requests.by_kind(paid.iter().map(|paid| (paid.request, paid.ns as f64)));
+            if took.iter().any(|(sum, all)| *sum >= TIME_SHARE_MIN * all) {
+                answer.found.extend(self.judge_operation(*operation, paid, &requests));
             }
-            answer.found.extend(self.judge_operation(*operation, paid, &requests, total_ns));
         }
         for found in &mut answer.found {
             found.of = entries.name();
@@ -298,42 +302,43 @@ impl Sample {
         answer
     }
 
-    fn judge_operation(
-        &self,
-        operation: u32,
-        paid: &[Paid],
-        requests: &Requests,
-        total_ns: f64,
-    ) -> Option<Bottleneck> {
+    fn judge_operation(&self, operation: u32, paid: &[Paid], requests: &Requests) -> Option<Bottleneck> {
         let times = requests.times(operation, paid);
-        let sorted: Vec<f64> = times.took.iter().map(|took| took.beyond_ms).collect();
+        let sorted = Weighted::of(times.took.iter().map(|took| (took.beyond_ms, took.weight)).collect());
         let may_be_losses = |at: Range<usize>, beyond_ms: f64| {
             let slow = times.took[at].iter().filter(|took| took.of.is_some()).count();
             requests.may_be_losses(operation, slow, beyond_ms / 2.0)
         };
-        let split = two_sizes(&sorted, may_be_losses)?;
+        let split = two_sizes(sorted.all(), may_be_losses)?;
         let (usual, slow) = times.took[..split.until].split_at(split.at);
         // What was slow while something else was waited for slowed nobody.
-        let stand_for: f64 = slow.iter().filter(|took| took.of.is_some()).map(|took| took.stands_for).sum();
+        let waited = || slow.iter().filter(|took| took.of.is_some());
+        let stand_for: f64 = waited().map(|took| took.stands_for).sum();
+        let slow_weight: f64 = waited().map(|took| took.weight).sum();
+        let more_ms: f64 = waited().map(|took| took.more_ms * took.weight).sum();
+        let adds_ms = split.adds + more_ms / slow_weight.max(1.0);
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
-        let share = stand_for / requests.all.len() as f64;
-        let share_of_time = split.adds * stand_for * 1e6 / total_ns;
+        let share = stand_for / requests.weight;
+        let share_of_time = adds_ms * stand_for * 1e6 / requests.total_ns;
+        // A report that runs for a minute, and who waits for news for as long, would hide all that ever slows a checkout.
+        let added = requests.by_kind(slow.iter().map(|request| (*request, adds_ms * 1e6)));
+        let added_ns: f64 = added.iter().map(|(ns, _)| ns).sum();
+        let of_kinds_ns: f64 = added.iter().map(|(_, all_ns)| all_ns).sum();
         let matters = slow.len() >= SLOWED_MIN
-            && split.adds >= ADDS_MS_MIN
-            && share_of_time >= TIME_SHARE_MIN
-            && requests.are_many(slow.len(), times.reached);
+            && adds_ms >= ADDS_MS_MIN
+            && added_ns >= TIME_SHARE_MIN * of_kinds_ns
+            && requests.are_many(slow_weight, &times);
         if !matters {
             return None;
         }
-        let mut usual_ms: Vec<f64> = usual.iter().map(|took| took.ms).collect();
-        usual_ms.sort_by(f64::total_cmp);
+        let usual = Weighted::of(usual.iter().map(|took| (took.ms, took.weight)).collect());
         let named = self.operations.get(operation as usize)?;
         Some(Bottleneck {
             service: named.service_name.clone(),
             operation: named.name.clone(),
             of: None,
-            usual_ms: quantile(&usual_ms, 0.5),
-            adds_ms: split.adds,
+            usual_ms: usual.all().quantile(0.5),
+            adds_ms,
             share_of_requests: share,
             share_of_time,
             share_of_p95: 0.0,
@@ -343,19 +348,20 @@ impl Sample {
     }
 
     /// Every operation's part of the requests' time.
-    fn path(&self, requests: &Requests, slowest: &Slowest, total_ns: f64) -> Vec<OnPath> {
+    fn path(&self, requests: &Requests, slowest: &Slowest) -> Vec<OnPath> {
         let on_path = |(operation, paid): (&u32, &Vec<Paid>)| {
             let named = self.operations.get(*operation as usize)?;
-            let sum: f64 = paid.iter().map(|paid| paid.ns as f64).sum();
+            let sum: f64 = paid.iter().map(|paid| requests.weighted_ns(paid)).sum();
+            let weight: f64 = paid.iter().map(|paid| requests.all[paid.request].weight).sum();
             let of_slowest = paid.iter().filter(|paid| requests.all[paid.request].took_ns >= slowest.from_ns);
-            let of_slowest: f64 = of_slowest.map(|paid| paid.ns as f64).sum();
+            let of_slowest: f64 = of_slowest.map(|paid| requests.weighted_ns(paid)).sum();
             Some(OnPath {
                 service: named.service_name.clone(),
                 operation: named.name.clone(),
-                share_of_time: sum / total_ns.max(1.0),
+                share_of_time: sum / requests.total_ns.max(1.0),
                 share_of_p95: of_slowest / slowest.total_ns.max(1.0),
-                share_of_requests: paid.len() as f64 / requests.all.len() as f64,
-                mean_ms: sum / 1e6 / paid.len() as f64,
+                share_of_requests: weight / requests.weight,
+                mean_ms: sum / 1e6 / weight,
             })
         };
         let mut path: Vec<OnPath> = requests.paid.iter().filter_map(on_path).collect();

@@ -136,6 +136,7 @@ mod tests {
             parent: (at > 0).then_some([99; 8]),
             operation: *operation,
             kind: SpanKind::Internal,
+            weight: 1.0,
         };
         let node = |(at, (operation, _)): (usize, &(u32, Option<usize>))| Node {
             start_ns: 0,

@@ -134,9 +134,15 @@ fn placed(nodes: &[Node], parent: &Step, child: usize) -> Option<Waited> {
     };
     let elsewhere = node.clock != of.clock;
     let asked = of.kind == SpanKind::Client && elsewhere;
-    if asked && !inside(offset_ns) && length_ns <= window_ns {
-        // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own.
-        offset_ns = parent.from_ns + (window_ns - length_ns) / 2 - node.start_ns;
+    if asked {
+        // A client that waited for its answer tells how far the other clock is off: the server's time lies within its own, all of
+        // it, also where a moment of that counts as another's.
+        let whole_ns = of.length_ns();
+        let begins_ns = node.start_ns - of.start_ns + offset_ns - parent.offset_ns;
+        let latest_ns = if length_ns > whole_ns { whole_ns } else { whole_ns - length_ns };
+        if !(0..=latest_ns).contains(&begins_ns) {
+            offset_ns += (whole_ns - length_ns).max(0) / 2 - begins_ns;
+        }
     }
     let served = node.kind == SpanKind::Server && elsewhere && !asked;
     if served && length_ns <= window_ns && (node.off || !inside(offset_ns)) {
@@ -242,6 +248,28 @@ mod tests {
             (Some(2), 300 + skew, 700 + skew, Internal, 1),
         ]);
         assert_eq!(times, [200, 200, 200, 400]);
+    }
+
+    /// It took all of the server's time for the client's own once, as the server's was longer than what was left of it.
+    #[test]
+    fn another_machines_clock_is_set_right_where_a_moment_of_the_call_is_anothers() {
+        for skew in [-1_000_000, -400, -3, 0, 400, 1_000_000] {
+            let times = own(&[
+                (None, 0, 1000, Server, 0),
+                (Some(0), 0, 505, Client, 0),
+                (Some(0), 500, 1000, Client, 0),
+                (Some(1), 2 + skew, 503 + skew, Server, 1),
+            ]);
+            assert_eq!(times.iter().sum::<i64>(), 1000, "{skew}: {times:?}");
+            assert!(times[3] >= 497, "{skew}: {times:?}");
+        }
+        // Clocks do not run alike: the answer took a moment longer than it was waited for.
+        let times = own(&[
+            (None, 0, 1000, Server, 0),
+            (Some(0), 100, 900, Client, 0),
+            (Some(1), 5_000, 5_801, Server, 1),
+        ]);
+        assert_eq!(times, [200, 0, 800]);
     }
 
     /// As traces of services that leave no spans of their calls have it.

@@ -5,6 +5,7 @@
 //! from the usual one as measured by the latter's own spread, and when there is next to nothing in between: a tail that
 //! is cut in two goes on behind the cut. Checked on uniform, exponential, normal and log-normal times from 60 values on.
 
+use super::weighted::Values;
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,20 +43,20 @@ const OWN_SIZE_MAX: f64 = 0.5;
 /// A slow group that is wide itself draws the first cut into it; the cut below it is the right one.
 const CUTS: usize = 4;
 
-/// The lowest cut that counts. `sorted` ascends and holds no NaN. Of what a cut adds to the slow ones `is_known` says, by its
-/// place and by how far beyond the usual it begins, whether something else is known to bring it: then it is no part of them.
-pub(super) fn two_sizes(sorted: &[f64], is_known: impl Fn(Range<usize>, f64) -> bool) -> Option<Split> {
+/// The lowest cut that counts. Of what a cut adds to the slow ones `is_known` says, by its place and by how far beyond the usual
+/// it begins, whether something else is known to bring it: then it is no part of them.
+pub(super) fn two_sizes(sorted: Values<'_>, is_known: impl Fn(Range<usize>, f64) -> bool) -> Option<Split> {
     let mut sorted = sorted;
     let mut found: Option<Split> = None;
     let mut end = sorted.len();
     for _ in 0..CUTS {
-        let Some(at) = cut(&sorted[..end]) else { break };
+        let Some(at) = cut(sorted.until(end)) else { break };
         end = at;
         let Some(lower) = judged(sorted, at) else { continue };
         let added = at..found.map_or(sorted.len(), |found| found.at);
-        if is_known(added, sorted[at] - lower.usual) {
+        if is_known(added, sorted.at(at) - lower.usual) {
             // What is behind it is judged as if it were not there.
-            sorted = if found.is_none() { &sorted[..at] } else { sorted };
+            sorted = if found.is_none() { sorted.until(at) } else { sorted };
         } else if found.is_none_or(|found| goes_with(found, lower, sorted)) {
             found = Some(lower);
         }
@@ -65,68 +66,74 @@ pub(super) fn two_sizes(sorted: &[f64], is_known: impl Fn(Range<usize>, f64) -> 
 
 /// What lies between two cuts goes with the slow ones only if it is slow itself and no other size: an attempt that failed
 /// soon is not a part of what the others waited for.
-fn goes_with(found: Split, lower: Split, sorted: &[f64]) -> bool {
-    let between = &sorted[lower.at..found.at];
-    let Some(last) = between.last() else { return true };
-    let mean = between.iter().sum::<f64>() / between.len() as f64;
+fn goes_with(found: Split, lower: Split, sorted: Values<'_>) -> bool {
+    if lower.at >= found.at {
+        return true;
+    }
+    let (mean, last) = (sorted.mean_of(lower.at..found.at), sorted.at(found.at - 1));
     mean - lower.usual >= SLOW_TOO_MIN * found.adds
-        && last - lower.usual >= OWN_SIZE_MAX * (sorted[found.at] - lower.usual)
+        && last - lower.usual >= OWN_SIZE_MAX * (sorted.at(found.at) - lower.usual)
 }
 
-fn judged(sorted: &[f64], at: usize) -> Option<Split> {
-    let (low, high) = sorted.split_at(at);
-    if at < USUAL_MIN || (at as f64) < USUAL_SHARE_MIN * sorted.len() as f64 {
+fn judged(sorted: Values<'_>, at: usize) -> Option<Split> {
+    let (low, all) = (sorted.until(at), sorted.weight());
+    if at < USUAL_MIN || low.weight() < USUAL_SHARE_MIN * all {
         return None;
     }
-    let usual = quantile(low, 0.5);
-    let top = 2.0 * quantile(low, 0.98) - low[0];
-    let above = sorted.partition_point(|value| *value <= top).saturating_sub(at);
-    let spread = quantile(low, 0.95) - usual;
-    let adds = high.iter().sum::<f64>() / high.len() as f64 - usual;
-    let between = |share: f64| sorted.partition_point(|value| *value < usual + share * adds);
-    let valley = between(0.5) - between(0.25);
-    let many = high.len() as f64 >= MANY_SHARE_MIN * sorted.len() as f64;
-    let spreads = if many { SPREADS_OF_MANY_MIN } else { SPREADS_MIN };
+    let high = at..sorted.len();
+    let high_weight = sorted.weight_of(high.clone());
+    let usual = low.quantile(0.5);
+    let top = 2.0 * low.quantile(0.98) - low.at(0);
+    let above = sorted.weight_of(at..sorted.first_above(top));
+    let spread = low.quantile(0.95) - usual;
+    let adds = sorted.mean_of(high) - usual;
+    let between = |share: f64| sorted.first_from(usual + share * adds);
+    let valley = sorted.weight_of(between(0.25)..between(0.5));
+    let spreads = if high_weight >= MANY_SHARE_MIN * all { SPREADS_OF_MANY_MIN } else { SPREADS_MIN };
     let counts = adds > 0.0
         && adds >= spreads * (1.0 + FEW / sorted.len() as f64) * spread
-        && above as f64 <= ABOVE_MAX * low.len() as f64
-        && valley as f64 <= VALLEY_MAX * high.len() as f64;
+        && above <= ABOVE_MAX * low.weight()
+        && valley <= VALLEY_MAX * high_weight;
     counts.then_some(Split { at, until: sorted.len(), usual, adds })
 }
 
 /// Where to cut so that both parts are as much of one size as can be (Otsu's method).
-fn cut(sorted: &[f64]) -> Option<usize> {
-    let total: f64 = sorted.iter().sum();
-    let count = sorted.len() as f64;
-    let (mut best, mut most, mut low) = (None, 0.0, 0.0);
-    for (at, value) in sorted.iter().enumerate() {
+fn cut(sorted: Values<'_>) -> Option<usize> {
+    let total: f64 = sorted.iter().map(|(value, weight)| value * weight).sum();
+    let (mut best, mut most) = (None, 0.0);
+    let (mut low, mut low_count, mut last) = (0.0, 0.0, f64::INFINITY);
+    for (at, (value, weight)) in sorted.iter().enumerate() {
         // Equal values stay together.
-        if at > 0 && *value > sorted[at - 1] {
-            let (low_count, high_count) = (at as f64, count - at as f64);
+        if value > last {
+            let high_count = sorted.weight() - low_count;
             let apart = low / low_count - (total - low) / high_count;
             let between = low_count * high_count * apart * apart;
             if between > most {
                 (best, most) = (Some(at), between);
             }
         }
-        low += value;
+        low += value * weight;
+        low_count += weight;
+        last = value;
     }
     best
 }
 
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = (sorted.len().saturating_sub(1)) as f64 * share;
-    sorted.get(at.round() as usize).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::weighted::Weighted;
     use super::*;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
-    fn two_sizes(sorted: &[f64]) -> Option<Split> {
-        super::two_sizes(sorted, |_, _| false)
+    fn two_sizes(values: &[f64]) -> Option<Split> {
+        beside(values, |_, _| false)
+    }
+
+    /// Where `known` says what is known to bring it.
+    fn beside(values: &[f64], known: impl Fn(Range<usize>, f64) -> bool) -> Option<Split> {
+        let each = values.iter().map(|value| (*value, 1.0)).collect();
+        super::two_sizes(Weighted::of(each).all(), known)
     }
 
     fn drawn(count: usize, mut draw: impl FnMut(&mut StdRng) -> f64) -> Vec<f64> {
@@ -207,8 +214,8 @@ mod tests {
         };
         let known = |at: Range<usize>, beyond: f64| at.len() < 250 && beyond < 70.0;
         assert!(two_sizes(&values(0.0)).is_some());
-        assert_eq!(super::two_sizes(&values(0.0), known), None);
-        let split = super::two_sizes(&values(0.14), known).unwrap();
+        assert_eq!(beside(&values(0.0), known), None);
+        let split = beside(&values(0.14), known).unwrap();
         let share = 1.0 - split.at as f64 / 3_000.0;
         assert!((share - 0.14).abs() < 0.02 && (split.adds - 100.0).abs() < 3.0, "{share} {split:?}");
         // Nor does it make anything slow that is next to it: half of the usual times are a little longer.
@@ -217,7 +224,7 @@ mod tests {
             ..0.5 => 1.3 + 0.01 * rng.random::<f64>(),
             _ => 1.0 + 0.01 * rng.random::<f64>(),
         });
-        let split = super::two_sizes(&next_to_it, known).unwrap();
+        let split = beside(&next_to_it, known).unwrap();
         assert!((split.adds - 0.3).abs() < 0.01 && next_to_it[split.until] >= 20.0, "{split:?}");
     }
 
@@ -259,6 +266,25 @@ mod tests {
                 assert!(share < 0.01 || count == 60 && share < 0.06, "{name} {count}: {share}");
             }
         }
+    }
+
+    /// All slow ones were kept, and of the others one in a hundred: more slow ones than others are there, and they are few.
+    #[test]
+    fn one_that_was_kept_stands_for_those_that_were_not() {
+        let slow = |value: f64| value > 50.0;
+        let all = drawn(20_000, |rng| {
+            let usual = 3.0 + 2.0 * rng.random::<f64>();
+            if rng.random_bool(0.05) { usual + 100.0 * (0.9 + 0.2 * rng.random::<f64>()) } else { usual }
+        });
+        let kept = |(at, value): (usize, &f64)| slow(*value) || at % 100 == 0;
+        let kept: Vec<f64> =
+            all.iter().enumerate().filter(|one| kept(*one)).map(|(_, value)| *value).collect();
+        let alone = kept.len() - kept.partition_point(|value| !slow(*value));
+        assert!(alone * 10 > kept.len() * 8 && two_sizes(&kept).is_none(), "{alone} of {}", kept.len());
+        let each = kept.iter().map(|value| (*value, if slow(*value) { 1.0 } else { 100.0 })).collect();
+        let split = super::two_sizes(Weighted::of(each).all(), |_, _| false).unwrap();
+        assert_eq!(kept.len() - split.at, alone);
+        assert!((split.adds - 100.0).abs() < 3.0, "{split:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::Limits;
 use model::{Batch, LogBatch, ResourceSpans, Sink, Span, SpanBatch, SystemClock, Value, Write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::HashSet;
 use std::sync::Arc;
 use store::Store;
 
@@ -741,4 +742,170 @@ async fn a_trace_without_end_is_looked_at_so_far() {
     world.write(SpanBatch { resources: resources.collect() }).await;
     let answer = world.of(Some("pong")).await;
     assert_eq!((answer.requests, answer.found.len()), (LOOKED_THROUGH_MAX / 20_000, 0));
+}
+
+/// Slow requests were all kept, and of the others one in ten, which say so.
+#[tokio::test]
+async fn a_request_stands_for_those_that_a_sampler_did_not_keep() {
+    let mut batch = traffic(Shop::new(4_000, 0.15, 300.0));
+    let whole = World::new().await;
+    whole.write(batch.clone()).await;
+    let whole = whole.of(None).await;
+    let waited = |span: &&Span| span.name == "db.pool" && span.duration_ns > 100_000_000;
+    let slow: HashSet<TraceId> =
+        batch.resources[1].spans.iter().filter(waited).map(|span| span.trace_id).collect();
+    let is_fast_root = |span: &&Span| span.parent_span_id.is_none() && !slow.contains(&span.trace_id);
+    let roots = batch.resources[0].spans.iter().filter(is_fast_root);
+    let tenth: HashSet<TraceId> = roots.step_by(10).map(|span| span.trace_id).collect();
+    for resource in &mut batch.resources {
+        resource.spans.retain(|span| slow.contains(&span.trace_id) || tenth.contains(&span.trace_id));
+        for span in resource.spans.iter_mut().filter(|span| tenth.contains(&span.trace_id)) {
+            span.trace_state = "ot=th:e6666666666666".into();
+        }
+    }
+    let world = World::new().await;
+    world.write(batch).await;
+    let kept = world.of(None).await;
+    assert_eq!((kept.requests, whole.requests), (slow.len() + tenth.len(), 4_000));
+    let ([pool], [expected]) = (kept.found.as_slice(), whole.found.as_slice()) else { panic!("{kept:?}") };
+    let near = |of_kept: f64, of_whole: f64| {
+        assert!((of_kept / of_whole - 1.0).abs() < 0.1, "{of_kept} of {of_whole}: {pool:?} {expected:?}");
+    };
+    near(pool.share_of_requests, 0.15);
+    near(pool.share_of_requests, expected.share_of_requests);
+    near(pool.adds_ms, expected.adds_ms);
+    near(pool.share_of_time, expected.share_of_time);
+    near(pool.share_of_p95, expected.share_of_p95);
+    near(kept.p95_ms, whole.p95_ms);
+    let on_path = |of: &Bottlenecks| of.path.iter().find(|on| on.operation == "db.pool").unwrap().clone();
+    let (pool, expected) = (on_path(&kept), on_path(&whole));
+    assert!((pool.share_of_time / expected.share_of_time - 1.0).abs() < 0.1, "{pool:?} {expected:?}");
+    assert!((pool.mean_ms / expected.mean_ms - 1.0).abs() < 0.1, "{pool:?} {expected:?}");
+}
+
+/// Requests run a statement of 5 ms so often; of some one waits 25 ms.
+fn statements(runs: impl Fn(u32) -> u32, waits: impl Fn(u32) -> bool) -> SpanBatch {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut spans = vec![];
+    for number in 0..1_000u32 {
+        let mut trace_id = [0; 16];
+        rng.fill(&mut trace_id);
+        let (start_ns, mut at) = (NOON_NS + i64::from(number) * 100_000_000, 0.5);
+        let root = Span {
+            trace_id,
+            span_id: [200; 8],
+            start_ns,
+            name: "GET /".to_owned(),
+            kind: SpanKind::Server,
+            ..Span::default()
+        };
+        for nth in 0..runs(number) {
+            let wait = if nth == 0 && waits(number) { 25.0 } else { 0.0 };
+            let took = 5.0 * (0.95 + 0.1 * rng.random::<f64>()) + wait;
+            spans.push(Span {
+                span_id: [nth as u8 + 1; 8],
+                parent_span_id: Some([200; 8]),
+                start_ns: start_ns + (at * MS) as i64,
+                duration_ns: (took * MS) as i64,
+                name: "SELECT".to_owned(),
+                kind: SpanKind::Client,
+                ..root.clone()
+            });
+            at += took;
+        }
+        spans.push(Span { duration_ns: ((at + 0.5) * MS) as i64, ..root });
+    }
+    let resource = Arc::new(vec![("service.name".to_owned(), Value::from("shop"))]);
+    SpanBatch { resources: vec![ResourceSpans { resource, spans, ..ResourceSpans::default() }] }
+}
+
+async fn found_of_statements(runs: impl Fn(u32) -> u32, waits: impl Fn(u32) -> bool) -> Vec<Bottleneck> {
+    let world = World::new().await;
+    world.write(statements(runs, waits)).await;
+    world.of(None).await.found
+}
+
+#[tokio::test]
+async fn what_runs_a_few_times_more_takes_longer_and_is_not_slow() {
+    // Times of one to four, and of one now and then two, are as many sizes.
+    assert_eq!(found_of_statements(|number| 1 + number % 4, |_| false).await, []);
+    assert_eq!(found_of_statements(|number| 1 + u32::from(number % 5 == 0), |_| false).await, []);
+    // What is slow beside that is.
+    let slow = found_of_statements(|number| 1 + number % 4, |number| number % 7 == 0).await;
+    let [select] = slow.as_slice() else { panic!("{slow:?}") };
+    assert!((select.adds_ms / 25.0 - 1.0).abs() < 0.05 && select.slowed == 143, "{select:?}");
+    // And so is what a few run for each of many rows.
+    let many = found_of_statements(|number| if number % 10 == 0 { 50 } else { 1 }, |_| false).await;
+    let [select] = many.as_slice() else { panic!("{many:?}") };
+    assert!((select.adds_ms / 245.0 - 1.0).abs() < 0.02 && select.slowed == 100, "{select:?}");
+}
+
+/// Two operations run statements of one name, of 2 and of 20 ms; three requests in ten run the second, too.
+fn statements_of_two(waits: impl Fn(u32) -> bool) -> SpanBatch {
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut spans = vec![];
+    for number in 0..1_000u32 {
+        let mut trace_id = [0; 16];
+        rng.fill(&mut trace_id);
+        let start_ns = NOON_NS + i64::from(number) * 100_000_000;
+        let mut span = |id: u8, parent: u8, name: &str, kind: SpanKind, from: f64, to: f64| {
+            spans.push(Span {
+                trace_id,
+                span_id: [id; 8],
+                parent_span_id: (parent != 0).then_some([parent; 8]),
+                start_ns: start_ns + (from * MS) as i64,
+                duration_ns: ((to - from) * MS) as i64,
+                name: name.to_owned(),
+                kind,
+                ..Span::default()
+            });
+        };
+        let wait = if waits(number) { 60.0 } else { 0.0 };
+        let mut end = 1.0 + 2.0 * (0.9 + 0.2 * rng.random::<f64>()) + wait;
+        span(2, 1, "list", SpanKind::Internal, 0.5, end + 0.5);
+        span(3, 2, "SELECT", SpanKind::Client, 1.0, end);
+        if number % 10 < 3 {
+            let from = end + 1.0;
+            end = from + 20.0 * (0.9 + 0.2 * rng.random::<f64>());
+            span(4, 1, "fill", SpanKind::Internal, from - 0.2, end + 0.5);
+            span(5, 4, "SELECT", SpanKind::Client, from, end);
+        }
+        span(1, 0, "GET /", SpanKind::Server, 0.0, end + 1.0);
+    }
+    let resource = Arc::new(vec![("service.name".to_owned(), Value::from("shop"))]);
+    SpanBatch { resources: vec![ResourceSpans { resource, spans, ..ResourceSpans::default() }] }
+}
+
+#[tokio::test]
+async fn statements_of_one_name_take_as_long_as_who_runs_them_makes_them() {
+    let world = World::new().await;
+    world.write(statements_of_two(|_| false)).await;
+    assert_eq!(world.of(None).await.found, []);
+    let world = World::new().await;
+    world.write(statements_of_two(|number| number % 7 == 0)).await;
+    let found = world.of(None).await.found;
+    let [select] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((select.operation.as_str(), select.slowed), ("SELECT", 143));
+    assert!((select.adds_ms / 60.0 - 1.0).abs() < 0.05, "{select:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_news_hides_nothing() {
+    let mut batch = traffic(Shop::new(1_000, 0.05, 60.0));
+    let wait = |number: u8| Span {
+        trace_id: [number; 16],
+        span_id: [1; 8],
+        start_ns: NOON_NS + i64::from(number) * 1_000_000_000,
+        duration_ns: 20_000_000_000 + i64::from(number) * 10_000_000,
+        name: "GET /events".to_owned(),
+        kind: SpanKind::Server,
+        ..Span::default()
+    };
+    batch.resources[0].spans.extend((1..=100).map(wait));
+    let world = World::new().await;
+    world.write(batch).await;
+    let answer = world.of(None).await;
+    let [pool] = answer.found.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((pool.operation.as_str(), answer.requests), ("db.pool", 1_100));
+    assert!((pool.adds_ms / 60.0 - 1.0).abs() < 0.05 && pool.share_of_time < 0.01, "{pool:?}");
 }

@@ -2,7 +2,7 @@
 //! for, and what its operation usually takes.
 
 use super::path::{self, Node};
-use super::split::quantile;
+use super::weighted::Weighted;
 use crate::logql::operator::Operator;
 use crate::traceql::{SpanScan, Spans};
 use crate::{Engine, QueryError};
@@ -87,7 +87,7 @@ impl Engine {
             wanted.entry(span.service.clone()).or_default().entry(span.name.clone()).or_default();
         }
         let snapshot = self.source.snapshot(tenant).await?;
-        let columns = SpanColumns::named(&["start_ts", "duration_ns", "service", "name"]);
+        let columns = SpanColumns::named(&["start_ts", "duration_ns", "service", "name", "trace_state"]);
         let scan = SpanScan { snapshot, select: SpanSelect::all(range), columns };
         let context = self.task_context();
         self.off_thread(async move {
@@ -99,7 +99,7 @@ impl Engine {
                 for row in (0..spans.len()).filter(|row| range.contains(spans.start(*row))) {
                     let names = wanted.get_mut(spans.service(row));
                     if let Some(durations) = names.and_then(|names| names.get_mut(spans.name(row))) {
-                        durations.add(spans.duration(row));
+                        durations.add(spans.duration(row), spans.weight(row));
                     }
                 }
             }
@@ -118,16 +118,17 @@ impl Engine {
 /// Durations of one operation, all or every so many.
 #[derive(Default)]
 struct Durations {
-    kept: Vec<i64>,
+    /// Each with how many it stands for.
+    kept: Vec<(i64, f64)>,
     seen: usize,
     /// Of 2 to this power one is kept.
     halvings: u32,
 }
 
 impl Durations {
-    fn add(&mut self, ns: i64) {
+    fn add(&mut self, ns: i64, weight: f64) {
         if self.seen & ((1 << self.halvings) - 1) == 0 {
-            self.kept.push(ns);
+            self.kept.push((ns, weight));
         }
         self.seen += 1;
         if self.kept.len() > USUAL_MAX {
@@ -144,9 +145,8 @@ impl Durations {
         if self.seen < USUAL_MIN {
             return None;
         }
-        let mut sorted: Vec<f64> = self.kept.iter().map(|ns| *ns as f64).collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |share: f64| quantile(&sorted, share) as i64;
+        let sorted = Weighted::of(self.kept.iter().map(|(ns, weight)| (*ns as f64, *weight)).collect());
+        let at = |share: f64| sorted.all().quantile(share) as i64;
         Some(Usual { p50_ns: at(0.5), p95_ns: at(0.95), spans: self.seen })
     }
 }
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn many_durations_are_thinned_evenly() {
         let mut durations = Durations::default();
-        (0..100_000).for_each(|ns| durations.add(ns));
+        (0..100_000).for_each(|ns| durations.add(ns, 1.0));
         assert!(durations.kept.len() <= USUAL_MAX);
         let usual = durations.usual().unwrap();
         assert!((usual.p50_ns - 50_000).abs() < 1_000 && (usual.p95_ns - 95_000).abs() < 1_000, "{usual:?}");
