@@ -60,6 +60,9 @@ struct Container {
     victims: BTreeMap<u32, Victim>,
     /// Victims that were told and are known no more.
     forgotten: u64,
+    /// Victims that were told by name, and those that the log told of after their kill was told without: not to be told again.
+    #[serde(default)]
+    named: u64,
     exit: Option<(i32, String)>,
     exit_ns: Option<i64>,
     group_kills: u64,
@@ -106,9 +109,20 @@ impl Container {
         for_long.last().map_or(0, |(_, kills)| *kills)
     }
 
+    /// Who is known of the kills behind these, the oldest first. They may be fewer: of what the kernel's log lost before it
+    /// was read only the number is known.
+    fn untold(&self, told: u64) -> Vec<Victim> {
+        let mut victims = self.victims.values().cloned().collect::<Vec<_>>();
+        victims.sort_by_key(|victim| victim.ts_ns);
+        let named = self.named.saturating_sub(self.forgotten) as usize;
+        // Where they are more, the oldest of them were told by their number, before the log told of them.
+        let more = victims.len().saturating_sub((self.kills() - told) as usize);
+        victims.split_off(named.max(more).min(victims.len()))
+    }
+
     fn has_told(&mut self, told: u64) {
         self.known.retain(|(_, kills)| *kills > told);
-        while self.victims.len() > VICTIMS_MAX && self.forgotten < told {
+        while self.victims.len() > VICTIMS_MAX && self.forgotten < self.named {
             let oldest = self.victims.iter().min_by_key(|(_, victim)| victim.ts_ns).map(|(pid, _)| *pid);
             let Some(pid) = oldest else { return };
             self.victims.remove(&pid);
@@ -226,11 +240,11 @@ impl Ledger {
             let curve = self.curves.get(id);
             let points: Vec<(i64, f64)> =
                 curve.map(|curve| curve.points.iter().copied().collect()).unwrap_or_default();
-            let mut victims = container.victims.values().cloned().collect::<Vec<_>>();
-            victims.sort_by_key(|victim| victim.ts_ns);
+            let mut victims = container.untold(told).into_iter();
+            // Those of whom nobody knows were before the others: the log loses its oldest lines.
+            let named_from = ripe.saturating_sub(victims.len() as u64);
             for at in told..ripe {
-                let named = at.checked_sub(container.forgotten);
-                let victim = named.and_then(|at| victims.get(at as usize)).cloned();
+                let victim = if at >= named_from { victims.next() } else { None };
                 // The container ends with the last of its kills, if with any.
                 let exit = container.exit.clone().filter(|_| at + 1 == container.kills());
                 let ts_ns = victim.as_ref().map(|victim| victim.ts_ns).or(container.exit_ns);
@@ -246,6 +260,7 @@ impl Ledger {
                     curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
                 });
             }
+            container.named = container.forgotten + (container.victims.len() - victims.len()) as u64;
             told_of.insert(id.clone(), (ripe, now_ns));
             let count = format!("{}/{}", container.uid, container.name);
             *counts.entry(count).or_default() += ripe - told;
