@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// What the sources know of one kill comes within this time; then it is told.
 const GRACE_NS: i64 = 15_000_000_000;
 
+/// A kubelet that is slow to answer, or is asked by an agent that has just begun, says within this time whose a container is.
+const NAMED_WITHIN_NS: i64 = 60_000_000_000;
+
 /// Container ids remembered; the oldest go.
 const CONTAINERS_MAX: usize = 5_000;
 
@@ -37,6 +40,7 @@ pub struct Kill {
 pub struct Ledger {
     curves: BTreeMap<String, Curve>,
     saved: Saved,
+    has_kubelet: bool,
 }
 
 /// What survives a restart. How far the kernel's log was read and what of it waits to be told are written down together:
@@ -50,6 +54,19 @@ struct Saved {
     told: BTreeMap<String, (u64, i64)>,
     /// By pod's uid and container's name, `uid/name`.
     counts: BTreeMap<String, u64>,
+}
+
+impl Saved {
+    /// The container's name becomes known. What was told without it counts for it from now on.
+    fn is_called(&mut self, id: &str, name: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if container.name.is_empty()
+            && let Some((told, _)) = self.told.get(id)
+        {
+            *self.counts.entry(format!("{}/{name}", container.uid)).or_default() += told;
+        }
+        name.clone_into(&mut container.name);
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,12 +117,12 @@ impl Container {
 
     /// Kills of which nothing more is to come: all of them once it is quiet. Where they go on and on it never is, and those
     /// are told that were known for so long.
-    fn ripe(&self, now_ns: i64) -> u64 {
+    fn ripe(&self, now_ns: i64, grace_ns: i64) -> u64 {
         let has_all = self.exit.is_some() && !self.victims.is_empty();
-        if has_all || now_ns - self.changed_ns >= GRACE_NS {
+        if has_all || now_ns - self.changed_ns >= grace_ns {
             return self.kills();
         }
-        let for_long = self.known.iter().take_while(|(since_ns, _)| now_ns - since_ns >= GRACE_NS);
+        let for_long = self.known.iter().take_while(|(since_ns, _)| now_ns - since_ns >= grace_ns);
         for_long.last().map_or(0, |(_, kills)| *kills)
     }
 
@@ -135,6 +152,11 @@ impl Ledger {
     pub fn from_bytes(bytes: &[u8]) -> Ledger {
         let saved = serde_json::from_slice(bytes).unwrap_or_default();
         Ledger { saved, ..Ledger::default() }
+    }
+
+    /// Whether somebody says names of containers: then a kill waits for them.
+    pub fn set_has_kubelet(&mut self, has_kubelet: bool) {
+        self.has_kubelet = has_kubelet;
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -196,21 +218,19 @@ impl Ledger {
     pub fn status(&mut self, pod: &Pod, now_ns: i64) {
         for status in pod.statuses() {
             for (id, _, _) in pod.container_ids().into_iter().filter(|(_, name, _)| *name == status.name) {
-                if let Some(known) = self.saved.containers.get_mut(id) {
-                    known.name.clone_from(&status.name);
-                }
+                self.saved.is_called(id, &status.name);
             }
             let ended = [&status.state, &status.last_state].map(|state| state.terminated.as_ref());
             for ended in ended.into_iter().flatten().filter(|ended| ended.reason == "OOMKilled") {
                 let Some(id) = ended.id() else { continue };
                 let container = self.saved.containers.entry(id.to_owned()).or_default();
                 pod.folder_uid().clone_into(&mut container.uid);
-                container.name.clone_from(&status.name);
                 if container.exit.is_none() {
                     container.exit = Some((ended.exit_code, ended.reason.clone()));
                     container.exit_ns = crate::pods::time_ns(ended.finished_at.as_deref());
                     container.changed(now_ns);
                 }
+                self.saved.is_called(id, &status.name);
             }
         }
         self.name_of_only(pod);
@@ -220,11 +240,10 @@ impl Ledger {
     fn name_of_only(&mut self, pod: &Pod) {
         let mut names = pod.statuses().map(|status| &status.name);
         let (Some(only), None) = (names.next(), names.next()) else { return };
-        for container in self.saved.containers.values_mut() {
-            if container.name.is_empty() && container.uid == pod.folder_uid() {
-                container.name.clone_from(only);
-            }
-        }
+        let is_its = |container: &Container| container.name.is_empty() && container.uid == pod.folder_uid();
+        let all = self.saved.containers.iter();
+        let ids: Vec<String> = all.filter(|(_, one)| is_its(one)).map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.saved.is_called(id, only));
     }
 
     /// Kills that have not been told, once nothing more is to come of them.
@@ -233,7 +252,8 @@ impl Ledger {
         let Saved { containers, told: told_of, counts, .. } = &mut self.saved;
         for (id, container) in containers {
             let told = told_of.get(id).map_or(0, |(told, _)| *told);
-            let ripe = container.ripe(now_ns);
+            let waits_for_a_name = self.has_kubelet && container.name.is_empty();
+            let ripe = container.ripe(now_ns, if waits_for_a_name { NAMED_WITHIN_NS } else { GRACE_NS });
             if ripe <= told {
                 continue;
             }
@@ -262,8 +282,10 @@ impl Ledger {
             }
             container.named = container.forgotten + (container.victims.len() - victims.len()) as u64;
             told_of.insert(id.clone(), (ripe, now_ns));
-            let count = format!("{}/{}", container.uid, container.name);
-            *counts.entry(count).or_default() += ripe - told;
+            if !container.name.is_empty() {
+                let count = format!("{}/{}", container.uid, container.name);
+                *counts.entry(count).or_default() += ripe - told;
+            }
             container.has_told(ripe);
         }
         self.forget();

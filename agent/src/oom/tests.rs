@@ -169,6 +169,30 @@ fn a_container_that_is_alone_in_its_pod_is_known_by_that() {
     }
 }
 
+/// The agent has just begun, and the kubelet is slow.
+#[test]
+fn a_kill_waits_for_a_slow_kubelet_and_counts_for_the_name_that_comes_after_it() {
+    let begun = || {
+        let mut ledger = Ledger::default();
+        ledger.set_has_kubelet(true);
+        ledger.kernel(killed(7), 100 * SECOND);
+        assert_eq!(ledger.due(150 * SECOND), [], "nobody has said its name");
+        ledger
+    };
+    let mut ledger = begun();
+    ledger.status(&pod("OOMKilled"), 151 * SECOND);
+    let due = ledger.due(151 * SECOND);
+    assert_eq!((due.len(), due[0].name.as_str(), ledger.kills(UID, "oom")), (1, "oom", 1));
+    let mut ledger = begun();
+    assert_eq!(ledger.due(160 * SECOND)[0].name, "");
+    assert_eq!(ledger.kills(UID, "oom"), 0);
+    for at in [161, 162] {
+        ledger.status(&pod("OOMKilled"), at * SECOND);
+        assert_eq!(ledger.due(200 * SECOND), []);
+        assert_eq!(ledger.kills(UID, "oom"), 1);
+    }
+}
+
 #[test]
 fn each_source_alone_is_enough_after_a_while() {
     let of = |tell: &dyn Fn(&mut Ledger)| {
