@@ -239,9 +239,12 @@ impl Follow {
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
         let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
         // A runtime that closes the file writes there how far the line had come, which may be after the line's end in the new
-        // one. Once that was read, neither file's lines go on in the other.
-        let is_apart = self.position.offset > 0;
-        let goes_on = if is_apart { std::mem::take(&mut self.position.pending) } else { [None, None] };
+        // one. Once records of a stream were read there, neither file's lines of it go on in the other.
+        let said = self.position.said;
+        let mut goes_on = [None, None];
+        for stream in (0..2usize).filter(|stream| said[*stream]) {
+            goes_on[stream] = self.position.pending[stream].take();
+        }
         self.giving = Giving::OfLeft;
         for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -250,9 +253,10 @@ impl Follow {
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         self.giving = Giving::Nothing;
-        if is_apart {
-            self.torn = std::mem::replace(&mut self.position.pending, goes_on);
+        for (stream, goes_on) in goes_on.into_iter().enumerate().filter(|(stream, _)| said[*stream]) {
+            self.torn[stream] = std::mem::replace(&mut self.position.pending[stream], goes_on);
         }
+        self.position.said = said;
         left.file.offset += taken as u64;
         left.is_over = is_over;
         if taken > 0 {
