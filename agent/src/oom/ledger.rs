@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// What the sources know of one kill comes within this time; then it is told.
 const GRACE_NS: i64 = 15_000_000_000;
 
-/// A kubelet that is slow to answer, or is asked by an agent that has just begun, says within this time whose a container is.
+/// A kubelet that is slow to answer, or is asked by an agent that has just begun, says within this time whose it is.
 const NAMED_WITHIN_NS: i64 = 60_000_000_000;
 
 /// Container ids remembered; the oldest go.
@@ -84,6 +84,9 @@ struct Container {
     exit_ns: Option<i64>,
     group_kills: u64,
     changed_ns: i64,
+    /// The kubelet told of its pod, since this agent began.
+    #[serde(skip)]
+    has_pod: bool,
     /// Since when how many are known, of those that were not told.
     #[serde(default)]
     known: VecDeque<(i64, u64)>,
@@ -115,10 +118,15 @@ impl Container {
         }
     }
 
+    fn lacks_a_name(&self) -> bool {
+        self.name.is_empty() || !self.has_pod
+    }
+
     /// Kills of which nothing more is to come: all of them once it is quiet. Where they go on and on it never is, and those
     /// are told that were known for so long.
-    fn ripe(&self, now_ns: i64, grace_ns: i64) -> u64 {
-        let has_all = self.exit.is_some() && !self.victims.is_empty();
+    fn ripe(&self, now_ns: i64, waits_for_a_name: bool) -> u64 {
+        let grace_ns = if waits_for_a_name { NAMED_WITHIN_NS } else { GRACE_NS };
+        let has_all = self.exit.is_some() && !self.victims.is_empty() && !waits_for_a_name;
         if has_all || now_ns - self.changed_ns >= grace_ns {
             return self.kills();
         }
@@ -154,7 +162,7 @@ impl Ledger {
         Ledger { saved, ..Ledger::default() }
     }
 
-    /// Whether somebody says names of containers: then a kill waits for them.
+    /// Whether somebody says names of containers and of their pods: then a kill waits for them.
     pub fn set_has_kubelet(&mut self, has_kubelet: bool) {
         self.has_kubelet = has_kubelet;
     }
@@ -182,7 +190,7 @@ impl Ledger {
         let waits = |id: &String, container: &Container| {
             container.kills() > told.get(id).map_or(0, |(told, _)| *told)
         };
-        containers.iter().any(|(id, container)| container.name.is_empty() && waits(id, container))
+        containers.iter().any(|(id, container)| container.lacks_a_name() && waits(id, container))
     }
 
     pub fn kernel(&mut self, victim: Victim, now_ns: i64) {
@@ -234,6 +242,9 @@ impl Ledger {
             }
         }
         self.name_of_only(pod);
+        let has_told = pod.statuses().next().is_some();
+        let all = self.saved.containers.values_mut();
+        all.filter(|container| container.uid == pod.folder_uid()).for_each(|one| one.has_pod |= has_told);
     }
 
     /// The kubelet knows the last two ids of a container. Older ones of a pod of one container are that one's, too.
@@ -252,8 +263,7 @@ impl Ledger {
         let Saved { containers, told: told_of, counts, .. } = &mut self.saved;
         for (id, container) in containers {
             let told = told_of.get(id).map_or(0, |(told, _)| *told);
-            let waits_for_a_name = self.has_kubelet && container.name.is_empty();
-            let ripe = container.ripe(now_ns, if waits_for_a_name { NAMED_WITHIN_NS } else { GRACE_NS });
+            let ripe = container.ripe(now_ns, self.has_kubelet && container.lacks_a_name());
             if ripe <= told {
                 continue;
             }

@@ -191,6 +191,15 @@ fn a_kill_waits_for_a_slow_kubelet_and_counts_for_the_name_that_comes_after_it()
         assert_eq!(ledger.due(200 * SECOND), []);
         assert_eq!(ledger.kills(UID, "oom"), 1);
     }
+    // The next agent has the container's name, and still nothing of its pod.
+    let mut next = Ledger::from_bytes(&ledger.to_bytes());
+    next.set_has_kubelet(true);
+    next.kernel(killed(8), 200 * SECOND);
+    assert_eq!(next.due(220 * SECOND), []);
+    assert!(next.lacks_a_name(), "the kubelet is asked for it");
+    next.status(&pod("OOMKilled"), 221 * SECOND);
+    assert!(!next.lacks_a_name());
+    assert_eq!((next.due(221 * SECOND).len(), next.kills(UID, "oom")), (1, 2));
 }
 
 #[test]
