@@ -77,9 +77,12 @@ struct Container {
     victims: BTreeMap<u32, Victim>,
     /// Victims that were told and are known no more.
     forgotten: u64,
-    /// Victims that were told by name, and those that the log told of after their kill was told without: not to be told again.
+    /// Victims that were told, those that are forgotten among them.
     #[serde(default)]
     named: u64,
+    /// Kills told that the kernel's log had lost, and up to when there were such ones.
+    #[serde(default)]
+    unseen: (u64, i64),
     exit: Option<(i32, String)>,
     exit_ns: Option<i64>,
     group_kills: u64,
@@ -100,7 +103,7 @@ struct Curve {
 
 impl Container {
     fn kills(&self) -> u64 {
-        let victims = self.forgotten + self.victims.len() as u64;
+        let victims = self.forgotten + self.victims.len() as u64 + self.unseen.0;
         victims.max(self.group_kills).max(u64::from(self.exit.is_some()))
     }
 
@@ -140,7 +143,7 @@ impl Container {
         let mut victims = self.victims.values().cloned().collect::<Vec<_>>();
         victims.sort_by_key(|victim| victim.ts_ns);
         let named = self.named.saturating_sub(self.forgotten) as usize;
-        // Where they are more, the oldest of them were told by their number, before the log told of them.
+        // Of one that an earlier version wrote down those are new that are not told yet.
         let more = victims.len().saturating_sub((self.kills() - told) as usize);
         victims.split_off(named.max(more).min(victims.len()))
     }
@@ -196,10 +199,18 @@ impl Ledger {
     pub fn kernel(&mut self, victim: Victim, now_ns: i64) {
         let container = self.saved.containers.entry(victim.container_id.clone()).or_default();
         container.uid.clone_from(&victim.uid);
+        let ts_ns = victim.ts_ns;
         // The same process twice is one kill.
-        if container.victims.insert(victim.pid, victim).is_none() {
-            container.changed(now_ns);
+        if container.victims.insert(victim.pid, victim).is_some() {
+            return;
         }
+        // One of those that were told before the log could be read.
+        if container.unseen.0 > 0 && ts_ns <= container.unseen.1 {
+            container.unseen.0 -= 1;
+            container.named += 1;
+            return;
+        }
+        container.changed(now_ns);
     }
 
     /// A group as it is now. `kills` is its own count.
@@ -289,6 +300,9 @@ impl Ledger {
                     limit_bytes: curve.and_then(|curve| curve.limit_bytes),
                     curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
                 });
+            }
+            if named_from > told {
+                container.unseen = (container.unseen.0 + named_from - told, now_ns);
             }
             container.named = container.forgotten + (container.victims.len() - victims.len()) as u64;
             told_of.insert(id.clone(), (ripe, now_ns));
