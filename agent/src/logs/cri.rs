@@ -26,8 +26,8 @@ struct Part<'a> {
     text: &'a [u8],
 }
 
-/// Lines that end with this record: none while a line goes on. Of which streams there are records is `said`. What is not of the format is a line of stdout by itself:
-/// half a record of a full disk is still better than none.
+/// Lines that end with this record: none while a line goes on. Of which streams there are records is `said`. What is not of
+/// the format is a line of stdout by itself: half a record of a full disk is still better than none.
 pub fn add<'r>(
     raw: &'r [u8],
     now_ns: i64,
