@@ -282,7 +282,9 @@ impl Agent {
         }
         let path = config.data_dir.join("oom.json");
         let (once, remembered) = Once::open(path, queue.clone(), config.tenant.clone()).await;
-        let kills = Arc::new(Mutex::new(oom::Ledger::from_bytes(&remembered.unwrap_or_default())));
+        let mut kills = oom::Ledger::from_bytes(&remembered.unwrap_or_default());
+        kills.set_has_kubelet(config.kubelet.is_some());
+        let kills = Arc::new(Mutex::new(kills));
         let watching =
             Arc::new(oom::Watching { host: host.clone(), pods: pods.clone(), ledger: kills.clone(), once });
         let of_kills = clock.clone();

@@ -140,7 +140,7 @@ pub fn is_of(one: &Value, uids: &BTreeSet<&str>) -> bool {
     owners.into_iter().flatten().any(|owner| uids.contains(text(owner, "/uid")))
 }
 
-/// What was rolled out after `until`: `workloads` as they are, `history` as its list has it.
+/// What was created or rolled out after `until`: `workloads` as they are, `history` as its list has it.
 pub fn missed(kind: &str, workloads: &[&Value], history: &[Value], until: Until, now_ns: i64) -> Vec<Change> {
     let mut by_owner: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for one in history {
@@ -152,6 +152,12 @@ pub fn missed(kind: &str, workloads: &[&Value], history: &[Value], until: Until,
     let of_one = |workload: &&Value| -> Vec<Change> {
         let mut revisions = by_owner.remove(text(workload, "/metadata/uid")).unwrap_or_default();
         revisions.sort_by_key(|one| number(one));
+        let begun = created(workload, until).and_then(|at| {
+            // As it is told by who sees it come: its controller has not counted it yet.
+            let first = revisions.first().map_or_else(|| Template::of(workload), |one| recorded(kind, one));
+            let after = if kind == "DaemonSet" { first.told() } else { first.images };
+            change(kind, workload, at.min(now_ns), ("created", String::new(), after))
+        });
         let last = revisions.len().saturating_sub(2);
         let step = |(at, pair): (usize, &[&Value])| {
             let (before, one) = (pair[0], pair[1]);
@@ -163,7 +169,7 @@ pub fn missed(kind: &str, workloads: &[&Value], history: &[Value], until: Until,
             let told = ("rolled out", recorded(kind, before).told(), after.told());
             change(kind, workload, ts_ns.min(now_ns), told)
         };
-        revisions.windows(2).enumerate().filter_map(step).collect()
+        begun.into_iter().chain(revisions.windows(2).enumerate().filter_map(step)).collect()
     };
     workloads.iter().flat_map(of_one).collect()
 }
@@ -302,6 +308,15 @@ mod tests {
         // Of before, and scaled since; and one that nothing was before.
         assert_eq!(find(&now, &[set("2", "cart:2", "120", early), old.clone()]), []);
         assert_eq!(find(&now, &[set("2", "cart:2", "120", late)]), []);
+        // Created in that time, and rolled out since.
+        let mut new = now.clone();
+        new["metadata"]["resourceVersion"] = json!("130");
+        new["metadata"]["creationTimestamp"] = json!(late);
+        assert_eq!(find(&new, &[]), [is("", "cart:2")]);
+        let sets = [set("2", "cart:2", "120", late), set("1", "cart:1", "110", late)];
+        assert_eq!(find(&new, &sets), [is("", "cart:1"), rolled_out[0].clone()]);
+        new["metadata"]["creationTimestamp"] = json!(early);
+        assert_eq!(find(&new, &[]), []);
         // Back to an old one: the set is old, the progress is not.
         let (mut back, mut set_back) = (deployment("3", "cart:1"), set("3", "cart:1", "130", early));
         set_back["metadata"]["annotations"]["deployment.kubernetes.io/revision-history"] = json!("1");

@@ -163,7 +163,11 @@ async fn a_rollout_between_two_watchers_is_told_by_the_second() {
             "spec": { "template": { "spec": { "containers": [{ "image": format!("cart:{revision}") }] } } } })
     };
     let list = |items: Vec<Value>| json!({ "metadata": { "resourceVersion": "150" }, "items": items });
-    let of = |version: &str| list(vec![templated("cart", "2", version, "d")]);
+    let of = |version: &str| {
+        let mut cart = templated("cart", "2", version, "d");
+        cart["metadata"]["creationTimestamp"] = json!("2025-12-31T00:00:00Z");
+        list(vec![cart])
+    };
     let sets = list(vec![templated("cart-a", "1", "90", "a"), templated("cart-b", "2", "120", "b")]);
     *world.server.lists.lock() = vec![of("130"), sets, list(vec![]), of("130")];
     world.has_told("Deployment", 100, BEGIN_NS);

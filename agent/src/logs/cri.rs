@@ -26,17 +26,19 @@ struct Part<'a> {
     text: &'a [u8],
 }
 
-/// Lines that end with this record: none while a line goes on. What is not of the format is a line of stdout by itself:
-/// half a record of a full disk is still better than none.
+/// Lines that end with this record: none while a line goes on. Of which streams there are records is `said`. What is not of
+/// the format is a line of stdout by itself: half a record of a full disk is still better than none.
 pub fn add<'r>(
     raw: &'r [u8],
     now_ns: i64,
     pending: &mut [Option<Pending>; 2],
+    said: &mut [bool; 2],
     each: &mut dyn FnMut(Line<'r>),
 ) {
     let Some(part) = parse(raw) else {
         return each(Line { stream: 0, ts_ns: now_ns, body: raw.into(), cut: false });
     };
+    said[part.stream] = true;
     match glued(&part) {
         None => joined(part, pending, each),
         Some(at) => {
@@ -45,7 +47,7 @@ pub fn add<'r>(
             let half = Part { text: half, partial: false, ..part };
             let whole = &mut |line: Line<'r>| each(Line { cut: true, ..line });
             joined(half, pending, whole);
-            add(next, now_ns, pending, each);
+            add(next, now_ns, pending, said, each);
         }
     }
 }

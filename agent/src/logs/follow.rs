@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// A slow runtime may have begun a line in the old file, while the other stream is in the new one already. Its rest is waited
-/// for longer: else the next line of that stream would be taken for it.
+/// for longer: else the next line of that stream would be taken for it. So is the rest of a record, of which the kernel shows
+/// how far it was written, page by page: else it would be a line by itself.
 const REST_OF_A_LINE: Duration = Duration::from_secs(1);
 
 /// A disk may be slow, and of several processes that write one file each changes to the new one in its own time. So long
@@ -239,9 +240,12 @@ impl Follow {
         let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |end| end + 1);
         let taken = if is_over || (is_full && whole == 0) { filled } else { whole };
         // A runtime that closes the file writes there how far the line had come, which may be after the line's end in the new
-        // one. Once that was read, neither file's lines go on in the other.
-        let is_apart = self.position.offset > 0;
-        let goes_on = if is_apart { std::mem::take(&mut self.position.pending) } else { [None, None] };
+        // one. Once records of a stream were read there, neither file's lines of it go on in the other.
+        let said = self.position.said;
+        let mut goes_on = [None, None];
+        for stream in (0..2usize).filter(|stream| said[*stream]) {
+            goes_on[stream] = self.position.pending[stream].take();
+        }
         self.giving = Giving::OfLeft;
         for line in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -250,9 +254,10 @@ impl Follow {
             each(Raw { bytes: &line[..line.len().min(LINE_BYTES_MAX)], cut }, &mut self.position);
         }
         self.giving = Giving::Nothing;
-        if is_apart {
-            self.torn = std::mem::replace(&mut self.position.pending, goes_on);
+        for (stream, goes_on) in goes_on.into_iter().enumerate().filter(|(stream, _)| said[*stream]) {
+            self.torn[stream] = std::mem::replace(&mut self.position.pending[stream], goes_on);
         }
+        self.position.said = said;
         left.file.offset += taken as u64;
         left.is_over = is_over;
         if taken > 0 {
@@ -379,6 +384,7 @@ impl Follow {
         // Nobody writes to a file after which others were rotated, and nobody to a packed one.
         let may_grow = mine.is_some() && younger.is_empty();
         if may_grow {
+            let has_rest = mine.as_ref().is_some_and(|mine| mine.len() > self.position.offset);
             // Of a file that nobody can find any more no more than its last words are waited for.
             let is_deleted = mine.is_some_and(|mine| mine.nlink() == 0);
             let away = match named {
@@ -394,7 +400,7 @@ impl Follow {
                 _ => self.leaving.insert((away, Instant::now())).1,
             };
             match away {
-                Away::Taken if since.elapsed() < self.last_words() => return Ok(Step::Soon),
+                Away::Taken if since.elapsed() < self.last_words(has_rest) => return Ok(Step::Soon),
                 Away::Taken => {}
                 Away::Nameless | Away::Empty if since.elapsed() < NAMELESS => return Ok(Step::Soon),
                 Away::Nameless | Away::Empty => return Ok(Step::Idle),
@@ -411,8 +417,8 @@ impl Follow {
         self.go_on(younger)
     }
 
-    fn last_words(&self) -> Duration {
-        let is_begun = self.position.pending.iter().any(Option::is_some);
+    fn last_words(&self, has_rest: bool) -> Duration {
+        let is_begun = has_rest || self.position.pending.iter().any(Option::is_some);
         if is_begun { REST_OF_A_LINE } else { LAST_WORDS }
     }
 
@@ -720,10 +726,10 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_begun_line_is_waited_for_longer() {
-        for is_begun in [false, true] {
+        for (is_begun, is_cut) in [(false, false), (true, false), (false, true)] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("0.log");
-            std::fs::write(&path, "begun\n").unwrap();
+            std::fs::write(&path, if is_cut { "whole\nhalf of a rec" } else { "begun\n" }).unwrap();
             let mut follow = Follow::new(path.clone(), Position::default(), true);
             let mut buffer = vec![0; 64];
             while follow.read(&mut buffer, &mut |_, _| {}).unwrap() == Step::More {}
@@ -732,7 +738,8 @@ mod tests {
             follow.position.pending[1] = is_begun.then(Pending::default);
             follow.leaving = Some((Away::Taken, Instant::now().checked_sub(LAST_WORDS).unwrap()));
             let step = follow.read(&mut buffer, &mut |_, _| {}).unwrap();
-            assert_eq!(step, if is_begun { Step::Soon } else { Step::More }, "begun: {is_begun}");
+            let expected = if is_begun || is_cut { Step::Soon } else { Step::More };
+            assert_eq!(step, expected, "begun: {is_begun}, cut: {is_cut}");
         }
     }
 

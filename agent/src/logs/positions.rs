@@ -39,6 +39,9 @@ pub struct Position {
     /// Begun container lines, whose rest may come in the next file: one each of stdout and stderr.
     #[serde(default, skip_serializing_if = "nothing_pending")]
     pub pending: [Option<Pending>; 2],
+    /// Of which streams there were records in this file.
+    #[serde(default, skip_serializing_if = "nothing_said")]
+    pub said: [bool; 2],
     /// Files before this one are missing, or may be: nothing that was begun before goes on in it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub after_gap: bool,
@@ -92,6 +95,10 @@ fn previous(path: &Path) -> PathBuf {
 
 fn is_false(truth: &bool) -> bool {
     !truth
+}
+
+fn nothing_said(said: &[bool; 2]) -> bool {
+    *said == [false; 2]
 }
 
 fn nothing_pending(pending: &[Option<Pending>; 2]) -> bool {

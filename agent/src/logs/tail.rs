@@ -293,8 +293,8 @@ impl<'l> Lines<'l> {
             return;
         }
         let now_ns = self.now_ns;
-        let Position { pending, joined, .. } = position;
-        cri::add(raw.bytes, now_ns, pending, &mut |whole| {
+        let Position { pending, joined, said, .. } = position;
+        cri::add(raw.bytes, now_ns, pending, said, &mut |whole| {
             self.whole(whole.stream, whole.ts_ns, whole.body, whole.cut || raw.cut, joined);
         });
     }

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// What the sources know of one kill comes within this time; then it is told.
 const GRACE_NS: i64 = 15_000_000_000;
 
+/// A kubelet that is slow to answer, or is asked by an agent that has just begun, says within this time whose it is.
+const NAMED_WITHIN_NS: i64 = 60_000_000_000;
+
 /// Container ids remembered; the oldest go.
 const CONTAINERS_MAX: usize = 5_000;
 
@@ -37,6 +40,7 @@ pub struct Kill {
 pub struct Ledger {
     curves: BTreeMap<String, Curve>,
     saved: Saved,
+    has_kubelet: bool,
 }
 
 /// What survives a restart. How far the kernel's log was read and what of it waits to be told are written down together:
@@ -52,6 +56,19 @@ struct Saved {
     counts: BTreeMap<String, u64>,
 }
 
+impl Saved {
+    /// The container's name becomes known. What was told without it counts for it from now on.
+    fn is_called(&mut self, id: &str, name: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if container.name.is_empty()
+            && let Some((told, _)) = self.told.get(id)
+        {
+            *self.counts.entry(format!("{}/{name}", container.uid)).or_default() += told;
+        }
+        name.clone_into(&mut container.name);
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Container {
     uid: String,
@@ -60,10 +77,19 @@ struct Container {
     victims: BTreeMap<u32, Victim>,
     /// Victims that were told and are known no more.
     forgotten: u64,
+    /// Victims that were told, those that are forgotten among them.
+    #[serde(default)]
+    named: u64,
+    /// Kills told that the kernel's log had lost, and up to when there were such ones.
+    #[serde(default)]
+    unseen: (u64, i64),
     exit: Option<(i32, String)>,
     exit_ns: Option<i64>,
     group_kills: u64,
     changed_ns: i64,
+    /// The kubelet told of its pod, since this agent began.
+    #[serde(skip)]
+    has_pod: bool,
     /// Since when how many are known, of those that were not told.
     #[serde(default)]
     known: VecDeque<(i64, u64)>,
@@ -77,7 +103,7 @@ struct Curve {
 
 impl Container {
     fn kills(&self) -> u64 {
-        let victims = self.forgotten + self.victims.len() as u64;
+        let victims = self.forgotten + self.victims.len() as u64 + self.unseen.0;
         victims.max(self.group_kills).max(u64::from(self.exit.is_some()))
     }
 
@@ -95,20 +121,36 @@ impl Container {
         }
     }
 
+    fn lacks_a_name(&self) -> bool {
+        self.name.is_empty() || !self.has_pod
+    }
+
     /// Kills of which nothing more is to come: all of them once it is quiet. Where they go on and on it never is, and those
     /// are told that were known for so long.
-    fn ripe(&self, now_ns: i64) -> u64 {
-        let has_all = self.exit.is_some() && !self.victims.is_empty();
-        if has_all || now_ns - self.changed_ns >= GRACE_NS {
+    fn ripe(&self, now_ns: i64, waits_for_a_name: bool) -> u64 {
+        let grace_ns = if waits_for_a_name { NAMED_WITHIN_NS } else { GRACE_NS };
+        let has_all = self.exit.is_some() && !self.victims.is_empty() && !waits_for_a_name;
+        if has_all || now_ns - self.changed_ns >= grace_ns {
             return self.kills();
         }
-        let for_long = self.known.iter().take_while(|(since_ns, _)| now_ns - since_ns >= GRACE_NS);
+        let for_long = self.known.iter().take_while(|(since_ns, _)| now_ns - since_ns >= grace_ns);
         for_long.last().map_or(0, |(_, kills)| *kills)
+    }
+
+    /// Who is known of the kills behind these, the oldest first. They may be fewer: of what the kernel's log lost before it
+    /// was read only the number is known.
+    fn untold(&self, told: u64) -> Vec<Victim> {
+        let mut victims = self.victims.values().cloned().collect::<Vec<_>>();
+        victims.sort_by_key(|victim| victim.ts_ns);
+        let named = self.named.saturating_sub(self.forgotten) as usize;
+        // Of one that an earlier version wrote down those are new that are not told yet.
+        let more = victims.len().saturating_sub((self.kills() - told) as usize);
+        victims.split_off(named.max(more).min(victims.len()))
     }
 
     fn has_told(&mut self, told: u64) {
         self.known.retain(|(_, kills)| *kills > told);
-        while self.victims.len() > VICTIMS_MAX && self.forgotten < told {
+        while self.victims.len() > VICTIMS_MAX && self.forgotten < self.named {
             let oldest = self.victims.iter().min_by_key(|(_, victim)| victim.ts_ns).map(|(pid, _)| *pid);
             let Some(pid) = oldest else { return };
             self.victims.remove(&pid);
@@ -121,6 +163,11 @@ impl Ledger {
     pub fn from_bytes(bytes: &[u8]) -> Ledger {
         let saved = serde_json::from_slice(bytes).unwrap_or_default();
         Ledger { saved, ..Ledger::default() }
+    }
+
+    /// Whether somebody says names of containers and of their pods: then a kill waits for them.
+    pub fn set_has_kubelet(&mut self, has_kubelet: bool) {
+        self.has_kubelet = has_kubelet;
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -146,16 +193,24 @@ impl Ledger {
         let waits = |id: &String, container: &Container| {
             container.kills() > told.get(id).map_or(0, |(told, _)| *told)
         };
-        containers.iter().any(|(id, container)| container.name.is_empty() && waits(id, container))
+        containers.iter().any(|(id, container)| container.lacks_a_name() && waits(id, container))
     }
 
     pub fn kernel(&mut self, victim: Victim, now_ns: i64) {
         let container = self.saved.containers.entry(victim.container_id.clone()).or_default();
         container.uid.clone_from(&victim.uid);
+        let ts_ns = victim.ts_ns;
         // The same process twice is one kill.
-        if container.victims.insert(victim.pid, victim).is_none() {
-            container.changed(now_ns);
+        if container.victims.insert(victim.pid, victim).is_some() {
+            return;
         }
+        // One of those that were told before the log could be read.
+        if container.unseen.0 > 0 && ts_ns <= container.unseen.1 {
+            container.unseen.0 -= 1;
+            container.named += 1;
+            return;
+        }
+        container.changed(now_ns);
     }
 
     /// A group as it is now. `kills` is its own count.
@@ -182,35 +237,35 @@ impl Ledger {
     pub fn status(&mut self, pod: &Pod, now_ns: i64) {
         for status in pod.statuses() {
             for (id, _, _) in pod.container_ids().into_iter().filter(|(_, name, _)| *name == status.name) {
-                if let Some(known) = self.saved.containers.get_mut(id) {
-                    known.name.clone_from(&status.name);
-                }
+                self.saved.is_called(id, &status.name);
             }
             let ended = [&status.state, &status.last_state].map(|state| state.terminated.as_ref());
             for ended in ended.into_iter().flatten().filter(|ended| ended.reason == "OOMKilled") {
                 let Some(id) = ended.id() else { continue };
                 let container = self.saved.containers.entry(id.to_owned()).or_default();
                 pod.folder_uid().clone_into(&mut container.uid);
-                container.name.clone_from(&status.name);
                 if container.exit.is_none() {
                     container.exit = Some((ended.exit_code, ended.reason.clone()));
                     container.exit_ns = crate::pods::time_ns(ended.finished_at.as_deref());
                     container.changed(now_ns);
                 }
+                self.saved.is_called(id, &status.name);
             }
         }
         self.name_of_only(pod);
+        let has_told = pod.statuses().next().is_some();
+        let all = self.saved.containers.values_mut();
+        all.filter(|container| container.uid == pod.folder_uid()).for_each(|one| one.has_pod |= has_told);
     }
 
     /// The kubelet knows the last two ids of a container. Older ones of a pod of one container are that one's, too.
     fn name_of_only(&mut self, pod: &Pod) {
         let mut names = pod.statuses().map(|status| &status.name);
         let (Some(only), None) = (names.next(), names.next()) else { return };
-        for container in self.saved.containers.values_mut() {
-            if container.name.is_empty() && container.uid == pod.folder_uid() {
-                container.name.clone_from(only);
-            }
-        }
+        let is_its = |container: &Container| container.name.is_empty() && container.uid == pod.folder_uid();
+        let all = self.saved.containers.iter();
+        let ids: Vec<String> = all.filter(|(_, one)| is_its(one)).map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.saved.is_called(id, only));
     }
 
     /// Kills that have not been told, once nothing more is to come of them.
@@ -219,18 +274,18 @@ impl Ledger {
         let Saved { containers, told: told_of, counts, .. } = &mut self.saved;
         for (id, container) in containers {
             let told = told_of.get(id).map_or(0, |(told, _)| *told);
-            let ripe = container.ripe(now_ns);
+            let ripe = container.ripe(now_ns, self.has_kubelet && container.lacks_a_name());
             if ripe <= told {
                 continue;
             }
             let curve = self.curves.get(id);
             let points: Vec<(i64, f64)> =
                 curve.map(|curve| curve.points.iter().copied().collect()).unwrap_or_default();
-            let mut victims = container.victims.values().cloned().collect::<Vec<_>>();
-            victims.sort_by_key(|victim| victim.ts_ns);
+            let mut victims = container.untold(told).into_iter();
+            // Those of whom nobody knows were before the others: the log loses its oldest lines.
+            let named_from = ripe.saturating_sub(victims.len() as u64);
             for at in told..ripe {
-                let named = at.checked_sub(container.forgotten);
-                let victim = named.and_then(|at| victims.get(at as usize)).cloned();
+                let victim = if at >= named_from { victims.next() } else { None };
                 // The container ends with the last of its kills, if with any.
                 let exit = container.exit.clone().filter(|_| at + 1 == container.kills());
                 let ts_ns = victim.as_ref().map(|victim| victim.ts_ns).or(container.exit_ns);
@@ -246,9 +301,15 @@ impl Ledger {
                     curve: points.iter().filter(|(at_ns, _)| *at_ns <= ts_ns + GRACE_NS).copied().collect(),
                 });
             }
+            if named_from > told {
+                container.unseen = (container.unseen.0 + named_from - told, now_ns);
+            }
+            container.named = container.forgotten + (container.victims.len() - victims.len()) as u64;
             told_of.insert(id.clone(), (ripe, now_ns));
-            let count = format!("{}/{}", container.uid, container.name);
-            *counts.entry(count).or_default() += ripe - told;
+            if !container.name.is_empty() {
+                let count = format!("{}/{}", container.uid, container.name);
+                *counts.entry(count).or_default() += ripe - told;
+            }
             container.has_told(ripe);
         }
         self.forget();

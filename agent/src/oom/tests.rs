@@ -108,6 +108,40 @@ fn kills_that_go_on_and_on_are_told_as_they_come() {
     }
 }
 
+/// The kernel's log was overrun while the agent was away: how many were killed the group says, and who comes later is known.
+#[test]
+fn after_kills_that_the_log_lost_the_next_are_known_by_their_names() {
+    let of = |pid: u32, at_s: i64| Victim { ts_ns: at_s * SECOND, ..killed(pid) };
+    let group = |kills: u64| Group { uid: UID, kills, ..Group::default() };
+    let pids = |ledger: &mut Ledger, at_s: i64| {
+        let due = ledger.due(at_s * SECOND);
+        due.into_iter().map(|kill| kill.victim.map_or(0, |victim| victim.pid)).collect::<Vec<_>>()
+    };
+    let mut ledger = Ledger::default();
+    ledger.kernel(of(1, 0), 0);
+    assert_eq!(pids(&mut ledger, 60), [1]);
+    (51..=60).for_each(|pid| ledger.kernel(of(pid, pid.into()), 60 * SECOND));
+    ledger.group(ID, group(60), 60 * SECOND);
+    let expected: Vec<u32> = [0].repeat(49).into_iter().chain(51..=60).collect();
+    assert_eq!(pids(&mut ledger, 80), expected);
+    let mut next = Ledger::from_bytes(&ledger.to_bytes());
+    next.kernel(of(61, 81), 81 * SECOND);
+    next.group(ID, group(61), 81 * SECOND);
+    assert_eq!(pids(&mut next, 100), [61]);
+    // The log told of one after it was told by its number.
+    next.group(ID, group(62), 100 * SECOND);
+    assert_eq!(pids(&mut next, 120), [0]);
+    next.kernel(of(62, 99), 120 * SECOND);
+    assert!(pids(&mut next, 140).is_empty());
+    next.kernel(of(63, 140), 140 * SECOND);
+    next.group(ID, group(63), 140 * SECOND);
+    assert_eq!(pids(&mut next, 160), [63]);
+    // The last ones were killed after the last look at the group.
+    next.kernel(of(64, 161), 161 * SECOND);
+    next.kernel(of(65, 162), 165 * SECOND);
+    assert_eq!(pids(&mut next, 180), [64, 65]);
+}
+
 /// A container that lives on has nothing new to its kubelet.
 #[test]
 fn a_kill_waits_for_the_name_of_its_container() {
@@ -137,6 +171,39 @@ fn a_container_that_is_alone_in_its_pod_is_known_by_that() {
         assert_eq!((due.len(), due[0].name.as_str()), (1, name));
         assert_eq!(ledger.kills(UID, "oom"), u64::from(name == "oom"));
     }
+}
+
+/// The agent has just begun, and the kubelet is slow.
+#[test]
+fn a_kill_waits_for_a_slow_kubelet_and_counts_for_the_name_that_comes_after_it() {
+    let begun = || {
+        let mut ledger = Ledger::default();
+        ledger.set_has_kubelet(true);
+        ledger.kernel(killed(7), 100 * SECOND);
+        assert_eq!(ledger.due(150 * SECOND), [], "nobody has said its name");
+        ledger
+    };
+    let mut ledger = begun();
+    ledger.status(&pod("OOMKilled"), 151 * SECOND);
+    let due = ledger.due(151 * SECOND);
+    assert_eq!((due.len(), due[0].name.as_str(), ledger.kills(UID, "oom")), (1, "oom", 1));
+    let mut ledger = begun();
+    assert_eq!(ledger.due(160 * SECOND)[0].name, "");
+    assert_eq!(ledger.kills(UID, "oom"), 0);
+    for at in [161, 162] {
+        ledger.status(&pod("OOMKilled"), at * SECOND);
+        assert_eq!(ledger.due(200 * SECOND), []);
+        assert_eq!(ledger.kills(UID, "oom"), 1);
+    }
+    // The next agent has the container's name, and still nothing of its pod.
+    let mut next = Ledger::from_bytes(&ledger.to_bytes());
+    next.set_has_kubelet(true);
+    next.kernel(killed(8), 200 * SECOND);
+    assert_eq!(next.due(220 * SECOND), []);
+    assert!(next.lacks_a_name(), "the kubelet is asked for it");
+    next.status(&pod("OOMKilled"), 221 * SECOND);
+    assert!(!next.lacks_a_name());
+    assert_eq!((next.due(221 * SECOND).len(), next.kills(UID, "oom")), (1, 2));
 }
 
 #[test]

@@ -205,6 +205,36 @@ fn a_beginning_that_comes_after_its_end_begins_no_other_line() {
     assert_eq!(world.bodies(), ["through two files"]);
 }
 
+/// The runtime's two streams change to the next file in their own time.
+#[test]
+fn a_late_beginning_goes_on_where_nothing_of_its_stream_was_read_in_the_next_file() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        let part =
+            |stream: &str, tag: &str, text: &str| format!("2026-01-01T00:00:00Z {stream} {tag} {text}\n");
+        let before = dated("000001");
+        world.append(CURRENT, part("stdout", "F", "one"));
+        assert_eq!(world.bodies(), ["one"]);
+        world.rename(CURRENT, &before);
+        world.append(CURRENT, part("stdout", "F", "two"));
+        assert_eq!(world.bodies(), ["two"]);
+        world.append(&before, part("stderr", "P", "begun"));
+        world.append(CURRENT, [part("stdout", "P", "three"), part("stdout", "F", " parts")].concat());
+        assert_eq!(world.bodies(), ["three parts"]);
+        if restart {
+            world.restart();
+        }
+        world.append(CURRENT, part("stderr", "F", " and ended"));
+        assert_eq!(world.bodies(), ["begun and ended"], "restart: {restart}");
+        // The next one of that stream comes after its end.
+        world.append(&before, part("stderr", "P", "alone"));
+        world.append(CURRENT, part("stderr", "F", "four"));
+        let mut bodies = world.bodies();
+        bodies.sort();
+        assert_eq!(bodies, ["alone", "four"], "restart: {restart}");
+    }
+}
+
 /// The agent is so slow that the kubelet deletes what it never saw.
 #[test]
 fn no_line_goes_on_over_files_that_were_deleted_unseen_and_the_gap_is_told() {
