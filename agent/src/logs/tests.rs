@@ -872,7 +872,7 @@ fn scripts_treat_lines_and_a_mistake_leaves_the_rules_as_they_were() {
     assert_eq!(world.reading("binnacle_agent_log_lines_dropped_total"), 1.0);
     let wrong =
         parse("rules: [{script: 'line = '}]").map(|rules| world.follower.set_rules(rules)).unwrap_err();
-    assert!(wrong.to_string().starts_with("1:10: rule 1: script line 1, column"), "{wrong}");
+    assert!(wrong.to_string().starts_with("1:26: rule 1: script line 1, column 8: "), "{wrong}");
     world.append(CURRENT, cri(3..4));
     assert_eq!(world.bodies(), ["line 3 of shop"]);
 }
