@@ -317,6 +317,10 @@ impl Sample {
         let slow_weight: f64 = waited().map(|took| took.weight).sum();
         let more_ms: f64 = waited().map(|took| took.more_ms * took.weight).sum();
         let adds_ms = split.adds + more_ms / slow_weight.max(1.0);
+        // What may be the time of others is no sign that one of them is slow.
+        let sure = waited().filter(|took| took.beyond_ms - took.unsure_ms >= split.adds / 2.0);
+        let sure: Vec<f64> = sure.map(|took| took.weight).collect();
+        let sure_weight: f64 = sure.iter().sum();
         let slow: Vec<usize> = slow.iter().filter_map(|took| took.of).collect();
         let share = stand_for / requests.weight;
         let share_of_time = adds_ms * stand_for * 1e6 / requests.total_ns;
@@ -324,10 +328,11 @@ impl Sample {
         let added = requests.by_kind(slow.iter().map(|request| (*request, adds_ms * 1e6)));
         let added_ns: f64 = added.iter().map(|(ns, _)| ns).sum();
         let of_kinds_ns: f64 = added.iter().map(|(_, all_ns)| all_ns).sum();
-        let matters = slow.len() >= SLOWED_MIN
+        let matters = sure.len() >= SLOWED_MIN
+            && 2.0 * sure_weight >= slow_weight
             && adds_ms >= ADDS_MS_MIN
             && added_ns >= TIME_SHARE_MIN * of_kinds_ns
-            && requests.are_many(slow_weight, &times);
+            && requests.are_many(sure_weight, &times);
         if !matters {
             return None;
         }
@@ -423,6 +428,7 @@ impl Sample {
                 kind: row.kind,
                 clock: self.operations[row.operation as usize].service,
                 off: false,
+                doubtful: false,
                 awaited: true,
                 children: Vec::new(),
             })

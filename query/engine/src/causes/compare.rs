@@ -294,7 +294,7 @@ impl Told {
             };
             own.clear();
             for entry in (0..rows.len()).filter(begins) {
-                path::walk(&tree.nodes, entry, |node, ns| {
+                path::walk(&tree.nodes, entry, |node, ns, _| {
                     *own.entry(rows[node].operation).or_default() += ns
                 });
             }

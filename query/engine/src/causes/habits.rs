@@ -32,6 +32,8 @@ pub(super) struct Habits {
     begins: HashMap<Among, Begins, RandomState>,
     /// Clocks of who calls and who is called.
     off: HashSet<(u32, u32)>,
+    /// Clocks that differ from another at all: any of both may be wrong, and by less than is seen beside others.
+    doubted: HashSet<u32>,
     losses: Losses,
 }
 
@@ -40,10 +42,15 @@ impl Habits {
     pub(super) fn tell(&self, rows: &[Row], tree: &mut Tree) {
         let first = first_operations(rows, tree);
         for (at, row) in rows.iter().enumerate() {
-            let caller = tree.parents[at].map(|parent| tree.nodes[parent].clock);
+            let caller = tree.parents[at].map(|parent| (tree.nodes[parent].clock, tree.nodes[parent].kind));
             let node = &mut tree.nodes[at];
             node.awaited = !self.unawaited.contains(&row.operation);
-            node.off = caller.is_some_and(|caller| self.off.contains(&(caller, node.clock)));
+            node.off = caller.is_some_and(|(caller, _)| self.off.contains(&(caller, node.clock)));
+            let served = node.kind == SpanKind::Server;
+            node.doubtful = caller.is_some_and(|(caller, kind)| {
+                let doubted = self.doubted.contains(&caller) || self.doubted.contains(&node.clock);
+                served && kind != SpanKind::Client && caller != node.clock && doubted
+            });
             let among = (first[at], row.operation);
             tree.missing_ns[at] = self.missing_ns(rows, among, &tree.nodes[at].children);
             for child in tree.nodes[at].children.iter().map(|child| *child as usize) {
@@ -159,12 +166,14 @@ impl Seen {
         let off = |(clocks, (outside, all)): ((u32, u32), (usize, usize))| {
             (outside > 0 && outside * OUTSIDE_ONE_IN >= all).then_some(clocks)
         };
+        let off: HashSet<(u32, u32)> = self.outside.into_iter().filter_map(off).collect();
         let begins = |(among, siblings): (Among, Siblings)| Some((among, siblings.usual()?));
         Habits {
             unawaited: self.left_behind.into_iter().filter_map(unawaited).collect(),
             begun_within: self.begun_within.into_iter().filter_map(begun_within).collect(),
             begins: self.siblings.into_iter().filter_map(begins).collect(),
-            off: self.outside.into_iter().filter_map(off).collect(),
+            doubted: off.iter().flat_map(|(caller, called)| [*caller, *called]).collect(),
+            off,
             losses: self.parents.losses(),
         }
     }

@@ -144,6 +144,7 @@ mod tests {
             kind: SpanKind::Internal,
             clock: *operation,
             off: false,
+            doubtful: false,
             awaited: true,
             children: (0..spans.len())
                 .filter(|child| *child > 0 && spans[*child].1 == Some(at))

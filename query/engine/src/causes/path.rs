@@ -19,6 +19,9 @@ pub(super) struct Node {
     pub clock: u32,
     /// Whether that clock and the parent's are known to differ: where it lies within the parent's time is chance then.
     pub off: bool,
+    /// Whether one of both is known to differ from others, and no span of the call tells when it was: it may have run a moment
+    /// before or after what it seems to have run beside.
+    pub doubtful: bool,
     /// Whether who began it waits for it; of one trace alone that is not known, and taken for true.
     pub awaited: bool,
     pub children: Vec<u32>,
@@ -49,8 +52,9 @@ struct Step {
     offset_ns: i64,
 }
 
-/// Calls `own` with each span on the path from `entry` down, and its own time in nanoseconds.
-pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)) {
+/// Calls `own` with each span on the path from `entry` down, its own time in nanoseconds, and how much of that may be the time of
+/// others that it began: of which nothing tells when they ran, and nothing that they ran beside something.
+pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64, i64)) {
     let Some(first) = nodes.get(entry) else { return };
     let mut todo = vec![Step {
         node: entry,
@@ -61,6 +65,8 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
     // Parents that form a ring would be walked for ever.
     let mut steps_left = nodes.len();
     let (mut waited_for, mut sometime): (Vec<Step>, Vec<usize>) = (vec![], vec![]);
+    // How long what found no place took.
+    let mut unplaced: Vec<i64> = vec![];
     // Of the span itself, as length and beginning.
     let mut gaps: BTreeSet<(i64, i64)> = BTreeSet::new();
     while let Some(step) = todo.pop() {
@@ -86,6 +92,9 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
             if child.to_ns > reached_ns {
                 let overlap_ns = child.to_ns - reached_ns;
                 if child.from_ns >= reached_ns || overlap_ns * OVERLAP_SHARE > child.to_ns - child.from_ns {
+                    if nodes[child.node].doubtful {
+                        unplaced.push(child.to_ns - child.from_ns);
+                    }
                     continue;
                 }
                 child.to_ns = reached_ns;
@@ -106,9 +115,13 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
                 None if nth == 0 && length_ns > others_ns => {
                     todo.truncate(before);
                     gaps.clear();
+                    unplaced.push(others_ns);
                     (window_ns, step.from_ns)
                 }
-                None => continue,
+                None => {
+                    unplaced.push(length_ns);
+                    continue;
+                }
             };
             gaps.remove(&(gap_ns, from_ns));
             gaps.insert((gap_ns - length_ns, from_ns));
@@ -116,7 +129,10 @@ pub(super) fn walk(nodes: &[Node], entry: usize, mut own: impl FnMut(usize, i64)
             let offset_ns = to_ns - nodes[child].end_ns;
             todo.push(Step { node: child, from_ns: to_ns - length_ns, to_ns, offset_ns });
         }
-        own(step.node, gaps.iter().map(|(gap_ns, _)| gap_ns).sum());
+        let own_ns: i64 = gaps.iter().map(|(gap_ns, _)| gap_ns).sum();
+        // What is longer than all that is left did run beside something.
+        let unsure_ns: i64 = unplaced.drain(..).filter(|length_ns| *length_ns <= own_ns).sum();
+        own(step.node, own_ns, unsure_ns);
     }
 }
 
@@ -173,6 +189,12 @@ mod tests {
 
     /// `off` says of clocks that differ that they are known to.
     fn own_of(spans: &[Told], off: bool) -> Vec<i64> {
+        let mut times = vec![0; spans.len()];
+        walk(&nodes_of(spans, off), 0, |at, ns, _| times[at] += ns);
+        times
+    }
+
+    fn nodes_of(spans: &[Told], off: bool) -> Vec<Node> {
         let mut nodes: Vec<Node> = spans
             .iter()
             .map(|(_, start_ns, end_ns, kind, clock)| Node {
@@ -181,6 +203,7 @@ mod tests {
                 kind: *kind,
                 clock: *clock,
                 off: false,
+                doubtful: false,
                 awaited: true,
                 children: vec![],
             })
@@ -191,9 +214,18 @@ mod tests {
                 nodes[at].off = off && span.4 != spans[parent].4;
             }
         }
-        let mut times = vec![0; spans.len()];
-        walk(&nodes, 0, |at, ns| times[at] += ns);
-        times
+        nodes
+    }
+
+    /// What the first of them has of the path, and how much of that may be others'.
+    fn first(nodes: &[Node]) -> (i64, i64) {
+        let mut first = (0, 0);
+        walk(nodes, 0, |at, ns, unsure_ns| {
+            if at == 0 {
+                first = (ns, unsure_ns);
+            }
+        });
+        first
     }
 
     #[test]
@@ -334,6 +366,44 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_what_found_no_place_may_be_nobodys_else() {
+        // One after the other; the clock of the last is 800 behind, and what is known to be off finds no place around it.
+        let mut nodes = nodes_of(
+            &[
+                (None, 0, 1250, Server, 0),
+                (Some(0), 5_000, 5_830, Server, 1),
+                (Some(0), 300, 350, Server, 2),
+                (Some(0), 6_000, 6_330, Server, 3),
+            ],
+            true,
+        );
+        nodes[2].off = false;
+        assert_eq!(first(&nodes), (370, 330));
+        // What is longer than all that is left of it ran beside something.
+        nodes[3].end_ns = 6_400;
+        assert_eq!(first(&nodes), (370, 0));
+        // What takes all of it for itself hides where the others were.
+        nodes[1].end_ns = 6_180;
+        nodes[2].end_ns = 370;
+        nodes[3].children.clear();
+        nodes[0].children = vec![1, 2];
+        assert_eq!(first(&nodes), (70, 70));
+    }
+
+    #[test]
+    fn who_seems_to_run_beside_another_by_a_doubtful_clock_may_not() {
+        let mut nodes = nodes_of(
+            &[(None, 0, 400, Server, 0), (Some(0), 330, 400, Client, 0), (Some(0), 280, 360, Server, 1)],
+            false,
+        );
+        assert_eq!(first(&nodes), (330, 0));
+        nodes[2].doubtful = true;
+        assert_eq!(first(&nodes), (330, 80));
+        nodes[1].start_ns = 50;
+        assert_eq!(first(&nodes), (50, 0));
+    }
+
+    #[test]
     fn an_answer_that_came_too_late_was_waited_for_until_the_client_gave_up() {
         let times = own(&[
             (None, 0, 1000, Server, 0),
@@ -352,6 +422,7 @@ mod tests {
                 kind: Server,
                 clock: 0,
                 off: false,
+                doubtful: false,
                 awaited: true,
                 children: vec![1],
             },
@@ -361,15 +432,16 @@ mod tests {
                 kind: Internal,
                 clock: 0,
                 off: false,
+                doubtful: false,
                 awaited: true,
                 children: vec![0],
             },
         ];
         let mut sum = 0;
-        walk(&nodes, 0, |_, ns| sum += ns);
+        walk(&nodes, 0, |_, ns, _| sum += ns);
         assert!(sum <= 100, "{sum}");
         nodes[1].children = vec![7];
-        walk(&nodes, 0, |_, ns| assert!(ns <= 100));
-        walk(&nodes, 9, |_, _| unreachable!("there is no such span"));
+        walk(&nodes, 0, |_, ns, _| assert!(ns <= 100));
+        walk(&nodes, 9, |_, _, _| unreachable!("there is no such span"));
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Paid {
     callers: u64,
     /// Of that, so much may have been paid to what is missing below.
     missing_ns: i64,
+    /// And so much to what found no place in it.
+    unsure_ns: i64,
     /// There is more of the operation in what was torn off the request.
     in_part: bool,
 }
@@ -63,6 +65,7 @@ fn add_to(paid: &mut Vec<Paid>, more: Paid) {
             last.runs += more.runs;
             last.callers |= more.callers;
             last.missing_ns = last.missing_ns.saturating_add(more.missing_ns);
+            last.unsure_ns = last.unsure_ns.saturating_add(more.unsure_ns);
         }
         _ => paid.push(more),
     }
@@ -75,6 +78,8 @@ pub(super) struct Took {
     /// Where it ran so often that this is what is slow: what of its runs was taken for usual above.
     pub more_ms: f64,
     pub ms: f64,
+    /// So much of it may be the time of others.
+    pub unsure_ms: f64,
     /// The request, where it waited.
     pub of: Option<usize>,
     /// How many requests there are of it, as its sampler has it.
@@ -169,18 +174,18 @@ impl Requests {
         kind.total_ns += took_ns as f64 * weight;
         kind.torn += usize::from(!tree.whole);
         let in_part = |node: usize| tree.torn_off.binary_search(&rows[node].operation).is_ok();
-        let paid = |node: usize, ns: i64| {
+        let paid = |node: usize, ns: i64, unsure_ns: i64| {
             let (missing_ns, in_part) = (tree.missing_ns[node], in_part(node));
             let callers = tree.parents[node].map_or(0, |parent| 1 << (rows[parent].operation % u64::BITS));
-            Paid { request, ns, runs: 1, callers, missing_ns, in_part }
+            Paid { request, ns, runs: 1, callers, missing_ns, unsure_ns, in_part }
         };
         let mut told = vec![false; nodes.len()];
-        path::walk(nodes, at, |node, ns| {
+        path::walk(nodes, at, |node, ns, unsure_ns| {
             told[node] = true;
             if matches!(rows[node].kind, SpanKind::Internal | SpanKind::Unspecified) {
                 self.within.insert(rows[node].operation);
             }
-            add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns));
+            add_to(self.paid.entry(rows[node].operation).or_default(), paid(node, ns, unsure_ns));
         });
         for node in (0..nodes.len()).filter(|node| told[*node] && *node != at && tree.untold[*node] > 0.0) {
             let Some(parent) = tree.parents[node].filter(|parent| !in_part(*parent)) else { continue };
@@ -197,9 +202,10 @@ impl Requests {
             if told[node] {
                 continue;
             }
-            path::walk(nodes, node, |below, ns| {
+            path::walk(nodes, node, |below, ns, unsure_ns| {
                 if !std::mem::replace(&mut told[below], true) {
-                    add_to(self.hidden.entry(rows[below].operation).or_default(), paid(below, ns));
+                    let hidden = self.hidden.entry(rows[below].operation).or_default();
+                    add_to(hidden, paid(below, ns, unsure_ns));
                 }
             });
         }
@@ -290,17 +296,19 @@ impl Requests {
         all.extend(paid.iter().map(|(paid, of)| {
             let usual_run = by_callers.get(&paid.callers).copied().unwrap_or(usual_run);
             let usual = usual_run * f64::from(paid.runs).min(runs_max);
+            let unsure_ms = ms(paid.unsure_ns);
             // What a missing span may account for slowed nobody as far as is known.
             let ms = ms(paid.ns).min(usual.max(ms(paid.ns) - ms(paid.missing_ns)));
             let more_ms = if f64::from(paid.runs) > runs_max { usual - usual_run * usual_runs } else { 0.0 };
             let weight = weight(paid.request);
             let stands_for = weight * unseen_share;
-            Took { beyond_ms: ms - usual, more_ms, ms, of: *of, weight, stands_for }
+            Took { beyond_ms: ms - usual, more_ms, ms, unsure_ms, of: *of, weight, stands_for }
         }));
         all.extend((0..without).map(|_| Took {
             beyond_ms: -usual_run,
             more_ms: 0.0,
             ms: 0.0,
+            unsure_ms: 0.0,
             of: None,
             weight: weight_without,
             stands_for: weight_without,

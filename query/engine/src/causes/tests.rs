@@ -685,6 +685,43 @@ async fn whose_clock_is_off_makes_nobody_slow_that_it_runs_beside() {
     }
 }
 
+/// Rates are asked for before the statement and seem to run beside it, as their clock is a little late.
+#[tokio::test]
+async fn whose_clock_is_off_by_less_than_a_request_takes_makes_nobody_slow_that_began_it() {
+    for (share, expected) in [(0.0, None), (0.15, Some("GET /"))] {
+        let batch = left_by(&["shop", "rates", "stock"], 1_500, |rng| {
+            let mut works = |ms: f64| ms * (0.8 + 0.4 * rng.random::<f64>());
+            let (stock, rates, update) = (works(2.0), works(0.5), works(5.0));
+            let (select, itself) = (works(20.0), works(0.3));
+            // What is not in its cache a statement must find.
+            let select = if rng.random_bool(0.2) { select } else { 0.0 };
+            let wait = if rng.random_bool(share) { 100.0 } else { 0.0 };
+            let (asks, late) = (0.4 + stock, 3.0);
+            let told = asks + rates + select;
+            let updates = told + 0.2;
+            let mut left = vec![
+                (0, 1, 0, "GET /", SpanKind::Server, 0.0, updates + update + itself + wait),
+                (2, 2, 1, "GET /stock", SpanKind::Server, 68.0, 68.0 + stock),
+                (1, 3, 1, "GET /rates", SpanKind::Server, asks + late, told + late),
+                (0, 4, 1, "UPDATE", SpanKind::Client, updates, updates + update),
+            ];
+            if select > 0.0 {
+                left.push((1, 5, 3, "SELECT", SpanKind::Client, asks + rates + late, told + late));
+            }
+            left
+        });
+        let world = World::new().await;
+        world.write(batch).await;
+        let found = world.of(None).await.found;
+        assert_eq!(found.first().map(|one| one.operation.as_str()), expected, "{found:?}");
+        assert!(found.len() <= 1, "{found:?}");
+        for one in found {
+            assert!((one.adds_ms / 100.0 - 1.0).abs() < 0.1, "{one:?}");
+            assert!((one.share_of_requests / 0.15 - 1.0).abs() < 0.2, "{one:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_only_some_ask_for_is_no_bottleneck_but_a_wait_that_only_some_have_is() {
     for waits in [false, true] {

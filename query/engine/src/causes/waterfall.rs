@@ -181,6 +181,7 @@ fn tree(found: &SpanBatch) -> Vec<TreeSpan> {
                 kind: span.kind,
                 clock: *clocks.entry(service.clone()).or_insert(next),
                 off: false,
+                doubtful: false,
                 awaited: true,
                 children: vec![],
             }
@@ -195,7 +196,7 @@ fn tree(found: &SpanBatch) -> Vec<TreeSpan> {
         }
     }
     let mut critical = vec![0i64; spans.len()];
-    roots.iter().for_each(|root| path::walk(&nodes, *root, |node, ns| critical[node] += ns));
+    roots.iter().for_each(|root| path::walk(&nodes, *root, |node, ns, _| critical[node] += ns));
     let mut drawn = Vec::with_capacity(spans.len());
     let mut seen = vec![false; spans.len()];
     // Spans in a ring of parents hang on no root: they come last, and each once.
