@@ -160,7 +160,7 @@ async fn a_node_that_lived_for_seven_minutes_is_paid_for_seven() {
     assert!((total - price).abs() < 1e-9, "{total} is not {price}: {rows:#?}");
 }
 
-/// An agent, and beside it exporters that a Prometheus scrapes, one of them by the node's address alone.
+/// An agent, and beside it exporters that a Prometheus scrapes, one of them by the node's address alone and on two of its pages.
 #[tokio::test]
 async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
     let mut series: Vec<(Vec<(&str, &str)>, f64, f64)> = vec![];
@@ -168,6 +168,7 @@ async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
         &[("node", "alpha"), ("instance", "alpha")][..],
         &[("node", "alpha"), ("instance", "10.0.0.9:9101")],
         &[("instance", "10.0.0.9:9100")],
+        &[("instance", "10.0.0.9:9100"), ("metrics_path", "/metrics/resource")],
     ] {
         let idle = [("mode", "idle"), ("cpu", "0")];
         let user = [("mode", "user"), ("cpu", "0")];

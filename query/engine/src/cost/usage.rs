@@ -2,7 +2,7 @@
 //! kube-state-metrics send.
 //!
 //! Where two of them tell the same (an agent beside a kubelet or an exporter that a Prometheus scrapes), it was used and asked for
-//! once: by `instance` what is told adds up, and of instances the one counts that tells most.
+//! once: what one source tells adds up, and of sources the one counts that tells most.
 
 use super::nodes::{Node, Nodes, is_gpu};
 use super::series::{GIB, Gauge, Hour, covered_hours, gauge_hours, mean};
@@ -131,7 +131,7 @@ async fn used(
             let keep = leaves(&block.labels);
             for ((labels, ts_ms, values), keep) in block.iter().zip(keep) {
                 let Some(node) = nodes.of(labels).filter(|node| keep && open[*node]) else { continue };
-                let of = (whose.of(owner(labels)), instance(labels));
+                let of = (whose.of(owner(labels)), source(labels));
                 measure(told[node].entry(of).or_default(), ts_ms, values);
             }
         };
@@ -159,12 +159,16 @@ async fn used(
     Ok(())
 }
 
-/// Who scraped or sent it.
-pub fn instance(labels: &Labels) -> String {
-    labels.get("instance").unwrap_or("").to_owned()
+/// A kubelet tells the same on two of its pages, two jobs may read one page, and of a pair of Prometheus each sends all
+/// (prometheus-operator tells them apart by the last of these).
+const SOURCE_LABELS: [&str; 4] = ["instance", "job", "metrics_path", "prometheus_replica"];
+
+/// Who tells it.
+pub fn source(labels: &Labels) -> String {
+    SOURCE_LABELS.map(|label| labels.get(label).unwrap_or("")).join("\n")
 }
 
-/// Of each owner what the instance tells that tells most.
+/// Of each owner what the source tells that tells most.
 fn most(told: BTreeMap<(Owner, String), Shares>) -> BTreeMap<Owner, Shares> {
     let larger = |most: &mut Share, one: Share| {
         if let Some(used) = one.used {
@@ -188,14 +192,14 @@ async fn unallocated(hour: &Hour<'_>, nodes: &Nodes, hours: &mut [NodeHour]) -> 
     for (labels, ts_ms, values) in cpu.iter() {
         let at_work = !matches!(labels.get("mode"), None | Some("idle" | "iowait" | "steal"));
         if let Some(node) = nodes.of(labels).filter(|_| at_work) {
-            told.entry((node, instance(labels))).or_default().0 += hour.increase(ts_ms, values) / 3600.0;
+            told.entry((node, source(labels))).or_default().0 += hour.increase(ts_ms, values) / 3600.0;
         }
     }
     let free = hour.gauges("node_memory_MemAvailable_bytes", None).await?;
     for (labels, ts_ms, values) in free.iter() {
         if let Some(node) = nodes.of(labels) {
             let used_gib = hours[node].node.memory_gib - mean(values) / GIB;
-            told.entry((node, instance(labels))).or_default().1 += used_gib.max(0.0) * covered_hours(ts_ms);
+            told.entry((node, source(labels))).or_default().1 += used_gib.max(0.0) * covered_hours(ts_ms);
         }
     }
     let mut busy = vec![(0.0_f64, 0.0_f64); hours.len()];

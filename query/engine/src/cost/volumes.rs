@@ -7,7 +7,7 @@
 use super::nodes::Nodes;
 use super::prices::{Kind, PriceBook};
 use super::series::{GIB, Gauge, Hour};
-use super::usage::{Owner, Whose, instance, workload_of};
+use super::usage::{Owner, Whose, source, workload_of};
 use crate::QueryError;
 use model::Labels;
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,7 +185,7 @@ async fn traffic(
             if pod.is_empty() {
                 continue;
             }
-            let of = (owner(text(labels, "namespace"), pod), instance(labels));
+            let of = (owner(text(labels, "namespace"), pod), source(labels));
             *told.entry(of).or_default() += hour.increase(ts_ms, values);
         }
         for ((owner, _), grown) in told {
