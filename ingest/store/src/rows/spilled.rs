@@ -1,6 +1,6 @@
 //! Spans that come fast are put into a file as they lie in memory, but in the order of a part, and get their columns, pages
 //! and indexes once, when several such parts are merged. A search looks at all of their spans until then. They are not
-//! compressed: to pack and unpack what is read once, a minute later, took a tenth of the time in which spans are taken in.
+//! compressed: to pack what is unpacked once, a minute later, took a twelfth of the time in which spans are taken in.
 //! Format: FORMAT.md.
 
 use super::groups::{Group, GroupColumns};
