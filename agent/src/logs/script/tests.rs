@@ -165,9 +165,9 @@ fn calls_of_what_is_not_there_are_told_with_line_and_column() {
         let wrong = Script::compile(text, 1, OnError::Keep).unwrap_err().to_string();
         assert!(wrong.starts_with(told), "{text}: {wrong}");
     }
-    for right in [
+    let right = [
         "if line.contains(\"a\") && \"b\" in line || line.len() > 3 { drop() }",
-        "let a = line.split(\" \"); a.push(-1); a.sort(); attributes.n = a.len() + 1;",
+        "let a = line.split(\" \"); a.push(\"-1\"); a.sort(); attributes.n = a.len() + 1;",
         "fn twice(n) { n * 2 } attributes.n = twice(4); fn more() { this + 1 } let n = 1; n = n.more();",
         "let f = |x| x + 1; attributes.n = f.call(1); let o = #{ f: f }; attributes.m = o.f(2);",
         "let f = Fn(\"matches\"); attributes.n = call(f, line, \"a\"); attributes.b = is_def_fn(\"a\", 1);",
@@ -176,11 +176,12 @@ fn calls_of_what_is_not_there_are_told_with_line_and_column() {
         "switch level { \"error\" => (), _ => line.make_upper() } line.trim(); attributes.f = 1.5.floor();",
         "attributes.k = #{ a: 1 }.keys(); attributes.p = line.index_of(\"a\"); line = line.sub_string(0, 3);",
         "try { throw \"a\" } catch (e) { attributes.e = `${e}` } let x = parse_int(\"3\"); x += abs(-3) ** 2;",
-    ] {
-        let scripts = scripts(right, OnError::Keep);
-        let ran = scripts.of(0, b"x y");
-        assert_eq!((ran.err(), errors(&scripts)), (None, 0.0), "{right}");
-    }
+    ];
+    let fails = |text: &&str| {
+        let scripts = scripts(text, OnError::Keep);
+        scripts.of(0, b"x y").is_err() || errors(&scripts) > 0.0
+    };
+    assert_eq!(right.into_iter().filter(fails).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
