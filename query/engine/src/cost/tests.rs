@@ -23,6 +23,8 @@ const NOW_MS: i64 = HOUR * HOUR_MS + HOUR_MS / 2;
 
 /// Labels of a series, its first and its last value.
 type Line<'a> = (&'a [(&'a str, &'a str)], f64, f64);
+/// Whose labels are put together.
+type Made<'a> = (Vec<(&'a str, &'a str)>, f64, f64);
 
 async fn engine(series: &[Line<'_>]) -> (Arc<Engine>, tempfile::TempDir) {
     let mut batch = MetricBatch::default();
@@ -163,7 +165,7 @@ async fn a_node_that_lived_for_seven_minutes_is_paid_for_seven() {
 /// An agent, and beside it exporters that a Prometheus scrapes, one of them by the node's address alone and on two of its pages.
 #[tokio::test]
 async fn what_two_tell_is_one_node_and_was_used_and_asked_for_once() {
-    let mut series: Vec<(Vec<(&str, &str)>, f64, f64)> = vec![];
+    let mut series: Vec<Made<'_>> = vec![];
     for node in [
         &[("node", "alpha"), ("instance", "alpha")][..],
         &[("node", "alpha"), ("instance", "10.0.0.9:9101")],
