@@ -35,11 +35,10 @@ def statements(m):
     ]
 
 
-def main():
-    name, port, pid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+def measure(all_of, port, pid, rounds):
+    """Asks each statement five times a round; the lowest of the rounds' means."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    for query, sql, want in statements(read_json(f"data/{name}.json")):
+    for query, sql, want in all_of:
         best, wall, rows = 1e9, 1e9, []
         for _ in range(rounds):
             cpu, began = cpu_seconds(pid), time.perf_counter()
@@ -54,4 +53,11 @@ def main():
               f"{'' if is_right else str(rows)[:150]}", flush=True)
 
 
-main()
+def main(statements):
+    name, port, pid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+    measure(statements(read_json(f"data/{name}.json")), port, pid, rounds)
+
+
+if __name__ == "__main__":
+    main(statements)

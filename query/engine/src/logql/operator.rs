@@ -13,8 +13,8 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::stream::{BoxStream, StreamExt};
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
 
     fn schema(&self) -> SchemaRef;
 
-    /// One partition in, one out: a query's operators run on one thread beside those of other queries.
+    /// One partition in, one out; of an input of several each has a run of its own.
     fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, context: Arc<TaskContext>) -> Batches;
 
     /// The same that gives what a projection above makes of it.
@@ -51,9 +51,11 @@ pub(crate) struct Operator<W: Work> {
 
 impl<W: Work> Operator<W> {
     pub fn plan(work: W, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Arc<dyn ExecutionPlan> {
+        let partitions =
+            inputs.iter().map(|input| input.output_partitioning().partition_count()).max().unwrap_or(1);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(work.schema()),
-            Partitioning::UnknownPartitioning(1),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Final,
             Boundedness::Bounded,
         );

@@ -1,8 +1,8 @@
 //! Snapshot columns as SQL shows them: dictionaries as plain text, ids as hex, canonical labels as maps.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, MapArray, MapBuilder, RecordBatch,
-    RecordBatchOptions, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, MapArray, MapBuilder,
+    RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
@@ -43,12 +43,23 @@ pub fn sql_field(field: &Field) -> Option<Field> {
 /// A snapshot column as the column of `field`.
 pub fn column_to_sql(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
+        DataType::FixedSizeBinary(8) if *field.data_type() == DataType::Int64 => {
+            Ok(numbers(column.as_fixed_size_binary()))
+        }
+        DataType::FixedSizeBinary(_) if *field.data_type() != DataType::Utf8 => Ok(column.clone()),
         DataType::FixedSizeBinary(_) => hex_text(column.as_fixed_size_binary()),
         DataType::Dictionary(_, value) if **value == DataType::Binary => label_maps(column),
         DataType::Dictionary(_, _) => cast(column, field.data_type()),
         DataType::List(_) => json_text(column),
         _ => Ok(column.clone()),
     }
+}
+
+/// Ids of spans as numbers, to be told apart.
+fn numbers(ids: &FixedSizeBinaryArray) -> ArrayRef {
+    let (numbers, _) = ids.value_data().as_chunks::<8>();
+    let numbers: Vec<i64> = numbers.iter().take(ids.len()).map(|id| i64::from_ne_bytes(*id)).collect();
+    Arc::new(Int64Array::new(numbers.into(), ids.nulls().cloned()))
 }
 
 /// The digits of all ids at once, as they lie side by side in the column and in the text.

@@ -6,13 +6,14 @@ use super::columns::column_to_sql;
 use super::functions::read_key;
 use super::json::Asked;
 use super::pushdown;
+use super::stored_forms::{Forms, schema_in};
 use super::table::{LOGS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
 };
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef, UInt32Type};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator as Comparison;
@@ -108,22 +109,13 @@ impl Work for LogScan {
 }
 
 impl LogScan {
-    /// The same that gives texts as they lie: those that lie as words of a dictionary stay so.
-    pub fn of_words(&self) -> LogScan {
-        let words = |(field, output): (&Arc<Field>, &Output)| match output {
-            Output::Column(column) => {
-                let stored = store::schema::LOGS.field(LOGS.1[*column]).data_type();
-                let is_word = matches!(stored, DataType::Dictionary(_, value) if **value == DataType::Utf8);
-                if is_word {
-                    Field::new(field.name(), stored.clone(), field.is_nullable()).into()
-                } else {
-                    field.clone()
-                }
-            }
-            Output::Label(_) | Output::Json(..) => field.clone(),
+    /// The same with some of what it gives as it lies in the store.
+    pub fn in_forms(&self, forms: &Forms) -> Option<LogScan> {
+        let stored = |at: usize| match self.outputs.get(at)? {
+            Output::Column(column) => Some(store::schema::LOGS.field(LOGS.1[*column]).data_type().clone()),
+            Output::Label(_) | Output::Json(..) => None,
         };
-        let fields: Vec<Arc<Field>> = self.schema.fields().iter().zip(&self.outputs).map(words).collect();
-        LogScan { schema: Arc::new(Schema::new(fields)), ..self.clone() }
+        Some(LogScan { schema: schema_in(&self.schema, forms, stored)?, ..self.clone() })
     }
 
     /// The same that gives at least so many lines, the newest or the oldest, where the output of this number is the time.

@@ -4,7 +4,7 @@
 //!
 //! What it makes is what DataFusion's own first step of an aggregation makes, with a group more than once: the last step adds them up.
 
-use super::log_scan::LogScan;
+use super::stored_forms::{Form, Forms, in_forms};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, make_array};
 use arrow::compute::{cast, partition, take};
@@ -99,14 +99,14 @@ fn of_words(
     scan: &Arc<dyn ExecutionPlan>,
     groups: &[Arc<dyn PhysicalExpr>],
 ) -> Option<Arc<dyn ExecutionPlan>> {
-    let is_time =
-        |group: &Arc<dyn PhysicalExpr>| collect_columns(group).iter().all(|column| column.name() == TIME);
-    let is_column = |group: &Arc<dyn PhysicalExpr>| group.downcast_ref::<Column>().is_some();
-    let scan = scan.downcast_ref::<Operator<LogScan>>()?;
-    groups
-        .iter()
-        .all(|group| is_time(group) || is_column(group))
-        .then(|| Operator::plan(scan.work().of_words(), vec![]))
+    let mut forms = Forms::new();
+    for group in groups {
+        let is_time = collect_columns(group).iter().all(|column| column.name() == TIME);
+        if !is_time {
+            forms.insert(group.downcast_ref::<Column>()?.index(), Form::Words);
+        }
+    }
+    in_forms(scan, &forms)
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 use super::columns::column_to_sql;
 use super::functions::read_key;
+use super::stored_forms::{Forms, schema_in};
 use super::table::{SPANS, Snapshots, external};
 use crate::logql::{Batches, Operator, Work};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
@@ -71,6 +72,15 @@ impl Work for SpanScan {
 }
 
 impl SpanScan {
+    /// The same with some of what it gives as it lies in the store.
+    pub fn in_forms(&self, forms: &Forms) -> Option<SpanScan> {
+        let stored = |at: usize| match self.outputs.get(at)? {
+            Output::Column(column) => Some(store::schema::SPANS.field(SPANS.1[*column]).data_type().clone()),
+            Output::Attribute(_) => None,
+        };
+        Some(SpanScan { schema: schema_in(&self.schema, forms, stored)?, ..self.clone() })
+    }
+
     /// What an expression over the outputs gives, where the store can give it.
     fn output(&self, expression: &Arc<dyn PhysicalExpr>) -> Option<Output> {
         if let Some(column) = expression.downcast_ref::<Column>() {

@@ -1,7 +1,10 @@
 //! What all sessions have alike: settings, rules and the functions that ask nothing of the engine. It is made once, as to make it
 //! takes longer than a small statement.
 
-use super::{SQL_CATALOG, bounded, functions, json, run_counts, stream_ends, yielding};
+use super::{
+    SQL_CATALOG, bounded, functions, join_keys, json, percentiles, run_counts, stream_ends, word_groups,
+    yielding,
+};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -22,12 +25,15 @@ pub fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
+        .with_physical_optimizer_rule(Arc::new(join_keys::JoinKeys))
+        .with_physical_optimizer_rule(Arc::new(word_groups::WordGroups))
         .with_physical_optimizer_rule(Arc::new(stream_ends::StreamEnds))
         .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
         .build();
     let session = SessionContext::new_with_state(state);
     bounded::register(&session);
     functions::register(&session);
+    percentiles::register(&session);
     json::register(&session);
     session.state()
 }

@@ -1,6 +1,7 @@
 //! SQL over a store that holds a little of everything, kept in memory.
 
 mod stored;
+mod words;
 
 use super::*;
 use crate::Limits;
