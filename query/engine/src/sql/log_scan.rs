@@ -13,7 +13,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
 };
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Int32Type, SchemaRef, UInt32Type};
+use arrow::datatypes::{Int32Type, SchemaRef, UInt32Type};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Operator as Comparison;
