@@ -1,6 +1,7 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
+mod by_time;
 mod many;
 mod roots;
 mod rows;

@@ -1,8 +1,9 @@
 //! What one thread counts of each field that is compared: how often each side has each of its values at each step.
 //!
 //! Rows are counted column by column. What the word of a row is counted as is looked up once as long as the column's dictionary is
-//! the same, which it is for all batches of a row group; and where all rows of a batch have the same value, their number is added
-//! at once.
+//! the same, which it is for all batches of a row group. Where all rows of a batch have the same value, their number is added at
+//! once; else it is counted how often each word occurs on a side at a step, and that is added. Only weights are added row by row, as
+//! their sum depends on the order, and rows of which a field has more values than there is room for.
 
 use super::super::{SpanAt, value_of};
 use super::rows::{One, Rows};
@@ -68,6 +69,8 @@ struct KnownKeys {
     dictionary: Option<StringArray>,
     words: usize,
     places: Vec<(u8, Vec<Option<Place>>)>,
+    /// How often each occurs in rows that are being counted, and 0 in between. The first is of none.
+    tallies: Vec<u32>,
 }
 
 impl KnownKeys {
@@ -106,6 +109,56 @@ impl KnownKeys {
             None => Place::Nowhere,
         }
     }
+
+    /// The same where it is known already.
+    fn known(&self, keyed: &Keyed<'_>, row: usize) -> Option<Place> {
+        let kind = keyed.kinds.map_or(b's', |kinds| kinds[row]);
+        if kind == 0 {
+            return Some(Place::Nowhere);
+        }
+        let (_, places) = self.places.iter().find(|(own, _)| *own == kind)?;
+        *places.get(keyed.keys[row].wrapping_add(1) as usize)?
+    }
+
+    /// Of each key on each side at each step the first row, and as how many it is counted there. `None` where that does not tell
+    /// all: rows have weights, or values of several types.
+    fn tally(&mut self, keyed: &Keyed<'_>, rows: &Rows) -> Option<Vec<(usize, One)>> {
+        let cells = rows.by_cells().filter(|_| keyed.is_of_one_kind())?;
+        self.tallies.resize(self.words + 1, 0);
+        let (mut tallied, keys) = (vec![], &keyed.keys[..]);
+        for (one, own) in cells {
+            match keyed.kinds {
+                None => tally(&mut self.tallies, (one, own), |row| keys[row].wrapping_add(1), &mut tallied),
+                // The key of a row without a value may be that of one.
+                Some(kinds) => {
+                    let key = |row: usize| if kinds[row] == 0 { 0 } else { keys[row].wrapping_add(1) };
+                    tally(&mut self.tallies, (one, own), key, &mut tallied);
+                }
+            }
+        }
+        Some(tallied)
+    }
+}
+
+/// Adds how often each key occurs in these rows, beside the first row that has it.
+fn tally(
+    tallies: &mut [u32],
+    (one, rows): (One, &[u32]),
+    key: impl Fn(usize) -> u32,
+    tallied: &mut Vec<(usize, One)>,
+) {
+    let first = tallied.len();
+    for row in rows {
+        let row = *row as usize;
+        let Some(tally) = tallies.get_mut(key(row) as usize) else { continue };
+        if *tally == 0 {
+            tallied.push((row, one));
+        }
+        *tally += 1;
+    }
+    for (row, one) in &mut tallied[first..] {
+        one.weight = f64::from(std::mem::take(&mut tallies[key(*row) as usize]));
+    }
 }
 
 /// One field.
@@ -143,23 +196,47 @@ impl Column {
     ) -> Result<(), QueryError> {
         let mut known = std::mem::take(&mut self.known);
         known.keep(keyed);
-        let mut of = |column: &mut Column, row: usize, grown: &mut usize| {
-            known.get(keyed, row, || place(column, row, grown))
-        };
-        let first = rows.iter().next().filter(|_| keyed.is_uniform());
-        let counted = match first {
+        let counted = match rows.iter().next().filter(|_| keyed.is_uniform()) {
             Some((row, _)) => {
-                let place = of(self, row, &mut held.grown);
+                let place = known.get(keyed, row, || place(self, row, &mut held.grown));
                 self.count_all(place, rows, held)
             }
-            None => rows.iter().try_for_each(|(row, one)| {
-                let place = of(self, row, &mut held.grown);
-                self.count(place, one, &mut held.grown);
-                held.ask_if_much()
-            }),
+            None => {
+                let tallied = known.tally(keyed, rows);
+                let tallied = tallied.filter(|tallied| self.has_room(&known, keyed, tallied));
+                let count = |(row, one): (usize, One)| {
+                    let place = known.get(keyed, row, || place(self, row, &mut held.grown));
+                    self.count(place, one, &mut held.grown);
+                    held.ask_if_much()
+                };
+                match tallied {
+                    Some(tallied) => tallied.into_iter().try_for_each(count),
+                    None => rows.iter().try_for_each(count),
+                }
+            }
         };
         self.known = known;
         counted
+    }
+
+    /// Whether all values of these rows are told apart, whichever comes first.
+    fn has_room(&self, known: &KnownKeys, keyed: &Keyed<'_>, tallied: &[(usize, One)]) -> bool {
+        let mut new = [0; 2];
+        for (row, one) in tallied {
+            let is_new = match known.known(keyed, *row) {
+                Some(Place::Slot(slot)) => self.slots[slot as usize].counts[one.side].is_empty(),
+                known => known.is_none(),
+            };
+            new[one.side] += usize::from(is_new);
+        }
+        self.has_room_for(new)
+    }
+
+    /// Whether there is room for so many new values on either side.
+    fn has_room_for(&self, new: [usize; 2]) -> bool {
+        let all: usize = new.iter().sum();
+        self.distinct.iter().zip(new).all(|(own, new)| own + new <= VALUES_MAX)
+            && self.places.iter().all(|(_, places)| places.len() + all <= 2 * VALUES_MAX)
     }
 
     /// Counts rows by texts of which nearly all are empty; all are where there are none.
@@ -173,20 +250,38 @@ impl Column {
             let place = self.place_of_text("", &mut held.grown);
             return self.count_all(place, rows, held);
         };
-        let mut of_empty = None;
-        for (row, one) in rows.iter() {
-            let text = texts.value(row);
-            let place = match of_empty {
-                Some(place) if text.is_empty() => place,
-                _ => self.place_of_text(text, &mut held.grown),
-            };
-            if text.is_empty() {
-                of_empty = Some(place);
+        let with_text = rows.iter().filter(|(row, _)| texts.value_length(*row) > 0).count();
+        match rows.by_cells().filter(|_| self.has_room_for([with_text + 1; 2])) {
+            Some(cells) => self.count_texts_of_cells(texts, cells, held),
+            None => rows.iter().try_for_each(|(row, one)| self.count_text(texts.value(row), one, held)),
+        }
+    }
+
+    fn count_texts_of_cells<'a>(
+        &mut self,
+        texts: &StringArray,
+        cells: impl Iterator<Item = (One, &'a [u32])>,
+        held: &mut Held,
+    ) -> Result<(), QueryError> {
+        for (one, rows) in cells {
+            let mut empty = 0;
+            for row in rows.iter().map(|row| *row as usize) {
+                match texts.value_length(row) {
+                    0 => empty += 1,
+                    _ => self.count_text(texts.value(row), one, held)?,
+                }
             }
-            self.count(place, one, &mut held.grown);
-            held.ask_if_much()?;
+            if empty > 0 {
+                self.count_text("", One { weight: f64::from(empty), ..one }, held)?;
+            }
         }
         Ok(())
+    }
+
+    fn count_text(&mut self, text: &str, one: One, held: &mut Held) -> Result<(), QueryError> {
+        let place = self.place_of_text(text, &mut held.grown);
+        self.count(place, one, &mut held.grown);
+        held.ask_if_much()
     }
 
     /// All rows have one value.
@@ -352,3 +447,6 @@ impl Table {
 fn add(sums: &mut [f64], others: &[f64]) {
     sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }
+
+#[cfg(test)]
+mod tests;
