@@ -20,7 +20,10 @@ fn rows(rng: &mut StdRng, selected: u32, weighed: bool) -> Rows {
     let weights: Option<Vec<f64>> =
         weighed.then(|| (0..ROWS).map(|_| [1.0, 1.1, 2.0, 7.3][rng.random_range(0..4)]).collect());
     let mut counted = vec![];
-    for row in (0..ROWS).filter(|_| rng.random_bool(0.9)) {
+    for row in 0..ROWS {
+        if rng.random_bool(0.1) {
+            continue;
+        }
         // In runs, and now and then from the first step again.
         let step = row / 400 % STEPS;
         counted.push((row, step, usize::from(rng.random_ratio(1, selected))));
