@@ -32,12 +32,14 @@ impl Roots {
     /// The numbers of what the traces of these rows are rooted in; other rows have none.
     pub fn keyed(&self, spans: &Spans<'_>, rows: &Rows) -> Keyed<'static> {
         let mut keys = vec![NONE; spans.len()];
-        let mut near = self.of_traces.near();
         let ids = spans.trace_ids();
-        for (row, _) in rows.iter() {
-            let id = ids.map_or_else(|| spans.trace_id(row), |ids| ids[row]);
-            keys[row] = near.get(&id, spans.start(row));
-        }
+        let id = |row: usize| ids.map_or_else(|| spans.trace_id(row), |ids| ids[row]);
+        let mut rows_again = rows.iter().map(|(row, _)| row);
+        self.of_traces.each(rows.iter().map(|(row, _)| (id(row), spans.start(row))), |number| {
+            if let Some(row) = rows_again.next() {
+                keys[row] = number;
+            }
+        });
         Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
     }
 }
@@ -70,10 +72,10 @@ impl Told {
         let traces: usize = self.known.iter().map(Vec::len).sum();
         self.account(traces * 2 * size_of::<(TraceId, u32)>())?;
         let stretches = Stretches::of(ticks, &self.known);
-        let known = Arc::new(self.known);
+        let known = Arc::new((self.known, stretches.clone()));
         let pieces = in_shares(|share| {
             let known = known.clone();
-            async move { Ok(Piece::of(stretches, &known, share)) }
+            async move { Ok(Piece::of(&known.1, &known.0, share)) }
         })
         .await?;
         drop(known);

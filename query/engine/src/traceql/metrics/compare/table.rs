@@ -6,6 +6,7 @@
 //! their sum depends on the order, and rows of which a field has more values than there is room for.
 
 use super::super::{SpanAt, value_of};
+use super::known::KnownKeys;
 use super::rows::{One, Rows};
 use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
 use crate::QueryError;
@@ -43,11 +44,52 @@ impl Held {
     }
 }
 
-/// A value of one field, and how often each side has it at each step.
+/// A value of one field.
 struct Slot {
     key: String,
     value: Value,
-    counts: [Vec<f64>; 2],
+}
+
+/// How often one side has values of a field. Rows that follow one another are of few steps, so that counts stand by step, and there
+/// by the number of their value on this side.
+struct Side {
+    totals: Vec<f64>,
+    steps: Vec<Vec<f64>>,
+    distinct: usize,
+    too_many: bool,
+}
+
+impl Side {
+    /// Bytes of each step.
+    const STEP_BYTES: usize = size_of::<f64>() + size_of::<Vec<f64>>();
+
+    fn new(steps: usize) -> Side {
+        Side { totals: vec![0.0; steps], steps: vec![vec![]; steps], distinct: 0, too_many: false }
+    }
+
+    /// The number of another value, where there is room for it.
+    fn next(&mut self) -> Option<u32> {
+        let number = self.distinct as u32;
+        self.too_many |= self.distinct >= VALUES_MAX;
+        self.distinct += usize::from(self.distinct < VALUES_MAX);
+        ((number as usize) < VALUES_MAX).then_some(number)
+    }
+
+    fn add(&mut self, number: u32, one: One, grown: &mut usize) {
+        let Some(counts) = self.steps.get_mut(one.step) else { return };
+        let number = number as usize;
+        if counts.len() <= number {
+            let before = counts.capacity();
+            counts.resize(number + 1, 0.0);
+            *grown += (counts.capacity() - before) * size_of::<f64>();
+        }
+        counts[number] += one.weight;
+    }
+
+    /// Of a value, at each step.
+    fn counts(&self, number: u32) -> impl Iterator<Item = f64> {
+        self.steps.iter().map(move |counts| counts.get(number as usize).copied().unwrap_or(0.0))
+    }
 }
 
 /// By text, where a value is counted; `None` for what is no value.
@@ -63,113 +105,15 @@ pub(super) enum Place {
     Nowhere,
 }
 
-/// Where the keys of a column are counted, by their types.
-#[derive(Default)]
-struct KnownKeys {
-    dictionary: Option<StringArray>,
-    words: usize,
-    places: Vec<(u8, Vec<Option<Place>>)>,
-    /// How often each occurs in rows that are being counted, and 0 in between. The first is of none.
-    tallies: Vec<u32>,
-}
-
-impl KnownKeys {
-    /// Forgets what was known of other words. The dictionary is held, so that no other one lies where it does.
-    fn keep(&mut self, keyed: &Keyed<'_>) {
-        let same = match (&self.dictionary, keyed.dictionary) {
-            (Some(own), Some(other)) => {
-                std::ptr::eq(own.value_offsets(), other.value_offsets())
-                    && std::ptr::eq(own.value_data(), other.value_data())
-            }
-            (None, None) => self.words == keyed.words,
-            _ => false,
-        };
-        if !same {
-            self.dictionary = keyed.dictionary.cloned();
-            self.words = keyed.words;
-            self.places.clear();
-        }
-    }
-
-    fn get(&mut self, keyed: &Keyed<'_>, row: usize, make: impl FnOnce() -> Place) -> Place {
-        let kind = keyed.kinds.map_or(b's', |kinds| kinds[row]);
-        if kind == 0 {
-            return Place::Nowhere;
-        }
-        let at = match self.places.iter().position(|(own, _)| *own == kind) {
-            Some(at) => at,
-            None => {
-                // The first is of none.
-                self.places.push((kind, vec![None; self.words + 1]));
-                self.places.len() - 1
-            }
-        };
-        match self.places[at].1.get_mut(keyed.keys[row].wrapping_add(1) as usize) {
-            Some(place) => *place.get_or_insert_with(make),
-            None => Place::Nowhere,
-        }
-    }
-
-    /// The same where it is known already.
-    fn known(&self, keyed: &Keyed<'_>, row: usize) -> Option<Place> {
-        let kind = keyed.kinds.map_or(b's', |kinds| kinds[row]);
-        if kind == 0 {
-            return Some(Place::Nowhere);
-        }
-        let (_, places) = self.places.iter().find(|(own, _)| *own == kind)?;
-        *places.get(keyed.keys[row].wrapping_add(1) as usize)?
-    }
-
-    /// Of each key on each side at each step the first row, and as how many it is counted there. `None` where that does not tell
-    /// all: rows have weights, or values of several types.
-    fn tally(&mut self, keyed: &Keyed<'_>, rows: &Rows) -> Option<Vec<(usize, One)>> {
-        let cells = rows.by_cells().filter(|_| keyed.is_of_one_kind())?;
-        self.tallies.resize(self.words + 1, 0);
-        let (mut tallied, keys) = (vec![], &keyed.keys[..]);
-        for (one, own) in cells {
-            match keyed.kinds {
-                None => tally(&mut self.tallies, (one, own), |row| keys[row].wrapping_add(1), &mut tallied),
-                // The key of a row without a value may be that of one.
-                Some(kinds) => {
-                    let key = |row: usize| if kinds[row] == 0 { 0 } else { keys[row].wrapping_add(1) };
-                    tally(&mut self.tallies, (one, own), key, &mut tallied);
-                }
-            }
-        }
-        Some(tallied)
-    }
-}
-
-/// Adds how often each key occurs in these rows, beside the first row that has it.
-fn tally(
-    tallies: &mut [u32],
-    (one, rows): (One, &[u32]),
-    key: impl Fn(usize) -> u32,
-    tallied: &mut Vec<(usize, One)>,
-) {
-    let first = tallied.len();
-    for row in rows {
-        let row = *row as usize;
-        let Some(tally) = tallies.get_mut(key(row) as usize) else { continue };
-        if *tally == 0 {
-            tallied.push((row, one));
-        }
-        *tally += 1;
-    }
-    for (row, one) in &mut tallied[first..] {
-        one.weight = f64::from(std::mem::take(&mut tallies[key(*row) as usize]));
-    }
-}
-
 /// One field.
 pub(super) struct Column {
     name: String,
-    totals: [Vec<f64>; 2],
+    sides: [Side; 2],
     slots: Vec<Slot>,
+    /// By slot, its number on either side, where it has one.
+    numbers: Vec<[Option<u32>; 2]>,
     /// By type byte, of which there are few.
     places: Vec<(u8, Places)>,
-    distinct: [usize; 2],
-    too_many: [bool; 2],
     known: KnownKeys,
 }
 
@@ -177,11 +121,10 @@ impl Column {
     fn new(name: String, steps: usize) -> Column {
         Column {
             name,
-            totals: [vec![0.0; steps], vec![0.0; steps]],
+            sides: [Side::new(steps), Side::new(steps)],
             slots: vec![],
+            numbers: vec![],
             places: vec![],
-            distinct: [0; 2],
-            too_many: [false; 2],
             known: KnownKeys::default(),
         }
     }
@@ -224,7 +167,7 @@ impl Column {
         let mut new = [0; 2];
         for (row, one) in tallied {
             let is_new = match known.known(keyed, *row) {
-                Some(Place::Slot(slot)) => self.slots[slot as usize].counts[one.side].is_empty(),
+                Some(Place::Slot(slot)) => self.numbers[slot as usize][one.side].is_none(),
                 known => known.is_none(),
             };
             new[one.side] += usize::from(is_new);
@@ -235,7 +178,7 @@ impl Column {
     /// Whether there is room for so many new values on either side.
     fn has_room_for(&self, new: [usize; 2]) -> bool {
         let all: usize = new.iter().sum();
-        self.distinct.iter().zip(new).all(|(own, new)| own + new <= VALUES_MAX)
+        self.sides.iter().zip(new).all(|(side, new)| side.distinct + new <= VALUES_MAX)
             && self.places.iter().all(|(_, places)| places.len() + all <= 2 * VALUES_MAX)
     }
 
@@ -320,7 +263,8 @@ impl Column {
             return Place::NoRoom;
         }
         let slot = value().map(|value| {
-            self.slots.push(Slot { key: key_of(&value), value, counts: [vec![], vec![]] });
+            self.slots.push(Slot { key: key_of(&value), value });
+            self.numbers.push([None; 2]);
             self.slots.len() as u32 - 1
         });
         places.insert(text.to_owned(), slot);
@@ -332,26 +276,20 @@ impl Column {
         if place == Place::Nowhere {
             return;
         }
-        let steps = self.totals[one.side].len();
-        if let Some(total) = self.totals[one.side].get_mut(one.step) {
+        let side = &mut self.sides[one.side];
+        if let Some(total) = side.totals.get_mut(one.step) {
             *total += one.weight;
         }
         let Place::Slot(slot) = place else {
-            self.too_many[one.side] = true;
+            side.too_many = true;
             return;
         };
-        let counts = &mut self.slots[slot as usize].counts[one.side];
-        if counts.is_empty() {
-            if self.distinct[one.side] >= VALUES_MAX {
-                self.too_many[one.side] = true;
-                return;
-            }
-            self.distinct[one.side] += 1;
-            *grown += 8 * steps;
-            *counts = vec![0.0; steps];
+        let number = &mut self.numbers[slot as usize][one.side];
+        if number.is_none() {
+            *number = side.next();
         }
-        if let Some(count) = counts.get_mut(one.step) {
-            *count += one.weight;
+        if let Some(number) = *number {
+            side.add(number, one, grown);
         }
     }
 }
@@ -413,38 +351,42 @@ impl Table {
             return *at;
         }
         let named = Field::Attribute { scope, name: name.to_owned() }.to_string();
-        self.held.grown += 3 * named.len() + 16 * self.steps + 300;
+        self.held.grown += 3 * named.len() + 2 * Side::STEP_BYTES * self.steps + 300;
         self.columns.push(Column::new(named, self.steps));
         self.of_attributes[of_scope].insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }
 
     /// Adds to what other threads counted; the memory that it takes.
-    pub fn hand_over(self, attributes: &mut Attributes) -> Held {
+    pub fn hand_over(mut self, attributes: &mut Attributes) -> Result<Held, QueryError> {
         for column in self.columns {
-            for (side, attributes) in attributes.iter_mut().enumerate() {
-                if column.totals[side].iter().all(|total| *total == 0.0) {
+            for ((at, side), attributes) in column.sides.iter().enumerate().zip(attributes.iter_mut()) {
+                if side.totals.iter().all(|total| *total == 0.0) {
                     continue;
                 }
+                self.held.grown += 8 * self.steps * (side.distinct + 1);
+                self.held.ask_if_much()?;
                 let counts = attributes
                     .entry(column.name.clone())
                     .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
-                add(&mut counts.total, &column.totals[side]);
-                for slot in column.slots.iter().filter(|slot| !slot.counts[side].is_empty()) {
+                add(&mut counts.total, side.totals.iter().copied());
+                for (slot, numbers) in column.slots.iter().zip(&column.numbers) {
+                    let Some(number) = numbers[at] else { continue };
                     let (_, sum) = counts
                         .values
                         .entry(slot.key.clone())
                         .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
-                    add(sum, &slot.counts[side]);
+                    add(sum, side.counts(number));
                 }
-                counts.too_many |= column.too_many[side] || counts.values.len() > VALUES_MAX;
+                counts.too_many |= side.too_many || counts.values.len() > VALUES_MAX;
             }
         }
-        self.held
+        self.held.ask()?;
+        Ok(self.held)
     }
 }
 
-fn add(sums: &mut [f64], others: &[f64]) {
+fn add(sums: &mut [f64], others: impl Iterator<Item = f64>) {
     sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }
 
