@@ -14,6 +14,43 @@ pub(super) struct KnownKeys {
     places: Vec<(u8, Vec<Option<Place>>)>,
     /// How often each occurs in rows that are being counted, and 0 in between. The first is of none.
     tallies: Vec<u32>,
+    /// Of rows that were counted, to be used again.
+    spent: Tallied,
+}
+
+/// The keys of rows: on each side at each step the first row that has each, and how many have it.
+#[derive(Default)]
+pub(super) struct Tallied {
+    /// Each with the place where its keys end.
+    cells: Vec<(One, usize)>,
+    keys: Vec<(u32, u32)>,
+}
+
+impl Tallied {
+    /// Of each key the first row, and as how many it is counted.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, One)> {
+        let mut start = 0;
+        self.cells.iter().flat_map(move |(one, end)| {
+            let own = &self.keys[std::mem::replace(&mut start, *end)..*end];
+            own.iter().map(move |(row, count)| (*row as usize, One { weight: f64::from(*count), ..*one }))
+        })
+    }
+
+    /// Adds how often each key occurs in these rows; `tallies` are all 0 before and after.
+    fn add(&mut self, (one, rows): (One, &[u32]), tallies: &mut [u32], key: impl Fn(u32) -> u32) {
+        let first = self.keys.len();
+        for row in rows {
+            let Some(tally) = tallies.get_mut(key(*row) as usize) else { continue };
+            if *tally == 0 {
+                self.keys.push((*row, 0));
+            }
+            *tally += 1;
+        }
+        for (row, count) in &mut self.keys[first..] {
+            *count = std::mem::take(&mut tallies[key(*row) as usize]);
+        }
+        self.cells.push((one, self.keys.len()));
+    }
 }
 
 impl KnownKeys {
@@ -63,43 +100,28 @@ impl KnownKeys {
         *places.get(keyed.keys[row].wrapping_add(1) as usize)?
     }
 
-    /// Of each key on each side at each step the first row, and as how many it is counted there. `None` where that does not tell
-    /// all: rows have weights, or values of several types.
-    pub fn tally(&mut self, keyed: &Keyed<'_>, rows: &Rows) -> Option<Vec<(usize, One)>> {
+    /// How often each key occurs. `None` where that does not tell all: rows have weights, or values of several types.
+    pub fn tally(&mut self, keyed: &Keyed<'_>, rows: &Rows) -> Option<Tallied> {
         let cells = rows.by_cells().filter(|_| keyed.is_of_one_kind())?;
         self.tallies.resize(self.words + 1, 0);
-        let (mut tallied, keys) = (vec![], &keyed.keys[..]);
-        for (one, own) in cells {
+        let (mut tallied, keys) = (std::mem::take(&mut self.spent), &keyed.keys[..]);
+        for cell in cells {
+            let key = |row: u32| keys[row as usize].wrapping_add(1);
             match keyed.kinds {
-                None => tally(&mut self.tallies, (one, own), |row| keys[row].wrapping_add(1), &mut tallied),
+                None => tallied.add(cell, &mut self.tallies, key),
                 // The key of a row without a value may be that of one.
                 Some(kinds) => {
-                    let key = |row: usize| if kinds[row] == 0 { 0 } else { keys[row].wrapping_add(1) };
-                    tally(&mut self.tallies, (one, own), key, &mut tallied);
+                    let key = |row: u32| if kinds[row as usize] == 0 { 0 } else { key(row) };
+                    tallied.add(cell, &mut self.tallies, key);
                 }
             }
         }
         Some(tallied)
     }
-}
 
-/// Adds how often each key occurs in these rows, beside the first row that has it.
-fn tally(
-    tallies: &mut [u32],
-    (one, rows): (One, &[u32]),
-    key: impl Fn(usize) -> u32,
-    tallied: &mut Vec<(usize, One)>,
-) {
-    let first = tallied.len();
-    for row in rows {
-        let row = *row as usize;
-        let Some(tally) = tallies.get_mut(key(row) as usize) else { continue };
-        if *tally == 0 {
-            tallied.push((row, one));
-        }
-        *tally += 1;
-    }
-    for (row, one) in &mut tallied[first..] {
-        one.weight = f64::from(std::mem::take(&mut tallies[key(*row) as usize]));
+    pub fn give_back(&mut self, mut spent: Tallied) {
+        spent.cells.clear();
+        spent.keys.clear();
+        self.spent = spent;
     }
 }

@@ -33,19 +33,23 @@ impl Rows {
         weights: Option<&[f64]>,
         steps: usize,
     ) -> Rows {
-        let (at, cells): (Vec<u32>, Vec<u32>) =
-            rows.map(|(row, step, side)| (row as u32, (2 * step + side) as u32)).unzip();
-        let weights: Option<Vec<f64>> = weights.map(|all| at.iter().map(|row| all[*row as usize]).collect());
+        let most = rows.size_hint().1.unwrap_or(0);
+        let (mut at, mut cells) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut counts = vec![0u32; 2 * steps];
-        if weights.is_none() {
-            for cell in &cells {
-                if let Some(count) = counts.get_mut(*cell as usize) {
-                    *count += 1;
-                }
+        for (row, step, side) in rows {
+            let cell = 2 * step + side;
+            at.push(row as u32);
+            cells.push(cell as u32);
+            if let Some(count) = counts.get_mut(cell) {
+                *count += 1;
             }
         }
+        let weights: Option<Vec<f64>> = weights.map(|all| at.iter().map(|row| all[*row as usize]).collect());
+        if weights.is_some() {
+            return Rows { at, cells, weights, sums: vec![], by_cell: vec![] };
+        }
         let sums: Vec<(u32, u32)> = (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
-        let by_cell = if weights.is_none() { by_cell(&at, &cells, &sums) } else { vec![] };
+        let by_cell = by_cell(&at, &cells, &sums);
         Rows { at, cells, weights, sums, by_cell }
     }
 

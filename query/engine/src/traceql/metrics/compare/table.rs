@@ -6,7 +6,7 @@
 //! their sum depends on the order, and rows of which a field has more values than there is room for.
 
 use super::super::{SpanAt, value_of};
-use super::known::KnownKeys;
+use super::known::{KnownKeys, Tallied};
 use super::rows::{One, Rows};
 use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
 use crate::QueryError;
@@ -20,6 +20,8 @@ use model::Value;
 use std::collections::HashMap;
 use traceql::{Field, Scope};
 
+/// The number of a value that a side does not have.
+const NONE: u32 = u32::MAX;
 /// What a thread may take before it asks for it: a value may have thousands of steps.
 const GROWN_BYTES: usize = 1 << 20;
 
@@ -67,12 +69,14 @@ impl Side {
         Side { totals: vec![0.0; steps], steps: vec![vec![]; steps], distinct: 0, too_many: false }
     }
 
-    /// The number of another value, where there is room for it.
-    fn next(&mut self) -> Option<u32> {
-        let number = self.distinct as u32;
-        self.too_many |= self.distinct >= VALUES_MAX;
-        self.distinct += usize::from(self.distinct < VALUES_MAX);
-        ((number as usize) < VALUES_MAX).then_some(number)
+    /// The number of another value; [`NONE`] where there is no room for it.
+    fn next(&mut self) -> u32 {
+        if self.distinct >= VALUES_MAX {
+            self.too_many = true;
+            return NONE;
+        }
+        self.distinct += 1;
+        self.distinct as u32 - 1
     }
 
     fn add(&mut self, number: u32, one: One, grown: &mut usize) {
@@ -110,8 +114,8 @@ pub(super) struct Column {
     name: String,
     sides: [Side; 2],
     slots: Vec<Slot>,
-    /// By slot, its number on either side, where it has one.
-    numbers: Vec<[Option<u32>; 2]>,
+    /// By slot, its number on either side; [`NONE`] where it has none.
+    numbers: Vec<[u32; 2]>,
     /// By type byte, of which there are few.
     places: Vec<(u8, Places)>,
     known: KnownKeys,
@@ -146,16 +150,18 @@ impl Column {
             }
             None => {
                 let tallied = known.tally(keyed, rows);
-                let tallied = tallied.filter(|tallied| self.has_room(&known, keyed, tallied));
+                let all_told = tallied.as_ref().filter(|tallied| self.has_room(&known, keyed, tallied));
                 let count = |(row, one): (usize, One)| {
                     let place = known.get(keyed, row, || place(self, row, &mut held.grown));
                     self.count(place, one, &mut held.grown);
                     held.ask_if_much()
                 };
-                match tallied {
-                    Some(tallied) => tallied.into_iter().try_for_each(count),
+                let counted = match all_told {
+                    Some(tallied) => tallied.iter().try_for_each(count),
                     None => rows.iter().try_for_each(count),
-                }
+                };
+                known.give_back(tallied.unwrap_or_default());
+                counted
             }
         };
         self.known = known;
@@ -163,11 +169,11 @@ impl Column {
     }
 
     /// Whether all values of these rows are told apart, whichever comes first.
-    fn has_room(&self, known: &KnownKeys, keyed: &Keyed<'_>, tallied: &[(usize, One)]) -> bool {
+    fn has_room(&self, known: &KnownKeys, keyed: &Keyed<'_>, tallied: &Tallied) -> bool {
         let mut new = [0; 2];
-        for (row, one) in tallied {
-            let is_new = match known.known(keyed, *row) {
-                Some(Place::Slot(slot)) => self.numbers[slot as usize][one.side].is_none(),
+        for (row, one) in tallied.iter() {
+            let is_new = match known.known(keyed, row) {
+                Some(Place::Slot(slot)) => self.numbers[slot as usize][one.side] == NONE,
                 known => known.is_none(),
             };
             new[one.side] += usize::from(is_new);
@@ -264,7 +270,7 @@ impl Column {
         }
         let slot = value().map(|value| {
             self.slots.push(Slot { key: key_of(&value), value });
-            self.numbers.push([None; 2]);
+            self.numbers.push([NONE; 2]);
             self.slots.len() as u32 - 1
         });
         places.insert(text.to_owned(), slot);
@@ -285,11 +291,11 @@ impl Column {
             return;
         };
         let number = &mut self.numbers[slot as usize][one.side];
-        if number.is_none() {
+        if *number == NONE {
             *number = side.next();
         }
-        if let Some(number) = *number {
-            side.add(number, one, grown);
+        if *number != NONE {
+            side.add(*number, one, grown);
         }
     }
 }
@@ -371,7 +377,10 @@ impl Table {
                     .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
                 add(&mut counts.total, side.totals.iter().copied());
                 for (slot, numbers) in column.slots.iter().zip(&column.numbers) {
-                    let Some(number) = numbers[at] else { continue };
+                    let number = numbers[at];
+                    if number == NONE {
+                        continue;
+                    }
                     let (_, sum) = counts
                         .values
                         .entry(slot.key.clone())

@@ -32,12 +32,12 @@ fn rows(rng: &mut StdRng, selected: u32, weighed: bool) -> Rows {
 }
 
 fn told(column: &Column) -> String {
-    let of_slot = |(slot, numbers): (&Slot, &[Option<u32>; 2])| {
-        let counts = |(side, number): (&Side, &Option<u32>)| -> Vec<f64> {
-            number.map(|number| side.counts(number).collect()).unwrap_or_default()
+    let of_slot = |(slot, numbers): (&Slot, &[u32; 2])| {
+        let counts = |(side, number): (&Side, &u32)| -> Vec<f64> {
+            if *number == NONE { vec![] } else { side.counts(*number).collect() }
         };
         let counts: Vec<Vec<f64>> = column.sides.iter().zip(numbers).map(counts).collect();
-        numbers.iter().any(Option::is_some).then(|| format!("{} {:?} {counts:?}", slot.key, slot.value))
+        (*numbers != [NONE; 2]).then(|| format!("{} {:?} {counts:?}", slot.key, slot.value))
     };
     let mut slots: Vec<String> = column.slots.iter().zip(&column.numbers).filter_map(of_slot).collect();
     slots.sort();
