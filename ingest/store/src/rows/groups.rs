@@ -244,6 +244,8 @@ struct OfGroups {
     kinds: Vec<u8>,
     /// Each group has one.
     all: bool,
+    /// All groups have the same one.
+    same: bool,
     values: ArrayRef,
 }
 
@@ -255,6 +257,8 @@ struct Words {
     places: Vec<Option<u32>>,
     /// Each group has one.
     all: bool,
+    /// All groups have the same one.
+    same: bool,
     values: ArrayRef,
 }
 
@@ -344,6 +348,7 @@ impl GroupColumns {
                 let words = self.words[at].get_or_init(|| self.make_words(word));
                 let of_row = numbers.values().iter().map(|number| words.places[*number as usize]);
                 let keys: UInt32Array = match words.all {
+                    true if words.same => vec![0u32; numbers.len()].into(),
                     true => UInt32Array::from_iter_values(of_row.map(Option::unwrap_or_default)),
                     false => of_row.collect(),
                 };
@@ -356,11 +361,17 @@ impl GroupColumns {
     pub fn attribute(&self, name: &str, numbers: &UInt32Array) -> Result<(ArrayRef, ArrayRef), ArrowError> {
         let own = self.attribute_of_groups(name);
         let of_row = || numbers.values().iter().map(|number| *number as usize);
-        let keys: UInt32Array = match own.all {
-            true => UInt32Array::from_iter_values(of_row().map(|group| own.places[group])),
-            false => of_row().map(|group| (own.kinds[group] != 0).then_some(own.places[group])).collect(),
+        let (keys, types): (UInt32Array, UInt8Array) = match own.kinds.first() {
+            Some(kind) if own.same => (vec![0u32; numbers.len()].into(), vec![*kind; numbers.len()].into()),
+            _ => {
+                let place = |group: usize| (own.kinds[group] != 0).then_some(own.places[group]);
+                let keys = match own.all {
+                    true => UInt32Array::from_iter_values(of_row().map(|group| own.places[group])),
+                    false => of_row().map(place).collect(),
+                };
+                (keys, UInt8Array::from_iter_values(of_row().map(|group| own.kinds[group])))
+            }
         };
-        let types = UInt8Array::from_iter_values(of_row().map(|group| own.kinds[group]));
         Ok((Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, own.values.clone())?), Arc::new(types)))
     }
 
@@ -387,7 +398,8 @@ impl GroupColumns {
             kinds.push(kind);
         }
         let all = !kinds.contains(&0);
-        OfGroups { places, kinds, all, values: Arc::new(StringArray::from(distinct.values)) }
+        let same = all && distinct.values.len() == 1 && kinds.iter().all(|kind| *kind == kinds[0]);
+        OfGroups { places, kinds, all, same, values: Arc::new(StringArray::from(distinct.values)) }
     }
 
     fn dropped(&self, of: usize, numbers: &UInt32Array) -> ArrayRef {
@@ -401,7 +413,8 @@ impl GroupColumns {
             self.groups.iter().map(|group| group.word(self.signal, column).map(|word| distinct.place(word)));
         let places: Vec<Option<u32>> = places.collect();
         let all = places.iter().all(Option::is_some);
-        Words { places, all, values: Arc::new(StringArray::from(distinct.values)) }
+        let same = distinct.values.len() == 1;
+        Words { places, all, same, values: Arc::new(StringArray::from(distinct.values)) }
     }
 
     fn make_streams(&self) -> (Vec<u32>, ArrayRef) {

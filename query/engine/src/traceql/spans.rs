@@ -100,6 +100,12 @@ impl<'a> Spans<'a> {
         id(self.trace_id, row).unwrap_or_default()
     }
 
+    /// Of all rows, where each has one.
+    pub fn trace_ids(&self) -> Option<&'a [TraceId]> {
+        let ids = self.trace_id.filter(|ids| ids.null_count() == 0 && ids.value_size() == 16)?;
+        Some(ids.value_data().as_chunks::<16>().0)
+    }
+
     pub fn span_id(&self, row: usize) -> SpanId {
         id(self.span_id, row).unwrap_or_default()
     }

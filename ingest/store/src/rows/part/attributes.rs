@@ -170,6 +170,8 @@ pub fn names_of_shape(text: &str) -> Option<Vec<String>> {
 pub struct OfFile<'a> {
     batch: &'a RecordBatch,
     shape_of: &'a UInt32Array,
+    /// That of all rows, as most rows that lie together have the same one.
+    one_shape: Option<u32>,
     shapes: Vec<Shape>,
 }
 
@@ -178,7 +180,11 @@ impl<'a> OfFile<'a> {
         let column = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
         let column = column.ok_or_else(|| wrong("no shapes"))?;
         let shapes = shapes_of(column.values()).ok_or_else(|| wrong("a shape that is no list of names"))?;
-        Ok(OfFile { batch, shape_of: column.keys(), shapes })
+        let shape_of = column.keys();
+        let is_of_all =
+            |first: &u32| shape_of.values().iter().fold(true, |all, shape| all & (shape == first));
+        let one_shape = shape_of.values().first().copied().filter(is_of_all);
+        Ok(OfFile { batch, shape_of, one_shape, shapes })
     }
 
     /// The texts of one as words, and its types.
@@ -186,7 +192,10 @@ impl<'a> OfFile<'a> {
         let of_shapes: Vec<u8> =
             self.shapes.iter().map(|shape| shape.find(name).map_or(0, |(_, kind)| kind)).collect();
         let kind_of = |shape: &u32| of_shapes.get(*shape as usize).copied().unwrap_or(0);
-        let types = UInt8Array::from_iter_values(self.shape_of.values().iter().map(kind_of));
+        let types = match &self.one_shape {
+            Some(shape) => UInt8Array::from(vec![kind_of(shape); self.shape_of.len()]),
+            None => UInt8Array::from_iter_values(self.shape_of.values().iter().map(kind_of)),
+        };
         if let Some(column) = self.batch.column_by_name(&column_of(name)) {
             let word = crate::schema::word();
             let words = if *column.data_type() == word { column.clone() } else { cast(column, &word)? };

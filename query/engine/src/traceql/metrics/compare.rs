@@ -1,6 +1,8 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
+mod by_time;
+mod known;
 mod many;
 mod roots;
 mod rows;
@@ -232,13 +234,14 @@ fn told(side: &str, name: &str, counts: Counts, top: usize) -> Vec<Series> {
         vec![("__meta_type".to_owned(), Value::from(kind.as_str())), (name.to_owned(), value)]
     };
     let some = |values: Vec<f64>| values.into_iter().map(Some).collect();
-    let mut all: Vec<(String, (Value, Vec<f64>))> = counts.values.into_iter().collect();
-    let sum = |(_, values): &(Value, Vec<f64>)| values.iter().sum::<f64>();
-    all.sort_by(|a, b| sum(&b.1).total_cmp(&sum(&a.1)).then_with(|| a.0.cmp(&b.0)));
+    let with_sum =
+        |(key, of_value): (String, (Value, Vec<f64>))| (of_value.1.iter().sum::<f64>(), key, of_value);
+    let mut all: Vec<(f64, String, (Value, Vec<f64>))> = counts.values.into_iter().map(with_sum).collect();
+    all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     all.truncate(top);
     let mut series: Vec<Series> = all
         .into_iter()
-        .map(|(_, (value, counts))| Series::new(labels(side.to_owned(), value), some(counts)))
+        .map(|(_, _, (value, counts))| Series::new(labels(side.to_owned(), value), some(counts)))
         .collect();
     series.push(Series::new(labels(format!("{side}_total"), Value::from("nil")), some(counts.total)));
     if counts.too_many {

@@ -65,6 +65,15 @@ impl<'a> Keyed<'a> {
         kinds.first() == Some(&0) || self.keys.first().is_none_or(same)
     }
 
+    /// Whether all values are of one type.
+    pub fn is_of_one_kind(&self) -> bool {
+        let kinds = self.kinds.unwrap_or_default();
+        match kinds.iter().find(|kind| **kind != 0) {
+            Some(first) => leading(kinds, |kind| kind == 0 || kind == *first) == kinds.len(),
+            None => true,
+        }
+    }
+
     /// The text of a row that has one.
     pub fn text(&self, row: usize) -> &'a str {
         self.dictionary.map_or("", |words| words.value(self.keys[row] as usize))

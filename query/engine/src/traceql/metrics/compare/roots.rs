@@ -1,6 +1,7 @@
 //! What traces are rooted in, as the indexes know it without the spans. Each thread asks for a share of the traces.
 
 use super::super::MetricsQuery;
+use super::by_time::{ByTime, Known, NONE, Piece, Stretches, Ticks};
 use super::rows::Rows;
 use crate::QueryError;
 use crate::logql::broken;
@@ -9,18 +10,17 @@ use crate::traceql::shares::in_shares;
 use crate::traceql::spans::{Keyed, Spans};
 use crate::traceql::trace::TraceFacts;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use foldhash::fast::RandomState;
 use futures::StreamExt;
 use model::TraceId;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::sync::Arc;
 use store::{Root, RootNames};
 
 /// Services and names of roots, with the memory that they take.
 pub(super) struct Roots {
     names: RootNames,
-    of_traces: HashMap<TraceId, u32, RandomState>,
-    held: MemoryReservation,
+    of_traces: ByTime,
+    _held: MemoryReservation,
 }
 
 impl Roots {
@@ -31,38 +31,70 @@ impl Roots {
 
     /// The numbers of what the traces of these rows are rooted in; other rows have none.
     pub fn keyed(&self, spans: &Spans<'_>, rows: &Rows) -> Keyed<'static> {
-        let mut keys = vec![u32::MAX; spans.len()];
-        for (row, _) in rows.iter() {
-            keys[row] = self.of_traces.get(&spans.trace_id(row)).copied().unwrap_or(u32::MAX);
-        }
+        let mut keys = vec![NONE; spans.len()];
+        let ids = spans.trace_ids();
+        let id = |row: usize| ids.map_or_else(|| spans.trace_id(row), |ids| ids[row]);
+        let mut rows_again = rows.iter().map(|(row, _)| row);
+        self.of_traces.each(rows.iter().map(|(row, _)| (id(row), spans.start(row))), |number| {
+            if let Some(row) = rows_again.next() {
+                keys[row] = number;
+            }
+        });
         Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
     }
+}
 
+/// What the threads were told, each in a list of its own.
+struct Told {
+    names: RootNames,
+    known: Vec<Vec<Known>>,
+    held: MemoryReservation,
+}
+
+impl Told {
     /// Takes over what another share knows, which is of other traces.
-    fn absorb(&mut self, other: Roots) -> Result<(), QueryError> {
+    fn absorb(&mut self, other: Told) -> Result<(), QueryError> {
         let numbers = self.names.absorb(&other.names);
-        self.of_traces.reserve(other.of_traces.len());
-        self.account()?;
-        let known = other.of_traces.into_iter();
-        self.of_traces.extend(known.filter_map(|(id, root)| Some((id, *numbers.get(root as usize)?))));
-        Ok(())
+        for mut known in other.known {
+            let number = |one: &Known| numbers.get(one.number as usize).copied().unwrap_or(NONE);
+            known.iter_mut().for_each(|one| one.number = number(one));
+            self.known.push(known);
+        }
+        self.account(0)
     }
 
-    fn account(&self) -> Result<(), QueryError> {
-        let bytes = self.of_traces.capacity() * (size_of::<(TraceId, u32)>() + 1);
-        self.held.try_resize(bytes).map_err(broken)
+    fn account(&self, beside: usize) -> Result<(), QueryError> {
+        let known: usize = self.known.iter().map(Vec::capacity).sum();
+        self.held.try_resize(known * size_of::<Known>() + beside).map_err(broken)
+    }
+
+    async fn by_time(self, ticks: Ticks) -> Result<Roots, QueryError> {
+        let traces: usize = self.known.iter().map(Vec::len).sum();
+        self.account(traces * 2 * size_of::<(TraceId, u32)>())?;
+        let stretches = Stretches::of(ticks, &self.known);
+        let known = Arc::new((self.known, stretches.clone()));
+        let pieces = in_shares(|share| {
+            let known = known.clone();
+            async move { Ok(Piece::of(&known.1, &known.0, share)) }
+        })
+        .await?;
+        drop(known);
+        let of_traces = ByTime::of(stretches, pieces);
+        self.held.try_resize(of_traces.bytes()).map_err(broken)?;
+        Ok(Roots { names: self.names, of_traces, _held: self.held })
     }
 }
 
 impl MetricsQuery {
     /// `None` where the indexes do not tell them.
     pub(super) async fn roots(&self) -> Result<Option<Roots>, QueryError> {
+        let ticks = Ticks::over(self.steps.range());
         let shares = in_shares(|share| {
             let own = self.clone();
-            async move { own.share_of_roots(share).await }
+            async move { own.share_of_roots(ticks, share).await }
         })
         .await?;
-        let mut all: Option<Roots> = None;
+        let mut all: Option<Told> = None;
         for share in shares {
             let Some(share) = share else { return Ok(None) };
             match &mut all {
@@ -70,17 +102,21 @@ impl MetricsQuery {
                 None => all = Some(share),
             }
         }
-        Ok(all)
+        match all {
+            Some(all) => all.by_time(ticks).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    async fn share_of_roots(&self, share: (usize, usize)) -> Result<Option<Roots>, QueryError> {
+    async fn share_of_roots(&self, ticks: Ticks, share: (usize, usize)) -> Result<Option<Told>, QueryError> {
         let range = range_of_traces(self.steps.range());
         let Some(told) = self.snapshot.trace_facts(range, share).await? else { return Ok(None) };
         let (mut names, mut slices) = (told.roots, told.slices);
         let unknown = TraceFacts::unknown();
         let none = names.number(&unknown.root_service, &unknown.root_name);
         let held = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let mut roots = Roots { names, of_traces: HashMap::default(), held };
+        let mut all = Told { names, known: vec![], held };
+        let mut known = vec![];
         while let Some(slice) = slices.next().await {
             for fact in slice {
                 let root = match fact.root {
@@ -88,10 +124,11 @@ impl MetricsQuery {
                     Root::One(number) => number,
                     Root::Uncertain => continue,
                 };
-                roots.of_traces.insert(fact.id, root);
+                known.extend(ticks.known(fact.id, root, (fact.start_ms, fact.end_ms)));
             }
-            roots.account()?;
+            all.account(known.capacity() * size_of::<Known>())?;
         }
-        Ok(Some(roots))
+        all.known.push(known);
+        Ok(Some(all))
     }
 }

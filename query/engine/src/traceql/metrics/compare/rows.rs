@@ -21,7 +21,9 @@ pub(super) struct Rows {
     /// `None` where each counts once.
     weights: Option<Vec<f64>>,
     /// How many are of each cell; empty where they have weights, whose sums depend on their order.
-    sums: Vec<(u32, f64)>,
+    sums: Vec<(u32, u32)>,
+    /// Where each counts once, cell by cell, in their order.
+    by_cell: Vec<u32>,
 }
 
 impl Rows {
@@ -31,20 +33,24 @@ impl Rows {
         weights: Option<&[f64]>,
         steps: usize,
     ) -> Rows {
-        let (at, cells): (Vec<u32>, Vec<u32>) =
-            rows.map(|(row, step, side)| (row as u32, (2 * step + side) as u32)).unzip();
-        let weights: Option<Vec<f64>> = weights.map(|all| at.iter().map(|row| all[*row as usize]).collect());
+        let most = rows.size_hint().1.unwrap_or(0);
+        let (mut at, mut cells) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut counts = vec![0u32; 2 * steps];
-        if weights.is_none() {
-            for cell in &cells {
-                if let Some(count) = counts.get_mut(*cell as usize) {
-                    *count += 1;
-                }
+        for (row, step, side) in rows {
+            let cell = 2 * step + side;
+            at.push(row as u32);
+            cells.push(cell as u32);
+            if let Some(count) = counts.get_mut(cell) {
+                *count += 1;
             }
         }
-        let counted = (0..).zip(counts).filter(|(_, count)| *count > 0);
-        let sums = counted.map(|(cell, count)| (cell, f64::from(count))).collect();
-        Rows { at, cells, weights, sums }
+        let weights: Option<Vec<f64>> = weights.map(|all| at.iter().map(|row| all[*row as usize]).collect());
+        if weights.is_some() {
+            return Rows { at, cells, weights, sums: vec![], by_cell: vec![] };
+        }
+        let sums: Vec<(u32, u32)> = (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
+        let by_cell = by_cell(&at, &cells, &sums);
+        Rows { at, cells, weights, sums, by_cell }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,10 +66,42 @@ impl Rows {
 
     /// All of them, as few as they can be added as.
     pub fn sums(&self) -> impl Iterator<Item = One> {
-        let sums = self.sums.iter().map(|(cell, sum)| One::of(*cell, *sum));
+        let sums = self.sums.iter().map(|(cell, count)| One::of(*cell, f64::from(*count)));
         let each = self.weights.is_some().then(|| self.iter().map(|(_, one)| one));
         sums.chain(each.into_iter().flatten())
     }
+
+    /// Those of each cell, where each row counts once.
+    pub fn by_cells(&self) -> Option<impl Iterator<Item = (One, &[u32])>> {
+        let mut rest = &self.by_cell[..];
+        let cells = self.sums.iter().map(move |(cell, count)| {
+            let (own, others) = rest.split_at(*count as usize);
+            rest = others;
+            (One::of(*cell, 1.0), own)
+        });
+        self.weights.is_none().then_some(cells)
+    }
+}
+
+/// Rows of cells, so many of each, cell by cell.
+fn by_cell(at: &[u32], cells: &[u32], sums: &[(u32, u32)]) -> Vec<u32> {
+    if sums.len() < 2 {
+        return at.to_vec();
+    }
+    let last = sums.last().map_or(0, |(cell, _)| *cell as usize);
+    let (mut ends, mut end) = (vec![0; last + 1], 0);
+    for (cell, count) in sums {
+        ends[*cell as usize] = end;
+        end += *count as usize;
+    }
+    let mut sorted = vec![0; end];
+    for (row, cell) in at.iter().zip(cells) {
+        if let Some(end) = ends.get_mut(*cell as usize) {
+            sorted[*end] = *row;
+            *end += 1;
+        }
+    }
+    sorted
 }
 
 #[cfg(test)]
@@ -79,8 +117,13 @@ mod tests {
         let once = Rows::new(rows.into_iter(), None, 3);
         assert_eq!(once.iter().map(|(row, _)| row).collect::<Vec<_>>(), [0, 3, 4]);
         assert_eq!(told(&mut once.sums()), [(0, 0, 1.0), (1, 2, 2.0)]);
+        let by_cells = |rows: &Rows| -> Option<Vec<(usize, usize, Vec<u32>)>> {
+            Some(rows.by_cells()?.map(|(one, rows)| (one.side, one.step, rows.to_vec())).collect())
+        };
+        assert_eq!(by_cells(&once), Some(vec![(0, 0, vec![3]), (1, 2, vec![0, 4])]));
         let weighed = Rows::new(rows.into_iter(), Some(&[2.0, 9.0, 9.0, 4.0, 1.5]), 3);
         assert_eq!(told(&mut weighed.sums()), [(1, 2, 2.0), (0, 0, 4.0), (1, 2, 1.5)]);
+        assert_eq!(by_cells(&weighed), None);
         assert!(Rows::new([].into_iter(), None, 3).is_empty());
     }
 }

@@ -80,7 +80,7 @@ impl MetricsQuery {
             for (side, own) in std::mem::take(&mut table.examples).into_iter().enumerate() {
                 own.into_iter().for_each(|(step, one)| _ = examples[side].entry(step).or_insert(one));
             }
-            held.push(table.hand_over(&mut attributes));
+            held.push(table.hand_over(&mut attributes)?);
         }
         Ok(Compared { attributes, examples, inspected, has_roots: roots.is_some(), _held: held })
     }

@@ -1,10 +1,12 @@
 //! What one thread counts of each field that is compared: how often each side has each of its values at each step.
 //!
 //! Rows are counted column by column. What the word of a row is counted as is looked up once as long as the column's dictionary is
-//! the same, which it is for all batches of a row group; and where all rows of a batch have the same value, their number is added
-//! at once.
+//! the same, which it is for all batches of a row group. Where all rows of a batch have the same value, their number is added at
+//! once; else it is counted how often each word occurs on a side at a step, and that is added. Only weights are added row by row, as
+//! their sum depends on the order, and rows of which a field has more values than there is room for.
 
 use super::super::{SpanAt, value_of};
+use super::known::{KnownKeys, Tallied};
 use super::rows::{One, Rows};
 use super::{Attributes, Counts, Examples, INTRINSICS, VALUES_MAX, example, key_of};
 use crate::QueryError;
@@ -18,6 +20,8 @@ use model::Value;
 use std::collections::HashMap;
 use traceql::{Field, Scope};
 
+/// The number of a value that a side does not have.
+const NONE: u32 = u32::MAX;
 /// What a thread may take before it asks for it: a value may have thousands of steps.
 const GROWN_BYTES: usize = 1 << 20;
 
@@ -42,11 +46,54 @@ impl Held {
     }
 }
 
-/// A value of one field, and how often each side has it at each step.
+/// A value of one field.
 struct Slot {
     key: String,
     value: Value,
-    counts: [Vec<f64>; 2],
+}
+
+/// How often one side has values of a field. Rows that follow one another are of few steps, so that counts stand by step, and there
+/// by the number of their value on this side.
+struct Side {
+    totals: Vec<f64>,
+    steps: Vec<Vec<f64>>,
+    distinct: usize,
+    too_many: bool,
+}
+
+impl Side {
+    /// Bytes of each step.
+    const STEP_BYTES: usize = size_of::<f64>() + size_of::<Vec<f64>>();
+
+    fn new(steps: usize) -> Side {
+        Side { totals: vec![0.0; steps], steps: vec![vec![]; steps], distinct: 0, too_many: false }
+    }
+
+    /// The number of another value; [`NONE`] where there is no room for it.
+    fn next(&mut self) -> u32 {
+        if self.distinct >= VALUES_MAX {
+            self.too_many = true;
+            return NONE;
+        }
+        self.distinct += 1;
+        self.distinct as u32 - 1
+    }
+
+    fn add(&mut self, number: u32, one: One, grown: &mut usize) {
+        let Some(counts) = self.steps.get_mut(one.step) else { return };
+        let number = number as usize;
+        if counts.len() <= number {
+            let before = counts.capacity();
+            counts.resize(number + 1, 0.0);
+            *grown += (counts.capacity() - before) * size_of::<f64>();
+        }
+        counts[number] += one.weight;
+    }
+
+    /// Of a value, at each step.
+    fn counts(&self, number: u32) -> impl Iterator<Item = f64> {
+        self.steps.iter().map(move |counts| counts.get(number as usize).copied().unwrap_or(0.0))
+    }
 }
 
 /// By text, where a value is counted; `None` for what is no value.
@@ -62,61 +109,15 @@ pub(super) enum Place {
     Nowhere,
 }
 
-/// Where the keys of a column are counted, by their types.
-#[derive(Default)]
-struct KnownKeys {
-    dictionary: Option<StringArray>,
-    words: usize,
-    places: Vec<(u8, Vec<Option<Place>>)>,
-}
-
-impl KnownKeys {
-    /// Forgets what was known of other words. The dictionary is held, so that no other one lies where it does.
-    fn keep(&mut self, keyed: &Keyed<'_>) {
-        let same = match (&self.dictionary, keyed.dictionary) {
-            (Some(own), Some(other)) => {
-                std::ptr::eq(own.value_offsets(), other.value_offsets())
-                    && std::ptr::eq(own.value_data(), other.value_data())
-            }
-            (None, None) => self.words == keyed.words,
-            _ => false,
-        };
-        if !same {
-            self.dictionary = keyed.dictionary.cloned();
-            self.words = keyed.words;
-            self.places.clear();
-        }
-    }
-
-    fn get(&mut self, keyed: &Keyed<'_>, row: usize, make: impl FnOnce() -> Place) -> Place {
-        let kind = keyed.kinds.map_or(b's', |kinds| kinds[row]);
-        if kind == 0 {
-            return Place::Nowhere;
-        }
-        let at = match self.places.iter().position(|(own, _)| *own == kind) {
-            Some(at) => at,
-            None => {
-                // The first is of none.
-                self.places.push((kind, vec![None; self.words + 1]));
-                self.places.len() - 1
-            }
-        };
-        match self.places[at].1.get_mut(keyed.keys[row].wrapping_add(1) as usize) {
-            Some(place) => *place.get_or_insert_with(make),
-            None => Place::Nowhere,
-        }
-    }
-}
-
 /// One field.
 pub(super) struct Column {
     name: String,
-    totals: [Vec<f64>; 2],
+    sides: [Side; 2],
     slots: Vec<Slot>,
+    /// By slot, its number on either side; [`NONE`] where it has none.
+    numbers: Vec<[u32; 2]>,
     /// By type byte, of which there are few.
     places: Vec<(u8, Places)>,
-    distinct: [usize; 2],
-    too_many: [bool; 2],
     known: KnownKeys,
 }
 
@@ -124,11 +125,10 @@ impl Column {
     fn new(name: String, steps: usize) -> Column {
         Column {
             name,
-            totals: [vec![0.0; steps], vec![0.0; steps]],
+            sides: [Side::new(steps), Side::new(steps)],
             slots: vec![],
+            numbers: vec![],
             places: vec![],
-            distinct: [0; 2],
-            too_many: [false; 2],
             known: KnownKeys::default(),
         }
     }
@@ -143,23 +143,49 @@ impl Column {
     ) -> Result<(), QueryError> {
         let mut known = std::mem::take(&mut self.known);
         known.keep(keyed);
-        let mut of = |column: &mut Column, row: usize, grown: &mut usize| {
-            known.get(keyed, row, || place(column, row, grown))
-        };
-        let first = rows.iter().next().filter(|_| keyed.is_uniform());
-        let counted = match first {
+        let counted = match rows.iter().next().filter(|_| keyed.is_uniform()) {
             Some((row, _)) => {
-                let place = of(self, row, &mut held.grown);
+                let place = known.get(keyed, row, || place(self, row, &mut held.grown));
                 self.count_all(place, rows, held)
             }
-            None => rows.iter().try_for_each(|(row, one)| {
-                let place = of(self, row, &mut held.grown);
-                self.count(place, one, &mut held.grown);
-                held.ask_if_much()
-            }),
+            None => {
+                let tallied = known.tally(keyed, rows);
+                let all_told = tallied.as_ref().filter(|tallied| self.has_room(&known, keyed, tallied));
+                let count = |(row, one): (usize, One)| {
+                    let place = known.get(keyed, row, || place(self, row, &mut held.grown));
+                    self.count(place, one, &mut held.grown);
+                    held.ask_if_much()
+                };
+                let counted = match all_told {
+                    Some(tallied) => tallied.iter().try_for_each(count),
+                    None => rows.iter().try_for_each(count),
+                };
+                known.give_back(tallied.unwrap_or_default());
+                counted
+            }
         };
         self.known = known;
         counted
+    }
+
+    /// Whether all values of these rows are told apart, whichever comes first.
+    fn has_room(&self, known: &KnownKeys, keyed: &Keyed<'_>, tallied: &Tallied) -> bool {
+        let mut new = [0; 2];
+        for (row, one) in tallied.iter() {
+            let is_new = match known.known(keyed, row) {
+                Some(Place::Slot(slot)) => self.numbers[slot as usize][one.side] == NONE,
+                known => known.is_none(),
+            };
+            new[one.side] += usize::from(is_new);
+        }
+        self.has_room_for(new)
+    }
+
+    /// Whether there is room for so many new values on either side.
+    fn has_room_for(&self, new: [usize; 2]) -> bool {
+        let all: usize = new.iter().sum();
+        self.sides.iter().zip(new).all(|(side, new)| side.distinct + new <= VALUES_MAX)
+            && self.places.iter().all(|(_, places)| places.len() + all <= 2 * VALUES_MAX)
     }
 
     /// Counts rows by texts of which nearly all are empty; all are where there are none.
@@ -173,20 +199,38 @@ impl Column {
             let place = self.place_of_text("", &mut held.grown);
             return self.count_all(place, rows, held);
         };
-        let mut of_empty = None;
-        for (row, one) in rows.iter() {
-            let text = texts.value(row);
-            let place = match of_empty {
-                Some(place) if text.is_empty() => place,
-                _ => self.place_of_text(text, &mut held.grown),
-            };
-            if text.is_empty() {
-                of_empty = Some(place);
+        let with_text = rows.iter().filter(|(row, _)| texts.value_length(*row) > 0).count();
+        match rows.by_cells().filter(|_| self.has_room_for([with_text + 1; 2])) {
+            Some(cells) => self.count_texts_of_cells(texts, cells, held),
+            None => rows.iter().try_for_each(|(row, one)| self.count_text(texts.value(row), one, held)),
+        }
+    }
+
+    fn count_texts_of_cells<'a>(
+        &mut self,
+        texts: &StringArray,
+        cells: impl Iterator<Item = (One, &'a [u32])>,
+        held: &mut Held,
+    ) -> Result<(), QueryError> {
+        for (one, rows) in cells {
+            let mut empty = 0;
+            for row in rows.iter().map(|row| *row as usize) {
+                match texts.value_length(row) {
+                    0 => empty += 1,
+                    _ => self.count_text(texts.value(row), one, held)?,
+                }
             }
-            self.count(place, one, &mut held.grown);
-            held.ask_if_much()?;
+            if empty > 0 {
+                self.count_text("", One { weight: f64::from(empty), ..one }, held)?;
+            }
         }
         Ok(())
+    }
+
+    fn count_text(&mut self, text: &str, one: One, held: &mut Held) -> Result<(), QueryError> {
+        let place = self.place_of_text(text, &mut held.grown);
+        self.count(place, one, &mut held.grown);
+        held.ask_if_much()
     }
 
     /// All rows have one value.
@@ -225,7 +269,8 @@ impl Column {
             return Place::NoRoom;
         }
         let slot = value().map(|value| {
-            self.slots.push(Slot { key: key_of(&value), value, counts: [vec![], vec![]] });
+            self.slots.push(Slot { key: key_of(&value), value });
+            self.numbers.push([NONE; 2]);
             self.slots.len() as u32 - 1
         });
         places.insert(text.to_owned(), slot);
@@ -237,26 +282,20 @@ impl Column {
         if place == Place::Nowhere {
             return;
         }
-        let steps = self.totals[one.side].len();
-        if let Some(total) = self.totals[one.side].get_mut(one.step) {
+        let side = &mut self.sides[one.side];
+        if let Some(total) = side.totals.get_mut(one.step) {
             *total += one.weight;
         }
         let Place::Slot(slot) = place else {
-            self.too_many[one.side] = true;
+            side.too_many = true;
             return;
         };
-        let counts = &mut self.slots[slot as usize].counts[one.side];
-        if counts.is_empty() {
-            if self.distinct[one.side] >= VALUES_MAX {
-                self.too_many[one.side] = true;
-                return;
-            }
-            self.distinct[one.side] += 1;
-            *grown += 8 * steps;
-            *counts = vec![0.0; steps];
+        let number = &mut self.numbers[slot as usize][one.side];
+        if *number == NONE {
+            *number = side.next();
         }
-        if let Some(count) = counts.get_mut(one.step) {
-            *count += one.weight;
+        if *number != NONE {
+            side.add(*number, one, grown);
         }
     }
 }
@@ -318,37 +357,47 @@ impl Table {
             return *at;
         }
         let named = Field::Attribute { scope, name: name.to_owned() }.to_string();
-        self.held.grown += 3 * named.len() + 16 * self.steps + 300;
+        self.held.grown += 3 * named.len() + 2 * Side::STEP_BYTES * self.steps + 300;
         self.columns.push(Column::new(named, self.steps));
         self.of_attributes[of_scope].insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }
 
     /// Adds to what other threads counted; the memory that it takes.
-    pub fn hand_over(self, attributes: &mut Attributes) -> Held {
+    pub fn hand_over(mut self, attributes: &mut Attributes) -> Result<Held, QueryError> {
         for column in self.columns {
-            for (side, attributes) in attributes.iter_mut().enumerate() {
-                if column.totals[side].iter().all(|total| *total == 0.0) {
+            for ((at, side), attributes) in column.sides.iter().enumerate().zip(attributes.iter_mut()) {
+                if side.totals.iter().all(|total| *total == 0.0) {
                     continue;
                 }
+                self.held.grown += 8 * self.steps * (side.distinct + 1);
+                self.held.ask_if_much()?;
                 let counts = attributes
                     .entry(column.name.clone())
                     .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
-                add(&mut counts.total, &column.totals[side]);
-                for slot in column.slots.iter().filter(|slot| !slot.counts[side].is_empty()) {
+                add(&mut counts.total, side.totals.iter().copied());
+                for (slot, numbers) in column.slots.iter().zip(&column.numbers) {
+                    let number = numbers[at];
+                    if number == NONE {
+                        continue;
+                    }
                     let (_, sum) = counts
                         .values
                         .entry(slot.key.clone())
                         .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
-                    add(sum, &slot.counts[side]);
+                    add(sum, side.counts(number));
                 }
-                counts.too_many |= column.too_many[side] || counts.values.len() > VALUES_MAX;
+                counts.too_many |= side.too_many || counts.values.len() > VALUES_MAX;
             }
         }
-        self.held
+        self.held.ask()?;
+        Ok(self.held)
     }
 }
 
-fn add(sums: &mut [f64], others: &[f64]) {
+fn add(sums: &mut [f64], others: impl Iterator<Item = f64>) {
     sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }
+
+#[cfg(test)]
+mod tests;
