@@ -21,6 +21,8 @@ mod remote;
 mod server_tls;
 mod telemetry;
 mod top;
+#[cfg(feature = "server")]
+mod trace_context;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 //! [`RemoteSink`] writes to an ingest process. Both speak the public Prometheus protocols.
 
 use crate::config::Config;
+use crate::trace_context;
 use agent::{Caller, Certificates};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -50,9 +51,9 @@ impl Process {
         Ok(Process { base: base.to_owned(), access, caller })
     }
 
-    /// A token that cannot be read is not shown, and the other side says that it misses it.
+    /// In the trace of what is under way. A token that cannot be read is not shown, and the other side says that it misses it.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        let request = self.caller.http().request(method, url);
+        let request = self.caller.http().request(method, url).headers(trace_context::headers());
         match self.access.token_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
             Some(token) => request.bearer_auth(token.trim()),
             None => request,

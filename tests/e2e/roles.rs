@@ -105,6 +105,45 @@ fn ingest_query_alerts_and_agent_apart_with_tokens() {
 }
 
 #[test]
+fn one_trace_shows_a_query_in_both_processes_that_answer_it() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const CALLER: &str = "b7ad6b7169203331";
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let ingest = Server::start("ingest", &folder("ingest"), &["--self-telemetry", "self"]);
+    let (url, otlp) = (ingest.url(""), format!("http://{}", ingest.address("otlp_grpc")));
+    let query = Server::start(
+        "query",
+        &folder("query"),
+        &["--ingest", url.as_str(), "--self-telemetry", otlp.as_str()],
+    );
+    let asked = query.http.get(query.url("/api/v1/labels"));
+    let asked = asked.header("traceparent", format!("00-{TRACE}-{CALLER}-01")).send().unwrap();
+    assert!(asked.status().is_success());
+    let parents = eventually("the spans of both", || {
+        let rows = query.sql(&format!(
+            "select name, span_id, parent_span_id from spans where service = 'binnacle' and trace_id = '{TRACE}'"
+        ));
+        let of = |name: &str, key: &str| {
+            rows.iter().find(|row| row["name"] == name).map(|row| row[key].as_str().unwrap_or("").to_owned())
+        };
+        Some([
+            (of("GET /api/v1/labels", "parent_span_id")?, CALLER.to_owned()),
+            (of("POST /api/peer/snapshots", "parent_span_id")?, of("GET /api/v1/labels", "span_id")?),
+            (of("POST /api/peer/snapshots/{id}", "parent_span_id")?, of("GET /api/v1/labels", "span_id")?),
+            (of("DELETE /api/peer/snapshots/{id}", "parent_span_id")?, of("GET /api/v1/labels", "span_id")?),
+        ])
+    });
+    for (is, should_be) in parents {
+        assert_eq!(is, should_be);
+    }
+}
+
+#[test]
 fn the_agent_loses_nothing_while_ingest_is_down() {
     let dir = tempfile::tempdir().unwrap();
     let (agent_dir, ingest_dir) = (dir.path().join("agent"), dir.path().join("ingest"));

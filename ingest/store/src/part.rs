@@ -104,6 +104,13 @@ impl PartMeta {
     }
 }
 
+/// The id of the part whose file is named so, where it is a name of ours.
+pub(crate) fn id_of(path: &Path) -> Option<i64> {
+    let (id, _) = path.filename()?.split_once('.')?;
+    let is_ours = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+    if is_ours { id.parse().ok() } else { None }
+}
+
 /// A part in use.
 pub struct Part {
     pub meta: PartMeta,

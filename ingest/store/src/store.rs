@@ -11,7 +11,7 @@ use crate::limits::{LimitBook, Limits};
 use crate::log_deletions::{LogDeletion, LogDeletions};
 use crate::memory::{MetadataBook, Sealed, Tenants};
 use crate::objects::Objects;
-use crate::part::{Part, PartMeta, Signal};
+use crate::part::{self, Part, PartMeta, Signal};
 use crate::rates::Rates;
 use crate::record::{self, Rows};
 use crate::rewrite::{RAW_WAIT_MAX, raw_parts};
@@ -161,7 +161,7 @@ impl Store {
         let indexes = Arc::new(Indexes::new(config.index_bytes_max));
         let (janitor, doomed) = mpsc::unbounded_channel();
         let metas = catalog.parts().await?;
-        remove_orphans(&objects, &metas).await?;
+        let left = remove_orphans(&objects, &metas).await?;
         let mut tombstones: HashMap<Tenant, Vec<Arc<Tombstone>>> = HashMap::new();
         for (tenant, tombstone) in catalog.tombstones().await? {
             tombstones.entry(tenant).or_default().push(Arc::new(tombstone));
@@ -177,7 +177,8 @@ impl Store {
             .chain(
                 log_deletions.values().flatten().flat_map(|deletion| &deletion.parts_also).map(|id| id + 1),
             );
-        let next_part = metas.iter().map(|meta| meta.id + 1).chain(covered_parts).max().unwrap_or(1);
+        let known_parts = metas.iter().map(|meta| meta.id + 1);
+        let next_part = known_parts.chain(covered_parts).chain(left.map(|id| id + 1)).max().unwrap_or(1);
         let mut parts: HashMap<(Tenant, Signal), Vec<Arc<Part>>> = HashMap::new();
         for meta in metas {
             let key = (meta.tenant.clone(), meta.signal);
@@ -606,17 +607,24 @@ impl Sink for Store {
     }
 }
 
-/// Files that a crash left between being written and being committed, or between being removed and deleted.
-async fn remove_orphans(objects: &Objects, metas: &[PartMeta]) -> anyhow::Result<()> {
+/// Files that a crash left between being written and being committed, or between being removed and deleted. Nobody reads
+/// them: one that cannot be removed costs its place on the disk, and nothing else. The answer is the highest id that such
+/// a one has in its name: where it cannot be removed, a new part's file could not take its place either.
+async fn remove_orphans(objects: &Objects, metas: &[PartMeta]) -> anyhow::Result<Option<i64>> {
     let known: std::collections::HashSet<_> =
         metas.iter().flat_map(|meta| [meta.data_path(), meta.index_path()]).collect();
+    let mut left: Option<i64> = None;
     for path in objects.list().await.context("listing the parts")? {
-        if !known.contains(&path) {
-            info!(%path, "removing a file that no catalog row names");
-            objects.delete(&path).await?;
+        if known.contains(&path) {
+            continue;
+        }
+        info!(%path, "removing a file that no catalog row names");
+        if let Err(wrong) = objects.delete(&path).await {
+            warn!(%path, error = %wrong, "a file that no catalog row names stays until the next start");
+            left = left.max(part::id_of(&path));
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn delete_doomed(objects: Arc<Objects>, mut doomed: mpsc::UnboundedReceiver<PartMeta>) {

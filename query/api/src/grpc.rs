@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
+use tracing::Instrument;
 
 /// A query and a few numbers; nobody comes near it.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -101,7 +102,7 @@ where
     let tenant = tenant::of_headers(&headers).map_err(Status::invalid_argument)?;
     let (told, mut listens) = mpsc::channel(WAITING_MAX);
     let running = work(shared, tenant, request.into_inner(), told.clone());
-    tokio::spawn(async move {
+    let working = async move {
         tokio::select! {
             ended = running => if let Err(wrong) = ended {
                 // Nobody listens any more: then nobody misses it.
@@ -109,7 +110,9 @@ where
             },
             () = told.closed() => {}
         }
-    });
+    };
+    // In the question's span, so that what it asks other processes is in its trace.
+    tokio::spawn(working.in_current_span());
     Ok(poll_fn(move |context| listens.poll_recv(context)))
 }
 

@@ -10,6 +10,7 @@ use crate::app::own_metrics;
 use crate::app::reload::Reload;
 use crate::config::{Config, Role};
 use crate::remote::{Access, RemoteAsk, RemoteSink};
+use crate::trace_context;
 use agent::Agent;
 use alerts::{Alerts, Asks};
 use anyhow::Context;
@@ -103,7 +104,10 @@ impl Parts {
         if matches!(config.role, Role::Up { .. } | Role::Query) {
             let source: Arc<dyn Source> = match &parts.store {
                 Some(store) => store.clone(),
-                None => Arc::new(api::peer::PeerSource::new(&config.ingest_url, inputs.ingest_token)?),
+                None => {
+                    let peer = api::peer::PeerSource::new(&config.ingest_url, inputs.ingest_token)?;
+                    Arc::new(peer.in_trace(trace_context::headers))
+                }
             };
             let engine = Engine::new(source, clock.clone(), query_limits(config))?;
             if let Some(prices) = inputs.server.prices {

@@ -73,14 +73,15 @@ fn http_router(config: &Config, shared: Shared) -> anyhow::Result<Router> {
     }
     if let Some(store) = &shared.parts.store {
         let admin = api::prometheus::admin::router(store.clone(), config.admin_api);
-        router = router
-            .merge(api::peer::router(store.clone()))
+        let asked = api::peer::router(store.clone())
             .merge(api::loki::delete_router(store.clone()))
             .merge(Router::new().nest("/prometheus", admin.clone()))
             .merge(admin);
+        router = router.merge(asked.layer(middleware::from_fn(trace::request)));
     }
     if config.role == Role::Query {
-        router = router.merge(admin_routes::router(config)?);
+        let admin = admin_routes::router(config)?;
+        router = router.merge(admin.layer(middleware::from_fn(trace::request)));
     }
     if let Some(engine) = &shared.parts.engine {
         let prometheus = api::prometheus::router(engine.clone(), about(config));

@@ -54,6 +54,44 @@ async fn a_damaged_part_is_named_and_the_others_answer() {
     }
 }
 
+/// Nobody removes the kernel's files, not even root, and a link leads to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stray_file_that_cannot_be_removed_keeps_nobody_from_starting() {
+    const KERNELS: &str = "/proc/sys/fs/inotify";
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.write(write(lines("web", &["kept"], 0))).await.unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    let (stuck, stray) = (dir.path().join("parts/a"), dir.path().join("parts/z"));
+    std::os::unix::fs::symlink(KERNELS, &stuck).unwrap();
+    fs::write(&stray, "of a flush that did not end").unwrap();
+    let there = || fs::read_dir(&stuck).unwrap().count();
+    let before = there();
+    assert!(before > 0, "nothing that stays");
+
+    let store = open(dir.path()).await;
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["kept"]);
+    assert!(!stray.exists(), "those behind it go all the same");
+    assert_eq!(there(), before);
+    store.write(write(lines("web", &["after"], 1))).await.unwrap();
+    store.flush().await.unwrap();
+    killed(store).await;
+    fs::remove_file(&stuck).unwrap();
+    let store = open(dir.path()).await;
+    assert_eq!(bodies(&store, &LogSelect::all(TimeRange::ALL)).await, ["after", "kept"]);
+}
+
+#[test]
+fn a_files_name_tells_its_part() {
+    let of = |name: &str| crate::part::id_of(&object_store::path::Path::from(name));
+    assert_eq!(of("default/logs/7/000000000042.parquet"), Some(42));
+    assert_eq!(of("default/logs/7/000000000042.idx"), Some(42));
+    for other in ["a/max_user_watches", "42.idx", "000000000042", "-00000000042.idx", "9999999999999.idx"] {
+        assert_eq!(of(other), None, "{other}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_log_tail_costs_only_what_was_never_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

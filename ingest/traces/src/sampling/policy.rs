@@ -169,13 +169,29 @@ struct TraceState {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Conditions {
-    /// What the collector does where a condition fails; those that are read here do not.
     #[serde(default, rename = "error_mode")]
-    _error_mode: IgnoredAny,
+    _error_mode: Option<ErrorMode>,
     #[serde(default)]
     span: Vec<String>,
     #[serde(default)]
     spanevent: Vec<String>,
+}
+
+/// What the collector does where a condition fails; those that are read here do not, so that no mode differs from another.
+/// A word that is none is a mistake all the same, there and here.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct ErrorMode;
+
+impl TryFrom<String> for ErrorMode {
+    type Error = String;
+
+    fn try_from(written: String) -> Result<ErrorMode, String> {
+        match written.to_ascii_lowercase().as_str() {
+            "ignore" | "silent" | "propagate" => Ok(ErrorMode),
+            _ => Err(format!("error_mode is {written:?}; use ignore, silent or propagate")),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

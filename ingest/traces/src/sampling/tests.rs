@@ -449,6 +449,10 @@ fn mistakes_are_named() {
         ("policies: [{ name: a, type: always_sample, x: 1 }]", "unknown field `x`"),
         ("policies: [{ name: a, type: ottl_condition, ottl_condition: { error_mode: ignore } }]", "neither"),
         (
+            "policies:\n- name: a\n  type: ottl_condition\n  ottl_condition: { error_mode: ignored, span: ['name == \"a\"'] }",
+            "policies[0].ottl_condition: error_mode is \"ignored\"; use ignore, silent or propagate at line 4",
+        ),
+        (
             "policies: [{ name: a, type: ottl_condition, ottl_condition: { span: ['IsString(name)'] } }]",
             "policy \"a\": condition \"IsString(name)\", at \"IsString(name)\": of the functions IsMatch",
         ),
@@ -463,6 +467,23 @@ fn mistakes_are_named() {
         deep = format!("{{ name: a, type: and, and: {{ and_sub_policy: [{deep}] }} }}");
     }
     assert!(Sampling::parse(&format!("policies: [{deep}]")).err().unwrap_or_default().contains("at most 4"));
+}
+
+#[test]
+fn modes_for_errors_are_the_collectors() {
+    let read = |mode: &str| {
+        let condition = format!("{{ error_mode: {mode}, span: ['name == \"a\"'] }}");
+        Sampling::parse(&format!(
+            "policies: [{{ name: a, type: ottl_condition, ottl_condition: {condition} }}]"
+        ))
+    };
+    for mode in ["ignore", "silent", "propagate", "Silent", "IGNORE", "null"] {
+        assert!(read(mode).is_ok(), "{mode}: {:?}", read(mode).err());
+    }
+    for mode in ["fail", "''", "1", "true", "[ignore]"] {
+        let wrong = read(mode).err().unwrap_or_default();
+        assert!(wrong.contains("error_mode"), "{mode}: {wrong}");
+    }
 }
 
 /// Traces that are decided at once leave nothing behind, however many come before their time is over.

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use model::{Exemplar, LogSelect, Metadata, SeriesSelect, SpanSelect, Tenant};
 use parking_lot::Mutex;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ pub struct PeerSource {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    trace: fn() -> HeaderMap,
 }
 
 impl PeerSource {
@@ -37,7 +39,14 @@ impl PeerSource {
             .read_timeout(READ_TIMEOUT)
             .build()
             .context("making the HTTP client")?;
-        Ok(PeerSource { http, base: base.trim_end_matches('/').to_owned(), token })
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(PeerSource { http, base, token, trace: HeaderMap::new })
+    }
+
+    /// Requests carry these headers, which name the span that asks. They are asked for once, where a snapshot is taken: it is
+    /// read for the same question, and often by other tasks.
+    pub fn in_trace(self, headers: fn() -> HeaderMap) -> PeerSource {
+        PeerSource { trace: headers, ..self }
     }
 }
 
@@ -50,7 +59,9 @@ struct Taken {
 impl Source for PeerSource {
     async fn snapshot(&self, tenant: &Tenant) -> Result<Arc<dyn Snapshot>, ReadError> {
         let url = format!("{}/api/peer/snapshots", self.base);
-        let request = self.http.post(&url).header(crate::tenant::TENANT_HEADER, tenant.as_str());
+        let trace = (self.trace)();
+        let request = self.http.post(&url).headers(trace.clone());
+        let request = request.header(crate::tenant::TENANT_HEADER, tenant.as_str());
         let response = sent(authorized(request, &self.token), &self.base).await?;
         let taken: Taken = response.json().await.map_err(|wrong| unreachable_at(&self.base, &wrong))?;
         Ok(Arc::new(PeerSnapshot {
@@ -58,6 +69,7 @@ impl Source for PeerSource {
             url: format!("{url}/{}", taken.id),
             tenant: tenant.clone(),
             token: self.token.clone(),
+            trace,
             warnings: Arc::default(),
         }))
     }
@@ -89,6 +101,7 @@ struct PeerSnapshot {
     url: String,
     tenant: Tenant,
     token: Option<String>,
+    trace: HeaderMap,
     warnings: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -104,7 +117,8 @@ impl Drop for PeerSnapshot {
 
 impl PeerSnapshot {
     fn named(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        authorized(request, &self.token).header(crate::tenant::TENANT_HEADER, self.tenant.as_str())
+        let request = authorized(request, &self.token).headers(self.trace.clone());
+        request.header(crate::tenant::TENANT_HEADER, self.tenant.as_str())
     }
 
     /// The frames of an answer up to its end, warnings taken out.

@@ -1,4 +1,5 @@
 use super::*;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::TryStreamExt;
 use model::*;
 use store::{Store, Unbounded};
@@ -102,6 +103,39 @@ async fn a_snapshot_is_for_its_own_tenant_and_for_columns_that_are() {
     assert_eq!(asked("default", &Read::Metadata).await, 200, "another tenant's delete does nothing");
     http.delete(&url).send().await.unwrap();
     assert_eq!(asked("default", &Read::Metadata).await, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_for_a_question_names_its_span() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let dir = tempfile::tempdir().unwrap();
+    let config = store::Config { dir: dir.path().to_owned(), fsync: false, ..Default::default() };
+    let store = Store::open(config, Arc::new(SystemClock)).await.unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let listens =
+        axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
+            let header = request.headers().get("traceparent");
+            let parent = header.map(|value| value.to_str().unwrap().to_owned());
+            told.send((request.method().to_string(), parent)).unwrap();
+            next.run(request)
+        });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router(store).layer(listens)).into_future());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let peer = || PeerSource::new(&url, None).unwrap();
+    let named =
+        || HeaderMap::from_iter([(HeaderName::from_static("traceparent"), HeaderValue::from_static(PARENT))]);
+    for (source, parent) in [(peer(), None), (peer().in_trace(named), Some(PARENT))] {
+        let snapshot = source.snapshot(&Tenant::default()).await.unwrap();
+        // Given back at the end of a task that knows nothing of the question.
+        let reads = tokio::spawn(async move { snapshot.metadata().await });
+        assert!(reads.await.unwrap().unwrap().is_empty());
+        for method in ["POST", "POST", "DELETE"] {
+            let (asked, told) = heard.recv().await.unwrap();
+            assert_eq!((asked.as_str(), told.as_deref()), (method, parent));
+        }
+    }
 }
 
 #[test]
