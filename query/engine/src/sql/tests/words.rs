@@ -13,11 +13,11 @@ fn spans(from: u64, count: u64) -> Batch {
     let span = |n: u64| Span {
         trace_id: [(n / 7) as u8; 16],
         span_id: n.to_be_bytes(),
-        parent_span_id: (n % 7 > 0).then_some((n - 1).to_be_bytes()),
+        parent_span_id: (!n.is_multiple_of(7)).then_some((n - 1).to_be_bytes()),
         start_ns: NOON_NS + n as i64,
         duration_ns: (n * n % 1_009) as i64,
         name: format!("op {}", n % 5),
-        kind: if n % 3 == 0 { SpanKind::Server } else { SpanKind::Client },
+        kind: if n.is_multiple_of(3) { SpanKind::Server } else { SpanKind::Client },
         ..Span::default()
     };
     let of_service = |service: u64| {
@@ -37,7 +37,7 @@ fn lines() -> Batch {
         ts_ns: NOON_NS + n as i64,
         severity: 9,
         body: format!("line {n}"),
-        trace_id: (n % 2 == 0).then_some([n as u8; 16]),
+        trace_id: n.is_multiple_of(2).then_some([n as u8; 16]),
         ..LogRecord::default()
     };
     let labels = Labels::from_pairs([("service_name", "s1")]);

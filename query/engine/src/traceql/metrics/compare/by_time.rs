@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_has_the_tag_of_another_or_no_room_is_told_by_the_map() {
-        let tag = |number: u64| 1 << 63 | number * TAG;
+        let tag = |number: u64| (1 << 63) | (number * TAG);
         let mut bucket = FREE;
         bucket.put(tag(7), 70);
         bucket.put(tag(9), 90);
