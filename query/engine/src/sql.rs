@@ -14,6 +14,7 @@ mod json;
 mod languages;
 mod log_scan;
 mod map_text;
+mod node_rules;
 mod percentiles;
 pub mod place;
 mod pushdown;

@@ -2,42 +2,16 @@
 //! and not at their digits.
 
 use super::stored_forms::{Form, Forms, filters, in_forms, of_sides, side_of};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{JoinSide, Result};
+use datafusion::common::JoinSide;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use std::sync::Arc;
 
-#[derive(Debug)]
-pub struct JoinKeys;
-
-impl PhysicalOptimizerRule for JoinKeys {
-    fn name(&self) -> &str {
-        "JoinKeys"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match by_ids(&node) {
-                Some(join) => Transformed::yes(join),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
 /// The join with the keys as ids that are; `None` where there is none.
-fn by_ids(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+pub fn by_ids(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let join = node.downcast_ref::<HashJoinExec>()?;
     let (mut left, mut right) = (join.left().clone(), join.right().clone());
     let mut is_changed = false;

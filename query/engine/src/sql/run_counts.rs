@@ -11,14 +11,11 @@ use arrow::compute::{cast, partition, take};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use futures::StreamExt;
@@ -29,31 +26,8 @@ const TIME: &str = "ts";
 /// Columns of `logs` by which lines lie, and the time within.
 const IN_ORDER: [&str; 6] = [TIME, "service", "namespace", "pod", "container", "node"];
 
-#[derive(Debug)]
-pub struct RunCounts;
-
-impl PhysicalOptimizerRule for RunCounts {
-    fn name(&self) -> &str {
-        "RunCounts"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match counts_of(&node) {
-                Some(counts) => Transformed::yes(counts),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
 /// What stands in place of the first step of an aggregation that only counts rows of a scan of logs.
-fn counts_of(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+pub fn counts_of(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let step = node.downcast_ref::<AggregateExec>()?;
     let by = step.group_expr();
     let only_counts = step.aggr_expr().iter().all(|of| counts_rows(of));

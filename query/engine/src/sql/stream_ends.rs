@@ -6,12 +6,8 @@
 
 use super::log_scan::LogScan;
 use crate::logql::Operator;
-use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::split_conjunction;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -22,31 +18,8 @@ use datafusion::physical_plan::{
 };
 use std::sync::Arc;
 
-#[derive(Debug)]
-pub struct StreamEnds;
-
-impl PhysicalOptimizerRule for StreamEnds {
-    fn name(&self) -> &str {
-        "StreamEnds"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match of_ends(&node) {
-                Some(sorted) => Transformed::yes(sorted),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
 /// A sort by time that wants some lines, over a scan of ends.
-fn of_ends(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+pub fn of_ends(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let sort = node.downcast_ref::<SortExec>()?;
     // By a second expression another line may be wanted of those with the same time.
     let [by] = &sort.expr()[..] else { return None };

@@ -1,6 +1,7 @@
 //! What all sessions have alike: settings, rules and the functions that ask nothing of the engine. It is made once, as to make it
 //! takes longer than a small statement.
 
+use super::node_rules::NodeRule;
 use super::{
     SQL_CATALOG, bounded, functions, join_keys, json, percentiles, run_counts, stream_ends, word_groups,
     yielding,
@@ -24,11 +25,11 @@ pub fn state(runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
-        .with_physical_optimizer_rule(Arc::new(run_counts::RunCounts))
-        .with_physical_optimizer_rule(Arc::new(join_keys::JoinKeys))
-        .with_physical_optimizer_rule(Arc::new(word_groups::WordGroups))
-        .with_physical_optimizer_rule(Arc::new(stream_ends::StreamEnds))
-        .with_physical_optimizer_rule(Arc::new(yielding::Yielding))
+        .with_physical_optimizer_rule(NodeRule::new("RunCounts", run_counts::counts_of))
+        .with_physical_optimizer_rule(NodeRule::new("JoinKeys", join_keys::by_ids))
+        .with_physical_optimizer_rule(NodeRule::new("WordGroups", word_groups::grouped))
+        .with_physical_optimizer_rule(NodeRule::new("StreamEnds", stream_ends::of_ends))
+        .with_physical_optimizer_rule(NodeRule::new("Yielding", yielding::yielding))
         .build();
     let session = SessionContext::new_with_state(state);
     bounded::register(&session);
