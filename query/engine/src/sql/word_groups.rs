@@ -297,3 +297,39 @@ impl Words {
         self.texts.get(number as usize)?.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{DictionaryArray, UInt32Array};
+
+    fn words(dictionary: &[Option<&str>], keys: &[Option<u32>]) -> ArrayRef {
+        let texts: StringArray = dictionary.iter().copied().collect();
+        let keys: UInt32Array = keys.iter().copied().collect();
+        Arc::new(DictionaryArray::new(keys, Arc::new(texts)))
+    }
+
+    #[test]
+    fn a_word_is_of_its_group_whatever_its_number_is() {
+        let mut groups = Groups::new(2);
+        let services = words(&[Some("a"), Some("b")], &[Some(0), Some(1), None, Some(0)]);
+        let names = words(&[Some("x"), Some("y")], &[Some(1), Some(1), Some(0), Some(1)]);
+        assert_eq!(groups.of_rows(&[services, names]).unwrap(), [0, 1, 2, 0]);
+        // Another dictionary, in which a text may also be none, and a word that nobody has.
+        let services = words(&[Some("b"), Some("unused"), None, Some("a")], &[Some(3), Some(2), Some(0)]);
+        let names = words(&[Some("y"), Some("x")], &[Some(0), Some(1), Some(1)]);
+        assert_eq!(groups.of_rows(&[services, names]).unwrap(), [0, 2, 3]);
+        let told = |column: &ArrayRef| -> Vec<Option<String>> {
+            column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+        };
+        let texts = |texts: [Option<&str>; 4]| texts.map(|text| text.map(str::to_owned)).to_vec();
+        let taken = groups.take();
+        assert_eq!(told(&taken[0]), texts([Some("a"), Some("b"), None, Some("b")]));
+        assert_eq!(told(&taken[1]), texts([Some("y"), Some("y"), Some("x"), Some("x")]));
+        assert_eq!(groups.len(), 0);
+        let again = [words(&[Some("b")], &[Some(0)]), words(&[Some("x")], &[Some(0)])];
+        assert_eq!(groups.of_rows(&again).unwrap(), [0]);
+        let no_words: ArrayRef = Arc::new(UInt32Array::from(vec![1]));
+        assert!(Groups::new(1).of_rows(&[no_words]).is_err());
+    }
+}
