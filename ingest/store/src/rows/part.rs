@@ -3,13 +3,16 @@
 
 mod attributes;
 mod automaton;
+mod batches;
 mod bodies;
 mod cells;
+mod coded;
 mod conditions;
 mod cut;
 mod few;
 mod forms;
 mod full_text;
+mod hybrid;
 mod ids;
 mod label_tests;
 mod needles;

@@ -451,7 +451,7 @@ impl PageIterator for Chunks {}
 
 /// Pieces of a file, by where they begin.
 #[derive(Default)]
-pub struct Fetched(pub HashMap<u64, Bytes>);
+pub struct Fetched(pub foldhash::HashMap<u64, Bytes>);
 
 impl Length for Fetched {
     fn len(&self) -> u64 {

@@ -1,8 +1,11 @@
 //! Reads rows of columns that are no lists, row group by row group, without the library's reader for any file: that one makes two
-//! contexts of the compressor for each column of each row group, which takes longer than a small column takes to unpack.
+//! contexts of the compressor for each column of each row group, which takes longer than a small column takes to unpack. Columns
+//! that have each value once are read as they lie.
 //! Rows that are judged come in several readings, of which each reads only the pages that have any left.
 
 use super::Index;
+use super::batches::{self, Batches};
+use super::coded::Coded;
 use super::picked::{Chunks, Fetched, pages_of};
 use super::read::Judge;
 use crate::metrics::part::selection;
@@ -44,7 +47,7 @@ pub struct Straight {
     /// Indices of the file's columns.
     columns: Vec<usize>,
     groups: std::vec::IntoIter<(usize, Rows)>,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Batches>,
     batch_rows: usize,
 }
 
@@ -171,16 +174,16 @@ impl File {
         group: usize,
         rows: &[Range<usize>],
         (columns, batch_rows): (&[usize], usize),
-    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+    ) -> Result<Batches, ParquetError> {
         let mut chosen =
             Chosen::of(metadata.metadata(), group, self.blocks.0.get(group).map_or(&[], |starts| starts));
         let places = rows.iter().map(|range| chosen.place(range)).collect::<Vec<_>>();
-        let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+        let leaves = chosen.leaves(columns);
         let mut ranges = vec![];
-        for leaf in (0..metadata.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf)) {
-            let pages = chosen.pages(leaf)?;
-            let (start, _) = chosen.metadata.row_group(group).column(leaf).byte_range();
-            let first = chosen.all_pages(leaf)?.first().map_or(start, |page| page.offset as u64);
+        for (_, leaf) in &leaves {
+            let pages = chosen.pages(*leaf)?;
+            let (start, _) = chosen.metadata.row_group(group).column(*leaf).byte_range();
+            let first = chosen.all_pages(*leaf)?.first().map_or(start, |page| page.offset as u64);
             ranges.extend((start < first).then_some(start..first));
             ranges.extend(
                 pages
@@ -190,10 +193,21 @@ impl File {
         }
         let bytes = self.part.objects().ranges(&self.part.meta.data_path(), ranges.clone()).await?;
         chosen.fetched = Arc::new(Fetched(ranges.iter().map(|range| range.start).zip(bytes).collect()));
-        let selection = selection(places.into_iter(), chosen.num_rows());
-        let levels =
-            parquet_to_arrow_field_levels(metadata.parquet_schema(), mask, Some(metadata.schema().fields()))?;
-        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &chosen, batch_rows, Some(selection))
+        let columns: Vec<usize> = leaves.iter().map(|(column, _)| *column).collect();
+        let coded: Vec<Option<Coded>> =
+            leaves.iter().map(|at| chosen.coded(metadata, *at)).collect::<Result<_, ParquetError>>()?;
+        let others: Vec<usize> =
+            columns.iter().zip(&coded).filter(|(_, coded)| coded.is_none()).map(|(at, _)| *at).collect();
+        Ok(Batches {
+            schema: Arc::new(metadata.schema().project(&columns)?),
+            coded,
+            others: match others.is_empty() {
+                true => None,
+                false => Some(chosen.others(metadata, &others, &places, batch_rows)?),
+            },
+            rows: batches::Rows::new(places),
+            batch_rows,
+        })
     }
 }
 
@@ -236,6 +250,43 @@ impl<'a> Chosen<'a> {
             }
         }
         place..place + rows.len()
+    }
+
+    /// Each of these columns of the file with its leaf, in the order of the file.
+    fn leaves(&self, columns: &[usize]) -> Vec<(usize, usize)> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        let roots = (0..schema.num_columns()).map(|leaf| (schema.get_column_root_idx(leaf), leaf));
+        roots.filter(|(root, _)| columns.contains(root)).collect()
+    }
+
+    /// `None` where the library reads it.
+    fn coded(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        (column, leaf): (usize, usize),
+    ) -> Result<Option<Coded>, ParquetError> {
+        let (kind, chunk) =
+            (metadata.schema().field(column).data_type(), self.metadata.row_group(self.group).column(leaf));
+        if !Coded::can_read(chunk, kind) {
+            return Ok(None);
+        }
+        let pages = pages_of(chunk, self.fetched.clone(), self.pages(leaf)?, self.num_rows())?;
+        Coded::new(pages, chunk, kind).map(Some)
+    }
+
+    /// What the library reads of these columns, at these places.
+    fn others(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        columns: &[usize],
+        places: &[Range<usize>],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let schema = metadata.parquet_schema();
+        let mask = ProjectionMask::roots(schema, columns.iter().copied());
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(metadata.schema().fields()))?;
+        let selection = selection(places.iter().cloned(), self.num_rows());
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, self, batch_rows, Some(selection))
     }
 
     fn all_pages(&self, leaf: usize) -> Result<&'a [PageLocation], ParquetError> {
