@@ -324,8 +324,7 @@ pub struct SpanSelect {
     /// Attributes of the span itself, by name and text. A span whose attribute is a list is not judged by it.
     #[serde(default)]
     pub attributes: Vec<(String, String)>,
-    /// Attributes that come as columns of their own behind the others, each with the column of its types: who wants one or two
-    /// of them need not have all put together.
+    /// What comes as columns of their own behind the others: who wants one or two attributes need not have all put together.
     #[serde(default)]
     pub fields: Vec<SpanField>,
     /// One, counted from 0, of so many shares that together are all. Only who reads the store itself divides.
@@ -333,23 +332,29 @@ pub struct SpanSelect {
     pub share: Option<(usize, usize)>,
 }
 
-/// An attribute of spans or of their resource.
+/// An attribute of spans or of their resource, or what many spans share as it lies: a dictionary, of which each has a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SpanField {
     Span(String),
     Resource(String),
+    /// Attributes of the resource, a map, and their type bytes.
+    Resources,
+    /// Trace ids.
+    Traces,
 }
 
 impl SpanField {
-    /// The name of its column: texts, null where a span does not have it.
+    /// The name of its column. That of an attribute is of texts, null where a span does not have it.
     pub fn column(&self) -> String {
         match self {
+            SpanField::Resources => "resources".into(),
+            SpanField::Traces => "traces".into(),
             SpanField::Span(name) => format!("span:{name}"),
             SpanField::Resource(name) => format!("resource:{name}"),
         }
     }
 
-    /// The name of the column of its type bytes.
+    /// The name of the column of an attribute's type bytes.
     pub fn types(&self) -> String {
         format!("types:{}", self.column())
     }

@@ -212,6 +212,11 @@ impl LocalFile {
 }
 
 impl Objects {
+    /// Whether they are files of this machine.
+    pub fn are_local(&self) -> bool {
+        self.local.is_some()
+    }
+
     fn file(&self, path: &Path) -> ObjectFile {
         let on_disk = self.local.as_ref().and_then(|local| local.path_to_filesystem(path).ok());
         let local = on_disk.map(|path| LocalFile { path, opened: None });

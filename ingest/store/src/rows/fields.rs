@@ -1,18 +1,21 @@
-//! Single attributes of spans as columns of their own: texts as words, and beside them the type of each.
+//! Single attributes of spans as columns of their own: texts as words, and beside them the type of each. And dictionaries of what
+//! many spans share.
 
 use super::groups::GroupColumns;
 use super::part::AttributesOfFile;
 use super::shapes;
 use super::stored::numbers;
 use arrow::array::{
-    Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringDictionaryBuilder,
-    UInt8Array, UInt32Array,
+    Array, ArrayRef, AsArray, DictionaryArray, ListArray, RecordBatch, RecordBatchOptions,
+    StringDictionaryBuilder, UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
 use model::SpanField;
 use std::sync::Arc;
+
+pub const TRACE_ID: &str = "trace_id";
 
 /// Texts and types.
 pub type Typed = (ArrayRef, ArrayRef);
@@ -38,6 +41,15 @@ pub fn with_fields(
             (SpanField::Span(name), _, Some(attributes)) => attributes.get(name)?,
             (SpanField::Span(name), Some(columns), _) => of_memory(columns, groups, name)?,
             (SpanField::Span(_), None, None) => return Err(wrong()),
+            (SpanField::Resources | SpanField::Traces, ..) => {
+                let shared = match field {
+                    SpanField::Traces => coded_ids(rows)?,
+                    _ => groups.resources(numbers(rows)?)?,
+                };
+                fields.push(Arc::new(Field::new(field.column(), shared.data_type().clone(), false)));
+                columns.push(shared);
+                continue;
+            }
         };
         fields.push(Arc::new(Field::new(field.column(), texts.data_type().clone(), true)));
         fields.push(Arc::new(Field::new(field.types(), DataType::UInt8, false)));
@@ -45,6 +57,16 @@ pub fn with_fields(
     }
     let rows = RecordBatchOptions::new().with_row_count(Some(published.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
+/// Where they do not lie so, the id of each row is a value of its own.
+fn coded_ids(rows: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+    let ids = rows.column_by_name(TRACE_ID).ok_or_else(|| ArrowError::SchemaError("no trace ids".into()))?;
+    if matches!(ids.data_type(), DataType::Dictionary(..)) {
+        return Ok(ids.clone());
+    }
+    let keys = UInt32Array::from_iter_values(0..ids.len() as u32);
+    Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, ids.clone())?))
 }
 
 fn wrong() -> ArrowError {

@@ -8,11 +8,11 @@ use crate::part::Signal;
 use crate::side_index::{Cursor, put_block};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, DictionaryArray, MapArray, MapBuilder, StringArray,
-    StringBuilder, UInt8Array, UInt32Array,
+    StringBuilder, StructArray, UInt8Array, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::datatypes::{DataType, Field, Fields, UInt32Type};
 use arrow::error::ArrowError;
 use foldhash::{HashMap, HashMapExt};
 use model::{Attributes, Labels, Value};
@@ -373,6 +373,15 @@ impl GroupColumns {
             }
         };
         Ok((Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, own.values.clone())?), Arc::new(types)))
+    }
+
+    /// The resources as a dictionary that has each group's: its map and its type bytes.
+    pub fn resources(&self, numbers: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+        let (maps, types) = self.attributes("resource")?;
+        let field = |name, column: &ArrayRef| Field::new(name, column.data_type().clone(), false);
+        let fields = Fields::from(vec![field("attributes", maps), field("types", types)]);
+        let both = StructArray::try_new(fields, vec![maps.clone(), types.clone()], None)?;
+        Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(numbers.clone(), Arc::new(both))?))
     }
 
     fn attribute_of_groups(&self, name: &str) -> Arc<OfGroups> {

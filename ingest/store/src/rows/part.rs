@@ -18,10 +18,12 @@ mod label_tests;
 mod needles;
 mod packed;
 mod page_times;
+mod pages;
 mod paths;
 mod picked;
 mod ranges;
 mod read;
+mod row_group;
 mod stamps;
 mod straight;
 mod templates;
@@ -137,7 +139,7 @@ pub struct Index {
     /// The same for who reads columns of attributes as words.
     words_metadata: OnceLock<ArrowReaderMetadata>,
     /// Of columns that are no lists.
-    blocks: OnceLock<Option<Arc<straight::Blocks>>>,
+    blocks: OnceLock<Option<Arc<row_group::Blocks>>>,
 }
 
 /// How the rows of a part lie: which attributes and paths of JSON bodies have a column of their own, and the unit of the

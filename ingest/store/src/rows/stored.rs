@@ -1,7 +1,7 @@
 //! The columns in which rows lie in memory, in the log and, with their attributes by name, in Parquet: those of
 //! [`crate::schema`] that belong to a row, and the numbers of its group and of the shape of its attributes.
 
-use super::fields::with_fields;
+use super::fields::{TRACE_ID, with_fields};
 use super::groups::{GROUP, Group, GroupColumns, is_of_group};
 use super::part::Select;
 use super::shapes::{self, SHAPE, Shape, VALUES};
@@ -11,6 +11,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UI
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
+use model::SpanField;
 use std::sync::{Arc, LazyLock};
 
 /// Rows of one write, and the groups and shapes that their numbers mean.
@@ -106,6 +107,7 @@ pub fn read_in_memory(select: &Select, columns: &[usize]) -> Vec<&'static str> {
     let mut own = in_memory(&needed(select.signal(), columns));
     if !select.fields().is_empty() {
         own.extend([GROUP, SHAPE, VALUES]);
+        own.extend(select.fields().contains(&SpanField::Traces).then_some(TRACE_ID));
         own.sort_unstable();
         own.dedup();
     }

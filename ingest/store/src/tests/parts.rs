@@ -373,20 +373,22 @@ async fn fields_and_shares_are_what_the_whole_is() {
     let names = ["code", "http.route", "list", "rare.0", "nowhere"];
     let of_spans = names.map(|name| SpanField::Span(name.into()));
     let of_resources = ["k8s.pod.name", "n", "nowhere"].map(|name| SpanField::Resource(name.into()));
-    let fields: Vec<SpanField> = of_spans.into_iter().chain(of_resources).collect();
+    let attributes: Vec<SpanField> = of_spans.into_iter().chain(of_resources).collect();
+    let fields = [&attributes[..], &[SpanField::Resources, SpanField::Traces]].concat();
     let check = async || {
         let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
-        let columns = ["span_id", "attributes", "attribute_types", "resource", "resource_types"];
+        let columns = ["span_id", "attributes", "attribute_types", "resource", "resource_types", "trace_id"];
         let all =
             snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::named(&columns)).await.unwrap();
         let mut expected = vec![];
         for batch in all.try_collect::<Vec<RecordBatch>>().await.unwrap() {
-            let text = |column: usize, row| array_value_to_string(batch.column(column), row).unwrap();
+            let text = |column: &str, row| array_value_to_string(&batch[column], row).unwrap();
             for row in 0..batch.num_rows() {
-                let found = fields.iter().map(|field| {
+                let found = attributes.iter().map(|field| {
                     let (map, name) = match field {
-                        SpanField::Span(name) => ("attributes", name),
                         SpanField::Resource(name) => ("resource", name),
+                        SpanField::Span(name) => ("attributes", name),
+                        other => unreachable!("{other:?} is no attribute"),
                     };
                     let types =
                         batch.column_by_name(&format!("{}_types", map.trim_end_matches('s'))).unwrap();
@@ -398,7 +400,10 @@ async fn fields_and_shares_are_what_the_whole_is() {
                         format!("{text} {}", types.as_binary::<i32>().value(row)[at])
                     })
                 });
-                expected.push(format!("{} {}", text(0, row), found.collect::<Vec<_>>().join(" ")));
+                let found = found.collect::<Vec<_>>().join(" ");
+                let [id, resource, types, trace] =
+                    ["span_id", "resource", "resource_types", "trace_id"].map(|column| text(column, row));
+                expected.push(format!("{id} {found} {{attributes: {resource}, types: {types}}} {trace}"));
             }
         }
         expected.sort();

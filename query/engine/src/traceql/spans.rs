@@ -3,7 +3,7 @@
 mod columns;
 mod sent;
 
-pub(crate) use columns::Keyed;
+pub(crate) use columns::{Keyed, Resources, Traces};
 
 use super::value::{Val, typed};
 use arrow::array::{
@@ -42,6 +42,8 @@ pub(crate) struct Spans<'a> {
     events: Option<Parts<'a>>,
     links: Option<Parts<'a>>,
     own: Vec<Own<'a>>,
+    resources: Option<Resources<'a>>,
+    traces: Option<Traces<'a>>,
 }
 
 const DROPPED: [&str; 5] = [
@@ -89,6 +91,8 @@ impl<'a> Spans<'a> {
             events: column("events").and_then(Parts::of),
             links: column("links").and_then(Parts::of),
             own: Own::of(batch),
+            resources: Resources::of(batch),
+            traces: Traces::of(batch),
         }
     }
 
@@ -98,12 +102,6 @@ impl<'a> Spans<'a> {
 
     pub fn trace_id(&self, row: usize) -> TraceId {
         id(self.trace_id, row).unwrap_or_default()
-    }
-
-    /// Of all rows, where each has one.
-    pub fn trace_ids(&self) -> Option<&'a [TraceId]> {
-        let ids = self.trace_id.filter(|ids| ids.null_count() == 0 && ids.value_size() == 16)?;
-        Some(ids.value_data().as_chunks::<16>().0)
     }
 
     pub fn span_id(&self, row: usize) -> SpanId {
@@ -287,10 +285,16 @@ impl<'a> Spans<'a> {
     pub fn each_attribute(&self, row: usize, see: &mut dyn FnMut(Scope, &str, Val<'a>)) {
         for own in &self.own {
             // What comes put together with all others is seen there.
-            let maps = if own.of_resource { &self.resource } else { &self.attributes };
-            if let (None, Some(value)) = (maps, own.get(row)) {
+            let is_seen = match own.of_resource {
+                true => self.resource.is_some() || self.resources.is_some(),
+                false => self.attributes.is_some(),
+            };
+            if let Some(value) = own.get(row).filter(|_| !is_seen) {
                 see(own.scope(), own.name, value);
             }
+        }
+        for (name, text, kind) in self.resources.iter().flat_map(|resources| resources.of_row(row)) {
+            see(Scope::Resource, name, typed(kind, text));
         }
         self.each_entry(row, &mut |scope, name, text, kind| see(scope, name, typed(kind, text)));
     }
@@ -325,6 +329,16 @@ impl<'a> Spans<'a> {
             let (kinds, words) = (Some(&own.types.values()[..]), own.words.values.len());
             (own.scope(), own.name, Keyed { keys, kinds, words, dictionary: Some(own.words.values) })
         })
+    }
+
+    /// All resources, where they came as a dictionary.
+    pub fn resources(&self) -> Option<&Resources<'a>> {
+        self.resources.as_ref()
+    }
+
+    /// Trace ids, where they came as a dictionary.
+    pub fn traces(&self) -> Option<&Traces<'a>> {
+        self.traces.as_ref()
     }
 
     /// An intrinsic whose column is of words.

@@ -12,30 +12,36 @@ use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The rows of a column in some pages of a row group.
 pub struct Coded {
     pages: Box<dyn PageReader>,
     kind: Kind,
     nullable: bool,
-    values: Option<Values>,
+    dictionary: Dictionary,
     page: Rows,
     /// What the last rows had that all had the same, as many as there were.
     same: Option<(Option<u32>, ArrayRef)>,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// Known once it was read; all pages of a row group have the same.
+pub type Dictionary = Arc<OnceLock<Values>>;
+
+/// As what a column is read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
     Words,
+    /// Of so many bytes; rows have their numbers.
+    Numbered(i32),
     /// Of so many bytes.
     Ids(usize),
     Numbers,
 }
 
 /// What rows have one of each.
-enum Values {
-    Words(ArrayRef),
+pub enum Values {
+    Numbered(ArrayRef),
     Ids(usize, Bytes),
     Numbers(Vec<u32>),
 }
@@ -70,24 +76,33 @@ fn without_values() -> ParquetError {
 }
 
 impl Kind {
-    fn of(kind: &DataType) -> Option<Kind> {
+    pub fn of(kind: &DataType) -> Option<Kind> {
         match kind {
-            DataType::Dictionary(keys, values)
-                if **keys == DataType::UInt32 && **values == DataType::Utf8 =>
-            {
-                Some(Kind::Words)
-            }
+            DataType::Dictionary(keys, values) if **keys == DataType::UInt32 => match **values {
+                DataType::Utf8 => Some(Kind::Words),
+                DataType::FixedSizeBinary(bytes) => Some(Kind::Numbered(bytes)),
+                _ => None,
+            },
             DataType::FixedSizeBinary(bytes) => Some(Kind::Ids(*bytes as usize)),
             DataType::UInt32 => Some(Kind::Numbers),
             _ => None,
         }
     }
 
+    /// Whether the column of a row group can be read so.
+    pub fn can_read(self, chunk: &ColumnChunkMetaData) -> bool {
+        self.lies_as(chunk.column_type())
+            && chunk.column_descr().max_rep_level() == 0
+            && chunk.column_descr().max_def_level() <= 1
+            && chunk.dictionary_page_offset().is_some()
+            && chunk.page_encoding_stats_mask().is_some_and(|pages| pages.is_only(Encoding::RLE_DICTIONARY))
+    }
+
     fn lies_as(self, physical: Type) -> bool {
         physical
             == match self {
                 Kind::Words => Type::BYTE_ARRAY,
-                Kind::Ids(_) => Type::FIXED_LEN_BYTE_ARRAY,
+                Kind::Ids(_) | Kind::Numbered(_) => Type::FIXED_LEN_BYTE_ARRAY,
                 Kind::Numbers => Type::INT32,
             }
     }
@@ -106,11 +121,12 @@ impl Kind {
                     rest = behind;
                 }
                 let words = StringArray::try_new(OffsetBuffer::new(ends.into()), text.into(), None)?;
-                Values::Words(Arc::new(words))
+                Values::Numbered(Arc::new(words))
             }
-            Kind::Ids(length) => {
-                let all = count.checked_mul(length).filter(|all| *all <= bytes.len()).ok_or_else(short)?;
-                Values::Ids(length, bytes.slice(..all))
+            Kind::Ids(length) => Values::Ids(length, first(length, count, bytes)?),
+            Kind::Numbered(length) => {
+                let all = Buffer::from(first(length as usize, count, bytes)?);
+                Values::Numbered(Arc::new(FixedSizeBinaryArray::try_new(length, all, None)?))
             }
             Kind::Numbers => {
                 let numbers = bytes.as_chunks().0.get(..count).ok_or_else(short)?;
@@ -120,6 +136,12 @@ impl Kind {
     }
 }
 
+/// The first ones of such values.
+fn first(length: usize, count: usize, bytes: Bytes) -> Result<Bytes, ParquetError> {
+    let all = count.checked_mul(length).filter(|all| *all <= bytes.len());
+    all.map(|all| bytes.slice(..all)).ok_or_else(|| wrong("its values are cut short"))
+}
+
 impl Values {
     /// The values of rows by their codes.
     fn column(&self, (codes, mut nulls): (Vec<u32>, NullBufferBuilder)) -> Result<ArrayRef, ArrowError> {
@@ -127,9 +149,9 @@ impl Values {
         // A row without a value has the code 0, of which there may be no value either.
         let has_none = nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows);
         Ok(match self {
-            Values::Words(words) => {
+            Values::Numbered(values) => {
                 let keys = UInt32Array::try_new(ScalarBuffer::from(codes), nulls)?;
-                Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, words.clone())?)
+                Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values.clone())?)
             }
             Values::Ids(length, ids) => {
                 let mut bytes = Vec::with_capacity(rows * length);
@@ -279,24 +301,15 @@ impl Rows {
 }
 
 impl Coded {
-    /// Whether the column of a row group can be read so.
-    pub fn can_read(chunk: &ColumnChunkMetaData, kind: &DataType) -> bool {
-        Kind::of(kind).is_some_and(|kind| kind.lies_as(chunk.column_type()))
-            && chunk.column_descr().max_rep_level() == 0
-            && chunk.column_descr().max_def_level() <= 1
-            && chunk.dictionary_page_offset().is_some()
-            && chunk.page_encoding_stats_mask().is_some_and(|pages| pages.is_only(Encoding::RLE_DICTIONARY))
-    }
-
-    /// Of pages of a column that [can be read so](Self::can_read).
+    /// Of pages of a column that [can be read so](Kind::can_read); where the dictionary is not known, it is the first of them.
     pub fn new(
         pages: Box<dyn PageReader>,
         chunk: &ColumnChunkMetaData,
-        kind: &DataType,
-    ) -> Result<Coded, ParquetError> {
-        let kind = Kind::of(kind).ok_or_else(|| wrong(&format!("it cannot be {kind}")))?;
+        kind: Kind,
+        dictionary: Dictionary,
+    ) -> Coded {
         let nullable = chunk.column_descr().max_def_level() > 0;
-        Ok(Coded { pages, kind, nullable, values: None, page: Rows::default(), same: None })
+        Coded { pages, kind, nullable, dictionary, page: Rows::default(), same: None }
     }
 
     /// Rows one behind the other: of each piece the first number is left out and the second taken.
@@ -322,7 +335,7 @@ impl Coded {
     }
 
     fn column(&mut self, codes: Codes) -> Result<ArrayRef, ArrowError> {
-        let values = self.values.as_ref().ok_or_else(without_values)?;
+        let values = self.dictionary.get().ok_or_else(without_values)?;
         if let Some(each) = codes.each {
             return values.column(each);
         }
@@ -363,7 +376,8 @@ impl Coded {
             match self.pages.get_next_page()? {
                 None => return Err(wrong("rows are missing")),
                 Some(Page::DictionaryPage { buf, num_values, .. }) => {
-                    self.values = Some(self.kind.values(buf, num_values as usize)?);
+                    let values = self.kind.values(buf, num_values as usize)?;
+                    self.dictionary.get_or_init(|| values);
                 }
                 Some(page) => self.page = Rows::of(page, self.nullable)?,
             }
@@ -402,7 +416,8 @@ mod tests {
         let group = file.get_row_group(0).unwrap();
         let chunk = group.metadata().column(column);
         let pages = group.get_column_page_reader(column).unwrap();
-        Coded::can_read(chunk, kind).then(|| Coded::new(pages, chunk, kind).unwrap())
+        let kind = Kind::of(kind).filter(|kind| kind.can_read(chunk))?;
+        Some(Coded::new(pages, chunk, kind, Dictionary::default()))
     }
 
     /// Values that go on for a while or change with each row, of so many, some of them missing.
@@ -437,8 +452,9 @@ mod tests {
         for (values, missing) in [(1, 0.0), (1, 1.0), (2, 0.5), (300, 0.0), (300, 0.2), (3_000, 0.01)] {
             let columns = columns(&mut rng, values, missing);
             let file = file(&columns, WriterVersion::PARQUET_2_0);
-            for (at, column) in columns.iter().enumerate() {
-                let mut read = coded(&file, at, column.data_type()).unwrap();
+            let kinds = columns.iter().map(|column| column.data_type().clone()).enumerate();
+            for (at, kind) in kinds.chain([(0, crate::schema::coded_ids())]) {
+                let (column, mut read) = (&columns[at], coded(&file, at, &kind).unwrap());
                 let (mut row, mut left_out, mut parts) = (0, 0, vec![]);
                 while row < ROWS {
                     let mut pieces = vec![];
@@ -453,7 +469,7 @@ mod tests {
                     let again = read.read(&pieces).unwrap();
                     let own = concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()).unwrap();
                     parts.clear();
-                    assert_eq!(again.data_type(), column.data_type());
+                    assert_eq!(again.data_type(), &kind);
                     assert_eq!(again.len(), own.len());
                     assert_eq!(&plain(&again), &plain(&own), "{values} {missing} {at} {pieces:?}");
                 }
@@ -506,7 +522,7 @@ mod tests {
 
     #[test]
     fn what_is_no_dictionary_is_told() {
-        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::Numbers, 3)];
+        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::Numbered(8), 2), (Kind::Numbers, 3)];
         for (kind, count) in kinds {
             let bytes = Bytes::from_static(&[1, 0, 0, 0, b'x', 9, 0, 0, 0, b'y', b'z']);
             assert!(kind.values(bytes, count).is_err());

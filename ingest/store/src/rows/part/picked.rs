@@ -3,7 +3,8 @@
 //! attributes as the rows' shapes say, and columns that are mostly blank as the counts of their pages say.
 
 use super::attributes::{self, SHAPE};
-use super::{Index, MAY_BE_BLANK, SPAN_PAGE_ROWS as PAGE_ROWS, unpacker};
+use super::pages::{Chunks, Fetched, Located, pages_of};
+use super::{Index, MAY_BE_BLANK, SPAN_PAGE_ROWS as PAGE_ROWS};
 use crate::metrics::part::selection;
 use crate::objects::Read;
 use crate::part::{Damaged, Part};
@@ -12,26 +13,18 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, 
 use arrow::compute::{concat, concat_batches, take};
 use arrow::datatypes::{DataType, Schema, UInt32Type};
 use arrow::error::ArrowError;
-use bytes::{Buf, Bytes};
 use futures::TryStreamExt;
 use model::TraceId;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
-use parquet::basic::Compression;
-use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
+use parquet::column::page::PageIterator;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
-use parquet::file::reader::{ChunkReader, Length};
-use parquet::file::serialized_reader::SerializedPageReader;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// No page is let be larger.
-const PAGE_BYTES_MAX: u64 = 1 << 30;
 
 pub struct Picked<'a> {
     pub part: &'a Arc<Part>,
@@ -337,9 +330,13 @@ impl RowGroups for Pages<'_> {
             let located = self.locations(*group, pages, leaf);
             let located = located.ok_or_else(|| ParquetError::General("its pages were not chosen".into()))?;
             let chunk = self.metadata.row_group(*group).column(leaf);
-            chunks.push(pages_of(chunk, self.fetched.clone(), located, rows));
+            chunks.push(pages_of(
+                chunk,
+                self.fetched.clone(),
+                Located { pages: located, rows, with_dictionary: true },
+            ));
         }
-        Ok(Box::new(Chunks(chunks.into_iter())))
+        Ok(Box::new(Chunks::of(chunks)))
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
@@ -348,127 +345,5 @@ impl RowGroups for Pages<'_> {
 
     fn metadata(&self) -> &ParquetMetaData {
         self.metadata
-    }
-}
-
-/// Reads these pages of a chunk, which are numbered as if there were no others, with so many rows.
-pub fn pages_of(
-    chunk: &ColumnChunkMetaData,
-    fetched: Arc<Fetched>,
-    located: Vec<PageLocation>,
-    rows: usize,
-) -> Chunk {
-    let compression = chunk.compression();
-    let mut chosen = chunk.clone().into_builder();
-    // What lies before the first page would be taken for a dictionary.
-    if let (None, Some(first)) = (chunk.dictionary_page_offset(), located.first()) {
-        chosen = chosen.set_data_page_offset(first.offset);
-    }
-    if matches!(compression, Compression::ZSTD(_)) {
-        chosen = chosen.set_compression(Compression::UNCOMPRESSED);
-    }
-    let pages = SerializedPageReader::new(fetched, &chosen.build()?, rows, Some(located))?;
-    Ok(match compression {
-        Compression::ZSTD(_) => Box::new(Unpacked(pages)) as Box<dyn PageReader>,
-        _ => Box::new(pages),
-    })
-}
-
-/// Pages that come packed, as if they were not: the library makes two contexts for each column to unpack its pages with, which
-/// takes longer than to unpack the one page that is read of it.
-struct Unpacked(SerializedPageReader<Fetched>);
-
-/// What lies behind the first bytes, unpacked; these are as they were.
-fn unpacked(bytes: &Bytes, first: usize) -> Result<Bytes, ParquetError> {
-    let wrong = || ParquetError::General("a page is not packed as it should be".into());
-    let (plain, packed) = bytes.split_at_checked(first).ok_or_else(wrong)?;
-    if packed.is_empty() {
-        return Ok(bytes.clone());
-    }
-    let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().ok_or_else(wrong)?;
-    if size > PAGE_BYTES_MAX {
-        return Err(ParquetError::General(format!("a page says that it holds {size} bytes")));
-    }
-    let mut out = Vec::with_capacity(first + size as usize);
-    out.extend_from_slice(plain);
-    let mut out = Cursor::new(out);
-    out.set_position(first as u64);
-    unpacker::with(|own| own.decompress_to_buffer(packed, &mut out))?;
-    Ok(out.into_inner().into())
-}
-
-impl Iterator for Unpacked {
-    type Item = Result<Page, ParquetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.get_next_page().transpose()
-    }
-}
-
-impl PageReader for Unpacked {
-    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
-        let Some(mut page) = self.0.get_next_page()? else { return Ok(None) };
-        match &mut page {
-            Page::DictionaryPage { buf, .. } | Page::DataPage { buf, .. } => *buf = unpacked(buf, 0)?,
-            Page::DataPageV2 { buf, def_levels_byte_len, rep_levels_byte_len, is_compressed, .. } => {
-                if std::mem::take(is_compressed) {
-                    *buf = unpacked(buf, (*def_levels_byte_len + *rep_levels_byte_len) as usize)?;
-                }
-            }
-        }
-        Ok(Some(page))
-    }
-
-    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
-        self.0.peek_next_page()
-    }
-
-    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
-        self.0.skip_next_page()
-    }
-}
-
-pub type Chunk = Result<Box<dyn PageReader>, ParquetError>;
-
-impl Chunks {
-    pub fn one(chunk: Chunk) -> Chunks {
-        Chunks(vec![chunk].into_iter())
-    }
-}
-
-/// The row groups' pages of one leaf.
-pub struct Chunks(std::vec::IntoIter<Chunk>);
-
-impl Iterator for Chunks {
-    type Item = Chunk;
-
-    fn next(&mut self) -> Option<Chunk> {
-        self.0.next()
-    }
-}
-
-impl PageIterator for Chunks {}
-
-/// Pieces of a file, by where they begin.
-#[derive(Default)]
-pub struct Fetched(pub foldhash::HashMap<u64, Bytes>);
-
-impl Length for Fetched {
-    fn len(&self) -> u64 {
-        self.0.iter().map(|(start, bytes)| start + bytes.len() as u64).max().unwrap_or(0)
-    }
-}
-
-impl ChunkReader for Fetched {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.get_bytes(start, 0)?.reader())
-    }
-
-    /// As much as was fetched there: a reader that sees the first of the chosen pages takes all before it for the dictionary.
-    fn get_bytes(&self, start: u64, _: usize) -> Result<Bytes, ParquetError> {
-        let missing = || ParquetError::EOF(format!("byte {start} was not fetched"));
-        self.0.get(&start).cloned().ok_or_else(missing)
     }
 }

@@ -11,7 +11,7 @@ use super::{Automata, Index, LOG_PAGE_ROWS, MAY_BE_BLANK, SPAN_PAGE_ROWS, attrib
 use crate::metrics::part::selection;
 use crate::objects::Read;
 use crate::part::{Damaged, Part, Signal};
-use crate::rows::fields::with_fields;
+use crate::rows::fields::{TRACE_ID, with_fields};
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
 use crate::rows::shapes::{self, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
@@ -21,7 +21,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
@@ -167,6 +167,7 @@ pub async fn read(
         None => index.columns_and_fields(&needed, select.fields()),
     };
     let fields = select.fields().to_vec();
+    let ids_are_coded = fields.contains(&SpanField::Traces);
     // Attributes by which rows are judged, and those of whoever does not want all, are read as words, which are compared once a word.
     let all_attributes = needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
     let words = match &select {
@@ -234,7 +235,9 @@ pub async fn read(
             Signal::Logs => &index.metadata,
             _ => metadata,
         };
-        Straight::of(part.clone(), &index, [metadata, judged], &ranges, judges, projected).stream().boxed()
+        let straight = Straight::of(part.clone(), &index, [metadata, judged], &ranges, judges, projected);
+        let straight = if ids_are_coded { straight.with_coded_ids() } else { straight };
+        straight.stream().boxed()
     } else {
         let filter: Vec<_> = judges.into_iter().map(|judge| judge.predicate(&index)).collect();
         let read = Read {
@@ -481,7 +484,8 @@ impl Index {
         let mut add = |name: &str| columns.extend(names.iter().position(|other| *other == name));
         for field in fields {
             match field {
-                SpanField::Resource(_) => add(GROUP),
+                SpanField::Resource(_) | SpanField::Resources => add(GROUP),
+                SpanField::Traces => add(TRACE_ID),
                 SpanField::Span(name) => {
                     let own = attributes::column_of(name);
                     add(attributes::SHAPE);
@@ -690,6 +694,7 @@ impl Index {
                 (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),
                 (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
                 _ => match read.column_by_name(name) {
+                    Some(column) if *name == TRACE_ID => cast(column, &DataType::FixedSizeBinary(16))?,
                     Some(column) => times::in_nanoseconds(self.signal, name, column)?,
                     None => self.blank(name, read.num_rows())?,
                 },

@@ -4,6 +4,7 @@
 mod by_time;
 mod known;
 mod many;
+mod resources;
 mod roots;
 mod rows;
 mod scan;

@@ -3,10 +3,11 @@
 use crate::traceql::alike::leading;
 use crate::traceql::value::{Val, typed};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, ListArray, MapArray, RecordBatch, StringArray, UInt8Array,
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, ListArray, MapArray, RecordBatch,
+    StringArray, UInt8Array,
 };
 use arrow::datatypes::{UInt8Type, UInt32Type};
-use model::{Attributes, Packed, Value};
+use model::{Attributes, Packed, SpanField, TraceId, Value};
 use std::borrow::Cow;
 use traceql::Scope;
 
@@ -124,8 +125,53 @@ impl<'a> Own<'a> {
     }
 }
 
+/// Attributes of resources, as [`SpanField::Resources`] brings them.
+pub(crate) struct Resources<'a> {
+    /// Which is that of a row.
+    pub keys: &'a [u32],
+    pub maps: Typed<'a>,
+}
+
+impl<'a> Resources<'a> {
+    pub fn of(batch: &'a RecordBatch) -> Option<Resources<'a>> {
+        let column = batch.column_by_name(&SpanField::Resources.column())?;
+        let dictionary = column.as_dictionary_opt::<UInt32Type>()?;
+        let both = dictionary.values().as_struct_opt()?;
+        let maps = Typed::of(both.column_by_name("attributes")?, both.column_by_name("types"))?;
+        Some(Resources { keys: dictionary.keys().values(), maps })
+    }
+
+    /// Name, text and type byte of each.
+    pub fn of_row(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str, u8)> {
+        self.maps.entries(self.keys[row] as usize)
+    }
+
+    /// The names of all attributes stand for the dictionary.
+    pub fn keyed(&self) -> Keyed<'a> {
+        let (keys, words) = (Cow::Borrowed(self.keys), self.maps.map.len());
+        Keyed { keys, kinds: None, words, dictionary: Some(self.maps.keys) }
+    }
+}
+
+/// Trace ids, as [`SpanField::Traces`] brings them.
+pub(crate) struct Traces<'a> {
+    /// Which is that of a row.
+    pub keys: &'a [u32],
+    pub ids: &'a [TraceId],
+    pub dictionary: &'a FixedSizeBinaryArray,
+}
+
+impl<'a> Traces<'a> {
+    pub fn of(batch: &'a RecordBatch) -> Option<Traces<'a>> {
+        let traces = batch.column_by_name(&SpanField::Traces.column())?.as_dictionary_opt::<UInt32Type>()?;
+        let dictionary = traces.values().as_fixed_size_binary_opt()?;
+        let ids = dictionary.value_data().as_chunks().0;
+        Some(Traces { keys: traces.keys().values(), ids, dictionary })
+    }
+}
+
 /// Attributes with the types they were sent with.
-pub(super) struct Typed<'a> {
+pub(crate) struct Typed<'a> {
     map: &'a MapArray,
     pub keys: &'a StringArray,
     values: &'a StringArray,

@@ -99,6 +99,13 @@ impl Stretches {
         (last - first < STRETCHES_MAX).then_some(first..last + 1)
     }
 
+    /// What it takes at most to make the tables of these, beside what is known of them: each trace has a place in the list and in
+    /// the table of each of its stretches, or is one of the others.
+    pub fn bytes_of(&self, known: &[Vec<Known>]) -> usize {
+        let places = known.iter().flatten().map(|one| self.of_trace(one).map_or(1, |own| own.len()));
+        places.sum::<usize>() * (size_of::<(TraceId, u32)>() + size_of::<Bucket>() / TRACES_OF_A_BUCKET)
+    }
+
     /// The nanoseconds of one.
     fn times(&self, number: usize) -> Range<i64> {
         let each_ms = self.ticks.each_ms << self.shift;
@@ -293,6 +300,9 @@ mod tests {
             let pieces = [2, 0, 1].map(|share| Piece::of(&stretches, &shares, (share, 3)));
             let by_time = ByTime::of(stretches.clone(), pieces.into());
             assert_eq!(by_time.tables.len(), stretches.count(), "{traces}");
+            let of_tables: usize = by_time.tables.iter().map(|table| table.len() * size_of::<Bucket>()).sum();
+            let of_rounding = by_time.tables.len() * size_of::<Bucket>();
+            assert!(of_tables <= stretches.bytes_of(&shares) + of_rounding, "{traces} {of_tables}");
             let buckets: usize = by_time.tables.iter().map(Vec::len).sum();
             assert!(buckets <= STRETCHES_MAX * numbers.len(), "{traces} {buckets}");
             if most_ms == 1 {

@@ -54,21 +54,23 @@ impl Tallied {
 }
 
 impl KnownKeys {
-    /// Forgets what was known of other words. The dictionary is held, so that no other one lies where it does.
-    pub fn keep(&mut self, keyed: &Keyed<'_>) {
+    /// Forgets what was known of other words, which is told. The dictionary is held, so that no other one lies where it does.
+    pub fn keep(&mut self, keyed: &Keyed<'_>) -> bool {
         let same = match (&self.dictionary, keyed.dictionary) {
             (Some(own), Some(other)) => {
                 std::ptr::eq(own.value_offsets(), other.value_offsets())
                     && std::ptr::eq(own.value_data(), other.value_data())
             }
-            (None, None) => self.words == keyed.words,
+            (None, None) => true,
             _ => false,
         };
-        if !same {
+        let is_new = !same || self.words != keyed.words;
+        if is_new {
             self.dictionary = keyed.dictionary.cloned();
             self.words = keyed.words;
             self.places.clear();
         }
+        is_new
     }
 
     pub fn get(&mut self, keyed: &Keyed<'_>, row: usize, make: impl FnOnce() -> Place) -> Place {

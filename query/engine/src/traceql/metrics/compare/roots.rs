@@ -3,24 +3,53 @@
 use super::super::MetricsQuery;
 use super::by_time::{ByTime, Known, NONE, Piece, Stretches, Ticks};
 use super::rows::Rows;
+use super::table::Held;
 use crate::QueryError;
 use crate::logql::broken;
 use crate::traceql::search::range_of_traces;
 use crate::traceql::shares::in_shares;
-use crate::traceql::spans::{Keyed, Spans};
+use crate::traceql::spans::{Keyed, Spans, Traces};
 use crate::traceql::trace::TraceFacts;
+use arrow::array::FixedSizeBinaryArray;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::StreamExt;
-use model::TraceId;
 use std::borrow::Cow;
 use std::sync::Arc;
 use store::{Root, RootNames};
+
+/// What was not looked up yet.
+const UNASKED: u32 = NONE - 1;
 
 /// Services and names of roots, with the memory that they take.
 pub(super) struct Roots {
     names: RootNames,
     of_traces: ByTime,
     _held: MemoryReservation,
+}
+
+/// Roots of a dictionary of traces, as far as they were looked up.
+#[derive(Default)]
+pub(super) struct KnownTraces {
+    /// It is held, so that no other one lies where it does.
+    dictionary: Option<FixedSizeBinaryArray>,
+    roots: Vec<u32>,
+    /// Keys that are asked for, each with the time of a span.
+    asked: Vec<(u32, i64)>,
+}
+
+impl KnownTraces {
+    /// Forgets what was known of another dictionary.
+    fn keep(&mut self, traces: &Traces<'_>, held: &mut Held) {
+        let same =
+            |own: &FixedSizeBinaryArray| std::ptr::eq(own.value_data(), traces.dictionary.value_data());
+        if !self.dictionary.as_ref().is_some_and(same) {
+            self.dictionary = Some(traces.dictionary.clone());
+            let before = self.roots.capacity();
+            self.roots.clear();
+            self.roots.resize(traces.ids.len(), UNASKED);
+            held.grown += (self.roots.capacity() - before) * size_of::<u32>();
+        }
+    }
 }
 
 impl Roots {
@@ -30,17 +59,42 @@ impl Roots {
     }
 
     /// The numbers of what the traces of these rows are rooted in; other rows have none.
-    pub fn keyed(&self, spans: &Spans<'_>, rows: &Rows) -> Keyed<'static> {
+    pub fn keyed(
+        &self,
+        spans: &Spans<'_>,
+        rows: &Rows,
+        known: &mut KnownTraces,
+        held: &mut Held,
+    ) -> Keyed<'static> {
         let mut keys = vec![NONE; spans.len()];
-        let ids = spans.trace_ids();
-        let id = |row: usize| ids.map_or_else(|| spans.trace_id(row), |ids| ids[row]);
-        let mut rows_again = rows.iter().map(|(row, _)| row);
-        self.of_traces.each(rows.iter().map(|(row, _)| (id(row), spans.start(row))), |number| {
-            if let Some(row) = rows_again.next() {
-                keys[row] = number;
+        if let Some(traces) = spans.traces() {
+            known.keep(traces, held);
+            let key = |row: usize| traces.keys[row] as usize;
+            self.ask(spans, traces, rows, known);
+            rows.iter().for_each(|(row, _)| keys[row] = known.roots.get(key(row)).copied().unwrap_or(NONE));
+        }
+        Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
+    }
+
+    /// Looks up those of the rows' traces of which it is not known.
+    fn ask(&self, spans: &Spans<'_>, traces: &Traces<'_>, rows: &Rows, known: &mut KnownTraces) {
+        known.asked.clear();
+        for (row, _) in rows.iter() {
+            let key = traces.keys[row];
+            if let Some(root) = known.roots.get_mut(key as usize)
+                && *root == UNASKED
+            {
+                *root = NONE;
+                known.asked.push((key, spans.start(row)));
+            }
+        }
+        let mut asked = known.asked.iter();
+        let looked_up = known.asked.iter().map(|(key, start_ns)| (traces.ids[*key as usize], *start_ns));
+        self.of_traces.each(looked_up, |root| {
+            if let Some((key, _)) = asked.next() {
+                known.roots[*key as usize] = root;
             }
         });
-        Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
     }
 }
 
@@ -69,9 +123,8 @@ impl Told {
     }
 
     async fn by_time(self, ticks: Ticks) -> Result<Roots, QueryError> {
-        let traces: usize = self.known.iter().map(Vec::len).sum();
-        self.account(traces * 2 * size_of::<(TraceId, u32)>())?;
         let stretches = Stretches::of(ticks, &self.known);
+        self.account(stretches.bytes_of(&self.known))?;
         let known = Arc::new((self.known, stretches.clone()));
         let pieces = in_shares(|share| {
             let known = known.clone();

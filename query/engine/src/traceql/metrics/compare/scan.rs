@@ -2,7 +2,8 @@
 //! its root, which the indexes know, and how many children it has, which is not compared then.
 
 use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
-use super::roots::Roots;
+use super::resources::KnownResources;
+use super::roots::{KnownTraces, Roots};
 use super::rows::Rows;
 use super::table::{Held, Place, Table};
 use super::{Attributes, Examples, INTRINSICS};
@@ -18,20 +19,11 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::StreamExt;
 use model::{SpanField, SpanSelect};
 use std::sync::Arc;
-use traceql::{Field, FieldExpr, Intrinsic};
+use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// Columns that are compared, or tell when a span is and how often it counts.
-const COLUMNS: [&str; 9] = [
-    "start_ts",
-    "trace_state",
-    "trace_id",
-    "name",
-    "kind",
-    "status",
-    "status_message",
-    "scope_name",
-    "scope_version",
-];
+const COLUMNS: [&str; 8] =
+    ["start_ts", "trace_state", "name", "kind", "status", "status_message", "scope_name", "scope_version"];
 const OF_SCOPES: [&str; 2] = ["scope_attributes", "scope_attribute_types"];
 /// Attributes that come put together.
 const MAPS: [&str; 4] = ["attributes", "attribute_types", "resource", "resource_types"];
@@ -53,6 +45,13 @@ struct Wanted {
     fields: Vec<SpanField>,
 }
 
+/// What is known of dictionaries of a thread's batches.
+#[derive(Default)]
+struct Known {
+    traces: KnownTraces,
+    resources: KnownResources,
+}
+
 /// What was counted, with the memory that it takes.
 pub(super) struct Compared {
     pub attributes: Attributes,
@@ -66,8 +65,9 @@ pub(super) struct Compared {
 
 impl MetricsQuery {
     pub(super) async fn compare_by_scan(&self, asked: Asked) -> Result<Compared, QueryError> {
-        let wanted = self.wanted(&asked).await?;
+        let mut wanted = self.wanted(&asked).await?;
         let roots = self.roots().await?.map(Arc::new);
+        wanted.fields.extend(roots.is_some().then_some(SpanField::Traces));
         let tables = in_shares(|share| {
             let (own, asked, wanted, roots) = (self.clone(), asked.clone(), wanted.clone(), roots.clone());
             async move { own.share_of_comparison(asked, wanted, roots.as_deref(), share).await }
@@ -89,7 +89,7 @@ impl MetricsQuery {
     async fn wanted(&self, asked: &Asked) -> Result<Wanted, QueryError> {
         let (mut columns, mut fields) = (COLUMNS.to_vec(), vec![]);
         if self.exemplars > 0 {
-            columns.push("duration_ns");
+            columns.extend(["trace_id", "duration_ns"]);
         }
         let mut read: Vec<&Field> = vec![];
         asked.filter.fields(&mut |field| read.push(field));
@@ -97,7 +97,7 @@ impl MetricsQuery {
         match self.snapshot.attribute_names(self.steps.range()).await? {
             Some(names) => {
                 fields.extend(names.of_spans.into_iter().map(SpanField::Span));
-                fields.extend(names.of_resources.into_iter().map(SpanField::Resource));
+                fields.push(SpanField::Resources);
                 if names.scopes_have_some {
                     columns.extend(OF_SCOPES);
                 }
@@ -126,13 +126,14 @@ impl MetricsQuery {
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let mut table = Table::new(self.steps.count, Held::of(reservation));
         let passing = (Passing::new(&asked.filter), Passing::new(&asked.selection));
+        let mut known = Known::default();
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(broken)?;
             table.inspected += batch.num_rows() as u64;
             let spans = Spans::of(&batch);
             let rows = self.rows(&spans, &passing, asked.selected);
             if !rows.is_empty() {
-                self.count_rows(&spans, &rows, roots, &mut table)?;
+                self.count_rows(&spans, &rows, roots, (&mut table, &mut known))?;
             }
             table.held.ask()?;
         }
@@ -171,16 +172,21 @@ impl MetricsQuery {
         spans: &Spans<'_>,
         rows: &Rows,
         roots: Option<&Roots>,
-        table: &mut Table,
+        (table, known): (&mut Table, &mut Known),
     ) -> Result<(), QueryError> {
         if self.exemplars > 0 {
             table.show(spans, rows);
         }
         count_intrinsics(spans, rows, table)?;
         if let Some(roots) = roots {
-            count_roots(spans, rows, roots, table)?;
+            count_roots(spans, rows, roots, (table, &mut known.traces))?;
         }
-        for (scope, name, keyed) in spans.own_columns() {
+        if let Some(resources) = spans.resources() {
+            known.resources.count(resources, rows, table)?;
+        }
+        // Single ones are read where they are judged by.
+        let is_counted = |scope: Scope| scope == Scope::Resource && spans.resources().is_some();
+        for (scope, name, keyed) in spans.own_columns().filter(|(scope, ..)| !is_counted(*scope)) {
             let at = table.attribute(scope, name);
             table.columns[at].count_keyed(&keyed, rows, &mut table.held, |column, row, grown| {
                 let (text, kind) = (keyed.text(row), keyed.kinds.map_or(b's', |kinds| kinds[row]));
@@ -217,8 +223,13 @@ fn count_intrinsics(spans: &Spans<'_>, rows: &Rows, table: &mut Table) -> Result
     Ok(())
 }
 
-fn count_roots(spans: &Spans<'_>, rows: &Rows, roots: &Roots, table: &mut Table) -> Result<(), QueryError> {
-    let keyed = roots.keyed(spans, rows);
+fn count_roots(
+    spans: &Spans<'_>,
+    rows: &Rows,
+    roots: &Roots,
+    (table, known): (&mut Table, &mut KnownTraces),
+) -> Result<(), QueryError> {
+    let keyed = roots.keyed(spans, rows, known, &mut table.held);
     for (column, intrinsic) in table.columns.iter_mut().zip(INTRINSICS) {
         let is_service = match intrinsic {
             Intrinsic::RootService => true,

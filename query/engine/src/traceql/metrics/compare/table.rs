@@ -339,11 +339,20 @@ impl Table {
         }
     }
 
-    pub fn count_entry(&mut self, scope: Scope, name: &str, (text, kind): (&str, u8), one: One) {
+    /// The column of an attribute, and the place of a value there.
+    pub fn place(&mut self, scope: Scope, name: &str, (text, kind): (&str, u8)) -> (usize, Place) {
         let at = self.attribute(scope, name);
         let (column, grown) = (&mut self.columns[at], &mut self.held.grown);
-        let place = column.place(kind, text, || value_of(typed(kind, text)), grown);
-        column.count(place, one, grown);
+        (at, column.place(kind, text, || value_of(typed(kind, text)), grown))
+    }
+
+    pub fn count_at(&mut self, column: usize, place: Place, one: One) {
+        self.columns[column].count(place, one, &mut self.held.grown);
+    }
+
+    pub fn count_entry(&mut self, scope: Scope, name: &str, value: (&str, u8), one: One) {
+        let (at, place) = self.place(scope, name, value);
+        self.count_at(at, place, one);
     }
 
     /// Where the column of an attribute is.
