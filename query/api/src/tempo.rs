@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use encode::RangeMetrics;
 use engine::{Engine, SearchOptions, TraceById, TraceMetrics, TraceSearch};
 use model::{SpanBatch, Tenant, TimeRange, TraceId};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
@@ -331,8 +332,8 @@ async fn metrics_range(
     State(engine): State<Arc<Engine>>,
     TenantHeader(tenant): TenantHeader,
     params: Params,
-) -> Answer<Json<Value>> {
-    Ok(Json(encode::metrics(&range_metrics(&engine, &tenant, &params).await?)))
+) -> Answer<Json<RangeMetrics>> {
+    Ok(Json(RangeMetrics(range_metrics(&engine, &tenant, &params).await?)))
 }
 
 async fn instant_metrics(engine: &Engine, tenant: &Tenant, params: &Params) -> Answer<TraceMetrics> {

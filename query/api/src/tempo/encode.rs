@@ -5,7 +5,11 @@ use engine::{
     FoundSpan, FoundSpanset, FoundTrace, TraceExemplar, TraceMetrics, TraceSearch, TraceSeries, prom_labels,
 };
 use model::Value as Attribute;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
+
+const SERIES: &str = "series";
 
 pub(super) fn search(found: &TraceSearch) -> Value {
     let mut metrics = inspected(found.inspected_spans);
@@ -115,10 +119,6 @@ pub(super) fn not_finite(number: f64) -> &'static str {
     }
 }
 
-pub(super) fn metrics(found: &TraceMetrics) -> Value {
-    told(found, found.series.iter().map(series).collect())
-}
-
 /// Grafana's decoder is strict here: a series has these fields and no other.
 pub(super) fn metrics_instant(found: &TraceMetrics) -> Value {
     let one = |series: &TraceSeries| {
@@ -132,7 +132,7 @@ pub(super) fn metrics_instant(found: &TraceMetrics) -> Value {
 }
 
 fn told(found: &TraceMetrics, series: Vec<Value>) -> Value {
-    let mut body = json!({ "series": series, "metrics": inspected(found.inspected_spans) });
+    let mut body = json!({ SERIES: series, "metrics": inspected(found.inspected_spans) });
     if !found.warnings.is_empty() {
         body["status"] = json!("PARTIAL");
         body["message"] = json!(found.warnings.join("; "));
@@ -144,20 +144,66 @@ fn number(value: f64) -> Value {
     if value.is_finite() { json!(value) } else { json!(not_finite(value)) }
 }
 
-fn series(found: &TraceSeries) -> Value {
-    let sample =
-        |(ts_ms, value): &(i64, f64)| json!({ "timestampMs": ts_ms.to_string(), "value": number(*value) });
-    let exemplar = |exemplar: &TraceExemplar| {
-        json!({
-            "labels": pairs(&exemplar.labels()),
-            "value": number(exemplar.value),
-            "timestampMs": exemplar.ts_ms.to_string(),
-        })
-    };
-    json!({
-        "labels": pairs(&found.labels),
-        "promLabels": prom_labels(&found.labels),
-        "samples": found.points.iter().map(sample).collect::<Vec<_>>(),
-        "exemplars": found.exemplars.iter().map(exemplar).collect::<Vec<_>>(),
-    })
+/// Numbers over time. A series may have thousands, which are written as they are and not made values of JSON before.
+pub(super) struct RangeMetrics(pub TraceMetrics);
+
+impl Serialize for RangeMetrics {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut body = to.serialize_map(None)?;
+        let Value::Object(beside) = told(&self.0, vec![]) else { return body.end() };
+        for (name, value) in &beside {
+            match name.as_str() {
+                SERIES => {
+                    body.serialize_entry(SERIES, &self.0.series.iter().map(OverTime).collect::<Vec<_>>())?
+                }
+                _ => body.serialize_entry(name, value)?,
+            }
+        }
+        body.end()
+    }
+}
+
+struct OverTime<'a>(&'a TraceSeries);
+
+impl Serialize for OverTime<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let exemplar = |exemplar: &TraceExemplar| {
+            json!({
+                "labels": pairs(&exemplar.labels()),
+                "value": number(exemplar.value),
+                "timestampMs": exemplar.ts_ms.to_string(),
+            })
+        };
+        let mut body = to.serialize_map(Some(4))?;
+        body.serialize_entry("labels", &pairs(&self.0.labels))?;
+        body.serialize_entry("promLabels", &prom_labels(&self.0.labels))?;
+        body.serialize_entry("samples", &Samples(&self.0.points))?;
+        body.serialize_entry("exemplars", &self.0.exemplars.iter().map(exemplar).collect::<Vec<_>>())?;
+        body.end()
+    }
+}
+
+struct Samples<'a>(&'a [(i64, f64)]);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sample {
+    timestamp_ms: String,
+    value: Number,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Number {
+    Finite(f64),
+    Word(&'static str),
+}
+
+impl Serialize for Samples<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(|(ts_ms, value)| Sample {
+            timestamp_ms: ts_ms.to_string(),
+            value: if value.is_finite() { Number::Finite(*value) } else { Number::Word(not_finite(*value)) },
+        }))
+    }
 }

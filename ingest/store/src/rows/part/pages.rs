@@ -205,3 +205,62 @@ impl ChunkReader for Fetched {
         self.0.get(&start).cloned().ok_or_else(missing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::ZstdLevel;
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+    use parquet::file::properties::{WriterProperties, WriterVersion};
+
+    /// Four pages alike, one that is not, and two of these again.
+    #[test]
+    fn a_page_like_the_one_before_is_read_once() {
+        for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
+            let rows = (0..700).map(|row| if (400..500).contains(&row) { row } else { 7 });
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            let properties = WriterProperties::builder()
+                .set_writer_version(WriterVersion::PARQUET_2_0)
+                .set_compression(compression)
+                .set_data_page_row_count_limit(100)
+                .set_write_batch_size(100)
+                .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None);
+            let mut writer = ArrowWriter::try_new(vec![], batch.schema(), Some(properties.build())).unwrap();
+            writer.write(&batch).unwrap();
+            let file = Bytes::from(writer.into_inner().unwrap());
+            let metadata = ParquetMetaDataReader::new()
+                .with_page_index_policy(PageIndexPolicy::Required)
+                .parse_and_finish(&file)
+                .unwrap();
+            let chunk = metadata.row_group(0).column(0);
+            let places = metadata.offset_index().unwrap()[0][0].page_locations().clone();
+            let (start, _) = chunk.byte_range();
+            let range = |place: &PageLocation| {
+                let start = place.offset as usize;
+                (start as u64, file.slice(start..start + place.compressed_page_size as usize))
+            };
+            let mut pieces: foldhash::HashMap<u64, Bytes> = places.iter().map(range).collect();
+            pieces.insert(start, file.slice(start as usize..places[0].offset as usize));
+            let fetched = Arc::new(Fetched(pieces));
+            for skipped in [0, 2] {
+                let located = Located { pages: places.clone(), rows: 700, with_dictionary: true };
+                let mut pages = pages_of(chunk, fetched.clone(), located).unwrap();
+                let dictionary = pages.get_next_page().unwrap().unwrap();
+                assert!(matches!(dictionary, Page::DictionaryPage { .. }));
+                (0..skipped).for_each(|_| pages.skip_next_page().unwrap());
+                let read: Vec<Bytes> = pages.map(|page| page.unwrap().buffer().clone()).collect();
+                assert_eq!(read.len(), 7 - skipped);
+                let alike = read.windows(2).map(|two| two[0].as_ptr() == two[1].as_ptr());
+                let expected = [true, true, true, false, false, true];
+                assert_eq!(alike.collect::<Vec<_>>(), expected[skipped..], "{compression} {skipped}");
+            }
+            let located = Located { pages: places[4..].to_vec(), rows: 300, with_dictionary: false };
+            let pages = pages_of(chunk, fetched.clone(), located).unwrap();
+            let rows: Vec<usize> = pages.map(|page| page.unwrap().num_values() as usize).collect();
+            assert_eq!(rows, [100; 3]);
+        }
+    }
+}

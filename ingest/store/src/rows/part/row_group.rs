@@ -269,3 +269,16 @@ impl RowGroups for Chosen<'_> {
         self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_where_blocks_begin() {
+        let blocks = Blocks(vec![vec![], vec![0, 10, 25, 30, 40]]);
+        assert_eq!(blocks.cut(1, &[3..7, 8..41], 2), [vec![3..7, 8..25], vec![25..40], vec![40..41]]);
+        assert_eq!(blocks.cut(1, &[0..1, 30..31], 4), [[0..1, 30..31]]);
+        assert!(blocks.cut(1, &[], 2).is_empty());
+    }
+}

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// Blocks that are fetched at a time of a file on this machine. What they take is still in the processor's cache when it is read,
 /// and who needs only the first rows has not fetched all.
-const BLOCKS_AT_ONCE: usize = 32;
+const BLOCKS_AT_ONCE: usize = if cfg!(test) { 2 } else { 32 };
 
 /// To read so few rows more takes less than to pass over them.
 const GAP_ROWS: usize = 64;

@@ -2,7 +2,8 @@
 
 use super::docs::{CONFIG, TRACEQL};
 use super::{INVALID_PARAMS, Wrong};
-use crate::tempo::{self, Params, Refusal, diff, encode};
+use crate::tempo::encode::{self, RangeMetrics};
+use crate::tempo::{self, Params, Refusal, diff};
 use axum::http::StatusCode;
 use engine::Engine;
 use model::Tenant;
@@ -204,7 +205,7 @@ async fn run(engine: &Engine, tenant: &Tenant, tool: &Tool, given: &Params) -> R
         "traceql-metrics-range" => {
             let mut given = renamed(given, "query", "q");
             given.0.insert("exemplars".to_owned(), "0".to_owned());
-            encode::metrics(&tempo::range_metrics(engine, tenant, &given).await?)
+            json!(RangeMetrics(tempo::range_metrics(engine, tenant, &given).await?))
         }
         "get-trace" => trace(engine, tenant, &given).await?,
         "trace-diff" => diff::answer(engine, tenant, &compared(&given)?).await?,

@@ -4,10 +4,10 @@
 mod by_time;
 mod known;
 mod many;
-mod resources;
 mod roots;
 mod rows;
 mod scan;
+mod shared;
 mod table;
 
 use super::exemplars::Example;
@@ -16,7 +16,7 @@ use crate::QueryError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use model::Value;
 use std::collections::{BTreeMap, HashMap};
-use traceql::{FieldExpr, Intrinsic, MetricsAggregate};
+use traceql::{FieldExpr, Intrinsic, MetricsAggregate, Static};
 
 const TOP_DEFAULT: usize = 10;
 /// More traces are not read whole.
@@ -89,9 +89,15 @@ impl MetricsQuery {
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let filter = single_filter(&query.spansets).filter(|_| !wants_trace(query) && !of_trace(selection));
         let search = self.search_of(&query.spansets);
-        let shown = match filter {
-            Some(filter) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
-            None => false,
+        // All traces are counted by their indexes, which are asked for their roots anyway.
+        let roots = match filter {
+            Some(FieldExpr::Static(Static::Bool(true))) => self.roots().await?,
+            _ => None,
+        };
+        let shown = match (filter, &roots) {
+            (Some(_), Some(roots)) => roots.traces > TRACES_WHOLE_MAX,
+            (Some(filter), None) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
+            (None, _) => false,
         };
         let mut looked_at = 0;
         let ids = if shown { vec![] } else { search.ids(&mut looked_at).await? };
@@ -99,7 +105,8 @@ impl MetricsQuery {
             let (filter, selection) = (filter.clone(), selection.clone());
             let selected = (selected_from, selected_to);
             drop(ids);
-            let compared = self.compare_by_scan(scan::Asked { filter, selection, selected }).await?;
+            let compared =
+                self.compare_by_scan(scan::Asked { filter, selection, selected, top }, roots).await?;
             *inspected += compared.inspected;
             warnings.push(format!(
                 "compare() over more than {TRACES_WHOLE_MAX} traces leaves out {}; narrow the time range or the filter for all",

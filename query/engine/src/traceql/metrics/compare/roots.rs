@@ -24,6 +24,8 @@ const UNASKED: u32 = NONE - 1;
 pub(super) struct Roots {
     names: RootNames,
     of_traces: ByTime,
+    /// Traces that may have spans in the range.
+    pub traces: usize,
     _held: MemoryReservation,
 }
 
@@ -125,6 +127,7 @@ impl Told {
     async fn by_time(self, ticks: Ticks) -> Result<Roots, QueryError> {
         let stretches = Stretches::of(ticks, &self.known);
         self.account(stretches.bytes_of(&self.known))?;
+        let traces = self.known.iter().map(Vec::len).sum();
         let known = Arc::new((self.known, stretches.clone()));
         let pieces = in_shares(|share| {
             let known = known.clone();
@@ -134,7 +137,7 @@ impl Told {
         drop(known);
         let of_traces = ByTime::of(stretches, pieces);
         self.held.try_resize(of_traces.bytes()).map_err(broken)?;
-        Ok(Roots { names: self.names, of_traces, _held: self.held })
+        Ok(Roots { names: self.names, of_traces, traces, _held: self.held })
     }
 }
 

@@ -2,10 +2,10 @@
 //! its root, which the indexes know, and how many children it has, which is not compared then.
 
 use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
-use super::resources::KnownResources;
 use super::roots::{KnownTraces, Roots};
 use super::rows::Rows;
-use super::table::{Held, Place, Table};
+use super::shared::{KnownShared, places_of_resource};
+use super::table::{Held, Place, Table, told};
 use super::{Attributes, Examples, INTRINSICS};
 use crate::QueryError;
 use crate::logql::broken;
@@ -35,6 +35,8 @@ pub(super) struct Asked {
     pub selection: FieldExpr,
     /// Nanoseconds; the selection is of these times alone.
     pub selected: (i64, i64),
+    /// Values of each attribute that are told.
+    pub top: usize,
 }
 
 /// What is read of spans.
@@ -49,7 +51,8 @@ struct Wanted {
 #[derive(Default)]
 struct Known {
     traces: KnownTraces,
-    resources: KnownResources,
+    roots: KnownShared,
+    resources: KnownShared,
 }
 
 /// What was counted, with the memory that it takes.
@@ -64,24 +67,32 @@ pub(super) struct Compared {
 }
 
 impl MetricsQuery {
-    pub(super) async fn compare_by_scan(&self, asked: Asked) -> Result<Compared, QueryError> {
+    /// `roots` of traces are asked for where they are not known.
+    pub(super) async fn compare_by_scan(
+        &self,
+        asked: Asked,
+        roots: Option<Roots>,
+    ) -> Result<Compared, QueryError> {
         let mut wanted = self.wanted(&asked).await?;
-        let roots = self.roots().await?.map(Arc::new);
+        let roots = match roots {
+            Some(known) => Some(known),
+            None => self.roots().await?,
+        };
+        let roots = roots.map(Arc::new);
         wanted.fields.extend(roots.is_some().then_some(SpanField::Traces));
-        let tables = in_shares(|share| {
+        let mut tables = in_shares(|share| {
             let (own, asked, wanted, roots) = (self.clone(), asked.clone(), wanted.clone(), roots.clone());
             async move { own.share_of_comparison(asked, wanted, roots.as_deref(), share).await }
         })
         .await?;
-        let (mut attributes, mut examples) = (Attributes::default(), Examples::default());
-        let (mut held, mut inspected) = (vec![], 0);
-        for mut table in tables {
+        let (mut examples, mut inspected) = (Examples::default(), 0);
+        for table in &mut tables {
             inspected += table.inspected;
             for (side, own) in std::mem::take(&mut table.examples).into_iter().enumerate() {
                 own.into_iter().for_each(|(step, one)| _ = examples[side].entry(step).or_insert(one));
             }
-            held.push(table.hand_over(&mut attributes)?);
         }
+        let (attributes, held) = told(tables, asked.top)?;
         Ok(Compared { attributes, examples, inspected, has_roots: roots.is_some(), _held: held })
     }
 
@@ -179,10 +190,12 @@ impl MetricsQuery {
         }
         count_intrinsics(spans, rows, table)?;
         if let Some(roots) = roots {
-            count_roots(spans, rows, roots, (table, &mut known.traces))?;
+            let keyed = roots.keyed(spans, rows, &mut known.traces, &mut table.held);
+            known.roots.count(&keyed, rows, table, |root, table| places_of_root(roots, root, table))?;
         }
         if let Some(resources) = spans.resources() {
-            known.resources.count(resources, rows, table)?;
+            let places = |key: usize, table: &mut Table| places_of_resource(resources, key, table);
+            known.resources.count(&resources.keyed(), rows, table, places)?;
         }
         // Single ones are read where they are judged by.
         let is_counted = |scope: Scope| scope == Scope::Resource && spans.resources().is_some();
@@ -223,25 +236,17 @@ fn count_intrinsics(spans: &Spans<'_>, rows: &Rows, table: &mut Table) -> Result
     Ok(())
 }
 
-fn count_roots(
-    spans: &Spans<'_>,
-    rows: &Rows,
-    roots: &Roots,
-    (table, known): (&mut Table, &mut KnownTraces),
-) -> Result<(), QueryError> {
-    let keyed = roots.keyed(spans, rows, known, &mut table.held);
-    for (column, intrinsic) in table.columns.iter_mut().zip(INTRINSICS) {
-        let is_service = match intrinsic {
-            Intrinsic::RootService => true,
-            Intrinsic::RootName => false,
-            _ => continue,
+fn places_of_root(roots: &Roots, root: usize, table: &mut Table) -> Vec<(usize, Place)> {
+    let Some((service, name)) = roots.get(root as u32) else { return vec![] };
+    let held = &mut table.held;
+    let columns = table.columns.iter_mut().zip(INTRINSICS).enumerate();
+    let places = columns.filter_map(|(at, (column, intrinsic))| {
+        let text = match intrinsic {
+            Intrinsic::RootService => service,
+            Intrinsic::RootName => name,
+            _ => return None,
         };
-        column.count_keyed(&keyed, rows, &mut table.held, |column, row, grown| {
-            match roots.get(keyed.keys[row]) {
-                Some((service, name)) => column.place_of_text(if is_service { service } else { name }, grown),
-                None => Place::Nowhere,
-            }
-        })?;
-    }
-    Ok(())
+        Some((at, column.place_of_text(text, &mut held.grown)))
+    });
+    places.collect()
 }

@@ -17,7 +17,7 @@ use arrow::array::StringArray;
 use datafusion::execution::memory_pool::MemoryReservation;
 use foldhash::fast::RandomState;
 use model::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use traceql::{Field, Scope};
 
 /// The number of a value that a side does not have.
@@ -88,6 +88,13 @@ impl Side {
             *grown += (counts.capacity() - before) * size_of::<f64>();
         }
         counts[number] += one.weight;
+    }
+
+    /// Of each value, by its number.
+    fn sums(&self) -> Vec<f64> {
+        let mut sums = vec![];
+        self.steps.iter().for_each(|counts| add(&mut sums, counts));
+        sums
     }
 
     /// Of a value, at each step.
@@ -371,40 +378,86 @@ impl Table {
         self.of_attributes[of_scope].insert(name.to_owned(), self.columns.len() - 1);
         self.columns.len() - 1
     }
+}
 
-    /// Adds to what other threads counted; the memory that it takes.
-    pub fn hand_over(mut self, attributes: &mut Attributes) -> Result<Held, QueryError> {
-        for column in self.columns {
-            for ((at, side), attributes) in column.sides.iter().enumerate().zip(attributes.iter_mut()) {
-                if side.totals.iter().all(|total| *total == 0.0) {
-                    continue;
-                }
-                self.held.grown += 8 * self.steps * (side.distinct + 1);
-                self.held.ask_if_much()?;
-                let counts = attributes
-                    .entry(column.name.clone())
-                    .or_insert_with(|| Counts { total: vec![0.0; self.steps], ..Counts::default() });
-                add(&mut counts.total, side.totals.iter().copied());
-                for (slot, numbers) in column.slots.iter().zip(&column.numbers) {
-                    let number = numbers[at];
-                    if number == NONE {
-                        continue;
-                    }
-                    let (_, sum) = counts
-                        .values
-                        .entry(slot.key.clone())
-                        .or_insert_with(|| (slot.value.clone(), vec![0.0; self.steps]));
-                    add(sum, side.counts(number));
-                }
-                counts.too_many |= side.too_many || counts.values.len() > VALUES_MAX;
+/// What all threads have counted, of each attribute the commonest values, and the memory that it takes.
+pub(super) fn told(mut tables: Vec<Table>, top: usize) -> Result<(Attributes, Vec<Held>), QueryError> {
+    let mut columns: HashMap<String, Vec<Column>, RandomState> = HashMap::default();
+    for column in tables.iter_mut().flat_map(|table| std::mem::take(&mut table.columns)) {
+        columns.entry(column.name.clone()).or_default().push(column);
+    }
+    let mut held: Vec<Held> = tables.into_iter().map(|table| table.held).collect();
+    let mut attributes = Attributes::default();
+    for (name, columns) in columns {
+        for (at, attributes) in attributes.iter_mut().enumerate() {
+            let own = OfSide { columns: &columns, at };
+            if let Some(counts) = own.counts(top) {
+                let grown: usize = counts.values.values().map(|(_, counts)| 8 * counts.len()).sum();
+                held.iter_mut().take(1).try_for_each(|held| {
+                    held.grown += grown;
+                    held.ask_if_much()
+                })?;
+                attributes.insert(name.clone(), counts);
             }
         }
-        self.held.ask()?;
-        Ok(self.held)
+    }
+    held.iter_mut().try_for_each(Held::ask)?;
+    Ok((attributes, held))
+}
+
+/// One side of one field, as each thread counted it.
+struct OfSide<'a> {
+    columns: &'a [Column],
+    at: usize,
+}
+
+impl<'a> OfSide<'a> {
+    fn sides(&self) -> impl Iterator<Item = (&'a Column, &'a Side)> {
+        let at = self.at;
+        self.columns.iter().map(move |column| (column, &column.sides[at]))
+    }
+
+    /// Each value with the number that it has in a column.
+    fn values(&self, column: &'a Column) -> impl Iterator<Item = (&'a Slot, u32)> {
+        let at = self.at;
+        let numbered =
+            column.slots.iter().zip(&column.numbers).map(move |(slot, numbers)| (slot, numbers[at]));
+        numbered.filter(|(_, number)| *number != NONE)
+    }
+
+    /// `None` where the side has no value.
+    fn counts(&self, top: usize) -> Option<Counts> {
+        let mut counts = Counts::default();
+        let mut sums: HashMap<&str, f64, RandomState> = HashMap::default();
+        for (column, side) in self.sides() {
+            add(&mut counts.total, &side.totals);
+            let own = side.sums();
+            for (slot, number) in self.values(column) {
+                *sums.entry(&slot.key).or_default() += own.get(number as usize).copied().unwrap_or(0.0);
+            }
+            counts.too_many |= side.too_many;
+        }
+        if counts.total.iter().all(|total| *total == 0.0) {
+            return None;
+        }
+        counts.too_many |= sums.len() > VALUES_MAX;
+        let mut commonest: Vec<(&str, f64)> = sums.into_iter().collect();
+        commonest.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        commonest.truncate(top);
+        let wanted: HashSet<&str> = commonest.into_iter().map(|(key, _)| key).collect();
+        for (column, side) in self.sides() {
+            for (slot, number) in self.values(column).filter(|(slot, _)| wanted.contains(slot.key.as_str())) {
+                let (_, sum) =
+                    counts.values.entry(slot.key.clone()).or_insert_with(|| (slot.value.clone(), vec![]));
+                add(sum, &side.counts(number).collect::<Vec<f64>>());
+            }
+        }
+        Some(counts)
     }
 }
 
-fn add(sums: &mut [f64], others: impl Iterator<Item = f64>) {
+fn add(sums: &mut Vec<f64>, others: &[f64]) {
+    sums.resize(sums.len().max(others.len()), 0.0);
     sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }
 

@@ -212,13 +212,16 @@ fn asked(aggregate: &MetricsAggregate) -> scan::Asked {
         filter: single_filter(&aggregate.spansets).unwrap().clone(),
         selection: aggregate.selection.clone().unwrap(),
         selected: (param(1).unwrap_or(i64::MIN), param(2).unwrap_or(i64::MAX)),
+        top: param(0).map_or(TOP_DEFAULT, |top| top as usize),
     }
 }
 
 async fn scanned(query: &MetricsQuery, aggregate: &MetricsAggregate) -> Vec<Series> {
-    let compared = query.compare_by_scan(asked(aggregate)).await.unwrap();
+    let asked = asked(aggregate);
+    let top = asked.top;
+    let compared = query.compare_by_scan(asked, None).await.unwrap();
     assert!(compared.has_roots && compared.inspected > 0);
-    all_told(compared.attributes, compared.examples, 1_000)
+    all_told(compared.attributes, compared.examples, top)
 }
 
 /// All but the number of children, which only whole traces tell.
@@ -258,7 +261,9 @@ async fn spans_are_compared_by_columns_as_one_by_one() {
                 world.store.compact().await.unwrap();
             }
         }
-        world.check("{ true } | compare({ status = error }, 1000)", "parts").await;
+        for top in [1, 3, 1_000] {
+            world.check(&format!("{{ true }} | compare({{ status = error }}, {top})"), "parts").await;
+        }
     }
 }
 
@@ -287,9 +292,9 @@ async fn an_example_has_all_attributes() {
     world.write(spans(&mut StdRng::seed_from_u64(14), 0, false)).await;
     let mut query = world.query(10).await;
     let asked = asked(&aggregate("{ span.n != nil } | compare({ status = error })"));
-    let by_columns = query.compare_by_scan(asked.clone()).await.unwrap();
+    let by_columns = query.compare_by_scan(asked.clone(), None).await.unwrap();
     query.snapshot = Arc::new(WithoutNames(query.snapshot));
-    let by_maps = query.compare_by_scan(asked).await.unwrap();
+    let by_maps = query.compare_by_scan(asked, None).await.unwrap();
     let told = |examples: Examples| -> Vec<String> {
         let one = |mut example: Example| {
             example.labels.sort_by(|a, b| a.0.cmp(&b.0));
