@@ -19,6 +19,7 @@ pub struct TimeRange {
 impl TimeRange {
     pub const ALL: TimeRange = TimeRange { start: i64::MIN, end: i64::MAX };
 
+    #[inline]
     pub fn contains(self, ts: i64) -> bool {
         self.start <= ts && ts <= self.end
     }

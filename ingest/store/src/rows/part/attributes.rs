@@ -169,9 +169,8 @@ pub fn names_of_shape(text: &str) -> Option<Vec<String>> {
 /// Attributes of rows as they lie in a file, each for itself.
 pub struct OfFile<'a> {
     batch: &'a RecordBatch,
-    shape_of: &'a UInt32Array,
-    /// That of all rows, as most rows that lie together have the same one.
-    one_shape: Option<u32>,
+    /// Shapes of rows that follow one another, each with how many have it: most that lie together have the same one.
+    runs: Vec<(u32, usize)>,
     shapes: Vec<Shape>,
 }
 
@@ -180,22 +179,19 @@ impl<'a> OfFile<'a> {
         let column = batch.column_by_name(SHAPE).and_then(|column| column.as_dictionary_opt::<UInt32Type>());
         let column = column.ok_or_else(|| wrong("no shapes"))?;
         let shapes = shapes_of(column.values()).ok_or_else(|| wrong("a shape that is no list of names"))?;
-        let shape_of = column.keys();
-        let is_of_all =
-            |first: &u32| shape_of.values().iter().fold(true, |all, shape| all & (shape == first));
-        let one_shape = shape_of.values().first().copied().filter(is_of_all);
-        Ok(OfFile { batch, shape_of, one_shape, shapes })
+        let alike = column.keys().values().chunk_by(|one, next| one == next);
+        Ok(OfFile { batch, runs: alike.map(|rows| (rows[0], rows.len())).collect(), shapes })
     }
 
     /// The texts of one as words, and its types.
     pub fn get(&self, name: &str) -> Result<Typed, ArrowError> {
         let of_shapes: Vec<u8> =
             self.shapes.iter().map(|shape| shape.find(name).map_or(0, |(_, kind)| kind)).collect();
-        let kind_of = |shape: &u32| of_shapes.get(*shape as usize).copied().unwrap_or(0);
-        let types = match &self.one_shape {
-            Some(shape) => UInt8Array::from(vec![kind_of(shape); self.shape_of.len()]),
-            None => UInt8Array::from_iter_values(self.shape_of.values().iter().map(kind_of)),
-        };
+        let mut types = Vec::with_capacity(self.batch.num_rows());
+        for (shape, rows) in &self.runs {
+            types.resize(types.len() + rows, of_shapes.get(*shape as usize).copied().unwrap_or(0));
+        }
+        let types = UInt8Array::from(types);
         if let Some(column) = self.batch.column_by_name(&column_of(name)) {
             let word = crate::schema::word();
             let words = if *column.data_type() == word { column.clone() } else { cast(column, &word)? };

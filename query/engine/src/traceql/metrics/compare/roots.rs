@@ -17,8 +17,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use store::{Root, RootNames};
 
-/// What was not looked up yet.
+/// What was not looked up yet, and what is just being looked up.
 const UNASKED: u32 = NONE - 1;
+const ASKED: u32 = NONE - 2;
 
 /// Services and names of roots, with the memory that they take.
 pub(super) struct Roots {
@@ -37,6 +38,8 @@ pub(super) struct KnownTraces {
     roots: Vec<u32>,
     /// Keys that are asked for, each with the time of a span.
     asked: Vec<(u32, i64)>,
+    /// Rows that wait for the answer.
+    waiting: Vec<usize>,
 }
 
 impl KnownTraces {
@@ -71,25 +74,25 @@ impl Roots {
         let mut keys = vec![NONE; spans.len()];
         if let Some(traces) = spans.traces() {
             known.keep(traces, held);
-            let key = |row: usize| traces.keys[row] as usize;
-            self.ask(spans, traces, rows, known);
-            rows.iter().for_each(|(row, _)| keys[row] = known.roots.get(key(row)).copied().unwrap_or(NONE));
+            for (row, _) in rows.iter() {
+                let Some(root) = known.roots.get_mut(traces.keys[row] as usize) else { continue };
+                if *root == UNASKED {
+                    *root = ASKED;
+                    known.asked.push((traces.keys[row], spans.start(row)));
+                }
+                keys[row] = *root;
+                if *root == ASKED {
+                    known.waiting.push(row);
+                }
+            }
+            self.answer(traces, known);
+            known.waiting.drain(..).for_each(|row| keys[row] = known.roots[traces.keys[row] as usize]);
         }
         Keyed { keys: Cow::Owned(keys), kinds: None, words: self.names.len(), dictionary: None }
     }
 
-    /// Looks up those of the rows' traces of which it is not known.
-    fn ask(&self, spans: &Spans<'_>, traces: &Traces<'_>, rows: &Rows, known: &mut KnownTraces) {
-        known.asked.clear();
-        for (row, _) in rows.iter() {
-            let key = traces.keys[row];
-            if let Some(root) = known.roots.get_mut(key as usize)
-                && *root == UNASKED
-            {
-                *root = NONE;
-                known.asked.push((key, spans.start(row)));
-            }
-        }
+    /// Looks up what is asked for.
+    fn answer(&self, traces: &Traces<'_>, known: &mut KnownTraces) {
         let mut asked = known.asked.iter();
         let looked_up = known.asked.iter().map(|(key, start_ns)| (traces.ids[*key as usize], *start_ns));
         self.of_traces.each(looked_up, |root| {
@@ -97,6 +100,7 @@ impl Roots {
                 known.roots[*key as usize] = root;
             }
         });
+        known.asked.clear();
     }
 }
 
