@@ -117,7 +117,6 @@ pub struct SpanNames {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttributeNames {
     pub of_spans: BTreeSet<String>,
-    pub of_resources: BTreeSet<String>,
     /// Whether scopes have any.
     pub scopes_have_some: bool,
 }

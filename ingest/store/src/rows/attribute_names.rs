@@ -1,8 +1,8 @@
-//! Names of all attributes that spans, their resources and their scopes have, without looking at the spans: from the shapes and
+//! Names of all attributes that spans have, and whether their scopes have any, without looking at the spans: from the shapes and
 //! groups of what is in memory and of spilled parts, and of other parts from their columns and, where some attributes have none,
 //! from their shapes.
 
-use super::groups::{AttributeBytes, Group};
+use super::groups::Group;
 use super::part::{read_shapes, shapes_of};
 use super::shapes::{SHAPE, Shape};
 use crate::part::{Damaged, Part};
@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// Of spans and resources together. Each is a column of every batch for whoever asks for all.
+/// Each is a column of every batch for whoever asks for all.
 const NAMES_MAX: usize = 128;
 /// Shapes that are looked at: where senders mix the order of their attributes, nearly each span has one of its own.
 const SHAPES_MAX: usize = 4_096;
@@ -23,7 +23,7 @@ const SHAPES_MAX: usize = 4_096;
 pub struct Found {
     names: AttributeNames,
     shapes: usize,
-    /// Something has two attributes of one name, or there is more than is handed out.
+    /// A span has two attributes of one name, or there is more than is handed out.
     cannot_tell: bool,
 }
 
@@ -39,18 +39,7 @@ impl Found {
     }
 
     pub fn add_groups(&mut self, groups: &[Arc<Group>]) {
-        let mut known: HashSet<&AttributeBytes> = HashSet::new();
-        for group in groups {
-            if self.cannot_tell {
-                return;
-            }
-            self.names.scopes_have_some |= !group.scope_attributes.is_empty();
-            if known.insert(&group.resource) {
-                let names = group.resource.iter().map(|(name, ..)| name);
-                self.cannot_tell |= !added(&mut self.names.of_resources, names);
-                self.bound();
-            }
-        }
+        self.names.scopes_have_some |= groups.iter().any(|group| !group.scope_attributes.is_empty());
     }
 
     pub fn add_shape(&mut self, shape: &Shape) {
@@ -96,12 +85,11 @@ impl Found {
     }
 
     fn bound(&mut self) {
-        let names = self.names.of_spans.len() + self.names.of_resources.len();
-        self.cannot_tell |= names > NAMES_MAX || self.shapes > SHAPES_MAX;
+        self.cannot_tell |= self.names.of_spans.len() > NAMES_MAX || self.shapes > SHAPES_MAX;
     }
 }
 
-/// Adds the names of one thing; `false` where two are the same.
+/// Adds the names of one span; `false` where two are the same.
 fn added<'a>(all: &mut BTreeSet<String>, names: impl Iterator<Item = &'a str>) -> bool {
     let mut own = HashSet::new();
     for name in names {
@@ -118,6 +106,7 @@ fn added<'a>(all: &mut BTreeSet<String>, names: impl Iterator<Item = &'a str>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::groups::AttributeBytes;
     use model::{Attributes, Value};
 
     fn shape(names: &[&str]) -> Shape {
@@ -126,26 +115,24 @@ mod tests {
         Shape::of_key(&key)
     }
 
-    fn group(resource: &[&str], scope: &[&str]) -> Arc<Group> {
-        let bytes = |names: &[&str]| {
-            let one = |name: &&str| ((*name).to_owned(), Value::from("x"));
-            AttributeBytes::of(&names.iter().map(one).collect::<Attributes>())
-        };
-        Arc::new(Group { resource: bytes(resource), scope_attributes: bytes(scope), ..Group::default() })
+    fn group(scope: &[&str]) -> Arc<Group> {
+        let one = |name: &&str| ((*name).to_owned(), Value::from("x"));
+        let scope_attributes = AttributeBytes::of(&scope.iter().map(one).collect::<Attributes>());
+        Arc::new(Group { scope_attributes, ..Group::default() })
     }
 
     #[test]
-    fn names_are_of_spans_resources_and_scopes() {
+    fn names_are_of_spans_and_it_is_told_of_scopes() {
         let mut found = Found::default();
-        found.add_groups(&[group(&["a", "b"], &[]), group(&["b", "c"], &[])]);
+        found.add_groups(&[group(&[])]);
         found.add_shape(&shape(&["x", "y"]));
         found.add_shape(&shape(&["y"]));
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let names = found.names().unwrap();
-        assert_eq!((names.of_resources, names.of_spans), (set(&["a", "b", "c"]), set(&["x", "y"])));
+        assert_eq!(names.of_spans, set(&["x", "y"]));
         assert!(!names.scopes_have_some);
         let mut found = Found::default();
-        found.add_groups(&[group(&["a"], &[]), group(&["a"], &["n"])]);
+        found.add_groups(&[group(&[]), group(&["n"])]);
         assert!(found.names().unwrap().scopes_have_some);
     }
 
@@ -154,9 +141,6 @@ mod tests {
         let mut found = Found::default();
         found.add_shape(&shape(&["x", "y", "x"]));
         assert!(found.is_decided() && found.names().is_none());
-        let mut found = Found::default();
-        found.add_groups(&[group(&["x"], &[]), group(&["x", "x"], &[])]);
-        assert!(found.names().is_none());
     }
 
     #[test]

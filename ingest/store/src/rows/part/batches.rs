@@ -30,7 +30,12 @@ pub struct Rows {
 impl Rows {
     /// Ascending.
     pub fn new(ranges: Vec<Range<usize>>) -> Rows {
-        Rows { ranges: ranges.into_iter(), begun: 0..0, at: 0 }
+        let some: Vec<Range<usize>> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        Rows { ranges: some.into_iter(), begun: 0..0, at: 0 }
+    }
+
+    fn are_done(&self) -> bool {
+        self.begun.is_empty() && self.ranges.as_slice().is_empty()
     }
 
     /// The next ones, at most so many: how many are left out, and how many follow these.
@@ -75,7 +80,11 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let others = match &mut self.others {
-            Some(others) => Some(others.next()?),
+            Some(others) => match others.next() {
+                None if self.rows.are_done() => return None,
+                None => return Some(Err(ArrowError::ParquetError("rows are missing".into()))),
+                batch => batch,
+            },
             None => None,
         };
         others.transpose().and_then(|others| self.read(others)).transpose()
@@ -89,9 +98,10 @@ mod tests {
     #[test]
     fn rows_come_in_pieces_of_their_ranges() {
         let mut rows = Rows::new(vec![2..5, 5..5, 9..20]);
-        assert_eq!(rows.pieces(4), [(2, 3), (0, 0), (4, 1)]);
+        assert_eq!(rows.pieces(4), [(2, 3), (4, 1)]);
+        assert!(!rows.are_done());
         assert_eq!(rows.pieces(8), [(0, 8)]);
         assert_eq!(rows.pieces(8), [(0, 2)]);
-        assert!(rows.pieces(8).is_empty());
+        assert!(rows.are_done() && rows.pieces(8).is_empty());
     }
 }

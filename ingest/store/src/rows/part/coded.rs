@@ -12,6 +12,7 @@ use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::schema::types::ColumnDescriptor;
 use std::sync::{Arc, OnceLock};
 
 /// The rows of a column in some pages of a row group.
@@ -33,16 +34,16 @@ pub type Dictionary = Arc<OnceLock<Values>>;
 pub enum Kind {
     Words,
     /// Of so many bytes; rows have their numbers.
-    Numbered(i32),
+    CodedIds(i32),
     /// Of so many bytes.
-    Ids(usize),
+    Ids(i32),
     Numbers,
 }
 
 /// What rows have one of each.
 pub enum Values {
-    Numbered(ArrayRef),
-    Ids(usize, Bytes),
+    Coded(ArrayRef),
+    Ids(i32, Bytes),
     Numbers(Vec<u32>),
 }
 
@@ -80,10 +81,10 @@ impl Kind {
         match kind {
             DataType::Dictionary(keys, values) if **keys == DataType::UInt32 => match **values {
                 DataType::Utf8 => Some(Kind::Words),
-                DataType::FixedSizeBinary(bytes) => Some(Kind::Numbered(bytes)),
+                DataType::FixedSizeBinary(bytes) => Some(Kind::CodedIds(bytes)),
                 _ => None,
             },
-            DataType::FixedSizeBinary(bytes) => Some(Kind::Ids(*bytes as usize)),
+            DataType::FixedSizeBinary(bytes) => Some(Kind::Ids(*bytes)),
             DataType::UInt32 => Some(Kind::Numbers),
             _ => None,
         }
@@ -91,20 +92,21 @@ impl Kind {
 
     /// Whether the column of a row group can be read so.
     pub fn can_read(self, chunk: &ColumnChunkMetaData) -> bool {
-        self.lies_as(chunk.column_type())
+        self.lies_as(chunk.column_descr())
             && chunk.column_descr().max_rep_level() == 0
             && chunk.column_descr().max_def_level() <= 1
             && chunk.dictionary_page_offset().is_some()
             && chunk.page_encoding_stats_mask().is_some_and(|pages| pages.is_only(Encoding::RLE_DICTIONARY))
     }
 
-    fn lies_as(self, physical: Type) -> bool {
-        physical
-            == match self {
-                Kind::Words => Type::BYTE_ARRAY,
-                Kind::Ids(_) | Kind::Numbered(_) => Type::FIXED_LEN_BYTE_ARRAY,
-                Kind::Numbers => Type::INT32,
+    fn lies_as(self, column: &ColumnDescriptor) -> bool {
+        match (self, column.physical_type()) {
+            (Kind::Words, Type::BYTE_ARRAY) | (Kind::Numbers, Type::INT32) => true,
+            (Kind::Ids(length) | Kind::CodedIds(length), Type::FIXED_LEN_BYTE_ARRAY) => {
+                column.type_length() == length
             }
+            _ => false,
+        }
     }
 
     fn values(self, bytes: Bytes, count: usize) -> Result<Values, ParquetError> {
@@ -121,12 +123,12 @@ impl Kind {
                     rest = behind;
                 }
                 let words = StringArray::try_new(OffsetBuffer::new(ends.into()), text.into(), None)?;
-                Values::Numbered(Arc::new(words))
+                Values::Coded(Arc::new(words))
             }
             Kind::Ids(length) => Values::Ids(length, first(length, count, bytes)?),
-            Kind::Numbered(length) => {
-                let all = Buffer::from(first(length as usize, count, bytes)?);
-                Values::Numbered(Arc::new(FixedSizeBinaryArray::try_new(length, all, None)?))
+            Kind::CodedIds(length) => {
+                let all = Buffer::from(first(length, count, bytes)?);
+                Values::Coded(Arc::new(FixedSizeBinaryArray::try_new(length, all, None)?))
             }
             Kind::Numbers => {
                 let numbers = bytes.as_chunks().0.get(..count).ok_or_else(short)?;
@@ -137,8 +139,8 @@ impl Kind {
 }
 
 /// The first ones of such values.
-fn first(length: usize, count: usize, bytes: Bytes) -> Result<Bytes, ParquetError> {
-    let all = count.checked_mul(length).filter(|all| *all <= bytes.len());
+fn first(length: i32, count: usize, bytes: Bytes) -> Result<Bytes, ParquetError> {
+    let all = count.checked_mul(length as usize).filter(|all| *all <= bytes.len());
     all.map(|all| bytes.slice(..all)).ok_or_else(|| wrong("its values are cut short"))
 }
 
@@ -149,21 +151,22 @@ impl Values {
         // A row without a value has the code 0, of which there may be no value either.
         let has_none = nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows);
         Ok(match self {
-            Values::Numbered(values) => {
+            Values::Coded(values) => {
                 let keys = UInt32Array::try_new(ScalarBuffer::from(codes), nulls)?;
                 Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, values.clone())?)
             }
             Values::Ids(length, ids) => {
-                let mut bytes = Vec::with_capacity(rows * length);
+                let width = *length as usize;
+                let mut bytes = Vec::with_capacity(rows * width);
                 if has_none {
-                    bytes.resize(rows * length, 0);
-                } else if *length == 16 {
+                    bytes.resize(rows * width, 0);
+                } else if width == 16 {
                     gather(ids.as_chunks::<16>().0, &codes, |id| bytes.extend_from_slice(id))?;
                 } else {
-                    let ids: Vec<&[u8]> = ids.chunks_exact((*length).max(1)).collect();
+                    let ids: Vec<&[u8]> = ids.chunks_exact(width.max(1)).collect();
                     gather(&ids, &codes, |id| bytes.extend_from_slice(id))?;
                 }
-                let ids = FixedSizeBinaryArray::try_new(*length as i32, Buffer::from_vec(bytes), nulls)?;
+                let ids = FixedSizeBinaryArray::try_new(*length, Buffer::from_vec(bytes), nulls)?;
                 Arc::new(ids)
             }
             Values::Numbers(values) => {
@@ -373,13 +376,19 @@ impl Coded {
     /// Goes on to the next page that has rows, where none is left of this one.
     fn begin_page(&mut self) -> Result<(), ParquetError> {
         while self.page.left == 0 {
+            let wanted = self.pages.peek_next_page()?.and_then(|next| next.num_rows);
             match self.pages.get_next_page()? {
                 None => return Err(wrong("rows are missing")),
                 Some(Page::DictionaryPage { buf, num_values, .. }) => {
                     let values = self.kind.values(buf, num_values as usize)?;
                     self.dictionary.get_or_init(|| values);
                 }
-                Some(page) => self.page = Rows::of(page, self.nullable)?,
+                Some(page) => {
+                    self.page = Rows::of(page, self.nullable)?;
+                    if wanted.is_some_and(|rows| rows != self.page.left) {
+                        return Err(wrong("a page has not the rows that it should have"));
+                    }
+                }
             }
         }
         Ok(())
@@ -522,7 +531,7 @@ mod tests {
 
     #[test]
     fn what_is_no_dictionary_is_told() {
-        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::Numbered(8), 2), (Kind::Numbers, 3)];
+        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::CodedIds(8), 2), (Kind::Numbers, 3)];
         for (kind, count) in kinds {
             let bytes = Bytes::from_static(&[1, 0, 0, 0, b'x', 9, 0, 0, 0, b'y', b'z']);
             assert!(kind.values(bytes, count).is_err());

@@ -115,9 +115,14 @@ impl Reader {
     }
 
     /// As what the column of a leaf is read, where it is one of codes, and its values, which are known once they were read.
-    fn known_of(&mut self, chosen: &Chosen<'_>, kind: &DataType, leaf: usize) -> Option<(Kind, Dictionary)> {
+    fn known_of(
+        &mut self,
+        chosen: &Chosen<'_>,
+        read_as: &DataType,
+        leaf: usize,
+    ) -> Option<(Kind, Dictionary)> {
         let chunk = chosen.metadata.row_group(chosen.group).column(leaf);
-        let kind = Kind::of(kind).filter(|kind| kind.can_read(chunk))?;
+        let kind = Kind::of(read_as).filter(|kind| kind.can_read(chunk))?;
         if self.known.0 != chosen.group {
             self.known = (chosen.group, HashMap::new());
         }
@@ -277,8 +282,11 @@ mod tests {
     #[test]
     fn rows_are_cut_where_blocks_begin() {
         let blocks = Blocks(vec![vec![], vec![0, 10, 25, 30, 40]]);
-        assert_eq!(blocks.cut(1, &[3..7, 8..41], 2), [vec![3..7, 8..25], vec![25..40], vec![40..41]]);
-        assert_eq!(blocks.cut(1, &[0..1, 30..31], 4), [[0..1, 30..31]]);
+        let cut = |rows: &[Range<usize>], at_once: usize| -> Vec<String> {
+            blocks.cut(1, rows, at_once).iter().map(|rows| format!("{rows:?}")).collect()
+        };
+        assert_eq!(cut(&[3..7, 8..41], 2), ["[3..7, 8..25]", "[25..40]", "[40..41]"]);
+        assert_eq!(cut(&[0..1, 30..31], 4), ["[0..1, 30..31]"]);
         assert!(blocks.cut(1, &[], 2).is_empty());
     }
 }

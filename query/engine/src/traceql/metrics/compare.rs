@@ -89,14 +89,14 @@ impl MetricsQuery {
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let filter = single_filter(&query.spansets).filter(|_| !wants_trace(query) && !of_trace(selection));
         let search = self.search_of(&query.spansets);
-        // All traces are counted by their indexes, which are asked for their roots anyway.
-        let roots = match filter {
-            Some(FieldExpr::Static(Static::Bool(true))) => self.roots().await?,
-            _ => None,
-        };
+        // Where all spans are meant, indexes count their traces, which are asked for the roots of so many anyway.
+        let mut roots = None;
+        if let Some(FieldExpr::Static(Static::Bool(true))) = filter {
+            roots = Some(self.roots().await?);
+        }
         let shown = match (filter, &roots) {
-            (Some(_), Some(roots)) => roots.traces > TRACES_WHOLE_MAX,
-            (Some(filter), None) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
+            (Some(_), Some(Some(roots))) => roots.begun > TRACES_WHOLE_MAX,
+            (Some(filter), _) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
             (None, _) => false,
         };
         let mut looked_at = 0;
@@ -105,6 +105,10 @@ impl MetricsQuery {
             let (filter, selection) = (filter.clone(), selection.clone());
             let selected = (selected_from, selected_to);
             drop(ids);
+            let roots = match roots {
+                Some(known) => known,
+                None => self.roots().await?,
+            };
             let compared =
                 self.compare_by_scan(scan::Asked { filter, selection, selected, top }, roots).await?;
             *inspected += compared.inspected;

@@ -99,7 +99,7 @@ impl Stretches {
         (last - first < STRETCHES_MAX).then_some(first..last + 1)
     }
 
-    /// What it takes at most to make the tables of these, beside what is known of them: each trace has a place in the list and in
+    /// About what it takes to make the tables of these, beside what is known of them: each trace has a place in the list and in
     /// the table of each of its stretches, or is one of the others.
     pub fn bytes_of(&self, known: &[Vec<Known>]) -> usize {
         let places = known.iter().flatten().map(|one| self.of_trace(one).map_or(1, |own| own.len()));

@@ -13,10 +13,12 @@ use crate::traceql::trace::TraceFacts;
 use arrow::array::FixedSizeBinaryArray;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::StreamExt;
+use model::TimeRange;
 use std::borrow::Cow;
 use std::sync::Arc;
 use store::{Root, RootNames};
 
+const MS: i64 = 1_000_000;
 /// What was not looked up yet, and what is just being looked up.
 const UNASKED: u32 = NONE - 1;
 const ASKED: u32 = NONE - 2;
@@ -25,8 +27,8 @@ const ASKED: u32 = NONE - 2;
 pub(super) struct Roots {
     names: RootNames,
     of_traces: ByTime,
-    /// Traces that may have spans in the range.
-    pub traces: usize,
+    /// Traces that begin in the range, so that they have a span there.
+    pub begun: usize,
     _held: MemoryReservation,
 }
 
@@ -108,6 +110,8 @@ impl Roots {
 struct Told {
     names: RootNames,
     known: Vec<Vec<Known>>,
+    /// Traces that begin in the range.
+    begun: usize,
     held: MemoryReservation,
 }
 
@@ -115,6 +119,7 @@ impl Told {
     /// Takes over what another share knows, which is of other traces.
     fn absorb(&mut self, other: Told) -> Result<(), QueryError> {
         let numbers = self.names.absorb(&other.names);
+        self.begun += other.begun;
         for mut known in other.known {
             let number = |one: &Known| numbers.get(one.number as usize).copied().unwrap_or(NONE);
             known.iter_mut().for_each(|one| one.number = number(one));
@@ -131,7 +136,6 @@ impl Told {
     async fn by_time(self, ticks: Ticks) -> Result<Roots, QueryError> {
         let stretches = Stretches::of(ticks, &self.known);
         self.account(stretches.bytes_of(&self.known))?;
-        let traces = self.known.iter().map(Vec::len).sum();
         let known = Arc::new((self.known, stretches.clone()));
         let pieces = in_shares(|share| {
             let known = known.clone();
@@ -141,7 +145,7 @@ impl Told {
         drop(known);
         let of_traces = ByTime::of(stretches, pieces);
         self.held.try_resize(of_traces.bytes()).map_err(broken)?;
-        Ok(Roots { names: self.names, of_traces, traces, _held: self.held })
+        Ok(Roots { names: self.names, of_traces, begun: self.begun, _held: self.held })
     }
 }
 
@@ -175,10 +179,11 @@ impl MetricsQuery {
         let unknown = TraceFacts::unknown();
         let none = names.number(&unknown.root_service, &unknown.root_name);
         let held = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
-        let mut all = Told { names, known: vec![], held };
+        let mut all = Told { names, known: vec![], begun: 0, held };
         let mut known = vec![];
         while let Some(slice) = slices.next().await {
             for fact in slice {
+                all.begun += usize::from(begins_in(self.steps.range(), fact.start_ms));
                 let root = match fact.root {
                     Root::None => none,
                     Root::One(number) => number,
@@ -191,4 +196,10 @@ impl MetricsQuery {
         all.known.push(known);
         Ok(Some(all))
     }
+}
+
+/// Whether whatever begins in the millisecond begins in the range.
+fn begins_in(range: TimeRange, ms: i64) -> bool {
+    let first = ms.saturating_mul(MS);
+    range.contains(first) && range.contains(first.saturating_add(MS - 1))
 }

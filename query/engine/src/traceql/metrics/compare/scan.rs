@@ -67,17 +67,13 @@ pub(super) struct Compared {
 }
 
 impl MetricsQuery {
-    /// `roots` of traces are asked for where they are not known.
+    /// With the roots of traces, where the indexes tell them.
     pub(super) async fn compare_by_scan(
         &self,
         asked: Asked,
         roots: Option<Roots>,
     ) -> Result<Compared, QueryError> {
         let mut wanted = self.wanted(&asked).await?;
-        let roots = match roots {
-            Some(known) => Some(known),
-            None => self.roots().await?,
-        };
         let roots = roots.map(Arc::new);
         wanted.fields.extend(roots.is_some().then_some(SpanField::Traces));
         let mut tables = in_shares(|share| {

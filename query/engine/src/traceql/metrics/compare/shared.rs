@@ -1,5 +1,6 @@
 //! What one key of a row says of several fields: that of its resource of all attributes there, that of its root of two. It is counted
-//! how often each key occurs, and then what it says.
+//! how often each key occurs, and then what it says. Where a field has more values than there is room for, those of the first steps
+//! of a batch come first.
 
 use super::known::KnownKeys;
 use super::rows::{One, Rows};
@@ -14,6 +15,9 @@ pub(super) struct KnownShared {
     known: KnownKeys,
     /// Of each key that was seen the columns and the places there.
     places: Vec<Option<Vec<(usize, Place)>>>,
+    /// Bytes that these take, and the most so far, which were asked for.
+    taken: usize,
+    asked_for: usize,
 }
 
 impl KnownShared {
@@ -28,14 +32,15 @@ impl KnownShared {
         if self.known.keep(keyed) {
             self.places.clear();
             self.places.resize(keyed.words, None);
+            self.taken = size_of_val(&self.places[..]);
         }
-        let of_keys = &mut self.places;
+        let (of_keys, taken) = (&mut self.places, &mut self.taken);
         let count = |(row, one): (usize, One)| {
             let key = keyed.keys[row] as usize;
             if let Some(own) = of_keys.get_mut(key) {
                 let own = own.get_or_insert_with(|| {
                     let own = places(key, table);
-                    table.held.grown += size_of_val(&own[..]) + size_of::<Vec<(usize, Place)>>();
+                    *taken += size_of_val(&own[..]);
                     own
                 });
                 own.iter().for_each(|(column, place)| table.count_at(*column, *place, one));
@@ -46,10 +51,13 @@ impl KnownShared {
             Some(tallied) => {
                 let counted = tallied.iter().try_for_each(count);
                 self.known.give_back(tallied);
-                counted
+                counted?;
             }
-            None => rows.iter().try_for_each(count),
+            None => rows.iter().try_for_each(count)?,
         }
+        table.held.grown += self.taken.saturating_sub(self.asked_for);
+        self.asked_for = self.asked_for.max(self.taken);
+        table.held.ask_if_much()
     }
 }
 

@@ -219,7 +219,7 @@ fn asked(aggregate: &MetricsAggregate) -> scan::Asked {
 async fn scanned(query: &MetricsQuery, aggregate: &MetricsAggregate) -> Vec<Series> {
     let asked = asked(aggregate);
     let top = asked.top;
-    let compared = query.compare_by_scan(asked, None).await.unwrap();
+    let compared = query.compare_by_scan(asked, query.roots().await.unwrap()).await.unwrap();
     assert!(compared.has_roots && compared.inspected > 0);
     all_told(compared.attributes, compared.examples, top)
 }
@@ -292,9 +292,9 @@ async fn an_example_has_all_attributes() {
     world.write(spans(&mut StdRng::seed_from_u64(14), 0, false)).await;
     let mut query = world.query(10).await;
     let asked = asked(&aggregate("{ span.n != nil } | compare({ status = error })"));
-    let by_columns = query.compare_by_scan(asked.clone(), None).await.unwrap();
+    let by_columns = query.compare_by_scan(asked.clone(), query.roots().await.unwrap()).await.unwrap();
     query.snapshot = Arc::new(WithoutNames(query.snapshot));
-    let by_maps = query.compare_by_scan(asked, None).await.unwrap();
+    let by_maps = query.compare_by_scan(asked, query.roots().await.unwrap()).await.unwrap();
     let told = |examples: Examples| -> Vec<String> {
         let one = |mut example: Example| {
             example.labels.sort_by(|a, b| a.0.cmp(&b.0));
