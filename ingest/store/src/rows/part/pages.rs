@@ -215,11 +215,11 @@ mod tests {
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
     use parquet::file::properties::{WriterProperties, WriterVersion};
 
-    /// Four pages alike, one that is not, and two of these again.
+    /// Four pages alike, one as long that is not, and two of these again.
     #[test]
     fn a_page_like_the_one_before_is_read_once() {
         for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
-            let rows = (0..700).map(|row| if (400..500).contains(&row) { row } else { 7 });
+            let rows = (0..700).map(|row| if (400..500).contains(&row) { 8 } else { 7 });
             let column: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
             let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
             let properties = WriterProperties::builder()

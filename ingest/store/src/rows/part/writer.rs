@@ -35,7 +35,7 @@ use std::sync::Arc;
 /// only a dictionary of the whole part has their trace id once. All are whole pages.
 pub const LOG_GROUP_ROWS: usize = 1 << 16;
 pub const FLUSHED_LOG_GROUP_ROWS: usize = 1 << 14;
-pub const SPAN_GROUP_ROWS: usize = 1 << 20;
+pub const SPAN_GROUP_ROWS: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// Two dozen raw parts are merged at a time, and of each a row group as it is compressed and a page of whole lines are in memory.
 pub const RAW_GROUP_ROWS: usize = 1 << 12;
