@@ -333,15 +333,15 @@ pub struct SpanSelect {
     pub share: Option<(usize, usize)>,
 }
 
-/// An attribute of spans or of their resource, or what many spans share as it lies: a dictionary, of which each has a key.
+/// An attribute of spans or of their resource, or what many spans share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SpanField {
     Span(String),
     Resource(String),
-    /// Attributes of the resource, a map, and their type bytes.
+    /// Attributes of the resource, a map, and their type bytes: a dictionary, of which each span has a key.
     Resources,
-    /// Trace ids.
-    Traces,
+    /// The number of what the span's trace is rooted in, which only the store itself knows.
+    Root,
 }
 
 impl SpanField {
@@ -349,7 +349,7 @@ impl SpanField {
     pub fn column(&self) -> String {
         match self {
             SpanField::Resources => "resources".into(),
-            SpanField::Traces => "traces".into(),
+            SpanField::Root => "root".into(),
             SpanField::Span(name) => format!("span:{name}"),
             SpanField::Resource(name) => format!("resource:{name}"),
         }

@@ -44,8 +44,8 @@ pub use downsample::Downsampling;
 pub use limits::{LimitBook, Limits};
 pub use snapshot::{
     Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, Root,
-    RootNames, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, SpanTest, TraceFact,
-    TraceFacts, Unbounded,
+    RootNames, RootSearch, RootShare, SampleBlock, SeriesInfo, Snapshot, Source, SpanColumns, SpanNames,
+    SpanTest, TraceFact, TraceFacts, TraceRoots, Unbounded,
 };
 pub use store::{Report, Store};
 pub use tombstones::DeleteError;

@@ -19,3 +19,4 @@ pub mod spilled;
 pub mod stored;
 pub mod tokens;
 pub mod trace_facts;
+pub mod trace_roots;

@@ -37,11 +37,6 @@ pub fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))
 }
 
-/// Trace ids of which those of many rows are there once.
-pub fn coded_ids() -> DataType {
-    DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::FixedSizeBinary(16)))
-}
-
 /// All log columns, in this order; [`crate::LogColumns`] picks from them.
 pub static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub use crate::rows::root_names::RootNames;
 pub use crate::rows::trace_facts::Root;
+pub use crate::rows::trace_roots::{RootSearch, RootShare, TraceRoots};
 
 /// Hands out snapshots.
 #[async_trait::async_trait]
@@ -326,6 +327,28 @@ pub trait Snapshot: Send + Sync {
         _range: TimeRange,
         _share: (usize, usize),
     ) -> Result<Option<TraceFacts>, ReadError> {
+        Ok(None)
+    }
+
+    /// As [`spans`](Self::spans), with the roots of their traces for [`SpanField::Root`], which must be those of this snapshot.
+    async fn spans_rooted(
+        &self,
+        select: &SpanSelect,
+        columns: &SpanColumns,
+        _roots: &Arc<TraceRoots>,
+    ) -> Result<BatchStream, ReadError> {
+        self.spans(select, columns).await
+    }
+
+    /// What finds the roots of all traces of which some spans start in the range, and of others that it counts no spans of, without
+    /// reading spans. `reach` is the time in which all spans of such traces start; `without` are service and name that a trace
+    /// without a root is said to have. `None` where only the spans tell.
+    async fn root_search(
+        &self,
+        _range: TimeRange,
+        _reach: TimeRange,
+        _without: (&str, &str),
+    ) -> Result<Option<RootSearch>, ReadError> {
         Ok(None)
     }
 

@@ -9,10 +9,12 @@ use crate::rows::attribute_names::Found;
 use crate::rows::groups::{Group, GroupColumns};
 use crate::rows::head::Head as RowsHead;
 use crate::rows::part::{PartStream, Select};
+use crate::rows::trace_facts::Memory;
 use crate::rows::{self, logs, stored};
 use crate::snapshot::{
-    Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo,
-    Snapshot, Source, SpanColumns, SpanNames, SpanTest, TraceFacts, bytes_of_series, bytes_of_texts,
+    Allowance, AttributeNames, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, RootSearch,
+    SeriesInfo, Snapshot, Source, SpanColumns, SpanNames, SpanTest, TraceFacts, TraceRoots, bytes_of_series,
+    bytes_of_texts,
 };
 use crate::store::Store;
 use crate::tombstones::{Covers, Tombstone};
@@ -91,6 +93,22 @@ impl View {
     fn spilled(&self, range: model::TimeRange) -> impl Iterator<Item = &Arc<Part>> {
         let overlaps = move |part: &&Arc<Part>| range.overlaps(part.meta.first_ts, part.meta.last_ts);
         self.parts(Signal::Spans).iter().filter(|part| part.meta.is_spilled()).filter(overlaps)
+    }
+
+    /// What tells of traces in memory, and of spans that lie as they did there.
+    async fn spans_in_memory(&self, range: model::TimeRange) -> Memory {
+        let mut memory = Memory::new();
+        for tables in &self.memory {
+            let (groups, batches) = taken(Signal::Spans, &tables.spans.read());
+            memory.push((Arc::new(groups), batches));
+        }
+        for part in self.spilled(range) {
+            let Some(spilled) = self.or_told(part.spilled().await) else { continue };
+            let rows = rows::spilled::read_columns(part.clone(), &spilled, rows::trace_facts::COLUMNS);
+            let batches = rows.filter_map(|batch| futures::future::ready(self.or_told(batch))).collect();
+            memory.push((spilled.groups.clone(), batches.await));
+        }
+        memory
     }
 
     fn covers(&self, part: &Part) -> Covers {
@@ -375,7 +393,7 @@ impl Snapshot for View {
     }
 
     async fn spans(&self, select: &SpanSelect, columns: &SpanColumns) -> Result<BatchStream, ReadError> {
-        let select = Select::Spans(select.clone());
+        let select = Select::Spans(select.clone(), None);
         Ok(self.rows(Signal::Spans, select, columns.0.clone(), None, |memtables| &memtables.spans))
     }
 
@@ -385,8 +403,31 @@ impl Snapshot for View {
         columns: &SpanColumns,
         test: &SpanTest,
     ) -> Result<BatchStream, ReadError> {
-        let (select, test) = (Select::Spans(select.clone()), Some(test.clone()));
+        let (select, test) = (Select::Spans(select.clone(), None), Some(test.clone()));
         Ok(self.rows(Signal::Spans, select, columns.0.clone(), test, |memtables| &memtables.spans))
+    }
+
+    async fn spans_rooted(
+        &self,
+        select: &SpanSelect,
+        columns: &SpanColumns,
+        roots: &Arc<TraceRoots>,
+    ) -> Result<BatchStream, ReadError> {
+        let select = Select::Spans(select.clone(), Some(roots.clone()));
+        Ok(self.rows(Signal::Spans, select, columns.0.clone(), None, |memtables| &memtables.spans))
+    }
+
+    async fn root_search(
+        &self,
+        range: model::TimeRange,
+        reach: model::TimeRange,
+        without: (&str, &str),
+    ) -> Result<Option<RootSearch>, ReadError> {
+        let parts = self.overlapping(Signal::Spans, reach).cloned().collect();
+        let memory = self.spans_in_memory(reach).await;
+        let (store, damaged) = (self.store.clone(), self.damaged.clone());
+        let told = move |wrong: &Damaged| told(&store, &damaged, wrong);
+        Ok(RootSearch::of(parts, memory, (range, without), told).await)
     }
 
     async fn span_names(&self, range: model::TimeRange) -> Result<Option<SpanNames>, ReadError> {
@@ -445,17 +486,7 @@ impl Snapshot for View {
         share: (usize, usize),
     ) -> Result<Option<TraceFacts>, ReadError> {
         let parts = self.overlapping(Signal::Spans, range).cloned().collect();
-        let mut memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)> = vec![];
-        for tables in &self.memory {
-            let (groups, batches) = taken(Signal::Spans, &tables.spans.read());
-            memory.push((Arc::new(groups), batches));
-        }
-        for part in self.spilled(range) {
-            let Some(spilled) = self.or_told(part.spilled().await) else { continue };
-            let rows = rows::spilled::read_columns(part.clone(), &spilled, rows::trace_facts::COLUMNS);
-            let batches = rows.filter_map(|batch| futures::future::ready(self.or_told(batch))).collect();
-            memory.push((spilled.groups.clone(), batches.await));
-        }
+        let memory = self.spans_in_memory(range).await;
         let (store, damaged) = (self.store.clone(), self.damaged.clone());
         rows::trace_facts::read(parts, memory, share, move |wrong| told(&store, &damaged, wrong)).await
     }

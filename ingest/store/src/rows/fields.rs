@@ -1,13 +1,13 @@
-//! Single attributes of spans as columns of their own: texts as words, and beside them the type of each. And dictionaries of what
-//! many spans share.
+//! Single attributes of spans as columns of their own: texts as words, and beside them the type of each. And what many spans share.
 
 use super::groups::GroupColumns;
 use super::part::AttributesOfFile;
 use super::shapes;
 use super::stored::numbers;
+use super::trace_roots::TraceRoots;
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, ListArray, RecordBatch, RecordBatchOptions,
-    StringDictionaryBuilder, UInt8Array, UInt32Array,
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringDictionaryBuilder,
+    UInt8Array, UInt32Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
@@ -24,7 +24,7 @@ pub type Typed = (ArrayRef, ArrayRef);
 pub fn with_fields(
     published: RecordBatch,
     rows: &RecordBatch,
-    groups: &GroupColumns,
+    (groups, roots): (&GroupColumns, Option<&TraceRoots>),
     asked: &[SpanField],
 ) -> Result<RecordBatch, ArrowError> {
     if asked.is_empty() {
@@ -41,9 +41,10 @@ pub fn with_fields(
             (SpanField::Span(name), _, Some(attributes)) => attributes.get(name)?,
             (SpanField::Span(name), Some(columns), _) => of_memory(columns, groups, name)?,
             (SpanField::Span(_), None, None) => return Err(wrong()),
-            (SpanField::Resources | SpanField::Traces, ..) => {
-                let shared = match field {
-                    SpanField::Traces => coded_ids(rows)?,
+            (SpanField::Resources | SpanField::Root, ..) => {
+                let shared = match (field, roots) {
+                    (SpanField::Root, Some(roots)) => roots.column(rows)?,
+                    (SpanField::Root, None) => return Err(without_roots()),
                     _ => groups.resources(numbers(rows)?)?,
                 };
                 fields.push(Arc::new(Field::new(field.column(), shared.data_type().clone(), false)));
@@ -59,14 +60,8 @@ pub fn with_fields(
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
 }
 
-/// Where they do not lie so, the id of each row is a value of its own.
-fn coded_ids(rows: &RecordBatch) -> Result<ArrayRef, ArrowError> {
-    let ids = rows.column_by_name(TRACE_ID).ok_or_else(|| ArrowError::SchemaError("no trace ids".into()))?;
-    if matches!(ids.data_type(), DataType::Dictionary(..)) {
-        return Ok(ids.clone());
-    }
-    let keys = UInt32Array::from_iter_values(0..ids.len() as u32);
-    Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(keys, ids.clone())?))
+fn without_roots() -> ArrowError {
+    ArrowError::SchemaError("it was not asked what traces are rooted in".into())
 }
 
 fn wrong() -> ArrowError {

@@ -61,8 +61,8 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use ranges::Ranges;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use traces::Traces;
-pub use traces::prefix;
+use traces::{Knows, Traces};
+pub use traces::{PREFIXES, Rooted, prefix};
 use words::Words;
 
 /// Rows of a page: the unit of the word index and of what is read at least. Half as many lines cost half as much to
@@ -92,10 +92,10 @@ const LOG_VERSION_RAW: u8 = b'R';
 const LOG_VERSIONS_BEFORE: [u8; 2] = [b'8', b'5'];
 /// Of logs, read like these: nor are its bodies packed.
 const LOG_VERSION_FIRST: u8 = b'4';
-const SPAN_VERSION: u8 = b'8';
-/// Of spans, read as well: it knows nothing of whole traces.
-const SPAN_VERSION_BEFORE: u8 = b'7';
-/// Of spans, read as well: its runs also count too few errors.
+const SPAN_VERSION: u8 = b'9';
+/// Of spans, read as well: the first one knows nothing of the traces of row groups, the second nothing of whole traces either, and the runs
+/// of the last one count too few errors.
+const SPAN_VERSIONS_BEFORE: [u8; 3] = [b'8', b'7', SPAN_VERSION_FIRST];
 const SPAN_VERSION_FIRST: u8 = b'6';
 
 /// Rows that follow one another and have one key: the labels of their group, or its service and a span name.
@@ -242,6 +242,12 @@ impl Facts {
         self.0.facts(part.objects(), &path, prefixes).await.map_err(|why| part.damaged(&path, why))
     }
 
+    /// Of the same traces their roots alone.
+    pub async fn rooted(&self, part: &Part, prefixes: Range<u32>) -> Result<Vec<Rooted>, Damaged> {
+        let path = part.meta.index_path();
+        self.0.rooted(part.objects(), &path, prefixes).await.map_err(|why| part.damaged(&path, why))
+    }
+
     pub fn count_max(&self) -> usize {
         self.0.count_max()
     }
@@ -279,7 +285,7 @@ impl Index {
         metadata: ArrowReaderMetadata,
     ) -> Result<Index, String> {
         let version = match (signal, bytes.get(7)) {
-            (Signal::Spans, Some(older @ (&SPAN_VERSION_BEFORE | &SPAN_VERSION_FIRST))) => *older,
+            (Signal::Spans, Some(older)) if SPAN_VERSIONS_BEFORE.contains(older) => *older,
             (Signal::Spans, _) => SPAN_VERSION,
             (_, Some(other))
                 if LOG_VERSIONS_BEFORE.contains(other)
@@ -315,8 +321,12 @@ impl Index {
         let mut ids_count = 0;
         let (ids, traces) = match signal {
             Signal::Spans => {
-                let has_facts = version == SPAN_VERSION;
-                (Ids::default(), Arc::new(Traces::decode(of_ids, bytes.len() as u64, has_facts)?))
+                let knows = match version {
+                    SPAN_VERSION => Knows::Codes,
+                    b'8' => Knows::Facts,
+                    _ => Knows::Rows,
+                };
+                (Ids::default(), Arc::new(Traces::decode(of_ids, bytes.len() as u64, knows)?))
             }
             _ => {
                 ids_count = Ids::count(of_ids)?;

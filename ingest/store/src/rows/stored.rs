@@ -107,7 +107,7 @@ pub fn read_in_memory(select: &Select, columns: &[usize]) -> Vec<&'static str> {
     let mut own = in_memory(&needed(select.signal(), columns));
     if !select.fields().is_empty() {
         own.extend([GROUP, SHAPE, VALUES]);
-        own.extend(select.fields().contains(&SpanField::Traces).then_some(TRACE_ID));
+        own.extend(select.fields().contains(&SpanField::Root).then_some(TRACE_ID));
         own.sort_unstable();
         own.dedup();
     }
@@ -128,7 +128,8 @@ pub fn project(
     let batch = batch.project(&places)?;
     let batch = if mask.false_count() == 0 { batch } else { filter_record_batch(&batch, mask)? };
     let batch = of_memory(&batch, groups, &needed(signal, columns))?;
-    with_fields(publish(signal, groups, &batch, columns)?, &batch, groups, select.fields())
+    let published = publish(signal, groups, &batch, columns)?;
+    with_fields(published, &batch, (groups, select.roots().map(AsRef::as_ref)), select.fields())
 }
 
 /// Columns of rows in memory of which these stored ones are made.

@@ -4,7 +4,7 @@
 //! Times are whole milliseconds that hold the trace; a trace of which several parts know is the sum of what they know.
 
 use super::groups::{GROUP, GroupColumns};
-use super::part::{Facts, prefix};
+use super::part::{Facts, PREFIXES, prefix};
 use super::root_names::RootNames;
 use super::stored::numbers;
 use crate::part::{Damaged, Part};
@@ -20,14 +20,11 @@ use std::sync::Arc;
 
 const MS: i64 = 1_000_000;
 /// Of one call; with more, all of them would not fit.
-const TRACES_MAX: usize = 4_000_000;
+pub const TRACES_MAX: usize = 4_000_000;
 /// Blocks of the largest part that are looked at together.
 const BLOCKS_OF_A_SLICE: usize = 16;
 /// The traces of a part with so few are read once for all slices.
 const TRACES_KEPT: usize = 4_096;
-/// One more than the largest [`prefix`].
-const PREFIXES: u32 = 1 << 16;
-
 /// One span, as far as it matters here; `root` is a number of its service and name, where it has no parent.
 pub struct SpanOf {
     pub trace: TraceId,
@@ -44,6 +41,25 @@ pub enum Root {
     One(u32),
     /// Several may be it.
     Uncertain,
+}
+
+impl Root {
+    /// Of a trace of which two parts know.
+    pub fn and(self, other: Root) -> Root {
+        match (self, other) {
+            (Root::None, root) | (root, Root::None) => root,
+            (one, other) if one == other => one,
+            _ => Root::Uncertain,
+        }
+    }
+
+    /// With the number that its own has elsewhere.
+    pub fn renumbered(self, numbers: &[u32]) -> Root {
+        match self {
+            Root::One(number) => numbers.get(number as usize).map_or(Root::Uncertain, |own| Root::One(*own)),
+            other => other,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,17 +121,33 @@ impl Fact {
                 start_ms,
                 end_ms: if length == u32::MAX { i64::MAX } else { start_ms.saturating_add(length.into()) },
                 spans,
-                root: match u32::from_le_bytes(root) {
-                    0 => Root::None,
-                    1 => Root::Uncertain,
-                    number => Root::One(number - 2),
-                },
+                root: root_of(root),
                 root_start_ns: i64::MAX,
             }
         });
         Ok(facts.collect())
     }
+
+    /// When each begins, in milliseconds, and its root.
+    pub fn take_starts_and_roots(rest: &mut Cursor<'_>, count: usize) -> Result<Vec<(i64, Root)>, String> {
+        let starts = take_split::<8>(rest, count)?;
+        rest.take(count * size_of::<u32>())?;
+        let roots = take_split::<4>(rest, count)?;
+        Ok(starts.into_iter().map(i64::from_le_bytes).zip(roots.into_iter().map(root_of)).collect())
+    }
 }
+
+/// As [`Fact::put_all`] wrote it.
+fn root_of(bytes: [u8; 4]) -> Root {
+    match u32::from_le_bytes(bytes) {
+        0 => Root::None,
+        1 => Root::Uncertain,
+        number => Root::One(number - 2),
+    }
+}
+
+/// Rows in memory, and what their groups are.
+pub type Memory = Vec<(Arc<GroupColumns>, Vec<RecordBatch>)>;
 
 /// Columns of rows in memory that tell all of it.
 pub const COLUMNS: &[&str] = &[GROUP, "trace_id", "parent_span_id", "start_ts", "duration_ns", "name"];
@@ -163,10 +195,7 @@ impl Source {
 }
 
 fn named(id: TraceId, fact: &Fact, roots: &[u32]) -> TraceFact {
-    let root = match fact.root {
-        Root::One(number) => roots.get(number as usize).map_or(Root::Uncertain, |root| Root::One(*root)),
-        other => other,
-    };
+    let root = fact.root.renumbered(roots);
     TraceFact { id, start_ms: fact.start_ms, end_ms: fact.end_ms, spans: fact.spans, root }
 }
 
@@ -179,7 +208,7 @@ fn within<'a>(facts: &'a [TraceFact], prefixes: &Range<u32>) -> &'a [TraceFact] 
 /// do with a part that cannot be read.
 pub async fn read(
     parts: Vec<Arc<Part>>,
-    memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)>,
+    memory: Memory,
     (at, of): (usize, usize),
     told: impl Fn(&Damaged) + Clone + Send + Sync + 'static,
 ) -> Result<Option<TraceFacts>, ReadError> {
@@ -234,7 +263,7 @@ pub async fn read(
 }
 
 /// In order of their ids.
-fn in_memory(memory: Vec<(Arc<GroupColumns>, Vec<RecordBatch>)>, roots: &mut RootNames) -> Vec<TraceFact> {
+pub fn in_memory(memory: Memory, roots: &mut RootNames) -> Vec<TraceFact> {
     let mut all: BTreeMap<TraceId, Fact> = BTreeMap::new();
     for (groups, batches) in memory {
         for batch in batches {
@@ -288,10 +317,6 @@ fn both(a: &TraceFact, b: &TraceFact) -> TraceFact {
         start_ms: a.start_ms.min(b.start_ms),
         end_ms: a.end_ms.max(b.end_ms),
         spans: a.spans.saturating_add(b.spans),
-        root: match (a.root, b.root) {
-            (Root::None, root) | (root, Root::None) => root,
-            (a, b) if a == b => a,
-            _ => Root::Uncertain,
-        },
+        root: a.root.and(b.root),
     }
 }

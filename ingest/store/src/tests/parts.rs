@@ -1,7 +1,9 @@
 //! Parts give back exactly what came in, to us and to readers of plain Parquet.
 
 use super::*;
-use arrow::array::{Array, AsArray, BooleanArray, Int8Array, Int64Array, TimestampNanosecondArray};
+use arrow::array::{
+    Array, AsArray, BooleanArray, Int8Array, Int64Array, TimestampNanosecondArray, UInt32Array,
+};
 use arrow::compute::filter_record_batch;
 use arrow::util::display::array_value_to_string;
 use futures::Stream;
@@ -374,8 +376,11 @@ async fn fields_and_shares_are_what_the_whole_is() {
         let of_spans = names.iter().map(|name| SpanField::Span((*name).into()));
         let of_resources = ["k8s.pod.name", "n", "nowhere"].map(|name| SpanField::Resource(name.into()));
         let attributes: Vec<SpanField> = of_spans.chain(of_resources).collect();
-        let fields = [&attributes[..], &[SpanField::Resources, SpanField::Traces]].concat();
+        let fields = [&attributes[..], &[SpanField::Resources, SpanField::Root]].concat();
         let snapshot = store.snapshot(&Tenant::default()).await.unwrap();
+        let rooted = rooted(&*snapshot).await;
+        let search =
+            snapshot.root_search(TimeRange::ALL, TimeRange::ALL, ("no", "root")).await.unwrap().unwrap();
         let columns = ["span_id", "attributes", "attribute_types", "resource", "resource_types", "trace_id"];
         let all =
             snapshot.spans(&SpanSelect::all(TimeRange::ALL), &SpanColumns::named(&columns)).await.unwrap();
@@ -402,24 +407,35 @@ async fn fields_and_shares_are_what_the_whole_is() {
                 let found = found.collect::<Vec<_>>().join(" ");
                 let [id, resource, types, trace] =
                     ["span_id", "resource", "resource_types", "trace_id"].map(|column| text(column, row));
-                expected.push(format!("{id} {found} {{attributes: {resource}, types: {types}}} {trace}"));
+                let root = &rooted[&trace];
+                expected.push(format!("{id} {found} {{attributes: {resource}, types: {types}}} {root}"));
             }
         }
         expected.sort();
         for of in [1, 2, 3] {
             let mut found = vec![];
+            let mut shares = vec![];
+            for at in 0..of {
+                shares.push(search.share((at, of)).await);
+            }
+            let roots = Arc::new(search.finish(shares));
+            assert_eq!(roots.begun, rooted.len());
             for at in 0..of {
                 let select = SpanSelect {
                     fields: fields.clone(),
                     share: Some((at, of)),
                     ..SpanSelect::all(TimeRange::ALL)
                 };
-                let rows = snapshot.spans(&select, &SpanColumns::named(&["span_id"])).await.unwrap();
-                for batch in rows.try_collect::<Vec<RecordBatch>>().await.unwrap() {
+                let rows = snapshot.spans_rooted(&select, &SpanColumns::named(&["span_id"]), &roots).await;
+                for batch in rows.unwrap().try_collect::<Vec<RecordBatch>>().await.unwrap() {
+                    let (root, others) = batch.columns().split_last().unwrap();
+                    let numbers: &UInt32Array = root.as_primitive();
                     found.extend((0..batch.num_rows()).map(|row| {
-                        let texts =
-                            batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
-                        texts.collect::<Vec<_>>().join(" ")
+                        let mut texts: Vec<String> =
+                            others.iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
+                        let root = roots.names.get(numbers.value(row));
+                        texts.push(root.map_or("?".into(), |(service, name)| format!("{service} {name}")));
+                        texts.join(" ")
                     }));
                 }
             }
@@ -442,6 +458,23 @@ async fn fields_and_shares_are_what_the_whole_is() {
     }
     store.compact().await.unwrap();
     check_all().await;
+}
+
+/// What each trace is rooted in, as all that is known of traces says it.
+async fn rooted(snapshot: &dyn crate::Snapshot) -> std::collections::HashMap<String, String> {
+    let facts = snapshot.trace_facts(TimeRange::ALL, (0, 1)).await.unwrap().unwrap();
+    let slices: Vec<Vec<crate::TraceFact>> = facts.slices.collect().await;
+    let told = slices.into_iter().flatten().map(|fact| {
+        let root = match fact.root {
+            crate::Root::None => "no root".to_owned(),
+            crate::Root::One(number) => {
+                facts.roots.get(number).map(|(service, name)| format!("{service} {name}")).unwrap()
+            }
+            crate::Root::Uncertain => "?".into(),
+        };
+        (hex::encode(fact.id), root)
+    });
+    told.collect()
 }
 
 /// The spans so many times, each time in other traces and later.

@@ -16,7 +16,7 @@ mod values;
 
 use super::Rows;
 use super::evaluate::SpanAt;
-use super::scan::{SpanScan, narrow};
+use super::scan::{RootedScan, SpanScan, narrow};
 use super::scopes::settle;
 use super::search::{SHOWN, Search, TRACES_READ, fields_of, range_of_traces, value_of};
 use super::shares::{in_shares, shares};
@@ -35,7 +35,7 @@ use model::{SpanSelect, TraceId, Value};
 use parking_lot::Mutex;
 use series::{Series, arithmetic, best, histogram};
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns};
+use store::{Snapshot, SpanColumns, TraceRoots};
 use traceql::{
     Element, Field, FieldExpr, Intrinsic, Metrics, MetricsAggregate, MetricsOp, Pipeline, SpansetExpr,
 };
@@ -245,6 +245,18 @@ impl MetricsQuery {
     fn scanned(&self, select: SpanSelect, columns: &[&str]) -> Result<Rows, QueryError> {
         let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
         execute_stream(Operator::plan(scan, vec![]), self.context.clone()).map_err(crate::logql::broken)
+    }
+
+    /// The same with the roots of their traces.
+    fn rooted(
+        &self,
+        select: SpanSelect,
+        columns: &[&str],
+        roots: Arc<TraceRoots>,
+    ) -> Result<Rows, QueryError> {
+        let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
+        let plan = Operator::plan(RootedScan { scan, roots }, vec![]);
+        execute_stream(plan, self.context.clone()).map_err(crate::logql::broken)
     }
 
     /// Calls `each` with every span that the pipeline finds in whole traces and that starts in the range.

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use model::{SpanSelect, StatusCode};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use store::{Snapshot, SpanColumns, SpanTest};
+use store::{Snapshot, SpanColumns, SpanTest, TraceRoots};
 use traceql::{CompareOp, Field, FieldExpr, Intrinsic, Scope, Static};
 
 pub(crate) struct SpanScan {
@@ -77,6 +77,42 @@ impl Work for TestedScan {
         futures::stream::once(async move {
             let SpanScan { snapshot, select, columns } = &self.scan;
             snapshot.spans_passing(select, columns, &self.test).await.map_err(read_error)
+        })
+        .map_ok(|batches| batches.map_err(read_error))
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// The same with the roots of traces.
+pub(super) struct RootedScan {
+    pub scan: SpanScan,
+    pub roots: Arc<TraceRoots>,
+}
+
+impl std::fmt::Debug for RootedScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} with roots", self.scan)
+    }
+}
+
+impl Work for RootedScan {
+    fn name(&self) -> &'static str {
+        self.scan.name()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+
+    fn details(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
+        futures::stream::once(async move {
+            let SpanScan { snapshot, select, columns } = &self.scan;
+            snapshot.spans_rooted(select, columns, &self.roots).await.map_err(read_error)
         })
         .map_ok(|batches| batches.map_err(read_error))
         .try_flatten()

@@ -3,7 +3,7 @@
 mod columns;
 mod sent;
 
-pub(crate) use columns::{Keyed, Resources, Traces};
+pub(crate) use columns::{Keyed, Resources};
 
 use super::value::{Val, typed};
 use arrow::array::{
@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, TimestampNanosecondType, UInt32Type};
 use columns::{Own, Parts, Typed, Words};
-use model::{SpanId, SpanKind, StatusCode, TraceId};
+use model::{SpanField, SpanId, SpanKind, StatusCode, TraceId};
 use std::borrow::Cow;
 use traceql::{Field, Intrinsic, Scope};
 
@@ -43,7 +43,7 @@ pub(crate) struct Spans<'a> {
     links: Option<Parts<'a>>,
     own: Vec<Own<'a>>,
     resources: Option<Resources<'a>>,
-    traces: Option<Traces<'a>>,
+    roots: Option<&'a [u32]>,
 }
 
 const DROPPED: [&str; 5] = [
@@ -92,7 +92,7 @@ impl<'a> Spans<'a> {
             links: column("links").and_then(Parts::of),
             own: Own::of(batch),
             resources: Resources::of(batch),
-            traces: Traces::of(batch),
+            roots: count(&SpanField::Root.column()).map(|roots| &roots.values()[..]),
         }
     }
 
@@ -336,9 +336,9 @@ impl<'a> Spans<'a> {
         self.resources.as_ref()
     }
 
-    /// Trace ids, where they came as a dictionary.
-    pub fn traces(&self) -> Option<&Traces<'a>> {
-        self.traces.as_ref()
+    /// The number of what the trace of each row is rooted in, where it was asked for.
+    pub fn roots(&self) -> Option<&'a [u32]> {
+        self.roots
     }
 
     /// An intrinsic whose column is of words.

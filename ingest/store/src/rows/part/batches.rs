@@ -1,7 +1,8 @@
 //! Rows of a row group, batch by batch: columns of codes as they lie, and of the others what the library's reader makes of them.
 
 use super::coded::Coded;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -9,13 +10,57 @@ use std::ops::Range;
 
 pub struct Batches {
     pub schema: SchemaRef,
-    /// By column of the schema; `None` stands for the next one of the others.
-    pub coded: Vec<Option<Coded>>,
+    /// Of the schema.
+    pub columns: Vec<Column>,
     /// Of the same rows.
     pub others: Option<ParquetRecordBatchReader>,
+    /// Of the same rows, whose pages are others.
+    pub lists: Option<Ahead>,
     pub rows: Rows,
     /// Of each batch but the last, as far as the others have so many.
     pub batch_rows: usize,
+}
+
+/// How a column is read.
+pub enum Column {
+    Coded(Coded),
+    /// The next one of the others.
+    Other,
+    /// The next one of the lists.
+    List,
+}
+
+/// What the library reads, with rows that came before they were wanted.
+pub struct Ahead {
+    reader: ParquetRecordBatchReader,
+    read: Option<RecordBatch>,
+}
+
+impl Ahead {
+    pub fn of(reader: ParquetRecordBatchReader) -> Ahead {
+        Ahead { reader, read: None }
+    }
+
+    /// So many rows.
+    fn take(&mut self, rows: usize) -> Result<RecordBatch, ArrowError> {
+        let mut read: Vec<RecordBatch> = self.read.take().into_iter().collect();
+        let mut left = rows.saturating_sub(read.iter().map(RecordBatch::num_rows).sum());
+        while left > 0 {
+            let next = self.reader.next().ok_or_else(missing)??;
+            left = left.saturating_sub(next.num_rows());
+            read.push(next);
+        }
+        let all = match read.as_slice() {
+            [one] => one.clone(),
+            _ => concat_batches(&self.reader.schema(), &read)?,
+        };
+        self.read = (all.num_rows() > rows).then(|| all.slice(rows, all.num_rows() - rows));
+        Ok(all.slice(0, rows))
+    }
+}
+
+fn missing() -> ArrowError {
+    ArrowError::ParquetError("rows are missing".into())
 }
 
 /// Rows that are still to come.
@@ -65,10 +110,17 @@ impl Batches {
         if pieces.is_empty() {
             return Ok(None);
         }
+        let rows = pieces.iter().map(|(_, taken)| taken).sum();
+        let lists = self.lists.as_mut().map(|lists| lists.take(rows)).transpose()?;
         let mut others = others.iter().flat_map(|others| others.columns()).cloned();
-        let columns = self.coded.iter_mut().map(|coded| match coded {
-            Some(coded) => coded.read(&pieces),
-            None => others.next().ok_or_else(|| ArrowError::SchemaError("a column is missing".into())),
+        let mut lists = lists.iter().flat_map(|lists| lists.columns()).cloned();
+        let next = |column: Option<ArrayRef>| {
+            column.ok_or_else(|| ArrowError::SchemaError("a column is missing".into()))
+        };
+        let columns = self.columns.iter_mut().map(|column| match column {
+            Column::Coded(coded) => coded.read(&pieces),
+            Column::Other => next(others.next()),
+            Column::List => next(lists.next()),
         });
         let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
         RecordBatch::try_new(self.schema.clone(), columns).map(Some)
@@ -82,7 +134,7 @@ impl Iterator for Batches {
         let others = match &mut self.others {
             Some(others) => match others.next() {
                 None if self.rows.are_done() => return None,
-                None => return Some(Err(ArrowError::ParquetError("rows are missing".into()))),
+                None => return Some(Err(missing())),
                 batch => batch,
             },
             None => None,

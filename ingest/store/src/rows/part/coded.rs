@@ -33,8 +33,6 @@ pub type Dictionary = Arc<OnceLock<Values>>;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Words,
-    /// Of so many bytes; rows have their numbers.
-    CodedIds(i32),
     /// Of so many bytes.
     Ids(i32),
     Numbers,
@@ -81,7 +79,6 @@ impl Kind {
         match kind {
             DataType::Dictionary(keys, values) if **keys == DataType::UInt32 => match **values {
                 DataType::Utf8 => Some(Kind::Words),
-                DataType::FixedSizeBinary(bytes) => Some(Kind::CodedIds(bytes)),
                 _ => None,
             },
             DataType::FixedSizeBinary(bytes) => Some(Kind::Ids(*bytes)),
@@ -102,9 +99,7 @@ impl Kind {
     fn lies_as(self, column: &ColumnDescriptor) -> bool {
         match (self, column.physical_type()) {
             (Kind::Words, Type::BYTE_ARRAY) | (Kind::Numbers, Type::INT32) => true,
-            (Kind::Ids(length) | Kind::CodedIds(length), Type::FIXED_LEN_BYTE_ARRAY) => {
-                column.type_length() == length
-            }
+            (Kind::Ids(length), Type::FIXED_LEN_BYTE_ARRAY) => column.type_length() == length,
             _ => false,
         }
     }
@@ -126,10 +121,6 @@ impl Kind {
                 Values::Coded(Arc::new(words))
             }
             Kind::Ids(length) => Values::Ids(length, first(length, count, bytes)?),
-            Kind::CodedIds(length) => {
-                let all = Buffer::from(first(length, count, bytes)?);
-                Values::Coded(Arc::new(FixedSizeBinaryArray::try_new(length, all, None)?))
-            }
             Kind::Numbers => {
                 let numbers = bytes.as_chunks().0.get(..count).ok_or_else(short)?;
                 Values::Numbers(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
@@ -462,7 +453,7 @@ mod tests {
             let columns = columns(&mut rng, values, missing);
             let file = file(&columns, WriterVersion::PARQUET_2_0);
             let kinds = columns.iter().map(|column| column.data_type().clone()).enumerate();
-            for (at, kind) in kinds.chain([(0, crate::schema::coded_ids())]) {
+            for (at, kind) in kinds {
                 let (column, mut read) = (&columns[at], coded(&file, at, &kind).unwrap());
                 let (mut row, mut left_out, mut parts) = (0, 0, vec![]);
                 while row < ROWS {
@@ -531,7 +522,7 @@ mod tests {
 
     #[test]
     fn what_is_no_dictionary_is_told() {
-        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::CodedIds(8), 2), (Kind::Numbers, 3)];
+        let kinds = [(Kind::Words, 2), (Kind::Ids(16), 2), (Kind::Numbers, 3)];
         for (kind, count) in kinds {
             let bytes = Bytes::from_static(&[1, 0, 0, 0, b'x', 9, 0, 0, 0, b'y', b'z']);
             assert!(kind.values(bytes, count).is_err());

@@ -15,13 +15,14 @@ use crate::rows::fields::{TRACE_ID, with_fields};
 use crate::rows::groups::{GROUP, GroupColumns, empty_maps};
 use crate::rows::shapes::{self, Shapes, VALUES};
 use crate::rows::stored::{self, needed, publish, time_column};
+use crate::rows::trace_roots::TraceRoots;
 use crate::rows::{logs, spans};
 use crate::snapshot::SpanTest;
 use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array, new_empty_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use futures::stream::BoxStream;
@@ -62,32 +63,40 @@ pub type PartStream = BoxStream<'static, Result<RecordBatch, Damaged>>;
 #[derive(Clone)]
 pub enum Select {
     Logs(LogSelect),
-    Spans(SpanSelect),
+    /// Where [`SpanField::Root`] is asked for, with the roots.
+    Spans(SpanSelect, Option<Arc<TraceRoots>>),
 }
 
 impl Select {
     pub fn signal(&self) -> Signal {
         match self {
             Select::Logs(_) => Signal::Logs,
-            Select::Spans(_) => Signal::Spans,
+            Select::Spans(..) => Signal::Spans,
         }
     }
 
     pub fn range(&self) -> TimeRange {
         match self {
             Select::Logs(select) => select.range,
-            Select::Spans(select) => select.range,
+            Select::Spans(select, _) => select.range,
         }
     }
 
     pub fn is_first_share(&self) -> bool {
-        !matches!(self, Select::Spans(SpanSelect { share: Some((1.., _)), .. }))
+        !matches!(self, Select::Spans(SpanSelect { share: Some((1.., _)), .. }, _))
     }
 
     pub fn fields(&self) -> &[SpanField] {
         match self {
             Select::Logs(_) => &[],
-            Select::Spans(select) => &select.fields,
+            Select::Spans(select, _) => &select.fields,
+        }
+    }
+
+    pub fn roots(&self) -> Option<&Arc<TraceRoots>> {
+        match self {
+            Select::Logs(_) => None,
+            Select::Spans(_, roots) => roots.as_ref(),
         }
     }
 
@@ -100,7 +109,7 @@ impl Select {
     pub fn mask(&self, batch: &RecordBatch, groups: &GroupColumns) -> arrow::array::BooleanArray {
         match self {
             Select::Logs(select) => logs::mask(batch, groups, select),
-            Select::Spans(select) => spans::mask(batch, groups, select),
+            Select::Spans(select, _) => spans::mask(batch, groups, select),
         }
     }
 }
@@ -129,10 +138,10 @@ pub async fn read(
     let index_path = part.meta.index_path();
     let (ranges, needles) = match &select {
         Select::Logs(select) => index.log_ranges(select).map_err(|why| part.damaged(&index_path, why))?,
-        Select::Spans(select) => (index.span_ranges(select), vec![]),
+        Select::Spans(select, _) => (index.span_ranges(select), vec![]),
     };
     let first_share = select.is_first_share();
-    if let Select::Spans(select) = &select
+    if let Select::Spans(select, _) = &select
         && !select.trace_ids.is_empty()
     {
         // They are few, and not divided.
@@ -140,7 +149,7 @@ pub async fn read(
         return read_traces(part, index, ranges, select.clone(), columns).await;
     }
     let ranges = match &select {
-        Select::Spans(SpanSelect { share: Some(share), .. }) => ranges.share(*share, SPAN_PAGE_ROWS),
+        Select::Spans(SpanSelect { share: Some(share), .. }, _) => ranges.share(*share, SPAN_PAGE_ROWS),
         _ => ranges,
     };
     if ranges.is_empty() || !index.may_have_attributes(&select) {
@@ -151,11 +160,11 @@ pub async fn read(
     let needed = needed(signal, &columns);
     let judged_by = match &select {
         Select::Logs(select) => logs::mask_columns(select, times_judged),
-        Select::Spans(select) if spans::are_read_whole(select, &needed) => vec![],
-        Select::Spans(select) => spans::mask_columns(select, times_judged),
+        Select::Spans(select, _) if spans::are_read_whole(select, &needed) => vec![],
+        Select::Spans(select, _) => spans::mask_columns(select, times_judged),
     };
     let labels = index.labels(&select);
-    let projected = match &labels {
+    let mut projected = match &labels {
         Some(labels) => {
             let mut of_bodies = labels.columns();
             // What is no object has no labels, whatever else it says.
@@ -167,11 +176,19 @@ pub async fn read(
         None => index.columns_and_fields(&needed, select.fields()),
     };
     let fields = select.fields().to_vec();
-    let ids_are_coded = fields.contains(&SpanField::Traces);
+    let roots = select.roots().filter(|_| fields.contains(&SpanField::Root)).cloned();
+    let of_part = roots.as_ref().and_then(|roots| roots.of_part(part.meta.id).cloned());
+    if roots.is_some() {
+        // Whatever tells the roots, rows of some column are read.
+        let name = if of_part.is_some() { GROUP } else { TRACE_ID };
+        projected.extend(index.field_names().position(|own| own == name));
+        projected.sort_unstable();
+        projected.dedup();
+    }
     // Attributes by which rows are judged, and those of whoever does not want all, are read as words, which are compared once a word.
     let all_attributes = needed.iter().any(|name| *name == attributes::REST || *name == attributes::TYPES);
     let words = match &select {
-        Select::Spans(select) if !all_attributes || !select.attributes.is_empty() => {
+        Select::Spans(select, _) if !all_attributes || !select.attributes.is_empty() => {
             Some(index.words_metadata().map_err(|e| part.damaged(&path, e))?.clone())
         }
         _ => None,
@@ -179,7 +196,7 @@ pub async fn read(
     let mut judges = index.attribute_judges(&select);
     // Errors are few, and what is slow is as well; times rule out less than what is asked of single columns.
     let are_few =
-        matches!(&select, Select::Spans(select) if select.errors_only || select.duration_ns_min.is_some());
+        matches!(&select, Select::Spans(select, _) if select.errors_only || select.duration_ns_min.is_some());
     let test = test.map(|test| index.judge_by_test(test));
     let (test, test_of_few) = if are_few { (None, test) } else { (test, None) };
     judges.extend(test);
@@ -205,7 +222,7 @@ pub async fn read(
             let batch = index.packed.unpack(batch, &index.shapes)?;
             let whole = index.whole(batch.clone(), &needed, labels.is_some())?;
             let published = publish(signal, &index.groups, &whole, &columns)?;
-            let published = with_fields(published, &batch, &index.groups, &fields)?;
+            let published = with_fields(published, &batch, (&index.groups, roots.as_deref()), &fields)?;
             match &labels {
                 Some(labels) => index.with_labels(published, &batch, labels),
                 None => Ok(published),
@@ -236,8 +253,7 @@ pub async fn read(
             _ => metadata,
         };
         let straight = Straight::of(part.clone(), &index, [metadata, judged], &ranges, judges, projected);
-        let straight = if ids_are_coded { straight.with_coded_ids() } else { straight };
-        straight.stream().boxed()
+        straight.with_roots(of_part).stream().boxed()
     } else {
         let filter: Vec<_> = judges.into_iter().map(|judge| judge.predicate(&index)).collect();
         let read = Read {
@@ -284,7 +300,7 @@ async fn read_traces(
                 let whole = index.whole(read.clone(), &needed, false)?;
                 let mask = spans::mask(&whole, &index.groups, &select);
                 let published = publish(Signal::Spans, &index.groups, &whole, &columns)?;
-                let published = with_fields(published, &read, &index.groups, &select.fields)?;
+                let published = with_fields(published, &read, (&index.groups, None), &select.fields)?;
                 filter_record_batch(&published, &mask)
             };
             published().map_err(|why| part.damaged(&part.meta.data_path(), why))
@@ -426,7 +442,7 @@ impl Index {
     }
 
     /// Of a column, in all row groups.
-    fn every_chunk(&self, name: &str, holds: impl Fn(&ColumnChunkMetaData) -> bool) -> bool {
+    pub fn every_chunk(&self, name: &str, holds: impl Fn(&ColumnChunkMetaData) -> bool) -> bool {
         self.metadata.metadata().row_groups().iter().all(|rows| {
             let column = rows.columns().iter().find(|column| column.column_path().string() == name);
             column.is_some_and(&holds)
@@ -485,7 +501,8 @@ impl Index {
         for field in fields {
             match field {
                 SpanField::Resource(_) | SpanField::Resources => add(GROUP),
-                SpanField::Traces => add(TRACE_ID),
+                // Who has the roots adds what tells them.
+                SpanField::Root => {}
                 SpanField::Span(name) => {
                     let own = attributes::column_of(name);
                     add(attributes::SHAPE);
@@ -571,7 +588,7 @@ impl Index {
 
     /// Whether rows can have the attributes by which spans are selected.
     fn may_have_attributes(&self, select: &Select) -> bool {
-        let Select::Spans(select) = select else { return true };
+        let Select::Spans(select, _) = select else { return true };
         let may_have = |name: &str| {
             let column = attributes::column_of(name);
             self.has_other_attributes() || self.field_names().any(|field| field == column)
@@ -591,7 +608,7 @@ impl Index {
         let judge = move |batch: RecordBatch| {
             let whole = index.whole(batch.clone(), &needed, false)?;
             let published = publish(Signal::Spans, &index.groups, &whole, &test.columns.0)?;
-            let rows = with_fields(published, &batch, &index.groups, &test.fields)?;
+            let rows = with_fields(published, &batch, (&index.groups, None), &test.fields)?;
             Ok(BooleanArray::from((test.passing)(&rows)))
         };
         Judge { columns, judges_texts: false, only_narrows: true, judge: Box::new(judge) }
@@ -599,7 +616,7 @@ impl Index {
 
     /// What judges spans by attributes, each by the one column that it is in.
     fn attribute_judges(&self, select: &Select) -> Vec<Judge> {
-        let Select::Spans(select) = select else { return vec![] };
+        let Select::Spans(select, _) = select else { return vec![] };
         let judge = |(name, text): &(String, String)| {
             let column = attributes::column_of(name);
             let has_own = self.field_names().any(|field| field == column);
@@ -694,7 +711,6 @@ impl Index {
                 (bodies::BODY, _) if labels_only => Arc::new(bodies::whole_or_known(&read)?.0),
                 (bodies::BODY, _) => Arc::new(bodies::restore(&read, &self.shapes)?),
                 _ => match read.column_by_name(name) {
-                    Some(column) if *name == TRACE_ID => cast(column, &DataType::FixedSizeBinary(16))?,
                     Some(column) => times::in_nanoseconds(self.signal, name, column)?,
                     None => self.blank(name, read.num_rows())?,
                 },

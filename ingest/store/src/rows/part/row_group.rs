@@ -1,12 +1,13 @@
 //! Reads rows of one row group after the other: the pages that have them are fetched, and what rows have one of each is read once.
 
-use super::batches::{self, Batches};
-use super::coded::{Coded, Dictionary, Kind};
+use super::Index;
+use super::batches::{self, Ahead, Batches, Column};
+use super::coded::{Coded, Dictionary, Kind, Values};
 use super::pages::{Chunks, Fetched, Located, pages_of};
 use crate::metrics::part::selection;
 use crate::part::Part;
 use crate::rows::fields::TRACE_ID;
-use crate::schema::coded_ids;
+use crate::rows::trace_roots::{ROOT, roots_of_codes};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
@@ -18,37 +19,30 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows of each row group at which all columns that are no lists begin a page. They begin one after so many rows, but a column
-/// whose dictionary is full begins one in between.
+/// Rows of each row group at which all columns begin a page: those that are no lists, and those that are. They begin one after so
+/// many rows, but a column whose dictionary is full, or whose lists are long, begins one in between.
 #[derive(Default)]
-pub struct Blocks(Vec<Vec<usize>>);
+pub struct Blocks {
+    flat: Vec<Vec<usize>>,
+    lists: Vec<Vec<usize>>,
+}
 
 impl Blocks {
     pub fn of(metadata: &ParquetMetaData) -> Option<Blocks> {
+        let groups = metadata.offset_index()?;
         let schema = metadata.file_metadata().schema_descr();
-        let flat: Vec<usize> =
-            (0..schema.num_columns()).filter(|leaf| schema.column(*leaf).max_rep_level() == 0).collect();
-        let of_group = |pages: &Vec<OffsetIndexMetaData>| {
-            let mut columns: HashMap<i64, usize> = HashMap::new();
-            for leaf in &flat {
-                let pages = pages.get(*leaf)?.page_locations();
-                pages.iter().for_each(|page| *columns.entry(page.first_row_index).or_default() += 1);
-            }
-            columns.retain(|_, own| *own == flat.len());
-            let mut starts: Vec<usize> = columns.into_keys().map(|row| row as usize).collect();
-            starts.sort_unstable();
-            (starts.first() == Some(&0)).then_some(starts)
+        let (lists, flat): (Vec<usize>, Vec<usize>) =
+            (0..schema.num_columns()).partition(|leaf| schema.column(*leaf).max_rep_level() > 0);
+        let of_groups = |leaves: &[usize]| -> Option<Vec<Vec<usize>>> {
+            groups.iter().map(|pages| starts_of_all(pages, leaves)).collect()
         };
-        metadata.offset_index()?.iter().map(of_group).collect::<Option<_>>().map(Blocks)
+        let lists = if lists.is_empty() { vec![] } else { of_groups(&lists)? };
+        Some(Blocks { flat: of_groups(&flat)?, lists })
     }
 
-    fn starts(&self, group: usize) -> &[usize] {
-        self.0.get(group).map_or(&[], |starts| starts)
-    }
-
-    /// Rows of a row group in pieces that are each within so many blocks.
+    /// Rows of a row group in pieces that are each within so many blocks of columns that are no lists.
     pub fn cut(&self, group: usize, rows: &[Range<usize>], blocks: usize) -> Vec<Vec<Range<usize>>> {
-        let mut starts: Vec<usize> = self.starts(group).iter().copied().step_by(blocks).collect();
+        let mut starts: Vec<usize> = starts_in(&self.flat, group).iter().copied().step_by(blocks).collect();
         starts.push(usize::MAX);
         let within = |piece: &[usize]| -> Vec<Range<usize>> {
             let cut = rows.iter().map(|rows| rows.start.max(piece[0])..rows.end.min(piece[1]));
@@ -58,19 +52,40 @@ impl Blocks {
     }
 }
 
+/// The rows at which all of these leaves begin a page.
+fn starts_of_all(pages: &[OffsetIndexMetaData], leaves: &[usize]) -> Option<Vec<usize>> {
+    let mut columns: HashMap<i64, usize> = HashMap::new();
+    for leaf in leaves {
+        let pages = pages.get(*leaf)?.page_locations();
+        pages.iter().for_each(|page| *columns.entry(page.first_row_index).or_default() += 1);
+    }
+    columns.retain(|_, own| *own == leaves.len());
+    let mut starts: Vec<usize> = columns.into_keys().map(|row| row as usize).collect();
+    starts.sort_unstable();
+    (starts.first() == Some(&0)).then_some(starts)
+}
+
+fn starts_in(groups: &[Vec<usize>], group: usize) -> &[usize] {
+    groups.get(group).map_or(&[], |starts| starts)
+}
+
 /// Whose rows are read.
 pub struct Reader {
     part: Arc<Part>,
+    index: Arc<Index>,
     blocks: Arc<Blocks>,
-    /// Trace ids come as a dictionary, where they lie as one.
-    pub ids_are_coded: bool,
+    /// By the places of traces. With these each row has [`ROOT`].
+    pub roots: Option<Arc<Vec<u32>>>,
     /// What was read of a row group of what its rows have one of each, by leaf.
     known: (usize, HashMap<(usize, Kind), Dictionary>),
+    /// What the codes of a row group's traces are rooted in.
+    known_roots: (usize, Dictionary),
 }
 
 impl Reader {
-    pub fn new(part: Arc<Part>, blocks: Arc<Blocks>) -> Reader {
-        Reader { part, blocks, ids_are_coded: false, known: Default::default() }
+    pub fn new(part: Arc<Part>, index: Arc<Index>, blocks: Arc<Blocks>) -> Reader {
+        let (known, known_roots) = Default::default();
+        Reader { part, index, blocks, roots: None, known, known_roots }
     }
 
     /// Rows of these columns of the file.
@@ -82,36 +97,71 @@ impl Reader {
         (columns_of_file, batch_rows): (&[usize], usize),
     ) -> Result<Batches, ParquetError> {
         let blocks = self.blocks.clone();
-        let mut chosen = Chosen::of(metadata.metadata(), group, blocks.starts(group));
-        let places = rows.iter().map(|range| chosen.place(range)).collect::<Vec<_>>();
-        let (mut columns, mut ranges) = (vec![], vec![]);
-        for (column, leaf) in chosen.leaves(columns_of_file) {
-            let field = self.field(metadata, group, (column, leaf));
-            let coded = self.known_of(&chosen, field.data_type(), leaf);
-            let is_known = coded.as_ref().is_some_and(|(_, dictionary)| dictionary.get().is_some());
-            ranges.extend(chosen.dictionary(leaf)?.filter(|_| !is_known));
-            ranges.extend(chosen.pages(leaf)?.iter().map(bytes_of));
-            columns.push((column, leaf, field, coded));
+        let mut flat = Chosen::of(metadata.metadata(), group, starts_in(&blocks.flat, group));
+        let mut lists = Chosen::of(metadata.metadata(), group, starts_in(&blocks.lists, group));
+        let of_file = flat.columns(columns_of_file);
+        let places: Vec<Range<usize>> = rows.iter().map(|range| flat.place(range)).collect();
+        let mut places_of_lists = vec![];
+        if of_file.iter().any(|column| column.is_list) {
+            places_of_lists.extend(rows.iter().map(|range| lists.place(range)));
+        }
+        let (mut ranges, mut known) = (vec![], vec![]);
+        for column in &of_file {
+            let chosen = if column.is_list { &lists } else { &flat };
+            let read_as = metadata.schema().field(column.number).data_type();
+            let coded = self.known_of(chosen, read_as, column);
+            let is_known = coded.as_ref().is_some_and(|(.., dictionary)| dictionary.get().is_some());
+            for leaf in &column.leaves {
+                ranges.extend(chosen.dictionary(*leaf)?.filter(|_| !is_known));
+                ranges.extend(chosen.pages(*leaf)?.iter().map(bytes_of));
+            }
+            known.push(coded);
+        }
+        let roots = self.roots_of(group).await?.zip(flat.leaf_of(TRACE_ID));
+        if let Some((_, leaf)) = &roots {
+            ranges.extend(flat.pages(*leaf)?.iter().map(bytes_of));
         }
         let bytes = self.part.objects().ranges(&self.part.meta.data_path(), ranges.clone()).await?;
-        chosen.fetched = Arc::new(Fetched(ranges.iter().map(|range| range.start).zip(bytes).collect()));
-        let others: Vec<usize> =
-            columns.iter().filter(|(.., coded)| coded.is_none()).map(|(column, ..)| *column).collect();
-        let (mut fields, mut coded) = (vec![], vec![]);
-        for (_, leaf, field, own) in columns {
-            fields.push(field);
-            coded.push(own.map(|(kind, dictionary)| chosen.coded(kind, dictionary, leaf)).transpose()?);
+        let fetched = Arc::new(Fetched(ranges.iter().map(|range| range.start).zip(bytes).collect()));
+        (flat.fetched, lists.fetched) = (fetched.clone(), fetched);
+        let (mut fields, mut columns, mut by_library) = (vec![], vec![], [vec![], vec![]]);
+        for (column, known) in of_file.iter().zip(known) {
+            fields.push(metadata.schema().fields()[column.number].clone());
+            columns.push(match known {
+                Some((leaf, kind, dictionary)) => Column::Coded(flat.coded(kind, dictionary, leaf)?),
+                None => {
+                    by_library[usize::from(column.is_list)].push(column.number);
+                    if column.is_list { Column::List } else { Column::Other }
+                }
+            });
         }
+        if let Some((dictionary, leaf)) = roots {
+            fields.push(Arc::new(Field::new(ROOT, DataType::UInt32, false)));
+            columns.push(Column::Coded(flat.coded(Kind::Numbers, dictionary, leaf)?));
+        }
+        let [others, of_lists] = by_library;
         Ok(Batches {
             schema: Arc::new(Schema::new(fields)),
-            coded,
-            others: match others.is_empty() {
-                true => None,
-                false => Some(chosen.others(metadata, &others, &places, batch_rows)?),
-            },
+            columns,
+            others: flat.others(metadata, &others, &places, batch_rows)?,
+            lists: lists.others(metadata, &of_lists, &places_of_lists, batch_rows)?.map(Ahead::of),
             rows: batches::Rows::new(places),
             batch_rows,
         })
+    }
+
+    /// What each code of a row group's trace ids is rooted in, where roots are wanted.
+    async fn roots_of(&mut self, group: usize) -> Result<Option<Dictionary>, ParquetError> {
+        let Some(of_part) = &self.roots else { return Ok(None) };
+        if self.known_roots.0 != group || self.known_roots.1.get().is_none() {
+            let path = self.part.meta.index_path();
+            let places = self.index.traces.places(self.part.objects(), &path, group).await;
+            let places = places.map_err(ParquetError::General)?;
+            let roots = Dictionary::default();
+            roots.get_or_init(|| Values::Numbers(roots_of_codes(&places, of_part)));
+            self.known_roots = (group, roots);
+        }
+        Ok(Some(self.known_roots.1.clone()))
     }
 
     /// As what the column of a leaf is read, where it is one of codes, and its values, which are known once they were read.
@@ -119,34 +169,23 @@ impl Reader {
         &mut self,
         chosen: &Chosen<'_>,
         read_as: &DataType,
-        leaf: usize,
-    ) -> Option<(Kind, Dictionary)> {
+        column: &ColumnOfFile,
+    ) -> Option<(usize, Kind, Dictionary)> {
+        let leaf = *column.leaves.first().filter(|_| !column.is_list)?;
         let chunk = chosen.metadata.row_group(chosen.group).column(leaf);
         let kind = Kind::of(read_as).filter(|kind| kind.can_read(chunk))?;
         if self.known.0 != chosen.group {
             self.known = (chosen.group, HashMap::new());
         }
-        Some((kind, self.known.1.entry((leaf, kind)).or_default().clone()))
+        Some((leaf, kind, self.known.1.entry((leaf, kind)).or_default().clone()))
     }
+}
 
-    /// As what a column of a row group is read.
-    fn field(
-        &self,
-        metadata: &ArrowReaderMetadata,
-        group: usize,
-        (column, leaf): (usize, usize),
-    ) -> Arc<Field> {
-        let field = &metadata.schema().fields()[column];
-        let chunk = metadata.metadata().row_group(group).column(leaf);
-        let coded = coded_ids();
-        match self.ids_are_coded
-            && field.name() == TRACE_ID
-            && Kind::of(&coded).is_some_and(|kind| kind.can_read(chunk))
-        {
-            true => Arc::new(Field::new(TRACE_ID, coded, field.is_nullable())),
-            false => field.clone(),
-        }
-    }
+/// A column with its leaves.
+struct ColumnOfFile {
+    number: usize,
+    leaves: Vec<usize>,
+    is_list: bool,
 }
 
 fn bytes_of(page: &PageLocation) -> Range<u64> {
@@ -195,11 +234,27 @@ impl<'a> Chosen<'a> {
         place..place + rows.len()
     }
 
-    /// Each of these columns of the file with its leaf, in the order of the file.
-    fn leaves(&self, columns: &[usize]) -> Vec<(usize, usize)> {
+    /// These columns of the file, in its order.
+    fn columns(&self, wanted: &[usize]) -> Vec<ColumnOfFile> {
         let schema = self.metadata.file_metadata().schema_descr();
-        let roots = (0..schema.num_columns()).map(|leaf| (schema.get_column_root_idx(leaf), leaf));
-        roots.filter(|(root, _)| columns.contains(root)).collect()
+        let mut columns: Vec<ColumnOfFile> = vec![];
+        for leaf in 0..schema.num_columns() {
+            let number = schema.get_column_root_idx(leaf);
+            match columns.last_mut().filter(|last| last.number == number) {
+                Some(last) => last.leaves.push(leaf),
+                None if wanted.contains(&number) => {
+                    let is_list = schema.column(leaf).max_rep_level() > 0;
+                    columns.push(ColumnOfFile { number, leaves: vec![leaf], is_list });
+                }
+                None => {}
+            }
+        }
+        columns
+    }
+
+    fn leaf_of(&self, name: &str) -> Option<usize> {
+        let columns = self.metadata.file_metadata().schema_descr().columns();
+        columns.iter().position(|column| column.path().parts() == [name])
     }
 
     fn coded(&self, kind: Kind, dictionary: Dictionary, leaf: usize) -> Result<Coded, ParquetError> {
@@ -216,12 +271,16 @@ impl<'a> Chosen<'a> {
         columns: &[usize],
         places: &[Range<usize>],
         batch_rows: usize,
-    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+    ) -> Result<Option<ParquetRecordBatchReader>, ParquetError> {
+        if columns.is_empty() {
+            return Ok(None);
+        }
         let schema = metadata.parquet_schema();
         let mask = ProjectionMask::roots(schema, columns.iter().copied());
         let levels = parquet_to_arrow_field_levels(schema, mask, Some(metadata.schema().fields()))?;
         let selection = selection(places.iter().cloned(), self.num_rows());
         ParquetRecordBatchReader::try_new_with_row_groups(&levels, self, batch_rows, Some(selection))
+            .map(Some)
     }
 
     /// Where it lies.
@@ -281,7 +340,7 @@ mod tests {
 
     #[test]
     fn rows_are_cut_where_blocks_begin() {
-        let blocks = Blocks(vec![vec![], vec![0, 10, 25, 30, 40]]);
+        let blocks = Blocks { flat: vec![vec![], vec![0, 10, 25, 30, 40]], lists: vec![] };
         let cut = |rows: &[Range<usize>], at_once: usize| -> Vec<String> {
             blocks.cut(1, rows, at_once).iter().map(|rows| format!("{rows:?}")).collect()
         };

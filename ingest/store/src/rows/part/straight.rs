@@ -1,4 +1,4 @@
-//! Reads rows of columns that are no lists, row group by row group, without the library's reader for any file: that one makes two
+//! Reads rows of columns, of logs only of those that are no lists, row group by row group, without the library's reader for any file: that one makes two
 //! contexts of the compressor for each column of each row group, which takes longer than a small column takes to unpack. Columns
 //! that have each value once are read as they lie.
 //! Rows that are judged come in several readings, of which each reads only the pages that have any left.
@@ -10,6 +10,7 @@ use super::read::Judge;
 use super::row_group::{Blocks, Reader};
 use crate::objects::READ_ROWS;
 use crate::part::{Part, Signal};
+use crate::rows::fields::TRACE_ID;
 use crate::rows::part::ranges::Ranges;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::prep_null_mask_filter;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 /// Blocks that are fetched at a time of a file on this machine. What they take is still in the processor's cache when it is read,
 /// and who needs only the first rows has not fetched all.
 const BLOCKS_AT_ONCE: usize = if cfg!(test) { 2 } else { 32 };
+
+const TRACE_ID_BYTES: i32 = 16;
 
 /// To read so few rows more takes less than to pass over them.
 const GAP_ROWS: usize = 64;
@@ -42,15 +45,26 @@ pub struct Straight {
     pieces: std::vec::IntoIter<(usize, Rows)>,
     read: Option<Batches>,
     batch_rows: usize,
+    /// Of the rows that are handed on, and not of those that are judged.
+    roots: Option<Arc<Vec<u32>>>,
 }
 
 impl Index {
     /// Whether the columns are ones that [`Straight`] can read.
     pub fn is_straight(&self, columns: &[usize]) -> bool {
         let fields = self.metadata.parquet_schema().root_schema().get_fields();
-        columns.iter().all(|column| !fields[*column].is_group())
+        let may_be_lists = self.signal == Signal::Spans;
+        columns.iter().all(|column| may_be_lists || !fields[*column].is_group())
             && !columns.is_empty()
             && self.blocks().is_some()
+    }
+
+    /// Whether each row of the part tells which trace it is of, by the trace's place among all of the part.
+    pub fn has_places(&self) -> bool {
+        let groups = self.metadata.metadata().row_groups();
+        self.traces.has_places(groups.len())
+            && self.blocks().is_some()
+            && self.every_chunk(TRACE_ID, |chunk| Kind::Ids(TRACE_ID_BYTES).can_read(chunk))
     }
 
     fn blocks(&self) -> Option<&Arc<Blocks>> {
@@ -62,7 +76,7 @@ impl Straight {
     /// `columns` and those of the judges [are straight](Index::is_straight).
     pub fn of(
         part: Arc<Part>,
-        index: &Index,
+        index: &Arc<Index>,
         [metadata, judged]: [&ArrowReaderMetadata; 2],
         ranges: &Ranges,
         judges: Vec<Judge>,
@@ -86,7 +100,7 @@ impl Straight {
             pieces.extend(cut.into_iter().filter(|rows| !rows.is_empty()).map(|rows| (at, rows)));
         }
         Straight {
-            reader: Reader::new(part, blocks),
+            reader: Reader::new(part, index.clone(), blocks),
             metadata: metadata.clone(),
             judged: judged.clone(),
             judges,
@@ -94,6 +108,7 @@ impl Straight {
             pieces: pieces.into_iter(),
             read: None,
             batch_rows: READ_ROWS,
+            roots: None,
         }
     }
 
@@ -101,9 +116,9 @@ impl Straight {
         Straight { batch_rows, ..self }
     }
 
-    /// Trace ids come as a dictionary, where they lie as one.
-    pub fn with_coded_ids(mut self) -> Straight {
-        self.reader.ids_are_coded = true;
+    /// Each row has [`ROOT`](crate::rows::trace_roots::ROOT), by the roots of the part's traces.
+    pub fn with_roots(mut self, roots: Option<Arc<Vec<u32>>>) -> Straight {
+        self.roots = roots;
         self
     }
 
@@ -124,6 +139,7 @@ impl Straight {
                 true => None,
                 false => {
                     let columns = (&self.columns[..], self.batch_rows);
+                    self.reader.roots.clone_from(&self.roots);
                     Some(self.reader.batches(&self.metadata, group, &rows, columns).await?)
                 }
             };
@@ -132,6 +148,7 @@ impl Straight {
 
     /// Those of the rows that pass.
     async fn left(&mut self, group: usize, mut rows: Rows) -> Result<Rows, ArrowError> {
+        self.reader.roots = None;
         for judge in &mut self.judges {
             if rows.is_empty() {
                 break;
@@ -153,7 +170,11 @@ fn is_read_once((metadata, column): (&ArrowReaderMetadata, usize), group: usize)
     let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column);
     leaf.is_some_and(|leaf| {
         let chunk = metadata.metadata().row_group(group).column(leaf);
-        chunk.dictionary_page_offset().is_none() || Kind::of(kind).is_some_and(|kind| kind.can_read(chunk))
+        // Those of lists are small.
+        let is_list = chunk.column_descr().max_rep_level() > 0;
+        is_list
+            || chunk.dictionary_page_offset().is_none()
+            || Kind::of(kind).is_some_and(|kind| kind.can_read(chunk))
     })
 }
 

@@ -4,11 +4,14 @@
 //!
 //! A block has two pieces: its traces with what is known of them as a whole, and their rows. Who asks which traces can be
 //! meant reads the first one of all blocks, who asks for the rows of one both.
+//!
+//! Behind the blocks stands for each row group which trace each entry of its dictionary of ids is: who wants of spans only what is
+//! known of their traces reads no ids.
 
 use super::unpacker;
 use crate::hash::BytesHasher;
 use crate::objects::Objects;
-use crate::rows::trace_facts::{Fact, SpanOf};
+use crate::rows::trace_facts::{Fact, Root, SpanOf};
 use crate::side_index::{Cursor, put_split, take_split};
 use model::TraceId;
 use object_store::path::Path;
@@ -29,6 +32,34 @@ pub struct Traces {
     offset: u64,
     /// Parts of older versions know nothing of traces, and their blocks are of one piece.
     has_facts: bool,
+    /// By row group; none in parts of older versions.
+    coded: Vec<CodedTraces>,
+}
+
+/// Traces of the dictionary of a row group, as the places of their ids in the order of all.
+struct CodedTraces {
+    /// Behind the beginning of the first block.
+    offset: u64,
+    count: u32,
+    bytes: u32,
+    checksum: u32,
+}
+
+/// What a trace is rooted in.
+#[derive(Clone, Copy)]
+pub struct Rooted {
+    pub id: TraceId,
+    pub start_ms: i64,
+    pub root: Root,
+}
+
+/// What a part's index knows of traces, each with what stands before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Knows {
+    Rows,
+    Facts,
+    /// Also which ones the dictionaries of row groups have.
+    Codes,
 }
 
 struct Block {
@@ -49,6 +80,9 @@ struct Rows {
     checksum: u32,
 }
 
+/// One more than the largest [`prefix`].
+pub const PREFIXES: u32 = 1 << 16;
+
 /// Where a trace's id stands in the order of all, roughly.
 pub fn prefix(id: &TraceId) -> u32 {
     u32::from(u16::from_be_bytes([id[0], id[1]]))
@@ -56,8 +90,24 @@ pub fn prefix(id: &TraceId) -> u32 {
 
 impl Traces {
     /// From what [`Builder::finish`] gave; `offset` is where its blocks begin in the file.
-    pub fn decode(bytes: &[u8], offset: u64, has_facts: bool) -> Result<Traces, String> {
+    pub fn decode(bytes: &[u8], offset: u64, knows: Knows) -> Result<Traces, String> {
         let mut rest = Cursor(bytes);
+        let has_facts = knows != Knows::Rows;
+        let mut coded = vec![];
+        if knows == Knows::Codes {
+            for _ in 0..rest.u32()? {
+                let own = CodedTraces {
+                    offset: rest.u64()?,
+                    count: rest.u32()?,
+                    bytes: rest.u32()?,
+                    checksum: rest.u32()?,
+                };
+                if own.bytes.max(own.count) as usize > BLOCK_BYTES_MAX {
+                    return Err("its row groups have too many traces".into());
+                }
+                coded.push(own);
+            }
+        }
         let mut blocks: Vec<Block> = vec![];
         while !rest.0.is_empty() {
             let block = Block {
@@ -78,7 +128,7 @@ impl Traces {
             }
             blocks.push(block);
         }
-        Ok(Traces { blocks, offset, has_facts })
+        Ok(Traces { blocks, offset, has_facts, coded })
     }
 
     /// The rows of these traces, each with its trace's id, ascending.
@@ -115,6 +165,23 @@ impl Traces {
         self.has_facts || self.blocks.is_empty()
     }
 
+    /// Whether [`places`](Self::places) can be asked of so many row groups.
+    pub fn has_places(&self, groups: usize) -> bool {
+        !self.coded.is_empty() && self.coded.len() == groups
+    }
+
+    /// Where in the order of all each trace stands that is in the dictionary of a row group, by its place there.
+    pub async fn places(&self, objects: &Objects, path: &Path, group: usize) -> Result<Vec<u32>, String> {
+        let own = self.coded.get(group).ok_or("it has no such row group")?;
+        let start = self.offset + own.offset;
+        let range = start..start + u64::from(own.bytes);
+        let read = objects.ranges(path, vec![range]).await.map_err(|e| e.to_string())?;
+        let raw_bytes = own.count.checked_mul(4).ok_or("it is cut short")?;
+        let raw = unpacked(read.first().ok_or("it is cut short")?, raw_bytes, own.checksum)?;
+        let places = take_split::<4>(&mut Cursor(&raw), own.count as usize)?;
+        Ok(places.into_iter().map(u32::from_le_bytes).collect())
+    }
+
     pub fn blocks(&self) -> usize {
         self.blocks.len()
     }
@@ -131,6 +198,45 @@ impl Traces {
         path: &Path,
         prefixes: Range<u32>,
     ) -> Result<Vec<(TraceId, Fact)>, String> {
+        let mut facts = vec![];
+        self.each_block(objects, path, &prefixes, |mut rest| {
+            let (ids, ends) = take_ids(&mut rest)?;
+            let own = Fact::take_all(&mut rest, &ends)?;
+            facts.extend(ids.iter().copied().zip(own).filter(|(id, _)| prefixes.contains(&prefix(id))));
+            Ok(())
+        })
+        .await?;
+        Ok(facts)
+    }
+
+    /// Of the same traces their roots alone.
+    pub async fn rooted(
+        &self,
+        objects: &Objects,
+        path: &Path,
+        prefixes: Range<u32>,
+    ) -> Result<Vec<Rooted>, String> {
+        let mut all = vec![];
+        self.each_block(objects, path, &prefixes, |mut rest| {
+            let ids = take_whole_ids(&mut rest)?;
+            rest.take(ids.len() * size_of::<u32>())?;
+            let own = Fact::take_starts_and_roots(&mut rest, ids.len())?;
+            let rooted = ids.iter().zip(own).map(|(id, (start_ms, root))| Rooted { id: *id, start_ms, root });
+            all.extend(rooted.filter(|one| prefixes.contains(&prefix(&one.id))));
+            Ok(())
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// The first piece of each block that can have ids with these prefixes, unpacked.
+    async fn each_block(
+        &self,
+        objects: &Objects,
+        path: &Path,
+        prefixes: &Range<u32>,
+        mut see: impl FnMut(Cursor<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
         let before = |end: u32| self.blocks.partition_point(|block| prefix(&block.first) < end);
         let blocks = &self.blocks[before(prefixes.start).saturating_sub(1)..before(prefixes.end)];
         let range = |block: &Block| {
@@ -139,15 +245,10 @@ impl Traces {
         };
         let read =
             objects.ranges(path, blocks.iter().map(range).collect()).await.map_err(|e| e.to_string())?;
-        let mut facts = vec![];
         for (block, bytes) in blocks.iter().zip(&read) {
-            let raw = unpacked(bytes, block.raw_bytes, block.checksum)?;
-            let mut rest = Cursor(&raw);
-            let (ids, ends) = take_ids(&mut rest)?;
-            let own = Fact::take_all(&mut rest, &ends)?;
-            facts.extend(ids.iter().copied().zip(own).filter(|(id, _)| prefixes.contains(&prefix(id))));
+            see(Cursor(&unpacked(bytes, block.raw_bytes, block.checksum)?))?;
         }
-        Ok(facts)
+        Ok(())
     }
 }
 
@@ -160,10 +261,15 @@ fn unpacked(bytes: &[u8], raw_bytes: u32, checksum: u32) -> Result<Vec<u8>, Stri
 
 /// The ids of a block, and where the rows of each end.
 fn take_ids<'a>(rest: &mut Cursor<'a>) -> Result<(&'a [TraceId], Vec<u32>), String> {
+    let known = take_whole_ids(rest)?;
+    let ends = take_split::<4>(rest, known.len())?.into_iter().map(u32::from_le_bytes).collect();
+    Ok((known, ends))
+}
+
+fn take_whole_ids<'a>(rest: &mut Cursor<'a>) -> Result<&'a [TraceId], String> {
     let count = rest.u32()? as usize;
     let known = rest.take(count.checked_mul(16).ok_or("it is cut short")?)?;
-    let ends = take_split::<4>(rest, count)?.into_iter().map(u32::from_le_bytes).collect();
-    Ok((known.as_chunks::<16>().0, ends))
+    Ok(known.as_chunks::<16>().0)
 }
 
 impl Block {
@@ -217,12 +323,17 @@ pub struct Builder {
     facts: Vec<Fact>,
     /// The trace's number, and a row.
     rows: Vec<(u32, u32)>,
+    /// Of each row group, whose dictionary has ids in the order in which they come first, their numbers.
+    coded: Vec<Vec<u32>>,
+    /// By number, how many row groups had begun when the trace was last seen.
+    seen: Vec<u32>,
+    group_rows: usize,
 }
 
 impl Builder {
-    /// There is room for so many rows before more memory is taken.
-    pub fn with_room(rows: usize) -> Builder {
-        Builder { rows: Vec::with_capacity(rows), ..Builder::default() }
+    /// There is room for so many rows before more memory is taken; a row group has so many.
+    pub fn new(room: usize, group_rows: usize) -> Builder {
+        Builder { rows: Vec::with_capacity(room), group_rows, ..Builder::default() }
     }
 
     /// Spans of rows that follow one another; the root of a span is the number of its run.
@@ -232,13 +343,24 @@ impl Builder {
             let number = *self.numbers.entry(span.trace).or_insert(next);
             if number == next {
                 self.facts.push(Fact::default());
+                self.seen.push(0);
             }
             self.facts[number as usize].add(&span);
-            self.rows.push((number, (first_row + row) as u32));
+            let row = first_row + row;
+            self.rows.push((number, row as u32));
+            if row % self.group_rows == 0 {
+                self.coded.push(vec![]);
+            }
+            let begun = self.coded.len() as u32;
+            if std::mem::replace(&mut self.seen[number as usize], begun) != begun
+                && let Some(own) = self.coded.last_mut()
+            {
+                own.push(number);
+            }
         }
     }
 
-    /// Where the blocks are, for [`Traces::decode`], and the blocks.
+    /// Where the blocks and the traces of row groups are, for [`Traces::decode`], and these.
     pub fn finish(self) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
         let mut ids: Vec<(TraceId, u32)> = self.numbers.into_iter().collect();
         ids.sort_unstable();
@@ -249,7 +371,7 @@ impl Builder {
         let mut rows = self.rows;
         rows.iter_mut().for_each(|(number, _)| *number = place[*number as usize]);
         rows.sort_unstable();
-        let (mut directory, mut blocks, mut rest) = (vec![], vec![], &rows[..]);
+        let (mut of_blocks, mut blocks, mut rest) = (vec![], vec![], &rows[..]);
         for (at, block) in ids.chunks(BLOCK_TRACES).enumerate() {
             let after = ((at + 1) * BLOCK_TRACES) as u32;
             let (own, others) = rest.split_at(rest.partition_point(|(place, _)| *place < after));
@@ -278,10 +400,22 @@ impl Builder {
                     checksum: crc32c::crc32c(&packed_rows),
                 },
             };
-            block.encode(&mut directory);
+            block.encode(&mut of_blocks);
             blocks.extend_from_slice(&packed);
             blocks.extend_from_slice(&packed_rows);
         }
+        let mut directory = (self.coded.len() as u32).to_le_bytes().to_vec();
+        for numbers in self.coded {
+            let mut raw = vec![];
+            put_split(&mut raw, numbers.iter().map(|number| place[*number as usize].to_le_bytes()));
+            let packed = zstd::bulk::compress(&raw, 3)?;
+            directory.extend_from_slice(&(blocks.len() as u64).to_le_bytes());
+            for number in [numbers.len() as u32, packed.len() as u32, crc32c::crc32c(&packed)] {
+                directory.extend_from_slice(&number.to_le_bytes());
+            }
+            blocks.extend_from_slice(&packed);
+        }
+        directory.extend_from_slice(&of_blocks);
         Ok((directory, blocks))
     }
 }
@@ -298,7 +432,7 @@ mod tests {
         let id = |n: u32| {
             std::array::from_fn::<u8, 16, _>(|at| (n.wrapping_mul(2_654_435_761) >> (at % 4 * 8)) as u8)
         };
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(0, 1_024);
         for first in (0..6_000).step_by(1_000) {
             let spans = (first..first + 1_000).map(|row| SpanOf {
                 trace: id(row % 1_500),
@@ -311,7 +445,7 @@ mod tests {
         let (directory, blocks) = builder.finish().unwrap();
         let path = Path::from("idx");
         objects.put(&path, Contents::Memory([b"before", &blocks[..]].concat().into())).await.unwrap();
-        let traces = Traces::decode(&directory, 6, true).unwrap();
+        let traces = Traces::decode(&directory, 6, Knows::Codes).unwrap();
         assert_eq!(traces.blocks.len(), 3);
         for n in [0, 1, 511, 512, 1_499] {
             let found = traces.find(&objects, &path, &[id(n), id(7_777)]).await.unwrap();
@@ -334,11 +468,35 @@ mod tests {
             assert_eq!((fact.start_ms, fact.end_ms, fact.spans), (first, first + 4_501, 4), "{n}");
             assert_eq!(fact.root, crate::rows::trace_facts::Root::One(n % 7));
         }
+        let mut rooted = vec![];
+        for prefixes in [0..20_000, 20_000..65_536] {
+            rooted.extend(traces.rooted(&objects, &path, prefixes).await.unwrap());
+        }
+        let told = rooted.iter().map(|one| (one.id, one.start_ms, one.root));
+        assert!(told.eq(facts.iter().map(|(id, fact)| (*id, fact.start_ms, fact.root))));
+        assert!(traces.has_places(6) && !traces.has_places(5));
+        for group in 0..6 {
+            let places = traces.places(&objects, &path, group).await.unwrap();
+            let ids: Vec<TraceId> = places.iter().map(|place| facts[*place as usize].0).collect();
+            let rows = group as u32 * 1_024..(group as u32 * 1_024 + 1_024).min(6_000);
+            assert_eq!(ids, rows.map(|row| id(row % 1_500)).collect::<Vec<_>>(), "{group}");
+        }
+        assert!(traces.places(&objects, &path, 6).await.is_err());
 
         let mut damaged = [b"before", &blocks[..]].concat();
         damaged[50] ^= 1;
         objects.put(&path, Contents::Memory(damaged.into())).await.unwrap();
         assert!(traces.find(&objects, &path, &all).await.unwrap_err().contains("checksum"));
+    }
+
+    /// Each trace of a row group once, however often it is there.
+    #[test]
+    fn a_row_group_has_each_trace_once() {
+        let mut builder = Builder::new(0, 4);
+        let span = |trace: u8| SpanOf { trace: [trace; 16], start_ns: 0, end_ns: 0, root: None };
+        builder.add([3, 1, 3, 2, 2, 2, 9].map(span).into_iter(), 0);
+        builder.add([2, 1, 1].map(span).into_iter(), 7);
+        assert_eq!(builder.coded, [vec![0, 1, 2], vec![2, 3], vec![1]]);
     }
 
     /// As versions before facts wrote it: one piece, and no more in the directory.
@@ -359,7 +517,7 @@ mod tests {
         }
         let path = Path::from("idx");
         objects.put(&path, Contents::Memory(packed.into())).await.unwrap();
-        let traces = Traces::decode(&directory, 0, false).unwrap();
+        let traces = Traces::decode(&directory, 0, Knows::Rows).unwrap();
         assert!(!traces.has_facts());
         let found = traces.find(&objects, &path, &ids).await.unwrap();
         assert_eq!(found, [(4, ids[0]), (7, ids[1]), (9, ids[0])]);

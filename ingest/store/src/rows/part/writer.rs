@@ -116,7 +116,10 @@ impl Writer {
             runs: vec![],
             last_rank: None,
             ids: ids::Ids::with_room(if signal == Signal::Logs { layout.ids } else { 0 }),
-            traces: traces::Builder::with_room(if signal == Signal::Spans { layout.ids } else { 0 }),
+            traces: traces::Builder::new(
+                if signal == Signal::Spans { layout.ids } else { 0 },
+                layout.group_rows,
+            ),
             words: grid.map(|grid| words_builder::Builder::new(grid, layout.words)),
             grid,
             is_raw: layout.is_raw,

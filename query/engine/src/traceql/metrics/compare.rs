@@ -1,7 +1,6 @@
 //! `compare({ … }, n)`: for every attribute, how often each of its commonest values occurs in the selected spans and in
 //! the others.
 
-mod by_time;
 mod known;
 mod many;
 mod roots;
@@ -95,7 +94,7 @@ impl MetricsQuery {
             roots = Some(self.roots().await?);
         }
         let shown = match (filter, &roots) {
-            (Some(_), Some(Some(roots))) => roots.begun > TRACES_WHOLE_MAX,
+            (Some(_), Some(Some(roots))) => roots.begun() > TRACES_WHOLE_MAX,
             (Some(filter), _) => self.shows_more_than(TRACES_WHOLE_MAX, filter).await?,
             (None, _) => false,
         };
@@ -119,6 +118,8 @@ impl MetricsQuery {
             return Ok(all_told(compared.attributes, compared.examples, top));
         }
         *inspected += looked_at;
+        // Whole traces tell their own.
+        drop(roots);
         self.each_of_these(&search, &ids, columns, &mut |at| {
             let start = at.spans.start(at.row);
             let selected = start > selected_from && start <= selected_to && holds(at, selection);

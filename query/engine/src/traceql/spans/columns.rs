@@ -3,11 +3,10 @@
 use crate::traceql::alike::leading;
 use crate::traceql::value::{Val, typed};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, ListArray, MapArray, RecordBatch,
-    StringArray, UInt8Array,
+    Array, ArrayRef, AsArray, BinaryArray, ListArray, MapArray, RecordBatch, StringArray, UInt8Array,
 };
 use arrow::datatypes::{UInt8Type, UInt32Type};
-use model::{Attributes, Packed, SpanField, TraceId, Value};
+use model::{Attributes, Packed, SpanField, Value};
 use std::borrow::Cow;
 use traceql::Scope;
 
@@ -150,23 +149,6 @@ impl<'a> Resources<'a> {
     pub fn keyed(&self) -> Keyed<'a> {
         let (keys, words) = (Cow::Borrowed(self.keys), self.maps.map.len());
         Keyed { keys, kinds: None, words, dictionary: Some(self.maps.keys) }
-    }
-}
-
-/// Trace ids, as [`SpanField::Traces`] brings them.
-pub(crate) struct Traces<'a> {
-    /// Which is that of a row.
-    pub keys: &'a [u32],
-    pub ids: &'a [TraceId],
-    pub dictionary: &'a FixedSizeBinaryArray,
-}
-
-impl<'a> Traces<'a> {
-    pub fn of(batch: &'a RecordBatch) -> Option<Traces<'a>> {
-        let traces = batch.column_by_name(&SpanField::Traces.column())?.as_dictionary_opt::<UInt32Type>()?;
-        let dictionary = traces.values().as_fixed_size_binary_opt()?;
-        let ids = dictionary.value_data().as_chunks().0;
-        Some(Traces { keys: traces.keys().values(), ids, dictionary })
     }
 }
 

@@ -2,7 +2,7 @@
 //! its root, which the indexes know, and how many children it has, which is not compared then.
 
 use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
-use super::roots::{KnownTraces, Roots};
+use super::roots::Roots;
 use super::rows::Rows;
 use super::shared::{KnownShared, places_of_resource};
 use super::table::{Held, Place, Table, told};
@@ -18,7 +18,6 @@ use crate::traceql::value::typed;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::StreamExt;
 use model::{SpanField, SpanSelect};
-use std::sync::Arc;
 use traceql::{Field, FieldExpr, Intrinsic, Scope};
 
 /// Columns that are compared, or tell when a span is and how often it counts.
@@ -50,7 +49,6 @@ struct Wanted {
 /// What is known of dictionaries of a thread's batches.
 #[derive(Default)]
 struct Known {
-    traces: KnownTraces,
     roots: KnownShared,
     resources: KnownShared,
 }
@@ -74,11 +72,10 @@ impl MetricsQuery {
         roots: Option<Roots>,
     ) -> Result<Compared, QueryError> {
         let mut wanted = self.wanted(&asked).await?;
-        let roots = roots.map(Arc::new);
-        wanted.fields.extend(roots.is_some().then_some(SpanField::Traces));
+        wanted.fields.extend(roots.is_some().then_some(SpanField::Root));
         let mut tables = in_shares(|share| {
             let (own, asked, wanted, roots) = (self.clone(), asked.clone(), wanted.clone(), roots.clone());
-            async move { own.share_of_comparison(asked, wanted, roots.as_deref(), share).await }
+            async move { own.share_of_comparison(asked, wanted, roots, share).await }
         })
         .await?;
         let (mut examples, mut inspected) = (Examples::default(), 0);
@@ -123,13 +120,16 @@ impl MetricsQuery {
         &self,
         asked: Asked,
         wanted: Wanted,
-        roots: Option<&Roots>,
+        roots: Option<Roots>,
         share: (usize, usize),
     ) -> Result<Table, QueryError> {
         let all = SpanSelect::all(self.steps.range());
         let mut select = SpanSelect { share: Some(share), fields: wanted.fields, ..all };
         narrow(&mut select, &asked.filter);
-        let mut batches = self.scanned(select, &wanted.columns)?;
+        let mut batches = match &roots {
+            Some(roots) => self.rooted(select, &wanted.columns, roots.known.clone())?,
+            None => self.scanned(select, &wanted.columns)?,
+        };
         let reservation = MemoryConsumer::new("traceql compare").register(self.context.memory_pool());
         let mut table = Table::new(self.steps.count, Held::of(reservation));
         let passing = (Passing::new(&asked.filter), Passing::new(&asked.selection));
@@ -140,7 +140,7 @@ impl MetricsQuery {
             let spans = Spans::of(&batch);
             let rows = self.rows(&spans, &passing, asked.selected);
             if !rows.is_empty() {
-                self.count_rows(&spans, &rows, roots, (&mut table, &mut known))?;
+                self.count_rows(&spans, &rows, roots.as_ref(), (&mut table, &mut known))?;
             }
             table.held.ask()?;
         }
@@ -185,8 +185,7 @@ impl MetricsQuery {
             table.show(spans, rows);
         }
         count_intrinsics(spans, rows, table)?;
-        if let Some(roots) = roots {
-            let keyed = roots.keyed(spans, rows, &mut known.traces, &mut table.held);
+        if let Some((roots, keyed)) = roots.and_then(|roots| Some((roots, roots.keyed(spans)?))) {
             known.roots.count(&keyed, rows, table, |root, table| places_of_root(roots, root, table))?;
         }
         if let Some(resources) = spans.resources() {

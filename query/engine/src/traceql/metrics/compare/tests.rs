@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use store::{
-    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, SeriesInfo, Snapshot,
-    SpanColumns, Store, TraceFacts,
+    Allowance, BatchStream, BlockStream, LogColumns, LogStreamInfo, ReadError, RootSearch, SeriesInfo,
+    Snapshot, SpanColumns, Store, TraceRoots,
 };
 use traceql::{Metrics, Root};
 
@@ -55,12 +55,22 @@ impl Snapshot for WithoutNames {
         self.0.spans(select, columns).await
     }
 
-    async fn trace_facts(
+    async fn spans_rooted(
+        &self,
+        select: &SpanSelect,
+        columns: &SpanColumns,
+        roots: &Arc<TraceRoots>,
+    ) -> Result<BatchStream, ReadError> {
+        self.0.spans_rooted(select, columns, roots).await
+    }
+
+    async fn root_search(
         &self,
         range: TimeRange,
-        share: (usize, usize),
-    ) -> Result<Option<TraceFacts>, ReadError> {
-        self.0.trace_facts(range, share).await
+        reach: TimeRange,
+        without: (&str, &str),
+    ) -> Result<Option<RootSearch>, ReadError> {
+        self.0.root_search(range, reach, without).await
     }
 
     fn warnings(&self) -> Vec<String> {
