@@ -119,5 +119,6 @@ pub fn put_split<const N: usize>(out: &mut Vec<u8>, numbers: impl Iterator<Item 
 
 pub fn take_split<const N: usize>(rest: &mut Cursor<'_>, count: usize) -> Result<Vec<[u8; N]>, String> {
     let bytes = rest.take(count.checked_mul(N).ok_or("it is cut short")?)?;
-    Ok((0..count).map(|at| std::array::from_fn(|byte| bytes[byte * count + at])).collect())
+    let split: [&[u8]; N] = std::array::from_fn(|byte| &bytes[byte * count..][..count]);
+    Ok((0..count).map(|at| std::array::from_fn(|byte| split[byte][at])).collect())
 }

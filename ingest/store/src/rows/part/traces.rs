@@ -221,8 +221,12 @@ impl Traces {
             let ids = take_whole_ids(&mut rest)?;
             rest.take(ids.len() * size_of::<u32>())?;
             let own = Fact::take_starts_and_roots(&mut rest, ids.len())?;
-            let rooted = ids.iter().zip(own).map(|(id, (start_ms, root))| Rooted { id: *id, start_ms, root });
-            all.extend(rooted.filter(|one| prefixes.contains(&prefix(&one.id))));
+            all.reserve(ids.len());
+            for (id, (start_ms, root)) in ids.iter().zip(own) {
+                if prefixes.contains(&prefix(id)) {
+                    all.push(Rooted { id: *id, start_ms, root });
+                }
+            }
             Ok(())
         })
         .await?;
@@ -482,6 +486,10 @@ mod tests {
             assert_eq!(ids, rows.map(|row| id(row % 1_500)).collect::<Vec<_>>(), "{group}");
         }
         assert!(traces.places(&objects, &path, 6).await.is_err());
+        let before = Traces::decode(&directory[4 + 6 * 20..], 6, Knows::Facts).unwrap();
+        assert!(!before.has_places(6) && before.has_facts());
+        assert_eq!(before.find(&objects, &path, &all).await.unwrap().len(), 6_000);
+        assert_eq!(before.facts(&objects, &path, 0..65_536).await.unwrap(), facts);
 
         let mut damaged = [b"before", &blocks[..]].concat();
         damaged[50] ^= 1;

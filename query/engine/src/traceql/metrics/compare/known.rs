@@ -13,10 +13,13 @@ pub(super) struct KnownKeys {
     words: usize,
     places: Vec<(u8, Vec<Option<Place>>)>,
     /// How often each occurs in rows that are being counted, and 0 in between. The first is of none.
-    tallies: Vec<u32>,
+    tallies: Vec<Tally>,
     /// Of rows that were counted, to be used again.
     spent: Tallied,
 }
+
+/// Every other row is counted by itself: to add to what was just added to takes as long as to add to four others.
+type Tally = [u32; 2];
 
 /// The keys of rows: on each side at each step the first row that has each, and how many have it.
 #[derive(Default)]
@@ -37,17 +40,23 @@ impl Tallied {
     }
 
     /// Adds how often each key occurs in these rows; `tallies` are all 0 before and after.
-    fn add(&mut self, (one, rows): (One, &[u32]), tallies: &mut [u32], key: impl Fn(u32) -> u32) {
+    fn add(&mut self, (one, rows): (One, &[u32]), tallies: &mut [Tally], key: impl Fn(u32) -> u32) {
         let first = self.keys.len();
-        for row in rows {
-            let Some(tally) = tallies.get_mut(key(*row) as usize) else { continue };
-            if *tally == 0 {
-                self.keys.push((*row, 0));
+        let mut count = |row: u32, place: usize| {
+            let Some(tally) = tallies.get_mut(key(row) as usize) else { return };
+            if tally[0] == 0 && tally[1] == 0 {
+                self.keys.push((row, 0));
             }
-            *tally += 1;
+            tally[place] += 1;
+        };
+        let (pairs, last) = rows.as_chunks();
+        for [one, next] in pairs {
+            count(*one, 0);
+            count(*next, 1);
         }
+        last.iter().for_each(|row| count(*row, 0));
         for (row, count) in &mut self.keys[first..] {
-            *count = std::mem::take(&mut tallies[key(*row) as usize]);
+            *count = std::mem::take(&mut tallies[key(*row) as usize]).iter().sum();
         }
         self.cells.push((one, self.keys.len()));
     }
@@ -105,7 +114,7 @@ impl KnownKeys {
     /// How often each key occurs. `None` where that does not tell all: rows have weights, or values of several types.
     pub fn tally(&mut self, keyed: &Keyed<'_>, rows: &Rows) -> Option<Tallied> {
         let cells = rows.by_cells().filter(|_| keyed.is_of_one_kind())?;
-        self.tallies.resize(self.words + 1, 0);
+        self.tallies.resize(self.words + 1, Tally::default());
         let (mut tallied, keys) = (std::mem::take(&mut self.spent), &keyed.keys[..]);
         for cell in cells {
             let key = |row: u32| keys[row as usize].wrapping_add(1);
