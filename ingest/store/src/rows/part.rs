@@ -242,10 +242,16 @@ impl Facts {
         self.0.facts(part.objects(), &path, prefixes).await.map_err(|why| part.damaged(&path, why))
     }
 
-    /// Of the same traces their roots alone.
-    pub async fn rooted(&self, part: &Part, prefixes: Range<u32>) -> Result<Vec<Rooted>, Damaged> {
+    /// Hands on the roots of the same traces.
+    pub async fn each_root(
+        &self,
+        part: &Part,
+        prefixes: Range<u32>,
+        see: impl FnMut(Rooted),
+    ) -> Result<(), Damaged> {
         let path = part.meta.index_path();
-        self.0.rooted(part.objects(), &path, prefixes).await.map_err(|why| part.damaged(&path, why))
+        let read = self.0.each_root(part.objects(), &path, prefixes, see).await;
+        read.map_err(|why| part.damaged(&path, why))
     }
 
     pub fn count_max(&self) -> usize {

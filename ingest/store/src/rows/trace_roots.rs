@@ -153,49 +153,53 @@ impl RootSearch {
         let mut kept: Vec<Option<Vec<Known>>> = vec![];
         for (number, source) in self.sources.iter().enumerate() {
             kept.push(match source.facts.count_max() <= TRACES_KEPT {
-                true => Some(self.known(number, own.clone(), &mut share).await),
+                true => {
+                    let mut known = vec![];
+                    self.each_known(number, own.clone(), &mut known, &mut share).await;
+                    Some(known.into_iter().map(|(known, _)| known).collect())
+                }
                 false => None,
             });
         }
         let largest = self.sources.iter().map(|source| source.facts.count_max()).max().unwrap_or(0);
         let slices = (largest / of.max(1) / SLICE_TRACES).max(1) as u32;
         let width = (own.len() as u32).div_ceil(slices).max(1);
+        let mut all = vec![];
         for start in own.clone().step_by(width as usize) {
             let prefixes = start..(start + width).min(own.end);
-            let mut all: Vec<(Known, usize)> = vec![];
             for (number, kept) in kept.iter().enumerate() {
                 match kept {
                     Some(kept) => all.extend(within(kept, &prefixes).iter().map(|known| (*known, number))),
-                    None => {
-                        let known = self.known(number, prefixes.clone(), &mut share).await;
-                        all.extend(known.into_iter().map(|known| (known, number)));
-                    }
+                    None => self.each_known(number, prefixes.clone(), &mut all, &mut share).await,
                 }
             }
             all.extend(within(&self.memory, &prefixes).iter().map(|known| (*known, self.sources.len())));
-            self.join(all, &mut share);
+            self.join(&mut all, &mut share);
+            all.clear();
         }
         share
     }
 
-    /// What a part knows of traces with these prefixes, in order of their ids.
-    async fn known(&self, number: usize, prefixes: Range<u32>, share: &mut RootShare) -> Vec<Known> {
-        let source = &self.sources[number];
-        match source.facts.rooted(&source.part, prefixes).await {
-            Ok(mut known) => {
-                known.iter_mut().for_each(|one| one.root = one.root.renumbered(&source.roots));
-                known
-            }
-            Err(wrong) => {
-                (self.told)(&wrong);
-                share.of_parts[number] = None;
-                vec![]
-            }
+    /// Adds what a part knows of traces with these prefixes, in order of their ids.
+    async fn each_known(
+        &self,
+        number: usize,
+        prefixes: Range<u32>,
+        all: &mut Vec<(Known, usize)>,
+        share: &mut RootShare,
+    ) {
+        let (source, before) = (&self.sources[number], all.len());
+        let add =
+            |known: Known| all.push((Known { root: known.root.renumbered(&source.roots), ..known }, number));
+        if let Err(wrong) = source.facts.each_root(&source.part, prefixes, add).await {
+            (self.told)(&wrong);
+            all.truncate(before);
+            share.of_parts[number] = None;
         }
     }
 
     /// Puts together what the sources know, those of each in order.
-    fn join(&self, mut all: Vec<(Known, usize)>, share: &mut RootShare) {
+    fn join(&self, all: &mut [(Known, usize)], share: &mut RootShare) {
         // To sort what is in order piece by piece is to merge it.
         all.sort_by_key(|(known, _)| u128::from_be_bytes(known.id));
         for same in all.chunk_by(|(one, _), (next, _)| one.id == next.id) {

@@ -209,28 +209,26 @@ impl Traces {
         Ok(facts)
     }
 
-    /// Of the same traces their roots alone.
-    pub async fn rooted(
+    /// Hands on the roots of the same traces.
+    pub async fn each_root(
         &self,
         objects: &Objects,
         path: &Path,
         prefixes: Range<u32>,
-    ) -> Result<Vec<Rooted>, String> {
-        let mut all = vec![];
+        mut see: impl FnMut(Rooted),
+    ) -> Result<(), String> {
         self.each_block(objects, path, &prefixes, |mut rest| {
             let ids = take_whole_ids(&mut rest)?;
             rest.take(ids.len() * size_of::<u32>())?;
             let own = Fact::take_starts_and_roots(&mut rest, ids.len())?;
-            all.reserve(ids.len());
             for (id, (start_ms, root)) in ids.iter().zip(own) {
                 if prefixes.contains(&prefix(id)) {
-                    all.push(Rooted { id: *id, start_ms, root });
+                    see(Rooted { id: *id, start_ms, root });
                 }
             }
             Ok(())
         })
-        .await?;
-        Ok(all)
+        .await
     }
 
     /// The first piece of each block that can have ids with these prefixes, unpacked.
@@ -474,7 +472,7 @@ mod tests {
         }
         let mut rooted = vec![];
         for prefixes in [0..20_000, 20_000..65_536] {
-            rooted.extend(traces.rooted(&objects, &path, prefixes).await.unwrap());
+            traces.each_root(&objects, &path, prefixes, |one| rooted.push(one)).await.unwrap();
         }
         let told = rooted.iter().map(|one| (one.id, one.start_ms, one.root));
         assert!(told.eq(facts.iter().map(|(id, fact)| (*id, fact.start_ms, fact.root))));

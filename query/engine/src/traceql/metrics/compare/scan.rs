@@ -3,12 +3,13 @@
 
 use super::super::{MetricsQuery, SpanAt, columns_of, value_of};
 use super::roots::Roots;
-use super::rows::Rows;
+use super::rows::{Judged, Rows};
 use super::shared::{KnownShared, places_of_resource};
 use super::table::{Held, Place, Table, told};
 use super::{Attributes, Examples, INTRINSICS};
 use crate::QueryError;
 use crate::logql::broken;
+use crate::traceql::alike::leading;
 use crate::traceql::passing::Passing;
 use crate::traceql::scan::narrow;
 use crate::traceql::shares::in_shares;
@@ -161,17 +162,17 @@ impl MetricsQuery {
         let mut selected: Vec<bool> =
             starts.iter().zip(&counted).map(|(start, counted)| *counted && is_of_times(*start)).collect();
         selection.judge(spans, &mut selected);
-        // Most are of the step of the one before.
-        let (mut step, mut times) = (0, (i64::MAX, i64::MIN));
-        let counted = (0..starts.len()).filter(|row| counted[*row]).map(|row| {
-            let start = starts[row];
-            if start <= times.0 || start > times.1 {
-                step = self.steps.of(start);
-                times = self.steps.times(step);
-            }
-            (row, step, usize::from(selected[row]))
+        // Most are of the step of the one before; those that are not counted may be of none.
+        let mut end = 0;
+        let runs = std::iter::from_fn(|| {
+            let first = starts.get(end)?;
+            let step = self.steps.of(*first);
+            let (after, until) = self.steps.times(step);
+            let run = end..end + leading(&starts[end..], |start| after < start && start <= until).max(1);
+            end = run.end;
+            Some((step, run))
         });
-        Rows::new(counted, spans.weights().as_deref(), self.steps.count)
+        Rows::new(runs, &Judged { counted, selected }, spans.weights().as_deref(), self.steps.count)
     }
 
     fn count_rows(
