@@ -137,7 +137,7 @@ impl RootSearch {
 
     /// Bytes that all shares and what is made of them take at most, about.
     pub fn bytes_max(&self) -> usize {
-        let numbered = 2 * self.traces * size_of::<u32>();
+        let numbered = 3 * self.traces * size_of::<u32>();
         let by_id = self.sources.iter().any(|source| !source.has_places) || !self.memory.is_empty();
         let all = self.traces + self.memory.len();
         numbered + if by_id { 3 * all * size_of::<(TraceId, u32)>() } else { 0 }

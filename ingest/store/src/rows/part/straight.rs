@@ -1,6 +1,6 @@
-//! Reads rows of columns, of logs only of those that are no lists, row group by row group, without the library's reader for any file: that one makes two
-//! contexts of the compressor for each column of each row group, which takes longer than a small column takes to unpack. Columns
-//! that have each value once are read as they lie.
+//! Reads rows of columns, of logs only of those that are no lists, row group by row group, without the library's reader for any
+//! file: that one makes two contexts of the compressor for each column of each row group, which takes longer than a small column
+//! takes to unpack. Columns that have each value once are read as they lie.
 //! Rows that are judged come in several readings, of which each reads only the pages that have any left.
 
 use super::Index;
@@ -170,7 +170,7 @@ fn is_read_once((metadata, column): (&ArrowReaderMetadata, usize), group: usize)
     let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column);
     leaf.is_some_and(|leaf| {
         let chunk = metadata.metadata().row_group(group).column(leaf);
-        // Those of lists are small.
+        // Those of lists are read again: they are a megabyte at most.
         let is_list = chunk.column_descr().max_rep_level() > 0;
         is_list
             || chunk.dictionary_page_offset().is_none()

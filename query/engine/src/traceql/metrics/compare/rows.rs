@@ -47,7 +47,7 @@ impl Rows {
 
     fn once(runs: Vec<(usize, Range<usize>)>, judged: &Judged, steps: usize) -> Rows {
         let count = |of: &[bool]| of.iter().map(|one| u32::from(*one)).sum::<u32>();
-        let mut counts = vec![0; 2 * steps];
+        let mut counts = vec![0; 2 * steps.max(1)];
         for (step, rows) in &runs {
             let (all, selected) =
                 (count(&judged.counted[rows.clone()]), count(&judged.selected[rows.clone()]));

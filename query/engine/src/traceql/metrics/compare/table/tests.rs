@@ -1,5 +1,6 @@
 //! What is counted by keys, side and step is what is counted row by row.
 
+use super::super::rows::Judged;
 use super::*;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
 use rand::rngs::StdRng;
@@ -19,16 +20,11 @@ fn held() -> Held {
 fn rows(rng: &mut StdRng, selected: u32, weighed: bool) -> Rows {
     let weights: Option<Vec<f64>> =
         weighed.then(|| (0..ROWS).map(|_| [1.0, 1.1, 2.0, 7.3][rng.random_range(0..4)]).collect());
-    let mut counted = vec![];
-    for row in 0..ROWS {
-        if rng.random_bool(0.1) {
-            continue;
-        }
-        // In runs, and now and then from the first step again.
-        let step = row / 400 % STEPS;
-        counted.push((row, step, usize::from(rng.random_ratio(1, selected))));
-    }
-    Rows::new(counted.into_iter(), weights.as_deref(), STEPS)
+    let counted: Vec<bool> = (0..ROWS).map(|_| !rng.random_bool(0.1)).collect();
+    let selected = counted.iter().map(|counted| *counted && rng.random_ratio(1, selected)).collect();
+    // Now and then from the first step again.
+    let runs = (0..ROWS.div_ceil(400)).map(|run| (run % STEPS, run * 400..ROWS.min((run + 1) * 400)));
+    Rows::new(runs, &Judged { counted, selected }, weights.as_deref(), STEPS)
 }
 
 fn told(column: &Column) -> String {
