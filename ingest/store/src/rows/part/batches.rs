@@ -23,7 +23,7 @@ pub struct Batches {
 
 /// How a column is read.
 pub enum Column {
-    Coded(Coded),
+    Coded(Box<Coded>),
     /// The next one of the others.
     Other,
     /// The next one of the lists.

@@ -128,7 +128,7 @@ impl Reader {
         for (column, known) in of_file.iter().zip(known) {
             fields.push(metadata.schema().fields()[column.number].clone());
             columns.push(match known {
-                Some((leaf, kind, dictionary)) => Column::Coded(flat.coded(kind, dictionary, leaf)?),
+                Some((leaf, kind, dictionary)) => Column::Coded(flat.coded(kind, dictionary, leaf)?.into()),
                 None => {
                     by_library[usize::from(column.is_list)].push(column.number);
                     if column.is_list { Column::List } else { Column::Other }
@@ -137,7 +137,7 @@ impl Reader {
         }
         if let Some((dictionary, leaf)) = roots {
             fields.push(Arc::new(Field::new(ROOT, DataType::UInt32, false)));
-            columns.push(Column::Coded(flat.coded(Kind::Numbers, dictionary, leaf)?));
+            columns.push(Column::Coded(flat.coded(Kind::Numbers, dictionary, leaf)?.into()));
         }
         let [others, of_lists] = by_library;
         Ok(Batches {

@@ -350,7 +350,7 @@ impl Builder {
             self.facts[number as usize].add(&span);
             let row = first_row + row;
             self.rows.push((number, row as u32));
-            if row % self.group_rows == 0 {
+            if row.is_multiple_of(self.group_rows) {
                 self.coded.push(vec![]);
             }
             let begun = self.coded.len() as u32;
