@@ -118,7 +118,15 @@ pub fn put_split<const N: usize>(out: &mut Vec<u8>, numbers: impl Iterator<Item 
 }
 
 pub fn take_split<const N: usize>(rest: &mut Cursor<'_>, count: usize) -> Result<Vec<[u8; N]>, String> {
+    Ok(each_split(rest, count)?.collect())
+}
+
+/// The same one after the other.
+pub fn each_split<'a, const N: usize>(
+    rest: &mut Cursor<'a>,
+    count: usize,
+) -> Result<impl ExactSizeIterator<Item = [u8; N]> + 'a, String> {
     let bytes = rest.take(count.checked_mul(N).ok_or("it is cut short")?)?;
     let split: [&[u8]; N] = std::array::from_fn(|byte| &bytes[byte * count..][..count]);
-    Ok((0..count).map(|at| std::array::from_fn(|byte| split[byte][at])).collect())
+    Ok((0..count).map(move |at| std::array::from_fn(|byte| split[byte][at])))
 }

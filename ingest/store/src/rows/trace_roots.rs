@@ -251,8 +251,3 @@ fn begins_in(range: TimeRange, ms: i64) -> bool {
     let first = ms.saturating_mul(MS);
     range.contains(first) && range.contains(first.saturating_add(MS - 1))
 }
-
-/// Of each code of a row group's trace ids.
-pub fn roots_of_codes(places: &[u32], of_part: &[u32]) -> Vec<u32> {
-    places.iter().map(|place| of_part.get(*place as usize).copied().unwrap_or(TraceRoots::UNKNOWN)).collect()
-}

@@ -109,8 +109,21 @@ impl Hybrid {
         self.pass(count);
     }
 
-    fn unpack(&self, first: usize, count: usize, out: &mut Vec<u32>) {
+    fn unpack(&self, mut first: usize, mut count: usize, out: &mut Vec<u32>) {
         let mask = (1u64 << self.width) - 1;
+        // Eight numbers are whole bytes, at most 32 of them, behind which all are read without asking where they end.
+        while count >= 8
+            && first.is_multiple_of(8)
+            && let Some(bytes) = self.bytes.get(first / 8..).and_then(<[u8]>::first_chunk::<40>)
+        {
+            let eight: [u32; 8] = std::array::from_fn(|at| {
+                let bit = at * self.width;
+                let own = std::array::from_fn(|byte| bytes[(bit / 8 & 31) + byte]);
+                (u64::from_le_bytes(own) >> (bit % 8) & mask) as u32
+            });
+            out.extend_from_slice(&eight);
+            (first, count) = (first + 8 * self.width, count - 8);
+        }
         let number = |at: usize| {
             let bit = first + at * self.width;
             let rest = &self.bytes[bit / 8..];

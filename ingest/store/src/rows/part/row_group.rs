@@ -7,7 +7,7 @@ use super::pages::{Chunks, Fetched, Located, pages_of};
 use crate::metrics::part::selection;
 use crate::part::Part;
 use crate::rows::fields::TRACE_ID;
-use crate::rows::trace_roots::{ROOT, roots_of_codes};
+use crate::rows::trace_roots::{ROOT, TraceRoots};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
@@ -17,7 +17,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Rows of each row group at which all columns begin a page: those that are no lists, and those that are. They begin one after so
 /// many rows, but a column whose dictionary is full, or whose lists are long, begins one in between.
@@ -155,11 +155,10 @@ impl Reader {
         let Some(of_part) = &self.roots else { return Ok(None) };
         if self.known_roots.0 != group || self.known_roots.1.get().is_none() {
             let path = self.part.meta.index_path();
-            let places = self.index.traces.places(self.part.objects(), &path, group).await;
-            let places = places.map_err(ParquetError::General)?;
-            let roots = Dictionary::default();
-            roots.get_or_init(|| Values::Numbers(roots_of_codes(&places, of_part)));
-            self.known_roots = (group, roots);
+            let root = |place: u32| of_part.get(place as usize).copied().unwrap_or(TraceRoots::UNKNOWN);
+            let roots = self.index.traces.each_place(self.part.objects(), &path, group, root).await;
+            let roots = Values::Numbers(roots.map_err(ParquetError::General)?);
+            self.known_roots = (group, Arc::new(OnceLock::from(roots)));
         }
         Ok(Some(self.known_roots.1.clone()))
     }

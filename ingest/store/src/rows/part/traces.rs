@@ -12,7 +12,7 @@ use super::unpacker;
 use crate::hash::BytesHasher;
 use crate::objects::Objects;
 use crate::rows::trace_facts::{Fact, Root, SpanOf};
-use crate::side_index::{Cursor, put_split, take_split};
+use crate::side_index::{Cursor, each_split, put_split, take_split};
 use model::TraceId;
 use object_store::path::Path;
 use std::collections::{BTreeMap, HashMap};
@@ -165,21 +165,28 @@ impl Traces {
         self.has_facts || self.blocks.is_empty()
     }
 
-    /// Whether [`places`](Self::places) can be asked of so many row groups.
+    /// Whether [`each_place`](Self::each_place) can be asked of so many row groups.
     pub fn has_places(&self, groups: usize) -> bool {
         !self.coded.is_empty() && self.coded.len() == groups
     }
 
-    /// Where in the order of all each trace stands that is in the dictionary of a row group, by its place there.
-    pub async fn places(&self, objects: &Objects, path: &Path, group: usize) -> Result<Vec<u32>, String> {
+    /// Of each trace in the dictionary of a row group, in its order, what `of_place` says of where the trace stands in the order of
+    /// all.
+    pub async fn each_place<T>(
+        &self,
+        objects: &Objects,
+        path: &Path,
+        group: usize,
+        of_place: impl Fn(u32) -> T,
+    ) -> Result<Vec<T>, String> {
         let own = self.coded.get(group).ok_or("it has no such row group")?;
         let start = self.offset + own.offset;
         let range = start..start + u64::from(own.bytes);
         let read = objects.ranges(path, vec![range]).await.map_err(|e| e.to_string())?;
         let raw_bytes = own.count.checked_mul(4).ok_or("it is cut short")?;
         let raw = unpacked(read.first().ok_or("it is cut short")?, raw_bytes, own.checksum)?;
-        let places = take_split::<4>(&mut Cursor(&raw), own.count as usize)?;
-        Ok(places.into_iter().map(u32::from_le_bytes).collect())
+        let places = each_split::<4>(&mut Cursor(&raw), own.count as usize)?;
+        Ok(places.map(|place| of_place(u32::from_le_bytes(place))).collect())
     }
 
     pub fn blocks(&self) -> usize {
@@ -478,12 +485,12 @@ mod tests {
         assert!(told.eq(facts.iter().map(|(id, fact)| (*id, fact.start_ms, fact.root))));
         assert!(traces.has_places(6) && !traces.has_places(5));
         for group in 0..6 {
-            let places = traces.places(&objects, &path, group).await.unwrap();
-            let ids: Vec<TraceId> = places.iter().map(|place| facts[*place as usize].0).collect();
+            let ids =
+                traces.each_place(&objects, &path, group, |place| facts[place as usize].0).await.unwrap();
             let rows = group as u32 * 1_024..(group as u32 * 1_024 + 1_024).min(6_000);
             assert_eq!(ids, rows.map(|row| id(row % 1_500)).collect::<Vec<_>>(), "{group}");
         }
-        assert!(traces.places(&objects, &path, 6).await.is_err());
+        assert!(traces.each_place(&objects, &path, 6, |place| place).await.is_err());
         let before = Traces::decode(&directory[4 + 6 * 20..], 6, Knows::Facts).unwrap();
         assert!(!before.has_places(6) && before.has_facts());
         assert_eq!(before.find(&objects, &path, &all).await.unwrap().len(), 6_000);
