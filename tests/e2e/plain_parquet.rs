@@ -1,10 +1,12 @@
 //! Parts are plain Parquet: DuckDB, which knows nothing of us, reads the files and comes to the same answers.
 
-use crate::server::{Server, now_ms};
+use crate::server::{Server, eventually, now_ms};
 use crate::sql::server_with_all_signals;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// Prints each sample as `time value`, the value by its bits, then what of lines and spans; see FORMAT.md.
 const READ: &str = r#"
@@ -26,6 +28,17 @@ fn duckdb_reads(data: &Path) -> Vec<Value> {
     let output = Command::new(python).args(["-c", READ]).arg(data).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Files of metrics.
+fn metrics_parts(data: &Path) -> i64 {
+    let folders = |folder: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let windows =
+        folders(&data.join("parts")).into_iter().flat_map(|tenant| folders(&tenant.join("metrics")));
+    let files = windows.flat_map(|window| folders(&window));
+    files.filter(|file| file.extension().is_some_and(|extension| extension == "parquet")).count() as i64
 }
 
 fn import(server: &Server, text: String) {
@@ -68,6 +81,9 @@ fn duckdb_reads_the_parts_with_the_same_answers() {
     for merged in [false, true] {
         if merged {
             post(&server, "/api/admin/compact");
+            // What was merged goes as soon as nobody reads it; there is a part for each day.
+            let days = now_ms() / DAY_MS - begin / DAY_MS + 1;
+            eventually("merged parts to be deleted", || (metrics_parts(&server.dir) <= days).then_some(()));
         }
         let found = duckdb_reads(&server.dir);
         let samples = found[0].as_array().unwrap().iter();

@@ -118,7 +118,7 @@ impl Hybrid {
         {
             let eight: [u32; 8] = std::array::from_fn(|at| {
                 let bit = at * self.width;
-                let own = std::array::from_fn(|byte| bytes[(bit / 8 & 31) + byte]);
+                let own = std::array::from_fn(|byte| bytes[((bit / 8) & 31) + byte]);
                 (u64::from_le_bytes(own) >> (bit % 8) & mask) as u32
             });
             out.extend_from_slice(&eight);
