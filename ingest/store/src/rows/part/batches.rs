@@ -146,6 +146,30 @@ impl Iterator for Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{AsArray, UInt32Array};
+    use arrow::datatypes::UInt32Type;
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use std::sync::Arc;
+
+    #[test]
+    fn rows_that_came_too_early_are_kept() {
+        let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..100));
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        let mut writer = ArrowWriter::try_new(vec![], batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let file = bytes::Bytes::from(writer.into_inner().unwrap());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(7);
+        let mut ahead = Ahead::of(reader.build().unwrap());
+        let mut next = 0;
+        for rows in [3, 4, 1, 30, 0, 62] {
+            let taken = ahead.take(rows).unwrap();
+            let taken: &UInt32Array = taken.column(0).as_primitive::<UInt32Type>();
+            assert!(taken.values().iter().copied().eq(next..next + rows as u32), "{rows}");
+            next += rows as u32;
+        }
+        assert!(ahead.take(1).is_err(), "there is no row left");
+    }
 
     #[test]
     fn rows_come_in_pieces_of_their_ranges() {
