@@ -142,6 +142,8 @@ impl Hybrid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
 
     fn all(bytes: &[u8], width: usize, most: usize) -> Result<Vec<u32>, ParquetError> {
         let mut numbers = Hybrid::new(Bytes::copy_from_slice(bytes), width)?;
@@ -173,6 +175,34 @@ mod tests {
         some.skip(4).unwrap();
         some.take(1, &mut out);
         assert_eq!(out, [0, 0, 256]);
+    }
+
+    #[test]
+    fn numbers_of_every_width_are_read_in_whatever_pieces() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for width in 1..=WIDTH_MAX {
+            let numbers: Vec<u32> = (0..400).map(|_| rng.random::<u32>() >> (32 - width)).collect();
+            let mut bytes = vec![0; 400 * width / 8];
+            for bit in (0..400 * width).filter(|bit| numbers[bit / width] >> (bit % width) & 1 == 1) {
+                bytes[bit / 8] |= 1 << (bit % 8);
+            }
+            // Fifty groups of eight.
+            let mut packed = Hybrid::new([&[50 << 1 | 1][..], &bytes].concat().into(), width).unwrap();
+            let (mut read, mut expected, mut at) = (vec![], vec![], 0);
+            while at < 400 {
+                let (skipped, taken) = (rng.random_range(0..9), rng.random_range(0..60));
+                let skipped = skipped.min(400 - at);
+                let taken = taken.min(400 - at - skipped);
+                packed.skip(skipped).unwrap();
+                if taken > 0 {
+                    assert_eq!(packed.run().unwrap(), (None, 400 - at - skipped));
+                    packed.take(taken, &mut read);
+                }
+                expected.extend(&numbers[at + skipped..at + skipped + taken]);
+                at += skipped + taken;
+            }
+            assert_eq!(read, expected, "{width}");
+        }
     }
 
     #[test]
