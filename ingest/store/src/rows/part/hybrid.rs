@@ -188,7 +188,7 @@ mod tests {
             }
             // Fifty groups of eight.
             let mut packed = Hybrid::new([&[50 << 1 | 1][..], &bytes].concat().into(), width).unwrap();
-            let (mut read, mut expected, mut at) = (vec![], vec![], 0);
+            let (mut read, mut expected, mut at): (Vec<u32>, Vec<u32>, usize) = (vec![], vec![], 0);
             while at < 400 {
                 let (skipped, taken) = (rng.random_range(0..9), rng.random_range(0..60));
                 let skipped = skipped.min(400 - at);
