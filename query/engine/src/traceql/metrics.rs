@@ -16,7 +16,7 @@ mod values;
 
 use super::Rows;
 use super::evaluate::SpanAt;
-use super::scan::{RootedScan, SpanScan, narrow};
+use super::scan::{ScanWith, SpanScan, Told, narrow};
 use super::scopes::settle;
 use super::search::{SHOWN, Search, TRACES_READ, fields_of, range_of_traces, value_of};
 use super::shares::{in_shares, shares};
@@ -255,7 +255,7 @@ impl MetricsQuery {
         roots: Arc<TraceRoots>,
     ) -> Result<Rows, QueryError> {
         let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
-        let plan = Operator::plan(RootedScan { scan, roots }, vec![]);
+        let plan = Operator::plan(ScanWith { scan, told: Told::Roots(roots) }, vec![]);
         execute_stream(plan, self.context.clone()).map_err(crate::logql::broken)
     }
 

@@ -48,19 +48,29 @@ impl Work for SpanScan {
     }
 }
 
-/// The same, without most of the spans that a test rules out.
-pub(super) struct TestedScan {
+/// The same, with what the store is told beside the selection.
+pub(super) struct ScanWith {
     pub scan: SpanScan,
-    pub test: SpanTest,
+    pub told: Told,
 }
 
-impl std::fmt::Debug for TestedScan {
+pub(super) enum Told {
+    /// Most of the spans that it rules out are left out.
+    Test(SpanTest),
+    /// Each span has its trace's.
+    Roots(Arc<TraceRoots>),
+}
+
+impl std::fmt::Debug for ScanWith {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} by {:?} {:?}", self.scan, self.test.columns, self.test.fields)
+        match &self.told {
+            Told::Test(test) => write!(f, "{:?} by {:?} {:?}", self.scan, test.columns, test.fields),
+            Told::Roots(_) => write!(f, "{:?} with roots", self.scan),
+        }
     }
 }
 
-impl Work for TestedScan {
+impl Work for ScanWith {
     fn name(&self) -> &'static str {
         self.scan.name()
     }
@@ -76,43 +86,11 @@ impl Work for TestedScan {
     fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
         futures::stream::once(async move {
             let SpanScan { snapshot, select, columns } = &self.scan;
-            snapshot.spans_passing(select, columns, &self.test).await.map_err(read_error)
-        })
-        .map_ok(|batches| batches.map_err(read_error))
-        .try_flatten()
-        .boxed()
-    }
-}
-
-/// The same with the roots of traces.
-pub(super) struct RootedScan {
-    pub scan: SpanScan,
-    pub roots: Arc<TraceRoots>,
-}
-
-impl std::fmt::Debug for RootedScan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} with roots", self.scan)
-    }
-}
-
-impl Work for RootedScan {
-    fn name(&self) -> &'static str {
-        self.scan.name()
-    }
-
-    fn schema(&self) -> SchemaRef {
-        self.scan.schema()
-    }
-
-    fn details(&self) -> String {
-        format!("{self:?}")
-    }
-
-    fn run(self: Arc<Self>, _: Vec<SendableRecordBatchStream>, _: Arc<TaskContext>) -> Batches {
-        futures::stream::once(async move {
-            let SpanScan { snapshot, select, columns } = &self.scan;
-            snapshot.spans_rooted(select, columns, &self.roots).await.map_err(read_error)
+            let batches = match &self.told {
+                Told::Test(test) => snapshot.spans_passing(select, columns, test).await,
+                Told::Roots(roots) => snapshot.spans_rooted(select, columns, roots).await,
+            };
+            batches.map_err(read_error)
         })
         .map_ok(|batches| batches.map_err(read_error))
         .try_flatten()

@@ -20,7 +20,7 @@ mod tested;
 mod told;
 mod waiting;
 
-use super::scan::{SpanScan, TestedScan};
+use super::scan::{ScanWith, SpanScan, Told};
 use super::sources::columns_of;
 use super::spans::Spans;
 use super::trace::{Spanset, Trace};
@@ -308,7 +308,7 @@ impl Search {
         test: SpanTest,
     ) -> Result<super::Rows, QueryError> {
         let scan = SpanScan { snapshot: self.snapshot.clone(), select, columns: SpanColumns::named(columns) };
-        let plan = Operator::plan(TestedScan { scan, test }, vec![]);
+        let plan = Operator::plan(ScanWith { scan, told: Told::Test(test) }, vec![]);
         execute_stream(plan, self.context.clone()).map_err(crate::logql::broken)
     }
 
