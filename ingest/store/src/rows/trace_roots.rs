@@ -137,10 +137,10 @@ impl RootSearch {
 
     /// Bytes that all shares and what is made of them take at most, about.
     pub fn bytes_max(&self) -> usize {
-        let numbered = 3 * self.traces * size_of::<u32>();
-        let by_id = self.sources.iter().any(|source| !source.has_places) || !self.memory.is_empty();
-        let all = self.traces + self.memory.len();
-        numbered + if by_id { 3 * all * size_of::<(TraceId, u32)>() } else { 0 }
+        let without_places = self.sources.iter().filter(|source| !source.has_places);
+        let by_id: usize = without_places.map(|source| source.facts.count_max()).sum();
+        let by_id = (by_id + self.memory.len()) * size_of::<(TraceId, u32)>();
+        3 * (self.traces * size_of::<u32>() + by_id)
     }
 
     /// One of so many shares.
