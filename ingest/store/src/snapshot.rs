@@ -340,9 +340,9 @@ pub trait Snapshot: Send + Sync {
         self.spans(select, columns).await
     }
 
-    /// What finds the roots of all traces of which some spans start in the range, and of others that it counts no spans of, without
-    /// reading spans. `reach` is the time in which all spans of such traces start; `without` are service and name that a trace
-    /// without a root is said to have. `None` where only the spans tell.
+    /// What finds the roots of all traces of which some spans start in the range, and maybe of others, without reading spans.
+    /// `reach` is the time in which all spans of such traces start; `without` are service and name that a trace without a root is
+    /// said to have. `None` where only the spans tell.
     async fn root_search(
         &self,
         _range: TimeRange,
